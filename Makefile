@@ -1,0 +1,77 @@
+# `make` alone prints this help.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Arguments of `cdp run`: make run ARGS="--engine spark"
+ARGS ?=
+# Engines of `make test`: sail, spark or both
+ENGINE ?= sail spark
+TARGET ?= dev
+
+.PHONY: help
+help: ## Print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: run
+run: $(VENV)/.run ## Set up, then run the job cdp_refresh on the embedded engine: make run ARGS="--engine spark"
+	@$(BIN)/cdp run $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole test suite: make test ENGINE=sail needs no Java
+	@# The first engine runs every test, a further one those that an engine can make a difference to.
+	@scope=all; for engine in $(ENGINE); do \
+	    echo "== tests on $$engine" && \
+	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope $(BIN)/python -m pytest || exit 1; \
+	    scope=engine; \
+	done
+
+.PHONY: test-connect
+test-connect: java ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
+	@tools/test_connect.sh
+
+.PHONY: check
+check: $(VENV)/.test ## Check format, lint, types, architecture, the bundle and that there are no secrets
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/unit/bundle
+	$(BIN)/python tools/scan_secrets.py
+
+.PHONY: format
+format: $(VENV)/.test ## Format the code and mend what lint can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: $(VENV)/.run ## Write the generated pages
+	$(BIN)/python -m cdp_local.catalogue
+
+.PHONY: smoke
+smoke: $(VENV)/.test ## Look at what is deployed in a workspace: make smoke TARGET=dev
+	@CDP_SMOKE_TARGET=$(TARGET) $(BIN)/python -m pytest -q tests/smoke
+
+.PHONY: java
+java: ## Install Java 17 for the Spark engine where it is missing (Debian and Ubuntu, as root)
+	@tools/ensure_java.sh
+
+.PHONY: clean
+clean: ## Remove environments, caches and the local workspace
+	rm -rf .venv .venv-connect .cdp .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
+
+$(VENV)/bin/python:
+	@tools/make_venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml requirements.txt constraints.txt
+	@echo "Installing the platform into $(VENV) (once, about a minute) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "Installing what tests and checks need into $(VENV) (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,test,check]'
+	@# Without its dependencies: those bring an old `databricks` command that would shadow the real one.
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nutter junit-xml
+	@touch $@

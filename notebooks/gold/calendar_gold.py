@@ -1,0 +1,41 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # Marts by season and month
+# MAGIC - `seasonal_analysis_gold`: One row per season and product category sold in it, over all years.
+# MAGIC - `monthly_sales_gold`: One row per month in which something was sold.
+# MAGIC
+# MAGIC - Reads: `retails_silver` up to `as_of`
+# MAGIC - Writes: the tables above
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.columns import is_until
+from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.calendar import build_monthly_sales_gold, build_seasonal_analysis_gold
+from cdp_lib.settings import Settings
+from cdp_lib.tables import Tables
+from cdp_lib.task_values import report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+tables = Tables(spark, settings.catalog, settings.schema)
+
+# COMMAND ----------
+
+sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
+rows_by_contract = {
+    SEASONAL_ANALYSIS_GOLD: build_seasonal_analysis_gold(sales),
+    MONTHLY_SALES_GOLD: build_monthly_sales_gold(sales),
+}
+
+# COMMAND ----------
+
+written = tables.replace_tables(rows_by_contract)
+report_rows(dbutils, written.rows)

@@ -1,0 +1,41 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # Marts by store
+# MAGIC - `store_product_performance_gold`: One row per store and product it sold.
+# MAGIC - `store_customer_analysis_gold`: One row per store that sold something.
+# MAGIC
+# MAGIC - Reads: `retails_silver` up to `as_of`
+# MAGIC - Writes: the tables above
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.columns import is_until
+from cdp_lib.contracts.gold import STORE_CUSTOMER_ANALYSIS_GOLD, STORE_PRODUCT_PERFORMANCE_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.stores import build_store_customer_analysis_gold, build_store_product_performance_gold
+from cdp_lib.settings import Settings
+from cdp_lib.tables import Tables
+from cdp_lib.task_values import report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+tables = Tables(spark, settings.catalog, settings.schema)
+
+# COMMAND ----------
+
+sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
+rows_by_contract = {
+    STORE_PRODUCT_PERFORMANCE_GOLD: build_store_product_performance_gold(sales),
+    STORE_CUSTOMER_ANALYSIS_GOLD: build_store_customer_analysis_gold(sales),
+}
+
+# COMMAND ----------
+
+written = tables.replace_tables(rows_by_contract)
+report_rows(dbutils, written.rows)

@@ -1,0 +1,40 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # ingest_customers
+# MAGIC One batch per run: the customers API's answer.
+# MAGIC
+# MAGIC - Reads: `customers_api_url`
+# MAGIC - Writes: landed batches of `customers_api/customers`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.landing import Landing
+from cdp_lib.secrets import find_secret
+from cdp_lib.settings import Settings
+from cdp_lib.sources.rest_api import land_json_array
+from cdp_lib.task_values import report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, "storage_account_key"))
+
+# COMMAND ----------
+
+extraction = landing.extraction("customers_api", settings.batch_id, settings.run_started_at)
+batches = land_json_array(
+    extraction,
+    "customers",
+    settings.customers_api_url,
+    token=find_secret(dbutils, settings.secret_scope, "api_token"),
+    timeout_seconds=settings.api_timeout_seconds,
+)
+
+# COMMAND ----------
+
+report_rows(dbutils, sum(batch.rows for batch in batches))

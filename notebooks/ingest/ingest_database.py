@@ -1,0 +1,40 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # ingest_database
+# MAGIC One batch per run and table: a snapshot of the transactional database.
+# MAGIC
+# MAGIC - Reads: the database of secret `database_url`
+# MAGIC - Writes: landed batches of `database/…`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.contracts.bronze import entities_of
+from cdp_lib.landing import Landing
+from cdp_lib.secrets import find_secret, read_secret
+from cdp_lib.settings import Settings
+from cdp_lib.sources.sql_database import land_tables
+from cdp_lib.task_values import report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, "storage_account_key"))
+
+# COMMAND ----------
+
+extraction = landing.extraction("database", settings.batch_id, settings.run_started_at)
+batches = land_tables(
+    extraction,
+    read_secret(dbutils, settings.secret_scope, "database_url"),
+    settings.database_schema,
+    entities_of("database"),
+)
+
+# COMMAND ----------
+
+report_rows(dbutils, sum(batch.rows for batch in batches))

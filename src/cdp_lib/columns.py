@@ -1,0 +1,129 @@
+"""Column → Column: the expressions more than one table needs.
+
+Every function works the same on Databricks, local Spark and Sail; the doctests run on both local engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from pyspark.sql import Column
+from pyspark.sql import functions as sf
+
+_ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}([T ].*)?$"
+
+
+def clean_text(column: Column) -> Column:
+    """Text without outer blanks, inner runs of blanks made one, and null where nothing is left.
+
+    >>> people = spark.createDataFrame([("  Nour   Haddad ",), ("   ",)], "full_name string")
+    >>> [row.name for row in people.select(clean_text(people.full_name).alias("name")).collect()]
+    ['Nour Haddad', None]
+    """
+    return sf.nullif(sf.trim(sf.regexp_replace(column, r"\s+", " ")), sf.lit(""))
+
+
+def to_integer(column: Column) -> Column:
+    """A whole number of up to 32 bits; null where the text is no such number.
+
+    >>> ids = spark.createDataFrame([("101",), ("1.5",), ("n/a",), ("99999999999",)], "customer_id string")
+    >>> [row.id for row in ids.select(to_integer(ids.customer_id).alias("id")).collect()]
+    [101, None, None, None]
+    """
+    return column.try_cast("int")
+
+
+def to_date(column: Column) -> Column:
+    """The day of an ISO 8601 date or timestamp; null where the text is none, or names no day.
+
+    Engines disagree on what else casts to a date (a bare year, a timestamp), so the shape is checked first.
+
+    >>> days = spark.createDataFrame([("2025-10-16",), ("2025-10-16T08:00Z",), ("2025-02-30",), ("2025",)], "d string")
+    >>> [str(row.day) for row in days.select(to_date(days.d).alias("day")).collect()]
+    ['2025-10-16', '2025-10-16', 'None', 'None']
+    """
+    return sf.when(column.rlike(_ISO_DATE), sf.substring(sf.trim(column), 1, 10).try_cast("date"))
+
+
+def to_type(column: Column, type_name: str) -> Column:
+    """The value in a Spark SQL type; null where it does not fit.
+
+    Args:
+        column: Received value, as text unless it already has a type of that family.
+        type_name: Spark SQL type, as in DDL.
+
+    >>> prices = spark.createDataFrame([("499",), ("12,5",)], "price string")
+    >>> [row.price for row in prices.select(to_type(prices.price, "DECIMAL(18,2)").alias("price")).collect()]
+    [Decimal('499.00'), None]
+    """
+    return to_date(column.cast("string")) if type_name == "DATE" else column.try_cast(type_name)
+
+
+def rescued(received_and_typed: Iterable[tuple[str, Column, Column]]) -> Column:
+    """JSON object of the received values that their type could not hold; null where all fitted.
+
+    Args:
+        received_and_typed: Column name, received value and typed value of each column.
+
+    >>> rows = spark.createDataFrame([("5",), ("five",), (None,)], "quantity string")
+    >>> typed = to_integer(rows.quantity)
+    >>> [row.r for row in rows.select(rescued([("quantity", rows.quantity, typed)]).alias("r")).collect()]
+    [None, '{"quantity":"five"}', None]
+    """
+    misfits = [
+        (name, sf.when(received.isNotNull() & typed.isNull(), received.cast("string")))
+        for name, received, typed in received_and_typed
+    ]
+    as_json = sf.to_json(sf.struct(*(value.alias(name) for name, value in misfits)))
+    return sf.when(sf.coalesce(*(value for _, value in misfits)).isNotNull(), as_json)
+
+
+def is_until(day: str, as_of: date | None) -> Column:
+    """Whether a day is not after `as_of`; true for every day where `as_of` is None.
+
+    Args:
+        day: Name of a date column.
+        as_of: Last day that counts.
+
+    >>> days = spark.sql("SELECT DATE'2025-05-01' AS d UNION ALL SELECT DATE'2025-05-02'")
+    >>> days.where(is_until("d", date(2025, 5, 1))).count(), days.where(is_until("d", None)).count()
+    (1, 2)
+    """
+    return sf.lit(True) if as_of is None else sf.col(day) <= sf.lit(as_of)
+
+
+def price_segment(price: Column) -> Column:
+    """Segment of a price: Budget below 500, Mid-Range below 1500, else Premium.
+
+    >>> prices = spark.createDataFrame([(499,), (500,), (1499,), (1500,)], "price int")
+    >>> [row.segment for row in prices.select(price_segment(prices.price).alias("segment")).collect()]
+    ['Budget', 'Mid-Range', 'Mid-Range', 'Premium']
+    """
+    return sf.when(price < 500, "Budget").when(price < 1500, "Mid-Range").otherwise("Premium")
+
+
+def season(day: Column) -> Column:
+    """Meteorological season of the northern hemisphere: Winter is December to February, and so on.
+
+    >>> days = spark.createDataFrame([(date(2025, month, 1),) for month in (12, 3, 8, 11)], "d date")
+    >>> [row.season for row in days.select(season(days.d).alias("season")).collect()]
+    ['Winter', 'Spring', 'Summer', 'Fall']
+    """
+    month = sf.month(day)
+    return (
+        sf.when(month.isin(12, 1, 2), "Winter")
+        .when(month.isin(3, 4, 5), "Spring")
+        .when(month.isin(6, 7, 8), "Summer")
+        .otherwise("Fall")
+    )
+
+
+def revenue(quantity: Column, price: Column) -> Column:
+    """Money a sale brought in, exact: INT × INT would overflow, a float would round.
+
+    >>> sales = spark.sql("SELECT 2147483647 AS quantity, CAST(4999.00 AS DECIMAL(18,2)) AS price")
+    >>> sales.select(revenue(sales.quantity, sales.price).alias("revenue")).first().revenue
+    Decimal('10735270751353.00')
+    """
+    return (quantity.cast("decimal(10,0)") * price).cast("decimal(28,2)")

@@ -1,0 +1,164 @@
+"""Gold: aggregates for people and dashboards.
+
+Revenue is the sum of quantity × price, in the reporting currency. `country` is the customer's country, `location`
+is the store's. Averages are not rounded.
+"""
+
+from cdp_lib.contracts.table import Column, TableContract
+
+REVENUE = "DECIMAL(38,2)"
+
+_COUNTRY = Column("country", "STRING", "country the customers live in", required=True)
+_CATEGORY = Column("category", "STRING", "product category", required=True)
+_CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
+_FULL_NAME = Column("full_name", "STRING", "customer's name", pii="name")
+_PRODUCT_ID = Column("product_id", "INT", "product's number", required=True)
+_PRODUCT_NAME = Column("product_name", "STRING", "product's name")
+_STORE_ID = Column("store_id", "INT", "store's number", required=True)
+_STORE_NAME = Column("store_name", "STRING", "store's name")
+
+
+def _gold(name: str, grain: str, key: tuple[str, ...], *columns: Column) -> TableContract:
+    return TableContract(name=name, layer="gold", comment=grain, columns=columns, key=key)
+
+
+SALES_BY_COUNTRY_GOLD = _gold(
+    "sales_by_country_gold",
+    "One row per country in which customers bought.",
+    ("country",),
+    _COUNTRY,
+    Column("total_sales", "BIGINT", "number of transactions", required=True),
+)
+
+CATEGORY_COUNTRY_PERFORMANCE_GOLD = _gold(
+    "category_country_performance_gold",
+    "One row per country and product category bought there.",
+    ("country", "category"),
+    _COUNTRY,
+    _CATEGORY,
+    Column("revenue", REVENUE, "revenue", required=True),
+    Column("quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("unique_products", "BIGINT", "different products sold", required=True),
+)
+
+COUNTRY_DETAILED_ANALYSIS_GOLD = _gold(
+    "country_detailed_analysis_gold",
+    "One row per country in which customers bought.",
+    ("country",),
+    _COUNTRY,
+    Column("unique_customers", "BIGINT", "customers who bought", required=True),
+    Column("unique_stores", "BIGINT", "stores they bought in", required=True),
+    Column("total_transactions", "BIGINT", "number of transactions", required=True),
+    Column("total_quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("total_revenue", REVENUE, "revenue", required=True),
+    Column("avg_transaction_value", "DOUBLE", "total_revenue / total_transactions", required=True),
+    Column("unique_products", "BIGINT", "different products sold", required=True),
+)
+
+PRODUCT_PERFORMANCE_GOLD = _gold(
+    "product_performance_gold",
+    "One row per product sold.",
+    ("product_id",),
+    _PRODUCT_ID,
+    _PRODUCT_NAME,
+    _CATEGORY,
+    Column("total_quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("total_revenue", REVENUE, "revenue", required=True),
+    Column("unique_transactions", "BIGINT", "number of transactions", required=True),
+    Column("unique_customers", "BIGINT", "customers who bought it", required=True),
+)
+
+PRICE_SEGMENT_ANALYSIS_GOLD = _gold(
+    "price_segment_analysis_gold",
+    "One row per price segment and product category sold.",
+    ("price_segment", "category"),
+    Column("price_segment", "STRING", "Budget (price < 500), Mid-Range (< 1500) or Premium", required=True),
+    _CATEGORY,
+    Column("transaction_count", "BIGINT", "number of transactions", required=True),
+    Column("total_quantity", "BIGINT", "pieces sold", required=True),
+    Column("total_revenue", REVENUE, "revenue", required=True),
+)
+
+CUSTOMER_PRODUCT_AFFINITY_GOLD = _gold(
+    "customer_product_affinity_gold",
+    "One row per customer and product the customer bought.",
+    ("customer_id", "product_id"),
+    _CUSTOMER_ID,
+    _FULL_NAME,
+    _PRODUCT_ID,
+    _PRODUCT_NAME,
+    _CATEGORY,
+    Column("total_quantity_purchased", "BIGINT", "pieces bought", required=True),
+    Column("purchase_frequency", "BIGINT", "number of transactions", required=True),
+)
+
+STORE_PRODUCT_PERFORMANCE_GOLD = _gold(
+    "store_product_performance_gold",
+    "One row per store and product it sold.",
+    ("store_id", "product_id"),
+    _STORE_ID,
+    _STORE_NAME,
+    _PRODUCT_ID,
+    _PRODUCT_NAME,
+    Column("quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("revenue_generated", REVENUE, "revenue", required=True),
+)
+
+STORE_CUSTOMER_ANALYSIS_GOLD = _gold(
+    "store_customer_analysis_gold",
+    "One row per store that sold something.",
+    ("store_id",),
+    _STORE_ID,
+    _STORE_NAME,
+    Column("location", "STRING", "country the store is in"),
+    Column("unique_customers", "BIGINT", "customers who bought there", required=True),
+    Column("total_transactions", "BIGINT", "number of transactions", required=True),
+    Column("avg_transactions_per_customer", "DOUBLE", "total_transactions / unique_customers", required=True),
+)
+
+SEASONAL_ANALYSIS_GOLD = _gold(
+    "seasonal_analysis_gold",
+    "One row per season and product category sold in it, over all years.",
+    ("season", "category"),
+    Column("season", "STRING", "Winter (Dec-Feb), Spring (Mar-May), Summer (Jun-Aug) or Fall (Sep-Nov)", required=True),
+    _CATEGORY,
+    Column("seasonal_revenue", REVENUE, "revenue", required=True),
+    Column("seasonal_quantity", "BIGINT", "pieces sold", required=True),
+)
+
+MONTHLY_SALES_GOLD = _gold(
+    "monthly_sales_gold",
+    "One row per month in which something was sold.",
+    ("transaction_year", "transaction_quarter", "transaction_month"),
+    Column("transaction_year", "INT", "calendar year of the sales", required=True),
+    Column("transaction_quarter", "INT", "calendar quarter, 1 to 4", required=True),
+    Column("transaction_month", "INT", "calendar month, 1 to 12", required=True),
+    Column("monthly_revenue", REVENUE, "revenue", required=True),
+    Column("monthly_quantity", "BIGINT", "pieces sold", required=True),
+    Column("monthly_transactions", "BIGINT", "number of transactions", required=True),
+    Column("monthly_customers", "BIGINT", "customers who bought", required=True),
+)
+
+CUSTOMER_REGISTRATION_TRENDS_GOLD = _gold(
+    "customer_registration_trends_gold",
+    "One row per month and country in which customers registered, whether or not they bought.",
+    ("reg_year", "reg_month", "country"),
+    Column("reg_year", "INT", "calendar year of registration", required=True),
+    Column("reg_month", "INT", "calendar month of registration, 1 to 12", required=True),
+    _COUNTRY,
+    Column("new_customers", "BIGINT", "customers registered", required=True),
+)
+
+GOLD_TABLES = (
+    SALES_BY_COUNTRY_GOLD,
+    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
+    COUNTRY_DETAILED_ANALYSIS_GOLD,
+    PRODUCT_PERFORMANCE_GOLD,
+    PRICE_SEGMENT_ANALYSIS_GOLD,
+    CUSTOMER_PRODUCT_AFFINITY_GOLD,
+    STORE_PRODUCT_PERFORMANCE_GOLD,
+    STORE_CUSTOMER_ANALYSIS_GOLD,
+    SEASONAL_ANALYSIS_GOLD,
+    MONTHLY_SALES_GOLD,
+    CUSTOMER_REGISTRATION_TRENDS_GOLD,
+)

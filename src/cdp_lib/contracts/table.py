@@ -1,0 +1,121 @@
+"""The types a contract is written in. Nothing here knows Spark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Layer = Literal["bronze", "silver", "gold"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its Spark SQL type and what it means.
+
+    Attributes:
+        name: Column name.
+        type: Spark SQL type, as in DDL (`INT`, `DECIMAL(18,2)`).
+        comment: Meaning, unit and source, in a sentence fragment.
+        required: Whether the column is never null.
+        pii: Class of personal data (`name`, `email`), None where there is none.
+    """
+
+    name: str
+    type: str
+    comment: str
+    required: bool = False
+    pii: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A fact that is true of good rows; a row it is not true of goes to quarantine.
+
+    Attributes:
+        name: The fact in snake case; shown to people as the reason.
+        holds: Boolean SQL expression over the table's columns. Null counts as broken.
+    """
+
+    name: str
+    holds: str
+
+
+QUARANTINE_COLUMNS = (
+    Column("record", "STRING", "the row as received, as a JSON object", required=True),
+    Column("broken_rules", "ARRAY<STRING>", "names of the rules the row broke", required=True),
+    Column("_batch_id", "STRING", "landed batch the row came with", required=True),
+)
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """What a table promises to its readers.
+
+    Attributes:
+        name: Table name within the schema.
+        layer: Layer the table belongs to.
+        comment: Begins with the grain sentence.
+        columns: Columns in order.
+        key: Columns that identify a row.
+        rules: Facts checked before a row may enter.
+        partitioned_by: Columns the files are laid out by.
+    """
+
+    name: str
+    layer: Layer
+    comment: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    partitioned_by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a contract that contradicts itself.
+
+        Raises:
+            ValueError: A column is named twice, or the key or the layout names no column.
+        """
+        names = self.column_names
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.name}: a column is named twice")
+        if unknown := {*self.key, *self.partitioned_by} - set(names):
+            raise ValueError(f"{self.name}: no column {', '.join(sorted(unknown))}")
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def select_list(self) -> tuple[str, ...]:
+        """The contract as the last `selectExpr`: its columns, in order, in its types."""
+        return tuple(f"cast(`{c.name}` as {c.type}) as `{c.name}`" for c in self.columns)
+
+    @property
+    def quarantine(self) -> TableContract:
+        """The table that keeps the rows this one refused, with the reasons."""
+        return TableContract(
+            name=f"{self.name}_quarantine",
+            layer=self.layer,
+            comment=f"One row per row that {self.name} refused, with the rules it broke.",
+            columns=QUARANTINE_COLUMNS,
+            partitioned_by=("_batch_id",),
+        )
+
+
+@dataclass(frozen=True)
+class BronzeContract(TableContract):
+    """A table of rows as received, and where they are landed.
+
+    Attributes:
+        source: Source system, first folder of the landing path.
+        entity: What the source calls the table or resource, second folder of the path.
+    """
+
+    source: str = field(default="", kw_only=True)
+    entity: str = field(default="", kw_only=True)
+
+    @property
+    def received_columns(self) -> tuple[Column, ...]:
+        """The columns that come from the source; the others are the platform's own."""
+        return tuple(column for column in self.columns if not column.name.startswith("_"))

@@ -1,0 +1,1 @@
+"""Gold builders: silver rows → aggregates, one module per family of marts."""

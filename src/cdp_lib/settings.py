@@ -1,0 +1,130 @@
+"""What one run of a notebook is told: made from its parameters, once, and passed on as an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
+from typing import Any, Self
+
+from cdp_lib.errors import CdpError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of a run, typed. Field names are the names of the job's parameters.
+
+    Attributes:
+        catalog: Unity Catalog catalog.
+        schema: Schema of the platform's tables.
+        landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
+        secret_scope: Secret scope that holds the keys of the sources.
+        customers_api_url: Address that answers with the JSON array of customers.
+        api_timeout_seconds: Seconds to wait for the API to connect and between two bytes.
+        database_schema: Schema of the source database, empty where it has none (SQLite).
+        as_of: Day the figures refer to; None means the latest business date in the data.
+        full_refresh: Load every landed batch again instead of only the new ones.
+        run_id: Run the work belongs to.
+        run_started_at: Start of the run, UTC; the only clock there is.
+    """
+
+    catalog: str
+    schema: str
+    landing: str
+    secret_scope: str
+    customers_api_url: str
+    api_timeout_seconds: float
+    database_schema: str
+    as_of: date | None
+    full_refresh: bool
+    run_id: str
+    run_started_at: datetime
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Names of the parameters a notebook asks for."""
+        return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def from_widgets(cls, dbutils: Any) -> Self:
+        """Read the notebook's widgets, and make those a job has not filled.
+
+        Args:
+            dbutils: The notebook's `dbutils`.
+
+        Raises:
+            CdpError: A parameter is empty or does not parse.
+        """
+        for name in cls.parameter_names():
+            dbutils.widgets.text(name, "")
+        return cls.from_parameters({name: dbutils.widgets.get(name) for name in cls.parameter_names()})
+
+    @classmethod
+    def from_parameters(cls, parameters: dict[str, str]) -> Self:
+        """Type the parameters of a run.
+
+        Args:
+            parameters: Text by parameter name.
+
+        Raises:
+            CdpError: A parameter is empty or does not parse.
+        """
+        # An interactive notebook has no job that started it: there, and only there, the clock is read.
+        started_at = parameters["run_started_at"] or datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(
+            catalog=_filled(parameters, "catalog"),
+            schema=_filled(parameters, "schema"),
+            landing=_filled(parameters, "landing").rstrip("/"),
+            secret_scope=_filled(parameters, "secret_scope"),
+            customers_api_url=_filled(parameters, "customers_api_url"),
+            api_timeout_seconds=_to_seconds(parameters, "api_timeout_seconds"),
+            database_schema=parameters["database_schema"],
+            as_of=_to_date(parameters, "as_of"),
+            full_refresh=_to_flag(parameters, "full_refresh"),
+            run_id=parameters["run_id"] or "interactive",
+            run_started_at=_to_instant("run_started_at", started_at),
+        )
+
+    @property
+    def batch_id(self) -> str:
+        """Name of the batches this run lands: `20260131T235959Z-<run id>`, sorting by time."""
+        return f"{self.run_started_at:%Y%m%dT%H%M%SZ}-{self.run_id}"
+
+
+def _filled(parameters: dict[str, str], name: str) -> str:
+    if not parameters[name]:
+        raise CdpError(f"Parameter '{name}' is empty: fill in the notebook's widget or the job parameter '{name}'.")
+    return parameters[name]
+
+
+def _to_seconds(parameters: dict[str, str], name: str) -> float:
+    text = _filled(parameters, name)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise CdpError(f"Parameter '{name}' is '{text}': write a number of seconds above 0.")
+    return seconds
+
+
+def _to_date(parameters: dict[str, str], name: str) -> date | None:
+    text = parameters[name]
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise CdpError(f"Parameter '{name}' is '{text}': write a date as 2026-01-31, or leave it empty.") from None
+
+
+def _to_flag(parameters: dict[str, str], name: str) -> bool:
+    text = parameters[name].lower()
+    if text not in ("", "true", "false"):
+        raise CdpError(f"Parameter '{name}' is '{text}': write true or false.")
+    return text == "true"
+
+
+def _to_instant(name: str, text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise CdpError(f"Parameter '{name}' is '{text}': write a time as 2026-01-31T23:59:59Z.") from None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)

@@ -1,0 +1,1 @@
+"""Silver builders: bronze rows → typed rows, one module per table."""

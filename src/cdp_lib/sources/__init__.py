@@ -1,0 +1,1 @@
+"""Source system → landed batch, one module per kind of source."""

@@ -1,0 +1,141 @@
+"""The only reader and writer of tables.
+
+Every write is one Delta commit per table: readers see the table before or after it, never between, and a write that
+is repeated gives the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.errors import CdpError
+from cdp_lib.quality import CheckedRows
+
+
+@dataclass(frozen=True)
+class Written:
+    """The account of one write: received = rows + quarantined + superseded.
+
+    Attributes:
+        rows: Rows written.
+        quarantined: Rows that went to quarantine.
+        superseded: Identical copies of rows that are there.
+    """
+
+    rows: int
+    quarantined: int = 0
+    superseded: int = 0
+
+
+class Tables:
+    """The platform's tables in one schema."""
+
+    def __init__(self, spark: SparkSession, catalog: str, schema: str) -> None:
+        """Name the schema; nothing is read yet.
+
+        Args:
+            spark: Session.
+            catalog: Unity Catalog catalog.
+            schema: Schema of the tables.
+        """
+        self._spark = spark
+        self._schema = f"`{catalog}`.`{schema}`"
+
+    def name_of(self, contract: TableContract) -> str:
+        """Full name of a table, quoted."""
+        return f"{self._schema}.`{contract.name}`"
+
+    def read_table(self, contract: TableContract) -> DataFrame:
+        """All rows of a table.
+
+        Raises:
+            CdpError: The table does not exist yet.
+        """
+        if not self._spark.catalog.tableExists(self.name_of(contract).replace("`", "")):
+            raise CdpError(
+                f"Table {self.name_of(contract)} does not exist: run the task that writes it first, or the whole job."
+            )
+        return self._spark.table(self.name_of(contract))
+
+    def read_latest_batch(self, contract: TableContract) -> DataFrame:
+        """The rows of the batch that was extracted last.
+
+        Raises:
+            CdpError: The table does not exist yet.
+        """
+        rows = self.read_table(contract)
+        latest = rows.agg(sf.max("_batch_id")).collect()[0][0]
+        return rows.where(sf.col("_batch_id") == latest)
+
+    def read_batch_ids(self, contract: TableContract) -> set[str]:
+        """The batches a table holds rows of; none where the table does not exist yet."""
+        self.create_table(contract)
+        return {row[0] for row in self.read_table(contract).select("_batch_id").distinct().collect()}
+
+    def create_table(self, contract: TableContract) -> None:
+        """Make the table a contract promises, where there is none."""
+        partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
+        self._spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.name_of(contract)}"
+            f" ({', '.join(_column_ddl(column) for column in contract.columns)})"
+            f" USING delta{partitions} COMMENT {_literal(contract.comment)}"
+        ).collect()
+
+    def replace_table(self, contract: TableContract, rows: DataFrame) -> Written:
+        """Make the table hold these rows and no others.
+
+        Args:
+            contract: Contract of the table.
+            rows: Rows in the contract's columns.
+        """
+        self.create_table(contract)
+        rows.writeTo(self.name_of(contract)).overwrite(sf.lit(True))
+        return Written(rows=self.read_table(contract).count())
+
+    def replace_tables(self, rows_by_contract: Mapping[TableContract, DataFrame]) -> Written:
+        """Replace several tables, one after the other.
+
+        Args:
+            rows_by_contract: Rows of each table, in its contract's columns.
+        """
+        return Written(sum(self.replace_table(contract, rows).rows for contract, rows in rows_by_contract.items()))
+
+    def replace_batches(self, contract: TableContract, rows_by_batch: Mapping[str, DataFrame]) -> Written:
+        """Make the table hold these rows of these batches; rows of other batches stay.
+
+        Args:
+            contract: Contract of the table, which has a `_batch_id`.
+            rows_by_batch: Rows of each batch, in the contract's columns.
+        """
+        self.create_table(contract)
+        for batch_id, rows in rows_by_batch.items():
+            rows.writeTo(self.name_of(contract)).overwrite(sf.col("_batch_id") == batch_id)
+        return Written(self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch)).count())
+
+    def replace_checked(self, contract: TableContract, checked: CheckedRows) -> Written:
+        """Make the table hold the rows that were kept, and its quarantine those that were refused.
+
+        The quarantine is written first: a run that is killed between the two leaves the table as it was.
+
+        Args:
+            contract: Contract of the table.
+            checked: Rows after the check.
+        """
+        quarantined = self.replace_table(contract.quarantine, checked.refused).rows
+        kept = self.replace_table(contract, checked.kept).rows
+        return Written(kept, quarantined, superseded=checked.received - kept - quarantined)
+
+
+def _column_ddl(column: Column) -> str:
+    required = " NOT NULL" if column.required else ""
+    return f"`{column.name}` {column.type}{required} COMMENT {_literal(column.comment)}"
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,1 @@
+"""A workspace on your machine: engines, `dbutils`, the job runner, source simulators and the `cdp` command."""

@@ -1,0 +1,164 @@
+"""Reads the bundle's own files the way the Databricks CLI does, as far as a run on this machine needs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cdp_lib.errors import CdpError
+
+_REFERENCE = re.compile(r"\$\{([a-zA-Z0-9_.\-]+)\}")
+_DYNAMIC_VALUE = re.compile(r"\{\{\s*([a-zA-Z0-9_.\-]+)\s*\}\}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A notebook task of a job.
+
+    Attributes:
+        key: Task key.
+        notebook: The notebook's file.
+        base_parameters: Parameters of this task alone.
+        depends_on: Keys of the tasks before it.
+        run_if: Condition on the outcome of those, as in the Jobs API.
+    """
+
+    key: str
+    notebook: Path
+    base_parameters: dict[str, str]
+    depends_on: tuple[str, ...]
+    run_if: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the bundle.
+
+    Attributes:
+        key: Key of the resource.
+        parameters: Default of each job parameter.
+        tasks: Tasks by key, in the file's order.
+    """
+
+    key: str
+    parameters: dict[str, str]
+    tasks: dict[str, Task]
+
+
+class Bundle:
+    """A bundle with its variables resolved for a run on this machine."""
+
+    def __init__(self, root: Path, overrides: Mapping[str, str]) -> None:
+        """Read the bundle's files.
+
+        Args:
+            root: Folder of `databricks.yml`.
+            overrides: Values of variables, by name.
+
+        Raises:
+            CdpError: A file is not there or not YAML, or an override names no variable.
+        """
+        self.root = root
+        self._config = _read_yaml(root / "databricks.yml")
+        self._resources: dict[str, dict[str, Any]] = {}
+        for pattern in self._config.get("include", ()):
+            for path in sorted(root.glob(pattern)):
+                for kind, resources in _read_yaml(path).get("resources", {}).items():
+                    for key, resource in resources.items():
+                        self._resources.setdefault(kind, {})[key] = resource | {"_file": path}
+        self._overrides = dict(overrides)
+        variables = self._config["variables"]
+        for name in overrides:
+            if name not in variables:
+                raise CdpError(f"Unknown variable '{name}': the bundle has {', '.join(variables)}.")
+
+    def variable(self, name: str) -> str:
+        """Value of a variable: an override, or else its default."""
+        value = self._overrides.get(name, self._config["variables"][name].get("default", ""))
+        return self.resolve(_to_text(value))
+
+    def schemas(self) -> list[str]:
+        """Names of the schemas the bundle makes."""
+        return [self.resolve(schema["name"]) for schema in self._resources["schemas"].values()]
+
+    def job_keys(self) -> list[str]:
+        """Keys of the jobs the bundle deploys."""
+        return list(self._resources["jobs"])
+
+    def job(self, key: str) -> Job:
+        """A job with its variables resolved.
+
+        Raises:
+            CdpError: There is no such job, it has no notebook for a task, or a task that can't run here.
+        """
+        if key not in self._resources.get("jobs", {}):
+            raise CdpError(f"Unknown job '{key}': the bundle has {', '.join(self.job_keys())}.")
+        resource = self._resources["jobs"][key]
+        tasks = [self._task(task, resource["_file"]) for task in resource["tasks"]]
+        parameters = {
+            parameter["name"]: self.resolve(_to_text(parameter["default"])) for parameter in resource["parameters"]
+        }
+        return Job(key, parameters, {task.key: task for task in tasks})
+
+    def resolve(self, text: str) -> str:
+        """Replace `${…}` references in a text, as far as they are known before a deployment."""
+        return _REFERENCE.sub(lambda match: self._value(match[1], match[0]), text)
+
+    def _value(self, path: str, reference: str) -> str:
+        match path.split("."):
+            case ["var", name] if name in self._config["variables"]:
+                return self.variable(name)
+            case ["bundle", "name"]:
+                return str(self._config["bundle"]["name"])
+            case ["bundle", "target"]:
+                return "local"
+            case ["workspace", "file_path"]:
+                return str(self.root)
+            case ["resources", "volumes", key, "volume_path"]:
+                volume = self._resources["volumes"][key]
+                return self.resolve(f"/Volumes/{volume['catalog_name']}/{volume['schema_name']}/{volume['name']}")
+            case ["resources", kind, key, field] if field in self._resources.get(kind, {}).get(key, {}):
+                return self.resolve(_to_text(self._resources[kind][key][field]))
+        raise CdpError(f"The bundle refers to {reference}, which has no value on this machine.")
+
+    def _task(self, task: dict[str, Any], job_file: Path) -> Task:
+        key = task["task_key"]
+        if "notebook_task" not in task:
+            raise CdpError(f"Task '{key}' is no notebook task: it runs in a workspace only.")
+        notebook = (job_file.parent / task["notebook_task"]["notebook_path"]).resolve()
+        if not notebook.is_file():
+            raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} is not there.")
+        return Task(
+            key=key,
+            notebook=notebook,
+            base_parameters={
+                name: self.resolve(_to_text(value))
+                for name, value in task["notebook_task"].get("base_parameters", {}).items()
+            },
+            depends_on=tuple(dependency["task_key"] for dependency in task.get("depends_on", ())),
+            run_if=task.get("run_if", "ALL_SUCCESS"),
+        )
+
+
+def resolve_dynamic_values(text: str, value_of: Callable[[str], str]) -> str:
+    """Replace `{{…}}` references, which get their value when a job or a task starts."""
+    return _DYNAMIC_VALUE.sub(lambda match: value_of(match[1]), text)
+
+
+def _to_text(value: object) -> str:
+    """A YAML scalar as the CLI passes it on."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise CdpError(f"{path} is not there: run cdp in a clone of the project.") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise CdpError(f"{path} can't be read: {error}") from error

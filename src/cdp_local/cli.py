@@ -1,0 +1,152 @@
+"""The `cdp` command."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cdp_lib.contracts import TABLES
+from cdp_lib.errors import CdpError
+from cdp_local.progress import Progress, result_table
+from cdp_local.runner import State, TaskRun, new_run_start, run_job
+from cdp_local.workspace import LocalWorkspace, open_workspace
+
+app = typer.Typer(
+    help="The Customer Data Platform on your machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+console = Console()
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Home = Annotated[Path, typer.Option(help="Folder of the local workspace.")]
+Engine = Annotated[str, typer.Option(help="Engine: sail (embedded, no Java) or spark (local Spark + Delta).")]
+Variables = Annotated[
+    list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Value of a bundle variable. May be repeated.")
+]
+DEFAULT_HOME = Path(".cdp")
+
+
+def main() -> None:
+    """Run the command; what went wrong is one line and a non-zero exit."""
+    try:
+        app()
+    except CdpError as error:
+        errors.print(f"error: {error}", markup=False)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(help="Job of the bundle.")] = "cdp_refresh",
+    engine: Engine = "sail",
+    home: Home = DEFAULT_HOME,
+    var: Variables = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="TASK", help="Run this task alone. May be repeated.")
+    ] = None,
+) -> None:
+    """Run a job of the bundle on this machine, as `databricks bundle run` does in a workspace."""
+    begin = time.monotonic()
+    parameters = _pairs("--param", param)
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        definition = workspace.bundle.job(job)
+        opened = time.monotonic()
+        if workspace.sample_sources:
+            console.print(f"Sample sources: {', '.join(workspace.sample_sources)}", highlight=False)
+        started_at = new_run_start()
+        logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
+        with Progress(console, only or definition.tasks) as progress:
+            runs = run_job(
+                definition, parameters, workspace.notebooks, logs, started_at, progress.show, only=only or ()
+            )
+        done = time.monotonic()
+        failed = [task for task in runs if task.state == State.FAILED]
+        if not failed and not only:
+            _print_results(workspace)
+        _print_quarantine(runs)
+        console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True, highlight=False)
+        console.print(
+            f"{sum(task.state == State.SUCCEEDED for task in runs)} of {len(runs)} tasks succeeded on {engine}:"
+            f" {done - opened:.1f} s of work, {opened - begin:.1f} s to start.",
+            highlight=False,
+        )
+    for task in failed:
+        errors.print(f"error: task {task.key}: {task.error}", markup=False)
+    if failed:
+        raise SystemExit(1)
+
+
+@app.command()
+def tables(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
+    """List the tables that are there, with their rows and what a row is."""
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        prefix = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('schema')}"
+        rows = [
+            (f"{prefix}.{name}", workspace.spark.table(f"{prefix}.{name}").count(), contract.comment)
+            for name, contract in TABLES.items()
+            if workspace.spark.catalog.tableExists(f"{prefix}.{name}")
+        ]
+        if not rows:
+            raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` makes them.")
+        console.print(result_table("", ("table", "rows", "grain"), rows))
+
+
+@app.command()
+def show(
+    table: Annotated[str, typer.Argument(help="Table or view: name, schema.name or catalog.schema.name.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
+    engine: Engine = "sail",
+    home: Home = DEFAULT_HOME,
+    var: Variables = None,
+) -> None:
+    """Show the first rows of a table or view."""
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        name = _full_name(workspace, table)
+        frame = workspace.spark.table(name)
+        console.print(result_table(name, frame.columns, frame.limit(rows).collect()))
+
+
+def _full_name(workspace: LocalWorkspace, table: str) -> str:
+    catalog = workspace.bundle.variable("catalog")
+    parts = table.split(".")
+    schemas = workspace.bundle.schemas() if len(parts) == 1 else [parts[-2]]
+    candidates = [f"{catalog}.{schema}.{parts[-1]}" for schema in schemas]
+    for name in candidates:
+        if parts[:-2] in ([], [catalog]) and workspace.spark.catalog.tableExists(name):
+            return name
+    raise CdpError(f"Unknown table '{table}': `cdp tables` lists those that are there, `cdp run` makes them.")
+
+
+def _print_results(workspace: LocalWorkspace) -> None:
+    """The serving views, as a marketer would read them."""
+    serving = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('serving_schema')}"
+    for title, view in (("Sales by country", "country_sales"), ("Sales by month", "monthly_sales")):
+        frame = workspace.spark.table(f"{serving}.{view}")
+        console.print(result_table(title, frame.columns, frame.collect()))
+
+
+def _print_quarantine(runs: list[TaskRun]) -> None:
+    refused = [(task.key, task.counts["quarantined"]) for task in runs if task.counts.get("quarantined")]
+    if refused:
+        console.print(
+            result_table("Quarantined rows: `cdp show <table>_quarantine` says why", ("table", "rows"), refused)
+        )
+
+
+def _pairs(option: str, values: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for value in values or ():
+        name, separator, text = value.partition("=")
+        if not separator or not name:
+            raise CdpError(f"{option} {value}: write NAME=VALUE.")
+        pairs[name] = text
+    return pairs

@@ -1,0 +1,245 @@
+"""The part of `dbutils` that notebooks use, with a workspace's semantics."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from cdp_lib.errors import CdpError
+
+REDACTED = "[REDACTED]"
+
+
+class NotebookExit(BaseException):
+    """Ends a notebook with a value. No `except Exception` of a notebook can swallow it."""
+
+    def __init__(self, value: str) -> None:
+        """Keep the value the notebook ends with."""
+        super().__init__(value)
+        self.value = value
+
+
+class SecretMetadata(NamedTuple):
+    """A key of a scope, without its value."""
+
+    key: str
+
+
+class SecretStore:
+    """Secrets of this machine: environment variables, else a git-ignored file, else the samples' own.
+
+    The variable of key `database_url` in scope `cdp` is `CDP_SECRET_CDP_DATABASE_URL`. The file `.cdp-secrets.yml`
+    holds a mapping of scopes to mappings of keys to secrets.
+    """
+
+    def __init__(self, file: Path, samples: Mapping[tuple[str, str], str]) -> None:
+        """Read the file, where there is one.
+
+        Args:
+            file: The secrets file.
+            samples: Secrets of the sample sources by scope and key, used where no other is given.
+
+        Raises:
+            CdpError: The file is not what it should be.
+        """
+        self._samples = samples
+        try:
+            self._file: dict[str, dict[str, str]] = yaml.safe_load(file.read_text()) if file.is_file() else {}
+            self._file = {scope: {key: str(value) for key, value in keys.items()} for scope, keys in self._file.items()}
+        except (yaml.YAMLError, AttributeError, OSError) as error:
+            raise CdpError(f"{file} can't be read: write `scope:` and under it `key: secret` lines.") from error
+
+    def list(self, scope: str) -> list[SecretMetadata]:
+        """Keys of a scope."""
+        return [SecretMetadata(key) for key in sorted(self._secrets(scope))]
+
+    def get(self, scope: str, key: str) -> str:
+        """A secret.
+
+        Raises:
+            ValueError: There is no such secret.
+        """
+        try:
+            return self._secrets(scope)[key]
+        except KeyError:
+            raise ValueError(f"Secret does not exist with scope: {scope} and key: {key}") from None
+
+    def redact(self, text: str) -> str:
+        """The text with every secret in it replaced, as a workspace does in a notebook's output."""
+        known = {*self._samples.values(), *self._environment().values()}
+        known.update(secret for keys in self._file.values() for secret in keys.values())
+        for secret in sorted(filter(None, known), key=len, reverse=True):
+            text = text.replace(secret, REDACTED)
+        return text
+
+    def _secrets(self, scope: str) -> dict[str, str]:
+        samples = {key: secret for (of_scope, key), secret in self._samples.items() if of_scope == scope}
+        prefix = _variable_name(scope) + "_"
+        environment = {
+            name.removeprefix(prefix).lower(): secret
+            for name, secret in self._environment().items()
+            if name.startswith(prefix)
+        }
+        return samples | self._file.get(scope, {}) | environment
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        return {name: secret for name, secret in os.environ.items() if name.startswith("CDP_SECRET_")}
+
+
+def _variable_name(scope: str) -> str:
+    return "CDP_SECRET_" + re.sub(r"\W", "_", scope).upper()
+
+
+class Widgets:
+    """Parameters of a notebook. Those a job passes win over the defaults the notebook names."""
+
+    def __init__(self, passed: Mapping[str, str]) -> None:
+        """Start with the parameters that were passed."""
+        self._values = dict(passed)
+
+    def text(self, name: str, defaultValue: str, label: str | None = None) -> None:
+        """Make a text widget."""
+        self._values.setdefault(name, defaultValue)
+
+    def dropdown(self, name: str, defaultValue: str, choices: list[str], label: str | None = None) -> None:
+        """Make a dropdown widget."""
+        self._values.setdefault(name, defaultValue)
+
+    def get(self, name: str) -> str:
+        """Value of a widget.
+
+        Raises:
+            ValueError: There is no such widget.
+        """
+        if name not in self._values:
+            raise ValueError(f"InputWidgetNotDefined: No input widget named {name} is defined")
+        return self._values[name]
+
+    def getAll(self) -> dict[str, str]:
+        """Values of all widgets."""
+        return dict(self._values)
+
+
+class TaskValues:
+    """Values that tasks of one run pass to later tasks."""
+
+    def __init__(self, task_key: str, values: dict[tuple[str, str], Any]) -> None:
+        """Write as one task into the values of a run."""
+        self._task_key = task_key
+        self._values = values
+
+    def set(self, key: str, value: Any) -> None:
+        """Set a value of this task; it has to be JSON."""
+        self._values[self._task_key, key] = json.loads(json.dumps(value))
+
+    def get(self, taskKey: str, key: str, default: Any = None, debugValue: Any = None) -> Any:
+        """Value another task has set.
+
+        Raises:
+            ValueError: There is none, and no default.
+        """
+        if (taskKey, key) in self._values:
+            return self._values[taskKey, key]
+        if default is None:
+            raise ValueError(f"Task value with key {key} of task {taskKey} does not exist")
+        return default
+
+
+@dataclass
+class Jobs:
+    """`dbutils.jobs`."""
+
+    taskValues: TaskValues
+
+
+class FileInfo(NamedTuple):
+    """An entry of a folder."""
+
+    path: str
+    name: str
+    size: int
+    modificationTime: int
+
+
+class FileSystem:
+    """`dbutils.fs` over local folders."""
+
+    def ls(self, path: str) -> list[FileInfo]:
+        """Entries of a folder, by name."""
+        return [_file_info(entry) for entry in sorted(_local(path).iterdir())]
+
+    def head(self, path: str, maxBytes: int = 65536) -> str:
+        """Beginning of a file."""
+        with _local(path).open("rb") as file:
+            return file.read(maxBytes).decode(errors="replace")
+
+    def put(self, path: str, contents: str, overwrite: bool = False) -> bool:
+        """Write a file."""
+        target = _local(path)
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{path} already exists")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(contents)
+        return True
+
+    def mkdirs(self, path: str) -> bool:
+        """Make a folder."""
+        _local(path).mkdir(parents=True, exist_ok=True)
+        return True
+
+    def rm(self, path: str, recurse: bool = False) -> bool:
+        """Remove a file or a folder; whether there was one."""
+        target = _local(path)
+        if target.is_dir() and recurse:
+            shutil.rmtree(target)
+        elif target.exists():
+            target.rmdir() if target.is_dir() else target.unlink()
+        else:
+            return False
+        return True
+
+
+def _local(path: str) -> Path:
+    return Path(path.removeprefix("file:"))
+
+
+def _file_info(entry: Path) -> FileInfo:
+    status = entry.stat()
+    suffix = "/" if entry.is_dir() else ""
+    return FileInfo(f"file:{entry}{suffix}", entry.name + suffix, status.st_size, int(status.st_mtime * 1000))
+
+
+class NotebookUtils:
+    """`dbutils.notebook`."""
+
+    def __init__(self, run: Callable[[str, dict[str, str]], str | None]) -> None:
+        """Run other notebooks with the given function."""
+        self._run = run
+
+    def run(self, path: str, timeout_seconds: int = 0, arguments: Mapping[str, str] | None = None) -> str | None:
+        """Run another notebook, by its path relative to this one; the value it ends with."""
+        return self._run(path, {name: str(value) for name, value in (arguments or {}).items()})
+
+    def exit(self, value: str) -> None:
+        """End the notebook with a value."""
+        raise NotebookExit(str(value))
+
+
+@dataclass
+class LocalDbutils:
+    """`dbutils` of one notebook run."""
+
+    widgets: Widgets
+    secrets: SecretStore
+    notebook: NotebookUtils
+    jobs: Jobs
+    fs: FileSystem = field(default_factory=FileSystem)

@@ -1,0 +1,122 @@
+"""The local engines, behind one `open_session`: what differs between them stands here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from cdp_lib.errors import CdpError
+
+_DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+
+
+@contextmanager
+def open_session(engine: str, home: Path, catalog: str, schemas: Sequence[str]) -> Iterator[SparkSession]:
+    """A session in which `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
+
+    Neither engine keeps a catalog between processes, so the tables and views that are there are registered again.
+
+    Args:
+        engine: `sail` or `spark`.
+        home: Folder of the local workspace.
+        catalog: Name of the catalog.
+        schemas: Names of its schemas.
+
+    Raises:
+        CdpError: There is no such engine, or it can't start here.
+    """
+    if engine not in ENGINES:
+        raise CdpError(f"Unknown engine '{engine}': there are {' and '.join(ENGINES)}.")
+    with ENGINES[engine](catalog, home) as spark:
+        for schema in schemas:
+            folder = home / "warehouse" / schema
+            spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{catalog}`.`{schema}` LOCATION '{folder}'").collect()
+            for log in sorted(folder.glob("*/_delta_log")):
+                table = f"`{catalog}`.`{schema}`.`{log.parent.name}`"
+                spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{log.parent}'").collect()
+        for view in sorted((home / "views").glob("*.sql")):
+            for statement in view.read_text().split(";\n"):
+                run_statement(spark, statement)
+        yield spark
+
+
+def run_statement(spark: SparkSession, statement: str) -> None:
+    """Run one SQL statement of a notebook.
+
+    The local Spark engine knows one catalog, under two names, and refuses `USE CATALOG`.
+    """
+    if statement.upper().startswith("USE CATALOG") and _is_classic(spark):
+        return
+    spark.sql(statement).collect()
+
+
+def _is_classic(spark: SparkSession) -> bool:
+    return hasattr(spark, "_jvm")
+
+
+@contextmanager
+def _sail(catalog: str, home: Path) -> Iterator[SparkSession]:
+    os.environ.setdefault("RUST_LOG", "error")
+    os.environ["SAIL_CATALOG__LIST"] = (
+        f'[{{name="{catalog}", type="memory", initial_database=["default"], initial_database_comment=""}}]'
+    )
+    os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalog
+    os.environ["SAIL_CATALOG__DEFAULT_DATABASE"] = '["default"]'
+    from pysail.spark import SparkConnectServer
+
+    server = SparkConnectServer("127.0.0.1", 0)
+    server.start(background=True)
+    host, port = server.listening_address
+    spark = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    try:
+        yield spark
+    finally:
+        spark.stop()
+        server.stop()
+
+
+@contextmanager
+def _spark(catalog: str, home: Path) -> Iterator[SparkSession]:
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        raise CdpError("The spark engine needs Java 17 or newer: install it (`make java`), or use --engine sail.")
+    from delta import configure_spark_with_delta_pip
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    # PySpark logs every exception it raises, stack and all, also those that are handled.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    cores = os.cpu_count() or 2
+    builder = SparkSession.builder.master(f"local[{cores}]").appName("cdp")
+    for key, value in {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": _DELTA_CATALOG,
+        f"spark.sql.catalog.{catalog}": _DELTA_CATALOG,
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": str(home / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(cores),
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.sql.sources.default": "delta",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+    }.items():
+        builder = builder.config(key, value)
+    spark = configure_spark_with_delta_pip(builder).getOrCreate()
+    # Delta's catalog under a second name is an alias of the session's own, once it is told so.
+    manager = spark._jsparkSession.sessionState().catalogManager()
+    manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+ENGINES: dict[str, Callable[[str, Path], AbstractContextManager[SparkSession]]] = {"sail": _sail, "spark": _spark}
+"""The engines `cdp run --engine` knows; the first is the default."""

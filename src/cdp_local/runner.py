@@ -1,0 +1,166 @@
+"""Runs a job of the bundle: its notebooks in dependency order, independent ones side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from cdp_lib.errors import CdpError
+from cdp_lib.task_values import ROW_COUNTS
+from cdp_local.bundle import Job, Task, resolve_dynamic_values
+from cdp_local.notebooks import Workspace, run_notebook
+
+TASKS_AT_ONCE = 4
+
+
+class State(StrEnum):
+    """How a task stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass
+class TaskRun:
+    """One task of one run.
+
+    Attributes:
+        key: Task key.
+        state: How it stands.
+        started: Monotonic time of its start, None before.
+        seconds: How long it took, once it has ended.
+        counts: Rows, quarantined and superseded, as far as the task has reported them.
+        error: Why it failed, in one line.
+    """
+
+    key: str
+    state: State = State.WAITING
+    started: float | None = None
+    seconds: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+_RUN_IF: dict[str, Callable[[Collection[State]], bool]] = {
+    "ALL_SUCCESS": lambda states: all(state == State.SUCCEEDED for state in states),
+    "AT_LEAST_ONE_SUCCESS": lambda states: any(state == State.SUCCEEDED for state in states),
+    "NONE_FAILED": lambda states: all(state != State.FAILED for state in states),
+    "ALL_DONE": lambda states: True,
+    "AT_LEAST_ONE_FAILED": lambda states: any(state == State.FAILED for state in states),
+    "ALL_FAILED": lambda states: all(state == State.FAILED for state in states),
+}
+
+
+def run_job(
+    job: Job,
+    parameters: Mapping[str, str],
+    workspace: Workspace,
+    logs: Path,
+    started_at: datetime,
+    on_change: Callable[[TaskRun], None],
+    only: Collection[str] = (),
+) -> list[TaskRun]:
+    """Run a job to its end, whatever becomes of its tasks.
+
+    Retries are a workspace's: here a task that fails has failed.
+
+    Args:
+        job: The job.
+        parameters: Values of job parameters that differ from their defaults.
+        workspace: What the notebooks share.
+        logs: Folder that gets the output of each task as `<task>.log`.
+        started_at: Start of the run, UTC.
+        on_change: Called, in this thread, with each task that has changed its state.
+        only: Run these tasks alone, whatever they depend on; all where there is none.
+
+    Returns:
+        The tasks' runs, in the order of the job's file.
+
+    Raises:
+        CdpError: The job has no such parameter or task, or its tasks depend on each other in a circle.
+    """
+    for kind, names, known in (("parameter", parameters, job.parameters), ("task", only, job.tasks)):
+        for name in names:
+            if name not in known:
+                raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
+    tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
+    runs = {key: TaskRun(key) for key in tasks}
+    graph = {key: [before for before in task.depends_on if before in tasks] for key, task in tasks.items()}
+    order = TopologicalSorter(graph)
+    try:
+        order.prepare()
+    except CycleError as error:
+        raise CdpError(f"The tasks of job {job.key} depend on each other: {' → '.join(error.args[1])}.") from None
+    run_id = str(int(started_at.timestamp() * 1000))
+    values = _parameter_values(job, parameters, started_at, run_id)
+    logs.mkdir(parents=True, exist_ok=True)
+    futures: dict[Future[None], str] = {}
+    with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
+        while order.is_active():
+            for key in order.get_ready():
+                if _RUN_IF[tasks[key].run_if]([runs[before].state for before in graph[key]]):
+                    runs[key].state, runs[key].started = State.RUNNING, time.monotonic()
+                    futures[pool.submit(_run_task, tasks[key], values, workspace, logs)] = key
+                else:
+                    runs[key].state = State.SKIPPED
+                    order.done(key)
+                on_change(runs[key])
+            done, _ = wait(futures, return_when=FIRST_COMPLETED)
+            for future in done:
+                run = runs[futures.pop(future)]
+                _finish(run, future.exception(), workspace, logs)
+                order.done(run.key)
+                on_change(run)
+    return list(runs.values())
+
+
+def _parameter_values(job: Job, parameters: Mapping[str, str], started_at: datetime, run_id: str) -> dict[str, str]:
+    dynamic = {
+        "job.run_id": run_id,
+        "job.start_time.iso_datetime": started_at.isoformat(timespec="seconds"),
+        "job.name": job.key,
+    }
+    return {name: _resolved(text, dynamic) for name, text in (job.parameters | dict(parameters)).items()}
+
+
+def _resolved(text: str, dynamic: Mapping[str, str]) -> str:
+    def value_of(reference: str) -> str:
+        if reference not in dynamic:
+            raise CdpError(f"The job refers to {{{{{reference}}}}}, which has no value on this machine.")
+        return dynamic[reference]
+
+    return resolve_dynamic_values(text, value_of)
+
+
+def _run_task(task: Task, job_parameters: Mapping[str, str], workspace: Workspace, logs: Path) -> None:
+    dynamic = {f"job.parameters.{name}": value for name, value in job_parameters.items()} | {"task.name": task.key}
+    base_parameters = {name: _resolved(text, dynamic) for name, text in task.base_parameters.items()}
+    with (logs / f"{task.key}.log").open("w", encoding="utf-8") as output:
+        run_notebook(task.notebook, {**base_parameters, **job_parameters}, workspace, output, task.key)
+
+
+def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, logs: Path) -> None:
+    run.seconds = time.monotonic() - (run.started or 0.0)
+    run.counts = {
+        key: workspace.task_values[run.key, key] for key in ROW_COUNTS if (run.key, key) in workspace.task_values
+    }
+    run.state = State.SUCCEEDED if error is None else State.FAILED
+    if isinstance(error, CdpError):
+        run.error = workspace.secrets.redact(str(error))
+    elif error is not None:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        run.error = workspace.secrets.redact(f"{type(error).__name__}: {first_line} (all of it: {logs}/{run.key}.log)")
+
+
+def new_run_start() -> datetime:
+    """The time a run starts at, to the second, UTC."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,97 @@
+"""The local workspace as a whole: a home folder, the bundle, its sources, a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pyspark.sql import SparkSession
+
+from cdp_lib.errors import CdpError
+from cdp_local.bundle import Bundle
+from cdp_local.dbutils import SecretStore
+from cdp_local.engines import open_session
+from cdp_local.notebooks import Workspace
+from cdp_local.samples import customers_api, sample_database
+
+PROJECT = Path(__file__).resolve().parents[2]
+SECRETS_FILE = ".cdp-secrets.yml"
+DEFAULT_SCOPE = "cdp"
+
+
+@dataclass(frozen=True)
+class LocalWorkspace:
+    """A workspace on this machine, open.
+
+    Attributes:
+        home: Folder of everything it keeps.
+        bundle: The bundle, its variables resolved.
+        notebooks: What the notebooks of a run share.
+        sample_sources: Which of the sources are samples, in words.
+    """
+
+    home: Path
+    bundle: Bundle
+    notebooks: Workspace
+    sample_sources: tuple[str, ...]
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session."""
+        return self.notebooks.spark
+
+
+@contextmanager
+def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
+    """Open a local workspace, alone: a second one on the same home is refused.
+
+    A source that is not given is played by its sample: the API where `customers_api_url` is no variable of the
+    call, the database where the default secret scope has no `database_url`.
+
+    Args:
+        engine: `sail` or `spark`.
+        home: Folder of everything it keeps.
+        variables: Values of bundle variables.
+
+    Raises:
+        CdpError: The home can't be written or is in use, or a variable or the engine is unknown.
+    """
+    home = home.resolve()
+    with ExitStack() as stack:
+        stack.enter_context(_locked(home))
+        overrides = {"landing": str(home / "landing"), **variables}
+        samples = []
+        if "customers_api_url" not in variables:
+            overrides["customers_api_url"] = stack.enter_context(customers_api(PROJECT / "fixtures"))
+            samples.append("customers API (yours: --var customers_api_url=…)")
+        bundle = Bundle(PROJECT, overrides)
+        secrets = SecretStore(PROJECT / SECRETS_FILE, {})
+        if bundle.variable("secret_scope") == DEFAULT_SCOPE and not _has_database(secrets):
+            sample = sample_database(PROJECT / "fixtures", home)
+            secrets = SecretStore(PROJECT / SECRETS_FILE, {(DEFAULT_SCOPE, "database_url"): sample})
+            samples.append("database (yours: CDP_SECRET_CDP_DATABASE_URL=…)")
+        spark = stack.enter_context(open_session(engine, home, bundle.variable("catalog"), bundle.schemas()))
+        yield LocalWorkspace(home, bundle, Workspace(spark, secrets, {}, home / "views"), tuple(samples))
+
+
+def _has_database(secrets: SecretStore) -> bool:
+    return "database_url" in {secret.key for secret in secrets.list(DEFAULT_SCOPE)}
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    lock = FileLock(home / ".lock", blocking=False)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise CdpError(f"{home} is in use by another cdp: wait until it has ended, or take another --home.") from None
+    except OSError as error:
+        raise CdpError(f"{home} can't be written ({error.strerror}): take another --home.") from None
+    try:
+        yield
+    finally:
+        lock.release()

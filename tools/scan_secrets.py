@@ -1,0 +1,79 @@
+"""Refuse secrets in the files git tracks or would track, without repeating them.
+
+A line which has to look like a secret ends in the comment `pragma: allowlist secret`.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from azure_key_detector import (
+    AzureKeyDetector,
+    CredentialKeywordDetector,
+    DatabricksTokenDetector,
+    GitHubFineGrainedTokenDetector,
+)
+from detect_secrets.filters.allowlist import is_line_allowlisted
+from detect_secrets.filters.heuristic import is_templated_secret
+from detect_secrets.plugins.aws import AWSKeyDetector
+from detect_secrets.plugins.base import BasePlugin
+from detect_secrets.plugins.basic_auth import BasicAuthDetector
+from detect_secrets.plugins.github_token import GitHubTokenDetector
+from detect_secrets.plugins.jwt import JwtTokenDetector
+from detect_secrets.plugins.npm import NpmDetector
+from detect_secrets.plugins.private_key import PrivateKeyDetector
+from detect_secrets.plugins.slack import SlackDetector
+from detect_secrets.util.code_snippet import get_code_snippet
+
+# No entropy detectors: identifiers and checksums would drown what they find.
+DETECTORS: tuple[BasePlugin, ...] = (
+    AWSKeyDetector(),
+    AzureKeyDetector(),
+    BasicAuthDetector(),
+    CredentialKeywordDetector(),
+    DatabricksTokenDetector(),
+    GitHubFineGrainedTokenDetector(),
+    GitHubTokenDetector(),
+    JwtTokenDetector(),
+    NpmDetector(),
+    PrivateKeyDetector(),
+    SlackDetector(),
+)
+
+
+def repository_files() -> list[str]:
+    """Return the files under the current directory which git does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [name for name in names if Path(name).is_file()]
+
+
+def scan(name: str) -> Iterator[str]:
+    """Yield a line for each kind of secret on each line of the file.
+
+    detect-secrets' own file scan skips YAML lists and comments, lock files, and lines with a
+    call such as connect(url, "key"), so the detectors get every line as it stands.
+    """
+    lines = Path(name).read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        kinds = {
+            found.type
+            for detector in DETECTORS
+            for found in detector.analyze_line(name, line, number)
+            if not is_templated_secret(found.secret_value or "")
+        }
+        if kinds and not is_line_allowlisted(name, line, get_code_snippet(lines, number)):
+            yield from (f"{name}:{number}: {kind}" for kind in sorted(kinds))
+
+
+def main() -> int:
+    """Print what was found; return 1 if anything was."""
+    names = repository_files()
+    findings = [finding for name in names for finding in scan(name)]
+    print("\n".join(findings) or f"no secrets in {len(names)} files")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
