@@ -113,9 +113,12 @@ class Landing:
         Raises:
             CdpError: A manifest does not parse.
         """
-        folder = f"{self.root}/{source}/{entity}"
-        paths = sorted(str(path) for path in self._fs.glob(f"{folder}/*/{MANIFEST}"))
-        return [self._read_manifest(path) for path in paths]
+        return [self._read_manifest(path) for path in self._manifests(source, entity)]
+
+    def find_latest_batch(self, source: str, entity: str) -> Manifest | None:
+        """The batch of an entity that was landed last, or None before the first."""
+        paths = self._manifests(source, entity)
+        return self._read_manifest(paths[-1]) if paths else None
 
     def path_of(self, batch: Manifest, file: str) -> str:
         """Address of a data file, as Spark reads it."""
@@ -125,7 +128,8 @@ class Landing:
     def new_batch(self, source: str, entity: str, batch_id: str, extracted_at: str) -> Iterator[BatchWriter]:
         """Write a batch: its files inside the `with`, its manifest when the `with` ends without an error.
 
-        What an earlier, broken attempt at the same batch left is removed first.
+        What an earlier, broken attempt at the same batch left is removed first. Data that are the same as the latest
+        batch's, to the byte, make no new batch: the writer then has the latest batch's manifest.
 
         Args:
             source: Source system.
@@ -145,12 +149,21 @@ class Landing:
             writer = BatchWriter(self._fs, folder)
             yield writer
             manifest = writer.finish(source, entity, batch_id, extracted_at)
+            latest = self.find_latest_batch(source, entity)
+            if latest and latest.checksum == manifest.checksum:
+                self._fs.rm(folder, recursive=True)
+                writer.manifest = latest
+                return
             # Written beside and moved: a manifest cut off by a crash must not look like one.
             with self._fs.open(f"{folder}/{MANIFEST}.part", "w") as file:
                 file.write(manifest.to_json())
             self._fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
         except OSError as error:
             raise CdpError(f"Landing location {self.root} can't be written: {error}.") from error
+
+    def _manifests(self, source: str, entity: str) -> list[str]:
+        """Paths of an entity's manifests, oldest first: names of batches sort by time."""
+        return sorted(str(path) for path in self._fs.glob(f"{self.root}/{source}/{entity}/*/{MANIFEST}"))
 
     def _read_manifest(self, path: str) -> Manifest:
         try:

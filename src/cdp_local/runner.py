@@ -162,5 +162,5 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
 
 
 def new_run_start() -> datetime:
-    """The time a run starts at, to the second, UTC."""
-    return datetime.now(UTC).replace(microsecond=0)
+    """The time a run starts at, UTC; to the millisecond it is also the run's id."""
+    return datetime.now(UTC)

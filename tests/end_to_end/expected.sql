@@ -1,0 +1,69 @@
+-- The mission's gold tables in DuckDB, from the sources' own tables: another engine, another hand.
+
+CREATE VIEW retails AS
+SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,
+       c.full_name, c.email, c.country, CAST(c.registration_date AS DATE) AS registration_date,
+       p.product_name, p.category, CAST(p.price AS DECIMAL(18, 2)) AS price, s.store_name, s.location
+FROM transactions t, customers c, products p, stores s
+WHERE t.customer_id = c.customer_id AND t.product_id = p.product_id AND t.store_id = s.store_id;
+
+CREATE VIEW sales AS
+SELECT *, CAST(quantity * price AS DECIMAL(38, 2)) AS amount FROM retails;
+
+CREATE VIEW sales_by_country_gold AS
+SELECT country, count(*) AS total_sales FROM sales GROUP BY ALL;
+
+CREATE VIEW category_country_performance_gold AS
+SELECT country, category, sum(amount) AS revenue, sum(quantity)::BIGINT AS quantity_sold,
+       count(DISTINCT product_id) AS unique_products
+FROM sales GROUP BY ALL;
+
+CREATE VIEW country_detailed_analysis_gold AS
+SELECT country, count(DISTINCT customer_id) AS unique_customers, count(DISTINCT store_id) AS unique_stores,
+       count(*) AS total_transactions, sum(quantity)::BIGINT AS total_quantity_sold, sum(amount) AS total_revenue,
+       avg(CAST(amount AS DOUBLE)) AS avg_transaction_value, count(DISTINCT product_id) AS unique_products
+FROM sales GROUP BY ALL;
+
+CREATE VIEW product_performance_gold AS
+SELECT product_id, product_name, category, sum(quantity)::BIGINT AS total_quantity_sold, sum(amount) AS total_revenue,
+       count(DISTINCT transaction_id) AS unique_transactions, count(DISTINCT customer_id) AS unique_customers
+FROM sales GROUP BY ALL;
+
+CREATE VIEW price_segment_analysis_gold AS
+SELECT CASE WHEN price < 500 THEN 'Budget' WHEN price < 1500 THEN 'Mid-Range' ELSE 'Premium' END AS price_segment,
+       category, count(*) AS transaction_count, sum(quantity)::BIGINT AS total_quantity, sum(amount) AS total_revenue
+FROM sales GROUP BY ALL;
+
+CREATE VIEW customer_product_affinity_gold AS
+SELECT customer_id, full_name, product_id, product_name, category,
+       sum(quantity)::BIGINT AS total_quantity_purchased, count(transaction_id) AS purchase_frequency
+FROM sales GROUP BY ALL;
+
+CREATE VIEW store_product_performance_gold AS
+SELECT store_id, store_name, product_id, product_name, sum(quantity)::BIGINT AS quantity_sold,
+       sum(amount) AS revenue_generated
+FROM sales GROUP BY ALL;
+
+CREATE VIEW store_customer_analysis_gold AS
+SELECT store_id, store_name, location, count(DISTINCT customer_id) AS unique_customers,
+       count(transaction_id) AS total_transactions,
+       count(transaction_id) / count(DISTINCT customer_id) AS avg_transactions_per_customer
+FROM sales GROUP BY ALL;
+
+CREATE VIEW seasonal_analysis_gold AS
+SELECT CASE WHEN month(transaction_date) IN (12, 1, 2) THEN 'Winter' WHEN month(transaction_date) <= 5 THEN 'Spring'
+            WHEN month(transaction_date) <= 8 THEN 'Summer' ELSE 'Fall' END AS season,
+       category, sum(amount) AS seasonal_revenue, sum(quantity)::BIGINT AS seasonal_quantity
+FROM sales GROUP BY ALL;
+
+CREATE VIEW monthly_sales_gold AS
+SELECT year(transaction_date) AS transaction_year, quarter(transaction_date) AS transaction_quarter,
+       month(transaction_date) AS transaction_month, sum(amount) AS monthly_revenue,
+       sum(quantity)::BIGINT AS monthly_quantity, count(*) AS monthly_transactions,
+       count(DISTINCT customer_id) AS monthly_customers
+FROM sales GROUP BY ALL;
+
+CREATE VIEW customer_registration_trends_gold AS
+SELECT year(CAST(registration_date AS DATE)) AS reg_year, month(CAST(registration_date AS DATE)) AS reg_month,
+       country, count(*) AS new_customers
+FROM customers GROUP BY ALL;

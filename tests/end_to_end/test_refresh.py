@@ -1,0 +1,193 @@
+"""The whole job, as a person runs it, against results worked out by DuckDB from the sources."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from deltalake import DeltaTable
+
+from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.gold import GOLD_TABLES
+
+PROJECT = Path(__file__).resolve().parents[2]
+FIXTURES = PROJECT / "fixtures"
+EXPECTED = (PROJECT / "tests" / "end_to_end" / "expected.sql").read_text(encoding="utf-8")
+
+Rows = list[tuple[Any, ...]]
+
+
+def rows_of_table(home: Path, name: str) -> Rows:
+    """Rows of a Delta table as any other reader sees them, sorted, in the order of its contract's columns."""
+    table = DeltaTable(home / "warehouse" / "sales" / name).to_pyarrow_table()
+    columns = [column for column in TABLES[name].column_names if column not in RUN_COLUMNS]
+    return sorted((tuple(row[column] for column in columns) for row in table.to_pylist()), key=repr)
+
+
+RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at"}
+"""Columns that tell one run from another; the rest is a function of the data."""
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any], engine: str) -> Path:
+    """The home of one run over the samples."""
+    home = tmp_path_factory.mktemp("refreshed")
+    run = cdp("run", "--engine", engine, "--home", home)
+    assert run.returncode == 0, run.stderr
+    return home
+
+
+@pytest.fixture(scope="module")
+def expected() -> duckdb.DuckDBPyConnection:
+    """The mission's tables, worked out by DuckDB from the fixtures."""
+    connection = duckdb.connect()
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript((FIXTURES / "database.sql").read_text(encoding="utf-8"))
+        connection.execute((FIXTURES / "database.sql").read_text(encoding="utf-8"))
+    connection.execute(f"CREATE TABLE customers AS SELECT * FROM read_json('{FIXTURES}/customers.json')")
+    connection.execute(EXPECTED)
+    return connection
+
+
+@pytest.mark.parametrize("name", [contract.name for contract in GOLD_TABLES])
+def test_every_gold_table_equals_what_duckdb_works_out(
+    refreshed: Path, expected: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    columns = ", ".join(TABLES[name].column_names)
+    rows = expected.sql(f"SELECT {columns} FROM {name}").fetchall()
+    assert rows, "an empty expectation would prove nothing"
+    assert rows_of_table(refreshed, name) == sorted(rows, key=repr)
+
+
+def test_every_sale_is_in_retails_silver(refreshed: Path, expected: duckdb.DuckDBPyConnection) -> None:
+    columns = ", ".join(TABLES["retails_silver"].column_names)
+    rows = rows_of_table(refreshed, "retails_silver")
+    assert rows == sorted(expected.sql(f"SELECT {columns} FROM retails").fetchall(), key=repr)
+    assert len(rows) == 50
+
+
+def test_every_table_of_the_platform_is_there_with_its_contracts_columns(refreshed: Path) -> None:
+    for name, contract in TABLES.items():
+        table = DeltaTable(refreshed / "warehouse" / "sales" / name)
+        assert tuple(field.name for field in table.schema().fields) == contract.column_names
+        assert table.metadata().description == contract.comment
+
+
+def test_nothing_of_the_samples_is_quarantined(refreshed: Path) -> None:
+    assert {name for name in TABLES if name.endswith("_quarantine") and rows_of_table(refreshed, name)} == set()
+
+
+def test_a_second_run_gives_the_same_tables(refreshed: Path, cdp: Callable[..., Any], engine: str) -> None:
+    before = {name: rows_of_table(refreshed, name) for name in TABLES if not name.endswith("_bronze")}
+    run = cdp("run", "--engine", engine, "--home", refreshed)
+    assert run.returncode == 0, run.stderr
+    assert {name: rows_of_table(refreshed, name) for name in before} == before
+
+
+def test_a_full_refresh_loads_every_landed_batch_again_and_once(
+    refreshed: Path, cdp: Callable[..., Any], engine: str
+) -> None:
+    before = {name: rows_of_table(refreshed, name) for name in TABLES if name.endswith("_bronze")}
+    run = cdp("run", "--engine", engine, "--home", refreshed, "--param", "full_refresh=true", "--only", "store_bronze")
+    assert run.returncode == 0, run.stderr
+    assert {name: rows_of_table(refreshed, name) for name in before} == before
+
+
+def test_the_views_serve_what_the_run_prints(refreshed: Path, cdp: Callable[..., Any], engine: str) -> None:
+    shown = cdp("show", "sales_serving.country_sales", "--engine", engine, "--home", refreshed)
+    assert shown.returncode == 0, shown.stderr
+    assert all(figure in shown.stdout for figure in ("Saudi Arabia", "74,010.00", "56,414.00", "47,161.00"))
+
+
+def test_as_of_leaves_later_sales_out_of_gold(
+    tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(refreshed, home)
+    run = cdp("run", "--engine", engine, "--home", home, "--param", "as_of=2025-05-31", "--only", "calendar_gold")
+    assert run.returncode == 0, run.stderr
+    assert [row[:4] for row in rows_of_table(home, "monthly_sales_gold")] == [
+        row[:4] for row in rows_of_table(refreshed, "monthly_sales_gold") if row[2] <= 5
+    ]
+
+
+def test_ones_own_api_and_database_are_used(tmp_path: Path, cdp: Callable[..., Any]) -> None:
+    records = json.loads((FIXTURES / "customers.json").read_text(encoding="utf-8"))[:3]
+    (tmp_path / "customers.json").write_text(json.dumps(records, indent=2))
+    with closing(sqlite3.connect(tmp_path / "shop.sqlite")) as database:
+        database.executescript((FIXTURES / "database.sql").read_text(encoding="utf-8"))
+        database.execute("DELETE FROM transactions WHERE customer_id > 102")
+        database.commit()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        port = server.stdout.readline().split("port ")[1].split(" ")[0]
+        run = cdp(
+            "run",
+            "--home",
+            tmp_path / "home",
+            "--var",
+            f"customers_api_url=http://127.0.0.1:{port}/customers.json",
+            CDP_SECRET_CDP_DATABASE_URL=f"sqlite:///{tmp_path}/shop.sqlite",
+        )
+    finally:
+        server.kill()
+        server.wait()
+    assert run.returncode == 0, run.stderr
+    assert "Sample sources" not in run.stdout
+    assert len(rows_of_table(tmp_path / "home", "customers_silver")) == 3
+    assert {row[1] for row in rows_of_table(tmp_path / "home", "retails_silver")} == {101, 102}
+
+
+KILLS = {"sail": 10, "spark": 2}
+"""A Spark run takes a minute, so the ten are Sail's; writes are the same code, and commits Delta's, on both."""
+
+
+def test_a_run_killed_anywhere_and_repeated_gives_an_undisturbed_runs_tables(
+    tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
+) -> None:
+    """SIGKILL at random moments of some runs on one home, then one run to the end."""
+    moments = random.Random(20261122)
+    begin = time.monotonic()
+    first = cdp("run", "--engine", engine, "--home", tmp_path / "timed")
+    assert first.returncode == 0, first.stderr
+    seconds = time.monotonic() - begin
+    killed = 0
+    for _ in range(KILLS[engine]):
+        run = subprocess.Popen(
+            [Path(sys.executable).parent / "cdp", "run", "--engine", engine, "--home", tmp_path / "home"],
+            cwd=PROJECT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            run.wait(timeout=moments.uniform(0.4, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
+            killed += 1
+    assert killed >= KILLS[engine] // 2, "most runs ended before they were killed"
+    last = cdp("run", "--engine", engine, "--home", tmp_path / "home")
+    assert last.returncode == 0, last.stderr
+    for name in TABLES:
+        if not name.endswith("_bronze"):
+            assert rows_of_table(tmp_path / "home", name) == rows_of_table(refreshed, name), name
+        else:
+            assert set(rows_of_table(tmp_path / "home", name)) == set(rows_of_table(refreshed, name)), name
