@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# databricks-connect brings a pyspark of its own, which no other environment may share.
+CONNECT := .venv-connect
 # Arguments of `cdp run`: make run ARGS="--engine spark"
 ARGS ?=
 # Engines of `make test`: sail, spark or both
@@ -29,7 +31,7 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: test-connect
-test-connect: java ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
+test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
 	@tools/test_connect.sh
 
 .PHONY: check
@@ -74,4 +76,13 @@ $(VENV)/.test: $(VENV)/.run
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,test,check]'
 	@# Without its dependencies: those bring an old `databricks` command that would shadow the real one.
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nutter junit-xml
+	@touch $@
+
+$(CONNECT)/bin/python:
+	@python=$$(tools/find_python312.sh) && tools/make_venv.sh "$$python" $(CONNECT)
+
+$(CONNECT)/.test: $(CONNECT)/bin/python pyproject.toml requirements.txt constraints-connect.txt
+	@echo "Installing databricks-connect and what tests need into $(CONNECT) (once, about a minute) ..."
+	@$(CONNECT)/bin/pip install --quiet --disable-pip-version-check -c constraints-connect.txt -e '.[connect,test]'
+	@$(CONNECT)/bin/pip install --quiet --disable-pip-version-check -c constraints-connect.txt --no-deps nutter junit-xml
 	@touch $@

@@ -1,38 +1,46 @@
-"""One engine per test run: CDP_TEST_ENGINE names it. Tests that ask for `spark` or `engine` run on every engine."""
+"""One engine per test run: CDP_TEST_ENGINE names it. Tests that ask for `spark` or `engine` run on every engine.
+
+Engines: sail and spark, as of `cdp run`; connect, a Spark Connect server on this machine, and databricks, a workspace,
+both through databricks-connect. A workspace sees no file of this machine.
+"""
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from cdp_lib.tables import Tables
-from cdp_local.engines import open_session
+from cdp_local.engines import ENGINES, open_session
 
 PROJECT = Path(__file__).resolve().parent
 ENGINE = os.environ.get("CDP_TEST_ENGINE", "sail")
-CATALOG = "cat1"
-
-_schema_numbers = itertools.count(1)
+# Those of databricks-connect are none that `cdp` knows.
+ENGINE_FIXTURES = {"spark", "engine"} if ENGINE in ENGINES else {"spark"}
+CATALOG = os.environ.get("CDP_TEST_CATALOG", "cat1")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a run on a further engine, leave out what no engine can make a difference to."""
-    if os.environ.get("CDP_TEST_SCOPE") != "engine":
-        return
-    chosen = [
-        item
-        for item in items
-        if isinstance(item, pytest.DoctestItem) or {"spark", "engine"} & set(getattr(item, "fixturenames", ()))
-    ]
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    """Of a run on a further engine, leave out what no engine can make a difference to, and what it can't run."""
+    if os.environ.get("CDP_TEST_SCOPE") == "engine":
+        chosen = [item for item in items if isinstance(item, pytest.DoctestItem) or ENGINE_FIXTURES & _fixtures(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+    if ENGINE == "databricks":
+        for item in items:
+            if {"spark", "tmp_path_factory"} <= _fixtures(item):
+                item.add_marker(pytest.mark.skip(reason="shares files with the engine"))
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +50,17 @@ def engine() -> str:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark() -> Iterator[SparkSession]:
     """A session on the engine under test."""
-    with open_session(ENGINE, tmp_path_factory.mktemp("home"), CATALOG, []) as session:
+    if ENGINE in ENGINES:
+        with TemporaryDirectory() as home, open_session(ENGINE, Path(home), CATALOG, []) as session:
+            yield session
+    else:
+        from databricks.connect import DatabricksSession
+
+        session = DatabricksSession.builder.getOrCreate()
         yield session
+        session.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +71,29 @@ def _doctest_spark(request: pytest.FixtureRequest, doctest_namespace: dict[str, 
 
 
 @pytest.fixture
-def tables(spark: SparkSession, tmp_path: Path) -> Iterator[Tables]:
-    """Tables in a schema of the test's own."""
-    schema = f"test_{next(_schema_numbers)}"
-    spark.sql(f"CREATE SCHEMA {CATALOG}.{schema} LOCATION '{tmp_path / schema}'").collect()
-    yield Tables(spark, CATALOG, schema)
+def schema(request: pytest.FixtureRequest, spark: SparkSession) -> Iterator[str]:
+    """A schema of the test's own; on this machine its tables are in `tmp_path / schema`."""
+    name = f"cdp_test_{uuid4().hex}"
+    if ENGINE == "databricks":
+        spark.sql(f"CREATE SCHEMA {CATALOG}.{name}").collect()
+        yield name
+        spark.sql(f"DROP SCHEMA {CATALOG}.{name} CASCADE").collect()
+    else:
+        folder = request.getfixturevalue("tmp_path") / name
+        spark.sql(f"CREATE SCHEMA {CATALOG}.{name} LOCATION '{folder}'").collect()
+        yield name
+
+
+@pytest.fixture(scope="session")
+def catalog() -> str:
+    """Catalog of the tests' schemas."""
+    return CATALOG
+
+
+@pytest.fixture
+def tables(spark: SparkSession, catalog: str, schema: str) -> Tables:
+    """Tables in the test's schema."""
+    return Tables(spark, catalog, schema)
 
 
 @pytest.fixture(scope="session")

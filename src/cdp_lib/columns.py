@@ -11,7 +11,10 @@ from datetime import date
 from pyspark.sql import Column
 from pyspark.sql import functions as sf
 
-_ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}([T ].*)?$"
+_BLANKS = "[\\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+"""White space, spelt out: to some engines `\\s` is ASCII only, to others all of Unicode's."""
+
+_ISO_DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$"
 
 
 def clean_text(column: Column) -> Column:
@@ -21,7 +24,7 @@ def clean_text(column: Column) -> Column:
     >>> [row.name for row in people.select(clean_text(people.full_name).alias("name")).collect()]
     ['Nour Haddad', None]
     """
-    return sf.nullif(sf.trim(sf.regexp_replace(column, r"\s+", " ")), sf.lit(""))
+    return sf.nullif(sf.trim(sf.regexp_replace(column, _BLANKS, " ")), sf.lit(""))
 
 
 def to_integer(column: Column) -> Column:
@@ -43,7 +46,8 @@ def to_date(column: Column) -> Column:
     >>> [str(row.day) for row in days.select(to_date(days.d).alias("day")).collect()]
     ['2025-10-16', '2025-10-16', 'None', 'None']
     """
-    return sf.when(column.rlike(_ISO_DATE), sf.substring(sf.trim(column), 1, 10).try_cast("date"))
+    text = clean_text(column)
+    return sf.when(text.rlike(_ISO_DATE), sf.substring(text, 1, 10).try_cast("date"))
 
 
 def to_type(column: Column, type_name: str) -> Column:
@@ -94,13 +98,13 @@ def is_until(day: str, as_of: date | None) -> Column:
 
 
 def price_segment(price: Column) -> Column:
-    """Segment of a price: Budget below 500, Mid-Range below 1500, else Premium.
+    """Segment of a price: Budget below 500, Mid-Range below 1500, Premium from there on.
 
     >>> prices = spark.createDataFrame([(499,), (500,), (1499,), (1500,)], "price int")
     >>> [row.segment for row in prices.select(price_segment(prices.price).alias("segment")).collect()]
     ['Budget', 'Mid-Range', 'Mid-Range', 'Premium']
     """
-    return sf.when(price < 500, "Budget").when(price < 1500, "Mid-Range").otherwise("Premium")
+    return sf.when(price < 500, "Budget").when(price < 1500, "Mid-Range").when(price >= 1500, "Premium")
 
 
 def season(day: Column) -> Column:
@@ -115,7 +119,7 @@ def season(day: Column) -> Column:
         sf.when(month.isin(12, 1, 2), "Winter")
         .when(month.isin(3, 4, 5), "Spring")
         .when(month.isin(6, 7, 8), "Summer")
-        .otherwise("Fall")
+        .when(month.isin(9, 10, 11), "Fall")
     )
 
 

@@ -103,7 +103,11 @@ class Landing:
         return Extraction(self, source, batch_id, extracted_at.isoformat())
 
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
-        """The batch of that name, or None where it is not landed completely."""
+        """The batch of that name, or None where it is not landed completely.
+
+        Raises:
+            CdpError: Its manifest does not parse.
+        """
         path = f"{self.root}/{source}/{entity}/{batch_id}/{MANIFEST}"
         return self._read_manifest(path) if self._fs.exists(path) else None
 
@@ -168,7 +172,7 @@ class Landing:
     def _read_manifest(self, path: str) -> Manifest:
         try:
             return Manifest.from_json(self._fs.cat_file(path).decode())
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise CdpError(f"Manifest {path} can't be read ({error}): restore it, or delete the batch.") from error
 
 

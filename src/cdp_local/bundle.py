@@ -72,59 +72,82 @@ class Bundle:
                     for key, resource in resources.items():
                         self._resources.setdefault(kind, {})[key] = resource | {"_file": path}
         self._overrides = dict(overrides)
-        variables = self._config["variables"]
+        self._variables: dict[str, dict[str, Any]] = self._config.get("variables", {})
         for name in overrides:
-            if name not in variables:
-                raise CdpError(f"Unknown variable '{name}': the bundle has {', '.join(variables)}.")
+            if name not in self._variables:
+                raise CdpError(f"Unknown variable '{name}': the bundle has {', '.join(self._variables)}.")
 
     def variable(self, name: str) -> str:
         """Value of a variable: an override, or else its default."""
-        value = self._overrides.get(name, self._config["variables"][name].get("default", ""))
-        return self.resolve(_to_text(value))
+        return self.resolve(f"${{var.{name}}}")
 
     def schemas(self) -> list[str]:
         """Names of the schemas the bundle makes."""
-        return [self.resolve(schema["name"]) for schema in self._resources["schemas"].values()]
+        return [self.resolve(schema["name"]) for schema in self._resources.get("schemas", {}).values()]
 
     def job_keys(self) -> list[str]:
         """Keys of the jobs the bundle deploys."""
-        return list(self._resources["jobs"])
+        return list(self._resources.get("jobs", {}))
 
     def job(self, key: str) -> Job:
         """A job with its variables resolved.
 
         Raises:
-            CdpError: There is no such job, it has no notebook for a task, or a task that can't run here.
+            CdpError: There is no such job, or one of its tasks has no notebook, can't run here, or depends on a task
+                the job does not have.
         """
         if key not in self._resources.get("jobs", {}):
             raise CdpError(f"Unknown job '{key}': the bundle has {', '.join(self.job_keys())}.")
         resource = self._resources["jobs"][key]
-        tasks = [self._task(task, resource["_file"]) for task in resource["tasks"]]
+        tasks = {task["task_key"]: self._task(task, resource["_file"]) for task in resource["tasks"]}
+        for task in tasks.values():
+            for before in task.depends_on:
+                if before not in tasks:
+                    raise CdpError(
+                        f"Task '{task.key}' of job {key} depends on '{before}', which the job does not have."
+                    )
         parameters = {
-            parameter["name"]: self.resolve(_to_text(parameter["default"])) for parameter in resource["parameters"]
+            parameter["name"]: self.resolve(_to_text(parameter["default"]))
+            for parameter in resource.get("parameters", ())
         }
-        return Job(key, parameters, {task.key: task for task in tasks})
+        return Job(key, parameters, tasks)
 
     def resolve(self, text: str) -> str:
-        """Replace `${…}` references in a text, as far as they are known before a deployment."""
-        return _REFERENCE.sub(lambda match: self._value(match[1], match[0]), text)
+        """Replace `${…}` references in a text, as far as they are known before a deployment.
 
-    def _value(self, path: str, reference: str) -> str:
-        match path.split("."):
-            case ["var", name] if name in self._config["variables"]:
-                return self.variable(name)
+        Raises:
+            CdpError: A reference has no value on this machine, or leads back to itself.
+        """
+        return self._resolve(text, ())
+
+    def _resolve(self, text: str, within: tuple[str, ...]) -> str:
+        """As `resolve`, within the references that have led to this text."""
+
+        def value_of(match: re.Match[str]) -> str:
+            path = (*within, match[0])
+            if match[0] in within:
+                raise CdpError(f"The bundle's references lead back to themselves: {' → '.join(path)}.")
+            return self._resolve(self._text_of(match[1]), path)
+
+        return _REFERENCE.sub(value_of, text)
+
+    def _text_of(self, reference: str) -> str:
+        """What a reference stands for, with references of its own unresolved."""
+        match reference.split("."):
+            case ["var", name] if name in self._variables:
+                return _to_text(self._overrides.get(name, self._variables[name].get("default", "")))
             case ["bundle", "name"]:
                 return str(self._config["bundle"]["name"])
             case ["bundle", "target"]:
                 return "local"
             case ["workspace", "file_path"]:
                 return str(self.root)
-            case ["resources", "volumes", key, "volume_path"]:
+            case ["resources", "volumes", key, "volume_path"] if key in self._resources.get("volumes", {}):
                 volume = self._resources["volumes"][key]
-                return self.resolve(f"/Volumes/{volume['catalog_name']}/{volume['schema_name']}/{volume['name']}")
+                return f"/Volumes/{volume['catalog_name']}/{volume['schema_name']}/{volume['name']}"
             case ["resources", kind, key, field] if field in self._resources.get(kind, {}).get(key, {}):
-                return self.resolve(_to_text(self._resources[kind][key][field]))
-        raise CdpError(f"The bundle refers to {reference}, which has no value on this machine.")
+                return _to_text(self._resources[kind][key][field])
+        raise CdpError(f"The bundle refers to ${{{reference}}}, which has no value on this machine.")
 
     def _task(self, task: dict[str, Any], job_file: Path) -> Task:
         key = task["task_key"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +15,7 @@ from rich.console import Console
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.errors import CdpError
-from cdp_local.progress import Progress, result_table
+from cdp_local.progress import Progress, print_table
 from cdp_local.runner import State, TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
@@ -20,8 +24,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
-console = Console()
+# What reads a pipe or a file wants a row on a line.
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Home = Annotated[Path, typer.Option(help="Folder of the local workspace.")]
@@ -30,15 +36,29 @@ Variables = Annotated[
     list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Value of a bundle variable. May be repeated.")
 ]
 DEFAULT_HOME = Path(".cdp")
+_NAME = re.compile(r"\w+(\.\w+)*")
 
 
 def main() -> None:
     """Run the command; what went wrong is one line and a non-zero exit."""
+    stderr = os.dup(2)
+    signal.signal(signal.SIGINT, lambda *_: _interrupt(stderr))
     try:
         app()
-    except CdpError as error:
+    except (CdpError, OSError) as error:
         errors.print(f"error: {error}", markup=False)
         raise SystemExit(1) from None
+
+
+def _interrupt(stderr: int) -> None:
+    """End at once, on Ctrl-C: threads that wait for an engine which has heard it too would wait for minutes.
+
+    The lock of the home ends with the process, and a run that was cut off can be run again.
+    """
+    if console.is_terminal:
+        os.write(1, b"\x1b[?25h\n")  # the cursor, which the live lines hide
+    os.write(stderr, b"error: interrupted: the tables are as the tasks that had ended left them; run it again.\n")
+    os._exit(130)
 
 
 @app.command()
@@ -54,14 +74,14 @@ def run(
         list[str] | None, typer.Option(metavar="TASK", help="Run this task alone. May be repeated.")
     ] = None,
 ) -> None:
-    """Run a job of the bundle on this machine, as `databricks bundle run` does in a workspace."""
+    """Run a job of the bundle, as `databricks bundle run` does in a workspace."""
     begin = time.monotonic()
     parameters = _pairs("--param", param)
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         definition = workspace.bundle.job(job)
         opened = time.monotonic()
         if workspace.sample_sources:
-            console.print(f"Sample sources: {', '.join(workspace.sample_sources)}", highlight=False)
+            console.print(f"Sample sources: {', '.join(workspace.sample_sources)}", soft_wrap=True)
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks) as progress:
@@ -73,14 +93,15 @@ def run(
         if not failed and not only:
             _print_results(workspace)
         _print_quarantine(runs)
-        console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True, highlight=False)
+        console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
         console.print(
             f"{sum(task.state == State.SUCCEEDED for task in runs)} of {len(runs)} tasks succeeded on {engine}:"
             f" {done - opened:.1f} s of work, {opened - begin:.1f} s to start.",
-            highlight=False,
+            soft_wrap=True,
         )
-    for task in failed:
-        errors.print(f"error: task {task.key}: {task.error}", markup=False)
+    for error in dict.fromkeys(task.error for task in failed):
+        keys = [task.key for task in failed if task.error == error]
+        errors.print(f"error: {'task' if len(keys) == 1 else 'tasks'} {', '.join(keys)}: {error}", markup=False)
     if failed:
         raise SystemExit(1)
 
@@ -91,13 +112,13 @@ def tables(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = 
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         prefix = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('schema')}"
         rows = [
-            (f"{prefix}.{name}", workspace.spark.table(f"{prefix}.{name}").count(), contract.comment)
+            (name, workspace.spark.table(f"{prefix}.{name}").count(), contract.comment)
             for name, contract in TABLES.items()
             if workspace.spark.catalog.tableExists(f"{prefix}.{name}")
         ]
         if not rows:
             raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` makes them.")
-        console.print(result_table("", ("table", "rows", "grain"), rows))
+        print_table(console, f"Tables of {prefix}", ("table", "rows", "grain"), rows)
 
 
 @app.command()
@@ -112,7 +133,7 @@ def show(
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         name = _full_name(workspace, table)
         frame = workspace.spark.table(name)
-        console.print(result_table(name, frame.columns, frame.limit(rows).collect()))
+        print_table(console, name, frame.columns, frame.limit(rows).collect())
 
 
 def _full_name(workspace: LocalWorkspace, table: str) -> str:
@@ -121,7 +142,7 @@ def _full_name(workspace: LocalWorkspace, table: str) -> str:
     schemas = workspace.bundle.schemas() if len(parts) == 1 else [parts[-2]]
     candidates = [f"{catalog}.{schema}.{parts[-1]}" for schema in schemas]
     for name in candidates:
-        if parts[:-2] in ([], [catalog]) and workspace.spark.catalog.tableExists(name):
+        if _NAME.fullmatch(table) and parts[:-2] in ([], [catalog]) and workspace.spark.catalog.tableExists(name):
             return name
     raise CdpError(f"Unknown table '{table}': `cdp tables` lists those that are there, `cdp run` makes them.")
 
@@ -131,15 +152,13 @@ def _print_results(workspace: LocalWorkspace) -> None:
     serving = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('serving_schema')}"
     for title, view in (("Sales by country", "country_sales"), ("Sales by month", "monthly_sales")):
         frame = workspace.spark.table(f"{serving}.{view}")
-        console.print(result_table(title, frame.columns, frame.collect()))
+        print_table(console, title, frame.columns, frame.collect())
 
 
 def _print_quarantine(runs: list[TaskRun]) -> None:
     refused = [(task.key, task.counts["quarantined"]) for task in runs if task.counts.get("quarantined")]
     if refused:
-        console.print(
-            result_table("Quarantined rows: `cdp show <table>_quarantine` says why", ("table", "rows"), refused)
-        )
+        print_table(console, "Quarantined rows: `cdp show <table>_quarantine` says why", ("table", "rows"), refused)
 
 
 def _pairs(option: str, values: list[str] | None) -> dict[str, str]:

@@ -52,10 +52,11 @@ class SecretStore:
         """
         self._samples = samples
         try:
-            self._file: dict[str, dict[str, str]] = yaml.safe_load(file.read_text()) if file.is_file() else {}
+            self._file: dict[str, dict[str, str]] = yaml.safe_load(file.read_text() if file.is_file() else "") or {}
             self._file = {scope: {key: str(value) for key, value in keys.items()} for scope, keys in self._file.items()}
-        except (yaml.YAMLError, AttributeError, OSError) as error:
-            raise CdpError(f"{file} can't be read: write `scope:` and under it `key: secret` lines.") from error
+        except (yaml.YAMLError, AttributeError, ValueError, OSError):
+            # Without the parser's own words: they quote the file.
+            raise CdpError(f"{file} can't be read: write `scope:` and under it `key: secret` lines.") from None
 
     def list(self, scope: str) -> list[SecretMetadata]:
         """Keys of a scope."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.errors import AnalysisException
+from pyspark.sql import Row, SparkSession
 
 from cdp_lib.errors import CdpError
 
@@ -38,23 +41,40 @@ def open_session(engine: str, home: Path, catalog: str, schemas: Sequence[str]) 
         for schema in schemas:
             folder = home / "warehouse" / schema
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{catalog}`.`{schema}` LOCATION '{folder}'").collect()
-            for log in sorted(folder.glob("*/_delta_log")):
-                table = f"`{catalog}`.`{schema}`.`{log.parent.name}`"
-                spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{log.parent}'").collect()
-        for view in sorted((home / "views").glob("*.sql")):
-            for statement in view.read_text().split(";\n"):
-                run_statement(spark, statement)
+            # A run that was killed may leave the log of a table without its first commit: that is no table yet.
+            for location in sorted({commit.parents[1] for commit in folder.glob("*/_delta_log/*.json")}):
+                table = f"`{catalog}`.`{schema}`.`{location.name}`"
+                spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{location}'").collect()
+        for view in sorted((home / "views").glob("*.json")):
+            # A view whose tables are gone, or in a schema of another run, is not there: the next run may make it anew.
+            with suppress(AnalysisException):
+                for statement in json.loads(view.read_text(encoding="utf-8")):
+                    run_statement(spark, statement)
         yield spark
 
 
-def run_statement(spark: SparkSession, statement: str) -> None:
-    """Run one SQL statement of a notebook.
+def keep_view(views: Path, name: str, statements: Sequence[str]) -> None:
+    """Keep the statements that make a view, for sessions to come.
+
+    Args:
+        views: Folder of the kept views, `<home>/views`.
+        name: Name of the view.
+        statements: The statement that makes it, after those it depends on.
+    """
+    views.mkdir(parents=True, exist_ok=True)
+    building = views / f"{name}.part"
+    building.write_text(json.dumps(statements, indent=2), encoding="utf-8")
+    building.replace(views / f"{name}.json")
+
+
+def run_statement(spark: SparkSession, statement: str) -> list[Row]:
+    """Run one SQL statement of a notebook; the rows it answers with.
 
     The local Spark engine knows one catalog, under two names, and refuses `USE CATALOG`.
     """
     if statement.upper().startswith("USE CATALOG") and _is_classic(spark):
-        return
-    spark.sql(statement).collect()
+        return []
+    return spark.sql(statement).collect()
 
 
 def _is_classic(spark: SparkSession) -> bool:
@@ -84,6 +104,24 @@ def _sail(catalog: str, home: Path) -> Iterator[SparkSession]:
 
 @contextmanager
 def _spark(catalog: str, home: Path) -> Iterator[SparkSession]:
+    with delta_session(home, {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG}) as spark:
+        # Delta's catalog under a second name is an alias of the session's own, once it is told so.
+        manager = spark._jsparkSession.sessionState().catalogManager()
+        manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
+        yield spark
+
+
+@contextmanager
+def delta_session(home: Path, settings: Mapping[str, str]) -> Iterator[SparkSession]:
+    """Local Spark with Delta, whose catalog is `spark_catalog`.
+
+    Args:
+        home: Folder of the local workspace.
+        settings: Spark settings of the caller's own.
+
+    Raises:
+        CdpError: There is no Java, or Spark does not start.
+    """
     if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise CdpError("The spark engine needs Java 17 or newer: install it (`make java`), or use --engine sail.")
     from delta import configure_spark_with_delta_pip
@@ -96,7 +134,6 @@ def _spark(catalog: str, home: Path) -> Iterator[SparkSession]:
     for key, value in {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": _DELTA_CATALOG,
-        f"spark.sql.catalog.{catalog}": _DELTA_CATALOG,
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": str(home / "warehouse"),
         "spark.sql.session.timeZone": "UTC",
@@ -106,16 +143,35 @@ def _spark(catalog: str, home: Path) -> Iterator[SparkSession]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
+        **settings,
     }.items():
         builder = builder.config(key, value)
-    spark = configure_spark_with_delta_pip(builder).getOrCreate()
-    # Delta's catalog under a second name is an alias of the session's own, once it is told so.
-    manager = spark._jsparkSession.sessionState().catalogManager()
-    manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
+    log = home / "logs" / "spark.log"
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with _errors_in(log):
+            spark = configure_spark_with_delta_pip(builder).getOrCreate()
+    except Exception as error:
+        raise CdpError(f"The spark engine does not start ({str(error).splitlines()[0]}): see {log}.") from error
+    signal.signal(signal.SIGINT, interrupt)  # PySpark takes Ctrl-C for itself
     try:
         yield spark
     finally:
         spark.stop()
+
+
+@contextmanager
+def _errors_in(log: Path) -> Iterator[None]:
+    """Let processes that are started meanwhile write to a file what they would write to stderr."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    stderr = os.dup(2)
+    try:
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 ENGINES: dict[str, Callable[[str, Path], AbstractContextManager[SparkSession]]] = {"sail": _sail, "spark": _spark}

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,12 +15,11 @@ from sqlglot import TokenType, tokenize
 
 from cdp_lib.errors import CdpError
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
-from cdp_local.engines import run_statement
+from cdp_local.engines import keep_view, run_statement
 
 _CELL_END = re.compile(r"^(?:#|--) COMMAND -{10}$", re.MULTILINE)
-_IGNORED_MAGIC = ("%md", "%pip")
+_MAGIC = re.compile(r"^(?:#|--) MAGIC (%(?!md\b|pip\b).*)$", re.MULTILINE)
 _IDENTIFIER_CLAUSE = re.compile(r"IDENTIFIER\s*\(([^()]*)\)", re.IGNORECASE)
-_PARAMETER = re.compile(r"(?<!:):([a-zA-Z_]\w*)")
 _CREATED_VIEW = re.compile(r"CREATE\s+OR\s+REPLACE\s+VIEW\s+([\w.`]+)", re.IGNORECASE)
 
 
@@ -54,16 +54,29 @@ def run_notebook(
 
     Returns:
         The value the notebook ended with, None where it ran to its end.
+
+    Raises:
+        CdpError: The notebook asks for what there is in a workspace only, or for a parameter it was not given.
     """
-    if path.suffix == ".sql":
-        _run_sql(path, parameters, workspace)
-        return None
-    return _run_python(path, parameters, workspace, output, task_key)
+    source = path.read_text(encoding="utf-8")
+    try:
+        if magic := _MAGIC.search(source):
+            raise CdpError(f"{path.name} uses {magic[1]}, which runs in a workspace only.")
+        if path.suffix == ".sql":
+            _run_sql(path, source, parameters, workspace, output)
+        else:
+            _run_python(path, source, parameters, workspace, output, task_key)
+    except NotebookExit as end:
+        return end.value
+    except BaseException:  # a notebook may also call sys.exit
+        output.write(workspace.secrets.redact(traceback.format_exc()))
+        raise
+    return None
 
 
 def _run_python(
-    path: Path, parameters: Mapping[str, str], workspace: Workspace, output: TextIO, task_key: str
-) -> str | None:
+    path: Path, source: str, parameters: Mapping[str, str], workspace: Workspace, output: TextIO, task_key: str
+) -> None:
     def run_other(relative: str, arguments: dict[str, str]) -> str | None:
         other = (path.parent / relative).resolve()
         found = [file for file in (other, other.with_suffix(".py"), other.with_suffix(".sql")) if file.is_file()]
@@ -77,10 +90,6 @@ def _run_python(
     def display(value: Any) -> None:
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)
 
-    source = path.read_text(encoding="utf-8")
-    for line in source.splitlines():
-        if line.startswith("# MAGIC %") and not line.removeprefix("# MAGIC ").startswith(_IGNORED_MAGIC):
-            raise CdpError(f"{path.name} uses {line.removeprefix('# MAGIC ')}, which runs in a workspace only.")
     namespace = {
         "__name__": "__main__",
         "__file__": str(path),
@@ -94,41 +103,36 @@ def _run_python(
             jobs=Jobs(TaskValues(task_key, workspace.task_values)),
         ),
     }
-    try:
-        exec(compile(source, str(path), "exec"), namespace)
-    except NotebookExit as end:
-        return end.value
-    except Exception:
-        output.write(workspace.secrets.redact(traceback.format_exc()))
-        raise
-    return None
+    exec(compile(source, str(path), "exec"), namespace)
 
 
-def _run_sql(path: Path, parameters: Mapping[str, str], workspace: Workspace) -> None:
+def _run_sql(path: Path, source: str, parameters: Mapping[str, str], workspace: Workspace, output: TextIO) -> None:
     context: list[str] = []
-    for statement in _statements(path.read_text(encoding="utf-8")):
+    for statement in _statements(source):
         sql = _with_names(statement, parameters, path)
-        run_statement(workspace.spark, sql)
+        output.write(workspace.secrets.redact(f"{sql};\n"))
+        for row in run_statement(workspace.spark, sql):
+            output.write(workspace.secrets.redact(f"{row}\n"))
         if sql.upper().startswith("USE "):
             context.append(sql)
         elif created := _CREATED_VIEW.match(sql):
-            workspace.views.mkdir(parents=True, exist_ok=True)
-            name = created[1].replace("`", "")
-            (workspace.views / f"{name}.sql").write_text(";\n".join([*context, sql]))
+            keep_view(workspace.views, created[1].replace("`", ""), [*context, sql])
 
 
 def _statements(source: str) -> list[str]:
-    """The statements of a SQL notebook, in order, without comments before them."""
+    """The statements of a SQL notebook, in order, without the comments around them."""
     statements = []
     for cell in _CELL_END.split(source):
-        code = "\n".join(line for line in cell.splitlines() if not line.startswith("-- "))
-        start = 0
-        for token in tokenize(code, read="databricks"):
-            if token.token_type == TokenType.SEMICOLON:
-                statements.append(code[start : token.start])
-                start = token.end + 1
-        statements.append(code[start:])
-    return [statement.strip() for statement in statements if statement.strip()]
+        start = end = None
+        for token in tokenize(cell, read="databricks"):
+            if token.token_type != TokenType.SEMICOLON:
+                start, end = token.start if start is None else start, token.end + 1
+            elif start is not None:
+                statements.append(cell[start:end])
+                start = None
+        if start is not None:
+            statements.append(cell[start:end])
+    return statements
 
 
 def _with_names(statement: str, parameters: Mapping[str, str], path: Path) -> str:
@@ -137,14 +141,17 @@ def _with_names(statement: str, parameters: Mapping[str, str], path: Path) -> st
     A workspace binds them itself; of the local engines neither does in every statement.
     """
 
-    def literal(match: re.Match[str]) -> str:
-        if match[1] not in parameters:
-            raise CdpError(f"{path.name} asks for parameter '{match[1]}', which the job does not have.")
-        escaped = parameters[match[1]].replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
-
     def identifier(match: re.Match[str]) -> str:
         name = "".join(part.strip().strip("'") for part in match[1].split("||"))
         return ".".join(f"`{part}`" for part in name.split("."))
 
-    return _IDENTIFIER_CLAUSE.sub(identifier, _PARAMETER.sub(literal, statement))
+    sql, copied = "", 0
+    for colon, name in pairwise(tokenize(statement, read="databricks")):
+        # A colon right after a word or a bracket takes a field out of a value: it marks no parameter.
+        follows_value = re.match(r"[\w\])`\"']", statement[colon.start - 1 : colon.start])
+        if colon.token_type == TokenType.COLON and name.start == colon.end + 1 and not follows_value:
+            if name.text not in parameters:
+                raise CdpError(f"{path.name} asks for parameter '{name.text}', which the job does not have.")
+            escaped = parameters[name.text].replace("\\", "\\\\").replace("'", "\\'")
+            sql, copied = f"{sql}{statement[copied : colon.start]}'{escaped}'", name.end + 1
+    return _IDENTIFIER_CLAUSE.sub(identifier, sql + statement[copied:])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cdp_local.runner import State, TaskRun
 
@@ -18,7 +20,11 @@ _STYLES = {
     State.SUCCEEDED: "green",
     State.FAILED: "bold red",
     State.SKIPPED: "yellow",
+    State.EXCLUDED: "dim",
 }
+
+_NOT_COUNTED = ("id", "year")
+"""Ends of names of columns whose numbers are names: no separators of thousands in them."""
 
 
 class Progress:
@@ -42,19 +48,19 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Leave the final state standing."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leave the final state standing; a run that was refused has none."""
         if self._console.is_terminal:
             self._live.stop()
-            self._console.print(self._render())
+            if kind is None:
+                self._console.print(self._render())
 
     def show(self, run: TaskRun) -> None:
         """Show a task that has changed."""
         self._runs[run.key] = run
         if not self._console.is_terminal and run.state not in (State.WAITING, State.RUNNING):
-            self._console.print(
-                f"{run.key:<{self._width}}  {run.state:<9}  {_seconds(run):>7}  {_counts(run)}", highlight=False
-            )
+            line = f"{run.key:<{self._width}}  {run.state:<9}  {_seconds(run):>7}  {_counts(run)}"
+            self._console.print(line.rstrip(), highlight=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -78,29 +84,51 @@ def _counts(run: TaskRun) -> str:
     return ", ".join(words)
 
 
-def result_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A small table for the terminal; numbers to the right.
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a small table; where it does not fit into the terminal, with a line for each value.
 
     Args:
+        console: Where to print it.
         title: Its title.
         columns: Headers.
         rows: Values, a sequence a row.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     body = [list(row) for row in rows]
+    table = _side_by_side(columns, body)
+    if console.measure(table).minimum >= console.width:
+        table = _one_below_the_other(columns, body)
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(table if body else "(no rows)")
+
+
+def _side_by_side(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
+    """A line for each row, numbers to the right."""
+    table = Table(header_style="bold")
     for index, name in enumerate(columns):
-        is_number = bool(body) and all(
-            isinstance(row[index], int | float) or hasattr(row[index], "as_tuple") for row in body
-        )
+        is_number = bool(body) and all(isinstance(row[index], int | float | Decimal) for row in body)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in body:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(_cell(name, value) for name, value in zip(columns, row, strict=True)))
     return table
 
 
-def _cell(value: Any) -> str:
+def _one_below_the_other(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
+    """A line for each value of each row."""
+    table = Table(show_header=False)
+    table.add_column(style="bold", overflow="fold")
+    table.add_column(overflow="fold")
+    for row in body:
+        for name, value in zip(columns, row, strict=True):
+            table.add_row(name, _cell(name, value))
+        table.add_section()
+    return table
+
+
+def _cell(name: str, value: Any) -> Text:
+    """A value as Text: square brackets in it are no markup."""
     if value is None:
-        return ""
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) or hasattr(value, "as_tuple") else str(value)
+        return Text("")
+    if isinstance(value, list):
+        return Text(", ".join(map(str, value)))
+    is_amount = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return Text(f"{value:,}" if is_amount and not name.endswith(_NOT_COUNTED) else str(value))

@@ -27,6 +27,9 @@ class State(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SKIPPED = "skipped"
+    """Not run, because a task before it has failed. Counts as failed for the tasks after it."""
+    EXCLUDED = "excluded"
+    """Not run, because it waits for failures and there was none. Counts as succeeded for the tasks after it."""
 
 
 @dataclass
@@ -50,13 +53,14 @@ class TaskRun:
     error: str | None = None
 
 
-_RUN_IF: dict[str, Callable[[Collection[State]], bool]] = {
-    "ALL_SUCCESS": lambda states: all(state == State.SUCCEEDED for state in states),
-    "AT_LEAST_ONE_SUCCESS": lambda states: any(state == State.SUCCEEDED for state in states),
-    "NONE_FAILED": lambda states: all(state != State.FAILED for state in states),
-    "ALL_DONE": lambda states: True,
-    "AT_LEAST_ONE_FAILED": lambda states: any(state == State.FAILED for state in states),
-    "ALL_FAILED": lambda states: all(state == State.FAILED for state in states),
+# Condition on which of the tasks before have failed, and the state of a task for which it does not hold.
+_RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
+    "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
+    "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
+    "NONE_FAILED": (lambda failed: not any(failed), State.SKIPPED),
+    "ALL_DONE": (lambda failed: True, State.SKIPPED),
+    "AT_LEAST_ONE_FAILED": (any, State.EXCLUDED),
+    "ALL_FAILED": (all, State.EXCLUDED),
 }
 
 
@@ -86,13 +90,17 @@ def run_job(
         The tasks' runs, in the order of the job's file.
 
     Raises:
-        CdpError: The job has no such parameter or task, or its tasks depend on each other in a circle.
+        CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or tasks depend on each other
+            in a circle.
     """
     for kind, names, known in (("parameter", parameters, job.parameters), ("task", only, job.tasks)):
         for name in names:
             if name not in known:
                 raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
+    for task in tasks.values():
+        if task.run_if not in _RUN_IF:
+            raise CdpError(f"Task '{task.key}' has run_if: {task.run_if}; there are {', '.join(_RUN_IF)}.")
     runs = {key: TaskRun(key) for key in tasks}
     graph = {key: [before for before in task.depends_on if before in tasks] for key, task in tasks.items()}
     order = TopologicalSorter(graph)
@@ -107,20 +115,29 @@ def run_job(
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
             for key in order.get_ready():
-                if _RUN_IF[tasks[key].run_if]([runs[before].state for before in graph[key]]):
-                    runs[key].state, runs[key].started = State.RUNNING, time.monotonic()
+                runs[key].state = _next_state(tasks[key].run_if, [runs[before].state for before in graph[key]])
+                if runs[key].state == State.RUNNING:
+                    runs[key].started = time.monotonic()
                     futures[pool.submit(_run_task, tasks[key], values, workspace, logs)] = key
                 else:
-                    runs[key].state = State.SKIPPED
                     order.done(key)
                 on_change(runs[key])
-            done, _ = wait(futures, return_when=FIRST_COMPLETED)
+            # Not longer than this at a time: an engine in this process keeps Ctrl-C from waking a thread that waits.
+            done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in done:
                 run = runs[futures.pop(future)]
                 _finish(run, future.exception(), workspace, logs)
                 order.done(run.key)
                 on_change(run)
     return list(runs.values())
+
+
+def _next_state(run_if: str, before: list[State]) -> State:
+    """What becomes of a task once all tasks before it have ended, as the Jobs documentation has it."""
+    if before and all(state == State.EXCLUDED for state in before):
+        return State.EXCLUDED
+    holds, otherwise = _RUN_IF[run_if]
+    return State.RUNNING if not before or holds([s in (State.FAILED, State.SKIPPED) for s in before]) else otherwise
 
 
 def _parameter_values(job: Job, parameters: Mapping[str, str], started_at: datetime, run_id: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import rescued
+from cdp_lib.columns import clean_text, rescued
 from cdp_lib.contracts.table import BronzeContract
 
 
@@ -33,4 +33,4 @@ def typed_rows(bronze_rows: DataFrame, contract: BronzeContract, typed: dict[str
 
 def _unless_blank(received: Column) -> Column:
     """A blank text is a missing value, not one of the wrong type."""
-    return sf.when(sf.trim(received.cast("string")) != "", received)
+    return sf.when(clean_text(received.cast("string")).isNotNull(), received)

@@ -65,7 +65,7 @@ def fetch(url: str, *, token: str | None, timeout_seconds: float) -> bytes:
         timeout_seconds: Seconds to wait for a connection and between two bytes.
 
     Raises:
-        CdpError: No answer, or one that is not 2xx.
+        CdpError: No answer, one that is cut off, or one that is not 2xx.
     """
     retry = Retry(
         total=RETRIES,
@@ -76,6 +76,9 @@ def fetch(url: str, *, token: str | None, timeout_seconds: float) -> bytes:
         raise_on_status=False,
         retry_after_max=LONGEST_WAIT_SECONDS,
     )
+    if token and not (token.isascii() and token.isprintable()):
+        # The HTTP client would quote it in its error.
+        raise CdpError("Secret 'api_token' can't be sent: it has a character, maybe a line break, no header may have.")
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
@@ -124,5 +127,9 @@ def _reason(error: requests.exceptions.RequestException, timeout_seconds: float)
         return f"no answer within {timeout_seconds:g} seconds"
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return "this is no web address"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the answer is cut off"
+    if isinstance(error, requests.exceptions.InvalidHeader):
+        return str(error)
     cause = getattr(error.args[0], "reason", error) if error.args else error
     return str(cause).rsplit(": ", 1)[-1].rstrip(".")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,7 +43,7 @@ def land_tables(extraction: Extraction, database_url: str, schema: str, tables: 
                 extraction.find_batch(name) or _land_table(extraction, connection, table)
                 for name, table in reflected.items()
             ]
-    except sa.exc.SQLAlchemyError as error:
+    except (sa.exc.SQLAlchemyError, pa.ArrowException) as error:
         raise CdpError(f"Database {_address(engine)} can't be read: {_reason(error)}.") from error
     finally:
         engine.dispose()
@@ -50,16 +52,18 @@ def land_tables(extraction: Extraction, database_url: str, schema: str, tables: 
 def _connectable(database_url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(database_url)
-    except (sa.exc.ArgumentError, ImportError) as error:
+    except (sa.exc.ArgumentError, ValueError, ImportError) as error:
         # The URL is a secret: neither it nor a message that quotes it may be shown.
         reason = str(error) if isinstance(error, ImportError) else "it is no SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
+    if "@" in (engine.url.host or ""):
+        # What stands before that @ is the end of the password, and would be shown as the host.
+        raise CdpError("Secret 'database_url' can't be used: write an @ in user or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         # SQLite would make an empty database of a file that is not there.
         engine.dispose()
-        engine = sa.create_engine(
-            engine.url.set(database=f"file:{engine.url.database}", query={"mode": "ro", "uri": "true"})
-        )
+        read_only = {**engine.url.query, "mode": "ro", "uri": "true"}
+        engine = sa.create_engine(engine.url.set(database=f"file:{quote(engine.url.database)}", query=read_only))
     return engine
 
 
@@ -110,7 +114,7 @@ def _arrow_type(type_: sa.types.TypeEngine[Any], dialect: str) -> pa.DataType:
             return pa.int32()
         case sa.types.Float():
             return pa.float64()
-        case sa.types.Numeric(precision=int(precision), scale=int(scale)):
+        case sa.types.Numeric(precision=int(precision), scale=int(scale)) if precision <= 38:
             return pa.decimal128(precision, scale)
         case sa.types.DateTime():
             return pa.timestamp("us", tz="UTC")
@@ -137,7 +141,14 @@ def _to_arrow(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
 
 
 def _to_text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    match value:
+        case bytes():
+            return value.decode(errors="replace")
+        case float() | Decimal():
+            # Without an exponent, which not every engine reads.
+            return format(Decimal(str(value)), "f")
+        case _:
+            return str(value)
 
 
 def _address(engine: sa.Engine) -> str:
@@ -146,6 +157,6 @@ def _address(engine: sa.Engine) -> str:
     return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-def _reason(error: sa.exc.SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     """What the driver said, without SQL and parameters."""
     return str(getattr(error, "orig", None) or error).strip().rstrip(".")

@@ -1,0 +1,490 @@
+"""Bad input through the real command: it ends in one clear line and changes nothing, and a bad row stops no run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from filelock import FileLock
+
+from cdp_lib.contracts import TABLES
+
+PROJECT = Path(__file__).resolve().parents[2]
+CUSTOMERS = json.loads((PROJECT / "fixtures" / "customers.json").read_text(encoding="utf-8"))
+DATABASE = (PROJECT / "fixtures" / "database.sql").read_text(encoding="utf-8")
+
+Cdp = Callable[..., subprocess.CompletedProcess[str]]
+Refused = Callable[..., str]
+Rows = list[dict[str, Any]]
+
+
+class Api(ThreadingHTTPServer):
+    """Gives one answer after the other, the last one for ever."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[tuple[int, bytes]] = []
+        self.delay = 0.0
+        self.requests = 0
+        self.url = f"http://127.0.0.1:{self.server_port}/customers"
+        self.variable = f"customers_api_url={self.url}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        self.server.requests += 1
+        time.sleep(self.server.delay)
+        status, body = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with Api() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def database(folder: Path, changes: str = "") -> str:
+    """SQLAlchemy URL of a database with the samples in it, changed."""
+    path = folder / "shop.sqlite"
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(DATABASE + changes)
+    return f"sqlite:///{path}"
+
+
+def rows_of(home: Path, table: str) -> Rows:
+    return DeltaTable(home / "warehouse" / "sales" / table).to_pyarrow_table().to_pylist()
+
+
+def silver_and_gold(home: Path) -> dict[str, list[str]]:
+    """Rows of every table but bronze, as text."""
+    return {name: sorted(map(repr, rows_of(home, name))) for name in TABLES if not name.endswith("_bronze")}
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
+    """The home of one good run over the samples."""
+    home = tmp_path_factory.mktemp("refreshed") / "home"
+    run = cdp("run", "--home", home)
+    assert run.returncode == 0, run.stderr
+    return home
+
+
+@pytest.fixture
+def home(refreshed: Path, tmp_path: Path) -> Path:
+    """A home with a good run in it."""
+    shutil.copytree(refreshed, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def refused(home: Path, refreshed: Path, cdp: Cdp) -> Refused:
+    """Run a command on the home that must end in one line and change no silver or gold table; the line."""
+
+    def run(*arguments: object, **environment: str) -> str:
+        ended = cdp(*arguments, "--home", home, **environment)
+        assert ended.returncode == 1, ended
+        assert "Traceback" not in ended.stdout + ended.stderr
+        assert ended.stderr.startswith("error: ")
+        assert ended.stderr.count("\n") == 1, ended.stderr
+        assert silver_and_gold(home) == silver_and_gold(refreshed)
+        return ended.stderr.removeprefix("error: ").rstrip("\n")
+
+    return run
+
+
+# The customers API
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (404, b"not here", "answered 404 Not Found: check the address and the API."),
+        (403, b"", "refused access (403): check the secret 'api_token'."),
+        (200, b"<html>Welcome</html>", "did not answer with JSON (20 bytes; "),
+        (200, b'[{"customer_id": 1}', "did not answer with JSON (19 bytes; "),
+        (200, b'{"customers": []}', "answered with a JSON dict: an array of records is expected."),
+        (200, b"[]", "answered with an empty array: check the source; nothing was landed."),
+    ],
+)
+def test_an_answer_of_the_api_that_can_not_be_used(
+    refused: Refused, api: Api, status: int, body: bytes, reason: str
+) -> None:
+    api.answers = [(status, body)]
+
+    line = refused("run", "--var", api.variable)
+
+    assert line.startswith(f"task ingest_customers: API {api.url} {reason}")
+
+
+def test_an_answer_without_a_column_leaves_the_tables(refused: Refused, api: Api) -> None:
+    api.answers = [(200, b'[{"id": 1, "country": "Egypt"}]')]
+
+    line = refused("run", "--var", api.variable)
+
+    assert line.startswith("task customers_bronze: Batch ")
+    assert "customers_api/customers has no column customer_id, email, full_name, registration_date (it has" in line
+
+
+def test_an_api_that_is_down(refused: Refused) -> None:
+    url = f"http://127.0.0.1:{free_port()}/customers"
+
+    line = refused("run", "--var", f"customers_api_url={url}")
+
+    assert line.startswith(f"task ingest_customers: API {url} can't be read: ")
+    assert line.endswith("Connection refused.")
+
+
+def test_an_api_that_fails_for_ever_is_asked_five_times(refused: Refused, api: Api, home: Path) -> None:
+    api.answers = [(500, b"no")]
+
+    line = refused("run", "--var", api.variable)
+
+    assert line == (
+        f"task ingest_customers: API {api.url} answered 500 Internal Server Error: check the address and the API."
+    )
+    assert api.requests == 5
+    assert "Traceback" in max(home.glob("logs/*/ingest_customers.log")).read_text()
+
+
+def test_an_api_that_is_slow(refused: Refused, api: Api) -> None:
+    api.answers, api.delay = [(200, b"[]")], 5.0
+
+    line = refused("run", "--var", api.variable, "--var", "api_timeout_seconds=0.5")
+
+    assert line == f"task ingest_customers: API {api.url} can't be read: no answer within 0.5 seconds."
+
+
+def test_an_api_that_asks_to_wait_is_asked_again(cdp: Cdp, home: Path, api: Api) -> None:
+    api.answers = [(429, b"later"), (503, b"later"), (200, json.dumps(CUSTOMERS[:2]).encode())]
+
+    run = cdp("run", "--home", home, "--var", api.variable, "--only", "ingest_customers")
+
+    assert run.returncode == 0, run.stderr
+    assert "2 rows" in run.stdout
+    assert api.requests == 3
+
+
+# The database and its secret
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:////not/there.sqlite", "Database sqlite:///"),
+        (
+            "postgresql+psycopg://shop@127.0.0.1:{port}/shop",
+            "Database postgresql://127.0.0.1:{port}/shop can't be read",
+        ),
+        ("our shop, the blue one", "Secret 'database_url' can't be used: it is no SQLAlchemy URL."),
+        ("nosuchsql://127.0.0.1/shop", "Secret 'database_url' can't be used: it is no SQLAlchemy URL."),
+    ],
+)
+def test_a_database_that_can_not_be_reached(refused: Refused, url: str, reason: str) -> None:
+    port = str(free_port())
+
+    line = refused("run", CDP_SECRET_CDP_DATABASE_URL=url.replace("{port}", port))
+
+    assert line.startswith(f"task ingest_database: {reason}".replace("{port}", port))
+    assert "blue" not in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ("DROP TABLE stores;", "has no table 'stores' in the default schema: check the secret 'database_url'"),
+        ("DELETE FROM transactions;", "Table 'transactions' of database "),
+    ],
+)
+def test_a_database_without_its_tables_or_rows(refused: Refused, tmp_path: Path, changes: str, reason: str) -> None:
+    line = refused("run", CDP_SECRET_CDP_DATABASE_URL=database(tmp_path, changes))
+
+    assert line.startswith("task ingest_database: ")
+    assert reason in line
+
+
+def test_a_database_without_a_column_leaves_the_tables(refused: Refused, tmp_path: Path) -> None:
+    url = database(tmp_path, "ALTER TABLE stores DROP COLUMN location;")
+
+    line = refused("run", CDP_SECRET_CDP_DATABASE_URL=url)
+
+    assert line.startswith("task store_bronze: Batch ")
+    assert "database/stores has no column location (it has store_id, store_name)" in line
+
+
+def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> None:
+    line = refused("run", "--var", "secret_scope=other")
+
+    assert line.startswith("task ingest_database: Secret 'database_url' is missing in scope 'other': put it there with")
+    assert "CDP_SECRET_OTHER_DATABASE_URL" in line
+
+
+# What the command is asked for
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run", "--engine", "duck"], "Unknown engine 'duck': there are sail and spark."),
+        (["run", "nope"], "Unknown job 'nope': the bundle has cdp_refresh."),
+        (["run", "--var", "nope=1"], "Unknown variable 'nope': the bundle has catalog, schema, "),
+        (["run", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, full_refresh, "),
+        (["run", "--only", "nope"], "Unknown task 'nope': job cdp_refresh has ingest_customers, "),
+        (["run", "--var", "x"], "--var x: write NAME=VALUE."),
+        (["run", "--param", "=x"], "--param =x: write NAME=VALUE."),
+        (["run", "--var", "schema=${var.schema}"], "The bundle's references lead back to themselves: ${var.schema} → "),
+        (["run", "--var", "schema=${var.nope}"], "The bundle refers to ${var.nope}, which has no value"),
+        (
+            ["run", "--param", "as_of=yesterday"],
+            "tasks ingest_customers, ingest_database: Parameter 'as_of' is 'yesterday': write a date as 2026-01-31, or",
+        ),
+        (
+            ["run", "--param", "full_refresh=maybe"],
+            "tasks ingest_customers, ingest_database: Parameter 'full_refresh' is 'maybe': write true or false.",
+        ),
+        (
+            ["run", "--only", "ingest_customers", "--var", "api_timeout_seconds=0"],
+            "task ingest_customers: Parameter 'api_timeout_seconds' is '0': write a number of seconds above 0.",
+        ),
+        (
+            ["run", "--only", "ingest_customers", "--var", "customers_api_url=the usual one"],
+            "task ingest_customers: API the usual one can't be read: this is no web address.",
+        ),
+        (
+            ["run", "--only", "ingest_customers", "--var", "customers_api_url="],
+            "task ingest_customers: Parameter 'customers_api_url' is empty: fill in",
+        ),
+        (["show", "nope"], "Unknown table 'nope': `cdp tables` lists those that are there, `cdp run` makes them."),
+        (["show", "other.sales.stores_silver"], "Unknown table 'other.sales.stores_silver': "),
+        (["show", "two words"], "Unknown table 'two words': "),
+    ],
+)
+def test_what_there_is_not_is_refused(refused: Refused, arguments: list[str], line: str) -> None:
+    assert refused(*arguments).startswith(line)
+
+
+@pytest.mark.parametrize("arguments", [["run", "--nope"], ["nope"], ["show"], ["show", "--rows", "0", "stores_silver"]])
+def test_a_call_that_can_not_be_understood_shows_how_to_call(cdp: Cdp, arguments: list[str]) -> None:
+    ended = cdp(*arguments)
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("Usage: cdp ")
+    assert ended.stderr.count("\n") <= 4
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_home_without_tables_says_how_to_make_them(cdp: Cdp, tmp_path: Path) -> None:
+    ended = cdp("tables", "--home", tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"error: {tmp_path} holds no tables yet: `cdp run` makes them.\n"
+
+
+@pytest.mark.parametrize(("place", "reason"), [("file", "File exists"), ("file/home", "Not a directory")])
+def test_a_home_that_can_not_be_written(cdp: Cdp, tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    ended = cdp("run", "--home", tmp_path / place)
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"error: {tmp_path / place} can't be written ({reason}): take another --home.\n"
+
+
+def test_a_home_in_use_is_refused(refused: Refused, home: Path) -> None:
+    with FileLock(home / ".lock"):
+        line = refused("run")
+
+    assert line == f"{home} is in use by another cdp: wait until it has ended, or take another --home."
+
+
+def test_ctrl_c_ends_a_run_at_once_and_frees_its_home(home: Path, refreshed: Path, api: Api, cdp: Cdp) -> None:
+    api.answers, api.delay = [(200, b"[]")], 60.0
+    run = subprocess.Popen(
+        [Path(sys.executable).parent / "cdp", "run", "--home", home, "--var", api.variable],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    )
+    give_up_at = time.monotonic() + 60
+    while not api.requests and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    time.sleep(1.0)  # all that is left to wait for is the API
+
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=5)
+
+    assert run.returncode == 130
+    assert errors == "error: interrupted: the tables are as the tasks that had ended left them; run it again.\n"
+    assert silver_and_gold(home) == silver_and_gold(refreshed)
+    assert cdp("run", "--home", home, "--only", "ingest_customers").returncode == 0
+
+
+def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
+    command = f"'{Path(sys.executable).parent}/cdp' tables --home '{home}' | head -n 1"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=PROJECT, check=True)
+
+    assert (ended.stdout, ended.stderr) == ("Tables of cat1.sales\n", "")
+
+
+# Rows
+
+
+FITS = "values_fit_their_columns"
+NEW = {"full_name": "Nour Marbach", "email": "n@example.com", "country": "Egypt", "registration_date": "2025-10-20"}
+BAD_RECORDS: list[tuple[Any, set[str]]] = [
+    ({"customer_id": "abc", **NEW}, {FITS, "customer_id_is_present"}),
+    ({"customer_id": 901, **NEW, "registration_date": "soon"}, {FITS, "registration_date_is_present"}),
+    ({"customer_id": 902, **NEW, "country": " "}, {"country_is_present"}),
+    ({**NEW}, {"customer_id_is_present"}),
+    ({"customer_id": 903, **NEW, "full_name": "Nour One"}, {"key_is_unique"}),
+    ({"customer_id": 903, **NEW, "full_name": "Nour Two"}, {"key_is_unique"}),
+    (42, {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
+    ("just text", {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
+    (None, {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
+    ([1, "two"], {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
+]
+LATECOMER = {"customer_id": 999, **NEW, "full_name": "Lara Spaeth"}
+# The same customer twice, written differently.
+COPY = dict(reversed(CUSTOMERS[0].items()))
+BAD_SALES = """
+    INSERT INTO transactions VALUES
+        (90, 999, 1, 1, 2, '2025-07-10'), (91, 101, 1, 1, 0, '2025-07-10'), (92, 101, 1, 1, 'two', '2025-07-10'),
+        (93, 101, 77, 88, 1, '2025-07-10'), (94, 101, 1, 1, 1, 'soon');
+"""
+
+
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> tuple[Path, str, str]:
+    """Home and output of a run over the samples with bad rows among them, and the home after a run in which one of
+    them was mended: customer 999 has arrived.
+    """
+    folder = tmp_path_factory.mktemp("dirty")
+    url = database(folder, BAD_SALES)
+    outputs = []
+    with Api() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        for name, arrived in (("first", []), ("second", [LATECOMER])):
+            records = [*(record for record, _ in BAD_RECORDS), COPY, *CUSTOMERS, *arrived]
+            server.answers = [(200, json.dumps(records).encode())]
+            run = cdp("run", "--home", folder / "home", "--var", server.variable, CDP_SECRET_CDP_DATABASE_URL=url)
+            assert run.returncode == 0, run.stderr
+            shutil.copytree(folder / "home", folder / name)
+            outputs.append(run.stdout)
+        server.shutdown()
+    return folder, outputs[0], outputs[1]
+
+
+def test_bad_customers_are_in_quarantine_with_the_rules_they_broke(dirty: tuple[Path, str, str]) -> None:
+    folder, _, _ = dirty
+
+    refused = rows_of(folder / "first", "customers_silver_quarantine")
+
+    assert Counter(tuple(sorted(row["broken_rules"])) for row in refused) == Counter(
+        tuple(sorted(rules)) for _, rules in BAD_RECORDS
+    )
+    assert '"customer_id":"abc"' in "".join(row["record"] for row in refused).replace('\\"', '"')
+    assert "soon" in "".join(row["record"] for row in refused)
+    assert "just text" in "".join(row["record"] for row in refused)
+
+
+def test_good_customers_are_all_there_and_an_identical_copy_is_superseded(dirty: tuple[Path, str, str]) -> None:
+    folder, first, _ = dirty
+
+    assert sorted(row["customer_id"] for row in rows_of(folder / "first", "customers_silver")) == [
+        customer["customer_id"] for customer in CUSTOMERS
+    ]
+    line = next(line for line in first.splitlines() if line.startswith("customers_silver "))
+    assert line.endswith(f"50 rows, {len(BAD_RECORDS)} quarantined, 1 superseded")
+
+
+def test_bad_sales_are_in_quarantine_with_the_rules_they_broke(dirty: tuple[Path, str, str]) -> None:
+    folder, _, _ = dirty
+
+    refused = rows_of(folder / "first", "transactions_silver_quarantine")
+
+    assert {json.loads(row["record"])["transaction_id"]: set(row["broken_rules"]) for row in refused} == {
+        91: {"quantity_is_positive"},
+        92: {FITS, "quantity_is_positive"},
+        94: {FITS, "transaction_date_is_present"},
+    }
+    assert any("two" in row["record"] for row in refused)
+
+
+def test_a_sale_of_an_unknown_customer_waits_in_quarantine_until_the_customer_arrives(
+    dirty: tuple[Path, str, str],
+) -> None:
+    folder, _, _ = dirty
+
+    def broken(home: Path) -> dict[int, list[str]]:
+        refused = rows_of(home, "retails_silver_quarantine")
+        return {json.loads(row["record"])["transaction_id"]: row["broken_rules"] for row in refused}
+
+    def sales(home: Path) -> Counter[int]:
+        return Counter(row["transaction_id"] for row in rows_of(home, "retails_silver"))
+
+    unknown_product_and_store = ["product_is_known", "store_is_known"]
+    assert broken(folder / "first") == {90: ["customer_is_known"], 93: unknown_product_and_store}
+    assert broken(folder / "second") == {93: unknown_product_and_store}
+    assert 90 not in sales(folder / "first")
+    assert sales(folder / "second")[90] == 1
+    assert sales(folder / "second") - sales(folder / "first") == Counter([90])
+    late = next(row for row in rows_of(folder / "second", "retails_silver") if row["transaction_id"] == 90)
+    assert late["full_name"] == "Lara Spaeth"
+
+
+def test_every_row_is_accounted_for_and_the_run_says_what_it_refused(dirty: tuple[Path, str, str]) -> None:
+    _, first, second = dirty
+
+    for output, customers, sales in ((first, 10, 2), (second, 10, 1)):
+        table = output[output.index("Quarantined rows: `cdp show <table>_quarantine` says why") :]
+        figures = [line.strip("│").split("│") for line in table.splitlines() if line.startswith("│")]
+        assert {name.strip(): int(rows) for name, rows in figures} == {
+            "customers_silver": customers,
+            "transactions_silver": 3,
+            "retails_silver": sales,
+        }
+
+
+def test_what_was_refused_can_be_shown(dirty: tuple[Path, str, str], cdp: Cdp) -> None:
+    folder, _, _ = dirty
+
+    shown = cdp("show", "retails_silver_quarantine", "--home", folder / "first")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "product_is_known, store_is_known" in shown.stdout

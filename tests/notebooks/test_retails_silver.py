@@ -1,0 +1,120 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # Test of the notebook retails_silver
+# MAGIC Runs the notebook on silver rows of its own, in a schema that is there for this run only.
+# MAGIC
+# MAGIC - In a workspace, on a cluster that has nutter:
+# MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
+# MAGIC - On this machine: `pytest tests/notebooks`
+
+# COMMAND ----------
+
+import sys
+from uuid import uuid4
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from runtime.nutterfixture import NutterFixture, tag
+
+from cdp_lib.contracts.silver import (
+    CUSTOMERS_SILVER,
+    PRODUCTS_SILVER,
+    RETAILS_SILVER,
+    STORES_SILVER,
+    TRANSACTIONS_SILVER,
+)
+from cdp_lib.tables import Tables
+
+# COMMAND ----------
+
+dbutils.widgets.text("catalog", "cat1")
+# Where the scratch schema's tables are; a workspace knows by itself.
+dbutils.widgets.text("location", "")
+
+catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
+location = f"LOCATION '{dbutils.widgets.get('location')}/{schema}'" if dbutils.widgets.get("location") else ""
+tables = Tables(spark, catalog, schema)
+
+# Of these the notebook reads none but catalog and schema.
+parameters = {
+    "catalog": catalog,
+    "schema": schema,
+    "landing": "none",
+    "secret_scope": "none",
+    "api_timeout_seconds": "1",
+}
+parameters |= {"customers_api_url": "none", "run_id": "nutter"}
+
+# COMMAND ----------
+
+
+def put(contract, *rows):
+    """Make a table hold these rows, their values written as text."""
+    columns = ", ".join(f"`{column.name}` STRING" for column in contract.columns)
+    tables.replace_table(contract, spark.createDataFrame(rows, columns).selectExpr(*contract.select_list))
+
+
+def refresh():
+    """Run the notebook under test."""
+    dbutils.notebook.run("../../notebooks/silver/retails_silver", 600, parameters)
+
+
+def sales():
+    """Rows of retails_silver, by id."""
+    return {row.transaction_id: row for row in tables.read_table(RETAILS_SILVER).collect()}
+
+
+def refused():
+    """Broken rules of each row in quarantine, sorted."""
+    return sorted(row.broken_rules for row in tables.read_table(RETAILS_SILVER.quarantine).collect())
+
+
+# COMMAND ----------
+
+
+class RetailsSilver(NutterFixture):
+    def before_all(self):
+        spark.sql(f"CREATE SCHEMA `{catalog}`.`{schema}` {location}").collect()
+
+    @tag("silver")
+    def run_1_joins_what_is_known_and_refuses_the_rest(self):
+        put(CUSTOMERS_SILVER, ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"))
+        put(PRODUCTS_SILVER, ("1", "Wireless Mouse", "Electronics", "800.00"))
+        put(STORES_SILVER, ("1", "City Mall Store", "UAE"))
+        put(
+            TRANSACTIONS_SILVER,
+            ("31", "1", "1", "1", "3", "2025-04-01", "b1"),
+            ("32", "2", "1", "1", "1", "2025-04-02", "b1"),
+            ("33", "1", "9", "9", "1", "2025-04-03", "b1"),
+        )
+        refresh()
+
+    def assertion_1_joins_what_is_known_and_refuses_the_rest(self):
+        assert set(sales()) == {31}
+        assert sales()[31].full_name == "Alba Ackerfeld"
+        assert str(sales()[31].price) == "800.00"
+        assert refused() == [["customer_is_known"], ["product_is_known", "store_is_known"]]
+
+    @tag("silver")
+    def run_2_takes_a_sale_back_when_its_customer_arrives(self):
+        put(
+            CUSTOMERS_SILVER,
+            ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"),
+            ("2", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18"),
+        )
+        refresh()
+
+    def assertion_2_takes_a_sale_back_when_its_customer_arrives(self):
+        assert set(sales()) == {31, 32}
+        assert refused() == [["product_is_known", "store_is_known"]]
+
+    def after_all(self):
+        spark.sql(f"DROP SCHEMA `{catalog}`.`{schema}` CASCADE").collect()
+
+
+# COMMAND ----------
+
+result = RetailsSilver().execute_tests()
+print(result.to_string())
+result.exit(dbutils)

@@ -1,0 +1,180 @@
+"""What a deployment has to be like in a workspace. Each check gives its findings, one line each.
+
+Looks and does not change: the job is not started, secrets are not read; one marker file is written and removed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from uuid import uuid4
+
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.config import Config
+from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied
+from databricks.sdk.service.jobs import BaseJob, Job, JobPermissionLevel, PauseStatus
+
+JOB = "cdp_refresh"
+MAY_RUN = {JobPermissionLevel.CAN_MANAGE_RUN, JobPermissionLevel.CAN_MANAGE, JobPermissionLevel.IS_OWNER}
+TABLE_PRIVILEGES = {"USE_SCHEMA", "SELECT", "MODIFY", "CREATE_TABLE"}
+VIEW_PRIVILEGES = {"USE_SCHEMA", "CREATE_TABLE"}
+
+
+def connect(**config: str) -> WorkspaceClient:
+    """Client of the workspace that the arguments name, else the environment or a profile of the Databricks CLI.
+
+    Raises:
+        ValueError: None does, or it can't be logged in to.
+    """
+    # The plain Files API: the experimental one goes through addresses signed by the storage account.
+    return WorkspaceClient(
+        config=Config(**config, retry_timeout_seconds=30, disable_experimental_files_api_client=True)
+    )
+
+
+def check_deployment(client: WorkspaceClient, target: str, parameters: Collection[str]) -> list[str]:
+    """Everything the job needs, by the names that the job itself is given.
+
+    Args:
+        client: Client of the workspace.
+        target: Target of the bundle.
+        parameters: Names of the job's parameters in the bundle.
+    """
+    job, findings = find_job(client, target)
+    if job is None:
+        return findings
+    values = {parameter.name: parameter.default for parameter in job.settings.parameters or ()}
+    findings += check_job(job, target, parameters)
+    findings += check_may_run(client, job)
+    if set(parameters) <= set(values):
+        runs_as = job.run_as_user_name or ""
+        findings += check_schema(client, f"{values['catalog']}.{values['schema']}", runs_as, TABLE_PRIVILEGES)
+        findings += check_schema(client, f"{values['catalog']}.{values['serving_schema']}", runs_as, VIEW_PRIVILEGES)
+        findings += check_landing(client, values["landing"])
+        findings += check_secret(client, values["secret_scope"], "database_url")
+    return findings
+
+
+def find_job(client: WorkspaceClient, target: str) -> tuple[Job | None, list[str]]:
+    """The deployed job; in a development target it is the caller's own, called `[dev <user>] cdp_refresh`."""
+    findings: list[str] = []
+    with _refusals(findings, f"Job {JOB}"):
+        if target == "dev":
+            found = list(_own_development_jobs(client))
+        else:
+            found = list(client.jobs.list(name=JOB))
+        if len(found) == 1:
+            return client.jobs.get(found[0].job_id), []
+        findings.append(
+            f"Job {JOB}: there are {len(found)} in target {target}, not one: databricks bundle deploy -t {target}"
+        )
+    return None, findings
+
+
+def _own_development_jobs(client: WorkspaceClient) -> Iterator[BaseJob]:
+    user = client.current_user.me().user_name
+    for job in client.jobs.list():
+        if job.creator_user_name == user and re.fullmatch(rf"\[dev [^\]]+\] {JOB}", job.settings.name):
+            yield job
+
+
+def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
+    """The job is what the bundle says: its parameters are complete and resolved, and it runs when it should."""
+    findings = []
+    values = {parameter.name: parameter.default for parameter in job.settings.parameters or ()}
+    if set(values) != set(parameters):
+        differing = ", ".join(sorted(set(values) ^ set(parameters)))
+        findings.append(f"Job {JOB}: parameters differ from the bundle's ({differing}): deploy again")
+    findings += [
+        f"Job {JOB}: parameter {name} is '{value}', which the deployment did not resolve"
+        for name, value in values.items()
+        if "${" in value
+    ]
+    expected = PauseStatus.PAUSED if target == "dev" else PauseStatus.UNPAUSED
+    status = job.settings.schedule.pause_status if job.settings.schedule else None
+    if status != expected:
+        actual = status.value if status else "missing"
+        findings.append(f"Job {JOB}: its schedule is {actual}, not {expected.value} as in target {target}")
+    if job.settings.max_concurrent_runs != 1:
+        findings.append(f"Job {JOB}: {job.settings.max_concurrent_runs} runs may overlap, not 1")
+    return findings
+
+
+def check_may_run(client: WorkspaceClient, job: Job) -> list[str]:
+    """The caller may run the job, alone or through a group."""
+    findings: list[str] = []
+    with _refusals(findings, f"Permissions of job {JOB}"):
+        me = client.current_user.me()
+        names = {me.user_name} | {group.display for group in me.groups or ()}
+        entries = client.jobs.get_permissions(str(job.job_id)).access_control_list or ()
+        levels = {
+            permission.permission_level
+            for entry in entries
+            if {entry.user_name, entry.service_principal_name, entry.group_name} & names
+            for permission in entry.all_permissions or ()
+        }
+        if not levels & MAY_RUN:
+            findings.append(f"Job {JOB}: {me.user_name} may not run it: grant CAN_MANAGE_RUN")
+    return findings
+
+
+def check_schema(client: WorkspaceClient, name: str, runs_as: str, privileges: Collection[str]) -> list[str]:
+    """The schema is there, the caller may use it, and the job may do in it what it has to."""
+    findings: list[str] = []
+    with _refusals(findings, f"Schema {name}"):
+        schema = client.schemas.get(name)
+        # Asks for nothing but USE CATALOG and USE SCHEMA; what may not be seen is left out of the answer.
+        next(iter(client.tables.list(*name.split("."), max_results=1)), None)
+        if schema.owner != runs_as:
+            granted = client.grants.get_effective("schema", name, principal=runs_as).privilege_assignments or ()
+            held = {privilege.privilege.value for entry in granted for privilege in entry.privileges or ()}
+            missing = set() if "ALL_PRIVILEGES" in held else set(privileges) - held
+            if missing:
+                findings.append(f"Schema {name}: {runs_as}, whom the job runs as, lacks {', '.join(sorted(missing))}")
+    return findings
+
+
+def check_landing(client: WorkspaceClient, path: str) -> list[str]:
+    """The landing volume is there, and can be written and read. An `abfss://` address can't be seen from here."""
+    findings: list[str] = []
+    if not path.startswith("/Volumes/"):
+        return findings
+    marker = f"{path}/_smoke_{uuid4().hex}.txt"
+    content = b"written by the smoke test; may be removed"
+    with _refusals(findings, f"Landing volume {path}"):
+        client.volumes.read(".".join(path.split("/")[2:5]))
+        client.files.upload(marker, BytesIO(content), overwrite=True)
+        try:
+            if client.files.download(marker).contents.read() != content:
+                findings.append(f"Landing volume {path}: a file reads other than it was written")
+        finally:
+            client.files.delete(marker)
+    return findings
+
+
+def check_secret(client: WorkspaceClient, scope: str, key: str) -> list[str]:
+    """The scope is there and holds the key; its value is not read."""
+    findings: list[str] = []
+    with _refusals(findings, f"Secret scope {scope}"):
+        if key not in {secret.key for secret in client.secrets.list_secrets(scope)}:
+            findings.append(f"Secret scope {scope}: there is no key {key}: databricks secrets put-secret {scope} {key}")
+    return findings
+
+
+@contextmanager
+def _refusals(findings: list[str], what: str) -> Iterator[None]:
+    """Turn what the workspace refuses into a finding."""
+    try:
+        yield
+    except NotFound as error:
+        findings.append(_line(f"{what} is not there: deploy the bundle ({error})"))
+    except PermissionDenied as error:
+        findings.append(_line(f"{what} may not be used: grant it ({error})"))
+    except (DatabricksError, TimeoutError) as error:
+        findings.append(_line(f"{what} can't be checked: {error}"))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,272 @@
+"""The smoke test's checks, against a server that answers as a workspace's REST API does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from databricks.sdk import WorkspaceClient
+from deployment import check_deployment, connect
+
+ME = "jane@example.com"
+SCHEMAS = "/api/2.1/unity-catalog/schemas/cat1."
+EFFECTIVE = "/api/2.1/unity-catalog/effective-permissions/schema/cat1."
+TABLES = "/api/2.1/unity-catalog/tables"
+VOLUME = "/api/2.1/unity-catalog/volumes/cat1.dev_jane_sales.landing"
+FILES = "/api/2.0/fs/files/Volumes/cat1/dev_jane_sales/landing/"
+SECRETS = "/api/2.0/secrets/list"
+JOBS = "/api/2.2/jobs/list"
+JOB = "/api/2.2/jobs/get"
+PERMISSIONS = "/api/2.0/permissions/jobs/7"
+
+PARAMETERS = {
+    "catalog": "cat1",
+    "schema": "dev_jane_sales",
+    "serving_schema": "dev_jane_sales_serving",
+    "landing": "/Volumes/cat1/dev_jane_sales/landing",
+    "secret_scope": "cdp-jane",
+    "as_of": "",
+}
+
+
+class RestApi:
+    """A workspace with a deployment of target dev, until a test changes an answer."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.settings = {
+            "name": "[dev jane] cdp_refresh",
+            "max_concurrent_runs": 1,
+            "schedule": {"quartz_cron_expression": "0 0 3 * * ?", "timezone_id": "UTC", "pause_status": "PAUSED"},
+            "parameters": [{"name": name, "default": default} for name, default in PARAMETERS.items()],
+        }
+        self.job = {"job_id": 7, "creator_user_name": ME, "run_as_user_name": ME, "settings": self.settings}
+        self.answers: dict[str, tuple[int, Any]] = {
+            "/api/2.0/preview/scim/v2/Me": (200, {"userName": ME, "groups": [{"display": "operators"}]}),
+            JOBS: (200, {"jobs": [self.job]}),
+            JOB: (200, self.job),
+            PERMISSIONS: (200, permission("user_name", ME, "IS_OWNER")),
+            SCHEMAS + "dev_jane_sales": (200, {"name": "dev_jane_sales", "owner": ME}),
+            SCHEMAS + "dev_jane_sales_serving": (200, {"name": "dev_jane_sales_serving", "owner": ME}),
+            TABLES: (200, {"tables": []}),
+            VOLUME: (200, {"name": "landing", "volume_type": "MANAGED"}),
+            SECRETS: (200, {"secrets": [{"key": "database_url"}]}),
+        }
+
+    def refuse(self, path: str, status: int, error_code: str, message: str) -> None:
+        self.answers[path] = (status, {"error_code": error_code, "message": message})
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        self.requests.append((method, path))
+        if path in self.answers:
+            status, content = self.answers[path]
+        elif path.startswith(FILES) and FILES in self.answers:
+            status, content = self.answers[FILES]
+        elif path.startswith(FILES) and method == "PUT":
+            self.files[path] = body
+            status, content = 204, None
+        elif path in self.files and method == "GET":
+            return 200, self.files[path]
+        elif path in self.files and method == "DELETE":
+            del self.files[path]
+            status, content = 204, None
+        else:
+            status, content = 404, {"error_code": "NOT_FOUND", "message": f"nothing answers {path}"}
+        return status, b"" if content is None else json.dumps(content).encode()
+
+
+def permission(kind: str, principal: str, level: str) -> dict[str, Any]:
+    return {"access_control_list": [{kind: principal, "all_permissions": [{"permission_level": level}]}]}
+
+
+@pytest.fixture
+def api() -> RestApi:
+    return RestApi()
+
+
+@pytest.fixture
+def client(api: RestApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceClient]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, content = api.answer(self.command, urlsplit(self.path).path, body)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_DELETE = do_POST = answer
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    # The developer's own workspace and proxy have no say here.
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/dev/null")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        yield connect(host=host, token="stub", auth_type="pat")
+        server.shutdown()
+        thread.join()
+
+
+def findings(client: WorkspaceClient, target: str = "dev") -> list[str]:
+    found = check_deployment(client, target, PARAMETERS)
+    assert all("\n" not in finding for finding in found)
+    return found
+
+
+def one(client: WorkspaceClient, target: str = "dev") -> str:
+    (finding,) = findings(client, target)
+    return finding
+
+
+def test_a_deployment_that_is_well_has_no_findings(client: WorkspaceClient, api: RestApi) -> None:
+    assert findings(client) == []
+
+
+def test_the_marker_is_written_read_and_removed(client: WorkspaceClient, api: RestApi) -> None:
+    findings(client)
+    assert [method for method, path in api.requests if path.startswith(FILES)] == ["PUT", "GET", "DELETE"]
+    assert api.files == {}
+
+
+def test_nothing_but_the_marker_is_written(client: WorkspaceClient, api: RestApi) -> None:
+    findings(client)
+    assert {path.rsplit("/", 1)[0] + "/" for method, path in api.requests if method != "GET"} == {FILES}
+
+
+def test_production_is_found_by_its_plain_name(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["name"] = "cdp_refresh"
+    api.settings["schedule"]["pause_status"] = "UNPAUSED"
+    assert findings(client, "prod") == []
+
+
+def test_a_missing_job_is_one_finding_and_ends_the_search(client: WorkspaceClient, api: RestApi) -> None:
+    api.answers[JOBS] = (200, {})
+    assert one(client) == "Job cdp_refresh: there are 0 in target dev, not one: databricks bundle deploy -t dev"
+
+
+@pytest.mark.parametrize("change", [{"creator_user_name": "joe@example.com"}, {"settings": {"name": "cdp_refresh"}}])
+def test_another_s_job_is_not_the_developer_s(client: WorkspaceClient, api: RestApi, change: dict[str, Any]) -> None:
+    api.answers[JOBS] = (200, {"jobs": [api.job | change]})
+    assert "there are 0 in target dev" in one(client)
+
+
+def test_two_jobs_of_one_name_are_refused(client: WorkspaceClient, api: RestApi) -> None:
+    api.answers[JOBS] = (200, {"jobs": [api.job, api.job]})
+    assert "there are 2 in target prod, not one" in one(client, "prod")
+
+
+def test_parameters_that_differ_are_named(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["parameters"][-1]["name"] = "as_off"
+    assert one(client) == "Job cdp_refresh: parameters differ from the bundle's (as_of, as_off): deploy again"
+
+
+def test_an_unresolved_parameter_is_named(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["parameters"][-1]["default"] = "${var.as_of}"
+    assert "parameter as_of is '${var.as_of}', which the deployment did not resolve" in one(client)
+
+
+def test_a_schedule_that_runs_in_development_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["schedule"]["pause_status"] = "UNPAUSED"
+    assert one(client) == "Job cdp_refresh: its schedule is UNPAUSED, not PAUSED as in target dev"
+
+
+def test_a_schedule_that_is_gone_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    del api.settings["schedule"]
+    assert "its schedule is missing" in one(client)
+
+
+def test_runs_that_may_overlap_are_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["max_concurrent_runs"] = 4
+    assert one(client) == "Job cdp_refresh: 4 runs may overlap, not 1"
+
+
+@pytest.mark.parametrize("level", ["CAN_MANAGE_RUN", "CAN_MANAGE"])
+def test_a_group_s_permission_counts(client: WorkspaceClient, api: RestApi, level: str) -> None:
+    api.answers[PERMISSIONS] = (200, permission("group_name", "operators", level))
+    assert findings(client) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "principal", "level"), [("user_name", ME, "CAN_VIEW"), ("user_name", "joe@example.com", "CAN_MANAGE")]
+)
+def test_who_may_not_run_the_job_is_told(
+    client: WorkspaceClient, api: RestApi, kind: str, principal: str, level: str
+) -> None:
+    api.answers[PERMISSIONS] = (200, permission(kind, principal, level))
+    assert one(client) == f"Job cdp_refresh: {ME} may not run it: grant CAN_MANAGE_RUN"
+
+
+def test_a_missing_schema_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.refuse(SCHEMAS + "dev_jane_sales", 404, "SCHEMA_DOES_NOT_EXIST", "Schema 'cat1.dev_jane_sales' does not exist.")
+    assert one(client).startswith("Schema cat1.dev_jane_sales is not there: deploy the bundle (")
+
+
+def test_a_schema_that_may_not_be_used_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.refuse(TABLES, 403, "PERMISSION_DENIED", "User does not have USE SCHEMA\non Schema.")
+    assert [finding.split(":")[0] for finding in findings(client)] == [
+        "Schema cat1.dev_jane_sales may not be used",
+        "Schema cat1.dev_jane_sales_serving may not be used",
+    ]
+
+
+def test_the_job_s_principal_needs_privileges_on_what_another_owns(client: WorkspaceClient, api: RestApi) -> None:
+    api.answers[SCHEMAS + "dev_jane_sales"] = (200, {"owner": "admin@example.com"})
+    held = [{"privilege": "USE_SCHEMA"}, {"privilege": "SELECT"}]
+    api.answers[EFFECTIVE + "dev_jane_sales"] = (
+        200,
+        {"privilege_assignments": [{"principal": ME, "privileges": held}]},
+    )
+    assert one(client) == f"Schema cat1.dev_jane_sales: {ME}, whom the job runs as, lacks CREATE_TABLE, MODIFY"
+    held.append({"privilege": "ALL_PRIVILEGES"})
+    assert findings(client) == []
+
+
+def test_a_missing_volume_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.refuse(VOLUME, 404, "VOLUME_DOES_NOT_EXIST", "Volume does not exist.")
+    assert one(client).startswith("Landing volume /Volumes/cat1/dev_jane_sales/landing is not there")
+
+
+def test_a_volume_that_may_not_be_written_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.refuse(FILES, 403, "PERMISSION_DENIED", "User does not have WRITE VOLUME.")
+    assert one(client).startswith("Landing volume /Volumes/cat1/dev_jane_sales/landing may not be used: grant it")
+
+
+def test_a_landing_outside_of_volumes_is_not_looked_at(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["parameters"][3]["default"] = "abfss://retail@account.dfs.core.windows.net"
+    assert findings(client) == []
+    assert not any("/volumes/" in path or "/fs/" in path for _, path in api.requests)
+
+
+def test_a_missing_key_is_a_finding_that_says_what_to_do(client: WorkspaceClient, api: RestApi) -> None:
+    api.answers[SECRETS] = (200, {"secrets": [{"key": "api_token"}]})
+    assert one(client) == (
+        "Secret scope cdp-jane: there is no key database_url: databricks secrets put-secret cdp-jane database_url"
+    )
+
+
+def test_a_missing_scope_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+    api.refuse(SECRETS, 404, "RESOURCE_DOES_NOT_EXIST", "Scope cdp-jane does not exist!")
+    assert one(client).startswith("Secret scope cdp-jane is not there")
+
+
+def test_a_workspace_that_fails_is_a_finding_not_a_crash(client: WorkspaceClient, api: RestApi) -> None:
+    api.refuse(SECRETS, 500, "INTERNAL_ERROR", "Something went wrong.")
+    assert one(client).startswith("Secret scope cdp-jane can't be checked: Something went wrong.")
+
+
+def test_everything_that_is_wrong_is_found_at_once(client: WorkspaceClient, api: RestApi) -> None:
+    api.settings["max_concurrent_runs"] = 2
+    api.refuse(VOLUME, 404, "VOLUME_DOES_NOT_EXIST", "Volume does not exist.")
+    api.answers[SECRETS] = (200, {})
+    assert len(findings(client)) == 3

@@ -1,0 +1,352 @@
+"""What must hold of the bundle in every target, and what `databricks bundle validate` does not see."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databricks.bundles.jobs import Job
+from databricks.bundles.schemas import Schema
+from databricks.bundles.secret_scopes import SecretScope
+from databricks.bundles.volumes import Volume
+
+from cdp_lib.settings import Settings
+
+Bundle = dict[str, Any]
+Jobs = list[dict[str, Any]]
+Files = list[tuple[Path, dict[str, Any]]]
+
+TYPES = {"jobs": Job, "schemas": Schema, "secret_scopes": SecretScope, "volumes": Volume}
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+# Fields of a resource that exist once it is deployed, and what the CLI knows of the workspace and the bundle.
+COMPUTED = {"volumes": {"volume_path"}, "jobs": {"id"}}
+KNOWN = {
+    "bundle.name",
+    "bundle.target",
+    "workspace.current_user.short_name",
+    "workspace.current_user.userName",
+    "workspace.file_path",
+}
+
+
+def scalars(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every scalar under a value, with the keys that lead to it."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if entries is None:
+        yield path, value
+    else:
+        for key, entry in entries:
+            yield from scalars(entry, (*path, str(key)))
+
+
+def references(value: Any) -> set[str]:
+    """What is referred to by `${…}` under a value."""
+    return {reference for _, text in scalars(value) for reference in REFERENCE.findall(str(text))}
+
+
+def notebook(task: dict[str, Any], project: Path) -> Path:
+    """File of a task's notebook."""
+    return project / str(task["notebook_task"]["notebook_path"])
+
+
+def calls(path: Path) -> list[ast.Call]:
+    """Calls in a Python notebook."""
+    if path.suffix != ".py":
+        return []
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+
+
+def asked_for(path: Path) -> set[str]:
+    """Names of the parameters a notebook asks for."""
+    if path.suffix == ".sql":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return set(re.findall(r"(?<!:):([a-z_]\w*)", "\n".join(line for line in lines if not line.startswith("--"))))
+    names = {ast.literal_eval(call.args[0]) for call in calls(path) if ast.unparse(call.func) == "dbutils.widgets.get"}
+    if any(ast.unparse(call.func) == "Settings.from_widgets" for call in calls(path)):
+        names.update(Settings.parameter_names())
+    return names
+
+
+def before(job: dict[str, Any]) -> dict[str, set[str]]:
+    """Every task a task waits for, directly or not, by task key."""
+    direct = {task["task_key"]: {key["task_key"] for key in task.get("depends_on", ())} for task in job["tasks"]}
+    all_before: dict[str, set[str]] = {}
+    for key in TopologicalSorter(direct).static_order():
+        all_before[key] = direct[key].union(*(all_before[earlier] for earlier in direct[key]))
+    return all_before
+
+
+def tasks_in(job: dict[str, Any], folder: str) -> set[str]:
+    """Keys of the tasks whose notebooks are in a folder of notebooks/."""
+    prefix = f"notebooks/{folder}/"
+    return {task["task_key"] for task in job["tasks"] if task["notebook_task"]["notebook_path"].startswith(prefix)}
+
+
+# Typed
+
+
+def test_every_resource_reads_as_a_typed_object(bundle: Bundle) -> None:
+    for kind, resources in bundle["resources"].items():
+        for resource in resources.values():
+            TYPES[kind].from_dict(resource)
+
+
+@pytest.mark.parametrize("target", ["dev"], indirect=True)
+@pytest.mark.parametrize(
+    ("kind", "key", "path", "typo"),
+    [
+        ("jobs", "cdp_refresh", ["max_concurent_runs"], 1),
+        ("jobs", "cdp_refresh", ["tasks", 0, "notebook_task", "notebook_pth"], "x"),
+        ("jobs", "cdp_refresh", ["tasks", 0, "run_if"], "ALL_SUCCEEDED"),
+        ("jobs", "cdp_refresh", ["health", "rules", 0, "value"], "long"),
+        ("schemas", "sales", ["coment"], "x"),
+        ("schemas", "sales", ["lifecycle"], {"prevent_destory": True}),
+        ("schemas", "serving", ["grants"], [{"principal": "x", "privileges": ["SELCT"]}]),
+        ("volumes", "landing", ["volume_type"], "MANGED"),
+        ("secret_scopes", "cdp", ["scope"], "x"),
+    ],
+)
+def test_a_typo_is_refused(bundle: Bundle, kind: str, key: str, path: list[str | int], typo: object) -> None:
+    resource = deepcopy(bundle["resources"][kind][key])
+    inner: Any = resource
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = typo
+    with pytest.raises((ValueError, TypeError)):
+        TYPES[kind].from_dict(resource)
+
+
+# References
+
+
+def test_every_variable_is_declared_and_used(bundle: Bundle, files: Files) -> None:
+    used = {reference.removeprefix("var.") for reference in references([content for _, content in files])}
+    assert set(bundle["variables"]) <= used
+    assert {reference for reference in references(bundle) if reference.startswith("var.")} <= {
+        f"var.{name}" for name in bundle["variables"]
+    }
+
+
+def test_every_variable_has_a_description(bundle: Bundle) -> None:
+    assert all(variable.get("description") for variable in bundle["variables"].values())
+
+
+def test_every_reference_to_a_resource_resolves(bundle: Bundle) -> None:
+    for reference in references(bundle):
+        match reference.split("."):
+            case ["var", _]:
+                pass
+            case ["resources", kind, key, field]:
+                assert field in bundle["resources"][kind][key].keys() | COMPUTED.get(kind, set()), reference
+            case _:
+                assert reference in KNOWN
+
+
+def test_no_key_holds_a_reference_because_the_cli_resolves_values_only(bundle: Bundle) -> None:
+    assert [path for path, _ in scalars(bundle) if any("${" in key for key in path)] == []
+
+
+def test_the_schema_and_the_catalog_are_named_once(bundle: Bundle, project: Path) -> None:
+    named = re.compile(r"(^|[^\w])(cat1|sales(_serving)?)($|[^\w])")
+    values = [(path, REFERENCE.sub("", str(text))) for path, text in scalars(bundle)]
+    found = [path for path, text in values if named.search(text) and path[-1] not in ("description", "comment")]
+    assert found == [("variables", "catalog", "default"), ("variables", "schema", "default")]
+
+    for path in (project / "notebooks").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert [text for text in texts if named.search(text)] == [], path.name
+    for path in (project / "notebooks").rglob("*.sql"):
+        code = re.sub(r"^--.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert not re.search(r"\bcat1\b|\bsales(_serving)?\s*\.|'\.?sales", code), path.name
+
+
+def test_deployed_names_of_schemas_go_into_the_parameters(jobs: Jobs) -> None:
+    for job in jobs:
+        defaults = {parameter["name"]: parameter["default"] for parameter in job["parameters"]}
+        # ${var.schema} lacks the prefix that a development target puts before the schema.
+        assert defaults["schema"] == "${resources.schemas.sales.name}"
+        assert defaults["serving_schema"] == "${resources.schemas.serving.name}"
+
+
+def test_no_secret_stands_in_the_files(bundle: Bundle) -> None:
+    telling = re.compile(r"(key|password|secret|token)$", re.IGNORECASE)
+    names = {"task_key", "environment_key", "job_cluster_key"}
+    for path, text in scalars(bundle):
+        if telling.search(path[-1]) and path[-1] not in names:
+            assert str(text).startswith("{{secrets/${var.secret_scope}/"), path
+
+
+# Tasks
+
+
+def test_no_name_stands_twice_in_a_list(files: Files) -> None:
+    keys = ("task_key", "job_cluster_key", "environment_key")
+    for _, content in files:
+        for resources in [content, *content.get("targets", {}).values()]:
+            for job in resources.get("resources", {}).get("jobs", {}).values():
+                for name, entries in job.items():
+                    if name in ("tasks", "job_clusters", "environments", "parameters"):
+                        named = [next(entry[key] for key in (*keys, "name") if key in entry) for entry in entries]
+                        assert sorted(set(named)) == sorted(named)
+
+
+def test_tasks_wait_for_tasks_that_are_there_and_never_in_a_circle(jobs: Jobs) -> None:
+    for job in jobs:
+        assert before(job).keys() == {task["task_key"] for task in job["tasks"]}
+
+
+def test_every_task_is_named_after_its_notebook(jobs: Jobs, project: Path) -> None:
+    for job in jobs:
+        for task in job["tasks"]:
+            assert notebook(task, project).is_file()
+            assert notebook(task, project).stem == task["task_key"]
+
+
+def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
+    notebooks = {path for path in (project / "notebooks").rglob("*") if path.suffix in (".py", ".sql", ".ipynb")}
+    assert {notebook(task, project) for job in jobs for task in job["tasks"]} == notebooks
+
+
+def test_parameters_are_exactly_what_the_notebooks_ask_for(jobs: Jobs, project: Path) -> None:
+    for job in jobs:
+        asked = set().union(*(asked_for(notebook(task, project)) for task in job["tasks"]))
+        assert {parameter["name"] for parameter in job["parameters"]} == asked
+
+
+def test_silver_waits_for_all_of_bronze_so_that_nothing_refreshes_from_half_of_the_sources(jobs: Jobs) -> None:
+    for job in jobs:
+        for key in set(before(job)) - tasks_in(job, "ingest") - tasks_in(job, "bronze"):
+            assert before(job)[key] >= tasks_in(job, "bronze"), key
+
+
+def test_only_sources_are_tried_again(jobs: Jobs) -> None:
+    for job in jobs:
+        assert {task["task_key"] for task in job["tasks"] if task.get("max_retries")} == tasks_in(job, "ingest")
+
+
+def test_every_task_has_the_compute_it_names(jobs: Jobs, project: Path) -> None:
+    for job in jobs:
+        environments = {environment["environment_key"] for environment in job.get("environments", ())}
+        clusters = {cluster["job_cluster_key"] for cluster in job.get("job_clusters", ())}
+        for task in job["tasks"]:
+            # A SQL notebook needs no environment; serverless compute runs it.
+            computes = [key for key in ("environment_key", "job_cluster_key") if key in task]
+            assert len(computes) == (notebook(task, project).suffix == ".py"), task["task_key"]
+            if "environment_key" in task:
+                assert task["environment_key"] in environments
+            if "job_cluster_key" in task:
+                assert task["job_cluster_key"] in clusters
+
+
+def test_every_requirements_file_is_there(jobs: Jobs, project: Path) -> None:
+    for job in jobs:
+        dependencies = [line for entry in job["environments"] for line in entry["spec"]["dependencies"]]
+        libraries = [library["requirements"] for task in job["tasks"] for library in task.get("libraries", ())]
+        for path in [line.removeprefix("-r ") for line in dependencies if line.startswith("-r ")] + libraries:
+            assert (project / path).is_file()
+
+
+def test_a_job_is_watched_and_never_runs_beside_itself(jobs: Jobs) -> None:
+    for job in jobs:
+        assert job["schedule"]["quartz_cron_expression"]
+        assert job["queue"] == {"enabled": True}
+        assert job["max_concurrent_runs"] == 1
+        assert [rule["metric"] for rule in job["health"]["rules"]] == ["RUN_DURATION_SECONDS"]
+        assert job["health"]["rules"][0]["value"] < job["timeout_seconds"]
+        for event in ("on_failure", "on_duration_warning_threshold_exceeded"):
+            assert job["email_notifications"][event] == ["${var.notification_email}"]
+
+
+def test_a_schedule_leaves_its_pause_to_the_target(jobs: Jobs) -> None:
+    # An explicit UNPAUSED would run in development targets, too.
+    assert not any("pause_status" in job["schedule"] for job in jobs)
+
+
+# Targets
+
+
+@pytest.mark.parametrize("target", ["dev"], indirect=True)
+def test_development_is_the_default_and_has_a_scope_of_each_developer(bundle: Bundle, files: Files) -> None:
+    targets = files[0][1]["targets"]
+    assert [name for name, target in targets.items() if target.get("default")] == ["dev"]
+    assert bundle["mode"] == "development"
+    assert bundle["resources"]["secret_scopes"]["cdp"]["name"] == "${var.secret_scope}"
+    assert "${workspace.current_user.short_name}" in bundle["variables"]["secret_scope"]["default"]
+    assert bundle["resources"]["volumes"]["landing"]["volume_type"] == "MANAGED"
+
+
+@pytest.mark.parametrize("target", ["dev"], indirect=True)
+def test_development_needs_no_variable_and_opens_nothing(bundle: Bundle) -> None:
+    assert [name for name, variable in bundle["variables"].items() if "default" not in variable] == []
+    assert not any("grants" in schema for schema in bundle["resources"]["schemas"].values())
+
+
+@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
+def test_production_belongs_to_a_service_principal(bundle: Bundle) -> None:
+    principal = "${var.service_principal}"
+    assert bundle["mode"] == "production"
+    assert bundle["run_as"] == {"service_principal_name": principal}
+    assert {"service_principal_name": principal, "level": "CAN_MANAGE"} in bundle["permissions"]
+    assert bundle["workspace"]["root_path"].startswith(f"/Workspace/Users/{principal}/")
+    assert "${bundle.target}" in bundle["workspace"]["root_path"]
+
+
+@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
+def test_production_is_told_who_it_belongs_to(bundle: Bundle) -> None:
+    untold = {name for name, variable in bundle["variables"].items() if "default" not in variable}
+    assert untold == {"landing_storage_location", "notification_email", "operators_group", "service_principal"}
+
+
+@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
+def test_production_makes_no_scope_and_destroys_no_schema(bundle: Bundle) -> None:
+    assert "secret_scopes" not in bundle["resources"]
+    for schema in bundle["resources"]["schemas"].values():
+        assert schema["lifecycle"] == {"prevent_destroy": True}
+
+
+@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
+def test_production_opens_the_views_and_nothing_else(bundle: Bundle) -> None:
+    granted = {key: schema.get("grants") for key, schema in bundle["resources"]["schemas"].items()}
+    privileges = [{"principal": "${var.analysts_group}", "privileges": ["USE_SCHEMA", "SELECT"]}]
+    assert granted == {"sales": None, "serving": privileges}
+    assert "grants" not in bundle["resources"]["volumes"]["landing"]
+
+
+@pytest.mark.parametrize("target", ["prod"], indirect=True)
+def test_production_lands_in_the_lake_and_never_destroys_it(bundle: Bundle) -> None:
+    landing = bundle["resources"]["volumes"]["landing"]
+    assert landing["volume_type"] == "EXTERNAL"
+    assert landing["storage_location"] == "${var.landing_storage_location}"
+    assert landing["lifecycle"] == {"prevent_destroy": True}
+
+
+@pytest.mark.parametrize("target", ["adls"], indirect=True)
+def test_exactly_the_tasks_that_touch_the_landing_are_on_the_lake(jobs: Jobs, project: Path) -> None:
+    for job in jobs:
+        on_the_lake = {task["task_key"] for task in job["tasks"] if task.get("job_cluster_key") == "lake"}
+        touching = {
+            task["task_key"]
+            for task in job["tasks"]
+            if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
+        }
+        assert on_the_lake == touching
+        for task in job["tasks"]:
+            assert ("libraries" in task) == (task["task_key"] in on_the_lake)
+
+
+@pytest.mark.parametrize("target", ["adls"], indirect=True)
+def test_the_lake_s_key_comes_from_the_scope(bundle: Bundle, jobs: Jobs) -> None:
+    (lake,) = jobs[0]["job_clusters"]
+    assert lake["new_cluster"]["spark_conf"] == {
+        "spark.hadoop.fs.azure.account.key": "{{secrets/${var.secret_scope}/storage_account_key}}"
+    }
+    assert bundle["variables"]["landing"]["default"] == "${var.landing_storage_location}"

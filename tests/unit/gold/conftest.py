@@ -1,0 +1,42 @@
+"""Sales written down in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+
+from cdp_lib.contracts.silver import RETAILS_SILVER
+
+_SALE = {
+    "transaction_id": 1,
+    "customer_id": 101,
+    "product_id": 1,
+    "store_id": 1,
+    "quantity": 1,
+    "transaction_date": date(2025, 4, 1),
+    "full_name": "Alba Ackerfeld",
+    "email": "alba.ackerfeld@example.com",
+    "country": "Egypt",
+    "registration_date": date(2025, 10, 16),
+    "product_name": "Yoga Mat",
+    "category": "Fitness",
+    "price": Decimal("10.00"),
+    "store_name": "City Mall Store",
+    "location": "UAE",
+}
+
+
+@pytest.fixture
+def sales(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
+    """Rows of retails_silver; numbered, and filled in where a test leaves a column out."""
+
+    def build(*rows: dict[str, Any]) -> DataFrame:
+        numbered = ({"transaction_id": number} | row for number, row in enumerate(rows, 1))
+        return frame_of(RETAILS_SILVER.columns, *(_SALE | row for row in numbered))
+
+    return build

@@ -1,0 +1,46 @@
+"""What every gold builder promises."""
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+from pyspark.sql import DataFrame
+
+from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.gold import calendar, countries, customers, products, stores
+
+BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
+    name.removeprefix("build_"): builder
+    for module in (calendar, countries, customers, products, stores)
+    for name, builder in vars(module).items()
+    if name.startswith("build_")
+}
+
+every_table = pytest.mark.parametrize("contract", GOLD_TABLES, ids=lambda contract: contract.name)
+
+
+def test_every_gold_table_has_one_builder() -> None:
+    assert sorted(BUILDERS) == sorted(contract.name for contract in GOLD_TABLES)
+
+
+def built(contract: TableContract, sales, *rows) -> DataFrame:
+    builder = BUILDERS[contract.name]
+    reads = next(iter(inspect.signature(builder).parameters))
+    names = {"retails_silver": RETAILS_SILVER, "customers_silver": CUSTOMERS_SILVER}[reads].column_names
+    return builder(sales(*rows).select(*names))
+
+
+@every_table
+def test_a_builder_keeps_the_contract_of_its_table(sales, contract: TableContract) -> None:
+    built_rows = built(contract, sales, {}, {"quantity": 2}, {"customer_id": 102, "product_id": 2, "store_id": 2})
+    assert built_rows.dtypes == [(column.name, column.type.lower()) for column in contract.columns]
+    rows = built_rows.collect()
+    assert len(rows) == len({tuple(row[name] for name in contract.key) for row in rows}) > 0
+    assert {row[column.name] is None for row in rows for column in contract.columns if column.required} == {False}
+
+
+@every_table
+def test_a_builder_makes_no_rows_of_no_sales(sales, contract: TableContract) -> None:
+    assert built(contract, sales).count() == 0

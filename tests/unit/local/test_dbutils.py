@@ -1,0 +1,139 @@
+"""`dbutils` has the semantics of a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdp_lib.errors import CdpError
+from cdp_local.dbutils import FileSystem, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
+
+NO_FILE = Path("not there")
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {})
+
+
+def secrets_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "secrets.yml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_parameter_that_was_passed_wins_over_the_default() -> None:
+    widgets = Widgets({"as_of": "2026-01-31"})
+    widgets.text("as_of", "")
+    widgets.text("schema", "sales", "Schema")
+    widgets.dropdown("engine", "sail", ["sail", "spark"])
+
+    assert widgets.get("as_of") == "2026-01-31"
+    assert widgets.getAll() == {"as_of": "2026-01-31", "schema": "sales", "engine": "sail"}
+
+
+def test_a_widget_nobody_made_is_an_error() -> None:
+    with pytest.raises(ValueError, match="No input widget named nope is defined"):
+        Widgets({}).get("nope")
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = secrets_file(tmp_path, "cdp:\n  database_url: from file\n  api_token: from file\n")
+    samples = {("cdp", name): "from samples" for name in ("database_url", "api_token", "storage_account_key")}
+    monkeypatch.setenv("CDP_SECRET_CDP_DATABASE_URL", "from environment")
+
+    store = SecretStore(file, samples)
+
+    assert store.get("cdp", "database_url") == "from environment"
+    assert store.get("cdp", "api_token") == "from file"
+    assert store.get("cdp", "storage_account_key") == "from samples"
+
+
+def test_a_scope_is_a_part_of_a_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_SECRET_CDP_PROD_API_TOKEN", "of prod")
+    store = SecretStore(NO_FILE, {})
+
+    assert store.get("cdp-prod", "api_token") == "of prod"
+    with pytest.raises(ValueError, match="Secret does not exist with scope: other and key: api_token"):
+        store.get("other", "api_token")
+
+
+def test_list_shows_keys_and_no_values(tmp_path: Path) -> None:
+    store = SecretStore(secrets_file(tmp_path, "cdp:\n  b: hidden-1\n  a: hidden-2\n"), {})
+
+    assert [secret.key for secret in store.list("cdp")] == ["a", "b"]
+    assert "hidden" not in repr(store.list("cdp"))
+    assert store.list("other") == []
+
+
+def test_a_number_in_the_file_is_text(tmp_path: Path) -> None:
+    assert SecretStore(secrets_file(tmp_path, "cdp:\n  pin: 1234\n"), {}).get("cdp", "pin") == "1234"
+
+
+def test_an_empty_file_holds_no_secrets(tmp_path: Path) -> None:
+    assert SecretStore(secrets_file(tmp_path, "# none yet\n"), {}).list("cdp") == []
+
+
+@pytest.mark.parametrize("text", ["cdp: [", "cdp: hidden", "- hidden", "cdp:\n  a: b: hidden", "hidden"])
+def test_a_file_that_is_none_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
+    with pytest.raises(CdpError, match=r"secrets\.yml can't be read: write `scope:`") as error:
+        SecretStore(secrets_file(tmp_path, text), {})
+
+    assert "hidden" not in str(error.value)
+
+
+def test_every_secret_is_redacted_the_longest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_SECRET_OTHER_KEY", "blue-moon")
+    store = SecretStore(secrets_file(tmp_path, "cdp:\n  a: blue\n  b: ''\n"), {("cdp", "c"): "green"})
+
+    assert store.redact("blue-moon, blue, green, red") == "[REDACTED], [REDACTED], [REDACTED], red"
+
+
+def test_task_values_pass_json_from_task_to_task() -> None:
+    values: dict[tuple[str, str], object] = {}
+    TaskValues("first", values).set("counts", {"rows": (1, 2)})
+
+    assert TaskValues("second", values).get("first", "counts") == {"rows": [1, 2]}
+    assert TaskValues("second", values).get("first", "other", default=7) == 7
+    with pytest.raises(ValueError, match="Task value with key other of task first does not exist"):
+        TaskValues("second", values).get("first", "other")
+    with pytest.raises(TypeError):
+        TaskValues("first", values).set("day", object())
+
+
+def test_files_are_put_listed_read_and_removed(tmp_path: Path) -> None:
+    fs = FileSystem()
+    assert fs.mkdirs(f"{tmp_path}/a/b")
+    assert fs.put(f"file:{tmp_path}/a/note.txt", "hello")
+
+    assert [(entry.name, entry.size) for entry in fs.ls(f"{tmp_path}/a") if not entry.name.endswith("/")] == [
+        ("note.txt", 5)
+    ]
+    assert fs.ls(f"{tmp_path}/a")[0].path == f"file:{tmp_path}/a/b/"
+    assert fs.head(f"{tmp_path}/a/note.txt", 4) == "hell"
+    with pytest.raises(FileExistsError):
+        fs.put(f"{tmp_path}/a/note.txt", "again")
+    assert fs.put(f"{tmp_path}/a/note.txt", "again", overwrite=True)
+    assert fs.rm(f"{tmp_path}/a/b")
+    with pytest.raises(OSError, match="not empty"):
+        fs.rm(f"{tmp_path}/a")
+    assert fs.rm(f"{tmp_path}/a", recurse=True)
+    assert not fs.rm(f"{tmp_path}/a")
+
+
+def test_exit_is_no_exception_a_notebook_would_catch() -> None:
+    with pytest.raises(NotebookExit) as end:
+        NotebookUtils(lambda path, arguments: None).exit(3)
+
+    assert end.value.value == "3"
+    assert not isinstance(end.value, Exception)
+
+
+def test_arguments_of_another_notebook_are_text() -> None:
+    seen = []
+    NotebookUtils(lambda path, arguments: seen.append((path, arguments))).run("./other", 60, {"limit": 5})
+
+    assert seen == [("./other", {"limit": "5"})]

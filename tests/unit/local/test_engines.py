@@ -1,0 +1,83 @@
+"""Sessions of the local engines."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from cdp_lib.errors import CdpError
+from cdp_local.engines import keep_view, open_session
+
+
+def test_an_unknown_engine_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CdpError, match="Unknown engine 'duck': there are sail and spark"),
+        open_session("duck", tmp_path, "cat1", []),
+    ):
+        pass
+
+
+def test_the_spark_engine_asks_for_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(CdpError, match="needs Java 17 or newer"), open_session("spark", tmp_path, "cat1", []):
+        pass
+
+
+# The Spark engine keeps to one session a process, the tests' own: there the command's tests see to this.
+Open = partial[AbstractContextManager[SparkSession]]
+
+
+@pytest.fixture
+def open_again(tmp_path: Path) -> Open:
+    """Open a session on a home of the test's own."""
+    return partial(open_session, "sail", tmp_path, "cat1", ["sales", "serving"])
+
+
+def test_a_table_of_one_session_is_there_in_the_next(open_again: Open, tmp_path: Path) -> None:
+    with open_again() as spark:
+        spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta").collect()
+        spark.sql("INSERT INTO cat1.sales.colours VALUES ('red')").collect()
+
+    assert (tmp_path / "warehouse" / "sales" / "colours" / "_delta_log").is_dir()
+    with open_again() as spark:
+        assert [row.name for row in spark.table("cat1.sales.colours").collect()] == ["red"]
+        assert not spark.catalog.tableExists("cat1.serving.colours")
+
+
+def test_a_table_whose_first_commit_is_missing_is_not_there(open_again: Open, tmp_path: Path) -> None:
+    (tmp_path / "warehouse" / "sales" / "colours" / "_delta_log").mkdir(parents=True)
+
+    with open_again() as spark:
+        assert not spark.catalog.tableExists("cat1.sales.colours")
+        spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta").collect()
+        assert spark.table("cat1.sales.colours").count() == 0
+
+
+def test_a_kept_view_is_there_in_the_next_session(open_again: Open, tmp_path: Path) -> None:
+    statements = ["USE CATALOG cat1", "USE SCHEMA sales", "CREATE OR REPLACE VIEW serving.one AS SELECT ';\n' AS mark"]
+    keep_view(tmp_path / "views", "serving.one", statements)
+
+    with open_again() as spark:
+        assert [row.mark for row in spark.table("cat1.serving.one").collect()] == [";\n"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE OR REPLACE VIEW cat1.serving.one AS SELECT * FROM cat1.sales.gone",
+        "CREATE OR REPLACE VIEW cat1.gone.one AS SELECT 1 AS n",
+        "USE SCHEMA gone",
+        "USE CATALOG gone",
+    ],
+)
+def test_a_kept_view_that_can_not_be_made_is_left_out(open_again: Open, tmp_path: Path, statement: str) -> None:
+    keep_view(tmp_path / "views", "serving.one", [statement])
+
+    with open_again() as spark:
+        assert not spark.catalog.tableExists("cat1.serving.one")

@@ -1,0 +1,112 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+from decimal import Decimal
+
+from rich.console import Console
+
+from cdp_local.progress import Progress, print_table
+from cdp_local.runner import State, TaskRun
+
+ENDED = TaskRun("second", State.FAILED, started=0.0, seconds=1.25, counts={"rows": 1234, "quarantined": 2}, error="no")
+
+
+def console(*, terminal: bool = False, width: int = 80) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_without_a_terminal_a_task_that_has_ended_is_a_line() -> None:
+    output = console(width=20)
+    with Progress(output, ["first", "second", "third"]) as progress:
+        progress.show(TaskRun("first", State.RUNNING, started=0.0))
+        progress.show(TaskRun("first", State.SUCCEEDED, started=0.0, seconds=0.04))
+        progress.show(ENDED)
+        progress.show(TaskRun("third", State.SKIPPED))
+
+    assert written(output).splitlines() == [
+        "first   succeeded    0.0 s",
+        "second  failed       1.2 s  1,234 rows, 2 quarantined",
+        "third   skipped",
+    ]
+
+
+def test_on_a_terminal_every_task_is_a_line_that_stays() -> None:
+    output = console(terminal=True)
+    with Progress(output, ["first", "second"]) as progress:
+        progress.show(ENDED)
+
+    last = written(output).rsplit("\x1b[2K", 1)[-1]
+    assert [line.split() for line in last.splitlines()] == [
+        ["task", "state", "seconds", "rows"],
+        ["first", "waiting"],
+        ["second", "failed", "1.2", "s", "1,234", "rows,", "2", "quarantined"],
+    ]
+
+
+def test_on_a_terminal_a_run_that_is_refused_leaves_no_line() -> None:
+    output = console(terminal=True)
+    try:
+        with Progress(output, ["first"]):
+            raise ValueError("no such task")
+    except ValueError:
+        pass
+
+    assert written(output).endswith("\x1b[2K")
+
+
+def test_numbers_stand_right_and_amounts_have_separators() -> None:
+    output = console(width=120)
+    rows = [(31234, 2025, Decimal("74010.00"), 12345, True, date(2025, 4, 1), ["a", "b"], None)]
+    print_table(output, "Sales", ("sale_id", "sale_year", "revenue", "sales", "is_new", "day", "rules", "note"), rows)
+
+    title, _, _, _, row, _ = written(output).splitlines()
+    assert title == "Sales"
+    assert [cell.strip() for cell in row.split("│")] == [
+        "",
+        "31234",
+        "2025",
+        "74,010.00",
+        "12,345",
+        "True",
+        "2025-04-01",
+        "a, b",
+        "",
+        "",
+    ]
+
+
+def test_square_brackets_in_a_value_are_no_markup() -> None:
+    output = console()
+    print_table(output, "[red]", ("record",), [("[/b] [red]x",)])
+
+    assert "[red]\n" in written(output)
+    assert "[/b] [red]x" in written(output)
+
+
+def test_a_table_too_wide_for_the_terminal_has_a_line_for_each_value() -> None:
+    output = console(width=30)
+    print_table(output, "Months of the year", ("transaction_month", "monthly_customers"), [(1, 20), (2, None)])
+
+    assert [line.replace("│", "").split() for line in written(output).splitlines() if "│" in line] == [
+        ["transaction_month", "1"],
+        ["monthly_customers", "20"],
+        ["transaction_month", "2"],
+        ["monthly_customers"],
+    ]
+
+
+def test_an_empty_table_says_so() -> None:
+    output = console()
+    print_table(output, "Quarantine of a table with a very long name, longer than the table is wide", ("a",), [])
+
+    assert written(output) == (
+        "Quarantine of a table with a very long name, longer than the table is wide\n(no rows)\n"
+    )

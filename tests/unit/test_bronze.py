@@ -1,0 +1,313 @@
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from cdp_lib.bronze import build_bronze, unloaded_batches
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.errors import CdpError
+from cdp_lib.landing import Landing, Manifest
+
+STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+CUSTOMER = {
+    "customer_id": 101,
+    "full_name": "Alba Ackerfeld",
+    "email": "alba@example.com",
+    "country": "Egypt",
+    "registration_date": "2025-10-16",
+}
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(str(tmp_path / "landing"))
+
+
+@pytest.fixture
+def customers(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
+    """Bronze rows of a landed answer with these lines."""
+
+    def build(*lines: str) -> DataFrame:
+        with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+            with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                file.write("".join(f"{line}\n" for line in lines).encode())
+                batch.add(len(lines), set(CUSTOMER))
+        return build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE)
+
+    return build
+
+
+@pytest.fixture
+def products(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
+    """Bronze rows of a landed snapshot with these columns."""
+
+    def build(**columns: pa.Array) -> DataFrame:
+        manifest = land_parquet(landing, "products", pa.table(columns))
+        return build_bronze(spark, landing, manifest, PRODUCTS_BRONZE)
+
+    return build
+
+
+def land_parquet(landing: Landing, entity: str, table: pa.Table, batch_id: str = "b1") -> Manifest:
+    with landing.extraction("database", batch_id, STARTED_AT).new_batch(entity) as batch:
+        with batch.open_data("part-00000.parquet", "parquet") as file:
+            pq.write_table(table, file)
+            batch.add(len(table), set(table.column_names))
+    return batch.manifest
+
+
+def products_of(**types: pa.Array) -> dict[str, pa.Array]:
+    return {
+        "product_id": pa.array([1], pa.int32()),
+        "product_name": pa.array(["Yoga Mat"]),
+        "category": pa.array(["Fitness"]),
+        "price": pa.array([499], pa.int32()),
+    } | types
+
+
+def received(rows: DataFrame, *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in rows.select(*names).collect()]
+
+
+def test_a_json_record_is_kept_as_text_with_where_it_came_from(customers) -> None:
+    [row] = customers(json.dumps(CUSTOMER)).collect()
+    assert row.asDict() | {"_record_hash": "", "_ingested_at": ""} == CUSTOMER | {
+        "customer_id": "101",
+        "_rescued_data": None,
+        "_record_hash": "",
+        "_batch_id": "b1",
+        "_source_file": "customers_api/customers/b1/data/part-00000.jsonl",
+        "_ingested_at": "",
+    }
+
+
+def test_rows_are_in_the_columns_and_types_of_the_contract(customers, products) -> None:
+    for rows, contract in ((customers("{}"), CUSTOMERS_BRONZE), (products(**products_of()), PRODUCTS_BRONZE)):
+        assert rows.dtypes == [(column.name, column.type.lower()) for column in contract.columns]
+
+
+def test_rows_were_ingested_at_the_start_of_the_run_that_extracted_them(customers) -> None:
+    [row] = customers("{}").selectExpr("unix_seconds(_ingested_at) AS seconds").collect()
+    assert row.seconds == STARTED_AT.timestamp()
+
+
+def test_a_json_value_is_kept_as_its_text(customers) -> None:
+    expected = {
+        '"  Zo\\u00eb \\n\\"x\\" "': '  Zoë \n"x" ',
+        '"line\u2028paragraph\u2029next\u0085end"': "line\u2028paragraph\u2029next\u0085end",
+        '"\\ud83d\\ude00 😀"': "😀 😀",
+        '""': "",
+        '"null"': "null",
+        "null": None,
+        "true": "true",
+        "12345678901234567890": "12345678901234567890",
+        '{"first":"Zoë"}': '{"first":"Zoë"}',
+        '["Zoë",null]': '["Zoë",null]',
+    }
+    rows = customers(*(f'{{"customer_id": 1, "full_name": {value}}}' for value in expected))
+    assert dict(zip(expected, (name for [name] in received(rows, "full_name")), strict=True)) == expected
+
+
+def test_a_json_record_that_has_none_of_the_columns_is_kept_whole(customers) -> None:
+    records = ["[1, 2]", '"text"', "5", "null", "{}", '{"id": 1}', '{"customer_id": null}']
+    rows = customers(*records).collect()
+    assert [json.loads(row["_rescued_data"]) for row in rows] == [{"_record": record} for record in records]
+    assert {row[name] for row in rows for name in CUSTOMER} == {None}
+
+
+def test_a_json_record_of_one_column_is_no_rescued_record(customers) -> None:
+    assert received(customers('{"customer_id": 1}'), "customer_id", "_rescued_data") == [("1", None)]
+
+
+def test_records_that_are_identical_have_one_hash_whatever_the_order_of_their_names(customers) -> None:
+    turned = json.dumps(dict(reversed(CUSTOMER.items())), indent=None, separators=(" ,", " : "))
+    hashes = received(customers(json.dumps(CUSTOMER), turned), "_record_hash")
+    assert hashes[0] == hashes[1]
+    assert len(hashes[0][0]) == 64
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"full_name": ""}, {"full_name": None}),
+        ({"full_name": "null"}, {"full_name": None}),
+        ({"full_name": "a", "email": "b"}, {"full_name": "b", "email": "a"}),
+        ({"full_name": 'a","b', "email": "c"}, {"full_name": "a", "email": 'b","c'}),
+        ({"full_name": None, "email": "a"}, {"full_name": "a", "email": None}),
+        ({"full_name": "Zoë"}, {"full_name": "Zoe"}),
+    ],
+)
+def test_records_that_differ_have_different_hashes(customers, one: dict[str, Any], other: dict[str, Any]) -> None:
+    hashes = received(customers(json.dumps(CUSTOMER | one), json.dumps(CUSTOMER | other)), "_record_hash")
+    assert hashes[0] != hashes[1]
+
+
+def test_records_that_are_no_objects_have_different_hashes(customers) -> None:
+    assert len(set(received(customers("[1]", "[2]", '"x"'), "_record_hash"))) == 3
+
+
+def test_a_hash_depends_on_the_values_alone_and_on_no_engine(customers) -> None:
+    [[record_hash]] = received(customers(json.dumps(CUSTOMER)), "_record_hash")
+    values = '["101","Alba Ackerfeld","alba@example.com","Egypt","2025-10-16",null]'
+    assert record_hash == hashlib.sha256(values.encode()).hexdigest()
+
+
+def test_parquet_columns_keep_their_types(products) -> None:
+    rows = products(
+        product_id=pa.array([1, None], pa.int32()),
+        product_name=pa.array(["Zoë 😀", None]),
+        category=pa.array(["Fitness", ""]),
+        price=pa.array([Decimal("499.50"), None], pa.decimal128(18, 2)),
+    )
+    assert received(rows, "product_id", "product_name", "category", "price", "_rescued_data") == [
+        (1, "Zoë 😀", "Fitness", Decimal("499.50"), None),
+        (None, None, "", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        pa.array([499], pa.int16()),
+        pa.array([499], pa.int64()),
+        pa.array([499.0], pa.float64()),
+        pa.array([Decimal("499.0")], pa.decimal128(10, 1)),
+        pa.array(["499"]),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_a_column_may_come_in_any_type_that_holds_the_same_values(products, price: pa.Array) -> None:
+    assert received(products(**products_of(price=price)), "price", "_rescued_data") == [(Decimal("499.00"), None)]
+
+
+def test_a_value_that_does_not_fit_is_null_and_rescued_as_it_came(products) -> None:
+    rows = products(
+        product_id=pa.array(["one", "2", "99999999999"]),
+        product_name=pa.array(["A", "B", "C"]),
+        category=pa.array(["x", "y", "z"]),
+        price=pa.array(["12,5", "EUR 5", "7"]),
+    )
+    assert received(rows, "product_id", "product_name", "price", "_rescued_data") == [
+        (None, "A", None, '{"product_id":"one","price":"12,5"}'),
+        (2, "B", None, '{"price":"EUR 5"}'),
+        (None, "C", Decimal("7.00"), '{"product_id":"99999999999"}'),
+    ]
+
+
+def test_a_number_too_large_for_its_column_is_rescued(products) -> None:
+    rows = products(**products_of(product_id=pa.array([2**40], pa.int64()), price=pa.array([1e30], pa.float64())))
+    [(product_id, price, rescued)] = received(rows, "product_id", "price", "_rescued_data")
+    assert (product_id, price) == (None, None)
+    assert json.loads(rescued)["product_id"] == str(2**40)
+    assert float(json.loads(rescued)["price"]) == 1e30
+
+
+def test_days_come_as_days_texts_or_instants(spark: SparkSession, landing: Landing) -> None:
+    numbers = {name: pa.array([1], pa.int32()) for name in TRANSACTIONS_BRONZE.column_names[:5]}
+    for number, day in enumerate(
+        (
+            pa.array([date(2025, 4, 1)], pa.date32()),
+            pa.array([datetime(2025, 4, 1, 23, 59, tzinfo=UTC)], pa.timestamp("us", tz="UTC")),
+            pa.array(["2025-04-01"]),
+        )
+    ):
+        table = pa.table(numbers | {"transaction_date": day})
+        manifest = land_parquet(landing, "transactions", table, f"b{number}")
+        rows = build_bronze(spark, landing, manifest, TRANSACTIONS_BRONZE)
+        assert received(rows, "transaction_date", "_rescued_data") == [(date(2025, 4, 1), None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "came_as"),
+    [
+        ("product_id", pa.array([1.5], pa.float64()), "double"),
+        ("product_id", pa.array([date(2025, 4, 1)]), "date"),
+        ("price", pa.array([True]), "boolean"),
+        ("product_name", pa.array([["a"]]), "array"),
+    ],
+)
+def test_a_column_that_has_come_in_another_type_is_an_error_that_names_both(
+    products, name: str, values: pa.Array, came_as: str
+) -> None:
+    with pytest.raises(CdpError, match=f"Column {name} of batch b1 of database/products has come as {came_as}"):
+        products(**products_of(**{name: values}))
+
+
+def test_a_missing_column_is_an_error_that_names_it_and_what_is_there(products) -> None:
+    columns = products_of()
+    del columns["price"], columns["category"]
+    with pytest.raises(CdpError, match="has no column category, price") as refused:
+        products(**columns)
+    assert "it has product_id, product_name" in str(refused.value)
+    assert "products_bronze is left as it was" in str(refused.value)
+
+
+def test_a_column_the_contract_does_not_know_is_left_in_the_landed_batch(products) -> None:
+    rows = products(**products_of(colour=pa.array(["red"])))
+    assert rows.columns == list(PRODUCTS_BRONZE.column_names)
+    assert rows.count() == 1
+
+
+def test_a_batch_of_several_files_gives_the_rows_of_all(spark: SparkSession, landing: Landing) -> None:
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+        for number in range(3):
+            with batch.open_data(f"part-{number}.jsonl", "jsonl") as file:
+                file.write(f'{{"customer_id": {number}}}\n'.encode())
+                batch.add(1, set(CUSTOMER))
+    rows = build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE)
+    assert sorted(received(rows, "customer_id", "_source_file")) == [
+        (str(number), f"customers_api/customers/b1/data/part-{number}.jsonl") for number in range(3)
+    ]
+
+
+def test_files_the_manifest_does_not_name_are_not_read(spark: SparkSession, landing: Landing, tmp_path: Path) -> None:
+    manifest = land_parquet(landing, "products", pa.table(products_of()))
+    pq.write_table(
+        pa.table(products_of(product_id=pa.array([2], pa.int32()))),
+        tmp_path / "landing/database/products/b1/data/stray.parquet",
+    )
+    assert received(build_bronze(spark, landing, manifest, PRODUCTS_BRONZE), "product_id") == [(1,)]
+
+
+@pytest.fixture
+def landed_products(landing: Landing, tmp_path: Path) -> Iterator[Landing]:
+    """Batches b1 to b3, and one whose writing did not end."""
+    for number in (3, 1, 2):
+        table = pa.table(products_of(product_id=pa.array([number], pa.int32())))
+        land_parquet(landing, "products", table, f"b{number}")
+    unfinished = tmp_path / "landing/database/products/b4/data"
+    unfinished.mkdir(parents=True)
+    (unfinished / "part-00000.parquet").write_bytes(b"PAR1")
+    yield landing
+
+
+@pytest.mark.parametrize(
+    ("loaded", "full_refresh", "expected"),
+    [
+        (set(), False, ["b1", "b2", "b3"]),
+        ({"b2"}, False, ["b1", "b3"]),
+        ({"b1", "b2", "b3"}, False, []),
+        ({"b1", "b2", "b3"}, True, ["b1", "b2", "b3"]),
+        ({"b0"}, False, ["b1", "b2", "b3"]),
+    ],
+)
+def test_unloaded_batches_are_the_complete_ones_a_table_does_not_hold(
+    landed_products: Landing, loaded: set[str], full_refresh: bool, expected: list[str]
+) -> None:
+    batches = unloaded_batches(landed_products, PRODUCTS_BRONZE, loaded, full_refresh=full_refresh)
+    assert [batch.batch_id for batch in batches] == expected
+
+
+def test_a_batch_is_of_the_source_and_entity_of_the_contract(landed_products: Landing) -> None:
+    elsewhere = replace(PRODUCTS_BRONZE, source="crm")
+    assert unloaded_batches(landed_products, elsewhere, set(), full_refresh=True) == []
+    assert unloaded_batches(landed_products, TRANSACTIONS_BRONZE, set(), full_refresh=True) == []

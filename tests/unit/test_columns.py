@@ -1,0 +1,159 @@
+from datetime import date
+from decimal import Decimal
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import (
+    clean_text,
+    is_until,
+    price_segment,
+    rescued,
+    revenue,
+    season,
+    to_date,
+    to_integer,
+    to_type,
+)
+
+
+def converted(spark: SparkSession, texts: list[str | None], convert) -> list[object]:
+    numbered = spark.createDataFrame(list(enumerate(texts)), "n int, text string")
+    return [row.value for row in numbered.orderBy("n").select(convert(sf.col("text")).alias("value")).collect()]
+
+
+def test_clean_text_knows_every_blank_of_unicode(spark: SparkSession) -> None:
+    blanks = "\t\n\x0b\f\r \u0085\u00a0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
+    texts = [f"{blank}Nour{blank}{blank}Haddad{blank}" for blank in blanks]
+    assert converted(spark, texts, clean_text) == ["Nour Haddad"] * len(blanks)
+    assert converted(spark, [blanks, "", None], clean_text) == [None, None, None]
+
+
+def test_clean_text_keeps_what_is_no_blank(spark: SparkSession) -> None:
+    texts = ["\u200bx", "\x1fz", "Zoë ﷺ 😀", 'O\'Hara \\ "Jr."']
+    assert converted(spark, texts, clean_text) == texts
+
+
+def test_to_integer_reads_plain_digits_only(spark: SparkSession) -> None:
+    expected = {
+        " 101 ": 101,
+        "\t7\n": 7,
+        "+5": 5,
+        "-2147483648": -2147483648,
+        "007": 7,
+        "": None,
+        "2147483648": None,
+        "1e3": None,
+        "1.0": None,
+        "0x1F": None,
+        "1_000": None,
+        "1L": None,
+        "٣": None,
+        "- 5": None,
+    }
+    assert dict(zip(expected, converted(spark, list(expected), to_integer), strict=True)) == expected
+
+
+def test_to_date_reads_the_day_of_iso_dates_only(spark: SparkSession) -> None:
+    expected = {
+        "2025-10-16": date(2025, 10, 16),
+        " 2025-10-16 ": date(2025, 10, 16),
+        "\t2025-10-16\n": date(2025, 10, 16),
+        "\u00a02025-10-16": date(2025, 10, 16),
+        "2025-10-16T23:59:59-08:00": date(2025, 10, 16),
+        "2025-10-16 23:59": date(2025, 10, 16),
+        "2024-02-29": date(2024, 2, 29),
+        "0001-01-01": date(1, 1, 1),
+        "9999-12-31": date(9999, 12, 31),
+        "2023-02-29": None,
+        "2025-13-01": None,
+        "0000-00-00": None,
+        "2025-1-6": None,
+        "20251016": None,
+        "16.10.2025": None,
+        "2025-10-16x": None,
+        "-2025-10-16": None,
+        "٢٠٢٥-١٠-١٦": None,
+        "1760572800": None,
+        "": None,
+    }
+    assert dict(zip(expected, converted(spark, list(expected), to_date), strict=True)) == expected
+
+
+def test_to_type_reads_a_price_exactly_or_not_at_all(spark: SparkSession) -> None:
+    expected = {
+        "499": "499.00",
+        " 12.5 ": "12.50",
+        ".5": "0.50",
+        "-0.01": "-0.01",
+        "9999999999999999.99": "9999999999999999.99",
+        "10000000000000000": None,
+        "NaN": None,
+        "Infinity": None,
+        "12,5": None,
+        "EUR 5": None,
+        "": None,
+    }
+    prices = converted(spark, list(expected), lambda column: to_type(column, "DECIMAL(18,2)"))
+    assert dict(zip(expected, (price and str(price) for price in prices), strict=True)) == expected
+
+
+def test_to_type_takes_a_value_that_has_its_type_already(spark: SparkSession) -> None:
+    row = spark.sql("SELECT 7 AS id, CAST(1.5 AS DOUBLE) AS price, TIMESTAMP'2025-04-01 23:59:59' AS sold_at").select(
+        to_type(sf.col("id"), "INT").alias("id"),
+        to_type(sf.col("price"), "DECIMAL(18,2)").alias("price"),
+        to_type(sf.col("sold_at"), "DATE").alias("day"),
+        to_type(sf.col("id"), "STRING").alias("text"),
+    )
+    assert tuple(row.collect()[0]) == (7, Decimal("1.50"), date(2025, 4, 1), "7")
+
+
+def test_rescued_names_every_value_that_did_not_fit_and_no_other(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([("x", '"y"', "3"), (None, "2", "3")], "a string, b string, c string")
+    misfits = rescued([(name, rows[name], to_integer(rows[name])) for name in "abc"])
+    assert [row.r for row in rows.select(misfits.alias("r")).collect()] == ['{"a":"x","b":"\\"y\\""}', None]
+
+
+def test_price_segment_at_its_borders(spark: SparkSession) -> None:
+    expected = {
+        "-1.00": "Budget",
+        "0.00": "Budget",
+        "499.99": "Budget",
+        "500.00": "Mid-Range",
+        "1499.99": "Mid-Range",
+        "1500.00": "Premium",
+        "9999999999999999.99": "Premium",
+        None: None,
+    }
+    segments = converted(spark, list(expected), lambda column: price_segment(column.cast("decimal(18,2)")))
+    assert dict(zip(expected, segments, strict=True)) == expected
+
+
+def test_season_of_every_month(spark: SparkSession) -> None:
+    days = spark.createDataFrame([(date(2024, month, 1),) for month in range(1, 13)], "day date")
+    seasons = [row.season for row in days.orderBy("day").select(season(days.day).alias("season")).collect()]
+    assert seasons == [*["Winter"] * 2, *["Spring"] * 3, *["Summer"] * 3, *["Fall"] * 3, "Winter"]
+
+
+def test_season_at_the_borders_of_months_and_of_no_day(spark: SparkSession) -> None:
+    days = [(1, date(2024, 2, 29)), (2, date(2025, 2, 28)), (3, date(2024, 12, 31)), (4, date(2024, 11, 30)), (5, None)]
+    frame = spark.createDataFrame(days, "n int, day date")
+    seasons = [row.season for row in frame.orderBy("n").select(season(frame.day).alias("season")).collect()]
+    assert seasons == ["Winter", "Winter", "Winter", "Fall", None]
+
+
+def test_revenue_is_exact_where_integers_overflow_and_floats_round(spark: SparkSession) -> None:
+    sales = spark.createDataFrame(
+        [(1, 2147483647, Decimal("9999999999999999.99")), (2, 3, Decimal("0.10")), (3, -1, Decimal("5.00"))],
+        "n int, quantity int, price decimal(18,2)",
+    )
+    amounts = [
+        row.amount for row in sales.orderBy("n").select(revenue(sales.quantity, sales.price).alias("amount")).collect()
+    ]
+    assert amounts == [Decimal("21474836469999999978525163.53"), Decimal("0.30"), Decimal("-5.00")]
+
+
+def test_is_until_leaves_out_days_after_and_rows_without_a_day(spark: SparkSession) -> None:
+    days = spark.createDataFrame([(date(2025, 5, 1),), (date(2025, 5, 2),), (None,)], "day date")
+    assert days.where(is_until("day", date(2025, 5, 1))).count() == 1
+    assert days.where(is_until("day", None)).count() == 3

@@ -1,0 +1,145 @@
+import pytest
+
+from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, entities_of
+from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.silver import RETAILS_SILVER, SILVER_TABLES
+from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, Rule, TableContract
+
+every_table = pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
+
+PROMISED = {
+    "sales_by_country_gold": "country total_sales",
+    "customer_product_affinity_gold": (
+        "customer_id full_name product_id product_name category total_quantity_purchased purchase_frequency"
+    ),
+    "store_product_performance_gold": "store_id store_name product_id product_name quantity_sold revenue_generated",
+    "price_segment_analysis_gold": "price_segment category transaction_count total_quantity total_revenue",
+    "seasonal_analysis_gold": "season category seasonal_revenue seasonal_quantity",
+    "category_country_performance_gold": "country category revenue quantity_sold unique_products",
+    "country_detailed_analysis_gold": (
+        "country unique_customers unique_stores total_transactions total_quantity_sold total_revenue"
+        " avg_transaction_value unique_products"
+    ),
+    "store_customer_analysis_gold": (
+        "store_id store_name location unique_customers total_transactions avg_transactions_per_customer"
+    ),
+    "monthly_sales_gold": (
+        "transaction_year transaction_quarter transaction_month monthly_revenue monthly_quantity"
+        " monthly_transactions monthly_customers"
+    ),
+    "product_performance_gold": (
+        "product_id product_name category total_quantity_sold total_revenue unique_transactions unique_customers"
+    ),
+    "customer_registration_trends_gold": "reg_year reg_month country new_customers",
+    "customers_silver": "customer_id full_name email country registration_date",
+    "retails_silver": (
+        "transaction_id customer_id product_id store_id quantity transaction_date full_name email country"
+        " registration_date product_name category price store_name location"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_table_begins_with_the_columns_its_readers_were_promised(name: str) -> None:
+    promised = tuple(PROMISED[name].split())
+    assert TABLES[name].column_names[: len(promised)] == promised
+
+
+def test_the_catalogue_has_every_table_once_and_a_quarantine_for_each_that_has_rules() -> None:
+    tables = (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES)
+    quarantines = {f"{table.name}_quarantine" for table in tables if table.rules}
+    assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
+    assert set(TABLES) == {table.name for table in tables} | quarantines
+    assert len(TABLES) == len(tables) + len(quarantines)
+
+
+@every_table
+def test_a_comment_begins_with_the_grain(contract: TableContract) -> None:
+    assert contract.comment.startswith("One row per ")
+    assert contract.comment.endswith(".")
+
+
+@every_table
+def test_every_column_says_what_it_means(contract: TableContract) -> None:
+    assert [column.name for column in contract.columns if len(column.comment) < 5] == []
+
+
+@every_table
+def test_names_are_in_snake_case_and_say_their_layer(contract: TableContract) -> None:
+    assert contract.layer in contract.name
+    assert [name for name in contract.column_names if name != name.lower() or " " in name] == []
+
+
+@every_table
+def test_key_columns_are_never_null(contract: TableContract) -> None:
+    assert [column.name for column in contract.columns if column.name in contract.key and not column.required] == []
+
+
+@pytest.mark.parametrize("contract", (*SILVER_TABLES, *GOLD_TABLES), ids=lambda contract: contract.name)
+def test_tables_above_bronze_have_a_key(contract: TableContract) -> None:
+    assert contract.key
+
+
+@every_table
+def test_money_is_decimal_and_never_floating(contract: TableContract) -> None:
+    money = [column for column in contract.columns if column.name == "price" or "revenue" in column.name]
+    assert [column.name for column in money if not column.type.startswith("DECIMAL")] == []
+
+
+@every_table
+def test_names_and_addresses_of_people_are_marked_as_personal(contract: TableContract) -> None:
+    classes = {column.name: column.pii for column in contract.columns if column.name in ("full_name", "email")}
+    assert classes == {name: {"full_name": "name", "email": "email"}[name] for name in classes}
+
+
+@pytest.mark.parametrize("contract", BRONZE_TABLES, ids=lambda contract: contract.name)
+def test_bronze_rows_carry_their_lineage_and_are_laid_out_by_batch(contract: TableContract) -> None:
+    assert contract.columns == (*contract.received_columns, *LINEAGE_COLUMNS)
+    assert contract.partitioned_by == ("_batch_id",)
+
+
+def test_entities_of_a_source_are_those_its_bronze_tables_name() -> None:
+    assert entities_of("database") == ("products", "stores", "transactions")
+    assert entities_of("customers_api") == ("customers",)
+    assert entities_of("telegraph") == ()
+
+
+def test_select_list_casts_every_column_in_order() -> None:
+    contract = TableContract(
+        "t_silver", "silver", "", (Column("b", "INT", ""), Column("a", "DECIMAL(18,2)", "")), ("b",)
+    )
+    assert contract.select_list == ("cast(`b` as INT) as `b`", "cast(`a` as DECIMAL(18,2)) as `a`")
+
+
+def test_a_quarantine_keeps_the_record_the_reasons_and_the_batch() -> None:
+    quarantine = RETAILS_SILVER.quarantine
+    assert (quarantine.name, quarantine.layer) == ("retails_silver_quarantine", "silver")
+    assert quarantine.columns == QUARANTINE_COLUMNS
+    assert quarantine.partitioned_by == ("_batch_id",)
+    assert not quarantine.rules
+
+
+@pytest.mark.parametrize("contract", SILVER_TABLES, ids=lambda contract: contract.name)
+def test_rules_of_a_table_have_different_names(contract: TableContract) -> None:
+    names = [rule.name for rule in contract.rules]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"columns": (Column("a", "INT", ""), Column("a", "STRING", ""))}, "a column is named twice"),
+        ({"key": ("b",)}, "no column b"),
+        ({"partitioned_by": ("c",)}, "no column c"),
+    ],
+)
+def test_a_contract_that_contradicts_itself_is_refused(wrong: dict[str, object], message: str) -> None:
+    fields = {"name": "t", "layer": "silver", "comment": "", "columns": (Column("a", "INT", ""),)}
+    with pytest.raises(ValueError, match=f"t: {message}"):
+        TableContract(**(fields | wrong))
+
+
+def test_equal_contracts_are_one_key_of_a_mapping() -> None:
+    contracts = [TableContract("t", "gold", "", (Column("a", "INT", ""),), rules=(Rule("r", "true"),)) for _ in "12"]
+    assert len(dict.fromkeys(contracts)) == 1

@@ -1,0 +1,241 @@
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+from cdp_lib import __version__
+from cdp_lib.errors import CdpError
+from cdp_lib.landing import Landing, Manifest
+
+STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LINES = b'{"id": 1, "name": "Nour"}\n{"id": 2}\n'
+
+
+@pytest.fixture(params=["folder", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "folder":
+        yield str(tmp_path / "landing")
+    else:
+        root = f"memory://landing-{uuid4().hex}"
+        yield root
+        fs, path = fsspec.core.url_to_fs(root)
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+
+
+def land(landing: Landing, batch_id: str = "b1", lines: bytes = LINES, entity: str = "customers") -> Manifest:
+    with landing.extraction("api", batch_id, STARTED_AT).new_batch(entity) as batch:
+        batch.write_received("answer.json", b"[...]")
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            for line in lines.splitlines(keepends=True):
+                file.write(line)
+                batch.add(1, set(json.loads(line)))
+    return batch.manifest
+
+
+def files_below(root: str) -> dict[str, bytes]:
+    fs, path = fsspec.core.url_to_fs(root)
+    found = fs.find(path) if fs.exists(path) else []
+    return {name.removeprefix(path).lstrip("/"): fs.cat_file(name) for name in found}
+
+
+def test_a_batch_is_its_answer_its_data_and_its_manifest(root: str) -> None:
+    manifest = land(Landing(root))
+    assert files_below(root) == {
+        "api/customers/b1/received/answer.json": b"[...]",
+        "api/customers/b1/data/part-00000.jsonl": LINES,
+        "api/customers/b1/manifest.json": manifest.to_json().encode(),
+    }
+
+
+def test_the_manifest_accounts_for_the_data(root: str) -> None:
+    columns_json = b'["id", "name"]'
+    assert land(Landing(root)) == Manifest(
+        source="api",
+        entity="customers",
+        batch_id="b1",
+        extracted_at="2026-01-31T12:00:00+00:00",
+        format="jsonl",
+        files=("data/part-00000.jsonl",),
+        rows=2,
+        bytes=len(LINES),
+        checksum=hashlib.sha256(LINES).hexdigest(),
+        columns=("id", "name"),
+        schema_fingerprint=hashlib.sha256(columns_json).hexdigest(),
+        extractor_version=__version__,
+    )
+
+
+def test_the_checksum_covers_every_data_file_in_order(root: str) -> None:
+    with Landing(root).extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+        for name, content in (("a.jsonl", b"{}\n"), ("b.jsonl", b"{ }\n")):
+            with batch.open_data(name, "jsonl") as file:
+                file.write(content)
+                file.flush()
+                assert file.tell() == len(content)
+    assert batch.manifest.files == ("data/a.jsonl", "data/b.jsonl")
+    assert batch.manifest.checksum == hashlib.sha256(b"{}\n{ }\n").hexdigest()
+    assert batch.manifest.bytes == 7
+
+
+def test_the_fingerprint_changes_with_the_columns_and_not_with_the_rows(root: str) -> None:
+    landing = Landing(root)
+    first = land(landing, "b1")
+    more_rows = land(landing, "b2", LINES + b'{"name": "Zaki"}\n')
+    more_columns = land(landing, "b3", LINES + b'{"email": "z@example.com"}\n')
+    assert first.schema_fingerprint == more_rows.schema_fingerprint != more_columns.schema_fingerprint
+
+
+def test_a_manifest_reads_back_as_what_was_written(root: str) -> None:
+    landing = Landing(root)
+    manifest = land(landing)
+    assert landing.find_batch("api", "customers", "b1") == manifest
+    assert landing.batches("api", "customers") == [manifest]
+
+
+def test_a_slash_at_the_end_of_the_root_makes_no_difference(root: str) -> None:
+    manifest = land(Landing(root))
+    assert Landing(f"{root}/").batches("api", "customers") == [manifest]
+    assert Landing(f"{root}/").path_of(manifest, manifest.files[0]) == f"{root}/api/customers/b1/data/part-00000.jsonl"
+
+
+def test_batches_come_oldest_first_and_only_those_of_the_entity(root: str) -> None:
+    landing = Landing(root)
+    for batch_id in ("20260201T000000Z-2", "20251231T000000Z-3", "20260131T000000Z-1"):
+        land(landing, batch_id, f'{{"id": "{batch_id}"}}\n'.encode())
+    land(landing, "20260301T000000Z-4", entity="contacts")
+    found = landing.batches("api", "customers")
+    assert [batch.batch_id for batch in found] == ["20251231T000000Z-3", "20260131T000000Z-1", "20260201T000000Z-2"]
+    assert landing.find_latest_batch("api", "customers") == found[-1]
+
+
+def test_nothing_landed_is_no_batches(root: str) -> None:
+    assert Landing(root).batches("api", "customers") == []
+    assert Landing(root).find_batch("api", "customers", "b1") is None
+    assert Landing(root).find_latest_batch("api", "customers") is None
+
+
+def test_a_batch_whose_writing_raises_does_not_exist(root: str) -> None:
+    landing = Landing(root)
+    with pytest.raises(RuntimeError, match="source went away"):
+        with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+            with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                file.write(LINES)
+                raise RuntimeError("source went away")
+    assert landing.batches("api", "customers") == []
+    assert landing.find_batch("api", "customers", "b1") is None
+    assert not [name for name in files_below(root) if "manifest" in name]
+
+
+def test_the_manifest_is_written_after_everything_else(root: str) -> None:
+    landing = Landing(root)
+    with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+        batch.write_received("answer.json", b"[]")
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            file.write(LINES)
+        assert landing.batches("api", "customers") == []
+    assert landing.batches("api", "customers") == [batch.manifest]
+
+
+def test_what_a_crashed_attempt_left_is_replaced(root: str) -> None:
+    fs, path = fsspec.core.url_to_fs(root)
+    for leftover in ("data/part-00000.jsonl", "data/part-00007.jsonl", "received/old.json", "manifest.json.part"):
+        folder = f"{path}/api/customers/b1/{leftover}".rpartition("/")[0]
+        fs.makedirs(folder, exist_ok=True)
+        fs.pipe_file(f"{path}/api/customers/b1/{leftover}", b"half")
+    manifest = land(Landing(root))
+    assert files_below(root) == {
+        "api/customers/b1/received/answer.json": b"[...]",
+        "api/customers/b1/data/part-00000.jsonl": LINES,
+        "api/customers/b1/manifest.json": manifest.to_json().encode(),
+    }
+
+
+def test_a_complete_batch_is_never_changed(root: str) -> None:
+    landing = Landing(root)
+    land(landing)
+    before = files_below(root)
+    with pytest.raises(CdpError, match="already landed"):
+        land(landing, lines=b'{"id": 3}\n')
+    assert files_below(root) == before
+
+
+def test_a_new_batch_leaves_the_others_as_they_were(root: str) -> None:
+    landing = Landing(root)
+    land(landing, "b1")
+    before = files_below(root)
+    land(landing, "b2", b'{"id": 3}\n')
+    after = files_below(root)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 3
+
+
+def test_data_like_the_latest_batch_make_no_new_batch(root: str) -> None:
+    landing = Landing(root)
+    first = land(landing, "b1")
+    before = files_below(root)
+    assert land(landing, "b2") == first
+    assert files_below(root) == before
+
+
+def test_data_like_an_older_batch_make_a_new_batch(root: str) -> None:
+    landing = Landing(root)
+    for batch_id, lines in (("b1", LINES), ("b2", b'{"id": 3}\n'), ("b3", LINES)):
+        assert land(landing, batch_id, lines).batch_id == batch_id
+    assert [batch.batch_id for batch in landing.batches("api", "customers")] == ["b1", "b2", "b3"]
+
+
+def test_data_like_another_entity_make_a_new_batch(root: str) -> None:
+    landing = Landing(root)
+    land(landing, "b1")
+    assert land(landing, "b1", entity="contacts").entity == "contacts"
+
+
+GOOD_MANIFEST = asdict(
+    Manifest("api", "customers", "b1", "2026-01-31", "jsonl", ("data/a",), 1, 1, "c", ("id",), "f", "0")
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"source": "api", "ent',
+        b"[1, 2]",
+        b'"text"',
+        b"\xff\xfe",
+        json.dumps({name: value for name, value in GOOD_MANIFEST.items() if name != "rows"}).encode(),
+        json.dumps(GOOD_MANIFEST | {"colour": "red"}).encode(),
+        json.dumps(GOOD_MANIFEST | {"files": None}).encode(),
+    ],
+    ids=["empty", "cut off", "list", "text", "not UTF-8", "no rows", "unknown field", "no files"],
+)
+def test_a_broken_manifest_is_an_error_that_names_it(root: str, content: bytes) -> None:
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{path}/api/customers/b1", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/b1/manifest.json", content)
+    for read in (
+        lambda: Landing(root).batches("api", "customers"),
+        lambda: Landing(root).find_batch("api", "customers", "b1"),
+    ):
+        with pytest.raises(CdpError, match=r"api/customers/b1/manifest\.json can't be read"):
+            read()
+
+
+def test_a_folder_in_the_place_of_a_manifest_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "api" / "customers" / "b1" / "manifest.json").mkdir(parents=True)
+    with pytest.raises(CdpError, match=r"b1/manifest\.json can't be read"):
+        Landing(str(tmp_path)).batches("api", "customers")
+
+
+def test_a_location_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    root = tmp_path / "landing"
+    root.write_text("a file where a folder is wanted")
+    with pytest.raises(CdpError, match=f"Landing location {root} can't be written"):
+        land(Landing(str(root)))

@@ -1,0 +1,130 @@
+from datetime import UTC, date, datetime
+
+import pytest
+
+from cdp_lib.errors import CdpError
+from cdp_lib.settings import Settings
+
+PARAMETERS = {
+    "catalog": "cat1",
+    "schema": "sales",
+    "landing": "/Volumes/cat1/sales/landing",
+    "secret_scope": "cdp",
+    "customers_api_url": "https://api.example.com/customers",
+    "api_timeout_seconds": "30",
+    "database_schema": "dbo",
+    "as_of": "",
+    "full_refresh": "false",
+    "run_id": "42",
+    "run_started_at": "2026-01-31T23:59:59Z",
+}
+
+
+class Widgets:
+    """`dbutils.widgets` that remembers what it was asked to make."""
+
+    def __init__(self, passed: dict[str, str]) -> None:
+        self.values = dict(passed)
+
+    def text(self, name: str, default: str) -> None:
+        self.values.setdefault(name, default)
+
+    def get(self, name: str) -> str:
+        return self.values[name]
+
+
+class Dbutils:
+    def __init__(self, passed: dict[str, str]) -> None:
+        self.widgets = Widgets(passed)
+
+
+def test_from_parameters_types_what_a_job_passes() -> None:
+    assert Settings.from_parameters(PARAMETERS) == Settings(
+        catalog="cat1",
+        schema="sales",
+        landing="/Volumes/cat1/sales/landing",
+        secret_scope="cdp",
+        customers_api_url="https://api.example.com/customers",
+        api_timeout_seconds=30.0,
+        database_schema="dbo",
+        as_of=None,
+        full_refresh=False,
+        run_id="42",
+        run_started_at=datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["catalog", "schema", "landing", "secret_scope", "customers_api_url", "api_timeout_seconds"]
+)
+def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> None:
+    with pytest.raises(CdpError, match=f"'{name}' is empty"):
+        Settings.from_parameters(PARAMETERS | {name: ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("api_timeout_seconds", "0"),
+        ("api_timeout_seconds", "-1"),
+        ("api_timeout_seconds", "nan"),
+        ("api_timeout_seconds", "inf"),
+        ("api_timeout_seconds", "soon"),
+        ("as_of", "31.01.2026"),
+        ("as_of", "2026-02-30"),
+        ("full_refresh", "yes"),
+        ("run_started_at", "yesterday"),
+    ],
+)
+def test_from_parameters_refuses_a_value_that_does_not_parse_and_quotes_it(name: str, text: str) -> None:
+    with pytest.raises(CdpError) as refused:
+        Settings.from_parameters(PARAMETERS | {name: text})
+    assert f"Parameter '{name}' is '{text}': write" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"), [("true", True), ("True", True), ("false", False), ("FALSE", False), ("", False)]
+)
+def test_full_refresh_is_read_in_any_case_and_is_off_when_empty(text: str, flag: bool) -> None:
+    assert Settings.from_parameters(PARAMETERS | {"full_refresh": text}).full_refresh is flag
+
+
+def test_as_of_is_a_day() -> None:
+    assert Settings.from_parameters(PARAMETERS | {"as_of": "2026-01-31"}).as_of == date(2026, 1, 31)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-31T23:59:59Z", "2026-01-31T23:59:59", "2026-02-01T03:59:59+04:00", "2026-01-31T23:59:59.000000Z"]
+)
+def test_run_started_at_is_utc_however_it_is_written(text: str) -> None:
+    settings = Settings.from_parameters(PARAMETERS | {"run_started_at": text})
+    assert settings.run_started_at.isoformat() == "2026-01-31T23:59:59+00:00"
+
+
+def test_batch_ids_sort_by_the_start_of_their_runs() -> None:
+    later = Settings.from_parameters(PARAMETERS | {"run_started_at": "2026-02-01T04:00:00+04:00", "run_id": "1"})
+    earlier = Settings.from_parameters(PARAMETERS | {"run_id": "9"})
+    assert [earlier.batch_id, later.batch_id] == ["20260131T235959Z-9", "20260201T000000Z-1"]
+
+
+def test_landing_has_no_slash_at_its_end() -> None:
+    settings = Settings.from_parameters(PARAMETERS | {"landing": "abfss://retail@lake.dfs.core.windows.net/"})
+    assert settings.landing == "abfss://retail@lake.dfs.core.windows.net"
+
+
+def test_from_widgets_gives_the_same_settings_as_the_parameters_of_the_job() -> None:
+    assert Settings.from_widgets(Dbutils(PARAMETERS)) == Settings.from_parameters(PARAMETERS)
+
+
+def test_from_widgets_makes_the_widgets_a_notebook_opened_by_hand_does_not_have() -> None:
+    dbutils = Dbutils({})
+    with pytest.raises(CdpError, match="'catalog' is empty"):
+        Settings.from_widgets(dbutils)
+    assert set(dbutils.widgets.values) == set(Settings.parameter_names())
+
+
+def test_a_notebook_opened_by_hand_runs_now_as_run_interactive() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    settings = Settings.from_parameters(PARAMETERS | {"run_id": "", "run_started_at": ""})
+    assert before <= settings.run_started_at <= datetime.now(UTC)
+    assert settings.batch_id.endswith("Z-interactive")
