@@ -17,11 +17,14 @@ from cdp_lib.landing import Extraction, Manifest
 ROWS_PER_CHUNK = 50_000
 """Rows held in memory at a time, and rows of a parquet row group."""
 
+_ONE_MOMENT = {"postgresql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
+"""Isolation level in which every statement of a transaction sees the same rows; SQLite has no other."""
+
 
 def land_tables(extraction: Extraction, database_url: str, schema: str, tables: Sequence[str]) -> list[Manifest]:
     """Land a snapshot of each table, one batch a table, in the order of its key.
 
-    All tables are looked for before the first is read, and read in one transaction.
+    All tables are looked for before the first is read, and read in one transaction, as they were at one moment.
 
     Args:
         extraction: Where to land them.
@@ -38,6 +41,8 @@ def land_tables(extraction: Extraction, database_url: str, schema: str, tables: 
     engine = _connectable(database_url)
     try:
         with engine.connect() as connection:
+            if level := _ONE_MOMENT.get(engine.dialect.name):
+                connection.execution_options(isolation_level=level)
             reflected = {name: _reflect(connection, schema, name) for name in tables}
             return [
                 extraction.find_batch(name) or _land_table(extraction, connection, table)
