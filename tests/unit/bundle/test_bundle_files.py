@@ -266,9 +266,10 @@ def test_a_job_is_watched_and_never_runs_beside_itself(jobs: Jobs) -> None:
             assert job["email_notifications"][event] == ["${var.notification_email}"]
 
 
-def test_a_schedule_leaves_its_pause_to_the_target(jobs: Jobs) -> None:
-    # An explicit UNPAUSED would run in development targets, too.
-    assert not any("pause_status" in job["schedule"] for job in jobs)
+def test_a_schedule_runs_in_production_and_is_paused_in_development(bundle: Bundle, jobs: Jobs) -> None:
+    assert {job["schedule"]["pause_status"] for job in jobs} == {"${var.schedule_state}"}
+    expected = "PAUSED" if bundle["mode"] == "development" else "UNPAUSED"
+    assert bundle["variables"]["schedule_state"]["default"] == expected
 
 
 # Targets
