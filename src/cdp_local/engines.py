@@ -70,15 +70,11 @@ def keep_view(views: Path, name: str, statements: Sequence[str]) -> None:
 def run_statement(spark: SparkSession, statement: str) -> list[Row]:
     """Run one SQL statement of a notebook; the rows it answers with.
 
-    The local Spark engine knows one catalog, under two names, and refuses `USE CATALOG`.
+    Open-source Spark has no `USE CATALOG`: here it has one catalog, at most under two names.
     """
-    if statement.upper().startswith("USE CATALOG") and _is_classic(spark):
+    if statement.upper().startswith("USE CATALOG") and spark.catalog.currentCatalog() == "spark_catalog":
         return []
     return spark.sql(statement).collect()
-
-
-def _is_classic(spark: SparkSession) -> bool:
-    return hasattr(spark, "_jvm")
 
 
 @contextmanager
@@ -90,11 +86,14 @@ def _sail(catalog: str, home: Path) -> Iterator[SparkSession]:
     os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalog
     os.environ["SAIL_CATALOG__DEFAULT_DATABASE"] = '["default"]'
     from pysail.spark import SparkConnectServer
+    from pyspark.sql.connect.client.retries import DefaultPolicy
 
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     host, port = server.listening_address
     spark = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    # A server in this process that does not answer will not come back: by default the client would try for ten minutes.
+    spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
     try:
         yield spark
     finally:

@@ -84,6 +84,18 @@ def test_every_table_of_the_platform_is_there_with_its_contracts_columns(refresh
         assert table.metadata().description == contract.comment
 
 
+def test_every_engine_makes_the_tables_the_embedded_one_makes(
+    tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
+) -> None:
+    if engine == "sail":
+        pytest.skip("this is the embedded engine: the other engine's run compares")
+    run = cdp("run", "--engine", "sail", "--home", tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert {name: rows_of_table(refreshed, name) for name in TABLES} == {
+        name: rows_of_table(tmp_path, name) for name in TABLES
+    }
+
+
 def test_nothing_of_the_samples_is_quarantined(refreshed: Path) -> None:
     assert {name for name in TABLES if name.endswith("_quarantine") and rows_of_table(refreshed, name)} == set()
 

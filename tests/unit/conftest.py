@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import Schema
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from cdp_lib.contracts.table import Column
@@ -24,6 +24,8 @@ def frame_of(spark: SparkSession) -> FrameOf:
         assert not {name for row in rows for name in row} - {column.name for column in columns}
         schema = StructType.fromDDL(", ".join(f"`{column.name}` {column.type}" for column in columns))
         # Through Arrow: Spark would send rows through a Python worker each time the frame is looked at.
-        return spark.createDataFrame(pa.Table.from_pylist(list(rows), to_arrow_schema(schema)), schema)
+        # Delta writes a schema as Spark does; Spark's own way to Arrow differs between pyspark and databricks-connect.
+        arrow_schema = pa.schema(Schema.from_json(schema.json()))
+        return spark.createDataFrame(pa.Table.from_pylist(list(rows), arrow_schema), schema)
 
     return build
