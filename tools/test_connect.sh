@@ -10,6 +10,6 @@ if [ -n "${SPARK_REMOTE-}${DATABRICKS_HOST-}${DATABRICKS_CONFIG_PROFILE-}${DATAB
     echo "== tests on a workspace"
     CDP_TEST_ENGINE=databricks exec "${pytest[@]}"
 fi
-"${MAKE:-make}" --no-print-directory java .venv/.run
+"${MAKE:-make}" --silent java .venv/.run
 echo "== tests on a local Spark Connect server"
 CDP_TEST_ENGINE=connect CDP_TEST_CATALOG=spark_catalog exec .venv/bin/python tools/connect_server.py "${pytest[@]}"

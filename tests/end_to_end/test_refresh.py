@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,14 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any],
 
 
 @pytest.fixture(scope="module")
-def expected() -> duckdb.DuckDBPyConnection:
+def expected() -> Iterator[duckdb.DuckDBPyConnection]:
     """The mission's tables, worked out by DuckDB from the fixtures."""
     connection = duckdb.connect()
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript((FIXTURES / "database.sql").read_text(encoding="utf-8"))
-        connection.execute((FIXTURES / "database.sql").read_text(encoding="utf-8"))
+    connection.execute((FIXTURES / "database.sql").read_text(encoding="utf-8"))
     connection.execute(f"CREATE TABLE customers AS SELECT * FROM read_json('{FIXTURES}/customers.json')")
     connection.execute(EXPECTED)
-    return connection
+    yield connection
+    connection.close()
 
 
 @pytest.mark.parametrize("name", [contract.name for contract in GOLD_TABLES])

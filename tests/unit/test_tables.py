@@ -320,7 +320,9 @@ def test_values_come_back_as_they_were_and_every_delta_reader_sees_them(
     arrow = DeltaTable(folder_of(tmp_path, KINDS.name)).to_pyarrow_table()
     assert sorted((tuple(row.values()) for row in arrow.to_pylist()), key=lambda row: row[0]) == [FULL, LOW, EMPTY]
 
-    by_duckdb = duckdb.sql("SELECT n, big, price, revenue, ratio, day, names, name FROM arrow ORDER BY n").fetchall()
+    columns = "n, big, price, revenue, ratio, day, names, name"
+    with duckdb.connect() as connection:
+        by_duckdb = connection.sql(f"SELECT {columns} FROM arrow ORDER BY n").fetchall()
     assert by_duckdb == [tuple(value for value in (*row[:6], *row[7:])) for row in (FULL, LOW, EMPTY)]
 
 
