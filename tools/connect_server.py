@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from cdp_lib.errors import CdpError
 from cdp_local.engines import delta_session
 
 SETTINGS = {
@@ -30,30 +30,19 @@ def address_of(server: SparkSession) -> str:
     return f"sc://127.0.0.1:{getattr(service, 'MODULE$').localPort()}"
 
 
-@contextmanager
-def errors_in(log: Path) -> Iterator[None]:
-    """Let processes started meanwhile write their errors to a file; print it where the start fails."""
-    stderr = os.dup(2)
-    try:
-        with log.open("wb") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    except BaseException:
-        os.write(stderr, log.read_bytes())
-        raise
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
 def main(command: list[str]) -> int:
     """Run the command; its exit code."""
     # Asked to end, end the command and the server too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdp-connect-")))
-        with errors_in(home / "server.log"):
+        try:
             server = stack.enter_context(delta_session(home, SETTINGS))
+        except CdpError:
+            # The log that the error names goes with the home.
+            for log in home.glob("logs/*.log"):
+                sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+            raise
         return subprocess.run(command, env={**os.environ, "SPARK_REMOTE": address_of(server)}).returncode
 
 

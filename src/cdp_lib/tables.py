@@ -83,7 +83,7 @@ class Tables:
         self._spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name_of(contract)}"
             f" ({', '.join(_column_ddl(column) for column in contract.columns)})"
-            f" USING delta{partitions} COMMENT {_literal(contract.comment)}"
+            f" USING delta{partitions} COMMENT {sql_literal(contract.comment)}"
         ).collect()
 
     def replace_table(self, contract: TableContract, rows: DataFrame) -> Written:
@@ -143,9 +143,10 @@ def _as_promised(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 def _column_ddl(column: Column) -> str:
     required = " NOT NULL" if column.required else ""
-    return f"`{column.name}` {column.type}{required} COMMENT {_literal(column.comment)}"
+    return f"`{column.name}` {column.type}{required} COMMENT {sql_literal(column.comment)}"
 
 
-def _literal(text: str) -> str:
+def sql_literal(text: str) -> str:
+    """The text as a literal of Spark SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

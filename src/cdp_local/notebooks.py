@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from sqlglot import TokenType, tokenize
 
 from cdp_lib.errors import CdpError
+from cdp_lib.tables import sql_literal
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
 from cdp_local.engines import keep_view, run_statement
 
@@ -152,6 +153,6 @@ def _with_names(statement: str, parameters: Mapping[str, str], path: Path) -> st
         if colon.token_type == TokenType.COLON and name.start == colon.end + 1 and not follows_value:
             if name.text not in parameters:
                 raise CdpError(f"{path.name} asks for parameter '{name.text}', which the job does not have.")
-            escaped = parameters[name.text].replace("\\", "\\\\").replace("'", "\\'")
-            sql, copied = f"{sql}{statement[copied : colon.start]}'{escaped}'", name.end + 1
+            literal = sql_literal(parameters[name.text])
+            sql, copied = f"{sql}{statement[copied : colon.start]}{literal}", name.end + 1
     return _IDENTIFIER_CLAUSE.sub(identifier, sql + statement[copied:])
