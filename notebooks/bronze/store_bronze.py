@@ -36,4 +36,5 @@ rows_by_batch = {batch.batch_id: build_bronze(spark, landing, batch, STORE_BRONZ
 # COMMAND ----------
 
 written = tables.replace_batches(STORE_BRONZE, rows_by_batch)
-report_rows(dbutils, written.rows)
+report_rows(dbutils, written.rows, new_columns=written.new_columns)
+print(written)

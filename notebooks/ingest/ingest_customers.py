@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_customers
-# MAGIC One batch per run: the customers API's answer.
+# MAGIC The customers API's answer, one batch where it has changed.
 # MAGIC
 # MAGIC - Reads: `customers_api_url`
 # MAGIC - Writes: landed batches of `customers_api/customers`
@@ -16,18 +16,21 @@ sys.path.append(dbutils.widgets.get("library_path"))
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import Settings
-from cdp_lib.sources.rest_api import land_json_array
-from cdp_lib.task_values import report_rows
+from cdp_lib.sources.rest_api import land_records
+from cdp_lib.task_values import exit_unless, report_rows
 
 # COMMAND ----------
 
 settings = Settings.from_widgets(dbutils)
-landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, "storage_account_key"))
+exit_unless(dbutils, settings.ingest, "The parameter ingest is false: something else has landed the batches.")
+exit_unless(dbutils, settings.customers_api_url, "No customers API: the variable customers_api_url is empty.")
+account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 
 # COMMAND ----------
 
+landing = Landing(settings.landing, account_key)
 extraction = landing.extraction("customers_api", settings.batch_id, settings.run_started_at)
-batches = land_json_array(
+batches = land_records(
     extraction,
     "customers",
     settings.customers_api_url,

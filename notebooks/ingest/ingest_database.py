@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_database
-# MAGIC One batch per run and table: a snapshot of the transactional database.
+# MAGIC The transactional database: a snapshot of each small table, of a large one what has changed.
 # MAGIC
 # MAGIC - Reads: the database of secret `database_url`
 # MAGIC - Writes: landed batches of `database/…`
@@ -13,26 +13,29 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.contracts.bronze import entities_of
+from cdp_lib.contracts.bronze import tables_of
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret, read_secret
 from cdp_lib.settings import Settings
 from cdp_lib.sources.sql_database import land_tables
-from cdp_lib.task_values import report_rows
+from cdp_lib.task_values import exit_unless, report_rows
 
 # COMMAND ----------
 
 settings = Settings.from_widgets(dbutils)
-landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, "storage_account_key"))
+exit_unless(dbutils, settings.ingest, "The parameter ingest is false: something else has landed the batches.")
+account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 
 # COMMAND ----------
 
+landing = Landing(settings.landing, account_key)
 extraction = landing.extraction("database", settings.batch_id, settings.run_started_at)
 batches = land_tables(
     extraction,
     read_secret(dbutils, settings.secret_scope, "database_url"),
     settings.database_schema,
-    entities_of("database"),
+    tables_of("database"),
+    from_scratch=settings.from_scratch,
 )
 
 # COMMAND ----------

@@ -3,7 +3,7 @@
 # MAGIC # customers_silver
 # MAGIC One row per customer in the latest landed answer of the customers API.
 # MAGIC
-# MAGIC - Reads: the latest batch of `customers_bronze`
+# MAGIC - Reads: the current records of `customers_bronze`
 # MAGIC - Writes: `customers_silver`, `customers_silver_quarantine`
 
 # COMMAND ----------
@@ -28,7 +28,7 @@ tables = Tables(spark, settings.catalog, settings.schema)
 
 # COMMAND ----------
 
-rows = build_customers_silver(tables.read_latest_batch(CUSTOMERS_BRONZE))
+rows = build_customers_silver(tables.read_current_records(CUSTOMERS_BRONZE))
 checked = check_snapshot(rows, CUSTOMERS_SILVER)
 
 # COMMAND ----------

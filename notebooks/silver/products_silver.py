@@ -3,7 +3,7 @@
 # MAGIC # products_silver
 # MAGIC One row per product in the latest landed snapshot.
 # MAGIC
-# MAGIC - Reads: the latest batch of `products_bronze`
+# MAGIC - Reads: the current records of `products_bronze`
 # MAGIC - Writes: `products_silver`, `products_silver_quarantine`
 
 # COMMAND ----------
@@ -28,7 +28,7 @@ tables = Tables(spark, settings.catalog, settings.schema)
 
 # COMMAND ----------
 
-rows = build_products_silver(tables.read_latest_batch(PRODUCTS_BRONZE))
+rows = build_products_silver(tables.read_current_records(PRODUCTS_BRONZE))
 checked = check_snapshot(rows, PRODUCTS_SILVER)
 
 # COMMAND ----------

@@ -3,7 +3,7 @@
 # MAGIC # stores_silver
 # MAGIC One row per store in the latest landed snapshot.
 # MAGIC
-# MAGIC - Reads: the latest batch of `store_bronze`
+# MAGIC - Reads: the current records of `store_bronze`
 # MAGIC - Writes: `stores_silver`, `stores_silver_quarantine`
 
 # COMMAND ----------
@@ -28,7 +28,7 @@ tables = Tables(spark, settings.catalog, settings.schema)
 
 # COMMAND ----------
 
-rows = build_stores_silver(tables.read_latest_batch(STORE_BRONZE))
+rows = build_stores_silver(tables.read_current_records(STORE_BRONZE))
 checked = check_snapshot(rows, STORES_SILVER)
 
 # COMMAND ----------

@@ -3,7 +3,7 @@
 # MAGIC # transactions_silver
 # MAGIC One row per sale in the latest landed snapshot, whether or not its customer, product and store are known.
 # MAGIC
-# MAGIC - Reads: the latest batch of `transactions_bronze`
+# MAGIC - Reads: the current records of `transactions_bronze`
 # MAGIC - Writes: `transactions_silver`, `transactions_silver_quarantine`
 
 # COMMAND ----------
@@ -28,7 +28,7 @@ tables = Tables(spark, settings.catalog, settings.schema)
 
 # COMMAND ----------
 
-rows = build_transactions_silver(tables.read_latest_batch(TRANSACTIONS_BRONZE))
+rows = build_transactions_silver(tables.read_current_records(TRANSACTIONS_BRONZE))
 checked = check_snapshot(rows, TRANSACTIONS_SILVER)
 
 # COMMAND ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -10,30 +12,42 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import rescued, to_type
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import Landing, Manifest
+from cdp_lib.landing import DataFile, Landing, Manifest
 
+_WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
+_NUMBERS = (*_WHOLE_NUMBERS, "float", "double", "decimal")
 _HELD_BY = {
-    "STRING": ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "date", "timestamp", "boolean"),
-    "INT": ("tinyint", "smallint", "int", "bigint"),
-    "DECIMAL": ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"),
-    "DATE": ("date", "timestamp"),
+    "STRING": (*_NUMBERS, "date", "timestamp", "timestamp_ntz", "boolean"),
+    "INT": _WHOLE_NUMBERS,
+    "DECIMAL": _NUMBERS,
+    "DATE": ("date", "timestamp", "timestamp_ntz"),
 }
 """Types a column of a bronze type may be received in, text apart, which every column may be."""
+
+_NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=]")
 
 
 def unloaded_batches(
     landing: Landing, contract: BronzeContract, loaded: set[str], *, full_refresh: bool
 ) -> list[Manifest]:
-    """The landed batches a bronze table is to load, oldest first.
+    """The landed batches a bronze table is to load, oldest first, found to be what their manifests say.
 
     Args:
         landing: Where batches are landed.
         contract: Contract of the bronze table.
         loaded: Batches the table already holds.
         full_refresh: Whether to load those again.
+
+    Raises:
+        CdpError: A batch is not what its manifest says, or has not all columns of the contract.
     """
-    landed = landing.batches(contract.source, contract.entity)
-    return [batch for batch in landed if full_refresh or batch.batch_id not in loaded]
+    batches = [
+        landing.examine(batch)
+        for batch in landing.batches(contract.source, contract.entity, besides=() if full_refresh else loaded)
+    ]
+    for batch in batches:
+        _check_columns(batch, contract)
+    return [batch for batch in batches if batch.rows]
 
 
 def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contract: BronzeContract) -> DataFrame:
@@ -42,51 +56,76 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     A value that does not fit its column's type is null there and stands in `_rescued_data`, as does a JSON record
     that has none of the columns, whole, as `_record`. Silver sends both to quarantine.
 
+    A column the contract does not know is kept as text, after the contract's.
+
     Args:
         spark: Session.
         landing: Where the batch is landed.
-        batch: Manifest of the batch.
+        batch: Manifest of the batch, as `unloaded_batches` gives it.
         contract: Contract of the bronze table.
 
     Returns:
-        Rows of the contract.
+        Columns of the contract, then those it does not know.
 
     Raises:
-        CdpError: A column of the contract is missing in the batch, or has come in a type that can't be its own.
+        CdpError: A column of the contract has come in a type that can't be its own.
     """
-    missing = sorted({column.name for column in contract.received_columns} - set(batch.columns))
-    if missing:
-        raise CdpError(
-            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
-            f" (it has {', '.join(batch.columns)}): {contract.name} is left as it was."
-        )
     files = [_rows_of_file(spark, landing, batch, file, contract) for file in batch.files]
     return reduce(DataFrame.unionByName, files)
 
 
+def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
+    received = set(batch.columns or ())
+    missing = sorted({column.name for column in contract.received_columns} - received)
+    if missing and not all(file.deletions for file in batch.files):
+        raise CdpError(
+            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
+            f" (it has {', '.join(sorted(received))}): {contract.name} is left as it was."
+        )
+    # Unlike JSON, a table has no two columns that differ in case only.
+    names = Counter(name.lower() for name in (*map(_column_name, received), *contract.own_columns))
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise CdpError(
+            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has more than one column {', '.join(twice)},"
+            f" besides case: {contract.name} is left as it was."
+        )
+
+
 def _rows_of_file(
-    spark: SparkSession, landing: Landing, batch: Manifest, file: str, contract: BronzeContract
+    spark: SparkSession, landing: Landing, batch: Manifest, file: DataFile, contract: BronzeContract
 ) -> DataFrame:
-    path = landing.path_of(batch, file)
-    names = [column.name for column in contract.received_columns]
+    path = landing.path_of(batch, file.name)
+    known = {column.name: column.type for column in contract.received_columns}
+    unknown = sorted(set(batch.columns or ()) - set(known))
     if batch.format == "jsonl":
         rows = spark.read.text(path)
-        received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in names}
+        rows = rows.where(sf.trim(rows.value) != "")
+        fields = sf.from_json(rows.value, "map<string,string>")
+        received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
+        extra = {name: fields[name] for name in unknown}
         no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
     else:
         rows = spark.read.parquet(path)
-        received = {c.name: _received(rows, c.name, c.type, contract, batch) for c in contract.received_columns}
+        there = set(rows.columns)
+        received = {
+            name: _received(rows, name, type_, contract, batch) if name in there else sf.lit(None).cast(type_)
+            for name, type_ in known.items()
+        }
+        extra = {name: sf.col(f"`{name}`").cast("string") if name in there else sf.lit(None) for name in unknown}
         no_object = sf.lit(None).cast("string")
-    typed = {c.name: to_type(received[c.name], c.type) for c in contract.received_columns}
-    misfits = rescued([*((name, received[name], typed[name]) for name in names), ("_record", no_object, sf.lit(None))])
+    typed = {name: to_type(received[name], type_) for name, type_ in known.items()}
+    misfits = rescued([*((name, received[name], typed[name]) for name in known), ("_record", no_object, sf.lit(None))])
     return rows.select(
-        *(typed[name].alias(name) for name in names),
+        *(typed[name].alias(name) for name in known),
         misfits.alias("_rescued_data"),
-        _hash([*received.values(), no_object]).alias("_record_hash"),
+        sf.lit(batch.load).alias("_load"),
+        sf.lit(file.deletions).alias("_is_deleted"),
+        _hash([*received.values(), *extra.values(), no_object]).alias("_record_hash"),
         sf.lit(batch.batch_id).alias("_batch_id"),
-        sf.lit(f"{batch.source}/{batch.entity}/{batch.batch_id}/{file}").alias("_source_file"),
+        sf.lit(f"{batch.source}/{batch.entity}/{batch.batch_id}/{file.name}").alias("_source_file"),
         sf.lit(batch.extracted_at).cast("timestamp").alias("_ingested_at"),
-    ).selectExpr(*contract.select_list)
+        *(value.cast("string").alias(_column_name(name)) for name, value in extra.items()),
+    ).selectExpr(*contract.select_list, *(f"`{_column_name(name)}`" for name in extra))
 
 
 def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContract, batch: Manifest) -> Column:
@@ -98,6 +137,11 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
             f" {contract.name} holds {type_name}: the table is left as it was."
         )
     return rows[name]
+
+
+def _column_name(field: str) -> str:
+    """A source's name of a column, without the characters that Delta does not take."""
+    return _NOT_IN_DELTA_NAMES.sub("_", field)
 
 
 def _hash(columns: list[Column]) -> Column:

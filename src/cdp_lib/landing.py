@@ -4,76 +4,142 @@
                                           /data/…         JSON lines or parquet, one row per record
                                           /manifest.json  written last: a batch without it does not exist
 
-A batch is never changed once its manifest is there.
+A batch is never changed once its manifest is there. The manifest also holds how far the source has been read
+(`watermark`), so that the two can't disagree.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import IO, Any, Literal, Self
 
 import fsspec
+from azure.core.exceptions import AzureError
+from fsspec.implementations.local import LocalFileSystem
 
 from cdp_lib import __version__
 from cdp_lib.errors import CdpError
 
 BatchFormat = Literal["jsonl", "parquet"]
+Load = Literal["snapshot", "increment", "files"]
+"""What a batch holds: all records there are; those that have changed since `after`; whole files of the source."""
+
+Watermark = dict[str, Any]
+"""How far a source has been read, in the source's own terms. JSON."""
+
 MANIFEST = "manifest.json"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file of a landed batch.
+
+    Attributes:
+        name: Path, relative to the batch.
+        bytes: Size, None where the writer could not know it.
+        checksum: SHA-256, None where the writer could not know it.
+        origin: Name and checksum of the source's own file that this one was made from, None where there is none.
+        deletions: Whether its records are gone from the source; only their key is known.
+    """
+
+    name: str
+    bytes: int | None = None
+    checksum: str | None = None
+    origin: Origin | None = None
+    deletions: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file as the source has it.
+
+    Attributes:
+        name: Path, relative to the source's folder.
+        bytes: Size.
+        checksum: SHA-256.
+        modified_at: Time of its last change, in the storage's own words.
+    """
+
+    name: str
+    bytes: int
+    checksum: str
+    modified_at: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a landed batch holds.
+    """What a landed batch holds. Data Factory leaves out what it can't know: `Landing.examine` works that out.
 
     Attributes:
         source: Source system.
         entity: What the source calls the table or resource.
         batch_id: Name of the batch; sorts by time of extraction.
+        load: What part of the entity the batch is.
         extracted_at: Start of the run that extracted the batch, ISO 8601, UTC.
         format: Format of the data files.
-        files: Data files, relative to the batch.
+        files: Data files.
+        extractor_version: Version of the code that wrote the batch.
+        after: Start of the extraction window: watermark of the batch before; None where all was read.
+        watermark: End of the extraction window: where the next one starts; None where the source has none.
         rows: Records in the data files.
         bytes: Size of the data files.
-        checksum: SHA-256 of the data files in order.
-        columns: Columns or fields seen in the data, sorted.
+        checksum: SHA-256 of the files' checksums, in order.
+        columns: Columns or fields seen in the data, sorted; those of deletions do not count.
         schema_fingerprint: SHA-256 of the columns.
-        extractor_version: Version of the code that wrote the batch.
     """
 
     source: str
     entity: str
     batch_id: str
+    load: Load
     extracted_at: str
     format: BatchFormat
-    files: tuple[str, ...]
-    rows: int
-    bytes: int
-    checksum: str
-    columns: tuple[str, ...]
-    schema_fingerprint: str
+    files: tuple[DataFile, ...]
     extractor_version: str
+    after: Watermark | None = None
+    watermark: Watermark | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    checksum: str | None = None
+    columns: tuple[str, ...] | None = None
+    schema_fingerprint: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a manifest.
+        """Read a manifest. What it does not know it passes over, as later versions may write more.
 
         Raises:
             ValueError: The text is no manifest.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
-            return cls(**{**fields, "files": tuple(fields["files"]), "columns": tuple(fields["columns"])})
-        except (TypeError, KeyError) as error:
+            values = _known_fields(cls, json.loads(text))
+            values["files"] = tuple(_data_file(file) for file in values["files"])
+            if values.get("columns") is not None:
+                values["columns"] = tuple(values["columns"])
+            return cls(**values)
+        except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
 
     def to_json(self) -> str:
         """The manifest as it stands in the landing location."""
         return json.dumps(asdict(self), indent=2)
+
+
+def _data_file(values: dict[str, Any]) -> DataFile:
+    file = DataFile(**_known_fields(DataFile, values))
+    return replace(file, origin=Origin(**values["origin"])) if values.get("origin") else file
+
+
+def _known_fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
 class Landing:
@@ -87,10 +153,7 @@ class Landing:
             account_key: Key of the storage account of an `abfss://` address; None for the managed identity.
         """
         self.root = root.rstrip("/")
-        options: dict[str, Any] = {}
-        if root.startswith("abfss://"):
-            options = {"account_key": account_key} if account_key else {"anon": False}
-        self._fs, _ = fsspec.core.url_to_fs(root, **options)
+        self.fs = open_filesystem(root, account_key)
 
     def extraction(self, source: str, batch_id: str, extracted_at: datetime) -> Extraction:
         """Begin to land what one run extracts from a source.
@@ -102,78 +165,223 @@ class Landing:
         """
         return Extraction(self, source, batch_id, extracted_at.isoformat())
 
+    def batch_ids(self, source: str, entity: str) -> list[str]:
+        """Names of an entity's batches that have a manifest, oldest first: names of batches sort by time."""
+        with self._errors("read"):
+            self.fs.invalidate_cache()
+            paths = self.fs.glob(f"{self.root}/{source}/{entity}/*/{MANIFEST}")
+        return sorted(str(path).rsplit("/", 2)[1] for path in paths)
+
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
         """The batch of that name, or None where it is not landed completely.
 
         Raises:
-            CdpError: Its manifest does not parse.
+            CdpError: Its manifest can't be read.
         """
-        path = f"{self.root}/{source}/{entity}/{batch_id}/{MANIFEST}"
-        return self._read_manifest(path) if self._fs.exists(path) else None
+        return self._read_manifest(source, entity, batch_id) if self._is_landed(source, entity, batch_id) else None
 
-    def batches(self, source: str, entity: str) -> list[Manifest]:
-        """The batches of an entity that have a manifest, oldest first.
+    def batches(self, source: str, entity: str, besides: Collection[str] = ()) -> list[Manifest]:
+        """The landed batches of an entity, oldest first.
+
+        Args:
+            source: Source system.
+            entity: What the source calls the table or resource.
+            besides: Names of batches that are left out, and not read.
 
         Raises:
-            CdpError: A manifest does not parse.
+            CdpError: A manifest can't be read.
         """
-        return [self._read_manifest(path) for path in self._manifests(source, entity)]
+        names = [name for name in self.batch_ids(source, entity) if name not in besides]
+        return [self._read_manifest(source, entity, name) for name in names]
 
     def find_latest_batch(self, source: str, entity: str) -> Manifest | None:
-        """The batch of an entity that was landed last, or None before the first."""
-        paths = self._manifests(source, entity)
-        return self._read_manifest(paths[-1]) if paths else None
+        """The batch of an entity that was landed last, or None before the first.
+
+        Raises:
+            CdpError: Its manifest can't be read.
+        """
+        names = self.batch_ids(source, entity)
+        return self._read_manifest(source, entity, names[-1]) if names else None
 
     def path_of(self, batch: Manifest, file: str) -> str:
         """Address of a data file, as Spark reads it."""
         return f"{self.root}/{batch.source}/{batch.entity}/{batch.batch_id}/{file}"
 
+    def examine(self, batch: Manifest) -> Manifest:
+        """The manifest with what it left out, once its data are found to be what it says they are.
+
+        Raises:
+            CdpError: A data file is missing, can't be read, or is not what the manifest says.
+        """
+        rows, size, columns = 0, 0, set[str]()
+        for file in batch.files:
+            found = self._examine_file(batch, file)
+            rows += found.rows
+            size += found.bytes
+            columns |= set() if file.deletions else found.columns
+        for what, said, counted in (("rows", batch.rows, rows), ("bytes", batch.bytes, size)):
+            if said is not None and said != counted:
+                raise self._contradiction(batch, f"it says {said} {what}, its data files have {counted}")
+        names = batch.columns if batch.columns is not None else tuple(sorted(columns))
+        return replace(batch, rows=rows, bytes=size, columns=names, schema_fingerprint=_fingerprint(names))
+
     @contextmanager
-    def new_batch(self, source: str, entity: str, batch_id: str, extracted_at: str) -> Iterator[BatchWriter]:
+    def new_batch(
+        self,
+        source: str,
+        entity: str,
+        batch_id: str,
+        extracted_at: str,
+        load: Load = "snapshot",
+        after: Watermark | None = None,
+    ) -> Iterator[BatchWriter]:
         """Write a batch: its files inside the `with`, its manifest when the `with` ends without an error.
 
-        What an earlier, broken attempt at the same batch left is removed first. Data that are the same as the latest
-        batch's, to the byte, make no new batch: the writer then has the latest batch's manifest.
+        What an earlier, broken attempt at the same batch left is removed first. A snapshot that is the same as the
+        latest batch, to the byte, makes no new batch: the writer then has the latest batch's manifest.
 
         Args:
             source: Source system.
             entity: What the source calls the table or resource.
             batch_id: Name of the batch.
             extracted_at: Start of the run, ISO 8601.
+            load: What part of the entity the batch is.
+            after: Watermark of the batch before, where the batch holds what has changed since.
 
         Raises:
-            CdpError: The batch is already complete, or the location can't be written.
+            CdpError: The batch is already complete, the location can't be written, or another run has landed a batch
+                of the entity since this one began to read.
         """
         folder = f"{self.root}/{source}/{entity}/{batch_id}"
+        before = self.batch_ids(source, entity)
+        if batch_id in before:
+            raise CdpError(f"Batch {folder} is already landed: a landed batch is never changed.")
+        if before and before[-1] > batch_id:
+            raise CdpError(
+                f"Batch {before[-1]} of {source}/{entity} was landed by a run that started after this one: nothing was"
+                " landed; run it again."
+            )
+        with self._errors("written"):
+            if self.fs.exists(folder):
+                self.fs.rm(folder, recursive=True)
+        writer = BatchWriter(self, folder)
         try:
-            if self._fs.exists(f"{folder}/{MANIFEST}"):
-                raise CdpError(f"Batch {folder} is already landed: a landed batch is never changed.")
-            if self._fs.exists(folder):
-                self._fs.rm(folder, recursive=True)
-            writer = BatchWriter(self._fs, folder)
             yield writer
-            manifest = writer.finish(source, entity, batch_id, extracted_at)
-            latest = self.find_latest_batch(source, entity)
-            if latest and latest.checksum == manifest.checksum:
-                self._fs.rm(folder, recursive=True)
+            manifest = writer.finish(source, entity, batch_id, extracted_at, load, after)
+            latest = self._read_manifest(source, entity, before[-1]) if before else None
+            if load == "snapshot" and latest and latest.load == load and latest.checksum == manifest.checksum:
                 writer.manifest = latest
+                self._remove(folder)
                 return
-            # Written beside and moved: a manifest cut off by a crash must not look like one.
-            with self._fs.open(f"{folder}/{MANIFEST}.part", "w") as file:
-                file.write(manifest.to_json())
-            self._fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
-        except OSError as error:
-            raise CdpError(f"Landing location {self.root} can't be written: {error}.") from error
+            self._land_manifest(folder, manifest, before)
+        except BaseException:
+            with suppress(Exception):
+                if not self._is_landed(source, entity, batch_id):
+                    self._remove(folder)
+            raise
 
-    def _manifests(self, source: str, entity: str) -> list[str]:
-        """Paths of an entity's manifests, oldest first: names of batches sort by time."""
-        return sorted(str(path) for path in self._fs.glob(f"{self.root}/{source}/{entity}/*/{MANIFEST}"))
+    def _land_manifest(self, folder: str, manifest: Manifest, before: Sequence[str]) -> None:
+        """Make the batch exist, unless another run was faster or has touched its files."""
+        # Two runs that read at the same time would land the same changes twice.
+        if self.batch_ids(manifest.source, manifest.entity) != list(before):
+            raise CdpError(
+                f"Another run has landed {manifest.source}/{manifest.entity} meanwhile: nothing was landed by this one;"
+                " run it again."
+            )
+        with self._errors("written"):
+            for file in manifest.files:
+                path = f"{folder}/{file.name}"
+                if not self.fs.exists(path) or self.fs.size(path) != file.bytes:
+                    raise CdpError(f"File {path} was changed by somebody else while it was written: run it again.")
+            text = manifest.to_json().encode()
+            if isinstance(self.fs, LocalFileSystem):
+                self.fs.makedirs(folder, exist_ok=True)  # a batch of nothing has no files
+                # Written beside and moved: a manifest cut off by a crash must not look like one.
+                self.fs.pipe_file(f"{folder}/{MANIFEST}.part", text)
+                self.fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
+            else:
+                # An object store shows an object whole or not at all.
+                self.fs.pipe_file(f"{folder}/{MANIFEST}", text, mode="create")
 
-    def _read_manifest(self, path: str) -> Manifest:
+    def _is_landed(self, source: str, entity: str, batch_id: str) -> bool:
+        with self._errors("read"):
+            self.fs.invalidate_cache()
+            return bool(self.fs.exists(f"{self.root}/{source}/{entity}/{batch_id}/{MANIFEST}"))
+
+    def _read_manifest(self, source: str, entity: str, batch_id: str) -> Manifest:
+        path = f"{self.root}/{source}/{entity}/{batch_id}/{MANIFEST}"
         try:
-            return Manifest.from_json(self._fs.cat_file(path).decode())
-        except (ValueError, OSError) as error:
+            manifest = Manifest.from_json(self.fs.cat_file(path).decode())
+            if (manifest.source, manifest.entity, manifest.batch_id) != (source, entity, batch_id):
+                raise ValueError(f"it is that of {manifest.source}/{manifest.entity}/{manifest.batch_id}")
+        except (ValueError, OSError, AzureError) as error:
             raise CdpError(f"Manifest {path} can't be read ({error}): restore it, or delete the batch.") from error
+        return manifest
+
+    def _examine_file(self, batch: Manifest, file: DataFile) -> _Found:
+        path = self.path_of(batch, file.name)
+        try:
+            found = _FINDERS[batch.format](self.fs, path, needs_columns=batch.columns is None)
+        except (OSError, AzureError, ValueError) as error:
+            raise self._contradiction(batch, f"{file.name} can't be read ({error})") from error
+        for what, said, seen in (
+            ("bytes", file.bytes, found.bytes),
+            ("checksum", file.checksum, found.checksum),
+        ):
+            if said is not None and said != seen:
+                raise self._contradiction(batch, f"it says {what} {said} of {file.name}, which has {seen}")
+        return found
+
+    def _contradiction(self, batch: Manifest, reason: str) -> CdpError:
+        return CdpError(
+            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} is not what its manifest says: {reason}."
+            " Restore it, or delete its folder; nothing of it was loaded."
+        )
+
+    def _remove(self, folder: str) -> None:
+        with self._errors("written"):
+            self.fs.rm(folder, recursive=True)
+
+    def _errors(self, what: str) -> AbstractContextManager[None]:
+        return storage_errors(f"Landing location {self.root} can't be {what}")
+
+
+@contextmanager
+def storage_errors(failure: str) -> Iterator[None]:
+    """Say in one line what a storage could not do, and why.
+
+    Args:
+        failure: What it could not do.
+
+    Raises:
+        CdpError: What is inside the `with` fails.
+    """
+    try:
+        yield
+    except (OSError, AzureError, RuntimeError) as error:
+        # adlfs wraps what the storage says.
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise CdpError(f"{failure}: {reason.rstrip('.')}.") from error
+
+
+def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFileSystem:
+    """The file system of a folder, a volume path or an `abfss://` address.
+
+    Args:
+        address: The address.
+        account_key: Key of the storage account of an `abfss://` address; None for the managed identity.
+
+    Raises:
+        CdpError: There is no such kind of address, or the account's name is missing in it.
+    """
+    options: dict[str, Any] = {}
+    if address.startswith("abfss://"):
+        options = {"account_key": account_key} if account_key else {"anon": False}
+    try:
+        return fsspec.core.url_to_fs(address, **options)[0]
+    except (ValueError, ImportError, OSError, AzureError) as error:
+        raise CdpError(f"Storage address {address} can't be used: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -196,9 +404,19 @@ class Extraction:
         """The run's batch of an entity, where an earlier attempt of the task has already landed it."""
         return self.landing.find_batch(self.source, entity, self.batch_id)
 
-    def new_batch(self, entity: str) -> AbstractContextManager[BatchWriter]:
+    def find_latest_batch(self, entity: str) -> Manifest | None:
+        """The batch of an entity that was landed last, by whatever run; its watermark is where to go on."""
+        return self.landing.find_latest_batch(self.source, entity)
+
+    def batches(self, entity: str) -> list[Manifest]:
+        """The landed batches of an entity, oldest first."""
+        return self.landing.batches(self.source, entity)
+
+    def new_batch(
+        self, entity: str, load: Load = "snapshot", after: Watermark | None = None
+    ) -> AbstractContextManager[BatchWriter]:
         """Write the run's batch of an entity."""
-        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at)
+        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, after)
 
 
 class BatchWriter:
@@ -206,91 +424,192 @@ class BatchWriter:
 
     Attributes:
         manifest: The account, once the batch is complete.
+        watermark: How far the source has been read; the caller sets it before the batch ends.
+        rows: Records written to data files so far.
     """
 
     manifest: Manifest
 
-    def __init__(self, fs: fsspec.AbstractFileSystem, folder: str) -> None:
+    def __init__(self, landing: Landing, folder: str) -> None:
         """Start an empty batch in a folder."""
-        self._fs = fs
+        self._landing = landing
         self._folder = folder
-        self._digest = hashlib.sha256()
-        self.format: BatchFormat = "jsonl"
-        self.files: list[str] = []
+        self._format: BatchFormat = "jsonl"
+        self._files: list[DataFile] = []
+        self._columns: set[str] = set()
+        self.watermark: Watermark | None = None
         self.rows = 0
-        self.bytes = 0
-        self.columns: set[str] = set()
 
-    def write_received(self, name: str, content: bytes) -> None:
-        """Keep an answer of the source as it came."""
+    def write_received(self, name: str, content: IO[bytes]) -> None:
+        """Keep an answer of the source as it came, read from where it stands."""
         with self._open(f"received/{name}") as file:
-            file.write(content)
+            shutil.copyfileobj(content, file, _CHUNK_BYTES)
 
     @contextmanager
-    def open_data(self, name: str, format: BatchFormat) -> Iterator[AccountedFile]:
-        """Write a data file; the caller counts its rows and names its columns."""
-        self.format = format
-        with self._open(f"data/{name}") as file:
-            yield AccountedFile(file, self)
-        self.files.append(f"data/{name}")
+    def open_data(
+        self, name: str, format: BatchFormat, *, origin: Origin | None = None, deletions: bool = False
+    ) -> Iterator[AccountedFile]:
+        """Write a data file; the caller counts its records and names their columns (`add`).
 
-    def add(self, rows: int, columns: set[str]) -> None:
+        Args:
+            name: Name of the file; may have folders.
+            format: Its format, the same for all data files of a batch.
+            origin: The source's own file that it is made from.
+            deletions: Whether its records are those that are gone from the source.
+        """
+        self._format = format
+        with self._open(f"data/{name}") as file:
+            yield file
+        self._files.append(DataFile(f"data/{name}", file.bytes, file.checksum, origin, deletions))
+
+    def add_file(self, file: DataFile, format: BatchFormat) -> None:
+        """Account for a data file that somebody else, Spark say, has written into the batch's folder."""
+        self._format = format
+        self._files.append(file)
+
+    @property
+    def data_folder(self) -> str:
+        """Address of the folder for data files, for those who write there themselves."""
+        return f"{self._folder}/data"
+
+    def add(self, rows: int, columns: Collection[str] = ()) -> None:
         """Account for records written to a data file."""
         self.rows += rows
-        self.columns |= columns
+        self._columns |= set(columns)
 
-    def account(self, chunk: bytes) -> None:
-        """Add written bytes to size and checksum."""
-        self._digest.update(chunk)
-        self.bytes += len(chunk)
-
-    def finish(self, source: str, entity: str, batch_id: str, extracted_at: str) -> Manifest:
+    def finish(
+        self, source: str, entity: str, batch_id: str, extracted_at: str, load: Load, after: Watermark | None
+    ) -> Manifest:
         """Draw up the account of what was written."""
-        columns = tuple(sorted(self.columns))
+        columns = tuple(sorted(self._columns))
+        checksums = [file.checksum for file in self._files if file.checksum]
         self.manifest = Manifest(
             source=source,
             entity=entity,
             batch_id=batch_id,
+            load=load,
             extracted_at=extracted_at,
-            format=self.format,
-            files=tuple(self.files),
-            rows=self.rows,
-            bytes=self.bytes,
-            checksum=self._digest.hexdigest(),
-            columns=columns,
-            schema_fingerprint=hashlib.sha256(json.dumps(columns).encode()).hexdigest(),
+            format=self._format,
+            files=tuple(self._files),
             extractor_version=__version__,
+            after=after,
+            watermark=self.watermark,
+            rows=self.rows,
+            bytes=sum(file.bytes or 0 for file in self._files),
+            # A file of unknown checksum could be anything: the batch then has none either.
+            checksum=_sha256("".join(checksums)) if len(checksums) == len(self._files) else None,
+            columns=columns,
+            schema_fingerprint=_fingerprint(columns),
         )
         return self.manifest
 
-    def _open(self, name: str) -> IO[bytes]:
+    @contextmanager
+    def _open(self, name: str) -> Iterator[AccountedFile]:
         path = f"{self._folder}/{name}"
-        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        return self._fs.open(path, "wb")  # type: ignore[no-any-return]
+        with self._landing._errors("written"):
+            self._landing.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            stream = self._landing.fs.open(path, "wb")
+        file = AccountedFile(stream, self._landing)
+        try:
+            yield file
+        except BaseException:
+            with suppress(Exception):
+                stream.close()
+            raise
+        with self._landing._errors("written"):
+            stream.close()
 
 
 class AccountedFile:
-    """A data file opened for writing, which tells its batch what went through it."""
+    """A file opened for writing, which keeps count of what went through it.
+
+    Attributes:
+        bytes: Bytes written so far.
+    """
 
     closed = False
 
-    def __init__(self, file: IO[bytes], batch: BatchWriter) -> None:
-        """Write into a file on a batch's account."""
-        self._file = file
-        self._batch = batch
-        self._position = 0
+    def __init__(self, stream: IO[bytes], landing: Landing) -> None:
+        """Write into a stream of a landing location."""
+        self._stream = stream
+        self._landing = landing
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the bytes written so far."""
+        return self._digest.hexdigest()
 
     def write(self, chunk: bytes) -> int:
-        """Write bytes."""
+        """Write bytes.
+
+        Raises:
+            CdpError: The location can't be written, because it is full, say.
+        """
         data = bytes(chunk)
-        self._batch.account(data)
-        self._position += len(data)
-        return self._file.write(data)
+        with self._landing._errors("written"):
+            self._stream.write(data)
+        self._digest.update(data)
+        self.bytes += len(data)
+        return len(data)
 
     def flush(self) -> None:
         """Write out what is buffered."""
-        self._file.flush()
+        with self._landing._errors("written"):
+            self._stream.flush()
 
     def tell(self) -> int:
         """Bytes written so far."""
-        return self._position
+        return self.bytes
+
+
+@dataclass
+class _Found:
+    """What a data file turns out to hold."""
+
+    rows: int
+    bytes: int
+    checksum: str
+    columns: set[str]
+
+
+def _find_in_jsonl(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _Found:
+    """Read JSON lines once. Every line that is not empty is a record, whatever is in it."""
+    found, digest = _Found(0, 0, "", set()), hashlib.sha256()
+    with fs.open(path, "rb") as file:
+        # adlfs' own reading by line takes a block of memory a line.
+        for line in io.BufferedReader(file, _CHUNK_BYTES):
+            digest.update(line)
+            found.bytes += len(line)
+            found.rows += bool(line.strip())
+            if needs_columns:
+                with suppress(ValueError):
+                    record = json.loads(line)
+                    found.columns |= set(record) if isinstance(record, dict) else set()
+    found.checksum = digest.hexdigest()
+    return found
+
+
+def _find_in_parquet(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _Found:
+    """Read a parquet file's bytes for their checksum, and its footer."""
+    import pyarrow.parquet as pq
+
+    size, digest = 0, hashlib.sha256()
+    with fs.open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+        footer = pq.ParquetFile(file)
+        return _Found(footer.metadata.num_rows, size, digest.hexdigest(), set(footer.schema_arrow.names))
+
+
+_FINDERS = {"jsonl": _find_in_jsonl, "parquet": _find_in_parquet}
+
+
+def _fingerprint(columns: Sequence[str]) -> str:
+    return _sha256(json.dumps(columns))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -18,10 +18,17 @@ class Settings:
         schema: Schema of the platform's tables.
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
-        customers_api_url: Address that answers with the JSON array of customers.
-        api_timeout_seconds: Seconds to wait for the API to connect and between two bytes.
+        customers_api_url: Address that answers with the customers, empty for none.
+        api_timeout_seconds: Seconds to wait for an API to connect and between two bytes.
+        crm_url: Address of the Dataverse organisation, empty for none.
         database_schema: Schema of the source database, empty where it has none (SQLite).
+        events_path: Folder of the event files, empty for none.
+        marketing_spend_path: Folder of the marketing spend files, empty for none.
+        exchange_rates_path: File of the exchange rates, empty for none.
+        reporting_currency: ISO 4217 code of the currency that prices are in and rates lead to.
         as_of: Day the figures refer to; None means the latest business date in the data.
+        ingest: Whether the ingest tasks land anything; false where Data Factory has done so.
+        from_scratch: Read every source whole, however far it has been read before.
         full_refresh: Load every landed batch again instead of only the new ones.
         run_id: Run the work belongs to.
         run_started_at: Start of the run, UTC; the only clock there is.
@@ -33,8 +40,15 @@ class Settings:
     secret_scope: str
     customers_api_url: str
     api_timeout_seconds: float
+    crm_url: str
     database_schema: str
+    events_path: str
+    marketing_spend_path: str
+    exchange_rates_path: str
+    reporting_currency: str
     as_of: date | None
+    ingest: bool
+    from_scratch: bool
     full_refresh: bool
     run_id: str
     run_started_at: datetime
@@ -75,11 +89,18 @@ class Settings:
             schema=_filled(parameters, "schema"),
             landing=_filled(parameters, "landing").rstrip("/"),
             secret_scope=_filled(parameters, "secret_scope"),
-            customers_api_url=_filled(parameters, "customers_api_url"),
+            customers_api_url=parameters["customers_api_url"],
             api_timeout_seconds=_to_seconds(parameters, "api_timeout_seconds"),
+            crm_url=parameters["crm_url"].rstrip("/"),
             database_schema=parameters["database_schema"],
+            events_path=parameters["events_path"].rstrip("/"),
+            marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
+            exchange_rates_path=parameters["exchange_rates_path"],
+            reporting_currency=_filled(parameters, "reporting_currency"),
             as_of=_to_date(parameters, "as_of"),
-            full_refresh=_to_flag(parameters, "full_refresh"),
+            ingest=_to_flag(parameters, "ingest", default=True),
+            from_scratch=_to_flag(parameters, "from_scratch", default=False),
+            full_refresh=_to_flag(parameters, "full_refresh", default=False),
             run_id=parameters["run_id"] or "interactive",
             run_started_at=_to_instant("run_started_at", started_at),
         )
@@ -115,11 +136,11 @@ def _to_date(parameters: dict[str, str], name: str) -> date | None:
         raise CdpError(f"Parameter '{name}' is '{text}': write a date as 2026-01-31, or leave it empty.") from None
 
 
-def _to_flag(parameters: dict[str, str], name: str) -> bool:
+def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
     text = parameters[name].lower()
     if text not in ("", "true", "false"):
         raise CdpError(f"Parameter '{name}' is '{text}': write true or false.")
-    return text == "true"
+    return text == "true" if text else default
 
 
 def _to_instant(name: str, text: str) -> datetime:

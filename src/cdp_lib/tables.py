@@ -6,13 +6,14 @@ is repeated gives the same table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sf
+from pyspark.sql.types import StructField, StructType
 
-from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.quality import CheckedRows
 
@@ -25,11 +26,13 @@ class Written:
         rows: Rows written.
         quarantined: Rows that went to quarantine.
         superseded: Identical copies of rows that are there.
+        new_columns: Columns the table has gained with this write.
     """
 
     rows: int
     quarantined: int = 0
     superseded: int = 0
+    new_columns: tuple[str, ...] = ()
 
 
 class Tables:
@@ -62,15 +65,26 @@ class Tables:
             )
         return self._spark.table(self.name_of(contract))
 
-    def read_latest_batch(self, contract: TableContract) -> DataFrame:
-        """The rows of the batch that was extracted last.
+    def read_current_records(self, contract: BronzeContract) -> DataFrame:
+        """The records of a bronze table as the source has them now: the latest snapshot and what has changed since.
+
+        Of each record the rows of the latest batch it came with; none where that says it is gone.
 
         Raises:
             CdpError: The table does not exist yet.
         """
         rows = self.read_table(contract)
-        latest = rows.agg(sf.max("_batch_id")).collect()[0][0]
-        return rows.where(sf.col("_batch_id") == latest)
+        # Rows from before there were increments have no `_load`: they are snapshots.
+        snapshot = sf.when(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot", sf.col("_batch_id"))
+        latest_snapshot, latest = rows.agg(sf.max(snapshot), sf.max("_batch_id")).collect()[0]
+        if latest_snapshot == latest:
+            return rows.where(sf.col("_batch_id") == latest)
+        # A record without a key is no version of another one.
+        has_no_key = sf.concat(*(sf.col(name).cast("string") for name in contract.record_key)).isNull()
+        same_record = Window.partitionBy(*contract.record_key, sf.when(has_no_key, sf.col("_record_hash")))
+        newest = sf.max("_batch_id").over(same_record).alias("_newest_batch_id")
+        since = rows.where(sf.col("_batch_id") >= sf.lit(latest_snapshot or "")).select("*", newest)
+        return since.where("_batch_id = _newest_batch_id AND NOT coalesce(_is_deleted, false)").drop("_newest_batch_id")
 
     def read_batch_ids(self, contract: TableContract) -> set[str]:
         """The batches a table holds rows of; none where the table does not exist yet."""
@@ -110,13 +124,30 @@ class Tables:
 
         Args:
             contract: Contract of the table, which has a `_batch_id`.
-            rows_by_batch: Rows of each batch, in the contract's columns.
+            rows_by_batch: Rows of each batch, in the contract's columns and any others: the table gains those.
         """
         self.create_table(contract)
+        gained = [name for rows in rows_by_batch.values() for name in self._gain_columns(contract, rows)]
         for batch_id, rows in rows_by_batch.items():
-            of_batch = sf.col("_batch_id") == batch_id
-            _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(of_batch)
-        return Written(self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch)).count())
+            others = [name for name in self.read_table(contract).columns if name not in contract.column_names]
+            # Columns that the source had in other batches only.
+            absent = [sf.lit(None).cast("string").alias(name) for name in others if name not in rows.columns]
+            _as_promised(rows.select("*", *absent), contract, others).writeTo(self.name_of(contract)).overwrite(
+                sf.col("_batch_id") == batch_id
+            )
+        rows_now = self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch)).count()
+        return Written(rows_now, new_columns=tuple(gained))
+
+    def _gain_columns(self, contract: TableContract, rows: DataFrame) -> list[str]:
+        """Add the columns that the rows have and the table has not; their names."""
+        there = {name.lower() for name in self.read_table(contract).columns}
+        gained = [name for name in rows.columns if name.lower() not in there]
+        if gained:
+            # The one way to add a column that every engine has: an append of nothing. Older rows have null in it.
+            fields = [StructField(f.name, f.dataType, f.nullable or f.name in gained) for f in rows.schema]
+            nothing = self._spark.createDataFrame([], StructType(fields))
+            nothing.writeTo(self.name_of(contract)).option("mergeSchema", "true").append()
+        return gained
 
     def replace_checked(self, contract: TableContract, checked: CheckedRows) -> Written:
         """Make the table hold the rows that were kept, and its quarantine those that were refused.
@@ -132,13 +163,13 @@ class Tables:
         return Written(kept, quarantined, superseded=checked.received - kept - quarantined)
 
 
-def _as_promised(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """The contract's columns in order.
+def _as_promised(rows: DataFrame, contract: TableContract, others: Sequence[str] = ()) -> DataFrame:
+    """The contract's columns in order, then others.
 
     Sail checks NOT NULL below the filters of a plan, where refused rows still are; no filter is moved past an
     offset, and Spark leaves out one of 0.
     """
-    return rows.select(*contract.column_names).offset(0)
+    return rows.select(*contract.column_names, *(f"`{name}`" for name in others)).offset(0)
 
 
 def _column_ddl(column: Column) -> str:

@@ -1,12 +1,18 @@
-"""What a notebook tells the job about the rows it dealt with."""
+"""What a notebook tells the job about what it did."""
 
+from collections.abc import Sequence
 from typing import Any
 
 ROW_COUNTS = ("rows", "quarantined", "superseded")
 """Names of the task values every task sets."""
 
+NEW_COLUMNS = "new_columns"
+"""Name of the task value with the columns a table has gained."""
 
-def report_rows(dbutils: Any, rows: int, quarantined: int = 0, superseded: int = 0) -> None:
+
+def report_rows(
+    dbutils: Any, rows: int, quarantined: int = 0, superseded: int = 0, new_columns: Sequence[str] = ()
+) -> None:
     """Set the task values that the run's progress and summary show; does nothing outside a job.
 
     Args:
@@ -14,6 +20,22 @@ def report_rows(dbutils: Any, rows: int, quarantined: int = 0, superseded: int =
         rows: Rows landed or written.
         quarantined: Rows that went to quarantine.
         superseded: Identical copies of rows that were written.
+        new_columns: Columns that the source has gained, and with it the table.
     """
     for key, count in zip(ROW_COUNTS, (rows, quarantined, superseded), strict=True):
         dbutils.jobs.taskValues.set(key=key, value=count)
+    if new_columns:
+        dbutils.jobs.taskValues.set(key=NEW_COLUMNS, value=list(new_columns))
+
+
+def exit_unless(dbutils: Any, wanted: object, reason: str) -> None:
+    """End the notebook, successfully, where there is nothing for it to do.
+
+    Args:
+        dbutils: The notebook's `dbutils`.
+        wanted: Goes on where this is true of.
+        reason: Why the notebook ends; the value it ends with.
+    """
+    if not wanted:
+        report_rows(dbutils, 0)
+        dbutils.notebook.exit(reason)

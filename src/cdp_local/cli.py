@@ -81,7 +81,10 @@ def run(
         definition = workspace.bundle.job(job)
         opened = time.monotonic()
         if workspace.sample_sources:
-            console.print(f"Sample sources: {', '.join(workspace.sample_sources)}", soft_wrap=True)
+            console.print(
+                f"Sample sources: {', '.join(workspace.sample_sources)} (yours: README, “On your own data”)",
+                soft_wrap=True,
+            )
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks) as progress:
@@ -93,6 +96,9 @@ def run(
         if not failed and not only:
             _print_results(workspace)
         _print_quarantine(runs)
+        for task in runs:
+            if task.new_columns:
+                console.print(f"New columns in the source of {task.key}, kept: {', '.join(task.new_columns)}")
         console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
         console.print(
             f"{sum(task.state == State.SUCCEEDED for task in runs)} of {len(runs)} tasks succeeded on {engine}:"

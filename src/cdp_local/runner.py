@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from cdp_lib.errors import CdpError
-from cdp_lib.task_values import ROW_COUNTS
+from cdp_lib.task_values import NEW_COLUMNS, ROW_COUNTS
 from cdp_local.bundle import Job, Task, resolve_dynamic_values
 from cdp_local.notebooks import Workspace, run_notebook
 
@@ -42,6 +42,7 @@ class TaskRun:
         started: Monotonic time of its start, None before.
         seconds: How long it took, once it has ended.
         counts: Rows, quarantined and superseded, as far as the task has reported them.
+        new_columns: Columns that the task's table has gained.
         error: Why it failed, in one line.
     """
 
@@ -50,6 +51,7 @@ class TaskRun:
     started: float | None = None
     seconds: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    new_columns: list[str] = field(default_factory=list)
     error: str | None = None
 
 
@@ -170,6 +172,7 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
     run.counts = {
         key: workspace.task_values[run.key, key] for key in ROW_COUNTS if (run.key, key) in workspace.task_values
     }
+    run.new_columns = workspace.task_values.get((run.key, NEW_COLUMNS), [])
     run.state = State.SUCCEEDED if error is None else State.FAILED
     if isinstance(error, CdpError):
         run.error = workspace.secrets.redact(str(error))

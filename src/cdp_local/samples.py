@@ -1,14 +1,72 @@
-"""The sample sources: a loopback server that plays the customers API, and a database made from the SQL script."""
+"""The sample sources: servers on loopback that play the customers API and the CRM, a database, and files."""
 
 from __future__ import annotations
 
+import json
+import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from cdp_local.crm_server import CrmServer
+
+_FILES = {
+    "events_path": ("events", "events"),
+    "marketing_spend_path": ("marketing spend", "marketing_spend"),
+    "exchange_rates_path": ("exchange rates", "exchange_rates.csv"),
+}
+"""Variable that names the source → its name in words, and the sample."""
+
+
+@dataclass
+class Samples:
+    """The sources that are played, and what leads to them.
+
+    Attributes:
+        names: Their names, in words.
+        variables: Values of bundle variables.
+        secrets: Secrets by key.
+    """
+
+    names: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def play_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator[Samples]:
+    """Play the sources that are not given.
+
+    Args:
+        fixtures: Folder of the sample sources.
+        home: Folder of the local workspace.
+        given: The variables and secrets that name the others: `customers_api_url`, `database_url`, `crm_url`,
+            `events_path`, `marketing_spend_path`, `exchange_rates_path`.
+    """
+    samples = Samples()
+    with ExitStack() as stack:
+        if "customers_api_url" not in given:
+            samples.names.append("customers API")
+            samples.variables["customers_api_url"] = stack.enter_context(customers_api(fixtures))
+        if "database_url" not in given:
+            samples.names.append("database")
+            samples.secrets["database_url"] = sample_database(fixtures, home)
+        if "crm_url" not in given:
+            samples.names.append("CRM")
+            samples.secrets |= {"crm_client_id": "cdp", "crm_client_secret": secrets.token_hex(16)}
+            samples.variables["crm_url"] = stack.enter_context(
+                crm(fixtures, samples.secrets["crm_client_id"], samples.secrets["crm_client_secret"])
+            )
+        for variable, (name, sample) in _FILES.items():
+            if variable not in given:
+                samples.names.append(name)
+                samples.variables[variable] = str(fixtures / sample)
+        yield samples
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
@@ -50,3 +108,17 @@ def sample_database(fixtures: Path, home: Path) -> str:
         connection.executescript((fixtures / "database.sql").read_text(encoding="utf-8"))
     building.replace(path)
     return f"sqlite:///{path}"
+
+
+@contextmanager
+def crm(fixtures: Path, client_id: str, client_secret: str) -> Iterator[str]:
+    """A CRM with the sample contacts, on a free loopback port; its address.
+
+    Args:
+        fixtures: Folder of the sample sources.
+        client_id: The only application that may read it.
+        client_secret: Its secret.
+    """
+    contacts = json.loads((fixtures / "crm_contacts.json").read_text(encoding="utf-8"))
+    with CrmServer(contacts, client_id=client_id, client_secret=client_secret) as server:
+        yield server.url

@@ -15,7 +15,7 @@ from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.engines import open_session
 from cdp_local.notebooks import Workspace
-from cdp_local.samples import customers_api, sample_database
+from cdp_local.samples import play_samples
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
@@ -30,7 +30,7 @@ class LocalWorkspace:
         home: Folder of everything it keeps.
         bundle: The bundle, its variables resolved.
         notebooks: What the notebooks of a run share.
-        sample_sources: Which of the sources are samples, in words.
+        sample_sources: Names of the sources that are samples.
     """
 
     home: Path
@@ -48,8 +48,7 @@ class LocalWorkspace:
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
     """Open a local workspace, alone: a second one on the same home is refused.
 
-    A source that is not given is played by its sample: the API where `customers_api_url` is no variable of the
-    call, the database where the default secret scope has no `database_url`.
+    A source that is not given is played by its sample. Samples that need secrets are for the default scope only.
 
     Args:
         engine: `sail` or `spark`.
@@ -63,22 +62,18 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
     with ExitStack() as stack:
         stack.enter_context(_locked(home))
         overrides = {"landing": str(home / "landing"), **variables}
-        samples = []
-        if "customers_api_url" not in variables:
-            overrides["customers_api_url"] = stack.enter_context(customers_api(PROJECT / "fixtures"))
-            samples.append("customers API (yours: --var customers_api_url=…)")
-        bundle = Bundle(PROJECT, overrides)
-        secrets = SecretStore(PROJECT / SECRETS_FILE, {})
-        if bundle.variable("secret_scope") == DEFAULT_SCOPE and not _has_database(secrets):
-            sample = sample_database(PROJECT / "fixtures", home)
-            secrets = SecretStore(PROJECT / SECRETS_FILE, {(DEFAULT_SCOPE, "database_url"): sample})
-            samples.append("database (yours: CDP_SECRET_CDP_DATABASE_URL=…)")
+        # Who names another scope keeps secrets there: the samples have theirs in the default one.
+        real_secrets = SecretStore(PROJECT / SECRETS_FILE, {})
+        scope = Bundle(PROJECT, overrides).variable("secret_scope")
+        in_scope = {secret.key for secret in real_secrets.list(scope)}
+        needing_secrets = set() if scope == DEFAULT_SCOPE else {"database_url", "crm_url"}
+        samples = stack.enter_context(
+            play_samples(PROJECT / "fixtures", home, {*variables, *in_scope, *needing_secrets})
+        )
+        bundle = Bundle(PROJECT, overrides | samples.variables)
+        secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
         spark = stack.enter_context(open_session(engine, home, bundle.variable("catalog"), bundle.schemas()))
-        yield LocalWorkspace(home, bundle, Workspace(spark, secrets, {}, home / "views"), tuple(samples))
-
-
-def _has_database(secrets: SecretStore) -> bool:
-    return "database_url" in {secret.key for secret in secrets.list(DEFAULT_SCOPE)}
+        yield LocalWorkspace(home, bundle, Workspace(spark, secrets, {}, home / "views"), tuple(samples.names))
 
 
 @contextmanager

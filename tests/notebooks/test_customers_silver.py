@@ -38,6 +38,7 @@ parameters = {
     "landing": "none",
     "secret_scope": "none",
     "api_timeout_seconds": "1",
+    "reporting_currency": "USD",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 
@@ -47,7 +48,10 @@ parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 def land(batch_id, *customers):
     """Put a batch of customers into bronze, their values as the API sends them."""
     lineage = "2026-01-31 03:00:00"
-    rows = [(*customer, None, str(hash(customer)), batch_id, f"{batch_id}.jsonl", lineage) for customer in customers]
+    rows = [
+        (*customer, "snapshot", "false", None, str(hash(customer)), batch_id, f"{batch_id}.jsonl", lineage)
+        for customer in customers
+    ]
     columns = ", ".join(f"`{column.name}` STRING" for column in CUSTOMERS_BRONZE.columns)
     batch = spark.createDataFrame(rows, columns).selectExpr(*CUSTOMERS_BRONZE.select_list)
     tables.replace_batches(CUSTOMERS_BRONZE, {batch_id: batch})

@@ -43,6 +43,7 @@ parameters = {
     "landing": "none",
     "secret_scope": "none",
     "api_timeout_seconds": "1",
+    "reporting_currency": "USD",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 

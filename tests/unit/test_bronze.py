@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
 
 from cdp_lib.bronze import build_bronze, unloaded_batches
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import Landing, Manifest
+from cdp_lib.landing import DataFile, Landing, Manifest
 
 STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CUSTOMER = {
@@ -41,7 +42,8 @@ def customers(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write("".join(f"{line}\n" for line in lines).encode())
                 batch.add(len(lines), set(CUSTOMER))
-        return build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE)
+        [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=False)
+        return build_bronze(spark, landing, batch, CUSTOMERS_BRONZE)
 
     return build
 
@@ -51,8 +53,9 @@ def products(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
     """Bronze rows of a landed snapshot with these columns."""
 
     def build(**columns: pa.Array) -> DataFrame:
-        manifest = land_parquet(landing, "products", pa.table(columns))
-        return build_bronze(spark, landing, manifest, PRODUCTS_BRONZE)
+        land_parquet(landing, "products", pa.table(columns))
+        [batch] = unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
+        return build_bronze(spark, landing, batch, PRODUCTS_BRONZE)
 
     return build
 
@@ -83,6 +86,8 @@ def test_a_json_record_is_kept_as_text_with_where_it_came_from(customers) -> Non
     assert row.asDict() | {"_record_hash": "", "_ingested_at": ""} == CUSTOMER | {
         "customer_id": "101",
         "_rescued_data": None,
+        "_load": "snapshot",
+        "_is_deleted": False,
         "_record_hash": "",
         "_batch_id": "b1",
         "_source_file": "customers_api/customers/b1/data/part-00000.jsonl",
@@ -251,10 +256,87 @@ def test_a_missing_column_is_an_error_that_names_it_and_what_is_there(products) 
     assert "products_bronze is left as it was" in str(refused.value)
 
 
-def test_a_column_the_contract_does_not_know_is_left_in_the_landed_batch(products) -> None:
-    rows = products(**products_of(colour=pa.array(["red"])))
-    assert rows.columns == list(PRODUCTS_BRONZE.column_names)
-    assert rows.count() == 1
+def test_a_column_the_contract_does_not_know_is_kept_as_text(products) -> None:
+    rows = products(**products_of(colour=pa.array(["red"]), weight=pa.array([1.5])))
+    assert rows.columns == [*PRODUCTS_BRONZE.column_names, "colour", "weight"]
+    assert received(rows, "colour", "weight") == [("red", "1.5")]
+
+
+def test_a_field_the_contract_does_not_know_is_kept_as_its_text(spark: SparkSession, landing: Landing) -> None:
+    fields = {"tier": "gold", "x.y": 1, "it's; a (name)": True, "nested": {"a": ["ü"]}, "none": None}
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            file.write(f"{json.dumps(CUSTOMER | fields)}\n{json.dumps(CUSTOMER)}\n".encode())
+            batch.add(2, {*CUSTOMER, *fields})
+    rows = build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE)
+    assert rows.columns[len(CUSTOMERS_BRONZE.column_names) :] == ["it's__a__name_", "nested", "none", "tier", "x.y"]
+    first, second = rows.orderBy(sf.col("tier").isNull()).collect()
+    assert (first["it's__a__name_"], json.loads(first["nested"]), first["none"]) == ("true", {"a": ["ü"]}, None)
+    assert (first["tier"], first["x.y"]) == ("gold", "1")
+    assert (second["tier"], second["nested"]) == (None, None)
+    assert first["_record_hash"] != second["_record_hash"]
+
+
+def test_columns_that_differ_in_case_only_are_an_error_that_names_them(products) -> None:
+    with pytest.raises(CdpError, match="has more than one column price, besides case: products_bronze is left as it"):
+        products(**products_of(PRICE=pa.array([1])))
+
+
+def test_a_source_may_not_overwrite_where_a_row_comes_from(products) -> None:
+    with pytest.raises(CdpError, match="has more than one column _batch_id"):
+        products(**products_of(_batch_id=pa.array(["b0"])))
+
+
+def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, landing: Landing) -> None:
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment", {}) as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            file.write(f"{json.dumps(CUSTOMER)}\n".encode())
+            batch.add(1, set(CUSTOMER))
+        with batch.open_data("gone.jsonl", "jsonl", deletions=True) as file:
+            file.write(b'{"customer_id": 102}\n')
+            batch.add(1)
+    [manifest] = unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=False)
+    rows = build_bronze(spark, landing, manifest, CUSTOMERS_BRONZE)
+    assert sorted(received(rows, "customer_id", "full_name", "_load", "_is_deleted", "_rescued_data")) == [
+        ("101", "Alba Ackerfeld", "increment", False, None),
+        ("102", None, "increment", True, None),
+    ]
+
+
+def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: SparkSession, landing: Landing) -> None:
+    with landing.extraction("database", "b1", STARTED_AT).new_batch("products", "increment", {}) as batch:
+        with batch.open_data("gone.parquet", "parquet", deletions=True) as file:
+            pq.write_table(pa.table({"product_id": pa.array([7], pa.int32())}), file)
+            batch.add(1)
+    [manifest] = unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
+    rows = build_bronze(spark, landing, manifest, PRODUCTS_BRONZE)
+    assert received(rows, "product_id", "price", "_is_deleted") == [(7, None, True)]
+
+
+def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_path: Path) -> None:
+    data = tmp_path / "landing/customers_api/customers/b1/data"
+    data.mkdir(parents=True)
+    (data / "a.jsonl").write_text(f"{json.dumps(CUSTOMER)}\n\n  \n{json.dumps(CUSTOMER | {'customer_id': 102})}")
+    manifest = Manifest(
+        "customers_api", "customers", "b1", "snapshot", "2026-01-31", "jsonl", (DataFile("data/a.jsonl"),), ""
+    )
+    (data.parent / "manifest.json").write_text(manifest.to_json())
+    [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=False)
+    assert batch.rows == build_bronze(spark, landing, batch, CUSTOMERS_BRONZE).count() == 2
+
+
+def test_a_batch_of_nothing_is_not_loaded(landing: Landing) -> None:
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment", {}):
+        pass
+    assert unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=True) == []
+
+
+def test_a_batch_that_is_not_what_its_manifest_says_is_not_loaded(landing: Landing, tmp_path: Path) -> None:
+    land_parquet(landing, "products", pa.table(products_of()))
+    file = tmp_path / "landing/database/products/b1/data/part-00000.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"X")
+    with pytest.raises(CdpError, match="Batch b1 of database/products is not what its manifest says"):
+        unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
 
 
 def test_a_batch_of_several_files_gives_the_rows_of_all(spark: SparkSession, landing: Landing) -> None:
@@ -281,7 +363,7 @@ def test_files_the_manifest_does_not_name_are_not_read(spark: SparkSession, land
 @pytest.fixture
 def landed_products(landing: Landing, tmp_path: Path) -> Iterator[Landing]:
     """Batches b1 to b3, and one whose writing did not end."""
-    for number in (3, 1, 2):
+    for number in (1, 2, 3):
         table = pa.table(products_of(product_id=pa.array([number], pa.int32())))
         land_parquet(landing, "products", table, f"b{number}")
     unfinished = tmp_path / "landing/database/products/b4/data"

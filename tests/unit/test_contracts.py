@@ -1,10 +1,10 @@
 import pytest
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, entities_of
+from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.silver import RETAILS_SILVER, SILVER_TABLES
-from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, Rule, TableContract
+from cdp_lib.contracts.table import QUARANTINE_COLUMNS, BronzeContract, Column, Rule, TableContract
 
 every_table = pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
 
@@ -99,10 +99,16 @@ def test_bronze_rows_carry_their_lineage_and_are_laid_out_by_batch(contract: Tab
     assert contract.partitioned_by == ("_batch_id",)
 
 
-def test_entities_of_a_source_are_those_its_bronze_tables_name() -> None:
-    assert entities_of("database") == ("products", "stores", "transactions")
-    assert entities_of("customers_api") == ("customers",)
-    assert entities_of("telegraph") == ()
+def test_tables_of_a_source_are_those_whose_rows_are_landed_from_it() -> None:
+    assert [table.entity for table in tables_of("database")] == ["products", "stores", "transactions"]
+    assert [table.name for table in tables_of("crm")] == ["crm_contacts_bronze"]
+    assert tables_of("telegraph") == ()
+
+
+@pytest.mark.parametrize("table", BRONZE_TABLES, ids=lambda table: table.name)
+def test_a_record_is_identified_by_columns_it_is_received_with(table: BronzeContract) -> None:
+    assert table.record_key
+    assert {*table.record_key} <= {column.name for column in table.received_columns}
 
 
 def test_select_list_casts_every_column_in_order() -> None:

@@ -1,17 +1,19 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from uuid import uuid4
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cdp_lib import __version__
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import Landing, Manifest
+from cdp_lib.landing import DataFile, Landing, Manifest, Origin
 
 STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LINES = b'{"id": 1, "name": "Nour"}\n{"id": 2}\n'
@@ -31,7 +33,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def land(landing: Landing, batch_id: str = "b1", lines: bytes = LINES, entity: str = "customers") -> Manifest:
     with landing.extraction("api", batch_id, STARTED_AT).new_batch(entity) as batch:
-        batch.write_received("answer.json", b"[...]")
+        batch.write_received("answer.json", BytesIO(b"[...]"))
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             for line in lines.splitlines(keepends=True):
                 file.write(line)
@@ -56,16 +58,18 @@ def test_a_batch_is_its_answer_its_data_and_its_manifest(root: str) -> None:
 
 def test_the_manifest_accounts_for_the_data(root: str) -> None:
     columns_json = b'["id", "name"]'
+    checksum = hashlib.sha256(LINES).hexdigest()
     assert land(Landing(root)) == Manifest(
         source="api",
         entity="customers",
         batch_id="b1",
+        load="snapshot",
         extracted_at="2026-01-31T12:00:00+00:00",
         format="jsonl",
-        files=("data/part-00000.jsonl",),
+        files=(DataFile("data/part-00000.jsonl", len(LINES), checksum),),
         rows=2,
         bytes=len(LINES),
-        checksum=hashlib.sha256(LINES).hexdigest(),
+        checksum=hashlib.sha256(checksum.encode()).hexdigest(),
         columns=("id", "name"),
         schema_fingerprint=hashlib.sha256(columns_json).hexdigest(),
         extractor_version=__version__,
@@ -79,8 +83,12 @@ def test_the_checksum_covers_every_data_file_in_order(root: str) -> None:
                 file.write(content)
                 file.flush()
                 assert file.tell() == len(content)
-    assert batch.manifest.files == ("data/a.jsonl", "data/b.jsonl")
-    assert batch.manifest.checksum == hashlib.sha256(b"{}\n{ }\n").hexdigest()
+    checksums = [hashlib.sha256(content).hexdigest() for content in (b"{}\n", b"{ }\n")]
+    assert [(file.name, file.checksum) for file in batch.manifest.files] == [
+        ("data/a.jsonl", checksums[0]),
+        ("data/b.jsonl", checksums[1]),
+    ]
+    assert batch.manifest.checksum == hashlib.sha256("".join(checksums).encode()).hexdigest()
     assert batch.manifest.bytes == 7
 
 
@@ -102,12 +110,15 @@ def test_a_manifest_reads_back_as_what_was_written(root: str) -> None:
 def test_a_slash_at_the_end_of_the_root_makes_no_difference(root: str) -> None:
     manifest = land(Landing(root))
     assert Landing(f"{root}/").batches("api", "customers") == [manifest]
-    assert Landing(f"{root}/").path_of(manifest, manifest.files[0]) == f"{root}/api/customers/b1/data/part-00000.jsonl"
+    assert (
+        Landing(f"{root}/").path_of(manifest, "data/part-00000.jsonl")
+        == f"{root}/api/customers/b1/data/part-00000.jsonl"
+    )
 
 
 def test_batches_come_oldest_first_and_only_those_of_the_entity(root: str) -> None:
     landing = Landing(root)
-    for batch_id in ("20260201T000000Z-2", "20251231T000000Z-3", "20260131T000000Z-1"):
+    for batch_id in ("20251231T000000Z-3", "20260131T000000Z-1", "20260201T000000Z-2"):
         land(landing, batch_id, f'{{"id": "{batch_id}"}}\n'.encode())
     land(landing, "20260301T000000Z-4", entity="contacts")
     found = landing.batches("api", "customers")
@@ -130,13 +141,13 @@ def test_a_batch_whose_writing_raises_does_not_exist(root: str) -> None:
                 raise RuntimeError("source went away")
     assert landing.batches("api", "customers") == []
     assert landing.find_batch("api", "customers", "b1") is None
-    assert not [name for name in files_below(root) if "manifest" in name]
+    assert files_below(root) == {}
 
 
 def test_the_manifest_is_written_after_everything_else(root: str) -> None:
     landing = Landing(root)
     with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
-        batch.write_received("answer.json", b"[]")
+        batch.write_received("answer.json", BytesIO(b"[]"))
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(LINES)
         assert landing.batches("api", "customers") == []
@@ -197,9 +208,129 @@ def test_data_like_another_entity_make_a_new_batch(root: str) -> None:
     assert land(landing, "b1", entity="contacts").entity == "contacts"
 
 
-GOOD_MANIFEST = asdict(
-    Manifest("api", "customers", "b1", "2026-01-31", "jsonl", ("data/a",), 1, 1, "c", ("id",), "f", "0")
-)
+def increment(landing: Landing, batch_id: str, after: dict[str, int] | None, until: int, *keys: int) -> Manifest:
+    with landing.extraction("api", batch_id, STARTED_AT).new_batch("customers", "increment", after) as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            for key in keys:
+                file.write(b'{"id": %d}\n' % key)
+                batch.add(1, {"id"})
+        batch.watermark = {"id": until}
+    return batch.manifest
+
+
+def test_a_watermark_moves_with_the_manifest(root: str) -> None:
+    landing = Landing(root)
+    extraction = landing.extraction("api", "b2", STARTED_AT)
+    increment(landing, "b1", None, 3, 1, 2, 3)
+    with extraction.new_batch("customers", "increment", {"id": 3}) as batch:
+        batch.watermark = {"id": 9}
+        assert extraction.find_latest_batch("customers").watermark == {"id": 3}
+    latest = extraction.find_latest_batch("customers")
+    assert (latest.after, latest.watermark, latest.load) == ({"id": 3}, {"id": 9}, "increment")
+
+
+def test_an_increment_like_the_one_before_is_a_batch_of_its_own(root: str) -> None:
+    landing = Landing(root)
+    increment(landing, "b1", None, 3, 1)
+    increment(landing, "b2", {"id": 3}, 3, 1)
+    assert landing.batch_ids("api", "customers") == ["b1", "b2"]
+
+
+def test_a_snapshot_like_the_one_before_an_increment_is_a_batch_of_its_own(root: str) -> None:
+    landing = Landing(root)
+    land(landing, "b1")
+    increment(landing, "b2", None, 3, 1)
+    assert land(landing, "b3").batch_id == "b3"
+
+
+def test_of_two_runs_that_read_at_the_same_time_one_lands(root: str) -> None:
+    landing = Landing(root)
+    with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
+        with landing.extraction("api", "b2", STARTED_AT).new_batch("customers", "increment") as batch:
+            with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                file.write(LINES)
+            increment(Landing(root), "b1", None, 3, 1)
+    assert landing.batch_ids("api", "customers") == ["b1"]
+    assert not [name for name in files_below(root) if "/b2/" in name]
+
+
+def test_two_attempts_at_one_batch_do_not_mix(root: str) -> None:
+    landing = Landing(root)
+    with pytest.raises(CdpError, match="run it again|can't be written"):
+        with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+            with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                file.write(LINES)
+            complete = land(Landing(root), "b1", b'{"id": 7}\n')
+    assert landing.batches("api", "customers") == [complete]
+    assert landing.examine(complete).rows == 1
+
+
+def test_a_run_that_started_before_the_latest_batch_lands_nothing(root: str) -> None:
+    landing = Landing(root)
+    land(landing, "b2")
+    with pytest.raises(CdpError, match="was landed by a run that started after this one"):
+        land(landing, "b1")
+    assert landing.batch_ids("api", "customers") == ["b2"]
+
+
+def test_batches_that_are_left_out_are_not_read(root: str) -> None:
+    landing = Landing(root)
+    land(landing, "b1")
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{path}/api/customers/b0", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/b0/manifest.json", b"broken")
+    assert [batch.batch_id for batch in landing.batches("api", "customers", besides={"b0"})] == ["b1"]
+
+
+def test_a_manifest_says_which_file_of_the_source_a_data_file_was_made_from(root: str) -> None:
+    landing = Landing(root)
+    origin = Origin("2025/04.csv", 12, "c", "2025-05-01")
+    with landing.extraction("api", "b1", STARTED_AT).new_batch("customers", "files") as batch:
+        with batch.open_data("2025/04.csv.jsonl", "jsonl", origin=origin) as file:
+            file.write(LINES)
+            batch.add(2, {"id", "name"})
+        with batch.open_data("gone.jsonl", "jsonl", deletions=True) as file:
+            file.write(b'{"id": 9}\n')
+            batch.add(1)
+    [manifest] = landing.batches("api", "customers")
+    assert [(file.origin, file.deletions) for file in manifest.files] == [(origin, False), (None, True)]
+
+
+def test_data_that_are_what_the_manifest_says_are_found_to_be_so(root: str) -> None:
+    landing = Landing(root)
+    manifest = land(landing)
+    assert landing.examine(manifest) == manifest
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_what_a_manifest_leaves_out_is_worked_out_from_the_data(root: str, format: str) -> None:
+    content = BytesIO()
+    pq.write_table(pa.table({"id": [1, 2], "name": ["Nour", None]}), content)
+    content = content.getvalue() if format == "parquet" else LINES
+    folder = f"{root}/api/customers/b1"
+    fs, _ = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{folder}/data", exist_ok=True)
+    fs.pipe_file(f"{folder}/data/a", content)
+    sparse = {"source": "api", "entity": "customers", "batch_id": "b1", "load": "snapshot", "format": format}
+    sparse |= {"extracted_at": "2026-01-31", "extractor_version": "adf", "files": [{"name": "data/a", "type": "File"}]}
+    fs.pipe_file(f"{folder}/manifest.json", json.dumps(sparse).encode())
+    landing = Landing(root)
+    [batch] = landing.batches("api", "customers")
+    assert (batch.rows, batch.columns, batch.checksum) == (None, None, None)
+    found = landing.examine(batch)
+    assert (found.rows, found.bytes, found.columns) == (2, len(content), ("id", "name"))
+
+
+GOOD_MANIFEST = {
+    "source": "api",
+    "entity": "customers",
+    "batch_id": "b1",
+    "load": "snapshot",
+    "extracted_at": "2026-01-31",
+    "format": "jsonl",
+    "files": [{"name": "data/a"}],
+    "extractor_version": "0",
+}
 
 
 @pytest.mark.parametrize(
@@ -210,11 +341,12 @@ GOOD_MANIFEST = asdict(
         b"[1, 2]",
         b'"text"',
         b"\xff\xfe",
-        json.dumps({name: value for name, value in GOOD_MANIFEST.items() if name != "rows"}).encode(),
-        json.dumps(GOOD_MANIFEST | {"colour": "red"}).encode(),
+        json.dumps({name: value for name, value in GOOD_MANIFEST.items() if name != "format"}).encode(),
         json.dumps(GOOD_MANIFEST | {"files": None}).encode(),
+        json.dumps(GOOD_MANIFEST | {"files": [{"bytes": 1}]}).encode(),
+        json.dumps(GOOD_MANIFEST | {"batch_id": "b2"}).encode(),
     ],
-    ids=["empty", "cut off", "list", "text", "not UTF-8", "no rows", "unknown field", "no files"],
+    ids=["empty", "cut off", "list", "text", "not UTF-8", "no format", "no files", "nameless file", "another's"],
 )
 def test_a_broken_manifest_is_an_error_that_names_it(root: str, content: bytes) -> None:
     fs, path = fsspec.core.url_to_fs(root)
@@ -226,6 +358,13 @@ def test_a_broken_manifest_is_an_error_that_names_it(root: str, content: bytes) 
     ):
         with pytest.raises(CdpError, match=r"api/customers/b1/manifest\.json can't be read"):
             read()
+
+
+def test_a_manifest_may_say_more_than_this_version_knows(root: str) -> None:
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{path}/api/customers/b1", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/b1/manifest.json", json.dumps(GOOD_MANIFEST | {"colour": "red"}).encode())
+    assert Landing(root).find_batch("api", "customers", "b1").files == (DataFile("data/a"),)
 
 
 def test_a_folder_in_the_place_of_a_manifest_is_an_error_that_names_it(tmp_path: Path) -> None:

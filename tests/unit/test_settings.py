@@ -12,8 +12,15 @@ PARAMETERS = {
     "secret_scope": "cdp",
     "customers_api_url": "https://api.example.com/customers",
     "api_timeout_seconds": "30",
+    "crm_url": "https://org.crm.example.com/",
     "database_schema": "dbo",
+    "events_path": "/Volumes/cat1/sales/events/",
+    "marketing_spend_path": "/Volumes/cat1/sales/spend",
+    "exchange_rates_path": "/Volumes/cat1/sales/rates.csv",
+    "reporting_currency": "USD",
     "as_of": "",
+    "ingest": "true",
+    "from_scratch": "false",
     "full_refresh": "false",
     "run_id": "42",
     "run_started_at": "2026-01-31T23:59:59Z",
@@ -46,8 +53,15 @@ def test_from_parameters_types_what_a_job_passes() -> None:
         secret_scope="cdp",
         customers_api_url="https://api.example.com/customers",
         api_timeout_seconds=30.0,
+        crm_url="https://org.crm.example.com",
         database_schema="dbo",
+        events_path="/Volumes/cat1/sales/events",
+        marketing_spend_path="/Volumes/cat1/sales/spend",
+        exchange_rates_path="/Volumes/cat1/sales/rates.csv",
+        reporting_currency="USD",
         as_of=None,
+        ingest=True,
+        from_scratch=False,
         full_refresh=False,
         run_id="42",
         run_started_at=datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC),
@@ -55,7 +69,7 @@ def test_from_parameters_types_what_a_job_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["catalog", "schema", "landing", "secret_scope", "customers_api_url", "api_timeout_seconds"]
+    "name", ["catalog", "schema", "landing", "secret_scope", "api_timeout_seconds", "reporting_currency"]
 )
 def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> None:
     with pytest.raises(CdpError, match=f"'{name}' is empty"):
@@ -73,6 +87,8 @@ def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> N
         ("as_of", "31.01.2026"),
         ("as_of", "2026-02-30"),
         ("full_refresh", "yes"),
+        ("from_scratch", "1"),
+        ("ingest", "no"),
         ("run_started_at", "yesterday"),
     ],
 )
@@ -82,11 +98,21 @@ def test_from_parameters_refuses_a_value_that_does_not_parse_and_quotes_it(name:
     assert f"Parameter '{name}' is '{text}': write" in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "flag"), [("true", True), ("True", True), ("false", False), ("FALSE", False), ("", False)]
-)
-def test_full_refresh_is_read_in_any_case_and_is_off_when_empty(text: str, flag: bool) -> None:
-    assert Settings.from_parameters(PARAMETERS | {"full_refresh": text}).full_refresh is flag
+@pytest.mark.parametrize(("text", "flag"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
+def test_flags_are_read_in_any_case(text: str, flag: bool) -> None:
+    for name in ("full_refresh", "from_scratch", "ingest"):
+        assert getattr(Settings.from_parameters(PARAMETERS | {name: text}), name) is flag
+
+
+def test_a_notebook_opened_by_hand_lands_what_is_new_and_loads_what_is_new() -> None:
+    settings = Settings.from_parameters(PARAMETERS | {"full_refresh": "", "from_scratch": "", "ingest": ""})
+    assert (settings.full_refresh, settings.from_scratch, settings.ingest) == (False, False, True)
+
+
+def test_a_source_that_is_not_named_is_none() -> None:
+    sources = ("customers_api_url", "crm_url", "events_path", "marketing_spend_path", "exchange_rates_path")
+    settings = Settings.from_parameters(PARAMETERS | dict.fromkeys(sources, ""))
+    assert [getattr(settings, name) for name in sources] == [""] * 5
 
 
 def test_as_of_is_a_day() -> None:

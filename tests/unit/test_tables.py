@@ -1,6 +1,7 @@
 """What every write verb promises, on every engine."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,9 +10,10 @@ import duckdb
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.quality import CheckedRows
 from cdp_lib.tables import Tables, Written
@@ -27,6 +29,21 @@ VISITS = TableContract(
     ),
     key=("visit_id",),
     partitioned_by=("_batch_id",),
+)
+CARDS = BronzeContract(
+    name="cards_bronze",
+    layer="bronze",
+    comment="One row per version of a card.",
+    columns=(
+        Column("card_id", "INT", "card's number"),
+        Column("note", "STRING", "what stands on it"),
+        Column("_load", "STRING", "part of the entity the batch is"),
+        Column("_is_deleted", "BOOLEAN", "whether it is gone"),
+        Column("_record_hash", "STRING", "digest", required=True),
+        Column("_batch_id", "STRING", "landed batch", required=True),
+    ),
+    partitioned_by=("_batch_id",),
+    record_key=("card_id",),
 )
 OTHER = TableContract("others_silver", "silver", "One row per other.", VISITS.columns, ("visit_id",))
 
@@ -184,7 +201,7 @@ def test_a_null_in_a_row_that_was_filtered_out_is_no_reason_to_refuse_the_others
     tables: Tables, visits: Rows, rows_of, write: str
 ) -> None:
     everything = visits(A1, A2, (None, "no number", "a"))
-    rows = everything.withColumn("broken", ~everything.visit_id.isNotNull()).where("NOT broken")
+    rows = everything.withColumn("broken", ~everything.visit_id.isNotNull()).where("NOT broken").drop("broken")
     getattr(tables, write)(VISITS, rows if write == "replace_table" else {"a": rows})
     assert rows_of(tables.read_table(VISITS)) == [A1, A2]
 
@@ -200,10 +217,9 @@ def test_rows_without_a_column_of_the_contract_are_refused_and_the_table_stays(
     assert rows_of(tables.read_table(VISITS)) == [A1, B1]
 
 
-def test_columns_are_written_by_name_and_others_are_left_out(tables: Tables, visits: Rows, rows_of) -> None:
-    rows = visits(A1).selectExpr("true AS more", "_batch_id", "note", "visit_id")
-    tables.replace_table(VISITS, rows)
-    tables.replace_batches(OTHER, {"a": rows})
+def test_columns_are_written_by_name_and_a_table_takes_no_others(tables: Tables, visits: Rows, rows_of) -> None:
+    tables.replace_table(VISITS, visits(A1).selectExpr("true AS more", "_batch_id", "note", "visit_id"))
+    tables.replace_batches(OTHER, {"a": visits(A1).selectExpr("_batch_id", "note", "visit_id")})
     assert rows_of(tables.read_table(VISITS)) == rows_of(tables.read_table(OTHER)) == [A1]
     assert tables.read_table(VISITS).columns == list(VISITS.column_names)
 
@@ -215,19 +231,109 @@ def test_create_table_twice_keeps_the_rows(tables: Tables, visits: Rows, rows_of
 
 
 def test_reading_a_table_that_does_not_exist_says_what_to_run(tables: Tables) -> None:
-    for read in (tables.read_table, tables.read_latest_batch):
-        with pytest.raises(CdpError, match=r"visits_silver` does not exist: run the task that writes it first"):
-            read(VISITS)
+    for read in (tables.read_table, tables.read_current_records):
+        with pytest.raises(CdpError, match=r"cards_bronze` does not exist: run the task that writes it first"):
+            read(CARDS)
 
 
-def test_read_latest_batch_gives_the_batch_that_sorts_last(tables: Tables, visits: Rows, rows_of) -> None:
-    tables.replace_batches(VISITS, {"c": visits(C1), "a": visits(A1), "b": visits(B1)})
-    assert rows_of(tables.read_latest_batch(VISITS)) == [C1]
+@pytest.fixture
+def cards(frame_of: Callable[..., DataFrame]) -> Rows:
+    """Rows of one batch: its name, what part it is, and `(card, note)` pairs; a note of None is a card that is gone."""
+
+    def build(batch_id: str, load: str | None, *notes: tuple[int | None, str | None]) -> DataFrame:
+        return frame_of(
+            CARDS.columns,
+            *(
+                {
+                    "card_id": card,
+                    "note": note,
+                    "_load": load,
+                    "_is_deleted": None if load is None else note is None,
+                    "_record_hash": f"{card}{note}",
+                    "_batch_id": batch_id,
+                }
+                for card, note in notes
+            ),
+        )
+
+    return build
 
 
-def test_the_latest_batch_of_an_empty_table_has_no_rows(tables: Tables) -> None:
-    tables.create_table(VISITS)
-    assert tables.read_latest_batch(VISITS).collect() == []
+def current(tables: Tables, **batches: DataFrame) -> list[tuple[int | None, str | None]]:
+    """Cards and notes as they are after these batches."""
+    tables.replace_batches(CARDS, batches)
+    rows = tables.read_current_records(CARDS).select("card_id", "note").collect()
+    return sorted((tuple(row) for row in rows), key=repr)
+
+
+def test_current_records_are_those_of_the_latest_snapshot(tables: Tables, cards: Rows) -> None:
+    older, newer = cards("a", "snapshot", (1, "a"), (2, "a")), cards("b", "snapshot", (1, "b"), (1, "B"))
+    assert current(tables, a=older, b=newer) == [(1, "B"), (1, "b")]
+
+
+def test_a_change_since_the_snapshot_wins_over_it_and_leaves_the_rest(tables: Tables, cards: Rows) -> None:
+    snapshot = cards("a", "snapshot", (1, "a"), (2, "a"), (3, "a"))
+    assert current(
+        tables, a=snapshot, b=cards("b", "increment", (2, "b"), (4, "b")), c=cards("c", "increment", (4, "c"))
+    ) == [(1, "a"), (2, "b"), (3, "a"), (4, "c")]
+
+
+def test_a_record_that_is_gone_is_not_current_until_it_comes_back(tables: Tables, cards: Rows) -> None:
+    batches = {"a": cards("a", "snapshot", (1, "a"), (2, "a")), "b": cards("b", "increment", (1, None))}
+    assert current(tables, **batches) == [(2, "a")]
+    assert current(tables, c=cards("c", "increment", (1, "c"))) == [(1, "c"), (2, "a")]
+
+
+def test_a_snapshot_ends_what_was_before_it(tables: Tables, cards: Rows) -> None:
+    batches = {"a": cards("a", "snapshot", (1, "a")), "b": cards("b", "increment", (2, "b"))}
+    assert current(tables, **batches, c=cards("c", "snapshot", (3, "c"))) == [(3, "c")]
+    assert current(tables, d=cards("d", "increment", (4, "d"))) == [(3, "c"), (4, "d")]
+
+
+def test_increments_alone_are_all_there_is(tables: Tables, cards: Rows) -> None:
+    assert current(tables, a=cards("a", "increment", (1, "a")), b=cards("b", "increment", (1, "b"), (2, "b"))) == [
+        (1, "b"),
+        (2, "b"),
+    ]
+
+
+def test_records_without_a_key_are_no_versions_of_each_other(tables: Tables, cards: Rows) -> None:
+    batches = {"a": cards("a", "snapshot", (None, "a")), "b": cards("b", "increment", (None, "b"), (1, "b"))}
+    assert current(tables, **batches) == [(1, "b"), (None, "a"), (None, "b")]
+
+
+def test_rows_from_before_there_were_increments_are_snapshots(tables: Tables, cards: Rows) -> None:
+    assert current(tables, a=cards("a", None, (1, "a")), b=cards("b", None, (2, "b"))) == [(2, "b")]
+
+
+def test_the_current_records_of_an_empty_table_are_none(tables: Tables) -> None:
+    tables.create_table(CARDS)
+    assert tables.read_current_records(CARDS).collect() == []
+
+
+def test_a_new_column_is_kept_and_reported_and_older_rows_have_none(tables: Tables, cards: Rows, rows_of) -> None:
+    tables.replace_batches(CARDS, {"a": cards("a", "snapshot", (1, "a"))})
+    batches = {
+        "b": cards("b", "snapshot", (2, "b")).withColumn("colour", sf.lit("red")),
+        "c": cards("c", "snapshot", (3, "c")).withColumn("size", sf.lit("XL")).withColumn("colour", sf.lit("blue")),
+        "d": cards("d", "snapshot", (4, "d")),
+    }
+    assert tables.replace_batches(CARDS, batches) == Written(3, new_columns=("colour", "size"))
+    assert rows_of(tables.read_table(CARDS).select("card_id", "colour", "size")) == [
+        (1, None, None),
+        (2, "red", None),
+        (3, "blue", "XL"),
+        (4, None, None),
+    ]
+    assert tables.replace_batches(CARDS, batches).new_columns == ()
+    assert tables.read_table(CARDS).count() == 4
+
+
+def test_a_table_from_an_older_version_gains_the_columns_of_its_contract(tables: Tables, cards: Rows, rows_of) -> None:
+    older = replace(CARDS, columns=tuple(column for column in CARDS.columns if column.name != "_is_deleted"))
+    tables.replace_batches(older, {"a": cards("a", "snapshot", (1, "a")).drop("_is_deleted")})
+    assert tables.replace_batches(CARDS, {"b": cards("b", "increment", (1, None))}).new_columns == ("_is_deleted",)
+    assert tables.read_current_records(CARDS).collect() == []
 
 
 def test_read_batch_ids_of_a_table_that_does_not_exist_is_empty(tables: Tables, visits: Rows) -> None:

@@ -7,6 +7,8 @@ fit its type is null there and stands, as received, in `_rescued_data`.
 from cdp_lib.contracts.table import BronzeContract, Column
 
 LINEAGE_COLUMNS = (
+    Column("_load", "STRING", "snapshot: the batch is all there is; increment: what changed; files: whole files"),
+    Column("_is_deleted", "BOOLEAN", "whether the source says that the record is gone; then only its key is known"),
     Column("_rescued_data", "STRING", "JSON object of the values that did not fit their column, as received"),
     Column("_record_hash", "STRING", "SHA-256 of the received values; equal for identical records", required=True),
     Column("_batch_id", "STRING", "landed batch the row came with; sorts by time of extraction", required=True),
@@ -15,7 +17,9 @@ LINEAGE_COLUMNS = (
 )
 
 
-def _bronze(name: str, source: str, entity: str, grain: str, *columns: Column) -> BronzeContract:
+def _bronze(
+    name: str, source: str, entity: str, record_key: tuple[str, ...], grain: str, *columns: Column
+) -> BronzeContract:
     return BronzeContract(
         name=name,
         layer="bronze",
@@ -24,6 +28,7 @@ def _bronze(name: str, source: str, entity: str, grain: str, *columns: Column) -
         partitioned_by=("_batch_id",),
         source=source,
         entity=entity,
+        record_key=record_key,
     )
 
 
@@ -31,6 +36,7 @@ CUSTOMERS_BRONZE = _bronze(
     "customers_bronze",
     "customers_api",
     "customers",
+    ("customer_id",),
     "One row per customer record in a landed answer of the customers API.",
     Column("customer_id", "STRING", "customer's number, as text"),
     Column("full_name", "STRING", "customer's name", pii="name"),
@@ -43,6 +49,7 @@ PRODUCTS_BRONZE = _bronze(
     "products_bronze",
     "database",
     "products",
+    ("product_id",),
     "One row per product in a landed snapshot of the database table products.",
     Column("product_id", "INT", "product's number"),
     Column("product_name", "STRING", "product's name"),
@@ -54,6 +61,7 @@ STORE_BRONZE = _bronze(
     "store_bronze",
     "database",
     "stores",
+    ("store_id",),
     "One row per store in a landed snapshot of the database table stores.",
     Column("store_id", "INT", "store's number"),
     Column("store_name", "STRING", "store's name"),
@@ -64,6 +72,7 @@ TRANSACTIONS_BRONZE = _bronze(
     "transactions_bronze",
     "database",
     "transactions",
+    ("transaction_id",),
     "One row per sale in a landed snapshot of the database table transactions.",
     Column("transaction_id", "INT", "sale's number"),
     Column("customer_id", "INT", "customer who bought"),
@@ -73,9 +82,90 @@ TRANSACTIONS_BRONZE = _bronze(
     Column("transaction_date", "DATE", "day of the sale"),
 )
 
-BRONZE_TABLES = (CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE)
+CRM_CONTACTS_BRONZE = _bronze(
+    "crm_contacts_bronze",
+    "crm",
+    "contacts",
+    ("contactid",),
+    "One row per version or removal of a contact in a landed batch of the CRM.",
+    Column("contactid", "STRING", "contact's GUID"),
+    Column("fullname", "STRING", "contact's name", pii="name"),
+    Column("emailaddress1", "STRING", "contact's e-mail address", pii="email"),
+    Column("mobilephone", "STRING", "contact's phone number, as typed", pii="phone"),
+    Column("birthdate", "STRING", "day of birth, as text", pii="birth_date"),
+    Column("gendercode", "STRING", "choice of the CRM: 1 male, 2 female"),
+    Column("address1_city", "STRING", "city the contact lives in", pii="address"),
+    Column("address1_postalcode", "STRING", "postal code of that address", pii="address"),
+    Column("address1_country", "STRING", "country of that address, in the CRM's spelling"),
+    Column("cdp_customerid", "STRING", "number of the customer the contact is known to be, as text"),
+    Column("cdp_acquisitionchannel", "STRING", "marketing channel that brought the contact"),
+    Column("cdp_acquisitiondate", "STRING", "day the contact was won, as text"),
+    Column("cdp_loyaltytier", "STRING", "tier of the loyalty programme"),
+    Column("cdp_emailconsent", "STRING", "whether the contact agrees to marketing by e-mail: true or false"),
+    Column("cdp_emailconsenton", "STRING", "when that was last said, UTC, as text"),
+    Column("cdp_smsconsent", "STRING", "whether the contact agrees to marketing by text message: true or false"),
+    Column("cdp_smsconsenton", "STRING", "when that was last said, UTC, as text"),
+    Column("cdp_phoneconsent", "STRING", "whether the contact agrees to marketing by phone: true or false"),
+    Column("cdp_phoneconsenton", "STRING", "when that was last said, UTC, as text"),
+    Column("createdon", "STRING", "when the contact was made, UTC, as text"),
+    Column("modifiedon", "STRING", "when the contact was last changed, by the CRM's clock, UTC, as text"),
+)
+
+EVENTS_BRONZE = _bronze(
+    "events_bronze",
+    "events",
+    "events",
+    ("event_id",),
+    "One row per line of a landed event file.",
+    Column("event_id", "STRING", "event's identifier"),
+    Column("event_type", "STRING", "what happened: page_view, add_to_cart, checkout, email_open, app_open …"),
+    Column("occurred_at", "STRING", "when it happened, UTC, as text"),
+    Column("channel", "STRING", "where it happened: web, app or email"),
+    Column("customer_id", "STRING", "customer who was logged in, as text"),
+    Column("anonymous_id", "STRING", "identifier of the device or browser", pii="device"),
+    Column("email", "STRING", "address a message went to", pii="email"),
+    Column("session_id", "STRING", "visit the event belongs to"),
+    Column("campaign", "STRING", "campaign that led to it"),
+    Column("product_id", "STRING", "product it is about, as text"),
+    Column("consent", "STRING", "whether the visitor agreed to be tracked: true or false"),
+)
+
+MARKETING_SPEND_BRONZE = _bronze(
+    "marketing_spend_bronze",
+    "marketing",
+    "marketing_spend",
+    ("month", "channel", "campaign"),
+    "One row per line of a landed marketing spend file.",
+    Column("month", "STRING", "month the money was spent in, as 2026-01"),
+    Column("channel", "STRING", "marketing channel"),
+    Column("campaign", "STRING", "campaign"),
+    Column("amount", "STRING", "money spent, in the currency, as text"),
+    Column("currency", "STRING", "ISO 4217 code of the currency"),
+)
+
+EXCHANGE_RATES_BRONZE = _bronze(
+    "exchange_rates_bronze",
+    "finance",
+    "exchange_rates",
+    ("month", "currency"),
+    "One row per line of a landed exchange rate file.",
+    Column("month", "STRING", "month the rate is the average of, as 2026-01"),
+    Column("currency", "STRING", "ISO 4217 code of the currency"),
+    Column("rate", "STRING", "units of the reporting currency that one unit of the currency is worth, as text"),
+)
+
+BRONZE_TABLES = (
+    CUSTOMERS_BRONZE,
+    PRODUCTS_BRONZE,
+    STORE_BRONZE,
+    TRANSACTIONS_BRONZE,
+    CRM_CONTACTS_BRONZE,
+    EVENTS_BRONZE,
+    MARKETING_SPEND_BRONZE,
+    EXCHANGE_RATES_BRONZE,
+)
 
 
-def entities_of(source: str) -> tuple[str, ...]:
-    """The entities that are landed from a source, in the order of their contracts."""
-    return tuple(contract.entity for contract in BRONZE_TABLES if contract.source == source)
+def tables_of(source: str) -> tuple[BronzeContract, ...]:
+    """The tables whose rows are landed from a source, in the order of their contracts."""
+    return tuple(contract for contract in BRONZE_TABLES if contract.source == source)

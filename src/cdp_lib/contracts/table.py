@@ -110,12 +110,19 @@ class BronzeContract(TableContract):
     Attributes:
         source: Source system, first folder of the landing path.
         entity: What the source calls the table or resource, second folder of the path.
+        record_key: Columns that identify a record in the source; bronze has a row per version of it.
     """
 
     source: str = field(default="", kw_only=True)
     entity: str = field(default="", kw_only=True)
+    record_key: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def received_columns(self) -> tuple[Column, ...]:
         """The columns that come from the source; the others are the platform's own."""
         return tuple(column for column in self.columns if not column.name.startswith("_"))
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """Names of the platform's own columns."""
+        return tuple(name for name in self.column_names if name.startswith("_"))

@@ -1,0 +1,40 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # marketing_spend_bronze
+# MAGIC One row per line of a landed marketing spend file.
+# MAGIC
+# MAGIC - Reads: landed batches of `marketing/marketing_spend` that are not in the table yet
+# MAGIC - Writes: `marketing_spend_bronze`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.bronze import build_bronze, unloaded_batches
+from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
+from cdp_lib.landing import Landing
+from cdp_lib.secrets import find_secret
+from cdp_lib.settings import Settings
+from cdp_lib.tables import Tables
+from cdp_lib.task_values import report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+tables = Tables(spark, settings.catalog, settings.schema)
+landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, "storage_account_key"))
+
+# COMMAND ----------
+
+loaded = tables.read_batch_ids(MARKETING_SPEND_BRONZE)
+batches = unloaded_batches(landing, MARKETING_SPEND_BRONZE, loaded, full_refresh=settings.full_refresh)
+rows_by_batch = {batch.batch_id: build_bronze(spark, landing, batch, MARKETING_SPEND_BRONZE) for batch in batches}
+
+# COMMAND ----------
+
+written = tables.replace_batches(MARKETING_SPEND_BRONZE, rows_by_batch)
+report_rows(dbutils, written.rows, new_columns=written.new_columns)
+print(written)

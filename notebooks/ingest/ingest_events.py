@@ -1,0 +1,37 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # ingest_events
+# MAGIC Files of behavioural events that are new or have changed.
+# MAGIC
+# MAGIC - Reads: `events_path`
+# MAGIC - Writes: landed batches of `events/events`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.landing import Landing
+from cdp_lib.secrets import find_secret
+from cdp_lib.settings import Settings
+from cdp_lib.sources.files import land_json_lines
+from cdp_lib.task_values import exit_unless, report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+exit_unless(dbutils, settings.ingest, "The parameter ingest is false: something else has landed the batches.")
+exit_unless(dbutils, settings.events_path, "No event files: the variable events_path is empty.")
+account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
+
+# COMMAND ----------
+
+landing = Landing(settings.landing, account_key)
+extraction = landing.extraction("events", settings.batch_id, settings.run_started_at)
+batches = land_json_lines(extraction, "events", settings.events_path, account_key=account_key)
+
+# COMMAND ----------
+
+report_rows(dbutils, sum(batch.rows for batch in batches))

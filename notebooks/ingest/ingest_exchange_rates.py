@@ -1,0 +1,43 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # ingest_exchange_rates
+# MAGIC The exchange rates to the reporting currency, one batch where they have changed.
+# MAGIC
+# MAGIC - Reads: `exchange_rates_path`
+# MAGIC - Writes: landed batches of `finance/exchange_rates`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.landing import Landing
+from cdp_lib.secrets import find_secret
+from cdp_lib.settings import Settings
+from cdp_lib.sources.files import land_exchange_rates
+from cdp_lib.task_values import exit_unless, report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+exit_unless(dbutils, settings.ingest, "The parameter ingest is false: something else has landed the batches.")
+exit_unless(dbutils, settings.exchange_rates_path, "No exchange rates: the variable exchange_rates_path is empty.")
+account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
+
+# COMMAND ----------
+
+landing = Landing(settings.landing, account_key)
+extraction = landing.extraction("finance", settings.batch_id, settings.run_started_at)
+batches = land_exchange_rates(
+    extraction,
+    "exchange_rates",
+    settings.exchange_rates_path,
+    reporting_currency=settings.reporting_currency,
+    account_key=account_key,
+)
+
+# COMMAND ----------
+
+report_rows(dbutils, sum(batch.rows for batch in batches))

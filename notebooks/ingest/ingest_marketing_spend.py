@@ -1,0 +1,37 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # ingest_marketing_spend
+# MAGIC Files of marketing spend that are new or were corrected.
+# MAGIC
+# MAGIC - Reads: `marketing_spend_path`
+# MAGIC - Writes: landed batches of `marketing/marketing_spend`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.landing import Landing
+from cdp_lib.secrets import find_secret
+from cdp_lib.settings import Settings
+from cdp_lib.sources.files import land_csv
+from cdp_lib.task_values import exit_unless, report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+exit_unless(dbutils, settings.ingest, "The parameter ingest is false: something else has landed the batches.")
+exit_unless(dbutils, settings.marketing_spend_path, "No marketing spend: the variable marketing_spend_path is empty.")
+account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
+
+# COMMAND ----------
+
+landing = Landing(settings.landing, account_key)
+extraction = landing.extraction("marketing", settings.batch_id, settings.run_started_at)
+batches = land_csv(extraction, "marketing_spend", settings.marketing_spend_path, account_key=account_key)
+
+# COMMAND ----------
+
+report_rows(dbutils, sum(batch.rows for batch in batches))
