@@ -346,9 +346,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault.body in ("cut", "reset") else body)
         if fault.body == "reset":
-            # Closed with nothing lingering, a connection is reset; `rfile` would keep it open.
+            # Closed with nothing to linger for, a connection is reset.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.rfile.close()
             self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
