@@ -30,6 +30,10 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	    scope=engine; \
 	done
 
+.PHONY: torture
+torture: $(VENV)/.test ## Run 200 scripts of random faults over the sources, on the embedded engine (about 10 minutes)
+	@CDP_FAULT_SCRIPTS=200 $(BIN)/python -m pytest -q tests/faults
+
 .PHONY: test-connect
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
 	@tools/test_connect.sh

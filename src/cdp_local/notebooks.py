@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +42,33 @@ class Workspace:
     secrets: SecretStore
     task_values: dict[tuple[str, str], Any]
     views: Path
+
+
+def import_ahead(paths: Iterable[Path]) -> None:
+    """Import what notebooks import, one module after the other.
+
+    Notebooks that run side by side may otherwise be the first to import modules that import each other, which Python
+    can't do from two threads at once: one of them would see a module that is not complete. What can't be imported is
+    left to its notebook to say.
+
+    Args:
+        paths: Files of the notebooks.
+    """
+    for path in paths:
+        for name in _imported_modules(path):
+            with suppress(Exception):
+                importlib.import_module(name)
+
+
+def _imported_modules(path: Path) -> Iterator[str]:
+    """Modules that a Python notebook imports; none of one that is not Python."""
+    if path.suffix == ".py":
+        with suppress(SyntaxError):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    yield from (alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    yield node.module
 
 
 def run_notebook(

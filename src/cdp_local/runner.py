@@ -14,7 +14,7 @@ from pathlib import Path
 from cdp_lib.errors import CdpError
 from cdp_lib.task_values import NEW_COLUMNS, ROW_COUNTS
 from cdp_local.bundle import Job, Task, resolve_dynamic_values
-from cdp_local.notebooks import Workspace, run_notebook
+from cdp_local.notebooks import Workspace, import_ahead, run_notebook
 
 TASKS_AT_ONCE = 4
 
@@ -113,6 +113,7 @@ def run_job(
     run_id = str(int(started_at.timestamp() * 1000))
     values = _parameter_values(job, parameters, started_at, run_id)
     logs.mkdir(parents=True, exist_ok=True)
+    import_ahead(task.notebook for task in tasks.values())
     futures: dict[Future[None], str] = {}
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
 from cdp_local.dbutils import SecretStore
-from cdp_local.notebooks import Workspace, run_notebook
+from cdp_local.notebooks import Workspace, import_ahead, run_notebook
 
 SECRET = "blue-moon"  # pragma: allowlist secret
 
@@ -192,3 +193,18 @@ def test_a_view_is_kept_with_the_statements_that_make_it(notebooks: Notebooks, c
         f"CREATE OR REPLACE VIEW `{schema}`.`one` AS SELECT 1 AS n",
     ]
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_notebooks_side_by_side_never_see_a_module_that_is_not_complete(
+    offline: Notebooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there_and_back.py").write_text("import back_and_there\ndone = True\n")
+    (tmp_path / "back_and_there.py").write_text("import there_and_back\ndone = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    paths = [
+        offline.write(f"{name}_notebook.py", f"from {name} import done", "import not_there_at_all")
+        for name in ("there_and_back", "back_and_there")
+    ]
+    import_ahead([*paths, offline.write("broken.py", "syntax error"), offline.write("q.sql", "SELECT 1")])
+    assert sys.modules["there_and_back"].done and sys.modules["back_and_there"].done
+    assert "not_there_at_all" not in sys.modules

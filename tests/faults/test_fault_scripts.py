@@ -1,0 +1,523 @@
+"""Random faults over every source, from seeds: what a source has is landed, and each landed record is in bronze once.
+
+`CDP_FAULT_SCRIPTS` is how many scripts run; `make torture` runs 200.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from pyspark.sql import SparkSession
+
+from cdp_lib.bronze import build_bronze, unloaded_batches
+from cdp_lib.contracts.bronze import (
+    CRM_CONTACTS_BRONZE,
+    CUSTOMERS_BRONZE,
+    EVENTS_BRONZE,
+    MARKETING_SPEND_BRONZE,
+    TRANSACTIONS_BRONZE,
+)
+from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.errors import CdpError
+from cdp_lib.landing import Extraction, Landing, Manifest
+from cdp_lib.sources import sql_database
+from cdp_lib.sources.dataverse import land_entity
+from cdp_lib.sources.files import land_csv, land_json_lines
+from cdp_lib.sources.rest_api import land_records
+from cdp_lib.tables import Tables
+from cdp_local.crm_server import CrmServer, Fault
+
+SCRIPTS = int(os.environ.get("CDP_FAULT_SCRIPTS", "12"))
+ROUNDS = 5
+STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+TIMEOUT_SECONDS = 5.0
+
+
+class Died(BaseException):
+    """The process that extracted is gone; nothing of it cleans up."""
+
+
+class DyingFileSystem(LocalFileSystem):
+    """A folder whose writer dies at one of its writes, and does nothing after that."""
+
+    cachable = False
+
+    def __init__(self, writes_to_live: int) -> None:
+        super().__init__()
+        self.writes_to_live = writes_to_live
+
+    def live(self) -> None:
+        self.writes_to_live -= 1
+        if self.writes_to_live < 0:
+            raise Died
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if "w" not in mode:
+            return super().open(path, mode, **options)
+        self.live()
+        stream = super().open(path, mode, **options)
+        write = stream.f.write
+
+        def write_while_alive(chunk: bytes) -> int:
+            if self.writes_to_live <= 0:
+                write(bytes(chunk)[: len(chunk) // 2])
+                stream.f.flush()
+            self.live()
+            return int(write(chunk))
+
+        stream.write = write_while_alive
+        return stream
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        self.live()
+        super().makedirs(path, exist_ok)
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        self.live()
+        super().mv(path1, path2, **options)
+
+    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
+        self.live()
+        super().rm(path, recursive, maxdepth)
+
+
+class Source(Protocol):
+    """A source that changes and fails.
+
+    Attributes:
+        contract: Bronze table of its records.
+    """
+
+    contract: BronzeContract
+
+    def change(self, chance: random.Random) -> None: ...
+
+    def fail(self, chance: random.Random) -> Callable[[], None]:
+        """Begin to fail, once or for a while; what ends it."""
+
+    def land(self, extraction: Extraction) -> list[Manifest]: ...
+
+    def records(self) -> Counter[tuple[Any, ...]]:
+        """What the source has now, as bronze should have it: some columns of each record, as text."""
+
+    columns: tuple[str, ...]
+
+
+class CustomersApi:
+    """A REST API, in one array or in pages."""
+
+    contract = CUSTOMERS_BRONZE
+    columns = ("customer_id", "full_name")
+
+    def __init__(self, stack: ExitStack, chance: random.Random) -> None:
+        self.customers = {number: f"Customer {number}" for number in range(1, 8)}
+        self.faults: list[str] = []
+        self.pages = chance.choice(["array", "next", "cursor", "{page}"])
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: object) -> None: ...
+
+            def do_GET(self) -> None:
+                api.answer(self)
+
+        server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        stack.callback(server.shutdown)
+        self.base = f"http://127.0.0.1:{server.server_port}/customers"
+        self.url = f"{self.base}?page={{page}}" if self.pages == "{page}" else self.base
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        fault = self.faults.pop() if self.faults else ""
+        if fault in ("503", "429"):
+            request.send_response(int(fault))
+            request.send_header("Retry-After", "0")
+            request.end_headers()
+            return
+        body = b"<html>Sorry</html>" if fault == "html" else self.body(request.path)
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+
+    def body(self, path: str) -> bytes:
+        records = [
+            {"customer_id": n, "full_name": name, "email": f"c{n}@example.com", "country": "UAE"}
+            | {"registration_date": "2025-10-16"}
+            for n, name in sorted(self.customers.items())
+        ]
+        if self.pages == "array":
+            return json.dumps(records).encode()
+        number = int(path.partition("=")[2] or 1)
+        page: dict[str, Any] = {"items": records[3 * number - 3 : 3 * number]}
+        if 3 * number < len(records) and self.pages == "next":
+            page["next"] = f"{self.base}?page={number + 1}"
+        if 3 * number < len(records) and self.pages == "cursor":
+            page["next_cursor"] = str(number + 1)
+        return json.dumps(page).encode()
+
+    def change(self, chance: random.Random) -> None:
+        number = chance.randrange(1, 15)
+        if number in self.customers and len(self.customers) > 2 and chance.random() < 0.4:
+            del self.customers[number]
+        else:
+            self.customers[number] = f"Customer {number} {chance.random()}"
+
+    def fail(self, chance: random.Random) -> Callable[[], None]:
+        fault = chance.choice(["503", "429", "html", "cut"])
+        self.faults = [fault] * chance.choice([1, 20])
+        return self.faults.clear
+
+    def land(self, extraction: Extraction) -> list[Manifest]:
+        return land_records(extraction, "customers", self.url, token=None, timeout_seconds=TIMEOUT_SECONDS)
+
+    def records(self) -> Counter[tuple[Any, ...]]:
+        return Counter((str(number), name) for number, name in self.customers.items())
+
+
+class Crm:
+    """A CRM, with change tracking."""
+
+    contract = CRM_CONTACTS_BRONZE
+    columns = ("contactid", "fullname")
+
+    def __init__(self, stack: ExitStack, chance: random.Random) -> None:
+        self.client = {"client_id": "cdp", "client_secret": f"{chance.random()}"}
+        self.contacts = {f"00000000-0000-4000-8000-{n:012}": f"Contact {n}" for n in range(12)}
+        records = [{"contactid": key, "fullname": name} for key, name in self.contacts.items()]
+        self.server = stack.enter_context(CrmServer(records, page_size=5, **self.client))
+
+    def change(self, chance: random.Random) -> None:
+        key = f"00000000-0000-4000-8000-{chance.randrange(20):012}"
+        if key in self.contacts and len(self.contacts) > 2 and chance.random() < 0.4:
+            del self.contacts[key]
+            self.server.remove(key)
+        else:
+            self.contacts[key] = f"Contact {chance.random()}"
+            self.server.upsert({"contactid": key, "fullname": self.contacts[key]})
+
+    def fail(self, chance: random.Random) -> Callable[[], None]:
+        if chance.random() < 0.2:
+            self.server.expire_tokens()
+        if chance.random() < 0.2:
+            self.server.expire_delta_tokens()
+        fault = chance.choice(
+            [Fault(429, retry_after=0), Fault(503), *(Fault(body=b) for b in ("reset", "cut", "html", "previous_page"))]
+        )
+        left = [fault] * chance.choice([1, 20])
+        changes_meanwhile = chance.random() < 0.5
+        begins_at = len(self.server.requests) + chance.randrange(1, 4)
+
+        def play(_: str) -> Fault | None:
+            if len(self.server.requests) < begins_at:
+                return None
+            if changes_meanwhile:
+                self.change(chance)
+            return left.pop() if left else None
+
+        self.server.before_request(play)
+        return lambda: self.server.before_request(lambda _: None)
+
+    def land(self, extraction: Extraction) -> list[Manifest]:
+        return land_entity(extraction, self.contract, self.server.url, timeout_seconds=TIMEOUT_SECONDS, **self.client)
+
+    def records(self) -> Counter[tuple[Any, ...]]:
+        return Counter(self.contacts.items())
+
+
+class Database:
+    """A table that is large enough to be read incrementally."""
+
+    contract = TRANSACTIONS_BRONZE
+    columns = ("transaction_id", "quantity")
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.address = url.replace("+psycopg", "")
+        self.run("INSERT INTO transactions SELECT n, 101, 1, 1, 1, '2025-05-01' FROM generate_series(1000, 1039) n")
+
+    def run(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.address) as connection:
+            cursor = connection.execute(sql, parameters)  # type: ignore[call-overload]
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def change(self, chance: random.Random) -> None:
+        key = chance.randrange(980, 1100)
+        match chance.choice(["insert", "insert", "update", "delete"]):
+            case "insert":
+                self.run(
+                    "INSERT INTO transactions VALUES (%s, 101, 1, 1, %s, '2025-05-01') ON CONFLICT DO NOTHING",
+                    key,
+                    chance.randrange(1, 9),
+                )
+            case "update":
+                self.run("UPDATE transactions SET quantity = %s WHERE transaction_id = %s", chance.randrange(1, 9), key)
+            case "delete":
+                self.run("DELETE FROM transactions WHERE transaction_id = %s", key)
+
+    def fail(self, chance: random.Random) -> Callable[[], None]:
+        self.run("ALTER TABLE transactions RENAME TO transactions_away")
+        return lambda: self.run("ALTER TABLE transactions_away RENAME TO transactions") and None
+
+    def land(self, extraction: Extraction) -> list[Manifest]:
+        return sql_database.land_tables(extraction, self.url, "", [self.contract], snapshot_up_to_rows=20)
+
+    def records(self) -> Counter[tuple[Any, ...]]:
+        return Counter(self.run("SELECT transaction_id, quantity FROM transactions"))
+
+
+class Files:
+    """A folder of files that come, are corrected, come twice, and are written while they are read."""
+
+    suffix: str
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.versions = 0
+        self.write("2025-01", chance)
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}{self.suffix}"
+
+    def lines(self, chance: random.Random) -> Iterator[tuple[str, ...]]:
+        """Records of a new version of a file; no version before had one of them."""
+        self.versions += 1
+        for number in range(chance.randrange(1, 6)):
+            yield f"{self.versions}-{number}", chance.choice(["page_view", "checkout"])
+
+    def write(self, name: str, chance: random.Random) -> None:
+        self.path(name).write_text(self.to_text(list(self.lines(chance))), encoding="utf-8")
+
+    def to_text(self, lines: list[tuple[str, ...]]) -> str:
+        raise NotImplementedError
+
+    def of_text(self, text: str) -> Iterator[tuple[str, ...]]:
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        return sorted(path.name.removesuffix(self.suffix) for path in self.folder.iterdir())
+
+    def change(self, chance: random.Random) -> None:
+        match chance.choice(["new", "new", "corrected", "twice"]):
+            case "new":
+                self.write(f"2025-{len(self.names()) + 1:02}", chance)
+            case "corrected":
+                self.write(chance.choice(self.names()), chance)
+            case "twice":
+                original = self.path(chance.choice(self.names()))
+                self.path(f"2025-{len(self.names()) + 1:02}").write_bytes(original.read_bytes())
+
+    def fail(self, chance: random.Random) -> Callable[[], None]:
+        broken = self.folder / f"2026-01{self.suffix}.gz"
+        broken.write_bytes(gzip.compress(b"{}")[:-4])
+        return broken.unlink
+
+    def records(self) -> Counter[tuple[Any, ...]]:
+        contents = {self.path(name).read_text(encoding="utf-8") for name in self.names()}
+        return Counter(record for text in contents for record in self.of_text(text))
+
+
+class Events(Files):
+    """Files of behavioural events."""
+
+    contract = EVENTS_BRONZE
+    columns = ("event_id", "event_type")
+    suffix = ".jsonl"
+
+    def to_text(self, lines: list[tuple[str, ...]]) -> str:
+        nothing = {column.name: None for column in self.contract.received_columns}
+        return "".join(json.dumps(nothing | dict(zip(self.columns, line, strict=True))) + "\n" for line in lines)
+
+    def of_text(self, text: str) -> Iterator[tuple[str, ...]]:
+        return (tuple(json.loads(line)[name] for name in self.columns) for line in text.splitlines())
+
+    def land(self, extraction: Extraction) -> list[Manifest]:
+        return land_json_lines(extraction, self.contract.entity, str(self.folder), account_key=None)
+
+
+class Spend(Files):
+    """Files of marketing spend."""
+
+    contract = MARKETING_SPEND_BRONZE
+    columns = ("campaign", "channel")
+    suffix = ".csv"
+
+    def to_text(self, lines: list[tuple[str, ...]]) -> str:
+        rows = [f"2025-01,{channel},{campaign},1.00,USD" for campaign, channel in lines]
+        return "\n".join(["month,channel,campaign,amount,currency", *rows, ""])
+
+    def of_text(self, text: str) -> Iterator[tuple[str, ...]]:
+        return ((row["campaign"], row["channel"]) for row in csv.DictReader(text.splitlines()))
+
+    def land(self, extraction: Extraction) -> list[Manifest]:
+        return land_csv(extraction, self.contract.entity, str(self.folder), account_key=None)
+
+
+@pytest.fixture
+def source_of(
+    tmp_path: Path, new_postgresql_database: Callable[[str], str]
+) -> Iterator[Callable[[random.Random], Source]]:
+    """One of the sources, by chance."""
+    with ExitStack() as stack:
+
+        def create(chance: random.Random) -> Source:
+            makers: list[Callable[[], Source]] = [
+                lambda: CustomersApi(stack, chance),
+                lambda: Crm(stack, chance),
+                lambda: Database(new_postgresql_database(TRANSACTIONS)),
+                lambda: Events(tmp_path / "events", chance),
+                lambda: Spend(tmp_path / "spend", chance),
+            ]
+            return chance.choice(makers)()
+
+        yield create
+
+
+TRANSACTIONS = """
+CREATE TABLE transactions (
+    transaction_id INT PRIMARY KEY, customer_id INT, product_id INT, store_id INT, quantity INT, transaction_date DATE
+)
+"""
+
+
+def scripts() -> range:
+    """Seeds of the scripts of this run."""
+    return range(SCRIPTS)
+
+
+@pytest.mark.parametrize("seed", scripts())
+def test_whatever_goes_wrong_every_record_is_in_bronze_once(
+    seed: int,
+    source_of: Callable[[random.Random], Source],
+    tables: Tables,
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A small overlap: of a few dozen rows, some have to lie outside.
+    monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
+    chance = random.Random(seed)
+    source = source_of(chance)
+    root = str(tmp_path / "landing")
+    number = 0
+
+    def extraction() -> Extraction:
+        nonlocal number
+        number += 1
+        started_at = STARTED_AT + timedelta(hours=number)
+        return Landing(root).extraction(source.contract.source, f"{started_at:%Y%m%dT%H%M%SZ}", started_at)
+
+    for _ in range(ROUNDS):
+        for _ in range(chance.randrange(4)):
+            source.change(chance)
+        match chance.choice(["fault", "death", "death", "twice", "at once", "nothing"]):
+            case "fault":
+                end = source.fail(chance)
+                with suppress(CdpError):
+                    source.land(extraction())
+                end()
+            case "death":
+                dying = extraction()
+                dying.landing.fs = DyingFileSystem(chance.randrange(12))
+                with suppress(CdpError, Died):
+                    source.land(dying)
+                if chance.random() < 0.5:  # the same task, tried again
+                    source.land(Extraction(Landing(root), dying.source, dying.batch_id, dying.extracted_at))
+            case "twice":
+                same = extraction()
+                assert source.land(same) == source.land(same)
+            case "at once":
+                land_at_once(source, [extraction(), extraction()])
+            case "nothing":
+                source.land(extraction())
+        if chance.random() < 0.5:
+            load(spark, tables, root, source.contract)
+    source.land(extraction())
+    assert source.land(extraction()) == []
+    for _ in range(2):
+        load(spark, tables, root, source.contract)
+
+    assert_each_landed_record_is_in_bronze_once(tables, root, source.contract)
+    assert current_records(tables, source) == source.records()
+
+
+def land_at_once(source: Source, extractions: list[Extraction]) -> None:
+    """Land from two threads; one of them may find that the other was faster."""
+    unexpected: list[BaseException] = []
+
+    def land(extraction: Extraction) -> None:
+        try:
+            source.land(extraction)
+        except CdpError:
+            pass
+        except BaseException as error:
+            unexpected.append(error)
+
+    threads = [threading.Thread(target=land, args=[extraction]) for extraction in extractions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert unexpected == []
+
+
+def load(spark: SparkSession, tables: Tables, root: str, contract: BronzeContract) -> None:
+    """What the bronze notebook does."""
+    landing = Landing(root)
+    batches = unloaded_batches(landing, contract, tables.read_batch_ids(contract), full_refresh=False)
+    tables.replace_batches(
+        contract, {batch.batch_id: build_bronze(spark, landing, batch, contract) for batch in batches}
+    )
+
+
+def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contract: BronzeContract) -> None:
+    landing = Landing(root)
+    batches = landing.batches(contract.source, contract.entity)
+    landed = Counter(
+        (batch.batch_id, *key)
+        for batch in batches
+        for file in batch.files
+        for key in keys_in(Path(landing.path_of(batch, file.name)), batch.format, contract.record_key)
+    )
+    rows = tables.read_table(contract).select("_batch_id", *contract.record_key).collect()
+    assert Counter((row[0], *map(str, row[1:])) for row in rows) == landed
+    assert sum(batch.rows or 0 for batch in batches) == len(rows)
+
+
+def keys_in(path: Path, format: str, key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    records = (
+        pq.read_table(path).to_pylist()
+        if format == "parquet"
+        else [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    )
+    return (tuple(str(record[name]) for name in key) for record in records)
+
+
+def current_records(tables: Tables, source: Source) -> Counter[tuple[Any, ...]]:
+    """What bronze says the source has."""
+    if isinstance(source, Files):
+        versions: dict[str, tuple[str, list[tuple[Any, ...]]]] = {}
+        rows = tables.read_table(source.contract).select("_batch_id", "_source_file", *source.columns).collect()
+        for batch_id, file, *values in rows:
+            name = file.partition(f"/{batch_id}/")[2]
+            newest, records = versions.get(name, ("", []))
+            versions[name] = (max(newest, batch_id), records + [(batch_id, *values)])
+        return Counter(record[1:] for newest, records in versions.values() for record in records if record[0] == newest)
+    return Counter(tuple(row) for row in tables.read_current_records(source.contract).select(*source.columns).collect())
