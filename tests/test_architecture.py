@@ -17,7 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "contracts": {"contracts"},
     "columns": set(),
     "landing": {"errors", ""},
-    "sources": {"errors", "landing"},
+    "sources": {"contracts", "errors", "landing", "sources"},
     "bronze": {"columns", "contracts", "errors", "landing"},
     "silver": {"columns", "contracts", "silver.received"},
     "gold": {"columns", "contracts"},

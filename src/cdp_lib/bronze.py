@@ -76,8 +76,10 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
 
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
-    missing = sorted({column.name for column in contract.received_columns} - received)
-    if missing and not all(file.deletions for file in batch.files):
+    missing = sorted({column.name for column in contract.received_columns} - {*received, *contract.optional_columns})
+    # Files of which no line can be read are not the source's last word on its columns.
+    is_unreadable = batch.load == "files" and not received
+    if missing and not is_unreadable and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
             f" (it has {', '.join(sorted(received))}): {contract.name} is left as it was."

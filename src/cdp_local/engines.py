@@ -18,10 +18,14 @@ from pyspark.sql import Row, SparkSession
 from cdp_lib.errors import CdpError
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+_HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
+"""What reads `abfss://`, in the version of the Hadoop that comes with Spark."""
 
 
 @contextmanager
-def open_session(engine: str, home: Path, catalog: str, schemas: Sequence[str]) -> Iterator[SparkSession]:
+def open_session(
+    engine: str, home: Path, catalog: str, schemas: Sequence[str], landing: str = "", account_key: str | None = None
+) -> Iterator[SparkSession]:
     """A session in which `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
 
     Neither engine keeps a catalog between processes, so the tables and views that are there are registered again.
@@ -31,13 +35,17 @@ def open_session(engine: str, home: Path, catalog: str, schemas: Sequence[str]) 
         home: Folder of the local workspace.
         catalog: Name of the catalog.
         schemas: Names of its schemas.
+        landing: Where batches are landed, which may be an `abfss://` address.
+        account_key: Key of the storage account of an `abfss://` address.
 
     Raises:
-        CdpError: There is no such engine, or it can't start here.
+        CdpError: There is no such engine, it can't start here, or the key is missing.
     """
     if engine not in ENGINES:
         raise CdpError(f"Unknown engine '{engine}': there are {' and '.join(ENGINES)}.")
-    with ENGINES[engine](catalog, home) as spark:
+    if landing.startswith("abfss://") and not account_key:
+        raise CdpError(f"{landing} needs the key of its storage account: give it as the secret 'storage_account_key'.")
+    with ENGINES[engine](catalog, home, landing, account_key) as spark:
         for schema in schemas:
             folder = home / "warehouse" / schema
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{catalog}`.`{schema}` LOCATION '{folder}'").collect()
@@ -78,8 +86,10 @@ def run_statement(spark: SparkSession, statement: str) -> list[Row]:
 
 
 @contextmanager
-def _sail(catalog: str, home: Path) -> Iterator[SparkSession]:
+def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
     os.environ.setdefault("RUST_LOG", "error")
+    if account_key:
+        os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = account_key
     os.environ["SAIL_CATALOG__LIST"] = (
         f'[{{name="{catalog}", type="memory", initial_database=["default"], initial_database_comment=""}}]'
     )
@@ -102,8 +112,12 @@ def _sail(catalog: str, home: Path) -> Iterator[SparkSession]:
 
 
 @contextmanager
-def _spark(catalog: str, home: Path) -> Iterator[SparkSession]:
-    with delta_session(home, {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG}) as spark:
+def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
+    settings = {f"spark.sql.catalog.{catalog}": _DELTA_CATALOG}
+    if account_key:
+        settings["spark.hadoop.fs.azure.account.key"] = account_key
+    packages = [_HADOOP_AZURE] if landing.startswith("abfss://") else []
+    with delta_session(home, settings, packages) as spark:
         # Delta's catalog under a second name is an alias of the session's own, once it is told so.
         manager = spark._jsparkSession.sessionState().catalogManager()
         manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
@@ -111,12 +125,13 @@ def _spark(catalog: str, home: Path) -> Iterator[SparkSession]:
 
 
 @contextmanager
-def delta_session(home: Path, settings: Mapping[str, str]) -> Iterator[SparkSession]:
+def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[str] = ()) -> Iterator[SparkSession]:
     """Local Spark with Delta, whose catalog is `spark_catalog`.
 
     Args:
         home: Folder of the local workspace.
         settings: Spark settings of the caller's own.
+        packages: Maven coordinates of further packages.
 
     Raises:
         CdpError: There is no Java, or Spark does not start.
@@ -149,7 +164,7 @@ def delta_session(home: Path, settings: Mapping[str, str]) -> Iterator[SparkSess
     interrupt = signal.getsignal(signal.SIGINT)
     try:
         with _errors_in(log):
-            spark = configure_spark_with_delta_pip(builder).getOrCreate()
+            spark = configure_spark_with_delta_pip(builder, list(packages)).getOrCreate()
     except Exception as error:
         raise CdpError(f"The spark engine does not start ({str(error).splitlines()[0]}): see {log}.") from error
     signal.signal(signal.SIGINT, interrupt)  # PySpark takes Ctrl-C for itself
@@ -173,5 +188,8 @@ def _errors_in(log: Path) -> Iterator[None]:
         os.close(stderr)
 
 
-ENGINES: dict[str, Callable[[str, Path], AbstractContextManager[SparkSession]]] = {"sail": _sail, "spark": _spark}
+ENGINES: dict[str, Callable[[str, Path, str, str | None], AbstractContextManager[SparkSession]]] = {
+    "sail": _sail,
+    "spark": _spark,
+}
 """The engines `cdp run --engine` knows; the first is the default."""

@@ -72,7 +72,9 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
         )
         bundle = Bundle(PROJECT, overrides | samples.variables)
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
-        spark = stack.enter_context(open_session(engine, home, bundle.variable("catalog"), bundle.schemas()))
+        account_key = secrets.get(scope, "storage_account_key") if "storage_account_key" in in_scope else None
+        catalog, landing = bundle.variable("catalog"), bundle.variable("landing")
+        spark = stack.enter_context(open_session(engine, home, catalog, bundle.schemas(), landing, account_key))
         yield LocalWorkspace(home, bundle, Workspace(spark, secrets, {}, home / "views"), tuple(samples.names))
 
 

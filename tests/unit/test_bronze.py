@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
 from cdp_lib.bronze import build_bronze, unloaded_batches
-from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import DataFile, Landing, Manifest
 
@@ -311,6 +311,32 @@ def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: Sp
     [manifest] = unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
     rows = build_bronze(spark, landing, manifest, PRODUCTS_BRONZE)
     assert received(rows, "product_id", "price", "_is_deleted") == [(7, None, True)]
+
+
+def land_events(landing: Landing, *lines: str) -> Manifest:
+    with landing.extraction("events", "b1", STARTED_AT).new_batch("events", "files") as batch:
+        with batch.open_data("a.jsonl", "jsonl") as file:
+            for line in lines:
+                file.write(f"{line}\n".encode())
+                batch.add(1, json.loads(line) if line.startswith("{") else ())
+    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set(), full_refresh=False)
+    return manifest
+
+
+def test_an_event_may_leave_out_what_it_does_not_know(spark: SparkSession, landing: Landing) -> None:
+    batch = land_events(landing, '{"event_id": "e1", "event_type": "page_view", "occurred_at": "2026-01-31"}')
+    rows = build_bronze(spark, landing, batch, EVENTS_BRONZE)
+    assert received(rows, "event_id", "channel", "_load", "_rescued_data") == [("e1", None, "files", None)]
+
+
+def test_an_event_may_not_leave_out_what_makes_it_one(landing: Landing) -> None:
+    with pytest.raises(CdpError, match="has no column event_type, occurred_at"):
+        land_events(landing, '{"event_id": "e1", "channel": "web"}')
+
+
+def test_a_file_without_a_readable_line_is_kept_line_by_line(spark: SparkSession, landing: Landing) -> None:
+    rows = build_bronze(spark, landing, land_events(landing, "not JSON", "[1]"), EVENTS_BRONZE)
+    assert sorted(json.loads(text)["_record"] for [text] in received(rows, "_rescued_data")) == ["[1]", "not JSON"]
 
 
 def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_path: Path) -> None:

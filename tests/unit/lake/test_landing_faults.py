@@ -1,0 +1,222 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cdp_lib.errors import CdpError
+from cdp_lib.landing import Landing, Manifest
+
+STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LINES = b'{"id": 1, "name": "Nour"}\n{"id": 2}\n'
+FULL = Path("/dev/full")
+
+needs_a_full_disk = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full, a disk that is always full")
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(str(tmp_path / "landing"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Folder of batch b1."""
+    return tmp_path / "landing" / "crm" / "contacts" / "b1"
+
+
+def land(landing: Landing, batch_id: str = "b1") -> Manifest:
+    with landing.extraction("crm", batch_id, STARTED_AT).new_batch("contacts", "increment", {"at": 1}) as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            file.write(LINES)
+        batch.add(2, {"id", "name"})
+        with batch.open_data("gone.jsonl", "jsonl", deletions=True) as file:
+            file.write(b'{"id": 3}\n')
+        batch.add(1)
+        batch.watermark = {"at": 2}
+    return batch.manifest
+
+
+def land_parquet(landing: Landing) -> Manifest:
+    with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts") as batch:
+        with batch.open_data("part-00000.parquet", "parquet") as file:
+            pq.write_table(pa.table({"id": range(1000), "name": ["x"] * 1000}), file)
+        batch.add(1000, {"id", "name"})
+    return batch.manifest
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    with pytest.raises(CdpError) as refused:
+        attempt()
+    message = str(refused.value)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 500
+    return message
+
+
+def say(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Make the manifest say something else."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def examined(landing: Landing) -> Manifest:
+    [manifest] = landing.batches("crm", "contacts")
+    return landing.examine(manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda it: it.update(rows=7), "it says 7 rows, its data files have 3"),
+        (lambda it: it.update(bytes=7), "it says 7 bytes, its data files have 46"),
+        (lambda it: it["files"][0].update(bytes=7), "it says bytes 7 of data/part-00000.jsonl, which has 36"),
+        (lambda it: it["files"][1].update(checksum="0" * 64), "it says checksum 0000"),
+        (lambda it: it["files"].append({"name": "data/more.jsonl"}), "data/more.jsonl can't be read"),
+    ],
+    ids=["rows", "bytes", "bytes of a file", "checksum of a file", "a file more"],
+)
+def test_a_manifest_that_lies_is_refused(landing: Landing, folder: Path, change, reason: str) -> None:
+    assert land(landing) == examined(landing)
+    say(folder, change)
+    message = refusal(lambda: examined(landing))
+    assert message.startswith("Batch b1 of crm/contacts is not what its manifest says: ")
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"Nour", b"Noor")),
+        lambda path: path.unlink(),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+    ids=["cut off", "changed", "gone", "a folder"],
+)
+def test_data_that_are_not_what_was_landed_are_refused(landing: Landing, folder: Path, spoil) -> None:
+    land(landing)
+    spoil(folder / "data" / "part-00000.jsonl")
+    message = refusal(lambda: examined(landing))
+    assert "Batch b1 of crm/contacts is not what its manifest says: " in message
+    assert "part-00000.jsonl" in message
+
+
+@pytest.mark.parametrize("keep", [0, 4, 500], ids=["empty", "magic only", "cut off"])
+@pytest.mark.parametrize("knows_the_size", [True, False])
+def test_a_corrupt_parquet_file_is_refused(landing: Landing, folder: Path, keep: int, knows_the_size: bool) -> None:
+    manifest = land_parquet(landing)
+    assert examined(landing) == manifest
+    if not knows_the_size:  # as Data Factory writes it
+        say(folder, lambda it: it.update(files=[{"name": "data/part-00000.parquet"}], rows=None, bytes=None))
+    path = folder / "data" / "part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:keep])
+    message = refusal(lambda: examined(landing))
+    assert message.startswith("Batch b1 of crm/contacts is not what its manifest says: ")
+    assert "data/part-00000.parquet" in message
+
+
+def test_what_data_factory_leaves_out_is_worked_out(landing: Landing, folder: Path) -> None:
+    complete = land(landing)
+    unknown = ("rows", "bytes", "checksum", "columns", "schema_fingerprint")
+
+    def as_data_factory(manifest: dict[str, object]) -> None:
+        manifest["pipeline"] = "unknown to us"
+        manifest["rows"] = manifest["bytes"] = manifest["checksum"] = None
+        del manifest["columns"], manifest["schema_fingerprint"]
+        manifest["files"] = [
+            {"name": "data/part-00000.jsonl", "checksum": None},
+            {"name": "data/gone.jsonl", "bytes": None, "deletions": True},
+        ]
+
+    say(folder, as_data_factory)
+    [manifest] = landing.batches("crm", "contacts")
+    assert {getattr(manifest, name) for name in unknown} == {None}
+    found = landing.examine(manifest)
+    assert found == replace(complete, files=manifest.files, checksum=None)
+    assert found.columns == ("id", "name")
+
+
+def test_a_batch_of_deletions_alone_has_no_columns(landing: Landing, folder: Path) -> None:
+    land(landing)
+    say(folder, lambda it: it.update(files=it["files"][1:], rows=None, bytes=None, columns=None))
+    assert (examined(landing).rows, examined(landing).columns) == (1, ())
+
+
+@needs_a_full_disk
+@pytest.mark.parametrize("name", ["data/part-00000.jsonl", "received/answer.json", "manifest.json.part"])
+def test_a_disk_that_is_full_lands_nothing_and_the_next_run_lands_all(
+    landing: Landing, folder: Path, name: str
+) -> None:
+    def attempt(*, disk_is_full: bool) -> Manifest:
+        with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+            if disk_is_full:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).symlink_to(FULL)
+            with (folder.parent / "answer.json").open("w+b") as answer:
+                answer.write(LINES * 10_000)
+                answer.seek(0)
+                batch.write_received("answer.json", answer)
+            with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                for _ in range(10_000):
+                    file.write(LINES)
+            batch.add(20_000, {"id"})
+        return batch.manifest
+
+    message = refusal(lambda: attempt(disk_is_full=True))
+    assert message == f"Landing location {landing.root} can't be written: [Errno 28] No space left on device."
+    assert landing.batches("crm", "contacts") == []
+    assert not folder.exists()
+    assert attempt(disk_is_full=False).rows == 20_000
+    assert examined(landing).rows == 20_000
+
+
+def test_of_two_runs_at_once_one_lands_and_the_other_lands_nothing(landing: Landing, folder: Path) -> None:
+    has_read, has_landed = Event(), Event()
+    messages: list[str] = []
+
+    def slower() -> None:
+        try:
+            with Landing(landing.root).extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+                with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                    file.write(LINES)
+                has_read.set()
+                has_landed.wait(timeout=20)
+        except CdpError as error:
+            messages.append(str(error))
+
+    thread = Thread(target=slower)
+    thread.start()
+    assert has_read.wait(timeout=20)
+    faster = land(landing, "b2")
+    has_landed.set()
+    thread.join(timeout=20)
+    assert ["Another run has landed crm/contacts meanwhile" in message for message in messages] == [True]
+    assert landing.batches("crm", "contacts") == [faster]
+    assert not folder.exists()
+
+
+def test_a_run_that_started_earlier_lands_nothing_after_a_later_one(landing: Landing, folder: Path) -> None:
+    later = land(landing, "b2")
+    assert "was landed by a run that started after this one" in refusal(lambda: land(landing, "b1"))
+    assert landing.batches("crm", "contacts") == [later]
+    assert not folder.exists()
+
+
+def test_two_attempts_at_one_batch_land_it_once(landing: Landing, folder: Path) -> None:
+    """A job that was thought dead goes on beside its retry."""
+
+    def slower() -> None:
+        with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+            with batch.open_data("part-00000.jsonl", "jsonl") as file:
+                file.write(b'{"id": 9}\n')
+                land(Landing(landing.root), "b1")
+
+    refusal(slower)
+    assert examined(landing).rows == 3

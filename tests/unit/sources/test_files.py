@@ -1,0 +1,481 @@
+import gzip
+import json
+import os
+import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cdp_lib.errors import CdpError
+from cdp_lib.landing import Landing, Manifest
+from cdp_lib.sources import files
+from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
+
+EVENT = b'{"event_id": "e1", "channel": "web"}\n'
+OTHER = b'{"event_id": "e2", "email": "b@example.com"}\n'
+MONTH = b"month,channel,amount\n2026-01,search,10.50\n"
+RATES = b"month,currency,rate\n2026-01,USD,1\n2026-01,EUR,1.08\n2026-02,EUR,1.09\n2026-02,USD,1.0\n"
+
+Land = Callable[..., list[Manifest]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "source files"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def land_events(landing: Landing, folder: Path) -> Land:
+    def land(batch_id: str = "b1", path: object = folder) -> list[Manifest]:
+        extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
+        return land_json_lines(extraction, "events", str(path), account_key=None)
+
+    return land
+
+
+@pytest.fixture
+def land_spend(landing: Landing, folder: Path) -> Land:
+    def land(batch_id: str = "b1") -> list[Manifest]:
+        extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
+        return land_csv(extraction, "events", str(folder), account_key=None)
+
+    return land
+
+
+@pytest.fixture
+def land_rates(landing: Landing, folder: Path) -> Land:
+    def land(batch_id: str = "b1", name: str = "rates.csv", reporting_currency: str = "USD") -> list[Manifest]:
+        extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
+        path = str(folder / name)
+        return land_exchange_rates(extraction, "events", path, reporting_currency=reporting_currency, account_key=None)
+
+    return land
+
+
+def refusal(land: Land, *arguments: object, **options: object) -> str:
+    with pytest.raises(CdpError) as refused:
+        land(*arguments, **options)
+    message = str(refused.value)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 400
+    return message
+
+
+def names_of(batches: list[Manifest]) -> list[str]:
+    return [file.name.removeprefix("data/") for batch in batches for file in batch.files]
+
+
+def data_of(landed: Path, name: str, batch_id: str = "b1") -> bytes:
+    return (landed / "events" / batch_id / "data" / f"{name}.jsonl").read_bytes()
+
+
+def records_of(landed: Path, name: str, batch_id: str = "b1") -> list[object]:
+    return [json.loads(line) for line in data_of(landed, name, batch_id).splitlines()]
+
+
+def received_of(landed: Path, batch_id: str = "b1") -> dict[str, bytes]:
+    received = landed / "events" / batch_id / "received"
+    return {str(path.relative_to(received)): path.read_bytes() for path in received.rglob("*") if path.is_file()}
+
+
+def write(path: Path, content: bytes, seconds: float = 0.0) -> None:
+    """A file whose time of change is this long after the first of the year."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    time = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
+    os.utime(path, (time, time))
+
+
+def test_a_file_is_landed_as_it_is_with_where_it_came_from(folder, land_events, landed) -> None:
+    write(folder / "web" / "2026-01.jsonl", EVENT)
+    write(folder / "app.ndjson", OTHER + EVENT)
+    [manifest] = land_events()
+    assert (manifest.load, manifest.rows, manifest.format) == ("files", 3, "jsonl")
+    assert manifest.columns == ("channel", "email", "event_id")
+    app, web = manifest.files
+    assert (app.name, web.name) == ("data/app.ndjson.jsonl", "data/web/2026-01.jsonl.jsonl")
+    assert web.origin.name == "web/2026-01.jsonl"
+    assert web.origin.modified_at == "2026-01-01T00:00:00+00:00"
+    assert (web.origin.bytes, web.origin.checksum) == (web.bytes, web.checksum)
+    assert data_of(landed, "app.ndjson") == OTHER + EVENT
+    assert received_of(landed) == {}
+
+
+def test_the_next_run_lands_only_what_is_new(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    land_events("b1")
+    assert land_events("b2") == []
+    write(folder / "b.jsonl", OTHER)
+    assert names_of(land_events("b3")) == ["b.jsonl.jsonl"]
+    assert land_events("b4") == []
+
+
+def test_a_changed_file_is_landed_again_whole_under_its_name(folder, land_events, landed) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "b.jsonl", OTHER)
+    land_events("b1")
+    write(folder / "a.jsonl", EVENT + b'{"event_id": "e3"}\n', seconds=1)
+    assert names_of(land_events("b2")) == ["a.jsonl.jsonl"]
+    assert [record["event_id"] for record in records_of(landed, "a.jsonl", "b2")] == ["e1", "e3"]
+    assert land_events("b3") == []
+
+
+def test_a_change_back_is_a_change(folder, land_events) -> None:
+    for second, (batch_id, content) in enumerate([("b1", EVENT), ("b2", OTHER), ("b3", EVENT)]):
+        write(folder / "a.jsonl", content, second)
+        assert names_of(land_events(batch_id)) == ["a.jsonl.jsonl"]
+
+
+def test_a_file_that_is_only_touched_is_not_landed_again(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    land_events("b1")
+    write(folder / "a.jsonl", EVENT, seconds=1)
+    assert land_events("b2") == []
+
+
+def test_the_same_content_under_another_name_is_landed_once(folder, land_events, landing) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "copy of a.jsonl", EVENT)
+    assert names_of(land_events("b1")) == ["a.jsonl.jsonl"]
+    write(folder / "later copy.jsonl", EVENT)
+    (folder / "a.jsonl").rename(folder / "renamed.jsonl")
+    assert land_events("b2") == []
+
+
+def test_a_file_found_to_be_landed_is_not_looked_into_again(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "copy.jsonl", EVENT)
+    land_events("b1")
+    # Nobody who does not read it can see this.
+    write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"))
+    assert land_events("b2") == []
+    write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"), seconds=1)
+    assert names_of(land_events("b3")) == ["copy.jsonl.jsonl"]
+
+
+def test_a_copy_is_landed_once_its_original_is_another(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "copy.jsonl", EVENT)
+    land_events("b1")
+    write(folder / "a.jsonl", OTHER, seconds=1)
+    assert names_of(land_events("b2")) == ["a.jsonl.jsonl", "copy.jsonl.jsonl"]
+    assert land_events("b3") == []
+
+
+def test_an_attempt_that_was_landed_is_not_repeated(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    first = land_events("b1")
+    write(folder / "b.jsonl", OTHER)
+    assert land_events("b1") == first
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl.gz", gzip.compress(EVENT + OTHER)),
+        ("a.jsonl", gzip.compress(EVENT) + gzip.compress(OTHER)),
+        ("a.json", b"\xef\xbb\xbf" + EVENT + OTHER),
+        ("a.JSONL.GZ", gzip.compress(b"\xef\xbb\xbf" + EVENT + OTHER)),
+        ("a.jsonl", (EVENT + OTHER).replace(b"\n", b"\r\n")),
+        ("a.jsonl", b"\n" + EVENT + b" \n\r\n" + OTHER),
+        ("a.jsonl", (EVENT + OTHER).removesuffix(b"\n")),
+    ],
+    ids=[
+        "gzip",
+        "gzip by content",
+        "BOM",
+        "BOM in gzip",
+        "CRLF",
+        "blank lines",
+        "no last newline",
+    ],
+)
+def test_what_is_no_clean_lines_is_kept_as_received_too(folder, land_events, landed, name: str, content: bytes) -> None:
+    write(folder / name, content)
+    [manifest] = land_events()
+    assert manifest.rows == 2
+    assert data_of(landed, name) == EVENT + OTHER
+    assert received_of(landed) == {name: content}
+
+
+def test_a_carriage_return_between_tokens_does_not_end_a_record(folder, land_events, landed) -> None:
+    write(folder / "a.jsonl", b'{"event_id":\r"e1"}\n')
+    land_events()
+    assert data_of(landed, "a.jsonl") == b'{"event_id": "e1"}\n'
+
+
+def test_a_line_that_is_no_utf8_becomes_a_record_of_its_own(folder, land_events, landed) -> None:
+    content = EVENT + '{"event_id": "é"}\n'.encode("latin-1") + OTHER
+    write(folder / "a.jsonl", content)
+    [manifest] = land_events()
+    assert manifest.columns == ("channel", "email", "event_id")
+    good, bad, other = records_of(landed, "a.jsonl")
+    assert bad == {"_invalid_utf8": '{"event_id": "\\xe9"}'}
+    assert [good["event_id"], other["event_id"]] == ["e1", "e2"]
+    assert received_of(landed) == {"a.jsonl": content}
+
+
+@pytest.mark.parametrize("line", [b'{"event_id": ', b"[1, 2]", b"text", b'{"a": 1}{"b": 2}', b"[" * 5000])
+def test_a_line_that_is_no_record_is_landed_for_silver_to_refuse(folder, land_events, landed, line: bytes) -> None:
+    write(folder / "a.jsonl", line + b"\n" + EVENT)
+    [manifest] = land_events()
+    assert data_of(landed, "a.jsonl") == line + b"\n" + EVENT
+    assert (manifest.rows, manifest.columns) == (2, ("channel", "event_id"))
+
+
+def test_a_field_of_ten_megabytes_is_landed(folder, land_events, land_spend, landed) -> None:
+    long = b"x" * 10_000_000
+    write(folder / "a.jsonl", b'{"event_id": "' + long + b'"}\n')
+    write(folder / "a.csv", b'month,channel\n2026-01,"' + long + b'"\n')
+    land_events()
+    assert [len(record["event_id"]) for record in records_of(landed, "a.jsonl")] == [10_000_000]
+    land_spend("b2")
+    assert [len(record["channel"]) for record in records_of(landed, "a.csv", "b2")] == [10_000_000]
+
+
+def test_a_line_without_an_end_is_an_error_that_names_the_file(folder, land_events, landed, monkeypatch) -> None:
+    monkeypatch.setattr(files, "LONGEST_RECORD", 1000)
+    write(folder / "array.json", b"[" + b'{"event_id": "e1"}, ' * 1000)
+    message = refusal(land_events)
+    assert "array.json has a line of more than 1000 bytes" in message
+    assert not list(landed.rglob("*.json*"))
+
+
+@pytest.mark.parametrize("cut", [12, -4], ids=["early", "in the checksum"])
+def test_a_truncated_gzip_lands_nothing_and_the_whole_one_lands_all(folder, land_events, landed, cut: int) -> None:
+    whole = gzip.compress(EVENT * 100)
+    write(folder / "a.jsonl", OTHER)
+    write(folder / "b.jsonl.gz", whole[:cut])
+    message = refusal(land_events)
+    assert f"{folder}/b.jsonl.gz can't be unpacked" in message
+    assert not list(landed.rglob("manifest.json"))
+    write(folder / "b.jsonl.gz", whole, seconds=1)
+    assert land_events()[0].rows == 101
+
+
+def test_what_is_gzip_by_its_name_alone_is_an_error_that_names_it(folder, land_events) -> None:
+    write(folder / "a.jsonl.gz", EVENT)
+    assert f"{folder}/a.jsonl.gz can't be unpacked" in refusal(land_events)
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_an_error_that_names_it(folder, land_events) -> None:
+    (folder / "a.jsonl").symlink_to(folder / "nothing")
+    assert f"{folder}/a.jsonl can't be read" in refusal(land_events)
+
+
+def test_what_is_hidden_or_being_written_is_left_for_later(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    for name in (
+        ".b.jsonl",
+        "_c.jsonl",
+        "_temporary/d.jsonl",
+        "e.jsonl.part",
+        "f.jsonl.tmp",
+        "README.md",
+        "g.jsonl.crc",
+    ):
+        write(folder / name, name.encode())
+    assert names_of(land_events()) == ["a.jsonl.jsonl"]
+
+
+def test_a_missing_folder_and_a_first_run_without_files_are_errors(folder, land_events) -> None:
+    assert f"Folder {folder} has no events files" in refusal(land_events)
+    assert f"Folder {folder}/nothing is not there" in refusal(land_events, path=folder / "nothing")
+    write(folder / "a.jsonl", EVENT)
+    land_events()
+    (folder / "a.jsonl").unlink()
+    assert land_events("b2") == []
+    assert "is not there" in refusal(land_events, "b3", path=folder / "nothing")
+
+
+def test_an_empty_file_is_landed_once_it_has_records(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "b.jsonl", b"")
+    write(folder / "c.jsonl", b"\n")
+    assert names_of(land_events("b1")) == ["a.jsonl.jsonl"]
+    assert land_events("b2") == []
+    write(folder / "b.jsonl", OTHER, seconds=1)
+    assert names_of(land_events("b3")) == ["b.jsonl.jsonl"]
+
+
+def test_a_file_that_loses_its_records_is_an_error(folder, land_events, land_spend) -> None:
+    write(folder / "a.jsonl", EVENT)
+    land_events("b1")
+    write(folder / "a.jsonl", b"", seconds=1)
+    assert f"{folder}/a.jsonl had records and has none now" in refusal(land_events, "b2")
+
+
+def test_files_of_like_names_do_not_take_each_others_place(folder, land_events, landed) -> None:
+    names = [
+        "a.json",
+        "a.json.jsonl",
+        "a.jsonl",
+        "a.jsonl.gz",
+        "b/a.jsonl",
+        "b-a.jsonl",
+        "ä.jsonl",
+        "é.jsonl",
+        "a [1].jsonl",
+    ]
+    for number, name in enumerate(names):
+        content = b'{"event_id": "%d"}\n' % number
+        write(folder / name, gzip.compress(content) if name.endswith(".gz") else content)
+    [manifest] = land_events()
+    by_origin = {file.origin.name: file.name for file in manifest.files}
+    assert set(by_origin) == set(names)
+    assert len(set(by_origin.values())) == len(names)
+    for number, name in enumerate(names):
+        assert json.loads((landed / "events" / "b1" / by_origin[name]).read_bytes()) == {"event_id": str(number)}
+
+
+@pytest.mark.parametrize("name", ["a b.jsonl", "a%20b.jsonl", "a[1]*?.jsonl", "März/{a}.jsonl", "a#b:c.jsonl"])
+def test_a_data_file_has_a_name_that_every_engine_takes_literally(folder, land_events, name: str) -> None:
+    write(folder / name, EVENT)
+    [landed_name] = names_of(land_events("b1"))
+    assert landed_name.isascii()
+    assert not set(landed_name) & set(" %[]*?{}#:")
+    write(folder / name, OTHER, seconds=1)
+    assert names_of(land_events("b2")) == [landed_name]
+
+
+def test_one_file_can_be_named_instead_of_a_folder(folder, land_events) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "b.jsonl", OTHER)
+    assert names_of(land_events(path=folder / "a.jsonl")) == ["a.jsonl.jsonl"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_memory_does_not_grow_with_the_file(folder, land_events, pack: Callable[[bytes], bytes]) -> None:
+    line = b'{"event_id": "%d", "text": "' + b"x" * 20_000 + b'"}\n'
+    write(folder / "a.jsonl", pack(b"".join(line % number for number in range(2_000))))
+    tracemalloc.start()
+    try:
+        assert land_events()[0].rows == 2_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+def test_a_csv_row_is_landed_as_text_and_the_file_as_received(folder, land_spend, landed) -> None:
+    content = b'month,channel,amount\n2026-01,search,010.50\n2026-01,"a ""b"",\nc",\n'
+    write(folder / "2026-01.csv", content)
+    [manifest] = land_spend()
+    assert (manifest.load, manifest.rows, manifest.columns) == ("files", 2, ("amount", "channel", "month"))
+    assert records_of(landed, "2026-01.csv") == [
+        {"month": "2026-01", "channel": "search", "amount": "010.50"},
+        {"month": "2026-01", "channel": 'a "b",\nc', "amount": None},
+    ]
+    assert received_of(landed) == {"2026-01.csv": content}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + MONTH,
+        MONTH.replace(b"\n", b"\r\n"),
+        MONTH.replace(b"\n", b"\r"),
+        MONTH.replace(b",", b";"),
+        MONTH.replace(b",", b" , ", 2),
+        b"\r\n" + MONTH + b"\r\n",
+        b'"month","channel","amount"\n"2026-01","search","10.50"',
+        gzip.compress(MONTH),
+    ],
+    ids=["BOM", "CRLF", "CR", "semicolons", "blanks in the header", "blank lines", "quotes", "gzip"],
+)
+def test_csv_is_read_however_it_was_saved(folder, land_spend, landed, content: bytes) -> None:
+    write(folder / "a.csv", content)
+    land_spend()
+    assert records_of(landed, "a.csv") == [{"month": "2026-01", "channel": "search", "amount": "10.50"}]
+
+
+def test_a_csv_row_that_does_not_fit_the_header_is_landed_for_silver_to_refuse(folder, land_spend, landed) -> None:
+    write(folder / "a.csv", MONTH + b"2026-01,search\n2026-01,a,1,2\n2026-01,caf\xe9,1\n")
+    [manifest] = land_spend()
+    assert manifest.columns == ("amount", "channel", "month")
+    assert records_of(landed, "a.csv")[1:] == [
+        {"_row": ["2026-01", "search"]},
+        {"_row": ["2026-01", "a", "1", "2"]},
+        {"_row": ["2026-01", "caf\\xe9", "1"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n\n", b"month,channel,month\n1,2,3\n", b"month,,amount\n1,2,3\n", "Währung\n1\n".encode("latin-1")],
+    ids=["empty", "blank", "a name twice", "a column without a name", "no UTF-8"],
+)
+def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_spend, landed, content: bytes) -> None:
+    write(folder / "good.csv", MONTH)
+    write(folder / "worse.csv", content)
+    assert f"{folder}/worse.csv has no header" in refusal(land_spend)
+    assert not list(landed.rglob("manifest.json"))
+
+
+def test_an_open_quote_is_an_error_that_names_file_and_line(folder, land_spend, landed) -> None:
+    write(folder / "a.csv", MONTH + b'2026-01,"search,1\n2026-01,mail,2\n')
+    message = refusal(land_spend)
+    assert f"{folder}/a.csv is no CSV at line 4" in message
+    assert not list(landed.rglob("manifest.json"))
+
+
+def test_a_corrected_month_is_landed_again_and_the_others_are_not(folder, land_spend, landed) -> None:
+    write(folder / "2026-01.csv", MONTH)
+    write(folder / "2026-02.csv", MONTH.replace(b"-01", b"-02"))
+    land_spend("b1")
+    write(folder / "2026-01.csv", MONTH.replace(b"10.50", b"11.50"), seconds=1)
+    assert names_of(land_spend("b2")) == ["2026-01.csv.jsonl"]
+    assert [record["amount"] for record in records_of(landed, "2026-01.csv", "b2")] == ["11.50"]
+
+
+def test_a_month_without_rows_waits_and_one_that_loses_them_is_an_error(folder, land_spend) -> None:
+    write(folder / "2026-01.csv", MONTH)
+    write(folder / "2026-02.csv", b"month,channel,amount\n")
+    assert names_of(land_spend("b1")) == ["2026-01.csv.jsonl"]
+    write(folder / "2026-01.csv", b"month,channel,amount\n", seconds=1)
+    assert "had records and has none now" in refusal(land_spend, "b2")
+
+
+def test_exchange_rates_are_a_snapshot_that_is_landed_when_it_changes(folder, land_rates, landed) -> None:
+    write(folder / "rates.csv", RATES)
+    [manifest] = land_rates("b1")
+    assert (manifest.load, manifest.rows, manifest.columns) == ("snapshot", 4, ("currency", "month", "rate"))
+    assert records_of(landed, "rates.csv")[1] == {"month": "2026-01", "currency": "EUR", "rate": "1.08"}
+    assert land_rates("b2") == []
+    write(folder / "rates.csv", RATES.replace(b"1.08", b"1.07"))
+    assert [batch.batch_id for batch in land_rates("b3")] == ["b3"]
+    assert land_rates("b3")[0].rows == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "reporting_currency", "reason"),
+    [
+        (RATES, "EUR", "not in terms of EUR: it has no rate of 1 in 2026-01 and 1 other months"),
+        (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,1.1"), "USD", "it has no rate of 1 in 2026-02."),
+        (RATES.replace(b"2026-02,USD,1.0\n", b""), "USD", "it has no rate of 1 in 2026-02."),
+        (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,one"), "USD", "it has no rate of 1 in 2026-02."),
+        (b"month,currency,rate\n", "USD", "has no exchange rates"),
+        (b"", "USD", "has no header"),
+    ],
+)
+def test_exchange_rates_that_lead_elsewhere_land_nothing(
+    folder, land_rates, landed, content: bytes, reporting_currency: str, reason: str
+) -> None:
+    write(folder / "rates.csv", content)
+    message = refusal(land_rates, reporting_currency=reporting_currency)
+    assert reason in message
+    assert str(folder / "rates.csv") in message
+    assert not list(landed.rglob("manifest.json"))
+
+
+def test_a_rate_that_can_not_be_read_is_for_silver_to_refuse(folder, land_rates) -> None:
+    write(folder / "rates.csv", RATES + b"2026-02,GBP\n2026-02,GBP,much\n,,\n")
+    assert land_rates()[0].rows == 7
+
+
+def test_a_file_of_rates_that_is_not_there_is_an_error(folder, land_rates) -> None:
+    assert f"File {folder}/none.csv is not there" in refusal(land_rates, name="none.csv")
