@@ -1,0 +1,272 @@
+"""The pipelines land what `cdp_lib.landing` reads, and lose and double nothing, wherever a run may die."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp_lib.bronze import unloaded_batches
+from cdp_lib.contracts.bronze import BRONZE_TABLES
+from cdp_lib.contracts.table import BronzeContract
+
+from .expressions import FUNCTIONS
+from .simulator import Crash, Failure
+from .world import MORNING, NIGHT, World, event
+
+Entities = dict[str, dict[str, Any]]
+
+LATER = MORNING - timedelta(hours=2)
+INCREMENTS = ["database/transactions", "crm/contacts", "events/events", "marketing/marketing_spend"]
+SNAPSHOTS = ["customers_api/customers", "database/stores"]
+
+
+@pytest.mark.parametrize("contract", BRONZE_TABLES, ids=lambda contract: contract.name)
+def test_what_is_landed_is_what_the_library_reads(world: World, contract: BronzeContract, entities: Entities) -> None:
+    entity = entities[f"{contract.source}/{contract.entity}"]
+    world.run("land_entity", entity=entity)
+    (batch,) = world.batches(entity)
+    assert batch.rows and batch.bytes and world.landing.find_latest_batch(contract.source, contract.entity)
+    assert unloaded_batches(world.landing, contract, set(), full_refresh=False) == [batch]
+    assert (batch.load, batch.format) == (entity["load"], entity["format"])
+    assert batch.batch_id.startswith("20260131T23") and batch.batch_id.endswith("Z-adf")
+    assert datetime.fromisoformat(batch.extracted_at) == NIGHT
+    assert batch.after is None and (batch.watermark is None) == (batch.load == "snapshot")
+
+
+def test_every_entity_is_landed_and_then_the_job_runs(world: World, entities: Entities) -> None:
+    run = world.run("refresh_cdp")
+    assert all(len(world.batches(entity)) == 1 for entity in entities.values())
+    name, job = run.ran[-1]
+    assert name == "Run cdp_refresh"
+    assert job["typeProperties"] == {"jobId": "42", "jobParameters": {"ingest": "false"}}
+    assert job["linkedServiceName"]["parameters"]["url"] == run.global_parameters["databricks_url"]
+
+
+def test_a_run_may_name_another_job_and_one_source(world: World, entities: Entities) -> None:
+    run = world.run("refresh_cdp", job_id="43", source="finance")
+    assert run.ran[-1][1]["typeProperties"]["jobId"] == "43"
+    assert [name for name, entity in entities.items() if world.batches(entity)] == ["finance/exchange_rates"]
+
+
+def test_an_entity_that_is_not_enabled_is_left_to_the_notebooks(world: World, entities: Entities) -> None:
+    world.list_entities([entity | {"enabled": name != "events/events"} for name, entity in entities.items()])
+    world.run("land_entities")
+    assert [name for name, entity in entities.items() if not world.batches(entity)] == ["events/events"]
+
+
+def test_a_source_that_nobody_lists_is_refused(world: World) -> None:
+    with pytest.raises(Failure, match="No enabled entity of source 'event'"):
+        world.run("refresh_cdp", source="event")
+
+
+def test_an_unknown_kind_is_refused(world: World, entities: Entities) -> None:
+    with pytest.raises(Failure, match="kind 'soap'"):
+        world.run("land_entity", entity=entities["crm/contacts"] | {"kind": "soap"})
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("events/events", ["data/1.jsonl.jsonl", "data/2.jsonl.jsonl", "data/3.jsonl.jsonl"]),
+        ("marketing/marketing_spend", ["data/1.csv.jsonl", "data/2.csv.jsonl", "data/3.csv.jsonl"]),
+        ("finance/exchange_rates", ["data/exchange_rates.csv.jsonl"]),
+    ],
+)
+def test_data_keep_the_name_of_the_sources_file(world: World, entities: Entities, name: str, files: list[str]) -> None:
+    world.run("land_entity", entity=entities[name])
+    (batch,) = world.batches(entities[name])
+    assert [file.name for file in batch.files] == files
+
+
+def test_blanks_in_the_list_of_files_make_no_difference(
+    world: World, entities: Entities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FUNCTIONS, "string", lambda value: json.dumps(value, indent=2))
+    world.run("land_entity", entity=entities["events/events"])
+    assert world.landed(entities["events/events"]) == ["1", "2", "3"]
+
+
+def test_an_answer_is_kept_as_received(world: World, entities: Entities) -> None:
+    entity = entities["customers_api/customers"]
+    world.run("land_entity", entity=entity)
+    (batch,) = world.batches(entity)
+    received = Path(world.landing.path_of(batch, "received/answer.json"))
+    assert json.loads(received.read_text()) == world.customers
+    assert [file.name for file in batch.files] == ["data/part-00000.jsonl"]
+
+
+def test_a_line_that_is_no_json_comes_through_as_it_is(world: World, entities: Entities) -> None:
+    text = event(1) + "not json\n"
+    world.write_file("events/1.jsonl", text, NIGHT - timedelta(hours=1))
+    world.run("land_entity", entity=entities["events/events"])
+    (batch,) = world.batches(entities["events/events"])
+    assert Path(world.landing.path_of(batch, "data/1.jsonl.jsonl")).read_text() == text
+
+
+def test_hidden_files_and_those_of_another_kind_are_left_alone(world: World, entities: Entities) -> None:
+    for name in ("_temporary.jsonl", ".4.jsonl", "4.txt"):
+        world.write_file(f"events/{name}", event(4), NIGHT - timedelta(hours=1))
+    world.run("land_entity", entity=entities["events/events"])
+    assert world.landed(entities["events/events"]) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", INCREMENTS)
+def test_a_second_run_lands_what_is_new_since_the_first(world: World, entities: Entities, name: str) -> None:
+    world.run("land_entity", entity=entities[name])
+    world.change([4, 5], LATER)
+    world.run("land_entity", MORNING, entity=entities[name])
+    before, after = world.batches(entities[name])
+    assert (before.rows, after.rows) == (3, 2)
+    assert world.landed(entities[name]) == ["1", "2", "3", "4", "5"]
+    assert before.watermark and after.watermark and after.after == before.watermark != after.watermark
+    assert before.batch_id < after.batch_id < world.watermark(entities[name])["next_batch_id"]
+    assert world.watermark(entities[name])["watermark"] == after.watermark["value"]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("database/transactions", "Copy table"),
+        ("crm/contacts", "Copy contacts"),
+        ("events/events", "List files"),
+        ("marketing/marketing_spend", "Copy CSV"),
+    ],
+)
+def test_what_comes_in_while_a_run_reads_is_landed_once(world: World, entities: Entities, name: str, step: str) -> None:
+    coming = [4]
+
+    def meanwhile(activity: str) -> None:
+        if activity == step and coming:
+            world.change([coming.pop()], NIGHT + timedelta(minutes=1))
+
+    world.run("land_entity", meanwhile=meanwhile, entity=entities[name])
+    assert world.landed(entities[name]) == ["1", "2", "3"] and not coming
+    world.run("land_entity", MORNING, entity=entities[name])
+    assert world.landed(entities[name]) == ["1", "2", "3", "4"]
+
+
+def test_an_increment_may_go_by_the_time_of_change(world: World, entities: Entities) -> None:
+    entity = entities["database/transactions"] | {"watermark_column": "updated_at"}
+    world.run("land_entity", entity=entity)
+    world.database.execute(
+        "UPDATE dbo.transactions SET updated_at = TIMESTAMP '2026-02-01 04:00:00' WHERE transaction_id = 2"
+    )
+    world.run("land_entity", MORNING, entity=entity)
+    assert world.landed(entity) == ["1", "2", "2", "3"]
+
+
+@pytest.mark.parametrize("name", ["events/events", "marketing/marketing_spend"])
+def test_a_changed_file_is_landed_again_under_its_name(world: World, entities: Entities, name: str) -> None:
+    world.run("land_entity", entity=entities[name])
+    world.change([2], LATER)
+    world.run("land_entity", MORNING, entity=entities[name])
+    before, after = world.batches(entities[name])
+    assert [file.name for file in after.files] == [before.files[1].name]
+
+
+@pytest.mark.parametrize("name", INCREMENTS)
+def test_nothing_new_makes_no_batch_and_loses_nothing(world: World, entities: Entities, name: str) -> None:
+    world.run("land_entity", entity=entities[name])
+    watermark = world.watermark(entities[name])
+    world.run("land_entity", MORNING, entity=entities[name])
+    assert len(world.batches(entities[name])) == 1 and world.watermark(entities[name]) == watermark
+    world.change([4], LATER)  # known only now, though it is from before that run
+    world.run("land_entity", MORNING + timedelta(days=1), entity=entities[name])
+    assert world.landed(entities[name]) == ["1", "2", "3", "4"]
+
+
+def test_a_source_that_is_empty_from_the_start_makes_no_batch(world: World, entities: Entities) -> None:
+    entity = entities["database/transactions"]
+    world.database.execute("DELETE FROM dbo.transactions")
+    world.run("land_entity", entity=entity)
+    assert world.batches(entity) == []
+    world.change([1], LATER)
+    world.run("land_entity", MORNING, entity=entity)
+    assert world.landed(entity) == ["1"]
+
+
+@pytest.mark.parametrize("name", ["customers_api/customers", "database/stores", "finance/exchange_rates"])
+def test_an_empty_snapshot_is_refused(world: World, entities: Entities, name: str) -> None:
+    world.run("land_entity", entity=entities[name])
+    world.customers = []
+    world.database.execute("DELETE FROM dbo.stores")
+    (world.lake / "incoming" / "exchange_rates" / "exchange_rates.csv").unlink()
+    with pytest.raises(Failure, match="check the source; nothing was landed"):
+        world.run("land_entity", MORNING, entity=entities[name])
+    assert len(world.batches(entities[name])) == 1
+
+
+@pytest.mark.parametrize("name", INCREMENTS)
+def test_a_run_that_dies_anywhere_loses_and_doubles_nothing(
+    new_world: Callable[[], World], entities: Entities, name: str
+) -> None:
+    steps = new_world().run("land_entity", entity=entities[name]).steps
+    assert steps >= 10
+    for step in range(1, steps + 1):
+        world = new_world()
+        with pytest.raises(Crash):
+            world.run("land_entity", crash_at=step, entity=entities[name])
+        assert world.landed(entities[name]) in ([], ["1", "2", "3"]), f"half a batch can be read, step {step}"
+        world.change([4, 5], LATER)
+        for hours in (0, 1):  # the first of them may do no more than move the watermark
+            world.run("land_entity", MORNING + timedelta(hours=hours), entity=entities[name])
+        assert world.landed(entities[name]) == ["1", "2", "3", "4", "5"], f"after a crash at step {step}"
+
+
+@pytest.mark.parametrize("name", INCREMENTS)
+def test_a_later_run_that_dies_anywhere_loses_and_doubles_nothing(
+    new_world: Callable[[], World], entities: Entities, name: str
+) -> None:
+    def once_landed() -> World:
+        world = new_world()
+        world.run("land_entity", entity=entities[name])
+        world.change([4], LATER)
+        return world
+
+    for step in range(1, once_landed().run("land_entity", MORNING, entity=entities[name]).steps + 1):
+        world = once_landed()
+        with pytest.raises(Crash):
+            world.run("land_entity", MORNING, crash_at=step, entity=entities[name])
+        assert world.landed(entities[name]) in (["1", "2", "3"], ["1", "2", "3", "4"])
+        for hours in (1, 2):
+            world.run("land_entity", MORNING + timedelta(hours=hours), entity=entities[name])
+        assert world.landed(entities[name]) == ["1", "2", "3", "4"], f"after a crash at step {step}"
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_a_snapshot_that_dies_anywhere_is_there_whole_or_not_at_all(
+    new_world: Callable[[], World], entities: Entities, name: str
+) -> None:
+    for step in range(1, new_world().run("land_entity", entity=entities[name]).steps + 1):
+        world = new_world()
+        with pytest.raises(Crash):
+            world.run("land_entity", crash_at=step, entity=entities[name])
+        assert world.landed(entities[name]) in ([], ["1"])
+        world.run("land_entity", MORNING, entity=entities[name])
+        assert world.landed(entities[name]) == ["1"], f"after a crash at step {step}"
+
+
+def test_what_a_broken_copy_left_is_not_landed(world: World, entities: Entities) -> None:
+    """Not even where the file it was made from is gone."""
+    run = world.run("land_entity", entity=entities["events/events"])
+    second_file = [number for number, (name, _) in enumerate(run.ran, start=1) if name == "Copy JSON lines"][1]
+    world.change([4, 5], LATER)
+    with pytest.raises(Crash):
+        world.run("land_entity", MORNING, crash_at=second_file, entity=entities["events/events"])
+    (world.lake / "incoming" / "events" / "5.jsonl").unlink()
+    world.run("land_entity", MORNING, entity=entities["events/events"])
+    assert world.landed(entities["events/events"]) == ["1", "2", "3", "4"]
+
+
+def test_a_manifest_is_never_written_over_another(world: World, entities: Entities) -> None:
+    """Whoever wrote it: the run that finds it there fails."""
+    entity = entities["database/stores"]
+    world.run("land_entity", entity=entity)
+    landed = world.run("land_entity", MORNING, entity=entity)
+    (manifest,) = (step for name, step in landed.ran if name == "Write manifest")
+    assert manifest["typeProperties"]["headers"]["If-None-Match"] == "*"
