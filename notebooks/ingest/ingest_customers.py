@@ -36,6 +36,7 @@ batches = land_records(
     settings.customers_api_url,
     token=find_secret(dbutils, settings.secret_scope, "api_token"),
     timeout_seconds=settings.api_timeout_seconds,
+    from_scratch=settings.from_scratch,
 )
 
 # COMMAND ----------

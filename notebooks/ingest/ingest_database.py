@@ -17,6 +17,7 @@ from cdp_lib.contracts.bronze import tables_of
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret, read_secret
 from cdp_lib.settings import Settings
+from cdp_lib.sources.spark_jdbc import land_large_tables
 from cdp_lib.sources.sql_database import land_tables
 from cdp_lib.task_values import exit_unless, report_rows
 
@@ -30,13 +31,11 @@ account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 
 landing = Landing(settings.landing, account_key)
 extraction = landing.extraction("database", settings.batch_id, settings.run_started_at)
-batches = land_tables(
-    extraction,
-    read_secret(dbutils, settings.secret_scope, "database_url"),
-    settings.database_schema,
-    tables_of("database"),
-    from_scratch=settings.from_scratch,
-)
+database_url = read_secret(dbutils, settings.secret_scope, "database_url")
+source = (extraction, database_url, settings.database_schema, tables_of("database"))
+
+land_large_tables(spark, *source, partitions=settings.jdbc_partitions, from_scratch=settings.from_scratch)
+batches = land_tables(*source, from_scratch=settings.from_scratch)
 
 # COMMAND ----------
 

@@ -577,9 +577,9 @@ class _Found:
 def _find_in_jsonl(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _Found:
     """Read JSON lines once. Every line that is not empty is a record, whatever is in it."""
     found, digest = _Found(0, 0, "", set()), hashlib.sha256()
-    with fs.open(path, "rb") as file:
-        # adlfs' own reading by line takes a block of memory a line.
-        for line in io.BufferedReader(file, _CHUNK_BYTES):
+    # adlfs' own reading by line takes a block of memory a line.
+    with fs.open(path, "rb") as file, io.BufferedReader(file, _CHUNK_BYTES) as lines:
+        for line in lines:
             digest.update(line)
             found.bytes += len(line)
             found.rows += bool(line.strip())

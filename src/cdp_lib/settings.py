@@ -22,6 +22,8 @@ class Settings:
         api_timeout_seconds: Seconds to wait for an API to connect and between two bytes.
         crm_url: Address of the Dataverse organisation, empty for none.
         database_schema: Schema of the source database, empty where it has none (SQLite).
+        jdbc_partitions: Connections that read the first snapshot of a large table at once, on a cluster; 0 for the
+            driver's one.
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
@@ -42,6 +44,7 @@ class Settings:
     api_timeout_seconds: float
     crm_url: str
     database_schema: str
+    jdbc_partitions: int
     events_path: str
     marketing_spend_path: str
     exchange_rates_path: str
@@ -93,6 +96,7 @@ class Settings:
             api_timeout_seconds=_to_seconds(parameters, "api_timeout_seconds"),
             crm_url=parameters["crm_url"].rstrip("/"),
             database_schema=parameters["database_schema"],
+            jdbc_partitions=_to_count(parameters, "jdbc_partitions"),
             events_path=parameters["events_path"].rstrip("/"),
             marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
             exchange_rates_path=parameters["exchange_rates_path"],
@@ -126,6 +130,13 @@ def _to_seconds(parameters: dict[str, str], name: str) -> float:
     if not 0 < seconds < float("inf"):
         raise CdpError(f"Parameter '{name}' is '{text}': write a number of seconds above 0.")
     return seconds
+
+
+def _to_count(parameters: dict[str, str], name: str) -> int:
+    text = parameters[name] or "0"
+    if not (text.isascii() and text.isdecimal()):
+        raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 0 or more.")
+    return int(text)
 
 
 def _to_date(parameters: dict[str, str], name: str) -> date | None:

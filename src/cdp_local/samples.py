@@ -22,6 +22,12 @@ _FILES = {
 }
 """Variable that names the source → its name in words, and the sample."""
 
+NEEDED_SOURCES = {"customers_api_url", "database_url"}
+"""Variables and secrets that name the sources without which there are no sales to show."""
+
+SOURCES = NEEDED_SOURCES | {"crm_url"} | set(_FILES)
+"""Variables and secrets that name a source."""
+
 
 @dataclass
 class Samples:
@@ -45,8 +51,7 @@ def play_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator
     Args:
         fixtures: Folder of the sample sources.
         home: Folder of the local workspace.
-        given: The variables and secrets that name the others: `customers_api_url`, `database_url`, `crm_url`,
-            `events_path`, `marketing_spend_path`, `exchange_rates_path`.
+        given: Those of `SOURCES` that are not to be played.
     """
     samples = Samples()
     with ExitStack() as stack:

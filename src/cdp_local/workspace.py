@@ -15,7 +15,7 @@ from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.engines import open_session
 from cdp_local.notebooks import Workspace
-from cdp_local.samples import play_samples
+from cdp_local.samples import NEEDED_SOURCES, SOURCES, play_samples
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
@@ -48,7 +48,8 @@ class LocalWorkspace:
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
     """Open a local workspace, alone: a second one on the same home is refused.
 
-    A source that is not given is played by its sample. Samples that need secrets are for the default scope only.
+    A source that is not given is played by its sample; but as soon as one is given, those that are not needed are left
+    out: invented contacts would only get between real customers. Samples that need secrets are for the default scope.
 
     Args:
         engine: `sail` or `spark`.
@@ -62,14 +63,16 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
     with ExitStack() as stack:
         stack.enter_context(_locked(home))
         overrides = {"landing": str(home / "landing"), **variables}
-        # Who names another scope keeps secrets there: the samples have theirs in the default one.
+        # Who names another scope keeps secrets there.
         real_secrets = SecretStore(PROJECT / SECRETS_FILE, {})
         scope = Bundle(PROJECT, overrides).variable("secret_scope")
         in_scope = {secret.key for secret in real_secrets.list(scope)}
-        needing_secrets = set() if scope == DEFAULT_SCOPE else {"database_url", "crm_url"}
-        samples = stack.enter_context(
-            play_samples(PROJECT / "fixtures", home, {*variables, *in_scope, *needing_secrets})
-        )
+        given = {*variables, *in_scope} & SOURCES
+        if given:
+            given |= SOURCES - NEEDED_SOURCES
+        if scope != DEFAULT_SCOPE:
+            given |= {"database_url", "crm_url"}
+        samples = stack.enter_context(play_samples(PROJECT / "fixtures", home, given))
         bundle = Bundle(PROJECT, overrides | samples.variables)
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
         account_key = secrets.get(scope, "storage_account_key") if "storage_account_key" in in_scope else None

@@ -133,11 +133,16 @@ def refused(home: Path, refreshed: Path, cdp: Cdp) -> Refused:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (404, b"not here", "answered 404 Not Found: check the address and the API."),
+        (404, b"not here", "answered 404 Not Found: check the address and the server."),
         (403, b"", "refused access (403): check the secret 'api_token'."),
-        (200, b"<html>Welcome</html>", "did not answer with JSON (20 bytes; "),
-        (200, b'[{"customer_id": 1}', "did not answer with JSON (19 bytes; "),
-        (200, b'{"customers": []}', "answered with a JSON dict: an array of records is expected."),
+        (
+            200,
+            b"<html>Welcome</html>",
+            "answered with a web page (HTML or XML): JSON, an array of records, is expected.",
+        ),
+        (200, b'[{"customer_id": 1}', "did not answer with JSON (Expecting a comma or a bracket at character 19)."),
+        (200, b'{"customers": []}', "answered with an empty array: check the source; nothing was landed."),
+        (200, b'{"customers": {}}', "answered with an object without an array: one array of records is expected."),
         (200, b"[]", "answered with an empty array: check the source; nothing was landed."),
     ],
 )
@@ -175,7 +180,7 @@ def test_an_api_that_fails_for_ever_is_asked_five_times(refused: Refused, api: A
     line = refused("run", "--var", api.variable)
 
     assert line == (
-        f"task ingest_customers: API {api.url} answered 500 Internal Server Error: check the address and the API."
+        f"task ingest_customers: API {api.url} answered 500 Internal Server Error: check the address and the server."
     )
     assert api.requests == 5
     assert "Traceback" in max(home.glob("logs/*/ingest_customers.log")).read_text()
@@ -262,18 +267,18 @@ def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> Non
         (["run", "--engine", "duck"], "Unknown engine 'duck': there are sail and spark."),
         (["run", "nope"], "Unknown job 'nope': the bundle has cdp_refresh."),
         (["run", "--var", "nope=1"], "Unknown variable 'nope': the bundle has catalog, schema, "),
-        (["run", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, full_refresh, "),
+        (["run", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, ingest, from_scratch, "),
         (["run", "--only", "nope"], "Unknown task 'nope': job cdp_refresh has ingest_customers, "),
         (["run", "--var", "x"], "--var x: write NAME=VALUE."),
         (["run", "--param", "=x"], "--param =x: write NAME=VALUE."),
         (["run", "--var", "schema=${var.schema}"], "The bundle's references lead back to themselves: ${var.schema} → "),
         (["run", "--var", "schema=${var.nope}"], "The bundle refers to ${var.nope}, which has no value"),
         (
-            ["run", "--param", "as_of=yesterday"],
+            ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "as_of=yesterday"],
             "tasks ingest_customers, ingest_database: Parameter 'as_of' is 'yesterday': write a date as 2026-01-31, or",
         ),
         (
-            ["run", "--param", "full_refresh=maybe"],
+            ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "full_refresh=maybe"],
             "tasks ingest_customers, ingest_database: Parameter 'full_refresh' is 'maybe': write true or false.",
         ),
         (
@@ -285,8 +290,17 @@ def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> Non
             "task ingest_customers: API the usual one can't be read: this is no web address.",
         ),
         (
-            ["run", "--only", "ingest_customers", "--var", "customers_api_url="],
-            "task ingest_customers: Parameter 'customers_api_url' is empty: fill in",
+            ["run", "--only", "ingest_crm", "--var", "crm_url=http://crm.example.com"],
+            "task ingest_crm: Secret 'crm_client_id' is missing in scope 'cdp': put it there with",
+        ),
+        (
+            ["run", "--only", "ingest_events", "--var", "events_path=/not/there"],
+            "task ingest_events: Folder /not/there is not there: check the path; nothing was landed.",
+        ),
+        (
+            ["run", "--only", "ingest_exchange_rates", "--var", "exchange_rates_path=fixtures/exchange_rates.csv"]
+            + ["--var", "reporting_currency=EUR"],
+            "task ingest_exchange_rates: Exchange rates fixtures/exchange_rates.csv are not in terms of EUR",
         ),
         (["show", "nope"], "Unknown table 'nope': `cdp tables` lists those that are there, `cdp run` makes them."),
         (["show", "other.sales.stores_silver"], "Unknown table 'other.sales.stores_silver': "),

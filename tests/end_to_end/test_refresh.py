@@ -189,7 +189,7 @@ def test_a_run_killed_anywhere_and_repeated_gives_an_undisturbed_runs_tables(
             start_new_session=True,
         )
         try:
-            run.wait(timeout=moments.uniform(0.4, 1.0) * seconds)
+            run.wait(timeout=moments.uniform(0.25, 0.75) * seconds)
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()

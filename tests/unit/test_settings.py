@@ -14,6 +14,7 @@ PARAMETERS = {
     "api_timeout_seconds": "30",
     "crm_url": "https://org.crm.example.com/",
     "database_schema": "dbo",
+    "jdbc_partitions": "8",
     "events_path": "/Volumes/cat1/sales/events/",
     "marketing_spend_path": "/Volumes/cat1/sales/spend",
     "exchange_rates_path": "/Volumes/cat1/sales/rates.csv",
@@ -55,6 +56,7 @@ def test_from_parameters_types_what_a_job_passes() -> None:
         api_timeout_seconds=30.0,
         crm_url="https://org.crm.example.com",
         database_schema="dbo",
+        jdbc_partitions=8,
         events_path="/Volumes/cat1/sales/events",
         marketing_spend_path="/Volumes/cat1/sales/spend",
         exchange_rates_path="/Volumes/cat1/sales/rates.csv",
@@ -84,6 +86,9 @@ def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> N
         ("api_timeout_seconds", "nan"),
         ("api_timeout_seconds", "inf"),
         ("api_timeout_seconds", "soon"),
+        ("jdbc_partitions", "-1"),
+        ("jdbc_partitions", "1.5"),
+        ("jdbc_partitions", "²"),
         ("as_of", "31.01.2026"),
         ("as_of", "2026-02-30"),
         ("full_refresh", "yes"),
@@ -107,6 +112,10 @@ def test_flags_are_read_in_any_case(text: str, flag: bool) -> None:
 def test_a_notebook_opened_by_hand_lands_what_is_new_and_loads_what_is_new() -> None:
     settings = Settings.from_parameters(PARAMETERS | {"full_refresh": "", "from_scratch": "", "ingest": ""})
     assert (settings.full_refresh, settings.from_scratch, settings.ingest) == (False, False, True)
+
+
+def test_no_number_of_connections_is_the_drivers_one() -> None:
+    assert Settings.from_parameters(PARAMETERS | {"jdbc_partitions": ""}).jdbc_partitions == 0
 
 
 def test_a_source_that_is_not_named_is_none() -> None:

@@ -1,135 +1,196 @@
-"""A REST API that answers a plain GET with a JSON array of records."""
+"""A REST API that answers with JSON records: an array, or pages of them."""
 
 from __future__ import annotations
 
-import json
-import re
+import hashlib
 from collections.abc import Iterator
+from itertools import count
+from typing import Any
+from urllib.parse import quote, urljoin
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+from requests.utils import parse_header_links
 
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Manifest
+from cdp_lib.sources.http import Answer, HttpClient
+from cdp_lib.sources.pages import Page, read_pages
 
-RETRIES = 4
-"""Attempts after the first, on a refused connection, on 429 and on 5xx; waits 0, 1, 2 and 4 seconds."""
+PAGE = "{page}"
+"""Stands in an address for the number of a page."""
 
-LONGEST_WAIT_SECONDS = 60
-"""Bound of one wait between attempts, whatever `Retry-After` asks for."""
+READS_UNTIL_AGREED = 3
+"""How often numbered pages are read before the source is said to change too fast."""
 
-_BETWEEN_RECORDS = re.compile(r"[\s,]*")
+_NEXT_LINKS = ("next", "nextLink", "@odata.nextLink")
+_NEXT_CURSORS = ("next_cursor", "nextCursor", "cursor")
+_THERE_IS_MORE = ("has_more", "hasMore")
+_TOTALS = ("total", "total_count", "totalCount", "count", "@odata.count")
 
 
-def land_json_array(
-    extraction: Extraction, entity: str, url: str, *, token: str | None, timeout_seconds: float
+class _NotModified(Exception):
+    """The source is as it was."""
+
+
+class _PagesDiffer(Exception):
+    """Two reads of the same pages had different records."""
+
+    def __init__(self, checksums: list[bytes]) -> None:
+        super().__init__()
+        self.checksums = checksums
+
+
+def land_records(
+    extraction: Extraction,
+    entity: str,
+    url: str,
+    *,
+    token: str | None,
+    timeout_seconds: float,
+    from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land the array an address answers with: the answer as received, and one record a line.
+    """Land all records an API has: its answers as received, and one record a line.
+
+    An answer is an array, or an object with one array in it. The next page is found by a link (`next`, `nextLink`,
+    `@odata.nextLink`, `links.next`, header `Link`), by a cursor (`next_cursor`, `nextCursor`, `cursor`; sent as
+    `cursor`), or by its number, where the address has `{page}`: from 1 until a page has no records.
+
+    With numbered pages, a record that comes or goes meanwhile moves others from page to page: they are read until two
+    reads agree. Links and cursors keep their place; a record they give twice is landed twice.
+
+    An answer with a strong ETag is asked for again only if it has changed.
 
     Args:
-        extraction: Where to land it.
+        extraction: Where to land them.
         entity: What the records are.
-        url: Address of the array.
+        url: Address of the records.
         token: Bearer token, None where the API asks for none.
-        timeout_seconds: Seconds to wait for a connection and between two bytes of the answer.
+        timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
+        from_scratch: Whether to ask for an answer that has not changed, too.
 
     Returns:
-        The landed batch.
+        The landed batch; none where nothing has changed.
 
     Raises:
-        CdpError: The API can't be reached, answers with an error or too slowly, or answers with anything but an
-            array that has records.
+        CdpError: The API can't be reached, answers with an error or too slowly, answers with anything but records, or
+            changes while it is read.
     """
     if earlier := extraction.find_batch(entity):
         return [earlier]
-    answer = fetch(url, token=token, timeout_seconds=timeout_seconds)
-    records = list(split_json_array(answer, url))
-    if not records:
-        raise CdpError(f"API {url} answered with an empty array: check the source; nothing was landed.")
-    with extraction.new_batch(entity) as batch:
-        batch.write_received("answer.json", answer)
-        with batch.open_data("part-00000.jsonl", "jsonl") as file:
-            for text, record in records:
-                file.write(text.encode() + b"\n")
-                batch.add(1, set(record) if isinstance(record, dict) else set())
-    return [batch.manifest]
-
-
-def fetch(url: str, *, token: str | None, timeout_seconds: float) -> bytes:
-    """The body of an answer, after bounded retries with backoff.
-
-    Args:
-        url: Address to GET.
-        token: Bearer token, None for none.
-        timeout_seconds: Seconds to wait for a connection and between two bytes.
-
-    Raises:
-        CdpError: No answer, one that is cut off, or one that is not 2xx.
-    """
-    retry = Retry(
-        total=RETRIES,
-        read=1,  # a slow source is asked twice, not five times
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=("GET",),
-        raise_on_status=False,
-        retry_after_max=LONGEST_WAIT_SECONDS,
-    )
-    if token and not (token.isascii() and token.isprintable()):
-        # The HTTP client would quote it in its error.
-        raise CdpError("Secret 'api_token' can't be sent: it has a character, maybe a line break, no header may have.")
-    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    with requests.Session() as session:
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
+    with HttpClient(
+        "API",
+        url,
+        secrets="the secret 'api_token'",
+        timeout_seconds=timeout_seconds,
+        authorization=f"Bearer {token}" if token else None,
+    ) as client:
+        if PAGE in url:
+            return _land_numbered_pages(extraction, entity, client, url)
+        etag = None if from_scratch else _known_etag(extraction.find_latest_batch(entity), url)
+        pages = read_pages(
+            client,
+            url,
+            lambda answer, page: _next_address(answer, page, url, client.name_of(url)),
+            first_headers={"If-None-Match": etag} if etag else {},
+            first_raising={304: _NotModified} if etag else {},
+        )
         try:
-            response = session.get(url, headers=headers, timeout=timeout_seconds)
-        except requests.exceptions.RequestException as error:
-            raise CdpError(f"API {url} can't be read: {_reason(error, timeout_seconds)}.") from error
-    if response.status_code in (401, 403):
-        raise CdpError(f"API {url} refused access ({response.status_code}): check the secret 'api_token'.")
-    if not response.ok:
-        raise CdpError(f"API {url} answered {response.status_code} {response.reason}: check the address and the API.")
-    return response.content
+            return _land(extraction, entity, client, url, pages)
+        except _NotModified:
+            return []
 
 
-def split_json_array(answer: bytes, url: str) -> Iterator[tuple[str, object]]:
-    """The records of a JSON array, each as the text it was received as, on one line, and parsed.
-
-    A line break inside a JSON text can only be white space between tokens, so a blank in its place changes nothing.
-
-    Args:
-        answer: Body of an answer, UTF-8 with or without byte order mark.
-        url: Where it came from, for messages.
-
-    Raises:
-        CdpError: The answer is not JSON, or no array.
-    """
-    try:
-        text = answer.decode("utf-8-sig")
-        records = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CdpError(f"API {url} did not answer with JSON ({len(answer)} bytes; {error}).") from error
-    if not isinstance(records, list):
-        raise CdpError(f"API {url} answered with a JSON {type(records).__name__}: an array of records is expected.")
-    decoder = json.JSONDecoder()
-    end = text.index("[") + 1
-    for record in records:
-        start = _BETWEEN_RECORDS.match(text, end).end()  # type: ignore[union-attr]  # it matches no text, too
-        _, end = decoder.raw_decode(text, start)
-        yield text[start:end].replace("\r", " ").replace("\n", " "), record
+def _land_numbered_pages(extraction: Extraction, entity: str, client: HttpClient, url: str) -> list[Manifest]:
+    checksums: list[bytes] = []
+    for _, page in _numbered_pages(client, url):
+        for _ in page.records:
+            pass
+        checksums.append(page.checksum)
+    for _ in range(READS_UNTIL_AGREED - 1):
+        try:
+            return _land(extraction, entity, client, url, _numbered_pages(client, url), checksums)
+        except _PagesDiffer as difference:
+            checksums = difference.checksums
+    raise CdpError(
+        f"{client.name_of(url)} changes while it is read: {READS_UNTIL_AGREED} reads of its pages differ; nothing was"
+        " landed, run it again."
+    )
 
 
-def _reason(error: requests.exceptions.RequestException, timeout_seconds: float) -> str:
-    """Why there was no answer, without the layers of exceptions around it."""
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return f"no answer within {timeout_seconds:g} seconds"
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return "this is no web address"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the answer is cut off"
-    if isinstance(error, requests.exceptions.InvalidHeader):
-        return str(error)
-    cause = getattr(error.args[0], "reason", error) if error.args else error
-    return str(cause).rsplit(": ", 1)[-1].rstrip(".")
+def _numbered_pages(client: HttpClient, url: str) -> Iterator[tuple[Answer, Page]]:
+    numbers = count(2)
+    return read_pages(
+        client,
+        url.replace(PAGE, "1"),
+        lambda _, page: url.replace(PAGE, str(next(numbers))) if page.rows else None,
+    )
+
+
+def _land(
+    extraction: Extraction,
+    entity: str,
+    client: HttpClient,
+    url: str,
+    pages: Iterator[tuple[Answer, Page]],
+    agreed: list[bytes] | None = None,
+) -> list[Manifest]:
+    """Land pages, if their records are those agreed upon."""
+    checksums: list[bytes] = []
+    with extraction.new_batch(entity) as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            for answer, page in pages:
+                batch.write_received(f"answer-{len(checksums):05}.json", answer.body)
+                answer.body.seek(0)
+                for line, _ in page.records:
+                    file.write(line)
+                batch.add(page.rows, page.columns)
+                checksums.append(page.checksum)
+        if agreed not in (None, checksums):
+            raise _PagesDiffer(checksums)
+        if not batch.rows:
+            # Taken at its word, it would empty the tables built from it.
+            raise CdpError(f"{client.name_of(url)} answered with an empty array: check the source; nothing was landed.")
+        _check_complete(page.members, batch.rows, client.name_of(url))
+        etag = answer.headers.get("ETag", "W/")
+        # That of one of several pages says nothing of the others.
+        if len(checksums) == 1 and not etag.startswith("W/"):
+            batch.watermark = {"etag": etag, "address": _digest(url)}
+    return [batch.manifest] if batch.manifest.batch_id == extraction.batch_id else []
+
+
+def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None:
+    members = page.members
+    links = members.get("links")
+    found = [members.get(name) for name in _NEXT_LINKS]
+    found.append(links.get("next") if isinstance(links, dict) else None)
+    for link in parse_header_links(answer.headers.get("Link", "")):
+        found.append(link.get("url") if "next" in link.get("rel", "").split() else None)
+    for link in filter(None, found):
+        if not isinstance(link, str):
+            raise CdpError(f"{name} answered with a link to the next page that is no text: {str(link)[:50]}.")
+        return urljoin(answer.url, link)
+    if cursor := next(filter(None, map(members.get, _NEXT_CURSORS)), None):
+        return f"{url}{'&' if '?' in url else '?'}cursor={quote(str(cursor), safe='')}"
+    return None
+
+
+def _check_complete(members: dict[str, Any], rows: int, name: str) -> None:
+    """Refuse a part of the records where the last page says that there are more: they would be missed in silence."""
+    total = max((value for value in map(members.get, _TOTALS) if isinstance(value, int)), default=0)
+    if total > rows or any(members.get(member) is True for member in _THERE_IS_MORE):
+        found = f"has {total} records and gave {rows}" if total > rows else "has more records than it gave"
+        raise CdpError(
+            f"{name} says that it {found}, and no link to the next page: put {PAGE} into the address where it takes"
+            " the number of a page; nothing was landed."
+        )
+
+
+def _known_etag(latest: Manifest | None, url: str) -> str | None:
+    """The ETag of what is landed already, if it was landed from the same address."""
+    watermark = (latest and latest.watermark) or {}
+    etag = watermark.get("etag")
+    return etag if isinstance(etag, str) and watermark.get("address") == _digest(url) else None
+
+
+def _digest(url: str) -> str:
+    """Tells addresses apart without giving them away: they may hold a key."""
+    return hashlib.sha256(url.encode()).hexdigest()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
+from types import SimpleNamespace
+from typing import Self
 
 import pytest
+from urllib3.util import retry
 
 from cdp_lib.landing import Extraction, Landing
 
@@ -26,3 +37,121 @@ def extraction(landing: Landing) -> Extraction:
 def landed(tmp_path: Path) -> Path:
     """Folder of the source's landed entities."""
     return tmp_path / "landing" / "source"
+
+
+@dataclass
+class Answer:
+    """What a web server answers.
+
+    Attributes:
+        body: Body.
+        status: HTTP status.
+        headers: Headers besides Content-Length.
+        missing_bytes: Bytes that Content-Length promises and the body lacks.
+        is_reset: Whether the connection is reset after half of the body.
+        after_seconds: Time until the answer begins.
+        meanwhile: Called before the answer begins.
+    """
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    missing_bytes: int = 0
+    is_reset: bool = False
+    after_seconds: float = 0.0
+    meanwhile: Callable[[], object] = lambda: None
+
+
+class Api:
+    """A web server that gives its answers one after the other, and the last one for ever.
+
+    Attributes:
+        url: Address it is asked at.
+        requests: Headers of the requests.
+        paths: Path and query of the requests.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.url = f"{root}/customers.json"
+        self.requests: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.closing = Event()
+        self._answers: list[Answer] = []
+        self._answers_by_path: dict[str, list[Answer]] = {}
+
+    def then(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object) -> Self:
+        """The next answer."""
+        self._answers.append(Answer(body, status, headers or {}, **options))
+        return self
+
+    def at(
+        self, path: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object
+    ) -> Self:
+        """The next answer at a path with query."""
+        self._answers_by_path.setdefault(path, []).append(Answer(body, status, headers or {}, **options))
+        return self
+
+    def take(self, path: str, headers: dict[str, str]) -> Answer:
+        """The answer to a request."""
+        self.requests.append(headers)
+        self.paths.append(path)
+        answers = self._answers_by_path.get(path, self._answers) or [Answer(b"no such page", 404)]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Api]]:
+    """Start a web server; the arguments are its first answer."""
+    running: list[tuple[ThreadingHTTPServer, Api]] = []
+
+    def start(*answer: object, **options: object) -> Api:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer = api.take(self.path, dict(self.headers))
+                answer.meanwhile()
+                api.closing.wait(answer.after_seconds)
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if answer.status != 304:
+                    self.send_header("Content-Length", str(len(answer.body) + answer.missing_bytes))
+                self.end_headers()
+                if answer.is_reset:
+                    self.wfile.write(answer.body[: len(answer.body) // 2])
+                    # Closed with nothing lingering, a connection is reset; `rfile` would keep it open.
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.rfile.close()
+                    self.connection.close()
+                else:
+                    with suppress(ConnectionError):  # a client that has no patience hangs up
+                        self.wfile.write(answer.body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        api = Api(f"http://127.0.0.1:{server.server_port}")
+        if answer or options:
+            api.then(*answer, **options)
+        running.append((server, api))
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return api
+
+    yield start
+    for server, api in running:
+        api.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds waited between attempts, which here take no time."""
+    seconds: list[float] = []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=seconds.append, time=time.time))
+    return seconds

@@ -1,10 +1,15 @@
+import resource
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -13,14 +18,26 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from psycopg.rows import dict_row
 
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, Extraction, Landing, Manifest
 from cdp_lib.sources import sql_database
 from cdp_lib.sources.sql_database import land_tables
+from cdp_local.postgresql_server import postgresql_server as own_server
 
 DATABASE_SQL = (Path(__file__).resolve().parents[3] / "fixtures" / "database.sql").read_text(encoding="utf-8")
-TABLES = ("products", "stores", "transactions")
+
+
+def contract(entity: str, *key: str) -> BronzeContract:
+    return BronzeContract(entity, "bronze", "", (), source="source", entity=entity, record_key=key)
+
+
+PRODUCTS = contract("products", "product_id")
+STORES = contract("stores", "store_id")
+TRANSACTIONS = contract("transactions", "transaction_id")
+TABLES = (PRODUCTS, STORES, TRANSACTIONS)
 
 
 @pytest.fixture
@@ -40,9 +57,9 @@ def new_sqlite(tmp_path: Path) -> Callable[[str], str]:
 def refusal(extraction: Extraction, landed: Path) -> Callable[..., str]:
     """The message of an attempt that lands nothing."""
 
-    def refusal(url: str, *tables: str, schema: str = "") -> str:
+    def refusal(url: str, *tables: BronzeContract, schema: str = "") -> str:
         with pytest.raises(CdpError) as refused:
-            land_tables(extraction, url, schema, tables or ("products",))
+            land_tables(extraction, url, schema, tables or (PRODUCTS,))
         message = str(refused.value)
         assert len(message.splitlines()) == 1
         assert not [word for word in ("Traceback", "SELECT", "sqlalche.me") if word in message]
@@ -84,7 +101,7 @@ def test_sqlite_values_come_as_text_whatever_the_column_was_declared_as(new_sqli
             (6, ' two
 lines ', '12,5', 2460767.5);
     """)
-    land_tables(extraction, url, "", ["products"])
+    land_tables(extraction, url, "", [PRODUCTS])
     assert {field.type for field in table_of(landed, "products").schema} == {pa.string()}
     assert [tuple(row.values()) for row in rows_of(landed, "products")] == [
         ("1", "Zoë 's ﷺ 😀", "499", "2025-04-01"),
@@ -101,13 +118,13 @@ def test_rows_come_in_the_order_of_the_key(new_sqlite, extraction, landed) -> No
         CREATE TABLE stores (store_name TEXT, store_id INT PRIMARY KEY);
         INSERT INTO stores VALUES ('A', 10), ('B', 9), ('C', 1);
     """)
-    land_tables(extraction, url, "", ["stores"])
+    land_tables(extraction, url, "", [STORES])
     assert [row["store_id"] for row in rows_of(landed, "stores")] == ["1", "9", "10"]
 
 
 def test_rows_of_a_table_without_key_come_in_the_order_of_its_first_column(new_sqlite, extraction, landed) -> None:
     url = new_sqlite("CREATE TABLE stores (store_id INT, name TEXT); INSERT INTO stores VALUES (2, 'B'), (1, 'C');")
-    land_tables(extraction, url, "", ["stores"])
+    land_tables(extraction, url, "", [STORES])
     assert [row["store_id"] for row in rows_of(landed, "stores")] == ["1", "2"]
 
 
@@ -118,7 +135,7 @@ def test_a_table_of_more_rows_than_a_chunk_is_landed_whole(
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
     values = ", ".join(f"({number})" for number in range(rows))
     url = new_sqlite(f"CREATE TABLE products (product_id INT PRIMARY KEY); INSERT INTO products VALUES {values};")
-    [manifest] = land_tables(extraction, url, "", ["products"])
+    [manifest] = land_tables(extraction, url, "", [PRODUCTS])
     file = pq.ParquetFile(landed / "products/b1/data/part-00000.parquet")
     assert [int(row["product_id"]) for row in rows_of(landed, "products")] == list(range(rows))
     assert manifest.rows == rows
@@ -127,7 +144,7 @@ def test_a_table_of_more_rows_than_a_chunk_is_landed_whole(
 
 def test_a_second_attempt_of_the_run_lands_only_what_is_missing(new_sqlite, extraction, landed) -> None:
     url = new_sqlite(DATABASE_SQL)
-    [products] = land_tables(extraction, url, "", ["products"])
+    [products] = land_tables(extraction, url, "", [PRODUCTS])
     new_sqlite("DELETE FROM products WHERE product_id > 3")
     manifests = land_tables(extraction, url, "", TABLES)
     assert manifests[0] == products
@@ -136,15 +153,15 @@ def test_a_second_attempt_of_the_run_lands_only_what_is_missing(new_sqlite, extr
 
 def test_a_table_that_has_not_changed_makes_no_new_batch(new_sqlite, extraction, landing: Landing) -> None:
     url = new_sqlite(DATABASE_SQL)
-    first = land_tables(extraction, url, "", TABLES)
+    land_tables(extraction, url, "", TABLES)
     next_run = Extraction(landing, "source", "b2", extraction.extracted_at)
-    assert land_tables(next_run, url, "", TABLES) == first
+    assert land_tables(next_run, url, "", TABLES) == []
     new_sqlite("UPDATE products SET price = 1 WHERE product_id = 3")
-    assert [batch.batch_id for batch in land_tables(next_run, url, "", TABLES)] == ["b2", "b1", "b1"]
+    assert [(batch.entity, batch.batch_id) for batch in land_tables(next_run, url, "", TABLES)] == [("products", "b2")]
 
 
 def test_a_missing_table_is_an_error_before_anything_is_landed(new_sqlite, refusal) -> None:
-    message = refusal(new_sqlite(DATABASE_SQL), "products", "coupons")
+    message = refusal(new_sqlite(DATABASE_SQL), PRODUCTS, contract("coupons", "coupon_id"))
     assert "has no table 'coupons' in the default schema" in message
     assert "'database_schema'" in message
 
@@ -170,7 +187,7 @@ def test_the_file_is_read_and_never_written(new_sqlite, extraction, tmp_path) ->
 
 @pytest.mark.parametrize("name", ["a b.db", "50%20.db", "a#b.db", "Zoë.db"])
 def test_a_file_may_have_any_name(new_sqlite, extraction, name: str) -> None:
-    [manifest] = land_tables(extraction, new_sqlite(DATABASE_SQL, name), "", ["stores"])
+    [manifest] = land_tables(extraction, new_sqlite(DATABASE_SQL, name), "", [STORES])
     assert manifest.rows == 5
 
 
@@ -271,7 +288,7 @@ def test_postgresql_types_have_their_parquet_types(new_postgresql_database, extr
             '2025-04-01 00:00', 'Zoë', '00000000-0000-0000-0000-000000000001', 'abc', '08:30'
         ), (NULL, 9223372036854775806, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     """)
-    land_tables(extraction, url, "", ["kinds"])
+    land_tables(extraction, url, "", [contract("kinds", "big")])
     table = table_of(landed, "kinds")
     assert [str(field.type) for field in table.schema] == [
         "int16",
@@ -291,7 +308,7 @@ def test_postgresql_types_have_their_parquet_types(new_postgresql_database, extr
     assert full == (
         *(-1, 9223372036854775807, Decimal("12.50"), "100000000000000000000", "1.50"),
         *(0.1, True, date(1, 1, 1), midnight, midnight, "Zoë"),
-        *("00000000-0000-0000-0000-000000000001", "abc", "08:30:00"),
+        *("00000000-0000-0000-0000-000000000001", "\\x616263", "08:30:00"),
     )
     assert [value for value in empty if value is not None] == [9223372036854775806]
 
@@ -304,7 +321,7 @@ def test_a_schema_names_whose_tables_are_read(new_postgresql_database, extractio
         INSERT INTO dbo.stores VALUES (7);
         INSERT INTO stores VALUES (8);
     """)
-    land_tables(extraction, url, "dbo", ["stores"])
+    land_tables(extraction, url, "dbo", [STORES])
     assert rows_of(landed, "stores") == [{"store_id": 7}]
 
 
@@ -328,35 +345,598 @@ def test_a_database_that_does_not_exist_is_an_error(postgresql_server: str, refu
     assert 'database "nowhere" does not exist' in refusal(f"postgresql+psycopg://{postgresql_server}/nowhere")
 
 
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_copy_gives_what_rows_give(new_postgresql_database, tmp_path) -> None:
+    url = new_postgresql_database("""
+        CREATE TABLE "All % kinds" (
+            id BIGINT PRIMARY KEY, small SMALLINT, price NUMERIC(18, 2), any_number NUMERIC, ratio DOUBLE PRECISION,
+            real_ratio REAL, is_open BOOLEAN, day DATE, at TIMESTAMPTZ, local_at TIMESTAMP(3), name TEXT,
+            code CHAR(3), id2 UUID, at_time TIME, "50%" VARCHAR(20), "a,""b" INT
+        );
+        INSERT INTO "All % kinds" SELECT
+            n - 5, n - 3, n / 7.0 - 1, n * 1e18, n / 3.0 - 1, n / 3.0, n % 2 = 0, DATE '1969-12-30' + n,
+            TIMESTAMPTZ '1969-12-31 23:59:59.999998+00' + n * INTERVAL '1 microsecond',
+            TIMESTAMP '2000-02-28 23:59:59.999' + n * INTERVAL '1 month',
+            'line ' || n || E'\n"quoted", \r\n\\. \\N tab\t😀 %s', 'x', gen_random_uuid(), TIME '08:30', '', n
+        FROM generate_series(1, 20) n;
+        INSERT INTO "All % kinds" (id, name, ratio, price) VALUES
+            (100, '', 'NaN', 0.01), (101, NULL, '-Infinity', -0.01), (102, '""', '1e-300', 9999999999999999.99),
+            (103, ' ', '-0', NULL), (104, 'NULL', NULL, NULL), (105, E'\\.', NULL, NULL), (106, E'\n', NULL, NULL);
+        INSERT INTO "All % kinds" (id, day, at, local_at) VALUES
+            (200, '0001-01-01', '0001-01-01 00:00+00', '0001-01-01'),
+            (201, '9999-12-31', '9999-12-31 23:59:59.999999+00', '9999-12-31 23:59:59');
+    """)
+    database = url.rsplit("/", 1)[1]
+    execute(
+        url, f"ALTER DATABASE {database} SET TimeZone = 'Asia/Riyadh'; ALTER DATABASE {database} SET DateStyle = 'SQL'"
+    )
+    with sql_database.at_one_moment(url) as connection:
+        table = sql_database.find_table(connection, "", contract("All % kinds", "id"))
+        [copied] = sql_database._read_copy(connection, table, table.select)
+        [fetched] = sql_database._read_rows(connection, table, table.select)
+    assert copied.schema == fetched.schema == table.schema
+    assert repr(copied.to_pylist()) == repr(fetched.to_pylist())
+
+
+def test_what_has_no_parquet_type_comes_as_the_text_the_database_gives(
+    new_postgresql_database, extraction, landed
+) -> None:
+    url = new_postgresql_database("""
+        CREATE TYPE mood AS ENUM ('sad', 'glad');
+        CREATE TABLE notes (id INT PRIMARY KEY, doc JSONB, tags TEXT[], mood mood, took INTERVAL);
+        INSERT INTO notes VALUES (1, '{"a": [1, null]}', '{x,"y z"}', 'glad', '1 day 02:00');
+    """)
+    land_tables(extraction, url, "", [contract("notes", "id")])
+    assert rows_of(landed, "notes") == [
+        {"id": 1, "doc": '{"a": [1, null]}', "tags": '{x,"y z"}', "mood": "glad", "took": "1 day 02:00:00"}
+    ]
+
+
+def test_a_null_of_a_single_column_is_a_row(new_postgresql_database, extraction, landed) -> None:
+    url = new_postgresql_database(
+        "CREATE TABLE words (word TEXT); INSERT INTO words VALUES ('b'), (NULL), (''), (NULL)"
+    )
+    [manifest] = land_tables(extraction, url, "", [contract("words", "word")])
+    assert manifest.rows == 4
+    assert [row["word"] for row in rows_of(landed, "words")] == ["", "b", None, None]
+
+
+@pytest.mark.parametrize("value", ["'infinity'", "'10000-01-01'", "'0044-03-15 BC'"])
+def test_a_time_that_parquet_cannot_hold_is_an_error(new_postgresql_database, refusal, value: str) -> None:
+    url = new_postgresql_database(f"CREATE TABLE products (at TIMESTAMPTZ); INSERT INTO products VALUES ({value})")
+    assert "Table 'products'" in refusal(url)
+
+
+def test_a_field_of_10_mb_is_landed_whole(new_postgresql_database, extraction, landed) -> None:
+    url = new_postgresql_database("""
+        CREATE TABLE products (product_id INT PRIMARY KEY, note TEXT);
+        INSERT INTO products SELECT n, repeat(E'"a",\n', 2000000) || n FROM generate_series(1, 4) n;
+        INSERT INTO products SELECT n, 'short' FROM generate_series(5, 9) n;
+    """)
+    land_tables(extraction, url, "", [PRODUCTS])
+    notes = [row["note"] for row in rows_of(landed, "products")]
+    assert notes == [*('"a",\n' * 2_000_000 + str(number) for number in range(1, 5)), *["short"] * 5]
+
+
+def test_memory_does_not_grow_with_the_table(new_postgresql_database, tmp_path) -> None:
+    url = new_postgresql_database("""
+        CREATE TABLE products (product_id INT PRIMARY KEY, note TEXT);
+        INSERT INTO products SELECT n, repeat(md5(n::text), 32768) FROM generate_series(1, 300) n;
+    """)
+    script = f"""
+import resource
+from datetime import UTC, datetime
+from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
+from cdp_lib.landing import Landing
+from cdp_lib.sources.sql_database import land_tables
+from cdp_local.postgresql_server import postgresql_server as own_server
+
+extraction = Landing({str(tmp_path / "landing")!r}).extraction("database", "b1", datetime(2026, 1, 31, tzinfo=UTC))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+land_tables(extraction, {url!r}, "", [PRODUCTS_BRONZE])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) < 150_000  # of 300 MB
+
+
 @dataclass(frozen=True)
-class ServerGoesDown(Extraction):
-    """An extraction whose database ends every connection just before one of the tables is written."""
+class Meanwhile(Extraction):
+    """An extraction in which something happens once the first rows of a table are written."""
 
-    database_url: str
     entity: str
+    happens: Callable[[], object]
 
-    def new_batch(self, entity: str) -> AbstractContextManager[BatchWriter]:
-        if entity == self.entity:
-            with psycopg.connect(self.database_url.replace("+psycopg", ""), autocommit=True) as connection:
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-        return super().new_batch(entity)
+    @contextmanager
+    def new_batch(self, entity: str, *load: Any) -> Iterator[BatchWriter]:
+        with super().new_batch(entity, *load) as batch:
+            if entity == self.entity:
+                add = batch.add
+
+                def add_and_happen(*arguments: Any) -> None:
+                    batch.add = add
+                    add(*arguments)
+                    self.happens()
+
+                batch.add = add_and_happen
+            yield batch
 
 
-def test_a_server_that_goes_down_in_the_middle_is_an_error_and_the_next_attempt_lands_the_rest(
-    retail_postgresql: str, landing: Landing, monkeypatch: pytest.MonkeyPatch
+Run = Callable[..., Extraction]
+
+
+@pytest.fixture
+def run(landing: Landing) -> Run:
+    """The next run, an hour after the one before: `run()`, or `run("sales", happens)` with what happens meanwhile."""
+    numbers = count(1)
+
+    def run(*meanwhile: Any) -> Extraction:
+        number = next(numbers)
+        started_at = datetime(2026, 1, 31, tzinfo=UTC) + timedelta(hours=number)
+        return (Meanwhile if meanwhile else Extraction)(
+            landing, "source", f"b{number:03}", started_at.isoformat(), *meanwhile
+        )
+
+    return run
+
+
+LONG_ROWS = """
+    CREATE TABLE sales (id INT PRIMARY KEY, note TEXT);
+    INSERT INTO sales SELECT n, repeat(md5(n::text), 32768) FROM generate_series(1, 60) n;
+"""
+"""More than the buffers between server and client hold."""
+SALES = contract("sales", "id")
+
+
+def lose_connections(url: str) -> None:
+    execute(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def message_of(land: Callable[[], object]) -> str:
+    with pytest.raises(CdpError) as refused:
+        land()
+    assert len(str(refused.value).splitlines()) == 1
+    return str(refused.value)
+
+
+def test_a_connection_lost_in_the_middle_is_an_error_and_the_next_attempt_lands_the_rest(
+    new_postgresql_database, run: Run, landing: Landing, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
-    run = ("source", "b1", "2026-01-31T00:00:00+00:00")
-    with pytest.raises(CdpError) as refused:
-        land_tables(ServerGoesDown(landing, *run, retail_postgresql, "transactions"), retail_postgresql, "", TABLES)
-    assert "can't be read" in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
-    assert [len(landing.batches("source", table)) for table in TABLES] == [1, 1, 0]
+    url = new_postgresql_database(DATABASE_SQL + LONG_ROWS)
+    cut_off = run("sales", lambda: lose_connections(url))
+    message = message_of(lambda: land_tables(cut_off, url, "", [STORES, SALES]))
+    assert "can't be read" in message
+    assert [len(landing.batches("source", entity)) for entity in ("stores", "sales")] == [1, 0]
+    assert caplog.records == []
 
-    landed_before: list[Manifest | None] = [landing.find_batch("source", table, "b1") for table in TABLES[:2]]
-    manifests = land_tables(Extraction(landing, *run), retail_postgresql, "", TABLES)
-    assert manifests[:2] == landed_before
-    assert manifests[2].rows == 50
+    second_attempt = Extraction(landing, "source", cut_off.batch_id, cut_off.extracted_at)
+    batches = land_tables(second_attempt, url, "", [STORES, SALES])
+    assert [(batch.entity, batch.rows) for batch in batches] == [("stores", 5), ("sales", 60)]
+
+
+def test_a_server_that_restarts_in_the_middle_is_an_error_and_the_next_run_is_right(
+    postgresql_server: str, run: Run, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
+    with own_server() as server:
+        url = f"postgresql+psycopg://{server.address}/postgres"
+        execute(url, LONG_ROWS)
+
+        def restart() -> None:
+            server.stop()
+            server.start()
+
+        assert "can't be read" in message_of(lambda: land_tables(run("sales", restart), url, "", [SALES]))
+        assert landing.batches("source", "sales") == []
+        assert [batch.rows for batch in land_tables(run(), url, "", [SALES])] == [60]
+
+
+def test_a_full_disk_is_an_error_and_the_next_run_is_right(
+    new_postgresql_database, run: Run, landing: Landing, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
+    url = new_postgresql_database(LONG_ROWS.replace("md5(n::text)", "md5(random()::text)"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        message = message_of(lambda: land_tables(run(), url, "", [SALES]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "can't be written: [Errno 27] File too large" in message
+    assert landing.batches("source", "sales") == []
+    assert caplog.records == []
+    assert [batch.rows for batch in land_tables(run(), url, "", [SALES])] == [60]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large table has more than five rows."""
+    monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
+    monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 7)
+
+
+KEY_ONLY = """
+    CREATE TABLE sales (id INT PRIMARY KEY, amount NUMERIC(9, 2), day DATE, name TEXT, ratio DOUBLE PRECISION);
+    INSERT INTO sales SELECT n, n, DATE '2026-01-01' + n, 'sale ' || n, 'NaN' FROM generate_series(1, 50) n;
+"""
+UPDATED_AT = KEY_ONLY + "ALTER TABLE sales ADD COLUMN updated_at TIMESTAMPTZ NOT NULL DEFAULT '2026-01-30 10:00+00';"
+
+
+def land(
+    extraction: Extraction, url: str, *, from_scratch: bool = False, snapshot_up_to_rows: int = 0
+) -> tuple[str, int] | None:
+    """What a run lands: load and rows."""
+    batches = land_tables(
+        extraction, url, "", [SALES], from_scratch=from_scratch, snapshot_up_to_rows=snapshot_up_to_rows
+    )
+    return (batches[0].load, batches[0].rows) if batches else None
+
+
+def landed_rows(landing: Landing, batch: Manifest, *, deletions: bool = False) -> list[dict[str, Any]]:
+    return [
+        row
+        for file in batch.files
+        if file.deletions == deletions
+        for row in pq.read_table(landing.path_of(batch, file.name), partitioning=None).to_pylist()
+    ]
+
+
+def last_rows(landing: Landing, *, deletions: bool = False) -> list[dict[str, Any]]:
+    return landed_rows(landing, landing.batches("source", "sales")[-1], deletions=deletions)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("script", [KEY_ONLY, UPDATED_AT], ids=["key", "updated_at"])
+class TestIncrements:
+    def test_without_news_there_is_no_batch(self, new_postgresql_database, run: Run, script: str) -> None:
+        url = new_postgresql_database(script)
+        assert land(run(), url) == ("snapshot", 50)
+        assert land(run(), url) is None
+        assert land(run(), url) is None
+
+    def test_new_rows_are_landed_once(self, new_postgresql_database, run: Run, landing: Landing, script: str) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "INSERT INTO sales (id) SELECT generate_series(51, 70)")
+        assert land(run(), url) == ("increment", 20)
+        assert [row["id"] for row in last_rows(landing)] == list(range(51, 71))
+        assert land(run(), url) is None
+
+    def test_an_increment_follows_the_batch_before(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "INSERT INTO sales (id) VALUES (51)")
+        land(run(), url)
+        snapshot, increment = landing.batches("source", "sales")
+        assert snapshot.after is None
+        assert increment.after == snapshot.watermark
+        assert increment.watermark["max_key"] == 51
+        assert landing.examine(increment).rows == 1
+
+    def test_a_lower_key_that_is_committed_later_is_landed(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        with psycopg.connect(url.replace("+psycopg", "")) as slow:
+            slow.execute("INSERT INTO sales (id) VALUES (51)")
+            execute(url, "INSERT INTO sales (id) VALUES (52)")
+            assert land(run(), url) == ("increment", 1)
+        assert land(run(), url) == ("increment", 1)
+        assert [row["id"] for row in last_rows(landing)] == [51]
+
+    def test_a_correction_of_a_late_row_is_landed(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "UPDATE sales SET name = NULL WHERE id = 48")
+        assert land(run(), url) == ("increment", 1)
+        assert [(row["id"], row["name"]) for row in last_rows(landing)] == [(48, None)]
+        execute(url, "UPDATE sales SET name = 'sale 48' WHERE id = 48")
+        assert land(run(), url) == ("increment", 1)
+        assert land(run(), url) is None
+
+    def test_a_late_row_that_is_gone_is_a_deletion(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "DELETE FROM sales WHERE id IN (48, 50)")
+        assert land(run(), url) == ("increment", 2)
+        assert last_rows(landing) == []
+        assert last_rows(landing, deletions=True) == [{"id": 48}, {"id": 50}]
+        assert land(run(), url) is None
+        execute(url, "INSERT INTO sales (id) VALUES (50)")
+        assert land(run(), url) == ("increment", 1)
+        assert land(run(), url) is None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "DELETE FROM sales WHERE id = 7",
+            "UPDATE sales SET id = 0 WHERE id = 7",
+            "INSERT INTO sales (id) VALUES (-1)",
+            "ALTER TABLE sales ADD COLUMN coupon TEXT",
+            "ALTER TABLE sales DROP COLUMN ratio",
+            "ALTER TABLE sales ALTER COLUMN amount TYPE NUMERIC(12, 2)",
+            "ALTER TABLE sales RENAME COLUMN name TO title",
+        ],
+    )
+    def test_what_an_increment_cannot_say_makes_a_snapshot(
+        self, new_postgresql_database, run: Run, script: str, change: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, change)
+        load, _ = land(run(), url)
+        assert load == "snapshot"
+        assert land(run(), url) is None
+
+    def test_from_scratch_everything_is_landed(self, new_postgresql_database, run: Run, script: str) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "INSERT INTO sales (id) VALUES (51)")
+        land(run(), url)
+        assert land(run(), url, from_scratch=True) == ("snapshot", 51)
+        assert land(run(), url) is None
+
+    def test_a_table_that_was_emptied_is_an_error(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "DELETE FROM sales")
+        assert "is empty: check the source" in message_of(lambda: land(run(), url))
+        assert len(landing.batches("source", "sales")) == 1
+
+    def test_of_two_runs_at_once_one_lands_and_the_next_run_lands_the_rest(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        execute(url, "INSERT INTO sales (id) SELECT generate_series(51, 70)")
+        first = run()
+
+        def another_run() -> None:
+            execute(url, "INSERT INTO sales (id) VALUES (71)")
+            land(first, url)
+
+        assert "nothing was landed by this one" in message_of(lambda: land(run("sales", another_run), url))
+        assert [batch.rows for batch in landing.batches("source", "sales")] == [50, 21]
+        assert land(run(), url) is None
+
+    def test_an_increment_cut_off_in_the_middle_lands_nothing_and_the_next_run_is_right(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        execute(url, "UPDATE sales SET name = repeat(md5(id::text), 32768) WHERE id > 45")
+        land(run(), url)
+        execute(
+            url, "INSERT INTO sales (id, name) SELECT n, repeat(md5(n::text), 32768) FROM generate_series(51, 90) n"
+        )
+        cut_off = run("sales", lambda: lose_connections(url))
+        assert "can't be read" in message_of(lambda: land(cut_off, url))
+        assert len(landing.batches("source", "sales")) == 1
+        assert land(run(), url) == ("increment", 40)
+
+    def test_a_landed_file_that_is_gone_is_an_error_that_says_so(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        [batch] = landing.batches("source", "sales")
+        Path(landing.path_of(batch, batch.files[0].name)).unlink()
+        assert "A landed batch of source/sales can't be read" in message_of(lambda: land(run(), url))
+
+    def test_batches_that_cannot_hold_what_is_read_again_are_not_opened(
+        self, new_postgresql_database, run: Run, landing: Landing, script: str
+    ) -> None:
+        url = new_postgresql_database(script)
+        land(run(), url)
+        for first, hour in (51, 11), (71, 12):
+            execute(url, f"INSERT INTO sales (id) SELECT generate_series({first}, {first + 19})")
+            if "updated_at" in script:
+                execute(url, f"UPDATE sales SET updated_at = '2026-01-30 {hour}:00+00' WHERE id >= {first}")
+            land(run(), url)
+        for batch in landing.batches("source", "sales")[:2]:
+            Path(landing.path_of(batch, batch.files[0].name)).unlink()
+        execute(url, "INSERT INTO sales (id) VALUES (91)")
+        assert land(run(), url) == ("increment", 1)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("column", ["amount = 0", "day = day + 1", "name = 'Sale 7'", "name = NULL", "ratio = 0"])
+def test_without_updated_at_an_old_correction_makes_a_snapshot(new_postgresql_database, run: Run, column: str) -> None:
+    url = new_postgresql_database(KEY_ONLY)
+    land(run(), url)
+    execute(url, f"UPDATE sales SET {column} WHERE id = 7")
+    assert land(run(), url) == ("snapshot", 50)
+    assert land(run(), url) is None
+
+
+@pytest.mark.usefixtures("few")
+def test_with_updated_at_an_old_correction_is_an_increment(new_postgresql_database, run: Run, landing: Landing) -> None:
+    url = new_postgresql_database(UPDATED_AT)
+    land(run(), url)
+    execute(url, "UPDATE sales SET amount = 0, updated_at = '2026-01-30 12:00+00' WHERE id IN (7, 20)")
+    assert land(run(), url) == ("increment", 2)
+    assert [row["id"] for row in last_rows(landing)] == [7, 20]
+    assert land(run(), url) is None
+
+
+@pytest.mark.usefixtures("few")
+def test_rows_updated_at_the_same_time_in_two_reads_are_all_landed(
+    new_postgresql_database, run: Run, landing: Landing
+) -> None:
+    url = new_postgresql_database(UPDATED_AT)
+    land(run(), url)
+    for id in (7, 20, 3):
+        execute(url, f"UPDATE sales SET amount = 0, updated_at = '2026-01-30 12:00+00' WHERE id = {id}")
+        assert land(run(), url) == ("increment", 1)
+        assert [row["id"] for row in last_rows(landing)] == [id]
+    assert land(run(), url) is None
+
+
+@pytest.mark.usefixtures("few")
+def test_a_clock_that_is_slow_is_seen_within_the_overlap(new_postgresql_database, run: Run) -> None:
+    url = new_postgresql_database(UPDATED_AT)
+    land(run(), url)
+    execute(url, "UPDATE sales SET updated_at = '2026-01-30 12:00+00' WHERE id = 7")
+    land(run(), url)
+    execute(url, "UPDATE sales SET amount = 0, updated_at = '2026-01-30 11:55+00' WHERE id = 20")
+    assert land(run(), url) == ("increment", 1)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_clock_far_ahead_hides_no_correction(new_postgresql_database, run: Run, landing: Landing) -> None:
+    url = new_postgresql_database(UPDATED_AT)
+    execute(url, "UPDATE sales SET updated_at = '2099-01-01' WHERE id = 7")
+    land(run(), url)
+    for hour in range(3, 6):
+        execute(url, f"UPDATE sales SET amount = 0, updated_at = '2026-01-31 0{hour}:30+00' WHERE id = {hour}")
+        assert land(run(), url) == ("increment", 1)
+        assert [row["id"] for row in last_rows(landing)] == [hour]
+    assert land(run(), url) is None
+
+
+@pytest.mark.usefixtures("few")
+def test_updated_at_may_be_null_before_the_first_correction(new_postgresql_database, run: Run) -> None:
+    url = new_postgresql_database(KEY_ONLY + "ALTER TABLE sales ADD COLUMN updated_at TIMESTAMPTZ;")
+    land(run(), url)
+    assert land(run(), url) is None
+    for id in (7, 20):
+        execute(url, f"UPDATE sales SET amount = 0, updated_at = '2026-01-30 12:00+00' WHERE id = {id}")
+        assert land(run(), url) == ("increment", 1)
+    assert land(run(), url) is None
+
+
+@pytest.mark.usefixtures("few")
+def test_updated_at_may_have_no_time_zone(new_postgresql_database, run: Run) -> None:
+    url = new_postgresql_database(UPDATED_AT.replace("TIMESTAMPTZ", "TIMESTAMP"))
+    land(run(), url)
+    execute(url, "UPDATE sales SET amount = 0, updated_at = '2026-01-30 12:00' WHERE id = 7")
+    assert land(run(), url) == ("increment", 1)
+    assert land(run(), url) is None
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE sales DROP CONSTRAINT sales_pkey",
+        "ALTER TABLE sales DROP CONSTRAINT sales_pkey; ALTER TABLE sales ADD PRIMARY KEY (id, name)",
+        "ALTER TABLE sales ALTER COLUMN id TYPE TEXT",
+    ],
+    ids=["none", "of two columns", "text"],
+)
+def test_without_a_key_of_one_whole_number_the_table_is_landed_whole(
+    new_postgresql_database, run: Run, change: str
+) -> None:
+    url = new_postgresql_database(KEY_ONLY)
+    execute(url, change)
+    assert land(run(), url) == ("snapshot", 50)
+    execute(url, "INSERT INTO sales (id, name) VALUES (51, '')")
+    assert land(run(), url) == ("snapshot", 51)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_table_of_sqlite_is_landed_whole(new_sqlite, run: Run) -> None:
+    url = new_sqlite("CREATE TABLE sales (id INTEGER PRIMARY KEY)")
+    for rows in (10, 20):
+        new_sqlite(f"INSERT INTO sales VALUES {', '.join(f'({rows + number})' for number in range(10))}")
+        assert land(run(), url) == ("snapshot", rows)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_table_that_has_grown_large_is_landed_whole_once(new_postgresql_database, run: Run) -> None:
+    url = new_postgresql_database("CREATE TABLE sales (id BIGINT PRIMARY KEY); INSERT INTO sales VALUES (1), (2)")
+    assert land(run(), url, snapshot_up_to_rows=10) == ("snapshot", 2)
+    execute(url, "INSERT INTO sales SELECT generate_series(3, 10)")
+    assert land(run(), url, snapshot_up_to_rows=10) == ("snapshot", 10)
+    execute(url, "INSERT INTO sales VALUES (11)")
+    assert land(run(), url, snapshot_up_to_rows=10) == ("snapshot", 11)
+    execute(url, "INSERT INTO sales VALUES (9223372036854775807)")
+    assert land(run(), url, snapshot_up_to_rows=10) == ("increment", 1)
+    execute(url, "DELETE FROM sales WHERE id > 10")
+    assert land(run(), url, snapshot_up_to_rows=10) == ("snapshot", 10)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_table_may_be_smaller_than_the_overlap(new_postgresql_database, run: Run, landing: Landing) -> None:
+    url = new_postgresql_database("CREATE TABLE sales (id SMALLINT PRIMARY KEY); INSERT INTO sales VALUES (-1), (2)")
+    assert land(run(), url) == ("snapshot", 2)
+    execute(url, "DELETE FROM sales WHERE id = -1; INSERT INTO sales VALUES (1), (3)")
+    assert land(run(), url) == ("increment", 3)
+    assert last_rows(landing) == [{"id": 1}, {"id": 3}]
+    assert last_rows(landing, deletions=True) == [{"id": -1}]
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("has_updated_at", [False, True], ids=["key", "updated_at"])
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_to_the_table_the_landed_rows_become_it(
+    new_postgresql_database, run: Run, landing: Landing, seed: int, has_updated_at: bool
+) -> None:
+    url = new_postgresql_database(UPDATED_AT if has_updated_at else KEY_ONLY)
+    chance = Random(seed)
+    last_key, withheld = 50, list[int]()
+    current: dict[int, dict[str, Any]] = {}
+    loads = set[str]()
+    for _ in range(15):
+        extraction = run()
+        # As of the last run, give or take a clock that is slow or a transaction that takes its time.
+        since = datetime.fromisoformat(extraction.extracted_at) - timedelta(minutes=64)
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            for _ in range(chance.randrange(4)):
+                at = since + timedelta(minutes=chance.randrange(64))
+                key = last_key - (chance.randrange(4) if chance.random() < 0.8 else chance.randrange(last_key))
+                match chance.choice(["insert", "insert", "withhold", "update", "delete", "nothing"]):
+                    case "insert":
+                        keys = [*range(last_key + 1, last_key + chance.randrange(12)), *withheld]
+                        last_key, withheld = max([last_key, *keys]), []
+                        change, parameters = "INSERT INTO sales (id) SELECT unnest(%s::int[])", [keys]
+                    case "withhold":
+                        last_key += 1
+                        withheld.append(last_key)
+                        continue
+                    case "update":
+                        change = "UPDATE sales SET name = %s, ratio = NULLIF(ratio, %s) WHERE id = %s"
+                        keys, parameters = [key], [str(chance.random()), chance.choice([1, float("nan")]), key]
+                    case "delete":
+                        keys, change, parameters = [], "DELETE FROM sales WHERE id = %s", [key]
+                    case _:
+                        continue
+                connection.execute(change, parameters)
+                if has_updated_at:
+                    connection.execute("UPDATE sales SET updated_at = %s WHERE id = ANY(%s)", [at, keys])
+        land(extraction, url)
+        if batch := landing.find_batch("source", "sales", extraction.batch_id):
+            loads.add(batch.load)
+            gone = {row["id"] for row in landed_rows(landing, batch, deletions=True)}
+            changed = {row["id"]: row for row in landed_rows(landing, batch)}
+            if batch.load == "snapshot":
+                current = {}
+            assert gone <= current.keys()
+            assert not [key for key, row in changed.items() if repr(current.get(key)) == repr(row)]
+            current = {key: row for key, row in {**current, **changed}.items() if key not in gone}
+        with psycopg.connect(url.replace("+psycopg", ""), row_factory=dict_row) as connection:
+            rows = connection.execute("SELECT * FROM sales ORDER BY id").fetchall()
+        assert [comparable(row) for _, row in sorted(current.items())] == [comparable(row) for row in rows]
+    assert loads == {"snapshot", "increment"}
+
+
+def comparable(row: dict[str, Any]) -> dict[str, str]:
+    return {name: str(value.astimezone(UTC) if isinstance(value, datetime) else value) for name, value in row.items()}
