@@ -82,9 +82,11 @@ class Tables:
         # A record without a key is no version of another one.
         has_no_key = sf.concat(*(sf.col(name).cast("string") for name in contract.record_key)).isNull()
         same_record = Window.partitionBy(*contract.record_key, sf.when(has_no_key, sf.col("_record_hash")))
-        newest = sf.max("_batch_id").over(same_record).alias("_newest_batch_id")
-        since = rows.where(sf.col("_batch_id") >= sf.lit(latest_snapshot or "")).select("*", newest)
-        return since.where("_batch_id = _newest_batch_id AND NOT coalesce(_is_deleted, false)").drop("_newest_batch_id")
+        since = rows.where(sf.col("_batch_id") >= sf.lit(latest_snapshot or ""))
+        # Of a record and its removal in one batch, the removal is later.
+        version = sf.struct("_batch_id", sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"))
+        newest = since.select("*", sf.max(version).over(same_record).alias("_newest"))
+        return newest.where("_batch_id = _newest._batch_id AND NOT _newest._is_deleted").drop("_newest")
 
     def read_batch_ids(self, contract: TableContract) -> set[str]:
         """The batches a table holds rows of; none where the table does not exist yet."""

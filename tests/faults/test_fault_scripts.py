@@ -222,7 +222,8 @@ class Crm:
         )
         left = [fault] * chance.choice([1, 20])
         changes_meanwhile = chance.random() < 0.5
-        begins_at = len(self.server.requests) + chance.randrange(1, 4)
+        # The page before is one of the same read.
+        begins_at = len(self.server.requests) + chance.randrange(2 if fault.body == "previous_page" else 1, 4)
 
         def play(_: str) -> Fault | None:
             if len(self.server.requests) < begins_at:

@@ -284,6 +284,11 @@ def test_a_record_that_is_gone_is_not_current_until_it_comes_back(tables: Tables
     assert current(tables, c=cards("c", "increment", (1, "c"))) == [(1, "c"), (2, "a")]
 
 
+def test_of_a_record_and_its_removal_in_one_batch_the_removal_is_later(tables: Tables, cards: Rows) -> None:
+    batches = {"a": cards("a", "snapshot", (1, "a"), (2, "a")), "b": cards("b", "increment", (1, "b"), (1, None))}
+    assert current(tables, **batches) == [(2, "a")]
+
+
 def test_a_snapshot_ends_what_was_before_it(tables: Tables, cards: Rows) -> None:
     batches = {"a": cards("a", "snapshot", (1, "a")), "b": cards("b", "increment", (2, "b"))}
     assert current(tables, **batches, c=cards("c", "snapshot", (3, "c"))) == [(3, "c")]

@@ -153,6 +153,12 @@ class _Table:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 for page in pages:
                     for line, record in page.records:
+                        if _removed_key(record):
+                            # An answer to another question: of changes, kept by something on the way.
+                            raise CdpError(
+                                f"{self.client.name_of(self.address)} answered with a removal where all records were"
+                                " asked for: nothing was landed; run it again."
+                            )
                         file.write(line)
                         newest = _later(newest, _modified(record))
                     batch.add(page.rows, page.columns)

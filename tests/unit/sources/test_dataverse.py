@@ -209,6 +209,18 @@ def test_the_same_records_asked_for_again_are_no_batch(crm: Crm) -> None:
     assert len(crm.batches) == 1
 
 
+def test_changes_in_the_place_of_all_records_are_an_error(start) -> None:
+    crm = start()
+    crm.run()
+    crm.server.remove(contact_id(2))
+    crm.run()
+    # Something on the way answers with what it was answered before.
+    crm.server.before_request(lambda _: Fault(body="previous_page"))
+    assert "answered with a removal where all records were asked for" in crm.refusal(from_scratch=True)
+    crm.server.before_request(lambda _: None)
+    assert crm.run(from_scratch=True).rows == 6
+
+
 def test_other_columns_are_another_read(crm: Crm) -> None:
     crm.run()
     columns = [column for column in CRM_CONTACTS_BRONZE.received_columns if column.name != "mobilephone"]
