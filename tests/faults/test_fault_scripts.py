@@ -456,6 +456,7 @@ def test_whatever_goes_wrong_every_record_is_in_bronze_once(
         load(spark, tables, root, source.contract)
 
     assert_each_landed_record_is_in_bronze_once(tables, root, source.contract)
+    assert_no_version_is_landed_twice(tables, source.contract)
     assert current_records(tables, source) == source.records()
 
 
@@ -500,6 +501,16 @@ def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contr
     rows = tables.read_table(contract).select("_batch_id", *contract.record_key).collect()
     assert Counter((row[0], *map(str, row[1:])) for row in rows) == landed
     assert sum(batch.rows or 0 for batch in batches) == len(rows)
+
+
+def assert_no_version_is_landed_twice(tables: Tables, contract: BronzeContract) -> None:
+    """An increment holds what has changed, and nothing else."""
+    rows = tables.read_table(contract).orderBy("_batch_id", "_is_deleted").collect()
+    versions: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        key = tuple(str(row[name]) for name in contract.record_key)
+        assert row["_load"] != "increment" or versions.get(key) != row["_record_hash"], row
+        versions[key] = row["_record_hash"]
 
 
 def keys_in(path: Path, format: str, key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,10 @@ _SECRETS = "the secrets 'crm_client_id' and 'crm_client_secret'"
 _ODATA = {"OData-MaxVersion": "4.0", "OData-Version": "4.0"}
 _PAGED = {**_ODATA, "Prefer": f"odata.maxpagesize={RECORDS_PER_PAGE}"}
 _TRACKED = {**_ODATA, "Prefer": f"odata.track-changes,odata.maxpagesize={RECORDS_PER_PAGE}"}
+
+
+_REMOVED = b"removed"
+"""Stands for the digest of a record that is gone."""
 
 
 class _NothingNew(Exception):
@@ -174,6 +178,9 @@ class _Table:
 
     def _land_delta(self, latest: Manifest, link: str) -> Manifest:
         removed: dict[str, None] = {}
+        # A link begins where the read before it began: what changed during that read may be landed already.
+        began_at = _instant(latest.extracted_at)
+        landed = self._landed([latest], began_at - OVERLAP) if began_at else {}
         with self.extraction.new_batch(self.entity, "increment", latest.watermark) as batch:
             with ExitStack() as files:
                 changed: AccountedFile | None = None
@@ -181,9 +188,12 @@ class _Table:
                     for line, record in page.records:
                         # What comes later is later: a record made again is not removed.
                         if key := _removed_key(record):
-                            removed[key] = None
+                            if landed.get(key) != _REMOVED:
+                                removed[key] = None
                             continue
                         removed.pop(self._key_of(record), None)
+                        if landed.get(self._key_of(record)) == _digest(line):
+                            continue
                         changed = changed or files.enter_context(batch.open_data("part-00000.jsonl", "jsonl"))
                         changed.write(line)
                         batch.add(1, columns_of(record))
@@ -199,7 +209,9 @@ class _Table:
 
     def _land_modified(self, after: Watermark, since: datetime) -> Manifest:
         start = since - OVERLAP
-        landed = self._landed_since(start)
+        batches = self.extraction.batches(self.entity)
+        snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
+        landed = self._landed(batches[snapshots[-1] if snapshots else 0 :], start)
         newest: datetime | None = None
         with self.extraction.new_batch(self.entity, "increment", after) as batch:
             address = self._in_order(f"{self.address}&$filter=modifiedon ge {_odata_time(start)}")
@@ -236,27 +248,28 @@ class _Table:
             answer.body.seek(0)
             yield page
 
-    def _landed_since(self, start: datetime) -> dict[str, bytes]:
-        """Digest of the latest landed version, by key, of the records modified since."""
-        batches = self.extraction.batches(self.entity)
-        snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
+    def _landed(self, batches: Sequence[Manifest], since: datetime) -> dict[str, bytes]:
+        """Digest of the latest landed version, by key, of the records modified since, and of those removed."""
         landed: dict[str, bytes] = {}
-        for batch in batches[snapshots[-1] if snapshots else 0 :]:
+        for batch in batches:
             newest = _instant((batch.watermark or {}).get("newest"))
-            if batch.format != "jsonl" or (newest and newest < start):
+            if batch.format != "jsonl" or (newest and newest < since):
                 continue
-            for path in (self.extraction.landing.path_of(batch, file.name) for file in batch.files):
-                with (
-                    storage_errors(f"{path} can't be read"),
-                    self.extraction.landing.fs.open(path, "rb") as file,
-                    io.BufferedReader(file) as lines,  # an object store's own is slow by the line
-                ):
-                    for line in lines:
-                        record = _parsed(line)
-                        modified = _modified(record)
-                        if modified and modified >= start:
-                            landed[self._key_of(record)] = _digest(line)
+            for file in batch.files:
+                for line in self._lines_of(self.extraction.landing.path_of(batch, file.name)):
+                    record = _parsed(line)
+                    modified = _modified(record)
+                    if file.deletions or (modified and modified >= since):
+                        landed[self._key_of(record)] = _REMOVED if file.deletions else _digest(line)
         return landed
+
+    def _lines_of(self, path: str) -> Iterator[bytes]:
+        with (
+            storage_errors(f"{path} can't be read"),
+            self.extraction.landing.fs.open(path, "rb") as file,
+            io.BufferedReader(file) as lines,  # an object store's own is slow by the line
+        ):
+            yield from lines
 
     def _delta_watermark(self, last: Page) -> Watermark:
         link = _link(self.address, last, "@odata.deltaLink")

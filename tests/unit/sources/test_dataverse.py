@@ -221,6 +221,21 @@ def test_changes_in_the_place_of_all_records_are_an_error(start) -> None:
     assert crm.run(from_scratch=True).rows == 6
 
 
+def test_what_changed_while_it_was_read_is_landed_once(start) -> None:
+    crm = start()
+    crm.server.before_request(on_request(2, lambda: crm.change(7, 0, fullname="Renamed")))
+    assert crm.names_of(crm.run()).count("Renamed") == 1
+    crm.server.before_request(lambda _: None)
+    # The delta has it, too: a link begins where the read before it began.
+    assert crm.run() is None
+    crm.server.before_request(on_request(1, lambda: crm.server.remove(contact_id(7))))
+    crm.change(1, 1, fullname="Changed")
+    crm.run()
+    crm.server.before_request(lambda _: None)
+    assert crm.run() is None
+    assert crm.landed == crm.truth
+
+
 def test_other_columns_are_another_read(crm: Crm) -> None:
     crm.run()
     columns = [column for column in CRM_CONTACTS_BRONZE.received_columns if column.name != "mobilephone"]
