@@ -31,8 +31,8 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: torture
-torture: $(VENV)/.test ## Run 200 scripts of random faults over the sources, on the embedded engine (about 10 minutes)
-	@CDP_FAULT_SCRIPTS=200 $(BIN)/python -m pytest -q tests/faults
+torture: $(VENV)/.test ## Run 220 scripts of random faults over the sources, on the embedded engine (about 6 minutes)
+	@CDP_FAULT_SEEDS=20 $(BIN)/python -m pytest -q tests/faults
 
 .PHONY: test-connect
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from functools import reduce
+from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
@@ -12,7 +13,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import rescued, to_type
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import DataFile, Landing, Manifest
+from cdp_lib.landing import FILE_FOLDER, Landing, Manifest
 
 _WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
 _NUMBERS = (*_WHOLE_NUMBERS, "float", "double", "decimal")
@@ -24,7 +25,9 @@ _HELD_BY = {
 }
 """Types a column of a bronze type may be received in, text apart, which every column may be."""
 
-_NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=]")
+_NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=`]")
+_DATA_FOLDER = f"data/{FILE_FOLDER}"
+_WAY_OUT = "Mend the source, then delete the batch's folder."
 
 
 def unloaded_batches(
@@ -70,8 +73,32 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     Raises:
         CdpError: A column of the contract has come in a type that can't be its own.
     """
-    files = [_rows_of_file(spark, landing, batch, file, contract) for file in batch.files]
-    return reduce(DataFrame.unionByName, files)
+    where = f"{batch.source}/{batch.entity}/{batch.batch_id}"
+    frames = []
+    in_folders = [file.name for file in batch.files if file.name.startswith(_DATA_FOLDER)]
+    if in_folders:
+        # One relation, however many files: engines die of a plan with hundreds.
+        rows = spark.read.text(landing.path_of(batch, "data"))
+        source_file = sf.concat(sf.lit(f"{where}/{_DATA_FOLDER}"), "file", sf.lit("/part-00000.jsonl"))
+        rows = rows.select("value", source_file.alias("_source_file")).where(
+            sf.col("_source_file").isin([f"{where}/{name}" for name in in_folders])
+        )
+        frames.append(_bronze_rows(rows, sf.col("_source_file"), batch, contract, are_deletions=False))
+    for file in batch.files:
+        if file.name not in in_folders:
+            path = landing.path_of(batch, file.name)
+            rows = spark.read.text(path) if batch.format == "jsonl" else spark.read.parquet(path)
+            source_file = sf.lit(f"{where}/{file.name}")
+            frames.append(_bronze_rows(rows, source_file, batch, contract, are_deletions=file.deletions))
+    return _union(frames)
+
+
+def _union(frames: Sequence[DataFrame]) -> DataFrame:
+    """The rows of all; a plan that is as flat as can be."""
+    if len(frames) == 1:
+        return frames[0]
+    half = len(frames) // 2
+    return _union(frames[:half]).unionByName(_union(frames[half:]))
 
 
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
@@ -82,38 +109,55 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     if missing and not is_unreadable and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
-            f" (it has {', '.join(sorted(received))}): {contract.name} is left as it was."
+            f" (it has {', '.join(sorted(received))}): {contract.name} is left as it was. {_WAY_OUT}"
         )
-    # Unlike JSON, a table has no two columns that differ in case only.
-    names = Counter(name.lower() for name in (*map(_column_name, received), *contract.own_columns))
-    if twice := [name for name, times in names.items() if times > 1]:
+    names = Counter(name.lower() for name in received)
+    if batch.format == "parquet" and (twice := [name for name, times in names.items() if times > 1]):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has more than one column {', '.join(twice)},"
-            f" besides case: {contract.name} is left as it was."
+            f" besides case: {contract.name} is left as it was. {_WAY_OUT}"
         )
 
 
-def _rows_of_file(
-    spark: SparkSession, landing: Landing, batch: Manifest, file: DataFile, contract: BronzeContract
+def _names_of_unknown(batch: Manifest, contract: BronzeContract) -> dict[str, str]:
+    """The received columns that the contract does not know, and what the table calls them.
+
+    A table's columns differ in more than case, not every engine writes upper case, and Delta does not take every
+    character.
+    """
+    known = {column.name for column in contract.received_columns}
+    taken = set(contract.column_names)
+    names = {}
+    for received in sorted(set(batch.columns or ()) - known):
+        name = _NOT_IN_DELTA_NAMES.sub("_", received).lower() or "_"
+        if name in taken:
+            name = f"{name}_{hashlib.sha256(received.encode()).hexdigest()[:6]}"
+        taken.add(name)
+        names[received] = name
+    return names
+
+
+def _bronze_rows(
+    rows: DataFrame, source_file: Column, batch: Manifest, contract: BronzeContract, *, are_deletions: bool
 ) -> DataFrame:
-    path = landing.path_of(batch, file.name)
     known = {column.name: column.type for column in contract.received_columns}
-    unknown = sorted(set(batch.columns or ()) - set(known))
+    unknown = _names_of_unknown(batch, contract)
     if batch.format == "jsonl":
-        rows = spark.read.text(path)
         rows = rows.where(sf.trim(rows.value) != "")
         fields = sf.from_json(rows.value, "map<string,string>")
         received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
-        extra = {name: fields[name] for name in unknown}
+        extra = {name: fields[field] for field, name in unknown.items()}
         no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
     else:
-        rows = spark.read.parquet(path)
         there = set(rows.columns)
         received = {
             name: _received(rows, name, type_, contract, batch) if name in there else sf.lit(None).cast(type_)
             for name, type_ in known.items()
         }
-        extra = {name: sf.col(f"`{name}`").cast("string") if name in there else sf.lit(None) for name in unknown}
+        extra = {
+            name: sf.col(f"`{field}`").cast("string") if field in there else sf.lit(None)
+            for field, name in unknown.items()
+        }
         no_object = sf.lit(None).cast("string")
     typed = {name: to_type(received[name], type_) for name, type_ in known.items()}
     misfits = rescued([*((name, received[name], typed[name]) for name in known), ("_record", no_object, sf.lit(None))])
@@ -121,13 +165,13 @@ def _rows_of_file(
         *(typed[name].alias(name) for name in known),
         misfits.alias("_rescued_data"),
         sf.lit(batch.load).alias("_load"),
-        sf.lit(file.deletions).alias("_is_deleted"),
+        sf.lit(are_deletions).alias("_is_deleted"),
         _hash([*received.values(), *extra.values(), no_object]).alias("_record_hash"),
         sf.lit(batch.batch_id).alias("_batch_id"),
-        sf.lit(f"{batch.source}/{batch.entity}/{batch.batch_id}/{file.name}").alias("_source_file"),
+        source_file.alias("_source_file"),
         sf.lit(batch.extracted_at).cast("timestamp").alias("_ingested_at"),
-        *(value.cast("string").alias(_column_name(name)) for name, value in extra.items()),
-    ).selectExpr(*contract.select_list, *(f"`{_column_name(name)}`" for name in extra))
+        *(value.cast("string").alias(name) for name, value in extra.items()),
+    ).selectExpr(*contract.select_list, *(f"`{name}`" for name in extra))
 
 
 def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContract, batch: Manifest) -> Column:
@@ -136,14 +180,9 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
     if family != "string" and family not in _HELD_BY[type_name.split("(")[0]]:
         raise CdpError(
             f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has come as {came_as},"
-            f" {contract.name} holds {type_name}: the table is left as it was."
+            f" {contract.name} holds {type_name}: the table is left as it was. {_WAY_OUT}"
         )
     return rows[name]
-
-
-def _column_name(field: str) -> str:
-    """A source's name of a column, without the characters that Delta does not take."""
-    return _NOT_IN_DELTA_NAMES.sub("_", field)
 
 
 def _hash(columns: list[Column]) -> Column:

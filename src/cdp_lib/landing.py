@@ -1,7 +1,8 @@
 """The layout of landed batches, the same on a folder, a Unity Catalog volume and `abfss://`.
 
     <landing>/<source>/<entity>/<batch_id>/received/…     the answer as received, where it is not the data itself
-                                          /data/…         JSON lines or parquet, one row per record
+                                          /data/…         JSON lines or parquet, one row per record;
+                                                          of a file of the source in a folder `file=<name>`
                                           /manifest.json  written last: a batch without it does not exist
 
 A batch is never changed once its manifest is there. The manifest also holds how far the source has been read
@@ -18,7 +19,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Self, get_args
 
 import fsspec
 from azure.core.exceptions import AzureError
@@ -35,6 +36,11 @@ Watermark = dict[str, Any]
 """How far a source has been read, in the source's own terms. JSON."""
 
 MANIFEST = "manifest.json"
+
+FILE_FOLDER = "file="
+"""Beginning of the folder below `data/` that holds the records of one file of the source: a partition to an engine,
+which reads any number of them at once and knows each row's."""
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -120,7 +126,12 @@ class Manifest:
             ValueError: The text is no manifest.
         """
         try:
-            values = _known_fields(cls, json.loads(text))
+            # The first manifests knew snapshots only.
+            values = {"load": "snapshot"} | _known_fields(cls, json.loads(text))
+            for field, known in (("load", get_args(Load)), ("format", get_args(BatchFormat))):
+                if values[field] not in known:
+                    raise ValueError(f"{field} is {values[field]!r}, not one of {', '.join(known)}")
+            datetime.fromisoformat(values["extracted_at"])
             values["files"] = tuple(_data_file(file) for file in values["files"])
             if values.get("columns") is not None:
                 values["columns"] = tuple(values["columns"])
@@ -133,7 +144,9 @@ class Manifest:
         return json.dumps(asdict(self), indent=2)
 
 
-def _data_file(values: dict[str, Any]) -> DataFile:
+def _data_file(values: dict[str, Any] | str) -> DataFile:
+    if isinstance(values, str):
+        return DataFile(values)
     file = DataFile(**_known_fields(DataFile, values))
     return replace(file, origin=Origin(**values["origin"])) if values.get("origin") else file
 
@@ -169,8 +182,12 @@ class Landing:
         """Names of an entity's batches that have a manifest, oldest first: names of batches sort by time."""
         with self._errors("read"):
             self.fs.invalidate_cache()
-            paths = self.fs.glob(f"{self.root}/{source}/{entity}/*/{MANIFEST}")
-        return sorted(str(path).rsplit("/", 2)[1] for path in paths)
+            # Not `glob`: the root may have any characters.
+            found = [
+                path.split("/") for path in self.fs.find(f"{self.root}/{source}/{entity}", maxdepth=2, withdirs=True)
+            ]
+        # Some file systems go deeper than they are asked to.
+        return sorted(path[-2] for path in found if path[-1] == MANIFEST and path[-4:-2] == [source, entity])
 
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
         """The batch of that name, or None where it is not landed completely.
@@ -233,7 +250,7 @@ class Landing:
         batch_id: str,
         extracted_at: str,
         load: Load = "snapshot",
-        after: Watermark | None = None,
+        follows: Manifest | None = None,
     ) -> Iterator[BatchWriter]:
         """Write a batch: its files inside the `with`, its manifest when the `with` ends without an error.
 
@@ -246,7 +263,8 @@ class Landing:
             batch_id: Name of the batch.
             extracted_at: Start of the run, ISO 8601.
             load: What part of the entity the batch is.
-            after: Watermark of the batch before, where the batch holds what has changed since.
+            follows: The latest batch when it was decided what is new; None where there was none, or for a snapshot that
+                follows none.
 
         Raises:
             CdpError: The batch is already complete, the location can't be written, or another run has landed a batch
@@ -261,12 +279,15 @@ class Landing:
                 f"Batch {before[-1]} of {source}/{entity} was landed by a run that started after this one: nothing was"
                 " landed; run it again."
             )
+        if (follows or load != "snapshot") and before[-1:] != [batch.batch_id for batch in [follows] if batch]:
+            raise self._overtaken(source, entity)
         with self._errors("written"):
             if self.fs.exists(folder):
                 self.fs.rm(folder, recursive=True)
         writer = BatchWriter(self, folder)
         try:
             yield writer
+            after = follows.watermark if follows and load != "snapshot" else None
             manifest = writer.finish(source, entity, batch_id, extracted_at, load, after)
             latest = self._read_manifest(source, entity, before[-1]) if before else None
             if load == "snapshot" and latest and latest.load == load and latest.checksum == manifest.checksum:
@@ -284,10 +305,7 @@ class Landing:
         """Make the batch exist, unless another run was faster or has touched its files."""
         # Two runs that read at the same time would land the same changes twice.
         if self.batch_ids(manifest.source, manifest.entity) != list(before):
-            raise CdpError(
-                f"Another run has landed {manifest.source}/{manifest.entity} meanwhile: nothing was landed by this one;"
-                " run it again."
-            )
+            raise self._overtaken(manifest.source, manifest.entity)
         with self._errors("written"):
             for file in manifest.files:
                 path = f"{folder}/{file.name}"
@@ -336,6 +354,11 @@ class Landing:
         return CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} is not what its manifest says: {reason}."
             " Restore it, or delete its folder; nothing of it was loaded."
+        )
+
+    def _overtaken(self, source: str, entity: str) -> CdpError:
+        return CdpError(
+            f"Another run has landed {source}/{entity} meanwhile: nothing was landed by this one; run it again."
         )
 
     def _remove(self, folder: str) -> None:
@@ -413,10 +436,10 @@ class Extraction:
         return self.landing.batches(self.source, entity)
 
     def new_batch(
-        self, entity: str, load: Load = "snapshot", after: Watermark | None = None
+        self, entity: str, load: Load = "snapshot", follows: Manifest | None = None
     ) -> AbstractContextManager[BatchWriter]:
         """Write the run's batch of an entity."""
-        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, after)
+        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, follows)
 
 
 class BatchWriter:

@@ -17,6 +17,10 @@ from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.quality import CheckedRows
 
+_FILE_NAME = r"/data/(?:file=)?(.*?)(?:/part-00000)?\.jsonl$"
+"""Name of a source's file in `_source_file`, as the notebooks (`file=<name>/part-00000.jsonl`) and Data Factory
+(`<name>.jsonl`) land it."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -66,14 +70,20 @@ class Tables:
         return self._spark.table(self.name_of(contract))
 
     def read_current_records(self, contract: BronzeContract) -> DataFrame:
-        """The records of a bronze table as the source has them now: the latest snapshot and what has changed since.
+        """The records of a bronze table as the source has them now.
 
-        Of each record the rows of the latest batch it came with; none where that says it is gone.
+        That is the latest snapshot and what has changed since: of each record the rows of the latest batch it came
+        with; none where that says it is gone. Of a source of files, of each file the rows of the latest batch it came
+        with.
 
         Raises:
             CdpError: The table does not exist yet.
         """
         rows = self.read_table(contract)
+        if rows.where("_load = 'files'").limit(1).count():
+            same_file = sf.regexp_extract("_source_file", _FILE_NAME, 1)
+            newest_of_file = sf.max("_batch_id").over(Window.partitionBy(same_file)).alias("_newest")
+            return rows.select("*", newest_of_file).where("_batch_id = _newest").drop("_newest")
         # Rows from before there were increments have no `_load`: they are snapshots.
         snapshot = sf.when(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot", sf.col("_batch_id"))
         latest_snapshot, latest = rows.agg(sf.max(snapshot), sf.max("_batch_id")).collect()[0]
@@ -142,8 +152,8 @@ class Tables:
 
     def _gain_columns(self, contract: TableContract, rows: DataFrame) -> list[str]:
         """Add the columns that the rows have and the table has not; their names."""
-        there = {name.lower() for name in self.read_table(contract).columns}
-        gained = [name for name in rows.columns if name.lower() not in there]
+        there = self.read_table(contract).columns
+        gained = [name for name in rows.columns if name not in there]
         if gained:
             # The one way to add a column that every engine has: an append of nothing. Older rows have null in it.
             fields = [StructField(f.name, f.dataType, f.nullable or f.name in gained) for f in rows.schema]

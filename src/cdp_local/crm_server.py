@@ -75,6 +75,7 @@ class CrmServer:
     Attributes:
         url: Address, `http://127.0.0.1:<port>`; the contacts are at `<url>/api/data/v9.2/contacts`.
         columns: Columns that contacts have; another in `$select` is an error.
+        change_tracking: Whether the table tracks changes.
         requests: Path and query of the requests for data that came with a good token, in order.
     """
 
@@ -103,7 +104,7 @@ class CrmServer:
         self.requests: list[str] = []
         self._client = (client_id, client_secret)
         self._page_size = page_size
-        self._change_tracking = change_tracking
+        self.change_tracking = change_tracking
         self._token_seconds = token_seconds
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
@@ -263,7 +264,7 @@ class CrmServer:
                 since, _, digest = query["$deltatoken"].partition("!")
                 known = int(since) < len(self._history) and self._history[int(since)] == digest
                 cookie |= {"since": int(since) if known else -1, "at": len(self._history) - 1}
-            elif track_changes and self._change_tracking:
+            elif track_changes and self.change_tracking:
                 cookie["at"] = len(self._history) - 1
         except (TypeError, ValueError):
             raise _Refused(400, "0x80060888", "Malformed token.") from None

@@ -102,6 +102,7 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     server.start(background=True)
     host, port = server.listening_address
     spark = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
     # A server in this process that does not answer will not come back: by default the client would try for ten minutes.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
     try:

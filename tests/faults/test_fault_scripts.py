@@ -1,6 +1,6 @@
 """Random faults over every source, from seeds: what a source has is landed, and each landed record is in bronze once.
 
-`CDP_FAULT_SCRIPTS` is how many scripts run; `make torture` runs 200.
+`CDP_FAULT_SEEDS` is how many scripts run for each source; `make torture` runs 20.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import psycopg
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ from cdp_lib.contracts.bronze import (
     CRM_CONTACTS_BRONZE,
     CUSTOMERS_BRONZE,
     EVENTS_BRONZE,
+    EXCHANGE_RATES_BRONZE,
     MARKETING_SPEND_BRONZE,
     TRANSACTIONS_BRONZE,
 )
@@ -38,12 +40,12 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
 from cdp_lib.sources import sql_database
 from cdp_lib.sources.dataverse import land_entity
-from cdp_lib.sources.files import land_csv, land_json_lines
+from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
 from cdp_lib.sources.rest_api import land_records
 from cdp_lib.tables import Tables
 from cdp_local.crm_server import CrmServer, Fault
 
-SCRIPTS = int(os.environ.get("CDP_FAULT_SCRIPTS", "12"))
+SEEDS = range(int(os.environ.get("CDP_FAULT_SEEDS", "2")))
 ROUNDS = 5
 STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 TIMEOUT_SECONDS = 5.0
@@ -102,21 +104,22 @@ class Source(Protocol):
 
     Attributes:
         contract: Bronze table of its records.
+        columns: Some columns of it.
     """
 
     contract: BronzeContract
+    columns: tuple[str, ...]
 
     def change(self, chance: random.Random) -> None: ...
 
     def fail(self, chance: random.Random) -> Callable[[], None]:
         """Begin to fail, once or for a while; what ends it."""
 
-    def land(self, extraction: Extraction) -> list[Manifest]: ...
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
+        """Land what is new; in the last run of a script all that can only be found by reading everything."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
-        """What the source has now, as bronze should have it: some columns of each record, as text."""
-
-    columns: tuple[str, ...]
+        """What the source has now, as bronze should have it: `columns` of each record."""
 
 
 class CustomersApi:
@@ -125,10 +128,10 @@ class CustomersApi:
     contract = CUSTOMERS_BRONZE
     columns = ("customer_id", "full_name")
 
-    def __init__(self, stack: ExitStack, chance: random.Random) -> None:
+    def __init__(self, stack: ExitStack, pages: str) -> None:
         self.customers = {number: f"Customer {number}" for number in range(1, 8)}
         self.faults: list[str] = []
-        self.pages = chance.choice(["array", "next", "cursor", "{page}"])
+        self.pages = pages
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -184,7 +187,7 @@ class CustomersApi:
         self.faults = [fault] * chance.choice([1, 20])
         return self.faults.clear
 
-    def land(self, extraction: Extraction) -> list[Manifest]:
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
         return land_records(extraction, "customers", self.url, token=None, timeout_seconds=TIMEOUT_SECONDS)
 
     def records(self) -> Counter[tuple[Any, ...]]:
@@ -192,16 +195,19 @@ class CustomersApi:
 
 
 class Crm:
-    """A CRM, with change tracking."""
+    """A CRM, with or without change tracking."""
 
     contract = CRM_CONTACTS_BRONZE
     columns = ("contactid", "fullname")
 
-    def __init__(self, stack: ExitStack, chance: random.Random) -> None:
-        self.client = {"client_id": "cdp", "client_secret": f"{chance.random()}"}
+    def __init__(self, stack: ExitStack, *, change_tracking: bool) -> None:
+        self.client = {"client_id": "cdp", "client_secret": uuid4().hex}
+        self.change_tracking = change_tracking
         self.contacts = {f"00000000-0000-4000-8000-{n:012}": f"Contact {n}" for n in range(12)}
         records = [{"contactid": key, "fullname": name} for key, name in self.contacts.items()]
-        self.server = stack.enter_context(CrmServer(records, page_size=5, **self.client))
+        self.server = stack.enter_context(
+            CrmServer(records, page_size=5, change_tracking=change_tracking, **self.client)
+        )
 
     def change(self, chance: random.Random) -> None:
         key = f"00000000-0000-4000-8000-{chance.randrange(20):012}"
@@ -235,48 +241,71 @@ class Crm:
         self.server.before_request(play)
         return lambda: self.server.before_request(lambda _: None)
 
-    def land(self, extraction: Extraction) -> list[Manifest]:
-        return land_entity(extraction, self.contract, self.server.url, timeout_seconds=TIMEOUT_SECONDS, **self.client)
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
+        # Without change tracking, nothing says what was removed.
+        from_scratch = last and not self.change_tracking
+        ask = {**self.client, "timeout_seconds": TIMEOUT_SECONDS, "from_scratch": from_scratch}
+        return land_entity(extraction, self.contract, self.server.url, **ask)
 
     def records(self) -> Counter[tuple[Any, ...]]:
         return Counter(self.contacts.items())
 
 
 class Database:
-    """A table that is large enough to be read incrementally."""
+    """A table that is large enough to be read incrementally, with or without `updated_at`."""
 
     contract = TRANSACTIONS_BRONZE
     columns = ("transaction_id", "quantity")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, updated_at: bool) -> None:
         self.url = url
         self.address = url.replace("+psycopg", "")
         self.run("INSERT INTO transactions SELECT n, 101, 1, 1, 1, '2025-05-01' FROM generate_series(1000, 1039) n")
+        if updated_at:
+            self.run("ALTER TABLE transactions ADD updated_at TIMESTAMPTZ DEFAULT clock_timestamp()")
+        self.touch = ", updated_at = clock_timestamp()" if updated_at else ""
 
     def run(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.address) as connection:
-            cursor = connection.execute(sql, parameters)  # type: ignore[call-overload]
+            cursor = connection.execute(sql, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
     def change(self, chance: random.Random) -> None:
-        key = chance.randrange(980, 1100)
+        key, quantity = chance.randrange(980, 1100), chance.randrange(1, 9)
         match chance.choice(["insert", "insert", "update", "delete"]):
             case "insert":
                 self.run(
                     "INSERT INTO transactions VALUES (%s, 101, 1, 1, %s, '2025-05-01') ON CONFLICT DO NOTHING",
                     key,
-                    chance.randrange(1, 9),
+                    quantity,
                 )
             case "update":
-                self.run("UPDATE transactions SET quantity = %s WHERE transaction_id = %s", chance.randrange(1, 9), key)
+                self.run(f"UPDATE transactions SET quantity = %s{self.touch} WHERE transaction_id = %s", quantity, key)
             case "delete":
                 self.run("DELETE FROM transactions WHERE transaction_id = %s", key)
 
     def fail(self, chance: random.Random) -> Callable[[], None]:
-        self.run("ALTER TABLE transactions RENAME TO transactions_away")
-        return lambda: self.run("ALTER TABLE transactions_away RENAME TO transactions") and None
+        if chance.random() < 0.3:
+            self.run("ALTER TABLE transactions RENAME TO transactions_away")
+            return lambda: self.run("ALTER TABLE transactions_away RENAME TO transactions") and None
+        is_over = threading.Event()
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
-    def land(self, extraction: Extraction) -> list[Manifest]:
+        def end_connections() -> None:
+            with psycopg.connect(self.address, autocommit=True) as connection:
+                while not is_over.wait(0.005):
+                    connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) other")
+
+        thread = threading.Thread(target=end_connections)
+        thread.start()
+
+        def end() -> None:
+            is_over.set()
+            thread.join()
+
+        return end
+
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
         return sql_database.land_tables(extraction, self.url, "", [self.contract], snapshot_up_to_rows=20)
 
     def records(self) -> Counter[tuple[Any, ...]]:
@@ -349,7 +378,7 @@ class Events(Files):
     def of_text(self, text: str) -> Iterator[tuple[str, ...]]:
         return (tuple(json.loads(line)[name] for name in self.columns) for line in text.splitlines())
 
-    def land(self, extraction: Extraction) -> list[Manifest]:
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
         return land_json_lines(extraction, self.contract.entity, str(self.folder), account_key=None)
 
 
@@ -367,28 +396,58 @@ class Spend(Files):
     def of_text(self, text: str) -> Iterator[tuple[str, ...]]:
         return ((row["campaign"], row["channel"]) for row in csv.DictReader(text.splitlines()))
 
-    def land(self, extraction: Extraction) -> list[Manifest]:
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
         return land_csv(extraction, self.contract.entity, str(self.folder), account_key=None)
 
 
-@pytest.fixture
-def source_of(
-    tmp_path: Path, new_postgresql_database: Callable[[str], str]
-) -> Iterator[Callable[[random.Random], Source]]:
-    """One of the sources, by chance."""
-    with ExitStack() as stack:
+class Rates:
+    """A file of exchange rates that is replaced."""
 
-        def create(chance: random.Random) -> Source:
-            makers: list[Callable[[], Source]] = [
-                lambda: CustomersApi(stack, chance),
-                lambda: Crm(stack, chance),
-                lambda: Database(new_postgresql_database(TRANSACTIONS)),
-                lambda: Events(tmp_path / "events", chance),
-                lambda: Spend(tmp_path / "spend", chance),
-            ]
-            return chance.choice(makers)()
+    contract = EXCHANGE_RATES_BRONZE
+    columns = ("month", "rate")
 
-        yield create
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "exchange_rates.csv"
+        self.rates = {"2025-01": "1"}
+        self.write("USD")
+
+    def write(self, currency: str) -> None:
+        rows = [f"{month},{currency},1\n{month},EUR,{rate}" for month, rate in self.rates.items()]
+        self.file.write_text("\n".join(["month,currency,rate", *rows]), encoding="utf-8")
+
+    def change(self, chance: random.Random) -> None:
+        self.rates[f"2025-{chance.randrange(1, 13):02}"] = f"1.{chance.randrange(10)}"
+        self.write("USD")
+
+    def fail(self, chance: random.Random) -> Callable[[], None]:
+        if chance.random() < 0.5:
+            self.file.unlink()
+        else:
+            self.write("GBP")
+        return lambda: self.write("USD")
+
+    def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
+        return land_exchange_rates(
+            extraction, self.contract.entity, str(self.file), reporting_currency="USD", account_key=None
+        )
+
+    def records(self) -> Counter[tuple[Any, ...]]:
+        return Counter(self.rates.items()) + Counter((month, "1") for month in self.rates)
+
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "API in one answer": lambda stack, **_: CustomersApi(stack, "array"),
+    "API by link": lambda stack, **_: CustomersApi(stack, "next"),
+    "API by cursor": lambda stack, **_: CustomersApi(stack, "cursor"),
+    "API by page": lambda stack, **_: CustomersApi(stack, "{page}"),
+    "CRM": lambda stack, **_: Crm(stack, change_tracking=True),
+    "CRM untracked": lambda stack, **_: Crm(stack, change_tracking=False),
+    "database": lambda database, **_: Database(database(TRANSACTIONS), updated_at=False),
+    "database with updated_at": lambda database, **_: Database(database(TRANSACTIONS), updated_at=True),
+    "events": lambda folder, chance, **_: Events(folder / "events", chance),
+    "spend": lambda folder, chance, **_: Spend(folder / "spend", chance),
+    "rates": lambda folder, **_: Rates(folder),
+}
 
 
 TRANSACTIONS = """
@@ -398,25 +457,35 @@ CREATE TABLE transactions (
 """
 
 
-def scripts() -> range:
-    """Seeds of the scripts of this run."""
-    return range(SCRIPTS)
-
-
-@pytest.mark.parametrize("seed", scripts())
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_whatever_goes_wrong_every_record_is_in_bronze_once(
+    name: str,
     seed: int,
-    source_of: Callable[[random.Random], Source],
+    request: pytest.FixtureRequest,
     tables: Tables,
     spark: SparkSession,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    with ExitStack() as stack:
+        chance = random.Random(f"{name} {seed}")
+        database = request.getfixturevalue("new_postgresql_database") if name.startswith("database") else None
+        source = SOURCES[name](stack=stack, chance=chance, folder=tmp_path, database=database)
+        run_script(source, chance, tables, spark, str(tmp_path / "landing"), monkeypatch)
+
+
+def run_script(
+    source: Source,
+    chance: random.Random,
+    tables: Tables,
+    spark: SparkSession,
+    root: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Change, fail, die and try again; in the end bronze has what the source has."""
     # A small overlap: of a few dozen rows, some have to lie outside.
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
-    chance = random.Random(seed)
-    source = source_of(chance)
-    root = str(tmp_path / "landing")
     number = 0
 
     def extraction() -> Extraction:
@@ -450,7 +519,7 @@ def test_whatever_goes_wrong_every_record_is_in_bronze_once(
                 source.land(extraction())
         if chance.random() < 0.5:
             load(spark, tables, root, source.contract)
-    source.land(extraction())
+    source.land(extraction(), last=True)
     assert source.land(extraction()) == []
     for _ in range(2):
         load(spark, tables, root, source.contract)
@@ -524,12 +593,4 @@ def keys_in(path: Path, format: str, key: tuple[str, ...]) -> Iterator[tuple[str
 
 def current_records(tables: Tables, source: Source) -> Counter[tuple[Any, ...]]:
     """What bronze says the source has."""
-    if isinstance(source, Files):
-        versions: dict[str, tuple[str, list[tuple[Any, ...]]]] = {}
-        rows = tables.read_table(source.contract).select("_batch_id", "_source_file", *source.columns).collect()
-        for batch_id, file, *values in rows:
-            name = file.partition(f"/{batch_id}/")[2]
-            newest, records = versions.get(name, ("", []))
-            versions[name] = (max(newest, batch_id), records + [(batch_id, *values)])
-        return Counter(record[1:] for newest, records in versions.values() for record in records if record[0] == newest)
     return Counter(tuple(row) for row in tables.read_current_records(source.contract).select(*source.columns).collect())

@@ -282,13 +282,27 @@ def test_columns_that_differ_in_case_only_are_an_error_that_names_them(products)
         products(**products_of(PRICE=pa.array([1])))
 
 
-def test_a_source_may_not_overwrite_where_a_row_comes_from(products) -> None:
-    with pytest.raises(CdpError, match="has more than one column _batch_id"):
-        products(**products_of(_batch_id=pa.array(["b0"])))
+def test_a_field_never_takes_the_place_of_a_column(spark: SparkSession, landing: Landing) -> None:
+    fields = {"Country": "France", "_batch_id": "b0", "a`b": "1", "A B": "2", "a b": "3", "": "4"}
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            file.write(f"{json.dumps(CUSTOMER | fields)}\n".encode())
+            batch.add(1, {*CUSTOMER, *fields})
+    [row] = build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE).collect()
+    values = row.asDict()
+    assert len({name.lower() for name in values}) == len(values)
+    assert (row["country"], row["_batch_id"]) == ("Egypt", "b1")
+    extra = {name: value for name, value in values.items() if name not in CUSTOMERS_BRONZE.column_names}
+    assert sorted(extra.values()) == ["1", "2", "3", "4", "France", "b0"]
+    assert {name.rpartition("_")[0] for name, value in extra.items() if value in ("France", "b0")} == {
+        "country",
+        "_batch_id",
+    }
+    assert {name.lower() for name in values} == set(values)
 
 
 def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, landing: Landing) -> None:
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment", {}) as batch:
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment") as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(f"{json.dumps(CUSTOMER)}\n".encode())
             batch.add(1, set(CUSTOMER))
@@ -304,7 +318,7 @@ def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, la
 
 
 def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: SparkSession, landing: Landing) -> None:
-    with landing.extraction("database", "b1", STARTED_AT).new_batch("products", "increment", {}) as batch:
+    with landing.extraction("database", "b1", STARTED_AT).new_batch("products", "increment") as batch:
         with batch.open_data("gone.parquet", "parquet", deletions=True) as file:
             pq.write_table(pa.table({"product_id": pa.array([7], pa.int32())}), file)
             batch.add(1)
@@ -321,6 +335,25 @@ def land_events(landing: Landing, *lines: str) -> Manifest:
                 batch.add(1, json.loads(line) if line.startswith("{") else ())
     [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set(), full_refresh=False)
     return manifest
+
+
+def test_any_number_of_files_are_read_at_once_and_each_row_knows_its_own(
+    spark: SparkSession, landing: Landing, tmp_path: Path
+) -> None:
+    event = {"event_type": "page_view", "occurred_at": "2026-01-31"}
+    with landing.extraction("events", "b1", STARTED_AT).new_batch("events", "files") as batch:
+        for number in range(500):
+            with batch.open_data(f"file=2025-{number}.jsonl/part-00000.jsonl", "jsonl") as file:
+                file.write(f"{json.dumps(event | {'event_id': str(number)})}\n".encode())
+                batch.add(1, {*event, "event_id"})
+    stray = tmp_path / "landing/events/events/b1/data/file=stray.jsonl/part-00000.jsonl"
+    stray.parent.mkdir()
+    stray.write_text('{"event_id": "stray"}\n')
+    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set(), full_refresh=False)
+    rows = received(build_bronze(spark, landing, manifest, EVENTS_BRONZE), "event_id", "_source_file")
+    assert sorted(rows) == sorted(
+        (str(number), f"events/events/b1/data/file=2025-{number}.jsonl/part-00000.jsonl") for number in range(500)
+    )
 
 
 def test_an_event_may_leave_out_what_it_does_not_know(spark: SparkSession, landing: Landing) -> None:
@@ -352,7 +385,7 @@ def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_p
 
 
 def test_a_batch_of_nothing_is_not_loaded(landing: Landing) -> None:
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment", {}):
+    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment"):
         pass
     assert unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=True) == []
 

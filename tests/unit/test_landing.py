@@ -208,8 +208,9 @@ def test_data_like_another_entity_make_a_new_batch(root: str) -> None:
     assert land(landing, "b1", entity="contacts").entity == "contacts"
 
 
-def increment(landing: Landing, batch_id: str, after: dict[str, int] | None, until: int, *keys: int) -> Manifest:
-    with landing.extraction("api", batch_id, STARTED_AT).new_batch("customers", "increment", after) as batch:
+def increment(landing: Landing, batch_id: str, until: int, *keys: int) -> Manifest:
+    extraction = landing.extraction("api", batch_id, STARTED_AT)
+    with extraction.new_batch("customers", "increment", extraction.find_latest_batch("customers")) as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             for key in keys:
                 file.write(b'{"id": %d}\n' % key)
@@ -221,8 +222,8 @@ def increment(landing: Landing, batch_id: str, after: dict[str, int] | None, unt
 def test_a_watermark_moves_with_the_manifest(root: str) -> None:
     landing = Landing(root)
     extraction = landing.extraction("api", "b2", STARTED_AT)
-    increment(landing, "b1", None, 3, 1, 2, 3)
-    with extraction.new_batch("customers", "increment", {"id": 3}) as batch:
+    first = increment(landing, "b1", 3, 1, 2, 3)
+    with extraction.new_batch("customers", "increment", first) as batch:
         batch.watermark = {"id": 9}
         assert extraction.find_latest_batch("customers").watermark == {"id": 3}
     latest = extraction.find_latest_batch("customers")
@@ -231,15 +232,15 @@ def test_a_watermark_moves_with_the_manifest(root: str) -> None:
 
 def test_an_increment_like_the_one_before_is_a_batch_of_its_own(root: str) -> None:
     landing = Landing(root)
-    increment(landing, "b1", None, 3, 1)
-    increment(landing, "b2", {"id": 3}, 3, 1)
+    increment(landing, "b1", 3, 1)
+    increment(landing, "b2", 3, 1)
     assert landing.batch_ids("api", "customers") == ["b1", "b2"]
 
 
 def test_a_snapshot_like_the_one_before_an_increment_is_a_batch_of_its_own(root: str) -> None:
     landing = Landing(root)
     land(landing, "b1")
-    increment(landing, "b2", None, 3, 1)
+    increment(landing, "b2", 3, 1)
     assert land(landing, "b3").batch_id == "b3"
 
 
@@ -249,9 +250,44 @@ def test_of_two_runs_that_read_at_the_same_time_one_lands(root: str) -> None:
         with landing.extraction("api", "b2", STARTED_AT).new_batch("customers", "increment") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
-            increment(Landing(root), "b1", None, 3, 1)
+            increment(Landing(root), "b1", 3, 1)
     assert landing.batch_ids("api", "customers") == ["b1"]
     assert not [name for name in files_below(root) if "/b2/" in name]
+
+
+@pytest.mark.parametrize("load", ["increment", "files", "snapshot"])
+def test_what_was_new_before_another_run_landed_is_not_new_after_it(root: str, load: str) -> None:
+    landing = Landing(root)
+    known = land(landing, "b1")
+    increment(landing, "b2", 3, 1)
+    with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
+        with landing.extraction("api", "b3", STARTED_AT).new_batch("customers", load, known):
+            raise AssertionError("the batch must not be begun")
+    assert landing.batch_ids("api", "customers") == ["b1", "b2"]
+
+
+def test_a_first_increment_is_not_a_first_one_after_another(root: str) -> None:
+    landing = Landing(root)
+    increment(landing, "b1", 3, 1)
+    with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
+        with landing.extraction("api", "b2", STARTED_AT).new_batch("customers", "increment"):
+            raise AssertionError("the batch must not be begun")
+
+
+def test_a_folder_may_be_called_anything(tmp_path: Path) -> None:
+    landing = Landing(str(tmp_path / "what [1] *?"))
+    manifest = land(landing)
+    assert landing.batches("api", "customers") == [manifest]
+
+
+def test_a_manifest_of_the_first_version_is_that_of_a_snapshot(root: str) -> None:
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{path}/api/customers/b1/data", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/b1/data/a", LINES)
+    first = {name: value for name, value in GOOD_MANIFEST.items() if name != "load"} | {"files": ["data/a"]}
+    fs.pipe_file(f"{path}/api/customers/b1/manifest.json", json.dumps(first).encode())
+    [batch] = Landing(root).batches("api", "customers")
+    assert (batch.load, Landing(root).examine(batch).rows) == ("snapshot", 2)
 
 
 def test_two_attempts_at_one_batch_do_not_mix(root: str) -> None:
@@ -345,8 +381,24 @@ GOOD_MANIFEST = {
         json.dumps(GOOD_MANIFEST | {"files": None}).encode(),
         json.dumps(GOOD_MANIFEST | {"files": [{"bytes": 1}]}).encode(),
         json.dumps(GOOD_MANIFEST | {"batch_id": "b2"}).encode(),
+        json.dumps(GOOD_MANIFEST | {"format": "csv"}).encode(),
+        json.dumps(GOOD_MANIFEST | {"load": "full"}).encode(),
+        json.dumps(GOOD_MANIFEST | {"extracted_at": "yesterday"}).encode(),
     ],
-    ids=["empty", "cut off", "list", "text", "not UTF-8", "no format", "no files", "nameless file", "another's"],
+    ids=[
+        "empty",
+        "cut off",
+        "list",
+        "text",
+        "not UTF-8",
+        "no format",
+        "no files",
+        "nameless file",
+        "another's",
+        "format",
+        "load",
+        "time",
+    ],
 )
 def test_a_broken_manifest_is_an_error_that_names_it(root: str, content: bytes) -> None:
     fs, path = fsspec.core.url_to_fs(root)

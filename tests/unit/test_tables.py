@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.quality import CheckedRows
@@ -41,6 +42,7 @@ CARDS = BronzeContract(
         Column("_is_deleted", "BOOLEAN", "whether it is gone"),
         Column("_record_hash", "STRING", "digest", required=True),
         Column("_batch_id", "STRING", "landed batch", required=True),
+        Column("_source_file", "STRING", "data file"),
     ),
     partitioned_by=("_batch_id",),
     record_key=("card_id",),
@@ -284,6 +286,16 @@ def test_a_record_that_is_gone_is_not_current_until_it_comes_back(tables: Tables
     assert current(tables, c=cards("c", "increment", (1, "c"))) == [(1, "c"), (2, "a")]
 
 
+def test_of_a_file_the_version_landed_last_is_current_whoever_landed_it(tables: Tables, cards: Rows) -> None:
+    def in_file(rows: DataFrame, name: str) -> DataFrame:
+        return rows.withColumn("_source_file", sf.concat(sf.lit("s/e/"), "_batch_id", sf.lit(f"/data/{name}")))
+
+    a1 = in_file(cards("a", "files", (1, "a"), (2, "a")), "file=04.csv/part-00000.jsonl")
+    a2 = in_file(cards("a", "files", (1, "other file")), "file=05.csv/part-00000.jsonl")
+    b1 = in_file(cards("b", "files", (2, "b"), (None, "b")), "04.csv.jsonl")
+    assert current(tables, a=a1.union(a2), b=b1) == [(1, "other file"), (2, "b"), (None, "b")]
+
+
 def test_of_a_record_and_its_removal_in_one_batch_the_removal_is_later(tables: Tables, cards: Rows) -> None:
     batches = {"a": cards("a", "snapshot", (1, "a"), (2, "a")), "b": cards("b", "increment", (1, "b"), (1, None))}
     assert current(tables, **batches) == [(2, "a")]
@@ -332,6 +344,22 @@ def test_a_new_column_is_kept_and_reported_and_older_rows_have_none(tables: Tabl
     ]
     assert tables.replace_batches(CARDS, batches).new_columns == ()
     assert tables.read_table(CARDS).count() == 4
+
+
+def test_every_bronze_table_can_gain_a_column(tables: Tables, frame_of: Callable[..., DataFrame]) -> None:
+    for contract in BRONZE_TABLES:
+        row = {
+            "_record_hash": "",
+            "_batch_id": "a",
+            "_source_file": "",
+            "_ingested_at": datetime(2026, 1, 31, tzinfo=UTC),
+        }
+        rows = frame_of(contract.columns, row)
+        tables.replace_batches(contract, {"a": rows})
+        later = rows.withColumns({"_batch_id": sf.lit("b"), "colour": sf.lit("red")})
+        assert tables.replace_batches(contract, {"b": later}) == Written(1, new_columns=("colour",))
+        seen = tables.read_table(contract).orderBy("_batch_id").selectExpr("colour", "unix_seconds(_ingested_at)")
+        assert [tuple(row) for row in seen.collect()] == [(None, 1769817600), ("red", 1769817600)]
 
 
 def test_a_table_from_an_older_version_gains_the_columns_of_its_contract(tables: Tables, cards: Rows, rows_of) -> None:

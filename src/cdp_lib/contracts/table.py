@@ -123,8 +123,3 @@ class BronzeContract(TableContract):
     def received_columns(self) -> tuple[Column, ...]:
         """The columns that come from the source; the others are the platform's own."""
         return tuple(column for column in self.columns if not column.name.startswith("_"))
-
-    @property
-    def own_columns(self) -> tuple[str, ...]:
-        """Names of the platform's own columns."""
-        return tuple(name for name in self.column_names if name.startswith("_"))

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import AccountedFile, BatchWriter, Extraction, Manifest, Watermark, storage_errors
-from cdp_lib.sources.http import HttpClient, is_confidential
+from cdp_lib.sources.http import HttpClient, host_of, is_confidential, is_loopback
 from cdp_lib.sources.pages import Page, columns_of, read_pages
 
 RECORDS_PER_PAGE = 5000
@@ -30,11 +30,20 @@ LONGEST_LIFE_OF_A_LINK = timedelta(days=1)
 """Age at which a delta link is replaced though nothing has changed; Dataverse forgets it after 7 days, if not told
 otherwise."""
 
+ENTRA_ID = (
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "login.windows.net",
+)
+"""The hosts that the client secret is sent to, wherever a CRM says to sign in."""
+
 _SECRETS = "the secrets 'crm_client_id' and 'crm_client_secret'"
 _ODATA = {"OData-MaxVersion": "4.0", "OData-Version": "4.0"}
 _PAGED = {**_ODATA, "Prefer": f"odata.maxpagesize={RECORDS_PER_PAGE}"}
 _TRACKED = {**_ODATA, "Prefer": f"odata.track-changes,odata.maxpagesize={RECORDS_PER_PAGE}"}
-
+_TRACKED_ONE = {**_ODATA, "Prefer": "odata.track-changes,odata.maxpagesize=1"}
 
 _REMOVED = b"removed"
 """Stands for the digest of a record that is gone."""
@@ -68,7 +77,8 @@ def land_entity(
     landed anew. A batch of changes has a record or its removal, or the record and then its removal.
 
     Where the source does not track changes, they are found by `modifiedon`; records removed are then only found by
-    landing all records (`from_scratch`), and so is a change whose time lies before the overlap.
+    landing all records (`from_scratch`), and so is a change whose time lies before the overlap. As soon as it tracks
+    them – each run asks – all records are landed anew, and a delta link with them.
 
     A record that changes while all are read may stand in the batch twice, as it was and as it is, with another
     `modifiedon`.
@@ -136,8 +146,9 @@ class _Table:
                     return self._land_delta(latest, link)
                 except (_LinkRefused, _NotTracked):
                     return None
-            if since := _instant(watermark.get("modifiedon")):
-                return self._land_modified(watermark, since)
+            since = _instant(watermark.get("modifiedon"))
+            if since and not self._is_tracked():
+                return self._land_modified(latest, since)
         return None
 
     def land_all(self) -> Manifest:
@@ -146,6 +157,15 @@ class _Table:
             return self._land_snapshot(is_tracked=True)
         except _NotTracked:
             return self._land_snapshot(is_tracked=False)
+
+    def _is_tracked(self) -> bool:
+        """Whether the source tracks the changes of the table."""
+        address = f"{self.address.split('?')[0]}?$select={self.key}"
+        try:
+            with self.client.get(address, _TRACKED_ONE, {400: _NotTracked}) as answer:
+                return "track-changes" in answer.headers.get("Preference-Applied", "").lower()
+        except _NotTracked:
+            return False
 
     def _land_snapshot(self, *, is_tracked: bool) -> Manifest:
         newest: datetime | None = None
@@ -172,16 +192,21 @@ class _Table:
                     f"{self.client.name_of(self.address)} has no records: nothing was landed; check the CRM."
                 )
             batch.watermark = self._delta_watermark(page) if is_tracked else self._time_watermark(newest)
-        if batch.manifest.batch_id != self.extraction.batch_id:
+        if batch.manifest.batch_id == self.extraction.batch_id:
+            return batch.manifest
+        if not is_tracked or "delta_link" in (batch.manifest.watermark or {}):
             raise _NothingNew
-        return batch.manifest
+        # The records of the latest batch, and a link to go on from that it has not.
+        with self.extraction.new_batch(self.entity, "increment", batch.manifest) as link:
+            link.watermark = batch.watermark
+        return link.manifest
 
     def _land_delta(self, latest: Manifest, link: str) -> Manifest:
         removed: dict[str, None] = {}
         # A link begins where the read before it began: what changed during that read may be landed already.
         began_at = _instant(latest.extracted_at)
         landed = self._landed([latest], began_at - OVERLAP) if began_at else {}
-        with self.extraction.new_batch(self.entity, "increment", latest.watermark) as batch:
+        with self.extraction.new_batch(self.entity, "increment", latest) as batch:
             with ExitStack() as files:
                 changed: AccountedFile | None = None
                 for page in self._pages(batch, link, _TRACKED, {400: _LinkRefused, 410: _LinkRefused}):
@@ -207,13 +232,13 @@ class _Table:
             batch.watermark = self._delta_watermark(page)
         return batch.manifest
 
-    def _land_modified(self, after: Watermark, since: datetime) -> Manifest:
+    def _land_modified(self, latest: Manifest, since: datetime) -> Manifest:
         start = since - OVERLAP
         batches = self.extraction.batches(self.entity)
         snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
         landed = self._landed(batches[snapshots[-1] if snapshots else 0 :], start)
         newest: datetime | None = None
-        with self.extraction.new_batch(self.entity, "increment", after) as batch:
+        with self.extraction.new_batch(self.entity, "increment", latest) as batch:
             address = self._in_order(f"{self.address}&$filter=modifiedon ge {_odata_time(start)}")
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 for page in self._pages(batch, address, _PAGED):
@@ -307,14 +332,27 @@ class _Table:
         return _digest(self.address.encode()).hex()
 
 
+def may_sign_in(crm_url: str, address: str) -> bool:
+    """Whether a CRM may send its clients to an address with their secret: Entra ID's, or one beside it on this machine.
+
+    Args:
+        crm_url: Address of the CRM.
+        address: Where it says to sign in.
+    """
+    if is_loopback(address):
+        return is_loopback(crm_url)
+    return is_confidential(address) and host_of(address) in ENTRA_ID
+
+
 def _sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: float) -> Callable[[str], str]:
     """Gets a token for the application, from where the CRM's challenge says."""
 
     def authorization(challenge: str) -> str:
         found = re.search(r'authorization_uri="?([^",\s]+)/oauth2(?:/v2\.0)?/authorize', challenge)
-        if not found or not is_confidential(found[1]):
+        if not found or not may_sign_in(crm_url, found[1]):
             raise CdpError(
-                f"CRM {crm_url} asks for a sign-in, and not at an https address of Entra ID: check 'crm_url'."
+                f"CRM {crm_url} asks for a sign-in, and not at Entra ID ({ENTRA_ID[0]}): the client secret is not sent"
+                " there; check 'crm_url'."
             )
         address = f"{found[1]}/oauth2/v2.0/token"
         form = {

@@ -26,14 +26,14 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
+from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 
 LONGEST_RECORD = 64 << 20
 """Bytes of a JSON line, or characters of a CSV cell, beyond which a file is not what it is taken for."""
 
 _JSON_LINES = re.compile(r"\.(jsonl|json|ndjson)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
-_NOT_PORTABLE = re.compile(r"[^\w./=-]", re.ASCII)
+_NOT_PORTABLE = re.compile(r"[^\w.-]", re.ASCII)
 _CHUNK_BYTES = 1 << 20
 
 _Lines = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
@@ -228,6 +228,7 @@ def _land_new_files(
     if not files and not batches:
         raise CdpError(f"Folder {folder.path} has no {entity} files: check the path; nothing was landed.")
     landed = _Landed(batches)
+    latest = batches[-1] if batches else None
     found_landed = []
     with ExitStack() as stack:
         batch: BatchWriter | None = None
@@ -239,7 +240,7 @@ def _land_new_files(
                 if landed.has(origin):
                     found_landed.append(origin)
                 elif not _is_empty(copy, file.address, lines_of):
-                    batch = batch or stack.enter_context(extraction.new_batch(entity, "files"))
+                    batch = batch or stack.enter_context(extraction.new_batch(entity, "files", latest))
                     _land_file(batch, copy, origin, file.address, lines_of)
                     landed.add(origin)
                 elif file.name in landed:
@@ -260,7 +261,7 @@ def _is_empty(copy: IO[bytes], address: str, lines_of: _Lines) -> bool:
 def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str, lines_of: _Lines) -> None:
     name = _portable(origin.name)
     rows, columns = 0, set[str]()
-    with batch.open_data(f"{name}.jsonl", "jsonl", origin=origin) as data:
+    with batch.open_data(f"{FILE_FOLDER}{name}/part-00000.jsonl", "jsonl", origin=origin) as data:
         for line in lines_of(copy, address, columns):
             data.write(line + b"\n")
             rows += 1
@@ -271,7 +272,7 @@ def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str
 
 
 def _portable(name: str) -> str:
-    """A name that every storage and engine takes literally: some read `[1]` as a pattern, `%20` as a blank."""
+    """A folder's name that every storage and engine takes literally: some read `[1]` as a pattern, `%20` as a blank."""
     portable = _NOT_PORTABLE.sub("-", name)
     return name if portable == name else f"{portable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 

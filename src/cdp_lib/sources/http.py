@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Self
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+from urllib3.util import Retry, parse_url
 
 from cdp_lib.errors import CdpError
 
@@ -203,17 +202,30 @@ class HttpClient:
 
 def is_confidential(url: str) -> bool:
     """Whether what is sent to an address can be read by nobody on the way."""
-    parts = _origin(url)
-    return parts is not None and (parts[0] == "https" or parts[1] in ("localhost", "127.0.0.1", "::1"))
+    origin = _origin(url)
+    return origin is not None and (origin[0] == "https" or is_loopback(url))
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None] | None:
-    """Scheme, host and port of an address: what makes two addresses the same server's."""
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine."""
+    return host_of(url) in ("localhost", "127.0.0.1", "[::1]")
+
+
+def host_of(url: str) -> str | None:
+    """The host that is asked for an address, in small letters; None where there is none."""
+    origin = _origin(url)
+    return origin[1] if origin else None
+
+
+def _origin(url: str) -> tuple[str, str | None, int] | None:
+    """Scheme, host and port of an address: what makes two addresses the same server's; None of what is none."""
     try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        parts = parse_url(url)  # as the client itself does it: others find another host in `//one\@other`
     except ValueError:
         return None
+    if parts.scheme not in _PORTS:
+        return None
+    return parts.scheme, parts.host, parts.port or _PORTS[parts.scheme]
 
 
 def _received(response: requests.Response) -> Answer:

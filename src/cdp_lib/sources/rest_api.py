@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 from requests.utils import parse_header_links
 
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Manifest
-from cdp_lib.sources.http import Answer, HttpClient
+from cdp_lib.sources.http import Answer, HttpClient, is_confidential
 from cdp_lib.sources.pages import Page, read_pages
 
 PAGE = "{page}"
@@ -21,10 +22,14 @@ PAGE = "{page}"
 READS_UNTIL_AGREED = 3
 """How often numbered pages are read before the source is said to change too fast."""
 
-_NEXT_LINKS = ("next", "nextLink", "@odata.nextLink")
-_NEXT_CURSORS = ("next_cursor", "nextCursor", "cursor")
-_THERE_IS_MORE = ("has_more", "hasMore")
-_TOTALS = ("total", "total_count", "totalCount", "count", "@odata.count")
+# Names as `_said` writes them.
+_NEXT_LINKS = ("next", "nextlink", "nexturl", "@odata.nextlink")
+_NEXT_CURSOR = "nextcursor"
+_CURSOR = "cursor"
+_MORE = ("hasmore", "hasnext", "hasnextpage", "nextpage", "nextpagetoken", "nexttoken", "nextoffset")
+_PAGES = ("totalpages", "pagecount", "pages", "xtotalpages")
+_RECORDS = ("total", "totalcount", "totalelements", "totalitems", "count", "@odata.count", "xtotalcount")
+_WAYS = f"a link (next), a cursor (next_cursor), or {PAGE} in the address where it takes the number of a page"
 
 
 class _NotModified(Exception):
@@ -50,9 +55,10 @@ def land_records(
 ) -> list[Manifest]:
     """Land all records an API has: its answers as received, and one record a line.
 
-    An answer is an array, or an object with one array in it. The next page is found by a link (`next`, `nextLink`,
-    `@odata.nextLink`, `links.next`, header `Link`), by a cursor (`next_cursor`, `nextCursor`, `cursor`; sent as
-    `cursor`), or by its number, where the address has `{page}`: from 1 until a page has no records.
+    An answer is an array, or an object with one array in it. The next page is found by a link (`next`, `next_link`,
+    `next_url`, `@odata.nextLink`, header `Link`), by a cursor (`next_cursor`, or `cursor` where it is not the page's
+    own; sent as `cursor`), or by its number, where the address has `{page}`: from 1 until a page has no records. Links,
+    cursors and totals may stand one level down (`links`, `meta`, `paging`), in any case, with or without underscores.
 
     With numbered pages, a record that comes or goes meanwhile moves others from page to page: they are read until two
     reads agree. Links and cursors keep their place; a record they give twice is landed twice.
@@ -71,8 +77,8 @@ def land_records(
         The landed batch; none where nothing has changed.
 
     Raises:
-        CdpError: The API can't be reached, answers with an error or too slowly, answers with anything but records, or
-            changes while it is read.
+        CdpError: The API can't be reached, would get the token where others can read it, answers with an error or too
+            slowly, with anything but records or with a part of them, or changes while it is read.
     """
     if earlier := extraction.find_batch(entity):
         return [earlier]
@@ -83,6 +89,8 @@ def land_records(
         timeout_seconds=timeout_seconds,
         authorization=f"Bearer {token}" if token else None,
     ) as client:
+        if token and not is_confidential(url):
+            raise CdpError(f"{client.name_of(url)} does not begin with https://: the token is not sent there.")
         if PAGE in url:
             return _land_numbered_pages(extraction, entity, client, url)
         etag = None if from_scratch else _known_etag(extraction.find_latest_batch(entity), url)
@@ -149,7 +157,7 @@ def _land(
         if not batch.rows:
             # Taken at its word, it would empty the tables built from it.
             raise CdpError(f"{client.name_of(url)} answered with an empty array: check the source; nothing was landed.")
-        _check_complete(page.members, batch.rows, client.name_of(url))
+        _check_complete(_said(answer, page), batch.rows, len(checksums), client.name_of(url))
         etag = answer.headers.get("ETag", "W/")
         # That of one of several pages says nothing of the others.
         if len(checksums) == 1 and not etag.startswith("W/"):
@@ -157,31 +165,52 @@ def _land(
     return [batch.manifest] if batch.manifest.batch_id == extraction.batch_id else []
 
 
+def _said(answer: Answer, page: Page) -> list[tuple[str, Any]]:
+    """What an answer says besides its records: its members, theirs, and its headers; `totalPages` is `totalpages`."""
+    inner = [item for value in page.members.values() if isinstance(value, dict) for item in value.items()]
+    said = [*page.members.items(), *inner, *answer.headers.items()]
+    return [(re.sub("[_-]", "", name).lower(), value) for name, value in said]
+
+
 def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None:
-    members = page.members
-    links = members.get("links")
-    found = [members.get(name) for name in _NEXT_LINKS]
-    found.append(links.get("next") if isinstance(links, dict) else None)
+    said = _said(answer, page)
+    links = [value for member, value in said if member in _NEXT_LINKS]
     for link in parse_header_links(answer.headers.get("Link", "")):
-        found.append(link.get("url") if "next" in link.get("rel", "").split() else None)
-    for link in filter(None, found):
-        if not isinstance(link, str):
+        links.append(link.get("url") if "next" in link.get("rel", "").split() else None)
+    for link in links:
+        address = link.get("href", link) if isinstance(link, dict) else link
+        if not address:
+            continue
+        if not isinstance(address, str):
             raise CdpError(f"{name} answered with a link to the next page that is no text: {str(link)[:50]}.")
-        return urljoin(answer.url, link)
-    if cursor := next(filter(None, map(members.get, _NEXT_CURSORS)), None):
-        return f"{url}{'&' if '?' in url else '?'}cursor={quote(str(cursor), safe='')}"
+        return urljoin(answer.url, address)
+    cursors = [value for member, value in said if member == _NEXT_CURSOR]
+    if not cursors:
+        # An API may repeat the cursor it was sent.
+        sent = parse_qs(urlsplit(answer.url).query).get(_CURSOR, [])
+        cursors = [value for member, value in said if member == _CURSOR and str(value) not in sent]
+    if cursor := next(filter(None, cursors), None):
+        return f"{url}{'&' if '?' in url else '?'}{_CURSOR}={quote(str(cursor), safe='')}"
     return None
 
 
-def _check_complete(members: dict[str, Any], rows: int, name: str) -> None:
+def _check_complete(said: list[tuple[str, Any]], rows: int, pages: int, name: str) -> None:
     """Refuse a part of the records where the last page says that there are more: they would be missed in silence."""
-    total = max((value for value in map(members.get, _TOTALS) if isinstance(value, int)), default=0)
-    if total > rows or any(members.get(member) is True for member in _THERE_IS_MORE):
-        found = f"has {total} records and gave {rows}" if total > rows else "has more records than it gave"
-        raise CdpError(
-            f"{name} says that it {found}, and no link to the next page: put {PAGE} into the address where it takes"
-            " the number of a page; nothing was landed."
-        )
+    for what, members, read in (("records", _RECORDS, rows), ("pages", _PAGES, pages)):
+        total = max((_number(value) for member, value in said if member in members), default=0)
+        if total > read:
+            raise _incomplete(name, f"{total} {what} and gave {read}")
+    if any(value and str(value).lower() != "false" for member, value in said if member in _MORE):
+        raise _incomplete(name, "more records than it gave")
+
+
+def _incomplete(name: str, found: str) -> CdpError:
+    return CdpError(f"{name} says that it has {found}, but no way to the others is known: {_WAYS}; nothing was landed.")
+
+
+def _number(value: Any) -> int:
+    """A count, also one written as text; 0 for anything else."""
+    return int(value) if re.fullmatch("[0-9]{1,18}", str(value)) else 0
 
 
 def _known_etag(latest: Manifest | None, url: str) -> str | None:

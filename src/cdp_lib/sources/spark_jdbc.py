@@ -24,7 +24,6 @@ from cdp_lib.sources.sql_database import (
     draw_up_account,
     find_table,
     has_more_rows,
-    new_batch_after,
 )
 
 ROWS_PER_FETCH = 10_000
@@ -131,7 +130,7 @@ def land_table_by_jdbc(
         fetchsize=ROWS_PER_FETCH,
         preferTimestampNTZ=True,  # else a time without zone would be taken for one of the cluster's
     )
-    with new_batch_after(extraction, table.name, "snapshot", latest) as batch:
+    with extraction.new_batch(table.name, "snapshot", latest) as batch:
         try:
             rows.load().write.parquet(batch.data_folder)
         except Exception as error:  # what Spark raises depends on the kind of session

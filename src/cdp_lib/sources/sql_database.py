@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import BatchWriter, Extraction, Load, Manifest, Watermark
+from cdp_lib.landing import BatchWriter, Extraction, Manifest, Watermark
 
 SNAPSHOT_UP_TO_ROWS = 100_000
 """Rows up to which a table is landed whole each time."""
@@ -41,7 +41,10 @@ ROWS_PER_CHUNK = 50_000
 """Rows held in memory at a time, and rows of a parquet row group."""
 
 BYTES_PER_CHUNK = 16 << 20
-"""Bytes from which on fewer rows make a chunk, where the database gives rows as text."""
+"""Bytes of text from which on fewer rows make a chunk."""
+
+ROWS_PER_FETCH = 100
+"""Rows that are fetched before their bytes are looked at, where they don't come as one stream of text."""
 
 _ONE_MOMENT = {"postgresql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
 """Isolation level in which every statement of a transaction sees the same rows; SQLite has no other."""
@@ -292,29 +295,6 @@ def address_of(engine: sa.Engine) -> str:
     return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-@contextmanager
-def new_batch_after(extraction: Extraction, entity: str, load: Load, latest: Manifest | None) -> Iterator[BatchWriter]:
-    """Write the run's batch of a table, if the batch landed last is still the one this run has looked at.
-
-    Args:
-        extraction: Where to land it.
-        entity: Name of the table.
-        load: What part of the table the batch is.
-        latest: The batch that was landed last when the run began to read.
-
-    Raises:
-        CdpError: Another run has landed the table meanwhile.
-    """
-    after = latest.watermark if latest and load == "increment" else None
-    with extraction.new_batch(entity, load, after) as batch:
-        if extraction.find_latest_batch(entity) != latest:
-            raise CdpError(
-                f"Another run has landed {extraction.source}/{entity} meanwhile: nothing was landed by this one; run"
-                " it again."
-            )
-        yield batch
-
-
 def _connectable(database_url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(database_url)
@@ -357,7 +337,7 @@ def _land_snapshot(
     latest: Manifest | None,
     account: Account | None,
 ) -> Manifest:
-    with new_batch_after(extraction, table.name, "snapshot", latest) as batch:
+    with extraction.new_batch(table.name, "snapshot", latest) as batch:
         with closing(_read(connection, table, table.select)) as chunks:
             _write(batch, "part-00000.parquet", table.schema, chunks)
         if not batch.rows:
@@ -387,7 +367,7 @@ def _land_increment(
         first = next(changed, None)
         if first is None and not gone:
             return None
-        with new_batch_after(extraction, table.name, "increment", latest) as batch:
+        with extraction.new_batch(table.name, "increment", latest) as batch:
             if first is not None:
                 _write(batch, "part-00000.parquet", table.schema, chain([first], changed))
             if gone:
@@ -571,8 +551,16 @@ def _read(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -
 
 
 def _read_rows(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -> Iterator[pa.Table]:
-    result = connection.execute(rows, execution_options={"yield_per": ROWS_PER_CHUNK})
-    for chunk in result.partitions():
+    result = connection.execute(rows, execution_options={"yield_per": ROWS_PER_FETCH})
+    chunk: list[Sequence[Any]] = []
+    size = 0
+    for fetched in result.partitions():
+        chunk += fetched
+        size += sum(len(value) for row in fetched for value in row if isinstance(value, str | bytes))
+        if len(chunk) >= ROWS_PER_CHUNK or size >= BYTES_PER_CHUNK:
+            yield _to_arrow(chunk, table.schema)
+            chunk, size = [], 0
+    if chunk:
         yield _to_arrow(chunk, table.schema)
 
 

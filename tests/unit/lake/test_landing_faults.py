@@ -31,7 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def land(landing: Landing, batch_id: str = "b1") -> Manifest:
-    with landing.extraction("crm", batch_id, STARTED_AT).new_batch("contacts", "increment", {"at": 1}) as batch:
+    extraction = landing.extraction("crm", batch_id, STARTED_AT)
+    with extraction.new_batch("contacts", "increment", extraction.find_latest_batch("contacts")) as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(LINES)
         batch.add(2, {"id", "name"})

@@ -13,11 +13,14 @@ from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, LINEAGE_COLUMNS
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
-from cdp_lib.sources.dataverse import OVERLAP, land_entity
+from cdp_lib.sources.dataverse import OVERLAP, land_entity, may_sign_in
 from cdp_lib.sources.http import BODY_ATTEMPTS, RETRIES
-from cdp_local.crm_server import CrmServer, Fault
+from cdp_local.crm_server import CONTACTS, CrmServer, Fault
 
 CLIENT_ID = "cdp"
+QUESTION = f"{CONTACTS}?$select=contactid"
+"""Asks whether changes are tracked by now."""
+
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -138,11 +141,11 @@ def crm(request: pytest.FixtureRequest, start: Callable[..., Crm]) -> Crm:
 
 
 def on_request(number: int, act: Callable[[], Any]) -> Callable[[str], Fault | None]:
-    """A hook that acts before one of the requests for data, from 1, and makes its answer the fault that comes of it."""
+    """A hook that acts before one of the requests for records, from 1, and answers with the fault that comes of it."""
     asked = iter(range(1, 1_000_000))
 
-    def hook(_: str) -> Fault | None:
-        result = act() if next(asked) == number else None
+    def hook(target: str) -> Fault | None:
+        result = act() if target != QUESTION and next(asked) == number else None
         return result if isinstance(result, Fault) else None
 
     return hook
@@ -416,7 +419,7 @@ def test_without_change_tracking_the_watermark_is_the_newest_time(start) -> None
     batch = crm.run()
     assert (batch.watermark["modifiedon"], batch.watermark["newest"]) == (at(-1), at(-1))
     crm.run()
-    assert f"$filter=modifiedon%20ge%20{at(-1 - OVERLAP.total_seconds() / 60)}&" in crm.server.requests[0]
+    assert f"$filter=modifiedon%20ge%20{at(-1 - OVERLAP.total_seconds() / 60)}&" in crm.server.requests[1]
 
 
 def test_records_with_the_time_of_the_watermark_are_landed_once_each(start) -> None:
@@ -488,6 +491,75 @@ def test_a_crm_that_refuses_to_track_changes_is_read_by_time(start) -> None:
     crm.server.before_request(on_request(1, lambda: Fault(status=400)))
     batch = crm.run()
     assert (batch.rows, batch.watermark["modifiedon"]) == (7, at(-600))
+
+
+def test_as_soon_as_changes_are_tracked_all_records_are_landed_and_then_what_changes(start) -> None:
+    crm = start(change_tracking=False)
+    crm.run()
+    crm.server.remove(contact_id(2))
+    crm.change(3, 1, fullname="Renamed")
+    assert crm.run().load == "increment"
+    assert crm.landed != crm.truth
+    crm.server.change_tracking = True
+    batch = crm.run()
+    assert (batch.load, batch.rows, set(batch.watermark)) == ("snapshot", 6, {"delta_link", "address"})
+    assert crm.landed == crm.truth
+    crm.server.remove(contact_id(4))
+    assert crm.run().load == "increment"
+    assert crm.landed == crm.truth
+    assert QUESTION not in crm.server.requests
+
+
+def test_the_same_records_with_a_delta_link_are_a_batch_of_the_link_alone(start) -> None:
+    crm = start(change_tracking=False)
+    first = crm.run()
+    crm.server.change_tracking = True
+    batch = crm.run()
+    assert (batch.load, batch.rows, batch.files, batch.after) == ("increment", 0, (), first.watermark)
+    assert crm.landing.examine(batch).rows == 0
+    assert crm.run() is None
+    assert QUESTION not in crm.server.requests
+    crm.server.remove(contact_id(4))
+    assert crm.records_of(crm.run(), deletions=True) == [{"contactid": contact_id(4)}]
+    assert crm.landed == crm.truth
+
+
+def test_a_crm_that_refused_to_track_changes_once_is_asked_again(start) -> None:
+    crm = start()
+    crm.server.before_request(on_request(1, lambda: Fault(status=400)))
+    crm.run()
+    crm.server.before_request(lambda target: Fault(status=400) if target == QUESTION else None)
+    crm.change(8, 1)
+    assert "modifiedon" in crm.run().watermark
+    crm.server.before_request(lambda _: None)
+    crm.server.remove(contact_id(1))
+    assert "delta_link" in crm.run().watermark
+    assert crm.landed == crm.truth
+
+
+def test_whether_changes_are_tracked_is_asked_with_one_record(serve, landing, waits) -> None:
+    api = serve()
+    names = ",".join(column.name for column in CRM_CONTACTS_BRONZE.received_columns)
+    path = f"{CONTACTS}?$select={names}"
+    api.at(path, b"", 400)
+    api.at(f"{path}&$orderby=modifiedon,contactid", json.dumps({"value": [contact(1)]}).encode())
+    api.at(QUESTION, b'{"value": []}', 200, {"Preference-Applied": "odata.maxpagesize=1"})
+    since = f"&$filter=modifiedon%20ge%20{at(-600 - OVERLAP.total_seconds() / 60)}&$orderby=modifiedon,contactid"
+    api.at(f"{path}{since}", b'{"value": []}')
+    crm = Crm(CrmServer([], client_id="", client_secret=""), landing, "")
+    crm.server.url = api.root
+    assert crm.run().rows == 1
+    assert crm.run() is None
+    assert api.paths[-2:] == [QUESTION, f"{path}{since}"]
+    assert api.requests[-2]["Prefer"] == "odata.track-changes,odata.maxpagesize=1"
+
+
+def test_a_question_that_is_not_answered_lands_nothing(start) -> None:
+    crm = start(change_tracking=False)
+    crm.run()
+    crm.change(8, 1)
+    crm.server.before_request(lambda target: Fault(status=404) if target == QUESTION else None)
+    assert "answered 404 Not Found" in crm.refusal()
 
 
 # It changes while it is read
@@ -680,14 +752,42 @@ def test_a_sign_in_that_is_refused_names_the_secrets_and_shows_none(start, wrong
     [
         "",
         "Basic realm=x",
-        "Bearer authorization_uri=http://login.example.com/t/oauth2/authorize",
-        "Bearer authorization_uri=https://login.example.com/t/elsewhere",
+        "Bearer authorization_uri=http://login.microsoftonline.com/t/oauth2/authorize",
+        "Bearer authorization_uri=https://login.microsoftonline.com/t/elsewhere",
+        "Bearer authorization_uri=https://login.example.com/t/oauth2/authorize",
+        "Bearer authorization_uri=https://login.microsoftonline.com.example.com/t/oauth2/authorize",
+        "Bearer authorization_uri=https://login.microsoftonline.com@example.com/t/oauth2/authorize",
+        "Bearer authorization_uri=https://example.com\\@login.microsoftonline.com/t/oauth2/authorize",
+        "Bearer authorization_uri=https://example.com/login.microsoftonline.com/oauth2/authorize",
+        "Bearer authorization_uri=https://[x/t/oauth2/authorize",
     ],
 )
-def test_the_client_secret_is_not_sent_where_it_could_be_read(serve, start, challenge: str) -> None:
+def test_the_client_secret_is_sent_to_entra_id_alone(serve, start, challenge: str) -> None:
     crm = start()
     crm.server.url = serve(b"", 401, {"WWW-Authenticate": challenge}).root
-    assert "asks for a sign-in, and not at an https address" in crm.refusal()
+    assert "asks for a sign-in, and not at Entra ID" in crm.refusal()
+
+
+@pytest.mark.parametrize(
+    ("crm_url", "address", "is_trusted"),
+    [
+        ("https://contoso.crm.dynamics.com", "https://login.microsoftonline.com/t", True),
+        ("https://contoso.crm.dynamics.com", "https://Login.MicrosoftOnline.com:443/t", True),
+        ("https://contoso.crm.microsoftdynamics.us", "https://login.microsoftonline.us/t", True),
+        ("https://contoso.crm.dynamics.cn", "https://login.partner.microsoftonline.cn/t", True),
+        ("https://contoso.crm.dynamics.cn", "https://login.chinacloudapi.cn/t", True),
+        ("https://contoso.crm.dynamics.com", "https://login.windows.net/t", True),
+        ("https://contoso.crm.dynamics.com", "http://login.windows.net/t", False),
+        ("https://contoso.crm.dynamics.com", "http://127.0.0.1:8080/t", False),
+        ("https://contoso.crm.dynamics.com", "https://contoso.crm.dynamics.com/t", False),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8080/t", True),
+        ("http://localhost:8000", "http://[::1]:8080/t", True),
+        ("http://localhost:8000", "https://login.microsoftonline.com/t", True),
+        ("http://localhost:8000", "https://login.example.com/t", False),
+    ],
+)
+def test_a_crm_on_this_machine_may_have_its_sign_in_there_and_no_other(crm_url, address, is_trusted) -> None:
+    assert may_sign_in(crm_url, address) == is_trusted
 
 
 def test_a_crm_without_https_is_not_asked(start) -> None:

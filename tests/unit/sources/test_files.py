@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import re
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -66,11 +67,11 @@ def refusal(land: Land, *arguments: object, **options: object) -> str:
 
 
 def names_of(batches: list[Manifest]) -> list[str]:
-    return [file.name.removeprefix("data/") for batch in batches for file in batch.files]
+    return [re.fullmatch("data/file=(.*)/part-00000.jsonl", file.name)[1] for batch in batches for file in batch.files]
 
 
 def data_of(landed: Path, name: str, batch_id: str = "b1") -> bytes:
-    return (landed / "events" / batch_id / "data" / f"{name}.jsonl").read_bytes()
+    return (landed / "events" / batch_id / "data" / f"file={name}" / "part-00000.jsonl").read_bytes()
 
 
 def records_of(landed: Path, name: str, batch_id: str = "b1") -> list[object]:
@@ -97,7 +98,9 @@ def test_a_file_is_landed_as_it_is_with_where_it_came_from(folder, land_events, 
     assert (manifest.load, manifest.rows, manifest.format) == ("files", 3, "jsonl")
     assert manifest.columns == ("channel", "email", "event_id")
     app, web = manifest.files
-    assert (app.name, web.name) == ("data/app.ndjson.jsonl", "data/web/2026-01.jsonl.jsonl")
+    assert app.name == "data/file=app.ndjson/part-00000.jsonl"
+    # A folder is a part of the name: one level of folders is what engines take for a partition.
+    assert re.fullmatch(r"data/file=web-2026-01\.jsonl-[0-9a-f]{8}/part-00000\.jsonl", web.name)
     assert web.origin.name == "web/2026-01.jsonl"
     assert web.origin.modified_at == "2026-01-01T00:00:00+00:00"
     assert (web.origin.bytes, web.origin.checksum) == (web.bytes, web.checksum)
@@ -110,7 +113,7 @@ def test_the_next_run_lands_only_what_is_new(folder, land_events) -> None:
     land_events("b1")
     assert land_events("b2") == []
     write(folder / "b.jsonl", OTHER)
-    assert names_of(land_events("b3")) == ["b.jsonl.jsonl"]
+    assert names_of(land_events("b3")) == ["b.jsonl"]
     assert land_events("b4") == []
 
 
@@ -119,7 +122,7 @@ def test_a_changed_file_is_landed_again_whole_under_its_name(folder, land_events
     write(folder / "b.jsonl", OTHER)
     land_events("b1")
     write(folder / "a.jsonl", EVENT + b'{"event_id": "e3"}\n', seconds=1)
-    assert names_of(land_events("b2")) == ["a.jsonl.jsonl"]
+    assert names_of(land_events("b2")) == ["a.jsonl"]
     assert [record["event_id"] for record in records_of(landed, "a.jsonl", "b2")] == ["e1", "e3"]
     assert land_events("b3") == []
 
@@ -127,7 +130,7 @@ def test_a_changed_file_is_landed_again_whole_under_its_name(folder, land_events
 def test_a_change_back_is_a_change(folder, land_events) -> None:
     for second, (batch_id, content) in enumerate([("b1", EVENT), ("b2", OTHER), ("b3", EVENT)]):
         write(folder / "a.jsonl", content, second)
-        assert names_of(land_events(batch_id)) == ["a.jsonl.jsonl"]
+        assert names_of(land_events(batch_id)) == ["a.jsonl"]
 
 
 def test_a_file_that_is_only_touched_is_not_landed_again(folder, land_events) -> None:
@@ -140,7 +143,7 @@ def test_a_file_that_is_only_touched_is_not_landed_again(folder, land_events) ->
 def test_the_same_content_under_another_name_is_landed_once(folder, land_events, landing) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "copy of a.jsonl", EVENT)
-    assert names_of(land_events("b1")) == ["a.jsonl.jsonl"]
+    assert names_of(land_events("b1")) == ["a.jsonl"]
     write(folder / "later copy.jsonl", EVENT)
     (folder / "a.jsonl").rename(folder / "renamed.jsonl")
     assert land_events("b2") == []
@@ -154,7 +157,7 @@ def test_a_file_found_to_be_landed_is_not_looked_into_again(folder, land_events)
     write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"))
     assert land_events("b2") == []
     write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"), seconds=1)
-    assert names_of(land_events("b3")) == ["copy.jsonl.jsonl"]
+    assert names_of(land_events("b3")) == ["copy.jsonl"]
 
 
 def test_a_copy_is_landed_once_its_original_is_another(folder, land_events) -> None:
@@ -162,7 +165,7 @@ def test_a_copy_is_landed_once_its_original_is_another(folder, land_events) -> N
     write(folder / "copy.jsonl", EVENT)
     land_events("b1")
     write(folder / "a.jsonl", OTHER, seconds=1)
-    assert names_of(land_events("b2")) == ["a.jsonl.jsonl", "copy.jsonl.jsonl"]
+    assert names_of(land_events("b2")) == ["a.jsonl", "copy.jsonl"]
     assert land_events("b3") == []
 
 
@@ -279,7 +282,7 @@ def test_what_is_hidden_or_being_written_is_left_for_later(folder, land_events) 
         "g.jsonl.crc",
     ):
         write(folder / name, name.encode())
-    assert names_of(land_events()) == ["a.jsonl.jsonl"]
+    assert names_of(land_events()) == ["a.jsonl"]
 
 
 def test_a_missing_folder_and_a_first_run_without_files_are_errors(folder, land_events) -> None:
@@ -296,10 +299,10 @@ def test_an_empty_file_is_landed_once_it_has_records(folder, land_events) -> Non
     write(folder / "a.jsonl", EVENT)
     write(folder / "b.jsonl", b"")
     write(folder / "c.jsonl", b"\n")
-    assert names_of(land_events("b1")) == ["a.jsonl.jsonl"]
+    assert names_of(land_events("b1")) == ["a.jsonl"]
     assert land_events("b2") == []
     write(folder / "b.jsonl", OTHER, seconds=1)
-    assert names_of(land_events("b3")) == ["b.jsonl.jsonl"]
+    assert names_of(land_events("b3")) == ["b.jsonl"]
 
 
 def test_a_file_that_loses_its_records_is_an_error(folder, land_events, land_spend) -> None:
@@ -345,7 +348,7 @@ def test_a_data_file_has_a_name_that_every_engine_takes_literally(folder, land_e
 def test_one_file_can_be_named_instead_of_a_folder(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "b.jsonl", OTHER)
-    assert names_of(land_events(path=folder / "a.jsonl")) == ["a.jsonl.jsonl"]
+    assert names_of(land_events(path=folder / "a.jsonl")) == ["a.jsonl"]
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -428,14 +431,14 @@ def test_a_corrected_month_is_landed_again_and_the_others_are_not(folder, land_s
     write(folder / "2026-02.csv", MONTH.replace(b"-01", b"-02"))
     land_spend("b1")
     write(folder / "2026-01.csv", MONTH.replace(b"10.50", b"11.50"), seconds=1)
-    assert names_of(land_spend("b2")) == ["2026-01.csv.jsonl"]
+    assert names_of(land_spend("b2")) == ["2026-01.csv"]
     assert [record["amount"] for record in records_of(landed, "2026-01.csv", "b2")] == ["11.50"]
 
 
 def test_a_month_without_rows_waits_and_one_that_loses_them_is_an_error(folder, land_spend) -> None:
     write(folder / "2026-01.csv", MONTH)
     write(folder / "2026-02.csv", b"month,channel,amount\n")
-    assert names_of(land_spend("b1")) == ["2026-01.csv.jsonl"]
+    assert names_of(land_spend("b1")) == ["2026-01.csv"]
     write(folder / "2026-01.csv", b"month,channel,amount\n", seconds=1)
     assert "had records and has none now" in refusal(land_spend, "b2")
 

@@ -120,7 +120,14 @@ def test_the_authorization_is_not_sent_to_another_host_that_is_redirected_to(ser
 
 @pytest.mark.parametrize(
     "other",
-    ["http://localhost:{port}/", "https://127.0.0.1:{port}/", "http://127.0.0.1:1/", "http://[broken/", "customers"],
+    [
+        "http://localhost:{port}/",
+        "https://127.0.0.1:{port}/",
+        "http://127.0.0.1:1/",
+        "http://localhost:{port}\\@127.0.0.1:{port}/",  # pragma: allowlist secret
+        "http://[broken/",
+        "customers",
+    ],
 )
 def test_another_server_than_the_configured_one_is_not_asked(serve, client, other: str) -> None:
     api = serve(BODY)
@@ -294,7 +301,16 @@ def test_https_and_this_machine_are_confidential(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://crm.example.com", "http://localhost.example.com", "http://[x", "localhost", ""]
+    "url",
+    [
+        "http://crm.example.com",
+        "http://localhost.example.com",
+        "http://localhost@example.com",
+        "http://example.com\\@localhost",  # a client of the web takes the backslash for a slash
+        "http://[x",
+        "localhost",
+        "",
+    ],
 )
 def test_what_others_can_read_is_not_confidential(url: str) -> None:
     assert not is_confidential(url)

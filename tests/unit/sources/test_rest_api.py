@@ -197,6 +197,14 @@ def test_a_landing_location_that_cannot_be_written_is_an_error(serve, land, tmp_
         land(serve(ANSWER).url)
 
 
+@pytest.mark.parametrize("url", ["http://api.example.com/customers.json?key=secret", "ftp://api.example.com/c"])
+def test_the_token_is_not_sent_where_others_could_read_it(refusal, url: str) -> None:
+    token = uuid4().hex
+    message = refusal(url, token=token)
+    assert "does not begin with https://: the token is not sent there" in message
+    assert not [secret for secret in (token, "key=") if secret in message]
+
+
 # Pages
 
 
@@ -211,6 +219,11 @@ def test_a_landing_location_that_cannot_be_written_is_an_error(serve, land, tmp_
         {"@odata.nextLink": "?page=2"},
         {"links": {"self": "?page=1", "next": "?page=2"}},
         {"next": None, "nextLink": "?page=2"},
+        {"next_url": "?page=2", "cursor": "where this page begins"},
+        {"meta": {"total": 3, "next": "/customers.json?page=2"}},
+        {"_links": {"self": {"href": "?page=1"}, "next": {"href": "?page=2"}}},
+        {"next": {"href": "?page=2"}},
+        {"paging": {"next_link": "?page=2"}, "total": "3"},
     ],
     ids=str,
 )
@@ -246,6 +259,31 @@ def test_pages_are_read_by_a_cursor(serve, land, landed, member: str, query: str
     api.at(f"/customers.json{query}{joint}cursor=7", page(3, **{member: None}))
     land(api.url + query)
     assert numbers_of(landed) == [1, 2, 3]
+
+
+def test_a_cursor_may_stand_one_level_down(serve, land, landed) -> None:
+    api = serve()
+    api.at("/customers.json", page(1, pagination={"next_cursor": "a", "has_more": True}))
+    api.at("/customers.json?cursor=a", page(2, pagination={"next_cursor": None, "has_more": False}))
+    land(api.url)
+    assert numbers_of(landed) == [1, 2]
+
+
+def test_the_cursor_of_the_page_itself_is_not_that_of_the_next(serve, land, landed) -> None:
+    api = serve()
+    api.at("/customers.json", page(1, cursor="first", next_cursor="a"))
+    api.at("/customers.json?cursor=a", page(2, cursor="a", next_cursor="b"))
+    api.at("/customers.json?cursor=b", page(3, cursor="b", next_cursor=None))
+    land(api.url)
+    assert numbers_of(landed) == [1, 2, 3]
+
+
+def test_the_cursor_just_sent_is_not_sent_again(serve, land, landed) -> None:
+    api = serve()
+    api.at("/customers.json", page(1, cursor=5))
+    api.at("/customers.json?cursor=5", page(2, cursor=5))
+    land(api.url)
+    assert numbers_of(landed) == [1, 2]
 
 
 @pytest.mark.parametrize("last", [b"[]", page()])
@@ -307,20 +345,64 @@ def test_a_link_to_another_host_is_not_followed(serve, land, landed) -> None:
     assert not list(landed.glob("*/*"))
 
 
-@pytest.mark.parametrize("link", [2, True, {"href": "?page=2"}], ids=str)
+@pytest.mark.parametrize("link", [2, True, {"page": 2}, {"href": 2}], ids=str)
 def test_a_link_that_cannot_be_followed_lands_nothing(serve, refusal, link: object) -> None:
     assert "a link to the next page that is no text" in refusal(serve(page(1, next=link)).url)
 
 
 @pytest.mark.parametrize(
-    "members", [{"total": 5}, {"count": 3}, {"@odata.count": 3}, {"has_more": True}, {"hasMore": True}], ids=str
+    "members",
+    [
+        {"total": 5},
+        {"count": 3},
+        {"@odata.count": 3},
+        {"has_more": True},
+        {"hasMore": True},
+        {"total": "5"},
+        {"meta": {"totalCount": 5}},
+        {"page": 1, "total_pages": 3},
+        {"totalPages": "3"},
+        {"paging": {"page_count": 2}},
+        {"pages": 2},
+        {"pageInfo": {"hasNextPage": True}},
+        {"nextPageToken": "a"},
+        {"meta": {"next_page": 2}},
+        {"next_cursor": None, "cursor": "a", "has_more": "true"},
+    ],
+    ids=str,
 )
 def test_a_part_of_the_records_without_a_way_to_the_others_lands_nothing(serve, refusal, members) -> None:
     message = refusal(serve(page(1, 2, **members)).url)
-    assert "no link to the next page: put {page} into the address" in message
+    assert "a link (next), a cursor (next_cursor), or {page} in the address" in message
 
 
-@pytest.mark.parametrize("members", [{"total": 2}, {"count": 1}, {"has_more": False}, {"total": "many"}], ids=str)
+def test_an_array_that_is_counted_in_a_header_and_has_fewer_lands_nothing(serve, refusal) -> None:
+    assert "has 5 records and gave 2" in refusal(serve(ANSWER, headers={"X-Total-Count": "5"}).url)
+
+
+def test_links_that_end_before_the_last_page_land_nothing(serve, refusal) -> None:
+    api = serve()
+    api.at("/customers.json", page(1, next="?page=2", total_pages=3))
+    api.at("/customers.json?page=2", page(2, next=None, total_pages=3))
+    assert "has 3 pages and gave 2" in refusal(api.url)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"total": 2},
+        {"count": 1},
+        {"has_more": False},
+        {"total": "many"},
+        {"total": "2", "pages": 1, "hasMore": "false"},
+        {"total": "9" * 5000},
+        {"meta": {"total": 2, "total_pages": 1, "next": None, "next_page": None}},
+        {"_links": {"self": {"href": "/customers.json"}, "next": {"href": None}}},
+        {"next_cursor": None, "cursor": "where this page begins"},
+        {"count": {"of": 5}, "links": "none", "next": {}},
+    ],
+    ids=lambda members: str(members)[:50],
+)
 def test_an_api_that_counts_its_records_right_is_landed(serve, land, landed, members) -> None:
     land(serve(page(1, 2, **members)).url)
     assert numbers_of(landed) == [1, 2]
@@ -353,6 +435,15 @@ def test_numbered_pages_that_never_agree_land_nothing(serve, refusal) -> None:
     api.at("/customers.json?page=2", page())
     assert "changes while it is read" in refusal(f"{api.url}?page={{page}}")
     assert len(api.requests) == 2 * READS_UNTIL_AGREED
+
+
+def test_numbered_pages_that_are_counted_right_are_landed(serve, land, landed) -> None:
+    api = serve()
+    api.at("/customers.json?page=1", page(1, total="2", total_pages=2, next_page=2))
+    api.at("/customers.json?page=2", page(2, total="2", total_pages=2))
+    api.at("/customers.json?page=3", page(total="2", total_pages=2))
+    land(f"{api.url}?page={{page}}")
+    assert numbers_of(landed) == [1, 2]
 
 
 def test_numbered_pages_agree_whatever_else_they_say(serve, land, landed) -> None:
