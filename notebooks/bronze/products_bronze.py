@@ -13,7 +13,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.bronze import build_bronze, unloaded_batches
+from cdp_lib.bronze import build_unloaded_batches
 from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret
@@ -30,8 +30,7 @@ landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, 
 # COMMAND ----------
 
 loaded = tables.read_batch_ids(PRODUCTS_BRONZE)
-batches = unloaded_batches(landing, PRODUCTS_BRONZE, loaded, full_refresh=settings.full_refresh)
-rows_by_batch = {batch.batch_id: build_bronze(spark, landing, batch, PRODUCTS_BRONZE) for batch in batches}
+rows_by_batch = build_unloaded_batches(spark, landing, PRODUCTS_BRONZE, loaded, full_refresh=settings.full_refresh)
 
 # COMMAND ----------
 

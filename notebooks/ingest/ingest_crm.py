@@ -30,7 +30,7 @@ account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 # COMMAND ----------
 
 landing = Landing(settings.landing, account_key)
-extraction = landing.extraction("crm", settings.batch_id, settings.run_started_at)
+extraction = landing.extraction(CRM_CONTACTS_BRONZE.source, settings.batch_id, settings.run_started_at)
 batches = land_entity(
     extraction,
     CRM_CONTACTS_BRONZE,

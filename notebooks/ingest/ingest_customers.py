@@ -13,6 +13,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import Settings
@@ -29,10 +30,10 @@ account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 # COMMAND ----------
 
 landing = Landing(settings.landing, account_key)
-extraction = landing.extraction("customers_api", settings.batch_id, settings.run_started_at)
+extraction = landing.extraction(CUSTOMERS_BRONZE.source, settings.batch_id, settings.run_started_at)
 batches = land_records(
     extraction,
-    "customers",
+    CUSTOMERS_BRONZE,
     settings.customers_api_url,
     token=find_secret(dbutils, settings.secret_scope, "api_token"),
     timeout_seconds=settings.api_timeout_seconds,

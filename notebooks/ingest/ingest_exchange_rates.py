@@ -13,6 +13,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
+from cdp_lib.contracts.bronze import EXCHANGE_RATES_BRONZE
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import Settings
@@ -29,10 +30,10 @@ account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 # COMMAND ----------
 
 landing = Landing(settings.landing, account_key)
-extraction = landing.extraction("finance", settings.batch_id, settings.run_started_at)
+extraction = landing.extraction(EXCHANGE_RATES_BRONZE.source, settings.batch_id, settings.run_started_at)
 batches = land_exchange_rates(
     extraction,
-    "exchange_rates",
+    EXCHANGE_RATES_BRONZE,
     settings.exchange_rates_path,
     reporting_currency=settings.reporting_currency,
     account_key=account_key,

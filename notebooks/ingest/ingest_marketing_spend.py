@@ -13,6 +13,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
+from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
 from cdp_lib.landing import Landing
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import Settings
@@ -29,8 +30,8 @@ account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 # COMMAND ----------
 
 landing = Landing(settings.landing, account_key)
-extraction = landing.extraction("marketing", settings.batch_id, settings.run_started_at)
-batches = land_csv(extraction, "marketing_spend", settings.marketing_spend_path, account_key=account_key)
+extraction = landing.extraction(MARKETING_SPEND_BRONZE.source, settings.batch_id, settings.run_started_at)
+batches = land_csv(extraction, MARKETING_SPEND_BRONZE, settings.marketing_spend_path, account_key=account_key)
 
 # COMMAND ----------
 

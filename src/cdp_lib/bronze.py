@@ -27,7 +27,36 @@ _HELD_BY = {
 
 _NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=`]")
 _DATA_FOLDER = f"data/{FILE_FOLDER}"
-_WAY_OUT = "Mend the source, then delete the batch's folder."
+_WAY_OUT = "Mend the source: its next snapshot takes the batch's place; or delete the batch's folder."
+
+
+def build_unloaded_batches(
+    spark: SparkSession, landing: Landing, contract: BronzeContract, loaded: set[str], *, full_refresh: bool
+) -> dict[str, DataFrame]:
+    """The rows of each landed batch that a bronze table is to load, oldest first.
+
+    A snapshot that can't be loaded is passed over as soon as a later one is landed: that has all there is.
+
+    Args:
+        spark: Session.
+        landing: Where batches are landed.
+        contract: Contract of the bronze table.
+        loaded: Batches the table already holds.
+        full_refresh: Whether to load those again.
+
+    Raises:
+        CdpError: A batch is not what its manifest says, or can't be loaded (`build_bronze`).
+    """
+    batches = unloaded_batches(landing, contract, loaded, full_refresh=full_refresh)
+    snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
+    rows_by_batch = {}
+    for number, batch in enumerate(batches):
+        try:
+            rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract)
+        except CdpError:
+            if number >= (snapshots or [0])[-1]:
+                raise
+    return rows_by_batch
 
 
 def unloaded_batches(
@@ -42,15 +71,10 @@ def unloaded_batches(
         full_refresh: Whether to load those again.
 
     Raises:
-        CdpError: A batch is not what its manifest says, or has not all columns of the contract.
+        CdpError: A batch is not what its manifest says.
     """
-    batches = [
-        landing.examine(batch)
-        for batch in landing.batches(contract.source, contract.entity, besides=() if full_refresh else loaded)
-    ]
-    for batch in batches:
-        _check_columns(batch, contract)
-    return [batch for batch in batches if batch.rows]
+    landed = landing.batches(contract.source, contract.entity, besides=() if full_refresh else loaded)
+    return [batch for batch in map(landing.examine, landed) if batch.rows]
 
 
 def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contract: BronzeContract) -> DataFrame:
@@ -71,8 +95,9 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
         Columns of the contract, then those it does not know.
 
     Raises:
-        CdpError: A column of the contract has come in a type that can't be its own.
+        CdpError: A column of the contract is missing, or has come in a type that can't be its own.
     """
+    _check_columns(batch, contract)
     where = f"{batch.source}/{batch.entity}/{batch.batch_id}"
     frames = []
     in_folders = [file.name for file in batch.files if file.name.startswith(_DATA_FOLDER)]
@@ -103,10 +128,9 @@ def _union(frames: Sequence[DataFrame]) -> DataFrame:
 
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
-    missing = sorted({column.name for column in contract.received_columns} - {*received, *contract.optional_columns})
-    # Files of which no line can be read are not the source's last word on its columns.
-    is_unreadable = batch.load == "files" and not received
-    if missing and not is_unreadable and not all(file.deletions for file in batch.files):
+    missing = sorted({column.name for column in contract.received_columns} - received)
+    # Of files, each line is a record that may leave out what it does not know; silver asks for what it needs.
+    if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
             f" (it has {', '.join(sorted(received))}): {contract.name} is left as it was. {_WAY_OUT}"
@@ -177,7 +201,14 @@ def _bronze_rows(
 def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContract, batch: Manifest) -> Column:
     came_as = rows.schema[name].dataType.simpleString()
     family = came_as.split("(")[0]
-    if family != "string" and family not in _HELD_BY[type_name.split("(")[0]]:
+    if family == "string" and type_name != "STRING":
+        # SQLite has no other types. Text of which nothing fits is a column of another type.
+        typed = rows.select(rows[name].alias("received"), to_type(rows[name], type_name).alias("typed"))
+        there, fitting = typed.agg(sf.count("received").alias("there"), sf.count("typed").alias("fitting")).collect()[0]
+        is_held = fitting > 0 or there == 0
+    else:
+        is_held = family == "string" or family in _HELD_BY[type_name.split("(")[0]]
+    if not is_held:
         raise CdpError(
             f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has come as {came_as},"
             f" {contract.name} holds {type_name}: the table is left as it was. {_WAY_OUT}"

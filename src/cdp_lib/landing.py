@@ -239,6 +239,9 @@ class Landing:
         for what, said, counted in (("rows", batch.rows, rows), ("bytes", batch.bytes, size)):
             if said is not None and said != counted:
                 raise self._contradiction(batch, f"it says {said} {what}, its data files have {counted}")
+        checksums = [file.checksum for file in batch.files if file.checksum]
+        if batch.checksum and batch.checksum != _sha256("".join(checksums)):
+            raise self._contradiction(batch, "its checksum is not that of its files' checksums")
         names = batch.columns if batch.columns is not None else tuple(sorted(columns))
         return replace(batch, rows=rows, bytes=size, columns=names, schema_fingerprint=_fingerprint(names))
 

@@ -148,10 +148,10 @@ def _to_date(parameters: dict[str, str], name: str) -> date | None:
 
 
 def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
-    text = parameters[name].lower()
-    if text not in ("", "true", "false"):
+    text = parameters[name]
+    if text.lower() not in ("", "true", "false"):
         raise CdpError(f"Parameter '{name}' is '{text}': write true or false.")
-    return text == "true" if text else default
+    return text.lower() == "true" if text else default
 
 
 def _to_instant(name: str, text: str) -> datetime:

@@ -17,6 +17,7 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.errors import CdpError
 from cdp_local.progress import Progress, print_table
 from cdp_local.runner import State, TaskRun, new_run_start, run_job
+from cdp_local.samples import SOURCES
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 app = typer.Typer(
@@ -85,6 +86,8 @@ def run(
                 f"Sample sources: {', '.join(workspace.sample_sources)} (yours: README, “On your own data”)",
                 soft_wrap=True,
             )
+        if _holds_samples_besides(workspace):
+            console.print(f"{workspace.home} also holds samples, of an earlier run: another --home has none.")
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks) as progress:
@@ -140,6 +143,14 @@ def show(
         name = _full_name(workspace, table)
         frame = workspace.spark.table(name)
         print_table(console, name, frame.columns, frame.limit(rows).collect())
+
+
+def _holds_samples_besides(workspace: LocalWorkspace) -> bool:
+    """Whether samples that this run does not play were landed by an earlier one."""
+    mark = workspace.home / "sources" / "all-are-samples"
+    if len(workspace.sample_sources) == len(SOURCES):
+        mark.touch()
+    return mark.exists() and len(workspace.sample_sources) < len(SOURCES)
 
 
 def _full_name(workspace: LocalWorkspace, table: str) -> str:

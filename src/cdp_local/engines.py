@@ -39,12 +39,10 @@ def open_session(
         account_key: Key of the storage account of an `abfss://` address.
 
     Raises:
-        CdpError: There is no such engine, it can't start here, or the key is missing.
+        CdpError: There is no such engine, or it can't start here.
     """
     if engine not in ENGINES:
         raise CdpError(f"Unknown engine '{engine}': there are {' and '.join(ENGINES)}.")
-    if landing.startswith("abfss://") and not account_key:
-        raise CdpError(f"{landing} needs the key of its storage account: give it as the secret 'storage_account_key'.")
     with ENGINES[engine](catalog, home, landing, account_key) as spark:
         for schema in schemas:
             folder = home / "warehouse" / schema

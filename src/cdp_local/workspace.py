@@ -20,6 +20,7 @@ from cdp_local.samples import NEEDED_SOURCES, SOURCES, play_samples
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
 DEFAULT_SCOPE = "cdp"
+_KEY_OF_LAKE = "the key of its storage account, as CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY in the environment"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
         account_key = secrets.get(scope, "storage_account_key") if "storage_account_key" in in_scope else None
         catalog, landing = bundle.variable("catalog"), bundle.variable("landing")
+        for name in ("landing", *sorted(SOURCES & set(variables))):
+            if bundle.variable(name).startswith("abfss://") and not account_key:
+                raise CdpError(
+                    f"{name} {bundle.variable(name)} needs the secret 'storage_account_key': {_KEY_OF_LAKE}."
+                )
         spark = stack.enter_context(open_session(engine, home, catalog, bundle.schemas(), landing, account_key))
         yield LocalWorkspace(home, bundle, Workspace(spark, secrets, {}, home / "views"), tuple(samples.names))
 

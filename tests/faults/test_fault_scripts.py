@@ -26,7 +26,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from pyspark.sql import SparkSession
 
-from cdp_lib.bronze import build_bronze, unloaded_batches
+from cdp_lib.bronze import build_unloaded_batches
 from cdp_lib.contracts.bronze import (
     CRM_CONTACTS_BRONZE,
     CUSTOMERS_BRONZE,
@@ -188,7 +188,7 @@ class CustomersApi:
         return self.faults.clear
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        return land_records(extraction, "customers", self.url, token=None, timeout_seconds=TIMEOUT_SECONDS)
+        return land_records(extraction, self.contract, self.url, token=None, timeout_seconds=TIMEOUT_SECONDS)
 
     def records(self) -> Counter[tuple[Any, ...]]:
         return Counter((str(number), name) for number, name in self.customers.items())
@@ -379,7 +379,7 @@ class Events(Files):
         return (tuple(json.loads(line)[name] for name in self.columns) for line in text.splitlines())
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        return land_json_lines(extraction, self.contract.entity, str(self.folder), account_key=None)
+        return land_json_lines(extraction, self.contract, str(self.folder), account_key=None)
 
 
 class Spend(Files):
@@ -397,7 +397,7 @@ class Spend(Files):
         return ((row["campaign"], row["channel"]) for row in csv.DictReader(text.splitlines()))
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        return land_csv(extraction, self.contract.entity, str(self.folder), account_key=None)
+        return land_csv(extraction, self.contract, str(self.folder), account_key=None)
 
 
 class Rates:
@@ -428,7 +428,7 @@ class Rates:
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
         return land_exchange_rates(
-            extraction, self.contract.entity, str(self.file), reporting_currency="USD", account_key=None
+            extraction, self.contract, str(self.file), reporting_currency="USD", account_key=None
         )
 
     def records(self) -> Counter[tuple[Any, ...]]:
@@ -551,11 +551,8 @@ def land_at_once(source: Source, extractions: list[Extraction]) -> None:
 
 def load(spark: SparkSession, tables: Tables, root: str, contract: BronzeContract) -> None:
     """What the bronze notebook does."""
-    landing = Landing(root)
-    batches = unloaded_batches(landing, contract, tables.read_batch_ids(contract), full_refresh=False)
-    tables.replace_batches(
-        contract, {batch.batch_id: build_bronze(spark, landing, batch, contract) for batch in batches}
-    )
+    loaded = tables.read_batch_ids(contract)
+    tables.replace_batches(contract, build_unloaded_batches(spark, Landing(root), contract, loaded, full_refresh=False))
 
 
 def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contract: BronzeContract) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from cdp_lib.bronze import build_bronze, unloaded_batches
+from cdp_lib.bronze import build_bronze, build_unloaded_batches, unloaded_batches
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import DataFile, Landing, Manifest
@@ -362,14 +362,34 @@ def test_an_event_may_leave_out_what_it_does_not_know(spark: SparkSession, landi
     assert received(rows, "event_id", "channel", "_load", "_rescued_data") == [("e1", None, "files", None)]
 
 
-def test_an_event_may_not_leave_out_what_makes_it_one(landing: Landing) -> None:
-    with pytest.raises(CdpError, match="has no column event_type, occurred_at"):
-        land_events(landing, '{"event_id": "e1", "channel": "web"}')
-
-
 def test_a_file_without_a_readable_line_is_kept_line_by_line(spark: SparkSession, landing: Landing) -> None:
     rows = build_bronze(spark, landing, land_events(landing, "not JSON", "[1]"), EVENTS_BRONZE)
     assert sorted(json.loads(text)["_record"] for [text] in received(rows, "_rescued_data")) == ["[1]", "not JSON"]
+
+
+@pytest.mark.parametrize("column", ["product_id", "price"])
+def test_a_column_that_has_become_a_text_of_another_kind_is_an_error(products, column: str) -> None:
+    with pytest.raises(CdpError, match=f"Column {column} of batch b1 of database/products has come as string"):
+        products(**products_of(**{column: pa.array(["499 EUR"])}))
+
+
+def test_a_snapshot_that_can_not_be_loaded_is_passed_over_once_a_later_one_is_landed(
+    spark: SparkSession, landing: Landing
+) -> None:
+    def build() -> list[str]:
+        return list(build_unloaded_batches(spark, landing, PRODUCTS_BRONZE, {"b1"}, full_refresh=False))
+
+    land_parquet(landing, "products", pa.table(products_of()), "b1")
+    without_price = products_of()
+    del without_price["price"]
+    land_parquet(landing, "products", pa.table(without_price), "b2")
+    with pytest.raises(CdpError, match="Batch b2 of database/products has no column price"):
+        build()
+    land_parquet(landing, "products", pa.table(products_of()), "b3")
+    assert build() == ["b3"]
+    land_parquet(landing, "products", pa.table(products_of(price=pa.array([True]))), "b4")
+    with pytest.raises(CdpError, match="Column price of batch b4"):
+        build()
 
 
 def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ def _bronze(
     record_key: tuple[str, ...],
     grain: str,
     *columns: Column,
-    optional_columns: tuple[str, ...] = (),
 ) -> BronzeContract:
     return BronzeContract(
         name=name,
@@ -35,7 +34,6 @@ def _bronze(
         source=source,
         entity=entity,
         record_key=record_key,
-        optional_columns=optional_columns,
     )
 
 
@@ -135,16 +133,6 @@ EVENTS_BRONZE = _bronze(
     Column("campaign", "STRING", "campaign that led to it"),
     Column("product_id", "STRING", "product it is about, as text"),
     Column("consent", "STRING", "whether the visitor agreed to be tracked: true or false"),
-    optional_columns=(
-        "channel",
-        "customer_id",
-        "anonymous_id",
-        "email",
-        "session_id",
-        "campaign",
-        "product_id",
-        "consent",
-    ),
 )
 
 MARKETING_SPEND_BRONZE = _bronze(

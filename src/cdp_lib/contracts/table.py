@@ -111,13 +111,11 @@ class BronzeContract(TableContract):
         source: Source system, first folder of the landing path.
         entity: What the source calls the table or resource, second folder of the path.
         record_key: Columns that identify a record in the source; bronze has a row per version of it.
-        optional_columns: Columns that a record may leave out, and so may all records of a batch.
     """
 
     source: str = field(default="", kw_only=True)
     entity: str = field(default="", kw_only=True)
     record_key: tuple[str, ...] = field(default=(), kw_only=True)
-    optional_columns: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def received_columns(self) -> tuple[Column, ...]:

@@ -21,10 +21,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from itertools import chain
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 
@@ -40,7 +42,9 @@ _Lines = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
 """The records of a file as lines of JSON, given its content, its address and the set to put the columns' names into."""
 
 
-def land_json_lines(extraction: Extraction, entity: str, path: str, *, account_key: str | None) -> list[Manifest]:
+def land_json_lines(
+    extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None
+) -> list[Manifest]:
     """Land the new and changed files of JSON lines below a folder, a data file a file.
 
     What is not one clean line of UTF-8 a record (gzip, byte order mark, CRLF, blank lines) is kept as received, too. A
@@ -48,7 +52,7 @@ def land_json_lines(extraction: Extraction, entity: str, path: str, *, account_k
 
     Args:
         extraction: Where to land them.
-        entity: What the records are.
+        contract: Bronze table of the records.
         path: The folder, or one file. Names end in .jsonl, .json or .ndjson, or those and .gz; those that start with
             a dot or an underscore are left alone.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
@@ -59,10 +63,10 @@ def land_json_lines(extraction: Extraction, entity: str, path: str, *, account_k
     Raises:
         CdpError: The folder is not there or has never had a file, a file can't be read or unpacked, or is empty now.
     """
-    return _land_new_files(extraction, entity, _Folder(path, account_key), _JSON_LINES, _json_lines)
+    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _JSON_LINES, _json_lines)
 
 
-def land_csv(extraction: Extraction, entity: str, path: str, *, account_key: str | None) -> list[Manifest]:
+def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None) -> list[Manifest]:
     """Land the new and changed CSV files below a folder, a data file a file: cells as text, empty ones as null.
 
     Files are as in RFC 4180, with a header, in UTF-8, with commas or semicolons. A row with more or fewer cells than
@@ -70,7 +74,7 @@ def land_csv(extraction: Extraction, entity: str, path: str, *, account_key: str
 
     Args:
         extraction: Where to land them.
-        entity: What the records are.
+        contract: Bronze table of the records.
         path: The folder, or one file. Names end in .csv or .csv.gz; those that start with a dot or an underscore are
             left alone.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
@@ -82,17 +86,17 @@ def land_csv(extraction: Extraction, entity: str, path: str, *, account_key: str
         CdpError: The folder is not there or has never had a file, a file can't be read or unpacked, is empty now, or
             has no usable header or an open quote.
     """
-    return _land_new_files(extraction, entity, _Folder(path, account_key), _CSV, _csv_lines)
+    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _CSV, _csv_lines_of(contract))
 
 
 def land_exchange_rates(
-    extraction: Extraction, entity: str, path: str, *, reporting_currency: str, account_key: str | None
+    extraction: Extraction, contract: BronzeContract, path: str, *, reporting_currency: str, account_key: str | None
 ) -> list[Manifest]:
     """Land a snapshot of a CSV file of `month, currency, rate`, as `land_csv` does a file.
 
     Args:
         extraction: Where to land it.
-        entity: What the records are.
+        contract: Bronze table of the records.
         path: The file.
         reporting_currency: ISO 4217 code of the currency that rates lead to; its own rate has to be 1 in every month.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
@@ -103,13 +107,13 @@ def land_exchange_rates(
     Raises:
         CdpError: The file is not there, can't be read, has no rates, or they lead to another currency.
     """
-    if earlier := extraction.find_batch(entity):
+    if earlier := extraction.find_batch(contract.entity):
         return [earlier]
-    folder = _Folder(path, account_key)
+    folder, csv_lines = _Folder(path, account_key), _csv_lines_of(contract)
     with folder.copy(folder.file()) as (copy, origin):
-        _check_rates(list(_csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
-        with extraction.new_batch(entity, "snapshot") as batch:
-            _land_file(batch, copy, origin, folder.path, _csv_lines)
+        _check_rates(list(csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
+        with extraction.new_batch(contract.entity, "snapshot") as batch:
+            _land_file(batch, copy, origin, folder.path, csv_lines)
     return [batch.manifest] if batch.manifest.batch_id == extraction.batch_id else []
 
 
@@ -153,6 +157,8 @@ class _Folder:
         """The file that the path names."""
         with self._errors(self.path):
             self._fs.invalidate_cache()
+            if self._fs.isdir(self.path):
+                raise CdpError(f"{self.path} is a folder: name the file in it; nothing was landed.")
             if not self._fs.isfile(self.path):
                 raise CdpError(f"File {self.path} is not there: check the path; nothing was landed.")
             return _source_file(self.path, self.path.rsplit("/", 1)[-1], self._fs.info(self.path))
@@ -304,7 +310,12 @@ def _lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
                 yield line
 
 
-def _csv_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+def _csv_lines_of(contract: BronzeContract) -> _Lines:
+    """The records of a CSV file that has to have a contract's columns."""
+    return partial(_csv_lines, [column.name for column in contract.received_columns])
+
+
+def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
     csv.field_size_limit(LONGEST_RECORD)
     with _unpacked(copy, address) as stream:
         # What is no UTF-8 is carried along, and found when the record is written as UTF-8.
@@ -314,6 +325,16 @@ def _csv_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[byt
             delimiter = ";" if first.count(";") > first.count(",") else ","
             rows = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(rows, [])]
+            if not first:
+                return
+            # As the contract spells them.
+            known = {name.lower(): name for name in wanted}
+            header = [known.get(name.lower(), name) for name in header]
+            if missing := sorted(set(wanted) - set(header)):
+                raise CdpError(
+                    f"File {address} has no column {', '.join(missing)} (its first line is {first.strip()[:200]!r}):"
+                    " nothing was landed; mend the file, or move it away."
+                )
             if not header or not all(header) or len(set(header)) < len(header) or not _is_utf8(header):
                 raise CdpError(
                     f"File {address} has no header of different names, in UTF-8, in its first line:"

@@ -11,13 +11,14 @@ from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 from requests.utils import parse_header_links
 
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Manifest
 from cdp_lib.sources.http import Answer, HttpClient, is_confidential
 from cdp_lib.sources.pages import Page, read_pages
 
-PAGE = "{page}"
-"""Stands in an address for the number of a page."""
+PAGE = re.compile(r"\{page(?::(\d{1,9}))?\}")
+"""Where the number of a page stands in an address, and the first page's, where that is not 1."""
 
 READS_UNTIL_AGREED = 3
 """How often numbered pages are read before the source is said to change too fast."""
@@ -29,7 +30,7 @@ _CURSOR = "cursor"
 _MORE = ("hasmore", "hasnext", "hasnextpage", "nextpage", "nextpagetoken", "nexttoken", "nextoffset")
 _PAGES = ("totalpages", "pagecount", "pages", "xtotalpages")
 _RECORDS = ("total", "totalcount", "totalelements", "totalitems", "count", "@odata.count", "xtotalcount")
-_WAYS = f"a link (next), a cursor (next_cursor), or {PAGE} in the address where it takes the number of a page"
+_WAYS = "a link (next), a cursor (next_cursor), or {page} in the address where it takes the number of a page"
 
 
 class _NotModified(Exception):
@@ -46,7 +47,7 @@ class _PagesDiffer(Exception):
 
 def land_records(
     extraction: Extraction,
-    entity: str,
+    contract: BronzeContract,
     url: str,
     *,
     token: str | None,
@@ -57,8 +58,9 @@ def land_records(
 
     An answer is an array, or an object with one array in it. The next page is found by a link (`next`, `next_link`,
     `next_url`, `@odata.nextLink`, header `Link`), by a cursor (`next_cursor`, or `cursor` where it is not the page's
-    own; sent as `cursor`), or by its number, where the address has `{page}`: from 1 until a page has no records. Links,
-    cursors and totals may stand one level down (`links`, `meta`, `paging`), in any case, with or without underscores.
+    own; sent as `cursor`), or by its number, where the address has `{page}` (from 1; from 0 with `{page:0}`), until a
+    page has no records. Links, cursors and totals may stand one level down (`links`, `meta`, `paging`), in any case,
+    with or without underscores.
 
     With numbered pages, a record that comes or goes meanwhile moves others from page to page: they are read until two
     reads agree. Links and cursors keep their place; a record they give twice is landed twice.
@@ -67,7 +69,7 @@ def land_records(
 
     Args:
         extraction: Where to land them.
-        entity: What the records are.
+        contract: Bronze table of the records.
         url: Address of the records.
         token: Bearer token, None where the API asks for none.
         timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
@@ -80,6 +82,7 @@ def land_records(
         CdpError: The API can't be reached, would get the token where others can read it, answers with an error or too
             slowly, with anything but records or with a part of them, or changes while it is read.
     """
+    entity = contract.entity
     if earlier := extraction.find_batch(entity):
         return [earlier]
     with HttpClient(
@@ -91,7 +94,7 @@ def land_records(
     ) as client:
         if token and not is_confidential(url):
             raise CdpError(f"{client.name_of(url)} does not begin with https://: the token is not sent there.")
-        if PAGE in url:
+        if PAGE.search(url):
             return _land_numbered_pages(extraction, entity, client, url)
         etag = None if from_scratch else _known_etag(extraction.find_latest_batch(entity), url)
         pages = read_pages(
@@ -125,12 +128,13 @@ def _land_numbered_pages(extraction: Extraction, entity: str, client: HttpClient
 
 
 def _numbered_pages(client: HttpClient, url: str) -> Iterator[tuple[Answer, Page]]:
-    numbers = count(2)
-    return read_pages(
-        client,
-        url.replace(PAGE, "1"),
-        lambda _, page: url.replace(PAGE, str(next(numbers))) if page.rows else None,
-    )
+    found = PAGE.search(url)
+    numbers = count(int(found[1]) if found and found[1] else 1)
+
+    def address() -> str:
+        return PAGE.sub(str(next(numbers)), url)
+
+    return read_pages(client, address(), lambda _, page: address() if page.rows else None)
 
 
 def _land(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cdp_lib.contracts.bronze import EVENTS_BRONZE, EXCHANGE_RATES_BRONZE, MARKETING_SPEND_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing, Manifest
 from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
@@ -205,7 +206,9 @@ def test_a_key_that_is_refused_is_one_line_without_it(azurite, lake: str, monkey
     for attempt in (
         lambda: landing.batches("crm", "contacts"),
         lambda: land(landing),
-        lambda: land_csv(landing.extraction("crm", "b1", STARTED_AT), "contacts", lake, account_key=wrong_key),
+        lambda: land_csv(
+            landing.extraction("crm", "b1", STARTED_AT), MARKETING_SPEND_BRONZE, lake, account_key=wrong_key
+        ),
     ):
         message = refusal(attempt)
         assert lake in message
@@ -219,7 +222,7 @@ def test_a_container_that_is_not_there_is_one_line(azurite) -> None:
     message = refusal(lambda: land(landing))
     assert message == f"Landing location {nowhere} can't be written: The specified container does not exist."
     extraction = landing.extraction("crm", "b1", STARTED_AT)
-    message = refusal(lambda: land_csv(extraction, "contacts", nowhere, account_key=azurite.account_key))
+    message = refusal(lambda: land_csv(extraction, MARKETING_SPEND_BRONZE, nowhere, account_key=azurite.account_key))
     assert message == f"Folder {nowhere} is not there: check the path; nothing was landed."
 
 
@@ -227,7 +230,9 @@ def test_files_are_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
     source, key = f"{lake}/events", azurite.account_key
 
     def run(batch_id: str) -> list[Manifest]:
-        return land_json_lines(landing.extraction("events", batch_id, STARTED_AT), "events", source, account_key=key)
+        return land_json_lines(
+            landing.extraction("events", batch_id, STARTED_AT), EVENTS_BRONZE, source, account_key=key
+        )
 
     assert "is not there" in refusal(lambda: run("b0"))
     fs.pipe_file(f"{source}/web/1.jsonl", LINES)
@@ -252,7 +257,7 @@ def test_a_file_is_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
 
     def run(batch_id: str) -> list[Manifest]:
         extraction = landing.extraction("finance", batch_id, STARTED_AT)
-        return land_exchange_rates(extraction, "exchange_rates", path, reporting_currency="USD", account_key=key)
+        return land_exchange_rates(extraction, EXCHANGE_RATES_BRONZE, path, reporting_currency="USD", account_key=key)
 
     assert f"File {path} is not there" in refusal(lambda: run("b0"))
     fs.pipe_file(path, b"month,currency,rate\n2026-01,USD,1\n")

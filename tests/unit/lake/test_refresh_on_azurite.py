@@ -57,5 +57,6 @@ def test_a_lake_without_a_key_ends_a_run_before_it_begins(cdp, tmp_path: Path) -
     run = cdp("run", "--home", tmp_path / "home", "--var", f"landing={landing}")
     assert run.returncode == 1
     assert run.stderr == (
-        f"error: {landing} needs the key of its storage account: give it as the secret 'storage_account_key'.\n"
+        f"error: landing {landing} needs the secret 'storage_account_key': the key of its storage account, as"
+        " CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY in the environment.\n"
     )

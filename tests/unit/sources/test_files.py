@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing, Manifest
 from cdp_lib.sources import files
@@ -18,6 +20,9 @@ EVENT = b'{"event_id": "e1", "channel": "web"}\n'
 OTHER = b'{"event_id": "e2", "email": "b@example.com"}\n'
 MONTH = b"month,channel,amount\n2026-01,search,10.50\n"
 RATES = b"month,currency,rate\n2026-01,USD,1\n2026-01,EUR,1.08\n2026-02,EUR,1.09\n2026-02,USD,1.0\n"
+
+# Of a table that wants no columns, so that each test may have its own.
+EVENTS = BronzeContract("events_bronze", "bronze", "", (), source="source", entity="events")
 
 Land = Callable[..., list[Manifest]]
 
@@ -33,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def land_events(landing: Landing, folder: Path) -> Land:
     def land(batch_id: str = "b1", path: object = folder) -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
-        return land_json_lines(extraction, "events", str(path), account_key=None)
+        return land_json_lines(extraction, EVENTS, str(path), account_key=None)
 
     return land
 
@@ -42,7 +47,7 @@ def land_events(landing: Landing, folder: Path) -> Land:
 def land_spend(landing: Landing, folder: Path) -> Land:
     def land(batch_id: str = "b1") -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
-        return land_csv(extraction, "events", str(folder), account_key=None)
+        return land_csv(extraction, EVENTS, str(folder), account_key=None)
 
     return land
 
@@ -52,7 +57,7 @@ def land_rates(landing: Landing, folder: Path) -> Land:
     def land(batch_id: str = "b1", name: str = "rates.csv", reporting_currency: str = "USD") -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
         path = str(folder / name)
-        return land_exchange_rates(extraction, "events", path, reporting_currency=reporting_currency, account_key=None)
+        return land_exchange_rates(extraction, EVENTS, path, reporting_currency=reporting_currency, account_key=None)
 
     return land
 
@@ -409,14 +414,37 @@ def test_a_csv_row_that_does_not_fit_the_header_is_landed_for_silver_to_refuse(f
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n\n", b"month,channel,month\n1,2,3\n", b"month,,amount\n1,2,3\n", "Währung\n1\n".encode("latin-1")],
-    ids=["empty", "blank", "a name twice", "a column without a name", "no UTF-8"],
+    [b"month,channel,month\n1,2,3\n", b"month,,amount\n1,2,3\n", "Währung\n1\n".encode("latin-1")],
+    ids=["a name twice", "a column without a name", "no UTF-8"],
 )
 def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_spend, landed, content: bytes) -> None:
     write(folder / "good.csv", MONTH)
     write(folder / "worse.csv", content)
     assert f"{folder}/worse.csv has no header" in refusal(land_spend)
     assert not list(landed.rglob("manifest.json"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", MONTH.splitlines(keepends=True)[0]], ids=["", "blank", "header"])
+def test_a_csv_file_without_rows_waits_until_it_has_some(folder, land_spend, content: bytes) -> None:
+    write(folder / "good.csv", MONTH)
+    write(folder / "later.csv", content)
+    assert names_of(land_spend("b1")) == ["good.csv"]
+    write(folder / "later.csv", MONTH + b"2026-02,mail,1\n", seconds=1)
+    assert names_of(land_spend("b2")) == ["later.csv"]
+
+
+def test_a_csv_file_has_the_columns_of_its_table_in_whatever_case(folder, landing, landed) -> None:
+    def land(batch_id: str) -> list[Manifest]:
+        extraction = landing.extraction("marketing", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
+        return land_csv(extraction, MARKETING_SPEND_BRONZE, str(folder), account_key=None)
+
+    write(folder / "a.csv", b"Month,CHANNEL,campaign,amount,Note\n2026-01,search,brand,1,x\n")
+    assert "a.csv has no column currency (its first line is 'Month,CHANNEL,campaign,amount,Note')" in refusal(
+        land, "b1"
+    )
+    write(folder / "a.csv", b"Month;CHANNEL;campaign;amount;Note;Currency\n2026-01;search;brand;1;x;USD\n")
+    [manifest] = land("b2")
+    assert manifest.columns == ("Note", "amount", "campaign", "channel", "currency", "month")
 
 
 def test_an_open_quote_is_an_error_that_names_file_and_line(folder, land_spend, landed) -> None:
@@ -462,7 +490,7 @@ def test_exchange_rates_are_a_snapshot_that_is_landed_when_it_changes(folder, la
         (RATES.replace(b"2026-02,USD,1.0\n", b""), "USD", "it has no rate of 1 in 2026-02."),
         (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,one"), "USD", "it has no rate of 1 in 2026-02."),
         (b"month,currency,rate\n", "USD", "has no exchange rates"),
-        (b"", "USD", "has no header"),
+        (b"", "USD", "has no exchange rates"),
     ],
 )
 def test_exchange_rates_that_lead_elsewhere_land_nothing(

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
 from cdp_lib.sources.rest_api import READS_UNTIL_AGREED, land_records
@@ -25,7 +26,7 @@ def page(*numbers: int, **members: object) -> bytes:
 def land(landing: Landing, extraction: Extraction, waits: list[float]) -> Land:
     def land(url: str, token: str | None = None, timeout_seconds: float = 2.0, batch_id: str = "b1") -> list[Manifest]:
         run = Extraction(landing, "source", batch_id, extraction.extracted_at)
-        return land_records(run, "customers", url, token=token, timeout_seconds=timeout_seconds)
+        return land_records(run, CUSTOMERS_BRONZE, url, token=token, timeout_seconds=timeout_seconds)
 
     return land
 
@@ -295,6 +296,14 @@ def test_pages_are_read_by_their_number_until_one_is_empty(serve, land, landed, 
     [manifest] = land(f"{api.url}?page={{page}}&size=2")
     assert numbers_of(landed) == [1, 2, 3]
     assert manifest.rows == 3
+
+
+def test_pages_may_be_numbered_from_another_number(serve, land, landed) -> None:
+    api = serve()
+    for number, records in ((0, page(1)), (1, page(2)), (2, page())):
+        api.at(f"/customers.json?page={number}", records)
+    land(f"{api.url}?page={{page:0}}")
+    assert numbers_of(landed) == [1, 2]
 
 
 def test_a_page_without_records_is_not_the_last_if_it_links_to_another(serve, land, landed) -> None:
