@@ -115,12 +115,14 @@ def cdp() -> Cdp:
 
     def run(*arguments: object, cwd: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "cdp"), *map(str, arguments)]
+        # A session of this process leaves word in its environment that Spark is to be reached through Spark Connect.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
         return subprocess.run(
             command,
             capture_output=True,
             text=True,
             cwd=cwd,
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             timeout=300,
             check=False,
         )

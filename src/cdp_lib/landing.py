@@ -11,9 +11,11 @@ A batch is never changed once its manifest is there. The manifest also holds how
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -306,10 +308,10 @@ class Landing:
 
     def _land_manifest(self, folder: str, manifest: Manifest, before: Sequence[str]) -> None:
         """Make the batch exist, unless another run was faster or has touched its files."""
-        # Two runs that read at the same time would land the same changes twice.
-        if self.batch_ids(manifest.source, manifest.entity) != list(before):
-            raise self._overtaken(manifest.source, manifest.entity)
-        with self._errors("written"):
+        with self._errors("written"), self._alone(folder.rsplit("/", 1)[0]):
+            # Two runs that read at the same time would land the same changes twice.
+            if self.batch_ids(manifest.source, manifest.entity) != list(before):
+                raise self._overtaken(manifest.source, manifest.entity)
             for file in manifest.files:
                 path = f"{folder}/{file.name}"
                 if not self.fs.exists(path) or self.fs.size(path) != file.bytes:
@@ -323,6 +325,21 @@ class Landing:
             else:
                 # An object store shows an object whole or not at all.
                 self.fs.pipe_file(f"{folder}/{MANIFEST}", text, mode="create")
+
+    @contextmanager
+    def _alone(self, folder: str) -> Iterator[None]:
+        """Keep others on this machine from the end of a batch of the same entity, until this one has ended."""
+        if not isinstance(self.fs, LocalFileSystem):
+            yield
+            return
+        self.fs.makedirs(folder, exist_ok=True)
+        folder_of_entity = os.open(self.fs._strip_protocol(folder), os.O_RDONLY)
+        try:
+            with suppress(OSError):  # a volume of Unity Catalog may have no locks
+                fcntl.flock(folder_of_entity, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder_of_entity)
 
     def _is_landed(self, source: str, entity: str, batch_id: str) -> bool:
         with self._errors("read"):

@@ -1,9 +1,11 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from threading import Barrier
 from uuid import uuid4
 
 import fsspec
@@ -430,3 +432,24 @@ def test_a_location_that_cannot_be_written_is_an_error_that_names_it(tmp_path: P
     root.write_text("a file where a folder is wanted")
     with pytest.raises(CdpError, match=f"Landing location {root} can't be written"):
         land(Landing(str(root)))
+
+
+def test_of_many_runs_that_end_at_the_same_moment_one_lands(tmp_path: Path) -> None:
+    runs = 8
+    first = land(Landing(str(tmp_path)), "b0")
+    together = Barrier(runs)
+
+    def attempt(number: int) -> str:
+        extraction = Landing(str(tmp_path)).extraction("api", f"b{number + 1}", STARTED_AT)
+        try:
+            with extraction.new_batch("customers", "increment", first) as batch:
+                batch.watermark = {"run": number}
+                together.wait(timeout=20)
+        except CdpError as error:
+            return str(error)
+        return "landed"
+
+    with ThreadPoolExecutor(runs) as pool:
+        ended = list(pool.map(attempt, range(runs)))
+    assert ended.count("landed") == 1
+    assert len(Landing(str(tmp_path)).batch_ids("api", "customers")) == 2

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -292,8 +292,7 @@ def empty_table(connection: sa.Connection, table: SourceTable) -> CdpError:
 def address_of(engine: sa.Engine) -> str:
     """The database without user and password."""
     url = engine.url
-    database = unquote((url.database or "").removeprefix("file:"))
-    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{database}"
+    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
 def _connectable(database_url: str) -> sa.Engine:

@@ -248,7 +248,7 @@ def test_files_are_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
 
     fs.pipe_file(f"{source}/2.jsonl.gz", gzip.compress(b'{"id": 3}\n{"id": 5}\n'))
     [changed] = run("b3")
-    assert [file.name for file in changed.files] == ["data/2.jsonl.gz.jsonl"]
+    assert [file.name for file in changed.files] == ["data/file=2.jsonl.gz/part-00000.jsonl"]
     assert changed.rows == 2
 
 

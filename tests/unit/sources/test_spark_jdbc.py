@@ -76,7 +76,9 @@ def test_a_table_read_in_ranges_is_landed_and_goes_on_in_increments(
 ) -> None:
     url = new_postgresql_database(DATABASE).replace("cdp@", "cdp:unseen@")  # pragma: allowlist secret
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), url]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    # A session of this process leaves word in its environment that Spark is to be reached through Spark Connect.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert answer.returncode == 0, answer.stderr
     answers = json.loads(answer.stdout)
     landing = Landing(str(tmp_path / "landing"))

@@ -133,6 +133,7 @@ def test_a_table_of_more_rows_than_a_chunk_is_landed_whole(
     new_sqlite, extraction, landed, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
+    monkeypatch.setattr(sql_database, "ROWS_PER_FETCH", 5)
     values = ", ".join(f"({number})" for number in range(rows))
     url = new_sqlite(f"CREATE TABLE products (product_id INT PRIMARY KEY); INSERT INTO products VALUES {values};")
     [manifest] = land_tables(extraction, url, "", [PRODUCTS])
@@ -140,6 +141,18 @@ def test_a_table_of_more_rows_than_a_chunk_is_landed_whole(
     assert [int(row["product_id"]) for row in rows_of(landed, "products")] == list(range(rows))
     assert manifest.rows == rows
     assert file.num_row_groups == -(-rows // 10)
+
+
+def test_large_values_make_chunks_of_few_rows(new_sqlite, extraction, landed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_database, "BYTES_PER_CHUNK", 1000)
+    monkeypatch.setattr(sql_database, "ROWS_PER_FETCH", 2)
+    values = ", ".join(f"({number}, '{'x' * 300}')" for number in range(10))
+    url = new_sqlite(
+        f"CREATE TABLE products (product_id INT PRIMARY KEY, name TEXT); INSERT INTO products VALUES {values};"
+    )
+    land_tables(extraction, url, "", [PRODUCTS])
+    file = pq.ParquetFile(landed / "products/b1/data/part-00000.parquet")
+    assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [4, 4, 2]
 
 
 def test_a_second_attempt_of_the_run_lands_only_what_is_missing(new_sqlite, extraction, landed) -> None:
