@@ -277,14 +277,15 @@ class Landing:
         """
         folder = f"{self.root}/{source}/{entity}/{batch_id}"
         before = self.batch_ids(source, entity)
+        latest_id = before[-1] if before else ""
         if batch_id in before:
             raise CdpError(f"Batch {folder} is already landed: a landed batch is never changed.")
-        if before and before[-1] > batch_id:
+        if latest_id > batch_id:
             raise CdpError(
-                f"Batch {before[-1]} of {source}/{entity} was landed by a run that started after this one: nothing was"
+                f"Batch {latest_id} of {source}/{entity} was landed by a run that started after this one: nothing was"
                 " landed; run it again."
             )
-        if (follows or load != "snapshot") and before[-1:] != [batch.batch_id for batch in [follows] if batch]:
+        if (follows or load != "snapshot") and latest_id != (follows.batch_id if follows else ""):
             raise self._overtaken(source, entity)
         with self._errors("written"):
             if self.fs.exists(folder):
@@ -294,7 +295,7 @@ class Landing:
             yield writer
             after = follows.watermark if follows and load != "snapshot" else None
             manifest = writer.finish(source, entity, batch_id, extracted_at, load, after)
-            latest = self._read_manifest(source, entity, before[-1]) if before else None
+            latest = self._read_manifest(source, entity, latest_id) if latest_id else None
             if load == "snapshot" and latest and latest.load == load and latest.checksum == manifest.checksum:
                 writer.manifest = latest
                 self._remove(folder)
