@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import IO, Any, Literal, Self, get_args
@@ -334,13 +334,12 @@ class Landing:
             yield
             return
         self.fs.makedirs(folder, exist_ok=True)
-        folder_of_entity = os.open(self.fs._strip_protocol(folder), os.O_RDONLY)
-        try:
+        with ExitStack() as stack:
             with suppress(OSError):  # a volume of Unity Catalog may have no locks
+                folder_of_entity = os.open(self.fs._strip_protocol(folder), os.O_RDONLY)
+                stack.callback(os.close, folder_of_entity)
                 fcntl.flock(folder_of_entity, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(folder_of_entity)
 
     def _is_landed(self, source: str, entity: str, batch_id: str) -> bool:
         with self._errors("read"):
