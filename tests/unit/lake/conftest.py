@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -111,7 +112,11 @@ def _installed() -> Path:
         if not command.exists():
             npm = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(folder), _AZURITE]
             folder.mkdir(exist_ok=True)
-            installation = subprocess.run(npm, capture_output=True, text=True, cwd=folder, check=False)
+            # Node alone does not look at where OpenSSL is told that certificates are.
+            certificates = {"NODE_EXTRA_CA_CERTS": os.environ.get("SSL_CERT_FILE", "")}
+            installation = subprocess.run(
+                npm, capture_output=True, text=True, cwd=folder, check=False, env=certificates | os.environ
+            )
             if installation.returncode:
                 shutil.rmtree(folder)
                 pytest.fail(f"{' '.join(npm)}\n{installation.stderr}")
