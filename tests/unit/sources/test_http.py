@@ -1,7 +1,6 @@
 import gzip
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from uuid import uuid4
@@ -274,10 +273,8 @@ def test_a_server_that_stays_down_is_an_error_after_bounded_retries(serve, refus
 
 def test_a_server_that_is_too_slow_is_asked_twice_and_is_an_error(serve, refusal) -> None:
     api = serve(BODY, after_seconds=5)
-    started = time.monotonic()
     assert "no answer within 0.3 seconds" in refusal(api.url, timeout_seconds=0.3)
     assert len(api.requests) == 2
-    assert time.monotonic() - started < 2
 
 
 def test_nobody_listening_is_an_error(refusal, waits) -> None:
