@@ -241,8 +241,7 @@ class Landing:
         for what, said, counted in (("rows", batch.rows, rows), ("bytes", batch.bytes, size)):
             if said is not None and said != counted:
                 raise self._contradiction(batch, f"it says {said} {what}, its data files have {counted}")
-        checksums = [file.checksum for file in batch.files if file.checksum]
-        if batch.checksum and batch.checksum != _sha256("".join(checksums)):
+        if batch.checksum and batch.checksum != _checksum_of(batch.files):
             raise self._contradiction(batch, "its checksum is not that of its files' checksums")
         names = batch.columns if batch.columns is not None else tuple(sorted(columns))
         return replace(batch, rows=rows, bytes=size, columns=names, schema_fingerprint=_fingerprint(names))
@@ -525,7 +524,6 @@ class BatchWriter:
     ) -> Manifest:
         """Draw up the account of what was written."""
         columns = tuple(sorted(self._columns))
-        checksums = [file.checksum for file in self._files if file.checksum]
         self.manifest = Manifest(
             source=source,
             entity=entity,
@@ -539,8 +537,7 @@ class BatchWriter:
             watermark=self.watermark,
             rows=self.rows,
             bytes=sum(file.bytes or 0 for file in self._files),
-            # A file of unknown checksum could be anything: the batch then has none either.
-            checksum=_sha256("".join(checksums)) if len(checksums) == len(self._files) else None,
+            checksum=_checksum_of(self._files),
             columns=columns,
             schema_fingerprint=_fingerprint(columns),
         )
@@ -648,6 +645,12 @@ def _find_in_parquet(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns:
 
 
 _FINDERS = {"jsonl": _find_in_jsonl, "parquet": _find_in_parquet}
+
+
+def _checksum_of(files: Sequence[DataFile]) -> str | None:
+    """Checksum of a batch. A file of unknown checksum could be anything: the batch then has none either."""
+    checksums = [file.checksum for file in files if file.checksum]
+    return _sha256("".join(checksums)) if len(checksums) == len(files) else None
 
 
 def _fingerprint(columns: Sequence[str]) -> str:

@@ -80,13 +80,14 @@ class Tables:
             CdpError: The table does not exist yet.
         """
         rows = self.read_table(contract)
-        if rows.where("_load = 'files'").limit(1).count():
+        # Rows from before there were increments have no `_load`: they are snapshots.
+        snapshot = sf.when(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot", sf.col("_batch_id"))
+        of_files = sf.max(sf.col("_load") == "files")
+        latest_snapshot, latest, has_files = rows.agg(sf.max(snapshot), sf.max("_batch_id"), of_files).collect()[0]
+        if has_files:
             same_file = sf.regexp_extract("_source_file", _FILE_NAME, 1)
             newest_of_file = sf.max("_batch_id").over(Window.partitionBy(same_file)).alias("_newest")
             return rows.select("*", newest_of_file).where("_batch_id = _newest").drop("_newest")
-        # Rows from before there were increments have no `_load`: they are snapshots.
-        snapshot = sf.when(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot", sf.col("_batch_id"))
-        latest_snapshot, latest = rows.agg(sf.max(snapshot), sf.max("_batch_id")).collect()[0]
         if latest_snapshot == latest:
             return rows.where(sf.col("_batch_id") == latest)
         # A record without a key is no version of another one.
