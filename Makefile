@@ -31,8 +31,8 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: torture
-torture: $(VENV)/.test ## Run 220 scripts of random faults over the sources, on the embedded engine (about 6 minutes)
-	@CDP_FAULT_SEEDS=20 $(BIN)/python -m pytest -q tests/faults
+torture: $(VENV)/.test ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches
+	@CDP_FAULT_SEEDS=20 $(BIN)/python -m pytest tests/faults tests/unit/refresh
 
 .PHONY: test-connect
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
@@ -52,7 +52,7 @@ format: $(VENV)/.test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(VENV)/.run ## Write the generated pages
+docs: $(VENV)/.run ## Write docs/tables.md and docs/data-quality.md from the contracts
 	$(BIN)/python -m cdp_local.catalogue
 
 .PHONY: smoke

@@ -25,6 +25,7 @@ ENGINE = os.environ.get("CDP_TEST_ENGINE", "sail")
 # Those of databricks-connect are none that `cdp` knows.
 ENGINE_FIXTURES = {"spark", "engine"} if ENGINE in ENGINES else {"spark"}
 CATALOG = os.environ.get("CDP_TEST_CATALOG", "cat1")
+os.environ.setdefault("SPARK_CONF_DIR", str(PROJECT / "tests" / "spark"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 import grimp
 import pytest
 
+from cdp_lib.contracts.silver import RECEIVED_AS
+
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.py"))
 
-# Module → what of cdp_lib it may import. A package stands for all of its modules.
+# Module → what of cdp_lib it may import. A package stands for those of its modules that have no line of their own.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "contracts": {"contracts"},
+    "contracts.table": set(),
     "columns": set(),
+    "frames": set(),
     "landing": {"errors", ""},
-    "sources": {"contracts", "errors", "landing", "sources"},
-    "bronze": {"columns", "contracts", "errors", "landing"},
+    "sources": {"contracts.table", "errors", "landing", "sources"},
+    "bronze": {"columns", "contracts.table", "errors", "frames", "landing"},
     "silver": {"columns", "contracts", "silver.received"},
-    "gold": {"columns", "contracts"},
-    "quality": {"contracts"},
-    "tables": {"contracts", "errors", "quality"},
+    "silver.received": {"columns", "contracts.table"},
+    "gold": {"columns", "contracts.gold"},
+    "quality": {"contracts.table"},
+    "tables": {"contracts.table", "errors", "frames"},
+    "runs": {"", "contracts.ops", "contracts.table", "settings", "tables"},
+    "refresh.refreshed": set(),
+    "refresh.batches": {"contracts", "quality", "refresh.refreshed", "runs", "settings", "tables"},
+    "refresh.sales": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "silver", "tables"},
+    "reconciliation": {"contracts", "errors", "runs", "tables"},
     "settings": {"errors"},
     "secrets": {"errors"},
     "task_values": set(),
@@ -32,17 +43,38 @@ GRAPH = grimp.build_graph("cdp_lib", "cdp_local")
 MODULES = sorted(module for module in GRAPH.modules if module.startswith("cdp_lib."))
 
 
-def _within(module: str, allowed: set[str]) -> bool:
+def _within(module: str, allowed: Iterable[str]) -> bool:
     return any(module == name or (name and module.startswith(f"{name}.")) for name in allowed)
+
+
+def _line_of(module: str) -> str:
+    """The line of ARROWS that holds for a module, empty where there is none."""
+    return max((name for name in ARROWS if _within(module.removeprefix("cdp_lib."), [name])), key=len, default="")
+
+
+def _imported_by(module: str) -> set[str]:
+    return {other.removeprefix("cdp_lib").lstrip(".") for other in GRAPH.find_modules_directly_imported_by(module)}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_along_the_arrows(module: str) -> None:
-    name = module.removeprefix("cdp_lib.")
-    package = name.split(".")[0]
-    assert package in ARROWS, f"{module} has no arrows: say in ARROWS what it may import"
-    imported = {other.removeprefix("cdp_lib").lstrip(".") for other in GRAPH.find_modules_directly_imported_by(module)}
-    assert {other for other in imported if not _within(other, ARROWS[package])} == set()
+    imported = _imported_by(module)
+    assert _line_of(module) or not imported, f"{module} has no arrows: say in ARROWS what it may import"
+    assert {other for other in imported if not _within(other, ARROWS.get(_line_of(module), ()))} == set()
+
+
+def test_every_arrow_is_of_use() -> None:
+    imported: dict[str, set[str]] = {}
+    for module in MODULES:
+        imported.setdefault(_line_of(module), set()).update(_imported_by(module))
+    unused = {
+        f"{name} → {arrow}"
+        for name, arrows in ARROWS.items()
+        for arrow in arrows
+        if not any(_within(other, [arrow]) for other in imported.get(name, ()))
+    }
+    assert unused == set()
+    assert set(ARROWS) <= set(imported)
 
 
 def test_the_library_never_imports_the_local_workspace() -> None:
@@ -54,18 +86,35 @@ def _calls(path: Path) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
 
+def _names(path: Path) -> set[str]:
+    """Everything a module names as `a.b`, or imports as b from a."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} | {
+        f"{node.module}.{alias.name}" for node in imports for alias in node.names
+    }
+
+
 def test_only_settings_asks_the_clock() -> None:
     clocks = {
         "datetime.now",
         "datetime.utcnow",
         "date.today",
         "time.time",
+        "time.time_ns",
+        "time.monotonic",
+        "time.perf_counter",
         "sf.current_timestamp",
         "sf.current_date",
         "sf.now",
     }
-    asking = {path.name for path in (PROJECT / "src" / "cdp_lib").rglob("*.py") if _calls(path) & clocks}
+    asking = {path.name for path in (PROJECT / "src" / "cdp_lib").rglob("*.py") if _names(path) & clocks}
     assert asking == {"settings.py"}
+
+
+def test_only_tables_waits_for_others() -> None:
+    waiting = {path.name for path in (PROJECT / "src" / "cdp_lib").rglob("*.py") if "time.sleep" in _names(path)}
+    assert waiting == {"tables.py"}
 
 
 def test_the_library_uses_only_what_spark_connect_offers() -> None:
@@ -104,3 +153,33 @@ def test_a_notebook_is_thin(path: Path) -> None:
 def test_a_notebook_finds_the_library_the_same_way_everywhere(path: Path) -> None:
     cell = 'dbutils.widgets.text("library_path", "../../src")\nsys.path.append(dbutils.widgets.get("library_path"))\n'
     assert cell in path.read_text(encoding="utf-8")
+
+
+def _arguments(path: Path, function: str) -> list[list[str]]:
+    """What a notebook calls a function with."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == function]
+    return [[ast.unparse(argument) for argument in call.args] for call in calls]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_logs_its_runs_under_its_own_name(path: Path) -> None:
+    logs = _arguments(path, "RunLog")
+    assert logs == ([] if path.parent.name == "ingest" else [["tables", "settings", repr(path.stem)]])
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.parent.name == "bronze"], ids=lambda path: path.stem
+)
+def test_a_bronze_notebook_is_about_its_own_table(path: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
+    assert {name for name in names if name.isupper()} == {path.stem.upper()}
+
+
+def test_a_silver_notebook_refreshes_its_own_table() -> None:
+    calls = {path.stem: _arguments(path, "refresh_from_batches") for path in NOTEBOOKS}
+    expected = {
+        contract.name: [["tables", "runs", "settings", contract.name.upper(), f"build_{contract.name}"]]
+        for contract in RECEIVED_AS
+    }
+    assert {name: arguments for name, arguments in calls.items() if arguments} == expected

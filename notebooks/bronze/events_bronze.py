@@ -4,7 +4,7 @@
 # MAGIC One row per line of a landed event file.
 # MAGIC
 # MAGIC - Reads: landed batches of `events/events` that are not in the table yet
-# MAGIC - Writes: `events_bronze`
+# MAGIC - Writes: `events_bronze`, `pipeline_runs_ops`
 
 # COMMAND ----------
 
@@ -13,9 +13,10 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.bronze import build_unloaded_batches
+from cdp_lib.bronze import build_batches, unloaded_batches
 from cdp_lib.contracts.bronze import EVENTS_BRONZE
 from cdp_lib.landing import Landing
+from cdp_lib.runs import RunLog
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -25,15 +26,18 @@ from cdp_lib.task_values import report_rows
 
 settings = Settings.from_widgets(dbutils)
 tables = Tables(spark, settings.catalog, settings.schema)
+runs = RunLog(tables, settings, "events_bronze")
 landing = Landing(settings.landing, find_secret(dbutils, settings.secret_scope, "storage_account_key"))
 
 # COMMAND ----------
 
-loaded = tables.read_batch_ids(EVENTS_BRONZE)
-rows_by_batch = build_unloaded_batches(spark, landing, EVENTS_BRONZE, loaded, full_refresh=settings.full_refresh)
+loaded = settings.without_replayed(tables.read_batch_ids(EVENTS_BRONZE))
+batches = unloaded_batches(landing, EVENTS_BRONZE, loaded)
+rows_by_batch = build_batches(spark, landing, batches, EVENTS_BRONZE)
 
 # COMMAND ----------
 
 written = tables.replace_batches(EVENTS_BRONZE, rows_by_batch)
+runs.finish_batches(EVENTS_BRONZE, {batch.batch_id: batch.rows for batch in batches}, written.rows_by_batch)
 report_rows(dbutils, written.rows, new_columns=written.new_columns)
 print(written)

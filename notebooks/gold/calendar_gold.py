@@ -5,7 +5,7 @@
 # MAGIC - `monthly_sales_gold`: One row per month in which something was sold.
 # MAGIC
 # MAGIC - Reads: `retails_silver` up to `as_of`
-# MAGIC - Writes: the tables above
+# MAGIC - Writes: the tables above, `pipeline_runs_ops`
 
 # COMMAND ----------
 
@@ -18,24 +18,29 @@ from cdp_lib.columns import is_until
 from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.gold.calendar import build_monthly_sales_gold, build_seasonal_analysis_gold
+from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
-from cdp_lib.task_values import report_rows
+from cdp_lib.task_values import exit_unless, report_rows
 
 # COMMAND ----------
 
 settings = Settings.from_widgets(dbutils)
 tables = Tables(spark, settings.catalog, settings.schema)
+runs = RunLog(tables, settings, "calendar_gold")
 
 # COMMAND ----------
 
+inputs = runs.read_inputs([RETAILS_SILVER], as_of=settings.as_of)
 sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
 rows_by_contract = {
     SEASONAL_ANALYSIS_GOLD: build_seasonal_analysis_gold(sales),
     MONTHLY_SALES_GOLD: build_monthly_sales_gold(sales),
 }
+exit_unless(dbutils, runs.is_due(rows_by_contract, inputs), "Nothing they are made from has changed.")
 
 # COMMAND ----------
 
 written = tables.replace_tables(rows_by_contract)
+runs.finish_tables(rows_by_contract, inputs, written.rows)
 report_rows(dbutils, written.rows)

@@ -1,21 +1,22 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # customers_silver
-# MAGIC One row per customer in the latest landed answer of the customers API.
+# MAGIC One row per customer the customers API knows.
 # MAGIC
-# MAGIC - Reads: the current records of `customers_bronze`
-# MAGIC - Writes: `customers_silver`, `customers_silver_quarantine`
+# MAGIC - Reads: batches of `customers_bronze` that are not in the table yet
+# MAGIC - Writes: `customers_silver`, `customers_silver_quarantine`, `pipeline_runs_ops`
 
 # COMMAND ----------
 
 import sys
+from dataclasses import asdict
 
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
-from cdp_lib.quality import check_snapshot
+from cdp_lib.refresh.batches import refresh_from_batches
+from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.silver.customers import build_customers_silver
 from cdp_lib.tables import Tables
@@ -25,13 +26,13 @@ from cdp_lib.task_values import report_rows
 
 settings = Settings.from_widgets(dbutils)
 tables = Tables(spark, settings.catalog, settings.schema)
+runs = RunLog(tables, settings, "customers_silver")
 
 # COMMAND ----------
 
-rows = build_customers_silver(tables.read_current_records(CUSTOMERS_BRONZE))
-checked = check_snapshot(rows, CUSTOMERS_SILVER)
+refreshed = refresh_from_batches(tables, runs, settings, CUSTOMERS_SILVER, build_customers_silver)
 
 # COMMAND ----------
 
-written = tables.replace_checked(CUSTOMERS_SILVER, checked)
-report_rows(dbutils, written.rows, written.quarantined, written.superseded)
+report_rows(dbutils, **asdict(refreshed))
+print(refreshed)

@@ -1,21 +1,22 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # products_silver
-# MAGIC One row per product in the latest landed snapshot.
+# MAGIC One row per product of the transactional database, with its price of today.
 # MAGIC
-# MAGIC - Reads: the current records of `products_bronze`
-# MAGIC - Writes: `products_silver`, `products_silver_quarantine`
+# MAGIC - Reads: batches of `products_bronze` that are not in the table yet
+# MAGIC - Writes: `products_silver`, `products_silver_quarantine`, `pipeline_runs_ops`
 
 # COMMAND ----------
 
 import sys
+from dataclasses import asdict
 
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
 from cdp_lib.contracts.silver import PRODUCTS_SILVER
-from cdp_lib.quality import check_snapshot
+from cdp_lib.refresh.batches import refresh_from_batches
+from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.silver.products import build_products_silver
 from cdp_lib.tables import Tables
@@ -25,13 +26,13 @@ from cdp_lib.task_values import report_rows
 
 settings = Settings.from_widgets(dbutils)
 tables = Tables(spark, settings.catalog, settings.schema)
+runs = RunLog(tables, settings, "products_silver")
 
 # COMMAND ----------
 
-rows = build_products_silver(tables.read_current_records(PRODUCTS_BRONZE))
-checked = check_snapshot(rows, PRODUCTS_SILVER)
+refreshed = refresh_from_batches(tables, runs, settings, PRODUCTS_SILVER, build_products_silver)
 
 # COMMAND ----------
 
-written = tables.replace_checked(PRODUCTS_SILVER, checked)
-report_rows(dbutils, written.rows, written.quarantined, written.superseded)
+report_rows(dbutils, **asdict(refreshed))
+print(refreshed)

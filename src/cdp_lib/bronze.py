@@ -13,6 +13,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import rescued, to_type
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
+from cdp_lib.frames import union
 from cdp_lib.landing import FILE_FOLDER, Landing, Manifest
 
 _WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
@@ -30,24 +31,37 @@ _DATA_FOLDER = f"data/{FILE_FOLDER}"
 _WAY_OUT = "Mend the source: its next snapshot takes the batch's place; or delete the batch's folder."
 
 
-def build_unloaded_batches(
-    spark: SparkSession, landing: Landing, contract: BronzeContract, loaded: set[str], *, full_refresh: bool
+def unloaded_batches(landing: Landing, contract: BronzeContract, loaded: set[str]) -> list[Manifest]:
+    """The landed batches a bronze table is to load, oldest first, found to be what their manifests say.
+
+    Args:
+        landing: Where batches are landed.
+        contract: Contract of the bronze table.
+        loaded: Batches the table already holds, and is not to load again.
+
+    Raises:
+        CdpError: A batch is not what its manifest says.
+    """
+    landed = landing.batches(contract.source, contract.entity, besides=loaded)
+    return [batch for batch in map(landing.examine, landed) if batch.rows]
+
+
+def build_batches(
+    spark: SparkSession, landing: Landing, batches: Sequence[Manifest], contract: BronzeContract
 ) -> dict[str, DataFrame]:
-    """The rows of each landed batch that a bronze table is to load, oldest first.
+    """The rows of each batch.
 
     A snapshot that can't be loaded is passed over as soon as a later one is landed: that has all there is.
 
     Args:
         spark: Session.
         landing: Where batches are landed.
+        batches: Batches as `unloaded_batches` gives them, oldest first.
         contract: Contract of the bronze table.
-        loaded: Batches the table already holds.
-        full_refresh: Whether to load those again.
 
     Raises:
-        CdpError: A batch is not what its manifest says, or can't be loaded (`build_bronze`).
+        CdpError: A batch can't be loaded (`build_bronze`).
     """
-    batches = unloaded_batches(landing, contract, loaded, full_refresh=full_refresh)
     snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
     rows_by_batch = {}
     for number, batch in enumerate(batches):
@@ -57,24 +71,6 @@ def build_unloaded_batches(
             if number >= (snapshots or [0])[-1]:
                 raise
     return rows_by_batch
-
-
-def unloaded_batches(
-    landing: Landing, contract: BronzeContract, loaded: set[str], *, full_refresh: bool
-) -> list[Manifest]:
-    """The landed batches a bronze table is to load, oldest first, found to be what their manifests say.
-
-    Args:
-        landing: Where batches are landed.
-        contract: Contract of the bronze table.
-        loaded: Batches the table already holds.
-        full_refresh: Whether to load those again.
-
-    Raises:
-        CdpError: A batch is not what its manifest says.
-    """
-    landed = landing.batches(contract.source, contract.entity, besides=() if full_refresh else loaded)
-    return [batch for batch in map(landing.examine, landed) if batch.rows]
 
 
 def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contract: BronzeContract) -> DataFrame:
@@ -115,20 +111,12 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
             rows = spark.read.text(path) if batch.format == "jsonl" else spark.read.parquet(path)
             source_file = sf.lit(f"{where}/{file.name}")
             frames.append(_bronze_rows(rows, source_file, batch, contract, are_deletions=file.deletions))
-    return _union(frames)
-
-
-def _union(frames: Sequence[DataFrame]) -> DataFrame:
-    """The rows of all; a plan that is as flat as can be."""
-    if len(frames) == 1:
-        return frames[0]
-    half = len(frames) // 2
-    return _union(frames[:half]).unionByName(_union(frames[half:]))
+    return union(frames)
 
 
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
-    missing = sorted({column.name for column in contract.received_columns} - received)
+    missing = sorted({c.name for c in contract.received_columns if not c.optional} - received)
     # Of files, each line is a record that may leave out what it does not know; silver asks for what it needs.
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(

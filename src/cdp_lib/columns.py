@@ -50,6 +50,69 @@ def to_date(column: Column) -> Column:
     return sf.when(text.rlike(_ISO_DATE), sf.substring(text, 1, 10).try_cast("date"))
 
 
+def clean_email(column: Column) -> Column:
+    """An e-mail address as it is compared: without outer blanks, in lower case, as every system that sends mail does.
+
+    >>> people = spark.createDataFrame([(" Nour@Example.Com ",), ("",)], "email string")
+    >>> [row.email for row in people.select(clean_email(people.email).alias("email")).collect()]
+    ['nour@example.com', None]
+    """
+    return sf.lower(clean_text(column))
+
+
+def to_instant(column: Column) -> Column:
+    """The instant of an ISO 8601 timestamp or date, UTC where it names no zone; null where the text is none.
+
+    >>> times = spark.createDataFrame([("2025-10-16T08:00:00+02:00",), ("2025-10-16",), ("08:00",)], "t string")
+    >>> [str(row.t) for row in times.select(to_instant(times.t).cast("string").alias("t")).collect()]
+    ['2025-10-16 06:00:00', '2025-10-16 00:00:00', 'None']
+    """
+    text = clean_text(column)
+    return sf.when(text.rlike(_ISO_DATE), text.try_cast("timestamp"))
+
+
+def to_month(column: Column) -> Column:
+    """First day of a month written as 2026-01; null where the text is none.
+
+    >>> months = spark.createDataFrame([("2026-01",), ("2026-13",), ("January",)], "m string")
+    >>> [str(row.m) for row in months.select(to_month(months.m).alias("m")).collect()]
+    ['2026-01-01', 'None', 'None']
+    """
+    text = clean_text(column)
+    return sf.when(text.rlike("^[0-9]{4}-[0-9]{2}$"), to_date(sf.concat(text, sf.lit("-01"))))
+
+
+def to_amount(column: Column) -> Column:
+    """An amount of money, exact to the cent; null where the text is none.
+
+    >>> amounts = spark.createDataFrame([("530.00",), ("12,5",)], "a string")
+    >>> [row.a for row in amounts.select(to_amount(amounts.a).alias("a")).collect()]
+    [Decimal('530.00'), None]
+    """
+    return clean_text(column).try_cast("decimal(18,2)")
+
+
+def to_flag(column: Column) -> Column:
+    """Whether a text says true or false; null where it says neither.
+
+    >>> answers = spark.createDataFrame([("true",), ("False",), ("maybe",)], "a string")
+    >>> [row.a for row in answers.select(to_flag(answers.a).alias("a")).collect()]
+    [True, False, None]
+    """
+    text = sf.lower(clean_text(column))
+    return sf.when(text == "true", True).when(text == "false", False)
+
+
+def identity_of(kind: str, value: Column) -> Column:
+    """Name of an identity, as `customer_links_silver` has it; null where there is no value.
+
+    >>> rows = spark.createDataFrame([(101,), (None,)], "customer_id int")
+    >>> [row.i for row in rows.select(identity_of("customer", rows.customer_id).alias("i")).collect()]
+    ['customer:101', None]
+    """
+    return sf.concat(sf.lit(f"{kind}:"), value.cast("string"))
+
+
 def to_type(column: Column, type_name: str) -> Column:
     """The value in a Spark SQL type; null where it does not fit.
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import re
+import time
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from cdp_lib.errors import CdpError
+
+_BATCH_ID = re.compile(r"\d{8}T\d{6}Z")
+"""How the name of every batch begins."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,11 @@ class Settings:
         as_of: Day the figures refer to; None means the latest business date in the data.
         ingest: Whether the ingest tasks land anything; false where Data Factory has done so.
         from_scratch: Read every source whole, however far it has been read before.
-        full_refresh: Load every landed batch again instead of only the new ones.
+        full_refresh: Load every landed batch again instead of only the new ones, and write every table anew.
+        replay_from: Load this batch and all later ones again; empty for none.
         run_id: Run the work belongs to.
         run_started_at: Start of the run, UTC; the only clock there is.
+        began: When the notebook asked for its settings, on the clock that durations are measured by.
     """
 
     catalog: str
@@ -53,13 +60,15 @@ class Settings:
     ingest: bool
     from_scratch: bool
     full_refresh: bool
+    replay_from: str
     run_id: str
     run_started_at: datetime
+    began: float = field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
         """Names of the parameters a notebook asks for."""
-        return tuple(field.name for field in fields(cls))
+        return tuple(each.name for each in fields(cls) if each.name != "began")
 
     @classmethod
     def from_widgets(cls, dbutils: Any) -> Self:
@@ -105,9 +114,22 @@ class Settings:
             ingest=_to_flag(parameters, "ingest", default=True),
             from_scratch=_to_flag(parameters, "from_scratch", default=False),
             full_refresh=_to_flag(parameters, "full_refresh", default=False),
+            replay_from=_to_batch_id(parameters, "replay_from"),
             run_id=parameters["run_id"] or "interactive",
             run_started_at=_to_instant("run_started_at", started_at),
         )
+
+    def is_replayed(self, batch_id: str) -> bool:
+        """Whether a batch is to be loaded again, though it has been before."""
+        return self.full_refresh or bool(self.replay_from and batch_id >= self.replay_from)
+
+    def without_replayed(self, batch_ids: set[str]) -> set[str]:
+        """The batches that are not to be loaded again."""
+        return {batch_id for batch_id in batch_ids if not self.is_replayed(batch_id)}
+
+    def seconds(self) -> float:
+        """Time since the notebook asked for its settings."""
+        return time.monotonic() - self.began
 
     @property
     def batch_id(self) -> str:
@@ -137,6 +159,13 @@ def _to_count(parameters: dict[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 0 or more.")
     return int(text)
+
+
+def _to_batch_id(parameters: dict[str, str], name: str) -> str:
+    text = parameters[name]
+    if text and not _BATCH_ID.match(text):
+        raise CdpError(f"Parameter '{name}' is '{text}': write a batch as 20260131T235959Z-1, or leave it empty.")
+    return text
 
 
 def _to_date(parameters: dict[str, str], name: str) -> date | None:

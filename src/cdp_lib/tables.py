@@ -6,37 +6,50 @@ is repeated gives the same table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructField, StructType
 
 from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.quality import CheckedRows
+from cdp_lib.frames import union
+
+_APPEND_ATTEMPTS = 5
+_CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
+"""What engines say of a commit that another one has come before."""
 
 _FILE_NAME = r"/data/(?:file=)?(.*?)(?:/part-00000)?\.jsonl$"
 """Name of a source's file in `_source_file`, as the notebooks (`file=<name>/part-00000.jsonl`) and Data Factory
 (`<name>.jsonl`) land it."""
 
 
+class ConflictError(CdpError):
+    """Another writer's commit has come before this one, which has changed nothing."""
+
+
 @dataclass(frozen=True)
 class Written:
-    """The account of one write: received = rows + quarantined + superseded.
+    """The account of one write.
 
     Attributes:
         rows: Rows written.
-        quarantined: Rows that went to quarantine.
-        superseded: Identical copies of rows that are there.
         new_columns: Columns the table has gained with this write.
+        rows_by_batch: Rows written of each batch, where there are batches.
     """
 
     rows: int
-    quarantined: int = 0
-    superseded: int = 0
     new_columns: tuple[str, ...] = ()
+    rows_by_batch: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class Tables:
@@ -52,10 +65,18 @@ class Tables:
         """
         self._spark = spark
         self._schema = f"`{catalog}`.`{schema}`"
+        self._seen: set[str] = set()  # tables that are there, asked for once
+        self._new: set[str] = set()  # tables this object has made, and not written yet
 
     def name_of(self, contract: TableContract) -> str:
         """Full name of a table, quoted."""
         return f"{self._schema}.`{contract.name}`"
+
+    def exists(self, contract: TableContract) -> bool:
+        """Whether the table is there."""
+        if contract.name not in self._seen and self._spark.catalog.tableExists(self.name_of(contract).replace("`", "")):
+            self._seen.add(contract.name)
+        return contract.name in self._seen
 
     def read_table(self, contract: TableContract) -> DataFrame:
         """All rows of a table.
@@ -63,57 +84,100 @@ class Tables:
         Raises:
             CdpError: The table does not exist yet.
         """
-        if not self._spark.catalog.tableExists(self.name_of(contract).replace("`", "")):
+        if not self.exists(contract):
             raise CdpError(
                 f"Table {self.name_of(contract)} does not exist: run the task that writes it first, or the whole job."
             )
         return self._spark.table(self.name_of(contract))
 
-    def read_current_records(self, contract: BronzeContract) -> DataFrame:
-        """The records of a bronze table as the source has them now.
-
-        That is the latest snapshot and what has changed since: of each record the rows of the latest batch it came
-        with; none where that says it is gone. Of a source of files, of each file the rows of the latest batch it came
-        with.
+    def read_newest_files(self, contract: BronzeContract, batch_ids: Collection[str]) -> DataFrame:
+        """Of each file of a source of files, the rows of the latest of these batches it came with.
 
         Raises:
             CdpError: The table does not exist yet.
         """
-        rows = self.read_table(contract)
+        same_file = Window.partitionBy(sf.regexp_extract("_source_file", _FILE_NAME, 1))
+        rows = self.read_table(contract).where(sf.col("_batch_id").isin(*batch_ids))
+        rows = rows.select("*", sf.max("_batch_id").over(same_file).alias("_newest"))
+        return rows.where("_batch_id = _newest").drop("_newest")
+
+    def has_newer_files(self, contract: BronzeContract, batch_ids: Collection[str]) -> bool:
+        """Whether a file in these batches is also in another one."""
+        is_in_them = sf.col("_batch_id").isin(*batch_ids)
+        files = self.read_table(contract).select(
+            sf.regexp_extract("_source_file", _FILE_NAME, 1).alias("file"), "_batch_id"
+        )
+        in_them = files.where(is_in_them).select("file").distinct()
+        return not files.where(~is_in_them).select("file").distinct().join(in_them, "file", how="inner").isEmpty()
+
+    def read_loads(self, contract: BronzeContract) -> dict[str, tuple[str, int]]:
+        """Of each batch in a bronze table, what it is (snapshot, increment, files) and how many rows it has.
+
+        Raises:
+            CdpError: The table does not exist yet.
+        """
         # Rows from before there were increments have no `_load`: they are snapshots.
-        snapshot = sf.when(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot", sf.col("_batch_id"))
-        of_files = sf.max(sf.col("_load") == "files")
-        latest_snapshot, latest, has_files = rows.agg(sf.max(snapshot), sf.max("_batch_id"), of_files).collect()[0]
-        if has_files:
-            same_file = sf.regexp_extract("_source_file", _FILE_NAME, 1)
-            newest_of_file = sf.max("_batch_id").over(Window.partitionBy(same_file)).alias("_newest")
-            return rows.select("*", newest_of_file).where("_batch_id = _newest").drop("_newest")
-        if latest_snapshot == latest:
-            return rows.where(sf.col("_batch_id") == latest)
-        # A record without a key is no version of another one.
-        has_no_key = sf.concat(*(sf.col(name).cast("string") for name in contract.record_key)).isNull()
-        same_record = Window.partitionBy(*contract.record_key, sf.when(has_no_key, sf.col("_record_hash")))
-        since = rows.where(sf.col("_batch_id") >= sf.lit(latest_snapshot or ""))
-        # Of a record and its removal in one batch, the removal is later.
-        version = sf.struct("_batch_id", sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"))
-        newest = since.select("*", sf.max(version).over(same_record).alias("_newest"))
-        return newest.where("_batch_id = _newest._batch_id AND NOT _newest._is_deleted").drop("_newest")
+        load = sf.max(sf.coalesce("_load", sf.lit("snapshot")))
+        batches = self.read_table(contract).groupBy("_batch_id").agg(load, sf.count("*"))
+        return {batch_id: (load, rows) for batch_id, load, rows in sorted(batches.collect())}
+
+    def count_by_batch(self, contracts: Iterable[TableContract]) -> dict[tuple[str, str], int]:
+        """Rows by table and batch, of the tables that are there and say of each row what batch it came with."""
+        counts = [
+            self.read_table(contract)
+            .groupBy("_batch_id")
+            .agg(sf.count("*").alias("rows"))
+            .select(sf.lit(contract.name).alias("table_name"), "_batch_id", "rows")
+            for contract in contracts
+            if self.exists(contract)
+        ]
+        return {(name, batch_id): rows for name, batch_id, rows in (union(counts).collect() if counts else [])}
 
     def read_batch_ids(self, contract: TableContract) -> set[str]:
         """The batches a table holds rows of; none where the table does not exist yet."""
-        self.create_table(contract)
+        if not self.exists(contract):
+            return set()
         return {row[0] for row in self.read_table(contract).select("_batch_id").distinct().collect()}
 
-    def create_table(self, contract: TableContract) -> None:
-        """Make the table a contract promises, where there is none."""
-        partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
-        self._spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {self.name_of(contract)}"
-            f" ({', '.join(_column_ddl(column) for column in contract.columns)})"
-            f" USING delta{partitions} COMMENT {sql_literal(contract.comment)}"
-        ).collect()
+    def is_empty(self, contract: TableContract) -> bool:
+        """Whether the table has no rows."""
+        return contract.name in self._new or self.read_table(contract).isEmpty()
 
-    def replace_table(self, contract: TableContract, rows: DataFrame) -> Written:
+    def create_table(self, contract: TableContract) -> None:
+        """Make the table a contract promises, or give it the columns it lacks.
+
+        A table of an earlier version of its contract gains columns; in the rows that are there they are null.
+        """
+        if self.exists(contract):
+            rows = self.read_table(contract)
+            lacking = [column for column in contract.columns if column.name not in rows.columns]
+            if lacking:
+                nothing = [sf.lit(None).cast(column.type).alias(column.name) for column in lacking]
+                self._gain_columns(contract, rows.select("*", *nothing))
+            return
+        partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
+        try:
+            self._spark.sql(
+                f"CREATE TABLE IF NOT EXISTS {self.name_of(contract)}"
+                f" ({', '.join(_column_ddl(column) for column in contract.columns)})"
+                f" USING delta{partitions} COMMENT {sql_literal(contract.comment)}"
+            ).collect()
+        except PySparkException:
+            # Tasks side by side may all be the first to need a table: one of them makes it.
+            if not self._appears(contract):
+                raise
+            return
+        self._new.add(contract.name)
+
+    def _appears(self, contract: TableContract) -> bool:
+        """Whether a table that another task is making is there within a few seconds."""
+        for _ in range(20):
+            if self.exists(contract):
+                return True
+            time.sleep(0.25)
+        return False
+
+    def replace_table(self, contract: TableContract, rows: DataFrame) -> None:
         """Make the table hold these rows and no others.
 
         Args:
@@ -121,8 +185,8 @@ class Tables:
             rows: Rows in the contract's columns.
         """
         self.create_table(contract)
-        _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(sf.lit(True))
-        return Written(rows=self.read_table(contract).count())
+        with self._commit(contract):
+            _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(sf.lit(True))
 
     def replace_tables(self, rows_by_contract: Mapping[TableContract, DataFrame]) -> Written:
         """Replace several tables, one after the other.
@@ -130,7 +194,10 @@ class Tables:
         Args:
             rows_by_contract: Rows of each table, in its contract's columns.
         """
-        return Written(sum(self.replace_table(contract, rows).rows for contract, rows in rows_by_contract.items()))
+        for contract, rows in rows_by_contract.items():
+            self.replace_table(contract, rows)
+        counts = [self.read_table(contract).groupBy().count() for contract in rows_by_contract]
+        return Written(sum(rows for (rows,) in union(counts).collect()))
 
     def replace_batches(self, contract: TableContract, rows_by_batch: Mapping[str, DataFrame]) -> Written:
         """Make the table hold these rows of these batches; rows of other batches stay.
@@ -145,11 +212,17 @@ class Tables:
             others = [name for name in self.read_table(contract).columns if name not in contract.column_names]
             # Columns that the source had in other batches only.
             absent = [sf.lit(None).cast("string").alias(name) for name in others if name not in rows.columns]
-            _as_promised(rows.select("*", *absent), contract, others).writeTo(self.name_of(contract)).overwrite(
-                sf.col("_batch_id") == batch_id
-            )
-        rows_now = self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch)).count()
-        return Written(rows_now, new_columns=tuple(gained))
+            with self._commit(contract):
+                _as_promised(rows.select("*", *absent), contract, others).writeTo(self.name_of(contract)).overwrite(
+                    sf.col("_batch_id") == batch_id
+                )
+        if not rows_by_batch:
+            return Written(0)
+        written = self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch))
+        counts = dict.fromkeys(rows_by_batch, 0) | {
+            batch_id: rows for batch_id, rows in written.groupBy("_batch_id").agg(sf.count("*")).collect()
+        }
+        return Written(sum(counts.values()), tuple(gained), counts)
 
     def _gain_columns(self, contract: TableContract, rows: DataFrame) -> list[str]:
         """Add the columns that the rows have and the table has not; their names."""
@@ -159,21 +232,109 @@ class Tables:
             # The one way to add a column that every engine has: an append of nothing. Older rows have null in it.
             fields = [StructField(f.name, f.dataType, f.nullable or f.name in gained) for f in rows.schema]
             nothing = self._spark.createDataFrame([], StructType(fields))
-            nothing.writeTo(self.name_of(contract)).option("mergeSchema", "true").append()
+            with self._commit(contract):
+                nothing.writeTo(self.name_of(contract)).option("mergeSchema", "true").append()
         return gained
 
-    def replace_checked(self, contract: TableContract, checked: CheckedRows) -> Written:
-        """Make the table hold the rows that were kept, and its quarantine those that were refused.
-
-        The quarantine is written first: a run that is killed between the two leaves the table as it was.
+    def merge_rows(self, contract: TableContract, upserts: DataFrame, deletes: DataFrame) -> None:
+        """Write rows over those of their keys, and delete others.
 
         Args:
             contract: Contract of the table.
-            checked: Rows after the check.
+            upserts: Rows in the contract's columns, one per key.
+            deletes: The contract's key columns, one row per key, none of them among the upserts.
         """
-        quarantined = self.replace_table(contract.quarantine, checked.refused).rows
-        kept = self.replace_table(contract, checked.kept).rows
-        return Written(kept, quarantined, superseded=checked.received - kept - quarantined)
+        self.create_table(contract)
+        no_values = [
+            sf.lit(None).cast(column.type).alias(column.name)
+            for column in contract.columns
+            if column.name not in contract.key
+        ]
+        gone = deletes.select(*contract.key, *no_values, sf.lit(True).alias("_is_gone"))
+        changes = upserts.select(*contract.column_names, sf.lit(False).alias("_is_gone")).unionByName(gone)
+        same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in contract.key)
+        values = ", ".join(f"`{name}` = s.`{name}`" for name in contract.column_names)
+        names = ", ".join(f"`{name}`" for name in contract.column_names)
+        of_source = ", ".join(f"s.`{name}`" for name in contract.column_names)
+        with self._commit(contract):
+            self._spark.sql(
+                f"MERGE INTO {self.name_of(contract)} AS t USING {{changes}} AS s ON {same_key}"
+                " WHEN MATCHED AND s._is_gone THEN DELETE"
+                f" WHEN MATCHED THEN UPDATE SET {values}"
+                f" WHEN NOT MATCHED AND NOT s._is_gone THEN INSERT ({names}) VALUES ({of_source})",
+                changes=changes,
+            ).collect()
+
+    def append_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add rows to a table that only grows.
+
+        Args:
+            contract: Contract of the table.
+            rows: Values by column, at least one row; a column that is left out is null.
+        """
+        frame = self._frame_of(contract, rows)
+        for attempt in range(_APPEND_ATTEMPTS):
+            try:
+                self.create_table(contract)
+                with self._commit(contract):
+                    frame.writeTo(self.name_of(contract)).append()
+                return
+            except ConflictError:
+                # An append that was refused has written nothing, and does not mind what came before it.
+                if attempt == _APPEND_ATTEMPTS - 1:
+                    raise
+
+    def replace_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
+        """Make a small table hold these rows and no others; nothing is written where it does already.
+
+        Args:
+            contract: Contract of the table.
+            rows: Values by column.
+        """
+        self.create_table(contract)
+        frame = self._frame_of(contract, rows) if rows else self.read_table(contract).limit(0)
+        there = self.read_table(contract).select(*contract.column_names)
+        if sorted(map(repr, there.collect())) != sorted(map(repr, frame.collect())):
+            self.replace_table(contract, frame)
+
+    def _frame_of(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
+        """Rows from Python, as SQL: classic Spark would start Python workers for them."""
+        values = ", ".join(
+            f"({', '.join(_sql_value(row.get(name)) for name in contract.column_names)})" for row in rows
+        )
+        names = ", ".join(f"`{name}`" for name in contract.column_names)
+        return self._spark.sql(f"SELECT * FROM VALUES {values} AS rows ({names})").selectExpr(*contract.select_list)
+
+    @cached_property
+    def engine(self) -> tuple[str, str]:
+        """Name of the engine – databricks, spark or sail – and its version."""
+        version = str(self._spark.sql("SELECT version()").collect()[0][0]).split()
+        if runtime := os.environ.get("DATABRICKS_RUNTIME_VERSION"):
+            return "databricks", runtime
+        # Of the two, only Spark says what commit it was built from.
+        return ("spark" if len(version) > 1 else "sail"), version[0]
+
+    def version_of(self, contract: TableContract) -> int | None:
+        """Delta version of a table; None where the engine can't say."""
+        try:
+            [newest] = self._spark.sql(f"DESCRIBE HISTORY {self.name_of(contract)} LIMIT 1").collect()
+        except PySparkException:
+            return None
+        return int(newest["version"])
+
+    @contextmanager
+    def _commit(self, contract: TableContract) -> Iterator[None]:
+        """Around each commit: that another run has come between is said in one line."""
+        self._new.discard(contract.name)
+        try:
+            yield
+        except PySparkException as error:
+            if not _CONFLICT.search(str(error)):
+                raise
+            raise ConflictError(
+                f"Another run has written {self.name_of(contract)} meanwhile: nothing of this one is in it."
+                " Let one run end before the next begins, and run it again."
+            ) from error
 
 
 def _as_promised(rows: DataFrame, contract: TableContract, others: Sequence[str] = ()) -> DataFrame:
@@ -188,6 +349,14 @@ def _as_promised(rows: DataFrame, contract: TableContract, others: Sequence[str]
 def _column_ddl(column: Column) -> str:
     required = " NOT NULL" if column.required else ""
     return f"`{column.name}` {column.type}{required} COMMENT {sql_literal(column.comment)}"
+
+
+def _sql_value(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, datetime):
+        return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
+    return sql_literal(value) if isinstance(value, str) else str(value)
 
 
 def sql_literal(text: str) -> str:

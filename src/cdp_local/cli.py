@@ -7,16 +7,34 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
 from rich.console import Console
+from rich.text import Text
 
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_local.progress import Progress, print_table
-from cdp_local.runner import State, TaskRun, new_run_start, run_job
+from cdp_lib.tables import Tables
+from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
+from cdp_local.quarantine import (
+    CHECKED_TABLES,
+    Finding,
+    ambiguous_identities,
+    checked_table,
+    examples_by_rule,
+    findings,
+    quarantined,
+    refused_rows,
+    warned_rows,
+)
+from cdp_local.runner import State, new_run_start, run_job
 from cdp_local.samples import SOURCES
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
@@ -37,6 +55,7 @@ Variables = Annotated[
     list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Value of a bundle variable. May be repeated.")
 ]
 DEFAULT_HOME = Path(".cdp")
+_NO_KEY = "(no key)"
 _NAME = re.compile(r"\w+(\.\w+)*")
 
 
@@ -98,7 +117,9 @@ def run(
         failed = [task for task in runs if task.state == State.FAILED]
         if not failed and not only:
             _print_results(workspace)
-        _print_quarantine(runs)
+        # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
+        with suppress(PySparkException) if failed else nullcontext():
+            _print_findings(workspace, only or ())
         for task in runs:
             if task.new_columns:
                 console.print(f"New columns in the source of {task.key}, kept: {', '.join(task.new_columns)}")
@@ -145,6 +166,71 @@ def show(
         print_table(console, name, frame.columns, frame.limit(rows).collect())
 
 
+@app.command()
+def quarantine(
+    table: Annotated[
+        str | None, typer.Argument(help="Table with rules, or its quarantine; all if there is none.")
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=0, help="How many rows: 3 of each rule, 20 of one table.", show_default=False)
+    ] = None,
+    engine: Engine = "sail",
+    home: Home = DEFAULT_HOME,
+    var: Variables = None,
+) -> None:
+    """Show which rows were refused or have a warning, and why."""
+    contracts = [checked_table(table)] if table else CHECKED_TABLES
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        tables = _tables(workspace)
+        refused = refused_rows(tables, contracts)
+        if refused is None:
+            what = f"quarantine of {contracts[0].name}" if table else "quarantine"
+            raise CdpError(f"{workspace.home} holds no {what} yet: `cdp run` makes it.")
+        found = findings(refused)
+        if found:
+            rows = [(each.table, each.rule, each.meaning, each.rows, each.since) for each in found]
+            title = f"{rows_in_words(_count(found))} in quarantine, by rule"
+            print_table(console, title, ("table", "broken rule", "what it says", "rows", "since batch"), rows)
+        else:
+            console.print(f"Nothing of {contracts[0].name} is in quarantine." if table else "Nothing is in quarantine.")
+        if table and found:
+            _print_quarantined(tables, contracts[0], _count(found), 20 if examples is None else examples)
+        elif found:
+            _print_examples(found, refused, 3 if examples is None else examples)
+        _print_warned(warned_rows(tables, contracts), 3 if examples is None else examples)
+        if not table:
+            _print_ambiguous(ambiguous_identities(tables))
+
+
+def _print_quarantined(tables: Tables, contract: TableContract, count: int, number: int) -> None:
+    rows = quarantined(tables, contract, number)
+    if rows:
+        some = f"{len(rows):,} of " if number < count else ""
+        title = f"{contract.quarantine.name}: {some}{rows_in_words(count)}"
+        print_table(console, title, ("key", "broken rules", "batch", "record as received"), rows)
+
+
+def _print_examples(found: Sequence[Finding], refused: DataFrame, number: int) -> None:
+    by_rule = examples_by_rule(refused, number)
+    for each in found:
+        rows = by_rule.get((each.table, each.rule), [])
+        if rows:
+            console.print(Text(f"{each.table}: {each.rule}", style="bold"))
+        width = max((len(row.key or _NO_KEY) for row in rows), default=0)
+        for row in rows:
+            print_shortened(console, f"  {row.key or _NO_KEY:<{width}}  {row.record}")
+
+
+def _print_warned(warned: DataFrame | None, number: int) -> None:
+    found = findings(warned)
+    if found:
+        by_rule = examples_by_rule(warned, number)
+        keys = {rule: [row.key for row in rows] for rule, rows in by_rule.items()}
+        rows = [(e.table, e.rule, e.meaning, e.rows, keys.get((e.table, e.rule))) for e in found]
+        title = f"{rows_in_words(_count(found))} kept with a warning, by rule"
+        print_table(console, title, ("table", "broken rule", "what it says", "rows", "such as"), rows)
+
+
 def _holds_samples_besides(workspace: LocalWorkspace) -> bool:
     """Whether samples that this run does not play were landed by an earlier one."""
     mark = workspace.home / "sources" / "all-are-samples"
@@ -172,10 +258,46 @@ def _print_results(workspace: LocalWorkspace) -> None:
         print_table(console, title, frame.columns, frame.collect())
 
 
-def _print_quarantine(runs: list[TaskRun]) -> None:
-    refused = [(task.key, task.counts["quarantined"]) for task in runs if task.counts.get("quarantined")]
+def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
+    """What stands in quarantine now, and what is kept with a warning: keys and no records, for logs keep this."""
+    tables = _tables(workspace)
+    contracts = [contract for contract in CHECKED_TABLES if not only or contract.name in only]
+    refused = findings(refused_rows(tables, contracts))
     if refused:
-        print_table(console, "Quarantined rows: `cdp show <table>_quarantine` says why", ("table", "rows"), refused)
+        rows = [(found.table, found.rule, found.rows, found.key or _NO_KEY) for found in refused]
+        print_table(
+            console,
+            f"{rows_in_words(_count(refused))} in quarantine",
+            ("table", "broken rule", "rows", "such as"),
+            rows,
+        )
+    warned = findings(warned_rows(tables, contracts))
+    for found in warned:
+        console.print(
+            f"Warning: {rows_in_words(found.rows)} of {found.table} {'breaks' if found.rows == 1 else 'break'}"
+            f" {found.rule} – {found.meaning}",
+            markup=False,
+        )
+    _print_ambiguous(ambiguous_identities(tables, only))
+    if refused or warned:
+        console.print("`cdp quarantine` shows records, and what the rules mean.")
+
+
+def _print_ambiguous(identities: int) -> None:
+    if identities:
+        console.print(
+            f"Not linked: {identities:,} {'identity' if identities == 1 else 'identities'} in customer_links_silver,"
+            " of an e-mail address that several people have (ambiguous_email)."
+        )
+
+
+def _count(found: Sequence[Finding]) -> int:
+    """How many rows there are, each counted once."""
+    return sum(each.first_broken for each in found)
+
+
+def _tables(workspace: LocalWorkspace) -> Tables:
+    return Tables(workspace.spark, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
 
 
 def _pairs(option: str, values: list[str] | None) -> dict[str, str]:

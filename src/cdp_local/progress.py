@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cdp_lib.task_values import ROW_COUNTS
 from cdp_local.runner import State, TaskRun
 
 _STYLES = {
@@ -79,9 +80,19 @@ def _seconds(run: TaskRun) -> str:
 
 
 def _counts(run: TaskRun) -> str:
-    words = [f"{run.counts.get('rows', 0):,} rows"] if run.counts else []
-    words += [f"{run.counts[key]:,} {key}" for key in ("quarantined", "superseded") if run.counts.get(key)]
-    return ", ".join(words)
+    if not run.counts:
+        return ""
+    words = [f"{count:,} {_noun(key, count)}" for key in ROW_COUNTS if (count := run.counts.get(key, 0))]
+    return ", ".join(words) or "nothing new"
+
+
+def _noun(key: str, count: int) -> str:
+    return "row" if key == "rows" and count == 1 else key
+
+
+def rows_in_words(count: int) -> str:
+    """How many rows, as people say it."""
+    return f"{count:,} {_noun('rows', count)}"
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -99,6 +110,16 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
         table = _one_below_the_other(columns, body)
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table if body else "(no rows)")
+
+
+def print_shortened(console: Console, text: str) -> None:
+    """Print text on one line, cut where the terminal ends.
+
+    Args:
+        console: Where to print it.
+        text: The text.
+    """
+    console.print(Text(text), no_wrap=True, overflow="ellipsis")
 
 
 def _side_by_side(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:

@@ -41,7 +41,7 @@ class TaskRun:
         state: How it stands.
         started: Monotonic time of its start, None before.
         seconds: How long it took, once it has ended.
-        counts: Rows, quarantined and superseded, as far as the task has reported them.
+        counts: Numbers of rows by name (`ROW_COUNTS`), as far as the task has reported them.
         new_columns: Columns that the task's table has gained.
         error: Why it failed, in one line.
     """

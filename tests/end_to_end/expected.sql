@@ -3,6 +3,8 @@
 CREATE VIEW retails AS
 SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,
        c.full_name, c.email, c.country, CAST(c.registration_date AS DATE) AS registration_date,
+       CASE WHEN t.transaction_date < CAST(c.registration_date AS DATE)
+            THEN ['sale_is_not_before_registration'] ELSE [] END AS _warnings,
        p.product_name, p.category, CAST(p.price AS DECIMAL(18, 2)) AS price, s.store_name, s.location
 FROM transactions t, customers c, products p, stores s
 WHERE t.customer_id = c.customer_id AND t.product_id = p.product_id AND t.store_id = s.store_id;

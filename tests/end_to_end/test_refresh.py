@@ -38,6 +38,9 @@ def rows_of_table(home: Path, name: str) -> Rows:
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at"}
 """Columns that tell one run from another; the rest is a function of the data."""
 
+TABLES_OF_DATA = [name for name, contract in TABLES.items() if contract.layer != "ops"]
+"""Tables that are a function of the data; the others tell of runs."""
+
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any], engine: str) -> Path:
@@ -70,7 +73,7 @@ def test_every_gold_table_equals_what_duckdb_works_out(
 
 
 def test_every_sale_is_in_retails_silver(refreshed: Path, expected: duckdb.DuckDBPyConnection) -> None:
-    columns = ", ".join(TABLES["retails_silver"].column_names)
+    columns = ", ".join(name for name in TABLES["retails_silver"].column_names if name not in RUN_COLUMNS)
     rows = rows_of_table(refreshed, "retails_silver")
     assert rows == sorted(expected.sql(f"SELECT {columns} FROM retails").fetchall(), key=repr)
     assert len(rows) == 50
@@ -90,8 +93,8 @@ def test_every_engine_makes_the_tables_the_embedded_one_makes(
         pytest.skip("this is the embedded engine: the other engine's run compares")
     run = cdp("run", "--engine", "sail", "--home", tmp_path)
     assert run.returncode == 0, run.stderr
-    assert {name: rows_of_table(refreshed, name) for name in TABLES} == {
-        name: rows_of_table(tmp_path, name) for name in TABLES
+    assert {name: rows_of_table(refreshed, name) for name in TABLES_OF_DATA} == {
+        name: rows_of_table(tmp_path, name) for name in TABLES_OF_DATA
     }
 
 
@@ -99,11 +102,16 @@ def test_nothing_of_the_samples_is_quarantined(refreshed: Path) -> None:
     assert {name for name in TABLES if name.endswith("_quarantine") and rows_of_table(refreshed, name)} == set()
 
 
-def test_a_second_run_gives_the_same_tables(refreshed: Path, cdp: Callable[..., Any], engine: str) -> None:
-    before = {name: rows_of_table(refreshed, name) for name in TABLES if not name.endswith("_bronze")}
+def test_a_second_run_with_nothing_new_writes_to_no_table(
+    refreshed: Path, cdp: Callable[..., Any], engine: str
+) -> None:
+    def versions() -> dict[str, int]:
+        return {name: DeltaTable(refreshed / "warehouse" / "sales" / name).version() for name in TABLES}
+
+    before = versions()
     run = cdp("run", "--engine", engine, "--home", refreshed)
     assert run.returncode == 0, run.stderr
-    assert {name: rows_of_table(refreshed, name) for name in before} == before
+    assert versions() == before
 
 
 def test_a_full_refresh_loads_every_landed_batch_again_and_once(
@@ -166,21 +174,17 @@ def test_ones_own_api_and_database_are_used(tmp_path: Path, cdp: Callable[..., A
     assert {row[1] for row in rows_of_table(tmp_path / "home", "retails_silver")} == {101, 102}
 
 
-KILLS = {"sail": 10, "spark": 2}
-"""A Spark run takes a minute, so the ten are Sail's; writes are the same code, and commits Delta's, on both."""
-
-
-def test_a_run_killed_anywhere_and_repeated_gives_an_undisturbed_runs_tables(
+def test_a_run_killed_at_random_moments_and_repeated_gives_an_undisturbed_runs_tables(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
-    """SIGKILL at random moments of some runs on one home, then one run to the end."""
+    """SIGKILL also within a commit, a landing, a start; `tests/faults` kills between writes, on every engine."""
+    if engine != "sail":
+        pytest.skip("commits are Delta's, and the code around them is the same")
     moments = random.Random(20261122)
-    begin = time.monotonic()
-    first = cdp("run", "--engine", engine, "--home", tmp_path / "timed")
-    assert first.returncode == 0, first.stderr
-    seconds = time.monotonic() - begin
+    seconds = 5.0
     killed = 0
-    for _ in range(KILLS[engine]):
+    for _ in range(10):
+        begin = time.monotonic()
         run = subprocess.Popen(
             [Path(sys.executable).parent / "cdp", "run", "--engine", engine, "--home", tmp_path / "home"],
             cwd=PROJECT,
@@ -190,15 +194,18 @@ def test_a_run_killed_anywhere_and_repeated_gives_an_undisturbed_runs_tables(
         )
         try:
             run.wait(timeout=moments.uniform(0.25, 0.75) * seconds)
+            seconds = time.monotonic() - begin  # what is left to do is less with every run
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()
             killed += 1
-    assert killed >= KILLS[engine] // 2, "most runs ended before they were killed"
+    assert killed, "every run ended before it was killed"
     last = cdp("run", "--engine", engine, "--home", tmp_path / "home")
     assert last.returncode == 0, last.stderr
-    for name in TABLES:
+    for name in TABLES_OF_DATA:
         if not name.endswith("_bronze"):
             assert rows_of_table(tmp_path / "home", name) == rows_of_table(refreshed, name), name
         else:
-            assert set(rows_of_table(tmp_path / "home", name)) == set(rows_of_table(refreshed, name)), name
+            assert set(map(repr, rows_of_table(tmp_path / "home", name))) == set(
+                map(repr, rows_of_table(refreshed, name))
+            ), name

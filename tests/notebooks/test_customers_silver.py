@@ -18,6 +18,7 @@ sys.path.append(dbutils.widgets.get("library_path"))
 from runtime.nutterfixture import NutterFixture, tag
 
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
+from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.tables import Tables
 
@@ -45,11 +46,11 @@ parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 # COMMAND ----------
 
 
-def land(batch_id, *customers):
+def land(batch_id, *customers, load="snapshot", is_deleted="false"):
     """Put a batch of customers into bronze, their values as the API sends them."""
-    lineage = "2026-01-31 03:00:00"
+    ingested_at = "2026-01-31 03:00:00"
     rows = [
-        (*customer, "snapshot", "false", None, str(hash(customer)), batch_id, f"{batch_id}.jsonl", lineage)
+        (*customer, None, load, is_deleted, None, str(customer), batch_id, f"{batch_id}.jsonl", ingested_at)
         for customer in customers
     ]
     columns = ", ".join(f"`{column.name}` STRING" for column in CUSTOMERS_BRONZE.columns)
@@ -57,9 +58,9 @@ def land(batch_id, *customers):
     tables.replace_batches(CUSTOMERS_BRONZE, {batch_id: batch})
 
 
-def refresh():
+def refresh(**more):
     """Run the notebook under test."""
-    dbutils.notebook.run("../../notebooks/silver/customers_silver", 600, parameters)
+    dbutils.notebook.run("../../notebooks/silver/customers_silver", 600, parameters | more)
 
 
 def customers():
@@ -70,6 +71,12 @@ def customers():
 def refused():
     """Broken rules of each row in quarantine, sorted."""
     return sorted(row.broken_rules for row in tables.read_table(CUSTOMERS_SILVER.quarantine).collect())
+
+
+def changes():
+    """How often the table has been changed, as the log of runs says."""
+    log = tables.read_table(PIPELINE_RUNS_OPS)
+    return log.where("table_name = 'customers_silver' AND state = 'done'").select("change_id").distinct().count()
 
 
 # COMMAND ----------
@@ -87,13 +94,15 @@ class CustomersSilver(NutterFixture):
             ("1", "  Alba   Ackerfeld ", " Alba@Example.com ", "Egypt", "2025-10-16"),
             ("two", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18"),
             ("3", "Celeste Ostermoor", "celeste@example.com", None, "2025-10-19"),
+            ("4", None, "dario", "UAE", "2025-10-20"),
         )
         refresh()
 
     def assertion_1_cleans_and_refuses(self):
-        assert set(customers()) == {1}
+        assert set(customers()) == {1, 4}
         assert customers()[1].full_name == "Alba Ackerfeld"
         assert customers()[1].email == "alba@example.com"
+        assert list(customers()[4]["_warnings"]) == ["full_name_is_present", "email_looks_like_one"]
         assert refused() == [["country_is_present"], ["values_fit_their_columns", "customer_id_is_present"]]
 
     @tag("silver")
@@ -104,6 +113,7 @@ class CustomersSilver(NutterFixture):
     def assertion_2_again_changes_nothing(self):
         assert customers() == self.before
         assert len(refused()) == 2
+        assert changes() == 1
 
     @tag("silver")
     def run_3_follows_the_latest_answer(self):
@@ -113,6 +123,24 @@ class CustomersSilver(NutterFixture):
     def assertion_3_follows_the_latest_answer(self):
         assert set(customers()) == {3}
         assert refused() == []
+
+    @tag("silver")
+    def run_4_merges_what_has_changed_since(self):
+        land("b3", ("5", "Emil Farnsworth", "emil@example.com", "UAE", "2025-10-21"), load="increment")
+        land("b4", ("3", None, None, None, None), load="increment", is_deleted="true")
+        refresh()
+
+    def assertion_4_merges_what_has_changed_since(self):
+        assert {number: row["_batch_id"] for number, row in customers().items()} == {5: "b3"}
+
+    @tag("silver")
+    def run_5_written_anew_is_the_same(self):
+        self.before = customers()
+        refresh(full_refresh="true")
+
+    def assertion_5_written_anew_is_the_same(self):
+        assert customers() == self.before
+        assert changes() == 4
 
     def after_all(self):
         spark.sql(f"DROP SCHEMA `{catalog}`.`{schema}` CASCADE").collect()

@@ -19,11 +19,14 @@ from runtime.nutterfixture import NutterFixture, tag
 
 from cdp_lib.contracts.silver import (
     CUSTOMERS_SILVER,
+    PRODUCT_PRICES_SILVER,
     PRODUCTS_SILVER,
     RETAILS_SILVER,
     STORES_SILVER,
     TRANSACTIONS_SILVER,
 )
+from cdp_lib.runs import Account, BatchChange, Change, RunLog
+from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
 
 # COMMAND ----------
@@ -46,14 +49,22 @@ parameters = {
     "reporting_currency": "USD",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
+settings = Settings.from_parameters(dict.fromkeys(Settings.parameter_names(), "") | parameters)
 
 # COMMAND ----------
 
 
-def put(contract, *rows):
-    """Make a table hold these rows, their values written as text."""
-    columns = ", ".join(f"`{column.name}` STRING" for column in contract.columns)
-    tables.replace_table(contract, spark.createDataFrame(rows, columns).selectExpr(*contract.select_list))
+def merge(contract, batch_id, *rows):
+    """Merge a batch of rows, their values written as text, into a table, and say so as its task would."""
+    others = {"_batch_id": f"'{batch_id}'", "_warnings": "array()", "updated_at": "NULL"}
+    names = [column.name for column in contract.columns if column.name not in others]
+    received = spark.createDataFrame(rows, ", ".join(f"`{name}` STRING" for name in names))
+    typed = received.selectExpr("*", *(f"{value} AS {name}" for name, value in others.items()))
+    typed = typed.selectExpr(*contract.select_list)
+    tables.merge_rows(contract, typed, typed.limit(0))
+    runs = RunLog(tables, settings, contract.name)
+    change = BatchChange(Account(len(rows), len(rows)), merged=len(rows))
+    runs.finish(contract, Change(runs.new_change_id(runs.history(contract.name)), {batch_id: change}))
 
 
 def refresh():
@@ -80,14 +91,21 @@ class RetailsSilver(NutterFixture):
 
     @tag("silver")
     def run_1_joins_what_is_known_and_refuses_the_rest(self):
-        put(CUSTOMERS_SILVER, ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"))
-        put(PRODUCTS_SILVER, ("1", "Wireless Mouse", "Electronics", "800.00"))
-        put(STORES_SILVER, ("1", "City Mall Store", "UAE"))
-        put(
+        merge(CUSTOMERS_SILVER, "b1", ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"))
+        merge(PRODUCTS_SILVER, "b1", ("1", "Wireless Mouse", "Electronics", "850.00"))
+        merge(
+            PRODUCT_PRICES_SILVER,
+            "b1",
+            ("1", "800.00", None, "2025-05-01"),
+            ("1", "850.00", "2025-05-01", None),
+        )
+        merge(STORES_SILVER, "b1", ("1", "City Mall Store", "UAE"))
+        merge(
             TRANSACTIONS_SILVER,
-            ("31", "1", "1", "1", "3", "2025-04-01", "b1"),
-            ("32", "2", "1", "1", "1", "2025-04-02", "b1"),
-            ("33", "1", "9", "9", "1", "2025-04-03", "b1"),
+            "b1",
+            ("31", "1", "1", "1", "3", "2025-04-01"),
+            ("32", "2", "1", "1", "1", "2025-11-02"),
+            ("33", "1", "9", "9", "1", "2025-04-03"),
         )
         refresh()
 
@@ -95,20 +113,27 @@ class RetailsSilver(NutterFixture):
         assert set(sales()) == {31}
         assert sales()[31].full_name == "Alba Ackerfeld"
         assert str(sales()[31].price) == "800.00"
+        assert list(sales()[31]["_warnings"]) == ["sale_is_not_before_registration"]
         assert refused() == [["customer_is_known"], ["product_is_known", "store_is_known"]]
 
     @tag("silver")
     def run_2_takes_a_sale_back_when_its_customer_arrives(self):
-        put(
-            CUSTOMERS_SILVER,
-            ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"),
-            ("2", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18"),
-        )
+        merge(CUSTOMERS_SILVER, "b2", ("2", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18"))
         refresh()
 
     def assertion_2_takes_a_sale_back_when_its_customer_arrives(self):
         assert set(sales()) == {31, 32}
+        assert str(sales()[32].price) == "850.00"
         assert refused() == [["product_is_known", "store_is_known"]]
+
+    @tag("silver")
+    def run_3_follows_a_sale_that_changed(self):
+        merge(TRANSACTIONS_SILVER, "b3", ("33", "1", "1", "1", "7", "2025-04-03"))
+        refresh()
+
+    def assertion_3_follows_a_sale_that_changed(self):
+        assert {number: row.quantity for number, row in sales().items()} == {31: 3, 32: 1, 33: 7}
+        assert refused() == []
 
     def after_all(self):
         spark.sql(f"DROP SCHEMA `{catalog}`.`{schema}` CASCADE").collect()

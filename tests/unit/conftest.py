@@ -12,6 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from cdp_lib.contracts.table import Column
+from cdp_lib.tables import Tables
+
+from .warehouse import Warehouse
 
 FrameOf = Callable[..., DataFrame]
 
@@ -29,3 +32,9 @@ def frame_of(spark: SparkSession) -> FrameOf:
         return spark.createDataFrame(pa.Table.from_pylist(list(rows), arrow_schema), schema)
 
     return build
+
+
+@pytest.fixture
+def warehouse(tables: Tables, frame_of: FrameOf) -> Warehouse:
+    """A warehouse without a batch."""
+    return Warehouse(tables, frame_of)

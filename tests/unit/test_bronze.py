@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from cdp_lib.bronze import build_bronze, build_unloaded_batches, unloaded_batches
+from cdp_lib.bronze import build_batches, build_bronze, unloaded_batches
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import DataFile, Landing, Manifest
@@ -42,7 +42,7 @@ def customers(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write("".join(f"{line}\n" for line in lines).encode())
                 batch.add(len(lines), set(CUSTOMER))
-        [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=False)
+        [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set())
         return build_bronze(spark, landing, batch, CUSTOMERS_BRONZE)
 
     return build
@@ -54,7 +54,7 @@ def products(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
 
     def build(**columns: pa.Array) -> DataFrame:
         land_parquet(landing, "products", pa.table(columns))
-        [batch] = unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
+        [batch] = unloaded_batches(landing, PRODUCTS_BRONZE, set())
         return build_bronze(spark, landing, batch, PRODUCTS_BRONZE)
 
     return build
@@ -85,6 +85,7 @@ def test_a_json_record_is_kept_as_text_with_where_it_came_from(customers) -> Non
     [row] = customers(json.dumps(CUSTOMER)).collect()
     assert row.asDict() | {"_record_hash": "", "_ingested_at": ""} == CUSTOMER | {
         "customer_id": "101",
+        "updated_at": None,
         "_rescued_data": None,
         "_load": "snapshot",
         "_is_deleted": False,
@@ -162,7 +163,7 @@ def test_records_that_are_no_objects_have_different_hashes(customers) -> None:
 
 def test_a_hash_depends_on_the_values_alone_and_on_no_engine(customers) -> None:
     [[record_hash]] = received(customers(json.dumps(CUSTOMER)), "_record_hash")
-    values = '["101","Alba Ackerfeld","alba@example.com","Egypt","2025-10-16",null]'
+    values = '["101","Alba Ackerfeld","alba@example.com","Egypt","2025-10-16",null,null]'
     assert record_hash == hashlib.sha256(values.encode()).hexdigest()
 
 
@@ -256,6 +257,25 @@ def test_a_missing_column_is_an_error_that_names_it_and_what_is_there(products) 
     assert "products_bronze is left as it was" in str(refused.value)
 
 
+def test_a_batch_may_lack_an_optional_column_which_is_null_then(customers, products) -> None:
+    assert received(customers(json.dumps(CUSTOMER)), "updated_at", "_rescued_data") == [(None, None)]
+    assert received(products(**products_of()), "updated_at", "_rescued_data") == [(None, None)]
+
+
+@pytest.mark.parametrize(
+    ("updated_at", "text"),
+    [
+        (pa.array(["2026-01-30T08:00:00+02:00"]), "2026-01-30T08:00:00+02:00"),
+        (pa.array([datetime(2026, 1, 30, 6, tzinfo=UTC)], pa.timestamp("us")), "2026-01-30 06:00:00"),
+        (pa.array([datetime(2026, 1, 30, 6, 0, 0, 250_000, UTC)], pa.timestamp("us", "UTC")), "2026-01-30 06:00:00.25"),
+    ],
+)
+def test_an_optional_column_that_is_there_is_kept(products, updated_at: pa.Array, text: str) -> None:
+    rows = products(**products_of(updated_at=updated_at))
+    assert rows.columns == list(PRODUCTS_BRONZE.column_names)
+    assert received(rows, "updated_at", "_rescued_data") == [(text, None)]
+
+
 def test_a_column_the_contract_does_not_know_is_kept_as_text(products) -> None:
     rows = products(**products_of(colour=pa.array(["red"]), weight=pa.array([1.5])))
     assert rows.columns == [*PRODUCTS_BRONZE.column_names, "colour", "weight"]
@@ -309,7 +329,7 @@ def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, la
         with batch.open_data("gone.jsonl", "jsonl", deletions=True) as file:
             file.write(b'{"customer_id": 102}\n')
             batch.add(1)
-    [manifest] = unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=False)
+    [manifest] = unloaded_batches(landing, CUSTOMERS_BRONZE, set())
     rows = build_bronze(spark, landing, manifest, CUSTOMERS_BRONZE)
     assert sorted(received(rows, "customer_id", "full_name", "_load", "_is_deleted", "_rescued_data")) == [
         ("101", "Alba Ackerfeld", "increment", False, None),
@@ -322,7 +342,7 @@ def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: Sp
         with batch.open_data("gone.parquet", "parquet", deletions=True) as file:
             pq.write_table(pa.table({"product_id": pa.array([7], pa.int32())}), file)
             batch.add(1)
-    [manifest] = unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
+    [manifest] = unloaded_batches(landing, PRODUCTS_BRONZE, set())
     rows = build_bronze(spark, landing, manifest, PRODUCTS_BRONZE)
     assert received(rows, "product_id", "price", "_is_deleted") == [(7, None, True)]
 
@@ -333,7 +353,7 @@ def land_events(landing: Landing, *lines: str) -> Manifest:
             for line in lines:
                 file.write(f"{line}\n".encode())
                 batch.add(1, json.loads(line) if line.startswith("{") else ())
-    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set(), full_refresh=False)
+    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set())
     return manifest
 
 
@@ -349,7 +369,7 @@ def test_any_number_of_files_are_read_at_once_and_each_row_knows_its_own(
     stray = tmp_path / "landing/events/events/b1/data/file=stray.jsonl/part-00000.jsonl"
     stray.parent.mkdir()
     stray.write_text('{"event_id": "stray"}\n')
-    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set(), full_refresh=False)
+    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set())
     rows = received(build_bronze(spark, landing, manifest, EVENTS_BRONZE), "event_id", "_source_file")
     assert sorted(rows) == sorted(
         (str(number), f"events/events/b1/data/file=2025-{number}.jsonl/part-00000.jsonl") for number in range(500)
@@ -377,7 +397,8 @@ def test_a_snapshot_that_can_not_be_loaded_is_passed_over_once_a_later_one_is_la
     spark: SparkSession, landing: Landing
 ) -> None:
     def build() -> list[str]:
-        return list(build_unloaded_batches(spark, landing, PRODUCTS_BRONZE, {"b1"}, full_refresh=False))
+        batches = unloaded_batches(landing, PRODUCTS_BRONZE, {"b1"})
+        return list(build_batches(spark, landing, batches, PRODUCTS_BRONZE))
 
     land_parquet(landing, "products", pa.table(products_of()), "b1")
     without_price = products_of()
@@ -400,14 +421,14 @@ def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_p
         "customers_api", "customers", "b1", "snapshot", "2026-01-31", "jsonl", (DataFile("data/a.jsonl"),), ""
     )
     (data.parent / "manifest.json").write_text(manifest.to_json())
-    [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=False)
+    [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set())
     assert batch.rows == build_bronze(spark, landing, batch, CUSTOMERS_BRONZE).count() == 2
 
 
 def test_a_batch_of_nothing_is_not_loaded(landing: Landing) -> None:
     with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment"):
         pass
-    assert unloaded_batches(landing, CUSTOMERS_BRONZE, set(), full_refresh=True) == []
+    assert unloaded_batches(landing, CUSTOMERS_BRONZE, set()) == []
 
 
 def test_a_batch_that_is_not_what_its_manifest_says_is_not_loaded(landing: Landing, tmp_path: Path) -> None:
@@ -415,7 +436,7 @@ def test_a_batch_that_is_not_what_its_manifest_says_is_not_loaded(landing: Landi
     file = tmp_path / "landing/database/products/b1/data/part-00000.parquet"
     file.write_bytes(file.read_bytes()[:-1] + b"X")
     with pytest.raises(CdpError, match="Batch b1 of database/products is not what its manifest says"):
-        unloaded_batches(landing, PRODUCTS_BRONZE, set(), full_refresh=False)
+        unloaded_batches(landing, PRODUCTS_BRONZE, set())
 
 
 def test_a_batch_of_several_files_gives_the_rows_of_all(spark: SparkSession, landing: Landing) -> None:
@@ -452,23 +473,45 @@ def landed_products(landing: Landing, tmp_path: Path) -> Iterator[Landing]:
 
 
 @pytest.mark.parametrize(
-    ("loaded", "full_refresh", "expected"),
+    ("loaded", "expected"),
     [
-        (set(), False, ["b1", "b2", "b3"]),
-        ({"b2"}, False, ["b1", "b3"]),
-        ({"b1", "b2", "b3"}, False, []),
-        ({"b1", "b2", "b3"}, True, ["b1", "b2", "b3"]),
-        ({"b0"}, False, ["b1", "b2", "b3"]),
+        (set(), ["b1", "b2", "b3"]),
+        ({"b2"}, ["b1", "b3"]),
+        ({"b1", "b2", "b3"}, []),
+        ({"b0"}, ["b1", "b2", "b3"]),
     ],
 )
 def test_unloaded_batches_are_the_complete_ones_a_table_does_not_hold(
-    landed_products: Landing, loaded: set[str], full_refresh: bool, expected: list[str]
+    landed_products: Landing, loaded: set[str], expected: list[str]
 ) -> None:
-    batches = unloaded_batches(landed_products, PRODUCTS_BRONZE, loaded, full_refresh=full_refresh)
+    batches = unloaded_batches(landed_products, PRODUCTS_BRONZE, loaded)
     assert [batch.batch_id for batch in batches] == expected
+
+
+def test_build_batches_gives_the_rows_of_each_batch_by_its_name(spark: SparkSession, landed_products: Landing) -> None:
+    batches = unloaded_batches(landed_products, PRODUCTS_BRONZE, {"b2"})
+    rows_by_batch = build_batches(spark, landed_products, batches, PRODUCTS_BRONZE)
+    rows = {name: received(rows, "product_id", "_batch_id") for name, rows in rows_by_batch.items()}
+    assert list(rows.items()) == [("b1", [(1, "b1")]), ("b3", [(3, "b3")])]
+
+
+def test_an_increment_that_can_not_be_loaded_is_not_passed_over_for_a_later_one(
+    spark: SparkSession, landing: Landing
+) -> None:
+    latest = None
+    for batch_id, price in (("b1", pa.array([True])), ("b2", pa.array([499]))):
+        with landing.extraction("database", batch_id, STARTED_AT).new_batch("products", "increment", latest) as batch:
+            with batch.open_data("part-00000.parquet", "parquet") as file:
+                pq.write_table(pa.table(products_of(price=price)), file)
+                batch.add(1, set(products_of()))
+        latest = batch.manifest
+    batches = unloaded_batches(landing, PRODUCTS_BRONZE, set())
+    assert [batch.batch_id for batch in batches] == ["b1", "b2"]
+    with pytest.raises(CdpError, match="Column price of batch b1"):
+        build_batches(spark, landing, batches, PRODUCTS_BRONZE)
 
 
 def test_a_batch_is_of_the_source_and_entity_of_the_contract(landed_products: Landing) -> None:
     elsewhere = replace(PRODUCTS_BRONZE, source="crm")
-    assert unloaded_batches(landed_products, elsewhere, set(), full_refresh=True) == []
-    assert unloaded_batches(landed_products, TRANSACTIONS_BRONZE, set(), full_refresh=True) == []
+    assert unloaded_batches(landed_products, elsewhere, set()) == []
+    assert unloaded_batches(landed_products, TRANSACTIONS_BRONZE, set()) == []

@@ -5,14 +5,20 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import (
+    clean_email,
     clean_text,
+    identity_of,
     is_until,
     price_segment,
     rescued,
     revenue,
     season,
+    to_amount,
     to_date,
+    to_flag,
+    to_instant,
     to_integer,
+    to_month,
     to_type,
 )
 
@@ -78,6 +84,95 @@ def test_to_date_reads_the_day_of_iso_dates_only(spark: SparkSession) -> None:
         "": None,
     }
     assert dict(zip(expected, converted(spark, list(expected), to_date), strict=True)) == expected
+
+
+def test_to_instant_reads_iso_times_and_is_utc_where_they_name_no_zone(spark: SparkSession) -> None:
+    expected = {
+        "2025-10-16T08:00:00Z": "2025-10-16 08:00:00",
+        " 2025-10-16T08:00:00Z\n": "2025-10-16 08:00:00",
+        "2025-10-16T08:00:00+02:00": "2025-10-16 06:00:00",
+        "2025-10-16T23:59:59-08:00": "2025-10-17 07:59:59",
+        "2025-10-16 08:00:00": "2025-10-16 08:00:00",
+        "2025-10-16T08:00:00.123456Z": "2025-10-16 08:00:00.123456",
+        "2025-10-16": "2025-10-16 00:00:00",
+        "2024-02-29T00:00:00Z": "2024-02-29 00:00:00",
+        "2025-02-30T00:00:00Z": None,
+        "2025-10-16T25:00:00Z": None,
+        "2025-10-16 8 o'clock": None,
+        "08:00:00": None,
+        "16.10.2025": None,
+        "1760572800": None,
+        "now": None,
+        "": None,
+    }
+    texts = converted(spark, list(expected), lambda column: to_instant(column).cast("string"))
+    assert dict(zip(expected, texts, strict=True)) == expected
+
+
+def test_to_month_reads_the_first_day_of_a_month_only_from_a_month(spark: SparkSession) -> None:
+    expected = {
+        "2026-01": date(2026, 1, 1),
+        " 2025-12 ": date(2025, 12, 1),
+        "2026-13": None,
+        "2026-00": None,
+        "2026-1": None,
+        "2026-01-15": None,
+        "202601": None,
+        "01/2026": None,
+        "January 2026": None,
+        "": None,
+    }
+    assert dict(zip(expected, converted(spark, list(expected), to_month), strict=True)) == expected
+
+
+def test_to_amount_reads_money_to_the_cent(spark: SparkSession) -> None:
+    expected = {
+        "530.00": "530.00",
+        "\u00a0530.5 ": "530.50",
+        "-0.01": "-0.01",
+        "9999999999999999.99": "9999999999999999.99",
+        "10000000000000000": None,
+        "12,5": None,
+        "1 000": None,
+        "EUR 5": None,
+        "NaN": None,
+        "": None,
+    }
+    amounts = converted(spark, list(expected), to_amount)
+    assert dict(zip(expected, (amount and str(amount) for amount in amounts), strict=True)) == expected
+
+
+def test_to_flag_reads_true_and_false_only(spark: SparkSession) -> None:
+    expected = {
+        "true": True,
+        " TRUE\n": True,
+        "False": False,
+        "false": False,
+        "1": None,
+        "0": None,
+        "yes": None,
+        "t": None,
+        "": None,
+        None: None,
+    }
+    assert dict(zip(expected, converted(spark, list(expected), to_flag), strict=True)) == expected
+
+
+def test_clean_email_is_the_address_as_it_is_compared(spark: SparkSession) -> None:
+    expected = {
+        " Nour@Example.COM\t": "nour@example.com",
+        "nour@example.com": "nour@example.com",
+        "ÉLAN@Example.com": "élan@example.com",
+        "no address": "no address",
+        "\u00a0": None,
+        None: None,
+    }
+    assert dict(zip(expected, converted(spark, list(expected), clean_email), strict=True)) == expected
+
+
+def test_identity_of_names_the_kind_and_is_null_where_there_is_no_value(spark: SparkSession) -> None:
+    identities = converted(spark, ["a@example.com", "", None], lambda column: identity_of("email", column))
+    assert identities == ["email:a@example.com", "email:", None]
 
 
 def test_to_type_reads_a_price_exactly_or_not_at_all(spark: SparkSession) -> None:

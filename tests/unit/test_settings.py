@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -23,6 +24,7 @@ PARAMETERS = {
     "ingest": "true",
     "from_scratch": "false",
     "full_refresh": "false",
+    "replay_from": "",
     "run_id": "42",
     "run_started_at": "2026-01-31T23:59:59Z",
 }
@@ -65,6 +67,7 @@ def test_from_parameters_types_what_a_job_passes() -> None:
         ingest=True,
         from_scratch=False,
         full_refresh=False,
+        replay_from="",
         run_id="42",
         run_started_at=datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC),
     )
@@ -95,6 +98,10 @@ def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> N
         ("from_scratch", "1"),
         ("ingest", "no"),
         ("run_started_at", "yesterday"),
+        ("replay_from", "yesterday"),
+        ("replay_from", "2026-01-31"),
+        ("replay_from", "20260131"),
+        ("replay_from", " 20260131T235959Z-1"),
     ],
 )
 def test_from_parameters_refuses_a_value_that_does_not_parse_and_quotes_it(name: str, text: str) -> None:
@@ -163,3 +170,44 @@ def test_a_notebook_opened_by_hand_runs_now_as_run_interactive() -> None:
     settings = Settings.from_parameters(PARAMETERS | {"run_id": "", "run_started_at": ""})
     assert before <= settings.run_started_at <= datetime.now(UTC)
     assert settings.batch_id.endswith("Z-interactive")
+
+
+BATCHES = {"20260130T235959Z-1", "20260131T235959Z-2", "20260131T235959Z-adf", "20260201T000000Z-3"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "replayed"),
+    [
+        ({}, set()),
+        ({"full_refresh": "true"}, BATCHES),
+        ({"full_refresh": "true", "replay_from": "20260201T000000Z-3"}, BATCHES),
+        ({"replay_from": "20260131T235959Z-2"}, BATCHES - {"20260130T235959Z-1"}),
+        ({"replay_from": "20260131T235959Z"}, BATCHES - {"20260130T235959Z-1"}),
+        ({"replay_from": "20260131T235959Z-3"}, {"20260131T235959Z-adf", "20260201T000000Z-3"}),
+        ({"replay_from": "20260202T000000Z-1"}, set()),
+    ],
+)
+def test_a_batch_is_replayed_from_the_named_one_on(parameters: dict[str, str], replayed: set[str]) -> None:
+    settings = Settings.from_parameters(PARAMETERS | parameters)
+    assert {batch_id for batch_id in BATCHES if settings.is_replayed(batch_id)} == replayed
+    assert settings.without_replayed(BATCHES) == BATCHES - replayed
+    assert settings.without_replayed(set()) == set()
+
+
+def test_replay_from_names_batches_as_runs_name_theirs() -> None:
+    settings = Settings.from_parameters(PARAMETERS)
+    assert Settings.from_parameters(PARAMETERS | {"replay_from": settings.batch_id}).replay_from == settings.batch_id
+
+
+def test_time_runs_from_when_the_settings_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_parameters(PARAMETERS)
+    began = settings.began
+    monkeypatch.setattr("cdp_lib.settings.time.monotonic", lambda: began + 1.5)
+    assert settings.seconds() == 1.5
+
+
+def test_when_the_settings_were_asked_for_is_no_parameter_and_makes_no_difference() -> None:
+    settings = Settings.from_parameters(PARAMETERS)
+    assert "began" not in Settings.parameter_names()
+    assert set(Settings.parameter_names()) == set(PARAMETERS)
+    assert replace(settings, began=settings.began + 1) == settings

@@ -16,6 +16,13 @@ LINEAGE_COLUMNS = (
     Column("_ingested_at", "TIMESTAMP", "start of the run that extracted the batch, UTC", required=True),
 )
 
+_UPDATED_AT = Column(
+    "updated_at",
+    "STRING",
+    "when the source last changed the record, UTC, as text; null where it does not say",
+    optional=True,
+)
+
 
 def _bronze(
     name: str,
@@ -48,6 +55,7 @@ CUSTOMERS_BRONZE = _bronze(
     Column("email", "STRING", "customer's e-mail address", pii="email"),
     Column("country", "STRING", "country the customer lives in, in the API's spelling"),
     Column("registration_date", "STRING", "day of registration, as text"),
+    _UPDATED_AT,
 )
 
 PRODUCTS_BRONZE = _bronze(
@@ -60,6 +68,7 @@ PRODUCTS_BRONZE = _bronze(
     Column("product_name", "STRING", "product's name"),
     Column("category", "STRING", "product's category"),
     Column("price", "DECIMAL(18,2)", "price of one piece at the time of extraction, in the reporting currency"),
+    _UPDATED_AT,
 )
 
 STORE_BRONZE = _bronze(
@@ -71,6 +80,7 @@ STORE_BRONZE = _bronze(
     Column("store_id", "INT", "store's number"),
     Column("store_name", "STRING", "store's name"),
     Column("location", "STRING", "country the store is in"),
+    _UPDATED_AT,
 )
 
 TRANSACTIONS_BRONZE = _bronze(
@@ -85,6 +95,7 @@ TRANSACTIONS_BRONZE = _bronze(
     Column("store_id", "INT", "store that sold it"),
     Column("quantity", "INT", "pieces sold"),
     Column("transaction_date", "DATE", "day of the sale"),
+    _UPDATED_AT,
 )
 
 CRM_CONTACTS_BRONZE = _bronze(
@@ -98,7 +109,7 @@ CRM_CONTACTS_BRONZE = _bronze(
     Column("emailaddress1", "STRING", "contact's e-mail address", pii="email"),
     Column("mobilephone", "STRING", "contact's phone number, as typed", pii="phone"),
     Column("birthdate", "STRING", "day of birth, as text", pii="birth_date"),
-    Column("gendercode", "STRING", "choice of the CRM: 1 male, 2 female"),
+    Column("gendercode", "STRING", "choice of the CRM: 1 male, 2 female", pii="gender"),
     Column("address1_city", "STRING", "city the contact lives in", pii="address"),
     Column("address1_postalcode", "STRING", "postal code of that address", pii="address"),
     Column("address1_country", "STRING", "country of that address, in the CRM's spelling"),

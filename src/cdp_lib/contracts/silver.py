@@ -1,6 +1,35 @@
 """Silver: typed rows that keep their rules, one per key."""
 
-from cdp_lib.contracts.table import Column, Rule, TableContract
+from cdp_lib.contracts.bronze import (
+    CRM_CONTACTS_BRONZE,
+    CUSTOMERS_BRONZE,
+    EVENTS_BRONZE,
+    EXCHANGE_RATES_BRONZE,
+    MARKETING_SPEND_BRONZE,
+    PRODUCTS_BRONZE,
+    STORE_BRONZE,
+    TRANSACTIONS_BRONZE,
+)
+from cdp_lib.contracts.table import (
+    BATCH_ID,
+    KEY_IS_UNIQUE,
+    VALUES_FIT,
+    WARNINGS,
+    BronzeContract,
+    Column,
+    Rule,
+    Severity,
+    TableContract,
+)
+
+_RECEIVED = (VALUES_FIT, KEY_IS_UNIQUE)
+"""Rules of every table whose rows come from a source."""
+
+_EARLIEST_DAY = "DATE'1990-01-01'"
+_DAY_AFTER_READING = "date_add(CAST(_ingested_at AS DATE), 1)"
+"""Clocks and time zones differ by up to a day."""
+
+_EMAIL_SHAPE = "'^[^@ ]+@[^@ ]+[.][^@ .]+$'"
 
 _CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
 _FULL_NAME = Column("full_name", "STRING", "customer's name, outer and repeated blanks removed", pii="name")
@@ -10,58 +39,113 @@ _REGISTRATION_DATE = Column("registration_date", "DATE", "day the customer regis
 _PRODUCT_ID = Column("product_id", "INT", "product's number", required=True)
 _PRODUCT_NAME = Column("product_name", "STRING", "product's name")
 _CATEGORY = Column("category", "STRING", "product's category")
-_PRICE = Column("price", "DECIMAL(18,2)", "price of one piece, in the reporting currency", required=True)
 _STORE_ID = Column("store_id", "INT", "store's number", required=True)
 _STORE_NAME = Column("store_name", "STRING", "store's name")
 _LOCATION = Column("location", "STRING", "country the store is in")
 _TRANSACTION_ID = Column("transaction_id", "INT", "sale's number", required=True)
 _QUANTITY = Column("quantity", "INT", "pieces sold, at least 1", required=True)
 _TRANSACTION_DATE = Column("transaction_date", "DATE", "day of the sale", required=True)
+_UPDATED_AT = Column("updated_at", "TIMESTAMP", "when the source last changed the row, UTC; null where it does not say")
+
+
+def _is_present(column: str, meaning: str) -> Rule:
+    return Rule(f"{column}_is_present", f"{column} IS NOT NULL", meaning)
+
+
+def _is_plausible(column: str, first: str, last: str, meaning: str, severity: Severity = "reject") -> Rule:
+    """The value, where there is one, is within bounds (SQL expressions)."""
+    return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning, severity)
+
+
+def _email_looks_like_one(column: str = "email") -> Rule:
+    return Rule(
+        f"{column}_looks_like_one",
+        f"{column} IS NULL OR {column} RLIKE {_EMAIL_SHAPE}",
+        "The e-mail address, where there is one, has a name, an @ and a domain.",
+        severity="warn",
+    )
+
 
 CUSTOMERS_SILVER = TableContract(
     name="customers_silver",
     layer="silver",
-    comment="One row per customer in the latest landed answer of the customers API.",
-    columns=(_CUSTOMER_ID, _FULL_NAME, _EMAIL, _COUNTRY, _REGISTRATION_DATE),
+    comment="One row per customer the customers API knows.",
+    columns=(_CUSTOMER_ID, _FULL_NAME, _EMAIL, _COUNTRY, _REGISTRATION_DATE, _UPDATED_AT, WARNINGS, BATCH_ID),
     key=("customer_id",),
+    version="updated_at",
     rules=(
-        Rule("customer_id_is_present", "customer_id IS NOT NULL"),
-        Rule("country_is_present", "country IS NOT NULL"),
-        Rule("registration_date_is_present", "registration_date IS NOT NULL"),
+        *_RECEIVED,
+        _is_present("customer_id", "A customer has a number: sales name it."),
+        _is_present("country", "A customer has a country: marts group by it."),
+        _is_present("registration_date", "A customer has a day of registration."),
+        _is_plausible(
+            "registration_date",
+            _EARLIEST_DAY,
+            _DAY_AFTER_READING,
+            "The day of registration is not before 1990, and not after the day the record was read.",
+        ),
+        Rule("full_name_is_present", "full_name IS NOT NULL", "A customer has a name.", severity="warn"),
+        _email_looks_like_one(),
     ),
 )
 
 PRODUCTS_SILVER = TableContract(
     name="products_silver",
     layer="silver",
-    comment="One row per product in the latest landed snapshot.",
-    columns=(_PRODUCT_ID, _PRODUCT_NAME, _CATEGORY, _PRICE),
-    key=("product_id",),
-    rules=(
-        Rule("product_id_is_present", "product_id IS NOT NULL"),
-        Rule("product_name_is_present", "product_name IS NOT NULL"),
-        Rule("category_is_present", "category IS NOT NULL"),
-        Rule("price_is_not_negative", "price >= 0"),
+    comment="One row per product of the transactional database, with its price of today.",
+    columns=(
+        _PRODUCT_ID,
+        _PRODUCT_NAME,
+        _CATEGORY,
+        Column("price", "DECIMAL(18,2)", "latest known price of one piece, in the reporting currency", required=True),
+        _UPDATED_AT,
+        WARNINGS,
+        BATCH_ID,
     ),
+    key=("product_id",),
+    version="updated_at",
+    rules=(
+        *_RECEIVED,
+        _is_present("product_id", "A product has a number: sales name it."),
+        _is_present("product_name", "A product has a name."),
+        _is_present("category", "A product has a category: marts group by it."),
+        Rule("price_is_not_negative", "price >= 0", "A product has a price, and it is not below 0."),
+    ),
+)
+
+PRODUCT_PRICES_SILVER = TableContract(
+    name="product_prices_silver",
+    layer="silver",
+    comment="One row per product and period in which its price did not change.",
+    columns=(
+        _PRODUCT_ID,
+        Column("price", "DECIMAL(18,2)", "price of one piece in the period, in the reporting currency", required=True),
+        Column("valid_from", "DATE", "first day of the period; null: the first known price is open to the past"),
+        Column("valid_to", "DATE", "day after the last of the period, first day of the next; null: until today"),
+        BATCH_ID,
+    ),
+    key=("product_id", "valid_from"),
 )
 
 STORES_SILVER = TableContract(
     name="stores_silver",
     layer="silver",
-    comment="One row per store in the latest landed snapshot.",
-    columns=(_STORE_ID, _STORE_NAME, _LOCATION),
+    comment="One row per store of the transactional database.",
+    columns=(_STORE_ID, _STORE_NAME, _LOCATION, _UPDATED_AT, WARNINGS, BATCH_ID),
     key=("store_id",),
+    version="updated_at",
     rules=(
-        Rule("store_id_is_present", "store_id IS NOT NULL"),
-        Rule("store_name_is_present", "store_name IS NOT NULL"),
-        Rule("location_is_present", "location IS NOT NULL"),
+        *_RECEIVED,
+        _is_present("store_id", "A store has a number: sales name it."),
+        _is_present("store_name", "A store has a name."),
+        _is_present("location", "A store has a country."),
     ),
 )
 
 TRANSACTIONS_SILVER = TableContract(
     name="transactions_silver",
     layer="silver",
-    comment="One row per sale in the latest landed snapshot, whether or not its customer, product and store are known.",
+    comment="One row per sale of the transactional database, whether or not its customer, product and store are known.",
     columns=(
         _TRANSACTION_ID,
         Column("customer_id", "INT", "customer who bought; may be unknown to customers_silver"),
@@ -69,13 +153,23 @@ TRANSACTIONS_SILVER = TableContract(
         Column("store_id", "INT", "store that sold it; may be unknown to stores_silver"),
         _QUANTITY,
         _TRANSACTION_DATE,
-        Column("_batch_id", "STRING", "landed batch the row came with", required=True),
+        _UPDATED_AT,
+        WARNINGS,
+        BATCH_ID,
     ),
     key=("transaction_id",),
+    version="updated_at",
     rules=(
-        Rule("transaction_id_is_present", "transaction_id IS NOT NULL"),
-        Rule("quantity_is_positive", "quantity > 0"),
-        Rule("transaction_date_is_present", "transaction_date IS NOT NULL"),
+        *_RECEIVED,
+        _is_present("transaction_id", "A sale has a number."),
+        Rule("quantity_is_positive", "quantity > 0", "A sale is of at least one piece."),
+        _is_present("transaction_date", "A sale has a day."),
+        _is_plausible(
+            "transaction_date",
+            _EARLIEST_DAY,
+            _DAY_AFTER_READING,
+            "The day of the sale is not before 1990, and not after the day the record was read.",
+        ),
     ),
 )
 
@@ -96,16 +190,236 @@ RETAILS_SILVER = TableContract(
         _REGISTRATION_DATE,
         _PRODUCT_NAME,
         _CATEGORY,
-        _PRICE,
+        Column(
+            "price", "DECIMAL(18,2)", "price of one piece on the day of the sale, reporting currency", required=True
+        ),
         _STORE_NAME,
         _LOCATION,
+        WARNINGS,
+        BATCH_ID,
     ),
     key=("transaction_id",),
     rules=(
-        Rule("customer_is_known", "_customer_is_known"),
-        Rule("product_is_known", "_product_is_known"),
-        Rule("store_is_known", "_store_is_known"),
+        Rule(
+            "customer_is_known",
+            "_customer_is_known",
+            "The customer is in customers_silver. Until then the sale waits, and then comes out by itself.",
+        ),
+        Rule(
+            "product_is_known",
+            "_product_is_known AND price IS NOT NULL",
+            "The product is in products_silver, or the sale waits.",
+        ),
+        Rule("store_is_known", "_store_is_known", "The store is in stores_silver, or the sale waits."),
+        Rule(
+            "sale_is_not_before_registration",
+            "NOT coalesce(transaction_date < registration_date, false)",
+            "The customer had registered by the day of the sale; who buys first and registers later is told apart"
+            " by customer_acquisitions_silver.",
+            severity="warn",
+        ),
     ),
 )
 
-SILVER_TABLES = (CUSTOMERS_SILVER, PRODUCTS_SILVER, STORES_SILVER, TRANSACTIONS_SILVER, RETAILS_SILVER)
+
+def _consent(channel: str, way: str) -> tuple[Column, Column]:
+    """Consent to marketing through a channel, and since when."""
+    return (
+        Column(
+            f"is_{channel}_allowed", "BOOLEAN", f"whether the contact agrees to marketing by {way}; null: never asked"
+        ),
+        Column(f"{channel}_consent_at", "TIMESTAMP", "when that was last said, UTC"),
+    )
+
+
+CRM_CONTACTS_SILVER = TableContract(
+    name="crm_contacts_silver",
+    layer="silver",
+    comment="One row per contact of the CRM.",
+    columns=(
+        Column("contact_id", "STRING", "contact's GUID, in lower case", required=True),
+        Column("customer_id", "INT", "customer the CRM says the contact is"),
+        Column("full_name", "STRING", "contact's name, outer and repeated blanks removed", pii="name"),
+        Column("email", "STRING", "contact's e-mail address, trimmed, in lower case", pii="email"),
+        Column("phone", "STRING", "contact's phone number, as typed", pii="phone"),
+        Column("birth_date", "DATE", "day of birth", pii="birth_date"),
+        Column("gender", "STRING", "male, female or null", pii="gender"),
+        Column("city", "STRING", "city the contact lives in", pii="address"),
+        Column("postal_code", "STRING", "postal code of that address", pii="address"),
+        Column("country", "STRING", "country of that address, in the CRM's spelling"),
+        Column("acquisition_channel", "STRING", "marketing channel that brought the contact"),
+        Column("acquisition_date", "DATE", "day the CRM says the contact was won"),
+        Column("loyalty_tier", "STRING", "tier of the loyalty programme"),
+        *_consent("email", "e-mail"),
+        *_consent("sms", "text message"),
+        *_consent("phone", "phone"),
+        Column("created_at", "TIMESTAMP", "when the contact was made, UTC"),
+        Column("modified_at", "TIMESTAMP", "when the contact was last changed, by the CRM's clock, UTC"),
+        WARNINGS,
+        BATCH_ID,
+    ),
+    key=("contact_id",),
+    version="modified_at",
+    rules=(
+        *_RECEIVED,
+        _is_present("contact_id", "A contact has a GUID."),
+        _is_plausible(
+            "birth_date",
+            "DATE'1900-01-01'",
+            "CAST(_ingested_at AS DATE)",
+            "The day of birth, where it is known, is not before 1900, and not after the day the record was read.",
+            severity="warn",
+        ),
+        _email_looks_like_one(),
+    ),
+)
+
+EVENTS_SILVER = TableContract(
+    name="events_silver",
+    layer="silver",
+    comment="One row per event on the web, in the app or of an e-mail.",
+    columns=(
+        Column("event_id", "STRING", "event's identifier", required=True),
+        Column("event_type", "STRING", "what happened: page_view, add_to_cart, checkout, email_open …", required=True),
+        Column("occurred_at", "TIMESTAMP", "when it happened, UTC", required=True),
+        Column("channel", "STRING", "where it happened: web, app or email"),
+        Column("customer_id", "INT", "customer who was logged in"),
+        Column("anonymous_id", "STRING", "identifier of the device or browser", pii="device"),
+        Column("email", "STRING", "address a message went to, trimmed, in lower case", pii="email"),
+        Column("session_id", "STRING", "visit the event belongs to"),
+        Column("campaign", "STRING", "campaign that led to it"),
+        Column("product_id", "INT", "product it is about"),
+        Column("is_tracking_allowed", "BOOLEAN", "whether the visitor agreed to be tracked; null: not asked"),
+        Column("identity", "STRING", "who it is of, as in customer_links_silver", pii="email"),
+        WARNINGS,
+        BATCH_ID,
+    ),
+    key=("event_id",),
+    rules=(
+        *_RECEIVED,
+        _is_present("event_id", "An event has an identifier."),
+        _is_present("event_type", "An event says what happened."),
+        _is_present("occurred_at", "An event says when it happened."),
+        _is_plausible(
+            "occurred_at",
+            _EARLIEST_DAY,
+            "date_add(CAST(_ingested_at AS DATE), 2)",
+            "It happened not before 1990, and not later than a day after the file was read.",
+        ),
+        Rule(
+            "identity_is_present",
+            "identity IS NOT NULL",
+            "An event names a customer, an e-mail address or a device.",
+            severity="warn",
+        ),
+        _email_looks_like_one(),
+    ),
+)
+
+MARKETING_SPEND_SILVER = TableContract(
+    name="marketing_spend_silver",
+    layer="silver",
+    comment="One row per month, channel and campaign that money was spent on.",
+    columns=(
+        Column("month", "DATE", "first day of the month the money was spent in", required=True),
+        Column("channel", "STRING", "marketing channel", required=True),
+        Column("campaign", "STRING", "campaign", required=True),
+        Column("amount", "DECIMAL(18,2)", "money spent, in the currency", required=True),
+        Column("currency", "STRING", "ISO 4217 code of the currency", required=True),
+        WARNINGS,
+        BATCH_ID,
+    ),
+    key=("month", "channel", "campaign"),
+    rules=(
+        *_RECEIVED,
+        _is_present("month", "Spend has a month."),
+        _is_present("channel", "Spend has a channel: acquisition cost is worked out by it."),
+        _is_present("campaign", "Spend has a campaign."),
+        Rule("amount_is_not_negative", "amount >= 0", "Spend has an amount, and it is not below 0."),
+        Rule("currency_is_a_code", "currency RLIKE '^[A-Z]{3}$'", "The currency is a code of three letters."),
+    ),
+)
+
+EXCHANGE_RATES_SILVER = TableContract(
+    name="exchange_rates_silver",
+    layer="silver",
+    comment="One row per month and currency.",
+    columns=(
+        Column("month", "DATE", "first day of the month the rate is the average of", required=True),
+        Column("currency", "STRING", "ISO 4217 code of the currency", required=True),
+        Column("rate", "DECIMAL(18,8)", "units of the reporting currency that one unit is worth", required=True),
+        WARNINGS,
+        BATCH_ID,
+    ),
+    key=("month", "currency"),
+    rules=(
+        *_RECEIVED,
+        _is_present("month", "A rate has a month."),
+        Rule("currency_is_a_code", "currency RLIKE '^[A-Z]{3}$'", "The currency is a code of three letters."),
+        Rule("rate_is_positive", "rate > 0", "A rate is above 0."),
+    ),
+)
+
+CUSTOMER_LINKS_SILVER = TableContract(
+    name="customer_links_silver",
+    layer="silver",
+    comment="One row per contact of the CRM and per identity that events name; the only place that says who is whom.",
+    columns=(
+        Column(
+            "identity",
+            "STRING",
+            "contact:<contact_id>, customer:<customer_id>, email:<address> or device:<anonymous_id>",
+            required=True,
+            pii="email",
+        ),
+        Column("customer_id", "INT", "customer it belongs to; null where that is not certain"),
+        Column(
+            "reason",
+            "STRING",
+            "customer_id or email where it is linked; else unknown_customer_id, unknown_email, ambiguous_email or"
+            " no_id_or_email",
+            required=True,
+        ),
+    ),
+    key=("identity",),
+)
+
+CUSTOMER_ACQUISITIONS_SILVER = TableContract(
+    name="customer_acquisitions_silver",
+    layer="silver",
+    comment="One row per customer, with the day they were won.",
+    columns=(
+        _CUSTOMER_ID,
+        _REGISTRATION_DATE,
+        Column("first_purchase_date", "DATE", "day of the first sale in retails_silver; null before there is one"),
+        Column("acquisition_date", "DATE", "the earlier of registration and first purchase", required=True),
+    ),
+    key=("customer_id",),
+)
+
+SILVER_TABLES = (
+    CUSTOMERS_SILVER,
+    PRODUCTS_SILVER,
+    PRODUCT_PRICES_SILVER,
+    STORES_SILVER,
+    TRANSACTIONS_SILVER,
+    RETAILS_SILVER,
+    CRM_CONTACTS_SILVER,
+    EVENTS_SILVER,
+    MARKETING_SPEND_SILVER,
+    EXCHANGE_RATES_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    CUSTOMER_ACQUISITIONS_SILVER,
+)
+
+RECEIVED_AS: dict[TableContract, BronzeContract] = {
+    CUSTOMERS_SILVER: CUSTOMERS_BRONZE,
+    PRODUCTS_SILVER: PRODUCTS_BRONZE,
+    STORES_SILVER: STORE_BRONZE,
+    TRANSACTIONS_SILVER: TRANSACTIONS_BRONZE,
+    CRM_CONTACTS_SILVER: CRM_CONTACTS_BRONZE,
+    EVENTS_SILVER: EVENTS_BRONZE,
+    MARKETING_SPEND_SILVER: MARKETING_SPEND_BRONZE,
+    EXCHANGE_RATES_SILVER: EXCHANGE_RATES_BRONZE,
+}
+"""The bronze table that each silver table with batches of its own is made from."""

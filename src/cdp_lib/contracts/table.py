@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Layer = Literal["bronze", "silver", "gold"]
+Layer = Literal["bronze", "silver", "gold", "ops"]
+Severity = Literal["reject", "warn"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Column:
         comment: Meaning, unit and source, in a sentence fragment.
         required: Whether the column is never null.
         pii: Class of personal data (`name`, `email`), None where there is none.
+        optional: Whether a source may lack the column; it is null then.
     """
 
     name: str
@@ -25,25 +27,50 @@ class Column:
     comment: str
     required: bool = False
     pii: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A fact that is true of good rows; a row it is not true of goes to quarantine.
+    """A fact that is true of good rows.
 
     Attributes:
         name: The fact in snake case; shown to people as the reason.
-        holds: Boolean SQL expression over the table's columns. Null counts as broken.
+        holds: Boolean SQL expression over the table's columns and `_ingested_at`. Null counts as broken.
+        meaning: The fact and why it matters, for people, in a sentence.
+        severity: What becomes of a row it is not true of: `reject` sends it to quarantine, `warn` keeps it and names
+            the rule in `_warnings`.
     """
 
     name: str
     holds: str
+    meaning: str
+    severity: Severity = "reject"
 
+
+VALUES_FIT = Rule(
+    "values_fit_their_columns",
+    "_rescued_data IS NULL",
+    "Every received value parses as its column's type.",
+)
+"""Part of every contract whose rows are parsed."""
+
+KEY_IS_UNIQUE = Rule(
+    "key_is_unique",
+    "NOT _is_ambiguous",
+    "No other row of the same version and batch has the same key and other values: nothing would say which is right.",
+)
+"""Part of every contract whose rows come as versions."""
+
+BATCH_ID = Column("_batch_id", "STRING", "landed batch the row came with", required=True)
+WARNINGS = Column("_warnings", "ARRAY<STRING>", "names of the rules the row breaks and is kept in spite of")
 
 QUARANTINE_COLUMNS = (
     Column("record", "STRING", "the row as received, as a JSON object", required=True),
     Column("broken_rules", "ARRAY<STRING>", "names of the rules the row broke", required=True),
-    Column("_batch_id", "STRING", "landed batch the row came with", required=True),
+    Column("record_key", "STRING", "the row's key as text, its columns joined by |; null where it has none"),
+    Column("_version_at", "TIMESTAMP", "when the source says the row was last changed, UTC; null where it does not"),
+    BATCH_ID,
 )
 
 
@@ -57,7 +84,9 @@ class TableContract:
         comment: Begins with the grain sentence.
         columns: Columns in order.
         key: Columns that identify a row.
-        rules: Facts checked before a row may enter.
+        rules: Facts checked of every row, those of every such table besides.
+        version: Column that says when the source last changed the row: of two versions the later one wins, whatever
+            batch it came with. None where the batch alone decides.
         partitioned_by: Columns the files are laid out by.
     """
 
@@ -67,18 +96,19 @@ class TableContract:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    version: str | None = None
     partitioned_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself.
 
         Raises:
-            ValueError: A column is named twice, or the key or the layout names no column.
+            ValueError: A column is named twice, or the key, the version or the layout names no column.
         """
         names = self.column_names
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a column is named twice")
-        if unknown := {*self.key, *self.partitioned_by} - set(names):
+        if unknown := {*self.key, *self.partitioned_by, *filter(None, [self.version])} - set(names):
             raise ValueError(f"{self.name}: no column {', '.join(sorted(unknown))}")
 
     @property
@@ -97,9 +127,8 @@ class TableContract:
         return TableContract(
             name=f"{self.name}_quarantine",
             layer=self.layer,
-            comment=f"One row per row that {self.name} refused, with the rules it broke.",
+            comment=f"One row per row that {self.name} refuses, with the rules it breaks, until a later one mends it.",
             columns=QUARANTINE_COLUMNS,
-            partitioned_by=("_batch_id",),
         )
 
 

@@ -1,18 +1,17 @@
 """products_silver: the products of the transactional database."""
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_text
+from cdp_lib.columns import clean_text, to_instant
 from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
-from cdp_lib.silver.received import typed_rows
+from cdp_lib.silver.received import as_received, typed_rows
 
 
 def build_products_silver(products_bronze: DataFrame) -> DataFrame:
-    """One row per product record of a snapshot, names cleaned.
+    """One row per version of a product record, names cleaned.
 
     Args:
-        products_bronze: Rows of one batch.
+        products_bronze: Rows of any batches.
 
     Returns:
         Columns of `products_silver` and those the check needs (`typed_rows`).
@@ -21,9 +20,10 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
         products_bronze,
         PRODUCTS_BRONZE,
         {
-            "product_id": sf.col("product_id"),
-            "product_name": clean_text(sf.col("product_name")),
-            "category": clean_text(sf.col("category")),
-            "price": sf.col("price"),
+            "product_id": as_received,
+            "product_name": clean_text,
+            "category": clean_text,
+            "price": as_received,
+            "updated_at": to_instant,
         },
     )

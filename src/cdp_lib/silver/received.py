@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -9,26 +11,57 @@ from cdp_lib.columns import clean_text, rescued
 from cdp_lib.contracts.table import BronzeContract
 
 
-def typed_rows(bronze_rows: DataFrame, contract: BronzeContract, typed: dict[str, Column]) -> DataFrame:
+def typed_rows(
+    bronze_rows: DataFrame,
+    contract: BronzeContract,
+    parse: Mapping[str, Callable[[Column], Column]],
+    received_as: Mapping[str, str] | None = None,
+) -> DataFrame:
     """Rows with typed columns, ready to be checked against a silver contract.
 
     Args:
         bronze_rows: Rows of a bronze table.
         contract: Contract of that table.
-        typed: The silver columns by name; a name that bronze has too is that column, typed or cleaned.
+        parse: By silver column, what types and cleans the received value: null where it does not parse.
+        received_as: Bronze column of the silver columns that have another name there.
 
     Returns:
-        The silver columns, `record` (the row as received, JSON), `_rescued_data`, `_record_hash` and `_batch_id`.
+        The silver columns, `record` (the row as received, JSON), `_rescued_data`, `_record_hash`, `_is_deleted`,
+        `_ingested_at` and `_batch_id`.
     """
-    names = [column.name for column in contract.received_columns]
-    misfits = rescued((name, _unless_blank(sf.col(name)), typed[name]) for name in names if name in typed)
-    return bronze_rows.select(
-        *(column.alias(name) for name, column in typed.items()),
-        sf.to_json(sf.struct(*names, "_rescued_data")).alias("record"),
+    source = {name: (received_as or {}).get(name, name) for name in parse}
+    # What a source may leave out is no reason to refuse a row either.
+    optional = {column.name for column in contract.received_columns if column.optional}
+    received = [column.name for column in contract.received_columns]
+    # Each value is parsed once: engines copy an expression to wherever its column is used, but not past an offset.
+    parsed = bronze_rows.select(
+        *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
+        *(_unless_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parse if name not in optional),
+        sf.to_json(sf.struct(*received, "_rescued_data")).alias("record"),
+        "_rescued_data",
+        "_record_hash",
+        # Rows from before there were removals have no `_is_deleted`.
+        sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"),
+        "_ingested_at",
+        "_batch_id",
+    ).offset(0)
+    misfits = rescued(
+        (source[name], sf.col(f"_text_{name}"), sf.col(f"_typed_{name}")) for name in parse if name not in optional
+    )
+    return parsed.select(
+        *(sf.col(f"_typed_{name}").alias(name) for name in parse),
+        "record",
         sf.coalesce("_rescued_data", misfits).alias("_rescued_data"),
         "_record_hash",
+        "_is_deleted",
+        "_ingested_at",
         "_batch_id",
     )
+
+
+def as_received(received: Column) -> Column:
+    """The value itself: bronze has typed it already."""
+    return received
 
 
 def _unless_blank(received: Column) -> Column:

@@ -3,32 +3,57 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.table import BATCH_ID, WARNINGS
+
+_OF_A_ROW = (BATCH_ID.name, WARNINGS.name, "updated_at")
+"""Columns that every silver table has of its own: a sale has those of transactions_silver."""
+
+_IS_PRICE_OF_THE_DAY = "product_id = _priced_id AND transaction_date >= _valid_from AND transaction_date < _valid_to"
+
 
 def build_retails_silver(
-    transactions_silver: DataFrame, customers_silver: DataFrame, products_silver: DataFrame, stores_silver: DataFrame
+    transactions_silver: DataFrame,
+    customers_silver: DataFrame,
+    products_silver: DataFrame,
+    product_prices_silver: DataFrame,
+    stores_silver: DataFrame,
 ) -> DataFrame:
     """One row per sale, with a flag for each of customer, product and store that says whether it is known.
 
     An inner join would lose a sale of an unknown customer without a trace; these are left joins, so that the check
     can send such a sale to quarantine, from where it comes out in the first run after the missing row has arrived.
 
+    The price is the one that was valid on the day of the sale: a price that changes does not rewrite what was earned.
+
     Args:
         transactions_silver: One row per sale.
         customers_silver: One row per customer.
         products_silver: One row per product.
+        product_prices_silver: One row per product and period.
         stores_silver: One row per store.
 
     Returns:
         Columns of `retails_silver`, the flags its rules name, and those the check needs.
     """
     received = [name for name in transactions_silver.columns if not name.startswith("_")]
-    sales = transactions_silver.select(
-        "*",
-        sf.to_json(sf.struct(*received)).alias("record"),
-        sf.lit(None).cast("string").alias("_rescued_data"),
-    )
+    as_received = transactions_silver.withColumn("record", sf.to_json(sf.struct(*received)))
+    sales = as_received.drop(WARNINGS.name, "updated_at")
+    customers = customers_silver.drop(*_OF_A_ROW).withColumn("_customer_is_known", sf.lit(True))
+    products = products_silver.drop(*_OF_A_ROW, "price").withColumn("_product_is_known", sf.lit(True))
+    stores = stores_silver.drop(*_OF_A_ROW).withColumn("_store_is_known", sf.lit(True))
     return (
-        sales.join(customers_silver.withColumn("_customer_is_known", sf.lit(True)), "customer_id", how="left")
-        .join(sf.broadcast(products_silver.withColumn("_product_is_known", sf.lit(True))), "product_id", how="left")
-        .join(sf.broadcast(stores_silver.withColumn("_store_is_known", sf.lit(True))), "store_id", how="left")
+        sales.join(customers, "customer_id", how="left")
+        .join(sf.broadcast(products), "product_id", how="left")
+        .join(sf.broadcast(stores), "store_id", how="left")
+        .join(sf.broadcast(_periods(product_prices_silver)), sf.expr(_IS_PRICE_OF_THE_DAY), how="left")
+    )
+
+
+def _periods(product_prices_silver: DataFrame) -> DataFrame:
+    """Periods that are open to neither side."""
+    return product_prices_silver.selectExpr(
+        "product_id AS _priced_id",
+        "price",
+        "coalesce(valid_from, DATE'0001-01-01') AS _valid_from",
+        "coalesce(valid_to, DATE'9999-12-31') AS _valid_to",
     )

@@ -31,7 +31,7 @@ def test_what_is_landed_is_what_the_library_reads(world: World, contract: Bronze
     world.run("land_entity", entity=entity)
     (batch,) = world.batches(entity)
     assert batch.rows and batch.bytes and world.landing.find_latest_batch(contract.source, contract.entity)
-    assert unloaded_batches(world.landing, contract, set(), full_refresh=False) == [batch]
+    assert unloaded_batches(world.landing, contract, set()) == [batch]
     assert (batch.load, batch.format) == (entity["load"], entity["format"])
     assert batch.batch_id.startswith("20260131T23") and batch.batch_id.endswith("Z-adf")
     assert datetime.fromisoformat(batch.extracted_at) == NIGHT

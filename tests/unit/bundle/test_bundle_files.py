@@ -16,6 +16,8 @@ from databricks.bundles.schemas import Schema
 from databricks.bundles.secret_scopes import SecretScope
 from databricks.bundles.volumes import Volume
 
+from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.silver import RECEIVED_AS, RETAILS_SILVER
 from cdp_lib.settings import Settings
 
 Bundle = dict[str, Any]
@@ -225,8 +227,44 @@ def test_parameters_are_exactly_what_the_notebooks_ask_for(jobs: Jobs, project: 
 def test_what_sales_are_compared_with_is_all_there_before_any_of_it_is_refreshed(jobs: Jobs) -> None:
     compared = {"customers_bronze", "products_bronze", "store_bronze", "transactions_bronze"}
     for job in jobs:
-        for key in set(before(job)) - tasks_in(job, "ingest") - tasks_in(job, "bronze"):
-            assert before(job)[key] >= compared, key
+        earlier = before(job)
+        refreshed = {"retails_silver", *(earlier["retails_silver"] & tasks_in(job, "silver"))}
+        later = {key for key, tasks in earlier.items() if "retails_silver" in tasks}
+        assert len(refreshed) > 5 and later >= tasks_in(job, "gold") | tasks_in(job, "serving")
+        for key in refreshed | later:
+            assert earlier[key] >= compared, key
+
+
+def test_a_task_waits_for_the_tables_it_reads(jobs: Jobs, project: Path) -> None:
+    for job in jobs:
+        for task in job["tasks"]:
+            key = task["task_key"]
+            told = re.search(r"^# MAGIC - Reads: (.*)", notebook(task, project).read_text(encoding="utf-8"), re.M)
+            tables = set(re.findall(r"`(\w+)`", told[1] if told else "")) & set(TABLES)
+            assert before(job)[key] >= tables & set(before(job)), key
+            assert tables or key in {
+                *tasks_in(job, "ingest"),
+                *tasks_in(job, "bronze"),
+                "reconciliation",
+                "sales_views",
+            }
+
+
+def test_a_silver_table_waits_for_the_bronze_table_of_its_batches(jobs: Jobs) -> None:
+    for job in jobs:
+        for silver, bronze in RECEIVED_AS.items():
+            assert bronze.name in before(job)[silver.name]
+
+
+def test_nothing_is_told_to_people_before_the_tables_are_reconciled_whatever_has_failed(jobs: Jobs) -> None:
+    with_accounts = {RETAILS_SILVER.name, *(contract.name for contract in RECEIVED_AS)}
+    for job in jobs:
+        earlier = before(job)
+        assert earlier["reconciliation"] >= with_accounts
+        for key in tasks_in(job, "gold") | tasks_in(job, "serving"):
+            assert "reconciliation" in earlier[key], key
+        conditions = {task["task_key"]: task["run_if"] for task in job["tasks"] if "run_if" in task}
+        assert conditions == {"reconciliation": "ALL_DONE"}
 
 
 def test_only_sources_are_tried_again(jobs: Jobs) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER
@@ -28,8 +29,11 @@ def test_every_gold_table_has_one_builder() -> None:
 def built(contract: TableContract, sales, *rows) -> DataFrame:
     builder = BUILDERS[contract.name]
     reads = next(iter(inspect.signature(builder).parameters))
-    names = {"retails_silver": RETAILS_SILVER, "customers_silver": CUSTOMERS_SILVER}[reads].column_names
-    return builder(sales(*rows).select(*names))
+    columns = {"retails_silver": RETAILS_SILVER, "customers_silver": CUSTOMERS_SILVER}[reads].columns
+    given = sales(*rows)
+    # Customers have columns that sales have not.
+    absent = [sf.lit(None).cast(c.type).alias(c.name) for c in columns if c.name not in given.columns]
+    return builder(given.select("*", *absent).select(*(column.name for column in columns)))
 
 
 @every_table

@@ -6,9 +6,10 @@ import io
 from datetime import date
 from decimal import Decimal
 
+import pytest
 from rich.console import Console
 
-from cdp_local.progress import Progress, print_table
+from cdp_local.progress import Progress, print_shortened, print_table
 from cdp_local.runner import State, TaskRun
 
 ENDED = TaskRun("second", State.FAILED, started=0.0, seconds=1.25, counts={"rows": 1234, "quarantined": 2}, error="no")
@@ -36,6 +37,27 @@ def test_without_a_terminal_a_task_that_has_ended_is_a_line() -> None:
         "second  failed       1.2 s  1,234 rows, 2 quarantined",
         "third   skipped",
     ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            {"warned": 50, "superseded": 48, "quarantined": 2, "removed": 3, "rows": 50},
+            "50 rows, 3 removed, 2 quarantined, 48 superseded, 50 warned",
+        ),
+        ({"rows": 1}, "1 row"),
+        ({"rows": 0, "removed": 1, "superseded": 1}, "1 removed, 1 superseded"),
+        ({"rows": 0}, "nothing new"),
+        ({}, ""),
+    ],
+)
+def test_a_task_says_what_became_of_rows(counts: dict[str, int], said: str) -> None:
+    output = console()
+    with Progress(output, ["task"]) as progress:
+        progress.show(TaskRun("task", State.SUCCEEDED, started=0.0, seconds=0.0, counts=counts))
+
+    assert written(output) == f"task  succeeded    0.0 s  {said}".rstrip() + "\n"
 
 
 def test_on_a_terminal_every_task_is_a_line_that_stays() -> None:
@@ -101,6 +123,14 @@ def test_a_table_too_wide_for_the_terminal_has_a_line_for_each_value() -> None:
         ["transaction_month", "2"],
         ["monthly_customers"],
     ]
+
+
+def test_shortened_text_is_one_line_and_no_markup() -> None:
+    output = console(width=20)
+    print_shortened(output, '  1  {"name":"[red]x","email":"long@example.com"}')
+    print_shortened(output, "  2  {}")
+
+    assert written(output) == '  1  {"name":"[red]…\n  2  {}\n'
 
 
 def test_an_empty_table_says_so() -> None:

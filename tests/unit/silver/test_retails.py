@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.silver import (
     CUSTOMERS_SILVER,
+    PRODUCT_PRICES_SILVER,
     PRODUCTS_SILVER,
     RETAILS_SILVER,
     STORES_SILVER,
@@ -31,22 +32,31 @@ ALBA = {
     "full_name": "Alba Ackerfeld",
     "email": "alba@example.com",
     "country": "Egypt",
-    "registration_date": date(2025, 10, 16),
+    "registration_date": date(2025, 3, 1),
 }
-MAT = {"product_id": 3, "product_name": "Yoga Mat", "category": "Fitness", "price": Decimal("499.00")}
+MAT = {"product_id": 3, "product_name": "Yoga Mat", "category": "Fitness"}
+PRICE = {"product_id": 3, "price": Decimal("499.00")}
 PLAZA = {"store_id": 5, "store_name": "Mega Plaza", "location": "Kuwait"}
 
 
 @pytest.fixture
 def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
     """Sales of one known customer, product and store after the check."""
+    # What the other tables have of the columns that a sale has of its own.
+    others = {"updated_at": datetime(2026, 1, 1, tzinfo=UTC), "_warnings": ["a warning"], "_batch_id": "of another"}
 
-    def check(*sales: dict[str, Any], customers: tuple[dict[str, Any], ...] = (ALBA,)) -> CheckedRows:
+    def check(
+        *sales: dict[str, Any],
+        customers: tuple[dict[str, Any], ...] = (ALBA,),
+        prices: tuple[dict[str, Any], ...] = (PRICE,),
+    ) -> CheckedRows:
         rows = build_retails_silver(
-            frame_of(TRANSACTIONS_SILVER.columns, *(SALE | sale for sale in sales)),
-            frame_of(CUSTOMERS_SILVER.columns, *customers),
-            frame_of(PRODUCTS_SILVER.columns, MAT),
-            frame_of(STORES_SILVER.columns, PLAZA),
+            frame_of(TRANSACTIONS_SILVER.columns, *(others | SALE | sale for sale in sales)),
+            frame_of(CUSTOMERS_SILVER.columns, *(others | customer for customer in customers)),
+            # Its price of today is not that of the sale.
+            frame_of(PRODUCTS_SILVER.columns, others | MAT | {"price": Decimal("1.00")}),
+            frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "of another"} | price for price in prices)),
+            frame_of(STORES_SILVER.columns, others | PLAZA),
         )
         return check_rows(rows, RETAILS_SILVER)
 
@@ -55,13 +65,47 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
 
 def test_build_retails_silver_adds_what_is_known_of_customer_product_and_store(checked) -> None:
     [row] = checked({}).kept.collect()
-    expected = SALE | ALBA | MAT | PLAZA
+    expected = SALE | ALBA | MAT | PRICE | PLAZA | {"_warnings": []}
     assert tuple(row) == tuple(expected[name] for name in RETAILS_SILVER.column_names)
 
 
-def test_build_retails_silver_keeps_a_sale_dated_before_its_customer_registered(checked) -> None:
-    [row] = checked({"transaction_date": date(2025, 4, 1)}).kept.collect()
-    assert row.transaction_date < row.registration_date
+def test_build_retails_silver_keeps_a_sale_dated_before_its_customer_registered_with_a_warning(checked) -> None:
+    days = {"transaction_id": 31, "transaction_date": date(2025, 2, 28)}, {"transaction_date": date(2025, 3, 1)}
+    result = checked(days[0], days[1] | {"transaction_id": 32})
+    assert {row.transaction_id: row["_warnings"] for row in result.kept.collect()} == {
+        31: ["sale_is_not_before_registration"],
+        32: [],
+    }
+
+
+PRICES = (
+    PRICE | {"price": Decimal("400.00"), "valid_to": date(2025, 4, 1)},
+    PRICE | {"price": Decimal("450.00"), "valid_from": date(2025, 4, 1), "valid_to": date(2025, 5, 1)},
+    PRICE | {"price": Decimal("500.00"), "valid_from": date(2025, 5, 1)},
+    {"product_id": 4, "price": Decimal("9.00")},
+)
+
+
+@pytest.mark.parametrize(
+    ("day", "price"),
+    [
+        (date(1990, 1, 1), "400.00"),
+        (date(2025, 3, 31), "400.00"),
+        (date(2025, 4, 1), "450.00"),
+        (date(2025, 4, 30), "450.00"),
+        (date(2025, 5, 1), "500.00"),
+        (date(2030, 1, 1), "500.00"),
+    ],
+)
+def test_a_sale_has_the_price_of_its_day(checked, day: date, price: str) -> None:
+    [row] = checked({"transaction_date": day}, prices=PRICES).kept.collect()
+    assert str(row.price) == price
+
+
+def test_a_sale_of_a_product_whose_price_on_that_day_is_not_known_waits(checked) -> None:
+    result = checked({}, prices=PRICES[2:])
+    assert [row.broken_rules for row in result.refused.collect()] == [["product_is_known"]]
+    assert result.kept.count() == 0
 
 
 @pytest.mark.parametrize("noun", ["customer", "product", "store"])
@@ -88,8 +132,10 @@ def test_a_sale_comes_out_of_quarantine_when_its_customer_has_arrived(checked) -
 
 def test_a_quarantined_sale_keeps_its_batch_and_the_record_nothing_else(checked) -> None:
     [refused] = checked({"customer_id": 999, "_batch_id": "b7"}).refused.collect()
-    assert refused["_batch_id"] == "b7"
-    assert json.loads(refused.record) == {
+    assert (refused["_batch_id"], refused.record_key) == ("b7", "31")
+    record = json.loads(refused.record)
+    del record["updated_at"]
+    assert record == {
         "transaction_id": 31,
         "customer_id": 999,
         "product_id": 3,
@@ -101,7 +147,7 @@ def test_a_quarantined_sale_keeps_its_batch_and_the_record_nothing_else(checked)
 
 def test_sales_are_neither_lost_nor_multiplied(checked) -> None:
     result = checked(*({"transaction_id": number, "customer_id": number % 3 + 100} for number in range(30)))
-    assert (result.received, result.kept.count(), result.refused.count()) == (30, 10, 20)
+    assert (result.kept.count(), result.refused.count()) == (10, 20)
 
 
 def test_customers_who_never_bought_are_in_no_sale(checked) -> None:
@@ -111,4 +157,4 @@ def test_customers_who_never_bought_are_in_no_sale(checked) -> None:
 
 def test_no_sales_are_no_rows(checked) -> None:
     result = checked()
-    assert (result.received, result.kept.count(), result.refused.count()) == (0, 0, 0)
+    assert (result.kept.count(), result.refused.count()) == (0, 0)

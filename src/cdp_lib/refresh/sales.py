@@ -1,0 +1,206 @@
+"""Brings sales and prices up to date by the rows of other silver tables that have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
+from cdp_lib.contracts.silver import (
+    CUSTOMERS_SILVER,
+    PRODUCT_PRICES_SILVER,
+    PRODUCTS_SILVER,
+    RETAILS_SILVER,
+    STORES_SILVER,
+    TRANSACTIONS_SILVER,
+)
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.frames import union
+from cdp_lib.quality import CheckedRows, check_rows, check_versions
+from cdp_lib.refresh.refreshed import Refreshed
+from cdp_lib.runs import Account, BatchChange, Change, RunLog
+from cdp_lib.settings import Settings
+from cdp_lib.silver.prices import build_product_prices_silver
+from cdp_lib.silver.products import build_products_silver
+from cdp_lib.silver.retails import build_retails_silver
+from cdp_lib.tables import Tables
+
+_KEY = RETAILS_SILVER.key[0]
+
+_SALES_NAME: dict[TableContract, str] = {
+    CUSTOMERS_SILVER: "customer_id",
+    PRODUCTS_SILVER: "product_id",
+    PRODUCT_PRICES_SILVER: "product_id",
+    STORES_SILVER: "store_id",
+}
+"""What sales are joined with, and by which of their columns."""
+
+
+def refresh_retails(tables: Tables, runs: RunLog, settings: Settings) -> Refreshed:
+    """Bring `retails_silver` and its quarantine up to date.
+
+    Looked at again are sales that have changed, and those whose customer, product, price or store has: a sale that
+    waited in quarantine for one of them comes out. Nothing is planned ahead: the same rows written again are the same.
+
+    Args:
+        tables: Tables of the platform.
+        runs: Log of the run.
+        settings: Settings of the run.
+
+    Raises:
+        CdpError: A table that sales are made from does not exist, or another run is writing.
+    """
+    tables.create_table(RETAILS_SILVER)
+    tables.create_table(RETAILS_SILVER.quarantine)
+    sources = (TRANSACTIONS_SILVER, *_SALES_NAME)
+    histories = runs.histories(contract.name for contract in (RETAILS_SILVER, *sources))
+    history = histories[RETAILS_SILVER.name]
+    inputs = {contract.name: histories[contract.name].latest for contract in sources}
+    last = dict(history.done[-1].inputs) if history.done else {}
+    if last == inputs and not settings.full_refresh:
+        return Refreshed()
+    changes = {contract: histories[contract.name].since(last.get(contract.name, "")) for contract in sources}
+    is_whole = settings.full_refresh or not last or any(c.is_whole for since in changes.values() for c in since)
+    sales = tables.read_table(TRANSACTIONS_SILVER)
+    touched = None if is_whole else _touched_sales(tables, sales, changes)
+    checked = check_rows(
+        build_retails_silver(
+            sales if touched is None else sales.join(touched, _KEY, how="left_semi"),
+            *(tables.read_table(contract) for contract in _SALES_NAME),
+        ),
+        RETAILS_SILVER,
+    )
+    merged = _count_by_batch(checked.kept)
+    warned = checked.kept.where(sf.size("_warnings") > 0).count()
+    refused = checked.refused.count()
+    gone = None if touched is None else _gone(tables, touched, checked)
+    removed = _count_by_batch(gone) if gone is not None else {}
+    _write(tables, checked, touched, gone, has_refused=refused > 0)
+    # A batch of which no sale is left has an account, too: that of nothing.
+    accounts = dict.fromkeys(history.accounts, Account()) | _accounts(tables)
+    batches = {
+        batch_id: BatchChange(account, merged.get(batch_id, 0), removed.get(batch_id, 0))
+        for batch_id, account in accounts.items()
+        if batch_id in merged or batch_id in removed or account != history.accounts.get(batch_id)
+    }
+    runs.finish(RETAILS_SILVER, Change(runs.new_change_id(history), batches, is_whole, inputs))
+    return Refreshed(sum(merged.values()), sum(removed.values()), refused, 0, warned)
+
+
+def _touched_sales(tables: Tables, sales: DataFrame, changes: Mapping[TableContract, tuple[Change, ...]]) -> DataFrame:
+    """The ids of the sales that may be other than they were, once each."""
+    retails = tables.read_table(RETAILS_SILVER)
+    ids = []
+    for contract, since in changes.items():
+        name = _SALES_NAME.get(contract, _KEY)
+        rows = tables.read_table(contract)
+        batch_ids = {batch_id for change in since for batch_id, batch in change.batches.items() if batch.merged}
+        if batch_ids:
+            changed = rows.where(sf.col("_batch_id").isin(*batch_ids)).select(name).distinct()
+            ids.append(sales.join(changed, name, how="left_semi").select(_KEY))
+        if any(batch.removed for change in since for batch in change.batches.values()):
+            ids.append(retails.join(rows, name, how="left_anti").select(_KEY))
+            # Concatenated, it is no column with a comment: Sail can't unite columns whose comments differ.
+            waiting = sf.concat("record_key", sf.lit("")).cast("int").alias(_KEY)
+            ids.append(tables.read_table(RETAILS_SILVER.quarantine).select(waiting))
+    return union(ids or [retails.select(_KEY).limit(0)]).distinct()
+
+
+def _gone(tables: Tables, touched: DataFrame, checked: CheckedRows) -> DataFrame:
+    """The touched rows of the table that are no longer kept."""
+    rows = tables.read_table(RETAILS_SILVER).join(touched, _KEY, how="left_semi")
+    return rows.join(checked.kept, _KEY, how="left_anti").select(_KEY, "_batch_id")
+
+
+def _write(
+    tables: Tables, checked: CheckedRows, touched: DataFrame | None, gone: DataFrame | None, *, has_refused: bool
+) -> None:
+    quarantine = RETAILS_SILVER.quarantine
+    if touched is None or gone is None:
+        if has_refused or not tables.is_empty(quarantine):
+            tables.replace_table(quarantine, checked.refused)
+        tables.replace_table(RETAILS_SILVER, checked.kept)
+        return
+    waiting = tables.read_table(quarantine)
+    if has_refused or not tables.is_empty(quarantine):
+        keys = touched.select(sf.col(_KEY).cast("string").alias("record_key"))
+        others = waiting.join(keys, "record_key", how="left_anti").selectExpr(*quarantine.select_list)
+        tables.replace_table(quarantine, others.unionByName(checked.refused))
+    tables.merge_rows(RETAILS_SILVER, checked.kept, gone)
+
+
+def _accounts(tables: Tables) -> dict[str, Account]:
+    """What has become of the sales of each batch: each is either in the table or in its quarantine."""
+    names = (TRANSACTIONS_SILVER, RETAILS_SILVER, RETAILS_SILVER.quarantine)
+    rows = tables.count_by_batch(names)
+    return {
+        batch_id: Account(*(rows.get((contract.name, batch_id), 0) for contract in names))
+        for batch_id in sorted({batch_id for _, batch_id in rows})
+    }
+
+
+def _count_by_batch(rows: DataFrame) -> dict[str, int]:
+    return {batch_id: count for batch_id, count in rows.groupBy("_batch_id").agg(sf.count("*")).collect()}
+
+
+def refresh_product_prices(tables: Tables, runs: RunLog, settings: Settings) -> Refreshed:
+    """Bring `product_prices_silver` up to date.
+
+    Of a new batch only the products are looked at whose price is not the one that is known; their periods are worked
+    out again from all batches.
+
+    Args:
+        tables: Tables of the platform.
+        runs: Log of the run.
+        settings: Settings of the run.
+
+    Raises:
+        CdpError: `products_bronze` does not exist, or another run is writing.
+    """
+    tables.create_table(PRODUCT_PRICES_SILVER)
+    loads = tables.read_loads(PRODUCTS_BRONZE)
+    history = runs.history(PRODUCT_PRICES_SILVER.name)
+    pending = [batch_id for batch_id in loads if batch_id not in history.accounts or settings.is_replayed(batch_id)]
+    if not pending:
+        return Refreshed()
+    sightings = _sightings(tables)
+    known = tables.read_table(PRODUCT_PRICES_SILVER)
+    is_whole = settings.full_refresh or bool(settings.replay_from) or not history.done
+    if is_whole:
+        prices = build_product_prices_silver(sightings)
+    else:
+        new = sightings.where(sf.col("_batch_id").isin(*pending))
+        if min(pending) > max(history.accounts):
+            is_known = (known.product_id == new.product_id) & known.valid_to.isNull() & (known.price == new.price)
+            new = new.join(known, is_known, how="left_anti")
+        changed = new.select("product_id").distinct()
+        history_of_changed = sightings.join(changed, "product_id", how="left_semi")
+        rebuilt = build_product_prices_silver(history_of_changed)
+        others = known.join(changed, "product_id", how="left_anti")
+        prices = others.select(*PRODUCT_PRICES_SILVER.column_names).unionByName(rebuilt)
+    entered = _new_periods(prices, None if is_whole else known)
+    merged = _count_by_batch(entered)
+    if merged or is_whole:
+        tables.replace_table(PRODUCT_PRICES_SILVER, prices)
+    batches = {batch_id: BatchChange(Account(), merged.get(batch_id, 0)) for batch_id in {*pending, *merged}}
+    runs.finish(PRODUCT_PRICES_SILVER, Change(runs.new_change_id(history), batches, is_whole))
+    return Refreshed(rows=sum(merged.values()))
+
+
+def _sightings(tables: Tables) -> DataFrame:
+    """The prices that good rows of all batches give."""
+    bronze = tables.read_table(PRODUCTS_BRONZE)
+    extracted_at = bronze.groupBy("_batch_id").agg(sf.max("_ingested_at").alias("extracted_at"))
+    versions = check_versions(build_products_silver(bronze), PRODUCTS_SILVER)
+    good = versions.where((sf.size("broken_rules") == 0) & ~sf.col("_is_deleted"))
+    return good.select("product_id", "price", "updated_at", "_batch_id").join(extracted_at, "_batch_id", how="inner")
+
+
+def _new_periods(prices: DataFrame, known: DataFrame | None) -> DataFrame:
+    if known is None:
+        return prices
+    same_start = prices.valid_from.eqNullSafe(known.valid_from)
+    is_known = (prices.product_id == known.product_id) & same_start & (prices.price == known.price)
+    return prices.join(known, is_known, how="left_anti")

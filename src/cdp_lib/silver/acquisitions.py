@@ -1,0 +1,28 @@
+"""customer_acquisitions_silver: when customers were won."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER
+
+
+def build_customer_acquisitions_silver(customers_silver: DataFrame, retails_silver: DataFrame) -> DataFrame:
+    """One row per customer, with the earlier of registration and first purchase.
+
+    In the mission's data every customer who bought did so before registering: by registration alone, all of them
+    would have been won after they had bought.
+
+    Args:
+        customers_silver: One row per customer.
+        retails_silver: One row per sale.
+
+    Returns:
+        Columns of `customer_acquisitions_silver`.
+    """
+    first_purchases = retails_silver.groupBy("customer_id").agg(sf.min("transaction_date").alias("first_purchase_date"))
+    return (
+        customers_silver.select("customer_id", "registration_date")
+        .join(first_purchases, "customer_id", how="left")
+        .withColumn("acquisition_date", sf.least("registration_date", "first_purchase_date"))
+        .selectExpr(*CUSTOMER_ACQUISITIONS_SILVER.select_list)
+    )

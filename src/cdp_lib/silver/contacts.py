@@ -1,0 +1,82 @@
+"""crm_contacts_silver: the contacts of the CRM, under the platform's names."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_email, clean_text, to_date, to_flag, to_instant, to_integer
+from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE
+from cdp_lib.silver.received import typed_rows
+
+
+def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
+    """One row per version or removal of a contact, typed.
+
+    Several contacts may be one person, and one customer: nothing is merged here, `customer_links_silver` says who is
+    whom.
+
+    Args:
+        crm_contacts_bronze: Rows of any batches.
+
+    Returns:
+        Columns of `crm_contacts_silver` and those the check needs (`typed_rows`).
+    """
+    return typed_rows(
+        crm_contacts_bronze,
+        CRM_CONTACTS_BRONZE,
+        {
+            "contact_id": _to_guid,
+            "customer_id": to_integer,
+            "full_name": clean_text,
+            "email": clean_email,
+            "phone": clean_text,
+            "birth_date": to_date,
+            "gender": _to_gender,
+            "city": clean_text,
+            "postal_code": clean_text,
+            "country": clean_text,
+            "acquisition_channel": clean_text,
+            "acquisition_date": to_date,
+            "loyalty_tier": clean_text,
+            "is_email_allowed": to_flag,
+            "email_consent_at": to_instant,
+            "is_sms_allowed": to_flag,
+            "sms_consent_at": to_instant,
+            "is_phone_allowed": to_flag,
+            "phone_consent_at": to_instant,
+            "created_at": to_instant,
+            "modified_at": to_instant,
+        },
+        received_as={
+            "contact_id": "contactid",
+            "customer_id": "cdp_customerid",
+            "full_name": "fullname",
+            "email": "emailaddress1",
+            "phone": "mobilephone",
+            "birth_date": "birthdate",
+            "gender": "gendercode",
+            "city": "address1_city",
+            "postal_code": "address1_postalcode",
+            "country": "address1_country",
+            "acquisition_channel": "cdp_acquisitionchannel",
+            "acquisition_date": "cdp_acquisitiondate",
+            "loyalty_tier": "cdp_loyaltytier",
+            "is_email_allowed": "cdp_emailconsent",
+            "email_consent_at": "cdp_emailconsenton",
+            "is_sms_allowed": "cdp_smsconsent",
+            "sms_consent_at": "cdp_smsconsenton",
+            "is_phone_allowed": "cdp_phoneconsent",
+            "phone_consent_at": "cdp_phoneconsenton",
+            "created_at": "createdon",
+            "modified_at": "modifiedon",
+        },
+    )
+
+
+def _to_guid(received: Column) -> Column:
+    return sf.lower(clean_text(received))
+
+
+def _to_gender(received: Column) -> Column:
+    """The choices that Dataverse has from the start; an organisation's own are kept as their number."""
+    code = clean_text(received)
+    return sf.when(code == "1", "male").when(code == "2", "female").otherwise(code)

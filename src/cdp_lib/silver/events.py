@@ -1,0 +1,45 @@
+"""events_silver: what happened on the web, in the app and to e-mails."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_email, clean_text, identity_of, to_flag, to_instant, to_integer
+from cdp_lib.contracts.bronze import EVENTS_BRONZE
+from cdp_lib.silver.received import typed_rows
+
+
+def build_events_silver(events_bronze: DataFrame) -> DataFrame:
+    """One row per version of an event, typed, with the identity it names.
+
+    An event is of the customer who was logged in, else of the address the message went to, else of the device.
+
+    Args:
+        events_bronze: Rows of any batches.
+
+    Returns:
+        Columns of `events_silver` and those the check needs (`typed_rows`).
+    """
+    typed = typed_rows(
+        events_bronze,
+        EVENTS_BRONZE,
+        {
+            "event_id": clean_text,
+            "event_type": clean_text,
+            "occurred_at": to_instant,
+            "channel": clean_text,
+            "customer_id": to_integer,
+            "anonymous_id": clean_text,
+            "email": clean_email,
+            "session_id": clean_text,
+            "campaign": clean_text,
+            "product_id": to_integer,
+            "is_tracking_allowed": to_flag,
+        },
+        received_as={"is_tracking_allowed": "consent"},
+    )
+    identity = sf.coalesce(
+        identity_of("customer", sf.col("customer_id")),
+        identity_of("email", sf.col("email")),
+        identity_of("device", sf.col("anonymous_id")),
+    )
+    return typed.withColumn("identity", identity)

@@ -1,0 +1,28 @@
+"""exchange_rates_silver: what currencies are worth."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_text, to_month
+from cdp_lib.contracts.bronze import EXCHANGE_RATES_BRONZE
+from cdp_lib.silver.received import typed_rows
+
+
+def build_exchange_rates_silver(exchange_rates_bronze: DataFrame) -> DataFrame:
+    """One row per version of a line of the rates' file.
+
+    Args:
+        exchange_rates_bronze: Rows of any batches.
+
+    Returns:
+        Columns of `exchange_rates_silver` and those the check needs (`typed_rows`).
+    """
+    return typed_rows(
+        exchange_rates_bronze,
+        EXCHANGE_RATES_BRONZE,
+        {
+            "month": to_month,
+            "currency": lambda received: sf.upper(clean_text(received)),
+            "rate": lambda received: clean_text(received).try_cast("decimal(18,8)"),
+        },
+    )

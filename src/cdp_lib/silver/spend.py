@@ -1,0 +1,30 @@
+"""marketing_spend_silver: what marketing cost."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_text, to_amount, to_month
+from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
+from cdp_lib.silver.received import typed_rows
+
+
+def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame:
+    """One row per version of a line of a spend file, in the currency it came in.
+
+    Args:
+        marketing_spend_bronze: Rows of any batches.
+
+    Returns:
+        Columns of `marketing_spend_silver` and those the check needs (`typed_rows`).
+    """
+    return typed_rows(
+        marketing_spend_bronze,
+        MARKETING_SPEND_BRONZE,
+        {
+            "month": to_month,
+            "channel": clean_text,
+            "campaign": clean_text,
+            "amount": to_amount,
+            "currency": lambda received: sf.upper(clean_text(received)),
+        },
+    )

@@ -1,0 +1,174 @@
+"""Runs that are killed (SIGKILL) at any task and before any write, and repeated, give the tables of one that was not.
+
+On the embedded engine CDP_FAULT_SEEDS=20 takes every point, less a sample. A run on a further engine takes a minute
+or two: there it is one point, or a few, of runs on top of what the embedded engine has made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from cdp_lib.contracts import TABLES
+from cdp_local.engines import ENGINES
+
+PROJECT = Path(__file__).resolve().parents[2]
+FIXTURES = PROJECT / "fixtures"
+SEEDS = int(os.environ.get("CDP_FAULT_SEEDS", "2"))
+EMBEDDED = next(iter(ENGINES))
+POINTS_PER_SEED = 4
+TABLES_OF_DATA = [name for name, contract in TABLES.items() if contract.layer != "ops"]
+OF_A_RUN = {"_batch_id", "_source_file", "_ingested_at"}
+
+Tables = dict[str, list[str]]
+
+
+def killed_run(home: Path, samples: Path, engine: str, point: str = "-") -> tuple[int, list[str]]:
+    """Exit code of a run, and the points it passed."""
+    log = home.with_suffix(".points")
+    log.write_text("")
+    run = subprocess.run(
+        [
+            *(sys.executable, Path(__file__).with_name("killed_run.py"), point, samples, log),
+            *("run", "--engine", engine, "--home", home),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.returncode in (0, -9), run.stderr + run.stdout
+    return run.returncode, log.read_text().splitlines()
+
+
+def rows_of(home: Path) -> Tables:
+    """Rows of every table, as text, without what tells one run from another."""
+    tables = {}
+    for name in TABLES_OF_DATA:
+        columns = [column for column in TABLES[name].column_names if column not in OF_A_RUN]
+        rows = DeltaTable(home / "warehouse" / "sales" / name).to_pyarrow_table(columns=columns).to_pylist()
+        # A killed run may have landed, and loaded, the same data twice: bronze has each batch.
+        tables[name] = sorted(set(map(repr, rows)) if name.endswith("_bronze") else map(repr, rows))
+    return tables
+
+
+def change(samples: Path) -> None:
+    """What happens to the sources of a shop in a day: new, corrected, removed and bad records of every kind."""
+    customers = json.loads((samples / "customers.json").read_text(encoding="utf-8"))
+    del customers[40]  # who has bought nothing
+    customers[3]["country"] = "Egypt" if customers[3]["country"] != "Egypt" else "UAE"
+    customers[5]["registration_date"] = "soon"
+    customers.append({**customers[0], "customer_id": 900, "email": "new.customer@example.com"})
+    (samples / "customers.json").write_text(json.dumps(customers), encoding="utf-8")
+    with (samples / "database.sql").open("a", encoding="utf-8") as script:
+        script.write(
+            "UPDATE products SET price = price + 100 WHERE product_id IN (1, 2);\n"
+            "INSERT INTO transactions VALUES (9001, 900, 1, 1, 2, '2026-11-01'), (9002, 901, 1, 1, 1, '2026-11-02'),"
+            " (9003, 900, 2, 1, 0, '2026-11-02');\n"
+            "DELETE FROM transactions WHERE transaction_id = (SELECT min(transaction_id) FROM transactions);\n"
+            "UPDATE transactions SET quantity = quantity + 1 WHERE transaction_id"
+            " = (SELECT max(transaction_id) FROM transactions WHERE transaction_id < 9000);\n"
+        )
+    contacts = json.loads((samples / "crm_contacts.json").read_text(encoding="utf-8"))
+    del contacts[7]
+    contacts[9] |= {"address1_city": "Alexandria", "modifiedon": "2026-11-01T00:00:00Z"}
+    (samples / "crm_contacts.json").write_text(json.dumps(contacts), encoding="utf-8")
+    events = sorted((samples / "events").iterdir())
+    lines = events[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    events[0].write_text("".join(lines[1:]), encoding="utf-8")
+    late = {"event_id": "late-1", "event_type": "page_view", "occurred_at": "2025-10-31T10:00:00Z", "customer_id": 900}
+    bad = {"event_id": "bad-1", "event_type": "page_view", "occurred_at": "yesterday", "customer_id": 900}
+    text = "".join(f"{json.dumps(event)}\n" for event in (late, bad, json.loads(lines[0])))
+    (samples / "events" / "2025-11.jsonl").write_text(text, encoding="utf-8")
+    spend = sorted((samples / "marketing_spend").iterdir())[0]
+    spend.write_text(spend.read_text(encoding="utf-8").replace("530.00", "531.00"), encoding="utf-8")
+    rates = samples / "exchange_rates.csv"
+    rates.write_text(rates.read_text(encoding="utf-8") + "2026-11,USD,1\n2026-11,EUR,-1\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def changed_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The samples a day later."""
+    samples = tmp_path_factory.mktemp("changed") / "fixtures"
+    shutil.copytree(FIXTURES, samples)
+    change(samples)
+    return samples
+
+
+@pytest.fixture(scope="module")
+def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a run over the samples."""
+    home = tmp_path_factory.mktemp("yesterday") / "home"
+    assert killed_run(home, FIXTURES, EMBEDDED)[0] == 0
+    return home
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory, yesterday: Path, changed_samples: Path) -> tuple[Tables, list[str]]:
+    """The tables after a second run, over the changed samples, and the points it passed."""
+    home = tmp_path_factory.mktemp("today") / "home"
+    shutil.copytree(yesterday, home)
+    _, points = killed_run(home, changed_samples, EMBEDDED)
+    return rows_of(home), points
+
+
+def sample_of(points: list[str], engine: str) -> list[str]:
+    """The points to kill at: all, or some of every kind."""
+    chosen = list(dict.fromkeys(points))
+    if engine != EMBEDDED:
+        chosen = [point for point in chosen if point.startswith("write") and "_silver" in point]
+        return random.Random(engine).sample(chosen, max(1, SEEDS // 5))
+    if SEEDS >= 20:
+        return chosen
+    of_silver = [point for point in chosen if "_silver" in point or "_ops" in point]
+    return random.Random(20261124).sample(of_silver, SEEDS * POINTS_PER_SEED)
+
+
+def test_a_run_killed_at_any_point_and_repeated_gives_the_tables_of_one_that_was_not(
+    tmp_path: Path, yesterday: Path, changed_samples: Path, today: tuple[Tables, list[str]], engine: str
+) -> None:
+    expected, points = today
+    for point in sample_of(points, engine):
+        home = tmp_path / "home"
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.copytree(yesterday, home)
+        code, _ = killed_run(home, changed_samples, engine, point)
+        assert code == -9, f"the run has passed {point}"
+        code, _ = killed_run(home, changed_samples, engine)
+        assert code == 0
+        rows = rows_of(home)
+        for name in TABLES_OF_DATA:
+            assert rows[name] == expected[name], f"{name}, killed at: {point}"
+
+
+def test_the_changes_of_a_day_reach_every_kind_of_table(
+    yesterday: Path, today: tuple[Tables, list[str]], rows_of_home: Callable[[Path], Tables]
+) -> None:
+    before, (after, points) = rows_of_home(yesterday), today
+    same = {name for name in TABLES_OF_DATA if before[name] == after[name]}
+    assert not [name for name in same if name.endswith("_gold")]
+    refused = {name for name in TABLES_OF_DATA if name.endswith("_quarantine") and after[name]}
+    assert refused == {
+        "customers_silver_quarantine",
+        "transactions_silver_quarantine",
+        "retails_silver_quarantine",
+        "events_silver_quarantine",
+        "exchange_rates_silver_quarantine",
+    }
+    assert {point.split()[0] for point in points} == {"task", "write"}
+
+
+@pytest.fixture(scope="module")
+def rows_of_home() -> Callable[[Path], Tables]:
+    """Rows of every table of a home."""
+    return rows_of

@@ -1,0 +1,157 @@
+"""What is read from quarantines and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+
+from cdp_lib.contracts.silver import CUSTOMER_LINKS_SILVER, CUSTOMERS_SILVER, RETAILS_SILVER, STORES_SILVER
+from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.errors import CdpError
+from cdp_lib.tables import Tables
+from cdp_local.quarantine import (
+    Example,
+    Finding,
+    ambiguous_identities,
+    checked_table,
+    examples_by_rule,
+    findings,
+    quarantined,
+    refused_rows,
+    warned_rows,
+)
+
+FrameOf = Callable[..., DataFrame]
+FIRST, SECOND = "20260101T000000Z-1", "20260102T000000Z-2"
+
+
+def refused(key: str | None, *rules: str, batch_id: str = FIRST) -> dict[str, Any]:
+    return {"record": f'{{"key":"{key}"}}', "broken_rules": list(rules), "record_key": key, "_batch_id": batch_id}
+
+
+def write(tables: Tables, frame_of: FrameOf, contract: TableContract, *rows: dict[str, Any]) -> None:
+    tables.replace_table(contract, frame_of(contract.columns, *rows))
+
+
+def test_a_row_that_breaks_several_rules_counts_for_each_and_once_in_all(tables: Tables, frame_of: FrameOf) -> None:
+    rows = [
+        refused("10", "store_name_is_present", "location_is_present", batch_id=SECOND),
+        refused("9", "location_is_present"),
+        refused(None, "store_id_is_present"),
+    ]
+    write(tables, frame_of, STORES_SILVER.quarantine, *rows)
+
+    found = findings(refused_rows(tables, [STORES_SILVER]))
+
+    assert found == [
+        Finding("stores_silver", "store_id_is_present", 1, 1, FIRST, None),
+        Finding("stores_silver", "store_name_is_present", 1, 1, SECOND, "10"),
+        Finding("stores_silver", "location_is_present", 2, 1, FIRST, "9"),
+    ]
+    assert found[2].meaning == "A store has a country."
+
+
+def test_a_rule_that_is_none_any_more_says_so(tables: Tables, frame_of: FrameOf) -> None:
+    write(tables, frame_of, STORES_SILVER.quarantine, refused("1", "is_nice"), refused("2", "store_id_is_present"))
+
+    known, unknown = findings(refused_rows(tables, [STORES_SILVER]))
+
+    assert (known.rule, unknown.rule) == ("store_id_is_present", "is_nice")
+    assert unknown.meaning.startswith("A rule of an earlier version: full_refresh=true")
+
+
+def test_examples_are_the_smallest_keys_and_rows_without_one_come_last(tables: Tables, frame_of: FrameOf) -> None:
+    rows = [refused(key, "location_is_present") for key in (None, "100", "20", "3")]
+    write(tables, frame_of, STORES_SILVER.quarantine, *rows)
+    exploded = refused_rows(tables, [STORES_SILVER])
+
+    def keys(number: int) -> list[str | None]:
+        return [row.key for row in examples_by_rule(exploded, number)["stores_silver", "location_is_present"]]
+
+    assert keys(2) == ["3", "20"]
+    assert keys(9) == ["3", "20", "100", None]
+    assert examples_by_rule(exploded, 0) == {}
+    assert [row[0] for row in quarantined(tables, STORES_SILVER, 3)] == ["3", "20", "100"]
+
+
+def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(tables: Tables, frame_of: FrameOf) -> None:
+    """They lack the key, and their columns have other comments."""
+    old = replace(
+        CUSTOMERS_SILVER.quarantine,
+        columns=(
+            Column("record", "STRING", "as received", required=True),
+            Column("broken_rules", "ARRAY<STRING>", "rules", required=True),
+            Column("_batch_id", "STRING", "batch", required=True),
+        ),
+    )
+    write(tables, frame_of, old, {"record": "{}", "broken_rules": ["country_is_present"], "_batch_id": FIRST})
+    write(tables, frame_of, STORES_SILVER.quarantine, refused("1", "location_is_present"))
+
+    rows = refused_rows(tables, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
+
+    assert [(found.table, found.key) for found in findings(rows)] == [
+        ("customers_silver", None),
+        ("stores_silver", "1"),
+    ]
+    assert examples_by_rule(rows, 1) == {
+        ("customers_silver", "country_is_present"): [Example(None, "{}")],
+        ("stores_silver", "location_is_present"): [Example("1", '{"key":"1"}')],
+    }
+    assert quarantined(tables, CUSTOMERS_SILVER, 1) == [(None, ["country_is_present"], FIRST, "{}")]
+
+
+def test_warnings_are_counted_by_rule_with_the_keys_of_rows(tables: Tables, frame_of: FrameOf) -> None:
+    rows = [
+        {"customer_id": 20, "_warnings": ["full_name_is_present", "email_looks_like_one"], "_batch_id": SECOND},
+        {"customer_id": 3, "_warnings": ["email_looks_like_one"], "_batch_id": FIRST},
+        {"customer_id": 4, "_warnings": [], "_batch_id": FIRST},
+        {"customer_id": 5, "_warnings": None, "_batch_id": FIRST},
+    ]
+    write(tables, frame_of, CUSTOMERS_SILVER, *rows)
+
+    warned = warned_rows(tables, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
+
+    assert findings(warned) == [
+        Finding("customers_silver", "full_name_is_present", 1, 1, SECOND, "20"),
+        Finding("customers_silver", "email_looks_like_one", 2, 1, FIRST, "3"),
+    ]
+    assert examples_by_rule(warned, 5)["customers_silver", "email_looks_like_one"] == [
+        Example("3", None),
+        Example("20", None),
+    ]
+
+
+def test_where_there_is_no_table_there_is_nothing_to_find(tables: Tables) -> None:
+    assert refused_rows(tables, [STORES_SILVER]) is None
+    assert warned_rows(tables, [CUSTOMERS_SILVER]) is None
+    assert (findings(None), examples_by_rule(None, 3)) == ([], {})
+    assert quarantined(tables, STORES_SILVER, 3) == []
+    assert ambiguous_identities(tables) == 0
+
+
+def test_identities_of_an_ambiguous_address_are_counted(tables: Tables, frame_of: FrameOf) -> None:
+    rows = [
+        {"identity": "contact:1", "reason": "ambiguous_email"},
+        {"identity": "contact:2", "reason": "unknown_email"},
+        {"identity": "email:a@example.com", "reason": "ambiguous_email"},
+    ]
+    write(tables, frame_of, CUSTOMER_LINKS_SILVER, *rows)
+
+    assert ambiguous_identities(tables) == 2
+    assert ambiguous_identities(tables, ["customer_links_silver"]) == 2
+    assert ambiguous_identities(tables, ["customers_silver"]) == 0
+
+
+@pytest.mark.parametrize("name", ["stores_silver", "stores_silver_quarantine"])
+def test_a_table_is_known_by_its_name_and_that_of_its_quarantine(name: str) -> None:
+    assert checked_table(name) is STORES_SILVER
+
+
+@pytest.mark.parametrize("name", ["", "stores", "country_gold", "country_gold_quarantine"])
+def test_what_has_no_rules_is_refused(name: str) -> None:
+    with pytest.raises(CdpError, match=f"^Table '{name}' has no rules.* customers_silver, .*, exchange_rates_silver.$"):
+        checked_table(name)

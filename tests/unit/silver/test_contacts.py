@@ -1,0 +1,124 @@
+import json
+from datetime import date
+
+import pytest
+
+from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER
+from cdp_lib.contracts.table import VALUES_FIT
+from cdp_lib.silver.contacts import build_crm_contacts_silver
+
+ALBA = {
+    "contactid": "6F9619FF-8B86-4D01-B42D-00CF4FC964FF",
+    "fullname": " Alba  Ackerfeld",
+    "emailaddress1": "Alba@Example.com ",
+    "mobilephone": "+20 100 555 0101",
+    "birthdate": "1990-02-28",
+    "gendercode": "2",
+    "address1_city": "Cairo",
+    "address1_postalcode": "01234",
+    "address1_country": "Egypt",
+    "cdp_customerid": "101",
+    "cdp_acquisitionchannel": "referral",
+    "cdp_acquisitiondate": "2025-03-01",
+    "cdp_loyaltytier": "gold",
+    "cdp_emailconsent": "true",
+    "cdp_emailconsenton": "2025-03-01T10:00:00Z",
+    "cdp_smsconsent": "false",
+    "cdp_smsconsenton": "2025-03-02T10:00:00Z",
+    "cdp_phoneconsent": None,
+    "cdp_phoneconsenton": None,
+    "createdon": "2025-03-03T10:00:00Z",
+    "modifiedon": "2025-03-04T10:00:00Z",
+}
+
+
+def built(bronze_rows, **changes: object) -> dict[str, object]:
+    """The contact as typed, its timestamps as text."""
+    rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | changes))
+    times = [column.name for column in CRM_CONTACTS_SILVER.columns if column.type == "TIMESTAMP"]
+    [row] = rows.withColumns({name: rows[name].cast("string") for name in times}).collect()
+    return row.asDict()
+
+
+def test_build_crm_contacts_silver_gives_every_field_its_name_and_type(bronze_rows) -> None:
+    row = built(bronze_rows)
+    names = [name for name in CRM_CONTACTS_SILVER.column_names if not name.startswith("_")]
+    assert {name: row[name] for name in names} == {
+        "contact_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff",
+        "customer_id": 101,
+        "full_name": "Alba Ackerfeld",
+        "email": "alba@example.com",
+        "phone": "+20 100 555 0101",
+        "birth_date": date(1990, 2, 28),
+        "gender": "female",
+        "city": "Cairo",
+        "postal_code": "01234",
+        "country": "Egypt",
+        "acquisition_channel": "referral",
+        "acquisition_date": date(2025, 3, 1),
+        "loyalty_tier": "gold",
+        "is_email_allowed": True,
+        "email_consent_at": "2025-03-01 10:00:00",
+        "is_sms_allowed": False,
+        "sms_consent_at": "2025-03-02 10:00:00",
+        "is_phone_allowed": None,
+        "phone_consent_at": None,
+        "created_at": "2025-03-03 10:00:00",
+        "modified_at": "2025-03-04 10:00:00",
+    }
+    assert row["_rescued_data"] is None
+
+
+def test_every_field_of_a_contact_is_read(bronze_rows) -> None:
+    silver = set(built(bronze_rows)) - {"record", "_rescued_data"}
+    before = built(bronze_rows)
+    other = {"birthdate": "1991-01-01", "cdp_acquisitiondate": "2024-01-01", "cdp_customerid": "7", "gendercode": "1"}
+    times = {name: "2024-01-01T00:00:00Z" for name in ALBA if name.endswith("on")}
+    consents = {"cdp_emailconsent": "false", "cdp_smsconsent": "true", "cdp_phoneconsent": "true"}
+    read = set()
+    for name in ALBA:
+        after = built(bronze_rows, **{name: (other | times | consents).get(name, "something else")})
+        read |= {column for column in silver if after[column] != before[column] and not column.startswith("_")}
+    assert read == {name for name in CRM_CONTACTS_SILVER.column_names if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("code", "gender"), [("1", "male"), (" 2 ", "female"), ("3", "3"), ("", None), (None, None)])
+def test_a_gender_is_a_word_where_dataverse_has_one(bronze_rows, code: str | None, gender: str | None) -> None:
+    row = built(bronze_rows, gendercode=code)
+    assert (row["gender"], row["_rescued_data"]) == (gender, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column"),
+    [
+        ("cdp_customerid", "C-101", "customer_id"),
+        ("birthdate", "28.02.1990", "birth_date"),
+        ("cdp_emailconsent", "maybe", "is_email_allowed"),
+        ("cdp_smsconsenton", "soon", "sms_consent_at"),
+        ("modifiedon", "now", "modified_at"),
+    ],
+)
+def test_a_value_that_does_not_parse_is_null_and_named_as_the_crm_does(
+    bronze_rows, name: str, text: str, column: str
+) -> None:
+    row = built(bronze_rows, **{name: text})
+    assert (row[column], json.loads(str(row["_rescued_data"]))) == (None, {name: text})
+
+
+def test_a_contact_with_a_value_that_does_not_parse_is_refused(bronze_rows, verdicts) -> None:
+    rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | {"birthdate": "spring"}))
+    [verdict] = verdicts(rows, CRM_CONTACTS_SILVER)
+    assert verdict.broken_rules == [VALUES_FIT.name]
+
+
+def test_contacts_whose_guids_differ_in_case_are_one_contact(bronze_rows) -> None:
+    rows = [ALBA, ALBA | {"contactid": str(ALBA["contactid"]).lower()}]
+    built_rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, *rows))
+    assert built_rows.select("contact_id").distinct().count() == 1
+
+
+def test_a_removed_contact_is_its_guid_alone(bronze_rows) -> None:
+    removal = {"contactid": ALBA["contactid"], "_is_deleted": True}
+    [row] = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, removal)).collect()
+    assert (row.contact_id, row.full_name, row["_is_deleted"]) == (str(ALBA["contactid"]).lower(), None, True)

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from cdp_lib.contracts.bronze import EVENTS_BRONZE
+from cdp_lib.contracts.silver import EVENTS_SILVER
+from cdp_lib.silver.events import build_events_silver
+
+VIEW = {
+    "event_id": "e1",
+    "event_type": " page_view",
+    "occurred_at": "2026-01-30T08:00:00+02:00",
+    "channel": "web",
+    "customer_id": "101",
+    "anonymous_id": "device-1",
+    "email": " Alba@Example.com",
+    "session_id": "s1",
+    "campaign": "New  Year",
+    "product_id": "3",
+    "consent": "True",
+}
+
+
+def test_build_events_silver_gives_every_field_its_name_and_type(bronze_rows) -> None:
+    rows = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW))
+    [row] = rows.withColumn("occurred_at", rows.occurred_at.cast("string")).collect()
+    names = [name for name in EVENTS_SILVER.column_names if not name.startswith("_")]
+    assert {name: row[name] for name in names} == {
+        "event_id": "e1",
+        "event_type": "page_view",
+        "occurred_at": "2026-01-30 06:00:00",
+        "channel": "web",
+        "customer_id": 101,
+        "anonymous_id": "device-1",
+        "email": "alba@example.com",
+        "session_id": "s1",
+        "campaign": "New Year",
+        "product_id": 3,
+        "is_tracking_allowed": True,
+        "identity": "customer:101",
+    }
+    assert row["_rescued_data"] is None
+
+
+@pytest.mark.parametrize(
+    ("named", "identity"),
+    [
+        ({}, "customer:101"),
+        ({"customer_id": None}, "email:alba@example.com"),
+        ({"customer_id": " ", "email": ""}, "device:device-1"),
+        ({"customer_id": None, "email": None, "anonymous_id": " "}, None),
+        ({"email": None, "anonymous_id": None}, "customer:101"),
+    ],
+)
+def test_an_event_is_of_the_customer_else_of_the_address_else_of_the_device(
+    bronze_rows, named: dict[str, str | None], identity: str | None
+) -> None:
+    [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | named)).collect()
+    assert row.identity == identity
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column"),
+    [
+        ("occurred_at", "08:00", "occurred_at"),
+        ("customer_id", "C-101", "customer_id"),
+        ("product_id", "3.5", "product_id"),
+        ("consent", "unknown", "is_tracking_allowed"),
+    ],
+)
+def test_a_value_that_does_not_parse_is_null_and_named_as_it_came(
+    bronze_rows, name: str, text: str, column: str
+) -> None:
+    [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | {name: text})).collect()
+    assert (row[column], json.loads(row["_rescued_data"])) == (None, {name: text})
+
+
+def test_an_event_that_names_nobody_is_kept_with_a_warning(bronze_rows, verdicts) -> None:
+    nobody = dict.fromkeys(("customer_id", "email", "anonymous_id"))
+    [verdict] = verdicts(build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | nobody)), EVENTS_SILVER)
+    assert (verdict.broken_rules, verdict["_warnings"]) == ([], ["identity_is_present"])

@@ -1,0 +1,99 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_text, to_integer
+from cdp_lib.contracts.bronze import LINEAGE_COLUMNS
+from cdp_lib.contracts.table import BronzeContract, Column
+from cdp_lib.silver.received import as_received, typed_rows
+
+CARDS = BronzeContract(
+    name="cards_bronze",
+    layer="bronze",
+    comment="One row per card in a landed batch.",
+    columns=(
+        Column("card_no", "STRING", ""),
+        Column("note", "STRING", ""),
+        Column("points", "INT", ""),
+        Column("tier", "STRING", "", optional=True),
+        *LINEAGE_COLUMNS,
+    ),
+)
+PARSE: dict[str, Callable[[SparkColumn], SparkColumn]] = {
+    "card_id": to_integer,
+    "note": clean_text,
+    "points": as_received,
+    "tier": to_integer,
+}
+CARD = {"card_no": "7", "note": " a  b ", "points": 5, "tier": "2"}
+
+
+@pytest.fixture
+def typed(bronze_rows) -> Callable[..., DataFrame]:
+    def build(*rows: dict[str, object]) -> DataFrame:
+        return typed_rows(bronze_rows(CARDS, *(CARD | row for row in rows)), CARDS, PARSE, {"card_id": "card_no"})
+
+    return build
+
+
+def test_typed_rows_have_the_silver_columns_and_what_the_check_needs(typed) -> None:
+    rows = typed({"_is_deleted": True, "_record_hash": "h", "_batch_id": "b7"})
+    [row] = rows.select(*[name for name in rows.columns if name not in ("record", "_ingested_at")]).collect()
+    assert row.asDict() == {
+        "card_id": 7,
+        "note": "a b",
+        "points": 5,
+        "tier": 2,
+        "_rescued_data": None,
+        "_record_hash": "h",
+        "_is_deleted": True,
+        "_batch_id": "b7",
+    }
+
+
+def test_typed_rows_know_when_they_were_ingested(typed) -> None:
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    [[seconds]] = typed({"_ingested_at": at}).selectExpr("unix_seconds(_ingested_at)").collect()
+    assert seconds == at.timestamp()
+
+
+def test_a_record_is_the_row_as_received_under_its_own_names(typed) -> None:
+    [row] = typed({"note": ' "x" \\ ', "_rescued_data": '{"colour":"red"}'}).collect()
+    assert json.loads(row.record) == CARD | {"note": ' "x" \\ ', "_rescued_data": '{"colour":"red"}'}
+
+
+def test_a_value_that_does_not_parse_is_null_and_rescued_under_its_received_name(typed) -> None:
+    [row] = typed({"card_no": "seven"}).collect()
+    assert (row.card_id, json.loads(row["_rescued_data"])) == (None, {"card_no": "seven"})
+
+
+@pytest.mark.parametrize("blank", ["", " \t", "\u00a0", None])
+def test_a_blank_is_missing_and_not_rescued(typed, blank: str | None) -> None:
+    [row] = typed({"card_no": blank, "note": blank}).collect()
+    assert (row.card_id, row.note, row["_rescued_data"]) == (None, None, None)
+
+
+def test_an_optional_value_that_does_not_parse_is_null_and_no_reason_to_refuse(typed) -> None:
+    [row] = typed({"tier": "gold"}).collect()
+    assert (row.tier, row["_rescued_data"]) == (None, None)
+    assert json.loads(row.record)["tier"] == "gold"
+
+
+def test_what_bronze_has_rescued_stays(typed) -> None:
+    [row] = typed({"card_no": "seven", "_rescued_data": '{"_record":"[1]"}'}).collect()
+    assert row["_rescued_data"] == '{"_record":"[1]"}'
+
+
+def test_rows_from_before_there_were_removals_are_none(typed) -> None:
+    deleted = typed({"_is_deleted": None}, {"_is_deleted": False}).select("_is_deleted")
+    assert deleted.collect() == [(False,), (False,)]
+
+
+def test_a_filter_on_a_typed_column_sees_what_it_gives(typed) -> None:
+    rows = typed({"card_no": "1"}, {"card_no": "x"}, {"card_no": "2"})
+    assert sorted(row.card_id for row in rows.where(sf.col("card_id").isNotNull()).collect()) == [1, 2]

@@ -1,0 +1,288 @@
+"""Every rule of a silver table has the rows that break it, as the source would send them."""
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.silver import (
+    CRM_CONTACTS_SILVER,
+    CUSTOMERS_SILVER,
+    EVENTS_SILVER,
+    EXCHANGE_RATES_SILVER,
+    MARKETING_SPEND_SILVER,
+    PRODUCTS_SILVER,
+    RECEIVED_AS,
+    RETAILS_SILVER,
+    SILVER_TABLES,
+    STORES_SILVER,
+    TRANSACTIONS_SILVER,
+)
+from cdp_lib.contracts.table import KEY_IS_UNIQUE, VALUES_FIT, Column, TableContract
+from cdp_lib.quality import check_rows, check_versions
+
+from ..warehouse import BUILDERS
+
+Received = dict[str, Any]
+
+GOOD: dict[TableContract, Received] = {
+    CUSTOMERS_SILVER: {
+        "customer_id": "101",
+        "full_name": "Alba Ackerfeld",
+        "email": "alba@example.com",
+        "country": "Egypt",
+        "registration_date": "2025-10-16",
+    },
+    PRODUCTS_SILVER: {
+        "product_id": 1,
+        "product_name": "Yoga Mat",
+        "category": "Fitness",
+        "price": Decimal("499.00"),
+    },
+    STORES_SILVER: {"store_id": 1, "store_name": "City Mall Store", "location": "UAE"},
+    TRANSACTIONS_SILVER: {
+        "transaction_id": 31,
+        "customer_id": 101,
+        "product_id": 1,
+        "store_id": 1,
+        "quantity": 3,
+        "transaction_date": date(2025, 4, 1),
+    },
+    CRM_CONTACTS_SILVER: {"contactid": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "fullname": "Alba Ackerfeld"},
+    EVENTS_SILVER: {
+        "event_id": "e1",
+        "event_type": "page_view",
+        "occurred_at": "2026-01-30T08:00:00Z",
+        "customer_id": "101",
+    },
+    MARKETING_SPEND_SILVER: {
+        "month": "2026-01",
+        "channel": "email",
+        "campaign": "New Year",
+        "amount": "530.00",
+        "currency": "USD",
+    },
+    EXCHANGE_RATES_SILVER: {"month": "2026-01", "currency": "EUR", "rate": "1.08"},
+}
+"""By silver table, a row of its bronze table that breaks nothing, read on 31 January 2026."""
+
+
+def each(column: str, *values: Any) -> list[Received]:
+    return [{column: value} for value in values]
+
+
+NO_EMAILS = ("alba", "alba@example", "@example.com", "alba@", "al ba@example.com", "a@b@example.com", "a@example.")
+TOO_EARLY, TOO_LATE = "1989-12-31", "2026-02-02"
+
+BREAKING: dict[TableContract, dict[str, list[Received]]] = {
+    CUSTOMERS_SILVER: {
+        "customer_id_is_present": each("customer_id", None, " "),
+        "country_is_present": each("country", None, "\u00a0"),
+        "registration_date_is_present": each("registration_date", None, ""),
+        "registration_date_is_plausible": each("registration_date", TOO_EARLY, TOO_LATE, "9999-12-31"),
+        "full_name_is_present": each("full_name", None, " "),
+        "email_looks_like_one": each("email", *NO_EMAILS),
+        "values_fit_their_columns customer_id_is_present": each("customer_id", "C-101", "101.5"),
+    },
+    PRODUCTS_SILVER: {
+        "product_id_is_present": each("product_id", None),
+        "product_name_is_present": each("product_name", None, " "),
+        "category_is_present": each("category", None, ""),
+        "price_is_not_negative": each("price", Decimal("-0.01"), None),
+    },
+    STORES_SILVER: {
+        "store_id_is_present": each("store_id", None),
+        "store_name_is_present": each("store_name", None, "\t"),
+        "location_is_present": each("location", None, ""),
+    },
+    TRANSACTIONS_SILVER: {
+        "transaction_id_is_present": each("transaction_id", None),
+        "quantity_is_positive": each("quantity", 0, -1, None),
+        "transaction_date_is_present": each("transaction_date", None),
+        "transaction_date_is_plausible": each("transaction_date", date(1989, 12, 31), date(2026, 2, 2)),
+    },
+    CRM_CONTACTS_SILVER: {
+        "contact_id_is_present": each("contactid", None, " "),
+        "birth_date_is_plausible": each("birthdate", "1899-12-31", "2026-02-01"),
+        "email_looks_like_one": each("emailaddress1", *NO_EMAILS),
+    },
+    EVENTS_SILVER: {
+        "event_id_is_present": each("event_id", None, ""),
+        "event_type_is_present": each("event_type", None, " "),
+        "occurred_at_is_present": each("occurred_at", None, ""),
+        "occurred_at_is_plausible": each("occurred_at", "1989-12-31T23:59:59Z", "2026-02-02T00:00:01Z"),
+        "identity_is_present": each("customer_id", None),
+        "email_looks_like_one": each("email", *NO_EMAILS),
+    },
+    MARKETING_SPEND_SILVER: {
+        "month_is_present": each("month", None, ""),
+        "channel_is_present": each("channel", None, " "),
+        "campaign_is_present": each("campaign", None, ""),
+        "amount_is_not_negative": each("amount", "-0.01", None),
+        "currency_is_a_code": each("currency", None, "US", "USDT", "U$D", "840"),
+    },
+    EXCHANGE_RATES_SILVER: {
+        "month_is_present": each("month", None, ""),
+        "currency_is_a_code": each("currency", None, "E", "EURO"),
+        "rate_is_positive": each("rate", "0", "-1.08", None),
+    },
+}
+"""By the rules that they break, changes to the good row. The first rule is the one that they are there for."""
+
+KEEPING: dict[TableContract, list[Received]] = {
+    CUSTOMERS_SILVER: [
+        *each("email", None, "", "Alba.A+b@sub.example.co"),
+        *each("registration_date", "1990-01-01", "2026-02-01"),
+        *each("updated_at", "2026-01-30T08:00:00Z", None, "yesterday"),
+    ],
+    PRODUCTS_SILVER: each("price", Decimal("0.00")),
+    STORES_SILVER: each("updated_at", "2026-01-30 08:00:00"),
+    TRANSACTIONS_SILVER: [
+        *each("transaction_date", date(1990, 1, 1), date(2026, 2, 1)),
+        *({name: None} for name in ("customer_id", "product_id", "store_id")),
+        {"quantity": 1},
+    ],
+    CRM_CONTACTS_SILVER: [
+        *each("birthdate", None, "1900-01-01", "2026-01-31"),
+        *each("emailaddress1", None, "alba@example.com"),
+        {"fullname": None},
+    ],
+    EVENTS_SILVER: [
+        *each("occurred_at", "1990-01-01T00:00:00Z", "2026-02-02T00:00:00Z"),
+        {"customer_id": None, "email": "alba@example.com"},
+        {"customer_id": None, "anonymous_id": "device-1"},
+        {"product_id": None, "channel": None, "consent": None},
+    ],
+    MARKETING_SPEND_SILVER: [*each("amount", "0"), *each("currency", "usd", " EUR ")],
+    EXCHANGE_RATES_SILVER: [*each("rate", "0.00000001"), *each("currency", "eur")],
+}
+"""Changes that look odd and break nothing."""
+
+SALE_COLUMNS = (
+    *RETAILS_SILVER.columns[:-2],
+    Column("_batch_id", "STRING", ""),
+    *(Column(f"_{noun}_is_known", "BOOLEAN", "") for noun in ("customer", "product", "store")),
+    Column("record", "STRING", ""),
+)
+SALE = {
+    "transaction_id": 31,
+    "transaction_date": date(2025, 4, 1),
+    "registration_date": date(2025, 4, 1),
+    "price": Decimal("499.00"),
+    "_customer_is_known": True,
+    "_product_is_known": True,
+    "_store_is_known": True,
+}
+BREAKING_SALES: dict[str, list[Received]] = {
+    "customer_is_known": each("_customer_is_known", None, False),
+    "product_is_known": [*each("_product_is_known", None, False), {"price": None}],
+    "store_is_known": each("_store_is_known", None, False),
+    "sale_is_not_before_registration": each("registration_date", date(2025, 4, 2)),
+}
+KEEPING_SALES = each("registration_date", None, date(2025, 3, 31))
+
+every_table = pytest.mark.parametrize("contract", RECEIVED_AS, ids=lambda contract: contract.name)
+
+
+def expected(contract: TableContract, names: str) -> tuple[list[str], list[str]]:
+    """Of these rules, those that reject and those that warn, in the contract's order."""
+    rules = [rule for rule in contract.rules if rule.name in names.split()]
+    assert len(rules) == len(names.split())
+    reject, warn = ([rule.name for rule in rules if rule.severity == severity] for severity in ("reject", "warn"))
+    return reject, warn
+
+
+def judged(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
+    """Broken rules and warnings of each row, in the order of their batches."""
+    numbered = rows.orderBy(sf.col("_batch_id").cast("int")).select("broken_rules", "_warnings")
+    return [(row["broken_rules"], row["_warnings"]) for row in numbered.collect()]
+
+
+@pytest.fixture
+def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
+    """What good rows break after these changes, each in a batch of its own."""
+
+    def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:
+        received = [GOOD[contract] | change | {"_batch_id": str(n)} for n, change in enumerate(changes)]
+        rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], *received))
+        return judged(check_versions(rows, contract))
+
+    return judge
+
+
+@every_table
+def test_a_row_that_breaks_a_rule_is_told_by_its_name(judge, contract: TableContract) -> None:
+    broken = [(names, change) for names, changes in BREAKING[contract].items() for change in changes]
+    verdicts = judge(contract, [change for _, change in broken])
+    for (names, change), verdict in zip(broken, verdicts, strict=True):
+        assert verdict == expected(contract, names), change
+
+
+@every_table
+def test_rows_that_look_odd_and_break_nothing_are_kept(judge, contract: TableContract) -> None:
+    changes = [{}, *KEEPING[contract]]
+    assert dict(enumerate(judge(contract, changes))) == {number: ([], []) for number in range(len(changes))}
+
+
+@every_table
+def test_a_value_that_bronze_could_not_type_is_told(judge, contract: TableContract) -> None:
+    assert judge(contract, [{"_rescued_data": '{"x":"y"}'}]) == [([VALUES_FIT.name], [])]
+
+
+@every_table
+def test_rows_of_one_key_and_batch_with_other_values_are_told(bronze_rows, contract: TableContract) -> None:
+    received = [GOOD[contract] | {"_record_hash": text} for text in ("one", "other")]
+    rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], *received))
+    verdicts = check_versions(rows, contract).select("broken_rules").collect()
+    assert [row.broken_rules for row in verdicts] == [[KEY_IS_UNIQUE.name]] * 2
+
+
+def test_a_sale_that_breaks_a_rule_is_told_by_its_name(frame_of) -> None:
+    broken = [(names, change) for names, changes in BREAKING_SALES.items() for change in changes]
+    sales = [SALE | change | {"_batch_id": str(number)} for number, (_, change) in enumerate(broken)]
+    checked = check_rows(frame_of(SALE_COLUMNS, *sales), RETAILS_SILVER)
+    told = {row["_batch_id"]: (row.broken_rules, []) for row in checked.refused.collect()}
+    told |= {row["_batch_id"]: ([], row["_warnings"]) for row in checked.kept.collect()}
+    assert told == {str(number): expected(RETAILS_SILVER, names) for number, (names, _) in enumerate(broken)}
+
+
+def test_sales_that_look_odd_and_break_nothing_are_kept(frame_of) -> None:
+    sales = [SALE | change for change in ({}, *KEEPING_SALES)]
+    checked = check_rows(frame_of(SALE_COLUMNS, *sales), RETAILS_SILVER)
+    assert [row["_warnings"] for row in checked.kept.collect()] == [[]] * len(sales)
+    assert checked.refused.count() == 0
+
+
+def test_every_rule_has_a_row_that_breaks_it_and_every_such_row_a_rule() -> None:
+    of_every_table = {VALUES_FIT.name, KEY_IS_UNIQUE.name}
+    breaking = {contract.name: rules for contract, rules in (*BREAKING.items(), (RETAILS_SILVER, BREAKING_SALES))}
+    for contract in SILVER_TABLES:
+        names = {names.split()[0] for names, changes in breaking.get(contract.name, {}).items() if changes}
+        own = {rule.name for rule in contract.rules} - of_every_table
+        assert names - of_every_table == own, contract.name
+        assert of_every_table <= {rule.name for rule in contract.rules} or contract not in RECEIVED_AS
+
+
+def test_every_table_with_batches_of_its_own_has_a_builder() -> None:
+    assert list(BUILDERS) == list(RECEIVED_AS) == list(GOOD) == list(BREAKING) == list(KEEPING)
+
+
+@every_table
+def test_a_builder_gives_the_columns_of_its_table(bronze_rows, contract: TableContract) -> None:
+    rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], GOOD[contract]))
+    types = dict(rows.dtypes)
+    typed = {c.name: c.type.lower() for c in contract.columns if c.name != "_warnings"}
+    assert {name: types.get(name) for name in typed} == typed
+
+
+@every_table
+def test_a_removal_needs_nothing_but_its_key(bronze_rows, contract: TableContract) -> None:
+    key = {name: GOOD[contract][name] for name in RECEIVED_AS[contract].record_key}
+    rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], key | {"_is_deleted": True}, key))
+    removed = {row["_is_deleted"]: row.asDict() for row in rows.collect()}
+    assert set(removed) == {True, False}
+    assert all(removed[True][name] is not None for name in contract.key)
