@@ -25,10 +25,12 @@ class CheckedRows:
     Attributes:
         kept: Rows that keep every rule that rejects, in the contract's columns.
         refused: The others, in the columns of the contract's quarantine.
+        counts: By `_batch_id`, how many rows are `kept`, `warned` (kept with a warning) and `refused`.
     """
 
     kept: DataFrame
     refused: DataFrame
+    counts: DataFrame
 
 
 def check_rows(rows: DataFrame, contract: TableContract) -> CheckedRows:
@@ -40,9 +42,14 @@ def check_rows(rows: DataFrame, contract: TableContract) -> CheckedRows:
     """
     judged = _with_verdict(_with_record_key(rows, contract), contract)
     is_kept = sf.size("broken_rules") == 0
+    is_warned = is_kept & (sf.size(WARNINGS.name) > 0)
+    counted = {"kept": is_kept, "warned": is_warned, "refused": ~is_kept}
     return CheckedRows(
         kept=judged.where(is_kept).selectExpr(*contract.select_list),
         refused=judged.where(~is_kept).selectExpr(*contract.quarantine.select_list),
+        counts=judged.groupBy(BATCH_ID.name).agg(
+            *(sf.count(sf.when(condition, 1)).alias(name) for name, condition in counted.items())
+        ),
     )
 
 

@@ -133,6 +133,13 @@ def test_check_rows_does_not_give_a_warning_as_a_reason_to_refuse(rows: Rows) ->
     assert broken_rules(checked.refused) == [["note_is_not_bad"]]
 
 
+def test_check_rows_counts_what_becomes_of_the_rows_of_each_batch(rows: Rows) -> None:
+    of_one_batch = [card(1, "a"), card(2, "longer than that"), card(3, "bad, and longer than that")]
+    counts = check_rows(rows(*of_one_batch, card(4, "bad", "b2")), CARDS).counts
+    assert counts.columns == ["_batch_id", "kept", "warned", "refused"]
+    assert [tuple(row) for row in counts.orderBy("_batch_id").collect()] == [("b1", 2, 1, 1), ("b2", 0, 0, 1)]
+
+
 def test_check_rows_does_not_look_at_other_rows(rows: Rows) -> None:
     checked = check_rows(rows(card(1, "a"), card(1, "b")), CARDS)
     assert (checked.kept.count(), checked.refused.count()) == (2, 0)
