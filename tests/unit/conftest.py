@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ from cdp_lib.tables import Tables
 from .warehouse import Warehouse
 
 FrameOf = Callable[..., DataFrame]
+Fill = Callable[[Warehouse], None]
+Filled = Callable[[Fill], Warehouse]
 
 
 @pytest.fixture
@@ -38,3 +42,45 @@ def frame_of(spark: SparkSession) -> FrameOf:
 def warehouse(tables: Tables, frame_of: FrameOf) -> Warehouse:
     """A warehouse without a batch."""
     return Warehouse(tables, frame_of)
+
+
+@pytest.fixture(scope="session")
+def kept_warehouses() -> dict[Fill, tuple[Path, int]]:
+    """By what has filled them, the files of warehouses, and how many runs they have seen."""
+    return {}
+
+
+@pytest.fixture
+def filled(
+    request: pytest.FixtureRequest,
+    warehouse: Warehouse,
+    spark: SparkSession,
+    engine: str,
+    catalog: str,
+    schema: str,
+    kept_warehouses: dict[Fill, tuple[Path, int]],
+) -> Filled:
+    """A warehouse that a function has filled, for the test alone; it is filled once and copied from then on.
+
+    A workspace shares no files with this machine: there it is filled each time.
+    """
+
+    def filled_by(fill: Fill) -> Warehouse:
+        if engine == "databricks":
+            fill(warehouse)
+            return warehouse
+        folder = request.getfixturevalue("tmp_path") / schema
+        if fill not in kept_warehouses:
+            fill(warehouse)
+            kept = request.getfixturevalue("tmp_path_factory").mktemp("warehouse")
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            kept_warehouses[fill] = kept, warehouse.runs
+        else:
+            kept, warehouse.runs = kept_warehouses[fill]
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
+            for table in folder.iterdir():
+                name = f"{catalog}.{schema}.{table.name}"
+                spark.sql(f"CREATE TABLE {name} USING delta LOCATION '{table}'").collect()
+        return warehouse
+
+    return filled_by

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,8 +15,7 @@ from cdp_lib.runs import Account, BatchChange, Change
 from .warehouse import Warehouse, batch_id_of, customer, product, sale, store
 
 
-@pytest.fixture
-def shop(warehouse: Warehouse) -> Warehouse:
+def sell(warehouse: Warehouse) -> None:
     """Sales of two batches, one of them waiting and one refused."""
     warehouse.land_sales(
         1, customers=[customer(1)], products=[product(1)], store=[store(1)], transactions=[sale(1), sale(2), sale(3)]
@@ -23,7 +23,12 @@ def shop(warehouse: Warehouse) -> Warehouse:
     rows = [sale(3, quantity=9), sale(4, customer_id=9), sale(5, quantity=0)]
     warehouse.land(TRANSACTIONS_BRONZE, 2, *rows, load="increment")
     warehouse.refresh()
-    return warehouse
+
+
+@pytest.fixture
+def shop(filled: Callable[..., Warehouse]) -> Warehouse:
+    """The warehouse of a shop that has sold."""
+    return filled(sell)
 
 
 def test_every_row_of_every_batch_is_accounted_for(shop: Warehouse) -> None:

@@ -1,44 +1,21 @@
-"""Sales, prices, and what they are made from, batch by batch."""
+"""Sales, and what they are made from, batch by batch."""
 
 from __future__ import annotations
 
 import os
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
-from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import RETAILS_SILVER
 
 from ..warehouse import OF_SALES, Warehouse, customer, product, sale, store
+from .shop import FEBRUARY, JANUARY, MARCH, sold
 
 # Every write is the torture's; another engine does not make another order of them.
 STEP = 1 if int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20 else 7
-JANUARY, FEBRUARY, MARCH = date(2026, 1, 10), date(2026, 2, 10), date(2026, 3, 1)
-
-
-@pytest.fixture
-def shop(warehouse: Warehouse) -> Warehouse:
-    """A customer, a product, a store and two sales."""
-    warehouse.land_sales(
-        1,
-        customers=[customer(1)],
-        products=[product(1)],
-        store=[store(1)],
-        transactions=[sale(1, JANUARY), sale(2, FEBRUARY)],
-    )
-    warehouse.refresh()
-    return warehouse
-
-
-def sold(warehouse: Warehouse) -> dict[int, Decimal]:
-    """Price of each sale."""
-    rows: list[tuple[Any, ...]] = warehouse.rows(RETAILS_SILVER, "transaction_id", "price")
-    assert len(rows) == len(dict(rows)), "a sale is there twice"
-    return dict(rows)
 
 
 @pytest.mark.parametrize(
@@ -99,43 +76,6 @@ def test_a_sale_is_corrected_and_a_customer_moves(shop: Warehouse) -> None:
 def test_only_the_sales_that_can_be_other_than_they_were_are_written_again(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
     assert shop.refresh()["retails_silver"].rows == 1
-
-
-@pytest.mark.parametrize("updated_at", ["2026-03-05 08:00:00", None])
-def test_a_price_that_changes_does_not_rewrite_what_was_earned(shop: Warehouse, updated_at: str | None) -> None:
-    """Without the source's time of change the new price is valid from the extraction, here on the 6th of March."""
-    shop.land(PRODUCTS_BRONZE, 6, product(1, "12.00", updated_at=updated_at))
-    rows = [sale(3, date(2026, 3, 4)), sale(4, date(2026, 3, 7))]
-    shop.land(TRANSACTIONS_BRONZE, 7, *rows, load="increment")
-    shop.refresh()
-    old, new = Decimal("10.00"), Decimal("12.00")
-    assert sold(shop) == {1: old, 2: old, 3: old, 4: new}
-    begins = date(2026, 3, 5 if updated_at else 6)
-    assert shop.rows(PRODUCT_PRICES_SILVER, "price", "valid_from", "valid_to") == [
-        (old, None, begins),
-        (new, begins, None),
-    ]
-
-
-def test_a_price_known_late_reaches_the_sales_that_are_there(shop: Warehouse) -> None:
-    shop.land(PRODUCTS_BRONZE, 6, product(1, "12.00", updated_at="2026-02-01 00:00:00"))
-    shop.refresh()
-    assert sold(shop) == {1: Decimal("10.00"), 2: Decimal("12.00")}
-
-
-def test_prices_change_back_and_the_later_batch_knows_better(shop: Warehouse) -> None:
-    for day, price, since in ((2, "12.00", "2026-02-05"), (3, "10.00", "2026-02-20"), (4, "15.00", "2026-02-08")):
-        shop.land(PRODUCTS_BRONZE, day, product(1, price, updated_at=since))
-        shop.refresh()
-    incrementally = shop.rows(PRODUCT_PRICES_SILVER, "price", "valid_from", "valid_to")
-    assert [(str(price), str(first), str(end)) for price, first, end in incrementally] == [
-        ("10.00", "None", "2026-02-05"),
-        ("12.00", "2026-02-05", "2026-02-08"),
-        ("15.00", "2026-02-08", "None"),
-    ]
-    shop.refresh(full_refresh="true")
-    assert shop.rows(PRODUCT_PRICES_SILVER, "price", "valid_from", "valid_to") == incrementally
-    assert sold(shop) == {1: Decimal("10.00"), 2: Decimal("15.00")}
 
 
 def test_nothing_new_does_nothing(shop: Warehouse) -> None:
