@@ -28,16 +28,28 @@ CATALOG = os.environ.get("CDP_TEST_CATALOG", "cat1")
 os.environ.setdefault("SPARK_CONF_DIR", str(PROJECT / "tests" / "spark"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of tests that use an engine and yet say the same of each."""
+    config.addinivalue_line("markers", "first_engine: a further engine makes no difference to what the test is about")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a run on a further engine, leave out what no engine can make a difference to, and what it can't run."""
     if os.environ.get("CDP_TEST_SCOPE") == "engine":
-        chosen = [item for item in items if isinstance(item, pytest.DoctestItem) or ENGINE_FIXTURES & _fixtures(item)]
+        chosen = [item for item in items if _may_differ(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
     if ENGINE == "databricks":
         for item in items:
             if {"spark", "tmp_path_factory"} <= _fixtures(item):
                 item.add_marker(pytest.mark.skip(reason="shares files with the engine"))
+
+
+def _may_differ(item: pytest.Item) -> bool:
+    """Whether another engine may make a difference to a test."""
+    if item.get_closest_marker("first_engine"):
+        return False
+    return isinstance(item, pytest.DoctestItem) or bool(ENGINE_FIXTURES & _fixtures(item))
 
 
 def _fixtures(item: pytest.Item) -> set[str]:

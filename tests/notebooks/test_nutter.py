@@ -45,6 +45,7 @@ def test_every_run_has_its_assertion(notebook: Path) -> None:
     assert names(notebook, "run_") == names(notebook, "assertion_") != set()
 
 
+@pytest.mark.first_engine
 def test_a_broken_assertion_fails_its_test_and_no_other(run, tmp_path: Path) -> None:
     source = (FOLDER / "test_retails_silver.py").read_text(encoding="utf-8")
     broken, count = re.subn(r"(def assertion_1\w*\(self\):\n)", r"\1        assert 1 == 2\n", source)

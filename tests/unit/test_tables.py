@@ -354,6 +354,7 @@ CONFLICTS = (
 )
 
 
+@pytest.mark.first_engine  # its errors are made up; those of writers at once are not
 @pytest.mark.parametrize("message", CONFLICTS)
 @pytest.mark.parametrize("write", [name for name in WRITES if name != "merge_rows"])
 def test_a_commit_that_another_one_came_before_says_so_in_one_line_and_changes_nothing(
@@ -369,6 +370,7 @@ def test_a_commit_that_another_one_came_before_says_so_in_one_line_and_changes_n
     assert rows_of(tables.read_table(VISITS)) == [A1]
 
 
+@pytest.mark.first_engine
 def test_an_error_that_is_no_conflict_stays_what_it_is(
     tables: Tables, visits: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +379,7 @@ def test_an_error_that_is_no_conflict_stays_what_it_is(
         tables.replace_table(VISITS, visits(A1))
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize("conflicts", [1, 4, 5])
 def test_an_append_is_tried_again_until_it_is_the_first(
     tables: Tables, visits: Rows, rows_of, monkeypatch: pytest.MonkeyPatch, conflicts: int

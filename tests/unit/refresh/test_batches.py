@@ -21,7 +21,6 @@ from cdp_lib.runs import Account
 from ..warehouse import Warehouse, batch_id_of
 
 EXAMPLES = 4 * int(os.environ.get("CDP_FAULT_SEEDS", "2"))
-IS_FURTHER_ENGINE = os.environ.get("CDP_TEST_SCOPE") == "engine"
 
 Row = dict[str, Any]
 
@@ -250,10 +249,9 @@ TORTURE = settings(
     phases=[Phase.generate],  # to shrink a history takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-not_on_a_further_engine = pytest.mark.skipif(IS_FURTHER_ENGINE, reason="the first engine looks at random histories")
 
 
-@not_on_a_further_engine
+@pytest.mark.first_engine
 @TORTURE
 @given(history=histories("snapshot", "increment", "increment"))
 def test_whatever_snapshots_and_increments_come_the_table_is_what_they_say(
@@ -262,7 +260,7 @@ def test_whatever_snapshots_and_increments_come_the_table_is_what_they_say(
     replay(warehouse, CUSTOMERS_SILVER, history)
 
 
-@not_on_a_further_engine
+@pytest.mark.first_engine
 @TORTURE
 @given(history=histories("files"))
 def test_whatever_files_come_the_table_is_what_their_newest_versions_say(
