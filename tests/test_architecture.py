@@ -27,6 +27,20 @@ ARROWS: dict[str, set[str]] = {
     "silver": {"columns", "contracts", "silver.received"},
     "silver.received": {"columns", "contracts.table"},
     "gold": {"columns", "contracts.gold"},
+    "gold.value": {"contracts.analytics"},
+    "gold.segments": {"contracts"},
+    "gold.demographics": {"columns", "contracts.analytics", "reference"},
+    "gold.cohorts": {"columns", "contracts", "frames"},
+    "gold.kpis": {"columns", "contracts", "frames", "gold.kpis"},
+    "reference": {"columns"},
+    # Numbers alone: nothing of these knows Spark.
+    "analytics.histories": set(),
+    "analytics.fits": {"analytics.histories"},
+    "analytics.purchases": {"analytics.fits", "analytics.histories"},
+    "analytics.spend": {"analytics.fits", "analytics.histories"},
+    "analytics.lifetime_value": {"analytics.histories", "analytics.purchases"},
+    "analytics.backtest": {"analytics.histories"},
+    "analytics": {"analytics", "columns", "contracts.segments", "frames"},
     "quality": {"contracts.table"},
     "tables": {"contracts.table", "errors", "frames"},
     "runs": {"", "contracts.ops", "contracts.table", "settings", "tables"},
@@ -34,6 +48,8 @@ ARROWS: dict[str, set[str]] = {
     "refresh.batches": {"contracts", "quality", "refresh.refreshed", "runs", "settings", "tables"},
     "refresh.sales": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "silver", "tables"},
     "reconciliation": {"contracts", "errors", "runs", "tables"},
+    "business_date": {"contracts.silver", "frames", "settings", "tables"},
+    "model_fits": {"", "analytics", "contracts.analytics", "tables"},
     "settings": {"errors"},
     "secrets": {"errors"},
     "task_values": set(),
@@ -110,6 +126,12 @@ def test_only_settings_asks_the_clock() -> None:
     }
     asking = {path.name for path in (PROJECT / "src" / "cdp_lib").rglob("*.py") if _names(path) & clocks}
     assert asking == {"settings.py"}
+
+
+def test_models_know_nothing_of_spark() -> None:
+    analytics = PROJECT / "src" / "cdp_lib" / "analytics"
+    of_spark = {path.stem for path in analytics.glob("*.py") if "pyspark" in path.read_text(encoding="utf-8")}
+    assert of_spark == {"summaries", "rfm", "predictions", "holdout"}
 
 
 def test_only_tables_waits_for_others() -> None:

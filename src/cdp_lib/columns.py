@@ -27,6 +27,15 @@ def clean_text(column: Column) -> Column:
     return sf.nullif(sf.trim(sf.regexp_replace(column, _BLANKS, " ")), sf.lit(""))
 
 
+def uncommented(column: Column) -> Column:
+    """A value without the comment of the column it comes from: Sail can't unite columns whose comments differ.
+
+    >>> spark.range(2).select(uncommented(sf.col("id")).alias("id")).union(spark.range(1)).count()
+    3
+    """
+    return sf.least(column, column)
+
+
 def to_integer(column: Column) -> Column:
     """A whole number of up to 32 bits; null where the text is no such number.
 

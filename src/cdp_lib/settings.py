@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from typing import Any, Self
@@ -33,6 +35,10 @@ class Settings:
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
         reporting_currency: ISO 4217 code of the currency that prices are in and rates lead to.
+        gross_margin: Share of revenue that is left after the cost of what was sold, above 0 and up to 1.
+        annual_discount_rate: Rate a year at which money to come is worth less than money today, 0.1 for 10 %.
+        churn_horizon_days: A customer who buys nothing for this many days from `as_of` on has churned.
+        clv_horizon_months: Months from `as_of` on that predictive CLV counts.
         as_of: Day the figures refer to; None means the latest business date in the data.
         ingest: Whether the ingest tasks land anything; false where Data Factory has done so.
         from_scratch: Read every source whole, however far it has been read before.
@@ -56,6 +62,10 @@ class Settings:
     marketing_spend_path: str
     exchange_rates_path: str
     reporting_currency: str
+    gross_margin: float
+    annual_discount_rate: float
+    churn_horizon_days: int
+    clv_horizon_months: int
     as_of: date | None
     ingest: bool
     from_scratch: bool
@@ -102,7 +112,9 @@ class Settings:
             landing=_filled(parameters, "landing").rstrip("/"),
             secret_scope=_filled(parameters, "secret_scope"),
             customers_api_url=parameters["customers_api_url"],
-            api_timeout_seconds=_to_seconds(parameters, "api_timeout_seconds"),
+            api_timeout_seconds=_to_number(
+                parameters, "api_timeout_seconds", "of seconds above 0", lambda seconds: seconds > 0
+            ),
             crm_url=parameters["crm_url"].rstrip("/"),
             database_schema=parameters["database_schema"],
             jdbc_partitions=_to_count(parameters, "jdbc_partitions"),
@@ -110,6 +122,10 @@ class Settings:
             marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
             exchange_rates_path=parameters["exchange_rates_path"],
             reporting_currency=_filled(parameters, "reporting_currency"),
+            gross_margin=_to_number(parameters, "gross_margin", "above 0 and up to 1", lambda share: 0 < share <= 1),
+            annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
+            churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
+            clv_horizon_months=_to_positive_count(parameters, "clv_horizon_months"),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
             from_scratch=_to_flag(parameters, "from_scratch", default=False),
@@ -143,21 +159,28 @@ def _filled(parameters: dict[str, str], name: str) -> str:
     return parameters[name]
 
 
-def _to_seconds(parameters: dict[str, str], name: str) -> float:
+def _to_number(parameters: dict[str, str], name: str, bounds: str, is_within: Callable[[float], bool]) -> float:
     text = _filled(parameters, name)
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise CdpError(f"Parameter '{name}' is '{text}': write a number of seconds above 0.")
-    return seconds
+        number = math.nan
+    if not (math.isfinite(number) and is_within(number)):
+        raise CdpError(f"Parameter '{name}' is '{text}': write a number {bounds}.")
+    return number
 
 
 def _to_count(parameters: dict[str, str], name: str) -> int:
     text = parameters[name] or "0"
     if not (text.isascii() and text.isdecimal()):
         raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 0 or more.")
+    return int(text)
+
+
+def _to_positive_count(parameters: dict[str, str], name: str) -> int:
+    text = _filled(parameters, name)
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 1 or more.")
     return int(text)
 
 

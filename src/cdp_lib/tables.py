@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
 from pyspark.errors import PySparkException
@@ -284,6 +284,16 @@ class Tables:
                 if attempt == _APPEND_ATTEMPTS - 1:
                     raise
 
+    def upsert_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write rows over those of their keys; others stay.
+
+        Args:
+            contract: Contract of the table.
+            rows: Values by column, one row per key, at least one; a column that is left out is null.
+        """
+        frame = self._frame_of(contract, rows)
+        self.merge_rows(contract, frame, frame.limit(0))
+
     def replace_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Make a small table hold these rows and no others; nothing is written where it does already.
 
@@ -356,6 +366,8 @@ def _sql_value(value: object) -> str:
         return "NULL"
     if isinstance(value, datetime):
         return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
+    if isinstance(value, date):
+        return f"DATE{sql_literal(value.isoformat())}"
     return sql_literal(value) if isinstance(value, str) else str(value)
 
 

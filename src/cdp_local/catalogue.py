@@ -5,6 +5,8 @@ from pathlib import Path
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, TableContract
+from cdp_local.kpi_page import kpi_page
+from cdp_local.markdown import table
 from cdp_local.workspace import PROJECT
 
 _LAYERS = {
@@ -37,7 +39,7 @@ def table_catalogue() -> str:
 
 
 def _columns(columns: tuple[Column, ...], key: tuple[str, ...] = ()) -> list[str]:
-    lines = ["| column | type | | |", "|---|---|---|---|"]
+    rows = []
     for column in columns:
         notes = {
             "key": column.name in key,
@@ -46,8 +48,8 @@ def _columns(columns: tuple[Column, ...], key: tuple[str, ...] = ()) -> list[str
             f"personal data: {column.pii}": bool(column.pii),
         }
         said = ", ".join(note for note, holds in notes.items() if holds)
-        lines.append(f"| `{column.name}` | `{column.type}` | {_cell(column.comment)} | {said} |")
-    return lines
+        rows.append((f"`{column.name}`", f"`{column.type}`", column.comment, said))
+    return table(("column", "type", "", ""), rows)
 
 
 def _names_of_rules(contract: TableContract) -> list[str]:
@@ -65,17 +67,11 @@ def data_quality_page() -> str:
     for name, contract in TABLES.items():
         if contract.rules:
             lines += ["", f"### {name}", "", contract.comment, ""]
-            lines += ["| rule | severity | meaning | SQL |", "|---|---|---|---|"]
-            lines += [
-                f"| `{rule.name}` | {rule.severity} | {_cell(rule.meaning)} | `{_cell(rule.holds)}` |"
-                for rule in contract.rules
-            ]
+            lines += table(
+                ("rule", "severity", "meaning", "SQL"),
+                ((f"`{rule.name}`", rule.severity, rule.meaning, f"`{rule.holds}`") for rule in contract.rules),
+            )
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that does not end its cell."""
-    return text.replace("|", "\\|")
 
 
 _DATA_QUALITY = """
@@ -237,6 +233,7 @@ nothing of this one is in it, run it again. No row is lost or doubled by that.
 PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "tables.md": table_catalogue,
     PROJECT / "docs" / "data-quality.md": data_quality_page,
+    PROJECT / "docs" / "kpis.md": kpi_page,
 }
 """What writes each page."""
 

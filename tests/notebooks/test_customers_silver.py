@@ -40,6 +40,10 @@ parameters = {
     "secret_scope": "none",
     "api_timeout_seconds": "1",
     "reporting_currency": "USD",
+    "gross_margin": "0.4",
+    "annual_discount_rate": "0.1",
+    "churn_horizon_days": "90",
+    "clv_horizon_months": "12",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.ops import OPS_TABLES, PIPELINE_RUNS_OPS
@@ -60,7 +61,7 @@ def test_a_table_begins_with_the_columns_its_readers_were_promised(name: str) ->
 
 
 def test_the_catalogue_has_every_table_once_and_a_quarantine_for_each_that_has_rules() -> None:
-    tables = (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *OPS_TABLES)
+    tables = (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
     quarantines = {f"{table.name}_quarantine" for table in tables if table.rules}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
     assert set(TABLES) == {table.name for table in tables} | quarantines
@@ -96,7 +97,7 @@ def test_key_columns_are_never_null(contract: TableContract) -> None:
 
 @pytest.mark.parametrize(
     "contract",
-    [table for table in (*SILVER_TABLES, *GOLD_TABLES, *OPS_TABLES) if table != PIPELINE_RUNS_OPS],
+    [table for table in (*SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES) if table != PIPELINE_RUNS_OPS],
     ids=lambda contract: contract.name,
 )
 def test_tables_above_bronze_have_a_key(contract: TableContract) -> None:
@@ -122,6 +123,8 @@ PERSONAL = {
     "mobilephone": "phone",
     "birth_date": "birth_date",
     "birthdate": "birth_date",
+    "age_band": "birth_date",
+    "generation": "birth_date",
     "gender": "gender",
     "gendercode": "gender",
     "city": "address",

@@ -70,6 +70,10 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "secret_scope": "cdp",
     "api_timeout_seconds": "1",
     "reporting_currency": "EUR",
+    "gross_margin": "0.4",
+    "annual_discount_rate": "0.1",
+    "churn_horizon_days": "90",
+    "clv_horizon_months": "12",
 }
 
 

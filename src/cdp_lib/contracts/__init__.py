@@ -1,5 +1,6 @@
 """What every table promises: one module per layer, and the catalogue of them all."""
 
+from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.ops import OPS_TABLES
@@ -8,7 +9,7 @@ from cdp_lib.contracts.table import TableContract
 
 TABLES: dict[str, TableContract] = {
     table.name: table
-    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *OPS_TABLES)
+    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
     for table in ((contract, contract.quarantine) if contract.rules else (contract,))
 }
 """Every table of the platform by name, each followed by its quarantine."""

@@ -1,0 +1,68 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # kpi_monthly_gold
+# MAGIC One row per month, dimension, value of it and KPI. What each KPI is stands in `docs/kpis.md`.
+# MAGIC
+# MAGIC - Reads: the silver tables of customers, contacts, links, events, sales, spend and rates, `customer_value_gold`
+# MAGIC - Writes: `kpi_monthly_gold`, `pipeline_runs_ops`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.business_date import business_date
+from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
+from cdp_lib.contracts.silver import (
+    CRM_CONTACTS_SILVER,
+    CUSTOMERS_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    EVENTS_SILVER,
+    EXCHANGE_RATES_SILVER,
+    MARKETING_SPEND_SILVER,
+    RETAILS_SILVER,
+)
+from cdp_lib.gold.kpis.monthly import KpiSources, build_kpi_monthly_gold
+from cdp_lib.runs import RunLog
+from cdp_lib.settings import Settings
+from cdp_lib.tables import Tables
+from cdp_lib.task_values import exit_unless, report_rows
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+tables = Tables(spark, settings.catalog, settings.schema)
+runs = RunLog(tables, settings, "kpi_monthly_gold")
+
+# COMMAND ----------
+
+silver = [
+    CRM_CONTACTS_SILVER,
+    CUSTOMERS_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    EVENTS_SILVER,
+    EXCHANGE_RATES_SILVER,
+    MARKETING_SPEND_SILVER,
+    RETAILS_SILVER,
+]
+inputs = runs.read_inputs([*silver, CUSTOMER_VALUE_GOLD], as_of=settings.as_of, gross_margin=settings.gross_margin)
+exit_unless(dbutils, runs.is_due([KPI_MONTHLY_GOLD], inputs), "Nothing it is made from has changed.")
+sources = KpiSources(
+    customers_silver=tables.read_table(CUSTOMERS_SILVER),
+    customer_links_silver=tables.read_table(CUSTOMER_LINKS_SILVER),
+    crm_contacts_silver=tables.read_table(CRM_CONTACTS_SILVER),
+    events_silver=tables.read_table(EVENTS_SILVER),
+    retails_silver=tables.read_table(RETAILS_SILVER),
+    marketing_spend_silver=tables.read_table(MARKETING_SPEND_SILVER),
+    exchange_rates_silver=tables.read_table(EXCHANGE_RATES_SILVER),
+    customer_value_gold=tables.read_table(CUSTOMER_VALUE_GOLD),
+)
+rows = build_kpi_monthly_gold(sources, business_date(tables, settings), settings.gross_margin)
+
+# COMMAND ----------
+
+written = tables.replace_tables({KPI_MONTHLY_GOLD: rows})
+runs.finish_tables([KPI_MONTHLY_GOLD], inputs, written.rows)
+report_rows(dbutils, written.rows)

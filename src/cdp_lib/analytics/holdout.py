@@ -1,0 +1,124 @@
+"""The back-test of every refresh: models that know nothing later than a cut-off, beside what came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.analytics.backtest import Forecast, active_if_recent, last_period_rate, measure_forecast
+from cdp_lib.analytics.histories import Floats, Histories
+from cdp_lib.analytics.predictions import HISTORY, with_history
+from cdp_lib.analytics.purchases import MODELS, fit_purchases
+from cdp_lib.analytics.summaries import build_customer_summaries
+
+_COUNTS = ("purchases_after", "purchases_before", "purchases_earlier")
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Groups of customers who had bought by a cut-off, alike in history and in what they bought around it.
+
+    Attributes:
+        histories: Histories at the cut-off, one row a group; their weight is the customers of the group.
+        after: Purchase days in the period after the cut-off: what is to be forecast.
+        before: Purchase days in the period of the same length before it.
+        earlier: Purchase days in the period before that.
+        cut_off: Last day that the models may know.
+        as_of: Last day of the period after it.
+    """
+
+    histories: Histories
+    after: Floats
+    before: Floats
+    earlier: Floats
+    cut_off: date
+    as_of: date
+
+    @property
+    def weeks(self) -> float:
+        """Length of a period."""
+        return (self.as_of - self.cut_off).days / 7
+
+
+def collect_holdout(
+    customer_acquisitions_silver: DataFrame, retails_silver: DataFrame, as_of: date, days: int
+) -> Holdout:
+    """Group the customers who had bought by a cut-off, so many days before `as_of`.
+
+    Args:
+        customer_acquisitions_silver: One row per customer.
+        retails_silver: One row per sale.
+        as_of: Last day that counts.
+        days: Length of the period that is forecast.
+    """
+    cut_off = as_of - timedelta(days=days)
+    sales = retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
+    purchase_days = sales.select("customer_id", "transaction_date").distinct()
+    age = sf.datediff(sf.lit(cut_off), "transaction_date")  # days before the cut-off; below 0 after it
+    around = purchase_days.groupBy("customer_id").agg(
+        sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
+        sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
+        sf.count(sf.when((age >= days) & (age < 2 * days), 1)).alias("purchases_earlier"),
+    )
+    known = with_history(build_customer_summaries(customer_acquisitions_silver, retails_silver, cut_off))
+    groups = (
+        known.where("frequency IS NOT NULL")
+        .join(around, "customer_id", how="inner")
+        .groupBy(*HISTORY, *_COUNTS)
+        .agg(sf.count("*").alias("customers"))
+        .toArrow()
+    )
+    columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in groups.columns]
+    order = np.lexsort(columns[::-1])
+    x, t_x, T, after, before, earlier, customers = (column[order] for column in columns)
+    return Holdout(Histories(x, t_x, T, customers), after, before, earlier, cut_off, as_of)
+
+
+def measure_models(holdout: Holdout) -> list[dict[str, object]]:
+    """Rows of `model_quality_gold`, for every model and baseline.
+
+    Args:
+        holdout: What was known at the cut-off, and what came.
+    """
+    dates = {"as_of": holdout.as_of, "cut_off": holdout.cut_off}
+    return [row | dates for row in (*_rows_of_models(holdout), *_rows_of_baselines(holdout))]
+
+
+def _rows_of_models(holdout: Holdout) -> Iterator[dict[str, object]]:
+    histories = holdout.histories
+    known = (histories.frequency, histories.recency, histories.age)
+    different = Histories.of_customers(*known, histories.weight)
+    for name, model in MODELS.items():
+        fit = fit_purchases(model, different)
+        if fit.parameters:
+            fitted = model(**fit.parameters)
+            purchases = fitted.expected_purchases(holdout.weeks, *known)
+            yield from _measures(name, holdout, purchases, fitted.probability_of_no_purchase(holdout.weeks, *known))
+        else:
+            yield _row(name, fit.state, measure="state", decile=0, customers=fit.customers)
+
+
+def _rows_of_baselines(holdout: Holdout) -> Iterator[dict[str, object]]:
+    is_recent = (holdout.before > 0).astype(np.float64)
+    yield from _measures("last_period_rate", holdout, *last_period_rate(holdout.before))
+    yield from _measures("active_if_recent", holdout, *active_if_recent(is_recent, _purchases_if_active(holdout)))
+
+
+def _purchases_if_active(holdout: Holdout) -> float:
+    """Purchases in the last period of the customers who bought in the one before it: what is known at the cut-off."""
+    were_active = holdout.histories.weight * (holdout.earlier > 0)
+    return float(holdout.before @ were_active / were_active.sum()) if were_active.any() else 0.0
+
+
+def _measures(model: str, holdout: Holdout, purchases: Floats, churn: Floats) -> Iterator[dict[str, object]]:
+    for measured in measure_forecast(Forecast(purchases, churn, holdout.after, holdout.histories.weight)):
+        yield _row(model, "fitted", **asdict(measured))
+
+
+def _row(model: str, state: str, *, customers: float, **measured: object) -> dict[str, object]:
+    return {"model": model, "state": state, "customer_count": round(customers)} | measured

@@ -1,0 +1,70 @@
+"""What each customer has done up to a day: the one pass over sales that value, segments and predictions start from."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import revenue
+
+
+def build_customer_summaries(
+    customer_acquisitions_silver: DataFrame, retails_silver: DataFrame, as_of: date
+) -> DataFrame:
+    """One row per customer acquired by `as_of`, whether or not they ever bought.
+
+    What a customer buys on one day is one purchase: models of repeat buying count occasions, and the source has no
+    basket that would tell two of them on a day apart.
+
+    Args:
+        customer_acquisitions_silver: One row per customer.
+        retails_silver: One row per sale.
+        as_of: Last day that counts.
+
+    Returns:
+        `customer_id`, `acquisition_date`, `tenure_days`; `first_purchase_date`, `last_purchase_date`, `frequency`
+        (repeat purchase days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`, null
+        for who never bought; `transaction_count`, `purchase_day_count` and `total_revenue`, then 0.
+    """
+    days = (
+        retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
+        .groupBy("customer_id", "transaction_date")
+        .agg(sf.sum(revenue(sf.col("quantity"), sf.col("price"))).alias("day_revenue"), sf.count("*").alias("sales"))
+    )
+    purchases = days.groupBy("customer_id").agg(
+        sf.min("transaction_date").alias("first_purchase_date"),
+        sf.max("transaction_date").alias("last_purchase_date"),
+        sf.sum("sales").alias("transaction_count"),
+        sf.count("*").alias("purchase_day_count"),
+        sf.sum("day_revenue").alias("total_revenue"),
+        sf.min_by("day_revenue", "transaction_date").alias("first_revenue"),
+    )
+    customers = customer_acquisitions_silver.select(
+        "customer_id",
+        sf.least(_until("registration_date", as_of), _until("first_purchase_date", as_of)).alias("acquisition_date"),
+    ).where(sf.col("acquisition_date").isNotNull())
+    repeat_revenue = (sf.col("total_revenue") - sf.col("first_revenue")).cast("decimal(38,2)")
+    return customers.join(purchases, "customer_id", how="left").select(
+        "customer_id",
+        "acquisition_date",
+        sf.datediff(sf.lit(as_of), "acquisition_date").alias("tenure_days"),
+        "first_purchase_date",
+        "last_purchase_date",
+        (sf.col("purchase_day_count") - 1).alias("frequency"),
+        sf.datediff(sf.lit(as_of), "last_purchase_date").alias("recency_days"),
+        (sf.col("total_revenue").cast("double") / sf.col("purchase_day_count")).alias("monetary_value"),
+        repeat_revenue.alias("repeat_revenue"),
+        sf.when(
+            sf.col("purchase_day_count") > 1, repeat_revenue.cast("double") / (sf.col("purchase_day_count") - 1)
+        ).alias("repeat_monetary_value"),
+        sf.coalesce("transaction_count", sf.lit(0)).alias("transaction_count"),
+        sf.coalesce("purchase_day_count", sf.lit(0)).alias("purchase_day_count"),
+        sf.coalesce("total_revenue", sf.lit(0)).cast("decimal(38,2)").alias("total_revenue"),
+    )
+
+
+def _until(day: str, as_of: date) -> Column:
+    """The day, where it is not after `as_of`."""
+    return sf.when(sf.col(day) <= sf.lit(as_of), sf.col(day))

@@ -1,0 +1,140 @@
+"""Measures of customers: what they buy, whether they come back, when they were won and what they are worth."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import revenue, uncommented
+from cdp_lib.contracts.kpis import BY_CUSTOMER, PAID_CHANNELS
+from cdp_lib.gold.kpis.measures import PLACE, by_dimensions, month_of, sum_measures, union_measures, with_measures
+
+
+def customer_measures(sales: DataFrame, customers: DataFrame, activities: DataFrame, as_of: date) -> DataFrame:
+    """Measures of customers by month, and by country, channel and segment.
+
+    Each customer has one value of each dimension, so that customers are counted once for each combination of them, and
+    the dimensions add up counts. What is left after the first step grows with customers and months, not with sales.
+
+    Args:
+        sales: One row per sale up to `as_of`.
+        customers: One row per customer: `customer_id`, `acquisition_date`, `predictive_clv`, `country`, `channel`,
+            `segment`.
+        activities: One row per person and day with an activity: `customer_id`, null of who is none, and `day`.
+        as_of: Last day that counts.
+    """
+    months = _customer_months(sales)
+    measures = union_measures(
+        [
+            _of_month(months),
+            _of_month_after(months, as_of),
+            _of_repeat_buyers(months),
+            _of_users(months, activities),
+            _of_acquisition(customers),
+            _of_predictions(customers, as_of),
+        ]
+    )
+    dimensions = [name for name in BY_CUSTOMER if name != "all"]
+    located = measures.join(customers.select("customer_id", *dimensions), "customer_id", how="inner")
+    cells = sum_measures(located.drop("customer_id"), [*dimensions, "month"])
+    return sum_measures(by_dimensions(cells, BY_CUSTOMER), PLACE)
+
+
+def category_measures(sales: DataFrame) -> DataFrame:
+    """Measures of sales by month and product category.
+
+    Args:
+        sales: One row per sale up to `as_of`.
+    """
+    months = sales.groupBy("category", month_of("transaction_date").alias("month")).agg(
+        sf.sum(_amount()).alias("revenue"),
+        sf.count("*").alias("transactions"),
+        sf.countDistinct("customer_id").alias("active_customers"),
+    )
+    measures = {name: sf.col(name) for name in ("revenue", "transactions", "active_customers")}
+    return with_measures(by_dimensions(months, ["category"]), PLACE, measures)
+
+
+def _amount() -> Column:
+    return revenue(sf.col("quantity"), sf.col("price"))
+
+
+def _customer_months(sales: DataFrame) -> DataFrame:
+    """One row per customer and month with a sale, and the months with a sale before and after."""
+    day = sf.col("transaction_date")
+    months = sales.groupBy("customer_id", month_of("transaction_date").alias("month")).agg(
+        sf.sum(_amount()).alias("revenue"),
+        sf.count("*").alias("transactions"),
+        (sf.min(day) < sf.max(day)).alias("has_two_days"),
+    )
+    in_order = Window.partitionBy("customer_id").orderBy("month")
+    return months.select(
+        "*",
+        sf.lag("month").over(in_order).alias("month_before"),
+        sf.lead("month").over(in_order).alias("month_after"),
+        sf.lead("revenue").over(in_order).alias("revenue_after"),
+    )
+
+
+def _of_month(months: DataFrame) -> DataFrame:
+    is_first = sf.col("month_before").isNull()
+    is_returning = sf.coalesce(sf.col("month_before") == sf.add_months("month", -1), sf.lit(False))
+    measures = {
+        "revenue": sf.col("revenue"),
+        "transactions": sf.col("transactions"),
+        "active_customers": sf.lit(1),
+        "first_time_buyers": is_first.cast("int"),
+        "returning_customers": is_returning.cast("int"),
+        "reactivated_customers": (~is_first & ~is_returning).cast("int"),
+    }
+    return with_measures(months, ["customer_id", "month"], measures)
+
+
+def _of_month_after(months: DataFrame, as_of: date) -> DataFrame:
+    """What a month's buyers are to the month after it."""
+    following = sf.add_months("month", 1)
+    is_back = sf.coalesce(sf.col("month_after") == following, sf.lit(False))
+    zero = sf.lit(0).cast("decimal(38,2)")
+    revenue_again = sf.when(is_back, sf.col("revenue_after")).otherwise(zero)
+    measures = {
+        "active_before": sf.lit(1),
+        "revenue_before": sf.col("revenue"),
+        "revenue_lost": sf.greatest(zero, (sf.col("revenue") - revenue_again).cast("decimal(38,2)")),
+    }
+    # Worked out while `month` is still the month of the sales.
+    measured = with_measures(months, ["customer_id", "month"], measures)
+    return measured.withColumn("month", following).where(sf.col("month") <= sf.lit(as_of))
+
+
+def _of_repeat_buyers(months: DataFrame) -> DataFrame:
+    """The month of the second day with a sale: the first month, if it has two, else the next."""
+    second = sf.when(sf.col("has_two_days"), sf.col("month")).otherwise(sf.col("month_after"))
+    firsts = months.where(sf.col("month_before").isNull()).select("customer_id", second.alias("month"))
+    return with_measures(firsts.where("month IS NOT NULL"), ["customer_id", "month"], {"repeat_buyers": sf.lit(1)})
+
+
+def _of_users(months: DataFrame, activities: DataFrame) -> DataFrame:
+    active = activities.where("customer_id IS NOT NULL").select(
+        uncommented(sf.col("customer_id")).alias("customer_id"), month_of("day").alias("month")
+    )
+    users = (
+        months.select(uncommented(sf.col("customer_id")).alias("customer_id"), "month").unionByName(active).distinct()
+    )
+    return with_measures(users, ["customer_id", "month"], {"active_users": sf.lit(1)})
+
+
+def _of_acquisition(customers: DataFrame) -> DataFrame:
+    is_paid = sf.coalesce(sf.col("channel").startswith(PAID_CHANNELS), sf.lit(False))
+    acquired = customers.select("customer_id", month_of("acquisition_date").alias("month"), is_paid.alias("is_paid"))
+    measures = {"new_customers": sf.lit(1), "paid_new_customers": sf.col("is_paid").cast("int")}
+    return with_measures(acquired, ["customer_id", "month"], measures)
+
+
+def _of_predictions(customers: DataFrame, as_of: date) -> DataFrame:
+    predicted = customers.where("predictive_clv IS NOT NULL").select(
+        "customer_id", sf.lit(as_of.replace(day=1)).alias("month"), "predictive_clv"
+    )
+    measures = {"predicted_customers": sf.lit(1), "predicted_clv": sf.col("predictive_clv")}
+    return with_measures(predicted, ["customer_id", "month"], measures)

@@ -1,0 +1,183 @@
+"""kpi_monthly_gold: every KPI by month and dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
+from cdp_lib.gold.kpis.customers import category_measures, customer_measures
+from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
+from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
+from cdp_lib.gold.kpis.measures import PLACE, month_of, sum_measures, union_measures
+
+_SUMMED_UP = {
+    "customers_to_date": "new_customers",
+    "buyers_to_date": "first_time_buyers",
+    "repeat_buyers_to_date": "repeat_buyers",
+    "revenue_to_date": "revenue",
+}
+"""Measures up to the end of a month, and the measure of the month they are the sum of."""
+
+
+@dataclass(frozen=True)
+class KpiSources:
+    """What KPIs are made from, each as its table.
+
+    Attributes:
+        customers_silver: One row per customer.
+        customer_links_silver: One row per identity.
+        crm_contacts_silver: One row per contact.
+        events_silver: One row per event.
+        retails_silver: One row per sale.
+        marketing_spend_silver: One row per month, channel and campaign.
+        exchange_rates_silver: One row per month and currency.
+        customer_value_gold: One row per customer, of the same `as_of`.
+    """
+
+    customers_silver: DataFrame
+    customer_links_silver: DataFrame
+    crm_contacts_silver: DataFrame
+    events_silver: DataFrame
+    retails_silver: DataFrame
+    marketing_spend_silver: DataFrame
+    exchange_rates_silver: DataFrame
+    customer_value_gold: DataFrame
+
+
+def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float) -> DataFrame:
+    """One row per month, dimension, value of it and KPI.
+
+    Months are all from the first in which anything happened to that of `as_of`, without a gap: a month without a sale
+    has a revenue of 0.
+
+    Args:
+        sources: What KPIs are made from.
+        as_of: Last day that counts.
+        gross_margin: Share of revenue left after the cost of what was sold.
+
+    Returns:
+        Columns of `kpi_monthly_gold`.
+    """
+    sales = sources.retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
+    activities = build_activities(sources.events_silver, sources.customer_links_silver, as_of)
+    customers = _with_dimensions(sources)
+    measured = union_measures(
+        [
+            customer_measures(sales, customers, activities, as_of),
+            category_measures(sales),
+            spend_measures(sources.marketing_spend_silver, sources.exchange_rates_silver, as_of),
+            consent_measures(sources.crm_contacts_silver, as_of),
+        ]
+    )
+    months = _months(sales, customers, activities, as_of)
+    engaged = engagement_measures(activities, sources.events_silver, months, as_of)
+    rows = sum_measures(union_measures([measured, engaged]), PLACE)
+    complete = _with_measures_to_date(_without_gaps(rows, months), gross_margin)
+    return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
+
+
+def _with_dimensions(sources: KpiSources) -> DataFrame:
+    """One row per customer, with a value of each dimension."""
+    countries = sources.customers_silver.select("customer_id", "country")
+    value = sources.customer_value_gold.select("customer_id", "acquisition_date", "predictive_clv", "segment")
+    return value.join(countries, "customer_id", how="left").join(_channels(sources), "customer_id", how="left")
+
+
+def _channels(sources: KpiSources) -> DataFrame:
+    """One row per customer with a linked contact that has a channel: that of the contact who was won first."""
+    contacts = sources.crm_contacts_silver.where("acquisition_channel IS NOT NULL").select(
+        sf.concat(sf.lit("contact:"), "contact_id").alias("identity"),
+        sf.col("acquisition_channel").alias("channel"),
+        "acquisition_date",
+    )
+    links = sources.customer_links_silver.where("customer_id IS NOT NULL").select("identity", "customer_id")
+    earliest = Window.partitionBy("customer_id").orderBy(sf.asc_nulls_last("acquisition_date"), "identity")
+    ranked = contacts.join(links, "identity", how="inner").withColumn("rank", sf.row_number().over(earliest))
+    return ranked.where("rank = 1").select("customer_id", "channel")
+
+
+def _months(sales: DataFrame, customers: DataFrame, activities: DataFrame, as_of: date) -> DataFrame:
+    """One row per month from the first in which anything happened to that of `as_of`."""
+    days = (
+        sales.select(sf.min("transaction_date").alias("day"))
+        .unionByName(customers.select(sf.min("acquisition_date").alias("day")))
+        .unionByName(activities.select(sf.min("day").alias("day")))
+    )
+    first = days.select(sf.min(month_of("day")).alias("first_month"))
+    last = sf.lit(as_of.replace(day=1))
+    every_month = sf.sequence(sf.coalesce("first_month", last), last, sf.expr("INTERVAL 1 MONTH"))
+    return first.select(sf.explode(every_month).alias("month"))
+
+
+def _without_gaps(rows: DataFrame, months: DataFrame) -> DataFrame:
+    """A row for every month of every value of a dimension. What is counted there is 0 if there is none."""
+    places = rows.select("dimension", "dimension_value").distinct()
+    grid = places.join(sf.broadcast(months), how="cross")
+    filled = grid.join(rows, [*PLACE], how="left")
+    measures = [name for name in rows.columns if name not in PLACE]
+    return filled.select(*PLACE, *(sf.coalesce(name, sf.lit(0).cast("decimal(38,6)")).alias(name) for name in measures))
+
+
+def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
+    """The measures that look back, and null for spend that is not known."""
+    to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
+    so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    # The row of all channels says whether there was spend at all: a channel may well have had none.
+    of_month = Window.partitionBy("month")
+    has_spend = sf.max("spend_rows").over(of_month) > 0
+    known = rows.select("*", has_spend.alias("has_spend"))
+    is_unknown = sf.col("spend_rows_without_rate") > 0
+    was_unknown = sf.sum("spend_rows_without_rate").over(so_far) > 0
+
+    def sum_so_far(measure: Column) -> Column:
+        return sf.sum(measure).over(so_far)
+
+    new_with_spend = sf.when(sf.col("has_spend"), sf.col("new_customers")).otherwise(0)
+    looking_back = {name: sum_so_far(sf.col(of_month)) for name, of_month in _SUMMED_UP.items()}
+    spent = {
+        "spend": sf.when(sf.col("has_spend") & ~is_unknown, sf.col("spend")),
+        "paid_spend": sf.when(sf.col("has_spend") & ~is_unknown, sf.col("paid_spend")),
+        "spend_to_date": sf.when(~was_unknown, sum_so_far(sf.col("spend"))),
+        "new_customers_with_spend": sum_so_far(new_with_spend),
+        "gross_margin": sf.lit(gross_margin),
+    }
+    columns = {name: sf.col(name) for name in MEASURES} | looking_back | spent
+    return known.select(*PLACE, *(columns[name].cast("double").alias(name) for name in MEASURES))
+
+
+def _divided(rows: DataFrame, as_of: date) -> DataFrame:
+    """One row per place and KPI that is given there."""
+    kpis = rows.select("*", sf.explode(sf.array(*(sf.lit(kpi.name) for kpi in KPIS))).alias("kpi"))
+    given = kpis.where(_of_kpi(lambda kpi: _is_given(kpi, as_of)))
+    parts = given.select(
+        *PLACE,
+        "kpi",
+        _of_kpi(lambda kpi: _unless_too_early(kpi.numerator, kpi, as_of)).alias("numerator"),
+        _of_kpi(lambda kpi: _unless_too_early(kpi.denominator, kpi, as_of)).alias("denominator"),
+    )
+    value = sf.col("numerator") / sf.nullif("denominator", sf.lit(0.0))
+    return parts.select("*", value.alias("value"), sf.lit(as_of).alias("as_of"))
+
+
+def _of_kpi(column: Callable[[Kpi], Column]) -> Column:
+    """Of each row, the column of its KPI."""
+    first, *others = KPIS
+    case = sf.when(sf.col("kpi") == first.name, column(first))
+    return reduce(lambda case, kpi: case.when(sf.col("kpi") == kpi.name, column(kpi)), others, case)
+
+
+def _is_given(kpi: Kpi, as_of: date) -> Column:
+    is_given = sf.col("dimension").isin(*kpi.dimensions)
+    return is_given & (sf.col("month") == sf.lit(as_of.replace(day=1))) if kpi.is_of_latest_month else is_given
+
+
+def _unless_too_early(part: str, kpi: Kpi, as_of: date) -> Column:
+    figure = sf.expr(part).cast("double")
+    return sf.when(sf.last_day("month") <= sf.lit(as_of), figure) if kpi.needs_whole_month else figure

@@ -1,0 +1,64 @@
+"""Keeps the fits that customers are predicted by, so that every prediction can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import date
+
+from pyspark.sql import functions as sf
+
+from cdp_lib import __version__
+from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.predictions import CustomerFits
+from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
+from cdp_lib.tables import Tables
+
+
+def version_of(fit: Fit, as_of: date) -> str:
+    """Name of a fit: the same data and the same model have the same name, whichever run fits them."""
+    content = json.dumps(asdict(fit) | {"code_version": __version__}, sort_keys=True)
+    return f"{fit.model}-{as_of:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def record_fits(tables: Tables, fits: CustomerFits, as_of: date) -> list[str]:
+    """Keep fits in `model_fits_gold`, each with the name of the latest one of its model that has parameters.
+
+    Args:
+        tables: Tables of the platform.
+        fits: What the models have come to.
+        as_of: Last day of their data.
+
+    Returns:
+        The names that the fit of purchases and that of spend are kept under.
+    """
+    both = [fits.purchases, fits.spend]
+    tables.create_table(MODEL_FITS_GOLD)
+    good = tables.read_table(MODEL_FITS_GOLD).where((sf.col("state") == "fitted") & (sf.col("as_of") <= sf.lit(as_of)))
+    known = {
+        row.model: row.model_version
+        for row in good.orderBy("as_of", "model_version").select("model", "model_version").collect()
+    }
+    tables.upsert_rows(
+        MODEL_FITS_GOLD,
+        [
+            {
+                "model_version": version_of(fit, as_of),
+                "model": fit.model,
+                "as_of": as_of,
+                "state": fit.state,
+                "message": fit.message,
+                "parameters": json.dumps(fit.parameters) if fit.parameters else None,
+                "log_likelihood": fit.log_likelihood,
+                "customer_count": fit.customers,
+                "repeat_customer_count": fit.repeat_customers,
+                "history_count": fit.histories,
+                "observed_weeks": fits.observed_weeks,
+                "last_good_version": version_of(fit, as_of) if fit.parameters else known.get(fit.model),
+                "code_version": __version__,
+            }
+            for fit in both
+        ],
+    )
+    return [version_of(fit, as_of) for fit in both]

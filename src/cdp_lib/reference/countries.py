@@ -1,0 +1,104 @@
+"""The reference table of countries: what each is called, and facts of its market. README.md says where from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_text
+
+_FILE = Path(__file__).with_name("countries.csv")
+_NOT_COMPARED = "[.,'’()]"
+"""Punctuation that people leave out: U.A.E. is UAE."""
+
+
+@dataclass(frozen=True)
+class Country:
+    """One country.
+
+    Attributes:
+        country_code: ISO 3166-1 alpha-2 code.
+        alpha3: ISO 3166-1 alpha-3 code.
+        country: English short name.
+        aliases: Other spellings that sources use.
+        region: Subregion of the UN geoscheme (M49).
+        population: People living there in 2023, to 10,000.
+        income_group: World Bank income group of fiscal year 2025.
+        currency: ISO 4217 code.
+    """
+
+    country_code: str
+    alpha3: str
+    country: str
+    aliases: tuple[str, ...]
+    region: str
+    population: int
+    income_group: str
+    currency: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything it is called, codes included."""
+        return (self.country_code, self.alpha3, self.country, *self.aliases)
+
+
+@cache
+def read_countries() -> tuple[Country, ...]:
+    """The countries, by code.
+
+    >>> read_countries()[0].names
+    ('AE', 'ARE', 'United Arab Emirates', 'UAE', 'Emirates')
+    """
+    with _FILE.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Country(
+                country_code=row["country_code"],
+                alpha3=row["alpha3"],
+                country=row["country"],
+                aliases=tuple(filter(None, row["aliases"].split(";"))),
+                region=row["region"],
+                population=int(row["population"]),
+                income_group=row["income_group"],
+                currency=row["currency"],
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def country_key(name: Column) -> Column:
+    """A name of a country as it is compared: in lower case, without punctuation, outer blanks and a leading "the".
+
+    >>> names = spark.createDataFrame([(" The  Netherlands ",), ("U.A.E.",), ("Türkiye",), (" ",)], "name string")
+    >>> [row.key for row in names.select(country_key(names.name).alias("key")).collect()]
+    ['netherlands', 'uae', 'türkiye', None]
+    """
+    return sf.regexp_replace(clean_text(sf.regexp_replace(sf.lower(name), _NOT_COMPARED, "")), "^the ", "")
+
+
+def countries_by_name(spark: SparkSession) -> DataFrame:
+    """One row per name a country goes by, codes included, with the country.
+
+    Args:
+        spark: Session.
+
+    Returns:
+        `country_key`, unique, to be joined on `country_key(name)`; `country_code`, `country`, `region`, `population`,
+        `income_group` and `currency`.
+
+    >>> countries_by_name(spark).where("country_key = 'uae'").select("country_code", "currency").first()
+    Row(country_code='AE', currency='AED')
+    """
+    rows = [
+        {"name": name} | {key: value for key, value in asdict(country).items() if key not in ("aliases", "alpha3")}
+        for country in read_countries()
+        for name in country.names
+    ]
+    # As an Arrow table: classic Spark would send rows through a Python worker.
+    named = spark.createDataFrame(pa.Table.from_pylist(rows))
+    return named.select(country_key(sf.col("name")).alias("country_key"), "*").drop("name")

@@ -1,0 +1,67 @@
+"""CDNOW: 2,357 customers of an online shop for music who first bought in early 1997, the field's reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.histories import Floats, Histories
+from cdp_lib.analytics.purchases import MODELS, fit_purchases
+
+FIRST_DAY = date(1997, 1, 1)
+
+
+@pytest.fixture(scope="session")
+def cdnow_sales() -> pd.DataFrame:
+    """Sales of 78 weeks: customer_id, day, amount."""
+    path = str(files("lifetimes.datasets") / "CDNOW_sample.txt")
+    sales = pd.read_csv(path, sep=r"\s+", header=None, names=["_", "customer_id", "day", "quantity", "amount"])
+    return sales.assign(day=pd.to_datetime(sales.day, format="%Y%m%d"))
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is known at a cut-off, customer by customer, and what came in the weeks after it."""
+
+    x: Floats
+    t_x: Floats
+    T: Floats
+    after: Floats
+    weeks: float
+
+
+@pytest.fixture(scope="session")
+def cdnow_split(cdnow_sales: pd.DataFrame):
+    """CDNOW, split after so many weeks; time in weeks by the day, or rounded to whole ones."""
+
+    def split(cut_off_week: int, weeks: int, *, rounded: bool) -> Split:
+        cut_off = pd.Timestamp(FIRST_DAY) + timedelta(weeks=cut_off_week, days=-1)
+        days = cdnow_sales.drop_duplicates(["customer_id", "day"])
+        known = days[days.day <= cut_off].groupby("customer_id").day.agg(["min", "max", "count"])
+        later = days[(days.day > cut_off) & (days.day <= cut_off + timedelta(weeks=weeks))]
+        t_x, T = ((last - known["min"]).dt.days.to_numpy() / 7 for last in (known["max"], cut_off))
+        if rounded:
+            t_x, T = np.rint(t_x), np.rint(T)
+        after = later.groupby("customer_id").size().reindex(known.index, fill_value=0).to_numpy(dtype=float)
+        return Split((known["count"] - 1).to_numpy(dtype=float), t_x, T, after, float(weeks))
+
+    return split
+
+
+@pytest.fixture(scope="session")
+def cdnow(cdnow_split) -> Histories:
+    """Histories of the first 39 weeks, by the day."""
+    split = cdnow_split(39, 39, rounded=False)
+    return Histories.of_customers(split.x, split.t_x, split.T)
+
+
+@pytest.fixture(scope="session")
+def cdnow_fits(cdnow: Histories) -> dict[str, Fit]:
+    """Every model, fitted on them."""
+    return {name: fit_purchases(model, cdnow) for name, model in MODELS.items()}

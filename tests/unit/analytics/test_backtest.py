@@ -1,0 +1,103 @@
+"""Measures of a forecast, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdp_lib.analytics.backtest import (
+    Forecast,
+    active_if_recent,
+    area_under_curve,
+    last_period_rate,
+    measure_forecast,
+)
+
+
+def forecast(*rows: tuple[float, float, float, float]) -> Forecast:
+    """Rows: purchases predicted, churn predicted, purchases that came, customers."""
+    return Forecast(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
+
+
+# Four customers: 1.0 and 0.5 predicted and 2 and 0 came, 0.2 twice, of whom nobody and one bought.
+BY_HAND = forecast((1.0, 0.2, 2, 1), (0.5, 0.5, 0, 1), (0.2, 0.8, 0, 1), (0.2, 0.8, 1, 1))
+
+
+def of_all(measured) -> dict[str, tuple[float, float, float]]:
+    return {each.measure: (each.predicted, each.actual, each.value) for each in measured if each.decile == 0}
+
+
+def test_measures_are_what_they_are_by_hand() -> None:
+    assert of_all(measure_forecast(BY_HAND)) == {
+        "total_error": pytest.approx((1.9, 3.0, 1.9 / 3 - 1)),
+        "mae": pytest.approx((1.9 / 4, 3 / 4, (1.0 + 0.5 + 0.2 + 0.8) / 4)),
+        # Churned: no, yes, yes, no.
+        "brier_score": pytest.approx((2.3 / 4, 2 / 4, (0.04 + 0.25 + 0.04 + 0.64) / 4)),
+        # Pairs of churned and staying: .5 > .2, .5 < .8, .8 > .2, .8 = .8.
+        "auc": pytest.approx((2.3 / 4, 2 / 4, 2.5 / 4)),
+    }
+
+
+def test_a_group_is_as_many_customers_as_its_weight() -> None:
+    once = forecast((1.0, 0.2, 2, 3), (0.2, 0.8, 0, 2))
+    each = forecast(*[(1.0, 0.2, 2, 1)] * 3, *[(0.2, 0.8, 0, 1)] * 2)
+    assert of_all(measure_forecast(once)) == {
+        name: pytest.approx(values) for name, values in of_all(measure_forecast(each)).items()
+    }
+
+
+def test_deciles_are_tenths_of_the_customers_by_prediction() -> None:
+    measured = measure_forecast(forecast(*((n / 100, 1 - n / 100, n % 2, 1) for n in range(100))))
+    deciles = [each for each in measured if each.measure == "purchases_by_decile"]
+    assert [(each.decile, each.customers) for each in deciles] == [(number, 10) for number in range(1, 11)]
+    assert deciles[0].predicted == pytest.approx(0.045)
+    assert (deciles[0].actual, deciles[0].value) == (pytest.approx(0.5), pytest.approx(0.045 - 0.5))
+    churn = [each for each in measured if each.measure == "churn_by_decile"]
+    assert churn[0].predicted == pytest.approx(0.055)
+
+
+def test_customers_of_one_prediction_stay_together() -> None:
+    measured = measure_forecast(forecast((0.1, 0.9, 0, 60), (0.5, 0.5, 1, 40)))
+    deciles = {each.decile: each.customers for each in measured if each.measure == "purchases_by_decile"}
+    assert deciles == {4: 60, 9: 40}
+
+
+def test_what_is_not_defined_is_not_a_number_but_nothing() -> None:
+    measured = of_all(measure_forecast(forecast((1.0, 0.2, 0, 1), (0.5, 0.5, 0, 1))))
+    assert measured["total_error"][2] is None  # nothing came
+    assert measured["auc"][2] is None  # all churned
+    assert measure_forecast(forecast((1.0, 0.2, 0, 1)))[1].value == 1
+    empty = Forecast(*np.zeros((4, 0)))
+    assert measure_forecast(empty) == []
+
+
+def test_the_rate_of_the_last_period_goes_on() -> None:
+    purchases, churn = last_period_rate(np.array([0.0, 3.0]))
+    assert (purchases.tolist(), churn.tolist()) == ([0, 3], [1, 0])
+
+
+def test_who_bought_lately_buys_again() -> None:
+    purchases, churn = active_if_recent(np.array([1.0, 0.0]), 1.5)
+    assert (purchases.tolist(), churn.tolist()) == ([1.5, 0], [0, 1])
+
+
+scores = st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(1, 4)), min_size=1, max_size=12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(scores)
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(rows) -> None:
+    score, positive, weight = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    pairs = [
+        (a_weight * b_weight, 1.0 if a > b else 0.5 if a == b else 0.0)
+        for a, is_positive, a_weight in rows
+        for b, other_is_positive, b_weight in rows
+        if is_positive and not other_is_positive
+    ]
+    area = area_under_curve(score, positive, weight)
+    if pairs:
+        assert area == pytest.approx(sum(w * is_in_order for w, is_in_order in pairs) / sum(w for w, _ in pairs))
+    else:
+        assert area is None

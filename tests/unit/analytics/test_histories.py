@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cdp_lib.analytics.histories import Histories
+
+
+def histories(x, t_x, T, weight=None) -> Histories:
+    columns = [np.array(column, dtype=float) for column in (x, t_x, T)]
+    return Histories.of_customers(*columns, None if weight is None else np.array(weight, dtype=float))
+
+
+def test_customers_of_one_history_are_one_row() -> None:
+    grouped = histories([1, 0, 1, 2], [3, 0, 3, 3], [9, 9, 9, 9])
+    assert grouped.frequency.tolist() == [0, 1, 2]
+    assert grouped.weight.tolist() == [1, 2, 1]
+    assert (grouped.customers, grouped.repeat_customers, len(grouped)) == (4, 3, 3)
+
+
+def test_groups_can_be_grouped_again_in_any_order() -> None:
+    once = histories([1, 0, 1, 2], [3, 0, 3, 3], [9, 9, 9, 9])
+    again = histories([2, 1, 0, 1], [3, 3, 0, 3], [9, 9, 9, 9], [1, 1, 1, 1])
+    assert all(np.array_equal(getattr(once, name), getattr(again, name)) for name in ("frequency", "recency", "weight"))
+
+
+def test_nobody_is_no_history() -> None:
+    assert (len(histories([], [], [])), histories([], [], []).customers) == (0, 0)
+
+
+def test_coarser_histories_are_fewer_and_of_the_same_customers() -> None:
+    coarse = histories([1, 1, 1], [3, 4, 5], [17, 18, 19]).coarser(4)
+    assert (coarse.recency.tolist(), coarse.age.tolist()) == ([4, 4], [16, 20])
+    assert coarse.customers == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ((-1, 0, 5), "frequency is no whole number"),
+        ((0.5, 0, 5), "frequency is no whole number"),
+        ((1, -1, 5), "recency is below 0"),
+        ((1, 6, 5), "or above the age"),
+        ((1, np.nan, 5), "recency is below 0"),
+        ((0, 1, 5), "without a repeat purchase is not 0"),
+        ((1, 1, np.inf), "age is not finite"),
+    ],
+)
+def test_what_is_no_history_is_refused_with_its_row(row, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        histories([0, row[0]], [0, row[1]], [5, row[2]])
+
+
+def test_no_customers_of_a_history_are_refused() -> None:
+    with pytest.raises(ValueError, match="weight is not above 0"):
+        histories([1], [1], [5], [0])
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    one, two = np.ones(1), np.ones(2)
+    with pytest.raises(ValueError, match="differ in length"):
+        Histories(one, one, two, one)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as sf
+
+from cdp_lib.analytics.rfm import leading_digits, score_thresholds, segment, with_rfm
+from cdp_lib.contracts.segments import SEGMENTS
+from cdp_lib.contracts.table import Column
+
+CUSTOMER = (
+    Column("customer_id", "INT", ""),
+    Column("recency_days", "INT", ""),
+    Column("purchase_day_count", "BIGINT", ""),
+    Column("total_revenue", "DECIMAL(38,2)", ""),
+)
+
+
+@pytest.fixture
+def customers(frame_of):
+    """Customers: (days since the latest purchase, purchase days, revenue) each; None who never bought."""
+
+    def build(*rows):
+        return frame_of(
+            CUSTOMER,
+            *(
+                {
+                    "customer_id": number,
+                    "recency_days": days,
+                    "purchase_day_count": count,
+                    "total_revenue": Decimal(money),
+                }
+                for number, (days, count, money) in enumerate((row or (None, 0, 0) for row in rows), 1)
+            ),
+        )
+
+    return build
+
+
+def scores(frame):
+    rows = frame.orderBy("customer_id").collect()
+    return [(row.recency_score, row.frequency_score, row.monetary_score, row.segment) for row in rows]
+
+
+def test_buyers_are_scored_by_fifths(customers) -> None:
+    rows = [(100 - 10 * n, n + 1, 100 * (n + 1)) for n in range(10)]
+    scored = scores(with_rfm(customers(*rows)))
+    assert [s[:3] for s in scored] == [(n // 2 + 1,) * 3 for n in range(10)]
+
+
+def test_equal_values_have_equal_scores_the_lowest_they_reach(customers) -> None:
+    # Six of ten bought once: all of them are in the lowest fifth, and the next is in the fourth.
+    rows = [(5, 1, 10)] * 6 + [(5, 2, 20), (5, 2, 20), (5, 3, 30), (5, 9, 90)]
+    assert [s[1] for s in scores(with_rfm(customers(*rows)))] == [1] * 6 + [4, 4, 5, 5]
+
+
+def test_who_never_bought_has_no_scores_and_is_not_counted(customers) -> None:
+    rows = [None, *[(100 - 10 * n, n + 1, 100) for n in range(5)], None]
+    scored = scores(with_rfm(customers(*rows)))
+    assert scored[0] == scored[-1] == (None, None, None, "Never bought")
+    assert [s[1] for s in scored[1:-1]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("buyers", [1, 4])
+def test_too_few_buyers_for_fifths_score_in_the_middle(customers, buyers: int) -> None:
+    rows = [(n, n + 1, n) for n in range(buyers)]
+    assert [s[:3] for s in scores(with_rfm(customers(*rows)))] == [(3, 3, 3)] * buyers
+
+
+def test_no_customers_are_no_rows(customers) -> None:
+    assert scores(with_rfm(customers())) == []
+
+
+def test_amounts_that_agree_in_three_digits_are_equal(customers) -> None:
+    rows = [(5, 1, "100100.00"), (5, 1, "100999.99"), (5, 1, "0.00"), (5, 1, "12.34"), (5, 1, "99999.00")]
+    monetary = [s[2] for s in scores(with_rfm(customers(*rows)))]
+    assert monetary == [4, 4, 1, 2, 3]
+
+
+def test_leading_digits_cut_and_do_not_round(spark) -> None:
+    amounts = "SELECT explode(array(999999.99, 1000000000000000000000000000000.00, 7.5, 0.0)) AS amount"
+    rows = spark.sql(amounts).select(leading_digits(sf.col("amount")).alias("cut")).collect()
+    assert sorted(row.cut for row in rows) == [0.0, 750.0, 99900000.0, 1e32]
+
+
+def test_every_combination_of_scores_is_in_exactly_one_segment_and_every_segment_is_reached(spark) -> None:
+    combinations = [(r, f, m, n) for r, f, m in product(range(1, 6), repeat=3) for n in (1, 2)]
+    values = ", ".join(map(str, [*combinations, (None, None, None, 0)])).replace("None", "CAST(NULL AS INT)")
+    rows = spark.sql(
+        f"SELECT * FROM VALUES {values} AS t (recency_score, frequency_score, monetary_score, purchase_day_count)"
+    ).select("*", segment().alias("segment"))
+    counts = {row.segment: row["count"] for row in rows.groupBy("segment").count().collect()}
+    assert sum(counts.values()) == 251
+    assert set(counts) == {each.name for each in SEGMENTS}
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ((5, 5, 5, 9), "Champions"),
+        ((1, 5, 4, 9), "Cannot lose"),
+        ((3, 4, 4, 5), "Loyal"),
+        ((2, 3, 3, 3), "At risk"),
+        ((5, 1, 2, 1), "New"),
+        ((4, 1, 2, 1), "Promising"),
+        ((4, 2, 2, 2), "Potential loyalists"),
+        ((3, 2, 2, 2), "Need attention"),
+        ((3, 1, 1, 1), "About to sleep"),
+        ((2, 1, 2, 1), "Hibernating"),
+        ((1, 1, 1, 1), "Lost"),
+    ],
+)
+def test_a_segment_is_what_its_name_says(spark, row, name: str) -> None:
+    r, f, m, days = row
+    frame = spark.sql(
+        f"SELECT {r} AS recency_score, {f} AS frequency_score, {m} AS monetary_score, {days} AS purchase_day_count"
+    )
+    assert frame.select(segment().alias("segment")).first().segment == name
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.floats(-1e6, 1e6), st.integers(1, 1000), min_size=1))
+def test_thresholds_rise_and_no_score_above_the_lowest_is_of_more_than_its_share(counts: dict[float, int]) -> None:
+    thresholds = score_thresholds(counts)
+    assert len(thresholds) == 4
+    assert list(thresholds) == sorted(thresholds)
+    buyers = sum(counts.values())
+    if buyers >= 5:
+        for score, threshold in enumerate(thresholds, 2):
+            if math.isfinite(threshold):
+                below = sum(count for value, count in counts.items() if value < threshold)
+                assert below * 5 >= (score - 1) * buyers

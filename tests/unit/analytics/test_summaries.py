@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from cdp_lib.analytics.summaries import build_customer_summaries
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+
+AS_OF = date(2026, 6, 30)
+
+
+@pytest.fixture
+def summaries(frame_of):
+    """Summaries by customer, of acquisitions (registered, first bought) and sales (customer, day, quantity, price)."""
+
+    def build(acquisitions, sales, as_of=AS_OF):
+        acquired = frame_of(
+            CUSTOMER_ACQUISITIONS_SILVER.columns,
+            *(
+                {
+                    "customer_id": number,
+                    "registration_date": registered,
+                    "first_purchase_date": first,
+                    "acquisition_date": min(filter(None, [registered, first])),
+                }
+                for number, (registered, first) in acquisitions.items()
+            ),
+        )
+        sold = frame_of(
+            RETAILS_SILVER.columns,
+            *(
+                {
+                    "transaction_id": number,
+                    "customer_id": customer,
+                    "product_id": 1,
+                    "store_id": 1,
+                    "quantity": quantity,
+                    "transaction_date": day,
+                    "price": Decimal(price),
+                    "_batch_id": "b",
+                }
+                for number, (customer, day, quantity, price) in enumerate(sales)
+            ),
+        )
+        return {row.customer_id: row for row in build_customer_summaries(acquired, sold, as_of).collect()}
+
+    return build
+
+
+def test_a_customer_is_summed_up_by_days(summaries) -> None:
+    row = summaries(
+        {1: (date(2026, 3, 1), date(2026, 1, 1))},
+        [
+            (1, date(2026, 1, 1), 2, "10.00"),
+            (1, date(2026, 1, 1), 1, "5.50"),
+            (1, date(2026, 2, 1), 1, "30.00"),
+            (1, date(2026, 6, 20), 1, "50.00"),
+        ],
+    )[1]
+    assert (row.acquisition_date, row.tenure_days) == (date(2026, 1, 1), 180)
+    assert (row.first_purchase_date, row.last_purchase_date) == (date(2026, 1, 1), date(2026, 6, 20))
+    assert (row.transaction_count, row.purchase_day_count, row.frequency, row.recency_days) == (4, 3, 2, 10)
+    assert row.total_revenue == Decimal("105.50")
+    assert row.repeat_revenue == Decimal("80.00")
+    assert row.monetary_value == pytest.approx(105.5 / 3)
+    assert row.repeat_monetary_value == pytest.approx(40)
+
+
+def test_who_never_bought_is_there_with_nothing(summaries) -> None:
+    row = summaries({1: (date(2026, 3, 1), None)}, [])[1]
+    assert (row.transaction_count, row.purchase_day_count, row.total_revenue) == (0, 0, Decimal(0))
+    assert (row.first_purchase_date, row.frequency, row.recency_days, row.monetary_value) == (None,) * 4
+    assert row.tenure_days == 121
+
+
+def test_one_day_of_buying_has_no_repeat_value(summaries) -> None:
+    row = summaries({1: (date(2026, 3, 1), date(2026, 3, 1))}, [(1, date(2026, 3, 1), 1, "5.00")] * 2)[1]
+    assert (row.frequency, row.monetary_value, row.repeat_monetary_value) == (0, 10, None)
+
+
+def test_what_is_after_as_of_is_not_known_yet(summaries) -> None:
+    rows = summaries(
+        {
+            1: (date(2026, 5, 1), date(2026, 2, 1)),
+            2: (date(2026, 3, 1), date(2026, 4, 1)),
+            3: (date(2026, 4, 2), date(2026, 4, 1)),
+        },
+        [(1, date(2026, 2, 1), 1, "5.00"), (2, date(2026, 4, 1), 1, "5.00"), (3, date(2026, 4, 1), 1, "5.00")],
+        as_of=date(2026, 3, 31),
+    )
+    assert {n: (row.acquisition_date, row.transaction_count) for n, row in rows.items()} == {
+        1: (date(2026, 2, 1), 1),
+        2: (date(2026, 3, 1), 0),
+    }

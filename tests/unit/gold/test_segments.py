@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from cdp_lib.contracts.table import Column
+from cdp_lib.gold.segments import build_customer_segments_gold, build_segment_movements_gold
+
+JUNE, MAY = date(2026, 6, 30), date(2026, 5, 30)
+SCORED = (
+    Column("customer_id", "INT", ""),
+    Column("recency_score", "INT", ""),
+    Column("frequency_score", "INT", ""),
+    Column("monetary_score", "INT", ""),
+    Column("segment", "STRING", ""),
+)
+
+
+@pytest.fixture
+def segments(frame_of):
+    """Segments of customers now and a month before."""
+
+    def build(now, before):
+        frames = [
+            frame_of(SCORED, *({"customer_id": number, "segment": name} for number, name in each.items()))
+            for each in (now, before)
+        ]
+        return build_customer_segments_gold(*frames, JUNE, MAY)
+
+    return build
+
+
+def test_a_customer_has_the_segment_of_now_and_of_a_month_before(segments, rows_of) -> None:
+    rows = segments({1: "Loyal", 2: "New"}, {1: "Champions"})
+    assert rows_of(rows.select("customer_id", "as_of", "segment", "previous_as_of", "previous_segment")) == [
+        (1, JUNE, "Loyal", MAY, "Champions"),
+        (2, JUNE, "New", MAY, None),
+    ]
+
+
+def test_every_customer_is_in_one_movement(segments, rows_of) -> None:
+    now = {1: "Loyal", 2: "Loyal", 3: "Loyal", 4: "New", 5: "Never bought"}
+    rows = build_segment_movements_gold(segments(now, {1: "Champions", 2: "Champions", 3: "Loyal", 5: "Never bought"}))
+    assert rows_of(rows.select("from_segment", "to_segment", "customer_count", "previous_as_of", "as_of")) == [
+        ("Champions", "Loyal", 2, MAY, JUNE),
+        ("Loyal", "Loyal", 1, MAY, JUNE),
+        ("Never bought", "Never bought", 1, MAY, JUNE),
+        ("Not a customer yet", "New", 1, MAY, JUNE),
+    ]

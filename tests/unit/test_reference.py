@@ -1,0 +1,133 @@
+import json
+import re
+import tomllib
+from collections import Counter
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as sf
+
+from cdp_lib.reference import countries as module
+from cdp_lib.reference.countries import Country, countries_by_name, country_key, read_countries
+
+PROJECT = Path(__file__).resolve().parents[2]
+FIXTURES = PROJECT / "fixtures"
+
+every_country = pytest.mark.parametrize("country", read_countries(), ids=lambda country: country.country_code)
+
+
+@every_country
+def test_a_country_is_well_formed(country: Country) -> None:
+    assert re.fullmatch("[A-Z]{2}", country.country_code)
+    assert re.fullmatch("[A-Z]{3}", country.alpha3)
+    assert re.fullmatch("[A-Z]{3}", country.currency)
+    assert country.population > 0
+    assert country.population % 10_000 == 0
+    assert country.income_group in {
+        "Low income",
+        "Lower middle income",
+        "Upper middle income",
+        "High income",
+    }
+    assert [name for name in (*country.names, country.region) if not name or name != " ".join(name.split())] == []
+
+
+def test_countries_are_in_the_order_of_their_codes_and_have_codes_of_their_own() -> None:
+    codes = [country.country_code for country in read_countries()]
+    assert codes == sorted(set(codes))
+    assert len({country.alpha3 for country in read_countries()}) == len(codes)
+
+
+def test_regions_are_those_of_the_un_geoscheme() -> None:
+    assert {country.region for country in read_countries()} <= {
+        *("Northern Africa", "Eastern Africa", "Middle Africa", "Southern Africa", "Western Africa"),
+        *("Caribbean", "Central America", "South America", "Northern America"),
+        *("Central Asia", "Eastern Asia", "South-eastern Asia", "Southern Asia", "Western Asia"),
+        *("Eastern Europe", "Northern Europe", "Southern Europe", "Western Europe"),
+        *("Australia and New Zealand", "Melanesia", "Micronesia", "Polynesia"),
+    }
+
+
+def test_the_markets_of_the_platform_and_its_neighbours_are_there() -> None:
+    codes = {country.country_code for country in read_countries()}
+    assert codes >= {*"AE SA QA KW BH OM EG JO LB IQ YE SY PS IL IR TR MA DZ TN LY SD".split()}
+    assert codes >= {*"AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE".split()}
+
+
+def test_a_fact_is_what_its_source_says() -> None:
+    facts = {country.country_code: country for country in read_countries()}
+    assert facts["EG"] == Country(
+        country_code="EG",
+        alpha3="EGY",
+        country="Egypt",
+        aliases=("Arab Republic of Egypt", "Egypt, Arab Rep."),
+        region="Northern Africa",
+        population=114_540_000,
+        income_group="Lower middle income",
+        currency="EGP",
+    )
+
+
+def test_a_name_is_of_one_country_however_it_is_written(spark) -> None:
+    keys = Counter(row.country_key for row in countries_by_name(spark).collect())
+    assert [key for key, count in keys.items() if count > 1 or not key] == []
+    assert keys.total() == sum(len(country.names) for country in read_countries())
+
+
+def test_countries_by_name_has_the_types_that_tables_are_made_with(spark) -> None:
+    assert countries_by_name(spark).dtypes == [
+        ("country_key", "string"),
+        ("country_code", "string"),
+        ("country", "string"),
+        ("region", "string"),
+        ("population", "bigint"),
+        ("income_group", "string"),
+        ("currency", "string"),
+    ]
+
+
+def test_a_country_is_found_by_what_people_call_it(spark) -> None:
+    codes = {
+        "UAE": "AE",
+        "u.a.e.": "AE",
+        "United  Arab\u00a0Emirates ": "AE",
+        "AE": "AE",
+        "ARE": "AE",
+        "KSA": "SA",
+        "UK": "GB",
+        "GB": "GB",
+        "U.S.A.": "US",
+        "the United States": "US",
+        "Egypt Arab Rep": "EG",
+        "Turkey": "TR",
+        "TÜRKIYE": "TR",
+        "Korea, Republic of": "KR",
+        "Iran (Islamic Republic of)": "IR",
+        "Theland": None,
+        "Atlantis": None,
+        "": None,
+    }
+    names = spark.createDataFrame(pa.table({"name": [*codes, None]}))
+    found = names.join(countries_by_name(spark), country_key(sf.col("name")) == sf.col("country_key"), how="left")
+    assert {row["name"]: row.country_code for row in found.collect()} == codes | {None: None}
+
+
+def test_every_country_of_the_samples_is_found(spark) -> None:
+    customers = json.loads((FIXTURES / "customers.json").read_text(encoding="utf-8"))
+    contacts = json.loads((FIXTURES / "crm_contacts.json").read_text(encoding="utf-8"))
+    stores = re.findall(r"^ +\(\d+, '[^']+', '([^']+)'\)", (FIXTURES / "database.sql").read_text(), re.MULTILINE)
+    names = {row["country"] for row in customers} | {row["address1_country"] for row in contacts} - {None}
+    assert len(names) >= 4
+    assert {"Qatar", "Kuwait"} <= set(stores)
+    keys = {row.country_key for row in countries_by_name(spark).collect()}
+    assert {name for name in (*names, *stores) if name.lower() not in keys} == set()
+
+
+def test_the_file_comes_with_a_wheel() -> None:
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        package_data = tomllib.load(file)["tool"]["setuptools"]["package-data"]
+    file = Path(module.__file__).with_name("countries.csv")
+    assert file.exists()
+    assert [pattern for pattern in package_data["cdp_lib.reference"] if fnmatch(file.name, pattern)] == ["*.csv"]
