@@ -1,0 +1,210 @@
+"""From sales to histories in the engine, and from models back to customers: CDNOW as the platform would see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import Schema
+from lifetimes.utils import summary_data_from_transaction_data
+from pyspark.sql.types import StructType
+
+from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.holdout import collect_holdout, measure_models
+from cdp_lib.analytics.lifetime_value import discounted_purchases
+from cdp_lib.analytics.predictions import (
+    CustomerFits,
+    Terms,
+    collect_histories,
+    fit_customers,
+    with_history,
+    with_predictions,
+)
+from cdp_lib.analytics.purchases import ParetoNbd
+from cdp_lib.analytics.rfm import with_rfm
+from cdp_lib.analytics.spend import GammaGamma
+from cdp_lib.analytics.summaries import build_customer_summaries
+from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_QUALITY_GOLD
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+from cdp_lib.gold.value import build_customer_value_gold
+
+AS_OF = date(1997, 9, 30)
+TERMS = Terms(churn_horizon_days=91, clv_horizon_months=12, gross_margin=0.4, annual_discount_rate=0.1)
+STRANGER = 999_999
+"""A customer who registered and never bought."""
+
+
+@pytest.fixture(scope="module")
+def cdnow_tables(spark, cdnow_sales):
+    """customer_acquisitions_silver and retails_silver of CDNOW."""
+
+    def frame(contract, columns):
+        schema = StructType.fromDDL(", ".join(f"`{column.name}` {column.type}" for column in contract.columns))
+        fields = pa.schema(Schema.from_json(schema.json()))
+        length = len(next(iter(columns.values())))
+        arrays = [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(length, f.type) for f in fields]
+        return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=fields), schema)
+
+    first = cdnow_sales.groupby("customer_id").day.min()
+    days = [*first.dt.date, date(1997, 2, 1)]
+    acquisitions = {
+        "customer_id": [*first.index, STRANGER],
+        "registration_date": days,
+        "first_purchase_date": [*days[:-1], None],
+        "acquisition_date": days,
+    }
+    sales = {
+        "transaction_id": range(len(cdnow_sales)),
+        "customer_id": cdnow_sales.customer_id,
+        "product_id": [1] * len(cdnow_sales),
+        "store_id": [1] * len(cdnow_sales),
+        "quantity": [1] * len(cdnow_sales),
+        "transaction_date": cdnow_sales.day.dt.date,
+        "price": [Decimal(str(amount)) for amount in cdnow_sales.amount],
+        "_batch_id": ["b"] * len(cdnow_sales),
+    }
+    return frame(CUSTOMER_ACQUISITIONS_SILVER, acquisitions), frame(RETAILS_SILVER, sales)
+
+
+@pytest.fixture(scope="module")
+def customers(cdnow_tables):
+    """Customers with their histories at the end of September 1997."""
+    return with_history(build_customer_summaries(*cdnow_tables, AS_OF))
+
+
+@pytest.fixture(scope="module")
+def fits(customers) -> CustomerFits:
+    return fit_customers(customers)
+
+
+def test_summaries_are_those_of_lifetimes(customers, cdnow_sales) -> None:
+    oracle = summary_data_from_transaction_data(
+        cdnow_sales, "customer_id", "day", monetary_value_col="amount", observation_period_end=str(AS_OF)
+    )
+    rows = customers.where("frequency IS NOT NULL").orderBy("customer_id").toPandas().set_index("customer_id")
+    assert len(rows) == len(oracle) == 2357
+    span = (rows.last_purchase_date - rows.first_purchase_date).map(lambda days: days.days)
+    assert rows.frequency.tolist() == oracle.frequency.tolist()
+    assert span.tolist() == oracle.recency.tolist()
+    assert (span + rows.recency_days).tolist() == oracle["T"].tolist()
+    assert rows.repeat_monetary_value.fillna(0).to_numpy(dtype=float) == pytest.approx(oracle.monetary_value.to_numpy())
+
+
+def test_histories_are_whole_weeks_the_nearest_ones(customers) -> None:
+    rows = customers.where("frequency IS NOT NULL").selectExpr(
+        "recency_weeks", "age_weeks", "datediff(last_purchase_date, first_purchase_date) AS span", "recency_days"
+    )
+    for row in rows.limit(500).collect():
+        assert abs(row.recency_weeks - row.span / 7) <= 0.5
+        assert abs(row.age_weeks - (row.span + row.recency_days) / 7) <= 0.5
+        assert row.recency_weeks <= row.age_weeks
+
+
+def test_what_leaves_the_engine_is_histories_of_all_buyers(customers) -> None:
+    histories = collect_histories(customers)
+    assert (histories.customers, histories.repeat_customers) == (2357, 946)
+    assert len(histories) < 700
+
+
+def test_models_are_fitted_on_them(fits: CustomerFits) -> None:
+    assert (fits.purchases.model, fits.purchases.state, fits.spend.state) == ("pareto_nbd", "fitted", "fitted")
+    assert fits.purchases.parameters["r"] == pytest.approx(0.553, rel=0.02)
+    # Means that agree in three digits were taken together.
+    assert fits.spend.parameters == {
+        "p": pytest.approx(6.25, rel=0.005),
+        "q": pytest.approx(3.74, rel=0.005),
+        "v": pytest.approx(15.44, rel=0.005),
+    }
+    assert (fits.spend.customers, fits.spend.histories < 700) == (946, True)
+    assert fits.observed_weeks == 39
+
+
+def test_a_customer_is_predicted_as_the_model_predicts_their_history(customers, fits: CustomerFits) -> None:
+    rows = with_predictions(customers, fits, TERMS).where("frequency > 0").orderBy("customer_id").limit(50).collect()
+    model, spend = ParetoNbd(**fits.purchases.parameters), GammaGamma(**fits.spend.parameters)
+    x, t_x, age = (np.array([float(row[name]) for row in rows]) for name in ("frequency", "recency_weeks", "age_weeks"))
+    mean = spend.expected_mean(x, np.array([row.repeat_monetary_value for row in rows]))
+    expected = {
+        "probability_alive": model.probability_alive(x, t_x, age),
+        "churn_probability": model.probability_of_no_purchase(13.0, x, t_x, age),
+        "expected_purchases": model.expected_purchases(365.25 / 7, x, t_x, age),
+        "expected_spend": model.expected_purchases(365.25 / 7, x, t_x, age) * mean,
+        "predictive_clv": discounted_purchases(model, 12, 0.1, x, t_x, age) * mean * 0.4,
+    }
+    for name, values in expected.items():
+        assert [row[name] for row in rows] == pytest.approx(values.tolist(), rel=1e-9), name
+    assert {row.prediction_state for row in rows} == {"predicted"}
+
+
+def test_every_customer_has_a_row_of_value_and_keeps_it(customers, fits: CustomerFits) -> None:
+    predicted = with_predictions(with_rfm(customers), fits, TERMS)
+    value = build_customer_value_gold(predicted, AS_OF, TERMS.gross_margin, "pareto_nbd-1", "gamma_gamma-1")
+    assert tuple(value.columns) == CUSTOMER_VALUE_GOLD.column_names
+    rows = {row.customer_id: row for row in value.collect()}
+    assert len(rows) == 2358
+    stranger = rows.pop(STRANGER)
+    assert (stranger.segment, stranger.prediction_state) == ("Never bought", "never_bought")
+    assert (stranger.frequency, stranger.predictive_clv, stranger.purchase_model_version) == (None, None, None)
+    assert (stranger.historic_clv, stranger.tenure_days) == (0, 241)
+    for row in rows.values():
+        assert row.purchase_probability == pytest.approx(1 - row.churn_probability)
+        assert 0 <= row.probability_alive <= 1
+        assert row.predictive_clv <= row.expected_spend * 0.4 + 1e-9, "discounted"
+        assert row.historic_clv == pytest.approx(row.total_revenue * Decimal("0.4"), abs=Decimal("0.01"))
+        assert row.purchase_model_version == "pareto_nbd-1"
+    assert sum(row.expected_purchases for row in rows.values()) > 1000
+
+
+@pytest.mark.parametrize("state", ["too_few_customers", "not_converged"])
+def test_without_a_fit_there_are_no_figures_and_a_reason(customers, fits: CustomerFits, state) -> None:
+    unfitted = Fit("pareto_nbd", state, 27, 23, 9, message="why")
+    rows = with_predictions(customers, replace(fits, purchases=unfitted), TERMS)
+    assert {tuple(row) for row in rows.select("prediction_state").distinct().collect()} == {(state,), ("never_bought",)}
+    names = ("probability_alive", "churn_probability", "purchase_probability", "expected_purchases", "predictive_clv")
+    assert rows.where(" OR ".join(f"{name} IS NOT NULL" for name in names)).count() == 0
+
+
+def test_without_a_fit_of_spend_purchases_are_predicted_and_money_is_not(customers, fits: CustomerFits) -> None:
+    unfitted = Fit("gamma_gamma", "not_converged", 943, 943, 700, message="why")
+    rows = with_predictions(customers, replace(fits, spend=unfitted), TERMS).where("frequency IS NOT NULL")
+    assert rows.where("churn_probability IS NULL OR predictive_clv IS NOT NULL").count() == 0
+    assert rows.where("prediction_state = 'not_converged'").count() == 2357
+
+
+@pytest.fixture(scope="module")
+def quality(cdnow_tables):
+    """Rows of model_quality_gold for the 39 weeks after September 1997."""
+    return measure_models(collect_holdout(*cdnow_tables, date(1998, 6, 30), 273))
+
+
+def test_every_refresh_measures_models_and_baselines_on_what_came(quality) -> None:
+    of_all = {(row["model"], row["measure"]): row for row in quality if row["decile"] == 0}
+    total = of_all["pareto_nbd", "total_error"]
+    assert (total["cut_off"], total["as_of"], total["customer_count"]) == (date(1997, 9, 30), date(1998, 6, 30), 2357)
+    assert total["actual"] == 1882
+    assert abs(total["value"]) <= 0.12
+    assert of_all["pareto_nbd", "mae"]["value"] <= 0.77
+    for baseline in ("last_period_rate", "active_if_recent"):
+        assert of_all["pareto_nbd", "brier_score"]["value"] < of_all[baseline, "brier_score"]["value"]
+        assert of_all["pareto_nbd", "mae"]["value"] < of_all[baseline, "mae"]["value"]
+        assert of_all["pareto_nbd", "auc"]["value"] > of_all[baseline, "auc"]["value"]
+    assert {row["model"] for row in quality} == {
+        "pareto_nbd", "mbg_nbd", "bg_nbd", "last_period_rate", "active_if_recent",
+    }  # fmt: skip
+
+
+def test_quality_has_one_row_a_key_in_the_contracts_columns(quality) -> None:
+    keys = [tuple(row[name] for name in MODEL_QUALITY_GOLD.key) for row in quality]
+    assert len(set(keys)) == len(keys)
+    assert all(set(row) == set(MODEL_QUALITY_GOLD.column_names) for row in quality)
+
+
+def test_models_that_can_not_be_fitted_say_so_beside_baselines_that_need_no_fit(cdnow_tables) -> None:
+    rows = measure_models(collect_holdout(*cdnow_tables, date(1997, 2, 5), 33))
+    states = {row["model"]: row["state"] for row in rows if row["measure"] == "state"}
+    assert states == dict.fromkeys(("pareto_nbd", "mbg_nbd", "bg_nbd"), "too_few_customers")
+    assert {row["model"] for row in rows} == {*states, "last_period_rate", "active_if_recent"}

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.predictions import CustomerFits
+from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
+from cdp_lib.model_fits import record_fits, version_of
+
+JUNE, JULY = date(2026, 6, 30), date(2026, 7, 31)
+FITTED = Fit("pareto_nbd", "fitted", 500, 300, 200, {"r": 0.1 + 0.2, "alpha": 1e-3}, -1234.5)
+SPEND = Fit("gamma_gamma", "fitted", 300, 300, 290, {"p": 6.25}, -99.5)
+FAILED = Fit("pareto_nbd", "not_converged", 500, 300, 200, message="it doesn't end")
+
+
+def fits(purchases: Fit = FITTED) -> CustomerFits:
+    return CustomerFits(purchases, SPEND, observed_weeks=39)
+
+
+@pytest.fixture
+def kept(tables):
+    """Rows of the table by version."""
+    return lambda: {row.model_version: row for row in tables.read_table(MODEL_FITS_GOLD).collect()}
+
+
+def test_a_fit_is_kept_once_with_what_a_prediction_needs(tables, kept) -> None:
+    first = record_fits(tables, fits(), JUNE)
+    assert record_fits(tables, fits(), JUNE) == first
+    assert sorted(kept()) == sorted(first)
+    row = kept()[first[0]]
+    assert json.loads(row.parameters) == FITTED.parameters
+    assert (row.model, row.as_of, row.state, row.message) == ("pareto_nbd", JUNE, "fitted", None)
+    assert (row.log_likelihood, row.customer_count, row.repeat_customer_count, row.history_count) == (
+        -1234.5, 500, 300, 200,
+    )  # fmt: skip
+    assert (row.observed_weeks, row.last_good_version) == (39, first[0])
+
+
+def test_a_failed_fit_is_kept_too_and_names_the_last_good_one(tables, kept) -> None:
+    good, _ = record_fits(tables, fits(), JUNE)
+    failed, _ = record_fits(tables, fits(FAILED), JULY)
+    row = kept()[failed]
+    assert (row.state, row.message, row.parameters, row.log_likelihood) == (
+        "not_converged",
+        "it doesn't end",
+        None,
+        None,
+    )
+    assert row.last_good_version == good
+    assert good in kept()
+
+
+def test_other_data_are_another_version_and_the_same_ones_the_same() -> None:
+    assert version_of(FITTED, JUNE) == version_of(Fit(**vars(FITTED)), JUNE)
+    assert version_of(FITTED, JUNE) != version_of(FITTED, JULY)
+    assert version_of(FITTED, JUNE) != version_of(Fit(**vars(FITTED) | {"customers": 501}), JUNE)
+    assert version_of(FITTED, JUNE).startswith("pareto_nbd-20260630-")
