@@ -129,7 +129,12 @@ def cdp() -> Cdp:
     def run(*arguments: object, cwd: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "cdp"), *map(str, arguments)]
         # A session of this process leaves word in its environment that Spark is to be reached through Spark Connect.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
+        # A process that shares the tests is told how wide the terminal is: lines of `cdp` are as long as they are.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("SPARK_CONNECT_") and name != "COLUMNS"
+        }
         return subprocess.run(
             command,
             capture_output=True,
