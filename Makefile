@@ -11,6 +11,9 @@ CONNECT := .venv-connect
 ARGS ?=
 # Engines of `make test`: sail, spark or both
 ENGINE ?= sail spark
+# How `make test` and `make torture` share their work: processes side by side, one for each core, though not too many, as
+# each starts a Spark of its own. The tests of a file stay together, for what they share, and the longest files come first.
+PYTEST_WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TARGET ?= dev
 
 .PHONY: help
@@ -26,13 +29,13 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	@# The first engine runs every test, a further one those that an engine can make a difference to.
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== tests on $$engine" && \
-	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope $(BIN)/python -m pytest || exit 1; \
+	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope $(BIN)/python -m pytest $(PYTEST_WORKERS) || exit 1; \
 	    scope=engine; \
 	done
 
 .PHONY: torture
 torture: $(VENV)/.test ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches
-	@CDP_FAULT_SEEDS=20 $(BIN)/python -m pytest tests/faults tests/unit/refresh
+	@CDP_FAULT_SEEDS=20 $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/refresh
 
 .PHONY: test-connect
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
