@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,31 @@ def test_every_engine_makes_the_tables_the_embedded_one_makes(
     assert {name: rows_of_table(refreshed, name) for name in TABLES_OF_DATA} == {
         name: rows_of_table(tmp_path, name) for name in TABLES_OF_DATA
     }
+
+
+def test_kpis_of_all_agree_with_the_marts(refreshed: Path) -> None:
+    rows = rows_of_table(refreshed, "kpi_monthly_gold")
+    of_all = {(month, kpi): value for month, dimension, _, kpi, value, *_ in rows if dimension == "all"}
+    for year, _, month, revenue, _, transactions, customers in rows_of_table(refreshed, "monthly_sales_gold"):
+        day = date(year, month, 1)
+        assert of_all[day, "revenue"] == float(revenue)
+        assert of_all[day, "transactions"] == transactions
+        assert of_all[day, "active_customers"] == customers
+
+
+def test_every_customer_has_a_value_a_segment_and_demographics(refreshed: Path) -> None:
+    customers = {row[0] for row in rows_of_table(refreshed, "customers_silver")}
+    for name in ("customer_value_gold", "customer_segments_gold", "customer_demographics_gold"):
+        assert {row[0] for row in rows_of_table(refreshed, name)} == customers
+        assert len(rows_of_table(refreshed, name)) == len(customers)
+    assert sum(row[-1] for row in rows_of_table(refreshed, "segment_movements_gold")) == len(customers)
+
+
+def test_of_too_few_customers_nothing_is_predicted_and_the_tables_say_so(refreshed: Path) -> None:
+    """The samples have 27 customers who ever bought."""
+    states = {row[4] for row in rows_of_table(refreshed, "model_fits_gold")}
+    assert states == {"27 customers, 23 of them with repeat purchases: a fit needs 100 and 30",
+                      "23 customers, 23 of them with repeat purchases: a fit needs 100 and 30"}  # fmt: skip
 
 
 def test_nothing_of_the_samples_is_quarantined(refreshed: Path) -> None:

@@ -14,6 +14,7 @@ from lifetimes.utils import summary_data_from_transaction_data
 from pyspark.sql.types import StructType
 
 from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.histories import Histories
 from cdp_lib.analytics.holdout import collect_holdout, measure_models
 from cdp_lib.analytics.lifetime_value import discounted_purchases
 from cdp_lib.analytics.predictions import (
@@ -24,7 +25,7 @@ from cdp_lib.analytics.predictions import (
     with_history,
     with_predictions,
 )
-from cdp_lib.analytics.purchases import ParetoNbd
+from cdp_lib.analytics.purchases import ParetoNbd, fit_purchases
 from cdp_lib.analytics.rfm import with_rfm
 from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.analytics.summaries import build_customer_summaries
@@ -108,6 +109,11 @@ def test_what_leaves_the_engine_is_histories_of_all_buyers(customers) -> None:
     histories = collect_histories(customers)
     assert (histories.customers, histories.repeat_customers) == (2357, 946)
     assert len(histories) < 700
+
+
+def test_every_engine_gives_the_same_fit_to_the_last_digit(fits: CustomerFits, cdnow_split) -> None:
+    split = cdnow_split(39, 39, rounded=True)
+    assert fits.purchases == fit_purchases(ParetoNbd, Histories.of_customers(split.x, split.t_x, split.T))
 
 
 def test_models_are_fitted_on_them(fits: CustomerFits) -> None:

@@ -1,0 +1,229 @@
+"""What fitting and predicting customers costs, beside `lifetimes`, and how it grows with customers.
+
+    .venv/bin/python benchmarks/customer_models.py            # all, about 10 minutes
+    .venv/bin/python benchmarks/customer_models.py refresh    # one part: fit, refresh or weeks
+
+Customers are simulated from the Pareto/NBD of CDNOW, their first purchases spread over three years. Each measurement
+is a process of its own, with its peak memory.
+
+- `fit`: Pareto/NBD on 100 thousand, 1 and 10 million customers; `lifetimes` on as many as it gets through.
+- `refresh`: 1 million customers and their sales as Delta tables, on the embedded engine: summaries, segments, fit and
+  predictions, written.
+- `weeks`: what whole weeks instead of days change on CDNOW.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from cdp_lib.analytics.histories import Histories
+from cdp_lib.analytics.purchases import ParetoNbd, fit_purchases
+
+MODEL = ParetoNbd(r=0.5532, alpha=10.576, s=0.6063, beta=11.672)
+WEEKS = 156
+CHUNK = 500_000
+AS_OF = date(2026, 6, 30)
+
+
+def simulate(customers: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Customers: age, and for each purchase after the first whose it is and how many weeks after the first."""
+    generator = np.random.default_rng(seed)
+    age = generator.integers(1, WEEKS + 1, customers).astype(float)
+    rate = generator.gamma(MODEL.r, 1 / MODEL.alpha, customers)
+    lifetime = generator.exponential(1 / generator.gamma(MODEL.s, 1 / MODEL.beta, customers))
+    observed = np.minimum(age, lifetime)
+    repeats = generator.poisson(rate * observed)
+    buyer = np.repeat(np.arange(customers), repeats)
+    return age, repeats.astype(float), buyer, generator.random(len(buyer)) * observed[buyer]
+
+
+def simulated_histories(customers: int) -> Histories:
+    """Histories in whole weeks, grouped chunk by chunk."""
+    parts = []
+    for seed in range(-(-customers // CHUNK)):
+        age, repeats, buyer, at = simulate(min(CHUNK, customers - seed * CHUNK), seed)
+        recency = np.zeros_like(age)
+        np.maximum.at(recency, buyer, at)
+        parts.append(Histories.of_customers(repeats, np.rint(recency), age))
+    columns = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("frequency", "recency", "age", "weight")
+    )
+    return Histories.of_customers(*columns)
+
+
+def fit(customers: int) -> dict[str, object]:
+    """Fit Pareto/NBD on histories."""
+    histories = simulated_histories(customers)
+    begin = time.perf_counter()
+    fitted = fit_purchases(ParetoNbd, histories)
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "histories": len(histories), "state": fitted.state} | fitted.parameters
+
+
+def fit_by_lifetimes(customers: int) -> dict[str, object]:
+    """Fit the same on customers, with `lifetimes`."""
+    from lifetimes import ParetoNBDFitter
+
+    age, repeats, buyer, at = simulate(customers, 0)
+    recency = np.zeros_like(age)
+    np.maximum.at(recency, buyer, at)
+    fitter = ParetoNBDFitter(penalizer_coef=0.0)
+    begin = time.perf_counter()
+    fitter.fit(repeats, np.rint(recency), age)
+    return {"seconds": time.perf_counter() - begin, "histories": customers} | dict(fitter.params_)
+
+
+def refresh(customers: int) -> dict[str, object]:
+    """The task customer_value_gold on the embedded engine: from silver tables to the table."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    from cdp_lib.analytics.predictions import Terms, fit_customers, with_history, with_predictions
+    from cdp_lib.analytics.rfm import with_rfm
+    from cdp_lib.analytics.summaries import build_customer_summaries
+    from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
+    from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+    from cdp_lib.gold.value import build_customer_value_gold
+    from cdp_lib.tables import Tables
+    from cdp_local.engines import open_session
+
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        warehouse = home / "warehouse" / "sales"
+        epoch = (AS_OF - date(1970, 1, 1)).days
+        generator = np.random.default_rng(7)
+        sales = 0
+        for chunk in range(-(-customers // CHUNK)):
+            age, _, buyer, at = simulate(min(CHUNK, customers - chunk * CHUNK), chunk)
+            numbers = np.arange(len(age)) + chunk * CHUNK
+            first = epoch - (age * 7).astype(int)
+            days = pa.array(first, pa.int32()).cast(pa.date32())
+            acquisitions = {
+                "customer_id": pa.array(numbers, pa.int32()),
+                "registration_date": days,
+                "first_purchase_date": days,
+                "acquisition_date": days,
+            }
+            write_deltalake(warehouse / CUSTOMER_ACQUISITIONS_SILVER.name, pa.table(acquisitions), mode="append")
+            whose = np.concatenate([np.arange(len(age)), buyer])
+            day = np.concatenate([first, first[buyer] + np.floor(at * 7).astype(int)])
+            bought = {
+                "transaction_id": pa.array(np.arange(len(whose)) + sales, pa.int32()),
+                "customer_id": pa.array(numbers[whose], pa.int32()),
+                "quantity": pa.array(np.ones(len(whose)), pa.int32()),
+                "transaction_date": pa.array(day, pa.int32()).cast(pa.date32()),
+                "price": pa.array(np.round(generator.gamma(3, 12, len(whose)) * 100).astype(int))
+                .cast(pa.decimal128(20, 0))
+                .cast(pa.decimal128(18, 2)),
+            }
+            write_deltalake(warehouse / RETAILS_SILVER.name, pa.table(bought), mode="append")
+            sales += len(whose)
+        terms = Terms(90, 12, 0.4, 0.1)
+        with open_session("sail", home, "cat1", ["sales"]) as spark:
+            tables = Tables(spark, "cat1", "sales")
+            before = peak_megabytes()
+            begin = time.perf_counter()
+            silver = [tables.read_table(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER)]
+            people = with_history(build_customer_summaries(*silver, AS_OF))
+            fits = fit_customers(people)
+            fitted = time.perf_counter() - begin
+            predicted = with_predictions(with_rfm(people), fits, terms)
+            rows = build_customer_value_gold(predicted, AS_OF, terms.gross_margin, "", "")
+            written = tables.replace_tables({CUSTOMER_VALUE_GOLD: rows})
+            seconds = time.perf_counter() - begin
+    return {
+        "seconds": seconds,
+        "seconds_until_fitted": fitted,
+        "histories": fits.purchases.histories,
+        "sales": sales,
+        "rows": written.rows,
+        "state": fits.purchases.state,
+        "megabytes_before": before,
+    }
+
+
+def weeks() -> dict[str, object]:
+    """Parameters of CDNOW by the day and by the week."""
+    from importlib.resources import files
+
+    import pandas as pd
+
+    path = str(files("lifetimes.datasets") / "CDNOW_sample.txt")
+    sales = pd.read_csv(path, sep=r"\s+", header=None, names=["_", "customer_id", "day", "quantity", "amount"])
+    sales["day"] = pd.to_datetime(sales.day, format="%Y%m%d")
+    cut_off = pd.Timestamp(date(1997, 1, 1) + timedelta(weeks=39, days=-1))
+    days = sales.drop_duplicates(["customer_id", "day"])
+    known = days[days.day <= cut_off].groupby("customer_id").day.agg(["min", "max", "count"])
+    came = len(days[(days.day > cut_off) & days.customer_id.isin(known.index)])
+    x = (known["count"] - 1).to_numpy(dtype=float)
+    t_x, age = ((last - known["min"]).dt.days.to_numpy() / 7 for last in (known["max"], cut_off))
+    found: dict[str, object] = {"seconds": 0.0, "came": came}
+    for name, times in {"days": (t_x, age), "weeks": (np.rint(t_x), np.rint(age))}.items():
+        fitted = fit_purchases(ParetoNbd, Histories.of_customers(x, *times))
+        predicted = ParetoNbd(**fitted.parameters).expected_purchases(39.0, x, *times).sum()
+        rounded = {key: round(value, 4) for key, value in fitted.parameters.items()}
+        found[name] = rounded | {"error": round(predicted / came - 1, 4), "histories": fitted.histories}
+    return found
+
+
+def peak_megabytes() -> float:
+    """Most memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+PARTS: dict[str, Callable[..., dict[str, object]]] = {
+    "fit": fit,
+    "lifetimes": fit_by_lifetimes,
+    "refresh": refresh,
+    "weeks": weeks,
+}
+MEASUREMENTS = [
+    ("weeks",),
+    ("fit", 10_000),
+    ("lifetimes", 10_000),
+    ("fit", 100_000),
+    ("lifetimes", 100_000),
+    ("fit", 1_000_000),
+    ("fit", 10_000_000),
+    ("refresh", 1_000_000),
+]
+
+
+def measured(part: str, *arguments: int) -> dict[str, object]:
+    """One measurement in a process of its own."""
+    command = [sys.executable, __file__, "--measure", part, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure, and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="fit (with lifetimes), refresh, weeks; all without")
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        part, *numbers = arguments.measure
+        found = PARTS[part](*map(int, numbers))
+        print(json.dumps(found | {"megabytes": round(peak_megabytes())}))
+        return
+    wanted = set(arguments.parts) | ({"lifetimes"} if "fit" in arguments.parts else set())
+    for part, *numbers in MEASUREMENTS:
+        if not wanted or part in wanted:
+            found = measured(part, *numbers)
+            print(part, *(f"{number:,}" for number in numbers), json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
