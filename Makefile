@@ -34,8 +34,13 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: torture
-torture: $(VENV)/.test ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches
-	@CDP_FAULT_SEEDS=20 $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/refresh
+torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches
+	@scope=all; for engine in $(ENGINE); do \
+	    echo "== torture on $$engine" && \
+	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 \
+	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/refresh || exit 1; \
+	    scope=engine; \
+	done
 
 .PHONY: test-connect
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
@@ -55,7 +60,7 @@ format: $(VENV)/.test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(VENV)/.run ## Write docs/tables.md and docs/data-quality.md from the contracts
+docs: $(VENV)/.run ## Write docs/tables.md, data-quality.md and kpis.md from the contracts
 	$(BIN)/python -m cdp_local.catalogue
 
 .PHONY: smoke

@@ -253,7 +253,12 @@ def _full_name(workspace: LocalWorkspace, table: str) -> str:
 def _print_results(workspace: LocalWorkspace) -> None:
     """The serving views, as a marketer would read them."""
     serving = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('serving_schema')}"
-    for title, view in (("Sales by country", "country_sales"), ("Sales by month", "monthly_sales")):
+    for title, view in (
+        ("Sales by country", "country_sales"),
+        ("Sales by month", "monthly_sales"),
+        ("KPIs by month", "monthly_kpis"),
+        ("Customers by segment", "customer_segments"),
+    ):
         frame = workspace.spark.table(f"{serving}.{view}")
         print_table(console, title, frame.columns, frame.collect())
 

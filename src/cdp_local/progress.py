@@ -126,7 +126,8 @@ def _side_by_side(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Tabl
     """A line for each row, numbers to the right."""
     table = Table(header_style="bold")
     for index, name in enumerate(columns):
-        is_number = bool(body) and all(isinstance(row[index], int | float | Decimal) for row in body)
+        values = [row[index] for row in body if row[index] is not None]
+        is_number = bool(values) and all(isinstance(value, int | float | Decimal) for value in values)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in body:
         table.add_row(*(_cell(name, value) for name, value in zip(columns, row, strict=True)))
@@ -151,5 +152,7 @@ def _cell(name: str, value: Any) -> Text:
         return Text("")
     if isinstance(value, list):
         return Text(", ".join(map(str, value)))
+    if isinstance(value, float):
+        return Text(f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}")
     is_amount = isinstance(value, int | Decimal) and not isinstance(value, bool)
     return Text(f"{value:,}" if is_amount and not name.endswith(_NOT_COUNTED) else str(value))

@@ -247,6 +247,7 @@ def test_a_task_waits_for_the_tables_it_reads(jobs: Jobs, project: Path) -> None
                 *tasks_in(job, "bronze"),
                 "reconciliation",
                 "sales_views",
+                "customer_views",
             }
 
 

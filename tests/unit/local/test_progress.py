@@ -105,6 +105,14 @@ def test_numbers_stand_right_and_amounts_have_separators() -> None:
     ]
 
 
+def test_figures_are_as_exact_as_people_read_them_and_stand_on_the_right_beside_nothing() -> None:
+    output = console()
+    print_table(output, "KPIs", ("arpu", "share"), [(4017.277777777778, 0.2222222222222222), (None, 0.0), (12.0, 1e-7)])
+
+    rows = [line[1:-1].split("│") for line in written(output).splitlines() if "│" in line]
+    assert rows == [[" 4,017.28 ", " 0.2222 "], ["          ", "      0 "], ["    12.00 ", "  1e-07 "]]
+
+
 def test_square_brackets_in_a_value_are_no_markup() -> None:
     output = console()
     print_table(output, "[red]", ("record",), [("[/b] [red]x",)])
