@@ -604,8 +604,9 @@ def settings_of(started_at: datetime) -> Settings:
     """Settings of a run that begins at that time."""
     nothing = dict.fromkeys(Settings.parameter_names(), "")
     needed = dict.fromkeys(("catalog", "schema", "landing", "secret_scope", "reporting_currency"), "none")
+    models = {"gross_margin": "1", "annual_discount_rate": "0", "churn_horizon_days": "90", "clv_horizon_months": "12"}
     run = {"api_timeout_seconds": "1", "run_id": "1", "run_started_at": started_at.isoformat()}
-    return Settings.from_parameters(nothing | needed | run)
+    return Settings.from_parameters(nothing | needed | models | run)
 
 
 def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contract: BronzeContract) -> None:
