@@ -366,6 +366,8 @@ def _sql_value(value: object) -> str:
         return "NULL"
     if isinstance(value, datetime):
         return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
+    if isinstance(value, float):
+        return f"{float(value)!r}D"  # without the D it would be a decimal, and share a scale with its neighbours
     if isinstance(value, date):
         return f"DATE{sql_literal(value.isoformat())}"
     return sql_literal(value) if isinstance(value, str) else str(value)

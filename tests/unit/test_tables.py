@@ -295,6 +295,26 @@ def test_append_rows_of_several_writers_at_once_adds_them_all(
     assert rows_of(tables[0].read_table(VISITS)) == [A1, *((number, "at once", "a") for number in (2, 3, 4))]
 
 
+def test_upsert_rows_writes_over_the_rows_of_its_keys_and_leaves_the_others(
+    tables: Tables, visits: Rows, rows_of
+) -> None:
+    tables.replace_table(OTHER, visits(B1))
+    tables.upsert_rows(VISITS, [note(1, "a"), note(2, "b")])
+    tables.upsert_rows(VISITS, [note(2, None), note(3, "c")])
+    tables.upsert_rows(VISITS, [note(2, None), note(3, "c")])
+    assert rows_of(tables.read_table(VISITS)) == [(1, "a", "a"), (2, None, "a"), (3, "c", "a")]
+    assert rows_of(tables.read_table(OTHER)) == [B1]
+
+
+def test_days_and_numbers_from_python_are_as_exact_as_they_were(tables: Tables, rows_of) -> None:
+    columns = (Column("day", "DATE", "day"), Column("share", "DOUBLE", "share"))
+    contract = TableContract("shares_gold", "gold", "One row per day.", columns, ("day",))
+    shares = [0.1 + 0.2, 1e-7, 123456789.12345679, -5e300, 1 / 3]
+    rows = [{"day": date(2026, 1, 1 + n), "share": share} for n, share in enumerate(shares)]
+    tables.upsert_rows(contract, rows)
+    assert rows_of(tables.read_table(contract)) == [tuple(row.values()) for row in rows]
+
+
 def test_replace_rows_holds_the_new_rows_and_no_others(tables: Tables, visits: Rows, rows_of) -> None:
     tables.replace_table(OTHER, visits(B1))
     tables.replace_rows(VISITS, [note(1, "a"), note(2, "b")])

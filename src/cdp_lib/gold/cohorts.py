@@ -38,13 +38,17 @@ def build_cohort_retention_gold(
     day is their day 0. Active is who buys, or does something in an event linked to them.
 
     - N-day: active on day N exactly. Unbounded: active on day N or later. Bracket: active within the bracket's days.
+      Days are calendar days.
     - Purchase: bought in the k-th calendar month after the cohort's. Revenue: the cohort's revenue in it, by that of
       the cohort's own month.
 
     A window is over when it is over for who may have been won on the last day of the month. Until then – of unbounded
-    retention, until day N is – the cell is null, and never 0.
+    retention, until day N is – the cell is null, and never 0. Unbounded retention may still rise after that, as long as
+    `as_of` does: who stayed away comes back.
 
-    Source: N-day, unbounded and bracket retention as product analytics define them.
+    Source: Amplitude, Retention Analysis (“return on”, “return on or after”, strict calendar dates); Adobe Customer
+    Journey Analytics, guided analysis (the same as bounded and unbounded; custom brackets). Amplitude leaves who has
+    not reached day N out of the average; here the whole cohort waits: all of its cells are of the same customers.
 
     Args:
         customer_acquisitions_silver: One row per customer.

@@ -26,9 +26,14 @@ Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 
 @pytest.fixture
 def cohorts(frame_of):
-    """Cells of these customers: by cohort type, month, kind and first day of the window, (retained, of how many)."""
+    """Cells of these customers, by cohort type, month, kind of retention and first day of the window.
 
-    def build(customers: Customers, as_of: date, kind: str = "page_view") -> dict[tuple[Any, ...], Any]:
+    `linked` is the customer that events of another one belong to instead, if any.
+    """
+
+    def build(
+        customers: Customers, as_of: date, kind: str = "page_view", linked: dict[int, int | None] | None = None
+    ) -> dict[tuple[Any, ...], Any]:
         acquisitions = [
             {
                 "customer_id": number,
@@ -39,11 +44,11 @@ def cohorts(frame_of):
             for number, (registered, bought, _) in customers.items()
         ]
         sales = [
-            {"customer_id": number, "transaction_date": day, "price": Decimal(money)}
+            {"customer_id": number, "transaction_date": day, "quantity": 2, "price": Decimal(money) / 2}
             for number, (_, bought, _) in customers.items()
             for day, money in bought
         ]
-        common = {"product_id": 1, "store_id": 1, "quantity": 1, "_batch_id": "b"}
+        common = {"product_id": 1, "store_id": 1, "_batch_id": "b"}
         events = [
             {
                 "event_id": f"{number}-{day}",
@@ -55,7 +60,8 @@ def cohorts(frame_of):
             for number, (*_, days) in customers.items()
             for day in days
         ]
-        links = [{"identity": f"customer:{n}", "customer_id": n, "reason": "customer_id"} for n in customers]
+        whose = {n: n for n in customers} | (linked or {})
+        links = [{"identity": f"customer:{n}", "customer_id": of, "reason": "-"} for n, of in whose.items()]
         rows = build_cohort_retention_gold(
             frame_of(CUSTOMER_ACQUISITIONS_SILVER.columns, *acquisitions),
             frame_of(RETAILS_SILVER.columns, *(s | common | {"transaction_id": n} for n, s in enumerate(sales))),
@@ -70,8 +76,9 @@ def cohorts(frame_of):
     return build
 
 
-JAN, FEB, MAR = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
-# Acquired in January: 1 to 4, of whom 4 never bought. In February: 5 and 6; 6 bought before registering.
+JAN, FEB, MAR, APR, MAY, JUN = (date(2026, month, 1) for month in range(1, 7))
+# Acquired in January: 1 to 4, of whom 4 never bought. In February: 5 to 8; 6 bought before registering, 7 looks around
+# and never bought. In March: 9, who first bought in April, and 10. In May: 11, never seen again. In June: 12.
 CUSTOMERS: Customers = {
     1: (date(2026, 1, 5), [(date(2026, 1, 5), 100), (date(2026, 2, 4), 50), (date(2026, 4, 1), 30)], []),
     2: (date(2026, 1, 10), [(date(2026, 1, 20), 200)], [date(2026, 1, 17)]),
@@ -79,6 +86,12 @@ CUSTOMERS: Customers = {
     4: (date(2026, 1, 31), [], []),
     5: (date(2026, 2, 3), [(date(2026, 2, 3), 10), (date(2026, 2, 10), 10)], []),
     6: (date(2026, 3, 5), [(date(2026, 2, 28), 60)], []),
+    7: (date(2026, 2, 14), [], [date(2026, 2, 21), date(2026, 3, 16)]),
+    8: (date(2026, 2, 28), [(date(2026, 2, 28), 40), (date(2026, 3, 1), 20), (date(2026, 4, 29), 25)], []),
+    9: (date(2026, 3, 10), [(date(2026, 4, 10), 70)], [date(2026, 3, 11)]),
+    10: (date(2026, 3, 31), [(date(2026, 3, 31), 90), (date(2026, 4, 7), 10)], []),
+    11: (date(2026, 5, 5), [], []),
+    12: (date(2026, 6, 20), [(date(2026, 6, 20), 15), (date(2026, 6, 21), 5)], []),
 }
 AS_OF = date(2026, 6, 30)
 
@@ -126,21 +139,83 @@ def test_january_by_hand(cohorts) -> None:
     assert cells["acquisition", JAN, "unbounded", 7].window_end is None
 
 
+def test_february_by_hand(cohorts) -> None:
+    cells = cohorts(CUSTOMERS, AS_OF)
+    february = ("acquisition", FEB)
+    # Days since acquisition: 5: 0, 7. 6: 0. 7: 7, 30. 8: 0, 1, 60. Day 180 of 1 February is to come, 91 of it is not.
+    assert shares(cells, *february, kind="n_day") == {1: (1, 4), 7: (2, 4), 30: (1, 4), 60: (1, 4), 90: (0, 4)}
+    assert shares(cells, *february, kind="unbounded") == {1: (3, 4), 7: (3, 4), 30: (2, 4), 60: (1, 4), 90: (0, 4)}
+    assert shares(cells, *february, kind="bracket") == {1: (3, 4), 8: (1, 4), 31: (1, 4), 61: (0, 4), 91: None}
+    # Buyers: 5, 6 and 8; 8; 8. Money: 20 + 60 + 40; 20; 25.
+    assert shares(cells, *february, kind="purchase") == {0: (3, 4), 1: (1, 4), 2: (1, 4), 3: (0, 4), 4: (0, 4)}
+    assert shares(cells, *february, kind="revenue") == {
+        0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
+    }  # fmt: skip
+
+
 def test_cohorts_of_the_first_purchase_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     sizes = {key[1]: row.cohort_size for key, row in cells.items() if key[0] == "first_purchase"}
-    assert sizes == {JAN: 2, FEB: 2, MAR: 1}  # 1 and 2; 5 and 6; 3, who was acquired in January
-    assert shares(cells, "first_purchase", FEB, kind="purchase") == {
-        0: (2, 2),
-        1: (0, 2),
-        2: (0, 2),
-        3: (0, 2),
-        4: (0, 2),
-    }
-    assert shares(cells, "first_purchase", FEB, kind="n_day")[7] == (1, 2)
+    # 1 and 2; 5, 6 and 8; 10, and 3, who was acquired in January; 9, who was in March; 12. Not 4, 7 and 11.
+    assert sizes == {JAN: 2, FEB: 3, MAR: 2, APR: 1, JUN: 1}
+    february = ("first_purchase", FEB)
+    # Days since the first purchase: 5: 0, 7. 6: 0. 8: 0, 1, 60.
+    assert shares(cells, *february, kind="n_day") == {1: (1, 3), 7: (1, 3), 30: (0, 3), 60: (1, 3), 90: (0, 3)}
+    assert shares(cells, *february, kind="unbounded") == {1: (2, 3), 7: (2, 3), 30: (1, 3), 60: (1, 3), 90: (0, 3)}
+    assert shares(cells, *february, kind="bracket") == {1: (2, 3), 8: (0, 3), 31: (1, 3), 61: (0, 3), 91: None}
+    assert shares(cells, *february, kind="purchase") == {0: (3, 3), 1: (1, 3), 2: (1, 3), 3: (0, 3), 4: (0, 3)}
+    assert shares(cells, *february, kind="revenue") == {
+        0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
+    }  # fmt: skip
     # What 3 did before the first purchase does not count; 120 days after it they came back, in a bracket not over yet.
-    assert shares(cells, "first_purchase", MAR, kind="unbounded")[90] == (1, 1)
+    assert shares(cells, "first_purchase", MAR, kind="unbounded")[90] == (1, 2)
     assert shares(cells, "first_purchase", MAR, kind="bracket")[91] is None
+
+
+def test_a_cohort_that_never_came_back_has_zeros(cohorts) -> None:
+    cells = cohorts(CUSTOMERS, AS_OF)
+    may = ("acquisition", MAY)
+    # 30 June, the last day that counts, is day 30 of 31 May, and day 60 of 1 May: that window begins on it.
+    assert shares(cells, *may, kind="n_day") == {1: (0, 1), 7: (0, 1), 30: (0, 1), 60: None}
+    assert shares(cells, *may, kind="bracket") == {1: (0, 1), 8: (0, 1), 31: None}
+    assert shares(cells, *may, kind="purchase") == {0: (0, 1), 1: (0, 1)}
+    assert cells[*may, "n_day", 1].retention == 0
+    assert cells[*may, "revenue", 1].retention is None
+
+
+def test_who_was_won_in_the_last_month_may_have_been_won_on_its_last_day(cohorts) -> None:
+    cells = cohorts(CUSTOMERS, AS_OF)
+    # 12 did buy on day 1, but day 1 of 30 June is to come for others; the month itself is over.
+    assert shares(cells, "acquisition", JUN, kind="n_day") == {1: None, 7: None}
+    assert shares(cells, "acquisition", JUN, kind="purchase") == {0: (1, 1)}
+    assert shares(cells, "acquisition", JUN, kind="revenue") == {0: (20, 20)}
+
+
+def test_windows_go_on_for_a_year_and_months_for_two(cohorts) -> None:
+    start, year_later = date(2023, 1, 31), date(2024, 1, 31)
+    bought = [(start, 10), (date(2025, 1, 15), 20), (date(2025, 2, 15), 40)]
+    customers: Customers = {1: (start, bought, [year_later])}
+    january = ("acquisition", date(2023, 1, 1))
+    cells = cohorts(customers, AS_OF)
+    # Active on days 0, 365, 715 and 746.
+    assert shares(cells, *january, kind="n_day") == dict.fromkeys((1, 7, 30, 60, 90, 180), (0, 1)) | {365: (1, 1)}
+    assert shares(cells, *january, kind="unbounded") == dict.fromkeys((1, 7, 30, 60, 90, 180, 365), (1, 1))
+    assert shares(cells, *january, kind="bracket") == dict.fromkeys((1, 8, 31, 61, 91), (0, 1)) | {181: (1, 1)}
+    assert cells[*january, "bracket", 181].window_end == 365
+    months = dict.fromkeys(range(25), 0)
+    assert shares(cells, *january, kind="purchase") == {k: (n, 1) for k, n in (months | {0: 1, 24: 1}).items()}
+    assert shares(cells, *january, kind="revenue") == {k: (n, 10) for k, n in (months | {0: 10, 24: 20}).items()}
+    assert shares(cohorts(customers, year_later - timedelta(1)), *january, kind="bracket")[181] is None
+    assert shares(cohorts(customers, year_later), *january, kind="bracket")[181] == (1, 1)
+
+
+def test_who_is_won_after_the_last_day_that_counts_is_in_no_cohort(cohorts) -> None:
+    sizes = {key[:2]: row.cohort_size for key, row in cohorts(CUSTOMERS, date(2026, 2, 13)).items()}
+    # By 13 February, 5 alone was won in that month, and 3 has not bought.
+    assert sizes == {
+        ("acquisition", JAN): 4, ("acquisition", FEB): 1, ("first_purchase", JAN): 2, ("first_purchase", FEB): 1,
+    }  # fmt: skip
+    assert cohorts(CUSTOMERS, date(2025, 12, 31)) == {}
 
 
 def test_a_window_that_is_not_over_for_all_is_not_known_and_one_that_is_to_come_is_not_there(cohorts) -> None:
@@ -151,8 +226,29 @@ def test_a_window_that_is_not_over_for_all_is_not_known_and_one_that_is_to_come_
     assert shares(cohorts(CUSTOMERS, date(2026, 2, 6)), "acquisition", JAN, kind="n_day")[7] is None
 
 
-def test_a_mail_that_is_sent_makes_nobody_active(cohorts) -> None:
-    assert shares(cohorts(CUSTOMERS, AS_OF, "email_sent"), "acquisition", JAN, kind="n_day")[7] == (0, 4)
+@pytest.mark.parametrize(
+    ("kind", "active"),
+    [
+        ("email_sent", 0),
+        ("email_delivered", 0),
+        ("email_bounced", 0),
+        ("unsubscribe", 0),
+        ("email_open", 2),
+        ("email_click", 2),
+    ],
+)
+@pytest.mark.first_engine
+def test_a_mail_that_is_sent_makes_nobody_active_and_one_that_is_opened_does(cohorts, kind: str, active: int) -> None:
+    assert shares(cohorts(CUSTOMERS, AS_OF, kind), "acquisition", JAN, kind="n_day")[7] == (active, 4)
+
+
+def test_events_count_for_whom_they_are_linked_to(cohorts) -> None:
+    def active(linked: dict[int, int | None]) -> dict[int, tuple[int, int] | None]:
+        return shares(cohorts(CUSTOMERS, AS_OF, linked=linked), "acquisition", JAN, kind="n_day")
+
+    # On day 7, 2 and 3 are active by events alone. 4 was won on the same day as 3; 999 is no customer.
+    assert active({2: None, 3: 4})[7] == (1, 4)
+    assert active({2: 999, 3: None})[7] == (0, 4)
 
 
 def test_without_revenue_in_the_first_month_there_is_no_revenue_retention(cohorts) -> None:
@@ -165,37 +261,46 @@ def month_end(day: date) -> date:
     return day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
-def second_account(customers: Customers, as_of: date) -> dict[tuple[Any, ...], tuple[int | None, int]]:
-    """Retained and of how many, of activity and purchases, counted customer by customer."""
-    cohorts: dict[tuple[str, date], list[tuple[date, set[date], list[date]]]] = defaultdict(list)
+def second_account(customers: Customers, as_of: date) -> dict[tuple[Any, ...], tuple[int | None, int, int]]:
+    """Retained, of how much, and how many customers there are, counted customer by customer."""
+    cohorts: dict[tuple[str, date], list[tuple[date, set[date], list[tuple[date, int]]]]] = defaultdict(list)
     for registered, bought, events in customers.values():
-        sales = [day for day, _ in bought if day <= as_of]
-        active = {*sales, *(day for day in events if day <= as_of)}
-        starts = [day for day in [registered, *sales] if day <= as_of]
+        sales = [(day, money) for day, money in bought if day <= as_of]
+        active = {*(day for day, _ in sales), *(day for day in events if day <= as_of)}
+        starts = [day for day in [registered, *(day for day, _ in sales)] if day <= as_of]
         if starts:
             cohorts["acquisition", min(starts).replace(day=1)].append((min(starts), active, sales))
         if sales:
-            cohorts["first_purchase", min(sales).replace(day=1)].append((min(sales), active, sales))
+            first, _ = min(sales)
+            cohorts["first_purchase", first.replace(day=1)].append((first, active, sales))
     windows = [(kind, n, n) for kind in ("n_day", "unbounded") for n in (1, 7, 30, 60, 90, 180, 365)]
     windows += [("bracket", *each) for each in ((1, 7), (8, 30), (31, 60), (61, 90), (91, 180), (181, 365))]
-    cells: dict[tuple[Any, ...], tuple[int | None, int]] = {}
+    cells: dict[tuple[Any, ...], tuple[int | None, int, int]] = {}
     for (cohort_type, month), members in cohorts.items():
+        size = len(members)
+        money_by_month: dict[date, int] = defaultdict(int)
+        for *_, sales in members:
+            for day, money in sales:
+                money_by_month[day.replace(day=1)] += money
         for kind, first, last in windows:
             if month + timedelta(days=first) <= as_of:
                 is_over = month_end(month) + timedelta(days=last) <= as_of
                 upper = 10_000 if kind == "unbounded" else last
                 count = sum(any(first <= (d - day_0).days <= upper for d in active) for day_0, active, _ in members)
-                cells[cohort_type, month, kind, first] = (count if is_over else None, len(members))
+                cells[cohort_type, month, kind, first] = (count if is_over else None, size, size)
         for k in range(25):
             begin = date(month.year + (month.month - 1 + k) // 12, (month.month - 1 + k) % 12 + 1, 1)
             if begin <= as_of:
-                count = sum(any(day.replace(day=1) == begin for day in sales) for *_, sales in members)
+                count = sum(any(day.replace(day=1) == begin for day, _ in sales) for *_, sales in members)
                 is_over = month_end(begin) <= as_of
-                cells[cohort_type, month, "purchase", k] = (count if is_over else None, len(members))
+                cells[cohort_type, month, "purchase", k] = (count if is_over else None, size, size)
+                money = money_by_month[begin] if is_over else None
+                cells[cohort_type, month, "revenue", k] = (money, money_by_month[month], size)
     return cells
 
 
-days = st.dates(date(2025, 10, 1), date(2026, 6, 30))
+# Most days are close together, so that customers meet in cohorts; some are years on, so that long windows are over.
+days = st.dates(date(2025, 10, 1), date(2026, 6, 30)) | st.dates(date(2025, 10, 1), date(2028, 6, 30))
 people = st.dictionaries(
     st.integers(1, 9),
     st.tuples(days, st.lists(st.tuples(days, st.integers(0, 99)), max_size=5), st.lists(days, max_size=3, unique=True)),
@@ -210,10 +315,15 @@ def test_of_any_customers_cells_are_those_of_a_second_account(cohorts, engine: s
         pytest.skip("the same expressions, on the engine that is quick to plan them")
     cells = cohorts(customers, as_of)
     expected = second_account(customers, as_of)
-    counted = {key: row for key, row in cells.items() if key[2] != "revenue"}
-    assert {
-        key: (None if row.numerator is None else int(row.numerator), row.cohort_size) for key, row in counted.items()
-    } == expected
+    assert {key: (row.numerator, row.denominator, row.cohort_size) for key, row in cells.items()} == expected
+    sizes = {key[:2]: row.cohort_size for key, row in cells.items()}
+    of_type = {kind: sum(size for key, size in sizes.items() if key[0] == kind) for kind, _ in sizes}
+    buyers = sum(any(day <= as_of for day, _ in bought) for _, bought, _ in customers.values())
+    won = sum(
+        any(day <= as_of for day in [registered, *(d for d, _ in bought)])
+        for registered, bought, _ in customers.values()
+    )
+    assert (of_type.get("acquisition", 0), of_type.get("first_purchase", 0)) == (won, buyers)
     for cohort in {key[:2] for key in cells}:
         open_ended = [
             row.retention
@@ -221,6 +331,11 @@ def test_of_any_customers_cells_are_those_of_a_second_account(cohorts, engine: s
             if key[:3] == (*cohort, "unbounded") and row.retention is not None
         ]
         assert open_ended == sorted(open_ended, reverse=True), "retention on or after a day never rises"
-    for row in cells.values():
-        assert row.numerator is None or row.retention is None or 0 <= row.retention
-        assert row.retention is None or row.retention == pytest.approx(float(row.numerator) / float(row.denominator))
+    for (cohort_type, _, kind, start), row in cells.items():
+        if row.numerator is None or row.denominator == 0:
+            assert row.retention is None
+        else:
+            assert row.retention == pytest.approx(float(row.numerator) / float(row.denominator))
+            assert 0 <= row.retention <= (float("inf") if kind == "revenue" else 1)
+            if (cohort_type, kind, start) == ("first_purchase", "purchase", 0):
+                assert row.retention == 1, "who is in the cohort of a month bought in it"
