@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from cdp_lib.analytics.histories import Floats
 
@@ -17,8 +17,12 @@ FEWEST_CUSTOMERS = 100
 FEWEST_REPEAT_CUSTOMERS = 30
 """With fewer, four parameters say more of chance than of customers."""
 
-_BOUNDS = (1e-4, 1e5)
-"""Parameters that reach a bound run away: the data do not tell where they end."""
+_LOW, _HIGH = np.log(1e-4), np.log(1e5)
+"""Logarithms of the least and the greatest parameter: one that gets there runs away, the data do not tell where to."""
+
+_EDGE = 1e-6
+_IMPOSSIBLE = 1e10
+"""Loss of parameters that the data are impossible with."""
 
 _FLAT = 1e-5
 """Slope of the mean log-likelihood by log-parameter, below which it counts as a maximum."""
@@ -59,9 +63,22 @@ def too_few(customers: int, repeat_customers: int) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Maximum:
+    """Where a likelihood is greatest.
+
+    Attributes:
+        parameters: All above 0.
+        inverse_curvature: Of the loss by log-parameters: how far to go for a slope.
+    """
+
+    parameters: Floats
+    inverse_curvature: Floats
+
+
 def maximize(
     mean_log_likelihood: Callable[[Floats], float], starts: Sequence[Sequence[float]]
-) -> tuple[Floats | None, str | None]:
+) -> tuple[Maximum | None, str | None]:
     """The parameters of the greatest mean log-likelihood, all above 0, or why there are none.
 
     Args:
@@ -69,28 +86,50 @@ def maximize(
         starts: Where to begin; the further ones are tried where the ones before lead nowhere.
 
     Returns:
-        The parameters and None, or None and a message.
+        The maximum and None, or None and a message.
     """
-
-    def loss(logarithms: Floats) -> float:
-        value = mean_log_likelihood(np.exp(logarithms))
-        return -value if np.isfinite(value) else 1e10
-
-    low, high = np.log(_BOUNDS)
     message = "no starting values lead to a maximum"
     for start in starts:
         found = minimize(
-            loss,
+            _loss(mean_log_likelihood),
             np.log(np.asarray(start, dtype=np.float64)),
             method="L-BFGS-B",
             jac="3-point",
-            bounds=[(low, high)] * len(start),
-            options={"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500, "maxfun": 20_000},
+            bounds=[(_LOW, _HIGH)] * len(start),
+            options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 500, "maxfun": 20_000},
         )
-        is_inside = bool(np.all((found.x > low + 1e-6) & (found.x < high - 1e-6)))
-        is_flat = bool(np.max(np.abs(found.jac)) < _FLAT)
-        if is_inside and is_flat and found.fun < 1e10:
-            return np.exp(found.x), None
-        if not is_inside:
+        if _is_maximum(found):
+            return Maximum(np.exp(found.x), found.hess_inv.todense()), None
+        if not _is_inside(found.x):
             message = "a parameter grows or shrinks without end: the data do not tell customers apart"
     return None, message
+
+
+def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], near: Maximum) -> Maximum | None:
+    """The maximum near that of another, similar likelihood, in a few steps; None where it is not found from there."""
+    curvature = (near.inverse_curvature + near.inverse_curvature.T) / 2
+    found = minimize(
+        _loss(mean_log_likelihood),
+        np.log(near.parameters),
+        method="BFGS",
+        jac="3-point",
+        options={"gtol": 1e-7, "hess_inv0": curvature, "maxiter": 50},
+    )
+    return Maximum(np.exp(found.x), found.hess_inv) if _is_maximum(found) else None
+
+
+def _loss(mean_log_likelihood: Callable[[Floats], float]) -> Callable[[Floats], float]:
+    def loss(logarithms: Floats) -> float:
+        value = mean_log_likelihood(np.exp(np.clip(logarithms, _LOW, _HIGH)))
+        return -value if np.isfinite(value) else _IMPOSSIBLE
+
+    return loss
+
+
+def _is_maximum(found: OptimizeResult) -> bool:
+    is_flat = bool(np.max(np.abs(found.jac)) < _FLAT)
+    return _is_inside(found.x) and is_flat and bool(found.fun < _IMPOSSIBLE)
+
+
+def _is_inside(logarithms: Floats) -> bool:
+    return bool(np.all((logarithms > _LOW + _EDGE) & (logarithms < _HIGH - _EDGE)))

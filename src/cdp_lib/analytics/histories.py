@@ -73,11 +73,13 @@ class Histories:
         """How many of them came back."""
         return round(float(self.weight[self.frequency > 0].sum()))
 
-    def coarser(self, weeks: int) -> Histories:
-        """The same customers, with times rounded to so many weeks."""
-        recency = np.rint(self.recency / weeks) * weeks
-        age = np.rint(self.age / weeks) * weeks
-        return Histories.of_customers(self.frequency, recency, age, self.weight)
+    def sample(self, customers: int) -> Histories:
+        """About so many of the customers: every n-th, in the order of their histories. All, where there are no more."""
+        last = np.cumsum(self.weight)
+        step = max(1.0, float(last[-1]) / customers)
+        chosen = np.floor(last / step) - np.floor((last - self.weight) / step)
+        kept = chosen > 0
+        return Histories(self.frequency[kept], self.recency[kept], self.age[kept], chosen[kept])
 
     def __len__(self) -> int:
         """How many different histories there are."""

@@ -16,14 +16,14 @@ Sources:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import betaln, gammaln, hyp2f1
 
-from cdp_lib.analytics.fits import Fit, State, maximize, too_few
+from cdp_lib.analytics.fits import Fit, Maximum, State, maximize, maximize_nearby, too_few
 from cdp_lib.analytics.histories import Floats, Histories
 
 _NO_LIMIT = 1e-7
@@ -206,9 +206,8 @@ MODELS: dict[str, type[PurchaseModel]] = {model.name: model for model in (Pareto
 _STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0), (0.3, 1.0, 0.3, 10.0))
 """Starting values of four parameters; all three models take them in the order they are named."""
 
-_COARSE_WEEKS = 8
-_MANY = 20_000
-"""Of so many histories, a first fit on coarser ones finds the neighbourhood of the maximum at little cost."""
+_SAMPLE = 20_000
+"""Of more customers, a sample of so many finds the neighbourhood of the maximum at little cost."""
 
 
 def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
@@ -235,15 +234,19 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
     if message := too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    starts: Sequence[Sequence[float]] = _STARTS
-    if len(histories) > _MANY:
-        near, _ = maximize(_mean_log_likelihood(model, histories.coarser(_COARSE_WEEKS)), starts)
-        starts = [*([near.tolist()] if near is not None else []), *starts]
-    found, message = maximize(_mean_log_likelihood(model, histories), starts)
+    found = _near_that_of_a_sample(model, histories) if histories.customers > _SAMPLE else None
+    if found is None:
+        found, message = maximize(_mean_log_likelihood(model, histories), _STARTS)
     if found is None:
         return fit("not_converged", message)
-    fitted = model(*found.tolist())
+    fitted = model(*found.parameters.tolist())
     return fit("fitted", parameters=fitted.parameters, log_likelihood=fitted.log_likelihood(histories))
+
+
+def _near_that_of_a_sample(model: type[PurchaseModel], histories: Histories) -> Maximum | None:
+    """The maximum for all customers, looked for where it is for some: most of the steps then cost little."""
+    near, _ = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE)), _STARTS)
+    return maximize_nearby(_mean_log_likelihood(model, histories), near) if near else None
 
 
 def _mean_log_likelihood(model: type[PurchaseModel], histories: Histories) -> Callable[[Floats], float]:

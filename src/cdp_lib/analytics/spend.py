@@ -123,7 +123,7 @@ def fit_spend(spending: Spending) -> Fit:
     found, failure = maximize(mean_log_likelihood, _STARTS)
     if found is None:
         return unfitted("not_converged", str(failure))
-    p, q, v = found.tolist()
+    p, q, v = found.parameters.tolist()
     if q <= 1:
         return unfitted("not_converged", f"q is {q:.3f}: with 1 or less the mean spend of the population is infinite")
     fitted = GammaGamma(p, q, v * unit)

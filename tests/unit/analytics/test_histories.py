@@ -28,10 +28,12 @@ def test_nobody_is_no_history() -> None:
     assert (len(histories([], [], [])), histories([], [], []).customers) == (0, 0)
 
 
-def test_coarser_histories_are_fewer_and_of_the_same_customers() -> None:
-    coarse = histories([1, 1, 1], [3, 4, 5], [17, 18, 19]).coarser(4)
-    assert (coarse.recency.tolist(), coarse.age.tolist()) == ([4, 4], [16, 20])
-    assert coarse.customers == 3
+def test_a_sample_is_every_nth_customer() -> None:
+    grouped = histories([0, 1, 2, 3], [0, 3, 3, 3], [9, 9, 9, 9], [6, 1, 1, 4])
+    sample = grouped.sample(4)
+    assert (sample.frequency.tolist(), sample.weight.tolist()) == ([0, 3], [2, 2])
+    assert sample.customers == 4
+    assert grouped.sample(100).weight.tolist() == grouped.weight.tolist()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lifetimes import BetaGeoFitter, ModifiedBetaGeoFitter, ParetoNBDFitter
 from scipy.integrate import quad
 
 from cdp_lib.analytics.backtest import Forecast, measure_forecast
+from cdp_lib.analytics.fits import maximize
 from cdp_lib.analytics.histories import Histories
 from cdp_lib.analytics.predictions import DEFAULT_MODEL
 from cdp_lib.analytics.purchases import MODELS, BgNbd, MbgNbd, ParetoNbd, fit_purchases
@@ -160,6 +162,16 @@ def test_a_fit_on_histories_is_a_fit_on_customers(cdnow, cdnow_fits, name: str) 
     fit = fit_purchases(MODELS[name], customers)
     assert fit.parameters == pytest.approx(cdnow_fits[name].parameters, rel=1e-4)
     assert fit.log_likelihood == pytest.approx(cdnow_fits[name].log_likelihood, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_maximum_of_many_customers_is_found_from_that_of_a_sample(cdnow, name: str) -> None:
+    many = replace(cdnow, weight=cdnow.weight * 20 + np.arange(len(cdnow)) % 7)
+    assert many.customers > 40_000
+    fit = fit_purchases(MODELS[name], many)
+    found, _ = maximize(lambda p: MODELS[name](*p.tolist()).log_likelihood(many) / many.customers, [(1, 10, 1, 10)])
+    assert list(fit.parameters.values()) == pytest.approx(found.parameters.tolist(), rel=1e-4)
+    assert fit.log_likelihood == pytest.approx(MODELS[name](*found.parameters).log_likelihood(many), abs=1e-4)
 
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
