@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "refresh.batches": {"contracts", "quality", "refresh.refreshed", "runs", "settings", "tables"},
     "refresh.sales": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "silver", "tables"},
     "reconciliation": {"contracts", "errors", "runs", "tables"},
-    "business_date": {"contracts.silver", "frames", "settings", "tables"},
+    "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},
     "model_fits": {"", "analytics", "contracts.analytics", "tables"},
     "settings": {"errors"},
     "secrets": {"errors"},

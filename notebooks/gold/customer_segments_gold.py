@@ -16,7 +16,7 @@ sys.path.append(dbutils.widgets.get("library_path"))
 
 from cdp_lib.analytics.rfm import with_rfm
 from cdp_lib.analytics.summaries import build_customer_summaries
-from cdp_lib.business_date import DATED_BY, business_date, month_before
+from cdp_lib.business_date import DATED_BY, agreed_date, month_before
 from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD, CUSTOMER_VALUE_GOLD, SEGMENT_MOVEMENTS_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
 from cdp_lib.gold.segments import build_customer_segments_gold, build_segment_movements_gold
@@ -34,9 +34,9 @@ runs = RunLog(tables, settings, "customer_segments_gold")
 # COMMAND ----------
 
 written = [CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD]
-inputs = runs.read_inputs([*DATED_BY, CUSTOMER_ACQUISITIONS_SILVER], as_of=settings.as_of)
+inputs = runs.read_inputs([*DATED_BY, CUSTOMER_ACQUISITIONS_SILVER, CUSTOMER_VALUE_GOLD], as_of=settings.as_of)
 exit_unless(dbutils, runs.is_due(written, inputs), "Nothing they are made from has changed.")
-as_of = business_date(tables, settings)
+as_of = agreed_date(tables, settings, CUSTOMER_VALUE_GOLD)
 previous_as_of = month_before(as_of)
 acquisitions = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER)
 before = with_rfm(build_customer_summaries(acquisitions, tables.read_table(RETAILS_SILVER), previous_as_of))

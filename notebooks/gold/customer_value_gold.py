@@ -49,7 +49,7 @@ predicted = with_predictions(with_rfm(customers), fits, terms)
 
 # COMMAND ----------
 
-versions = record_fits(tables, fits, as_of)
+versions = record_fits(tables, fits, as_of, settings.run_started_at)
 value = build_customer_value_gold(predicted, as_of, settings.gross_margin, *versions)
 value_written = tables.replace_tables({CUSTOMER_VALUE_GOLD: value})
 runs.finish_tables(written, inputs, value_written.rows)

@@ -13,7 +13,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.business_date import business_date
+from cdp_lib.business_date import agreed_date
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
@@ -59,7 +59,7 @@ sources = KpiSources(
     exchange_rates_silver=tables.read_table(EXCHANGE_RATES_SILVER),
     customer_value_gold=tables.read_table(CUSTOMER_VALUE_GOLD),
 )
-rows = build_kpi_monthly_gold(sources, business_date(tables, settings), settings.gross_margin)
+rows = build_kpi_monthly_gold(sources, agreed_date(tables, settings, CUSTOMER_VALUE_GOLD), settings.gross_margin)
 
 # COMMAND ----------
 

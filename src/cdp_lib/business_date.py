@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -18,8 +20,9 @@ DATED_BY = {RETAILS_SILVER: "transaction_date", CUSTOMERS_SILVER: "registration_
 def business_date(tables: Tables, settings: Settings) -> date:
     """The day that figures refer to: the one a run is told, else the latest on which anything happened.
 
-    Not the day of the run: in a workspace that was paused, or on samples, every customer would seem to have churned. It
-    is, where nothing has happened yet.
+    Not the day of the run: in a workspace that was paused every customer would seem to have churned. It is, where
+    nothing has happened yet, or a source's clock is ahead. Where sales come later than the rest, they look like churn
+    until they are there: such a run is told its day.
 
     Args:
         tables: Tables of the platform.
@@ -37,7 +40,29 @@ def business_date(tables: Tables, settings: Settings) -> date:
         ]
     )
     [(day,)] = latest.agg(sf.max("day")).collect()
-    return day if isinstance(day, date) else settings.run_started_at.date()
+    of_run = settings.run_started_at.date()
+    return min(day, of_run) if isinstance(day, date) else of_run
+
+
+def agreed_date(tables: Tables, settings: Settings, contract: TableContract) -> date:
+    """The day that figures refer to, if a table they are made from refers to it, too.
+
+    Args:
+        tables: Tables of the platform.
+        settings: Settings of the run.
+        contract: Contract of the table, which has `as_of`.
+
+    Raises:
+        CdpError: The table refers to another day, or does not exist yet.
+    """
+    day = business_date(tables, settings)
+    [(of_table,)] = tables.read_table(contract).select(sf.max("as_of")).collect()
+    if of_table not in (None, day):
+        raise CdpError(
+            f"{contract.name} has the figures of {of_table}, not of {day}: run the task that writes it first, or the"
+            " whole job."
+        )
+    return day
 
 
 def month_before(day: date) -> date:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 
 from pyspark.sql import functions as sf
 
@@ -16,37 +16,40 @@ from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.tables import Tables
 
 
-def version_of(fit: Fit, as_of: date) -> str:
+def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
     """Name of a fit: the same data and the same model have the same name, whichever run fits them."""
-    content = json.dumps(asdict(fit) | {"code_version": __version__}, sort_keys=True)
+    content = json.dumps(asdict(fit) | {"observed_weeks": observed_weeks, "code_version": __version__}, sort_keys=True)
     return f"{fit.model}-{as_of:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def record_fits(tables: Tables, fits: CustomerFits, as_of: date) -> list[str]:
+def record_fits(tables: Tables, fits: CustomerFits, as_of: date, fitted_at: datetime) -> list[str]:
     """Keep fits in `model_fits_gold`, each with the name of the latest one of its model that has parameters.
 
     Args:
         tables: Tables of the platform.
         fits: What the models have come to.
         as_of: Last day of their data.
+        fitted_at: Start of the run that has fitted them.
 
     Returns:
         The names that the fit of purchases and that of spend are kept under.
     """
     both = [fits.purchases, fits.spend]
+    versions = {fit.model: version_of(fit, as_of, fits.observed_weeks) for fit in both}
     tables.create_table(MODEL_FITS_GOLD)
     good = tables.read_table(MODEL_FITS_GOLD).where((sf.col("state") == "fitted") & (sf.col("as_of") <= sf.lit(as_of)))
     known = {
         row.model: row.model_version
-        for row in good.orderBy("as_of", "model_version").select("model", "model_version").collect()
+        for row in good.orderBy("as_of", "fitted_at", "model_version").select("model", "model_version").collect()
     }
     tables.upsert_rows(
         MODEL_FITS_GOLD,
         [
             {
-                "model_version": version_of(fit, as_of),
+                "model_version": versions[fit.model],
                 "model": fit.model,
                 "as_of": as_of,
+                "fitted_at": fitted_at,
                 "state": fit.state,
                 "message": fit.message,
                 "parameters": json.dumps(fit.parameters) if fit.parameters else None,
@@ -55,10 +58,10 @@ def record_fits(tables: Tables, fits: CustomerFits, as_of: date) -> list[str]:
                 "repeat_customer_count": fit.repeat_customers,
                 "history_count": fit.histories,
                 "observed_weeks": fits.observed_weeks,
-                "last_good_version": version_of(fit, as_of) if fit.parameters else known.get(fit.model),
+                "last_good_version": versions[fit.model] if fit.parameters else known.get(fit.model),
                 "code_version": __version__,
             }
             for fit in both
         ],
     )
-    return [version_of(fit, as_of) for fit in both]
+    return [versions[fit.model] for fit in both]

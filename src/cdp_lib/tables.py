@@ -6,6 +6,7 @@ is repeated gives the same table.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -64,6 +65,8 @@ class Tables:
             schema: Schema of the tables.
         """
         self._spark = spark
+        # A day is a day of UTC, whatever a workspace is set to.
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
         self._seen: set[str] = set()  # tables that are there, asked for once
         self._new: set[str] = set()  # tables this object has made, and not written yet
@@ -367,7 +370,8 @@ def _sql_value(value: object) -> str:
     if isinstance(value, datetime):
         return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
     if isinstance(value, float):
-        return f"{float(value)!r}D"  # without the D it would be a decimal, and share a scale with its neighbours
+        # Without the D it would be a decimal, and share a scale with its neighbours.
+        return f"{float(value)!r}D" if math.isfinite(value) else f"CAST('{float(value)!r}' AS DOUBLE)"
     if isinstance(value, date):
         return f"DATE{sql_literal(value.isoformat())}"
     return sql_literal(value) if isinstance(value, str) else str(value)

@@ -71,8 +71,10 @@ are in [`kpi_monthly_gold`](tables.md#kpi_monthly_gold) and, customer by custome
 [`customer_value_gold`](tables.md#customer_value_gold).
 
 **What counts** is everything up to the end of `as_of`: the day a run is told, else the latest on which anything
-happened. A figure is null where it is not defined (nothing to divide by) or not known (spend in a currency without a
-rate); a zero is a zero. Months have no gaps. An owner is the role that decides what a figure means.
+happened; days are days of UTC. A figure is null where it is not defined (nothing to divide by) or not known (spend in a
+currency without a rate); a zero is a zero. Months have no gaps. An owner is the role that decides what a figure means.
+Opening an e-mail is an activity, though mail programs open some by themselves; events of people who refused to be
+tracked count, too, as far as a source sends them.
 
 **Dimensions.** Each KPI is given for everything and, where its table says so, by others:
 """
@@ -81,9 +83,10 @@ _SEGMENTS = """
 ## Segments
 
 RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value (revenue so far),
-each scored from 1 to 5 by fifths of the buyers. Equal values have equal scores, the lowest they reach: where six of ten
-have bought once, all six score 1 in frequency. Revenue is compared by its first three digits. With fewer than five
-buyers, all score 3. A customer is in the first segment whose rule holds, and so in exactly one.
+each scored from 1 to 5 by fifths of the buyers. Equal values have equal scores, that of their middle: where six of ten
+have bought once, all six score 2 in frequency; where all bought on one day, all score 3 in recency. Revenue is compared
+by its first three digits. With fewer than five buyers, all score 3. A customer is in the first segment whose rule
+holds, and so in exactly one.
 """
 
 _PREDICTIONS = """
@@ -111,5 +114,5 @@ and names the last good one.
 
 **Every refresh tests itself.** [`model_quality_gold`](tables.md#model_quality_gold) has a forecast of the time of the
 churn horizon before `as_of`, by models that knew nothing of it, compared with what came; and beside it two that need no
-model: everybody buys as often as in the time before, and who bought lately buys again.
+model: the time before goes on (everybody buys as often, as many buy nothing), and who bought lately buys again.
 """

@@ -164,7 +164,11 @@ def test_every_engine_gives_the_same_figures(home: Path, run_shop: Callable[[str
         ours, theirs = rows_of(home, contract), rows_of(embedded, contract)
         assert len(ours) == len(theirs), contract.name
         for our, their in zip(ours, theirs, strict=True):
-            different = {name: (our[name], their[name]) for name in our if not _is_same(our[name], their[name])}
+            different = {
+                name: (our[name], their[name])
+                for name in our
+                if not _is_same(our[name], their[name]) and name != "fitted_at"
+            }
             assert not different, contract.name
 
 

@@ -36,7 +36,7 @@ def rows_of_table(home: Path, name: str) -> Rows:
     return sorted((tuple(row[column] for column in columns) for row in table.to_pylist()), key=repr)
 
 
-RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at"}
+RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "fitted_at"}
 """Columns that tell one run from another; the rest is a function of the data."""
 
 TABLES_OF_DATA = [name for name, contract in TABLES.items() if contract.layer != "ops"]

@@ -27,7 +27,7 @@ SEEDS = int(os.environ.get("CDP_FAULT_SEEDS", "2"))
 EMBEDDED = next(iter(ENGINES))
 POINTS_PER_SEED = 4
 TABLES_OF_DATA = [name for name, contract in TABLES.items() if contract.layer != "ops"]
-OF_A_RUN = {"_batch_id", "_source_file", "_ingested_at"}
+OF_A_RUN = {"_batch_id", "_source_file", "_ingested_at", "fitted_at"}
 
 Tables = dict[str, list[str]]
 

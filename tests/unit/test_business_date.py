@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdp_lib.business_date import DATED_BY, business_date, month_before
+from cdp_lib.business_date import DATED_BY, agreed_date, business_date, month_before
+from cdp_lib.contracts.analytics import SEGMENT_MOVEMENTS_GOLD
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER
+from cdp_lib.errors import CdpError
 from cdp_lib.settings import Settings
 
 from .warehouse import PARAMETERS
@@ -47,6 +49,21 @@ def test_else_to_the_latest_day_on_which_anything_happened(tables) -> None:
 
 def test_else_to_the_day_of_the_run(tables) -> None:
     assert business_date(tables(), settings()) == date(2026, 11, 25)
+
+
+def test_a_clock_that_is_ahead_of_the_run_is_not_believed(tables) -> None:
+    assert business_date(tables(date(2026, 11, 26)), settings()) == date(2026, 11, 25)
+
+
+def test_a_table_that_refers_to_another_day_is_not_built_upon(tables, frame_of) -> None:
+    made_from = tables(date(2026, 7, 1))
+    rows = [{"previous_as_of": date(2026, 6, 1), "as_of": date(2026, 7, 1), "from_segment": "a", "to_segment": "b"}]
+    of_july = frame_of(SEGMENT_MOVEMENTS_GOLD.columns, *(row | {"customer_count": 1} for row in rows))
+    read = made_from.read_table
+    made_from.read_table = lambda contract: of_july if contract is SEGMENT_MOVEMENTS_GOLD else read(contract)
+    assert agreed_date(made_from, settings(), SEGMENT_MOVEMENTS_GOLD) == date(2026, 7, 1)
+    with pytest.raises(CdpError, match="has the figures of 2026-07-01, not of 2026-06-30: run the task"):
+        agreed_date(made_from, settings(as_of="2026-06-30"), SEGMENT_MOVEMENTS_GOLD)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.model_fits import record_fits, version_of
 
 JUNE, JULY = date(2026, 6, 30), date(2026, 7, 31)
+EARLY = datetime(2026, 7, 1, 3, tzinfo=UTC)
 FITTED = Fit("pareto_nbd", "fitted", 500, 300, 200, {"r": 0.1 + 0.2, "alpha": 1e-3}, -1234.5)
 SPEND = Fit("gamma_gamma", "fitted", 300, 300, 290, {"p": 6.25}, -99.5)
 FAILED = Fit("pareto_nbd", "not_converged", 500, 300, 200, message="it doesn't end")
@@ -27,8 +29,8 @@ def kept(tables):
 
 
 def test_a_fit_is_kept_once_with_what_a_prediction_needs(tables, kept) -> None:
-    first = record_fits(tables, fits(), JUNE)
-    assert record_fits(tables, fits(), JUNE) == first
+    first = record_fits(tables, fits(), JUNE, EARLY)
+    assert record_fits(tables, fits(), JUNE, EARLY) == first
     assert sorted(kept()) == sorted(first)
     row = kept()[first[0]]
     assert json.loads(row.parameters) == FITTED.parameters
@@ -40,8 +42,9 @@ def test_a_fit_is_kept_once_with_what_a_prediction_needs(tables, kept) -> None:
 
 
 def test_a_failed_fit_is_kept_too_and_names_the_last_good_one(tables, kept) -> None:
-    good, _ = record_fits(tables, fits(), JUNE)
-    failed, _ = record_fits(tables, fits(FAILED), JULY)
+    others = [record_fits(tables, fits(replace(FITTED, customers=n)), JUNE, EARLY)[0] for n in range(501, 504)]
+    good, _ = record_fits(tables, fits(), JUNE, EARLY + timedelta(hours=1))
+    failed, _ = record_fits(tables, fits(FAILED), JULY, EARLY + timedelta(days=31))
     row = kept()[failed]
     assert (row.state, row.message, row.parameters, row.log_likelihood) == (
         "not_converged",
@@ -50,11 +53,15 @@ def test_a_failed_fit_is_kept_too_and_names_the_last_good_one(tables, kept) -> N
         None,
     )
     assert row.last_good_version == good
-    assert good in kept()
+    assert {good, *others} < set(kept())
 
 
 def test_other_data_are_another_version_and_the_same_ones_the_same() -> None:
-    assert version_of(FITTED, JUNE) == version_of(Fit(**vars(FITTED)), JUNE)
-    assert version_of(FITTED, JUNE) != version_of(FITTED, JULY)
-    assert version_of(FITTED, JUNE) != version_of(Fit(**vars(FITTED) | {"customers": 501}), JUNE)
-    assert version_of(FITTED, JUNE).startswith("pareto_nbd-20260630-")
+    version = version_of(FITTED, JUNE, 39)
+    assert version == version_of(replace(FITTED), JUNE, 39)
+    assert version.startswith("pareto_nbd-20260630-")
+    assert version not in {
+        version_of(FITTED, JULY, 39),
+        version_of(FITTED, JUNE, 40),
+        version_of(replace(FITTED, customers=501), JUNE, 39),
+    }

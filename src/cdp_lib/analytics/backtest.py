@@ -75,9 +75,17 @@ def measure_forecast(forecast: Forecast) -> list[Measured]:
     ]
 
 
-def last_period_rate(purchases_of_last_period: Floats) -> tuple[Floats, Floats]:
-    """The forecast that everybody buys as often as in the period before, of the same length: purchases and churn."""
-    return purchases_of_last_period, (purchases_of_last_period == 0).astype(np.float64)
+def last_period_rate(purchases: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """The forecast that the last period goes on: everybody buys as often, and as large a share buys nothing.
+
+    Args:
+        purchases: Purchases in the last period, by customer.
+        weight: Customers.
+
+    Returns:
+        Purchases and churn, the same for all.
+    """
+    return purchases, np.full_like(purchases, _mean((purchases == 0).astype(np.float64), weight))
 
 
 def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ FEWEST_CUSTOMERS = 100
 FEWEST_REPEAT_CUSTOMERS = 30
 """With fewer, four parameters say more of chance than of customers."""
 
-_LOW, _HIGH = np.log(1e-4), np.log(1e5)
+_LOW, _HIGH = np.log(1e-4), np.log(1e4)
 """Logarithms of the least and the greatest parameter: one that gets there runs away, the data do not tell where to."""
 
 _EDGE = 1e-6
@@ -96,7 +96,7 @@ def maximize(
             method="L-BFGS-B",
             jac="3-point",
             bounds=[(_LOW, _HIGH)] * len(start),
-            options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 500, "maxfun": 20_000},
+            options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 200, "maxfun": 2_000},
         )
         if _is_maximum(found):
             return Maximum(np.exp(found.x), found.hess_inv.todense()), None

@@ -105,7 +105,7 @@ def _rows_of_models(holdout: Holdout) -> Iterator[dict[str, object]]:
 
 def _rows_of_baselines(holdout: Holdout) -> Iterator[dict[str, object]]:
     is_recent = (holdout.before > 0).astype(np.float64)
-    yield from _measures("last_period_rate", holdout, *last_period_rate(holdout.before))
+    yield from _measures("last_period_rate", holdout, *last_period_rate(holdout.before, holdout.histories.weight))
     yield from _measures("active_if_recent", holdout, *active_if_recent(is_recent, _purchases_if_active(holdout)))
 
 

@@ -25,7 +25,7 @@ DEFAULT_MODEL = ParetoNbd
 HISTORY = ("frequency", "recency_weeks", "age_weeks")
 """What two customers who are the same to the models agree in."""
 
-PREDICTED, NEVER_BOUGHT = "predicted", "never_bought"
+PREDICTED, PURCHASES_ONLY, NEVER_BOUGHT = "predicted", "purchases_only", "never_bought"
 
 _PREDICTIONS = ("probability_alive", "churn_probability", "expected_purchases", "discounted_purchases")
 
@@ -113,7 +113,7 @@ def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> 
         predicted = customers.join(by_history, [*HISTORY], how="left")
     else:
         predicted = customers.select("*", *(sf.lit(None).cast("double").alias(name) for name in _PREDICTIONS))
-    state = fits.purchases.state if not fits.purchases.parameters else fits.spend.state
+    state = PREDICTED if fits.spend.parameters else PURCHASES_ONLY
     spend = _expected_spend_of_a_day(fits.spend)
     margin = sf.lit(terms.gross_margin)
     return predicted.select(
@@ -121,7 +121,9 @@ def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> 
         (1 - sf.col("churn_probability")).alias("purchase_probability"),
         (sf.col("expected_purchases") * spend).alias("expected_spend"),
         (sf.col("discounted_purchases") * spend * margin).alias("predictive_clv"),
-        sf.when(~is_buyer, NEVER_BOUGHT).otherwise(PREDICTED if state == "fitted" else state).alias("prediction_state"),
+        sf.when(~is_buyer, NEVER_BOUGHT)
+        .otherwise(state if fits.purchases.parameters else fits.purchases.state)
+        .alias("prediction_state"),
     )
 
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import betaln, gammaln, hyp2f1
 
-from cdp_lib.analytics.fits import Fit, Maximum, State, maximize, maximize_nearby, too_few
+from cdp_lib.analytics.fits import Fit, State, maximize, maximize_nearby, too_few
 from cdp_lib.analytics.histories import Floats, Histories
 
 _NO_LIMIT = 1e-7
@@ -207,7 +207,9 @@ _STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0),
 """Starting values of four parameters; all three models take them in the order they are named."""
 
 _SAMPLE = 20_000
-"""Of more customers, a sample of so many finds the neighbourhood of the maximum at little cost."""
+"""Of more customers, a sample of so many finds the neighbourhood of the maximum."""
+
+_A_YEAR = 52.0
 
 
 def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
@@ -234,19 +236,24 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
     if message := too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    found = _near_that_of_a_sample(model, histories) if histories.customers > _SAMPLE else None
-    if found is None:
-        found, message = maximize(_mean_log_likelihood(model, histories), _STARTS)
+    # Of many customers, a sample tells at little cost whether there is a maximum, and where about.
+    found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE)), _STARTS)
+    if found is not None and histories.customers > _SAMPLE:
+        found = maximize_nearby(_mean_log_likelihood(model, histories), found)
+        message = "the maximum of a sample of the customers leads to none of all"
     if found is None:
         return fit("not_converged", message)
     fitted = model(*found.parameters.tolist())
+    if not _is_usable(fitted, histories):
+        return fit("not_converged", "parameters so far out that expectations are no numbers")
     return fit("fitted", parameters=fitted.parameters, log_likelihood=fitted.log_likelihood(histories))
 
 
-def _near_that_of_a_sample(model: type[PurchaseModel], histories: Histories) -> Maximum | None:
-    """The maximum for all customers, looked for where it is for some: most of the steps then cost little."""
-    near, _ = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE)), _STARTS)
-    return maximize_nearby(_mean_log_likelihood(model, histories), near) if near else None
+def _is_usable(model: PurchaseModel, histories: Histories) -> bool:
+    """Whether what the model expects of the customers it was fitted on are numbers, and none below 0."""
+    with np.errstate(all="ignore"):
+        expected = model.expected_purchases(_A_YEAR, histories.frequency, histories.recency, histories.age)
+    return bool(np.all(np.isfinite(expected) & (expected >= 0)))
 
 
 def _mean_log_likelihood(model: type[PurchaseModel], histories: Histories) -> Callable[[Floats], float]:

@@ -77,14 +77,14 @@ def leading_digits(amount: Column) -> Column:
 def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:
     """The least value of each score above 1; infinite where no value has it.
 
-    A value scores one more than the whole fifths of buyers who are below it, so that equal values are never parted,
-    and the many who bought once all have the lowest frequency score.
+    A value scores one more than the whole fifths of buyers who are below the middle of those who have it: equal values
+    are never parted, and where all are equal, all score in the middle.
 
     Args:
         customers_by_value: How many buyers have each value; of higher values, more is better.
 
     >>> score_thresholds({1.0: 6, 2.0: 2, 3.0: 1, 9.0: 1})
-    (2.0, 2.0, 2.0, 3.0)
+    (1.0, 2.0, 2.0, 3.0)
     >>> score_thresholds({7.0: 2})
     (-inf, -inf, inf, inf)
     """
@@ -95,7 +95,7 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
     below = 0
     for value, count in sorted(customers_by_value.items()):
         for fifth in range(1, SCORES):
-            if below * SCORES >= fifth * buyers:
+            if (2 * below + count) * SCORES >= 2 * fifth * buyers:
                 thresholds[fifth - 1] = min(thresholds[fifth - 1], value)
         below += count
     return tuple(thresholds)

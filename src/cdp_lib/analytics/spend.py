@@ -94,6 +94,9 @@ _STARTS = ((6.0, 4.0, 15.0), (1.0, 2.0, 50.0), (10.0, 2.0, 5.0))
 
 _USUAL_MEAN = 35.0
 
+_PLAUSIBLE = 1.5
+"""How far the mean of the population may be above that of those known: near q = 1 it grows without end."""
+
 
 def fit_spend(spending: Spending) -> Fit:
     """Fit Gamma-Gamma to all customers who came back, by maximum likelihood.
@@ -127,6 +130,12 @@ def fit_spend(spending: Spending) -> Fit:
     if q <= 1:
         return unfitted("not_converged", f"q is {q:.3f}: with 1 or less the mean spend of the population is infinite")
     fitted = GammaGamma(p, q, v * unit)
+    mean = float(fitted.expected_mean(0.0, 0.0))
+    if mean > _PLAUSIBLE * unit * _USUAL_MEAN:
+        return unfitted(
+            "not_converged",
+            f"the mean spend of the population would be {mean:,.2f}, and is {unit * _USUAL_MEAN:,.2f} of those known",
+        )
     return Fit(
         GammaGamma.name,
         "fitted",

@@ -53,7 +53,7 @@ CUSTOMER_VALUE_GOLD = _gold(
     Column(
         "prediction_state",
         "STRING",
-        "predicted; never_bought; or why the model gives no figures: too_few_customers, not_converged",
+        "predicted; purchases_only: spend is not; never_bought; or why nothing is: too_few_customers, not_converged",
         required=True,
     ),
     Column("purchase_model_version", "STRING", "fit in model_fits_gold that purchases are predicted by"),
@@ -92,6 +92,7 @@ MODEL_FITS_GOLD = _gold(
     ),
     Column("model", "STRING", "pareto_nbd, mbg_nbd, bg_nbd or gamma_gamma", required=True),
     _AS_OF,
+    Column("fitted_at", "TIMESTAMP", "start of the run that made the fit, UTC", required=True),
     Column(
         "state", "STRING", "fitted; too_few_customers or not_converged: nothing is predicted by this one", required=True
     ),

@@ -43,9 +43,9 @@ MEASURES: dict[str, str] = {
     "revenue_to_date": "revenue up to the end of the month",
     "gross_margin": "share of revenue left after the cost of what was sold, a job parameter",
     "predicted_customers": "customers with a prediction in `customer_value_gold`",
-    "predicted_clv": "Σ of their `predictive_clv`",
-    "spend": "Σ amount × exchange rate of the month's marketing spend; null in a month without any, or with a currency"
-    " that has no rate in it nor before",
+    "predicted_clv": "Σ of their `predictive_clv`; null where there are none",
+    "spend": "Σ amount × exchange rate of the month's marketing spend; 0 for a channel that had none, null for an"
+    " unknown channel, in a month without any spend, or with a currency that has no rate in it nor before",
     "spend_to_date": "spend of all months up to this one",
     "new_customers_with_spend": "customers acquired up to the end of the month, in months with spend",
     "paid_spend": "of `spend`, that on channels whose name begins with `paid_`",
@@ -325,6 +325,7 @@ _OF_ACQUISITION_AND_VALUE = (
         f"{_SPEND}, {_CUSTOMERS}, `customer_links_silver`, `crm_contacts_silver`",
         "Marketing",
         "500.00 spent in May, 10 new customers: 50.00.",
+        needs_whole_month=True,
     ),
     Kpi(
         "cac_paid",
@@ -337,6 +338,7 @@ _OF_ACQUISITION_AND_VALUE = (
         f"{_SPEND}, {_CUSTOMERS}, `customer_links_silver`, `crm_contacts_silver`",
         "Marketing",
         "400.00 of the 500.00 went into paid search, which brought 4 of the 10: 100.00.",
+        needs_whole_month=True,
     ),
     Kpi(
         "clv_historic",
@@ -366,22 +368,21 @@ _OF_ACQUISITION_AND_VALUE = (
     Kpi(
         "clv_to_cac",
         "CLV : CAC",
-        "Historic and predictive CLV of a customer for each unit of money that acquiring one has cost. Null where"
-        " one of them is not known.",
-        "revenue_to_date * gross_margin / nullif(customers_to_date, 0)"
-        " + predicted_clv / nullif(predicted_customers, 0)",
+        "What a customer has brought in and is expected to, who never bought included, for each unit of money that"
+        " acquiring one has cost. Null where one of them is not known.",
+        "(revenue_to_date * gross_margin + predicted_clv) / nullif(customers_to_date, 0)",
         "spend_to_date / nullif(new_customers_with_spend, 0)",
         "ratio",
         _BY_CHANNEL,
         f"`customer_value_gold`, {_SPEND}, {_CUSTOMERS}",
         "Finance",
-        "(200.00 + 40.00) / 60.00: 4.0.",
+        "20 customers, 4,000.00 of margin so far, 800.00 expected, each cost 60.00: 4,800 / 20 / 60 = 4.0.",
         is_of_latest_month=True,
     ),
     Kpi(
         "payback_months",
         "Payback",
-        "Months until the margin of an average active user has paid back the month's CAC.",
+        "Months until the margin of an average active user has paid back the month's CAC, if they stay as active.",
         "spend / nullif(new_customers, 0)",
         "revenue * gross_margin / nullif(active_users, 0)",
         "months",
@@ -389,6 +390,7 @@ _OF_ACQUISITION_AND_VALUE = (
         "as for `cac` and `arpu`",
         "Finance",
         "50.00 / (25.00 × 0.4): 5.0.",
+        needs_whole_month=True,
     ),
 )
 

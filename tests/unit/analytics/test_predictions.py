@@ -178,7 +178,7 @@ def test_without_a_fit_of_spend_purchases_are_predicted_and_money_is_not(custome
     unfitted = Fit("gamma_gamma", "not_converged", 943, 943, 700, message="why")
     rows = with_predictions(customers, replace(fits, spend=unfitted), TERMS).where("frequency IS NOT NULL")
     assert rows.where("churn_probability IS NULL OR predictive_clv IS NOT NULL").count() == 0
-    assert rows.where("prediction_state = 'not_converged'").count() == 2357
+    assert rows.where("prediction_state = 'purchases_only'").count() == 2357
 
 
 @pytest.fixture(scope="module")

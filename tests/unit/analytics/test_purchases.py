@@ -232,6 +232,23 @@ def test_a_fit_does_not_pretend(name: str, histories: Histories, state: str, mes
     assert message in fit.message
 
 
+def test_a_fit_whose_parameters_run_away_is_none() -> None:
+    """Everybody drops out with the same probability: a and b grow without end, and expectations are no numbers."""
+    generator = np.random.default_rng(3)
+    x, t_x = np.zeros(2000), np.zeros(2000)
+    for customer in range(2000):
+        rate, at = generator.gamma(0.8, 1 / 6), 0.0
+        while generator.random() > 0.5 and (at := at + generator.exponential(1 / rate)) < 100:
+            x[customer], t_x[customer] = x[customer] + 1, at
+    histories = Histories.of_customers(x, np.rint(t_x), np.full(2000, 100.0))
+    for model in MODELS.values():
+        fit = fit_purchases(model, histories)
+        assert fit.state in ("fitted", "not_converged")
+        if fit.parameters:
+            known = histories.frequency, histories.recency, histories.age
+            assert np.isfinite(model(**fit.parameters).expected_purchases(52.0, *known)).all()
+
+
 rows = st.lists(
     st.tuples(st.integers(0, 200), st.floats(0, 1), st.integers(0, 200), st.integers(1, 5)), min_size=1, max_size=20
 )

@@ -92,6 +92,13 @@ def test_a_mean_that_does_not_exist_is_no_fit() -> None:
     assert "infinite" in fit.message or "without end" in fit.message
 
 
+def test_a_mean_of_all_that_is_far_above_that_of_those_known_is_no_fit() -> None:
+    generator = np.random.default_rng(7)
+    mean = generator.gamma(12.0, 1 / generator.gamma(1.02, 1.0, 1500)) / 4
+    fit = fit_spend(Spending(np.full(1500, 4.0), mean, np.ones(1500)))
+    assert (fit.state, fit.parameters) == ("not_converged", {})
+
+
 @pytest.mark.parametrize("row", [(0, 1, 1), (1, 0, 1), (1, -5, 1), (1, 1, 0), (1, np.nan, 1)])
 def test_what_is_no_spending_is_refused(row: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="frequency is 1 or more, mean and weight are above 0"):

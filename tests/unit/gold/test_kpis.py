@@ -272,7 +272,7 @@ def test_a_kpi_of_all_is_what_it_is_by_hand(figures: Figures, kpi: str) -> None:
         ("cac", "channel", "paid_search", [50, None, None, None, None, None]),  # none of February's customers is its
         ("cac", "channel", "email", [22, None, None, None, None, None]),
         ("cac", "channel", "paid_social", [None, 272.3, None, None, None, None]),
-        ("cac", "channel", "unknown", [0, 0, None, 0, None, None]),
+        ("cac", "channel", "unknown", [None] * 6),
         ("customers", "segment", "Never bought", [0, 0, 1, 2, 2, 3]),
     ],
 )
@@ -296,8 +296,9 @@ def test_what_is_later_than_as_of_does_not_count(rows_at: Callable[[date], list[
     figures = figures_of(rows_at(date(2026, 3, 20)))
     assert figures["revenue", "all", "all"] == {1: 500, 2: 800, 3: 280}
     assert figures["customers", "all", "all"] == {1: 4, 2: 7, 3: 8}
-    # Spend so far by customer of the months with spend: 416.3 / 7. Historic 1,580 × 0.4 / 8, predictive 40.
-    assert figures["clv_to_cac", "all", "all"] == {3: pytest.approx((79 + 40) / (416.3 / 7))}
+    # Spend so far by customer of the months with spend: 416.3 / 7. Of 8 customers 1,580 × 0.4 so far, 120 expected.
+    assert figures["clv_to_cac", "all", "all"] == {3: pytest.approx((79 + 15) / (416.3 / 7))}
+    assert figures["cac", "all", "all"][3] is None
 
 
 def test_a_month_that_is_not_over_has_no_retention_yet(rows_at: Callable[[date], list[Any]]) -> None:

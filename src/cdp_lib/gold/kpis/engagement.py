@@ -74,11 +74,13 @@ def _of_month(activities: DataFrame) -> DataFrame:
 
 
 def _of_trailing_days(activities: DataFrame, months: DataFrame, as_of: date) -> DataFrame:
-    """A day is in the windows of one month, or two."""
+    """A day can be in the window of its own month, and in that of the next."""
     windows = months.select("month", sf.least(sf.last_day("month"), sf.lit(as_of)).alias("last_day"))
     days = activities.select("person", "day").distinct()
+    month = month_of("day")
+    of_months = days.select("*", sf.explode(sf.array(month, sf.add_months(month, 1))).alias("month"))
     age = sf.datediff("last_day", "day")
-    within = days.join(sf.broadcast(windows), (age >= 0) & (age < TRAILING_DAYS), how="inner")
+    within = of_months.join(sf.broadcast(windows), "month", how="inner").where((age >= 0) & (age < TRAILING_DAYS))
     counts = within.groupBy("month").agg(
         sf.count("*").alias("person_days"),
         sf.countDistinct("person").alias("month_people"),

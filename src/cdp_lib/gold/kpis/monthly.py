@@ -12,10 +12,11 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
+from cdp_lib.frames import union
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
-from cdp_lib.gold.kpis.measures import PLACE, month_of, sum_measures, union_measures
+from cdp_lib.gold.kpis.measures import PLACE, UNKNOWN, month_of, sum_measures, union_measures
 
 _SUMMED_UP = {
     "customers_to_date": "new_customers",
@@ -76,7 +77,7 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
             consent_measures(sources.crm_contacts_silver, as_of),
         ]
     )
-    months = _months(sales, customers, activities, as_of)
+    months = _months(sales, customers, sources, as_of)
     engaged = engagement_measures(activities, sources.events_silver, months, as_of)
     rows = sum_measures(union_measures([measured, engaged]), PLACE)
     complete = _with_measures_to_date(_without_gaps(rows, months), gross_margin)
@@ -103,12 +104,19 @@ def _channels(sources: KpiSources) -> DataFrame:
     return ranked.where("rank = 1").select("customer_id", "channel")
 
 
-def _months(sales: DataFrame, customers: DataFrame, activities: DataFrame, as_of: date) -> DataFrame:
-    """One row per month from the first in which anything happened to that of `as_of`."""
-    days = (
-        sales.select(sf.min("transaction_date").alias("day"))
-        .unionByName(customers.select(sf.min("acquisition_date").alias("day")))
-        .unionByName(activities.select(sf.min("day").alias("day")))
+def _months(sales: DataFrame, customers: DataFrame, sources: KpiSources, as_of: date) -> DataFrame:
+    """One row per month from the first in which anything happened, or was spent, to that of `as_of`."""
+    dated = {
+        "transaction_date": sales,
+        "acquisition_date": customers,
+        "occurred_at": sources.events_silver,
+        "month": sources.marketing_spend_silver,
+    }
+    days = union(
+        [
+            rows.select(sf.min(sf.col(day).cast("date")).alias("day")).where(sf.col("day") <= sf.lit(as_of))
+            for day, rows in dated.items()
+        ]
     )
     first = days.select(sf.min(month_of("day")).alias("first_month"))
     last = sf.lit(as_of.replace(day=1))
@@ -140,15 +148,18 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
         return sf.sum(measure).over(so_far)
 
     new_with_spend = sf.when(sf.col("has_spend"), sf.col("new_customers")).otherwise(0)
-    looking_back = {name: sum_so_far(sf.col(of_month)) for name, of_month in _SUMMED_UP.items()}
-    spent = {
-        "spend": sf.when(sf.col("has_spend") & ~is_unknown, sf.col("spend")),
-        "paid_spend": sf.when(sf.col("has_spend") & ~is_unknown, sf.col("paid_spend")),
-        "spend_to_date": sf.when(~was_unknown, sum_so_far(sf.col("spend"))),
+    looking_back = {name: sum_so_far(sf.col(monthly)) for name, monthly in _SUMMED_UP.items()}
+    is_of_nobody = (sf.col("dimension") == "channel") & (sf.col("dimension_value") == UNKNOWN)
+    is_known = sf.col("has_spend") & ~is_unknown & ~is_of_nobody
+    others = {
+        "predicted_clv": sf.when(sf.col("predicted_customers") > 0, sf.col("predicted_clv")),
+        "spend": sf.when(is_known, sf.col("spend")),
+        "paid_spend": sf.when(is_known, sf.col("paid_spend")),
+        "spend_to_date": sf.when(~was_unknown & ~is_of_nobody, sum_so_far(sf.col("spend"))),
         "new_customers_with_spend": sum_so_far(new_with_spend),
         "gross_margin": sf.lit(gross_margin),
     }
-    columns = {name: sf.col(name) for name in MEASURES} | looking_back | spent
+    columns = {name: sf.col(name) for name in MEASURES} | looking_back | others
     return known.select(*PLACE, *(columns[name].cast("double").alias(name) for name in MEASURES))
 
 
