@@ -38,7 +38,7 @@ runs = RunLog(tables, settings, "kpi_monthly_gold")
 
 # COMMAND ----------
 
-silver = [
+reads = [
     CRM_CONTACTS_SILVER,
     CUSTOMERS_SILVER,
     CUSTOMER_LINKS_SILVER,
@@ -46,19 +46,11 @@ silver = [
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
     RETAILS_SILVER,
+    CUSTOMER_VALUE_GOLD,
 ]
-inputs = runs.read_inputs([*silver, CUSTOMER_VALUE_GOLD], as_of=settings.as_of, gross_margin=settings.gross_margin)
+inputs = runs.read_inputs(reads, as_of=settings.as_of, gross_margin=settings.gross_margin)
 exit_unless(dbutils, runs.is_due([KPI_MONTHLY_GOLD], inputs), "Nothing it is made from has changed.")
-sources = KpiSources(
-    customers_silver=tables.read_table(CUSTOMERS_SILVER),
-    customer_links_silver=tables.read_table(CUSTOMER_LINKS_SILVER),
-    crm_contacts_silver=tables.read_table(CRM_CONTACTS_SILVER),
-    events_silver=tables.read_table(EVENTS_SILVER),
-    retails_silver=tables.read_table(RETAILS_SILVER),
-    marketing_spend_silver=tables.read_table(MARKETING_SPEND_SILVER),
-    exchange_rates_silver=tables.read_table(EXCHANGE_RATES_SILVER),
-    customer_value_gold=tables.read_table(CUSTOMER_VALUE_GOLD),
-)
+sources = KpiSources(**{contract.name: tables.read_table(contract) for contract in reads})
 rows = build_kpi_monthly_gold(sources, agreed_date(tables, settings, CUSTOMER_VALUE_GOLD), settings.gross_margin)
 
 # COMMAND ----------

@@ -3,14 +3,10 @@
 Every table holds what was known at the end of `as_of`. Money is in the reporting currency. What is not known is null.
 """
 
-from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.contracts.table import Column, gold_table
 
 _AS_OF = Column("as_of", "DATE", "last day that counts", required=True)
 _CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
-
-
-def _gold(name: str, grain: str, key: tuple[str, ...], *columns: Column) -> TableContract:
-    return TableContract(name=name, layer="gold", comment=grain, columns=columns, key=key)
 
 
 def _score(of: str, best: str) -> Column:
@@ -20,7 +16,7 @@ def _score(of: str, best: str) -> Column:
 _SCORES = (_score("recency", "latest"), _score("frequency", "most often"), _score("monetary", "most spent"))
 _SEGMENT = Column("segment", "STRING", "RFM segment, as docs/kpis.md names them", required=True)
 
-CUSTOMER_VALUE_GOLD = _gold(
+CUSTOMER_VALUE_GOLD = gold_table(
     "customer_value_gold",
     "One row per customer of the platform, whether or not they ever bought.",
     ("customer_id",),
@@ -60,7 +56,7 @@ CUSTOMER_VALUE_GOLD = _gold(
     Column("spend_model_version", "STRING", "fit in model_fits_gold that spend is predicted by"),
 )
 
-CUSTOMER_SEGMENTS_GOLD = _gold(
+CUSTOMER_SEGMENTS_GOLD = gold_table(
     "customer_segments_gold",
     "One row per customer, with the RFM segment at as_of and a month before.",
     ("customer_id",),
@@ -72,7 +68,7 @@ CUSTOMER_SEGMENTS_GOLD = _gold(
     Column("previous_segment", "STRING", "segment at previous_as_of; null for who was no customer yet"),
 )
 
-SEGMENT_MOVEMENTS_GOLD = _gold(
+SEGMENT_MOVEMENTS_GOLD = gold_table(
     "segment_movements_gold",
     "One row per pair of segments that customers moved between, or stayed in, from previous_as_of to as_of.",
     ("from_segment", "to_segment"),
@@ -83,7 +79,7 @@ SEGMENT_MOVEMENTS_GOLD = _gold(
     Column("customer_count", "BIGINT", "customers who made the move", required=True),
 )
 
-MODEL_FITS_GOLD = _gold(
+MODEL_FITS_GOLD = gold_table(
     "model_fits_gold",
     "One row per fit of a model, kept for ever: with its parameters every prediction can be made again.",
     ("model_version",),
@@ -111,7 +107,7 @@ MODEL_FITS_GOLD = _gold(
     Column("code_version", "STRING", "version of this library", required=True),
 )
 
-MODEL_QUALITY_GOLD = _gold(
+MODEL_QUALITY_GOLD = gold_table(
     "model_quality_gold",
     "One row per model or baseline, measure and decile, of a forecast from cut_off to as_of compared with what came.",
     ("model", "measure", "decile"),
@@ -152,7 +148,7 @@ def _from(attribute: str, what: str, sources: str = _CRM) -> tuple[Column, Colum
     )
 
 
-CUSTOMER_DEMOGRAPHICS_GOLD = _gold(
+CUSTOMER_DEMOGRAPHICS_GOLD = gold_table(
     "customer_demographics_gold",
     "One row per customer, enriched from the CRM and a reference table of countries; unknown is null, never a guess.",
     ("customer_id",),
@@ -196,7 +192,7 @@ CUSTOMER_DEMOGRAPHICS_GOLD = _gold(
     Column("market_currency", "STRING", "ISO 4217 code of the country's currency"),
 )
 
-COHORT_RETENTION_GOLD = _gold(
+COHORT_RETENTION_GOLD = gold_table(
     "cohort_retention_gold",
     "One row per cohort of customers, kind of retention and window; null where the window is not over yet.",
     ("cohort_type", "cohort_month", "retention_type", "window_start"),
@@ -219,7 +215,7 @@ COHORT_RETENTION_GOLD = _gold(
     Column("retention", "DOUBLE", "numerator / denominator; null if the window is not over or nothing is divided by"),
 )
 
-KPI_MONTHLY_GOLD = _gold(
+KPI_MONTHLY_GOLD = gold_table(
     "kpi_monthly_gold",
     "One row per month, dimension, value of it and KPI; what each KPI is stands in docs/kpis.md.",
     ("month", "dimension", "dimension_value", "kpi"),

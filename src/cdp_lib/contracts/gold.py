@@ -4,7 +4,7 @@ Revenue is the sum of quantity × price, in the reporting currency. `country` is
 is the store's. Averages are not rounded.
 """
 
-from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.contracts.table import Column, gold_table
 
 REVENUE = "DECIMAL(38,2)"
 
@@ -18,11 +18,7 @@ _STORE_ID = Column("store_id", "INT", "store's number", required=True)
 _STORE_NAME = Column("store_name", "STRING", "store's name")
 
 
-def _gold(name: str, grain: str, key: tuple[str, ...], *columns: Column) -> TableContract:
-    return TableContract(name=name, layer="gold", comment=grain, columns=columns, key=key)
-
-
-SALES_BY_COUNTRY_GOLD = _gold(
+SALES_BY_COUNTRY_GOLD = gold_table(
     "sales_by_country_gold",
     "One row per country in which customers bought.",
     ("country",),
@@ -30,7 +26,7 @@ SALES_BY_COUNTRY_GOLD = _gold(
     Column("total_sales", "BIGINT", "number of transactions", required=True),
 )
 
-CATEGORY_COUNTRY_PERFORMANCE_GOLD = _gold(
+CATEGORY_COUNTRY_PERFORMANCE_GOLD = gold_table(
     "category_country_performance_gold",
     "One row per country and product category bought there.",
     ("country", "category"),
@@ -41,7 +37,7 @@ CATEGORY_COUNTRY_PERFORMANCE_GOLD = _gold(
     Column("unique_products", "BIGINT", "different products sold", required=True),
 )
 
-COUNTRY_DETAILED_ANALYSIS_GOLD = _gold(
+COUNTRY_DETAILED_ANALYSIS_GOLD = gold_table(
     "country_detailed_analysis_gold",
     "One row per country in which customers bought.",
     ("country",),
@@ -55,7 +51,7 @@ COUNTRY_DETAILED_ANALYSIS_GOLD = _gold(
     Column("unique_products", "BIGINT", "different products sold", required=True),
 )
 
-PRODUCT_PERFORMANCE_GOLD = _gold(
+PRODUCT_PERFORMANCE_GOLD = gold_table(
     "product_performance_gold",
     "One row per product sold.",
     ("product_id",),
@@ -68,7 +64,7 @@ PRODUCT_PERFORMANCE_GOLD = _gold(
     Column("unique_customers", "BIGINT", "customers who bought it", required=True),
 )
 
-PRICE_SEGMENT_ANALYSIS_GOLD = _gold(
+PRICE_SEGMENT_ANALYSIS_GOLD = gold_table(
     "price_segment_analysis_gold",
     "One row per price segment and product category sold.",
     ("price_segment", "category"),
@@ -79,7 +75,7 @@ PRICE_SEGMENT_ANALYSIS_GOLD = _gold(
     Column("total_revenue", REVENUE, "revenue", required=True),
 )
 
-CUSTOMER_PRODUCT_AFFINITY_GOLD = _gold(
+CUSTOMER_PRODUCT_AFFINITY_GOLD = gold_table(
     "customer_product_affinity_gold",
     "One row per customer and product the customer bought.",
     ("customer_id", "product_id"),
@@ -92,7 +88,7 @@ CUSTOMER_PRODUCT_AFFINITY_GOLD = _gold(
     Column("purchase_frequency", "BIGINT", "number of transactions", required=True),
 )
 
-STORE_PRODUCT_PERFORMANCE_GOLD = _gold(
+STORE_PRODUCT_PERFORMANCE_GOLD = gold_table(
     "store_product_performance_gold",
     "One row per store and product it sold.",
     ("store_id", "product_id"),
@@ -104,7 +100,7 @@ STORE_PRODUCT_PERFORMANCE_GOLD = _gold(
     Column("revenue_generated", REVENUE, "revenue", required=True),
 )
 
-STORE_CUSTOMER_ANALYSIS_GOLD = _gold(
+STORE_CUSTOMER_ANALYSIS_GOLD = gold_table(
     "store_customer_analysis_gold",
     "One row per store that sold something.",
     ("store_id",),
@@ -116,7 +112,7 @@ STORE_CUSTOMER_ANALYSIS_GOLD = _gold(
     Column("avg_transactions_per_customer", "DOUBLE", "total_transactions / unique_customers", required=True),
 )
 
-SEASONAL_ANALYSIS_GOLD = _gold(
+SEASONAL_ANALYSIS_GOLD = gold_table(
     "seasonal_analysis_gold",
     "One row per season and product category sold in it, over all years.",
     ("season", "category"),
@@ -126,7 +122,7 @@ SEASONAL_ANALYSIS_GOLD = _gold(
     Column("seasonal_quantity", "BIGINT", "pieces sold", required=True),
 )
 
-MONTHLY_SALES_GOLD = _gold(
+MONTHLY_SALES_GOLD = gold_table(
     "monthly_sales_gold",
     "One row per month in which something was sold.",
     ("transaction_year", "transaction_quarter", "transaction_month"),
@@ -139,7 +135,7 @@ MONTHLY_SALES_GOLD = _gold(
     Column("monthly_customers", "BIGINT", "customers who bought", required=True),
 )
 
-CUSTOMER_REGISTRATION_TRENDS_GOLD = _gold(
+CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     "customer_registration_trends_gold",
     "One row per month and country in which customers registered, whether or not they bought.",
     ("reg_year", "reg_month", "country"),

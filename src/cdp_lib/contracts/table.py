@@ -150,3 +150,15 @@ class BronzeContract(TableContract):
     def received_columns(self) -> tuple[Column, ...]:
         """The columns that come from the source; the others are the platform's own."""
         return tuple(column for column in self.columns if not column.name.startswith("_"))
+
+
+def gold_table(name: str, grain: str, key: tuple[str, ...], *columns: Column) -> TableContract:
+    """Contract of a gold table.
+
+    Args:
+        name: Table name.
+        grain: The grain sentence.
+        key: Columns that identify a row.
+        columns: Columns in order.
+    """
+    return TableContract(name=name, layer="gold", comment=grain, columns=columns, key=key)
