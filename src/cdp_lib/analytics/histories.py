@@ -36,11 +36,11 @@ class Histories:
         if len({len(self.frequency), len(self.recency), len(self.age), len(self.weight)}) != 1:
             raise ValueError("histories: columns differ in length")
         faults = {
-            "a frequency is no whole number of 0 or more": (self.frequency < 0) | (self.frequency % 1 != 0),
+            "a frequency is no whole number of 0 or more": ~((self.frequency >= 0) & _is_whole(self.frequency)),
             "a recency is below 0, or above the age": ~((self.recency >= 0) & (self.recency <= self.age)),
             "a recency without a repeat purchase is not 0": (self.frequency == 0) & (self.recency != 0),
             "an age is not finite": ~np.isfinite(self.age),
-            "a weight is not above 0": ~(self.weight > 0),
+            "a weight is not above 0": ~((self.weight > 0) & np.isfinite(self.weight)),
         }
         for fault, rows in faults.items():
             if rows.any():
@@ -84,3 +84,7 @@ class Histories:
     def __len__(self) -> int:
         """How many different histories there are."""
         return len(self.frequency)
+
+
+def _is_whole(numbers: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(numbers) & (np.floor(numbers) == numbers))

@@ -21,13 +21,22 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import betaln, gammaln, hyp2f1
+from scipy.special import betaln, expit, gammaln, hyp2f1
 
 from cdp_lib.analytics.fits import Fit, State, maximize, maximize_nearby, too_few
 from cdp_lib.analytics.histories import Floats, Histories
 
 _NO_LIMIT = 1e-7
-"""Where a formula divides by a − 1 or s − 1, a parameter so close to 1 is moved this far away from it."""
+"""Where a formula of BG/NBD divides by nothing (a = 1, a + b + x = 1), it is taken this far away from there."""
+
+_NEAR_ONE = 0.99
+"""From here on the hypergeometric function is slow, and for some shapes not a number, or wrong in the sixth digit."""
+
+_STEP = 0.3
+"""Of the trapezoidal rule over log u. Its error is about exp(−π² / step), 5e-15."""
+
+_NOTHING = 36.0
+"""exp(−36) of a number, 2e-16, is lost in its rounding."""
 
 
 class PurchaseModel(ABC):
@@ -93,7 +102,7 @@ class ParetoNbd(PurchaseModel):
 
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Fader and Hardie (2005), equation 41."""
-        order = self.s - 1 if abs(self.s - 1) > _NO_LIMIT else _NO_LIMIT
+        order = self.s - 1 or 1e-15  # the limit for s = 1, to the last digit
         # (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1), exact for s near 1, too
         time_alive = (self.beta + T) * -np.expm1(-order * np.log1p(t / (self.beta + T))) / order
         rate = (self.r + x) / (self.alpha + T)
@@ -126,13 +135,45 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     """Logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 on, where p + q > 1.
 
     Written with the hypergeometric function of first argument 1, whose terms are all positive and fall: the usual form
-    overflows for customers with many purchases.
+    overflows for customers with many purchases. Where even that can't be relied on, the integral is taken by steps.
     """
     wide, narrow = np.maximum(A, B), np.minimum(A, B)
     power_of_narrow, b = np.where(A >= B, q, p), np.where(A >= B, p, q)
     order = p + q - 1
-    series = hyp2f1(1.0, b, order + 1, (wide - narrow) / wide)
-    return np.asarray(np.log(series / order) + (1 - power_of_narrow) * np.log(narrow) - b * np.log(wide))
+    z = (wide - narrow) / wide
+    is_series = z < _NEAR_ONE
+    series = hyp2f1(1.0, b, order + 1, np.where(is_series, z, 0.0))
+    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # what its terms add up to; false for no number
+    series = np.where(is_series, series, 1.0)
+    logarithm = np.log(series / order) + (1 - power_of_narrow) * np.log(narrow) - b * np.log(wide)
+    rest = ~is_series
+    if rest.any():
+        logarithm[rest] = _log_tail_by_steps(p[rest], q[rest], A[rest], B[rest])
+    return np.asarray(logarithm)
+
+
+def _log_tail_by_steps(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
+    """The same for any arguments, by the trapezoidal rule over y = log u.
+
+    The integrand u (A + u)^−p (B + u)^−q has no singularity within π of the real axis of y, and falls exponentially at
+    both ends, so that the error of the rule falls exponentially with its step. Beyond the last step it is a power of u,
+    whose steps add up to a geometric series.
+
+    Source: Trefethen and Weideman (2014), The exponentially convergent trapezoidal rule. SIAM Review 56(3).
+    """
+    order = p + q - 1
+    usual = 1 / (p / A + q / B)  # u up to which the integrand grows; its logarithm there keeps the sum in range
+    scale = np.log(usual) - p * np.log(A + usual) - q * np.log(B + usual)
+    begin = np.log(usual) - _NOTHING
+    end = np.minimum(np.log(p * A + q * B) + _NOTHING, np.log(np.maximum(A, B)) + _NOTHING / order)
+    total = term = np.zeros_like(p)
+    for step in range(int(np.ceil(np.max((end - begin) / _STEP))) + 1):
+        y = begin + step * _STEP
+        u = np.exp(y)
+        term = np.exp(y - p * np.log(A + u) - q * np.log(B + u) - scale)
+        total = total + term
+    beyond = term * np.exp(-order * _STEP) / -np.expm1(-order * _STEP)
+    return np.asarray(np.log(_STEP * (total + beyond)) + scale)
 
 
 @dataclass(frozen=True)
@@ -153,11 +194,11 @@ class _GeometricNbd(PurchaseModel):
         R, k = self.r + x, self._chances(x)
         constant = gammaln(R) - gammaln(self.r) + self.r * np.log(self.alpha)
         alive = betaln(self.a, self.b + k) - betaln(self.a, self.b) - R * np.log(self.alpha + T)
-        return np.asarray(constant + alive + np.log1p(self._odds_of_gone(x, t_x, T)))
+        return np.asarray(constant + alive + np.logaddexp(0.0, self._log_odds_of_gone(x, t_x, T)))
 
     def probability_alive(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """1 / (1 + odds of having dropped out)."""
-        return np.asarray(1 / (1 + self._odds_of_gone(x, t_x, T)))
+        return np.asarray(expit(-self._log_odds_of_gone(x, t_x, T)))
 
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Fader, Hardie and Lee (2005), equation 10, with Euler's transformation: the usual form overflows."""
@@ -165,6 +206,7 @@ class _GeometricNbd(PurchaseModel):
         z = t / (self.alpha + T + t)
         k = self._chances(x)
         c = a + self.b + k - 1
+        c = np.where(np.abs(c) > _NO_LIMIT, c, _NO_LIMIT)
         still = np.exp((a - 1) * np.log1p(-z)) * hyp2f1(c - self.r - x, a - 1, c, z)
         return np.asarray(self.probability_alive(x, t_x, T) * c / (a - 1) * (1 - still))
 
@@ -172,11 +214,12 @@ class _GeometricNbd(PurchaseModel):
         """Who is alive drops out at a purchase at the earliest: λ ~ Gamma(r + x, α + T) alone decides on the next."""
         return np.asarray(-np.expm1(-(self.r + x) * np.log1p(t / (self.alpha + T))))
 
-    def _odds_of_gone(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
+    def _log_odds_of_gone(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
+        """Logarithm of the odds of having dropped out: those of a regular who has left overflow."""
         k = self._chances(x)
-        with np.errstate(over="ignore"):  # as good as certain
-            odds = np.exp((self.r + x) * (np.log(self.alpha + T) - np.log(self.alpha + t_x)))
-            return np.asarray(np.where(k > 0, self.a / (self.b + np.maximum(k, 1) - 1) * odds, 0.0))
+        drop_out = np.log(self.a) - np.log(self.b + np.maximum(k, 1) - 1)
+        silence = (self.r + x) * (np.log(self.alpha + T) - np.log(self.alpha + t_x))
+        return np.asarray(np.where(k > 0, drop_out + silence, -np.inf))
 
 
 @dataclass(frozen=True)
@@ -237,9 +280,10 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
     if message := too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
     # Of many customers, a sample tells at little cost whether there is a maximum, and where about.
-    found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE)), _STARTS)
-    if found is not None and histories.customers > _SAMPLE:
-        found = maximize_nearby(_mean_log_likelihood(model, histories), found)
+    customers = histories.customers
+    found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE)), customers, _STARTS)
+    if found is not None and customers > _SAMPLE:
+        found = maximize_nearby(_mean_log_likelihood(model, histories), customers, found)
         message = "the maximum of a sample of the customers leads to none of all"
     if found is None:
         return fit("not_converged", message)

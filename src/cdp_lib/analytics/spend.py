@@ -123,7 +123,7 @@ def fit_spend(spending: Spending) -> Fit:
     def mean_log_likelihood(parameters: Floats) -> float:
         return GammaGamma(*parameters.tolist()).log_likelihood(scaled) / scaled.customers
 
-    found, failure = maximize(mean_log_likelihood, _STARTS)
+    found, failure = maximize(mean_log_likelihood, scaled.customers, _STARTS)
     if found is None:
         return unfitted("not_converged", str(failure))
     p, q, v = found.parameters.tolist()

@@ -41,6 +41,8 @@ def test_a_sample_is_every_nth_customer() -> None:
     [
         ((-1, 0, 5), "frequency is no whole number"),
         ((0.5, 0, 5), "frequency is no whole number"),
+        ((np.inf, 0, 5), "frequency is no whole number"),
+        ((np.nan, 0, 5), "frequency is no whole number"),
         ((1, -1, 5), "recency is below 0"),
         ((1, 6, 5), "or above the age"),
         ((1, np.nan, 5), "recency is below 0"),
@@ -53,9 +55,10 @@ def test_what_is_no_history_is_refused_with_its_row(row, fault: str) -> None:
         histories([0, row[0]], [0, row[1]], [5, row[2]])
 
 
-def test_no_customers_of_a_history_are_refused() -> None:
+@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf])
+def test_no_customers_of_a_history_are_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="weight is not above 0"):
-        histories([1], [1], [5], [0])
+        histories([1], [1], [5], [weight])
 
 
 def test_columns_of_different_lengths_are_refused() -> None:

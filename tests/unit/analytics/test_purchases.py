@@ -16,7 +16,15 @@ from cdp_lib.analytics.backtest import Forecast, measure_forecast
 from cdp_lib.analytics.fits import maximize
 from cdp_lib.analytics.histories import Histories
 from cdp_lib.analytics.predictions import DEFAULT_MODEL
-from cdp_lib.analytics.purchases import MODELS, BgNbd, MbgNbd, ParetoNbd, fit_purchases
+from cdp_lib.analytics.purchases import (
+    MODELS,
+    BgNbd,
+    MbgNbd,
+    ParetoNbd,
+    _log_tail,
+    _log_tail_by_steps,
+    fit_purchases,
+)
 
 # Published for these data; parameters within 0.5 %, likelihoods within 0.01.
 PUBLISHED = {
@@ -30,15 +38,17 @@ EVERY_MODEL = [
     ParetoNbd(r=1.5, alpha=30.0, s=0.4, beta=8.0),
     ParetoNbd(r=0.8, alpha=9.0, s=1.0, beta=9.0),
     ParetoNbd(r=0.3, alpha=2.0, s=3.0, beta=90.0),
+    ParetoNbd(r=1.0, alpha=10.0, s=1e-4, beta=1e5),
     BgNbd(r=0.9, alpha=5.0, a=1.0, b=3.0),
+    BgNbd(r=0.5, alpha=5.0, a=0.4, b=0.6),
     MbgNbd(r=2.0, alpha=20.0, a=2.5, b=1.0),
 ]
 every_model = pytest.mark.parametrize("model", EVERY_MODEL, ids=repr)
 
-# One-time buyers, old and new; regulars, here and gone; wholesale; somebody who first bought today.
-X = np.array([0.0, 0, 2, 2, 10, 150, 5000, 0])
-T_X = np.array([0.0, 0, 30.4, 5, 3, 149.9, 990, 0])
-T = np.array([38.9, 1, 38.9, 38.9, 100, 150, 1000, 0])
+# One-time buyers, old and new; regulars, here and gone; wholesale; who first bought today; wholesale that is gone.
+X = np.array([0.0, 0, 2, 2, 10, 150, 5000, 0, 5000])
+T_X = np.array([0.0, 0, 30.4, 5, 3, 149.9, 990, 0, 100])
+T = np.array([38.9, 1, 38.9, 38.9, 100, 150, 1000, 0, 1000])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -97,6 +107,60 @@ def test_pareto_nbd_is_what_its_integrals_are(model: ParetoNbd, row: int) -> Non
         purchase = alive * quad(buys_at, 0, t, epsabs=0, epsrel=1e-11, limit=500)[0]
         churn = model.probability_of_no_purchase(t, X[row : row + 1], T_X[row : row + 1], T[row : row + 1])[0]
         assert churn == pytest.approx(1 - purchase, rel=1e-8, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("model", "history", "expected"),
+    [
+        (ParetoNbd(20.0, 1000.0, 0.01, 0.01), (5000, 0.5, 1000), (3166.5248235, 0, 0, 1)),
+        (
+            ParetoNbd(1.0, 10.0, 1e-4, 1e5),
+            (0, 0, 39),
+            (-1.58923516625, 0.999999922139, 0.265306100068, 0.790322598227),
+        ),
+        (
+            ParetoNbd(3.0, 0.001, 0.001, 1000.0),
+            (150, 149.9, 150),
+            (-172.983506474, 0.999999908449, 13.2598357204, 3.95009972275e-06),
+        ),
+        (
+            ParetoNbd(1.0, 0.2, 0.41, 334.0),
+            (2, 1, 39),
+            (-8.64974602608, 0.036230488491, 0.0357922333001, 0.979232255964),
+        ),
+        (ParetoNbd(0.6, 8.0, 0.6, 0.001), (180, 20, 100), (143.903934676, 0, 0, 1)),
+        (CDNOW_MODELS["bg_nbd"], (5000, 100, 1000), (14325.9727198, 0, 0, 1)),
+        (CDNOW_MODELS["mbg_nbd"], (5000, 100, 1000), (14243.4327389, 0, 0, 1)),
+        (
+            BgNbd(0.5, 5.0, 0.4, 0.6),
+            (2, 1, 39),
+            (-6.05552907097, 0.0267324444016, 0.0185615677267, 0.987262888209),
+        ),
+    ],
+    ids=str,
+)
+def test_figures_are_right_where_powers_overflow(model, history, expected) -> None:
+    """Log-likelihood, P(alive), purchases and P(none) in 13 weeks: definitions, worked out to 60 digits (mpmath)."""
+    known = tuple(np.array([float(value)]) for value in history)
+    figures = (
+        model.log_likelihoods(*known),
+        model.probability_alive(*known),
+        model.expected_purchases(13.0, *known),
+        model.probability_of_no_purchase(13.0, *known),
+    )
+    assert [figure[0] for figure in figures] == pytest.approx(expected, rel=1e-9, abs=1e-11)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    p=st.one_of(st.floats(1, 6000), st.integers(1, 6000).map(float)),
+    q=st.floats(0.01, 20),
+    logarithms=st.tuples(st.floats(-6, 10), st.floats(-6, 10)),
+)
+def test_the_tail_of_the_integral_is_the_same_by_series_and_by_steps(p: float, q: float, logarithms) -> None:
+    """Whichever it takes, it agrees with the other; series alone are no number, or wrong, for some of these."""
+    arguments = tuple(np.array([value]) for value in (p, q, *np.exp(logarithms)))
+    assert _log_tail(*arguments) == pytest.approx(_log_tail_by_steps(*arguments), rel=1e-11, abs=1e-9)
 
 
 def test_pareto_nbd_is_what_customers_do_who_buy_and_leave_so() -> None:
@@ -169,7 +233,9 @@ def test_the_maximum_of_many_customers_is_found_from_that_of_a_sample(cdnow, nam
     many = replace(cdnow, weight=cdnow.weight * 20 + np.arange(len(cdnow)) % 7)
     assert many.customers > 40_000
     fit = fit_purchases(MODELS[name], many)
-    found, _ = maximize(lambda p: MODELS[name](*p.tolist()).log_likelihood(many) / many.customers, [(1, 10, 1, 10)])
+    found, _ = maximize(
+        lambda p: MODELS[name](*p.tolist()).log_likelihood(many) / many.customers, many.customers, [(1, 10, 1, 10)]
+    )
     assert list(fit.parameters.values()) == pytest.approx(found.parameters.tolist(), rel=1e-4)
     assert fit.log_likelihood == pytest.approx(MODELS[name](*found.parameters).log_likelihood(many), abs=1e-4)
 
@@ -247,6 +313,41 @@ def test_a_fit_whose_parameters_run_away_is_none() -> None:
         if fit.parameters:
             known = histories.frequency, histories.recency, histories.age
             assert np.isfinite(model(**fit.parameters).expected_purchases(52.0, *known)).all()
+
+
+def simulated(rate, lifetime, age) -> Histories:
+    """Customers who buy at a rate until they leave, in whole weeks."""
+    generator = np.random.default_rng(7)
+    observed = np.minimum(age, lifetime)
+    repeats = generator.poisson(rate * observed).astype(float)
+    latest = np.rint(observed * generator.random(len(age)) ** (1 / np.maximum(repeats, 1)))
+    return Histories.of_customers(repeats, np.where(repeats > 0, np.minimum(latest, age), 0.0), age)
+
+
+def gamma(shape: float, rate: float, customers: int, seed: int):
+    return np.random.default_rng(seed).gamma(shape, 1 / rate, customers)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_shop_of_wholesalers_is_fitted(name: str) -> None:
+    """Hundreds of purchases, then silence: the odds that such a customer has left are no floating-point number."""
+    lifetime = 1 / gamma(0.6, 11.0, 1000, 2)
+    histories = simulated(gamma(3.0, 0.2, 1000, 1), lifetime, np.arange(1000) % 104 + 1.0)
+    assert histories.frequency.max() > 1000
+    fit = fit_purchases(MODELS[name], histories)
+    assert fit.state == "fitted"
+    assert fit.parameters["r"] / fit.parameters["alpha"] == pytest.approx(15, rel=0.15)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_ridge_is_no_maximum(name: str) -> None:
+    """Where nobody leaves, drop-out may be as rare, and as alike, as one likes: its parameters mean nothing."""
+    histories = simulated(gamma(0.6, 8.0, 500, 1), np.full(500, np.inf), np.arange(500) % 104 + 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = fit_purchases(MODELS[name], histories)
+    assert (fit.state, fit.parameters) == ("not_converged", {})
+    assert "without end" in fit.message
 
 
 rows = st.lists(
