@@ -8,6 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import identity_of
 from cdp_lib.contracts.kpis import ENGAGEMENT_POINTS, NOT_AN_ACTIVITY, TRAILING_DAYS
 from cdp_lib.gold.kpis.measures import by_dimensions, month_of, union_measures, with_measures
 
@@ -33,7 +34,7 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
         done.where(day <= sf.lit(as_of))
         .join(links, "identity", how="left")
         .select(
-            sf.coalesce(sf.concat(sf.lit("customer:"), sf.col("linked_id").cast("string")), "identity").alias("person"),
+            sf.coalesce(identity_of("customer", sf.col("linked_id")), "identity").alias("person"),
             sf.col("linked_id").alias("customer_id"),
             day.alias("day"),
             "session_id",

@@ -10,6 +10,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import identity_of
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
 from cdp_lib.frames import union
@@ -94,7 +95,7 @@ def _with_dimensions(sources: KpiSources) -> DataFrame:
 def _channels(sources: KpiSources) -> DataFrame:
     """One row per customer with a linked contact that has a channel: that of the contact who was won first."""
     contacts = sources.crm_contacts_silver.where("acquisition_channel IS NOT NULL").select(
-        sf.concat(sf.lit("contact:"), "contact_id").alias("identity"),
+        identity_of("contact", sf.col("contact_id")).alias("identity"),
         sf.col("acquisition_channel").alias("channel"),
         "acquisition_date",
     )
