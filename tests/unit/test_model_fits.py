@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.histories import Histories
 from cdp_lib.analytics.predictions import CustomerFits
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.model_fits import record_fits, version_of
 
 JUNE, JULY = date(2026, 6, 30), date(2026, 7, 31)
+HISTORIES = Histories(np.zeros(1), np.zeros(1), np.array([39.0]), np.ones(1))
 EARLY = datetime(2026, 7, 1, 3, tzinfo=UTC)
 FITTED = Fit("pareto_nbd", "fitted", 500, 300, 200, {"r": 0.1 + 0.2, "alpha": 1e-3}, -1234.5)
 SPEND = Fit("gamma_gamma", "fitted", 300, 300, 290, {"p": 6.25}, -99.5)
@@ -19,7 +22,7 @@ FAILED = Fit("pareto_nbd", "not_converged", 500, 300, 200, message="it doesn't e
 
 
 def fits(purchases: Fit = FITTED) -> CustomerFits:
-    return CustomerFits(purchases, SPEND, observed_weeks=39)
+    return CustomerFits(purchases, SPEND, HISTORIES)
 
 
 @pytest.fixture

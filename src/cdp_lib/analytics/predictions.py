@@ -54,12 +54,17 @@ class CustomerFits:
     Attributes:
         purchases: Of the default model of purchases.
         spend: Of the model of spend.
-        observed_weeks: Weeks from the first purchase in the data to their last day.
+        histories: What the model of purchases was fitted on, and what it is to predict.
     """
 
     purchases: Fit
     spend: Fit
-    observed_weeks: int
+    histories: Histories
+
+    @property
+    def observed_weeks(self) -> int:
+        """Weeks from the first purchase in the data to their last day."""
+        return int(max(self.histories.age, default=0))
 
 
 def with_history(summaries: DataFrame) -> DataFrame:
@@ -84,7 +89,7 @@ def fit_customers(customers: DataFrame) -> CustomerFits:
     return CustomerFits(
         purchases=fit_purchases(DEFAULT_MODEL, histories),
         spend=fit_spend(_collect_spending(customers)),
-        observed_weeks=int(max(histories.age, default=0)),
+        histories=histories,
     )
 
 
@@ -109,7 +114,7 @@ def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> 
     is_buyer = sf.col("frequency").isNotNull()
     if fits.purchases.parameters:
         model = MODELS[fits.purchases.model](**fits.purchases.parameters)
-        by_history = _predictions(customers, collect_histories(customers), model, terms)
+        by_history = _predictions(customers, fits.histories, model, terms)
         predicted = customers.join(by_history, [*HISTORY], how="left")
     else:
         predicted = customers.select("*", *(sf.lit(None).cast("double").alias(name) for name in _PREDICTIONS))
