@@ -53,6 +53,7 @@ def _section(kpi: Kpi) -> list[str]:
         "unit": kpi.unit,
         "grain": f"{months}, by {', '.join(f'`{name}`' for name in kpi.dimensions)}",
         "adds up": "over country, channel and segment" if kpi.is_additive else "no",
+        "of several months": "what they count, summed up" if kpi.adds_over_months else "that of the latest month",
         "source": kpi.source,
         "owner": kpi.owner,
         "example": kpi.example,

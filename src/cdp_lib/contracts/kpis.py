@@ -3,10 +3,12 @@
 Code, documentation and dashboards are made from these definitions, or tested against them; there are no others.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["money", "count", "share", "months", "ratio", "points"]
+_NAME = re.compile(r"[a-z_]+")
 Dimension = Literal["all", "country", "channel", "segment", "category", "consent_channel"]
 
 DIMENSIONS: dict[Dimension, str] = {
@@ -66,6 +68,21 @@ MEASURES: dict[str, str] = {
 """What is counted or summed up, by month and dimension. A person is a customer, or an address or device not linked to
 one."""
 
+ADDS_OVER_MONTHS = (
+    "revenue",
+    "transactions",
+    "first_time_buyers",
+    "new_customers",
+    "repeat_buyers",
+    "spend",
+    "paid_spend",
+    "paid_new_customers",
+    "mailings_sent",
+    "mailings_opened",
+    "mailings_clicked",
+)
+"""Measures of which the sum of several months is that of the period: nobody and nothing is counted in two of them."""
+
 
 @dataclass(frozen=True)
 class Kpi:
@@ -103,6 +120,16 @@ class Kpi:
     def is_additive(self) -> bool:
         """Whether its values by country, by channel and by segment each add up to that of all."""
         return self.denominator == "1" and set(BY_CUSTOMER) <= set(self.dimensions)
+
+    @property
+    def adds_over_months(self) -> bool:
+        """Whether what several months count, summed up, is what their period counts: Σ numerator / Σ denominator.
+
+        Of a plain figure it is Σ numerator. Of any other KPI a period has the figure of its latest month: the same
+        people may be in several.
+        """
+        measures = set(_NAME.findall(f"{self.numerator} {self.denominator}")) & set(MEASURES)
+        return measures <= set(ADDS_OVER_MONTHS)
 
 
 _SALES = "`retails_silver`"

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
-from cdp_lib.contracts.kpis import BY_CUSTOMER, KPIS
+from cdp_lib.contracts.kpis import ADDS_OVER_MONTHS, BY_CUSTOMER, KPIS, MEASURES
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
     CUSTOMER_LINKS_SILVER,
@@ -367,3 +367,13 @@ def test_of_any_customers_parts_add_up(
     }
     rows = build_kpi_monthly_gold(sources_of(known, EVENTS, as_of), as_of, MARGIN).collect()
     assert_plausible(rows)
+
+
+def test_what_counts_people_does_not_add_over_months() -> None:
+    adding = {kpi.name for kpi in KPIS if kpi.adds_over_months}
+    assert {"revenue", "new_customers", "cac", "average_transaction_value", "email_open_rate"} <= adding
+    assert not adding & {"active_customers", "arpu", "retention_rate", "mau", "customers", "clv_historic"}
+
+
+def test_the_measures_that_add_over_months_are_measures() -> None:
+    assert set(ADDS_OVER_MONTHS) <= set(MEASURES)
