@@ -3,7 +3,8 @@
 -- MAGIC # Serving views of sales
 -- MAGIC Stable names for people and BI tools outside the team; no personal data.
 -- MAGIC
--- MAGIC Reads `country_detailed_analysis_gold`, `monthly_sales_gold` · writes the views `country_sales`, `monthly_sales`
+-- MAGIC Reads the marts of sales · writes the views `country_sales`, `monthly_sales`, `category_sales`, `product_sales`,
+-- MAGIC `price_segment_sales`, `season_sales`, `store_sales`, `monthly_registrations`
 
 -- COMMAND ----------
 
@@ -33,3 +34,58 @@ SELECT
   monthly_quantity AS pieces
 FROM monthly_sales_gold
 ORDER BY month;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.category_sales') AS
+SELECT country, category, revenue, quantity_sold AS pieces, unique_products AS products
+FROM category_country_performance_gold;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.product_sales') AS
+SELECT
+  product_id,
+  product_name,
+  category,
+  unique_transactions AS sales,
+  total_revenue AS revenue,
+  unique_customers AS customers,
+  total_quantity_sold AS pieces
+FROM product_performance_gold;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.price_segment_sales') AS
+SELECT price_segment, category, transaction_count AS sales, total_revenue AS revenue, total_quantity AS pieces
+FROM price_segment_analysis_gold;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.season_sales') AS
+SELECT season, category, seasonal_revenue AS revenue, seasonal_quantity AS pieces
+FROM seasonal_analysis_gold;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.store_sales') AS
+SELECT
+  stores.store_id,
+  stores.store_name,
+  stores.location,
+  stores.total_transactions AS sales,
+  products.revenue,
+  stores.unique_customers AS customers,
+  products.pieces
+FROM store_customer_analysis_gold AS stores
+INNER JOIN (
+  SELECT store_id, sum(revenue_generated) AS revenue, sum(quantity_sold) AS pieces
+  FROM store_product_performance_gold
+  GROUP BY store_id
+) AS products ON stores.store_id = products.store_id;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.monthly_registrations') AS
+SELECT concat(reg_year, '-', lpad(reg_month, 2, '0')) AS month, country, new_customers AS customers
+FROM customer_registration_trends_gold;

@@ -1,0 +1,69 @@
+-- Databricks notebook source
+-- MAGIC %md
+-- MAGIC # Serving views of the platform's health
+-- MAGIC How fresh tables are, what was refused and why, whether every row is accounted for, how good the models are.
+-- MAGIC
+-- MAGIC Reads the ops tables, quarantines and `model_quality_gold` · writes the views `table_freshness`, `quarantined_rows`,
+-- MAGIC `reconciliation`, `model_quality`
+
+-- COMMAND ----------
+
+USE CATALOG IDENTIFIER(:catalog);
+USE SCHEMA IDENTIFIER(:schema);
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.table_freshness') AS
+SELECT
+  table_name,
+  CASE
+    WHEN table_name LIKE '%_bronze' THEN 'bronze'
+    WHEN table_name LIKE '%_silver' THEN 'silver'
+    ELSE 'gold'
+  END AS layer,
+  max(started_at) AS changed_at,
+  max(batch_id) AS latest_batch,
+  count(DISTINCT run_id) AS changes
+FROM pipeline_runs_ops
+WHERE state = 'done'
+GROUP BY table_name;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.quarantined_rows') AS
+SELECT table_name, rule, count(*) AS rows, min(_batch_id) AS since_batch
+FROM (
+  SELECT table_name, _batch_id, explode(broken_rules) AS rule
+  FROM (
+  SELECT 'crm_contacts_silver' AS table_name, broken_rules, _batch_id FROM crm_contacts_silver_quarantine
+  UNION ALL SELECT 'customers_silver' AS table_name, broken_rules, _batch_id FROM customers_silver_quarantine
+  UNION ALL SELECT 'events_silver' AS table_name, broken_rules, _batch_id FROM events_silver_quarantine
+  UNION ALL SELECT 'exchange_rates_silver' AS table_name, broken_rules, _batch_id FROM exchange_rates_silver_quarantine
+  UNION ALL SELECT 'marketing_spend_silver' AS table_name, broken_rules, _batch_id FROM marketing_spend_silver_quarantine
+  UNION ALL SELECT 'products_silver' AS table_name, broken_rules, _batch_id FROM products_silver_quarantine
+  UNION ALL SELECT 'retails_silver' AS table_name, broken_rules, _batch_id FROM retails_silver_quarantine
+  UNION ALL SELECT 'stores_silver' AS table_name, broken_rules, _batch_id FROM stores_silver_quarantine
+  UNION ALL SELECT 'transactions_silver' AS table_name, broken_rules, _batch_id FROM transactions_silver_quarantine
+  )
+)
+GROUP BY table_name, rule;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.reconciliation') AS
+SELECT
+  table_name,
+  count(*) AS batches,
+  sum(rows_in) AS rows_in,
+  sum(rows_out) AS rows_out,
+  sum(rows_quarantined) AS rows_quarantined,
+  sum(rows_superseded) AS rows_superseded,
+  sum(CASE WHEN is_balanced THEN 0 ELSE 1 END) AS unbalanced_batches
+FROM reconciliation_ops
+GROUP BY table_name;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.model_quality') AS
+SELECT model, measure, decile, customer_count AS customers, predicted, actual, value, state, cut_off, as_of
+FROM model_quality_gold;
