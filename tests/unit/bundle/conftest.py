@@ -47,8 +47,10 @@ def bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, A
 
 @pytest.fixture
 def jobs(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """Jobs of the target."""
-    return list(bundle["resources"]["jobs"].values())
+    """Jobs of the target that run notebooks, which is all but those of other tools."""
+    return [
+        job for job in bundle["resources"]["jobs"].values() if any("notebook_task" in task for task in job["tasks"])
+    ]
 
 
 def _merge(base: Any, override: Any, name: str = "") -> Any:

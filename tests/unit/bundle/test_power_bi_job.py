@@ -1,0 +1,79 @@
+"""The job that publishes to Power BI: off by default, after the refresh, and without personal data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp_lib.contracts import TABLES
+from cdp_lib.errors import CdpError
+from cdp_local.bundle import Bundle
+
+pytestmark = pytest.mark.first_engine
+
+
+@pytest.fixture
+def job(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The job in the target."""
+    return dict(bundle["resources"]["jobs"]["cdp_power_bi"])
+
+
+@pytest.fixture
+def task(job: dict[str, Any]) -> dict[str, Any]:
+    """What its one task is told."""
+    (task,) = job["tasks"]
+    return dict(task["power_bi_task"])
+
+
+def test_it_is_off_unless_it_is_asked_for(job: dict[str, Any], bundle: dict[str, Any]) -> None:
+    assert job["trigger"]["pause_status"] == "${var.power_bi_trigger_state}"
+    assert bundle["variables"]["power_bi_trigger_state"]["default"] == "PAUSED"
+    assert "schedule" not in job
+
+
+def test_it_waits_for_the_deployed_table_of_kpis(job: dict[str, Any]) -> None:
+    (table,) = job["trigger"]["table_update"]["table_names"]
+    assert table == "${var.catalog}.${resources.schemas.sales.name}.kpi_monthly_gold"
+    assert job["trigger"]["table_update"]["wait_after_last_change_seconds"] >= 60
+
+
+def test_it_publishes_tables_of_the_platform_that_have_no_personal_data(task: dict[str, Any]) -> None:
+    published = [table["name"] for table in task["tables"]]
+    assert len(published) == len(set(published)) > 10
+    for table in task["tables"]:
+        assert (table["catalog"], table["schema"]) == ("${var.catalog}", "${resources.schemas.sales.name}")
+        assert [column.name for column in TABLES[table["name"]].columns if column.pii] == []
+
+
+def test_it_names_nobody_s_workspace(task: dict[str, Any]) -> None:
+    assert task["warehouse_id"] == "${var.warehouse_id}"
+    assert task["connection_resource_name"] == "${var.power_bi_connection}"
+    assert task["power_bi_model"]["workspace_name"] == "${var.power_bi_workspace}"
+    assert task["power_bi_model"]["model_name"] == "${var.power_bi_model}"
+
+
+def test_it_leaves_the_model_of_this_project_alone(task: dict[str, Any], bundle: dict[str, Any], project: Path) -> None:
+    (report,) = (project / "powerbi").glob("*.SemanticModel")
+    assert bundle["variables"]["power_bi_model"]["default"] != report.stem
+    assert task["power_bi_model"]["overwrite_existing"] is False
+
+
+def test_it_is_watched_and_never_runs_beside_itself(job: dict[str, Any]) -> None:
+    assert job["queue"] == {"enabled": True}
+    assert job["max_concurrent_runs"] == 1
+    assert job["health"]["rules"][0]["value"] < job["timeout_seconds"]
+    for event in ("on_failure", "on_duration_warning_threshold_exceeded"):
+        assert job["email_notifications"][event] == ["${var.notification_email}"]
+
+
+@pytest.mark.parametrize("target", ["dev"], indirect=True)
+def test_on_this_machine_it_says_in_one_line_that_it_needs_a_workspace(bundle: dict[str, Any], project: Path) -> None:
+    with pytest.raises(CdpError, match=r"^Task 'power_bi' is no notebook task: it runs in a workspace only\.$"):
+        Bundle(project, {}).job("cdp_power_bi")
+
+
+def test_a_variable_that_is_looked_up_in_a_workspace_is_empty_on_this_machine(project: Path) -> None:
+    assert Bundle(project, {}).variable("warehouse_id") == ""
+    assert Bundle(project, {"warehouse_id": "abc"}).variable("warehouse_id") == "abc"
