@@ -7,6 +7,7 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, TableContract
 from cdp_local.kpi_page import kpi_page
 from cdp_local.markdown import table
+from cdp_local.power_bi import model_files
 from cdp_local.workspace import PROJECT
 
 _LAYERS = {
@@ -234,6 +235,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "tables.md": table_catalogue,
     PROJECT / "docs" / "data-quality.md": data_quality_page,
     PROJECT / "docs" / "kpis.md": kpi_page,
+    **model_files(PROJECT / "powerbi" / "retail-cdp.SemanticModel"),
 }
 """What writes each page."""
 

@@ -3,6 +3,7 @@
 from cdp_lib.contracts.kpis import DIMENSIONS, ENGAGEMENT_POINTS, KPIS, MEASURES, NOT_AN_ACTIVITY, Kpi
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_local.markdown import table
+from cdp_local.semantic_model import KPI_VALUES, MARTS, kpi_measure, one_at_a_time
 
 
 def kpi_page() -> str:
@@ -35,6 +36,10 @@ def kpi_page() -> str:
         *table(("segment", "rule", "who"), ((each.name, f"`{each.holds}`", each.meaning) for each in SEGMENTS)),
         "",
         _PREDICTIONS.strip(),
+        "",
+        _POWER_BI.strip().format(table=KPI_VALUES),
+        "",
+        *_other_measures(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -54,6 +59,7 @@ def _section(kpi: Kpi) -> list[str]:
         "grain": f"{months}, by {', '.join(f'`{name}`' for name in kpi.dimensions)}",
         "adds up": "over country, channel and segment" if kpi.is_additive else "no",
         "of several months": "what they count, summed up" if kpi.adds_over_months else "that of the latest month",
+        "Power BI": _in_power_bi(kpi),
         "source": kpi.source,
         "owner": kpi.owner,
         "example": kpi.example,
@@ -61,6 +67,23 @@ def _section(kpi: Kpi) -> list[str]:
     if kpi.needs_whole_month:
         facts["grain"] += "; null for a month that is not over"
     return ["", f"### {kpi.name}", "", f"**{kpi.title}.** {kpi.definition}", "", *table(("", ""), facts.items())]
+
+
+def _in_power_bi(kpi: Kpi) -> str:
+    single = one_at_a_time(kpi)
+    blank = f"; blank for several values of {' or '.join(f'`{name}`' for name in single)}" if single else ""
+    return f"measure `{kpi_measure(kpi).name}`{blank}"
+
+
+def _other_measures() -> list[str]:
+    kpis = {kpi_measure(kpi).name for kpi in KPIS}
+    rows = [
+        (f"`{measure.name}`", mart.name, measure.description)
+        for mart in MARTS
+        for measure in mart.measures
+        if measure.name not in kpis
+    ]
+    return table(("measure", "table", "meaning"), rows)
 
 
 _KPIS = """
@@ -116,4 +139,14 @@ and names the last good one.
 **Every refresh tests itself.** [`model_quality_gold`](tables.md#model_quality_gold) has a forecast of the time of the
 churn horizon before `as_of`, by models that knew nothing of it, compared with what came; and beside it two that need no
 model: the time before goes on (everybody buys as often, as many buy nothing), and who bought lately buys again.
+"""
+
+_POWER_BI = """
+## Power BI
+
+The semantic model in [`powerbi/`](../powerbi/README.md) has a measure for each KPI, named by its title, in the table
+`{table}`. It reads the rows of the dimension that is filtered – country, channel, segment, category or consent
+channel – and those of everything where none is. Where two are, there is no figure, and it is blank. Several values of
+one dimension are put together, Σ numerator / Σ denominator, unless the KPI's section says otherwise. The other
+measures:
 """
