@@ -51,16 +51,8 @@ GROUP BY table_name, rule;
 -- COMMAND ----------
 
 CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.reconciliation') AS
-SELECT
-  table_name,
-  count(*) AS batches,
-  sum(rows_in) AS rows_in,
-  sum(rows_out) AS rows_out,
-  sum(rows_quarantined) AS rows_quarantined,
-  sum(rows_superseded) AS rows_superseded,
-  sum(CASE WHEN is_balanced THEN 0 ELSE 1 END) AS unbalanced_batches
-FROM reconciliation_ops
-GROUP BY table_name;
+SELECT table_name, batch_id, rows_in, rows_out, rows_quarantined, rows_superseded, is_balanced
+FROM reconciliation_ops;
 
 -- COMMAND ----------
 

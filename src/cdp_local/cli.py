@@ -34,6 +34,7 @@ from cdp_local.quarantine import (
     refused_rows,
     warned_rows,
 )
+from cdp_local.report.page import write_report
 from cdp_local.runner import State, new_run_start, run_job
 from cdp_local.samples import SOURCES
 from cdp_local.workspace import LocalWorkspace, open_workspace
@@ -117,6 +118,7 @@ def run(
         failed = [task for task in runs if task.state == State.FAILED]
         if not failed and not only:
             _print_results(workspace)
+            _write_report(workspace)
         # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
         with suppress(PySparkException) if failed else nullcontext():
             _print_findings(workspace, only or ())
@@ -164,6 +166,13 @@ def show(
         name = _full_name(workspace, table)
         frame = workspace.spark.table(name)
         print_table(console, name, frame.columns, frame.limit(rows).collect())
+
+
+@app.command()
+def report(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
+    """Write the dashboard over the tables that are there, as one HTML page."""
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
 
 
 @app.command()
@@ -261,6 +270,14 @@ def _print_results(workspace: LocalWorkspace) -> None:
     ):
         frame = workspace.spark.table(f"{serving}.{view}")
         print_table(console, title, frame.columns, frame.collect())
+
+
+def _write_report(workspace: LocalWorkspace) -> None:
+    """The report at the end of a run, whose tables are there whether or not it can be written."""
+    try:
+        console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
+    except CdpError as error:
+        errors.print(f"warning: no report: {error}", markup=False)
 
 
 def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:

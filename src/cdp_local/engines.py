@@ -14,6 +14,8 @@ from pathlib import Path
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Row, SparkSession
+from sqlglot import exp, parse_one
+from sqlglot.optimizer.qualify_tables import qualify_tables
 
 from cdp_lib.errors import CdpError
 
@@ -79,11 +81,23 @@ def keep_view(views: Path, name: str, statements: Sequence[str]) -> None:
 def run_statement(spark: SparkSession, statement: str) -> list[Row]:
     """Run one SQL statement of a notebook; the rows it answers with.
 
-    Open-source Spark has no `USE CATALOG`: here it has one catalog, at most under two names.
+    Open-source Spark has no `USE CATALOG`: here it has one catalog, at most under two names. Sail looks for the tables
+    of a view where its reader is, and not where it was made: there it is told where.
     """
-    if statement.upper().startswith("USE CATALOG") and spark.catalog.currentCatalog() == "spark_catalog":
-        return []
+    catalog = spark.catalog.currentCatalog()
+    if catalog == "spark_catalog":
+        return [] if statement.upper().startswith("USE CATALOG") else spark.sql(statement).collect()
+    if statement.upper().startswith("CREATE"):
+        statement = _with_full_names(statement, catalog, spark.catalog.currentDatabase())
     return spark.sql(statement).collect()
+
+
+def _with_full_names(statement: str, catalog: str, schema: str) -> str:
+    view = parse_one(statement, read="databricks")
+    if not isinstance(view, exp.Create) or view.kind != "VIEW":
+        return statement
+    view.expression.replace(qualify_tables(view.expression, db=schema, catalog=catalog, dialect="databricks"))
+    return view.sql(dialect="databricks")
 
 
 @contextmanager

@@ -1,0 +1,140 @@
+"""Writes the report: one HTML page with everything in it, which asks no network."""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from importlib import metadata
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pyarrow as pa
+from pyspark.errors import AnalysisException
+
+from cdp_lib.errors import CdpError
+from cdp_local.engines import run_statement
+from cdp_local.report.charts import ROW_HEIGHT, chart
+from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
+from cdp_local.workspace import LocalWorkspace
+
+DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
+_VEGA_LITE = "6.4"
+_FILES = importlib.resources.files("cdp_local.report")
+
+
+def write_report(workspace: LocalWorkspace) -> Path:
+    """Write the dashboard over the tables of a workspace; the page, `<home>/report.html`.
+
+    Raises:
+        CdpError: The dashboard has something that the report can't show, or the views it asks are not there yet.
+    """
+    dashboard = read_dashboard(workspace.bundle.root / DASHBOARD)
+    tables = _read_datasets(workspace, dashboard)
+    check_columns(dashboard, {name: table.column_names for name, table in tables.items()})
+    rows = {name: table.to_pylist() for name, table in tables.items()}
+    path = workspace.home / "report.html"
+    building = path.with_suffix(".part")
+    building.write_text(_page(dashboard, rows, _vega(workspace.home)), encoding="utf-8")
+    building.replace(path)
+    return path
+
+
+def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str, pa.Table]:
+    catalog, schema = (workspace.bundle.variable(name) for name in ("catalog", "serving_schema"))
+    run_statement(workspace.spark, f"USE CATALOG `{catalog}`")
+    run_statement(workspace.spark, f"USE SCHEMA `{schema}`")
+    try:
+        return {name: workspace.spark.sql(dataset.sql).toArrow() for name, dataset in dashboard.datasets.items()}
+    except AnalysisException as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise CdpError(f"The dashboard's views can't be read ({first_line}): `cdp run` makes them.") from None
+
+
+def _vega(home: Path) -> str:
+    """The charting library, bundled once for a home."""
+    bundle = home / "cache" / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
+    if not bundle.exists():
+        import vl_convert  # large, and asked once
+
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        building = bundle.with_suffix(".part")
+        building.write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE), encoding="utf-8")
+        building.replace(bundle)
+    # The end of a script is the first thing that looks like it, wherever it stands.
+    return re.sub(r"</(?=script)", r"<\\/", bundle.read_text(encoding="utf-8"), flags=re.IGNORECASE)
+
+
+def _page(dashboard: Dashboard, rows: Mapping[str, list[dict[str, Any]]], vega: str) -> str:
+    plain = {name: [{key: _plain(value) for key, value in row.items()} for row in rows[name]] for name in rows}
+    content = {
+        "datasets": plain,
+        "filters": [
+            {"name": each.name, "column": each.column, "default": each.default, "datasets": each.datasets}
+            for each in dashboard.filters
+        ],
+        "widgets": [
+            _content(widget, plain[widget.dataset])
+            for page in dashboard.pages
+            for widget in page.widgets
+            if widget.kind != "text"
+        ],
+    }
+    return Template(_file("report.html")).substitute(
+        navigation="".join(f'<a href="#{page.name}">{html.escape(page.title)}</a>' for page in dashboard.pages),
+        filters="".join(
+            f'<label>{html.escape(each.title)} <select id="{html.escape(each.name)}"></select></label>'
+            for each in dashboard.filters
+        ),
+        sections="".join(
+            f'<section id="{page.name}" aria-labelledby="{page.name}-title"><h2 id="{page.name}-title">'
+            f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_placed, page.widgets))}</div></section>'
+            for page in dashboard.pages
+        ),
+        made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        style=_file("report.css"),
+        vega=vega,
+        script=_file("report.js"),
+        # Names come from outside: nothing in them may end the script that holds them.
+        content=json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+    )
+
+
+def _placed(widget: Widget) -> str:
+    style = f"--width:{widget.width};--height:{widget.height * ROW_HEIGHT}px"
+    if widget.kind == "text":
+        return f'<p class="text" style="{style}">{html.escape(widget.description)}</p>'
+    description = f"<p>{html.escape(widget.description)}</p>" if widget.description else ""
+    return (
+        f'<figure id="{widget.name}" class="{widget.kind}" style="{style}"><figcaption><h3>{html.escape(widget.title)}'
+        f'</h3>{description}</figcaption><div class="body"></div></figure>'
+    )
+
+
+def _content(widget: Widget, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    content = {
+        "name": widget.name,
+        "kind": widget.kind,
+        "title": widget.title,
+        "dataset": widget.dataset,
+        "fields": {name: [field.column, field.aggregate] for name, field in widget.fields.items()},
+        "encodings": widget.encodings,
+    }
+    return content | ({"chart": chart(widget, rows)} if widget.kind in CHARTS else {})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _file(name: str) -> str:
+    return (_FILES / name).read_text(encoding="utf-8")
