@@ -1,4 +1,4 @@
-"""The pages under docs/ that are written from the contracts."""
+"""The pages and scripts that are written from the contracts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +8,7 @@ from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, TableContract
 from cdp_local.kpi_page import kpi_page
 from cdp_local.markdown import table
 from cdp_local.power_bi import model_files
+from cdp_local.synapse_views import views_script
 from cdp_local.workspace import PROJECT
 
 _LAYERS = {
@@ -236,6 +237,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "data-quality.md": data_quality_page,
     PROJECT / "docs" / "kpis.md": kpi_page,
     **model_files(PROJECT / "powerbi" / "retail-cdp.SemanticModel"),
+    PROJECT / "synapse" / "03_views.sql": views_script,
 }
 """What writes each page."""
 

@@ -1,0 +1,457 @@
+-- One view per gold table, without the columns that hold personal data. What columns mean: docs/tables.md.
+-- Written from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it fresh.
+USE [$(database)];
+GO
+
+-- One row per country in which customers bought.
+CREATE OR ALTER VIEW [sales].[sales_by_country] AS
+SELECT
+    [country],
+    [total_sales]
+FROM OPENROWSET(BULK 'sales_by_country_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [total_sales] BIGINT
+) AS [rows];
+GO
+
+-- One row per country and product category bought there.
+CREATE OR ALTER VIEW [sales].[category_country_performance] AS
+SELECT
+    [country],
+    [category],
+    [revenue],
+    [quantity_sold],
+    [unique_products]
+FROM OPENROWSET(BULK 'category_country_performance_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [revenue] DECIMAL(38,2),
+    [quantity_sold] BIGINT,
+    [unique_products] BIGINT
+) AS [rows];
+GO
+
+-- One row per country in which customers bought.
+CREATE OR ALTER VIEW [sales].[country_detailed_analysis] AS
+SELECT
+    [country],
+    [unique_customers],
+    [unique_stores],
+    [total_transactions],
+    [total_quantity_sold],
+    [total_revenue],
+    [avg_transaction_value],
+    [unique_products]
+FROM OPENROWSET(BULK 'country_detailed_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [unique_customers] BIGINT,
+    [unique_stores] BIGINT,
+    [total_transactions] BIGINT,
+    [total_quantity_sold] BIGINT,
+    [total_revenue] DECIMAL(38,2),
+    [avg_transaction_value] FLOAT,
+    [unique_products] BIGINT
+) AS [rows];
+GO
+
+-- One row per product sold.
+CREATE OR ALTER VIEW [sales].[product_performance] AS
+SELECT
+    [product_id],
+    [product_name],
+    [category],
+    [total_quantity_sold],
+    [total_revenue],
+    [unique_transactions],
+    [unique_customers]
+FROM OPENROWSET(BULK 'product_performance_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [product_id] INT,
+    [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [total_quantity_sold] BIGINT,
+    [total_revenue] DECIMAL(38,2),
+    [unique_transactions] BIGINT,
+    [unique_customers] BIGINT
+) AS [rows];
+GO
+
+-- One row per price segment and product category sold.
+CREATE OR ALTER VIEW [sales].[price_segment_analysis] AS
+SELECT
+    [price_segment],
+    [category],
+    [transaction_count],
+    [total_quantity],
+    [total_revenue]
+FROM OPENROWSET(BULK 'price_segment_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [price_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [transaction_count] BIGINT,
+    [total_quantity] BIGINT,
+    [total_revenue] DECIMAL(38,2)
+) AS [rows];
+GO
+
+-- One row per customer and product the customer bought.
+CREATE OR ALTER VIEW [sales].[customer_product_affinity] AS
+SELECT
+    [customer_id],
+    [product_id],
+    [product_name],
+    [category],
+    [total_quantity_purchased],
+    [purchase_frequency]
+FROM OPENROWSET(BULK 'customer_product_affinity_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [customer_id] INT,
+    [product_id] INT,
+    [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [total_quantity_purchased] BIGINT,
+    [purchase_frequency] BIGINT
+) AS [rows];
+GO
+
+-- One row per store and product it sold.
+CREATE OR ALTER VIEW [sales].[store_product_performance] AS
+SELECT
+    [store_id],
+    [store_name],
+    [product_id],
+    [product_name],
+    [quantity_sold],
+    [revenue_generated]
+FROM OPENROWSET(BULK 'store_product_performance_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [store_id] INT,
+    [store_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [product_id] INT,
+    [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [quantity_sold] BIGINT,
+    [revenue_generated] DECIMAL(38,2)
+) AS [rows];
+GO
+
+-- One row per store that sold something.
+CREATE OR ALTER VIEW [sales].[store_customer_analysis] AS
+SELECT
+    [store_id],
+    [store_name],
+    [location],
+    [unique_customers],
+    [total_transactions],
+    [avg_transactions_per_customer]
+FROM OPENROWSET(BULK 'store_customer_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [store_id] INT,
+    [store_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [location] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [unique_customers] BIGINT,
+    [total_transactions] BIGINT,
+    [avg_transactions_per_customer] FLOAT
+) AS [rows];
+GO
+
+-- One row per season and product category sold in it, over all years.
+CREATE OR ALTER VIEW [sales].[seasonal_analysis] AS
+SELECT
+    [season],
+    [category],
+    [seasonal_revenue],
+    [seasonal_quantity]
+FROM OPENROWSET(BULK 'seasonal_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [season] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [seasonal_revenue] DECIMAL(38,2),
+    [seasonal_quantity] BIGINT
+) AS [rows];
+GO
+
+-- One row per month in which something was sold.
+CREATE OR ALTER VIEW [sales].[monthly_sales] AS
+SELECT
+    [transaction_year],
+    [transaction_quarter],
+    [transaction_month],
+    [monthly_revenue],
+    [monthly_quantity],
+    [monthly_transactions],
+    [monthly_customers]
+FROM OPENROWSET(BULK 'monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [transaction_year] INT,
+    [transaction_quarter] INT,
+    [transaction_month] INT,
+    [monthly_revenue] DECIMAL(38,2),
+    [monthly_quantity] BIGINT,
+    [monthly_transactions] BIGINT,
+    [monthly_customers] BIGINT
+) AS [rows];
+GO
+
+-- One row per month and country in which customers registered, whether or not they bought.
+CREATE OR ALTER VIEW [sales].[customer_registration_trends] AS
+SELECT
+    [reg_year],
+    [reg_month],
+    [country],
+    [new_customers]
+FROM OPENROWSET(BULK 'customer_registration_trends_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [reg_year] INT,
+    [reg_month] INT,
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [new_customers] BIGINT
+) AS [rows];
+GO
+
+-- One row per customer of the platform, whether or not they ever bought.
+CREATE OR ALTER VIEW [sales].[customer_value] AS
+SELECT
+    [customer_id],
+    [as_of],
+    [acquisition_date],
+    [first_purchase_date],
+    [last_purchase_date],
+    [transaction_count],
+    [purchase_day_count],
+    [frequency],
+    [recency_days],
+    [tenure_days],
+    [total_revenue],
+    [monetary_value],
+    [repeat_monetary_value],
+    [historic_clv],
+    [recency_score],
+    [frequency_score],
+    [monetary_score],
+    [segment],
+    [probability_alive],
+    [purchase_probability],
+    [churn_probability],
+    [expected_purchases],
+    [expected_spend],
+    [predictive_clv],
+    [prediction_state],
+    [purchase_model_version],
+    [spend_model_version]
+FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [customer_id] INT,
+    [as_of] DATE,
+    [acquisition_date] DATE,
+    [first_purchase_date] DATE,
+    [last_purchase_date] DATE,
+    [transaction_count] BIGINT,
+    [purchase_day_count] BIGINT,
+    [frequency] BIGINT,
+    [recency_days] INT,
+    [tenure_days] INT,
+    [total_revenue] DECIMAL(38,2),
+    [monetary_value] FLOAT,
+    [repeat_monetary_value] FLOAT,
+    [historic_clv] DECIMAL(38,2),
+    [recency_score] INT,
+    [frequency_score] INT,
+    [monetary_score] INT,
+    [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [probability_alive] FLOAT,
+    [purchase_probability] FLOAT,
+    [churn_probability] FLOAT,
+    [expected_purchases] FLOAT,
+    [expected_spend] FLOAT,
+    [predictive_clv] FLOAT,
+    [prediction_state] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [purchase_model_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [spend_model_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+) AS [rows];
+GO
+
+-- One row per customer, with the RFM segment at as_of and a month before.
+CREATE OR ALTER VIEW [sales].[customer_segments] AS
+SELECT
+    [customer_id],
+    [as_of],
+    [recency_score],
+    [frequency_score],
+    [monetary_score],
+    [segment],
+    [previous_as_of],
+    [previous_segment]
+FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [customer_id] INT,
+    [as_of] DATE,
+    [recency_score] INT,
+    [frequency_score] INT,
+    [monetary_score] INT,
+    [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [previous_as_of] DATE,
+    [previous_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+) AS [rows];
+GO
+
+-- One row per pair of segments that customers moved between, or stayed in, from previous_as_of to as_of.
+CREATE OR ALTER VIEW [sales].[segment_movements] AS
+SELECT
+    [previous_as_of],
+    [as_of],
+    [from_segment],
+    [to_segment],
+    [customer_count]
+FROM OPENROWSET(BULK 'segment_movements_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [previous_as_of] DATE,
+    [as_of] DATE,
+    [from_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [to_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [customer_count] BIGINT
+) AS [rows];
+GO
+
+-- One row per fit of a model, kept for ever: with its parameters every prediction can be made again.
+CREATE OR ALTER VIEW [sales].[model_fits] AS
+SELECT
+    [model_version],
+    [model],
+    [as_of],
+    [fitted_at],
+    [state],
+    [message],
+    [parameters],
+    [log_likelihood],
+    [customer_count],
+    [repeat_customer_count],
+    [history_count],
+    [observed_weeks],
+    [last_good_version],
+    [code_version]
+FROM OPENROWSET(BULK 'model_fits_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [model_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [model] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [as_of] DATE,
+    [fitted_at] DATETIME2(6),
+    [state] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [message] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [parameters] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [log_likelihood] FLOAT,
+    [customer_count] BIGINT,
+    [repeat_customer_count] BIGINT,
+    [history_count] BIGINT,
+    [observed_weeks] INT,
+    [last_good_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [code_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+) AS [rows];
+GO
+
+-- One row per model or baseline, measure and decile, of a forecast from cut_off to as_of compared with what came.
+CREATE OR ALTER VIEW [sales].[model_quality] AS
+SELECT
+    [as_of],
+    [cut_off],
+    [model],
+    [measure],
+    [decile],
+    [customer_count],
+    [predicted],
+    [actual],
+    [value],
+    [state]
+FROM OPENROWSET(BULK 'model_quality_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [as_of] DATE,
+    [cut_off] DATE,
+    [model] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [measure] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [decile] INT,
+    [customer_count] BIGINT,
+    [predicted] FLOAT,
+    [actual] FLOAT,
+    [value] FLOAT,
+    [state] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+) AS [rows];
+GO
+
+-- One row per customer, enriched from the CRM and a reference table of countries; unknown is null, never a guess.
+CREATE OR ALTER VIEW [sales].[customer_demographics] AS
+SELECT
+    [customer_id],
+    [as_of],
+    [birth_date_source],
+    [birth_date_confidence],
+    [gender_source],
+    [gender_confidence],
+    [city_source],
+    [city_confidence],
+    [country_code],
+    [country],
+    [country_source],
+    [country_confidence],
+    [region],
+    [tenure_band],
+    [shopper_type],
+    [market_population],
+    [market_income_group],
+    [market_currency]
+FROM OPENROWSET(BULK 'customer_demographics_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [customer_id] INT,
+    [as_of] DATE,
+    [birth_date_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [birth_date_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [gender_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [gender_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [city_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [city_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [country_code] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [country_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [country_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [region] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [tenure_band] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [shopper_type] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [market_population] BIGINT,
+    [market_income_group] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [market_currency] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+) AS [rows];
+GO
+
+-- One row per cohort of customers, kind of retention and window; null where the window is not over yet.
+CREATE OR ALTER VIEW [sales].[cohort_retention] AS
+SELECT
+    [as_of],
+    [cohort_type],
+    [cohort_month],
+    [retention_type],
+    [window_start],
+    [window_end],
+    [cohort_size],
+    [numerator],
+    [denominator],
+    [retention]
+FROM OPENROWSET(BULK 'cohort_retention_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [as_of] DATE,
+    [cohort_type] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [cohort_month] DATE,
+    [retention_type] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [window_start] INT,
+    [window_end] INT,
+    [cohort_size] BIGINT,
+    [numerator] DECIMAL(38,2),
+    [denominator] DECIMAL(38,2),
+    [retention] FLOAT
+) AS [rows];
+GO
+
+-- One row per month, dimension, value of it and KPI; what each KPI is stands in docs/kpis.md.
+CREATE OR ALTER VIEW [sales].[kpi_monthly] AS
+SELECT
+    [month],
+    [dimension],
+    [dimension_value],
+    [kpi],
+    [value],
+    [numerator],
+    [denominator],
+    [as_of]
+FROM OPENROWSET(BULK 'kpi_monthly_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [month] DATE,
+    [dimension] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [dimension_value] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [kpi] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [value] FLOAT,
+    [numerator] FLOAT,
+    [denominator] FLOAT,
+    [as_of] DATE
+) AS [rows];
+GO

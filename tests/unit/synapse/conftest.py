@@ -1,0 +1,60 @@
+"""Delta tables that the views are run over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.tables import Tables
+from cdp_local.synapse_views import EXPOSED_TABLES
+
+# Of each type, what is hard to get through: ends of the range, digits that a narrower type loses, text of many bytes.
+VALUES: dict[str, tuple[Any, ...]] = {
+    "BIGINT": (2**63 - 1, -(2**62), 0),
+    "DATE": (date(9999, 12, 31), date(1900, 1, 1), date(2024, 2, 29)),
+    "DECIMAL(38,2)": (Decimal("9" * 36 + ".99"), Decimal("-0.01"), Decimal(0)),
+    "DOUBLE": (0.1, -1.7e308, 1 / 3),
+    "INT": (2**31 - 1, -(2**31), 0),
+    "STRING": ("القاهرة – 'Zürich' \\ [a] $(b)", "", "x" * 5000),
+    "TIMESTAMP": (
+        datetime(2026, 1, 31, 23, 59, 59, 999999, UTC),
+        datetime(1900, 1, 1, tzinfo=UTC),
+        datetime(2026, 3, 29, 2, 30, tzinfo=UTC),
+    ),
+}
+
+
+def rows_of(contract: TableContract) -> list[dict[str, Any]]:
+    """Three rows of a table, and one in which all is null that may be."""
+    rows = [{column.name: VALUES[column.type][number] for column in contract.columns} for number in range(3)]
+    return [*rows, {column.name: VALUES[column.type][2] for column in contract.columns if column.required}]
+
+
+@pytest.fixture(scope="session")
+def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the gold tables, written as the job writes them: each is replaced, the fits of models are merged."""
+    folder = tmp_path_factory.mktemp("gold")
+    spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{folder}'").collect()
+    tables = Tables(spark, catalog, "cdp_test_synapse")
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda contract: tables.replace_rows(contract, rows_of(contract)), EXPOSED_TABLES))
+    tables.upsert_rows(MODEL_FITS_GOLD, rows_of(MODEL_FITS_GOLD)[:1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def refreshed(cdp: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the tables that the job makes of the samples."""
+    home = tmp_path_factory.mktemp("refreshed")
+    run = cdp("run", "--home", home)
+    assert run.returncode == 0, run.stderr
+    return home / "warehouse" / "sales"

@@ -1,0 +1,127 @@
+"""Serverless SQL, as far as the scripts need it: sqlfluff parses them, and DuckDB runs the views over Delta tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+from sqlfluff.core import FluffConfig, Linter
+from sqlfluff.core.parser import BaseSegment
+from sqlglot import exp, parse_one
+
+SYNAPSE = Path(__file__).resolve().parents[3] / "synapse"
+SCRIPTS = sorted(SYNAPSE.glob("*.sql"))
+VARIABLES = {"database": "cdp", "storage_account": "contosolake", "gold_path": "gold"}
+
+_COLLATION = " COLLATE Latin1_General_100_BIN2_UTF8"
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of the scripts.
+
+    Attributes:
+        name: Schema and name.
+        selected: Columns of its SELECT.
+        folder: What it says after BULK.
+        options: What else it says of the files.
+        columns: Types by column, as it reads them from the files.
+        statement: The whole statement, as T-SQL.
+        openrowset: Its OPENROWSET with the WITH clause, as it stands in the statement.
+    """
+
+    name: str
+    selected: tuple[str, ...]
+    folder: str
+    options: dict[str, str]
+    columns: dict[str, str]
+    statement: str
+    openrowset: str
+
+    @property
+    def in_duckdb(self) -> str:
+        """The statement for DuckDB, in which a table of the folder's name takes the place of the files.
+
+        As OPENROWSET does, it finds columns by name and gives them the types of the WITH clause.
+        """
+        read = ", ".join(
+            f"CAST([{name}] AS {type_.removesuffix(_COLLATION)}) AS [{name}]" for name, type_ in self.columns.items()
+        )
+        statement = self.statement.replace(self.openrowset, f"(SELECT {read} FROM [{self.folder}])")
+        return parse_one(statement, read="tsql").transform(_with_all_bits).sql("duckdb")
+
+    def rows(self, files: pa.Table) -> pa.Table:
+        """What the view shows of a table's files."""
+        with duckdb.connect() as connection:
+            connection.register("files", files)
+            connection.execute(f"CREATE TABLE {self.folder} AS FROM files; CREATE SCHEMA sales; {self.in_duckdb}")
+            return connection.sql(f"FROM {self.name}").to_arrow_table()
+
+
+def _with_all_bits(node: exp.Expr) -> exp.Expr:
+    """T-SQL's FLOAT has 53 bits; sqlglot takes it for one of 24."""
+    return exp.DataType.build("DOUBLE") if isinstance(node, exp.DataType) and node.is_type("FLOAT") else node
+
+
+def contents(table: DeltaTable) -> pa.Table:
+    """The rows of a Delta table; times are of UTC, without saying so, as DATETIME2 has them."""
+    rows = table.to_pyarrow_table()
+    fields = [
+        field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field for field in rows.schema
+    ]
+    return rows.cast(pa.schema(fields))
+
+
+def script(path: Path) -> str:
+    """A script as `sqlcmd` sends it: variables filled in."""
+    return re.sub(r"\$\((\w+)\)", lambda found: VARIABLES[found[1]], path.read_text(encoding="utf-8"))
+
+
+@cache
+def parsed(path: Path) -> BaseSegment:
+    """A script as sqlfluff understands it."""
+    # Of what GRANT may be ON, sqlfluff does not know credentials: for it, they are schemas.
+    text = script(path).replace("DATABASE SCOPED CREDENTIAL::", "SCHEMA::")
+    result = Linter(config=FluffConfig(overrides={"dialect": "tsql"})).parse_string(text)
+    assert result.violations == [], path.name
+    assert result.tree is not None
+    return result.tree
+
+
+def batches(path: Path) -> list[BaseSegment]:
+    """What stands between the GOs of a script."""
+    return list(parsed(path).recursive_crawl("batch"))
+
+
+def views() -> Iterator[View]:
+    """All views of the scripts."""
+    for path in SCRIPTS:
+        for statement in parsed(path).recursive_crawl("create_view_statement"):
+            yield _view(statement)
+
+
+def _view(statement: BaseSegment) -> View:
+    [name] = statement.get_children("object_reference")
+    [select] = statement.recursive_crawl("select_clause")
+    [openrowset] = statement.recursive_crawl("openrowset_segment")
+    [files] = openrowset.get_children("bracketed")
+    [clause] = openrowset.recursive_crawl("openrowset_with_clause")
+    folder, *values = [literal.raw.strip("'") for literal in files.recursive_crawl("quoted_literal")]
+    options = [keyword.raw for keyword in files.get_children("keyword") if keyword.raw != "BULK"]
+    # Each column is a name and all that stands before the next one.
+    columns = re.findall(r"\[(\w+)\] (.+?),?\n", clause.raw)
+    return View(
+        name=name.raw.replace("[", "").replace("]", ""),
+        selected=tuple(column.raw.strip("[]") for column in select.recursive_crawl("column_reference")),
+        folder=folder,
+        options=dict(zip(options, values, strict=True)),
+        columns=dict(columns),
+        statement=statement.raw,
+        openrowset=openrowset.raw,
+    )

@@ -1,0 +1,98 @@
+"""The scripts are T-SQL, may be run again, agree on names, and hold no secret."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .serverless import SCRIPTS, SYNAPSE, VARIABLES, batches, parsed, script
+
+[SQLCMD] = re.findall(r"```sh\n *(sqlcmd .*?)```", (SYNAPSE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+"""The command that people are told to run the scripts with."""
+
+each_script = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+
+
+@each_script
+def test_a_script_is_tsql(path: Path) -> None:
+    assert list(parsed(path).recursive_crawl("unparsable")) == []
+
+
+def test_scripts_are_numbered_in_the_order_they_are_run_in() -> None:
+    names = ["01_database.sql", "02_storage.sql", "03_views.sql", "04_roles.sql"]
+
+    assert [path.name for path in SCRIPTS] == names
+    assert re.findall(r"\b0\d_\w+\.sql\b", SQLCMD) == names
+
+
+@each_script
+def test_a_script_makes_only_what_is_not_there(path: Path) -> None:
+    statements = [statement.segments[0] for statement in parsed(path).recursive_crawl("statement", recurse_into=False)]
+
+    assert {statement.type for statement in statements} <= {
+        "create_view_statement",
+        "grant_statement",
+        "deny_statement",
+        "if_then_statement",
+        "use_statement",
+    }
+    views = [statement.raw for statement in statements if statement.type == "create_view_statement"]
+    assert all(view.startswith("CREATE OR ALTER VIEW ") for view in views)
+
+
+@each_script
+def test_a_view_is_alone_in_its_batch(path: Path) -> None:
+    for batch in batches(path):
+        statements = [s.segments[0].type for s in batch.recursive_crawl("statement", recurse_into=False)]
+        assert "create_view_statement" not in statements or len(statements) == 1
+
+
+@each_script
+def test_a_script_is_of_the_database_whatever_has_run_before_it(path: Path) -> None:
+    used = [number for number, batch in enumerate(batches(path)) if batch.raw.startswith("USE [cdp];")]
+
+    # Only what makes the database comes before it is used.
+    assert used == [1 if "CREATE DATABASE [cdp]" in script(path) else 0]
+
+
+@each_script
+def test_a_scripts_variables_are_those_that_are_passed(path: Path) -> None:
+    used = set(re.findall(r"\$\((\w+)\)", path.read_text(encoding="utf-8")))
+
+    assert used <= set(VARIABLES)
+    assert ":setvar" not in path.read_text(encoding="utf-8")
+
+
+def test_the_readme_passes_every_variable() -> None:
+    assert set(re.findall(r"(\w+)=", SQLCMD)) == set(VARIABLES)
+
+
+@each_script
+def test_a_script_holds_no_secret(path: Path) -> None:
+    assert not re.search(r"password\s*=|secret\s*=|\bsig=|accountkey|shared access", script(path), re.IGNORECASE)
+
+
+def test_scripts_agree_on_names() -> None:
+    text = {path.name: script(path) for path in SCRIPTS}
+
+    assert set(re.findall(r"DATA SOURCE \[(\w+)\]|DATA_SOURCE = '(\w+)'", "".join(text.values()))) == {
+        ("gold", ""),
+        ("", "gold"),
+    }
+    assert set(re.findall(r"CREDENTIAL(?:::| = | )\[(\w+)\]", "".join(text.values()))) == {"workspace_identity"}
+    assert set(re.findall(r"SCHEMA(?:::| )\[(\w+)\]|VIEW \[(\w+)\]", "".join(text.values()))) == {
+        ("sales", ""),
+        ("", "sales"),
+    }
+
+
+def test_readers_see_views_and_can_name_no_file() -> None:
+    statements = re.findall(r"^(GRANT|DENY) (.+) TO \[cdp_readers\];$", script(SYNAPSE / "04_roles.sql"), re.MULTILINE)
+
+    assert statements == [
+        ("GRANT", "SELECT ON SCHEMA::[sales]"),
+        ("GRANT", "REFERENCES ON DATABASE SCOPED CREDENTIAL::[workspace_identity]"),
+        ("DENY", "ADMINISTER DATABASE BULK OPERATIONS"),
+    ]

@@ -1,0 +1,129 @@
+"""Each view shows what its table holds, without personal data, and a table is one that serverless SQL can read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from cdp_lib.contracts.table import Column, TableContract
+from cdp_local.synapse_views import EXPOSED_TABLES, tsql_type, view_statement
+
+from .serverless import View, contents, views
+
+VIEWS = {view.folder: view for view in views()}
+TEXT = "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8"
+TYPES = [
+    ("BIGINT", "BIGINT"),
+    ("BOOLEAN", "BIT"),
+    ("DATE", "DATE"),
+    ("DECIMAL(18,2)", "DECIMAL(18,2)"),
+    ("DECIMAL(38,2)", "DECIMAL(38,2)"),
+    ("DOUBLE", "FLOAT"),
+    ("INT", "INT"),
+    ("STRING", TEXT),
+    ("TIMESTAMP", "DATETIME2(6)"),
+]
+
+each_table = pytest.mark.parametrize("contract", EXPOSED_TABLES, ids=lambda contract: contract.name)
+each_view = pytest.mark.parametrize("view", VIEWS.values(), ids=lambda view: view.name)
+
+
+def sorted_rows(rows: pa.Table) -> list[str]:
+    return sorted(map(repr, rows.to_pylist()))
+
+
+def assert_shows_all_but_personal_data(contract: TableContract, folder: Path) -> None:
+    """The view has the table's rows, values and types, and every column that may be shown."""
+    files = contents(DeltaTable(folder / contract.name))
+    expected = files.select([column.name for column in contract.columns if not column.pii])
+
+    shown = VIEWS[contract.name].rows(files)
+
+    assert shown.num_rows > 0
+    assert sorted_rows(shown) == sorted_rows(expected)
+    assert shown.schema.types == expected.schema.types
+
+
+@each_table
+def test_a_view_shows_its_table_to_the_last_digit(contract: TableContract, written: Path) -> None:
+    assert_shows_all_but_personal_data(contract, written)
+
+
+@each_table
+def test_a_view_shows_what_the_job_has_written(contract: TableContract, refreshed: Path) -> None:
+    assert_shows_all_but_personal_data(contract, refreshed)
+
+
+@each_table
+def test_a_gold_table_asks_no_more_of_its_reader_than_serverless_offers(contract: TableContract, written: Path) -> None:
+    table = DeltaTable(written / contract.name)
+    properties = table.metadata().configuration
+    log = [json.loads(line) for commit in log_of(table) for line in commit.read_text().splitlines()]
+
+    assert table.version() > 0
+    assert table.protocol().min_reader_version == 1
+    assert not table.protocol().reader_features
+    assert properties.get("delta.columnMapping.mode", "none") == "none"
+    assert properties.get("delta.enableDeletionVectors", "false") == "false"
+    assert [action for action in log if (action.get("add") or {}).get("deletionVector")] == []
+
+
+def log_of(table: DeltaTable) -> list[Path]:
+    return sorted((Path(table.table_uri.removeprefix("file://")) / "_delta_log").glob("*.json"))
+
+
+def test_every_exposed_table_has_one_view() -> None:
+    assert [view.folder for view in views()] == [contract.name for contract in EXPOSED_TABLES]
+
+
+@each_view
+def test_a_view_is_named_as_its_table_without_the_layer(view: View) -> None:
+    assert f"{view.name}_gold" == f"sales.{view.folder}"
+    assert view.options == {"DATA_SOURCE": "gold", "FORMAT": "DELTA"}
+
+
+@each_view
+def test_a_view_reads_only_the_columns_it_shows(view: View) -> None:
+    assert view.selected == tuple(view.columns)
+
+
+@each_table
+def test_a_views_types_are_the_contracts(contract: TableContract) -> None:
+    of_type = dict(TYPES)
+
+    assert VIEWS[contract.name].columns == {
+        column.name: of_type[column.type] for column in contract.columns if not column.pii
+    }
+
+
+def test_no_view_has_a_column_that_is_personal_anywhere() -> None:
+    personal = {column.name for contract in EXPOSED_TABLES for column in contract.columns if column.pii}
+
+    assert personal == {"full_name", "age_band", "generation", "gender", "city"}
+    assert {view.name: personal & set(view.columns) for view in VIEWS.values() if personal & set(view.columns)} == {}
+
+
+def test_personal_data_that_a_contract_gains_stays_out() -> None:
+    contract = TableContract(
+        "visits_gold",
+        "gold",
+        "One row per visit.",
+        (Column("visit_id", "INT", "number"), Column("phone", "STRING", "telephone number", pii="phone")),
+    )
+
+    assert "phone" not in view_statement(contract)
+
+
+@pytest.mark.parametrize(("spark_type", "expected"), TYPES)
+def test_a_spark_type_has_a_tsql_type(spark_type: str, expected: str) -> None:
+    assert tsql_type(spark_type) == expected
+
+
+@pytest.mark.parametrize("spark_type", ["ARRAY<STRING>", "STRUCT<a: INT>", "DECIMAL", "int"])
+def test_a_type_without_a_counterpart_is_refused(spark_type: str) -> None:
+    with pytest.raises(ValueError, match="No T-SQL type"):
+        tsql_type(spark_type)
