@@ -19,7 +19,7 @@ from pyspark.errors import AnalysisException
 
 from cdp_lib.errors import CdpError
 from cdp_local.engines import run_statement
-from cdp_local.report.charts import ROW_HEIGHT, chart
+from cdp_local.report.charts import ROW_HEIGHT, Rows, chart
 from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
 from cdp_local.workspace import LocalWorkspace
 
@@ -37,12 +37,27 @@ def write_report(workspace: LocalWorkspace) -> Path:
     dashboard = read_dashboard(workspace.bundle.root / DASHBOARD)
     tables = _read_datasets(workspace, dashboard)
     check_columns(dashboard, {name: table.column_names for name, table in tables.items()})
-    rows = {name: table.to_pylist() for name, table in tables.items()}
+    rows = {
+        name: [{key: _plain(value) for key, value in row.items()} for row in table.to_pylist()]
+        for name, table in tables.items()
+    }
     path = workspace.home / "report.html"
-    building = path.with_suffix(".part")
-    building.write_text(_page(dashboard, rows, _vega(workspace.home)), encoding="utf-8")
-    building.replace(path)
+    write_page(path, dashboard, rows, workspace.home / "cache")
     return path
+
+
+def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache: Path) -> None:
+    """Write a dashboard over rows to a page.
+
+    Args:
+        path: The page.
+        dashboard: The dashboard.
+        rows: Rows of each dataset, by its name; values as JSON has them, days as 2026-01-31.
+        cache: Folder that keeps the charting library.
+    """
+    building = path.with_suffix(".part")
+    building.write_text(_page(dashboard, rows, _vega(cache)), encoding="utf-8")
+    building.replace(path)
 
 
 def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str, pa.Table]:
@@ -56,9 +71,9 @@ def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str,
         raise CdpError(f"The dashboard's views can't be read ({first_line}): `cdp run` makes them.") from None
 
 
-def _vega(home: Path) -> str:
-    """The charting library, bundled once for a home."""
-    bundle = home / "cache" / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
+def _vega(cache: Path) -> str:
+    """The charting library, bundled once."""
+    bundle = cache / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     if not bundle.exists():
         import vl_convert  # large, and asked once
 
@@ -70,16 +85,15 @@ def _vega(home: Path) -> str:
     return re.sub(r"</(?=script)", r"<\\/", bundle.read_text(encoding="utf-8"), flags=re.IGNORECASE)
 
 
-def _page(dashboard: Dashboard, rows: Mapping[str, list[dict[str, Any]]], vega: str) -> str:
-    plain = {name: [{key: _plain(value) for key, value in row.items()} for row in rows[name]] for name in rows}
+def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
     content = {
-        "datasets": plain,
+        "datasets": rows,
         "filters": [
             {"name": each.name, "column": each.column, "default": each.default, "datasets": each.datasets}
             for each in dashboard.filters
         ],
         "widgets": [
-            _content(widget, plain[widget.dataset])
+            _content(widget, rows[widget.dataset])
             for page in dashboard.pages
             for widget in page.widgets
             if widget.kind != "text"
@@ -116,7 +130,7 @@ def _placed(widget: Widget) -> str:
     )
 
 
-def _content(widget: Widget, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _content(widget: Widget, rows: Rows) -> dict[str, Any]:
     content = {
         "name": widget.name,
         "kind": widget.kind,

@@ -120,9 +120,12 @@ function vegaConfig() {
 function drawChart(widget, body, rows) {
   body.setAttribute("role", "img");
   body.setAttribute("aria-label", altText(widget, rows));
-  const options = { actions: false, renderer: "svg", config: vegaConfig(), datasets: { rows } };
-  const spec = { ...widget.chart, datasets: { rows } };
-  return vegaEmbed(body, spec, options).then(() => body.querySelector("svg").setAttribute("aria-hidden", "true"));
+  const drawing = body.appendChild(element("div", "drawing"));
+  const options = { actions: false, renderer: "svg", config: vegaConfig() };
+  // Words for the whole; the marks, one by one, would only be in the way of a screen reader.
+  return vegaEmbed(drawing, { ...widget.chart, datasets: { rows } }, options).then(() => {
+    drawing.setAttribute("aria-hidden", "true");
+  });
 }
 
 const DRAW = { counter: drawCounter, table: drawTable, bar: drawChart, line: drawChart, heatmap: drawChart };
