@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
-from cdp_local.engines import keep_view, open_session
+from cdp_local.engines import keep_view, open_session, run_statement
 
 
 def test_an_unknown_engine_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
@@ -81,3 +81,17 @@ def test_a_kept_view_that_can_not_be_made_is_left_out(open_again: Open, tmp_path
 
     with open_again() as spark:
         assert not spark.catalog.tableExists("cat1.serving.one")
+
+
+def test_a_view_finds_its_tables_wherever_its_reader_is(open_again: Open) -> None:
+    view = (
+        "CREATE OR REPLACE VIEW serving.loud AS WITH loud AS (SELECT name FROM colours WHERE name != 'grey')"
+        " SELECT upper(loud.name) AS name FROM loud INNER JOIN colours ON loud.name = colours.name"
+    )
+    with open_again() as spark:
+        spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta").collect()
+        spark.sql("INSERT INTO cat1.sales.colours VALUES ('red'), ('grey')").collect()
+        for statement in ("USE CATALOG cat1", "USE SCHEMA sales", view, "USE SCHEMA serving"):
+            run_statement(spark, statement)
+
+        assert [row.name for row in spark.table("loud").collect()] == ["RED"]
