@@ -1,11 +1,16 @@
-"""The job that publishes to Power BI: off by default, after the refresh, and without personal data."""
+"""The job that publishes to Power BI: a file to include, off by default, after the refresh, without personal data."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from databricks.bundles.jobs import Job
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.errors import CdpError
@@ -14,10 +19,19 @@ from cdp_local.bundle import Bundle
 pytestmark = pytest.mark.first_engine
 
 
+OPTIONAL = "resources/optional/cdp_power_bi.job.yml"
+
+
 @pytest.fixture
-def job(bundle: dict[str, Any]) -> dict[str, Any]:
-    """The job in the target."""
-    return dict(bundle["resources"]["jobs"]["cdp_power_bi"])
+def content(project: Path) -> dict[str, Any]:
+    """The job's file."""
+    return dict(yaml.safe_load((project / OPTIONAL).read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def job(content: dict[str, Any]) -> dict[str, Any]:
+    """The job."""
+    return dict(content["resources"]["jobs"]["cdp_power_bi"])
 
 
 @pytest.fixture
@@ -27,9 +41,33 @@ def task(job: dict[str, Any]) -> dict[str, Any]:
     return dict(task["power_bi_task"])
 
 
-def test_it_is_off_unless_it_is_asked_for(job: dict[str, Any], bundle: dict[str, Any]) -> None:
+def test_it_is_no_part_of_the_first_deployment(files: list[tuple[Path, dict[str, Any]]], project: Path) -> None:
+    assert project / OPTIONAL not in [path for path, _ in files]
+
+
+def test_once_it_is_included_everything_it_refers_to_is_there(
+    content: dict[str, Any], bundle: dict[str, Any], target: str
+) -> None:
+    variables = bundle["variables"] | content["variables"]
+    assert not bundle["variables"].keys() & content["variables"].keys()
+    assert all(variable["description"] and "default" in variable for variable in content["variables"].values())
+    references = set(re.findall(r"\$\{(.*?)\}", json.dumps(content["resources"])))
+    assert {f"var.{name}" for name in content["variables"]} <= references
+    for reference in references:
+        match reference.split("."):
+            case ["var", name]:
+                assert name in variables
+            case ["resources", kind, key, field]:
+                assert field in bundle["resources"][kind][key]
+
+
+def test_it_reads_as_a_typed_job(job: dict[str, Any]) -> None:
+    assert Job.from_dict(job).tasks[0].power_bi_task
+
+
+def test_it_is_off_unless_it_is_asked_for(job: dict[str, Any], content: dict[str, Any]) -> None:
     assert job["trigger"]["pause_status"] == "${var.power_bi_trigger_state}"
-    assert bundle["variables"]["power_bi_trigger_state"]["default"] == "PAUSED"
+    assert content["variables"]["power_bi_trigger_state"]["default"] == "PAUSED"
     assert "schedule" not in job
 
 
@@ -54,9 +92,11 @@ def test_it_names_nobody_s_workspace(task: dict[str, Any]) -> None:
     assert task["power_bi_model"]["model_name"] == "${var.power_bi_model}"
 
 
-def test_it_leaves_the_model_of_this_project_alone(task: dict[str, Any], bundle: dict[str, Any], project: Path) -> None:
-    (report,) = (project / "powerbi").glob("*.SemanticModel")
-    assert bundle["variables"]["power_bi_model"]["default"] != report.stem
+def test_it_leaves_the_model_of_this_project_alone(
+    task: dict[str, Any], content: dict[str, Any], project: Path
+) -> None:
+    (model,) = (project / "powerbi").glob("*.SemanticModel")
+    assert content["variables"]["power_bi_model"]["default"] != model.stem
     assert task["power_bi_model"]["overwrite_existing"] is False
 
 
@@ -68,10 +108,15 @@ def test_it_is_watched_and_never_runs_beside_itself(job: dict[str, Any]) -> None
         assert job["email_notifications"][event] == ["${var.notification_email}"]
 
 
-@pytest.mark.parametrize("target", ["dev"], indirect=True)
-def test_on_this_machine_it_says_in_one_line_that_it_needs_a_workspace(bundle: dict[str, Any], project: Path) -> None:
-    with pytest.raises(CdpError, match=r"^Task 'power_bi' is no notebook task: it runs in a workspace only\.$"):
+def test_on_this_machine_it_says_in_one_line_that_it_needs_a_workspace(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(CdpError, match=r"^Unknown job 'cdp_power_bi': the bundle has cdp_refresh\.$"):
         Bundle(project, {}).job("cdp_power_bi")
+    (tmp_path / "databricks.yml").write_text(
+        yaml.safe_dump({"bundle": {"name": "shop"}, "include": ["*.job.yml"]}), encoding="utf-8"
+    )
+    shutil.copy(project / OPTIONAL, tmp_path)
+    with pytest.raises(CdpError, match=r"^Task 'power_bi' is no notebook task: it runs in a workspace only\.$"):
+        Bundle(tmp_path, {}).job("cdp_power_bi")
 
 
 def test_a_variable_that_is_looked_up_in_a_workspace_is_empty_on_this_machine(project: Path) -> None:
