@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databricks.bundles.alerts import Alert
 from databricks.bundles.dashboards import Dashboard
 from databricks.bundles.jobs import Job
 from databricks.bundles.schemas import Schema
@@ -25,7 +26,14 @@ Bundle = dict[str, Any]
 Jobs = list[dict[str, Any]]
 Files = list[tuple[Path, dict[str, Any]]]
 
-TYPES = {"dashboards": Dashboard, "jobs": Job, "schemas": Schema, "secret_scopes": SecretScope, "volumes": Volume}
+TYPES = {
+    "alerts": Alert,
+    "dashboards": Dashboard,
+    "jobs": Job,
+    "schemas": Schema,
+    "secret_scopes": SecretScope,
+    "volumes": Volume,
+}
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 # Fields of a resource that exist once it is deployed, and what the CLI knows of the workspace and the bundle.
 COMPUTED = {"volumes": {"volume_path"}, "jobs": {"id"}}
@@ -108,6 +116,11 @@ def test_every_resource_reads_as_a_typed_object(bundle: Bundle) -> None:
         ("jobs", "cdp_refresh", ["tasks", 0, "notebook_task", "notebook_pth"], "x"),
         ("jobs", "cdp_refresh", ["tasks", 0, "run_if"], "ALL_SUCCEEDED"),
         ("jobs", "cdp_refresh", ["health", "rules", 0, "value"], "long"),
+        ("alerts", "freshness", ["query"], "SELECT 1"),
+        ("alerts", "freshness", ["evaluation", "comparison_operator"], "GREATER"),
+        ("alerts", "freshness", ["evaluation", "notification", "subscriptions", 0, "email"], "x"),
+        ("alerts", "quarantine_rate", ["evaluation", "source", "aggregation"], "LARGEST"),
+        ("alerts", "kpi_out_of_band", ["schedule", "quartz_cron_expression"], "0 0 5 * * ?"),
         ("schemas", "sales", ["coment"], "x"),
         ("schemas", "sales", ["lifecycle"], {"prevent_destory": True}),
         ("schemas", "serving", ["grants"], [{"principal": "x", "privileges": ["SELCT"]}]),

@@ -1,0 +1,325 @@
+"""The alerts: their queries run over the serving views, and say something when they should, and nothing when not."""
+
+from __future__ import annotations
+
+import io
+import operator
+import re
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from databricks.sdk.service.sql import AlertV2
+from pyspark.sql import SparkSession
+from sqlglot import exp, parse_one
+
+from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.kpis import KPIS
+from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.tables import Tables
+from cdp_local.bundle import Bundle
+from cdp_local.dbutils import SecretStore
+from cdp_local.notebooks import Workspace, run_notebook
+
+PROJECT = Path(__file__).resolve().parents[3]
+ALERTS: dict[str, Any] = yaml.safe_load((PROJECT / "resources/alerts.yml").read_text(encoding="utf-8"))["resources"][
+    "alerts"
+]
+NOW = datetime.now(UTC)
+WATCHED = ["revenue", "active_customers", "new_customers", "retention_rate"]
+
+
+def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
+    """A part of an alert as it is deployed."""
+    if isinstance(value, dict):
+        return {name: resolved(each, bundle, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [resolved(each, bundle) for each in value]
+    text = bundle.resolve(value) if isinstance(value, str) else value
+    return float(text) if key == "double_value" else text
+
+
+def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """What a workspace makes of the rows that an alert's query gives, as its documentation has it."""
+    evaluation = alert["evaluation"]
+    if not rows:
+        return str(evaluation["empty_result_state"])
+    values = [row[evaluation["source"]["name"]] for row in rows]
+    if evaluation["source"].get("aggregation"):
+        assert evaluation["source"]["aggregation"] == "MAX"
+        values = [max(value for value in values if value is not None)]
+    assert evaluation["comparison_operator"] == "GREATER_THAN"
+    # Of a null a workspace makes what is not true: an alert that gives one would be silent for ever.
+    assert values[0] is not None
+    return "TRIGGERED" if operator.gt(float(values[0]), evaluation["threshold"]["value"]["double_value"]) else "OK"
+
+
+class Platform:
+    """Tables of the platform, and the serving views over them."""
+
+    def __init__(self, spark: SparkSession, tables: Tables, bundle: Bundle, folder: Path) -> None:
+        self.spark = spark
+        self.tables = tables
+        self.bundle = bundle
+        self.folder = folder
+
+    def write(self, contract: TableContract, *rows: dict[str, Any]) -> None:
+        self.tables.replace_rows(contract, list(rows))
+
+    def make_views(self, notebook: str, view: str) -> None:
+        """Run what a serving notebook says of one view."""
+        source = (PROJECT / "notebooks" / "serving" / notebook).read_text(encoding="utf-8")
+        cells = [cell for cell in source.split("-- COMMAND ----------") if "\nUSE " in cell or f"'.{view}')" in cell]
+        assert len(cells) == 2
+        path = self.folder / notebook
+        path.write_text("-- Databricks notebook source\n" + "\n-- COMMAND ----------\n".join(cells), encoding="utf-8")
+        names = {name: self.bundle.variable(name) for name in ("catalog", "schema", "serving_schema")}
+        workspace = Workspace(self.spark, SecretStore(self.folder / "none", {}), {}, self.folder / "views")
+        run_notebook(path, names, workspace, io.StringIO())
+
+    def evaluate(self, key: str) -> tuple[str, list[dict[str, Any]]]:
+        """State of an alert, and the rows its query gives."""
+        alert = resolved(ALERTS[key], self.bundle)
+        rows = [row.asDict() for row in self.spark.sql(alert["query_text"]).collect()]
+        return state_of(alert, rows), rows
+
+
+@pytest.fixture
+def platform(spark: SparkSession, tables: Tables, catalog: str, schema: str, tmp_path: Path) -> Platform:
+    bundle = Bundle(PROJECT, {"catalog": catalog, "schema": schema, "serving_schema": schema})
+    return Platform(spark, tables, bundle, tmp_path)
+
+
+@pytest.fixture
+def deployed() -> dict[str, dict[str, Any]]:
+    """The alerts with every variable's default."""
+    overrides = {"notification_email": "team@example.com", "warehouse_id": "abc"}
+    return {key: resolved(alert, Bundle(PROJECT, overrides)) for key, alert in ALERTS.items()}
+
+
+# What they are
+
+
+def test_every_alert_is_what_the_sdk_knows_of(deployed: dict[str, dict[str, Any]]) -> None:
+    for alert in deployed.values():
+        assert AlertV2.from_dict(alert).as_dict() == alert
+
+
+def test_every_alert_is_told_to_people_and_paused_with_the_jobs() -> None:
+    for alert in ALERTS.values():
+        assert alert["warehouse_id"] == "${var.warehouse_id}"
+        assert alert["schedule"]["pause_status"] == "${var.schedule_state}"
+        assert alert["schedule"]["timezone_id"] == "UTC"
+        assert alert["evaluation"]["notification"]["subscriptions"] == [{"user_email": "${var.notification_email}"}]
+        assert alert["evaluation"]["threshold"]["value"]["double_value"].startswith("${var.")
+        assert alert["evaluation"]["threshold"]["value"]["double_value"] in alert["custom_description"]
+
+
+def test_an_alert_s_query_reads_one_serving_view_by_its_full_name(deployed: dict[str, dict[str, Any]]) -> None:
+    read = {}
+    for key, alert in deployed.items():
+        query = parse_one(alert["query_text"], read="databricks")
+        read[key] = [table.sql() for table in query.find_all(exp.Table)]
+        assert "${var.catalog}.${resources.schemas.serving.name}." in ALERTS[key]["query_text"]
+    assert read == {
+        "freshness": ["cat1.sales_serving.table_freshness"],
+        "quarantine_rate": ["cat1.sales_serving.reconciliation"],
+        "kpi_out_of_band": ["cat1.sales_serving.kpis"],
+    }
+
+
+def test_the_column_that_is_compared_is_one_of_the_query(deployed: dict[str, dict[str, Any]]) -> None:
+    for alert in deployed.values():
+        query = parse_one(alert["query_text"], read="databricks")
+        assert alert["evaluation"]["source"]["name"] in query.named_selects
+
+
+def test_what_is_watched_is_there(deployed: dict[str, dict[str, Any]]) -> None:
+    assert re.findall("'(.*?)'", deployed["freshness"]["query_text"]) == [RETAILS_SILVER.name]
+    assert re.findall("'(.*?)'", deployed["kpi_out_of_band"]["query_text"]) == ["all", *WATCHED]
+    assert set(WATCHED) <= {kpi.name for kpi in KPIS if "all" in kpi.dimensions}
+
+
+# Freshness
+
+
+def change(table: str, hours_ago: float, state: str = "done") -> dict[str, Any]:
+    counted = dict.fromkeys(
+        ("rows_in", "rows_out", "rows_quarantined", "rows_superseded", "rows_merged", "rows_removed"), 0
+    )
+    return counted | {
+        "run_id": "1",
+        "task": table,
+        "table_name": table,
+        "change_id": f"{hours_ago}",
+        "state": state,
+        "is_whole": True,
+        "started_at": NOW - timedelta(hours=hours_ago),
+        "engine": "sail",
+        "engine_version": "4.1",
+        "code_version": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ([], "TRIGGERED"),
+        ([change("customers_silver", 1)], "TRIGGERED"),
+        ([change("retails_silver", 1, "planned")], "TRIGGERED"),
+        ([change("retails_silver", 200), change("retails_silver", 30), change("customers_silver", 40)], "OK"),
+        ([change("retails_silver", 36.5), change("customers_silver", 1)], "TRIGGERED"),
+    ],
+    ids=["nothing at all", "another table", "planned only", "within the limit", "over the limit"],
+)
+def test_freshness_is_about_the_last_change_of_sales(
+    platform: Platform, changes: list[dict[str, Any]], state: str
+) -> None:
+    platform.write(PIPELINE_RUNS_OPS, *changes)
+    platform.make_views("health_views.sql", "table_freshness")
+
+    found, rows = platform.evaluate("freshness")
+
+    assert found == state
+    hours = [row["started_at"] for row in changes if (row["table_name"], row["state"]) == ("retails_silver", "done")]
+    assert [row["hours_since_change"] for row in rows] == (
+        [pytest.approx((datetime.now(UTC) - max(hours)).total_seconds() / 3600, abs=0.05)] if hours else []
+    )
+
+
+# Quarantine
+
+
+def batch(table: str, day: int, rows_in: int, quarantined: int) -> dict[str, Any]:
+    return {
+        "table_name": table,
+        "batch_id": f"202603{day:02}T030000Z-1",
+        "rows_in": rows_in,
+        "rows_out": rows_in - quarantined,
+        "rows_quarantined": quarantined,
+        "rows_superseded": 0,
+        "is_balanced": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("batches", "worst", "state"),
+    [
+        ([], None, "OK"),
+        ([batch("retails_silver", 9, 0, 0)], None, "OK"),
+        ([batch("retails_silver", 9, 100, 2), batch("stores_silver", 9, 50, 0)], 0.02, "OK"),
+        ([batch("retails_silver", 9, 100, 2), batch("stores_silver", 9, 40, 1)], 0.025, "TRIGGERED"),
+        ([batch("retails_silver", 9, 100, 90), batch("retails_silver", 10, 100, 0)], 0.0, "OK"),
+        ([batch("retails_silver", 9, 100, 0), batch("retails_silver", 10, 1, 1)], 1.0, "TRIGGERED"),
+        ([batch("retails_bronze", 9, 100, 90), batch("retails_silver", 9, 100, 1)], 0.01, "OK"),
+    ],
+    ids=["nothing at all", "no rows", "at the limit", "over it", "an older batch", "the newest batch", "bronze"],
+)
+def test_the_quarantine_rate_is_that_of_the_worst_table_s_newest_batch(
+    platform: Platform, batches: list[dict[str, Any]], worst: float | None, state: str
+) -> None:
+    platform.write(RECONCILIATION_OPS, *batches)
+    platform.make_views("health_views.sql", "reconciliation")
+
+    found, rows = platform.evaluate("quarantine_rate")
+
+    assert found == state
+    assert max((row["quarantine_rate"] for row in rows), default=None) == worst
+    assert [row["quarantine_rate"] for row in rows] == sorted((row["quarantine_rate"] for row in rows), reverse=True)
+
+
+# KPIs
+
+
+def figures(
+    kpi: str, values: list[float | None], as_of: date = date(2026, 6, 30), dimension: str = "all"
+) -> list[dict[str, Any]]:
+    """Values of a KPI, the last in the month of as_of."""
+    months = [as_of.replace(day=1)]
+    while len(months) < len(values):
+        months.insert(0, (months[0] - timedelta(1)).replace(day=1))
+    return [
+        {
+            "month": month,
+            "dimension": dimension,
+            "dimension_value": "all" if dimension == "all" else "Egypt",
+            "kpi": kpi,
+            "value": value,
+            "numerator": value,
+            "denominator": 1.0,
+            "as_of": as_of,
+        }
+        for month, value in zip(months, values, strict=True)
+    ]
+
+
+STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
+"""Mean 100, standard deviation √2: the band is 95.76 to 104.24."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "out", "state"),
+    [
+        ([], [], "OK"),
+        (figures("revenue", [500.0]), [], "OK"),
+        (figures("revenue", [*STEADY[1:], 500.0]), [], "OK"),
+        (figures("revenue", [*STEADY, 104.2]), [], "OK"),
+        (figures("revenue", [*STEADY, 104.3]), ["revenue"], "TRIGGERED"),
+        (figures("revenue", [*STEADY, 95.7]), ["revenue"], "TRIGGERED"),
+        (figures("revenue", [*STEADY, 0.0], date(2026, 6, 29)), [], "OK"),
+        (figures("revenue", [*STEADY, 500.0, 0.0], date(2026, 6, 29)), ["revenue"], "TRIGGERED"),
+        # Of the twelve months before, and no older ones: with the first ones the band would be wide.
+        (figures("revenue", [9000.0, 1.0, *STEADY, *STEADY, 105.0]), ["revenue"], "TRIGGERED"),
+        (figures("retention_rate", [None, *[0.1] * 6, 0.1]), [], "OK"),
+        (figures("retention_rate", [None, *[0.1] * 6, 0.2]), ["retention_rate"], "TRIGGERED"),
+        (figures("retention_rate", [None, *[0.1] * 5, 0.9]), [], "OK"),
+        (figures("retention_rate", [*[0.1] * 8, None]), [], "OK"),
+        (figures("new_customers", [0.0] * 9), [], "OK"),
+        (figures("new_customers", [*[0.0] * 8, 5.0]), ["new_customers"], "TRIGGERED"),
+        (figures("cac", [*STEADY, 500.0]) + figures("revenue", [*STEADY, 500.0], dimension="country"), [], "OK"),
+        (
+            figures("revenue", [*STEADY, 101.0]) + figures("active_customers", [*STEADY, 110.0]),
+            ["active_customers"],
+            "TRIGGERED",
+        ),
+    ],
+    ids=[
+        "nothing at all",
+        "one month",
+        "five months before",
+        "within the band",
+        "above it",
+        "below it",
+        "a month that is not over",
+        "the month before one that is not over",
+        "older months",
+        "the same every month",
+        "off what it was every month",
+        "five values before",
+        "no value",
+        "never any",
+        "the first ever",
+        "others are not watched",
+        "one of two",
+    ],
+)
+def test_a_kpi_out_of_its_usual_band_is_said(
+    platform: Platform, rows: list[dict[str, Any]], out: list[str], state: str
+) -> None:
+    platform.write(KPI_MONTHLY_GOLD, *rows)
+    platform.make_views("customer_views.sql", "kpis")
+
+    found, answer = platform.evaluate("kpi_out_of_band")
+
+    assert found == state
+    assert [row["kpi"] for row in answer if row["deviations"] > 3] == out
+
+
+def test_thresholds_are_those_of_the_bundle_s_variables() -> None:
+    bundle = Bundle(PROJECT, {"quarantine_rate_limit": "0.5"})
+    assert resolved(ALERTS["quarantine_rate"], bundle)["evaluation"]["threshold"] == {"value": {"double_value": 0.5}}
+    assert "More than 0.5 of the rows" in resolved(ALERTS["quarantine_rate"], bundle)["custom_description"]
