@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 import subprocess
 import sys
@@ -180,3 +181,18 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _table(name: str) -> TableContract:
     return next(contract for contract in ANALYTICS_TABLES if contract.name == name)
+
+
+def test_the_report_shows_what_is_expected_of_customers(home: Path) -> None:
+    page = (home / "report.html").read_text(encoding="utf-8")
+    content = re.search(r'<script id="report" type="application/json">(.*?)</script>', page)
+    datasets = json.loads(content[1])["datasets"]
+    assert {row["kind"] for row in datasets["clv_bands"]} == {"so far", "expected"}
+    assert {row["decile"] for row in datasets["model_deciles"]} == set(range(1, 11))
+    [of_all] = [
+        row
+        for row in datasets["customer_tiles"]
+        if (row["country"], row["segment"]) == ("All countries", "All segments")
+    ]
+    value = [row for row in rows_of(home, _table("customer_value_gold")) if row["predictive_clv"] is not None]
+    assert of_all["predictive_clv"] == pytest.approx(sum(row["predictive_clv"] for row in value) / len(value))
