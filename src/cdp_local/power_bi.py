@@ -52,7 +52,9 @@ def model_files(folder: Path) -> dict[Path, Callable[[], str]]:
 
 
 def _mart(mart: Mart) -> str:
-    hidden = {*mart.joins, *(mart.contract.column_names if mart.has_dimensions else ())}
+    # What a table of its own says, people take from there.
+    keys = {column for column, (_, key) in mart.joins.items() if column == key}
+    hidden = {*keys, *(mart.contract.column_names if mart.has_dimensions else ())}
     steps = [
         ("Rows", f'Warehouse{{[Name = "{mart.contract.name}", Kind = "Table"]}}[Data]'),
         ("Columns", f"Table.SelectColumns(Rows, {_list(column.name for column in mart.columns)})"),
