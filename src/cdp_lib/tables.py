@@ -75,6 +75,10 @@ class Tables:
         """Full name of a table, quoted."""
         return f"{self._schema}.`{contract.name}`"
 
+    def name_of_view(self, name: str) -> str:
+        """Full name of a view in the schema, quoted."""
+        return f"{self._schema}.`{name}`"
+
     def exists(self, contract: TableContract) -> bool:
         """Whether the table is there."""
         if contract.name not in self._seen and self._spark.catalog.tableExists(self.name_of(contract).replace("`", "")):
@@ -326,6 +330,22 @@ class Tables:
             return "databricks", runtime
         # Of the two, only Spark says what commit it was built from.
         return ("spark" if len(version) > 1 else "sail"), version[0]
+
+    @property
+    def has_metric_views(self) -> bool:
+        """Whether the engine has metric views as `create_metric_views` writes them: Databricks alone."""
+        return self.engine[0] == "databricks"
+
+    def create_metric_views(self, definitions: Mapping[str, str]) -> None:
+        """Make metric views, or put these definitions in the place of theirs.
+
+        Args:
+            definitions: YAML of each view, by its name in the schema.
+        """
+        for name, definition in definitions.items():
+            self._spark.sql(
+                f"CREATE OR REPLACE VIEW {self.name_of_view(name)} WITH METRICS LANGUAGE YAML AS $$\n{definition}\n$$"
+            ).collect()
 
     def version_of(self, contract: TableContract) -> int | None:
         """Delta version of a table; None where the engine can't say."""

@@ -83,6 +83,9 @@ ADDS_OVER_MONTHS = (
 )
 """Measures of which the sum of several months is that of the period: nobody and nothing is counted in two of them."""
 
+COUNTED_BY_SALE = ("revenue", "transactions")
+"""Measures that add up over categories: a sale is of one, a customer buys of several."""
+
 
 @dataclass(frozen=True)
 class Kpi:
@@ -128,8 +131,22 @@ class Kpi:
         Of a plain figure it is Σ numerator. Of any other KPI a period has the figure of its latest month: the same
         people may be in several.
         """
-        measures = set(_NAME.findall(f"{self.numerator} {self.denominator}")) & set(MEASURES)
-        return measures <= set(ADDS_OVER_MONTHS)
+        return self._measures <= set(ADDS_OVER_MONTHS)
+
+    def adds_over(self, dimension: Dimension) -> bool:
+        """Whether what several values of a dimension count, summed up, is what they count together.
+
+        It is not where a part of the KPI is a quotient by itself, or where one and the same is counted by several.
+        """
+        if dimension == "all":
+            return True
+        if "/" in self.numerator + self.denominator:
+            return False
+        return dimension in BY_CUSTOMER or (dimension == "category" and self._measures <= set(COUNTED_BY_SALE))
+
+    @property
+    def _measures(self) -> set[str]:
+        return set(_NAME.findall(f"{self.numerator} {self.denominator}")) & set(MEASURES)
 
 
 _SALES = "`retails_silver`"

@@ -1,0 +1,35 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # kpi_metrics
+# MAGIC Metric views of the KPIs, one per dimension: on Databricks alone. What each KPI is stands in `docs/kpis.md`.
+# MAGIC
+# MAGIC - Reads: `kpi_monthly_gold`, through the serving view `kpis`
+# MAGIC - Writes: the metric views `kpi_metrics`, `country_kpi_metrics`, `channel_kpi_metrics`, `segment_kpi_metrics`,
+# MAGIC   `category_kpi_metrics`, `consent_channel_kpi_metrics`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.metric_views import metric_views
+from cdp_lib.settings import Settings
+from cdp_lib.tables import Tables
+from cdp_lib.task_values import exit_unless
+
+# COMMAND ----------
+
+settings = Settings.from_widgets(dbutils)
+dbutils.widgets.text("serving_schema", "")
+serving = Tables(spark, settings.catalog, dbutils.widgets.get("serving_schema"))
+exit_unless(dbutils, serving.has_metric_views, "Only Databricks has metric views: there are none on this engine.")
+
+# COMMAND ----------
+
+definitions = metric_views(serving.name_of_view("kpis"), settings.reporting_currency)
+
+# COMMAND ----------
+
+serving.create_metric_views(definitions)

@@ -1,0 +1,92 @@
+"""Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures that people and BI tools ask for.
+
+A definition is JSON, which is YAML. It keeps version 1.1 of Databricks' specification, for which a cluster needs
+runtime 17.3; `window`, which makes a measure semi-additive, is called experimental there. That the expressions give the
+figures of the table is tested; no workspace has read the definitions yet.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension, Kpi
+
+_SPECIFICATION = "1.1"
+
+
+def metric_views(kpis: str, currency: str) -> dict[str, str]:
+    """Definition of one metric view per dimension, by name.
+
+    Args:
+        kpis: Full name of the serving view `kpis`.
+        currency: ISO 4217 code of the reporting currency.
+    """
+    return {
+        name_of_metric_view(dimension): json.dumps(_definition(dimension, kpis, currency), ensure_ascii=False, indent=2)
+        for dimension in DIMENSIONS
+    }
+
+
+def name_of_metric_view(dimension: Dimension) -> str:
+    """Name of the metric view of a dimension.
+
+    >>> name_of_metric_view("all"), name_of_metric_view("country")
+    ('kpi_metrics', 'country_kpi_metrics')
+    """
+    return "kpi_metrics" if dimension == "all" else f"{dimension}_kpi_metrics"
+
+
+def _definition(dimension: Dimension, kpis: str, currency: str) -> dict[str, Any]:
+    month = {
+        "name": "month",
+        "expr": "month",
+        "comment": "First day of the month.",
+        "display_name": "Month",
+        "format": {"type": "date", "date_format": "year_month_day", "leading_zeros": True},
+    }
+    place = {
+        "name": dimension,
+        "expr": "dimension_value",
+        "comment": DIMENSIONS[dimension],
+        "display_name": dimension.replace("_", " ").capitalize(),
+    }
+    return {
+        "version": _SPECIFICATION,
+        "comment": f"KPIs by month and {DIMENSIONS[dimension]}" if dimension != "all" else "KPIs by month",
+        "source": kpis,
+        "filter": f"dimension = '{dimension}'",
+        "dimensions": [month] if dimension == "all" else [month, place],
+        "measures": [_measure(kpi, dimension, currency) for kpi in KPIS if dimension in kpi.dimensions],
+    }
+
+
+def _measure(kpi: Kpi, dimension: Dimension, currency: str) -> dict[str, Any]:
+    sentences = [kpi.definition]
+    measure: dict[str, Any] = {"name": kpi.name, "expr": _expression(kpi, dimension), "display_name": kpi.title}
+    if not kpi.adds_over(dimension):
+        sentences.append("Of several values at once: null.")
+    if not kpi.adds_over_months:
+        sentences.append("Of several months: that of the latest.")
+        measure |= {"window": [{"order": "month", "range": "current", "semiadditive": "last"}]}
+    return measure | {"comment": " ".join(sentences), "format": _format(kpi, currency)}
+
+
+def _expression(kpi: Kpi, dimension: Dimension) -> str:
+    """Σ numerator / Σ denominator of the rows that have a figure: of one row it is its value."""
+    is_figure = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
+    figure = f"sum(numerator) {is_figure}"
+    if kpi.denominator != "1":
+        figure = f"{figure} / nullif(sum(denominator) {is_figure}, 0)"
+    if kpi.adds_over(dimension):
+        return figure
+    return f"CASE WHEN min(dimension_value) = max(dimension_value) THEN {figure} END"
+
+
+def _format(kpi: Kpi, currency: str) -> dict[str, Any]:
+    if kpi.unit == "money":
+        return {"type": "currency", "currency_code": currency, "decimal_places": {"type": "exact", "places": 2}}
+    if kpi.unit == "share":
+        return {"type": "percentage", "decimal_places": {"type": "exact", "places": 1}}
+    is_whole = kpi.unit == "count" and kpi.denominator == "1"
+    return {"type": "number", "decimal_places": {"type": "max", "places": 0 if is_whole else 2}}

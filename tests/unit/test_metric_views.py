@@ -1,0 +1,304 @@
+"""Metric views: measures are the KPIs, and their expressions give the figures of the table."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from pyspark.sql import SparkSession
+from sqlglot import exp, parse_one
+
+from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension, Kpi
+from cdp_lib.metric_views import metric_views, name_of_metric_view
+from cdp_lib.tables import Tables
+from cdp_local import semantic_model
+from cdp_local.bundle import Bundle
+from cdp_local.dbutils import SecretStore
+from cdp_local.notebooks import Workspace, run_notebook
+
+PROJECT = Path(__file__).resolve().parents[2]
+NOTEBOOK = PROJECT / "notebooks" / "serving" / "kpi_metrics.py"
+VIEWS = {name: json.loads(text) for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items()}
+BY_DIMENSION = {dimension: VIEWS[name_of_metric_view(dimension)] for dimension in DIMENSIONS}
+MONTHS = [date(2025, month, 1) for month in range(1, 13)] + [date(2026, 1, 1), date(2026, 2, 1)]
+
+Place = tuple[str, str, str]
+Parts = tuple[float | None, float | None]
+
+
+def kpis_of(dimension: Dimension) -> list[Kpi]:
+    return [kpi for kpi in KPIS if dimension in kpi.dimensions]
+
+
+# What they are
+
+
+def test_every_kpi_is_a_measure_of_the_views_of_its_dimensions_and_nothing_else_is() -> None:
+    assert set(VIEWS) == {name_of_metric_view(dimension) for dimension in DIMENSIONS}
+    for dimension, view in BY_DIMENSION.items():
+        assert [measure["name"] for measure in view["measures"]] == [kpi.name for kpi in kpis_of(dimension)]
+        for measure, kpi in zip(view["measures"], kpis_of(dimension), strict=True):
+            assert measure["display_name"] == kpi.title
+            assert measure["comment"].startswith(kpi.definition)
+
+
+def test_a_definition_is_yaml_and_safe_between_dollars() -> None:
+    for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items():
+        assert yaml.safe_load(text) == VIEWS[name]
+        assert "$" not in text
+
+
+def test_a_definition_has_the_fields_of_the_specification_and_no_others() -> None:
+    of_column = {"name", "expr", "comment", "display_name", "format"}
+    for dimension, view in BY_DIMENSION.items():
+        assert view.keys() == {"version", "comment", "source", "filter", "dimensions", "measures"}
+        assert view["version"] == "1.1"
+        assert view["source"] == "`cat1`.`out`.`kpis`"
+        assert view["filter"] == f"dimension = '{dimension}'"
+        assert [field["name"] for field in view["dimensions"]] == ["month", *({dimension} - {"all"})]
+        columns = [*view["dimensions"], *view["measures"]]
+        assert len({column["name"] for column in columns}) == len(columns)
+        for column in columns:
+            assert of_column - {"format"} <= column.keys() <= of_column | {"window"}
+            assert len(column["display_name"]) <= 255
+
+
+def test_a_format_says_the_unit() -> None:
+    formats = {m["name"]: m["format"] for view in VIEWS.values() for m in view["measures"]}
+    for kpi in KPIS:
+        kind = {"money": "currency", "share": "percentage"}.get(kpi.unit, "number")
+        assert formats[kpi.name]["type"] == kind
+        assert formats[kpi.name].get("currency_code") == ("EUR" if kind == "currency" else None)
+        assert formats[kpi.name]["decimal_places"]["type"] in ("max", "exact")
+    assert formats["active_customers"]["decimal_places"]["places"] == 0
+    assert formats["dau"]["decimal_places"]["places"] == 2
+
+
+def test_of_several_months_a_measure_that_does_not_add_has_the_latest() -> None:
+    latest = [{"order": "month", "range": "current", "semiadditive": "last"}]
+    for dimension, view in BY_DIMENSION.items():
+        for measure, kpi in zip(view["measures"], kpis_of(dimension), strict=True):
+            assert measure.get("window") == (None if kpi.adds_over_months else latest)
+            assert ("that of the latest" in measure["comment"]) == (not kpi.adds_over_months)
+
+
+def test_every_expression_is_an_aggregate_of_the_view_s_columns() -> None:
+    for view in VIEWS.values():
+        for measure in view["measures"]:
+            expression = parse_one(measure["expr"], read="databricks")
+            assert expression.find(exp.AggFunc)
+            columns = {column.name for column in expression.find_all(exp.Column)}
+            assert columns <= set(KPI_MONTHLY_GOLD.column_names)
+
+
+def test_a_kpi_is_for_single_values_where_a_customer_may_be_in_several_of_them() -> None:
+    single = {(kpi.name, dimension) for kpi in KPIS for dimension in kpi.dimensions if not kpi.adds_over(dimension)}
+    assert single == {
+        ("active_customers", "category"),
+        ("clv_to_cac", "channel"),
+        ("payback_months", "channel"),
+        ("consent_rate", "consent_channel"),
+    }
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_power_bi_adds_over_the_same_dimensions(dimension: Dimension) -> None:
+    for kpi in kpis_of(dimension):
+        assert kpi.adds_over(dimension) == semantic_model.adds_over(kpi, dimension)
+
+
+# What they give
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[tuple[Place, date], Parts]:
+    """Numerators and denominators by KPI, place and month; here and there one is 0, or not known."""
+    chance = random.Random(7)
+    parts: dict[tuple[Place, date], Parts] = {}
+    for kpi in KPIS:
+        for dimension in kpi.dimensions:
+            for value in ["all"] if dimension == "all" else ["A", "B", "unknown"]:
+                for month in MONTHS[-1:] if kpi.is_of_latest_month else MONTHS:
+                    numerator = chance.choice([None, 0.0, *(chance.uniform(1, 9000) for _ in range(6))])
+                    denominator = chance.choice([None, 0.0, *(float(chance.randint(1, 90)) for _ in range(6))])
+                    parts[(kpi.name, dimension, value), month] = (
+                        None if value == "unknown" and kpi.name == "cac" else numerator,
+                        1.0 if kpi.denominator == "1" else denominator,
+                    )
+    return parts
+
+
+def quotient(numerator: float | None, denominator: float | None) -> float | None:
+    return numerator / denominator if numerator is not None and denominator else None
+
+
+def together(kpi: Kpi, parts: list[Parts]) -> float | None:
+    """Σ numerator / Σ denominator of those that have a figure; of a plain figure Σ numerator."""
+    known = [(n, d) for n, d in parts if n is not None and d]
+    counted = sum(n for n, _ in known)
+    return (counted if kpi.denominator == "1" else counted / sum(d for _, d in known)) if known else None
+
+
+@pytest.fixture
+def ask(
+    spark: SparkSession, frame_of: Callable[..., Any], figures: dict[tuple[Place, date], Parts]
+) -> Callable[..., list[dict[str, Any]]]:
+    """Rows of a metric view, as plain SQL: its measures, filtered, by these expressions."""
+    rows = [
+        {
+            "month": month,
+            "dimension": dimension,
+            "dimension_value": value,
+            "kpi": kpi,
+            "value": quotient(*parts),
+            "numerator": parts[0],
+            "denominator": parts[1],
+            "as_of": date(2026, 2, 28),
+        }
+        for ((kpi, dimension, value), month), parts in figures.items()
+    ]
+    frame = frame_of(KPI_MONTHLY_GOLD.columns, *rows)
+
+    def select(dimension: Dimension, **by: str) -> list[dict[str, Any]]:
+        view = BY_DIMENSION[dimension]
+        names = [f"{expression} AS {name}" for name, expression in by.items()]
+        measures = [f"{measure['expr']} AS {measure['name']}" for measure in view["measures"]]
+        query = (
+            f"SELECT {', '.join(names + measures)} FROM {{rows}} WHERE {view['filter']}"
+            f" GROUP BY {', '.join(by.values())}"
+        )
+        return [row.asDict() for row in spark.sql(query, rows=frame).collect()]
+
+    return select
+
+
+def close(value: float | None) -> Any:
+    return None if value is None else pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_by_month_and_value_a_measure_is_the_table_s_figure(
+    ask: Callable[..., list[dict[str, Any]]], figures: dict[tuple[Place, date], Parts], dimension: Dimension
+) -> None:
+    rows = ask(dimension, month="month", place="dimension_value")
+
+    for row in rows:
+        for kpi in kpis_of(dimension):
+            parts = figures.get(((kpi.name, dimension, row["place"]), row["month"]), (None, None))
+            assert row[kpi.name] == close(quotient(*parts)), (kpi.name, row["month"], row["place"])
+    given = {(month, place[2]) for place, month in figures if place[1] == dimension}
+    assert {(row["month"], row["place"]) for row in rows} == given
+
+
+@pytest.mark.parametrize("dimension", ["all", "channel"])
+def test_of_several_months_a_measure_that_adds_is_the_sum_of_what_they_count(
+    ask: Callable[..., list[dict[str, Any]]], figures: dict[tuple[Place, date], Parts], dimension: Dimension
+) -> None:
+    rows = ask(dimension, year="year(month)", place="dimension_value")
+
+    assert {row["year"] for row in rows} == {2025, 2026}
+    adding = [kpi for kpi in kpis_of(dimension) if kpi.adds_over_months]
+    assert len(adding) > 5
+    for row in rows:
+        for kpi in adding:
+            of_kpi = [
+                parts
+                for (place, month), parts in figures.items()
+                if place == (kpi.name, dimension, row["place"]) and month.year == row["year"]
+            ]
+            assert row[kpi.name] == close(together(kpi, of_kpi)), kpi.name
+
+
+@pytest.mark.parametrize("dimension", ["channel", "segment", "category", "consent_channel"])
+def test_of_several_values_a_measure_is_the_sum_of_what_they_count_or_null(
+    ask: Callable[..., list[dict[str, Any]]], figures: dict[tuple[Place, date], Parts], dimension: Dimension
+) -> None:
+    parts: dict[tuple[str, date], list[Parts]] = defaultdict(list)
+    for (place, month), figure in figures.items():
+        if place[1] == dimension:
+            parts[place[0], month].append(figure)
+
+    for row in ask(dimension, month="month"):
+        for kpi in kpis_of(dimension):
+            expected = together(kpi, parts[kpi.name, row["month"]]) if kpi.adds_over(dimension) else None
+            assert row[kpi.name] == close(expected), (kpi.name, row["month"])
+
+
+# How they are made
+
+
+class Recorder:
+    """A session of Databricks that writes down what it is asked for."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.conf = SimpleNamespace(set=lambda name, value: None)
+
+    def sql(self, statement: str) -> Any:
+        self.statements.append(statement)
+        return SimpleNamespace(collect=lambda: [("4.1.0 abc",)])
+
+
+@pytest.fixture
+def parameters() -> dict[str, str]:
+    """Parameters of the task."""
+    given = Bundle(PROJECT, {}).job("cdp_refresh").parameters
+    return given | {"run_id": "1", "run_started_at": "2026-03-01T03:00:00", "reporting_currency": "AED"}
+
+
+@pytest.fixture
+def run(tmp_path: Path, parameters: dict[str, str]) -> Callable[[Any], str | None]:
+    """Run the notebook in a session; what it ended with."""
+
+    def run_in(session: Any) -> str | None:
+        workspace = Workspace(session, SecretStore(tmp_path / "none", {}), {}, tmp_path / "views")
+        return run_notebook(NOTEBOOK, parameters, workspace, io.StringIO(), "kpi_metrics")
+
+    return run_in
+
+
+def test_on_databricks_the_task_makes_every_view(
+    run: Callable[[Any], str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    session = Recorder()
+
+    assert run(session) is None
+
+    made = {}
+    for statement in session.statements[1:]:  # the first asks what engine it is
+        shape = r"CREATE OR REPLACE VIEW (\S+) WITH METRICS LANGUAGE YAML AS \$\$\n(.*)\n\$\$"
+        match = re.fullmatch(shape, statement, re.DOTALL)
+        assert match, statement
+        made[match[1]] = yaml.safe_load(match[2])
+    assert set(made) == {f"`cat1`.`sales_serving`.`{name}`" for name in VIEWS}
+    for view in made.values():
+        assert view["source"] == "`cat1`.`sales_serving`.`kpis`"
+        [currency] = {m["format"].get("currency_code", "AED") for m in view["measures"]}
+        assert currency == "AED"
+
+
+def test_on_this_machine_the_task_says_that_it_is_for_databricks_and_succeeds(
+    run: Callable[[Any], str | None], spark: SparkSession
+) -> None:
+    assert run(spark) == "Only Databricks has metric views: there are none on this engine."
+
+
+def test_only_databricks_has_metric_views(tables: Tables) -> None:
+    assert not tables.has_metric_views
+
+
+def test_the_notebook_names_the_views_it_writes() -> None:
+    told = NOTEBOOK.read_text(encoding="utf-8").partition("- Writes:")[2].partition("# COMMAND")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == set(VIEWS)
