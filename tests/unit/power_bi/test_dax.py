@@ -1,0 +1,327 @@
+"""The DAX of KPIs, run on rows whose figures are worked out in another way: by their formulas, over summed measures."""
+
+from __future__ import annotations
+
+import random
+import re
+from calendar import monthrange
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cdp_lib.contracts.kpis import BY_CUSTOMER, KPIS, MEASURES, Kpi
+from cdp_local.semantic_model import PLACES
+
+from .conftest import MODEL
+from .dax import Context, Engine, Filter, parse, selection
+from .semantic_model import SemanticModel, read_model
+
+pytestmark = pytest.mark.first_engine
+
+AS_OF = date(2026, 5, 15)
+MONTHS = [date(2026, month, 1) for month in (2, 3, 4, 5)]
+FEBRUARY, MARCH, APRIL, MAY = MONTHS
+VALUES = {
+    "country": ["Egypt", "UAE", "Oman"],
+    "channel": ["organic", "paid_search", "unknown"],
+    "segment": ["Loyal", "Lost"],
+    "category": ["Sports", "Toys"],
+    "consent_channel": ["email", "sms"],
+}
+BY_DIMENSION = [name for name in BY_CUSTOMER if name != "all"]
+OF_CATEGORIES = ("revenue", "transactions", "active_customers")
+MARGIN = 0.4
+USER = "someone@example.com"
+
+Measures = dict[str, float | None]
+Place = tuple[date, str, str]
+
+
+def measured() -> dict[Place, Measures]:
+    """Measures by month, dimension and value: whole numbers of cells, summed up. Nobody in Oman ever did anything."""
+    dice = random.Random(7)
+    places: dict[Place, Measures] = {}
+
+    def add(place: Place, counted: Measures) -> None:
+        before = places.setdefault(place, dict.fromkeys(MEASURES, 0))
+        for name, value in counted.items():
+            before[name] = (before[name] or 0) + (value or 0)
+
+    for month in MONTHS:
+        for country in VALUES["country"]:
+            for channel in VALUES["channel"]:
+                for segment in VALUES["segment"]:
+                    counted = {name: 0 if country == "Oman" else dice.randint(1, 50) for name in MEASURES}
+                    where = {"all": "all", "country": country, "channel": channel, "segment": segment}
+                    for dimension, value in where.items():
+                        add((month, dimension, value), counted)
+        for category in VALUES["category"]:
+            add((month, "category", category), {name: dice.randint(1, 50) for name in OF_CATEGORIES})
+        for way in VALUES["consent_channel"]:
+            add((month, "consent_channel", way), {"contacts": 40, "contacts_agreeing": dice.randint(1, 40)})
+    for (_, dimension, value), counted in places.items():
+        counted["gross_margin"] = MARGIN
+        if (dimension, value) == ("channel", "unknown"):
+            counted |= {"spend": None, "paid_spend": None, "spend_to_date": None}
+    return places
+
+
+PLACES_MEASURED = measured()
+
+
+def summed(measures: Iterable[Measures]) -> Measures:
+    """Measures of several places together."""
+    together = list(measures)
+    names = [name for name in MEASURES if name != "gross_margin"]
+    return {name: sum(each[name] or 0 for each in together) for name in names} | {"gross_margin": MARGIN}
+
+
+def part(formula: str, measures: Measures) -> float | None:
+    """Numerator or denominator of a KPI, as SQL would have it."""
+    if any(measures.get(name, 0) is None for name in re.findall(r"[a-z_]+", formula)):
+        return None
+    nullif: Callable[[float, float], float] = lambda a, b: float("nan") if a == b else a  # noqa: E731
+    result = float(eval(formula, {"nullif": nullif}, measures))
+    return None if result != result else result
+
+
+def figure(kpi: Kpi, measures: Measures) -> float | None:
+    above, below = part(kpi.numerator, measures), part(kpi.denominator, measures)
+    return None if above is None or not below else above / below
+
+
+def kpi_rows(kpis: Iterable[Kpi]) -> list[dict[str, Any]]:
+    """Rows as in kpi_monthly_gold."""
+    rows = []
+    for (month, dimension, value), measures in PLACES_MEASURED.items():
+        is_over = month.replace(day=monthrange(month.year, month.month)[1]) <= AS_OF
+        for kpi in kpis:
+            if dimension in kpi.dimensions and (month == MAY or not kpi.is_of_latest_month):
+                known = is_over or not kpi.needs_whole_month
+                rows.append(
+                    {
+                        "month": month,
+                        "dimension": dimension,
+                        "dimension_value": value,
+                        "kpi": kpi.name,
+                        "value": figure(kpi, measures) if known else None,
+                        "numerator": part(kpi.numerator, measures) if known else None,
+                        "denominator": part(kpi.denominator, measures) if known else None,
+                        "as_of": AS_OF,
+                        **{name: value if name == dimension else None for name in PLACES},
+                    }
+                )
+    return rows
+
+
+MODEL_READ = read_model(MODEL)
+DECOYS = KPIS[:2]
+
+
+def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = None) -> Engine:
+    """The model with rows of some KPIs, and with who may see which country."""
+    days = [MONTHS[0] + timedelta(days=number) for number in range(120)]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "KPI values": kpi_rows(kpis),
+        "KPI": [{"kpi": kpi.name} for kpi in KPIS],
+        "Date": [{"date": day, "month": day.replace(day=1), "year": day.year} for day in days],
+        "Country access": [{"user_principal_name": u, "country": c} for c, u in (access or {}).items()],
+    }
+    for dimension, table in PLACES.items():
+        rows[table] = [{dimension: value} for value in VALUES[dimension]]
+    return Engine(MODEL_READ, rows, USER)
+
+
+@cache
+def everyone(kpi: Kpi) -> Engine:
+    """The model as who sees everything sees it: rows of the KPI, and of others that are not to be read."""
+    return engine_of(dict.fromkeys((kpi, *DECOYS)))
+
+
+@cache
+def restricted(kpi: Kpi) -> Engine:
+    """The model as who may see Egypt and the UAE sees it."""
+    access: dict[str | None, str] = {"Egypt": USER, "UAE": USER, "Oman": "other@example.com"}
+    return engine_of(dict.fromkeys((kpi, *DECOYS)), access).in_role("By country")
+
+
+def period(*months: date) -> Filter:
+    return selection("Date", "month", *months)
+
+
+def by(dimension: str, *values: str) -> Filter:
+    return selection(PLACES[dimension], dimension, *values)  # type: ignore[index]
+
+
+def expected(kpi: Kpi, months: list[date], dimension: str = "all", values: Iterable[str] = ("all",)) -> float | None:
+    """The figure of a period and values of a dimension, by the KPI's formula over what they count together."""
+    if dimension not in kpi.dimensions:
+        return None
+    known = [month for month in months if not (kpi.needs_whole_month and month == MAY)]
+    known = [month for month in known if month == MAY or not kpi.is_of_latest_month]
+    if not kpi.adds_over_months:
+        known = known[-1:]
+        if kpi.is_of_latest_month and MAY not in months:
+            return None
+    places = [PLACES_MEASURED[month, dimension, value] for month in known for value in values]
+    given = [measures for measures in places if figure(kpi, measures) is not None]
+    return figure(kpi, summed(given)) if given else None
+
+
+def is_formula_of_parts(kpi: Kpi) -> bool:
+    return "/" in kpi.numerator + kpi.denominator
+
+
+def same(found: Any, wanted: float | None) -> bool:
+    return found is None if wanted is None else found == pytest.approx(wanted, rel=1e-9)
+
+
+EACH_KPI = pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.name)
+
+
+@EACH_KPI
+@pytest.mark.parametrize("month", MONTHS, ids=lambda month: f"{month:%b}")
+def test_without_a_choice_a_figure_is_that_of_everything(kpi: Kpi, month: date) -> None:
+    assert same(everyone(kpi).measure(kpi.title, period(month)), expected(kpi, [month]))
+
+
+@EACH_KPI
+@pytest.mark.parametrize("dimension", VALUES)
+def test_of_one_value_a_figure_is_the_value_s(kpi: Kpi, dimension: str) -> None:
+    for value in VALUES[dimension]:
+        for month in (APRIL, MAY):
+            found = everyone(kpi).measure(kpi.title, period(month), by(dimension, value))
+            assert same(found, expected(kpi, [month], dimension, [value])), value
+
+
+@EACH_KPI
+@pytest.mark.parametrize("months", [MONTHS, [FEBRUARY, MARCH], [MARCH, MAY]], ids=["all", "two", "with a gap"])
+def test_a_figure_of_several_months_is_that_of_their_period(kpi: Kpi, months: list[date]) -> None:
+    assert same(everyone(kpi).measure(kpi.title, period(*months)), expected(kpi, months))
+    if months == MONTHS:
+        assert same(everyone(kpi).measure(kpi.title), expected(kpi, months))
+
+
+@EACH_KPI
+@pytest.mark.parametrize("dimension", BY_DIMENSION)
+def test_a_figure_of_several_values_is_what_they_have_together(kpi: Kpi, dimension: str) -> None:
+    # The last value of channels is one whose spend is not known: it does not count.
+    for values in (VALUES[dimension][:2], VALUES[dimension]):
+        for months in ([APRIL], MONTHS):
+            wanted = None if is_formula_of_parts(kpi) else expected(kpi, months, dimension, values)
+            assert same(everyone(kpi).measure(kpi.title, period(*months), by(dimension, *values)), wanted)
+
+
+@EACH_KPI
+def test_over_categories_and_ways_only_sales_add_up(kpi: Kpi) -> None:
+    is_of_sales = kpi.name in ("revenue", "transactions", "average_transaction_value")
+    wanted = expected(kpi, [APRIL], "category", VALUES["category"]) if is_of_sales else None
+    assert same(everyone(kpi).measure(kpi.title, period(APRIL), by("category", *VALUES["category"])), wanted)
+    assert everyone(kpi).measure(kpi.title, by("consent_channel", *VALUES["consent_channel"])) is None
+
+
+@EACH_KPI
+def test_where_two_dimensions_are_chosen_there_is_no_figure(kpi: Kpi) -> None:
+    assert everyone(kpi).measure(kpi.title, by("country", "Egypt"), by("segment", "Loyal")) is None
+    assert everyone(kpi).measure(kpi.title, selection("Store", "store_id", 1)) is None
+
+
+@EACH_KPI
+def test_who_may_see_two_countries_sees_what_they_have_together(kpi: Kpi) -> None:
+    for months in ([APRIL], MONTHS):
+        wanted = expected(kpi, months, "country", ["Egypt", "UAE"])
+        assert same(restricted(kpi).measure(kpi.title, period(*months)), wanted)
+    assert same(
+        restricted(kpi).measure(kpi.title, period(APRIL), by("country", "UAE")),
+        expected(kpi, [APRIL], "country", ["UAE"]),
+    )
+
+
+@EACH_KPI
+def test_who_may_see_two_countries_sees_nothing_of_others(kpi: Kpi) -> None:
+    assert restricted(kpi).measure(kpi.title, by("country", "Oman")) is None
+    for dimension in VALUES:
+        if dimension != "country":
+            assert restricted(kpi).measure(kpi.title, by(dimension, *VALUES[dimension][:1])) is None
+
+
+@pytest.mark.parametrize(
+    "access",
+    [{}, {"Egypt": "other@example.com"}, {"": USER}, {None: USER}, {"all": USER}],
+    ids=["nobody has any", "others have", "empty", "blank", "all"],
+)
+def test_who_has_no_country_sees_nothing(access: dict[str | None, str]) -> None:
+    seen = engine_of(KPIS, access).in_role("By country")
+    assert seen.rows["KPI values"] == seen.rows["Country"] == []
+    assert all(seen.measure(kpi.title) is None for kpi in KPIS)
+
+
+def test_the_other_role_sees_everything() -> None:
+    engine = engine_of(DECOYS)
+    assert engine.in_role("All countries").rows == engine.rows
+
+
+def test_a_user_in_the_role_sees_only_their_own_access() -> None:
+    rows = restricted(DECOYS[0]).rows["Country access"]
+    assert {row["Country access", "user_principal_name"] for row in rows} == {USER}
+
+
+def test_customers_and_stores_are_those_of_the_countries(model: SemanticModel) -> None:
+    rows = {
+        "Customer": [{"customer_id": 1, "country": "Egypt"}, {"customer_id": 2, "country": "UAE"}],
+        "Customer value": [{"customer_id": number} for number in (1, 2, 3)],
+        "Customer segments": [{"customer_id": number} for number in (1, 2)],
+        "Store": [{"store_id": 1, "location": "Egypt"}, {"store_id": 2, "location": "UAE"}],
+        "Store sales": [{"store_id": number, "product_id": 1} for number in (1, 2, 3)],
+        "Category sales": [{"country": "Egypt", "category": "Toys"}, {"country": "UAE", "category": "Toys"}],
+        "Season sales": [{"season": "Winter"}],
+        "Cohorts": [{"cohort_month": MAY}],
+        "Country access": [{"user_principal_name": USER, "country": "UAE"}],
+    }
+    seen = Engine(model, rows, USER).in_role("By country").rows
+    assert {table: len(of_table) for table, of_table in seen.items()} == {
+        "Customer": 1,
+        "Customer value": 1,
+        "Customer segments": 1,
+        "Store": 1,
+        "Store sales": 1,
+        "Category sales": 1,
+        "Season sales": 0,
+        "Cohorts": 0,
+        "Country access": 1,
+    }
+    assert seen["Customer value"] == [{("Customer value", "customer_id"): 2}]
+    assert seen["Store sales"] == [{("Store sales", "store_id"): 2, ("Store sales", "product_id"): 1}]
+
+
+@pytest.mark.parametrize("kpi", [kpi for kpi in KPIS if not kpi.is_of_latest_month], ids=lambda kpi: kpi.name)
+def test_a_change_compares_the_latest_month_that_is_over_with_the_one_before(kpi: Kpi) -> None:
+    april, march = expected(kpi, [APRIL]), expected(kpi, [MARCH])
+    if april is None or march is None:
+        april = march = None
+    assert same(everyone(kpi).measure(kpi.title, calculation="Latest whole month"), april)
+    assert same(everyone(kpi).measure(kpi.title, calculation="Month before"), march)
+    change = None if april is None or not march else (april - march) / abs(march)
+    assert same(everyone(kpi).measure(kpi.title, calculation="Change on month before"), change)
+    assert everyone(kpi).measure(kpi.title, period(MAY), calculation="Change on month before") is None
+    assert everyone(kpi).measure(kpi.title, calculation="Year before") is None
+
+
+@pytest.mark.parametrize(
+    ("clv", "band"),
+    [(None, None), (0.0, 0), (0.5, 0), (1.0, 1), (2.9, 1), (3.0, 3), (9.9, 3), (25.0, 10), (31.5, 30), (1234.0, 1000)],
+)
+def test_a_band_of_clv_begins_at_or_below_it(model: SemanticModel, clv: float | None, band: int | None) -> None:
+    engine = Engine(model, {"Customer value": [{"predictive_clv": clv}]})
+    column = parse(model.tables["Customer value"].columns["predictive_clv_from"].dax)
+    (row,) = engine.rows["Customer value"]
+    assert engine.evaluate(column, Context(row=row)) == band
+
+
+def test_the_interpreter_refuses_what_is_no_dax() -> None:
+    for broken in ("SUM('a'[b]", "IF(, 1)", "VAR x = 1", "1 +", "SUMX('a' 'a'[b])"):
+        with pytest.raises(AssertionError):
+            parse(broken)
