@@ -1,0 +1,172 @@
+"""Serving views, by what they are made of: no personal data, and no column that a contract does not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlglot import exp, parse
+from sqlglot.errors import OptimizeError
+from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import traverse_scope
+
+from cdp_lib.contracts import TABLES
+
+PROJECT = Path(__file__).resolve().parents[3]
+NOTEBOOKS = sorted((PROJECT / "notebooks" / "serving").glob("*.sql"))
+SCHEMA = {contract.name: {column.name: column.type for column in contract.columns} for contract in TABLES.values()}
+PERSONAL = {
+    f"{contract.name}.{column.name}" for contract in TABLES.values() for column in contract.columns if column.pii
+}
+# A row as received, of whatever table: it may say anything.
+AS_RECEIVED = {
+    f"{name}.{column}" for name in SCHEMA for column in ("record", "_rescued_data") if column in SCHEMA[name]
+}
+
+_IDENTIFIER = re.compile(r"IDENTIFIER\(:serving_schema \|\| '\.(\w+)'\)")
+
+
+def views_of(source: str) -> dict[str, exp.Query]:
+    """The queries of the views that a notebook makes, by their names."""
+    statements = parse(_IDENTIFIER.sub(r"\1", source), read="databricks")
+    return {
+        statement.this.name: statement.expression
+        for statement in statements
+        if isinstance(statement, exp.Create) and statement.kind == "VIEW"
+    }
+
+
+def qualified(query: exp.Query) -> exp.Query:
+    """The query with every column's table.
+
+    Raises:
+        OptimizeError: A column or a table is in no contract.
+    """
+    for scope in traverse_scope(query):
+        if unknown := {table.name for table in scope.sources.values() if isinstance(table, exp.Table)} - set(SCHEMA):
+            raise OptimizeError(f"no contract of {', '.join(sorted(unknown))}")
+    answer = qualify(query.copy(), schema=SCHEMA, dialect="databricks", validate_qualify_columns=True)
+    assert isinstance(answer, exp.Query)
+    return answer
+
+
+def made_of(query: exp.Query) -> dict[str, set[str]]:
+    """Of each column that a view gives, the columns of tables that it is made of, as `table.column`."""
+    whole = qualified(query)
+    return {name: set(_leaves(name, whole)) for name in whole.named_selects}
+
+
+def _leaves(column: str, query: exp.Query) -> Iterator[str]:
+    for node in lineage(column, query, schema=SCHEMA, dialect="databricks").walk():
+        if isinstance(node.expression, exp.Table) and not node.downstream:
+            column_name = node.name.rpartition(".")[2].strip('"')
+            yield f"{node.expression.name}.{column_name}"
+
+
+VIEWS = {name: query for path in NOTEBOOKS for name, query in views_of(path.read_text(encoding="utf-8")).items()}
+
+
+def test_every_view_that_a_notebook_makes_is_looked_at() -> None:
+    made = [name for path in NOTEBOOKS for name in _IDENTIFIER.findall(path.read_text(encoding="utf-8"))]
+    assert sorted(made) == sorted(VIEWS)
+    told = {name for path in NOTEBOOKS for name in re.findall(r"`(\w+)`", _told(path))}
+    assert set(made) <= told
+    assert len(made) > 15
+
+
+def _told(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("writes the views")[2].partition("-- COMMAND")[0]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_no_column_of_a_view_is_made_of_personal_data(name: str) -> None:
+    for column, origins in made_of(VIEWS[name]).items():
+        assert origins & (PERSONAL | AS_RECEIVED) == set(), f"{name}.{column}"
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_column_that_a_view_names_is_in_a_contract(name: str) -> None:
+    origins = set().union(*made_of(VIEWS[name]).values())
+    assert origins
+    assert origins <= {f"{table}.{column}" for table, columns in SCHEMA.items() for column in columns}
+
+
+def test_what_a_column_is_made_of_is_known_through_joins_unions_and_nested_queries() -> None:
+    of_customers = made_of(VIEWS["customers"])
+    assert of_customers["sales"] == {"customer_value_gold.transaction_count"}
+    assert of_customers["country"] == {"customer_demographics_gold.country"}
+    assert made_of(VIEWS["store_sales"])["revenue"] == {"store_product_performance_gold.revenue_generated"}
+    assert "retails_silver_quarantine.broken_rules" in made_of(VIEWS["quarantined_rows"])["rule"]
+
+
+@pytest.mark.parametrize(
+    ("query", "column", "origin"),
+    [
+        ("SELECT customer_id, email FROM customers_silver", "email", "customers_silver.email"),
+        ("SELECT upper(c.full_name) AS label FROM customers_silver c", "label", "customers_silver.full_name"),
+        ("SELECT * FROM customer_demographics_gold", "age_band", "customer_demographics_gold.age_band"),
+        (
+            "SELECT n.who AS id FROM (SELECT sha2(email, 256) AS who FROM crm_contacts_silver) n",
+            "id",
+            "crm_contacts_silver.email",
+        ),
+        (
+            "WITH young AS (SELECT customer_id, age_band FROM customer_demographics_gold)"
+            " SELECT segment, max(CASE WHEN age_band = '18-24' THEN 1 END) AS has_young"
+            " FROM customer_value_gold v JOIN young y ON v.customer_id = y.customer_id GROUP BY segment",
+            "has_young",
+            "customer_demographics_gold.age_band",
+        ),
+        (
+            "SELECT category AS word FROM product_performance_gold UNION ALL SELECT full_name FROM customers_silver",
+            "word",
+            "customers_silver.full_name",
+        ),
+        (
+            "SELECT v.segment, (SELECT max(c.email) FROM customers_silver c WHERE c.customer_id = v.customer_id) AS x"
+            " FROM customer_value_gold v",
+            "x",
+            "customers_silver.email",
+        ),
+        (
+            "SELECT element FROM (SELECT explode(array(full_name)) AS element FROM customers_silver)",
+            "element",
+            "customers_silver.full_name",
+        ),
+        (
+            "SELECT first_value(email) OVER (PARTITION BY country ORDER BY customer_id) AS first FROM customers_silver",
+            "first",
+            "customers_silver.email",
+        ),
+        (
+            "SELECT named_struct('city', d.city) AS place FROM customer_demographics_gold d",
+            "place",
+            "customer_demographics_gold.city",
+        ),
+        ("SELECT record AS row FROM customers_silver_quarantine", "row", "customers_silver_quarantine.record"),
+    ],
+)
+def test_a_view_with_personal_data_is_caught(query: str, column: str, origin: str) -> None:
+    [bad] = views_of(f"CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.bad') AS {query};").values()
+    assert origin in made_of(bad)[column] & (PERSONAL | AS_RECEIVED)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT customer_id, seg FROM customer_value_gold",
+        "SELECT v.customer_id, v.seg FROM customer_value_gold v",
+        "SELECT count(*) AS customers FROM customer_value_gold WHERE seg = 'Lost'",
+        "SELECT count(*) AS customers FROM customer_value_gold GROUP BY seg",
+        "SELECT v.segment FROM customer_value_gold v JOIN customer_segments_gold s ON v.customer_id = s.customer",
+        "SELECT customer_id FROM customer_values_gold",
+        "SELECT (SELECT max(x) FROM customer_values_gold) AS x FROM customer_value_gold",
+    ],
+)
+def test_a_view_that_names_what_is_not_there_is_caught(query: str) -> None:
+    [bad] = views_of(f"CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.bad') AS {query};").values()
+    with pytest.raises(OptimizeError):
+        made_of(bad)
