@@ -20,6 +20,18 @@ pytestmark = pytest.mark.first_engine
 Visuals = dict[str, dict[str, Any]]
 PAGES = ["Overview", "Customers", "Sales", "Marketing", "Data health"]
 TEXT_BOX = "textbox"
+# What a visual calls the places of its fields; in a place it does not know, a field is not shown.
+PLACES = {
+    "barChart": {"Category", "Series", "Y"},
+    "cardVisual": {"Data"},
+    "clusteredBarChart": {"Category", "Series", "Y"},
+    "clusteredColumnChart": {"Category", "Series", "Y"},
+    "lineChart": {"Category", "Series", "Y"},
+    "pivotTable": {"Rows", "Columns", "Values"},
+    "slicer": {"Values"},
+    "tableEx": {"Values"},
+    TEXT_BOX: set(),
+}
 
 
 def validate(report: Path) -> ValidationResult:
@@ -104,6 +116,12 @@ def test_a_query_names_its_fields_as_power_bi_does(visuals: Visuals) -> None:
             for projection in role["projections"]:
                 ((_, table, name),) = fields(projection["field"])
                 assert (projection["queryRef"], projection["nativeQueryRef"]) == (f"{table}.{name}", name), key
+
+
+def test_a_visual_has_its_fields_in_places_it_knows(visuals: Visuals) -> None:
+    for key, visual in visuals.items():
+        places = visual["visual"].get("query", {}).get("queryState", {})
+        assert set(places) <= PLACES[visual["visual"]["visualType"]], key
 
 
 def test_values_that_filters_choose_are_there(visuals: Visuals, model: SemanticModel) -> None:
