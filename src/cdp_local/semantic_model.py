@@ -5,7 +5,6 @@ A measure for each KPI follows from its definition; `power_bi` writes all of it 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +22,7 @@ from cdp_lib.contracts.gold import (
     STORE_CUSTOMER_ANALYSIS_GOLD,
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
-from cdp_lib.contracts.kpis import BY_CUSTOMER, KPIS, MEASURES, Dimension, Kpi, Unit
+from cdp_lib.contracts.kpis import KPIS, Dimension, Kpi, Unit
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.segments import NOT_YET
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
@@ -53,8 +52,6 @@ _FORMATS: dict[Unit, str] = {
     "ratio": "0.00",
     "points": "0.0",
 }
-_COUNTED_BY_SALE = ("revenue", "transactions")
-"""Measures that add up over categories: a sale is of one, a customer buys of several."""
 
 
 @dataclass(frozen=True)
@@ -161,19 +158,9 @@ PLACES: dict[Dimension, str] = {
 """Table of the model for each dimension that KPIs are given by, but `all`."""
 
 
-def adds_over(kpi: Kpi, dimension: Dimension) -> bool:
-    """Whether what several values of a dimension count, summed up, is what they count together."""
-    if dimension == "all":
-        return True
-    if "/" in kpi.numerator + kpi.denominator:
-        return False
-    counted = set(re.findall(r"[a-z_]+", f"{kpi.numerator} {kpi.denominator}")) & set(MEASURES)
-    return dimension in BY_CUSTOMER or (dimension == "category" and counted <= set(_COUNTED_BY_SALE))
-
-
 def one_at_a_time(kpi: Kpi) -> tuple[Dimension, ...]:
     """Dimensions of which a KPI has a figure for single values alone."""
-    return tuple(dimension for dimension in kpi.dimensions if not adds_over(kpi, dimension))
+    return tuple(dimension for dimension in kpi.dimensions if not kpi.adds_over(dimension))
 
 
 def kpi_measure(kpi: Kpi) -> Measure:

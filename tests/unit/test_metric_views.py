@@ -22,7 +22,6 @@ from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension, Kpi
 from cdp_lib.metric_views import metric_views, name_of_metric_view
 from cdp_lib.tables import Tables
-from cdp_local import semantic_model
 from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.notebooks import Workspace, run_notebook
@@ -110,12 +109,6 @@ def test_a_kpi_is_for_single_values_where_a_customer_may_be_in_several_of_them()
         ("payback_months", "channel"),
         ("consent_rate", "consent_channel"),
     }
-
-
-@pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_power_bi_adds_over_the_same_dimensions(dimension: Dimension) -> None:
-    for kpi in kpis_of(dimension):
-        assert kpi.adds_over(dimension) == semantic_model.adds_over(kpi, dimension)
 
 
 # What they give
