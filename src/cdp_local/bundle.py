@@ -13,6 +13,7 @@ import yaml
 from cdp_lib.errors import CdpError
 
 _REFERENCE = re.compile(r"\$\{([a-zA-Z0-9_.\-]+)\}")
+_JOB_ID = re.compile(r"\$\{resources\.jobs\.(\w+)\.id\}")
 _DYNAMIC_VALUE = re.compile(r"\{\{\s*([a-zA-Z0-9_.\-]+)\s*\}\}")
 
 
@@ -90,7 +91,7 @@ class Bundle:
         return list(self._resources.get("jobs", {}))
 
     def job(self, key: str) -> Job:
-        """A job with its variables resolved.
+        """A job with its variables resolved. One that only runs another is that one, with the parameters it gives.
 
         Raises:
             CdpError: There is no such job, or one of its tasks has no notebook, can't run here, or depends on a task
@@ -99,6 +100,11 @@ class Bundle:
         if key not in self._resources.get("jobs", {}):
             raise CdpError(f"Unknown job '{key}': the bundle has {', '.join(self.job_keys())}.")
         resource = self._resources["jobs"][key]
+        if [list(task) for task in resource["tasks"]] == [["task_key", "run_job_task"]]:
+            other = resource["tasks"][0]["run_job_task"]
+            given = {name: self.resolve(_to_text(value)) for name, value in other.get("job_parameters", {}).items()}
+            run = self.job(_JOB_ID.sub(r"\1", other["job_id"]))
+            return Job(key, run.parameters | given, run.tasks)
         tasks = {task["task_key"]: self._task(task, resource["_file"]) for task in resource["tasks"]}
         for task in tasks.values():
             for before in task.depends_on:

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
+from cdp_lib.landing import Landing
 from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.engines import open_session
@@ -30,12 +31,14 @@ class LocalWorkspace:
     Attributes:
         home: Folder of everything it keeps.
         bundle: The bundle, its variables resolved.
+        landing: Where batches are landed.
         notebooks: What the notebooks of a run share.
         sample_sources: Names of the sources that are samples.
     """
 
     home: Path
     bundle: Bundle
+    landing: Landing
     notebooks: Workspace
     sample_sources: tuple[str, ...]
 
@@ -84,7 +87,8 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
                     f"{name} {bundle.variable(name)} needs the secret 'storage_account_key': {_KEY_OF_LAKE}."
                 )
         spark = stack.enter_context(open_session(engine, home, catalog, bundle.schemas(), landing, account_key))
-        yield LocalWorkspace(home, bundle, Workspace(spark, secrets, {}, home / "views"), tuple(samples.names))
+        notebooks = Workspace(spark, secrets, {}, home / "views")
+        yield LocalWorkspace(home, bundle, Landing(landing, account_key), notebooks, tuple(samples.names))
 
 
 @contextmanager

@@ -235,3 +235,24 @@ def test_a_broken_file_of_resources_is_named(write: Write) -> None:
 
 def test_dynamic_values_are_resolved_with_and_without_blanks() -> None:
     assert resolve_dynamic_values("{{job.run_id}}/{{ task.name }}/{x}", str.upper) == "JOB.RUN_ID/TASK.NAME/{x}"
+
+
+def test_a_job_that_only_runs_another_is_that_one_with_the_parameters_it_gives(write: Write) -> None:
+    root = write()
+    (root / "resources" / "stream.job.yml").write_text(
+        """
+resources:
+  jobs:
+    stream:
+      tasks:
+        - task_key: refresh
+          run_job_task:
+            job_id: ${resources.jobs.refresh.id}
+            job_parameters:
+              full_refresh: true
+""",
+        encoding="utf-8",
+    )
+    stream, refresh = Bundle(root, {}).job("stream"), Bundle(root, {}).job("refresh")
+    assert stream.key == "stream" and stream.tasks == refresh.tasks
+    assert stream.parameters == refresh.parameters | {"full_refresh": "true"}

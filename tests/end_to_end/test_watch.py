@@ -1,0 +1,121 @@
+"""`cdp watch`: figures follow what lands, without anybody starting a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+_SECONDS = 120
+"""More than any refresh takes, on a machine that has much else to do."""
+
+
+@contextmanager
+def watching(home: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A watch, and the file it writes to."""
+    output = home / "watch.log"
+    command = [str(Path(sys.executable).parent / "cdp"), "watch", "--home", str(home)]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
+    with (
+        output.open("w", encoding="utf-8") as file,
+        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, text=True, env=inherited) as watch,
+    ):
+        try:
+            yield watch, output
+        finally:
+            watch.kill()
+
+
+def wait_for(output: Path, pattern: str) -> str:
+    """The first line that a pattern is found in."""
+    until = time.monotonic() + _SECONDS
+    while time.monotonic() < until:
+        for line in output.read_text(encoding="utf-8").splitlines():
+            if re.search(pattern, line):
+                return line
+        time.sleep(0.1)
+    raise AssertionError(f"{pattern} is not in:\n{output.read_text(encoding='utf-8')}")
+
+
+def transactions(home: Path) -> float:
+    kpis = DeltaTable(home / "warehouse" / "sales" / "kpi_monthly_gold").to_pyarrow_table().to_pylist()
+    return sum(row["value"] for row in kpis if (row["dimension"], row["kpi"]) == ("all", "transactions"))
+
+
+def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
+    """A further batch of events: those of the first one, changed."""
+    [first] = [path for path in (home / "landing" / "events" / "events").iterdir() if path.name < "2099"]
+    batch = first.with_name(name)
+    shutil.copytree(first, batch)
+    manifest = batch / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content |= {"batch_id": name}
+    for file in content["files"]:
+        file |= {"bytes": None, "checksum": None, "origin": None}
+        data = batch / file["name"]
+        data.write_text(change(data.read_text(encoding="utf-8")), encoding="utf-8")
+    content |= {"bytes": None, "checksum": None}
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
+    """A home in which the samples have landed, and nothing else has happened."""
+    home = tmp_path_factory.mktemp("home")
+    ingests = [path.stem for path in Path("notebooks/ingest").glob("ingest_*.py")]
+    run = cdp("run", "--home", home, *(word for task in ingests for word in ("--only", task)))
+    assert run.returncode == 0, run.stderr
+    return home
+
+
+@pytest.fixture
+def home(landed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(landed, tmp_path / "home"))
+
+
+def test_figures_follow_what_lands_until_it_is_interrupted(home: Path) -> None:
+    with watching(home) as (watch, output):
+        assert "682 rows taken in: tables are up to date" in wait_for(output, "taken in")
+        assert transactions(home) == 50
+        first = (home / "report.html").stat().st_mtime_ns
+        land_again(home, "20991125T000000Z-1", lambda text: text)
+        assert "1 batch, 403 rows taken in: tables are up to date" in wait_for(output, "1 batch")
+        until = time.monotonic() + _SECONDS
+        while (home / "report.html").stat().st_mtime_ns == first and time.monotonic() < until:
+            time.sleep(0.1)
+        assert (home / "report.html").stat().st_mtime_ns > first
+        time.sleep(0.5)  # it waits again
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(_SECONDS) == 0
+        assert output.read_text(encoding="utf-8").splitlines()[-1] == "No longer watching."
+
+
+def test_a_batch_that_is_no_good_is_said_and_does_not_end_the_watch(home: Path) -> None:
+    with watching(home) as (watch, output):
+        wait_for(output, "taken in")
+        land_again(home, "20991125T000000Z-1", lambda text: text + '{"event_id": "one more than the manifest says"}\n')
+        assert "tasks failed" in wait_for(output, "1 batch")
+        assert "20991125T000000Z-1" in wait_for(output, "^error: ")
+        shutil.rmtree(home / "landing" / "events" / "events" / "20991125T000000Z-1")
+        land_again(home, "20991125T000001Z-1", lambda text: text)
+        assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")
+        assert watch.poll() is None
+
+
+def test_a_home_that_is_watched_is_in_use(home: Path, cdp: Callable[..., Any]) -> None:
+    with watching(home) as (_, output):
+        wait_for(output, "Watching")
+        answer = cdp("run", "--home", home)
+        assert answer.returncode == 1 and "is in use by another cdp" in answer.stderr

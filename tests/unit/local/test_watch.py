@@ -1,0 +1,71 @@
+"""Batches are seen as they land."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cdp_lib.contracts.bronze import EVENTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.landing import Landing
+from cdp_local.watch import landed_batches
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(str(tmp_path / "landing"))
+
+
+def land(landing: Landing, contract: BronzeContract, minute: int) -> None:
+    """A batch of one record."""
+    at = datetime(2026, 6, 30, 12, minute, tzinfo=UTC)
+    extraction = landing.extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
+    with extraction.new_batch(contract.entity, "increment") as batch, batch.open_data("part.jsonl", "jsonl") as data:
+        data.write(b'{"a": 1}\n')
+        batch.add(1, ["a"])
+
+
+def test_batches_that_are_there_come_first(landing: Landing) -> None:
+    land(landing, EVENTS_BRONZE, 1)
+    land(landing, TRANSACTIONS_BRONZE, 1)
+    assert next(landed_batches(landing)) == 2
+
+
+def test_a_landing_that_is_not_there_yet_has_none(landing: Landing) -> None:
+    assert next(landed_batches(landing)) == 0
+
+
+def test_what_lands_between_two_looks_is_not_missed(landing: Landing) -> None:
+    batches = landed_batches(landing)
+    assert next(batches) == 0
+    land(landing, EVENTS_BRONZE, 1)
+    land(landing, TRANSACTIONS_BRONZE, 1)
+    assert next(batches) == 2
+
+
+def test_a_batch_is_there_once_its_manifest_is(landing: Landing) -> None:
+    land(landing, EVENTS_BRONZE, 1)
+    [manifest] = Path(landing.root).rglob("manifest.json")
+    text = manifest.read_text(encoding="utf-8")
+    manifest.unlink()
+    batches = landed_batches(landing)
+    assert next(batches) == 0
+    timer = threading.Timer(0.5, lambda: manifest.write_text(text, encoding="utf-8"))
+    timer.start()
+    assert next(batches) == 1
+    timer.join()
+
+
+def test_an_interrupt_while_it_waits_ends_it_and_is_nobodys_afterwards(landing: Landing) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    batches = landed_batches(landing)
+    next(batches)
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    assert list(batches) == []
+    assert signal.getsignal(signal.SIGINT) is before
