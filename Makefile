@@ -60,7 +60,7 @@ format: $(VENV)/.test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(VENV)/.run ## Write docs/tables.md, data-quality.md and kpis.md from the contracts
+docs: $(VENV)/.run ## Write the pages of tables, rules and KPIs, Synapse's views and Power BI's model from the contracts
 	$(BIN)/python -m cdp_local.catalogue
 
 .PHONY: smoke
