@@ -179,14 +179,21 @@ class RunLog:
             inputs: What they are made from, as `read_inputs` gives it.
         """
         written = list(contracts)
-        name = written[0].name if len(written) == 1 else self._task
-        done = self.history(name).done
         return (
             self._settings.full_refresh
-            or not done
-            or dict(done[-1].inputs) != dict(inputs)
+            or self.last_inputs(written) != dict(inputs)
             or not all(map(self._tables.exists, written))
         )
+
+    def last_inputs(self, contracts: Iterable[TableContract]) -> dict[str, str]:
+        """What tables were last made from, as `read_inputs` gave it; nothing where they never were.
+
+        Args:
+            contracts: Contracts of the tables that the task writes.
+        """
+        written = list(contracts)
+        done = self.history(written[0].name if len(written) == 1 else self._task).done
+        return dict(done[-1].inputs) if done else {}
 
     def finish_batches(self, contract: TableContract, landed: Mapping[str, int], written: Mapping[str, int]) -> None:
         """Write down that a bronze table holds batches; nothing where there are none.

@@ -39,6 +39,7 @@ class Settings:
         annual_discount_rate: Rate a year at which money to come is worth less than money today, 0.1 for 10 %.
         churn_horizon_days: A customer who buys nothing for this many days from `as_of` on has churned.
         clv_horizon_months: Months from `as_of` on that predictive CLV counts.
+        synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
         as_of: Day the figures refer to; None means the latest business date in the data.
         ingest: Whether the ingest tasks land anything; false where Data Factory has done so.
         from_scratch: Read every source whole, however far it has been read before.
@@ -66,6 +67,7 @@ class Settings:
     annual_discount_rate: float
     churn_horizon_days: int
     clv_horizon_months: int
+    synapse_location: str
     as_of: date | None
     ingest: bool
     from_scratch: bool
@@ -126,6 +128,7 @@ class Settings:
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
             churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
             clv_horizon_months=_to_positive_count(parameters, "clv_horizon_months"),
+            synapse_location=parameters["synapse_location"].rstrip("/"),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
             from_scratch=_to_flag(parameters, "from_scratch", default=False),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructField, StructType
@@ -205,6 +205,51 @@ class Tables:
             self.replace_table(contract, rows)
         counts = [self.read_table(contract).groupBy().count() for contract in rows_by_contract]
         return Written(sum(rows for (rows,) in union(counts).collect()))
+
+    def publish_tables(self, contracts: Collection[TableContract], location: str) -> Written:
+        """Copy tables to where readers outside Unity Catalog find them, one after the other.
+
+        Args:
+            contracts: Contracts of the tables, at least one.
+            location: Folder of the copies.
+
+        Raises:
+            CdpError: A table does not exist yet.
+        """
+        for contract in contracts:
+            self.publish_table(contract, location)
+        counts = [self._read_published(contract, location).groupBy().count() for contract in contracts]
+        return Written(sum(rows for (rows,) in union(counts).collect()))
+
+    def publish_table(self, contract: TableContract, location: str) -> None:
+        """Make `<location>/<table>` a copy of a table, in the columns that hold no personal data.
+
+        Readers there may know Delta's reader version 1 only: no deletion vectors, no column mapping.
+
+        Args:
+            contract: Contract of the table.
+            location: Folder of the copies.
+
+        Raises:
+            CdpError: The table does not exist yet.
+        """
+        columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
+        copy = self.read_table(contract).select(*columns).write.format("delta").mode("overwrite")
+        # Whatever an engine's defaults are, or become: what every reader of Delta and of Parquet knows.
+        copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")
+        with self._commit(contract):
+            copy.option("overwriteSchema", "true").save(f"{location}/{contract.name}")
+
+    def is_published(self, contract: TableContract, location: str) -> bool:
+        """Whether there is a copy of a table, in the columns it is to have."""
+        try:
+            columns = self._read_published(contract, location).dtypes
+        except AnalysisException:
+            return False
+        return columns == [(column.name, column.type.lower()) for column in contract.public_columns]
+
+    def _read_published(self, contract: TableContract, location: str) -> DataFrame:
+        return self._spark.read.format("delta").load(f"{location}/{contract.name}")
 
     def replace_batches(self, contract: TableContract, rows_by_batch: Mapping[str, DataFrame]) -> Written:
         """Make the table hold these rows of these batches; rows of other batches stay.

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import BronzeContract, TableContract
+from cdp_lib.published import publish_gold
 from cdp_lib.reconciliation import Reconciled, reconcile
 from cdp_lib.refresh.batches import refresh_from_batches
 from cdp_lib.refresh.refreshed import Refreshed
@@ -156,9 +158,15 @@ class Warehouse:
     def _log(self, task: str, **parameters: str) -> RunLog:
         return RunLog(self.tables, self._settings(**parameters), task)
 
-    def log(self) -> RunLog:
+    def log(self, task: str = "reconciliation") -> RunLog:
         """The log, as a further task reads it."""
-        return self._log("reconciliation")
+        return self._log(task)
+
+    def publish(self, location: Path, **parameters: str) -> int:
+        """Run the task that publishes gold; how many rows it has written."""
+        self.runs += 1
+        settings = self._settings(synapse_location=str(location), **parameters)
+        return publish_gold(self.tables, RunLog(self.tables, settings, "synapse_gold"), settings)
 
     def reconcile(self) -> list[Reconciled]:
         return reconcile(self.tables, self.log())
@@ -197,7 +205,7 @@ class Warehouse:
 
             return call
 
-        for name in ("replace_table", "merge_rows", "append_rows"):
+        for name in ("replace_table", "merge_rows", "append_rows", "publish_table"):
             monkeypatch.setattr(self.tables, name, dying(getattr(self.tables, name)))
 
     def is_killed_at(self, write: int, *contracts: TableContract, **parameters: str) -> bool:

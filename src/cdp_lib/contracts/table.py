@@ -117,6 +117,11 @@ class TableContract:
         return tuple(column.name for column in self.columns)
 
     @property
+    def public_columns(self) -> tuple[Column, ...]:
+        """The columns that hold no personal data, in order."""
+        return tuple(column for column in self.columns if column.pii is None)
+
+    @property
     def select_list(self) -> tuple[str, ...]:
         """The contract as the last `selectExpr`: its columns, in order, in its types."""
         return tuple(f"cast(`{c.name}` as {c.type}) as `{c.name}`" for c in self.columns)

@@ -285,6 +285,11 @@ def test_nothing_is_told_to_people_before_the_tables_are_reconciled_whatever_has
         assert conditions == {"reconciliation": "ALL_DONE"}
 
 
+def test_gold_is_published_once_all_of_it_is_there(jobs: Jobs) -> None:
+    for job in jobs:
+        assert before(job)["synapse_gold"] >= tasks_in(job, "gold")
+
+
 def test_only_sources_are_tried_again(jobs: Jobs) -> None:
     for job in jobs:
         assert {task["task_key"] for task in job["tasks"] if task.get("max_retries")} == tasks_in(job, "ingest")
