@@ -1,17 +1,15 @@
-"""The views that Azure Synapse serverless SQL reads gold tables by: one per table, without personal data."""
+"""The views that Azure Synapse serverless SQL reads the published copies of gold tables by: one per table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from cdp_lib.contracts.analytics import ANALYTICS_TABLES
-from cdp_lib.contracts.gold import GOLD_TABLES
-from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.published import PUBLISHED_TABLES
 
 SCHEMA = "sales"
 DATA_SOURCE = "gold"
-EXPOSED_TABLES = (*GOLD_TABLES, *ANALYTICS_TABLES)
 
 _TYPES = {
     "BIGINT": "BIGINT",
@@ -34,12 +32,12 @@ def views_script() -> str:
         "-- Written from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it fresh.\n"
         "USE [$(database)];\n"
     )
-    return "GO\n\n".join([head, *(view_statement(contract) for contract in EXPOSED_TABLES)]) + "GO\n"
+    return "GO\n\n".join([head, *(view_statement(contract) for contract in PUBLISHED_TABLES)]) + "GO\n"
 
 
 def view_statement(contract: TableContract) -> str:
     """The statement that makes a table's view, or makes it anew."""
-    columns = exposed_columns(contract)
+    columns = contract.public_columns
     return (
         f"-- {contract.comment}\n"
         f"CREATE OR ALTER VIEW [{SCHEMA}].[{view_name(contract)}] AS\n"
@@ -53,11 +51,6 @@ def view_statement(contract: TableContract) -> str:
 def view_name(contract: TableContract) -> str:
     """Name of a table's view: the table's, without its layer."""
     return contract.name.removesuffix(f"_{contract.layer}")
-
-
-def exposed_columns(contract: TableContract) -> tuple[Column, ...]:
-    """A table's columns that hold no personal data."""
-    return tuple(column for column in contract.columns if column.pii is None)
 
 
 def tsql_type(spark_type: str) -> str:

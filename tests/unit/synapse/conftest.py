@@ -1,9 +1,10 @@
-"""Delta tables that the views are run over."""
+"""Published tables, which the views are run over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +15,8 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.published import PUBLISHED_TABLES
 from cdp_lib.tables import Tables
-from cdp_local.synapse_views import EXPOSED_TABLES
 
 # Of each type, what is hard to get through: ends of the range, digits that a narrower type loses, text of many bytes.
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -39,22 +40,42 @@ def rows_of(contract: TableContract) -> list[dict[str, Any]]:
     return [*rows, {column.name: VALUES[column.type][2] for column in contract.columns if column.required}]
 
 
+@dataclass(frozen=True)
+class Gold:
+    """Gold tables, and the copies of them that are published.
+
+    Attributes:
+        tables: Folder of the tables.
+        published: Folder of the copies.
+    """
+
+    tables: Path
+    published: Path
+
+
 @pytest.fixture(scope="session")
-def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the gold tables, written as the job writes them: each is replaced, the fits of models are merged."""
-    folder = tmp_path_factory.mktemp("gold")
-    spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{folder}'").collect()
+def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Gold:
+    """Tables written as the job writes them: each is replaced, the fits of models are merged."""
+    gold = Gold(tmp_path_factory.mktemp("gold"), tmp_path_factory.mktemp("published"))
+    spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{gold.tables}'").collect()
     tables = Tables(spark, catalog, "cdp_test_synapse")
+
+    def write(contract: TableContract) -> None:
+        tables.replace_rows(contract, rows_of(contract))
+        if contract == MODEL_FITS_GOLD:
+            tables.upsert_rows(contract, rows_of(contract)[:1])
+        tables.publish_table(contract, str(gold.published))
+
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda contract: tables.replace_rows(contract, rows_of(contract)), EXPOSED_TABLES))
-    tables.upsert_rows(MODEL_FITS_GOLD, rows_of(MODEL_FITS_GOLD)[:1])
-    return folder
+        list(threads.map(write, PUBLISHED_TABLES))
+    return gold
 
 
 @pytest.fixture(scope="session")
-def refreshed(cdp: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the tables that the job makes of the samples."""
+def refreshed(cdp: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Gold:
+    """The tables that the job makes of the samples."""
     home = tmp_path_factory.mktemp("refreshed")
-    run = cdp("run", "--home", home)
+    gold = Gold(home / "warehouse" / "sales", home / "gold")
+    run = cdp("run", "--home", home, "--var", f"synapse_location={gold.published}")
     assert run.returncode == 0, run.stderr
-    return home / "warehouse" / "sales"
+    return gold

@@ -69,6 +69,17 @@ def test_the_readme_passes_every_variable() -> None:
     assert set(re.findall(r"(\w+)=", SQLCMD)) == set(VARIABLES)
 
 
+def test_the_readme_has_views_read_where_the_job_publishes() -> None:
+    location = re.search(
+        r"synapse_location=abfss://(\w+)@(\w+)\.dfs\.core\.windows\.net(/\w+)\n",
+        (SYNAPSE / "README.md").read_text(encoding="utf-8"),
+    )
+    assert location
+    container, account, folder = location.groups()
+
+    assert f"storage_account={account} gold_path={container}{folder} " in SQLCMD
+
+
 @each_script
 def test_a_script_holds_no_secret(path: Path) -> None:
     assert not re.search(r"password\s*=|secret\s*=|\bsig=|accountkey|shared access", script(path), re.IGNORECASE)

@@ -1,17 +1,23 @@
-"""Each view shows what its table holds, without personal data, and a table is one that serverless SQL can read."""
+"""Each view shows what its table holds, without personal data, and reads a copy that serverless SQL can read."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
 from cdp_lib.contracts.table import Column, TableContract
-from cdp_local.synapse_views import EXPOSED_TABLES, tsql_type, view_statement
+from cdp_lib.published import LOGGED_AS, PUBLISHED_TABLES
+from cdp_local.synapse_views import tsql_type, view_statement
 
+from .conftest import Gold
 from .serverless import View, contents, views
 
 VIEWS = {view.folder: view for view in views()}
@@ -28,7 +34,7 @@ TYPES = [
     ("TIMESTAMP", "DATETIME2(6)"),
 ]
 
-each_table = pytest.mark.parametrize("contract", EXPOSED_TABLES, ids=lambda contract: contract.name)
+each_table = pytest.mark.parametrize("contract", PUBLISHED_TABLES, ids=lambda contract: contract.name)
 each_view = pytest.mark.parametrize("view", VIEWS.values(), ids=lambda view: view.name)
 
 
@@ -36,12 +42,12 @@ def sorted_rows(rows: pa.Table) -> list[str]:
     return sorted(map(repr, rows.to_pylist()))
 
 
-def assert_shows_all_but_personal_data(contract: TableContract, folder: Path) -> None:
-    """The view has the table's rows, values and types, and every column that may be shown."""
-    files = contents(DeltaTable(folder / contract.name))
-    expected = files.select([column.name for column in contract.columns if not column.pii])
+def assert_shows_all_but_personal_data(contract: TableContract, gold: Gold) -> None:
+    """The view, over the copy, has the table's rows, values and types, and every column that may be shown."""
+    table = contents(DeltaTable(gold.tables / contract.name))
+    expected = table.select([column.name for column in contract.columns if not column.pii])
 
-    shown = VIEWS[contract.name].rows(files)
+    shown = VIEWS[contract.name].rows(contents(DeltaTable(gold.published / contract.name)))
 
     assert shown.num_rows > 0
     assert sorted_rows(shown) == sorted_rows(expected)
@@ -49,35 +55,75 @@ def assert_shows_all_but_personal_data(contract: TableContract, folder: Path) ->
 
 
 @each_table
-def test_a_view_shows_its_table_to_the_last_digit(contract: TableContract, written: Path) -> None:
+def test_a_view_shows_its_table_to_the_last_digit(contract: TableContract, written: Gold) -> None:
     assert_shows_all_but_personal_data(contract, written)
 
 
 @each_table
-def test_a_view_shows_what_the_job_has_written(contract: TableContract, refreshed: Path) -> None:
+def test_a_view_shows_what_the_job_has_written(contract: TableContract, refreshed: Gold) -> None:
     assert_shows_all_but_personal_data(contract, refreshed)
 
 
 @each_table
-def test_a_gold_table_asks_no_more_of_its_reader_than_serverless_offers(contract: TableContract, written: Path) -> None:
-    table = DeltaTable(written / contract.name)
-    properties = table.metadata().configuration
+def test_a_copy_asks_no_more_of_its_reader_than_serverless_offers(contract: TableContract, written: Gold) -> None:
+    table = DeltaTable(written.published / contract.name)
     log = [json.loads(line) for commit in log_of(table) for line in commit.read_text().splitlines()]
 
-    assert table.version() > 0
     assert table.protocol().min_reader_version == 1
     assert not table.protocol().reader_features
-    assert properties.get("delta.columnMapping.mode", "none") == "none"
-    assert properties.get("delta.enableDeletionVectors", "false") == "false"
+    assert table.metadata().configuration == {"delta.enableDeletionVectors": "false"}
     assert [action for action in log if (action.get("add") or {}).get("deletionVector")] == []
+
+
+def test_views_read_exactly_what_the_job_publishes(refreshed: Gold) -> None:
+    assert sorted(path.name for path in refreshed.published.iterdir()) == sorted(VIEWS)
+
+
+@each_table
+def test_no_file_that_serverless_can_open_has_a_column_of_personal_data(
+    contract: TableContract, refreshed: Gold
+) -> None:
+    files = list((refreshed.published / contract.name).glob("*.parquet"))
+    public = [column.name for column in contract.columns if not column.pii]
+
+    assert files
+    assert {tuple(pq.read_schema(file).names) for file in files} == {tuple(public)}
+
+
+def test_a_run_publishes_what_has_changed_and_a_run_without_a_location_nothing(
+    cdp: Callable[..., Any], refreshed: Gold
+) -> None:
+    home = refreshed.published.parent
+    before = sorted(home.rglob("gold/**/*"))
+    other = home / "other"
+
+    for location, said in (
+        ("", "nothing new"),
+        (refreshed.published, "nothing new"),
+        (other, "rows"),
+        (other, "nothing new"),
+    ):
+        run = cdp("run", "--home", home, "--only", "synapse_gold", "--var", f"synapse_location={location}")
+        assert run.returncode == 0, run.stderr
+        assert re.search(rf"^synapse_gold +succeeded .* {said}$", run.stdout, re.MULTILINE), run.stdout
+
+    assert sorted(home.rglob("gold/**/*")) == before
+    assert sorted(path.name for path in other.iterdir()) == sorted(VIEWS)
+    assert {DeltaTable(path).version() for path in other.iterdir()} == {0}
+
+
+def test_the_job_logs_changes_under_the_names_that_are_looked_for(refreshed: Gold) -> None:
+    log = DeltaTable(refreshed.tables / "pipeline_runs_ops").to_pyarrow_table()
+
+    assert set(LOGGED_AS.values()) <= set(log["table_name"].to_pylist())
 
 
 def log_of(table: DeltaTable) -> list[Path]:
     return sorted((Path(table.table_uri.removeprefix("file://")) / "_delta_log").glob("*.json"))
 
 
-def test_every_exposed_table_has_one_view() -> None:
-    assert [view.folder for view in views()] == [contract.name for contract in EXPOSED_TABLES]
+def test_every_published_table_has_one_view() -> None:
+    assert [view.folder for view in views()] == [contract.name for contract in PUBLISHED_TABLES]
 
 
 @each_view
@@ -101,7 +147,7 @@ def test_a_views_types_are_the_contracts(contract: TableContract) -> None:
 
 
 def test_no_view_has_a_column_that_is_personal_anywhere() -> None:
-    personal = {column.name for contract in EXPOSED_TABLES for column in contract.columns if column.pii}
+    personal = {column.name for contract in PUBLISHED_TABLES for column in contract.columns if column.pii}
 
     assert personal == {"full_name", "age_band", "generation", "gender", "city"}
     assert {view.name: personal & set(view.columns) for view in VIEWS.values() if personal & set(view.columns)} == {}
