@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},
     "metric_views": {"contracts.kpis"},
     "published": {"contracts", "runs", "settings", "tables"},
-    "model_fits": {"", "analytics", "contracts.analytics", "tables"},
+    "model_fits": {"", "analytics", "contracts.analytics", "errors", "tables"},
     "settings": {"errors"},
     "secrets": {"errors"},
     "task_values": set(),

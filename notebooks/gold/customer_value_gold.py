@@ -1,11 +1,10 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Value of customers
-# MAGIC - `customer_value_gold`: One row per customer of the platform, whether or not they ever bought.
-# MAGIC - `model_fits_gold`: One row per fit of a model, kept for ever.
+# MAGIC # customer_value_gold
+# MAGIC One row per customer of the platform, whether or not they ever bought.
 # MAGIC
-# MAGIC - Reads: `customer_acquisitions_silver`, `retails_silver`
-# MAGIC - Writes: the tables above, `pipeline_runs_ops`
+# MAGIC - Reads: `customer_acquisitions_silver`, `retails_silver`, `model_fits_gold`
+# MAGIC - Writes: `customer_value_gold`, `pipeline_runs_ops`
 
 # COMMAND ----------
 
@@ -14,14 +13,14 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.analytics.predictions import Terms, fit_customers, with_history, with_predictions
+from cdp_lib.analytics.predictions import CustomerFits, Terms, collect_histories, with_history, with_predictions
 from cdp_lib.analytics.rfm import with_rfm
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.business_date import DATED_BY, business_date
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
 from cdp_lib.gold.value import build_customer_value_gold
-from cdp_lib.model_fits import record_fits
+from cdp_lib.model_fits import find_fits
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -38,19 +37,20 @@ terms = Terms(
 
 # COMMAND ----------
 
-written = [CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD]
-inputs = runs.read_inputs([*DATED_BY, CUSTOMER_ACQUISITIONS_SILVER], as_of=settings.as_of, terms=terms)
-exit_unless(dbutils, runs.is_due(written, inputs), "Nothing they are made from has changed.")
+reads = [*DATED_BY, CUSTOMER_ACQUISITIONS_SILVER, MODEL_FITS_GOLD]
+inputs = runs.read_inputs(reads, as_of=settings.as_of, terms=terms)
+exit_unless(dbutils, runs.is_due([CUSTOMER_VALUE_GOLD], inputs), "Nothing it is made from has changed.")
 as_of = business_date(tables, settings)
 acquisitions, sales = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER), tables.read_table(RETAILS_SILVER)
 customers = with_history(build_customer_summaries(acquisitions, sales, as_of))
-fits = fit_customers(customers)
-predicted = with_predictions(with_rfm(customers), fits, terms)
+kept = find_fits(tables, as_of)
+fits = CustomerFits(kept.purchases, kept.spend, collect_histories(customers))
+value = build_customer_value_gold(
+    with_predictions(with_rfm(customers), fits, terms), as_of, settings.gross_margin, *kept.versions
+)
 
 # COMMAND ----------
 
-versions = record_fits(tables, fits, as_of, settings.run_started_at)
-value = build_customer_value_gold(predicted, as_of, settings.gross_margin, *versions)
-value_written = tables.replace_tables({CUSTOMER_VALUE_GOLD: value})
-runs.finish_tables(written, inputs, value_written.rows)
-report_rows(dbutils, value_written.rows)
+written = tables.replace_tables({CUSTOMER_VALUE_GOLD: value})
+runs.finish_tables([CUSTOMER_VALUE_GOLD], inputs, written.rows)
+report_rows(dbutils, written.rows)

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
+from pyspark.sql import Row
 from pyspark.sql import functions as sf
 
 from cdp_lib import __version__
 from cdp_lib.analytics.fits import Fit
-from cdp_lib.analytics.predictions import CustomerFits
+from cdp_lib.analytics.predictions import DEFAULT_MODEL, CustomerFits
+from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
+from cdp_lib.errors import CdpError
 from cdp_lib.tables import Tables
+
+
+@dataclass(frozen=True)
+class KeptFits:
+    """The fits that customers are predicted by, and the names they are kept under.
+
+    Attributes:
+        purchases: Of the default model of purchases.
+        spend: Of the model of spend.
+        versions: Name of the fit of purchases, then of that of spend.
+    """
+
+    purchases: Fit
+    spend: Fit
+    versions: tuple[str, str]
 
 
 def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
@@ -65,3 +83,35 @@ def record_fits(tables: Tables, fits: CustomerFits, as_of: date, fitted_at: date
         ],
     )
     return [versions[fit.model] for fit in both]
+
+
+def find_fits(tables: Tables, as_of: date) -> KeptFits:
+    """The latest fits that know nothing later than a day, whether or not they came to anything.
+
+    Args:
+        tables: Tables of the platform.
+        as_of: The day.
+
+    Raises:
+        CdpError: There are none.
+    """
+    known = tables.read_table(MODEL_FITS_GOLD).where(sf.col("as_of") <= sf.lit(as_of))
+    latest = {row.model: row for row in known.orderBy("as_of", "fitted_at", "model_version").collect()}
+    models = (DEFAULT_MODEL.name, GammaGamma.name)
+    if missing := [model for model in models if model not in latest]:
+        raise CdpError(f"No fit of {missing[0]} knows nothing later than {as_of}: run the job with fit_models=true.")
+    purchases, spend = (latest[model] for model in models)
+    return KeptFits(_fit(purchases), _fit(spend), (purchases.model_version, spend.model_version))
+
+
+def _fit(row: Row) -> Fit:
+    return Fit(
+        model=row.model,
+        state=row.state,
+        customers=row.customer_count,
+        repeat_customers=row.repeat_customer_count,
+        histories=row.history_count,
+        parameters=json.loads(row.parameters or "{}"),
+        log_likelihood=row.log_likelihood,
+        message=row.message,
+    )

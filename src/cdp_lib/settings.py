@@ -41,7 +41,8 @@ class Settings:
         clv_horizon_months: Months from `as_of` on that predictive CLV counts.
         synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
         as_of: Day the figures refer to; None means the latest business date in the data.
-        ingest: Whether the ingest tasks land anything; false where Data Factory has done so.
+        ingest: Whether the ingest tasks land anything; false where something else has done so.
+        fit_models: Whether models of customers are fitted anew; false: customers are predicted by the latest fits.
         from_scratch: Read every source whole, however far it has been read before.
         full_refresh: Load every landed batch again instead of only the new ones, and write every table anew.
         replay_from: Load this batch and all later ones again; empty for none.
@@ -70,6 +71,7 @@ class Settings:
     synapse_location: str
     as_of: date | None
     ingest: bool
+    fit_models: bool
     from_scratch: bool
     full_refresh: bool
     replay_from: str
@@ -131,6 +133,7 @@ class Settings:
             synapse_location=parameters["synapse_location"].rstrip("/"),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
+            fit_models=_to_flag(parameters, "fit_models", default=True),
             from_scratch=_to_flag(parameters, "from_scratch", default=False),
             full_refresh=_to_flag(parameters, "full_refresh", default=False),
             replay_from=_to_batch_id(parameters, "replay_from"),
