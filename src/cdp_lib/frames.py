@@ -15,3 +15,12 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
         return frames[0]
     half = len(frames) // 2
     return union(frames[:half]).unionByName(union(frames[half:]))
+
+
+def worked_out(rows: DataFrame) -> DataFrame:
+    """The rows, worked out now: what is read twice in a plan is otherwise worked out twice.
+
+    Args:
+        rows: Few rows, such as sums by month: they are held in memory.
+    """
+    return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema)

@@ -115,9 +115,14 @@ def run_job(
     logs.mkdir(parents=True, exist_ok=True)
     import_ahead(task.notebook for task in tasks.values())
     futures: dict[Future[None], str] = {}
+    ready: list[str] = []
+    chains = _chains_behind(graph)
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
-            for key in order.get_ready():
+            # The task that most others wait for, one after the other, comes first.
+            ready = sorted([*ready, *order.get_ready()], key=lambda key: -chains[key])
+            while ready and len(futures) < TASKS_AT_ONCE:
+                key = ready.pop(0)
                 runs[key].state = _next_state(tasks[key].run_if, [runs[before].state for before in graph[key]])
                 if runs[key].state == State.RUNNING:
                     runs[key].started = time.monotonic()
@@ -133,6 +138,15 @@ def run_job(
                 order.done(run.key)
                 on_change(run)
     return list(runs.values())
+
+
+def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """Of each task, how many tasks wait for it at most, one after the other."""
+    chains = dict.fromkeys(graph, 0)
+    for key in reversed(list(TopologicalSorter(graph).static_order())):
+        for before in graph[key]:
+            chains[before] = max(chains[before], chains[key] + 1)
+    return chains
 
 
 def _next_state(run_if: str, before: list[State]) -> State:

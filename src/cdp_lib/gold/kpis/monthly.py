@@ -13,7 +13,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import identity_of
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
-from cdp_lib.frames import union
+from cdp_lib.frames import union, worked_out
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
@@ -80,7 +80,7 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     )
     months = _months(sales, customers, sources, as_of)
     engaged = engagement_measures(activities, sources.events_silver, months, as_of)
-    rows = sum_measures(union_measures([measured, engaged]), PLACE)
+    rows = worked_out(sum_measures(union_measures([measured, engaged]), PLACE))
     complete = _with_measures_to_date(_without_gaps(rows, months), gross_margin)
     return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
 
