@@ -7,9 +7,9 @@
 
     .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land it and say how long that took
 
-Customers, products and stores are as unequal as they are in shops: some customers buy a hundred times, most a few times;
-a tenth of the products makes most of the sales. Sales are written with numpy and pyarrow, a million a second or so, in chunks, so
-that tens of millions need no more memory than one.
+Customers, products and stores are as unequal as they are in shops: some customers buy a hundred times, most a few
+times; a tenth of the products makes most of the sales. Sales are written with numpy and pyarrow, a million a second or
+so, in chunks, so that tens of millions need no more memory than one.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "tables": {"contracts.table", "errors", "frames"},
     "runs": {"", "contracts.ops", "contracts.table", "settings", "tables"},
     "refresh.refreshed": set(),
-    "refresh.batches": {"contracts", "quality", "refresh.refreshed", "runs", "settings", "tables"},
+    "refresh.batches": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "tables"},
     "refresh.sales": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "silver", "tables"},
     "reconciliation": {"contracts", "errors", "runs", "tables"},
     "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},

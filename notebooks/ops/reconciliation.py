@@ -32,4 +32,5 @@ reconciled = reconcile(tables, runs)
 # COMMAND ----------
 
 record_reconciliation(tables, reconciled)
+runs.tidy_up()
 report_rows(dbutils, len(reconciled))

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
+FEW_ROWS = 10_000
+"""Rows of a table that may be held in memory."""
+
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:
     """The rows of all; a plan that is as flat as can be, however many there are.
@@ -17,10 +20,15 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
     return union(frames[:half]).unionByName(union(frames[half:]))
 
 
-def worked_out(rows: DataFrame) -> DataFrame:
-    """The rows, worked out now: what is read twice in a plan is otherwise worked out twice.
+def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:
+    """The rows, worked out now and held in memory: a plan works out what it reads twice, twice.
 
     Args:
-        rows: Few rows, such as sums by month: they are held in memory.
+        rows: Few rows, such as sums by month.
+        at_most: More rows than this stay the plan they are. None: there are never more.
     """
-    return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema)
+    held = (rows if at_most is None else rows.limit(at_most + 1)).toArrow()
+    if at_most is not None and held.num_rows > at_most:
+        return rows
+    # What is not there has no type of its own.
+    return rows.sparkSession.createDataFrame(held, None if held.num_rows else rows.schema)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from cdp_lib.contracts.analytics import (
     ANALYTICS_TABLES,
     CUSTOMER_SEGMENTS_GOLD,
-    CUSTOMER_VALUE_GOLD,
-    MODEL_FITS_GOLD,
     SEGMENT_MOVEMENTS_GOLD,
 )
 from cdp_lib.contracts.gold import (
@@ -33,7 +31,6 @@ _OF_TASK = {
     "product_gold": (PRODUCT_PERFORMANCE_GOLD, PRICE_SEGMENT_ANALYSIS_GOLD, CUSTOMER_PRODUCT_AFFINITY_GOLD),
     "store_gold": (STORE_PRODUCT_PERFORMANCE_GOLD, STORE_CUSTOMER_ANALYSIS_GOLD),
     "calendar_gold": (SEASONAL_ANALYSIS_GOLD, MONTHLY_SALES_GOLD),
-    "customer_value_gold": (CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD),
     "customer_segments_gold": (CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD),
 }
 LOGGED_AS = {contract: contract.name for contract in PUBLISHED_TABLES} | {

@@ -16,7 +16,9 @@ from cdp_lib import __version__
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.settings import Settings
-from cdp_lib.tables import Tables
+from cdp_lib.tables import ConflictError, Tables
+
+_RUNS_BETWEEN_COMPACTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,22 @@ class RunLog:
     def history(self, name: str) -> History:
         """The history of one table."""
         return self.histories([name])[name]
+
+    def tidy_up(self) -> bool:
+        """Compact the log, every so many runs: each change is a file of it. Whether this run has.
+
+        It is for a moment at which no other task writes; where one does, a later run compacts.
+        """
+        if not self._tables.exists(PIPELINE_RUNS_OPS):
+            return False
+        runs = self._tables.read_table(PIPELINE_RUNS_OPS).select("run_id").distinct().count()
+        if runs % _RUNS_BETWEEN_COMPACTIONS:
+            return False
+        try:
+            self._tables.compact_table(PIPELINE_RUNS_OPS)
+        except ConflictError:
+            return False
+        return True
 
     def new_change_id(self, history: History) -> str:
         """Name of the next change of a table in this run."""

@@ -23,12 +23,9 @@ from pyspark.sql.types import StructField, StructType
 
 from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.frames import union
+from cdp_lib.frames import FEW_ROWS, union, worked_out
 
 _APPEND_ATTEMPTS = 5
-_FEW_CHANGES = 10_000
-"""Changed rows that may be held in memory."""
-
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
 """What engines say of a commit that another one has come before."""
 
@@ -328,10 +325,7 @@ class Tables:
 
         Few changes are worked out once, ahead of it; the plan of many is part of the write, twice.
         """
-        few = changes.limit(_FEW_CHANGES + 1).toArrow()
-        if few.num_rows <= _FEW_CHANGES:
-            changes = self._spark.createDataFrame(few, changes.schema)
-        changes = changes.offset(0)
+        changes = worked_out(changes, at_most=FEW_ROWS).offset(0)
         others = self.read_table(contract).join(changes, list(contract.key), how="left_anti")
         entering = changes.where("NOT _is_gone").select(*contract.column_names)
         with self._commit(contract):
@@ -356,6 +350,23 @@ class Tables:
                 # An append that was refused has written nothing, and does not mind what came before it.
                 if attempt == _APPEND_ATTEMPTS - 1:
                     raise
+
+    def compact_table(self, contract: TableContract) -> None:
+        """Put the rows of a table that many appends have grown into few files; its rows are the same.
+
+        Args:
+            contract: Contract of the table.
+
+        Raises:
+            ConflictError: Another writer came before; the table is as it was.
+        """
+        with self._commit(contract):
+            if self.engine[0] == "sail":  # it has no OPTIMIZE
+                _as_promised(self.read_table(contract), contract).writeTo(self.name_of(contract)).overwrite(
+                    sf.lit(True)
+                )
+            else:
+                self._spark.sql(f"OPTIMIZE {self.name_of(contract)}").collect()
 
     def upsert_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Write rows over those of their keys; others stay.

@@ -1,6 +1,6 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Test of the notebooks country_gold, calendar_gold and sales_views
+# MAGIC # Test of the notebooks of sales marts and sales_views
 # MAGIC Runs the notebooks on sales of its own, in a schema that is there for this run only.
 # MAGIC
 # MAGIC - In a workspace, on a cluster that has nutter:
@@ -72,7 +72,13 @@ def sell(transaction_id, customer_id, country, quantity, price, day):
 
 def refresh(**more):
     """Run the notebooks under test; what they end with."""
-    notebooks = ("gold/country_gold", "gold/calendar_gold", "serving/sales_views")
+    notebooks = (
+        "gold/country_gold",
+        "gold/product_gold",
+        "gold/store_gold",
+        "gold/calendar_gold",
+        "serving/sales_views",
+    )
     return [dbutils.notebook.run(f"../../notebooks/{notebook}", 600, parameters | more) for notebook in notebooks]
 
 

@@ -28,6 +28,7 @@ PARAMETERS = {
     "as_of": "",
     "ingest": "true",
     "from_scratch": "false",
+    "fit_models": "true",
     "full_refresh": "false",
     "replay_from": "",
     "run_id": "42",
@@ -76,6 +77,7 @@ def test_from_parameters_types_what_a_job_passes() -> None:
         as_of=None,
         ingest=True,
         from_scratch=False,
+        fit_models=True,
         full_refresh=False,
         replay_from="",
         run_id="42",
@@ -122,13 +124,15 @@ def test_from_parameters_refuses_a_value_that_does_not_parse_and_quotes_it(name:
 
 @pytest.mark.parametrize(("text", "flag"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
 def test_flags_are_read_in_any_case(text: str, flag: bool) -> None:
-    for name in ("full_refresh", "from_scratch", "ingest"):
+    for name in ("full_refresh", "from_scratch", "ingest", "fit_models"):
         assert getattr(Settings.from_parameters(PARAMETERS | {name: text}), name) is flag
 
 
 def test_a_notebook_opened_by_hand_lands_what_is_new_and_loads_what_is_new() -> None:
-    settings = Settings.from_parameters(PARAMETERS | {"full_refresh": "", "from_scratch": "", "ingest": ""})
-    assert (settings.full_refresh, settings.from_scratch, settings.ingest) == (False, False, True)
+    left_empty = {"full_refresh": "", "from_scratch": "", "ingest": "", "fit_models": ""}
+    settings = Settings.from_parameters(PARAMETERS | left_empty)
+    assert (settings.full_refresh, settings.from_scratch) == (False, False)
+    assert settings.ingest and settings.fit_models
 
 
 def test_no_number_of_connections_is_the_drivers_one() -> None:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import RECEIVED_AS
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.frames import FEW_ROWS, worked_out
 from cdp_lib.quality import (
     candidates_of_quarantine,
     candidates_of_table,
@@ -135,6 +136,7 @@ def _merge(
         is_increment=scope.is_increment,
         are_alone=are_alone,
     )
+    settled = worked_out(settled, at_most=FEW_ROWS) if scope.is_increment else settled
     tallies = _tallies(settled)
     change = planned or Change(
         change_id=runs.new_change_id(history),

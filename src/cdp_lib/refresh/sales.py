@@ -17,7 +17,7 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import union
+from cdp_lib.frames import FEW_ROWS, union, worked_out
 from cdp_lib.quality import CheckedRows, check_rows, check_versions
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.runs import Account, BatchChange, Change, RunLog
@@ -64,14 +64,12 @@ def refresh_retails(tables: Tables, runs: RunLog, settings: Settings) -> Refresh
     changes = {contract: histories[contract.name].since(last.get(contract.name, "")) for contract in sources}
     is_whole = settings.full_refresh or not last or any(c.is_whole for since in changes.values() for c in since)
     sales = tables.read_table(TRANSACTIONS_SILVER)
-    touched = None if is_whole else _touched_sales(tables, sales, changes)
-    checked = check_rows(
-        build_retails_silver(
-            sales if touched is None else sales.join(touched, _KEY, how="left_semi"),
-            *(tables.read_table(contract) for contract in _SALES_NAME),
-        ),
-        RETAILS_SILVER,
+    touched = None if is_whole else worked_out(_touched_sales(tables, sales, changes), at_most=FEW_ROWS)
+    rows = build_retails_silver(
+        sales if touched is None else sales.join(touched, _KEY, how="left_semi"),
+        *(tables.read_table(contract) for contract in _SALES_NAME),
     )
+    checked = check_rows(rows if touched is None else worked_out(rows, at_most=FEW_ROWS), RETAILS_SILVER)
     counts = checked.counts.collect()  # one query: to plan it takes longer than to run it
     merged = {row["_batch_id"]: row["kept"] for row in counts if row["kept"]}
     refused = sum(row["refused"] for row in counts)

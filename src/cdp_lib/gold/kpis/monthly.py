@@ -70,17 +70,19 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     sales = sources.retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
     activities = build_activities(sources.events_silver, sources.customer_links_silver, as_of)
     customers = _with_dimensions(sources)
-    measured = union_measures(
-        [
+    months = worked_out(_months(sales, customers, sources, as_of))
+    # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
+    measured = [
+        worked_out(measures)
+        for measures in (
             customer_measures(sales, customers, activities, as_of),
             category_measures(sales),
             spend_measures(sources.marketing_spend_silver, sources.exchange_rates_silver, as_of),
             consent_measures(sources.crm_contacts_silver, as_of),
-        ]
-    )
-    months = _months(sales, customers, sources, as_of)
-    engaged = engagement_measures(activities, sources.events_silver, months, as_of)
-    rows = worked_out(sum_measures(union_measures([measured, engaged]), PLACE))
+            engagement_measures(activities, sources.events_silver, months, as_of),
+        )
+    ]
+    rows = sum_measures(union_measures(measured), PLACE)
     complete = _with_measures_to_date(_without_gaps(rows, months), gross_margin)
     return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
 
