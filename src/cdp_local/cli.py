@@ -116,7 +116,8 @@ def run(
             )
         done = time.monotonic()
         failed = [task for task in runs if task.state == State.FAILED]
-        if not failed and not only:
+        # Other jobs leave the views as they are, or not there yet.
+        if not failed and not only and job == "cdp_refresh":
             _print_results(workspace)
             _write_report(workspace)
         # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
