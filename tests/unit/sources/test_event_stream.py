@@ -22,6 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from cdp_lib.bronze import build_batches, unloaded_batches
 from cdp_lib.contracts.bronze import EVENTS_BRONZE
+from cdp_lib.contracts.silver import EVENTS_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing, Manifest
 from cdp_lib.sources.event_stream import (
@@ -35,6 +36,8 @@ from cdp_lib.sources.event_stream import (
 )
 from cdp_lib.sources.files import land_json_lines
 from cdp_lib.tables import Tables
+
+from ..warehouse import Warehouse
 
 STREAM = "12345678-9abc-def0-1234-56789abcdef0"
 NAME = "stream-123456789abcdef0"
@@ -385,12 +388,14 @@ def run(source: Source, landing: Landing, tmp_path: Path) -> Land:
 
 
 @pytest.fixture
-def load(spark: SparkSession, landing: Landing, tables: Tables) -> Callable[[], list[str | None]]:
+def load(spark: SparkSession, landing: Landing, tables: Tables, warehouse: Warehouse) -> Callable[[], list[str | None]]:
     """Load bronze as its notebook does; the events it has then."""
 
     def load() -> list[str | None]:
         batches = unloaded_batches(landing, EVENTS_BRONZE, tables.read_batch_ids(EVENTS_BRONZE))
-        tables.replace_batches(EVENTS_BRONZE, build_batches(spark, landing, batches, EVENTS_BRONZE))
+        written = tables.replace_batches(EVENTS_BRONZE, build_batches(spark, landing, batches, EVENTS_BRONZE))
+        landed = {batch.batch_id: batch.rows or 0 for batch in batches}
+        warehouse.log().finish_batches(EVENTS_BRONZE, landed, written.rows_by_batch)
         rows = tables.read_table(EVENTS_BRONZE).select("event_id").collect()
         return sorted((row.event_id for row in rows), key=str)
 
@@ -462,12 +467,17 @@ def test_a_stream_whose_checkpoint_is_lost_lands_its_messages_again_under_other_
     assert [batch.rows for batch in run(checkpoint=tmp_path / "another")] == [1]
 
 
-def test_messages_that_are_no_events_reach_bronze_for_silver_to_refuse(source, run, load, tables) -> None:
-    source.send(event(1), None, b"", b"caf\xe9", b"text", b'{"event_id": ', b'{"other": 1}', b'{"a":1}\n{"a":2}')
+def test_messages_that_are_no_events_end_in_quarantine(source, run, load, tables, warehouse) -> None:
+    good = b'{"event_id": "e1", "event_type": "page_view", "occurred_at": "2026-01-30T10:00:00Z", "channel": "web",'
+    good += b' "customer_id": "1", "session_id": "s1", "consent": "true"}'
+    source.send(good, None, b"", b"caf\xe9", b"text", b'{"event_id": ', b'{"other": 1}', b'{"a":1}\n{"a":2}')
     assert [batch.rows for batch in run()] == [8]
     assert load() == [*[None] * 7, "e1"]
     rescued = [row[0] for row in tables.read_table(EVENTS_BRONZE).select("_rescued_data").collect()]
     assert sum(text is not None and "_record" in text for text in rescued) == 7
+    warehouse.refresh(EVENTS_SILVER)
+    assert warehouse.rows(EVENTS_SILVER, "event_id") == [("e1",)]
+    assert len(warehouse.rows(EVENTS_SILVER.quarantine, "record")) == 7
 
 
 def test_a_run_that_has_nothing_to_read_lands_nothing(source, run, landing) -> None:
