@@ -118,7 +118,8 @@ def run(
             )
         done = time.monotonic()
         failed = [task for task in runs if task.state == State.FAILED]
-        if not failed and not only:
+        makes_views = any(task.notebook.parent.name == "serving" for task in definition.tasks.values())
+        if not failed and not only and makes_views:
             _print_results(workspace)
             _write_report(workspace)
         # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.

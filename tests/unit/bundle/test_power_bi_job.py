@@ -109,7 +109,7 @@ def test_it_is_watched_and_never_runs_beside_itself(job: dict[str, Any]) -> None
 
 
 def test_on_this_machine_it_says_in_one_line_that_it_needs_a_workspace(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(CdpError, match=r"^Unknown job 'cdp_power_bi': the bundle has cdp_refresh"):
+    with pytest.raises(CdpError, match=r"^Unknown job 'cdp_power_bi': the bundle has .*cdp_refresh.*\.$"):
         Bundle(project, {}).job("cdp_power_bi")
     (tmp_path / "databricks.yml").write_text(
         yaml.safe_dump({"bundle": {"name": "shop"}, "include": ["*.job.yml"]}), encoding="utf-8"
