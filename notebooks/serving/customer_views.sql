@@ -3,8 +3,9 @@
 -- MAGIC # Serving views of customers
 -- MAGIC Stable names for people and BI tools outside the team; no personal data. What each KPI is: `docs/kpis.md`.
 -- MAGIC
--- MAGIC Reads the gold tables of customers and KPIs · writes the views `kpis`, `country_kpis`, `channel_kpis`, `monthly_kpis`,
--- MAGIC `customers`, `customer_segments`, `segment_movements`, `cohort_retention`
+-- MAGIC Reads the gold tables of customers and KPIs, and of `customers_silver` the country as KPIs have it · writes the views
+-- MAGIC `kpis`, `country_kpis`, `channel_kpis`, `monthly_kpis`, `customers`, `customer_segments`, `segment_movements`,
+-- MAGIC `cohort_retention`
 
 -- COMMAND ----------
 
@@ -99,7 +100,7 @@ ORDER BY month;
 CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.customers') AS
 SELECT
   c.customer_id,
-  coalesce(d.country, 'unknown') AS country,
+  coalesce(p.country, 'unknown') AS country,
   d.country_code,
   d.region,
   d.tenure_band,
@@ -124,6 +125,7 @@ SELECT
   c.prediction_state,
   c.as_of
 FROM customer_value_gold AS c
+LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
 LEFT JOIN customer_demographics_gold AS d ON c.customer_id = d.customer_id
 LEFT JOIN customer_segments_gold AS s ON c.customer_id = s.customer_id;
 
