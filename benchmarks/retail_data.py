@@ -4,6 +4,7 @@
     shop = Shop(sales=1_000_000)
     shop.land_history(Landing(folder))         # customers, contacts, products, stores, sales, events, spend, rates
     shop.land_small_batch(Landing(folder), 1)  # 50 sales, some of them corrections and late ones, and 20 events
+    shop.land_newest_sales(Landing(folder), 10_000)  # so many sales more, of the newest month
 
     .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land it and say how long that took
 
@@ -65,6 +66,7 @@ class Shop:
         products: Products.
         stores: Stores.
         events: Behavioural events of its history; a fifth of the sales, where it is below 0.
+        orphans: One in how many sales names a product that nobody knows; none where it is 0.
         seed: What everything random depends on.
     """
 
@@ -73,6 +75,7 @@ class Shop:
     products: int = 2_000
     stores: int = 200
     events: int = -1
+    orphans: int = 0
     seed: int = 20261125
 
     @property
@@ -167,6 +170,24 @@ class Shop:
         landed.append(self._land_parquet(landing, TRANSACTIONS_BRONZE, "increment", [rows], number))
         return tuple(landed)
 
+    def land_newest_sales(self, landing: Landing, sales: int) -> Manifest:
+        """Land sales on top of the history: new ones all, of the newest month, in one increment.
+
+        Args:
+            landing: Where to land them.
+            sales: How many.
+        """
+        random = self._random("newest sales")
+        rows = self._table_of_sales(
+            self.sales + np.arange(1, sales + 1),
+            self._draw_customers(random, sales),
+            self._draw(random, self._product_shares, sales),
+            self._draw(random, self._store_shares, sales),
+            random.geometric(0.5, sales),
+            DAYS - 1 - random.integers(0, LAST_DAY.day, sales),
+        )
+        return self._land_parquet(landing, TRANSACTIONS_BRONZE, "increment", [rows], 1)
+
     def _random(self, what: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *what.encode()])
 
@@ -218,6 +239,8 @@ class Shop:
     def _table_of_sales(
         self, ids: Ints, customers: Ints, products: Ints, stores: Ints, quantities: Ints, days: Ints
     ) -> pa.Table:
+        if self.orphans:
+            products = np.where(ids % self.orphans == 0, self.products + 7, products)
         return pa.table(
             {
                 "transaction_id": pa.array(ids, pa.int32()),

@@ -27,7 +27,8 @@ from cdp_lib.task_values import exit_unless, report_rows
 settings = Settings.from_widgets(dbutils)
 tables = Tables(spark, settings.catalog, settings.schema)
 runs = RunLog(tables, settings, "model_quality_gold")
-exit_unless(dbutils, settings.fit_models, "The parameter fit_models is false: no models are fitted to be measured.")
+has_none = not runs.history(MODEL_QUALITY_GOLD.name).done
+exit_unless(dbutils, settings.fit_models or has_none, "The parameter fit_models is false: no models are fitted to be measured.")
 
 # COMMAND ----------
 

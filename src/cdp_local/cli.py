@@ -22,7 +22,6 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.tables import Tables
-from cdp_local.bundle import Job
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
     CHECKED_TABLES,
@@ -38,7 +37,7 @@ from cdp_local.quarantine import (
 from cdp_local.report.page import write_report
 from cdp_local.runner import State, new_run_start, run_job
 from cdp_local.samples import SOURCES
-from cdp_local.watch import landed_batches
+from cdp_local.watch import Refresh, refreshes
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 app = typer.Typer(
@@ -145,28 +144,22 @@ def run(
 def watch(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
-        job = workspace.bundle.job("cdp_stream")
         console.print(f"Watching {workspace.landing.root}. Ctrl-C ends it.", soft_wrap=True)
-        for number, batches in enumerate(landed_batches(workspace.landing)):
-            # The first time, those count that landed while nobody watched.
-            _follow(workspace, job, batches if number else 0)
+        for refresh in refreshes(workspace, workspace.bundle.job("cdp_stream")):
+            if not refresh.errors:
+                write_report(workspace)
+            _print_refresh(refresh)
         console.print("No longer watching.")
 
 
-def _follow(workspace: LocalWorkspace, job: Job, batches: int) -> None:
-    """Run a job over what has landed, and say so in a line; what fails does not end the watch."""
-    begin, started_at = time.monotonic(), new_run_start()
-    runs = run_job(job, {}, workspace.notebooks, workspace.home / "logs" / "watch", started_at, lambda run: None)
-    workspace.notebooks.task_values.clear()
-    failed = [run for run in runs if run.state == State.FAILED]
-    rows = sum(run.counts.get("rows", 0) for run in runs if run.key.endswith("_bronze"))
-    landed = f"{batches:,} {'batch' if batches == 1 else 'batches'}, " if batches else ""
-    seconds = f"{time.monotonic() - begin:.1f} s"
-    if not failed:
-        write_report(workspace)
-    outcome = f"{len(failed)} tasks failed" if failed else "tables are up to date"
-    console.print(f"{started_at:%H:%M:%S} {landed}{rows_in_words(rows)} taken in: {outcome} after {seconds}.")
-    for error in dict.fromkeys(run.error for run in failed):
+def _print_refresh(refresh: Refresh) -> None:
+    landed = f"{refresh.batches:,} {'batch' if refresh.batches == 1 else 'batches'}, " if refresh.batches else ""
+    outcome = "tasks failed" if refresh.errors else "tables are up to date"
+    console.print(
+        f"{refresh.started_at:%H:%M:%S} {landed}{rows_in_words(refresh.rows)} taken in:"
+        f" {outcome} after {refresh.seconds:.1f} s."
+    )
+    for error in refresh.errors:
         errors.print(f"error: {error}", markup=False)
 
 

@@ -1,0 +1,138 @@
+"""From "batch landed" to "KPI row changed", on the embedded engine, as `cdp watch` does it.
+
+    .venv/bin/python benchmarks/latency.py                      # 100 batches onto 1 million sales, about 15 minutes
+    .venv/bin/python benchmarks/latency.py --batches 10 --sales 100000
+
+A batch is 50 sales, some of them corrections, late or no good, and 20 events. The clock starts when the manifest of the
+sales is written and stops when the commit of `kpi_monthly_gold` is: both times are those of the files. The next batch
+lands when the refresh has ended. Seconds of CPU say what a machine that does nothing else would need at least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from retail_data import Shop
+
+from cdp_lib.landing import MANIFEST
+from cdp_local.runner import TaskRun, new_run_start, run_job
+from cdp_local.watch import Refresh, refreshes
+from cdp_local.workspace import LocalWorkspace, open_workspace
+
+QUANTILES = (0.5, 0.95, 1.0)
+
+
+@dataclass
+class Measured:
+    """What was measured, a value a batch.
+
+    Attributes:
+        latency: Seconds from the manifest to the KPIs.
+        total: Seconds of the whole refresh.
+        cpu: Seconds of CPU.
+        memory: Resident megabytes after it.
+        tasks: Seconds of each task.
+    """
+
+    latency: list[float] = field(default_factory=list)
+    total: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    tasks: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def land_and_load(workspace: LocalWorkspace, shop: Shop) -> None:
+    """Land a shop's history, and run the whole job on it once."""
+    shop.land_history(workspace.landing)
+    job = workspace.bundle.job("cdp_refresh")
+    runs = run_job(job, {"ingest": "false"}, workspace.notebooks, workspace.home / "logs", new_run_start(), _ignore)
+    failed = [f"{run.key}: {run.error}" for run in runs if run.error]
+    assert not failed, failed
+
+
+def measure(workspace: LocalWorkspace, shop: Shop, batches: int) -> Iterator[tuple[Measured, Refresh]]:
+    """Land small batches one by one and refresh after each.
+
+    Args:
+        workspace: Workspace that holds the shop's history.
+        shop: The shop.
+        batches: How many.
+
+    Yields:
+        All that was measured so far, and the latest refresh.
+    """
+    landing = workspace.landing
+    kpis = workspace.home / "warehouse" / workspace.bundle.variable("schema") / "kpi_monthly_gold" / "_delta_log"
+    measured = Measured()
+    following = refreshes(workspace, workspace.bundle.job("cdp_stream"))
+    next(following)
+    for number in range(1, batches + 1):
+        *_, sales = shop.land_small_batch(landing, number)
+        landed = Path(landing.path_of(sales, MANIFEST)).stat().st_mtime
+        cpu = time.process_time()
+        refresh = next(following)
+        assert not refresh.errors, refresh.errors
+        measured.cpu.append(time.process_time() - cpu)
+        changed = max(commit.stat().st_mtime for commit in kpis.glob("*.json"))
+        assert changed > landed, f"batch {number} has not changed the KPIs"
+        measured.latency.append(changed - landed)
+        measured.total.append(refresh.seconds)
+        measured.memory.append(resident_megabytes())
+        for run in refresh.runs:
+            measured.tasks[run.key].append(run.seconds or 0.0)
+        yield measured, refresh
+
+
+def resident_megabytes() -> float:
+    """Memory of this process, the engine included."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def _ignore(run: TaskRun) -> None:
+    """Of the first run nothing is shown."""
+
+
+def _quantiles(values: list[float]) -> str:
+    return " | ".join(f"{np.quantile(values, q):.1f}" for q in QUANTILES)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sales", type=int, default=1_000_000)
+    parser.add_argument("--batches", type=int, default=100)
+    parser.add_argument("--home", type=Path, help="home with the history of such a run, kept; a new one otherwise")
+    arguments = parser.parse_args()
+    shop = Shop(sales=arguments.sales)
+    with tempfile.TemporaryDirectory() as folder:
+        home = arguments.home or Path(folder)
+        is_new = not (home / "landing").exists()
+        with open_workspace("sail", home, {}) as workspace:
+            if is_new:
+                begin = time.monotonic()
+                land_and_load(workspace, shop)
+                print(f"{shop.sales:,} sales landed and loaded: {time.monotonic() - begin:.0f} s", flush=True)
+            measured = Measured()
+            for measured, _ in measure(workspace, shop, arguments.batches):
+                print(f"{measured.latency[-1]:.1f}", end=" ", flush=True)
+    print(f"\n\n{len(measured.latency)} batches onto {shop.sales:,} sales | p50 | p95 | max\n|---|---|---|---|")
+    print(f"| batch landed → KPIs changed, seconds | {_quantiles(measured.latency)} |")
+    print(f"| whole refresh, seconds | {_quantiles(measured.total)} |")
+    print(f"| CPU, seconds | {_quantiles(measured.cpu)} |")
+    print(f"| resident memory after it, MB | {_quantiles(measured.memory)} |")
+    for key, seconds in sorted(measured.tasks.items(), key=lambda item: -float(np.median(item[1]))):
+        if np.median(seconds) >= 0.1:
+            print(f"| task {key} | {_quantiles(seconds)} |")
+
+
+if __name__ == "__main__":
+    main()
