@@ -34,10 +34,10 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: torture
-torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches
+torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches, half an hour of batches
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== torture on $$engine" && \
-	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 \
+	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 CDP_SOAK_SECONDS=1800 \
 	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/refresh || exit 1; \
 	    scope=engine; \
 	done

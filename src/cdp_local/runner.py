@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,7 +17,8 @@ from cdp_lib.task_values import NEW_COLUMNS, ROW_COUNTS
 from cdp_local.bundle import Job, Task, resolve_dynamic_values
 from cdp_local.notebooks import Workspace, import_ahead, run_notebook
 
-TASKS_AT_ONCE = 4
+TASKS_AT_ONCE = min(4, max(2, os.cpu_count() or 2))
+"""An engine keeps a core busy with each."""
 
 
 class State(StrEnum):
