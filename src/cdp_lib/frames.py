@@ -30,5 +30,6 @@ def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:
     held = (rows if at_most is None else rows.limit(at_most + 1)).toArrow()
     if at_most is not None and held.num_rows > at_most:
         return rows
-    # What is not there has no type of its own.
-    return rows.sparkSession.createDataFrame(held, None if held.num_rows else rows.schema)
+    if not held.num_rows:  # nothing to tell the types from
+        return rows.sparkSession.createDataFrame([], rows.schema)
+    return rows.sparkSession.createDataFrame(held)

@@ -11,7 +11,8 @@ from cdp_lib.analytics.fits import Fit
 from cdp_lib.analytics.histories import Histories
 from cdp_lib.analytics.predictions import CustomerFits
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
-from cdp_lib.model_fits import record_fits, version_of
+from cdp_lib.errors import CdpError
+from cdp_lib.model_fits import find_fits, record_fits, version_of
 
 JUNE, JULY = date(2026, 6, 30), date(2026, 7, 31)
 HISTORIES = Histories(np.zeros(1), np.zeros(1), np.array([39.0]), np.ones(1))
@@ -68,3 +69,28 @@ def test_other_data_are_another_version_and_the_same_ones_the_same() -> None:
         version_of(FITTED, JUNE, 40),
         version_of(replace(FITTED, customers=501), JUNE, 39),
     }
+
+
+def test_customers_are_predicted_by_the_latest_fits_that_know_nothing_later_than_the_day(tables) -> None:
+    later = replace(FITTED, parameters={"r": 2.0})
+    record_fits(tables, fits(later), JULY, EARLY)
+    versions = record_fits(tables, fits(), JUNE, EARLY + timedelta(days=60))  # fitted later, for an earlier day
+    for day in (JUNE, date(2026, 7, 30)):
+        kept = find_fits(tables, day)
+        assert (kept.purchases, kept.spend, list(kept.versions)) == (FITTED, SPEND, versions)
+    assert find_fits(tables, JULY).purchases == later
+    again = replace(FITTED, parameters={"r": 3.0})
+    record_fits(tables, fits(again), JULY, EARLY + timedelta(days=1))
+    assert find_fits(tables, date(2027, 1, 1)).purchases == again
+
+
+def test_the_latest_fit_is_used_even_if_it_came_to_nothing(tables) -> None:
+    record_fits(tables, fits(), JUNE, EARLY)
+    record_fits(tables, fits(FAILED), JULY, EARLY + timedelta(days=31))
+    assert find_fits(tables, JULY).purchases == FAILED
+
+
+def test_no_fit_up_to_the_day_is_said_in_one_line(tables) -> None:
+    record_fits(tables, fits(), JULY, EARLY)
+    with pytest.raises(CdpError, match="No fit of pareto_nbd knows nothing later than 2026-06-30: .*fit_models=true"):
+        find_fits(tables, JUNE)

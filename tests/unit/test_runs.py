@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from cdp_lib import __version__
 from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, PRODUCT_PRICES_SILVER, RETAILS_SILVER
 from cdp_lib.runs import Account, BatchChange, Change
+from cdp_lib.tables import ConflictError
 
 from .warehouse import Warehouse
 
@@ -70,3 +73,30 @@ def test_tables_are_due_when_what_they_are_made_from_has_changed(warehouse: Ware
 def test_without_a_log_there_is_no_history(warehouse: Warehouse) -> None:
     history = warehouse.log().history("customers_silver")
     assert (history.done, history.planned, history.latest) == ((), None, "")
+
+
+def test_the_log_is_compacted_every_so_many_runs_and_says_the_same(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdp_lib.runs._RUNS_BETWEEN_COMPACTIONS", 2)
+    assert not warehouse.log().tidy_up()  # there is none yet
+    tidied = []
+    for run in range(1, 5):
+        warehouse.runs = run
+        change = Change(f"2026040{run}T000000Z-{run}.1", {f"b{run}": BatchChange(Account(run, run), merged=run)})
+        warehouse.log().finish(CUSTOMERS_SILVER, change)
+        tidied.append(warehouse.log().tidy_up())
+    assert tidied == [False, True, False, True]
+    assert warehouse.log().history("customers_silver").accounts == {f"b{n}": Account(n, n) for n in range(1, 5)}
+
+
+def test_a_log_that_another_task_writes_is_left_to_a_later_run(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*_: object) -> None:
+        raise ConflictError("another run")
+
+    monkeypatch.setattr("cdp_lib.runs._RUNS_BETWEEN_COMPACTIONS", 1)
+    warehouse.log().finish(CUSTOMERS_SILVER, CHANGE)
+    monkeypatch.setattr(warehouse.tables, "compact_table", overtaken)
+    assert not warehouse.log().tidy_up()

@@ -258,6 +258,32 @@ def test_merge_rows_of_rows_read_from_the_table_itself(tables: Tables, visits: R
     assert rows_of(tables.read_table(VISITS)) == [(1, "a", "moved"), (3, "c", "a")]
 
 
+@pytest.mark.parametrize("held", [0, 2, 100])
+def test_merge_rows_gives_the_same_however_many_changes_may_be_held_in_memory(
+    tables: Tables, visits: Rows, rows_of, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr("cdp_lib.tables.FEW_ROWS", held)
+    tables.replace_table(VISITS, visits(*((number, "older", "a") for number in range(6))))
+    in_turn = tables.read_table(VISITS).where("visit_id % 2 = 0").withColumn("note", sf.lit("newer"))
+    tables.merge_rows(VISITS, in_turn, tables.read_table(VISITS).where("visit_id = 5"))
+    expected = [(number, "older" if number % 2 else "newer", "a") for number in range(5)]
+    assert rows_of(tables.read_table(VISITS)) == expected
+
+
+def test_compact_table_leaves_the_rows_and_fewer_files(
+    spark: SparkSession, tables: Tables, rows_of, tmp_path: Path, schema: str, engine: str
+) -> None:
+    for number in range(5):
+        tables.append_rows(VISITS, [note(number, None if number == 3 else "x", "ab"[number % 2])])
+    before = rows_of(tables.read_table(VISITS))
+    tables.compact_table(VISITS)
+    assert rows_of(tables.read_table(VISITS)) == before
+    if engine != "databricks":
+        assert len(DeltaTable(tmp_path / schema / VISITS.name).file_uris()) < 5
+    tables.append_rows(VISITS, [note(9, "after")])
+    assert len(rows_of(tables.read_table(VISITS))) == 6
+
+
 def note(visit_id: int, text: str | None, batch_id: str = "a") -> dict[str, object]:
     return dict(zip(VISITS.column_names, (visit_id, text, batch_id), strict=True))
 

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import SparkSession
+
+from cdp_lib.frames import worked_out
+
+SQL = """
+SELECT cast(id AS INT) AS id, cast(1.5 AS DECIMAL(38,6)) AS amount, array('a', NULL) AS names,
+       TIMESTAMP '2026-03-01 12:00:00' AS at, DATE '2026-03-01' AS day, cast(NULL AS STRING) AS note
+FROM range(3)
+"""
+
+
+@pytest.mark.parametrize("at_most", [None, 0, 2, 3, 100])
+@pytest.mark.parametrize("where", ["true", "id = 1", "false"])
+def test_rows_that_are_worked_out_are_the_same_rows(spark: SparkSession, at_most: int | None, where: str) -> None:
+    rows = spark.sql(SQL).where(where)
+    held = worked_out(rows, at_most=at_most)
+    assert sorted(map(repr, held.collect())) == sorted(map(repr, rows.collect()))
+    assert [(f.name, f.dataType) for f in held.schema.fields] == [(f.name, f.dataType) for f in rows.schema.fields]
+    assert (held is rows) == (at_most is not None and rows.count() > at_most)
