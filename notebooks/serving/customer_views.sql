@@ -5,7 +5,7 @@
 -- MAGIC
 -- MAGIC Reads the gold tables of customers and KPIs, and of `customers_silver` the country as KPIs have it · writes the views
 -- MAGIC `kpis`, `country_kpis`, `channel_kpis`, `monthly_kpis`, `customers`, `customer_segments`, `segment_movements`,
--- MAGIC `cohort_retention`
+-- MAGIC `cohort_retention`, `monthly_registrations`
 
 -- COMMAND ----------
 
@@ -154,3 +154,9 @@ FROM segment_movements_gold;
 CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.cohort_retention') AS
 SELECT cohort_type, cohort_month, retention_type, window_start, window_end, cohort_size, retention, as_of
 FROM cohort_retention_gold;
+
+-- COMMAND ----------
+
+CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.monthly_registrations') AS
+SELECT concat(reg_year, '-', lpad(reg_month, 2, '0')) AS month, country, new_customers AS customers
+FROM customer_registration_trends_gold;

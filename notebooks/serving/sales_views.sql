@@ -4,7 +4,7 @@
 -- MAGIC Stable names for people and BI tools outside the team; no personal data.
 -- MAGIC
 -- MAGIC Reads the marts of sales · writes the views `country_sales`, `monthly_sales`, `category_sales`, `product_sales`,
--- MAGIC `price_segment_sales`, `season_sales`, `store_sales`, `monthly_registrations`
+-- MAGIC `price_segment_sales`, `season_sales`, `store_sales`
 
 -- COMMAND ----------
 
@@ -83,9 +83,3 @@ INNER JOIN (
   FROM store_product_performance_gold
   GROUP BY store_id
 ) AS products ON stores.store_id = products.store_id;
-
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.monthly_registrations') AS
-SELECT concat(reg_year, '-', lpad(reg_month, 2, '0')) AS month, country, new_customers AS customers
-FROM customer_registration_trends_gold;

@@ -267,7 +267,7 @@ def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> Non
         (["run", "--engine", "duck"], "Unknown engine 'duck': there are sail and spark."),
         (["run", "nope"], "Unknown job 'nope': the bundle has cdp_"),
         (["run", "--var", "nope=1"], "Unknown variable 'nope': the bundle has catalog, schema, "),
-        (["run", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, ingest, from_scratch, "),
+        (["run", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, ingest, fit_models, "),
         (["run", "--only", "nope"], "Unknown task 'nope': job cdp_refresh has ingest_customers, "),
         (["run", "--var", "x"], "--var x: write NAME=VALUE."),
         (["run", "--param", "=x"], "--param =x: write NAME=VALUE."),
