@@ -28,7 +28,7 @@ settings = Settings.from_widgets(dbutils)
 tables = Tables(spark, settings.catalog, settings.schema)
 runs = RunLog(tables, settings, "model_quality_gold")
 has_none = not runs.history(MODEL_QUALITY_GOLD.name).done
-exit_unless(dbutils, settings.fit_models or has_none, "The parameter fit_models is false: no models are fitted to be measured.")
+exit_unless(dbutils, settings.fit_models or has_none, "The parameter fit_models is false: no fits to be measured.")
 
 # COMMAND ----------
 
