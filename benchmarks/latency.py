@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from retail_data import Shop
 
+from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.landing import MANIFEST
 from cdp_local.runner import TaskRun, new_run_start, run_job
 from cdp_local.watch import Refresh, refreshes
@@ -74,7 +75,9 @@ def measure(workspace: LocalWorkspace, shop: Shop, batches: int) -> Iterator[tup
     measured = Measured()
     following = refreshes(workspace, workspace.bundle.job("cdp_stream"))
     next(following)
-    for number in range(1, batches + 1):
+    # A home that is kept has its history and the batches of the runs before.
+    first = len(landing.batch_ids(TRANSACTIONS_BRONZE.source, TRANSACTIONS_BRONZE.entity))
+    for number in range(first, first + batches):
         *_, sales = shop.land_small_batch(landing, number)
         landed = Path(landing.path_of(sales, MANIFEST)).stat().st_mtime
         cpu = time.process_time()
