@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "landing": {"errors", ""},
     "sources": {"contracts.table", "errors", "landing", "sources"},
     # The library itself, to be sent to where Spark runs a micro-batch.
-    "sources.event_stream": {"", "contracts.table", "errors", "landing"},
+    "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
     "bronze": {"columns", "contracts.table", "errors", "frames", "landing"},
     "silver": {"columns", "contracts", "silver.received"},
     "silver.received": {"columns", "contracts.table"},

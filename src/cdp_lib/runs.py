@@ -209,8 +209,8 @@ class RunLog:
         Args:
             contracts: Contracts of the tables that the task writes.
         """
-        written = list(contracts)
-        done = self.history(written[0].name if len(written) == 1 else self._task).done
+        alone = _alone(contracts)
+        done = self.history(alone.name if alone else self._task).done
         return dict(done[-1].inputs) if done else {}
 
     def finish_batches(self, contract: TableContract, landed: Mapping[str, int], written: Mapping[str, int]) -> None:
@@ -233,10 +233,9 @@ class RunLog:
             inputs: What they were made from.
             rows: Rows written.
         """
-        written = list(contracts)
-        name = written[0].name if len(written) == 1 else self._task
-        change = Change(self.new_change_id(self.history(name)), is_whole=True, inputs=inputs)
-        self.finish(written[0] if len(written) == 1 else None, change, rows)
+        alone = _alone(contracts)
+        history = self.history(alone.name if alone else self._task)
+        self.finish(alone, Change(self.new_change_id(history), is_whole=True, inputs=inputs), rows)
 
     def _append(self, contract: TableContract | None, change: Change, state: str, rows: int) -> None:
         engine, engine_version = self._tables.engine
@@ -268,6 +267,12 @@ class RunLog:
                 for name, batch in batches.items()
             ],
         )
+
+
+def _alone(contracts: Iterable[TableContract]) -> TableContract | None:
+    """The one table that a task writes, by whose name its changes are logged; None of several: then by the task's."""
+    written = list(contracts)
+    return written[0] if len(written) == 1 else None
 
 
 def _history(rows: list[dict[str, object]]) -> History:

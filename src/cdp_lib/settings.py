@@ -138,7 +138,7 @@ class Settings:
             full_refresh=_to_flag(parameters, "full_refresh", default=False),
             replay_from=_to_batch_id(parameters, "replay_from"),
             run_id=parameters["run_id"] or "interactive",
-            run_started_at=_to_instant("run_started_at", started_at),
+            run_started_at=instant_of("run_started_at", started_at),
         )
 
     def is_replayed(self, batch_id: str) -> bool:
@@ -212,7 +212,16 @@ def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
     return text.lower() == "true" if text else default
 
 
-def _to_instant(name: str, text: str) -> datetime:
+def instant_of(name: str, text: str) -> datetime:
+    """A time that a parameter gives, in UTC; one without a zone is UTC.
+
+    Args:
+        name: Name of the parameter.
+        text: Its value, ISO 8601.
+
+    Raises:
+        CdpError: It is no time.
+    """
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:

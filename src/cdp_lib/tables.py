@@ -192,6 +192,9 @@ class Tables:
             rows: Rows in the contract's columns.
         """
         self.create_table(contract)
+        self._overwrite(contract, rows)
+
+    def _overwrite(self, contract: TableContract, rows: DataFrame) -> None:
         with self._commit(contract):
             _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(sf.lit(True))
 
@@ -203,8 +206,7 @@ class Tables:
         """
         for contract, rows in rows_by_contract.items():
             self.replace_table(contract, rows)
-        counts = [self.read_table(contract).groupBy().count() for contract in rows_by_contract]
-        return Written(sum(rows for (rows,) in union(counts).collect()))
+        return Written(_count(map(self.read_table, rows_by_contract)))
 
     def publish_tables(self, contracts: Collection[TableContract], location: str) -> Written:
         """Copy tables to where readers outside Unity Catalog find them, one after the other.
@@ -218,8 +220,7 @@ class Tables:
         """
         for contract in contracts:
             self.publish_table(contract, location)
-        counts = [self._read_published(contract, location).groupBy().count() for contract in contracts]
-        return Written(sum(rows for (rows,) in union(counts).collect()))
+        return Written(_count(self._read_published(contract, location) for contract in contracts))
 
     def publish_table(self, contract: TableContract, location: str) -> None:
         """Make `<location>/<table>` a copy of a table, in the columns that hold no personal data.
@@ -328,9 +329,7 @@ class Tables:
         changes = worked_out(changes, at_most=FEW_ROWS).offset(0)
         others = self.read_table(contract).join(changes, list(contract.key), how="left_anti")
         entering = changes.where("NOT _is_gone").select(*contract.column_names)
-        with self._commit(contract):
-            rows = others.select(*contract.column_names).unionByName(entering)
-            _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(sf.lit(True))
+        self._overwrite(contract, others.select(*contract.column_names).unionByName(entering))
 
     def append_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Add rows to a table that only grows.
@@ -360,13 +359,11 @@ class Tables:
         Raises:
             ConflictError: Another writer came before; the table is as it was.
         """
+        if self.engine[0] == "sail":  # it has no OPTIMIZE
+            self._overwrite(contract, self.read_table(contract))
+            return
         with self._commit(contract):
-            if self.engine[0] == "sail":  # it has no OPTIMIZE
-                _as_promised(self.read_table(contract), contract).writeTo(self.name_of(contract)).overwrite(
-                    sf.lit(True)
-                )
-            else:
-                self._spark.sql(f"OPTIMIZE {self.name_of(contract)}").collect()
+            self._spark.sql(f"OPTIMIZE {self.name_of(contract)}").collect()
 
     def upsert_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Write rows over those of their keys; others stay.
@@ -445,6 +442,11 @@ class Tables:
                 f"Another run has written {self.name_of(contract)} meanwhile: nothing of this one is in it."
                 " Let one run end before the next begins, and run it again."
             ) from error
+
+
+def _count(tables: Iterable[DataFrame]) -> int:
+    """Rows of all of them, in one query."""
+    return sum(rows for (rows,) in union([table.groupBy().count() for table in tables]).collect())
 
 
 def _as_promised(rows: DataFrame, contract: TableContract, others: Sequence[str] = ()) -> DataFrame:

@@ -153,20 +153,18 @@ def watch(
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         console.print(f"Watching {workspace.landing.root}. Ctrl-C ends it.", soft_wrap=True)
-        ended = True
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
             if not refresh.errors:
                 write_report(workspace)
             _print_refresh(refresh)
             if number == restart_after:
-                ended = False
                 break
-    if ended:
-        console.print("No longer watching.")
-    else:
-        # What lands meanwhile is what the new process begins with.
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+        else:
+            console.print("No longer watching.")
+            return
+    # What lands meanwhile is what the new process begins with.
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _print_refresh(refresh: Refresh) -> None:

@@ -56,11 +56,17 @@ def open_session(
             for location in sorted({commit.parents[1] for commit in folder.glob("*/_delta_log/*.json")}):
                 table = f"`{catalog}`.`{schema}`.`{location.name}`"
                 spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{location}'").collect()
+        context: list[str] = []
         for view in sorted((home / "views").glob("*.json")):
             # A view whose tables are gone, or in a schema of another run, is not there: the next run may make it anew.
             with suppress(AnalysisException):
-                for statement in json.loads(view.read_text(encoding="utf-8")):
-                    run_statement(spark, statement)
+                *before, statement = json.loads(view.read_text(encoding="utf-8"))
+                if before != context:  # most views are made where the one before was
+                    context = []
+                    for each in before:
+                        run_statement(spark, each)
+                    context = before
+                run_statement(spark, statement)
         yield spark
 
 
@@ -84,10 +90,11 @@ def run_statement(spark: SparkSession, statement: str) -> list[Row]:
     Open-source Spark has no `USE CATALOG`: here it has one catalog, at most under two names. Sail looks for the tables
     of a view where its reader is, and not where it was made: there it is told where.
     """
-    catalog = spark.catalog.currentCatalog()
+    verb = statement.upper()
+    catalog = spark.catalog.currentCatalog() if verb.startswith(("USE CATALOG", "CREATE")) else ""
     if catalog == "spark_catalog":
-        return [] if statement.upper().startswith("USE CATALOG") else spark.sql(statement).collect()
-    if statement.upper().startswith("CREATE"):
+        return [] if verb.startswith("USE") else spark.sql(statement).collect()
+    if catalog and verb.startswith("CREATE"):
         statement = _with_full_names(statement, catalog, spark.catalog.currentDatabase())
     return spark.sql(statement).collect()
 

@@ -123,11 +123,8 @@ class Mart:
         """Columns that are read: none with personal data, none of the platform's own, none without a data type."""
         return tuple(
             column
-            for column in self.contract.columns
-            if (not self.only or column.name in self.only)
-            and not column.pii
-            and not column.name.startswith("_")
-            and data_type(column)
+            for column in self.contract.public_columns
+            if (not self.only or column.name in self.only) and not column.name.startswith("_") and data_type(column)
         )
 
 

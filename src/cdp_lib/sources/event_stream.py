@@ -28,6 +28,7 @@ import cdp_lib
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Landing, Manifest, open_filesystem, storage_errors
+from cdp_lib.settings import instant_of
 
 _TIME = "%Y%m%dT%H%M%SZ"
 _LENGTH_OF_TIME = len("20260131T235959Z")
@@ -174,7 +175,7 @@ def land_event_stream(
     Raises:
         CdpError: The stream can't be read, the location can't be written, or others have landed the entity meanwhile.
     """
-    started_at = _to_instant(run_started_at)
+    started_at = instant_of("run_started_at", run_started_at)
     if f"{checkpoint}/".startswith(f"{landing.root}/"):
         raise CdpError(f"Checkpoint {checkpoint} is in the landing location, where only batches may be: move it.")
     before = set(landing.batch_ids(contract.source, contract.entity))
@@ -325,14 +326,6 @@ def _write(batch: BatchWriter, name: str, records: Iterable[tuple[bytes, tuple[s
 
 def _to_json(record: Mapping[str, object]) -> bytes:
     return json.dumps(record, ensure_ascii=False).encode()
-
-
-def _to_instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise CdpError(f"Parameter 'run_started_at' is '{text}': write a time as 2026-01-31T23:59:59Z.") from None
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _no_stream(reason: str) -> CdpError:

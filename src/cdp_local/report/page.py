@@ -79,10 +79,11 @@ def _vega(cache: Path) -> str:
 
         bundle.parent.mkdir(parents=True, exist_ok=True)
         building = bundle.with_suffix(".part")
-        building.write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE), encoding="utf-8")
+        library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE)
+        # The end of a script is the first thing that looks like it, wherever it stands.
+        building.write_text(re.sub(r"</(?=script)", r"<\\/", library, flags=re.IGNORECASE), encoding="utf-8")
         building.replace(bundle)
-    # The end of a script is the first thing that looks like it, wherever it stands.
-    return re.sub(r"</(?=script)", r"<\\/", bundle.read_text(encoding="utf-8"), flags=re.IGNORECASE)
+    return bundle.read_text(encoding="utf-8")
 
 
 def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,6 @@ from sqlglot import exp
 from cdp_lib.contracts.kpis import KPIS
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_lib.errors import CdpError
-from cdp_local.notebooks import _statements
 from cdp_local.report.charts import number_format
 from cdp_local.report.dashboard import KINDS, Dashboard, check_columns, read_dashboard
 from cdp_local.report.page import DASHBOARD
@@ -57,12 +57,9 @@ def test_there_is_a_page_for_each_who_asks(deployed: Dashboard) -> None:
 
 
 def test_every_dataset_is_databricks_sql_over_serving_views(deployed: Dashboard) -> None:
+    notebooks = (path.read_text(encoding="utf-8") for path in (PROJECT / "notebooks" / "serving").glob("*.sql"))
     views = {
-        created.this.this.name or statement
-        for path in (PROJECT / "notebooks" / "serving").glob("*.sql")
-        for statement in _statements(path.read_text(encoding="utf-8"))
-        if "VIEW" in statement.split("(")[0]
-        for created in [sqlglot.parse_one(_with_plain_name(statement), read="databricks")]
+        name for text in notebooks for name in re.findall(r"VIEW IDENTIFIER\(:serving_schema \|\| '\.(\w+)'\)", text)
     }
     assert len(views) > 15
     for dataset in deployed.datasets.values():
@@ -73,12 +70,6 @@ def test_every_dataset_is_databricks_sql_over_serving_views(deployed: Dashboard)
         assert asked and asked <= views, dataset.name
         # Catalog and schema are those of the deployment.
         assert not any(table.db or table.catalog for table in query.find_all(exp.Table))
-
-
-def _with_plain_name(statement: str) -> str:
-    """The statement with the view's own name in place of IDENTIFIER(… || '.name')."""
-    name = statement.split("'.")[1].split("'")[0]
-    return statement.replace(statement[statement.index("IDENTIFIER") : statement.index(")") + 1], name)
 
 
 def test_a_query_keeps_its_lines_apart(content: Content) -> None:
