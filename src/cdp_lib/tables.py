@@ -11,10 +11,11 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
+from threading import Lock
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession, Window
@@ -28,6 +29,10 @@ from cdp_lib.frames import FEW_ROWS, union, worked_out
 _APPEND_ATTEMPTS = 5
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
 """What engines say of a commit that another one has come before."""
+
+_WRITING: dict[str, Lock] = {}
+"""Of each table, what a thread holds while it writes it on Sail: an overwrite there does not notice a commit that came
+between what it read and what it writes. The engine is in this process, and a home is of one process alone."""
 
 _FILE_NAME = r"/data/(?:file=)?(.*?)(?:/part-00000)?\.jsonl$"
 """Name of a source's file in `_source_file`, as the notebooks (`file=<name>/part-00000.jsonl`) and Data Factory
@@ -433,8 +438,10 @@ class Tables:
     def _commit(self, contract: TableContract) -> Iterator[None]:
         """Around each commit: that another run has come between is said in one line."""
         self._new.discard(contract.name)
+        writing = _WRITING.setdefault(self.name_of(contract), Lock()) if self.engine[0] == "sail" else nullcontext()
         try:
-            yield
+            with writing:
+                yield
         except PySparkException as error:
             if not _CONFLICT.search(str(error)):
                 raise

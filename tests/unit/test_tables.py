@@ -489,6 +489,19 @@ def test_of_merges_at_once_those_are_in_the_table_that_were_not_said_to_be_overt
     ]
 
 
+def test_rows_that_are_appended_while_a_table_is_compacted_are_all_in_it(
+    spark: SparkSession, catalog: str, schema: str, rows_of
+) -> None:
+    tables = [Tables(spark, catalog, schema) for _ in range(4)]
+    for number in range(4):
+        tables[0].append_rows(VISITS, [note(number, "older")])
+    appends = [lambda n=n: tables[n].append_rows(VISITS, [note(n, "newer")]) for n in range(1, 4)]
+    written = _at_once([lambda: tables[0].compact_table(VISITS), *appends])
+    assert {1, 2, 3} <= set(written)
+    expected = [*((n, "older", "a") for n in range(4)), *((n, "newer", "a") for n in range(1, 4))]
+    assert rows_of(tables[0].read_table(VISITS)) == sorted(expected, key=repr)
+
+
 def test_a_table_exists_from_when_it_is_made(spark: SparkSession, catalog: str, schema: str, tables: Tables) -> None:
     other_task = Tables(spark, catalog, schema)
     assert (tables.exists(VISITS), other_task.exists(VISITS)) == (False, False)
