@@ -4,7 +4,7 @@
 # MAGIC - `seasonal_analysis_gold`: One row per season and product category sold in it, over all years.
 # MAGIC - `monthly_sales_gold`: One row per month in which something was sold.
 # MAGIC
-# MAGIC - Reads: `retails_silver` up to `as_of`
+# MAGIC - Reads: `retails_silver` up to `as_of`, `retails_changes_silver`
 # MAGIC - Writes: the tables above, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -14,10 +14,8 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.columns import is_until
-from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
-from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.gold.calendar import build_monthly_sales_gold, build_seasonal_analysis_gold
+from cdp_lib.gold.marts import MONTHLY_SALES, SEASONAL_ANALYSIS
+from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -31,16 +29,10 @@ runs = RunLog(tables, settings, "calendar_gold")
 
 # COMMAND ----------
 
-inputs = runs.read_inputs([RETAILS_SILVER], as_of=settings.as_of)
-sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
-rows_by_contract = {
-    SEASONAL_ANALYSIS_GOLD: build_seasonal_analysis_gold(sales),
-    MONTHLY_SALES_GOLD: build_monthly_sales_gold(sales),
-}
-exit_unless(dbutils, runs.is_due(rows_by_contract, inputs), "Nothing they are made from has changed.")
+marts = [SEASONAL_ANALYSIS, MONTHLY_SALES]
+rows = refresh_marts(tables, runs, settings, marts)
+exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 
 # COMMAND ----------
 
-written = tables.replace_tables(rows_by_contract)
-runs.finish_tables(rows_by_contract, inputs, written.rows)
-report_rows(dbutils, written.rows)
+report_rows(dbutils, rows)

@@ -5,7 +5,7 @@
 # MAGIC - `category_country_performance_gold`: One row per country and product category bought there.
 # MAGIC - `country_detailed_analysis_gold`: One row per country in which customers bought.
 # MAGIC
-# MAGIC - Reads: `retails_silver` up to `as_of`
+# MAGIC - Reads: `retails_silver` up to `as_of`, `retails_changes_silver`
 # MAGIC - Writes: the tables above, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -15,18 +15,8 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.columns import is_until
-from cdp_lib.contracts.gold import (
-    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
-    COUNTRY_DETAILED_ANALYSIS_GOLD,
-    SALES_BY_COUNTRY_GOLD,
-)
-from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.gold.countries import (
-    build_category_country_performance_gold,
-    build_country_detailed_analysis_gold,
-    build_sales_by_country_gold,
-)
+from cdp_lib.gold.marts import CATEGORY_COUNTRY_PERFORMANCE, COUNTRY_DETAILED_ANALYSIS, SALES_BY_COUNTRY
+from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -40,17 +30,10 @@ runs = RunLog(tables, settings, "country_gold")
 
 # COMMAND ----------
 
-inputs = runs.read_inputs([RETAILS_SILVER], as_of=settings.as_of)
-sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
-rows_by_contract = {
-    SALES_BY_COUNTRY_GOLD: build_sales_by_country_gold(sales),
-    CATEGORY_COUNTRY_PERFORMANCE_GOLD: build_category_country_performance_gold(sales),
-    COUNTRY_DETAILED_ANALYSIS_GOLD: build_country_detailed_analysis_gold(sales),
-}
-exit_unless(dbutils, runs.is_due(rows_by_contract, inputs), "Nothing they are made from has changed.")
+marts = [SALES_BY_COUNTRY, CATEGORY_COUNTRY_PERFORMANCE, COUNTRY_DETAILED_ANALYSIS]
+rows = refresh_marts(tables, runs, settings, marts)
+exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 
 # COMMAND ----------
 
-written = tables.replace_tables(rows_by_contract)
-runs.finish_tables(rows_by_contract, inputs, written.rows)
-report_rows(dbutils, written.rows)
+report_rows(dbutils, rows)

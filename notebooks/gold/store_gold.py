@@ -4,7 +4,7 @@
 # MAGIC - `store_product_performance_gold`: One row per store and product it sold.
 # MAGIC - `store_customer_analysis_gold`: One row per store that sold something.
 # MAGIC
-# MAGIC - Reads: `retails_silver` up to `as_of`
+# MAGIC - Reads: `retails_silver` up to `as_of`, `retails_changes_silver`
 # MAGIC - Writes: the tables above, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -14,10 +14,8 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.columns import is_until
-from cdp_lib.contracts.gold import STORE_CUSTOMER_ANALYSIS_GOLD, STORE_PRODUCT_PERFORMANCE_GOLD
-from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.gold.stores import build_store_customer_analysis_gold, build_store_product_performance_gold
+from cdp_lib.gold.marts import STORE_CUSTOMER_ANALYSIS, STORE_PRODUCT_PERFORMANCE
+from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -31,16 +29,10 @@ runs = RunLog(tables, settings, "store_gold")
 
 # COMMAND ----------
 
-inputs = runs.read_inputs([RETAILS_SILVER], as_of=settings.as_of)
-sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
-rows_by_contract = {
-    STORE_PRODUCT_PERFORMANCE_GOLD: build_store_product_performance_gold(sales),
-    STORE_CUSTOMER_ANALYSIS_GOLD: build_store_customer_analysis_gold(sales),
-}
-exit_unless(dbutils, runs.is_due(rows_by_contract, inputs), "Nothing they are made from has changed.")
+marts = [STORE_PRODUCT_PERFORMANCE, STORE_CUSTOMER_ANALYSIS]
+rows = refresh_marts(tables, runs, settings, marts)
+exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 
 # COMMAND ----------
 
-written = tables.replace_tables(rows_by_contract)
-runs.finish_tables(rows_by_contract, inputs, written.rows)
-report_rows(dbutils, written.rows)
+report_rows(dbutils, rows)

@@ -199,6 +199,7 @@ class RunLog:
         written = list(contracts)
         return (
             self._settings.full_refresh
+            or self._history_of(written).planned is not None
             or self.last_inputs(written) != dict(inputs)
             or not all(map(self._tables.exists, written))
         )
@@ -209,9 +210,38 @@ class RunLog:
         Args:
             contracts: Contracts of the tables that the task writes.
         """
-        alone = _alone(contracts)
-        done = self.history(alone.name if alone else self._task).done
+        done = self._history_of(contracts).done
         return dict(done[-1].inputs) if done else {}
+
+    def missed_changes(
+        self, contract: TableContract, contracts: Iterable[TableContract], **settings: object
+    ) -> list[str] | None:
+        """The changes of a table that other tables, made from it alone, have not seen yet.
+
+        Args:
+            contract: Contract of the table that is read.
+            contracts: Contracts of the tables that the task writes.
+            settings: Values by name, as for `read_inputs`.
+
+        Returns:
+            Their names, oldest first. None where the tables are to be made anew: they never were made, or not to the
+            end; the table they are made from was written anew; or something else is not what it was.
+        """
+        history = self._history_of(contracts)
+        if not history.done or history.planned:
+            return None
+        last, now = dict(history.done[-1].inputs), self.read_inputs([contract], **settings)
+        seen = last.pop(contract.name, None)
+        now.pop(contract.name)
+        if seen is None or last != now:
+            return None
+        missed = [change for change in self.history(contract.name).since(seen) if change.has_changed_rows]
+        return None if any(change.is_whole for change in missed) else [change.change_id for change in missed]
+
+    def _history_of(self, contracts: Iterable[TableContract]) -> History:
+        """What has been done to the tables that a task writes."""
+        alone = _alone(contracts)
+        return self.history(alone.name if alone else self._task)
 
     def finish_batches(self, contract: TableContract, landed: Mapping[str, int], written: Mapping[str, int]) -> None:
         """Write down that a bronze table holds batches; nothing where there are none.
@@ -225,6 +255,17 @@ class RunLog:
         if batches:
             self.finish(contract, Change(self.new_change_id(self.history(contract.name)), batches))
 
+    def plan_tables(self, contracts: Iterable[TableContract], inputs: Mapping[str, str]) -> None:
+        """Write down, ahead of it, that tables are about to be moved to what their inputs make of them.
+
+        Args:
+            contracts: Contracts of the tables.
+            inputs: What they will be made from.
+        """
+        written = list(contracts)
+        change = Change(self.new_change_id(self._history_of(written)), is_whole=True, inputs=inputs)
+        self._append(_alone(written), change, "planned", 0)
+
     def finish_tables(self, contracts: Iterable[TableContract], inputs: Mapping[str, str], rows: int) -> None:
         """Write down that tables hold what their inputs make of them.
 
@@ -233,9 +274,9 @@ class RunLog:
             inputs: What they were made from.
             rows: Rows written.
         """
-        alone = _alone(contracts)
-        history = self.history(alone.name if alone else self._task)
-        self.finish(alone, Change(self.new_change_id(history), is_whole=True, inputs=inputs), rows)
+        written = list(contracts)
+        change = Change(self.new_change_id(self._history_of(written)), is_whole=True, inputs=inputs)
+        self.finish(_alone(written), change, rows)
 
     def _append(self, contract: TableContract | None, change: Change, state: str, rows: int) -> None:
         engine, engine_version = self._tables.engine

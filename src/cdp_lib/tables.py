@@ -18,6 +18,7 @@ from functools import cached_property
 from threading import Lock
 
 from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructField, StructType
@@ -102,6 +103,31 @@ class Tables:
             )
         return self._spark.table(self.name_of(contract))
 
+    def read_rows(self, contract: TableContract, keys: DataFrame) -> DataFrame:
+        """The rows of some keys, read where they are: of a table with partitions, from no other one.
+
+        Args:
+            contract: Contract of the table.
+            keys: The contract's key columns, once each.
+
+        Raises:
+            CdpError: The table does not exist yet.
+        """
+        rows = self.read_table(contract)
+        if contract.partitioned_by:
+            # Keys are looked up in two columns first: all columns of all rows cost what exists, not what is wanted.
+            there = rows.join(keys, list(contract.key), how="left_semi")
+            rows = rows.where(_is_in(contract, _partitions(contract, there)))
+        return rows.join(keys, list(contract.key), how="left_semi")
+
+    def read_partitions(self, contract: TableContract) -> set[str]:
+        """The partitions that hold rows, as text, of a table that is partitioned by one column.
+
+        Raises:
+            CdpError: The table does not exist yet.
+        """
+        return set(map(str, _partitions(contract, self.read_table(contract))))
+
     def read_newest_files(self, contract: BronzeContract, batch_ids: Collection[str]) -> DataFrame:
         """Of each file of a source of files, the rows of the latest of these batches it came with.
 
@@ -159,10 +185,18 @@ class Tables:
         """Make the table a contract promises, or give it the columns it lacks.
 
         A table of an earlier version of its contract gains columns; in the rows that are there they are null.
+
+        Raises:
+            CdpError: The table was made by an earlier version, without the column that its files are laid out by.
         """
         if self.exists(contract):
             rows = self.read_table(contract)
             lacking = [column for column in contract.columns if column.name not in rows.columns]
+            if any(column.name in contract.partitioned_by for column in lacking):
+                raise CdpError(
+                    f"Table {self.name_of(contract)} has the layout of an earlier version: DROP TABLE it, and run the"
+                    " job with full_refresh=true to make it anew from what has landed."
+                )
             if lacking:
                 nothing = [sf.lit(None).cast(column.type).alias(column.name) for column in lacking]
                 self._gain_columns(contract, rows.select("*", *nothing))
@@ -199,9 +233,23 @@ class Tables:
         self.create_table(contract)
         self._overwrite(contract, rows)
 
-    def _overwrite(self, contract: TableContract, rows: DataFrame) -> None:
+    def replace_partitions(self, contract: TableContract, partitions: Collection[object], rows: DataFrame) -> None:
+        """Make some partitions of a table hold these rows and no others; the other partitions stay.
+
+        Args:
+            contract: Contract of the table, which is partitioned by one column.
+            partitions: Values of that column.
+            rows: Rows in the contract's columns, of these partitions.
+        """
+        self.create_table(contract)
+        if partitions:
+            self._overwrite(contract, rows, _is_in(contract, partitions))
+
+    def _overwrite(self, contract: TableContract, rows: DataFrame, condition: SparkColumn | None = None) -> None:
         with self._commit(contract):
-            _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(sf.lit(True))
+            _as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(
+                sf.lit(True) if condition is None else condition
+            )
 
     def replace_tables(self, rows_by_contract: Mapping[TableContract, DataFrame]) -> Written:
         """Replace several tables, one after the other.
@@ -211,7 +259,15 @@ class Tables:
         """
         for contract, rows in rows_by_contract.items():
             self.replace_table(contract, rows)
-        return Written(_count(map(self.read_table, rows_by_contract)))
+        return Written(self.count_rows(rows_by_contract))
+
+    def count_rows(self, contracts: Iterable[TableContract]) -> int:
+        """Rows of tables together, in one query.
+
+        Raises:
+            CdpError: A table does not exist yet.
+        """
+        return _count(map(self.read_table, contracts))
 
     def publish_tables(self, contracts: Collection[TableContract], location: str) -> Written:
         """Copy tables to where readers outside Unity Catalog find them, one after the other.
@@ -327,14 +383,32 @@ class Tables:
             ).collect()
 
     def _merge_by_overwriting(self, contract: TableContract, changes: DataFrame) -> None:
-        """Write the whole table again: on Sail a quarter of a second a million rows, where its MERGE takes several.
+        """Write again what the changes are in: on Sail a quarter of a second a million rows; its MERGE takes several.
 
+        That is nothing where no key is there yet, the partitions that the keys are in and come to, or the whole table.
         Few changes are worked out once, ahead of it; the plan of many is part of the write, twice.
         """
         changes = worked_out(changes, at_most=FEW_ROWS).offset(0)
-        others = self.read_table(contract).join(changes, list(contract.key), how="left_anti")
+        rows = self.read_table(contract)
         entering = changes.where("NOT _is_gone").select(*contract.column_names)
-        self._overwrite(contract, others.select(*contract.column_names).unionByName(entering))
+        there = rows.join(changes, list(contract.key), how="left_semi")
+        condition = None
+        if contract.partitioned_by:
+            partitions = _partitions(contract, there)
+            if not partitions:
+                self._append(contract, entering)
+                return
+            condition = _is_in(contract, {*partitions, *_partitions(contract, entering)})
+            rows = rows.where(condition)
+        elif there.isEmpty():
+            self._append(contract, entering)
+            return
+        others = rows.join(changes, list(contract.key), how="left_anti")
+        self._overwrite(contract, others.select(*contract.column_names).unionByName(entering), condition)
+
+    def _append(self, contract: TableContract, rows: DataFrame) -> None:
+        with self._commit(contract):
+            _as_promised(rows, contract).writeTo(self.name_of(contract)).append()
 
     def append_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Add rows to a table that only grows.
@@ -454,6 +528,18 @@ class Tables:
 def _count(tables: Iterable[DataFrame]) -> int:
     """Rows of all of them, in one query."""
     return sum(rows for (rows,) in union([table.groupBy().count() for table in tables]).collect())
+
+
+def _partitions(contract: TableContract, rows: DataFrame) -> set[object]:
+    """The partitions that rows are in."""
+    [column] = contract.partitioned_by
+    return {value for (value,) in rows.select(column).distinct().collect()}
+
+
+def _is_in(contract: TableContract, partitions: Collection[object]) -> SparkColumn:
+    """Whether a row is in one of these partitions."""
+    [column] = contract.partitioned_by
+    return sf.col(column).isin(*partitions) if partitions else sf.lit(False)
 
 
 def _as_promised(rows: DataFrame, contract: TableContract, others: Sequence[str] = ()) -> DataFrame:

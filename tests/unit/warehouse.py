@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -28,9 +28,12 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import BronzeContract, TableContract
+from cdp_lib.gold import marts
+from cdp_lib.gold.marts import Mart
 from cdp_lib.published import publish_gold
 from cdp_lib.reconciliation import Reconciled, reconcile
 from cdp_lib.refresh.batches import refresh_from_batches
+from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.refresh.sales import refresh_product_prices, refresh_retails
 from cdp_lib.runs import RunLog
@@ -55,6 +58,7 @@ BUILDERS: dict[TableContract, Callable[[DataFrame], DataFrame]] = {
     MARKETING_SPEND_SILVER: build_marketing_spend_silver,
     EXCHANGE_RATES_SILVER: build_exchange_rates_silver,
 }
+MARTS = [mart for mart in vars(marts).values() if isinstance(mart, Mart)]
 OF_SALES = (
     CUSTOMERS_SILVER,
     PRODUCTS_SILVER,
@@ -158,6 +162,11 @@ class Warehouse:
     def _log(self, task: str, **parameters: str) -> RunLog:
         return RunLog(self.tables, self._settings(**parameters), task)
 
+    def refresh_marts(self, marts: Sequence[Mart] = MARTS, **parameters: str) -> int | None:
+        """Run a task that writes these marts; how many rows they have, None where it had nothing to do."""
+        self.runs += 1
+        return refresh_marts(self.tables, self._log("marts", **parameters), self._settings(**parameters), marts)
+
     def log(self, task: str = "reconciliation") -> RunLog:
         """The log, as a further task reads it."""
         return self._log(task)
@@ -205,15 +214,19 @@ class Warehouse:
 
             return call
 
-        for name in ("replace_table", "merge_rows", "append_rows", "publish_table"):
+        for name in ("replace_table", "replace_partitions", "merge_rows", "append_rows", "publish_table"):
             monkeypatch.setattr(self.tables, name, dying(getattr(self.tables, name)))
 
     def is_killed_at(self, write: int, *contracts: TableContract, **parameters: str) -> bool:
         """Refresh, and die instead of making the n-th write; whether there was one."""
+        return self.dies_at(write, lambda: self.refresh(*contracts, **parameters))
+
+    def dies_at(self, write: int, work: Callable[[], object]) -> bool:
+        """Do some work, and die instead of making the n-th write; whether there was one."""
         with pytest.MonkeyPatch.context() as monkeypatch:
             self.kill_at(monkeypatch, write)
             try:
-                self.refresh(*contracts, **parameters)
+                work()
             except Killed:
                 return True
         return False

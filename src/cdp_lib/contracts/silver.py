@@ -45,6 +45,9 @@ _LOCATION = Column("location", "STRING", "country the store is in")
 _TRANSACTION_ID = Column("transaction_id", "INT", "sale's number", required=True)
 _QUANTITY = Column("quantity", "INT", "pieces sold, at least 1", required=True)
 _TRANSACTION_DATE = Column("transaction_date", "DATE", "day of the sale", required=True)
+_SALE_MONTH = Column(
+    "sale_month", "DATE", "first day of the month of the sale, which files are laid out by", required=True
+)
 _UPDATED_AT = Column("updated_at", "TIMESTAMP", "when the source last changed the row, UTC; null where it does not say")
 
 
@@ -153,12 +156,14 @@ TRANSACTIONS_SILVER = TableContract(
         Column("store_id", "INT", "store that sold it; may be unknown to stores_silver"),
         _QUANTITY,
         _TRANSACTION_DATE,
+        _SALE_MONTH,
         _UPDATED_AT,
         WARNINGS,
         BATCH_ID,
     ),
     key=("transaction_id",),
     version="updated_at",
+    partitioned_by=("sale_month",),
     rules=(
         *_RECEIVED,
         _is_present("transaction_id", "A sale has a number."),
@@ -195,6 +200,7 @@ RETAILS_SILVER = TableContract(
         ),
         _STORE_NAME,
         _LOCATION,
+        _SALE_MONTH,
         WARNINGS,
         BATCH_ID,
     ),
@@ -219,6 +225,21 @@ RETAILS_SILVER = TableContract(
             severity="warn",
         ),
     ),
+    partitioned_by=("sale_month",),
+)
+
+RETAILS_CHANGES_SILVER = TableContract(
+    name="retails_changes_silver",
+    layer="silver",
+    comment="One row per sale that a change has taken out of retails_silver or put into it; of a correction, both."
+    " Marts are brought up to date by it; only the latest changes are kept.",
+    columns=(
+        Column("_change_id", "STRING", "change of retails_silver, as in pipeline_runs_ops", required=True),
+        Column("_change_type", "STRING", "delete: the sale as it was; insert: as it is since", required=True),
+        *RETAILS_SILVER.columns,
+    ),
+    key=("_change_id", "_change_type", "transaction_id"),
+    partitioned_by=("_change_id",),
 )
 
 
@@ -404,6 +425,7 @@ SILVER_TABLES = (
     STORES_SILVER,
     TRANSACTIONS_SILVER,
     RETAILS_SILVER,
+    RETAILS_CHANGES_SILVER,
     CRM_CONTACTS_SILVER,
     EVENTS_SILVER,
     MARKETING_SPEND_SILVER,

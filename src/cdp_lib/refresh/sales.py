@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -12,22 +14,26 @@ from cdp_lib.contracts.silver import (
     CUSTOMERS_SILVER,
     PRODUCT_PRICES_SILVER,
     PRODUCTS_SILVER,
+    RETAILS_CHANGES_SILVER,
     RETAILS_SILVER,
     STORES_SILVER,
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import FEW_ROWS, union, worked_out
-from cdp_lib.quality import CheckedRows, check_rows, check_versions
+from cdp_lib.quality import check_rows, check_versions
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.runs import Account, BatchChange, Change, RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.silver.prices import build_product_prices_silver
 from cdp_lib.silver.products import build_products_silver
-from cdp_lib.silver.retails import build_retails_silver
+from cdp_lib.silver.retails import build_retails_changes_silver, build_retails_silver
 from cdp_lib.tables import Tables
 
 _KEY = RETAILS_SILVER.key[0]
+
+_CHANGES_KEPT = 50
+"""Changes of sales that stay in their log, at least: a mart that has missed more of them is made anew."""
 
 _SALES_NAME: dict[TableContract, str] = {
     CUSTOMERS_SILVER: "customer_id",
@@ -39,10 +45,11 @@ _SALES_NAME: dict[TableContract, str] = {
 
 
 def refresh_retails(tables: Tables, runs: RunLog, settings: Settings) -> Refreshed:
-    """Bring `retails_silver` and its quarantine up to date.
+    """Bring `retails_silver`, its quarantine and the log of its changes up to date.
 
     Looked at again are sales that have changed, and those whose customer, product, price or store has: a sale that
-    waited in quarantine for one of them comes out. Nothing is planned ahead: the same rows written again are the same.
+    waited in quarantine for one of them comes out. What a killed run has left is made anew, whole: its changes may be
+    in the log and not in the table, or in both.
 
     Args:
         tables: Tables of the platform.
@@ -52,45 +59,105 @@ def refresh_retails(tables: Tables, runs: RunLog, settings: Settings) -> Refresh
     Raises:
         CdpError: A table that sales are made from does not exist, or another run is writing.
     """
-    tables.create_table(RETAILS_SILVER)
-    tables.create_table(RETAILS_SILVER.quarantine)
+    for contract in (RETAILS_SILVER, RETAILS_SILVER.quarantine, RETAILS_CHANGES_SILVER):
+        tables.create_table(contract)
     sources = (TRANSACTIONS_SILVER, *_SALES_NAME)
     histories = runs.histories(contract.name for contract in (RETAILS_SILVER, *sources))
     history = histories[RETAILS_SILVER.name]
     inputs = {contract.name: histories[contract.name].latest for contract in sources}
     last = dict(history.done[-1].inputs) if history.done else {}
-    if last == inputs and not settings.full_refresh:
+    is_anew = settings.full_refresh or history.planned is not None
+    if last == inputs and not is_anew:
         return Refreshed()
     changes = {contract: histories[contract.name].since(last.get(contract.name, "")) for contract in sources}
-    is_whole = settings.full_refresh or not last or any(c.is_whole for since in changes.values() for c in since)
-    sales = tables.read_table(TRANSACTIONS_SILVER)
-    touched = None if is_whole else worked_out(_touched_sales(tables, sales, changes), at_most=FEW_ROWS)
-    rows = build_retails_silver(
-        sales if touched is None else sales.join(touched, _KEY, how="left_semi"),
-        *(tables.read_table(contract) for contract in _SALES_NAME),
-    )
-    checked = check_rows(rows if touched is None else worked_out(rows, at_most=FEW_ROWS), RETAILS_SILVER)
-    counts = checked.counts.collect()  # one query: to plan it takes longer than to run it
-    merged = {row["_batch_id"]: row["kept"] for row in counts if row["kept"]}
-    refused = sum(row["refused"] for row in counts)
-    gone = None if touched is None else _gone(tables, touched, checked)
-    removed = _count_by_batch(gone) if gone is not None else {}
-    _write(tables, checked, touched, gone, has_refused=refused > 0)
+    is_whole = is_anew or not last or any(c.is_whole for since in changes.values() for c in since)
+    change = Change(runs.new_change_id(history), is_whole=is_whole, inputs=inputs)
+    if history.done:
+        runs.plan(RETAILS_SILVER, change)
+    entered = _write_anew(tables) if is_whole else _write_changes(tables, change.change_id, changes)
     # A batch of which no sale is left has an account, too: that of nothing.
     accounts = dict.fromkeys(history.accounts, Account()) | _accounts(tables)
     batches = {
-        batch_id: BatchChange(account, merged.get(batch_id, 0), removed.get(batch_id, 0))
+        batch_id: BatchChange(account, entered.merged[batch_id], entered.removed[batch_id])
         for batch_id, account in accounts.items()
-        if batch_id in merged or batch_id in removed or account != history.accounts.get(batch_id)
+        if entered.merged[batch_id] or entered.removed[batch_id] or account != history.accounts.get(batch_id)
     }
-    runs.finish(RETAILS_SILVER, Change(runs.new_change_id(history), batches, is_whole, inputs))
-    warned = sum(row["warned"] for row in counts)
-    return Refreshed(sum(merged.values()), sum(removed.values()), refused, 0, warned)
+    runs.finish(RETAILS_SILVER, replace(change, batches=batches))
+    return Refreshed(entered.merged.total(), entered.removed.total(), entered.refused, 0, entered.warned)
 
 
-def _touched_sales(tables: Tables, sales: DataFrame, changes: Mapping[TableContract, tuple[Change, ...]]) -> DataFrame:
+@dataclass(frozen=True)
+class _Entered:
+    """What a change has done.
+
+    Attributes:
+        merged: Sales that entered the table or differ from what they were, by batch.
+        removed: Sales that left it, by batch.
+        refused: Sales that were refused.
+        warned: Sales that were kept with a warning.
+    """
+
+    merged: Counter[str]
+    removed: Counter[str]
+    refused: int
+    warned: int
+
+
+def _write_anew(tables: Tables) -> _Entered:
+    """Make the tables from all sales. Marts are made anew, too, and need nothing that came before."""
+    sources = [tables.read_table(contract) for contract in (TRANSACTIONS_SILVER, *_SALES_NAME)]
+    checked = check_rows(build_retails_silver(*sources), RETAILS_SILVER)
+    counts = checked.counts.collect()
+    refused = sum(row["refused"] for row in counts)
+    if refused or not tables.is_empty(RETAILS_SILVER.quarantine):
+        tables.replace_table(RETAILS_SILVER.quarantine, checked.refused)
+    tables.replace_table(RETAILS_SILVER, checked.kept)
+    _forget_changes(tables, but=0)
+    merged = Counter({row["_batch_id"]: row["kept"] for row in counts})
+    return _Entered(merged, Counter(), refused, sum(row["warned"] for row in counts))
+
+
+def _write_changes(tables: Tables, change_id: str, changes: Mapping[TableContract, tuple[Change, ...]]) -> _Entered:
+    """Look at the touched sales alone: write to the log what is other than it was, then what the log says."""
+    touched = worked_out(_touched_sales(tables, changes), at_most=FEW_ROWS)
+    rows = build_retails_silver(
+        tables.read_rows(TRANSACTIONS_SILVER, touched), *(tables.read_table(contract) for contract in _SALES_NAME)
+    )
+    checked = check_rows(worked_out(rows, at_most=FEW_ROWS), RETAILS_SILVER)
+    counts = checked.counts.collect()  # one query: to plan it takes longer than to run it
+    refused = sum(row["refused"] for row in counts)
+    before = worked_out(tables.read_rows(RETAILS_SILVER, touched), at_most=FEW_ROWS)
+    _forget_changes(tables, but=_CHANGES_KEPT)
+    tables.replace_partitions(
+        RETAILS_CHANGES_SILVER, [change_id], build_retails_changes_silver(before, checked.kept, change_id)
+    )
+    quarantine = RETAILS_SILVER.quarantine
+    if refused or not tables.is_empty(quarantine):
+        keys = touched.select(sf.col(_KEY).cast("string").alias("record_key"))
+        others = tables.read_table(quarantine).join(keys, "record_key", how="left_anti")
+        tables.replace_table(quarantine, others.selectExpr(*quarantine.select_list).unionByName(checked.refused))
+    # From here on, many touched sales would be others than they were: what they were looked for in is written.
+    log = tables.read_table(RETAILS_CHANGES_SILVER).where(sf.col("_change_id") == change_id)
+    log = worked_out(log, at_most=FEW_ROWS)
+    inserts = log.where("_change_type = 'insert'").select(*RETAILS_SILVER.column_names)
+    deletes = log.where("_change_type = 'delete'").join(inserts, _KEY, how="left_anti").select(_KEY, "_batch_id")
+    merged, removed = _count_by_batch(inserts), _count_by_batch(deletes)
+    if merged or removed:
+        tables.merge_rows(RETAILS_SILVER, inserts, deletes)
+    return _Entered(merged, removed, refused, sum(row["warned"] for row in counts))
+
+
+def _forget_changes(tables: Tables, but: int) -> None:
+    """Delete all changes from the log but the latest: a mart that wants older ones is made anew."""
+    known = sorted(tables.read_partitions(RETAILS_CHANGES_SILVER))
+    if len(known) > but + _CHANGES_KEPT or not but:
+        old = known[: len(known) - but]
+        tables.replace_partitions(RETAILS_CHANGES_SILVER, old, tables.read_table(RETAILS_CHANGES_SILVER).limit(0))
+
+
+def _touched_sales(tables: Tables, changes: Mapping[TableContract, tuple[Change, ...]]) -> DataFrame:
     """The ids of the sales that may be other than they were, once each."""
-    retails = tables.read_table(RETAILS_SILVER)
+    sales, retails = tables.read_table(TRANSACTIONS_SILVER), tables.read_table(RETAILS_SILVER)
     ids = []
     for contract, since in changes.items():
         name = _SALES_NAME.get(contract, _KEY)
@@ -107,29 +174,6 @@ def _touched_sales(tables: Tables, sales: DataFrame, changes: Mapping[TableContr
     return union(ids or [retails.select(_KEY).limit(0)]).distinct()
 
 
-def _gone(tables: Tables, touched: DataFrame, checked: CheckedRows) -> DataFrame:
-    """The touched rows of the table that are no longer kept."""
-    rows = tables.read_table(RETAILS_SILVER).join(touched, _KEY, how="left_semi")
-    return rows.join(checked.kept, _KEY, how="left_anti").select(_KEY, "_batch_id")
-
-
-def _write(
-    tables: Tables, checked: CheckedRows, touched: DataFrame | None, gone: DataFrame | None, *, has_refused: bool
-) -> None:
-    quarantine = RETAILS_SILVER.quarantine
-    if touched is None or gone is None:
-        if has_refused or not tables.is_empty(quarantine):
-            tables.replace_table(quarantine, checked.refused)
-        tables.replace_table(RETAILS_SILVER, checked.kept)
-        return
-    waiting = tables.read_table(quarantine)
-    if has_refused or not tables.is_empty(quarantine):
-        keys = touched.select(sf.col(_KEY).cast("string").alias("record_key"))
-        others = waiting.join(keys, "record_key", how="left_anti").selectExpr(*quarantine.select_list)
-        tables.replace_table(quarantine, others.unionByName(checked.refused))
-    tables.merge_rows(RETAILS_SILVER, checked.kept, gone)
-
-
 def _accounts(tables: Tables) -> dict[str, Account]:
     """What has become of the sales of each batch: each is either in the table or in its quarantine."""
     names = (TRANSACTIONS_SILVER, RETAILS_SILVER, RETAILS_SILVER.quarantine)
@@ -140,8 +184,8 @@ def _accounts(tables: Tables) -> dict[str, Account]:
     }
 
 
-def _count_by_batch(rows: DataFrame) -> dict[str, int]:
-    return {batch_id: count for batch_id, count in rows.groupBy("_batch_id").agg(sf.count("*")).collect()}
+def _count_by_batch(rows: DataFrame) -> Counter[str]:
+    return Counter({batch_id: count for batch_id, count in rows.groupBy("_batch_id").agg(sf.count("*")).collect()})
 
 
 def refresh_product_prices(tables: Tables, runs: RunLog, settings: Settings) -> Refreshed:

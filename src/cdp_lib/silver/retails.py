@@ -1,9 +1,11 @@
 """retails_silver: sales with everything known about their customer, product and store."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS
+from cdp_lib.frames import union
 
 _OF_A_ROW = (BATCH_ID.name, WARNINGS.name, "updated_at")
 """Columns that every silver table has of its own: a sale has those of transactions_silver."""
@@ -35,7 +37,8 @@ def build_retails_silver(
     Returns:
         Columns of `retails_silver`, the flags its rules name, and those the check needs.
     """
-    received = [name for name in transactions_silver.columns if not name.startswith("_")]
+    derived = ("sale_month",)
+    received = [name for name in transactions_silver.columns if not name.startswith("_") and name not in derived]
     as_received = transactions_silver.withColumn("record", sf.to_json(sf.struct(*received)))
     sales = as_received.drop(WARNINGS.name, "updated_at")
     customers = customers_silver.drop(*_OF_A_ROW).withColumn("_customer_is_known", sf.lit(True))
@@ -47,6 +50,38 @@ def build_retails_silver(
         .join(sf.broadcast(stores), "store_id", how="left")
         .join(sf.broadcast(_periods(product_prices_silver)), sf.expr(_IS_PRICE_OF_THE_DAY), how="left")
     )
+
+
+def build_retails_changes_silver(before: DataFrame, after: DataFrame, change_id: str) -> DataFrame:
+    """One row per sale that is no longer as it was, and one per sale as it is now: neither, where nothing differs.
+
+    Args:
+        before: Rows of `retails_silver` as they were, of some sales.
+        after: Rows as they are to be, of the same sales.
+        change_id: Change that makes the difference.
+
+    Returns:
+        Columns of `retails_changes_silver`.
+    """
+    left, entered = before.select("*", _values().alias("_values")), after.select("*", _values().alias("_values"))
+    same = [*RETAILS_SILVER.key, "_values"]
+    return union(
+        [
+            rows.join(others, same, how="left_anti")
+            .select("*", sf.lit(change_id).alias("_change_id"), sf.lit(change_type).alias("_change_type"))
+            .selectExpr(*RETAILS_CHANGES_SILVER.select_list)
+            for rows, others, change_type in ((left, entered, "delete"), (entered, left, "insert"))
+        ]
+    )
+
+
+def _values() -> Column:
+    """A hash of all that a sale says. Nulls do not count in a hash: with the flags (null, a) differs from (a, null)."""
+    values = [
+        sf.concat_ws("|", column.name) if column.type.startswith("ARRAY") else sf.col(column.name)
+        for column in RETAILS_SILVER.columns
+    ]
+    return sf.xxhash64(*values, *(value.isNull() for value in values))
 
 
 def _periods(product_prices_silver: DataFrame) -> DataFrame:

@@ -1,6 +1,7 @@
 """transactions_silver: the sales of the transactional database."""
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
 from cdp_lib.columns import to_instant
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
@@ -18,4 +19,5 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
     """
     names = [column.name for column in TRANSACTIONS_BRONZE.received_columns if not column.optional]
     parse = dict.fromkeys(names, as_received) | {"updated_at": to_instant}
-    return typed_rows(transactions_bronze, TRANSACTIONS_BRONZE, parse)
+    rows = typed_rows(transactions_bronze, TRANSACTIONS_BRONZE, parse)
+    return rows.select("*", sf.trunc("transaction_date", "month").alias("sale_month"))

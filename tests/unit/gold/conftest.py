@@ -33,10 +33,11 @@ _SALE = {
 
 @pytest.fixture
 def sales(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
-    """Rows of retails_silver; numbered, and filled in where a test leaves a column out."""
+    """Rows of retails_silver; numbered, of the month of their day, and filled in where a test leaves a column out."""
 
     def build(*rows: dict[str, Any]) -> DataFrame:
-        numbered = ({"transaction_id": number} | row for number, row in enumerate(rows, 1))
-        return frame_of(RETAILS_SILVER.columns, *(_SALE | row for row in numbered))
+        numbered = (_SALE | {"transaction_id": number} | row for number, row in enumerate(rows, 1))
+        dated = ({"sale_month": row["transaction_date"].replace(day=1)} | row for row in numbered)
+        return frame_of(RETAILS_SILVER.columns, *dated)
 
     return build

@@ -1,10 +1,14 @@
 from datetime import date
 from decimal import Decimal
 
-from cdp_lib.gold.calendar import build_monthly_sales_gold, build_seasonal_analysis_gold
+from cdp_lib.gold.marts import (
+    MONTHLY_SALES,
+    SEASONAL_ANALYSIS,
+    build_mart,
+)
 
 
-def test_build_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, rows_of) -> None:
+def test_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, rows_of) -> None:
     rows = sales(
         {"transaction_date": date(2024, 12, 31), "quantity": 2, "price": Decimal("0.10")},
         {"transaction_date": date(2025, 1, 1), "quantity": 1, "price": Decimal("0.10")},
@@ -13,7 +17,7 @@ def test_build_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, row
         {"transaction_date": date(2025, 8, 31), "category": "Electronics"},
         {"transaction_date": date(2025, 9, 1)},
     )
-    assert rows_of(build_seasonal_analysis_gold(rows)) == [
+    assert rows_of(build_mart(SEASONAL_ANALYSIS, rows)) == [
         ("Fall", "Fitness", Decimal("10.00"), 1),
         ("Spring", "Fitness", Decimal("10.00"), 1),
         ("Summer", "Electronics", Decimal("10.00"), 1),
@@ -21,7 +25,7 @@ def test_build_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, row
     ]
 
 
-def test_build_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) -> None:
+def test_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) -> None:
     rows = sales(
         {"transaction_date": date(2025, 4, 1), "quantity": 3},
         {"transaction_date": date(2025, 4, 30), "customer_id": 102},
@@ -30,7 +34,7 @@ def test_build_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) 
         {"transaction_date": date(2025, 12, 31)},
         {"transaction_date": date(2025, 1, 1)},
     )
-    assert rows_of(build_monthly_sales_gold(rows)) == [
+    assert rows_of(build_mart(MONTHLY_SALES, rows)) == [
         (2024, 2, 4, Decimal("10.00"), 1, 1, 1),
         (2025, 1, 1, Decimal("10.00"), 1, 1, 1),
         (2025, 2, 4, Decimal("50.00"), 5, 3, 2),
@@ -39,11 +43,11 @@ def test_build_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) 
 
 
 def test_months_in_which_nothing_was_sold_have_no_row(sales) -> None:
-    assert build_monthly_sales_gold(sales()).count() == 0
+    assert build_mart(MONTHLY_SALES, sales()).count() == 0
 
 
 def test_revenue_of_a_month_does_not_overflow(sales) -> None:
     largest = {"quantity": 2_147_483_647, "price": Decimal("2147483647.00")}
-    [row] = build_monthly_sales_gold(sales(largest, largest)).collect()
+    [row] = build_mart(MONTHLY_SALES, sales(largest, largest)).collect()
     assert row.monthly_revenue == 2 * 2_147_483_647**2
     assert row.monthly_quantity == 2 * 2_147_483_647

@@ -1,29 +1,33 @@
 from decimal import Decimal
 
-from cdp_lib.gold.stores import build_store_customer_analysis_gold, build_store_product_performance_gold
+from cdp_lib.gold.marts import (
+    STORE_CUSTOMER_ANALYSIS,
+    STORE_PRODUCT_PERFORMANCE,
+    build_mart,
+)
 
 
-def test_build_store_product_performance_gold_has_one_row_a_store_and_product(sales, rows_of) -> None:
+def test_store_product_performance_gold_has_one_row_a_store_and_product(sales, rows_of) -> None:
     rows = sales(
         {"store_id": 1, "product_id": 1, "quantity": 2},
         {"store_id": 1, "product_id": 1, "price": Decimal("0.33")},
         {"store_id": 1, "product_id": 2, "product_name": "Dumbbell Set"},
         {"store_id": 2, "store_name": "Mega Plaza"},
     )
-    assert rows_of(build_store_product_performance_gold(rows)) == [
+    assert rows_of(build_mart(STORE_PRODUCT_PERFORMANCE, rows)) == [
         (1, "City Mall Store", 1, "Yoga Mat", 3, Decimal("20.33")),
         (1, "City Mall Store", 2, "Dumbbell Set", 1, Decimal("10.00")),
         (2, "Mega Plaza", 1, "Yoga Mat", 1, Decimal("10.00")),
     ]
 
 
-def test_build_store_customer_analysis_gold_gives_the_location_of_the_store(sales, rows_of) -> None:
+def test_store_customer_analysis_gold_gives_the_location_of_the_store(sales, rows_of) -> None:
     rows = sales(
         {"store_id": 1, "country": "Egypt", "location": "UAE", "customer_id": 101},
         {"store_id": 1, "country": "Kuwait", "location": "UAE", "customer_id": 102},
         {"store_id": 2, "store_name": "Mega Plaza", "location": "Kuwait"},
     )
-    assert rows_of(build_store_customer_analysis_gold(rows)) == [
+    assert rows_of(build_mart(STORE_CUSTOMER_ANALYSIS, rows)) == [
         (1, "City Mall Store", "UAE", 2, 2, 1.0),
         (2, "Mega Plaza", "Kuwait", 1, 1, 1.0),
     ]
@@ -31,9 +35,9 @@ def test_build_store_customer_analysis_gold_gives_the_location_of_the_store(sale
 
 def test_the_average_of_transactions_per_customer_is_not_rounded(sales) -> None:
     rows = sales(*({"customer_id": customer} for customer in (101, 101, 102, 103)))
-    assert build_store_customer_analysis_gold(rows).collect()[0].avg_transactions_per_customer == 4 / 3
+    assert build_mart(STORE_CUSTOMER_ANALYSIS, rows).collect()[0].avg_transactions_per_customer == 4 / 3
 
 
 def test_revenue_of_a_store_does_not_overflow(sales) -> None:
-    [row] = build_store_product_performance_gold(sales({"quantity": 2_000_000, "price": Decimal("5000.00")})).collect()
+    [row] = build_mart(STORE_PRODUCT_PERFORMANCE, sales({"quantity": 2_000_000, "price": Decimal("5000.00")})).collect()
     assert row.revenue_generated == 10_000_000_000

@@ -1,0 +1,246 @@
+"""The marts of sales as definitions, and the two ways to make one: from all sales, and from what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import price_segment, revenue, season, uncommented
+from cdp_lib.contracts.gold import (
+    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
+    COUNTRY_DETAILED_ANALYSIS_GOLD,
+    CUSTOMER_PRODUCT_AFFINITY_GOLD,
+    MONTHLY_SALES_GOLD,
+    PRICE_SEGMENT_ANALYSIS_GOLD,
+    PRODUCT_PERFORMANCE_GOLD,
+    SALES_BY_COUNTRY_GOLD,
+    SEASONAL_ANALYSIS_GOLD,
+    STORE_CUSTOMER_ANALYSIS_GOLD,
+    STORE_PRODUCT_PERFORMANCE_GOLD,
+)
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.frames import FEW_ROWS, union, worked_out
+
+Summand = Literal["sales", "quantity", "revenue"]
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A table of sums over sales: one row per value of the columns it is grouped by.
+
+    All of its measures can be moved by what has changed: sums by adding and subtracting, numbers of different values by
+    looking for the pairs that have come or gone.
+
+    Attributes:
+        contract: Contract of the table.
+        sums: What is summed of the sales of a group, by column. One of them counts sales or pieces: where that is 0,
+            nothing is left of the group.
+        distinct: Column of sales whose different values in a group are counted, by column of the mart.
+        averages: Numerator and denominator, by column.
+        is_by_month: Whether a group's sales are all of one month: of other months none is looked at.
+        is_large: Whether the table grows with customers: changed rows are merged; a small one is written anew.
+    """
+
+    contract: TableContract
+    sums: Mapping[str, Summand]
+    distinct: Mapping[str, str] = field(default_factory=dict)
+    averages: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    is_by_month: bool = False
+    is_large: bool = False
+
+    @property
+    def by(self) -> list[str]:
+        """Columns that sales are grouped by."""
+        measures = {*self.sums, *self.distinct, *self.averages}
+        return [name for name in self.contract.column_names if name not in measures]
+
+    @property
+    def presence(self) -> str:
+        """Measure that is 0 where nothing is left of a group."""
+        return next(name for name, summand in self.sums.items() if summand != "revenue")
+
+
+SALES_BY_COUNTRY = Mart(SALES_BY_COUNTRY_GOLD, {"total_sales": "sales"})
+
+CATEGORY_COUNTRY_PERFORMANCE = Mart(
+    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
+    {"revenue": "revenue", "quantity_sold": "quantity"},
+    {"unique_products": "product_id"},
+)
+
+COUNTRY_DETAILED_ANALYSIS = Mart(
+    COUNTRY_DETAILED_ANALYSIS_GOLD,
+    {"total_transactions": "sales", "total_quantity_sold": "quantity", "total_revenue": "revenue"},
+    {"unique_customers": "customer_id", "unique_stores": "store_id", "unique_products": "product_id"},
+    {"avg_transaction_value": ("total_revenue", "total_transactions")},
+)
+
+PRODUCT_PERFORMANCE = Mart(
+    PRODUCT_PERFORMANCE_GOLD,
+    {"total_quantity_sold": "quantity", "total_revenue": "revenue", "unique_transactions": "sales"},
+    {"unique_customers": "customer_id"},
+)
+
+PRICE_SEGMENT_ANALYSIS = Mart(
+    PRICE_SEGMENT_ANALYSIS_GOLD,
+    {"transaction_count": "sales", "total_quantity": "quantity", "total_revenue": "revenue"},
+)
+
+CUSTOMER_PRODUCT_AFFINITY = Mart(
+    CUSTOMER_PRODUCT_AFFINITY_GOLD,
+    {"total_quantity_purchased": "quantity", "purchase_frequency": "sales"},
+    is_large=True,
+)
+
+STORE_PRODUCT_PERFORMANCE = Mart(
+    STORE_PRODUCT_PERFORMANCE_GOLD, {"quantity_sold": "quantity", "revenue_generated": "revenue"}
+)
+
+STORE_CUSTOMER_ANALYSIS = Mart(
+    STORE_CUSTOMER_ANALYSIS_GOLD,
+    {"total_transactions": "sales"},
+    {"unique_customers": "customer_id"},
+    {"avg_transactions_per_customer": ("total_transactions", "unique_customers")},
+)
+
+SEASONAL_ANALYSIS = Mart(SEASONAL_ANALYSIS_GOLD, {"seasonal_revenue": "revenue", "seasonal_quantity": "quantity"})
+
+MONTHLY_SALES = Mart(
+    MONTHLY_SALES_GOLD,
+    {"monthly_revenue": "revenue", "monthly_quantity": "quantity", "monthly_transactions": "sales"},
+    {"monthly_customers": "customer_id"},
+    is_by_month=True,
+)
+
+
+def build_mart(mart: Mart, sales: DataFrame) -> DataFrame:
+    """A mart from all sales.
+
+    Args:
+        mart: The mart.
+        sales: Rows of `retails_silver`.
+
+    Returns:
+        Columns of the mart's contract, one row per group of sales.
+    """
+    different = [sf.countDistinct(column).alias(name) for name, column in mart.distinct.items()]
+    return _finished(mart, _prepared(mart, sales).groupBy(*mart.by).agg(*_sums(mart), *different))
+
+
+def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, sales: DataFrame) -> DataFrame:
+    """The rows of a mart after a change of sales.
+
+    Args:
+        mart: The mart.
+        there: Its rows before the change; those of touched groups at least.
+        changes: Rows of `retails_changes_silver`, few enough to be read several times.
+        sales: Rows of `retails_silver` after the change.
+
+    Returns:
+        Columns of the mart's contract: the groups of `there` and of the changes of which something is left.
+    """
+    is_insert = sf.col("_change_type") == "insert"
+    signed = _prepared(mart, changes, is_insert).withColumn("_sign", sf.when(is_insert, 1).otherwise(-1))
+    moved = [
+        there,
+        signed.groupBy(*mart.by).agg(*_sums(mart)),
+        *(_moved_distinct(mart, name, signed, sales) for name in mart.distinct),
+    ]
+    groups = union([_with_measures(mart, rows) for rows in moved]).groupBy(*mart.by)
+    measures = groups.agg(*(sf.sum(name).alias(name) for name in (*mart.sums, *mart.distinct)))
+    return _finished(mart, measures.where(f"{mart.presence} > 0"))
+
+
+def touched_keys(mart: Mart, changes: DataFrame) -> DataFrame:
+    """The keys of the groups that changed sales are of, once each.
+
+    Args:
+        mart: The mart.
+        changes: Rows of `retails_changes_silver`.
+    """
+    return _prepared(mart, changes).select(*mart.contract.key).distinct()
+
+
+def _prepared(mart: Mart, sales: DataFrame, is_added: Column | None = None) -> DataFrame:
+    """Sales with the columns that a mart groups by and sums; negative, where they are to be taken away."""
+    day = sf.col("transaction_date")
+    derived = {
+        "price_segment": price_segment(sf.col("price")),
+        "season": season(day),
+        "transaction_year": sf.year(day),
+        "transaction_quarter": sf.quarter(day),
+        "transaction_month": sf.month(day),
+    }
+    summands = {
+        "sales": sf.lit(1).cast("bigint"),
+        "quantity": sf.col("quantity").cast("bigint"),
+        "revenue": revenue(sf.col("quantity"), sf.col("price")),
+    }
+    return sales.select(
+        "*",
+        *(derived[name].alias(name) for name in mart.by if name in derived),
+        *(
+            (summand if is_added is None else sf.when(is_added, summand).otherwise(-summand)).alias(f"_{name}")
+            for name, summand in summands.items()
+            if name in mart.sums.values()
+        ),
+    )
+
+
+def _sums(mart: Mart) -> list[Column]:
+    return [sf.sum(f"_{summand}").alias(name) for name, summand in mart.sums.items()]
+
+
+def _moved_distinct(mart: Mart, name: str, signed: DataFrame, sales: DataFrame) -> DataFrame:
+    """By how much a number of different values moves: by the pairs of group and value that have come or gone.
+
+    How many sales a pair has now is looked up; how many it had, follows from what has changed.
+    """
+    pair = [*mart.by, mart.distinct[name]]
+    touched = worked_out(signed.groupBy(*pair).agg(sf.sum("_sign").alias("more")).where("more <> 0"), at_most=FEW_ROWS)
+    if mart.is_by_month:
+        months = [month for (month,) in signed.select("sale_month").distinct().collect()]
+        sales = sales.where(sf.col("sale_month").isin(*months))
+    keys = [*mart.contract.key, mart.distinct[name]]
+    looked_up = _prepared(mart, sales).join(touched.select(*keys).distinct(), keys, how="left_semi")
+    now = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"))
+    counts = union(
+        [
+            _uncommented(now.select(*pair, "now", sf.col("now").alias("before"))),
+            _uncommented(
+                touched.select(*pair, sf.lit(0).cast("bigint").alias("now"), (-sf.col("more")).alias("before"))
+            ),
+        ]
+    )
+    pairs = counts.groupBy(*pair).agg(sf.sum("now").alias("now"), sf.sum("before").alias("before"))
+    comes_or_goes = (sf.col("now") > 0).cast("bigint") - (sf.col("before") > 0).cast("bigint")
+    return pairs.groupBy(*mart.by).agg(sf.sum(comes_or_goes).alias(name))
+
+
+def _with_measures(mart: Mart, rows: DataFrame) -> DataFrame:
+    """Rows with all measures that can be added, 0 where they have none, in types and without comments of a table."""
+    there = set(rows.columns)
+    types = {column.name: column.type for column in mart.contract.columns}
+    measures = [
+        (sf.col(name) if name in there else sf.lit(0)).cast(types[name]).alias(name)
+        for name in (*mart.sums, *mart.distinct)
+    ]
+    return _uncommented(rows.select(*mart.by, *measures))
+
+
+def _uncommented(rows: DataFrame) -> DataFrame:
+    return rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns))
+
+
+def _finished(mart: Mart, groups: DataFrame) -> DataFrame:
+    averages = {
+        name: sf.col(numerator).cast("double") / sf.col(denominator)
+        for name, (numerator, denominator) in mart.averages.items()
+    }
+    return groups.select("*", *(average.alias(name) for name, average in averages.items())).selectExpr(
+        *mart.contract.select_list
+    )

@@ -1,0 +1,78 @@
+"""Brings marts of sales up to date by the sales that have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import is_until
+from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER
+from cdp_lib.frames import FEW_ROWS, worked_out
+from cdp_lib.gold.marts import Mart, build_mart, move_mart, touched_keys
+from cdp_lib.runs import RunLog
+from cdp_lib.settings import Settings
+from cdp_lib.tables import Tables
+
+
+def refresh_marts(tables: Tables, runs: RunLog, settings: Settings, marts: Sequence[Mart]) -> int | None:
+    """Bring marts up to date, as far as they are not.
+
+    They are moved by what `retails_changes_silver` says since they were last written. They are made from all sales if
+    that does not say all of it, if anything but sales is not what it was (`as_of`, the version of this library), or if
+    a run has been killed while it moved them: who has moved once may not be moved twice.
+
+    Args:
+        tables: Tables of the platform.
+        runs: Log of the run.
+        settings: Settings of the run.
+        marts: Marts that the task writes.
+
+    Returns:
+        Rows of the marts; None where nothing they are made from has changed.
+
+    Raises:
+        CdpError: `retails_silver` does not exist yet.
+    """
+    contracts = [mart.contract for mart in marts]
+    inputs = runs.read_inputs([RETAILS_SILVER], as_of=settings.as_of)
+    if not runs.is_due(contracts, inputs):
+        return None
+    sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
+    changes = _changes(tables, runs, settings, marts)
+    runs.plan_tables(contracts, inputs)
+    for mart in marts:
+        if changes is None:
+            tables.replace_table(mart.contract, build_mart(mart, sales))
+        else:
+            _move(tables, mart, changes, sales)
+    rows = tables.count_rows(contracts)
+    runs.finish_tables(contracts, inputs, rows)
+    return rows
+
+
+def _changes(tables: Tables, runs: RunLog, settings: Settings, marts: Sequence[Mart]) -> DataFrame | None:
+    """What has changed of sales since the marts were written; None where that is not known, or not the only thing."""
+    change_ids = runs.missed_changes(RETAILS_SILVER, [mart.contract for mart in marts], as_of=settings.as_of)
+    if change_ids is None or settings.full_refresh or not all(tables.exists(mart.contract) for mart in marts):
+        return None
+    if not tables.exists(RETAILS_CHANGES_SILVER):
+        return None
+    log = tables.read_table(RETAILS_CHANGES_SILVER).where(sf.col("_change_id").isin(*change_ids))
+    changes = worked_out(log, at_most=FEW_ROWS)
+    known = {change_id for (change_id,) in changes.select("_change_id").distinct().collect()}
+    if known != set(change_ids):
+        return None
+    return changes.where(is_until("transaction_date", settings.as_of))
+
+
+def _move(tables: Tables, mart: Mart, changes: DataFrame, sales: DataFrame) -> None:
+    if not mart.is_large:
+        there = tables.read_table(mart.contract)
+        tables.replace_table(mart.contract, move_mart(mart, there, changes, sales))
+        return
+    keys = worked_out(touched_keys(mart, changes), at_most=FEW_ROWS)
+    groups = worked_out(move_mart(mart, tables.read_rows(mart.contract, keys), changes, sales), at_most=FEW_ROWS)
+    emptied = keys.join(groups, list(mart.contract.key), how="left_anti")
+    tables.merge_rows(mart.contract, groups, emptied)
