@@ -171,8 +171,13 @@ def _bronze_rows(
             for field, name in unknown.items()
         }
         no_object = sf.lit(None).cast("string")
-    typed = {name: to_type(received[name], type_) for name, type_ in known.items()}
-    misfits = rescued([*((name, received[name], typed[name]) for name in known), ("_record", no_object, sf.lit(None))])
+    # What has come in its column's own type fits it; to try costs more than to read it.
+    fitting = {name for name, type_ in known.items() if dict(rows.dtypes).get(name) == type_.lower()} - {"value"}
+    typed = {
+        name: received[name] if name in fitting else to_type(received[name], type_) for name, type_ in known.items()
+    }
+    tried = [(name, received[name], typed[name]) for name in known if name not in fitting]
+    misfits = rescued([*tried, ("_record", no_object, sf.lit(None))])
     return rows.select(
         *(typed[name].alias(name) for name in known),
         misfits.alias("_rescued_data"),
@@ -205,5 +210,8 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
 
 
 def _hash(columns: list[Column]) -> Column:
-    """SHA-256 of the values as text; null and the empty text differ."""
-    return sf.sha2(sf.to_json(sf.array(*(column.cast("string") for column in columns))), 256)
+    """xxHash64 of the values, as hexadecimal text. Nulls do not count in a hash: with the flags they do.
+
+    It tells copies of a record from other versions of it within a batch: 64 bits are plenty for so few to compare.
+    """
+    return sf.hex(sf.xxhash64(*columns, *(column.isNull() for column in columns)))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-FEW_ROWS = 200_000
-"""Rows of a table that may be held in memory: some tens of megabytes."""
+FEW_ROWS = 10_000
+"""Rows of a table that may be held in memory, and be part of a plan."""
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:

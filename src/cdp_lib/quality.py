@@ -33,20 +33,22 @@ class CheckedRows:
     counts: DataFrame
 
 
-def check_rows(rows: DataFrame, contract: TableContract) -> CheckedRows:
+def check_rows(rows: DataFrame, contract: TableContract, record: Column | None = None) -> CheckedRows:
     """Split rows, of which there is one per key, by the rules of a contract.
 
     Args:
-        rows: Columns of the contract and those its rules name, `record` (the row as received, JSON) and `_batch_id`.
+        rows: Columns of the contract and those its rules name, and `_batch_id`.
         contract: Contract of the table the rows are for.
+        record: The row as received, JSON, worked out of refused rows alone; the rows' column of that name otherwise.
     """
+    as_received = sf.col("record") if record is None else record
     judged = _with_verdict(_with_record_key(rows, contract), contract)
     is_kept = sf.size("broken_rules") == 0
     is_warned = is_kept & (sf.size(WARNINGS.name) > 0)
     counted = {"kept": is_kept, "warned": is_warned, "refused": ~is_kept}
     return CheckedRows(
         kept=judged.where(is_kept).selectExpr(*contract.select_list),
-        refused=judged.where(~is_kept).selectExpr(*contract.quarantine.select_list),
+        refused=judged.where(~is_kept).withColumn("record", as_received).selectExpr(*contract.quarantine.select_list),
         counts=judged.groupBy(BATCH_ID.name).agg(
             *(sf.count(sf.when(condition, 1)).alias(name) for name, condition in counted.items())
         ),
@@ -57,7 +59,8 @@ def check_versions(rows: DataFrame, contract: TableContract, *, are_alone: bool 
     """Judge versions of rows by the rules of a contract.
 
     Args:
-        rows: As for `check_rows`, and `_record_hash`, `_is_deleted` and what the rules name; any number per key.
+        rows: As for `check_rows`, and `record`, `_record_hash`, `_is_deleted` and what the rules name; any number per
+            key.
         contract: Contract of the table the rows are for.
         are_alone: Whether there is one row per key, which spares the comparison.
 

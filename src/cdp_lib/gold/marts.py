@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,17 +23,17 @@ from cdp_lib.contracts.gold import (
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, union, worked_out
+from cdp_lib.frames import union
 
 Summand = Literal["sales", "quantity", "revenue"]
 
 
 @dataclass(frozen=True)
 class Mart:
-    """A table of sums over sales: one row per value of the columns it is grouped by.
+    """A table of sums over sales: one row per key, with its attributes – names and the like – and its measures.
 
-    All of its measures can be moved by what has changed: sums by adding and subtracting, numbers of different values by
-    looking for the pairs that have come or gone.
+    All of it can be moved by what has changed: sums by adding and subtracting, numbers of different values by looking
+    for the pairs that have come or gone, attributes by taking the latest.
 
     Attributes:
         contract: Contract of the table.
@@ -53,10 +53,15 @@ class Mart:
     is_large: bool = False
 
     @property
-    def by(self) -> list[str]:
+    def key(self) -> list[str]:
         """Columns that sales are grouped by."""
-        measures = {*self.sums, *self.distinct, *self.averages}
-        return [name for name in self.contract.column_names if name not in measures]
+        return list(self.contract.key)
+
+    @property
+    def attributes(self) -> list[str]:
+        """Columns that have one value for all sales of a key."""
+        others = {*self.key, *self.sums, *self.distinct, *self.averages}
+        return [name for name in self.contract.column_names if name not in others]
 
     @property
     def presence(self) -> str:
@@ -125,10 +130,11 @@ def build_mart(mart: Mart, sales: DataFrame) -> DataFrame:
         sales: Rows of `retails_silver`.
 
     Returns:
-        Columns of the mart's contract, one row per group of sales.
+        Columns of the mart's contract, one row per key.
     """
     different = [sf.countDistinct(column).alias(name) for name, column in mart.distinct.items()]
-    return _finished(mart, _prepared(mart, sales).groupBy(*mart.by).agg(*_sums(mart), *different))
+    attributes = [sf.max(name).alias(name) for name in mart.attributes]
+    return _finished(mart, _prepared(mart, sales).groupBy(*mart.key).agg(*_sums(mart), *different, *attributes))
 
 
 def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, sales: DataFrame) -> DataFrame:
@@ -136,33 +142,41 @@ def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, sales: DataFrame
 
     Args:
         mart: The mart.
-        there: Its rows before the change; those of touched groups at least.
+        there: Its rows before the change; those of touched keys at least.
         changes: Rows of `retails_changes_silver`, few enough to be read several times.
         sales: Rows of `retails_silver` after the change.
 
     Returns:
-        Columns of the mart's contract: the groups of `there` and of the changes of which something is left.
+        Columns of the mart's contract: the keys of `there` and of the changes of which something is left.
     """
     is_insert = sf.col("_change_type") == "insert"
     signed = _prepared(mart, changes, is_insert).withColumn("_sign", sf.when(is_insert, 1).otherwise(-1))
+    # Whatever renames something has changed all of its sales: the latest sale that came in knows the name of today.
+    since = sf.when(is_insert, sf.col("_change_id"))
+    attributes = [sf.max_by(name, since).alias(name) for name in mart.attributes]
     moved = [
-        there,
-        signed.groupBy(*mart.by).agg(*_sums(mart)),
-        *(_moved_distinct(mart, name, signed, sales) for name in mart.distinct),
+        _with_measures(mart, there.withColumn("_since", sf.lit("")), mart.attributes),
+        _with_measures(
+            mart,
+            signed.groupBy(*mart.key).agg(*_sums(mart), *attributes, sf.max(since).alias("_since")),
+            mart.attributes,
+        ),
+        *(_with_measures(mart, _moved_distinct(mart, name, signed, sales), ()) for name in mart.distinct),
     ]
-    groups = union([_with_measures(mart, rows) for rows in moved]).groupBy(*mart.by)
-    measures = groups.agg(*(sf.sum(name).alias(name) for name in (*mart.sums, *mart.distinct)))
-    return _finished(mart, measures.where(f"{mart.presence} > 0"))
+    keys = union(moved).groupBy(*mart.key)
+    measures = [sf.sum(name).alias(name) for name in (*mart.sums, *mart.distinct)]
+    latest = [sf.max_by(name, "_since").alias(name) for name in mart.attributes]
+    return _finished(mart, keys.agg(*measures, *latest).where(f"{mart.presence} > 0"))
 
 
 def touched_keys(mart: Mart, changes: DataFrame) -> DataFrame:
-    """The keys of the groups that changed sales are of, once each.
+    """The keys that changed sales are of, once each.
 
     Args:
         mart: The mart.
         changes: Rows of `retails_changes_silver`.
     """
-    return _prepared(mart, changes).select(*mart.contract.key).distinct()
+    return _prepared(mart, changes).select(*mart.key).distinct()
 
 
 def _prepared(mart: Mart, sales: DataFrame, is_added: Column | None = None) -> DataFrame:
@@ -182,7 +196,7 @@ def _prepared(mart: Mart, sales: DataFrame, is_added: Column | None = None) -> D
     }
     return sales.select(
         "*",
-        *(derived[name].alias(name) for name in mart.by if name in derived),
+        *(derived[name].alias(name) for name in mart.key if name in derived),
         *(
             (summand if is_added is None else sf.when(is_added, summand).otherwise(-summand)).alias(f"_{name}")
             for name, summand in summands.items()
@@ -200,13 +214,12 @@ def _moved_distinct(mart: Mart, name: str, signed: DataFrame, sales: DataFrame) 
 
     How many sales a pair has now is looked up; how many it had, follows from what has changed.
     """
-    pair = [*mart.by, mart.distinct[name]]
-    touched = worked_out(signed.groupBy(*pair).agg(sf.sum("_sign").alias("more")).where("more <> 0"), at_most=FEW_ROWS)
+    pair = [*mart.key, mart.distinct[name]]
+    touched = signed.groupBy(*pair).agg(sf.sum("_sign").alias("more")).where("more <> 0")
     if mart.is_by_month:
         months = [month for (month,) in signed.select("sale_month").distinct().collect()]
         sales = sales.where(sf.col("sale_month").isin(*months))
-    keys = [*mart.contract.key, mart.distinct[name]]
-    looked_up = _prepared(mart, sales).join(touched.select(*keys).distinct(), keys, how="left_semi")
+    looked_up = _prepared(mart, sales).join(touched.select(*pair), pair, how="left_semi")
     now = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"))
     counts = union(
         [
@@ -218,18 +231,22 @@ def _moved_distinct(mart: Mart, name: str, signed: DataFrame, sales: DataFrame) 
     )
     pairs = counts.groupBy(*pair).agg(sf.sum("now").alias("now"), sf.sum("before").alias("before"))
     comes_or_goes = (sf.col("now") > 0).cast("bigint") - (sf.col("before") > 0).cast("bigint")
-    return pairs.groupBy(*mart.by).agg(sf.sum(comes_or_goes).alias(name))
+    return pairs.groupBy(*mart.key).agg(sf.sum(comes_or_goes).alias(name))
 
 
-def _with_measures(mart: Mart, rows: DataFrame) -> DataFrame:
-    """Rows with all measures that can be added, 0 where they have none, in types and without comments of a table."""
-    there = set(rows.columns)
+def _with_measures(mart: Mart, rows: DataFrame, attributes: Sequence[str]) -> DataFrame:
+    """Rows in the one shape that can be united: measures they do not have are 0, attributes are null and older."""
     types = {column.name: column.type for column in mart.contract.columns}
+    there = set(rows.columns)
     measures = [
         (sf.col(name) if name in there else sf.lit(0)).cast(types[name]).alias(name)
         for name in (*mart.sums, *mart.distinct)
     ]
-    return _uncommented(rows.select(*mart.by, *measures))
+    others = [
+        (sf.col(name) if attributes else sf.lit(None)).cast(types.get(name, "string")).alias(name)
+        for name in (*mart.attributes, "_since")
+    ]
+    return _uncommented(rows.select(*mart.key, *measures, *others))
 
 
 def _uncommented(rows: DataFrame) -> DataFrame:

@@ -32,11 +32,12 @@ def typed_rows(
     source = {name: (received_as or {}).get(name, name) for name in parse}
     # What a source may leave out is no reason to refuse a row either.
     optional = {column.name for column in contract.received_columns if column.optional}
+    tried = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [column.name for column in contract.received_columns]
     # Each value is parsed once: engines copy an expression to wherever its column is used, but not past an offset.
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
-        *(_unless_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parse if name not in optional),
+        *(_unless_blank(sf.col(source[name])).alias(f"_text_{name}") for name in tried),
         sf.to_json(sf.struct(*received, "_rescued_data")).alias("record"),
         "_rescued_data",
         "_record_hash",
@@ -45,13 +46,11 @@ def typed_rows(
         "_ingested_at",
         "_batch_id",
     ).offset(0)
-    misfits = rescued(
-        (source[name], sf.col(f"_text_{name}"), sf.col(f"_typed_{name}")) for name in parse if name not in optional
-    )
+    misfits = [(source[name], sf.col(f"_text_{name}"), sf.col(f"_typed_{name}")) for name in tried]
     return parsed.select(
         *(sf.col(f"_typed_{name}").alias(name) for name in parse),
         "record",
-        sf.coalesce("_rescued_data", misfits).alias("_rescued_data"),
+        (sf.coalesce("_rescued_data", rescued(misfits)) if misfits else sf.col("_rescued_data")).alias("_rescued_data"),
         "_record_hash",
         "_is_deleted",
         "_ingested_at",

@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS
 from cdp_lib.frames import union
 
@@ -35,12 +35,9 @@ def build_retails_silver(
         stores_silver: One row per store.
 
     Returns:
-        Columns of `retails_silver`, the flags its rules name, and those the check needs.
+        Columns of `retails_silver`, the flags its rules name, and those of the sale as received (`sale_as_received`).
     """
-    derived = ("sale_month",)
-    received = [name for name in transactions_silver.columns if not name.startswith("_") and name not in derived]
-    as_received = transactions_silver.withColumn("record", sf.to_json(sf.struct(*received)))
-    sales = as_received.drop(WARNINGS.name, "updated_at")
+    sales = transactions_silver.drop(WARNINGS.name)
     customers = customers_silver.drop(*_OF_A_ROW).withColumn("_customer_is_known", sf.lit(True))
     products = products_silver.drop(*_OF_A_ROW, "price").withColumn("_product_is_known", sf.lit(True))
     stores = stores_silver.drop(*_OF_A_ROW).withColumn("_store_is_known", sf.lit(True))
@@ -50,6 +47,12 @@ def build_retails_silver(
         .join(sf.broadcast(stores), "store_id", how="left")
         .join(sf.broadcast(_periods(product_prices_silver)), sf.expr(_IS_PRICE_OF_THE_DAY), how="left")
     )
+
+
+def sale_as_received() -> Column:
+    """A sale as its source gave it, JSON, of a row that `build_retails_silver` has made."""
+    received = [name for name in TRANSACTIONS_SILVER.column_names if name != "sale_month" and not name.startswith("_")]
+    return sf.to_json(sf.struct(*received))
 
 
 def build_retails_changes_silver(before: DataFrame, after: DataFrame, change_id: str) -> DataFrame:

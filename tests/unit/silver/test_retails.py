@@ -16,7 +16,7 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.quality import CheckedRows, check_rows
-from cdp_lib.silver.retails import build_retails_silver
+from cdp_lib.silver.retails import build_retails_silver, sale_as_received
 
 SALE = {
     "transaction_id": 31,
@@ -25,6 +25,7 @@ SALE = {
     "store_id": 5,
     "quantity": 2,
     "transaction_date": date(2025, 4, 1),
+    "sale_month": date(2025, 4, 1),
     "_batch_id": "b1",
 }
 ALBA = {
@@ -58,7 +59,7 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
             frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "of another"} | price for price in prices)),
             frame_of(STORES_SILVER.columns, others | PLAZA),
         )
-        return check_rows(rows, RETAILS_SILVER)
+        return check_rows(rows, RETAILS_SILVER, sale_as_received())
 
     return check
 

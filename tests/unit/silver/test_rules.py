@@ -171,6 +171,7 @@ SALE_COLUMNS = (
 SALE = {
     "transaction_id": 31,
     "transaction_date": date(2025, 4, 1),
+    "sale_month": date(2025, 4, 1),
     "registration_date": date(2025, 4, 1),
     "price": Decimal("499.00"),
     "_customer_is_known": True,
