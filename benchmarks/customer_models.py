@@ -93,7 +93,7 @@ def refresh(customers: int) -> dict[str, object]:
     from cdp_lib.analytics.rfm import with_rfm
     from cdp_lib.analytics.summaries import build_customer_summaries
     from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
-    from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+    from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
     from cdp_lib.gold.value import build_customer_value_gold
     from cdp_lib.tables import Tables
     from cdp_local.engines import open_session
@@ -118,23 +118,29 @@ def refresh(customers: int) -> dict[str, object]:
             write_deltalake(warehouse / CUSTOMER_ACQUISITIONS_SILVER.name, pa.table(acquisitions), mode="append")
             whose = np.concatenate([np.arange(len(age)), buyer])
             day = np.concatenate([first, first[buyer] + np.floor(at * 7).astype(int)])
-            bought = {
-                "transaction_id": pa.array(np.arange(len(whose)) + sales, pa.int32()),
-                "customer_id": pa.array(numbers[whose], pa.int32()),
-                "quantity": pa.array(np.ones(len(whose)), pa.int32()),
-                "transaction_date": pa.array(day, pa.int32()).cast(pa.date32()),
-                "price": pa.array(np.round(generator.gamma(3, 12, len(whose)) * 100).astype(int))
-                .cast(pa.decimal128(20, 0))
-                .cast(pa.decimal128(18, 2)),
-            }
-            write_deltalake(warehouse / RETAILS_SILVER.name, pa.table(bought), mode="append")
+            bought = pa.table(
+                {
+                    "customer_id": pa.array(numbers[whose], pa.int32()),
+                    "purchase_date": pa.array(day, pa.int32()).cast(pa.date32()),
+                    "transaction_count": pa.array(np.ones(len(whose)), pa.int64()),
+                    "revenue": pa.array(np.round(generator.gamma(3, 12, len(whose)) * 100).astype(int))
+                    .cast(pa.decimal128(20, 0))
+                    .cast(pa.decimal128(38, 2)),
+                }
+            )
+            # Of two purchases on a day one would do; what the models are given is one day either way.
+            days = bought.group_by(["customer_id", "purchase_date"]).aggregate(
+                [("transaction_count", "sum"), ("revenue", "sum")]
+            )
+            bought = days.rename_columns(["customer_id", "purchase_date", "transaction_count", "revenue"])
+            write_deltalake(warehouse / PURCHASES_SILVER.name, bought, mode="append")
             sales += len(whose)
         terms = Terms(90, 12, 0.4, 0.1)
         with open_session("sail", home, "cat1", ["sales"]) as spark:
             tables = Tables(spark, "cat1", "sales")
             before = peak_megabytes()
             begin = time.perf_counter()
-            silver = [tables.read_table(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER)]
+            silver = [tables.read_table(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER)]
             people = with_history(build_customer_summaries(*silver, AS_OF))
             fits = fit_customers(people)
             fitted = time.perf_counter() - begin

@@ -185,6 +185,25 @@ FROM OPENROWSET(BULK 'monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA
 ) AS [rows];
 GO
 
+-- One row per month and product category sold in it.
+CREATE OR ALTER VIEW [sales].[category_monthly_sales] AS
+SELECT
+    [sale_month],
+    [category],
+    [revenue],
+    [quantity],
+    [transactions],
+    [customers]
+FROM OPENROWSET(BULK 'category_monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [sale_month] DATE,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [revenue] DECIMAL(38,2),
+    [quantity] BIGINT,
+    [transactions] BIGINT,
+    [customers] BIGINT
+) AS [rows];
+GO
+
 -- One row per month and country in which customers registered, whether or not they bought.
 CREATE OR ALTER VIEW [sales].[customer_registration_trends] AS
 SELECT

@@ -3,6 +3,7 @@
 # MAGIC # Marts by season and month
 # MAGIC - `seasonal_analysis_gold`: One row per season and product category sold in it, over all years.
 # MAGIC - `monthly_sales_gold`: One row per month in which something was sold.
+# MAGIC - `category_monthly_sales_gold`: One row per month and product category sold in it.
 # MAGIC
 # MAGIC - Reads: `retails_silver` up to `as_of`, `retails_changes_silver`
 # MAGIC - Writes: the tables above, `pipeline_runs_ops`
@@ -14,7 +15,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.gold.marts import MONTHLY_SALES, SEASONAL_ANALYSIS
+from cdp_lib.gold.marts import CATEGORY_MONTHLY_SALES, MONTHLY_SALES, SEASONAL_ANALYSIS
 from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
@@ -29,7 +30,7 @@ runs = RunLog(tables, settings, "calendar_gold")
 
 # COMMAND ----------
 
-marts = [SEASONAL_ANALYSIS, MONTHLY_SALES]
+marts = [SEASONAL_ANALYSIS, MONTHLY_SALES, CATEGORY_MONTHLY_SALES]
 rows = refresh_marts(tables, runs, settings, marts)
 exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 

@@ -3,7 +3,7 @@
 # MAGIC # cohort_retention_gold
 # MAGIC One row per cohort of customers, kind of retention and window.
 # MAGIC
-# MAGIC - Reads: `customer_acquisitions_silver`, `retails_silver`, `events_silver`, `customer_links_silver`
+# MAGIC - Reads: `customer_acquisitions_silver`, `purchases_silver`, `events_silver`, `customer_links_silver`
 # MAGIC - Writes: `cohort_retention_gold`, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -19,7 +19,7 @@ from cdp_lib.contracts.silver import (
     CUSTOMER_ACQUISITIONS_SILVER,
     CUSTOMER_LINKS_SILVER,
     EVENTS_SILVER,
-    RETAILS_SILVER,
+    PURCHASES_SILVER,
 )
 from cdp_lib.gold.cohorts import build_cohort_retention_gold
 from cdp_lib.runs import RunLog
@@ -35,7 +35,7 @@ runs = RunLog(tables, settings, "cohort_retention_gold")
 
 # COMMAND ----------
 
-reads = [CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER, EVENTS_SILVER, CUSTOMER_LINKS_SILVER]
+reads = [CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, EVENTS_SILVER, CUSTOMER_LINKS_SILVER]
 inputs = runs.read_inputs({*DATED_BY, *reads}, as_of=settings.as_of)
 exit_unless(dbutils, runs.is_due([COHORT_RETENTION_GOLD], inputs), "Nothing it is made from has changed.")
 rows = build_cohort_retention_gold(*map(tables.read_table, reads), business_date(tables, settings))

@@ -4,7 +4,7 @@
 # MAGIC - `customer_segments_gold`: One row per customer, with the RFM segment at as_of and a month before.
 # MAGIC - `segment_movements_gold`: One row per pair of segments that customers moved between, or stayed in.
 # MAGIC
-# MAGIC - Reads: `customer_value_gold`, `customer_acquisitions_silver`, `retails_silver`
+# MAGIC - Reads: `customer_value_gold`, `customer_acquisitions_silver`, `purchases_silver`
 # MAGIC - Writes: the tables above, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -18,7 +18,7 @@ from cdp_lib.analytics.rfm import with_rfm
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.business_date import DATED_BY, agreed_date, month_before
 from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD, CUSTOMER_VALUE_GOLD, SEGMENT_MOVEMENTS_GOLD
-from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.gold.segments import build_customer_segments_gold, build_segment_movements_gold
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
@@ -39,7 +39,7 @@ exit_unless(dbutils, runs.is_due(written, inputs), "Nothing they are made from h
 as_of = agreed_date(tables, settings, CUSTOMER_VALUE_GOLD)
 previous_as_of = month_before(as_of)
 acquisitions = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER)
-before = with_rfm(build_customer_summaries(acquisitions, tables.read_table(RETAILS_SILVER), previous_as_of))
+before = with_rfm(build_customer_summaries(acquisitions, tables.read_table(PURCHASES_SILVER), previous_as_of))
 segments = build_customer_segments_gold(tables.read_table(CUSTOMER_VALUE_GOLD), before, as_of, previous_as_of)
 
 # COMMAND ----------

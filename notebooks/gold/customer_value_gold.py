@@ -3,7 +3,7 @@
 # MAGIC # customer_value_gold
 # MAGIC One row per customer of the platform, whether or not they ever bought.
 # MAGIC
-# MAGIC - Reads: `customer_acquisitions_silver`, `retails_silver`, `model_fits_gold`
+# MAGIC - Reads: `customer_acquisitions_silver`, `purchases_silver`, `model_fits_gold`
 # MAGIC - Writes: `customer_value_gold`, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -18,7 +18,7 @@ from cdp_lib.analytics.rfm import with_rfm
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.business_date import DATED_BY, business_date
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD
-from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.gold.value import build_customer_value_gold
 from cdp_lib.model_fits import find_fits
 from cdp_lib.runs import RunLog
@@ -41,8 +41,8 @@ reads = [*DATED_BY, CUSTOMER_ACQUISITIONS_SILVER, MODEL_FITS_GOLD]
 inputs = runs.read_inputs(reads, as_of=settings.as_of, terms=terms)
 exit_unless(dbutils, runs.is_due([CUSTOMER_VALUE_GOLD], inputs), "Nothing it is made from has changed.")
 as_of = business_date(tables, settings)
-acquisitions, sales = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER), tables.read_table(RETAILS_SILVER)
-customers = with_history(build_customer_summaries(acquisitions, sales, as_of))
+acquisitions, purchases = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER), tables.read_table(PURCHASES_SILVER)
+customers = with_history(build_customer_summaries(acquisitions, purchases, as_of))
 kept = find_fits(tables, as_of)
 fits = CustomerFits(kept.purchases, kept.spend, collect_histories(customers))
 value = build_customer_value_gold(

@@ -3,7 +3,7 @@
 # MAGIC # kpi_monthly_gold
 # MAGIC One row per month, dimension, value of it and KPI. What each KPI is stands in `docs/kpis.md`.
 # MAGIC
-# MAGIC - Reads: the silver tables of customers, contacts, links, events, sales, spend and rates, `customer_value_gold`
+# MAGIC - Reads: the silver tables of customers, contacts, links, events, sales, spend and rates, `customer_value_gold`, `category_monthly_sales_gold`
 # MAGIC - Writes: `kpi_monthly_gold`, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -15,6 +15,7 @@ sys.path.append(dbutils.widgets.get("library_path"))
 
 from cdp_lib.business_date import agreed_date
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
+from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
     CUSTOMERS_SILVER,
@@ -22,6 +23,7 @@ from cdp_lib.contracts.silver import (
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
+    PURCHASES_SILVER,
     RETAILS_SILVER,
 )
 from cdp_lib.gold.kpis.monthly import KpiSources, build_kpi_monthly_gold
@@ -46,6 +48,8 @@ reads = [
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
     RETAILS_SILVER,
+    PURCHASES_SILVER,
+    CATEGORY_MONTHLY_SALES_GOLD,
     CUSTOMER_VALUE_GOLD,
 ]
 inputs = runs.read_inputs(reads, as_of=settings.as_of, gross_margin=settings.gross_margin)

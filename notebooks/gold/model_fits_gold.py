@@ -3,7 +3,7 @@
 # MAGIC # model_fits_gold
 # MAGIC One row per fit of a model, kept for ever: what customers are predicted by.
 # MAGIC
-# MAGIC - Reads: `customer_acquisitions_silver`, `retails_silver`
+# MAGIC - Reads: `customer_acquisitions_silver`, `purchases_silver`
 # MAGIC - Writes: `model_fits_gold`, `pipeline_runs_ops`
 
 # COMMAND ----------
@@ -17,7 +17,7 @@ from cdp_lib.analytics.predictions import fit_customers, with_history
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.business_date import DATED_BY, business_date
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
-from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.model_fits import record_fits
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
@@ -37,8 +37,8 @@ exit_unless(dbutils, settings.fit_models or has_none, "The parameter fit_models 
 inputs = runs.read_inputs([*DATED_BY, CUSTOMER_ACQUISITIONS_SILVER], as_of=settings.as_of)
 exit_unless(dbutils, runs.is_due([MODEL_FITS_GOLD], inputs), "Nothing they are made from has changed.")
 as_of = business_date(tables, settings)
-acquisitions, sales = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER), tables.read_table(RETAILS_SILVER)
-fits = fit_customers(with_history(build_customer_summaries(acquisitions, sales, as_of)))
+acquisitions, purchases = tables.read_table(CUSTOMER_ACQUISITIONS_SILVER), tables.read_table(PURCHASES_SILVER)
+fits = fit_customers(with_history(build_customer_summaries(acquisitions, purchases, as_of)))
 
 # COMMAND ----------
 

@@ -6,14 +6,14 @@ from datetime import date, timedelta
 
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER, PURCHASES_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
 
-DATED_BY = {RETAILS_SILVER: "transaction_date", CUSTOMERS_SILVER: "registration_date", EVENTS_SILVER: "occurred_at"}
+DATED_BY = {PURCHASES_SILVER: "purchase_date", CUSTOMERS_SILVER: "registration_date", EVENTS_SILVER: "occurred_at"}
 """The tables that say when something happened, and by which column."""
 
 

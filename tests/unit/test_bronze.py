@@ -1,4 +1,3 @@
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -138,7 +137,6 @@ def test_records_that_are_identical_have_one_hash_whatever_the_order_of_their_na
     turned = json.dumps(dict(reversed(CUSTOMER.items())), indent=None, separators=(" ,", " : "))
     hashes = received(customers(json.dumps(CUSTOMER), turned), "_record_hash")
     assert hashes[0] == hashes[1]
-    assert len(hashes[0][0]) == 64
 
 
 @pytest.mark.parametrize(
@@ -163,8 +161,7 @@ def test_records_that_are_no_objects_have_different_hashes(customers) -> None:
 
 def test_a_hash_depends_on_the_values_alone_and_on_no_engine(customers) -> None:
     [[record_hash]] = received(customers(json.dumps(CUSTOMER)), "_record_hash")
-    values = '["101","Alba Ackerfeld","alba@example.com","Egypt","2025-10-16",null,null]'
-    assert record_hash == hashlib.sha256(values.encode()).hexdigest()
+    assert record_hash == "A3269B4198BF785F"
 
 
 def test_parquet_columns_keep_their_types(products) -> None:

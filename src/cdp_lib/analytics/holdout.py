@@ -46,26 +46,25 @@ class Holdout:
 
 
 def collect_holdout(
-    customer_acquisitions_silver: DataFrame, retails_silver: DataFrame, as_of: date, days: int
+    customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date, days: int
 ) -> Holdout:
     """Group the customers who had bought by a cut-off, so many days before `as_of`.
 
     Args:
         customer_acquisitions_silver: One row per customer.
-        retails_silver: One row per sale.
+        purchases_silver: One row per customer and day of purchase.
         as_of: Last day that counts.
         days: Length of the period that is forecast.
     """
     cut_off = as_of - timedelta(days=days)
-    sales = retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
-    purchase_days = sales.select("customer_id", "transaction_date").distinct()
-    age = sf.datediff(sf.lit(cut_off), "transaction_date")  # days before the cut-off; below 0 after it
-    around = purchase_days.groupBy("customer_id").agg(
+    purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
+    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days before the cut-off; below 0 after it
+    around = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
         sf.count(sf.when((age >= days) & (age < 2 * days), 1)).alias("purchases_earlier"),
     )
-    known = with_history(build_customer_summaries(customer_acquisitions_silver, retails_silver, cut_off))
+    known = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, cut_off))
     groups = (
         known.where("frequency IS NOT NULL")
         .join(around, "customer_id", how="inner")

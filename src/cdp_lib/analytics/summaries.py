@@ -1,4 +1,4 @@
-"""What each customer has done up to a day: the one pass over sales that value, segments and predictions start from."""
+"""What each customer has done up to a day: the one pass over purchases that all of a customer's figures start from."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import revenue
-
 
 def build_customer_summaries(
-    customer_acquisitions_silver: DataFrame, retails_silver: DataFrame, as_of: date
+    customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date
 ) -> DataFrame:
     """One row per customer acquired by `as_of`, whether or not they ever bought.
 
-    What a customer buys on one day is one purchase: models of repeat buying count occasions, and the source has no
-    basket that would tell two of them on a day apart.
-
     Args:
         customer_acquisitions_silver: One row per customer.
-        retails_silver: One row per sale.
+        purchases_silver: One row per customer and day of purchase.
         as_of: Last day that counts.
 
     Returns:
@@ -28,18 +23,14 @@ def build_customer_summaries(
         (repeat purchase days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`, null
         for who never bought; `transaction_count`, `purchase_day_count` and `total_revenue`, then 0.
     """
-    days = (
-        retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
-        .groupBy("customer_id", "transaction_date")
-        .agg(sf.sum(revenue(sf.col("quantity"), sf.col("price"))).alias("day_revenue"), sf.count("*").alias("sales"))
-    )
+    days = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     purchases = days.groupBy("customer_id").agg(
-        sf.min("transaction_date").alias("first_purchase_date"),
-        sf.max("transaction_date").alias("last_purchase_date"),
-        sf.sum("sales").alias("transaction_count"),
+        sf.min("purchase_date").alias("first_purchase_date"),
+        sf.max("purchase_date").alias("last_purchase_date"),
+        sf.sum("transaction_count").alias("transaction_count"),
         sf.count("*").alias("purchase_day_count"),
-        sf.sum("day_revenue").alias("total_revenue"),
-        sf.min_by("day_revenue", "transaction_date").alias("first_revenue"),
+        sf.sum("revenue").alias("total_revenue"),
+        sf.min_by("revenue", "purchase_date").alias("first_revenue"),
     )
     customers = customer_acquisitions_silver.select(
         "customer_id",

@@ -135,6 +135,18 @@ MONTHLY_SALES_GOLD = gold_table(
     Column("monthly_customers", "BIGINT", "customers who bought", required=True),
 )
 
+CATEGORY_MONTHLY_SALES_GOLD = gold_table(
+    "category_monthly_sales_gold",
+    "One row per month and product category sold in it.",
+    ("sale_month", "category"),
+    Column("sale_month", "DATE", "first day of the month of the sales", required=True),
+    _CATEGORY,
+    Column("revenue", REVENUE, "revenue", required=True),
+    Column("quantity", "BIGINT", "pieces sold", required=True),
+    Column("transactions", "BIGINT", "number of transactions", required=True),
+    Column("customers", "BIGINT", "customers who bought", required=True),
+)
+
 CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     "customer_registration_trends_gold",
     "One row per month and country in which customers registered, whether or not they bought.",
@@ -156,5 +168,6 @@ GOLD_TABLES = (
     STORE_CUSTOMER_ANALYSIS_GOLD,
     SEASONAL_ANALYSIS_GOLD,
     MONTHLY_SALES_GOLD,
+    CATEGORY_MONTHLY_SALES_GOLD,
     CUSTOMER_REGISTRATION_TRENDS_GOLD,
 )

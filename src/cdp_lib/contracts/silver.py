@@ -234,9 +234,9 @@ RETAILS_CHANGES_SILVER = TableContract(
     comment="One row per sale that a change has taken out of retails_silver or put into it; of a correction, both."
     " Marts are brought up to date by it; only the latest changes are kept.",
     columns=(
+        *RETAILS_SILVER.columns,
         Column("_change_id", "STRING", "change of retails_silver, as in pipeline_runs_ops", required=True),
         Column("_change_type", "STRING", "delete: the sale as it was; insert: as it is since", required=True),
-        *RETAILS_SILVER.columns,
     ),
     key=("_change_id", "_change_type", "transaction_id"),
     partitioned_by=("_change_id",),
@@ -405,6 +405,22 @@ CUSTOMER_LINKS_SILVER = TableContract(
     key=("identity",),
 )
 
+PURCHASES_SILVER = TableContract(
+    name="purchases_silver",
+    layer="silver",
+    comment="One row per customer and day on which they bought: models of repeat buying count such days, and the source"
+    " has no basket that would tell two of them apart.",
+    columns=(
+        _CUSTOMER_ID,
+        Column("purchase_date", "DATE", "day of the sales", required=True),
+        Column("transaction_count", "BIGINT", "number of transactions", required=True),
+        Column("revenue", "DECIMAL(38,2)", "money they brought in, in the reporting currency", required=True),
+        _SALE_MONTH,
+    ),
+    key=("customer_id", "purchase_date"),
+    partitioned_by=("sale_month",),
+)
+
 CUSTOMER_ACQUISITIONS_SILVER = TableContract(
     name="customer_acquisitions_silver",
     layer="silver",
@@ -412,7 +428,7 @@ CUSTOMER_ACQUISITIONS_SILVER = TableContract(
     columns=(
         _CUSTOMER_ID,
         _REGISTRATION_DATE,
-        Column("first_purchase_date", "DATE", "day of the first sale in retails_silver; null before there is one"),
+        Column("first_purchase_date", "DATE", "day of the first purchase; null before there is one"),
         Column("acquisition_date", "DATE", "the earlier of registration and first purchase", required=True),
     ),
     key=("customer_id",),
@@ -431,6 +447,7 @@ SILVER_TABLES = (
     MARKETING_SPEND_SILVER,
     EXCHANGE_RATES_SILVER,
     CUSTOMER_LINKS_SILVER,
+    PURCHASES_SILVER,
     CUSTOMER_ACQUISITIONS_SILVER,
 )
 

@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import revenue, uncommented
+from cdp_lib.columns import uncommented
 from cdp_lib.contracts.analytics import COHORT_RETENTION_GOLD
 from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
 from cdp_lib.frames import union
@@ -27,7 +27,7 @@ _COHORT = ("cohort_type", "cohort_month")
 
 def build_cohort_retention_gold(
     customer_acquisitions_silver: DataFrame,
-    retails_silver: DataFrame,
+    purchases_silver: DataFrame,
     events_silver: DataFrame,
     customer_links_silver: DataFrame,
     as_of: date,
@@ -52,7 +52,7 @@ def build_cohort_retention_gold(
 
     Args:
         customer_acquisitions_silver: One row per customer.
-        retails_silver: One row per sale.
+        purchases_silver: One row per customer and day of purchase.
         events_silver: One row per event.
         customer_links_silver: One row per identity.
         as_of: Last day that counts.
@@ -60,10 +60,10 @@ def build_cohort_retention_gold(
     Returns:
         Columns of `cohort_retention_gold`. Windows that begin after `as_of` for all of a cohort have no row.
     """
-    sales = retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
+    purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)
-    days = _active_days(sales, events_silver, customer_links_silver, as_of)
-    cells = union([_of_days(members, days), _of_months(members, sales)])
+    days = _active_days(purchases, events_silver, customer_links_silver, as_of)
+    cells = union([_of_days(members, days), _of_months(members, purchases)])
     last_day = sf.last_day("cohort_month")
     is_by_day = sf.col("retention_type").isin("n_day", "unbounded", "bracket")
     window_end = sf.coalesce("window_end", "window_start")
@@ -107,19 +107,19 @@ def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:
     )
 
 
-def _active_days(sales: DataFrame, events: DataFrame, links: DataFrame, as_of: date) -> DataFrame:
-    """One row per customer and day with a purchase or an activity."""
+def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_of: date) -> DataFrame:
+    """Days with a purchase or an activity of each customer: some of them twice, which makes no difference to "any"."""
     day = sf.col("occurred_at").cast("date")
     done = events.where(~sf.col("event_type").isin(*NOT_AN_ACTIVITY)).where(day <= sf.lit(as_of))
     of_customers = links.where("customer_id IS NOT NULL").select("identity", "customer_id")
     active = done.select("identity", day.alias("day")).distinct().join(of_customers, "identity", how="inner")
-    bought = sales.select("customer_id", sf.col("transaction_date").alias("day"))
+    bought = purchases.select("customer_id", sf.col("purchase_date").alias("day"))
     return union(
         [
-            rows.select(*(uncommented(sf.col(name)).alias(name) for name in ("customer_id", "day"))).distinct()
+            rows.select(*(uncommented(sf.col(name)).alias(name) for name in ("customer_id", "day")))
             for rows in (active, bought)
         ]
-    ).distinct()
+    )
 
 
 def _of_days(members: DataFrame, active_days: DataFrame) -> DataFrame:
@@ -140,10 +140,10 @@ def _of_days(members: DataFrame, active_days: DataFrame) -> DataFrame:
     return _cells(of_cohorts, windows)
 
 
-def _of_months(members: DataFrame, sales: DataFrame) -> DataFrame:
+def _of_months(members: DataFrame, purchases: DataFrame) -> DataFrame:
     """Cells of purchase and revenue retention."""
-    months = sales.groupBy("customer_id", sf.trunc("transaction_date", "month").alias("month")).agg(
-        sf.sum(revenue(sf.col("quantity"), sf.col("price"))).alias("revenue")
+    months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
+        sf.sum("revenue").alias("revenue")
     )
     age = 12 * (sf.year("month") - sf.year("cohort_month")) + sf.month("month") - sf.month("cohort_month")
     joined = members.join(months, "customer_id", how="left").withColumn("age", age)

@@ -12,6 +12,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import price_segment, revenue, season, uncommented
 from cdp_lib.contracts.gold import (
     CATEGORY_COUNTRY_PERFORMANCE_GOLD,
+    CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_DETAILED_ANALYSIS_GOLD,
     CUSTOMER_PRODUCT_AFFINITY_GOLD,
     MONTHLY_SALES_GOLD,
@@ -118,6 +119,13 @@ MONTHLY_SALES = Mart(
     MONTHLY_SALES_GOLD,
     {"monthly_revenue": "revenue", "monthly_quantity": "quantity", "monthly_transactions": "sales"},
     {"monthly_customers": "customer_id"},
+    is_by_month=True,
+)
+
+CATEGORY_MONTHLY_SALES = Mart(
+    CATEGORY_MONTHLY_SALES_GOLD,
+    {"revenue": "revenue", "quantity": "quantity", "transactions": "sales"},
+    {"customers": "customer_id"},
     is_by_month=True,
 )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
 
 from cdp_lib.columns import is_until
-from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.frames import FEW_ROWS, worked_out
 from cdp_lib.gold.marts import Mart, build_mart, move_mart, touched_keys
+from cdp_lib.refresh.changes import read_missed_changes
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -40,31 +40,16 @@ def refresh_marts(tables: Tables, runs: RunLog, settings: Settings, marts: Seque
     if not runs.is_due(contracts, inputs):
         return None
     sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
-    changes = _changes(tables, runs, settings, marts)
+    changes = read_missed_changes(tables, runs, settings, contracts, as_of=settings.as_of)
     runs.plan_tables(contracts, inputs)
     for mart in marts:
         if changes is None:
             tables.replace_table(mart.contract, build_mart(mart, sales))
         else:
-            _move(tables, mart, changes, sales)
+            _move(tables, mart, changes.where(is_until("transaction_date", settings.as_of)), sales)
     rows = tables.count_rows(contracts)
     runs.finish_tables(contracts, inputs, rows)
     return rows
-
-
-def _changes(tables: Tables, runs: RunLog, settings: Settings, marts: Sequence[Mart]) -> DataFrame | None:
-    """What has changed of sales since the marts were written; None where that is not known, or not the only thing."""
-    change_ids = runs.missed_changes(RETAILS_SILVER, [mart.contract for mart in marts], as_of=settings.as_of)
-    if change_ids is None or settings.full_refresh or not all(tables.exists(mart.contract) for mart in marts):
-        return None
-    if not tables.exists(RETAILS_CHANGES_SILVER):
-        return None
-    log = tables.read_table(RETAILS_CHANGES_SILVER).where(sf.col("_change_id").isin(*change_ids))
-    changes = worked_out(log, at_most=FEW_ROWS)
-    known = {change_id for (change_id,) in changes.select("_change_id").distinct().collect()}
-    if known != set(change_ids):
-        return None
-    return changes.where(is_until("transaction_date", settings.as_of))
 
 
 def _move(tables: Tables, mart: Mart, changes: DataFrame, sales: DataFrame) -> None:

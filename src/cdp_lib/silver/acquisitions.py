@@ -6,7 +6,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER
 
 
-def build_customer_acquisitions_silver(customers_silver: DataFrame, retails_silver: DataFrame) -> DataFrame:
+def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_silver: DataFrame) -> DataFrame:
     """One row per customer, with the earlier of registration and first purchase.
 
     In the mission's data every customer who bought did so before registering: by registration alone, all of them
@@ -14,12 +14,12 @@ def build_customer_acquisitions_silver(customers_silver: DataFrame, retails_silv
 
     Args:
         customers_silver: One row per customer.
-        retails_silver: One row per sale.
+        purchases_silver: One row per customer and day of purchase.
 
     Returns:
         Columns of `customer_acquisitions_silver`.
     """
-    first_purchases = retails_silver.groupBy("customer_id").agg(sf.min("transaction_date").alias("first_purchase_date"))
+    first_purchases = purchases_silver.groupBy("customer_id").agg(sf.min("purchase_date").alias("first_purchase_date"))
     return (
         customers_silver.select("customer_id", "registration_date")
         .join(first_purchases, "customer_id", how="left")

@@ -33,6 +33,8 @@ from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_QUALITY_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
 from cdp_lib.gold.value import build_customer_value_gold
 
+from ..purchases import purchases_of
+
 AS_OF = date(1997, 9, 30)
 TERMS = Terms(churn_horizon_days=91, clv_horizon_months=12, gross_margin=0.4, annual_discount_rate=0.1)
 STRANGER = 999_999
@@ -41,7 +43,7 @@ STRANGER = 999_999
 
 @pytest.fixture(scope="module")
 def cdnow_tables(spark, cdnow_sales):
-    """customer_acquisitions_silver and retails_silver of CDNOW."""
+    """customer_acquisitions_silver and purchases_silver of CDNOW."""
 
     def frame(contract, columns):
         schema = StructType.fromDDL(", ".join(f"`{column.name}` {column.type}" for column in contract.columns))
@@ -68,7 +70,7 @@ def cdnow_tables(spark, cdnow_sales):
         "price": [Decimal(str(amount)) for amount in cdnow_sales.amount],
         "_batch_id": ["b"] * len(cdnow_sales),
     }
-    return frame(CUSTOMER_ACQUISITIONS_SILVER, acquisitions), frame(RETAILS_SILVER, sales)
+    return frame(CUSTOMER_ACQUISITIONS_SILVER, acquisitions), purchases_of(frame(RETAILS_SILVER, sales))
 
 
 @pytest.fixture(scope="module")

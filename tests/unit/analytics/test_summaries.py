@@ -8,6 +8,8 @@ import pytest
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
 
+from ..purchases import purchases_of
+
 AS_OF = date(2026, 6, 30)
 
 
@@ -44,7 +46,7 @@ def summaries(frame_of):
                 for number, (customer, day, quantity, price) in enumerate(sales)
             ),
         )
-        return {row.customer_id: row for row in build_customer_summaries(acquired, sold, as_of).collect()}
+        return {row.customer_id: row for row in build_customer_summaries(acquired, purchases_of(sold), as_of).collect()}
 
     return build
 

@@ -20,6 +20,8 @@ from cdp_lib.contracts.silver import (
 )
 from cdp_lib.gold.cohorts import build_cohort_retention_gold
 
+from ..purchases import purchases_of
+
 # Number: day of registration, purchases (day, money), days with an event.
 Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 
@@ -64,7 +66,9 @@ def cohorts(frame_of):
         links = [{"identity": f"customer:{n}", "customer_id": of, "reason": "-"} for n, of in whose.items()]
         rows = build_cohort_retention_gold(
             frame_of(CUSTOMER_ACQUISITIONS_SILVER.columns, *acquisitions),
-            frame_of(RETAILS_SILVER.columns, *(s | common | {"transaction_id": n} for n, s in enumerate(sales))),
+            purchases_of(
+                frame_of(RETAILS_SILVER.columns, *(s | common | {"transaction_id": n} for n, s in enumerate(sales)))
+            ),
             frame_of(EVENTS_SILVER.columns, *events),
             frame_of(CUSTOMER_LINKS_SILVER.columns, *links),
             as_of,

@@ -25,6 +25,9 @@ from cdp_lib.contracts.silver import (
 )
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.kpis.monthly import KpiSources, build_kpi_monthly_gold
+from cdp_lib.gold.marts import CATEGORY_MONTHLY_SALES, build_mart
+
+from ..purchases import purchases_of, with_month
 
 Row = dict[str, Any]
 Figures = dict[tuple[str, str, str], dict[int, float | None]]
@@ -129,6 +132,9 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., KpiSources]:
             else (identity, None, "no_id_or_email")
             for identity in identities
         ]
+        retails = with_month(
+            frame(RETAILS_SILVER, [sale | common | {"transaction_id": n} for n, sale in enumerate(sales)])
+        )
         return KpiSources(
             customers_silver=frame(
                 CUSTOMERS_SILVER,
@@ -140,9 +146,9 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., KpiSources]:
             ),
             crm_contacts_silver=frame(CRM_CONTACTS_SILVER, [contact | {"_batch_id": "b"} for contact in contacts]),
             events_silver=frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events]),
-            retails_silver=frame(
-                RETAILS_SILVER, [sale | common | {"transaction_id": n} for n, sale in enumerate(sales)]
-            ),
+            retails_silver=retails,
+            purchases_silver=purchases_of(retails),
+            category_monthly_sales_gold=build_mart(CATEGORY_MONTHLY_SALES, retails),
             marketing_spend_silver=frame(
                 MARKETING_SPEND_SILVER,
                 [

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import revenue, uncommented
+from cdp_lib.columns import uncommented
 from cdp_lib.contracts.kpis import BY_CUSTOMER, PAID_CHANNELS
 from cdp_lib.gold.kpis.measures import PLACE, by_dimensions, month_of, sum_measures, union_measures, with_measures
 
 
-def customer_measures(sales: DataFrame, customers: DataFrame, activities: DataFrame, as_of: date) -> DataFrame:
+def customer_measures(purchases: DataFrame, customers: DataFrame, activities: DataFrame, as_of: date) -> DataFrame:
     """Measures of customers by month, and by country, channel and segment.
 
     Each customer has one value of each dimension, so that customers are counted once for each combination of them, and
     the dimensions add up counts. What is left after the first step grows with customers and months, not with sales.
 
     Args:
-        sales: One row per sale up to `as_of`.
+        purchases: One row per customer and day of purchase up to `as_of`.
         customers: One row per customer: `customer_id`, `acquisition_date`, `predictive_clv`, `country`, `channel`,
             `segment`.
         activities: One row per person and day with an activity: `customer_id`, null of who is none, and `day`.
         as_of: Last day that counts.
     """
-    months = _customer_months(sales)
+    months = _customer_months(purchases)
     measures = union_measures(
         [
             _of_month(months),
@@ -42,32 +42,23 @@ def customer_measures(sales: DataFrame, customers: DataFrame, activities: DataFr
     return sum_measures(by_dimensions(cells, BY_CUSTOMER), PLACE)
 
 
-def category_measures(sales: DataFrame) -> DataFrame:
+def category_measures(category_monthly_sales: DataFrame) -> DataFrame:
     """Measures of sales by month and product category.
 
     Args:
-        sales: One row per sale up to `as_of`.
+        category_monthly_sales: One row per month and category, up to `as_of`.
     """
-    months = sales.groupBy("category", month_of("transaction_date").alias("month")).agg(
-        sf.sum(_amount()).alias("revenue"),
-        sf.count("*").alias("transactions"),
-        sf.countDistinct("customer_id").alias("active_customers"),
-    )
+    months = category_monthly_sales.withColumnsRenamed({"sale_month": "month", "customers": "active_customers"})
     measures = {name: sf.col(name) for name in ("revenue", "transactions", "active_customers")}
     return with_measures(by_dimensions(months, ["category"]), PLACE, measures)
 
 
-def _amount() -> Column:
-    return revenue(sf.col("quantity"), sf.col("price"))
-
-
-def _customer_months(sales: DataFrame) -> DataFrame:
-    """One row per customer and month with a sale, and the months with a sale before and after."""
-    day = sf.col("transaction_date")
-    months = sales.groupBy("customer_id", month_of("transaction_date").alias("month")).agg(
-        sf.sum(_amount()).alias("revenue"),
-        sf.count("*").alias("transactions"),
-        (sf.min(day) < sf.max(day)).alias("has_two_days"),
+def _customer_months(purchases: DataFrame) -> DataFrame:
+    """One row per customer and month with a purchase, and the months with one before and after."""
+    months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
+        sf.sum("revenue").alias("revenue"),
+        sf.sum("transaction_count").alias("transactions"),
+        (sf.count("*") > 1).alias("has_two_days"),
     )
     in_order = Window.partitionBy("customer_id").orderBy("month")
     return months.select(

@@ -10,7 +10,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of
+from cdp_lib.columns import identity_of, uncommented
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
 from cdp_lib.frames import union, worked_out
@@ -18,6 +18,7 @@ from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
 from cdp_lib.gold.kpis.measures import PLACE, UNKNOWN, month_of, sum_measures, union_measures
+from cdp_lib.gold.marts import CATEGORY_MONTHLY_SALES, build_mart
 
 _SUMMED_UP = {
     "customers_to_date": "new_customers",
@@ -38,6 +39,8 @@ class KpiSources:
         crm_contacts_silver: One row per contact.
         events_silver: One row per event.
         retails_silver: One row per sale.
+        purchases_silver: One row per customer and day of purchase.
+        category_monthly_sales_gold: One row per month and product category.
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
         customer_value_gold: One row per customer, of the same `as_of`.
@@ -48,6 +51,8 @@ class KpiSources:
     crm_contacts_silver: DataFrame
     events_silver: DataFrame
     retails_silver: DataFrame
+    purchases_silver: DataFrame
+    category_monthly_sales_gold: DataFrame
     marketing_spend_silver: DataFrame
     exchange_rates_silver: DataFrame
     customer_value_gold: DataFrame
@@ -67,16 +72,16 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     Returns:
         Columns of `kpi_monthly_gold`.
     """
-    sales = sources.retails_silver.where(sf.col("transaction_date") <= sf.lit(as_of))
+    purchases = sources.purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     activities = build_activities(sources.events_silver, sources.customer_links_silver, as_of)
     customers = _with_dimensions(sources)
-    months = worked_out(_months(sales, customers, sources, as_of))
+    months = worked_out(_months(purchases, customers, sources, as_of))
     # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
     measured = [
         worked_out(measures)
         for measures in (
-            customer_measures(sales, customers, activities, as_of),
-            category_measures(sales),
+            customer_measures(purchases, customers, activities, as_of),
+            category_measures(_category_months(sources, as_of)),
             spend_measures(sources.marketing_spend_silver, sources.exchange_rates_silver, as_of),
             consent_measures(sources.crm_contacts_silver, as_of),
             engagement_measures(activities, sources.events_silver, months, as_of),
@@ -85,6 +90,17 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     rows = sum_measures(union_measures(measured), PLACE)
     complete = _with_measures_to_date(_without_gaps(rows, months), gross_margin)
     return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
+
+
+def _category_months(sources: KpiSources, as_of: date) -> DataFrame:
+    """Sales by month and category up to `as_of`: of its month, which may go on after it, from the sales themselves."""
+    month = sf.lit(as_of.replace(day=1))
+    before = sources.category_monthly_sales_gold.where(sf.col("sale_month") < month)
+    of_month = sources.retails_silver.where(sf.col("sale_month") == month)
+    until = build_mart(CATEGORY_MONTHLY_SALES, of_month.where(sf.col("transaction_date") <= sf.lit(as_of)))
+    return union(
+        [rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns)) for rows in (before, until)]
+    )
 
 
 def _with_dimensions(sources: KpiSources) -> DataFrame:
@@ -107,10 +123,10 @@ def _channels(sources: KpiSources) -> DataFrame:
     return ranked.where("rank = 1").select("customer_id", "channel")
 
 
-def _months(sales: DataFrame, customers: DataFrame, sources: KpiSources, as_of: date) -> DataFrame:
+def _months(purchases: DataFrame, customers: DataFrame, sources: KpiSources, as_of: date) -> DataFrame:
     """One row per month from the first in which anything happened, or was spent, to that of `as_of`."""
     dated = {
-        "transaction_date": sales,
+        "purchase_date": purchases,
         "acquisition_date": customers,
         "occurred_at": sources.events_silver,
         "month": sources.marketing_spend_silver,

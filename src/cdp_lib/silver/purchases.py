@@ -1,0 +1,23 @@
+"""purchases_silver: what customers bought on which days."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import revenue
+from cdp_lib.contracts.silver import PURCHASES_SILVER
+
+
+def build_purchases_silver(retails_silver: DataFrame) -> DataFrame:
+    """One row per customer and day on which they bought.
+
+    Args:
+        retails_silver: One row per sale, of whole months.
+
+    Returns:
+        Columns of `purchases_silver`.
+    """
+    days = retails_silver.groupBy("customer_id", sf.col("transaction_date").alias("purchase_date"), "sale_month").agg(
+        sf.count("*").alias("transaction_count"),
+        sf.sum(revenue(sf.col("quantity"), sf.col("price"))).alias("revenue"),
+    )
+    return days.selectExpr(*PURCHASES_SILVER.select_list)
