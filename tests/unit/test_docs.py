@@ -35,6 +35,17 @@ def test_every_table_has_a_section_with_its_columns(contract: TableContract) -> 
     assert f"\n### {contract.name}\n" in table_catalogue()
 
 
+def test_a_table_says_how_its_files_are_laid_out() -> None:
+    _, *sections = table_catalogue().split("\n### ")
+    told = {section.split("\n")[0]: re.findall(r"^Files: (.*)\.$", section, re.MULTILINE) for section in sections}
+
+    assert told["retails_silver"] == [
+        "clustered by `transaction_date`, `customer_id`, `product_id`, with deletion vectors"
+    ]
+    assert told["events_bronze"] == ["partitioned by `_batch_id`"]
+    assert told["sales_by_country_gold"] == []
+
+
 def test_every_rule_of_every_table_is_explained() -> None:
     _, *sections = data_quality_page().split("\n### ")
     rules = {

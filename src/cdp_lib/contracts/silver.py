@@ -158,6 +158,7 @@ TRANSACTIONS_SILVER = TableContract(
         BATCH_ID,
     ),
     key=("transaction_id",),
+    clustered_by=("transaction_date", "customer_id"),
     version="updated_at",
     rules=(
         *_RECEIVED,
@@ -199,6 +200,7 @@ RETAILS_SILVER = TableContract(
         BATCH_ID,
     ),
     key=("transaction_id",),
+    clustered_by=("transaction_date", "customer_id", "product_id"),
     rules=(
         Rule(
             "customer_is_known",
@@ -295,6 +297,7 @@ EVENTS_SILVER = TableContract(
         BATCH_ID,
     ),
     key=("event_id",),
+    clustered_by=("occurred_at", "customer_id"),
     rules=(
         *_RECEIVED,
         _is_present("event_id", "An event has an identifier."),
@@ -382,6 +385,7 @@ CUSTOMER_LINKS_SILVER = TableContract(
         ),
     ),
     key=("identity",),
+    clustered_by=("identity",),
 )
 
 CUSTOMER_ACQUISITIONS_SILVER = TableContract(
