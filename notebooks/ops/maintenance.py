@@ -13,7 +13,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.maintenance import MaintenanceSettings, maintain_tables
+from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, refuse_failures
 from cdp_lib.tables import Tables
 from cdp_lib.task_values import exit_unless, report_rows
 
@@ -42,3 +42,4 @@ maintained = maintain_tables(tables, settings)
 
 print(*maintained, sep="\n")
 report_rows(dbutils, len(maintained))
+refuse_failures(maintained)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from pyspark.errors import PySparkException
+
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.tables import ConflictError, Tables
+from cdp_lib.tables import ConflictError, Files, Tables
 
 FEWEST_DAYS, MOST_DAYS = 7, 30
 """Delta refuses to remove what is younger, since writers may still need it; and keeps the log that names files for no
@@ -71,26 +73,25 @@ class Maintained:
 
     Attributes:
         table_name: The table.
-        files_before: Data files of its latest version, before.
-        files_after: The same, afterwards.
-        bytes_before: Size of those files, before.
-        bytes_after: The same, afterwards.
-        is_done: Whether all of it was done; False where another run wrote the table meanwhile.
+        before: Files of its latest version, before.
+        after: The same, afterwards.
+        left_because: Why the maintenance has left it, empty where it is done.
+        is_failed: Whether that is for a person to look at.
     """
 
     table_name: str
-    files_before: int
-    files_after: int
-    bytes_before: int
-    bytes_after: int
-    is_done: bool = True
+    before: Files
+    after: Files
+    left_because: str = ""
+    is_failed: bool = False
 
     def __str__(self) -> str:
         """The result in a line."""
-        left = "" if self.is_done else "; another run has written it meanwhile: the next maintenance goes on"
+        if self.left_because:
+            return f"{self.table_name}: left as it is: {self.left_because}"
         return (
-            f"{self.table_name}: {self.files_before:,} → {self.files_after:,} files,"
-            f" {self.bytes_before:,} → {self.bytes_after:,} bytes{left}"
+            f"{self.table_name}: {self.before.count:,} → {self.after.count:,} files,"
+            f" {self.before.bytes:,} → {self.after.bytes:,} bytes"
         )
 
 
@@ -102,7 +103,7 @@ def maintain_tables(tables: Tables, settings: MaintenanceSettings) -> list[Maint
         settings: Settings of the run.
 
     Returns:
-        What has become of each, in the order of the contracts.
+        What has become of each, in the order of the contracts. One that fails holds up no other.
     """
     if settings.predictive_optimization:
         tables.set_predictive_optimization(settings.predictive_optimization)
@@ -111,12 +112,28 @@ def maintain_tables(tables: Tables, settings: MaintenanceSettings) -> list[Maint
     ]
 
 
+def refuse_failures(maintained: list[Maintained]) -> None:
+    """End a run in which a table failed.
+
+    Raises:
+        CdpError: One did: which, and why.
+    """
+    failed = [each for each in maintained if each.is_failed]
+    if failed:
+        others = f" (and {len(failed) - 1} more, in the task's output)" if len(failed) > 1 else ""
+        raise CdpError(f"{failed[0]}{others}. The rows of every table are as they were.")
+
+
 def _maintain(tables: Tables, contract: TableContract, retention_days: int) -> Maintained:
-    before = tables.files_of(contract)
+    nothing = Files(0, 0)
     try:
+        before = tables.files_of(contract)
         tables.maintain(contract, retention_days)
-        is_done = True
+        return Maintained(contract.name, before, tables.files_of(contract))
     except ConflictError:
-        is_done = False
-    after = tables.files_of(contract)
-    return Maintained(contract.name, before.count, after.count, before.bytes, after.bytes, is_done)
+        return Maintained(
+            contract.name, nothing, nothing, "another run wrote it meanwhile: the next maintenance goes on"
+        )
+    except PySparkException as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        return Maintained(contract.name, nothing, nothing, why, is_failed=True)

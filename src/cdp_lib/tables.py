@@ -202,7 +202,7 @@ class Tables:
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
         if self.engine[0] != "databricks":
             return layout
-        layout += f" CLUSTER BY ({', '.join(contract.clustered_by)})" if contract.clustered_by else ""
+        layout += f" CLUSTER BY ({_quoted(contract.clustered_by)})" if contract.clustered_by else ""
         return f"{layout} TBLPROPERTIES ({_properties_ddl(_databricks_properties(contract))})"
 
     def _appears(self, contract: TableContract) -> bool:
@@ -425,11 +425,11 @@ class Tables:
         is_laid_out = not (is_databricks and columns) or list(detail["clusteringColumns"]) == columns
         statements = [
             *([f"ALTER TABLE {name} SET TBLPROPERTIES ({_properties_ddl(changed)})"] if changed else []),
-            *([] if is_laid_out else [f"ALTER TABLE {name} CLUSTER BY ({', '.join(columns)})"]),
+            *([] if is_laid_out else [f"ALTER TABLE {name} CLUSTER BY ({_quoted(columns)})"]),
             # What has been written before a table was clustered is left as it lies unless FULL is said.
             f"OPTIMIZE {name}{'' if is_laid_out else ' FULL'}",
             f"VACUUM {name}",
-            *([f"ANALYZE TABLE {name} COMPUTE STATISTICS FOR ALL COLUMNS"] if is_databricks else []),
+            *([f"ANALYZE TABLE {name} COMPUTE STATISTICS{_for_columns(contract)}"] if is_databricks else []),
         ]
         with self._commit(contract):
             for statement in statements:
@@ -547,6 +547,16 @@ def _column_ddl(column: Column) -> str:
 def _databricks_properties(contract: TableContract) -> dict[str, str]:
     """Said of every table, since workspaces differ in what new ones get unasked."""
     return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
+
+
+def _for_columns(contract: TableContract) -> str:
+    """Columns that statistics are of: those by which tables are joined and filtered. No array is one: it has none."""
+    columns = dict.fromkeys((*contract.key, *contract.clustered_by))
+    return f" FOR COLUMNS {_quoted(columns)}" if columns else ""
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _properties_ddl(properties: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from pyspark.errors import AnalysisException
 from sqlglot import exp, parse_one
 
 from cdp_lib.contracts import TABLES
@@ -15,7 +16,7 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.maintenance import Maintained, MaintenanceSettings, maintain_tables
+from cdp_lib.maintenance import Maintained, MaintenanceSettings, maintain_tables, refuse_failures
 from cdp_lib.runs import Change, RunLog
 from cdp_lib.tables import ConflictError, Files, Tables
 
@@ -84,9 +85,9 @@ def test_tables_have_fewer_files_and_the_same_rows(maintaining: Tables, rows_of:
 
     [maintained] = maintain_tables(maintaining, SETTINGS)
 
-    assert (maintained.table_name, maintained.files_before) == (RECONCILIATION_OPS.name, files.count)
-    assert (maintained.files_after, maintained.is_done) == (1, True)
-    assert maintaining.files_of(RECONCILIATION_OPS) == Files(1, maintained.bytes_after)
+    assert (maintained.table_name, maintained.before, maintained.left_because) == (RECONCILIATION_OPS.name, files, "")
+    assert maintained.after.count == 1 < files.count
+    assert maintaining.files_of(RECONCILIATION_OPS) == maintained.after
     assert rows_of(maintaining.read_table(RECONCILIATION_OPS)) == before
 
 
@@ -95,7 +96,7 @@ def test_maintenance_twice_is_maintenance_once(maintaining: Tables, rows_of: Any
     maintain_tables(maintaining, SETTINGS)
     before = rows_of(maintaining.read_table(RECONCILIATION_OPS))
     [maintained] = maintain_tables(maintaining, SETTINGS)
-    assert (maintained.files_before, maintained.bytes_before) == (maintained.files_after, maintained.bytes_after)
+    assert maintained.before == maintained.after
     assert rows_of(maintaining.read_table(RECONCILIATION_OPS)) == before
 
 
@@ -133,24 +134,40 @@ def test_what_runs_read_back_is_as_it_was(maintaining: Tables, warehouse: Wareho
 
 def test_a_table_that_another_run_writes_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = of_databricks(monkeypatch, {CUSTOMERS_SILVER, RETAILS_SILVER})
-
-    def refused(contract: TableContract, retention_days: int) -> None:
-        if contract is CUSTOMERS_SILVER:
-            raise ConflictError("Another run has written it.")
-
-    monkeypatch.setattr(tables, "maintain", refused)
-    assert [(each.table_name, each.is_done) for each in maintain_tables(tables, SETTINGS)] == [
-        (CUSTOMERS_SILVER.name, False),
-        (RETAILS_SILVER.name, True),
+    fail(monkeypatch, tables, CUSTOMERS_SILVER, ConflictError("Another run has written it."))
+    maintained = maintain_tables(tables, SETTINGS)
+    assert [(each.table_name, bool(each.left_because), each.is_failed) for each in maintained] == [
+        (CUSTOMERS_SILVER.name, True, False),
+        (RETAILS_SILVER.name, False, False),
     ]
+    refuse_failures(maintained)
+
+
+def test_a_table_that_fails_holds_up_no_other_and_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = of_databricks(monkeypatch, {CUSTOMERS_SILVER, RETAILS_SILVER})
+    fail(monkeypatch, tables, CUSTOMERS_SILVER, AnalysisException("[NOT_OWNER] You may not.\n at line 7"))
+    maintained = maintain_tables(tables, SETTINGS)
+    assert [each.is_failed for each in maintained] == [True, False]
+    with pytest.raises(CdpError) as refused:
+        refuse_failures(maintained)
+    assert str(refused.value) == (
+        "customers_silver: left as it is: [NOT_OWNER] You may not. The rows of every table are as they were."
+    )
+    with pytest.raises(CdpError, match="and 1 more, in the task's output"):
+        refuse_failures([maintained[0], maintained[0]])
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, tables: Tables, failing: TableContract, error: Exception) -> None:
+    def maintain(contract: TableContract, retention_days: int) -> None:
+        if contract is failing:
+            raise error
+
+    monkeypatch.setattr(tables, "maintain", maintain)
 
 
 def test_a_result_is_a_line() -> None:
-    done = Maintained("t_gold", 1200, 1, 5_000_000, 4_000_000)
+    done = Maintained("t_gold", Files(1200, 5_000_000), Files(1, 4_000_000))
     assert str(done) == "t_gold: 1,200 → 1 files, 5,000,000 → 4,000,000 bytes"
-    assert str(Maintained("t_gold", 1, 1, 5, 5, is_done=False)).endswith(
-        "bytes; another run has written it meanwhile: the next maintenance goes on"
-    )
 
 
 # On Databricks: what is said to it, since none is here to ask
@@ -201,7 +218,7 @@ def test_a_new_table_is_laid_out_as_its_contract_says(monkeypatch: pytest.Monkey
     [statement] = said(tables)
     assert isinstance(parse_one(statement, read="databricks"), exp.Create)
     clusters = re.findall(r" CLUSTER BY \(([^)]*)\) ", statement)
-    assert clusters == ([", ".join(contract.clustered_by)] if contract.clustered_by else [])
+    assert clusters == ([", ".join(f"`{name}`" for name in contract.clustered_by)] if contract.clustered_by else [])
     assert ("PARTITIONED BY" in statement) == bool(contract.partitioned_by)
     expected = str(contract.has_deletion_vectors).lower()
     assert statement.count(f"TBLPROPERTIES ('delta.enableDeletionVectors' = '{expected}')") == 1
@@ -222,10 +239,11 @@ def test_a_table_from_before_gets_the_layout_of_its_contract_once(monkeypatch: p
     assert said(tables) == [
         "ALTER TABLE `cat1`.`sales`.`retails_silver` SET TBLPROPERTIES ("
         "'delta.deletedFileRetentionDuration' = 'interval 7 days', 'delta.enableDeletionVectors' = 'true')",
-        "ALTER TABLE `cat1`.`sales`.`retails_silver` CLUSTER BY (transaction_date, customer_id, product_id)",
+        "ALTER TABLE `cat1`.`sales`.`retails_silver` CLUSTER BY (`transaction_date`, `customer_id`, `product_id`)",
         "OPTIMIZE `cat1`.`sales`.`retails_silver` FULL",
         "VACUUM `cat1`.`sales`.`retails_silver`",
-        "ANALYZE TABLE `cat1`.`sales`.`retails_silver` COMPUTE STATISTICS FOR ALL COLUMNS",
+        "ANALYZE TABLE `cat1`.`sales`.`retails_silver` COMPUTE STATISTICS"
+        " FOR COLUMNS `transaction_id`, `transaction_date`, `customer_id`, `product_id`",
     ]
 
 
