@@ -56,6 +56,7 @@ ARROWS: dict[str, set[str]] = {
     "refresh.marts": {"columns", "contracts", "frames", "gold.marts", "refresh.changes", "runs", "settings", "tables"},
     "reconciliation": {"contracts", "errors", "runs", "tables"},
     "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},
+    "maintenance": {"contracts", "errors", "tables"},
     "metric_views": {"contracts.kpis"},
     "published": {"contracts", "runs", "settings", "tables"},
     "model_fits": {"", "analytics", "contracts.analytics", "errors", "tables"},
@@ -198,8 +199,8 @@ def _arguments(path: Path, function: str) -> list[list[str]]:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_logs_its_runs_under_its_own_name(path: Path) -> None:
     logs = _arguments(path, "RunLog")
-    # Sources and views leave no change of a table.
-    has_no_table = path.parent.name == "ingest" or path.stem == "kpi_metrics"
+    # Sources, views and maintenance leave no change of a table.
+    has_no_table = path.parent.name == "ingest" or path.stem in ("kpi_metrics", "maintenance")
     assert logs == ([] if has_no_table else [["tables", "settings", repr(path.stem)]])
 
 

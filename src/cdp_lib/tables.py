@@ -59,6 +59,19 @@ class Written:
     rows_by_batch: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
+@dataclass(frozen=True)
+class Files:
+    """What a table is made of now, without the files of its earlier versions.
+
+    Attributes:
+        count: Number of data files.
+        bytes: Size of them all.
+    """
+
+    count: int
+    bytes: int
+
+
 class Tables:
     """The platform's tables in one schema."""
 
@@ -201,12 +214,11 @@ class Tables:
                 nothing = [sf.lit(None).cast(column.type).alias(column.name) for column in lacking]
                 self._gain_columns(contract, rows.select("*", *nothing))
             return
-        partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
         try:
             self._spark.sql(
                 f"CREATE TABLE IF NOT EXISTS {self.name_of(contract)}"
                 f" ({', '.join(_column_ddl(column) for column in contract.columns)})"
-                f" USING delta{partitions} COMMENT {sql_literal(contract.comment)}"
+                f" USING delta{self._layout_ddl(contract)} COMMENT {sql_literal(contract.comment)}"
             ).collect()
         except PySparkException:
             # Tasks side by side may all be the first to need a table: one of them makes it.
@@ -214,6 +226,18 @@ class Tables:
                 raise
             return
         self._new.add(contract.name)
+
+    def _layout_ddl(self, contract: TableContract) -> str:
+        """How the files of a new table are laid out.
+
+        Clustering and deletion vectors are for Databricks: elsewhere a table with them could be written by one engine
+        only (docs/adr/0022).
+        """
+        layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
+        if self.engine[0] != "databricks":
+            return layout
+        layout += f" CLUSTER BY ({_quoted(contract.clustered_by)})" if contract.clustered_by else ""
+        return f"{layout} TBLPROPERTIES ({_properties_ddl(_databricks_properties(contract))})"
 
     def _appears(self, contract: TableContract) -> bool:
         """Whether a table that another task is making is there within a few seconds."""
@@ -444,6 +468,56 @@ class Tables:
         with self._commit(contract):
             self._spark.sql(f"OPTIMIZE {self.name_of(contract)}").collect()
 
+    @property
+    def can_maintain(self) -> bool:
+        """Whether the engine can do what `maintain` does: Sail can't."""
+        return self.engine[0] != "sail"
+
+    def files_of(self, contract: TableContract) -> Files:
+        """The files of a table."""
+        [detail] = self._spark.sql(f"DESCRIBE DETAIL {self.name_of(contract)}").collect()
+        return Files(detail["numFiles"], detail["sizeInBytes"])
+
+    def maintain(self, contract: TableContract, retention_days: int) -> None:
+        """Lay out a table as its contract says, put small files together and remove old ones; its rows are the same.
+
+        Args:
+            contract: Contract of the table.
+            retention_days: Days for which files of earlier versions stay, for who reads one of those.
+
+        Raises:
+            ConflictError: Another writer came before; the table is as it was.
+        """
+        name = self.name_of(contract)
+        is_databricks = self.engine[0] == "databricks"
+        [detail] = self._spark.sql(f"DESCRIBE DETAIL {name}").collect()
+        # Of the table and not of the VACUUM, so that whoever else removes its files keeps them as long.
+        wanted = {"delta.deletedFileRetentionDuration": f"interval {retention_days} days"}
+        wanted |= _databricks_properties(contract) if is_databricks else {}
+        changed = {key: value for key, value in wanted.items() if detail["properties"].get(key) != value}
+        columns = list(contract.clustered_by)
+        is_laid_out = not (is_databricks and columns) or list(detail["clusteringColumns"]) == columns
+        statements = [
+            *([f"ALTER TABLE {name} SET TBLPROPERTIES ({_properties_ddl(changed)})"] if changed else []),
+            *([] if is_laid_out else [f"ALTER TABLE {name} CLUSTER BY ({_quoted(columns)})"]),
+            # What has been written before a table was clustered is left as it lies unless FULL is said.
+            f"OPTIMIZE {name}{'' if is_laid_out else ' FULL'}",
+            f"VACUUM {name}",
+            *([f"ANALYZE TABLE {name} COMPUTE STATISTICS{_for_columns(contract)}"] if is_databricks else []),
+        ]
+        with self._commit(contract):
+            for statement in statements:
+                self._spark.sql(statement).collect()
+
+    def set_predictive_optimization(self, state: str) -> None:
+        """Let Databricks maintain the schema's tables by itself, too, or not; on another engine nothing happens.
+
+        Args:
+            state: ENABLE, DISABLE or INHERIT, which is what the catalog says.
+        """
+        if self.engine[0] == "databricks":
+            self._spark.sql(f"ALTER SCHEMA {self._schema} {state} PREDICTIVE OPTIMIZATION").collect()
+
     def upsert_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Write rows over those of their keys; others stay.
 
@@ -554,6 +628,25 @@ def _as_promised(rows: DataFrame, contract: TableContract, others: Sequence[str]
 def _column_ddl(column: Column) -> str:
     required = " NOT NULL" if column.required else ""
     return f"`{column.name}` {column.type}{required} COMMENT {sql_literal(column.comment)}"
+
+
+def _databricks_properties(contract: TableContract) -> dict[str, str]:
+    """Said of every table, since workspaces differ in what new ones get unasked."""
+    return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
+
+
+def _for_columns(contract: TableContract) -> str:
+    """Columns that statistics are of: those by which tables are joined and filtered. No array is one: it has none."""
+    columns = dict.fromkeys((*contract.key, *contract.clustered_by))
+    return f" FOR COLUMNS {_quoted(columns)}" if columns else ""
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _properties_ddl(properties: Mapping[str, str]) -> str:
+    return ", ".join(f"{sql_literal(key)} = {sql_literal(value)}" for key, value in properties.items())
 
 
 def _sql_value(value: object) -> str:

@@ -29,6 +29,9 @@ def table_catalogue() -> str:
         "Every table that has rules has a quarantine, `<table>_quarantine`, for the rows it refuses. What happens to",
         "them, and what the rules mean: [data-quality.md](data-quality.md).",
         "",
+        "Tables are partitioned on every engine; clustered, and with deletion vectors, on Databricks alone:",
+        "[ADR 22](adr/0022-clustering-and-maintenance.md).",
+        "",
         *_columns(QUARANTINE_COLUMNS),
     ]
     for layer, title in _LAYERS.items():
@@ -36,6 +39,7 @@ def table_catalogue() -> str:
         for name, contract in TABLES.items():
             if contract.layer == layer and not name.endswith("_quarantine"):
                 lines += ["", f"### {name}", "", contract.comment, "", *_columns(contract.columns, contract.key)]
+                lines += _layout(contract)
                 lines += _names_of_rules(contract)
     return "\n".join(lines) + "\n"
 
@@ -52,6 +56,20 @@ def _columns(columns: tuple[Column, ...], key: tuple[str, ...] = ()) -> list[str
         said = ", ".join(note for note, holds in notes.items() if holds)
         rows.append((f"`{column.name}`", f"`{column.type}`", column.comment, said))
     return table(("column", "type", "", ""), rows)
+
+
+def _layout(contract: TableContract) -> list[str]:
+    """How the files of a table are laid out, in a sentence; nothing where its contract does not say."""
+    said = [
+        *([f"partitioned by {_named(contract.partitioned_by)}"] if contract.partitioned_by else []),
+        *([f"clustered by {_named(contract.clustered_by)}"] if contract.clustered_by else []),
+        *(["with deletion vectors"] if contract.has_deletion_vectors else []),
+    ]
+    return ["", f"Files: {', '.join(said)}."] if said else []
+
+
+def _named(columns: tuple[str, ...]) -> str:
+    return ", ".join(f"`{column}`" for column in columns)
 
 
 def _names_of_rules(contract: TableContract) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,10 @@ from rich.text import Text
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
+from cdp_lib.maintenance import MOST_DAYS, to_retention_days
 from cdp_lib.tables import Tables
+from cdp_local.bundle import Bundle
+from cdp_local.maintenance import maintain_home, warning_of
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
     CHECKED_TABLES,
@@ -38,7 +42,7 @@ from cdp_local.report.page import write_report
 from cdp_local.runner import State, new_run_start, run_job
 from cdp_local.samples import SOURCES
 from cdp_local.watch import Refresh, refreshes
-from cdp_local.workspace import LocalWorkspace, open_workspace
+from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace
 
 app = typer.Typer(
     help="The Customer Data Platform on your machine.",
@@ -249,6 +253,39 @@ def quarantine(
         _print_warned(warned_rows(tables, contracts), 3 if examples is None else examples)
         if not table:
             _print_ambiguous(ambiguous_identities(tables))
+
+
+@app.command()
+def maintain(
+    home: Home = DEFAULT_HOME,
+    retention_days: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MOST_DAYS,
+            help="Days for which files of earlier versions stay: the bundle's retention_days.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Put small files of every table together and remove those of old versions; rows stay as they are."""
+    in_bundle = Bundle(PROJECT, {}).variable("retention_days")
+    days = to_retention_days(in_bundle) if retention_days is None else retention_days
+    warning = warning_of(days)
+    if warning:
+        errors.print(f"warning: {warning}", markup=False)
+    maintained = maintain_home(home, days)
+    columns = ("table", "files before", "files after", "bytes on disk before", "bytes on disk after")
+    if changed := [astuple(each) for each in maintained if each.has_changed]:
+        print_table(console, "Tables that have changed", columns, changed)
+    totals = [sum(numbers) for numbers in zip(*(astuple(each)[1:] for each in maintained), strict=True)]
+    files_before, files_after, bytes_before, bytes_after = totals
+    console.print(
+        f"{len(maintained):,} tables: {files_before:,} → {files_after:,} files,"
+        f" {bytes_before:,} → {bytes_after:,} bytes on disk."
+        f" Files of earlier versions stay for {days} {'day' if days == 1 else 'days'}.",
+        soft_wrap=True,
+    )
 
 
 def _print_quarantined(tables: Tables, contract: TableContract, count: int, number: int) -> None:

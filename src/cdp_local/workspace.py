@@ -65,7 +65,7 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
     """
     home = home.resolve()
     with ExitStack() as stack:
-        stack.enter_context(_locked(home))
+        stack.enter_context(locked(home))
         overrides = {"landing": str(home / "landing"), **variables}
         # Who names another scope keeps secrets there.
         real_secrets = SecretStore(PROJECT / SECRETS_FILE, {})
@@ -92,7 +92,15 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
+def locked(home: Path) -> Iterator[None]:
+    """Keep every other `cdp` off a home.
+
+    Args:
+        home: Folder of the local workspace.
+
+    Raises:
+        CdpError: Another one uses it, or it can't be written.
+    """
     lock = FileLock(home / ".lock", blocking=False)
     try:
         home.mkdir(parents=True, exist_ok=True)

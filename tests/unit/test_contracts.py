@@ -19,6 +19,7 @@ from cdp_lib.contracts.table import (
     Rule,
     TableContract,
 )
+from cdp_lib.published import PUBLISHED_TABLES
 
 every_table = pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
 
@@ -154,6 +155,30 @@ def test_bronze_rows_carry_their_lineage_and_are_laid_out_by_batch(contract: Tab
     assert contract.partitioned_by == ("_batch_id",)
 
 
+def test_tables_that_grow_are_clustered_by_what_is_asked_for_most() -> None:
+    assert {name: contract.clustered_by for name, contract in TABLES.items() if contract.clustered_by} == {
+        "transactions_silver": ("transaction_date", "customer_id"),
+        "retails_silver": ("transaction_date", "customer_id", "product_id"),
+        "events_silver": ("occurred_at", "customer_id"),
+        "customer_links_silver": ("identity",),
+        "customer_product_affinity_gold": ("customer_id", "product_id"),
+        "pipeline_runs_ops": ("table_name",),
+    }
+
+
+@every_table
+def test_rows_are_clustered_by_columns_that_have_statistics(contract: TableContract) -> None:
+    # Delta gathers them of the first 32 columns, and of no array.
+    types = {column.name: column.type for column in contract.columns[:32]}
+    assert all(not types[name].startswith("ARRAY") for name in contract.clustered_by)
+
+
+def test_tables_that_batches_are_merged_into_have_deletion_vectors_and_none_that_synapse_reads() -> None:
+    having = {contract for contract in TABLES.values() if contract.has_deletion_vectors}
+    assert having == {*RECEIVED_AS, RETAILS_SILVER}
+    assert not having & {*PUBLISHED_TABLES}
+
+
 def test_tables_of_a_source_are_those_whose_rows_are_landed_from_it() -> None:
     assert [table.entity for table in tables_of("database")] == ["products", "stores", "transactions"]
     assert [table.name for table in tables_of("crm")] == ["crm_contacts_bronze"]
@@ -231,6 +256,9 @@ def test_what_may_say_when_a_record_changed_is_the_version_of_its_row(silver: Ta
         ({"key": ("b",)}, "no column b"),
         ({"partitioned_by": ("c",)}, "no column c"),
         ({"version": "d"}, "no column d"),
+        ({"clustered_by": ("a", "e")}, "no column e"),
+        ({"clustered_by": ("a", "a", "a", "a", "a")}, "a table is partitioned, or clustered by up to 4 columns"),
+        ({"clustered_by": ("a",), "partitioned_by": ("a",)}, "a table is partitioned, or clustered by up to 4 columns"),
         ({"key": ("b",), "partitioned_by": ("a", "c"), "version": "d"}, "no column b, c, d"),
     ],
 )

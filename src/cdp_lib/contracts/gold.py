@@ -86,6 +86,7 @@ CUSTOMER_PRODUCT_AFFINITY_GOLD = gold_table(
     _CATEGORY,
     Column("total_quantity_purchased", "BIGINT", "pieces bought", required=True),
     Column("purchase_frequency", "BIGINT", "number of transactions", required=True),
+    clustered_by=("customer_id", "product_id"),
 )
 
 STORE_PRODUCT_PERFORMANCE_GOLD = gold_table(

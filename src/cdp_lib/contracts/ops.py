@@ -37,6 +37,7 @@ PIPELINE_RUNS_OPS = TableContract(
         Column("code_version", "STRING", "version of this library", required=True),
         Column("table_version", "BIGINT", "Delta version of the table afterwards; null where the engine can't say"),
     ),
+    clustered_by=("table_name",),
 )
 
 RECONCILIATION_OPS = TableContract(

@@ -162,6 +162,7 @@ TRANSACTIONS_SILVER = TableContract(
         BATCH_ID,
     ),
     key=("transaction_id",),
+    clustered_by=("transaction_date", "customer_id"),
     version="updated_at",
     partitioned_by=("sale_month",),
     rules=(
@@ -205,6 +206,7 @@ RETAILS_SILVER = TableContract(
         BATCH_ID,
     ),
     key=("transaction_id",),
+    clustered_by=("transaction_date", "customer_id", "product_id"),
     rules=(
         Rule(
             "customer_is_known",
@@ -316,6 +318,7 @@ EVENTS_SILVER = TableContract(
         BATCH_ID,
     ),
     key=("event_id",),
+    clustered_by=("occurred_at", "customer_id"),
     rules=(
         *_RECEIVED,
         _is_present("event_id", "An event has an identifier."),
@@ -403,6 +406,7 @@ CUSTOMER_LINKS_SILVER = TableContract(
         ),
     ),
     key=("identity",),
+    clustered_by=("identity",),
 )
 
 PURCHASES_SILVER = TableContract(

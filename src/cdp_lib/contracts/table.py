@@ -88,6 +88,7 @@ class TableContract:
         version: Column that says when the source last changed the row: of two versions the later one wins, whatever
             batch it came with. None where the batch alone decides.
         partitioned_by: Columns the files are laid out by.
+        clustered_by: Columns by whose values rows lie together in the files, the one asked for most first; at most 4.
     """
 
     name: str
@@ -98,18 +99,22 @@ class TableContract:
     rules: tuple[Rule, ...] = ()
     version: str | None = None
     partitioned_by: tuple[str, ...] = ()
+    clustered_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself.
 
         Raises:
-            ValueError: A column is named twice, or the key, the version or the layout names no column.
+            ValueError: A column is named twice; the key, the version or the layout names no column; or the layout is
+                more than one, or of more columns than a table can be clustered by.
         """
         names = self.column_names
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a column is named twice")
-        if unknown := {*self.key, *self.partitioned_by, *filter(None, [self.version])} - set(names):
+        if unknown := {*self.key, *self.partitioned_by, *self.clustered_by, *filter(None, [self.version])} - set(names):
             raise ValueError(f"{self.name}: no column {', '.join(sorted(unknown))}")
+        if len(self.clustered_by) > 4 or (self.clustered_by and self.partitioned_by):
+            raise ValueError(f"{self.name}: a table is partitioned, or clustered by up to 4 columns")
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -120,6 +125,15 @@ class TableContract:
     def public_columns(self) -> tuple[Column, ...]:
         """The columns that hold no personal data, in order."""
         return tuple(column for column in self.columns if column.pii is None)
+
+    @property
+    def has_deletion_vectors(self) -> bool:
+        """Whether a merge may mark rows as gone instead of writing their files again, where the engine can.
+
+        True of the tables that batches are merged into. No gold table is one: what Synapse reads is made of those, and
+        knows no deletion vectors.
+        """
+        return self.layer == "silver" and bool(self.rules)
 
     @property
     def select_list(self) -> tuple[str, ...]:
@@ -157,7 +171,9 @@ class BronzeContract(TableContract):
         return tuple(column for column in self.columns if not column.name.startswith("_"))
 
 
-def gold_table(name: str, grain: str, key: tuple[str, ...], *columns: Column) -> TableContract:
+def gold_table(
+    name: str, grain: str, key: tuple[str, ...], *columns: Column, clustered_by: tuple[str, ...] = ()
+) -> TableContract:
     """Contract of a gold table.
 
     Args:
@@ -165,5 +181,6 @@ def gold_table(name: str, grain: str, key: tuple[str, ...], *columns: Column) ->
         grain: The grain sentence.
         key: Columns that identify a row.
         columns: Columns in order.
+        clustered_by: Columns by whose values rows lie together.
     """
-    return TableContract(name=name, layer="gold", comment=grain, columns=columns, key=key)
+    return TableContract(name, "gold", grain, columns, key, clustered_by=clustered_by)

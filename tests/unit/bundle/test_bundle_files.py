@@ -271,6 +271,7 @@ def test_a_task_waits_for_the_tables_it_reads(jobs: Jobs, project: Path) -> None
                 *tasks_in(job, "ingest"),
                 *tasks_in(job, "bronze"),
                 "reconciliation",
+                "maintenance",
             }
 
 
@@ -418,8 +419,10 @@ def test_exactly_the_tasks_that_touch_the_landing_are_on_the_lake(jobs: Jobs, pr
 
 @pytest.mark.parametrize("target", ["adls"], indirect=True)
 def test_the_lake_s_key_comes_from_the_scope(bundle: Bundle, jobs: Jobs) -> None:
-    (lake,) = jobs[0]["job_clusters"]
-    assert lake["new_cluster"]["spark_conf"] == {
-        "spark.hadoop.fs.azure.account.key": "{{secrets/${var.secret_scope}/storage_account_key}}"
-    }
+    clusters = [cluster for job in jobs for cluster in job.get("job_clusters", ())]
+    assert clusters
+    for lake in clusters:
+        assert lake["new_cluster"]["spark_conf"] == {
+            "spark.hadoop.fs.azure.account.key": "{{secrets/${var.secret_scope}/storage_account_key}}"
+        }
     assert bundle["variables"]["landing"]["default"] == "${var.landing_storage_location}"

@@ -1,0 +1,73 @@
+"""`cdp maintain` as a person uses it: after runs, and before the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deltalake import DeltaTable
+from filelock import FileLock
+
+from cdp_lib.contracts import TABLES
+from cdp_local.bundle import Bundle
+from cdp_local.workspace import PROJECT
+
+
+def contents(home: Path) -> dict[str, list[str]]:
+    """The rows of every table, as any Delta reader sees them."""
+    tables = {log.parent.name: DeltaTable(log.parent) for log in (home / "warehouse").glob("*/*/_delta_log")}
+    return {name: sorted(map(repr, table.to_pyarrow_table().to_pylist())) for name, table in tables.items()}
+
+
+def versions(home: Path) -> dict[str, int]:
+    return {log.parent.name: DeltaTable(log.parent).version() for log in (home / "warehouse").glob("*/*/_delta_log")}
+
+
+def sizes(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def test_tables_are_as_they_were_with_fewer_files_and_the_next_run_finds_nothing_new(
+    cdp, tmp_path: Path, engine: str
+) -> None:
+    home = tmp_path / "home"
+    assert cdp("run", "--home", home, "--engine", engine).returncode == 0
+    again = ("--param", "full_refresh=true", "--param", "ingest=false")
+    assert cdp("run", "--home", home, "--engine", engine, *again).returncode == 0
+    before, landed, files = contents(home), sizes(home / "landing"), sizes(home / "warehouse")
+    assert set(before) <= set(TABLES) and len(before) > 40
+
+    maintained = cdp("maintain", "--home", home, "--retention-days", 0)
+
+    assert (maintained.returncode, maintained.stderr.count("\n")) == (0, 1)
+    assert maintained.stderr.startswith("warning: what reads a table as it was before now")
+    assert f"{len(before)} tables: " in maintained.stdout
+    assert contents(home) == before
+    assert sizes(home / "landing") == landed and landed
+    assert len([path for path in sizes(home / "warehouse") if path.suffix == ".parquet"]) < len(files) / 2
+
+    there = versions(home)
+    run = cdp("run", "--home", home, "--engine", engine)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert versions(home) == there
+    assert contents(home) == before
+
+
+def test_maintain_keeps_files_as_long_as_the_bundle_says(cdp, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert cdp("run", "--home", home, "--only", "ingest_customers", "--only", "customers_bronze").returncode == 0
+    maintained = cdp("maintain", "--home", home)
+    days = Bundle(PROJECT, {}).variable("retention_days")
+    assert (maintained.returncode, maintained.stderr) == (0, "")
+    assert maintained.stdout.endswith(f" Files of earlier versions stay for {days} days.\n")
+
+
+def test_what_maintain_can_not_do_is_said_in_a_line(cdp, tmp_path: Path) -> None:
+    nothing = cdp("maintain", "--home", tmp_path / "nowhere")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr == f"error: {tmp_path}/nowhere holds no tables yet: `cdp run` makes them.\n"
+    (tmp_path / "busy" / "warehouse").mkdir(parents=True)
+    with FileLock(tmp_path / "busy" / ".lock"):
+        busy = cdp("maintain", "--home", tmp_path / "busy")
+    assert busy.returncode == 1
+    assert busy.stderr.startswith(f"error: {tmp_path}/busy is in use by another cdp: wait")
+    assert cdp("maintain", "--retention-days", "-1").returncode == 2

@@ -1,0 +1,93 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # Test of the notebook maintenance
+# MAGIC Runs the notebook on tables of its own, in a schema that is there for this run only.
+# MAGIC
+# MAGIC - In a workspace, on a cluster that has nutter:
+# MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
+# MAGIC - On this machine: `pytest tests/notebooks`
+
+# COMMAND ----------
+
+import sys
+from uuid import uuid4
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from runtime.nutterfixture import NutterFixture, tag
+
+from cdp_lib.contracts.ops import RECONCILIATION_OPS
+from cdp_lib.tables import Tables
+
+# COMMAND ----------
+
+dbutils.widgets.text("catalog", "cat1")
+# Where the scratch schema's tables are; a workspace knows by itself.
+dbutils.widgets.text("location", "")
+
+catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
+location = f"LOCATION '{dbutils.widgets.get('location')}/{schema}'" if dbutils.widgets.get("location") else ""
+tables = Tables(spark, catalog, schema)
+parameters = {"catalog": catalog, "schema": schema, "retention_days": "7"}
+
+# COMMAND ----------
+
+
+def counted(batch_id):
+    """A row of reconciliation_ops."""
+    account = {"rows_in": 1, "rows_out": 1, "rows_quarantined": 0, "rows_superseded": 0}
+    return {"table_name": "t_silver", "batch_id": batch_id, **account, "is_balanced": True}
+
+
+def maintain(**more):
+    """Run the notebook under test; what it ends with."""
+    return dbutils.notebook.run("../../notebooks/ops/maintenance", 600, parameters | more)
+
+
+def batches():
+    """What is in the table."""
+    return sorted(row.batch_id for row in tables.read_table(RECONCILIATION_OPS).collect())
+
+
+# COMMAND ----------
+
+
+class Maintenance(NutterFixture):
+    def before_all(self):
+        spark.sql(f"CREATE SCHEMA `{catalog}`.`{schema}` {location}").collect()
+        for batch_id in ("a", "b", "c"):
+            tables.append_rows(RECONCILIATION_OPS, [counted(batch_id)])
+
+    @tag("ops")
+    def run_1_leaves_the_rows_and_fewer_files(self):
+        self.ended_with = maintain()
+
+    def assertion_1_leaves_the_rows_and_fewer_files(self):
+        assert batches() == ["a", "b", "c"]
+        if tables.can_maintain:
+            assert tables.files_of(RECONCILIATION_OPS).count == 1
+        else:
+            assert "`cdp maintain`" in self.ended_with
+
+    @tag("ops")
+    def run_2_refuses_a_retention_that_is_too_short(self):
+        self.error = None
+        try:
+            maintain(retention_days="6")
+        except Exception as error:
+            self.error = str(error)
+
+    def assertion_2_refuses_a_retention_that_is_too_short(self):
+        assert self.error
+        assert batches() == ["a", "b", "c"]
+
+    def after_all(self):
+        spark.sql(f"DROP SCHEMA `{catalog}`.`{schema}` CASCADE").collect()
+
+
+# COMMAND ----------
+
+result = Maintenance().execute_tests()
+print(result.to_string())
+result.exit(dbutils)

@@ -1,0 +1,34 @@
+"""cdp_maintenance: away from the refresh, and with values it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cdp_lib.maintenance import MaintenanceSettings
+
+Resource = dict[str, Any]
+
+
+@pytest.fixture
+def job(bundle: Resource) -> Resource:
+    return bundle["resources"]["jobs"]["cdp_maintenance"]
+
+
+def test_it_starts_when_the_schedule_of_the_refresh_has_long_ended(job: Resource, bundle: Resource) -> None:
+    refresh = bundle["resources"]["jobs"]["cdp_refresh"]
+    (_, _, start), (_, _, begin) = (
+        map(int, each["schedule"]["quartz_cron_expression"].split()[:3]) for each in (job, refresh)
+    )
+    assert begin + refresh["timeout_seconds"] / 3600 <= start
+    assert start + job["timeout_seconds"] / 3600 <= 24 + begin
+    assert job["schedule"]["timezone_id"] == refresh["schedule"]["timezone_id"]
+    assert job["schedule"]["quartz_cron_expression"].endswith(" ? * SUN")
+
+
+def test_it_takes_what_the_variables_say(job: Resource, bundle: Resource) -> None:
+    defaults = {parameter["name"]: parameter["default"] for parameter in job["parameters"]}
+    given = {name: str(bundle["variables"][name]["default"]) for name in ("retention_days", "predictive_optimization")}
+    assert {name: defaults[name] for name in given} == {name: f"${{var.{name}}}" for name in given}
+    assert MaintenanceSettings.from_parameters("cat1", "sales", **given).retention_days == 7
