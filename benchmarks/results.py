@@ -201,7 +201,10 @@ def _batch_against_rerun(results: Results) -> Goal:
     ratio = piece.ratio("product", "first-version-sail")
     seconds = f"{piece.median('product'):.1f} s, {piece.median('first-version-sail'):.1f} s"
     return _goal(
-        *words, ratio, (0.15, 0.05), f"{100 * ratio:.0f} % ({seconds}; {piece.batch:,} sales onto {millions(piece.sales)})"
+        *words,
+        ratio,
+        (0.15, 0.05),
+        f"{100 * ratio:.0f} % ({seconds}; {piece.batch:,} sales onto {millions(piece.sales)})",
     )
 
 

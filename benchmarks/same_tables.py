@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
+from baselines.marts import MARTS, SALES
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+from sqlglot import parse_one
 
+from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE
-from cdp_lib.contracts.gold import GOLD_TABLES
-from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.contracts.table import Column
 from cdp_lib.errors import CdpError
 
-COMPARED = (CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE, RETAILS_SILVER, *GOLD_TABLES)
-"""Tables that everybody makes."""
+COMPARED: dict[str, list[str]] = {
+    **{
+        contract.name: [column.name for column in contract.received_columns if not column.optional]
+        for contract in (CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE)
+    },
+    **{name: parse_one(query).named_selects for name, query in {"retails_silver": SALES, **MARTS}.items()},
+}
+"""Tables that everybody makes, and the columns that everybody gives them: the product's may have more."""
 
 _DUCKDB_TYPES = {"STRING": "VARCHAR", "INT": "INTEGER"}
 
@@ -35,23 +41,23 @@ def contents_of(warehouse: Path) -> Contents:
     """
     contents = {}
     with duckdb.connect() as connection:
-        for contract in COMPARED:
+        for name, columns in COMPARED.items():
             try:
-                table = DeltaTable(warehouse / contract.name).to_pyarrow_dataset()
+                connection.register("compared", DeltaTable(warehouse / name).to_pyarrow_dataset())
             except TableNotFoundError:
-                raise CdpError(f"{contract.name} was not made.") from None
-            connection.register("compared", table)
-            columns = [_value(each) for each in contract.columns if not (each.name.startswith("_") or each.optional)]
-            query = f"SELECT count(*), sum(hash({', '.join(columns)})::HUGEINT) FROM compared"
+                raise CdpError(f"{name} was not made.") from None
+            types = {column.name: column.type for column in TABLES[name].columns}
+            values = ", ".join(_value(column, types[column]) for column in columns)
+            query = f"SELECT count(*), sum(hash({values})::HUGEINT) FROM compared"
             rows, hashes = connection.execute(query).fetchall()[0]
-            contents[contract.name] = (rows, hashes or 0)
+            contents[name] = (rows, hashes or 0)
     return contents
 
 
-def _value(column: Column) -> str:
+def _value(column: str, type_name: str) -> str:
     """A column as it is compared: the last digits of a quotient are the engine's own."""
-    value = f"CAST({column.name} AS {_DUCKDB_TYPES.get(column.type, column.type)})"
-    return f"round({value}, 6)" if column.type == "DOUBLE" else value
+    value = f"CAST({column} AS {_DUCKDB_TYPES.get(type_name, type_name)})"
+    return f"round({value}, 6)" if type_name == "DOUBLE" else value
 
 
 def ensure_same(contents: Mapping[str, Contents]) -> dict[str, int]:
