@@ -72,7 +72,7 @@ class Bench:
     batch: int
     smallest: int
     command: str
-    _loaded: dict[int, Path] = field(default_factory=dict)
+    _loaded: dict[tuple[int, str], Path] = field(default_factory=dict)
 
     def landing(self, sales: int) -> Path:
         """The landed history of a shop; one that an earlier run has landed here is taken as it is."""
@@ -87,14 +87,14 @@ class Bench:
             landed.write_text(description, encoding="utf-8")
         return folder
 
-    def loaded_home(self, sales: int) -> Path:
-        """A home of the product in which the whole job has refreshed a shop's history, made when first asked for."""
-        if sales not in self._loaded:
-            home = self._fresh(f"loaded-{sales}")
-            console.print(f"{sales:,} sales are loaded ...")
-            refresh(CONTESTANTS["product-whole-job"], home, self.landing(sales))
-            self._loaded[sales] = home
-        return self._loaded[sales]
+    def loaded_home(self, sales: int, name: str) -> Path:
+        """A home in which a contestant has refreshed a shop's history, made when first asked for."""
+        if (sales, name) not in self._loaded:
+            home = self._fresh(f"loaded-{sales}-{name}")
+            console.print(f"{sales:,} sales are loaded by {name} ...")
+            refresh(CONTESTANTS[name], home, self.landing(sales))
+            self._loaded[sales, name] = home
+        return self._loaded[sales, name]
 
     def take_turns(
         self, names: Collection[str], one: Callable[[str], Measured], look: Callable[[str], None]
@@ -147,6 +147,7 @@ class Bench:
             return None
         if sales == self.smallest and "first-version-sail" in self.contestants:
             names.append("first-version-sail")
+        loaded_by = "product-whole-job" if "product-whole-job" in names else "product"
         history = self.landing(sales)
         landing = self._fresh(f"landing-{sales}-and-batch")
         # A landed batch is never changed, so that links will do.
@@ -157,7 +158,7 @@ class Bench:
         def one(name: str) -> Measured:
             home = self._fresh("run")
             if CONTESTANTS[name].is_product:
-                shutil.copytree(self.loaded_home(sales), home, dirs_exist_ok=True)
+                shutil.copytree(self.loaded_home(sales, loaded_by), home, dirs_exist_ok=True)
             before = _commits(home)
             measured = refresh(CONTESTANTS[name], home, landing)
             measured.bytes_written = _bytes_added(_commits(home) - before)
@@ -174,7 +175,7 @@ class Bench:
         if "product" not in self.contestants:
             return None
         landing = self.landing(sales)
-        loaded, fixture = self.loaded_home(sales), self.home / "fixture"
+        loaded, fixture = self.loaded_home(sales, "product-whole-job"), self.home / "fixture"
 
         def one(name: str) -> Measured:
             whole = CONTESTANTS["product-whole-job"]
@@ -188,8 +189,8 @@ class Bench:
 
     def forget(self, sales: int) -> None:
         """Make room on the disk: nobody needs what was loaded of a size any more, or what landed after its history."""
-        if sales in self._loaded:
-            shutil.rmtree(self._loaded.pop(sales))
+        for loaded in [key for key in self._loaded if key[0] == sales]:
+            shutil.rmtree(self._loaded.pop(loaded))
         shutil.rmtree(self.home / f"landing-{sales}-and-batch", ignore_errors=True)
 
     def _fresh(self, name: str) -> Path:
