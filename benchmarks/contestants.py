@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 3 * 3600
 """Nothing that is measured here is worth waiting longer for."""
 
 LOOK_EVERY_SECONDS = 0.2
+_SETTINGS = "SPARK_CONF_DIR"
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,11 @@ def _run(command: Sequence[str], log: Path, title: str) -> tuple[str, float | No
 
 
 def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a contestant: nothing in it of a Spark session of this process, or of Spark settings."""
-    kept = {name: value for name, value in inherited.items() if not name.startswith("SPARK_")}
+    """The environment of a contestant: nothing in it of a Spark session of this process.
+
+    Who has a folder of Spark settings has it for the product and the baseline alike.
+    """
+    kept = {name: value for name, value in inherited.items() if not name.startswith("SPARK_") or name == _SETTINGS}
     return kept | {"SPARK_DRIVER_MEMORY": SPARK_MEMORY}
 
 

@@ -194,7 +194,8 @@ def _time_of_duckdb(results: Results) -> Goal:
 
 def _batch_against_rerun(results: Results) -> Goal:
     words = ("refresh after a batch of 1 % new sales (newest month), against (b) run again", "≤ 15 %", "5 %")
-    found = latest(results, "batch", "product", "first-version-sail")
+    pieces = {key: piece for key, piece in results.items() if piece.batch * 100 == piece.sales}
+    found = latest(pieces, "batch", "product", "first-version-sail")
     if not found:
         return Goal(*words)
     piece = list(found.values())[-1]
@@ -209,11 +210,12 @@ def _batch_against_rerun(results: Results) -> Goal:
 
 
 def _batch_by_history(results: Results) -> Goal:
-    sizes = list(latest(results, "batch", "product").values())
-    pairs = [
-        (small, large) for small in sizes for large in sizes if small.batch == large.batch and small.sales < large.sales
-    ]
-    small, large = pairs[-1] if pairs else (None, None)
+    pair: tuple[Piece, Piece] | None = None
+    for batch in sorted({piece.batch for piece in results.values()}):
+        pieces = {key: piece for key, piece in results.items() if piece.batch == batch}
+        sizes = list(latest(pieces, "batch", "product").values())
+        pair = (sizes[0], sizes[-1]) if len(sizes) > 1 else pair
+    small, large = pair or (None, None)
     between = (
         f"{millions(large.sales)} as at {millions(small.sales)}" if small and large else "40 million as at 10 million"
     )

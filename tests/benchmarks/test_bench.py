@@ -200,6 +200,12 @@ def test_goals_are_held_against_medians_of_ratios_within_rounds() -> None:
     ]
 
 
+def test_batches_of_another_size_are_compared_with_none() -> None:
+    of_a_hundredth = piece("batch", 40_000_000, {"product": measured(9.0)}, batch=400_000)
+
+    assert goals(figures() | results(of_a_hundredth)) == goals(figures())
+
+
 def test_what_was_not_measured_is_said() -> None:
     assert goal_table({}).count("| not measured |  |") == 8
     assert {goal.state for goal in goals(results(piece("full", 1_000, {"product": measured(1.0, None)})))} == {""}
