@@ -97,7 +97,6 @@ def _in_words(points: Sequence[dict[str, Any]], unit: str) -> str:
 
 def _lines(points: Sequence[dict[str, Any]], title: str, scale: str) -> dict[str, Any]:
     """A line for each contestant. Seconds are as far apart as 1 and 20: a logarithmic scale shows them all."""
-    who = {"field": "who", "type": "nominal", "title": None, "legend": {"labelLimit": 300}}
     sizes = sorted({point["sales"] for point in points})
     return {
         "width": _WIDTH,
@@ -110,12 +109,11 @@ def _lines(points: Sequence[dict[str, Any]], title: str, scale: str) -> dict[str
                 "field": "sales",
                 "type": "quantitative",
                 "title": "sales, millions",
-                "scale": {"type": scale},
+                "scale": {"type": scale, "nice": False, "zero": scale == "linear"},
                 "axis": {"values": sizes},
             },
             "y": {"field": "value", "type": "quantitative", "title": title, "scale": {"type": scale}},
-            "color": who,
-            "shape": who,
+            "color": {"field": "who", "type": "nominal", "title": None, "legend": {"labelLimit": 300}},
         },
     }
 
