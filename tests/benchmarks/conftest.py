@@ -23,8 +23,8 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def products_contents(landing: Path, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Contents:
-    """What the product makes of the shop on the engine under test."""
+def products_contents(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Contents:
+    """What the product makes of the shop on Sail; that it makes the same on Spark is tested with the product."""
     home = tmp_path_factory.mktemp("product")
-    refresh(CONTESTANTS["product" if engine == "sail" else "product-spark"], home, landing)
+    refresh(CONTESTANTS["product"], home, landing)
     return contents_of(home / "warehouse" / "sales")

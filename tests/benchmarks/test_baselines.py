@@ -24,7 +24,6 @@ def test_the_first_version_makes_the_products_tables(
     assert measured.seconds == pytest.approx(sum(measured.tasks.values()), rel=0.05)
 
 
-@pytest.mark.first_engine
 def test_the_duckdb_script_makes_the_products_tables(
     landing: Path, products_contents: Contents, tmp_path: Path
 ) -> None:
