@@ -15,6 +15,9 @@ ENGINE ?= sail spark
 # each starts a Spark of its own. The tests of a file stay together, for what they share, and the longest files come first.
 PYTEST_WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TARGET ?= dev
+# Sizes of `make bench`, and options of its: make bench SALES=10000000,40000000 BENCH="--only product,duckdb --docs"
+SALES ?= 1000000
+BENCH ?=
 
 .PHONY: help
 help: ## Print this help
@@ -41,6 +44,10 @@ torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `mak
 	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/refresh || exit 1; \
 	    scope=engine; \
 	done
+
+.PHONY: bench
+bench: $(VENV)/.test ## Measure a refresh of SALES sales beside baselines: make bench SALES=10000000 BENCH="--only product,duckdb"
+	@$(BIN)/python benchmarks/bench.py --sales $(SALES) $(BENCH)
 
 .PHONY: test-connect
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace

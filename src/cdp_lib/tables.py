@@ -233,10 +233,12 @@ class Tables:
         Clustering and deletion vectors are for Databricks: elsewhere a table with them could be written by one engine
         only (docs/adr/0022).
         """
+        is_databricks = self.engine[0] == "databricks"
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
-        if self.engine[0] != "databricks":
+        if is_databricks and contract.clustered_by:  # a table has one layout or the other
+            layout = f" CLUSTER BY ({_quoted(contract.clustered_by)})"
+        if not is_databricks:
             return layout
-        layout += f" CLUSTER BY ({_quoted(contract.clustered_by)})" if contract.clustered_by else ""
         return f"{layout} TBLPROPERTIES ({_properties_ddl(_databricks_properties(contract))})"
 
     def _appears(self, contract: TableContract) -> bool:

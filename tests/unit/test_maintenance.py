@@ -219,7 +219,7 @@ def test_a_new_table_is_laid_out_as_its_contract_says(monkeypatch: pytest.Monkey
     assert isinstance(parse_one(statement, read="databricks"), exp.Create)
     clusters = re.findall(r" CLUSTER BY \(([^)]*)\) ", statement)
     assert clusters == ([", ".join(f"`{name}`" for name in contract.clustered_by)] if contract.clustered_by else [])
-    assert ("PARTITIONED BY" in statement) == bool(contract.partitioned_by)
+    assert ("PARTITIONED BY" in statement) == bool(contract.partitioned_by and not contract.clustered_by)
     expected = str(contract.has_deletion_vectors).lower()
     assert statement.count(f"TBLPROPERTIES ('delta.enableDeletionVectors' = '{expected}')") == 1
 

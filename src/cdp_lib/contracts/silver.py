@@ -423,6 +423,7 @@ PURCHASES_SILVER = TableContract(
     ),
     key=("customer_id", "purchase_date"),
     partitioned_by=("sale_month",),
+    clustered_by=("purchase_date", "customer_id"),
 )
 
 CUSTOMER_ACQUISITIONS_SILVER = TableContract(

@@ -87,7 +87,8 @@ class TableContract:
         rules: Facts checked of every row, those of every such table besides.
         version: Column that says when the source last changed the row: of two versions the later one wins, whatever
             batch it came with. None where the batch alone decides.
-        partitioned_by: Columns the files are laid out by.
+        partitioned_by: Columns the files are laid out by, on engines that can't cluster or where there is nothing to
+            cluster by.
         clustered_by: Columns by whose values rows lie together in the files, the one asked for most first; at most 4.
     """
 
@@ -105,16 +106,16 @@ class TableContract:
         """Refuse a contract that contradicts itself.
 
         Raises:
-            ValueError: A column is named twice; the key, the version or the layout names no column; or the layout is
-                more than one, or of more columns than a table can be clustered by.
+            ValueError: A column is named twice; the key, the version or the layout names no column; or it is
+                clustered by more columns than a table can be.
         """
         names = self.column_names
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a column is named twice")
         if unknown := {*self.key, *self.partitioned_by, *self.clustered_by, *filter(None, [self.version])} - set(names):
             raise ValueError(f"{self.name}: no column {', '.join(sorted(unknown))}")
-        if len(self.clustered_by) > 4 or (self.clustered_by and self.partitioned_by):
-            raise ValueError(f"{self.name}: a table is partitioned, or clustered by up to 4 columns")
+        if len(self.clustered_by) > 4:
+            raise ValueError(f"{self.name}: a table is clustered by up to 4 columns")
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -1,0 +1,81 @@
+"""Whether contestants have made the same tables: seconds of unequal results say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+from baselines.marts import MARTS, SALES
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from sqlglot import parse_one
+
+from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.errors import CdpError
+
+COMPARED: dict[str, list[str]] = {
+    **{
+        contract.name: [column.name for column in contract.received_columns if not column.optional]
+        for contract in (CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE)
+    },
+    **{name: parse_one(query).named_selects for name, query in {"retails_silver": SALES, **MARTS}.items()},
+}
+"""Tables that everybody makes, and the columns that everybody gives them: the product's may have more."""
+
+_DUCKDB_TYPES = {"STRING": "VARCHAR", "INT": "INTEGER"}
+
+Contents = dict[str, tuple[int, int]]
+"""Table → its rows, and the sum of their hashes: equal where the rows are, in whatever order."""
+
+
+def contents_of(warehouse: Path) -> Contents:
+    """What the tables of a contestant hold, of the columns that everybody has, in the types of the contracts.
+
+    Args:
+        warehouse: Folder of the Delta tables.
+
+    Raises:
+        CdpError: A table is not there.
+    """
+    contents = {}
+    with duckdb.connect() as connection:
+        for name, columns in COMPARED.items():
+            try:
+                connection.register("compared", DeltaTable(warehouse / name).to_pyarrow_dataset())
+            except TableNotFoundError:
+                raise CdpError(f"{name} was not made.") from None
+            types = {column.name: column.type for column in TABLES[name].columns}
+            values = ", ".join(_value(column, types[column]) for column in columns)
+            query = f"SELECT count(*), sum(hash({values})::HUGEINT) FROM compared"
+            rows, hashes = connection.execute(query).fetchall()[0]
+            contents[name] = (rows, hashes or 0)
+    return contents
+
+
+def _value(column: str, type_name: str) -> str:
+    """A column as it is compared: the last digits of a quotient are the engine's own."""
+    value = f"CAST({column} AS {_DUCKDB_TYPES.get(type_name, type_name)})"
+    return f"round({value}, 6)" if type_name == "DOUBLE" else value
+
+
+def ensure_same(contents: Mapping[str, Contents]) -> dict[str, int]:
+    """Compare what contestants have made.
+
+    Args:
+        contents: Contestant → what its tables hold.
+
+    Returns:
+        Table → rows.
+
+    Raises:
+        CdpError: A table of one is not that of another.
+    """
+    first, *others = contents
+    for other in others:
+        for table, expected in contents[first].items():
+            if contents[other][table] != expected:
+                rows = f"{expected[0]:,} and {contents[other][table][0]:,} rows"
+                raise CdpError(f"{table} of {first} and of {other} are not the same ({rows}): nothing is compared.")
+    return {table: rows for table, (rows, _) in contents[first].items()}

@@ -1,0 +1,72 @@
+"""Baselines make the tables that the product makes: what is compared of them is time alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from contestants import CONTESTANTS, Contestant, refresh, resident_megabytes
+from same_tables import COMPARED, Contents, contents_of, ensure_same
+
+from cdp_lib.errors import CdpError
+
+
+def test_the_first_version_makes_the_products_tables(
+    engine: str, landing: Path, products_contents: Contents, tmp_path: Path
+) -> None:
+    measured = refresh(CONTESTANTS[f"first-version-{engine}"], tmp_path / "home", landing)
+    contents = contents_of(tmp_path / "home" / "warehouse" / "sales")
+
+    rows = ensure_same({"product": products_contents, "first version": contents})
+    assert (rows["transactions_bronze"], rows["retails_silver"]) == (2_000, 1_980)
+    assert set(measured.tasks) == set(COMPARED)
+    assert 0 < measured.seconds < measured.process_seconds
+    assert measured.seconds == pytest.approx(sum(measured.tasks.values()), rel=0.05)
+
+
+def test_the_duckdb_script_makes_the_products_tables(
+    landing: Path, products_contents: Contents, tmp_path: Path
+) -> None:
+    refresh(CONTESTANTS["duckdb"], tmp_path / "home", landing)
+
+    ensure_same({"product": products_contents, "duckdb": contents_of(tmp_path / "home" / "warehouse" / "sales")})
+
+
+def test_a_row_that_differs_is_no_equal_table() -> None:
+    product = {"retails_silver": (1_980, 17), "sales_by_country_gold": (8, 5)}
+
+    with pytest.raises(
+        CdpError, match=r"sales_by_country_gold of product and of duckdb are not the same \(8 and 8 rows"
+    ):
+        ensure_same({"product": product, "duckdb": product | {"sales_by_country_gold": (8, 6)}})
+
+
+def test_a_table_that_was_not_made_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(CdpError, match="customers_bronze was not made"):
+        contents_of(tmp_path)
+
+
+def test_a_contestant_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+    batch = tmp_path / "landing" / "customers_api" / "customers" / "20260101T000000Z-1"
+    batch.mkdir(parents=True)
+    (batch / "manifest.json").write_text("{}")
+
+    with pytest.raises(CdpError, match="^product, Sail ended with exit code 1: error: task customers_bronze: [^\n]+$"):
+        refresh(CONTESTANTS["product"], tmp_path / "home", tmp_path / "landing")
+
+
+def test_memory_counts_every_process_of_a_contestant(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import json, subprocess, sys, time\n"
+        "hold = 'x = bytearray(150_000_000); import time; time.sleep(1.5)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', hold])\n"
+        "x = bytearray(150_000_000)\n"
+        "child.wait()\n"
+        "print(json.dumps({'seconds': 1.5, 'tasks': {}}))\n"
+    )
+    measured = refresh(Contestant("two", str(script)), tmp_path / "home", tmp_path)
+
+    assert measured.peak_megabytes is not None
+    assert 300 < measured.peak_megabytes < 500
+    assert resident_megabytes(2**22) == 0

@@ -1,0 +1,245 @@
+"""The benchmark itself, end to end on a tiny shop, and what it makes of figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import page
+import pytest
+from bench import MEASURES, Bench, _chosen, _command, _home, _numbers
+from contestants import CONTESTANTS, Contestant, Measured
+from results import Piece, Results, goal_table, goals, latest, merge_results, read_results, task_seconds
+
+from cdp_lib.errors import CdpError
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as `make bench` does."""
+    command = [sys.executable, str(PROJECT / "benchmarks" / "bench.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def measured(seconds: float, peak: float | None = 500.0, **tasks: float) -> Measured:
+    return Measured(seconds, seconds + 2, peak, tasks or {"product_gold": seconds / 2, "retails_silver": seconds / 2})
+
+
+def piece(measure: str, sales: int, *rounds: dict[str, Measured], batch: int = 0, date: str = "2026-11-26") -> Piece:
+    return Piece(
+        measure=measure,
+        sales=sales,
+        rounds=rounds,
+        date=date,
+        command=f"make bench SALES={sales} BENCH='--only {measure}'",
+        machine={"cores": "2", "memory": "24 GB"},
+        batch=batch,
+        largest_mart_task="product_gold",
+    )
+
+
+def results(*pieces: Piece) -> Results:
+    return {one.key: one for one in pieces}
+
+
+def figures() -> Results:
+    """Something of every measure."""
+    small, large = 10_000_000, 40_000_000
+    batch = {"product": measured(2.0), "first-version-sail": measured(20.0)}
+    for one in batch.values():
+        one.bytes_written = {"customer_product_affinity_gold": 30_000_000, "retails_silver": 10_000_000}
+    return results(
+        # The median of the ratios, 12, is not the ratio of the medians, 15.
+        piece(
+            "full",
+            small,
+            {"product": measured(10.0), "duckdb": measured(8.0), "first-version-spark": measured(120.0)},
+            {"product": measured(20.0), "duckdb": measured(20.0), "first-version-spark": measured(150.0)},
+            {"product": measured(10.0), "duckdb": measured(8.0), "first-version-spark": measured(150.0)},
+        ),
+        piece("full", large, {"product": measured(41.0, 4_000.0), "duckdb": measured(40.0)}),
+        piece("batch", small, batch, batch=100_000),
+        piece("batch", large, {"product": measured(3.5)}, batch=100_000),
+        piece(
+            "nothing-new",
+            large,
+            {"fixture": measured(8.0), "fixture-again": measured(1.6), "nothing-new": measured(2.0)},
+        ),
+    )
+
+
+def test_the_benchmark_measures_a_tiny_shop_and_leaves_nothing_but_what_landed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    ran = run_bench(
+        *("--sales", "2000", "--only", "full,batch,product,duckdb,first-version-sail", "--repeat", "1", "--home", home)
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "| the same against (c), which does neither | ≤ 1.5 × its time | 1.0 × | " in ran.stdout
+    assert "20 sales onto 2,000" in ran.stdout
+    for who in ("product, Sail", "(b) first version, Sail", "(c) DuckDB script"):
+        assert f"| full | 2,000 | {who} | 1 | " in ran.stdout
+    assert "full, 2,000 sales, product, seconds of each task: " in ran.stdout
+    assert sorted(path.name for path in home.iterdir()) == ["landing-2000", "landing-2000.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--sales", "many"), "error: --sales many: write numbers of sales"),
+        (("--only", "pandas"), "error: Unknown 'pandas': there are full, batch, nothing-new, product, "),
+    ],
+)
+def test_a_bad_argument_ends_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+    ran = run_bench(*arguments)
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(said)
+    assert ran.stderr.count("\n") == 1
+
+
+def test_too_little_disk_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(CdpError, match="GB of disk are needed and .* GB are free"), _home(tmp_path, [10**13]):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_names_measures_and_contestants() -> None:
+    assert _chosen("") == (list(MEASURES), list(CONTESTANTS))
+    assert _chosen("duckdb,product") == (list(MEASURES), ["product", "duckdb"])
+    assert _chosen("batch") == (["batch"], list(CONTESTANTS))
+    assert _numbers("--sales", "40_000_000,10000000") == [10_000_000, 40_000_000]
+
+
+def test_the_command_that_is_kept_names_no_folder() -> None:
+    assert _command("10000000", "full", 3, None, None) == "make bench SALES=10000000 BENCH='--only full --repeat 3'"
+
+
+def test_in_each_round_everybody_takes_a_turn_and_spark_in_fewer(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tmp_path, ["product", "duckdb"], 2, 1, 10, 1_000, "make bench")
+    turns: list[str] = []
+
+    def one(name: str) -> Measured:
+        turns.append(name)
+        return measured(1.0)
+
+    rounds = bench.take_turns(["product", "first-version-spark", "duckdb"], one, lambda _: None)
+
+    assert turns == ["product", "first-version-spark", "duckdb", "duckdb", "product"]
+    assert [set(each) for each in rounds] == [{"product", "first-version-spark", "duckdb"}, {"product", "duckdb"}]
+
+
+def test_unequal_tables_end_the_benchmark(tmp_path: Path, landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = iter([{"sales_by_country_gold": (8, 1)}, {"sales_by_country_gold": (8, 2)}])
+    monkeypatch.setattr("bench.refresh", lambda *_: measured(1.0))
+    monkeypatch.setattr("bench.contents_of", lambda _: next(contents))
+    monkeypatch.setattr(Bench, "landing", lambda *_: landing)
+    bench = Bench(tmp_path, tmp_path, ["product", "duckdb"], 1, 1, 10, 2_000, "make bench")
+
+    with pytest.raises(CdpError, match="are not the same"):
+        bench.full(2_000)
+
+
+def test_nothing_new_is_measured_on_what_is_loaded_and_beside_the_fixture(
+    tmp_path: Path, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refreshed: list[tuple[str, bool]] = []
+
+    def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> Measured:
+        refreshed.append((home.name, landing is not None))
+        return measured(1.0)
+
+    monkeypatch.setattr("bench.refresh", refresh)
+    monkeypatch.setattr(Bench, "landing", lambda *_: landing)
+    bench = Bench(tmp_path, tmp_path, ["product"], 1, 1, 10, 2_000, "make bench")
+
+    bench.nothing_new(2_000)
+    assert refreshed == [
+        ("loaded-2000-product-whole-job", True),
+        ("fixture", False),
+        ("fixture", False),
+        ("loaded-2000-product-whole-job", True),
+    ]
+
+
+def test_a_partial_run_replaces_its_own_pieces_alone(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    full, batch = piece("full", 1_000, {"product": measured(1.0)}), piece("batch", 1_000, {"product": measured(2.0)})
+    merge_results(path, [full, batch])
+
+    again = piece("full", 1_000, {"product": measured(3.0)}, date="2026-11-27")
+    others = piece("full", 1_000, {"product": measured(4.0), "duckdb": measured(2.0)})
+    merge_results(path, [again])
+    merge_results(path, [others])
+
+    assert read_results(path) == results(batch, again, others)
+    assert latest(read_results(path), "full", "product") == {1_000: others}
+
+
+def test_a_file_of_results_that_is_none_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text('[{"measure": "full"}]')
+
+    with pytest.raises(CdpError, match=r"results\.json can't be read"):
+        merge_results(path, [])
+
+
+def test_goals_are_held_against_medians_of_ratios_within_rounds() -> None:
+    assert [(goal.state, goal.measured.split(" (")[0]) for goal in goals(figures())] == [
+        ("reached", "12.0 ×"),
+        ("reached", "1.02 ×"),
+        ("", "not measured"),
+        ("reached", "10 %"),
+        ("missed", "1.75 ×"),
+        ("reached", "4.10 ×"),
+        ("reached", "4.0 GB"),
+        ("reached", "0.25 ×"),
+    ]
+
+
+def test_batches_of_another_size_are_compared_with_none() -> None:
+    of_a_hundredth = piece("batch", 40_000_000, {"product": measured(9.0)}, batch=400_000)
+
+    assert goals(figures() | results(of_a_hundredth)) == goals(figures())
+
+
+def test_what_was_not_measured_is_said() -> None:
+    assert goal_table({}).count("| not measured |  |") == 8
+    assert {goal.state for goal in goals(results(piece("full", 1_000, {"product": measured(1.0, None)})))} == {""}
+
+
+def test_tasks_are_sorted_by_their_medians() -> None:
+    rounds = [{"product": measured(3.0, a=1.0, b=seconds)} for seconds in (2.0, 0.5, 3.0)]
+
+    assert list(task_seconds(piece("full", 1_000, *rounds), "product").items()) == [("b", 2.0), ("a", 1.0)]
+
+
+def test_the_page_has_goals_plots_with_texts_and_what_reproduces_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.write_page(tmp_path, figures())
+    text = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+
+    assert goal_table(figures()) in text
+    for name in ("benchmark-seconds", "benchmark-memory", "benchmark-tasks"):
+        assert f"](images/{name}.svg)" in text
+        assert (tmp_path / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert "(c) DuckDB script at 40 million 40.0 s" in text
+    assert "make bench SALES=10000000 BENCH='--only full'\n" in text
+    assert "$" not in text
+    assert "\n\n\n" not in text
+
+
+def test_what_is_written_by_hand_is_part_of_the_page_as_soon_as_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = (page.FOLDER / "page.md").read_text(encoding="utf-8")
+    (tmp_path / "page.md").write_text(template, encoding="utf-8")
+    monkeypatch.setattr(page, "FOLDER", tmp_path)
+    assert "What bounds it" not in page.page(figures(), [])
+
+    (tmp_path / "notes.md").write_text("## What bounds it\n\nOne core, at $2.\n", encoding="utf-8")
+    assert "\n\n## What bounds it\n\nOne core, at $2.\n\n## All that was measured" in page.page(figures(), [])
