@@ -58,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},
     "maintenance": {"contracts", "errors", "tables"},
     "metric_views": {"contracts.kpis"},
-    "published": {"contracts", "runs", "settings", "tables"},
+    "published": {"contracts", "gold.marts", "runs", "settings", "tables"},
     "model_fits": {"", "analytics", "contracts.analytics", "errors", "tables"},
     "settings": {"errors"},
     "secrets": {"errors"},

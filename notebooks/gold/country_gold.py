@@ -15,7 +15,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.gold.marts import CATEGORY_COUNTRY_PERFORMANCE, COUNTRY_DETAILED_ANALYSIS, SALES_BY_COUNTRY
+from cdp_lib.gold.marts import MARTS_OF_TASK
 from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
@@ -30,8 +30,7 @@ runs = RunLog(tables, settings, "country_gold")
 
 # COMMAND ----------
 
-marts = [SALES_BY_COUNTRY, CATEGORY_COUNTRY_PERFORMANCE, COUNTRY_DETAILED_ANALYSIS]
-rows = refresh_marts(tables, runs, settings, marts)
+rows = refresh_marts(tables, runs, settings, MARTS_OF_TASK["country_gold"])
 exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 
 # COMMAND ----------

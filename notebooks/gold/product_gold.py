@@ -15,7 +15,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.gold.marts import CUSTOMER_PRODUCT_AFFINITY, PRICE_SEGMENT_ANALYSIS, PRODUCT_PERFORMANCE
+from cdp_lib.gold.marts import MARTS_OF_TASK
 from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
@@ -30,8 +30,7 @@ runs = RunLog(tables, settings, "product_gold")
 
 # COMMAND ----------
 
-marts = [PRODUCT_PERFORMANCE, PRICE_SEGMENT_ANALYSIS, CUSTOMER_PRODUCT_AFFINITY]
-rows = refresh_marts(tables, runs, settings, marts)
+rows = refresh_marts(tables, runs, settings, MARTS_OF_TASK["product_gold"])
 exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 
 # COMMAND ----------

@@ -14,7 +14,7 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.gold.marts import STORE_CUSTOMER_ANALYSIS, STORE_PRODUCT_PERFORMANCE
+from cdp_lib.gold.marts import MARTS_OF_TASK
 from cdp_lib.refresh.marts import refresh_marts
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
@@ -29,8 +29,7 @@ runs = RunLog(tables, settings, "store_gold")
 
 # COMMAND ----------
 
-marts = [STORE_PRODUCT_PERFORMANCE, STORE_CUSTOMER_ANALYSIS]
-rows = refresh_marts(tables, runs, settings, marts)
+rows = refresh_marts(tables, runs, settings, MARTS_OF_TASK["store_gold"])
 exit_unless(dbutils, rows is not None, "Nothing they are made from has changed.")
 
 # COMMAND ----------

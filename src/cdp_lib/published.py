@@ -8,30 +8,17 @@ from cdp_lib.contracts.analytics import (
     SEGMENT_MOVEMENTS_GOLD,
 )
 from cdp_lib.contracts.gold import (
-    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
-    COUNTRY_DETAILED_ANALYSIS_GOLD,
-    CUSTOMER_PRODUCT_AFFINITY_GOLD,
     GOLD_TABLES,
-    MONTHLY_SALES_GOLD,
-    PRICE_SEGMENT_ANALYSIS_GOLD,
-    PRODUCT_PERFORMANCE_GOLD,
-    SALES_BY_COUNTRY_GOLD,
-    SEASONAL_ANALYSIS_GOLD,
-    STORE_CUSTOMER_ANALYSIS_GOLD,
-    STORE_PRODUCT_PERFORMANCE_GOLD,
 )
+from cdp_lib.gold.marts import MARTS_OF_TASK
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
 
 PUBLISHED_TABLES = (*GOLD_TABLES, *ANALYTICS_TABLES)
 
-_OF_TASK = {
-    "country_gold": (SALES_BY_COUNTRY_GOLD, CATEGORY_COUNTRY_PERFORMANCE_GOLD, COUNTRY_DETAILED_ANALYSIS_GOLD),
-    "product_gold": (PRODUCT_PERFORMANCE_GOLD, PRICE_SEGMENT_ANALYSIS_GOLD, CUSTOMER_PRODUCT_AFFINITY_GOLD),
-    "store_gold": (STORE_PRODUCT_PERFORMANCE_GOLD, STORE_CUSTOMER_ANALYSIS_GOLD),
-    "calendar_gold": (SEASONAL_ANALYSIS_GOLD, MONTHLY_SALES_GOLD),
-    "customer_segments_gold": (CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD),
+_OF_TASK = {task: tuple(mart.contract for mart in marts) for task, marts in MARTS_OF_TASK.items()} | {
+    "customer_segments_gold": (CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD)
 }
 LOGGED_AS = {contract: contract.name for contract in PUBLISHED_TABLES} | {
     contract: task for task, contracts in _OF_TASK.items() for contract in contracts

@@ -65,6 +65,7 @@ def sell(transaction_id, customer_id, country, quantity, price, day):
         price,
         "Mall",
         "UAE",
+        f"{day[:7]}-01",
         None,
         "b1",
     )

@@ -61,6 +61,8 @@ settings = Settings.from_parameters(dict.fromkeys(Settings.parameter_names(), ""
 def merge(contract, batch_id, *rows):
     """Merge a batch of rows, their values written as text, into a table, and say so as its task would."""
     others = {"_batch_id": f"'{batch_id}'", "_warnings": "array()", "updated_at": "NULL"}
+    if contract is TRANSACTIONS_SILVER:
+        others["sale_month"] = "trunc(transaction_date, 'month')"
     names = [column.name for column in contract.columns if column.name not in others]
     received = spark.createDataFrame(rows, ", ".join(f"`{name}` STRING" for name in names))
     typed = received.selectExpr("*", *(f"{value} AS {name}" for name, value in others.items()))

@@ -161,6 +161,7 @@ def test_tables_that_grow_are_clustered_by_what_is_asked_for_most() -> None:
         "retails_silver": ("transaction_date", "customer_id", "product_id"),
         "events_silver": ("occurred_at", "customer_id"),
         "customer_links_silver": ("identity",),
+        "purchases_silver": ("purchase_date", "customer_id"),
         "customer_product_affinity_gold": ("customer_id", "product_id"),
         "pipeline_runs_ops": ("table_name",),
     }

@@ -46,7 +46,8 @@ def test_a_table_says_how_its_files_are_laid_out() -> None:
     told = {section.split("\n")[0]: re.findall(r"^Files: (.*)\.$", section, re.MULTILINE) for section in sections}
 
     assert told["retails_silver"] == [
-        "clustered by `transaction_date`, `customer_id`, `product_id`, with deletion vectors"
+        "partitioned by `sale_month`, clustered by `transaction_date`, `customer_id`, `product_id`, with deletion"
+        " vectors"
     ]
     assert told["events_bronze"] == ["partitioned by `_batch_id`"]
     assert told["sales_by_country_gold"] == []

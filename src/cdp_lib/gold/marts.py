@@ -129,6 +129,14 @@ CATEGORY_MONTHLY_SALES = Mart(
     is_by_month=True,
 )
 
+MARTS_OF_TASK: dict[str, tuple[Mart, ...]] = {
+    "country_gold": (SALES_BY_COUNTRY, CATEGORY_COUNTRY_PERFORMANCE, COUNTRY_DETAILED_ANALYSIS),
+    "product_gold": (PRODUCT_PERFORMANCE, PRICE_SEGMENT_ANALYSIS, CUSTOMER_PRODUCT_AFFINITY),
+    "store_gold": (STORE_PRODUCT_PERFORMANCE, STORE_CUSTOMER_ANALYSIS),
+    "calendar_gold": (SEASONAL_ANALYSIS, MONTHLY_SALES, CATEGORY_MONTHLY_SALES),
+}
+"""The marts that each task of the job writes."""
+
 
 def build_mart(mart: Mart, sales: DataFrame) -> DataFrame:
     """A mart from all sales.
