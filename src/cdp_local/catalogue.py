@@ -29,7 +29,7 @@ def table_catalogue() -> str:
         "Every table that has rules has a quarantine, `<table>_quarantine`, for the rows it refuses. What happens to",
         "them, and what the rules mean: [data-quality.md](data-quality.md).",
         "",
-        "Tables are clustered, and have deletion vectors, on Databricks alone; where they are not, they are partitioned:",
+        "Tables are clustered, and have deletion vectors, on Databricks alone; elsewhere they are partitioned:",
         "[ADR 22](adr/0022-clustering-and-maintenance.md).",
         "",
         *_columns(QUARANTINE_COLUMNS),
