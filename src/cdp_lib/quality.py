@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
@@ -43,7 +44,10 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
     """
     as_received = sf.col("record") if record is None else record
     judged = _with_verdict(_with_record_key(rows, contract), contract)
-    is_kept = sf.size("broken_rules") == 0
+    # Not by the size of `broken_rules`: names are put together of refused rows alone.
+    is_kept = reduce(
+        Column.__and__, [_holds(rule) for rule in contract.rules if rule.severity == "reject"], sf.lit(True)
+    )
     is_warned = is_kept & (sf.size(WARNINGS.name) > 0)
     counted = {"kept": is_kept, "warned": is_warned, "refused": ~is_kept}
     return CheckedRows(
@@ -213,5 +217,10 @@ def _with_verdict(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 
 def _if_broken(rule: Rule) -> Column:
-    """Name of the rule if a row breaks it; an unknown (null) answer counts as broken."""
-    return sf.when(~sf.coalesce(sf.expr(rule.holds), sf.lit(False)), sf.lit(rule.name))
+    """Name of the rule if a row breaks it."""
+    return sf.when(~_holds(rule), sf.lit(rule.name))
+
+
+def _holds(rule: Rule) -> Column:
+    """Whether a rule is true of a row; an unknown (null) answer counts as broken."""
+    return sf.coalesce(sf.expr(rule.holds), sf.lit(False))

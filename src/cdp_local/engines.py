@@ -111,6 +111,8 @@ def _with_full_names(statement: str, catalog: str, schema: str) -> str:
 def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
     # It would also say of each commit that another one came before it, and that it tries again.
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
+    # Rows that are dealt out to partitions arrive in shares of a batch: small ones cost more than their rows.
+    os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
     if account_key:
         os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = account_key
     os.environ["SAIL_CATALOG__LIST"] = (
