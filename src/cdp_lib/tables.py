@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from pyspark.errors import AnalysisException, PySparkException
@@ -25,7 +26,7 @@ from pyspark.sql.types import StructField, StructType
 
 from cdp_lib.contracts.table import BronzeContract, Column, TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.frames import FEW_ROWS, union, worked_out
+from cdp_lib.frames import union
 
 _APPEND_ATTEMPTS = 5
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
@@ -391,7 +392,18 @@ class Tables:
             if column.name not in contract.key
         ]
         gone = deletes.select(*contract.key, *no_values, sf.lit(True).alias("_is_gone"))
-        changes = upserts.select(*contract.column_names, sf.lit(False).alias("_is_gone")).unionByName(gone)
+        self.merge_changes(
+            contract, upserts.select(*contract.column_names, sf.lit(False).alias("_is_gone")).unionByName(gone)
+        )
+
+    def merge_changes(self, contract: TableContract, changes: DataFrame) -> None:
+        """Write rows over those of their keys, and delete others: `merge_rows` of changes that are one frame.
+
+        Args:
+            contract: Contract of the table.
+            changes: The contract's columns, one row per key, and `_is_gone`: whether the row is deleted.
+        """
+        self.create_table(contract)
         if self.engine[0] == "sail":
             self._merge_by_overwriting(contract, changes)
             return
@@ -412,9 +424,15 @@ class Tables:
         """Write again what the changes are in: on Sail a quarter of a second a million rows; its MERGE takes several.
 
         That is nothing where no key is there yet, the partitions that the keys are in and come to, or the whole table.
-        Few changes are worked out once, ahead of it; the plan of many is part of the write, twice.
+        Changes are worked out once, into a file, ahead of it: the engine is on this machine.
         """
-        changes = worked_out(changes, at_most=FEW_ROWS).offset(0)
+        with TemporaryDirectory() as folder:
+            changes.selectExpr(*contract.select_list, "_is_gone").write.parquet(f"{folder}/changes")
+            columns = ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
+            held = self._spark.read.schema(f"{columns}, _is_gone BOOLEAN").parquet(f"{folder}/changes")
+            self._overwrite_with(contract, held)
+
+    def _overwrite_with(self, contract: TableContract, changes: DataFrame) -> None:
         rows = self.read_table(contract)
         entering = changes.where("NOT _is_gone").select(*contract.column_names)
         there = rows.join(changes, list(contract.key), how="left_semi")

@@ -258,11 +258,7 @@ def test_merge_rows_of_rows_read_from_the_table_itself(tables: Tables, visits: R
     assert rows_of(tables.read_table(VISITS)) == [(1, "a", "moved"), (3, "c", "a")]
 
 
-@pytest.mark.parametrize("held", [0, 2, 100])
-def test_merge_rows_gives_the_same_however_many_changes_may_be_held_in_memory(
-    tables: Tables, visits: Rows, rows_of, monkeypatch: pytest.MonkeyPatch, held: int
-) -> None:
-    monkeypatch.setattr("cdp_lib.tables.FEW_ROWS", held)
+def test_merge_rows_may_be_of_rows_of_the_table_itself(tables: Tables, visits: Rows, rows_of) -> None:
     tables.replace_table(VISITS, visits(*((number, "older", "a") for number in range(6))))
     in_turn = tables.read_table(VISITS).where("visit_id % 2 = 0").withColumn("note", sf.lit("newer"))
     tables.merge_rows(VISITS, in_turn, tables.read_table(VISITS).where("visit_id = 5"))

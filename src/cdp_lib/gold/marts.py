@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal
 
 from pyspark.sql import Column, DataFrame
@@ -24,7 +25,7 @@ from cdp_lib.contracts.gold import (
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import union
+from cdp_lib.frames import FEW_ROWS, union, worked_out
 
 Summand = Literal["sales", "quantity", "revenue"]
 
@@ -162,17 +163,18 @@ def build_mart(mart: Mart, sales: DataFrame) -> DataFrame:
     return _finished(mart, groups)
 
 
-def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, sales: DataFrame) -> DataFrame:
+def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, months: Sequence[date], sales: DataFrame) -> DataFrame:
     """The rows of a mart after a change of sales.
 
     Args:
         mart: The mart.
         there: Its rows before the change; those of touched keys at least.
         changes: Rows of `retails_changes_silver`, few enough to be read several times.
+        months: First days of the months that these sales are of.
         sales: Rows of `retails_silver` after the change.
 
     Returns:
-        Columns of the mart's contract: the keys of `there` and of the changes of which something is left.
+        Columns of the mart's contract, and `_is_gone`: whether nothing is left of the key.
     """
     is_insert = sf.col("_change_type") == "insert"
     signed = _prepared(mart, changes, is_insert).withColumn("_sign", sf.when(is_insert, 1).otherwise(-1))
@@ -186,12 +188,13 @@ def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, sales: DataFrame
             signed.groupBy(*mart.key).agg(*_sums(mart), *attributes, sf.max(since).alias("_since")),
             mart.attributes,
         ),
-        *(_with_measures(mart, _moved_distinct(mart, name, signed, sales), ()) for name in mart.distinct),
+        *(_with_measures(mart, _moved_distinct(mart, name, signed, months, sales), ()) for name in mart.distinct),
     ]
     keys = union(moved).groupBy(*mart.key)
     measures = [sf.sum(name).alias(name) for name in (*mart.sums, *mart.distinct)]
     latest = [sf.max_by(name, "_since").alias(name) for name in mart.attributes]
-    return _finished(mart, keys.agg(*measures, *latest).where(f"{mart.presence} > 0"))
+    groups = keys.agg(*measures, *latest)
+    return _finished(mart, groups.withColumn("_is_gone", sf.col(mart.presence) <= 0), "_is_gone")
 
 
 def touched_keys(mart: Mart, changes: DataFrame) -> DataFrame:
@@ -234,29 +237,41 @@ def _sums(mart: Mart) -> list[Column]:
     return [sf.sum(f"_{summand}").alias(name) for name, summand in mart.sums.items()]
 
 
-def _moved_distinct(mart: Mart, name: str, signed: DataFrame, sales: DataFrame) -> DataFrame:
-    """By how much a number of different values moves: by the pairs of group and value that have come or gone.
+def _moved_distinct(mart: Mart, name: str, signed: DataFrame, months: Sequence[date], sales: DataFrame) -> DataFrame:
+    """By how much a number of different values moves: by the pairs of key and value that have come or gone.
 
-    How many sales a pair has now is looked up; how many it had, follows from what has changed.
+    How many sales a pair has now is looked up; how many it had, follows from what has changed. A pair that has other
+    sales in the months that have changed was there before and is there now: most pairs need no look at other months.
     """
     pair = [*mart.key, mart.distinct[name]]
     touched = signed.groupBy(*pair).agg(sf.sum("_sign").alias("more")).where("more <> 0")
-    if mart.is_by_month:
-        months = [month for (month,) in signed.select("sale_month").distinct().collect()]
-        sales = sales.where(sf.col("sale_month").isin(*months))
-    looked_up = _prepared(mart, sales).join(touched.select(*pair), pair, how="left_semi")
-    now = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"))
-    counts = union(
+    is_in_months = sf.col("sale_month").isin(*months)
+    pairs = _with_sales(mart, touched.withColumn("now", sf.lit(0).cast("bigint")), pair, sales.where(is_in_months))
+    if not mart.is_by_month:
+        undecided = worked_out(pairs.where("now <= greatest(more, 0)"), at_most=FEW_ROWS)
+        if undecided.isEmpty():
+            return _uncommented(undecided.select(*mart.key, sf.col("now").alias(name)))
+        pairs = _with_sales(mart, undecided, pair, sales.where(~is_in_months))
+    comes_or_goes = (sf.col("now") > 0).cast("bigint") - (sf.col("now") > sf.col("more")).cast("bigint")
+    return pairs.groupBy(*mart.key).agg(sf.sum(comes_or_goes).alias(name))
+
+
+def _with_sales(mart: Mart, pairs: DataFrame, pair: Sequence[str], sales: DataFrame) -> DataFrame:
+    """Pairs, with the number of their sales among these added to `now`."""
+    # By numbers alone: to compare texts takes longer than to count some sales more.
+    numbers = [field.name for field in pairs.schema if field.name in pair and field.dataType.typeName() == "integer"]
+    looked_up = _prepared(mart, sales).join(pairs.select(*numbers).distinct(), numbers, how="left_semi")
+    found = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"), sf.lit(0).cast("bigint").alias("more"))
+    both = union(
         [
-            _uncommented(now.select(*pair, "now", sf.col("now").alias("before"))),
-            _uncommented(
-                touched.select(*pair, sf.lit(0).cast("bigint").alias("now"), (-sf.col("more")).alias("before"))
-            ),
+            _uncommented(rows.select(*pair, "now", "more", sf.lit(of).alias("is_asked")))
+            for rows, of in ((pairs, 1), (found, 0))
         ]
     )
-    pairs = counts.groupBy(*pair).agg(sf.sum("now").alias("now"), sf.sum("before").alias("before"))
-    comes_or_goes = (sf.col("now") > 0).cast("bigint") - (sf.col("before") > 0).cast("bigint")
-    return pairs.groupBy(*mart.key).agg(sf.sum(comes_or_goes).alias(name))
+    counts = both.groupBy(*pair).agg(
+        sf.sum("now").alias("now"), sf.sum("more").alias("more"), sf.max("is_asked").alias("is_asked")
+    )
+    return counts.where("is_asked = 1").drop("is_asked")
 
 
 def _with_measures(mart: Mart, rows: DataFrame, attributes: Sequence[str]) -> DataFrame:
@@ -278,11 +293,11 @@ def _uncommented(rows: DataFrame) -> DataFrame:
     return rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns))
 
 
-def _finished(mart: Mart, groups: DataFrame) -> DataFrame:
+def _finished(mart: Mart, groups: DataFrame, *others: str) -> DataFrame:
     averages = {
-        name: sf.col(numerator).cast("double") / sf.col(denominator)
+        name: sf.col(numerator).cast("double") / sf.nullif(sf.col(denominator), sf.lit(0))
         for name, (numerator, denominator) in mart.averages.items()
     }
     return groups.select("*", *(average.alias(name) for name, average in averages.items())).selectExpr(
-        *mart.contract.select_list
+        *mart.contract.select_list, *others
     )

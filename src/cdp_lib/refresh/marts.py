@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from pyspark.sql import DataFrame
 
 from cdp_lib.columns import is_until
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.frames import FEW_ROWS, worked_out
 from cdp_lib.gold.marts import Mart, build_mart, move_mart, touched_keys
 from cdp_lib.refresh.changes import read_missed_changes
 from cdp_lib.runs import RunLog
@@ -42,22 +42,23 @@ def refresh_marts(tables: Tables, runs: RunLog, settings: Settings, marts: Seque
     sales = tables.read_table(RETAILS_SILVER).where(is_until("transaction_date", settings.as_of))
     changes = read_missed_changes(tables, runs, settings, contracts, as_of=settings.as_of)
     runs.plan_tables(contracts, inputs)
-    for mart in marts:
-        if changes is None:
+    if changes is None:
+        for mart in marts:
             tables.replace_table(mart.contract, build_mart(mart, sales))
-        else:
-            _move(tables, mart, changes.where(is_until("transaction_date", settings.as_of)), sales)
+    else:
+        changes = changes.where(is_until("transaction_date", settings.as_of))
+        months = [month for (month,) in changes.select("sale_month").distinct().collect()]
+        for mart in marts:
+            _move(tables, mart, changes, months, sales)
     rows = tables.count_rows(contracts)
     runs.finish_tables(contracts, inputs, rows)
     return rows
 
 
-def _move(tables: Tables, mart: Mart, changes: DataFrame, sales: DataFrame) -> None:
+def _move(tables: Tables, mart: Mart, changes: DataFrame, months: Sequence[date], sales: DataFrame) -> None:
     if not mart.is_large:
-        there = tables.read_table(mart.contract)
-        tables.replace_table(mart.contract, move_mart(mart, there, changes, sales))
+        moved = move_mart(mart, tables.read_table(mart.contract), changes, months, sales)
+        tables.replace_table(mart.contract, moved.where("NOT _is_gone"))
         return
-    keys = worked_out(touched_keys(mart, changes), at_most=FEW_ROWS)
-    groups = worked_out(move_mart(mart, tables.read_rows(mart.contract, keys), changes, sales), at_most=FEW_ROWS)
-    emptied = keys.join(groups, list(mart.contract.key), how="left_anti")
-    tables.merge_rows(mart.contract, groups, emptied)
+    there = tables.read_rows(mart.contract, touched_keys(mart, changes))
+    tables.merge_changes(mart.contract, move_mart(mart, there, changes, months, sales))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from pyspark.sql import DataFrame, Window
@@ -9,6 +10,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import uncommented
 from cdp_lib.contracts.kpis import BY_CUSTOMER, PAID_CHANNELS
+from cdp_lib.frames import worked_out
 from cdp_lib.gold.kpis.measures import PLACE, by_dimensions, month_of, sum_measures, union_measures, with_measures
 
 
@@ -25,21 +27,29 @@ def customer_measures(purchases: DataFrame, customers: DataFrame, activities: Da
         activities: One row per person and day with an activity: `customer_id`, null of who is none, and `day`.
         as_of: Last day that counts.
     """
+    dimensions = [name for name in BY_CUSTOMER if name != "all"]
+    places = [*dimensions, "month"]
+    located = customers.select("customer_id", *dimensions)
     months = _customer_months(purchases)
+    # As many rows as combinations of dimensions and months: from here on, no customer is looked at twice.
+    cells = worked_out(_cells_of_months(months.join(located, "customer_id", how="inner"), places))
+    others = (
+        _of_repeat_buyers(months),
+        _of_users(months, activities),
+        _of_acquisition(customers),
+        _of_predictions(customers, as_of),
+    )
     measures = union_measures(
         [
-            _of_month(months),
-            _of_month_after(months, as_of),
-            _of_repeat_buyers(months),
-            _of_users(months, activities),
-            _of_acquisition(customers),
-            _of_predictions(customers, as_of),
+            with_measures(cells, places, {name: sf.col(name) for name in _OF_MONTH}),
+            _of_month_after(cells, places, as_of),
+            *(
+                sum_measures(rows.join(located, "customer_id", how="inner").drop("customer_id"), places)
+                for rows in others
+            ),
         ]
     )
-    dimensions = [name for name in BY_CUSTOMER if name != "all"]
-    located = measures.join(customers.select("customer_id", *dimensions), "customer_id", how="inner")
-    cells = sum_measures(located.drop("customer_id"), [*dimensions, "month"])
-    return sum_measures(by_dimensions(cells, BY_CUSTOMER), PLACE)
+    return sum_measures(by_dimensions(measures, BY_CUSTOMER), PLACE)
 
 
 def category_measures(category_monthly_sales: DataFrame) -> DataFrame:
@@ -69,9 +79,27 @@ def _customer_months(purchases: DataFrame) -> DataFrame:
     )
 
 
-def _of_month(months: DataFrame) -> DataFrame:
+_OF_MONTH = (
+    "revenue",
+    "transactions",
+    "active_customers",
+    "first_time_buyers",
+    "returning_customers",
+    "reactivated_customers",
+)
+"""Measures of a month's buyers."""
+
+_OF_MONTH_AFTER = ("active_before", "revenue_before", "revenue_lost")
+"""What a month's buyers are to the month after it."""
+
+
+def _cells_of_months(months: DataFrame, places: Sequence[str]) -> DataFrame:
+    """The sums of what customers did in a month, and of what the month after it makes of that."""
     is_first = sf.col("month_before").isNull()
     is_returning = sf.coalesce(sf.col("month_before") == sf.add_months("month", -1), sf.lit(False))
+    is_back = sf.coalesce(sf.col("month_after") == sf.add_months("month", 1), sf.lit(False))
+    zero = sf.lit(0).cast("decimal(38,2)")
+    revenue_again = sf.when(is_back, sf.col("revenue_after")).otherwise(zero)
     measures = {
         "revenue": sf.col("revenue"),
         "transactions": sf.col("transactions"),
@@ -79,24 +107,16 @@ def _of_month(months: DataFrame) -> DataFrame:
         "first_time_buyers": is_first.cast("int"),
         "returning_customers": is_returning.cast("int"),
         "reactivated_customers": (~is_first & ~is_returning).cast("int"),
-    }
-    return with_measures(months, ["customer_id", "month"], measures)
-
-
-def _of_month_after(months: DataFrame, as_of: date) -> DataFrame:
-    """What a month's buyers are to the month after it."""
-    following = sf.add_months("month", 1)
-    is_back = sf.coalesce(sf.col("month_after") == following, sf.lit(False))
-    zero = sf.lit(0).cast("decimal(38,2)")
-    revenue_again = sf.when(is_back, sf.col("revenue_after")).otherwise(zero)
-    measures = {
         "active_before": sf.lit(1),
         "revenue_before": sf.col("revenue"),
         "revenue_lost": sf.greatest(zero, (sf.col("revenue") - revenue_again).cast("decimal(38,2)")),
     }
-    # Worked out while `month` is still the month of the sales.
-    measured = with_measures(months, ["customer_id", "month"], measures)
-    return measured.withColumn("month", following).where(sf.col("month") <= sf.lit(as_of))
+    return months.groupBy(*places).agg(*(sf.sum(measure).alias(name) for name, measure in measures.items()))
+
+
+def _of_month_after(cells: DataFrame, places: Sequence[str], as_of: date) -> DataFrame:
+    measured = with_measures(cells, places, {name: sf.col(name) for name in _OF_MONTH_AFTER})
+    return measured.withColumn("month", sf.add_months("month", 1)).where(sf.col("month") <= sf.lit(as_of))
 
 
 def _of_repeat_buyers(months: DataFrame) -> DataFrame:
