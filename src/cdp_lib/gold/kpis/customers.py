@@ -8,10 +8,17 @@ from datetime import date
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import uncommented
 from cdp_lib.contracts.kpis import BY_CUSTOMER, PAID_CHANNELS
 from cdp_lib.frames import worked_out
-from cdp_lib.gold.kpis.measures import PLACE, by_dimensions, month_of, sum_measures, union_measures, with_measures
+from cdp_lib.gold.kpis.measures import (
+    EXACT,
+    PLACE,
+    by_dimensions,
+    month_of,
+    sum_measures,
+    union_measures,
+    with_measures,
+)
 
 
 def customer_measures(purchases: DataFrame, customers: DataFrame, activities: DataFrame, as_of: date) -> DataFrame:
@@ -30,23 +37,18 @@ def customer_measures(purchases: DataFrame, customers: DataFrame, activities: Da
     dimensions = [name for name in BY_CUSTOMER if name != "all"]
     places = [*dimensions, "month"]
     located = customers.select("customer_id", *dimensions)
-    months = _customer_months(purchases)
     # As many rows as combinations of dimensions and months: from here on, no customer is looked at twice.
-    cells = worked_out(_cells_of_months(months.join(located, "customer_id", how="inner"), places))
-    others = (
-        _of_repeat_buyers(months),
-        _of_users(months, activities),
-        _of_acquisition(customers),
-        _of_predictions(customers, as_of),
-    )
+    months = worked_out(_months(_customer_months(purchases).join(located, "customer_id", how="inner"), places))
+    users = _users_who_bought_nothing(purchases, activities).join(located, "customer_id", how="inner")
     measures = union_measures(
         [
-            with_measures(cells, places, {name: sf.col(name) for name in _OF_MONTH}),
-            _of_month_after(cells, places, as_of),
-            *(
-                sum_measures(rows.join(located, "customer_id", how="inner").drop("customer_id"), places)
-                for rows in others
+            with_measures(months, places, {name: sf.col(name) for name in (*_OF_MONTH, "active_users")}),
+            _of_month_after(months, places, as_of),
+            with_measures(
+                users.groupBy(*places).agg(sf.count("*").alias("users")), places, {"active_users": sf.col("users")}
             ),
+            _of_acquisition(customers, places),
+            _of_predictions(customers, places, as_of),
         ]
     )
     return sum_measures(by_dimensions(measures, BY_CUSTOMER), PLACE)
@@ -64,7 +66,7 @@ def category_measures(category_monthly_sales: DataFrame) -> DataFrame:
 
 
 def _customer_months(purchases: DataFrame) -> DataFrame:
-    """One row per customer and month with a purchase, and the months with one before and after."""
+    """One row per customer and month with a purchase, with what the months with one before and after are."""
     months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue"),
         sf.sum("transaction_count").alias("transactions"),
@@ -73,7 +75,9 @@ def _customer_months(purchases: DataFrame) -> DataFrame:
     in_order = Window.partitionBy("customer_id").orderBy("month")
     return months.select(
         "*",
+        sf.row_number().over(in_order).alias("number"),
         sf.lag("month").over(in_order).alias("month_before"),
+        sf.lag("has_two_days").over(in_order).alias("had_two_days"),
         sf.lead("month").over(in_order).alias("month_after"),
         sf.lead("revenue").over(in_order).alias("revenue_after"),
     )
@@ -84,6 +88,7 @@ _OF_MONTH = (
     "transactions",
     "active_customers",
     "first_time_buyers",
+    "repeat_buyers",
     "returning_customers",
     "reactivated_customers",
 )
@@ -93,9 +98,11 @@ _OF_MONTH_AFTER = ("active_before", "revenue_before", "revenue_lost")
 """What a month's buyers are to the month after it."""
 
 
-def _cells_of_months(months: DataFrame, places: Sequence[str]) -> DataFrame:
-    """The sums of what customers did in a month, and of what the month after it makes of that."""
-    is_first = sf.col("month_before").isNull()
+def _months(customer_months: DataFrame, places: Sequence[str]) -> DataFrame:
+    """One row per place, with the sums of what customers did in the month, and what the month after makes of it."""
+    is_first = sf.col("number") == 1
+    # The month of the second day with a purchase: the first month, if it has two, else the next.
+    is_repeat = sf.when(is_first, sf.col("has_two_days")).otherwise((sf.col("number") == 2) & ~sf.col("had_two_days"))
     is_returning = sf.coalesce(sf.col("month_before") == sf.add_months("month", -1), sf.lit(False))
     is_back = sf.coalesce(sf.col("month_after") == sf.add_months("month", 1), sf.lit(False))
     zero = sf.lit(0).cast("decimal(38,2)")
@@ -104,48 +111,40 @@ def _cells_of_months(months: DataFrame, places: Sequence[str]) -> DataFrame:
         "revenue": sf.col("revenue"),
         "transactions": sf.col("transactions"),
         "active_customers": sf.lit(1),
+        "active_users": sf.lit(1),
         "first_time_buyers": is_first.cast("int"),
+        "repeat_buyers": is_repeat.cast("int"),
         "returning_customers": is_returning.cast("int"),
         "reactivated_customers": (~is_first & ~is_returning).cast("int"),
         "active_before": sf.lit(1),
         "revenue_before": sf.col("revenue"),
         "revenue_lost": sf.greatest(zero, (sf.col("revenue") - revenue_again).cast("decimal(38,2)")),
     }
-    return months.groupBy(*places).agg(*(sf.sum(measure).alias(name) for name, measure in measures.items()))
+    return customer_months.groupBy(*places).agg(*(sf.sum(measure).alias(name) for name, measure in measures.items()))
 
 
-def _of_month_after(cells: DataFrame, places: Sequence[str], as_of: date) -> DataFrame:
-    measured = with_measures(cells, places, {name: sf.col(name) for name in _OF_MONTH_AFTER})
+def _of_month_after(months: DataFrame, places: Sequence[str], as_of: date) -> DataFrame:
+    measured = with_measures(months, places, {name: sf.col(name) for name in _OF_MONTH_AFTER})
     return measured.withColumn("month", sf.add_months("month", 1)).where(sf.col("month") <= sf.lit(as_of))
 
 
-def _of_repeat_buyers(months: DataFrame) -> DataFrame:
-    """The month of the second day with a sale: the first month, if it has two, else the next."""
-    second = sf.when(sf.col("has_two_days"), sf.col("month")).otherwise(sf.col("month_after"))
-    firsts = months.where(sf.col("month_before").isNull()).select("customer_id", second.alias("month"))
-    return with_measures(firsts.where("month IS NOT NULL"), ["customer_id", "month"], {"repeat_buyers": sf.lit(1)})
+def _users_who_bought_nothing(purchases: DataFrame, activities: DataFrame) -> DataFrame:
+    """One row per customer and month with an activity and no purchase."""
+    active = activities.where("customer_id IS NOT NULL").select("customer_id", month_of("day").alias("month"))
+    bought = purchases.select("customer_id", sf.col("sale_month").alias("month"))
+    return active.distinct().join(bought, ["customer_id", "month"], how="left_anti")
 
 
-def _of_users(months: DataFrame, activities: DataFrame) -> DataFrame:
-    active = activities.where("customer_id IS NOT NULL").select(
-        uncommented(sf.col("customer_id")).alias("customer_id"), month_of("day").alias("month")
-    )
-    users = (
-        months.select(uncommented(sf.col("customer_id")).alias("customer_id"), "month").unionByName(active).distinct()
-    )
-    return with_measures(users, ["customer_id", "month"], {"active_users": sf.lit(1)})
-
-
-def _of_acquisition(customers: DataFrame) -> DataFrame:
+def _of_acquisition(customers: DataFrame, places: Sequence[str]) -> DataFrame:
     is_paid = sf.coalesce(sf.col("channel").startswith(PAID_CHANNELS), sf.lit(False))
-    acquired = customers.select("customer_id", month_of("acquisition_date").alias("month"), is_paid.alias("is_paid"))
-    measures = {"new_customers": sf.lit(1), "paid_new_customers": sf.col("is_paid").cast("int")}
-    return with_measures(acquired, ["customer_id", "month"], measures)
+    acquired = customers.withColumn("month", month_of("acquisition_date")).groupBy(*places)
+    sums = acquired.agg(sf.count("*").alias("new"), sf.sum(is_paid.cast("int")).alias("paid"))
+    measures = {"new_customers": sf.col("new"), "paid_new_customers": sf.col("paid")}
+    return with_measures(sums, places, measures)
 
 
-def _of_predictions(customers: DataFrame, as_of: date) -> DataFrame:
-    predicted = customers.where("predictive_clv IS NOT NULL").select(
-        "customer_id", sf.lit(as_of.replace(day=1)).alias("month"), "predictive_clv"
-    )
-    measures = {"predicted_customers": sf.lit(1), "predicted_clv": sf.col("predictive_clv")}
-    return with_measures(predicted, ["customer_id", "month"], measures)
+def _of_predictions(customers: DataFrame, places: Sequence[str], as_of: date) -> DataFrame:
+    predicted = customers.where("predictive_clv IS NOT NULL").withColumn("month", sf.lit(as_of.replace(day=1)))
+    clv = sf.sum(sf.col("predictive_clv").cast(EXACT))
+    sums = predicted.groupBy(*places).agg(sf.count("*").alias("predicted"), clv.alias("clv"))
+    return with_measures(sums, places, {"predicted_customers": sf.col("predicted"), "predicted_clv": sf.col("clv")})
