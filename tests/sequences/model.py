@@ -6,10 +6,9 @@ Nothing of the library is used but the names of tables and columns: another hand
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +175,7 @@ class Model:
             sources: The sources and their batches.
             as_of: Last day that counts, empty for the latest on which anything happened.
             gross_margin: Share of revenue left after the cost of what was sold.
-            predictions: The platform's own predictions of customers: what a fitted model says is not this one's to know.
+            predictions: The platform's own predictions of customers, which come out of a fitted model.
         """
         rows = {of: current_rows(of, batches) for of, batches in sources.batches.items()}
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}
@@ -210,20 +209,20 @@ def difference(
         held: Its rows.
         expected: The rows it should hold.
     """
-
-    def by_key(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[list[Any]]]:
-        keyed: dict[tuple[Any, ...], list[list[Any]]] = {}
-        for row in rows:
-            keyed.setdefault(tuple(row[name] for name in contract.key), []).append([row[name] for name in columns])
-        return keyed
-
-    ours, theirs = by_key(held), by_key(expected)
+    ours, theirs = (_by_key(rows, contract.key or columns, columns) for rows in (held, expected))
     lines = []
-    for key in sorted({*ours, *theirs}, key=repr):
+    for key in sorted({*ours, *theirs}):
         of_key, expected_of_key = ours.get(key, []), theirs.get(key, [])
         if len(of_key) != len(expected_of_key) or not all(map(_are_equal, of_key, expected_of_key)):
             lines += [f"+ {row}" for row in of_key] + [f"- {row}" for row in expected_of_key]
     return lines
+
+
+def _by_key(rows: Sequence[Row], key: Sequence[str], columns: Sequence[str]) -> dict[str, list[list[Any]]]:
+    keyed: dict[str, list[list[Any]]] = {}
+    for row in rows:
+        keyed.setdefault(repr([row[name] for name in key]), []).append([row[name] for name in columns])
+    return keyed
 
 
 def _are_equal(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -231,6 +230,6 @@ def _are_equal(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def _is_equal(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float | Decimal | int):
+    if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-9)
     return bool(one == other)

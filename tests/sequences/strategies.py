@@ -94,7 +94,7 @@ ROWS: dict[str, st.SearchStrategy[Row]] = {
         ),
         occurred_at=often(
             *("2025-10-01T00:00:00Z", "2025-10-30T23:59:59Z", "2025-11-30T12:00:00Z", "2026-01-02T10:00:00Z"),
-            *("2026-01-11T10:00:00Z", "2026-02-08T10:00:00Z"),
+            *("2026-01-11T10:00:00Z", "2026-01-31T10:00:00Z", "2026-02-08T10:00:00Z"),
             seldom=("2027-01-01T00:00:00Z", None),
         ),
         customer_id=some_of("1", "5", "99", None, None),
@@ -151,9 +151,9 @@ changes = st.one_of(
 )
 runs = st.builds(
     Refresh,
-    as_of=often("", seldom=("2025-11-15", "2025-12-31", "2026-01-31")),
+    as_of=often("", seldom=("2025-11-15", "2025-12-31", "2026-01-31", "2026-03-01")),
     is_full=often(False, seldom=(True,)),
-    dies_at=st.one_of(*[st.none()] * 4, st.integers(0, 70)),
+    dies_at=st.one_of(*[st.none()] * 4, st.integers(0, 45)),
 )
 steps = st.builds(Step, st.lists(changes, max_size=3).map(tuple), runs)
 sequences = st.lists(steps, min_size=2, max_size=5)
