@@ -25,6 +25,8 @@ from cdp_local.notebooks import Workspace, run_notebook
 
 PROJECT = Path(__file__).resolve().parents[2]
 GROSS_MARGIN = "0.4"
+FIRST_BATCH = "20260101T000000Z"
+"""Sorts before the name of any."""
 FIRST_RUN_AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
@@ -38,12 +40,12 @@ class Refresh:
 
     Attributes:
         as_of: Last day that counts, empty for the latest on which anything happened.
-        is_full: Whether every table is written anew.
+        again: What is done again: nothing, `full_refresh` every table, `replay_from` the first batch on.
         dies_at: The commit that a run before this one dies at, counted from 0; None where there is no such run.
     """
 
     as_of: str = ""
-    is_full: bool = False
+    again: str = ""
     dies_at: int | None = None
 
 
@@ -92,7 +94,8 @@ class Platform:
         """Run the job, after one that dies where there is to be one."""
         parameters = {
             "as_of": run.as_of,
-            "full_refresh": str(run.is_full).lower(),
+            "full_refresh": str(run.again == "full_refresh").lower(),
+            "replay_from": FIRST_BATCH if run.again == "replay_from" else "",
         }
         if run.dies_at is not None:
             with _killed_at(run.dies_at):

@@ -152,7 +152,7 @@ changes = st.one_of(
 runs = st.builds(
     Refresh,
     as_of=often("", seldom=("2025-11-15", "2025-12-31", "2026-01-31", "2026-03-01")),
-    is_full=often(False, seldom=(True,)),
+    again=often("", seldom=("full_refresh", "replay_from")),
     dies_at=st.one_of(*[st.none()] * 4, st.integers(0, 45)),
 )
 steps = st.builds(Step, st.lists(changes, max_size=3).map(tuple), runs)
