@@ -48,7 +48,7 @@ OPENING = (
         tuple(
             {
                 "transaction_id": number,
-                "customer_id": number % 6 + 1,
+                "customer_id": number % 5 + 1,
                 "product_id": number % 3 + 1,
                 "store_id": number % 2 + 1,
                 "quantity": number % 4 + 1,
@@ -56,7 +56,9 @@ OPENING = (
                 "updated_at": None,
             }
             for number, day in enumerate(
-                (
+                # Twice, so that customers have bought several times, and on one day.
+                2
+                * (
                     *("2025-09-30", "2025-10-01", "2025-10-31", "2025-11-15", "2025-12-31"),
                     *("2026-01-01", "2026-01-08", "2026-01-08"),
                 ),

@@ -63,8 +63,8 @@ ROWS: dict[str, st.SearchStrategy[Row]] = {
         updated_at=some_of(*TIMES),
     ),
     "sales": row(
-        transaction_id=often(*range(1, 15), seldom=(None,)),
-        customer_id=often(*CUSTOMER_IDS, seldom=(9, None)),
+        transaction_id=often(*range(1, 21), seldom=(None,)),
+        customer_id=often(1, 2, 3, 4, seldom=(5, 6, 7, 9, None)),
         product_id=often(1, 2, 3, 4, seldom=(9,)),
         store_id=often(1, 2, 3, seldom=(9,)),
         quantity=often(1, 2, 7, seldom=(0, "five", None)),
@@ -121,7 +121,7 @@ GONE = {
     "customers": st.sampled_from(CUSTOMER_IDS),
     "products": some_of(1, 2, 3, 4),
     "stores": some_of(1, 2, 3),
-    "sales": st.integers(1, 14),
+    "sales": st.integers(1, 20),
     "contacts": some_of("a1", "b2"),
 }
 FILES = {"events": ("e1", "e2"), "spend": ("m1", "m2"), "rates": ("rates",)}
@@ -134,7 +134,8 @@ def changes_of(of: str) -> st.SearchStrategy[Change]:
         return st.builds(Change, st.just(of), lines, file=some_of(*FILES[of]))
     # The same sale twice in a batch contradicts itself; of a product a source has one row.
     unique_by = (lambda row: row["product_id"]) if of == "products" else None
-    rows = st.lists(ROWS[of], max_size=4, unique_by=unique_by).map(tuple)
+    fewest, most = (2, 8) if of == "sales" else (0, 4)
+    rows = st.lists(ROWS[of], min_size=fewest, max_size=most, unique_by=unique_by).map(tuple)
     gone = st.lists(GONE[of], max_size=2, unique=True).map(tuple)
     return st.builds(Change, st.just(of), rows, gone, is_all_sent=some_of(False, False, True))
 
@@ -155,5 +156,6 @@ runs = st.builds(
     again=often("", seldom=("full_refresh", "replay_from")),
     dies_at=st.one_of(*[st.none()] * 4, st.integers(0, 45)),
 )
-steps = st.builds(Step, st.lists(changes, max_size=3).map(tuple), runs)
-sequences = st.lists(steps, min_size=2, max_size=5)
+landed = st.one_of(*[st.lists(changes, min_size=1, max_size=3)] * 8, st.just([]))
+steps = st.builds(Step, landed.map(tuple), runs)
+sequences = st.lists(steps, min_size=3, max_size=5)
