@@ -307,6 +307,13 @@ def test_what_is_later_than_as_of_does_not_count(rows_at: Callable[[date], list[
     assert figures["cac", "all", "all"][3] is None
 
 
+def test_thirty_days_up_to_the_first_of_march_begin_in_january(sources_of: Callable[..., KpiSources]) -> None:
+    as_of = date(2026, 3, 1)
+    events = [event(1, "page_view", at(1, 31), "device:d1"), event(2, "page_view", at(3, 1), "device:d2")]
+    rows = build_kpi_monthly_gold(sources_of(CUSTOMERS, events, as_of), as_of, MARGIN).collect()
+    assert figures_of(rows)["mau", "all", "all"] == {1: 1, 2: 1, 3: 2}
+
+
 def test_a_month_that_is_not_over_has_no_retention_yet(rows_at: Callable[[date], list[Any]]) -> None:
     figures = figures_of(rows_at(date(2026, 3, 20)))
     for kpi in ("retention_rate", "churn_rate", "revenue_churn_rate"):

@@ -75,11 +75,12 @@ def _of_month(activities: DataFrame) -> DataFrame:
 
 
 def _of_trailing_days(activities: DataFrame, months: DataFrame, as_of: date) -> DataFrame:
-    """A day can be in the window of its own month, and in that of the next."""
+    """A day can be in the windows of its own month and of the next two: 30 days up to 1 March begin in January."""
     windows = months.select("month", sf.least(sf.last_day("month"), sf.lit(as_of)).alias("last_day"))
     days = activities.select("person", "day").distinct()
     month = month_of("day")
-    of_months = days.select("*", sf.explode(sf.array(month, sf.add_months(month, 1))).alias("month"))
+    months_of_day = sf.array(*(sf.add_months(month, later) for later in range(3)))
+    of_months = days.select("*", sf.explode(months_of_day).alias("month"))
     age = sf.datediff("last_day", "day")
     within = of_months.join(sf.broadcast(windows), "month", how="inner").where((age >= 0) & (age < TRAILING_DAYS))
     counts = within.groupBy("month").agg(

@@ -1,0 +1,533 @@
+-- The platform's tables in DuckDB, from the valid rows of each source (`<name>_received`, as text): written after
+-- docs/tables.md and docs/kpis.md, and after no code.
+
+-- Silver --------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE all_customers AS
+SELECT customer_id::INT AS customer_id, full_name, lower(email) AS email, country,
+       registration_date::DATE AS registration_date
+FROM customers_received;
+
+CREATE TABLE contacts AS
+SELECT lower(contactid) AS contact_id, 'contact:' || lower(contactid) AS identity, lower(emailaddress1) AS email,
+       birthdate::DATE AS birth_date, CASE gendercode WHEN '1' THEN 'male' WHEN '2' THEN 'female' END AS gender,
+       address1_city AS city, address1_country AS country, cdp_customerid::INT AS customer_id,
+       cdp_acquisitionchannel AS channel, cdp_acquisitiondate::DATE AS acquisition_date,
+       cdp_emailconsent = 'true' AS email_consent, cdp_smsconsent = 'true' AS sms_consent,
+       cdp_phoneconsent = 'true' AS phone_consent, modifiedon::TIMESTAMP AS modified_at
+FROM contacts_received;
+
+CREATE TABLE events AS
+SELECT event_id, event_type, occurred_at::TIMESTAMPTZ::TIMESTAMP::DATE AS day, customer_id::INT AS customer_id,
+       lower(email) AS email, session_id, campaign,
+       coalesce('customer:' || customer_id, 'email:' || lower(email), 'device:' || anonymous_id) AS identity
+FROM events_received;
+
+CREATE TABLE retails_silver AS
+SELECT t.transaction_id::INT AS transaction_id, c.customer_id, t.product_id::INT AS product_id,
+       t.store_id::INT AS store_id, t.quantity::INT AS quantity, t.transaction_date::DATE AS transaction_date,
+       c.full_name, c.email, c.country, c.registration_date, p.product_name, p.category,
+       prices.price::DECIMAL(18, 2) AS price, s.store_name, s.location,
+       CASE WHEN t.transaction_date::DATE < c.registration_date
+            THEN ['sale_is_not_before_registration'] ELSE []::VARCHAR[] END AS _warnings
+FROM sales_received t
+JOIN all_customers c ON c.customer_id = t.customer_id::INT
+JOIN products_received p USING (product_id)
+JOIN stores_received s USING (store_id)
+JOIN prices_received prices ON prices.product_id = t.product_id
+ AND t.transaction_date >= coalesce(prices.valid_from, '') AND t.transaction_date < coalesce(prices.valid_to, '9');
+
+CREATE TABLE retails_silver_quarantine AS
+SELECT transaction_id AS record_key,
+       list_sort(list_filter([
+         CASE WHEN customer_id::INT NOT IN (SELECT customer_id FROM all_customers) OR customer_id IS NULL
+              THEN 'customer_is_known' END,
+         CASE WHEN product_id NOT IN (SELECT product_id FROM products_received) OR product_id IS NULL
+              THEN 'product_is_known' END,
+         CASE WHEN store_id NOT IN (SELECT store_id FROM stores_received) OR store_id IS NULL
+              THEN 'store_is_known' END], lambda rule: rule IS NOT NULL)) AS broken_rules
+FROM sales_received
+WHERE transaction_id::INT NOT IN (SELECT transaction_id FROM retails_silver);
+
+CREATE TABLE customer_acquisitions_silver AS
+SELECT customer_id, registration_date, first_purchase_date, least(registration_date, first_purchase_date)
+         AS acquisition_date
+FROM all_customers
+LEFT JOIN (SELECT customer_id, min(transaction_date) AS first_purchase_date FROM retails_silver GROUP BY ALL)
+  USING (customer_id);
+
+-- Whose address it is: nobody's, where several customers have it, or several contacts who are not known by number.
+CREATE TABLE addressees AS
+SELECT email, min(customer_id) AS customer_id,
+       count(*) > 1 OR (SELECT count(*) FROM contacts x
+                        WHERE x.email = c.email AND (x.customer_id IS NULL
+                          OR x.customer_id NOT IN (SELECT customer_id FROM all_customers))) > 1 AS is_ambiguous
+FROM all_customers c WHERE email IS NOT NULL GROUP BY email;
+
+CREATE TABLE customer_links_silver AS
+WITH identities AS (
+  SELECT identity, customer_id AS named_id, email FROM contacts
+  UNION ALL
+  SELECT DISTINCT identity, CASE WHEN identity LIKE 'customer:%' THEN customer_id END,
+         CASE WHEN identity LIKE 'email:%' THEN email END
+  FROM events WHERE identity IS NOT NULL)
+SELECT identity, coalesce(k.customer_id, CASE WHEN NOT is_ambiguous THEN a.customer_id END) AS customer_id,
+       CASE WHEN k.customer_id IS NOT NULL THEN 'customer_id'
+            WHEN is_ambiguous THEN 'ambiguous_email'
+            WHEN a.customer_id IS NOT NULL THEN 'email'
+            WHEN i.email IS NOT NULL THEN 'unknown_email'
+            WHEN named_id IS NOT NULL THEN 'unknown_customer_id'
+            ELSE 'no_id_or_email' END AS reason
+FROM identities i LEFT JOIN all_customers k ON k.customer_id = named_id LEFT JOIN addressees a ON a.email = i.email;
+
+-- What counts: everything up to `as_of`, the day a run is told, else the latest on which anything happened -------------
+
+CREATE TABLE today AS
+SELECT coalesce((SELECT as_of::DATE FROM run_received),
+                least(greatest((SELECT max(transaction_date) FROM retails_silver),
+                               (SELECT max(registration_date) FROM all_customers),
+                               (SELECT max(day) FROM events)), DATE '2026-06-01')) AS as_of,
+       (SELECT gross_margin::DECIMAL(9, 6) FROM run_received) AS gross_margin;
+
+CREATE TABLE sales AS
+SELECT *, CAST(quantity * price AS DECIMAL(38, 2)) AS amount
+FROM retails_silver WHERE transaction_date <= (SELECT as_of FROM today);
+
+CREATE TABLE customers AS
+SELECT * FROM all_customers WHERE registration_date <= (SELECT as_of FROM today);
+
+-- MARTS
+
+-- Customers -----------------------------------------------------------------------------------------------------------
+
+CREATE MACRO summaries_at(until) AS TABLE
+WITH days AS (
+  SELECT customer_id, transaction_date AS day, sum(quantity * price) AS revenue, count(*) AS sales
+  FROM retails_silver WHERE transaction_date <= until GROUP BY ALL),
+bought AS (
+  SELECT customer_id, min(day) AS first_purchase_date, max(day) AS last_purchase_date,
+         sum(sales)::BIGINT AS transaction_count, count(*) AS purchase_day_count,
+         sum(revenue)::DECIMAL(38, 2) AS total_revenue, arg_min(revenue, day) AS first_revenue
+  FROM days GROUP BY customer_id)
+SELECT customer_id, least(CASE WHEN registration_date <= until THEN registration_date END, first_purchase_date)
+         AS acquisition_date,
+       first_purchase_date, last_purchase_date, coalesce(transaction_count, 0) AS transaction_count,
+       coalesce(purchase_day_count, 0) AS purchase_day_count, purchase_day_count - 1 AS frequency,
+       (until - last_purchase_date)::INT AS recency_days, coalesce(total_revenue, 0)::DECIMAL(38, 2) AS total_revenue,
+       total_revenue::DOUBLE / purchase_day_count AS monetary_value,
+       CASE WHEN purchase_day_count > 1
+            THEN (total_revenue - first_revenue)::DOUBLE / (purchase_day_count - 1) END AS repeat_monetary_value
+FROM all_customers LEFT JOIN bought USING (customer_id)
+WHERE registration_date <= until OR first_purchase_date IS NOT NULL;
+
+-- A value scores one more than the whole fifths of buyers below the middle of those who have it.
+CREATE MACRO score(below, equal, buyers) AS
+CASE WHEN buyers < 5 THEN 3 ELSE 1 + ((2 * below + equal) * 5) // (2 * buyers) END::INT;
+
+CREATE MACRO leading_digits(cents) AS
+(left(cents::VARCHAR, 3) || repeat('0', greatest(length(cents::VARCHAR) - 3, 0)))::DOUBLE;
+
+CREATE MACRO scored_at(until) AS TABLE
+WITH of_buyers AS (
+  SELECT customer_id, -recency_days AS r, purchase_day_count AS f, leading_digits((total_revenue * 100)::BIGINT) AS m
+  FROM summaries_at(until) WHERE recency_days IS NOT NULL),
+scores AS (
+  SELECT customer_id,
+         score((SELECT count(*) FROM of_buyers o WHERE o.r < b.r), (SELECT count(*) FROM of_buyers o WHERE o.r = b.r),
+               (SELECT count(*) FROM of_buyers)) AS recency_score,
+         score((SELECT count(*) FROM of_buyers o WHERE o.f < b.f), (SELECT count(*) FROM of_buyers o WHERE o.f = b.f),
+               (SELECT count(*) FROM of_buyers)) AS frequency_score,
+         score((SELECT count(*) FROM of_buyers o WHERE o.m < b.m), (SELECT count(*) FROM of_buyers o WHERE o.m = b.m),
+               (SELECT count(*) FROM of_buyers)) AS monetary_score
+  FROM of_buyers b)
+SELECT *, CASE
+  WHEN recency_score IS NULL THEN 'Never bought'
+  WHEN recency_score >= 4 AND frequency_score + monetary_score >= 8 AND purchase_day_count > 1 THEN 'Champions'
+  WHEN recency_score <= 2 AND frequency_score + monetary_score >= 8 AND purchase_day_count > 1 THEN 'Cannot lose'
+  WHEN recency_score >= 3 AND frequency_score + monetary_score >= 6 AND purchase_day_count > 1 THEN 'Loyal'
+  WHEN recency_score <= 2 AND frequency_score + monetary_score >= 5 AND purchase_day_count > 1 THEN 'At risk'
+  WHEN recency_score = 5 AND purchase_day_count = 1 THEN 'New'
+  WHEN recency_score = 4 AND purchase_day_count = 1 THEN 'Promising'
+  WHEN recency_score >= 4 THEN 'Potential loyalists'
+  WHEN recency_score = 3 AND frequency_score + monetary_score >= 4 THEN 'Need attention'
+  WHEN recency_score = 3 THEN 'About to sleep'
+  WHEN recency_score = 2 THEN 'Hibernating'
+  ELSE 'Lost' END AS segment
+FROM summaries_at(until) LEFT JOIN scores USING (customer_id);
+
+CREATE TABLE customer_value_gold AS
+SELECT s.*, as_of, (as_of - acquisition_date)::INT AS tenure_days,
+       (total_revenue * gross_margin)::DECIMAL(38, 2) AS historic_clv
+FROM today, scored_at((SELECT as_of FROM today)) s;
+
+CREATE TABLE customer_segments_gold AS
+SELECT v.customer_id, v.as_of, v.recency_score, v.frequency_score, v.monetary_score, v.segment,
+       (v.as_of - INTERVAL 1 MONTH)::DATE AS previous_as_of, before.segment AS previous_segment
+FROM customer_value_gold v
+LEFT JOIN scored_at((SELECT (as_of - INTERVAL 1 MONTH)::DATE FROM today)) before USING (customer_id);
+
+CREATE TABLE segment_movements_gold AS
+SELECT previous_as_of, as_of, coalesce(previous_segment, 'Not a customer yet') AS from_segment, segment AS to_segment,
+       count(*) AS customer_count
+FROM customer_segments_gold GROUP BY ALL;
+
+CREATE TABLE countries AS
+SELECT regexp_replace(lower(name), '[.,''’()]', '', 'g') AS key, country_code, country, region, population::BIGINT AS population,
+       income_group, currency
+FROM (SELECT *, unnest([country_code, alpha3, country] || string_split(coalesce(aliases, ''), ';')) AS name
+      FROM read_csv('countries.csv', all_varchar = true, header = true, nullstr = '\N'))
+WHERE name <> '';
+
+CREATE MACRO code_of(name) AS
+(SELECT country_code FROM countries WHERE key = regexp_replace(lower(name), '[.,''’()]', '', 'g'));
+
+-- Of each attribute the value that counts, whether the contact it is of is linked by number, and whether others differ.
+CREATE TABLE opinions AS
+WITH said AS (
+  SELECT l.customer_id, l.reason = 'customer_id' AS is_by_id, c.modified_at, c.contact_id,
+         CASE WHEN birth_date <= as_of AND birth_date + INTERVAL 121 YEAR > as_of THEN birth_date END AS birth_date,
+         gender, city, code_of(c.country) AS country
+  FROM today, contacts c JOIN customer_links_silver l USING (identity) WHERE l.customer_id IS NOT NULL),
+ranked AS (
+  SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY is_by_id DESC, modified_at DESC NULLS LAST, contact_id)
+    AS n
+  FROM said)
+SELECT customer_id,
+       first(birth_date ORDER BY n) FILTER (birth_date IS NOT NULL) AS birth_date,
+       first(is_by_id ORDER BY n) FILTER (birth_date IS NOT NULL) AS birth_date_is_by_id,
+       count(DISTINCT birth_date) > 1 AS birth_date_differs,
+       first(gender ORDER BY n) FILTER (gender IS NOT NULL) AS gender,
+       first(is_by_id ORDER BY n) FILTER (gender IS NOT NULL) AS gender_is_by_id,
+       count(DISTINCT gender) > 1 AS gender_differs,
+       first(city ORDER BY n) FILTER (city IS NOT NULL) AS city,
+       first(is_by_id ORDER BY n) FILTER (city IS NOT NULL) AS city_is_by_id,
+       count(DISTINCT lower(city)) > 1 AS city_differs,
+       first(country ORDER BY n) FILTER (country IS NOT NULL) AS country,
+       first(is_by_id ORDER BY n) FILTER (country IS NOT NULL) AS country_is_by_id,
+       list(DISTINCT country) FILTER (country IS NOT NULL) AS countries
+FROM ranked GROUP BY customer_id;
+
+CREATE MACRO source_of(is_by_id) AS
+CASE WHEN is_by_id THEN 'crm_by_id' WHEN NOT is_by_id THEN 'crm_by_email' END;
+
+CREATE MACRO confidence_of(is_by_id, differs) AS
+CASE WHEN differs THEN 'low' WHEN is_by_id THEN 'high' WHEN NOT is_by_id THEN 'medium' END;
+
+CREATE TABLE shopping AS
+SELECT customer_id, list(DISTINCT code_of(location)) FILTER (code_of(location) IS NOT NULL) AS codes,
+       bool_or(code_of(location) IS NULL) AS is_one_unknown
+FROM sales GROUP BY customer_id;
+
+CREATE TABLE customer_demographics_gold AS
+WITH joined AS (
+  SELECT v.customer_id, as_of, tenure_days, c.country AS api_country, code_of(c.country) AS api_code,
+         o.* EXCLUDE (customer_id), coalesce(code_of(c.country), o.country) AS country_code,
+         date_diff('year', birth_date, as_of)
+           - (strftime(birth_date, '%m%d') > strftime(as_of, '%m%d'))::INT AS age,
+         coalesce(s.codes, []) AS codes, s.is_one_unknown
+  FROM customer_value_gold v JOIN all_customers c USING (customer_id)
+  LEFT JOIN opinions o USING (customer_id) LEFT JOIN shopping s USING (customer_id))
+SELECT customer_id, as_of,
+       CASE WHEN age < 18 THEN 'under 18' WHEN age < 25 THEN '18-24' WHEN age < 35 THEN '25-34' WHEN age < 45 THEN '35-44'
+            WHEN age < 55 THEN '45-54' WHEN age < 65 THEN '55-64' WHEN age >= 65 THEN '65+' END AS age_band,
+       CASE WHEN year(birth_date) <= 1927 THEN 'Greatest' WHEN year(birth_date) <= 1945 THEN 'Silent'
+            WHEN year(birth_date) <= 1964 THEN 'Boomer' WHEN year(birth_date) <= 1980 THEN 'X'
+            WHEN year(birth_date) <= 1996 THEN 'Millennial' WHEN year(birth_date) <= 2012 THEN 'Z'
+            WHEN year(birth_date) > 2012 THEN 'Alpha' END AS generation,
+       source_of(birth_date_is_by_id) AS birth_date_source,
+       confidence_of(birth_date_is_by_id, birth_date_differs) AS birth_date_confidence,
+       gender, source_of(gender_is_by_id) AS gender_source,
+       confidence_of(gender_is_by_id, gender_differs) AS gender_confidence,
+       city, source_of(city_is_by_id) AS city_source, confidence_of(city_is_by_id, city_differs) AS city_confidence,
+       country_code, coalesce(f.country, api_country) AS country,
+       CASE WHEN api_code IS NOT NULL OR j.country IS NULL THEN 'customers_api'
+            ELSE source_of(country_is_by_id) END AS country_source,
+       CASE WHEN api_code IS NULL AND j.country IS NOT NULL
+            THEN confidence_of(country_is_by_id, len(countries) > 1)
+            WHEN len(list_filter(countries, lambda each: each <> api_code)) > 0 THEN 'low'
+            ELSE 'high' END AS country_confidence,
+       f.region,
+       CASE WHEN tenure_days < 30 THEN 'under 30 days' WHEN tenure_days < 90 THEN '30-89 days'
+            WHEN tenure_days < 365 THEN '90-364 days' WHEN tenure_days <= 730 THEN '1-2 years'
+            ELSE 'over 2 years' END AS tenure_band,
+       CASE WHEN country_code IS NULL THEN NULL
+            WHEN list_contains(codes, country_code) AND len(codes) > 1 THEN 'both'
+            WHEN is_one_unknown THEN NULL
+            WHEN list_contains(codes, country_code) THEN 'home'
+            WHEN len(codes) > 0 THEN 'foreign' END AS shopper_type,
+       f.population AS market_population, f.income_group AS market_income_group, f.currency AS market_currency
+FROM joined j
+LEFT JOIN (SELECT DISTINCT country_code, country, region, population, income_group, currency FROM countries) f
+  USING (country_code);
+
+-- Who does what -------------------------------------------------------------------------------------------------------
+
+CREATE TABLE activities AS
+SELECT day, e.session_id, l.customer_id, coalesce('customer:' || l.customer_id, e.identity) AS person,
+       CASE event_type WHEN 'product_view' THEN 2 WHEN 'email_click' THEN 3 WHEN 'add_to_cart' THEN 3
+                       WHEN 'checkout' THEN 5 ELSE 1 END AS points
+FROM events e LEFT JOIN customer_links_silver l USING (identity)
+WHERE e.identity IS NOT NULL AND day <= (SELECT as_of FROM today)
+  AND event_type NOT IN ('email_sent', 'email_delivered', 'email_bounced', 'unsubscribe');
+
+CREATE TABLE cohort_retention_gold AS
+WITH members AS (
+  SELECT customer_id, 'acquisition' AS cohort_type, acquisition_date AS day_0 FROM customer_value_gold
+  UNION ALL
+  SELECT customer_id, 'first_purchase', first_purchase_date FROM customer_value_gold
+  WHERE first_purchase_date IS NOT NULL),
+cohorts AS (
+  SELECT cohort_type, date_trunc('month', day_0)::DATE AS cohort_month, count(*) AS cohort_size
+  FROM members GROUP BY ALL),
+windows AS (
+  SELECT unnest(['n_day', 'unbounded']) AS retention_type, day::INT AS window_start, day::INT AS window_end
+  FROM unnest([1, 7, 30, 60, 90, 180, 365]) t(day)
+  UNION ALL
+  SELECT 'bracket', w[1], w[2]
+  FROM unnest([[1, 7], [8, 30], [31, 60], [61, 90], [91, 180], [181, 365]]) t(w)
+  UNION ALL
+  SELECT unnest(['purchase', 'revenue']), m::INT, m::INT FROM range(25) t(m)),
+active_days AS (
+  SELECT customer_id, day FROM activities WHERE customer_id IS NOT NULL
+  UNION SELECT customer_id, transaction_date FROM sales),
+ages AS (
+  SELECT DISTINCT customer_id, cohort_type, date_trunc('month', day_0)::DATE AS cohort_month, day - day_0 AS age
+  FROM members JOIN active_days USING (customer_id)),
+months AS (
+  SELECT cohort_type, date_trunc('month', day_0)::DATE AS cohort_month,
+         date_diff('month', day_0, transaction_date) AS age, count(DISTINCT customer_id) AS buyers,
+         sum(amount) AS revenue
+  FROM members JOIN sales USING (customer_id) GROUP BY ALL),
+counted AS (
+  SELECT cohort_type, cohort_month, cohort_size, retention_type, window_start, window_end,
+         CASE retention_type
+           WHEN 'purchase' THEN (SELECT coalesce(sum(buyers), 0) FROM months m
+             WHERE m.cohort_type = c.cohort_type AND m.cohort_month = c.cohort_month AND m.age = window_start)
+           WHEN 'revenue' THEN (SELECT coalesce(sum(revenue), 0) FROM months m
+             WHERE m.cohort_type = c.cohort_type AND m.cohort_month = c.cohort_month AND m.age = window_start)
+           ELSE (SELECT count(DISTINCT customer_id) FROM ages a
+             WHERE a.cohort_type = c.cohort_type AND a.cohort_month = c.cohort_month AND a.age >= window_start
+               AND (a.age <= window_end OR retention_type = 'unbounded'))
+         END::DECIMAL(38, 2) AS numerator,
+         CASE WHEN retention_type = 'revenue' THEN (SELECT coalesce(sum(revenue), 0) FROM months m
+             WHERE m.cohort_type = c.cohort_type AND m.cohort_month = c.cohort_month AND m.age = 0)
+           ELSE cohort_size END::DECIMAL(38, 2) AS denominator,
+         CASE WHEN retention_type IN ('purchase', 'revenue') THEN cohort_month + to_months(window_start)
+              ELSE cohort_month + window_start END::DATE AS begins_at,
+         CASE WHEN retention_type IN ('purchase', 'revenue') THEN last_day((cohort_month + to_months(window_end))::DATE)
+              ELSE last_day(cohort_month) + window_end END::DATE AS over_at
+  FROM cohorts c, windows)
+SELECT as_of, cohort_type, cohort_month, retention_type, window_start::INT AS window_start,
+       CASE WHEN retention_type <> 'unbounded' THEN window_end END::INT AS window_end, cohort_size,
+       CASE WHEN over_at <= as_of THEN numerator END AS numerator, denominator,
+       CASE WHEN over_at <= as_of THEN numerator::DOUBLE / nullif(denominator::DOUBLE, 0) END AS retention
+FROM counted, today WHERE begins_at <= as_of;
+
+-- KPIs ----------------------------------------------------------------------------------------------------------------
+
+-- A customer is in one place of each dimension.
+CREATE TABLE places AS
+WITH channels AS (
+  SELECT l.customer_id, first(channel ORDER BY acquisition_date NULLS LAST, identity) AS channel
+  FROM contacts c JOIN customer_links_silver l USING (identity)
+  WHERE channel IS NOT NULL AND l.customer_id IS NOT NULL GROUP BY ALL)
+SELECT v.customer_id, p.dimension, p.value AS dimension_value
+FROM customer_value_gold v JOIN all_customers c USING (customer_id) LEFT JOIN channels h USING (customer_id),
+     unnest([{dimension: 'all', value: 'all'}, {dimension: 'country', value: c.country},
+             {dimension: 'channel', value: coalesce(h.channel, 'unknown')},
+             {dimension: 'segment', value: v.segment}]) t(p);
+
+CREATE TABLE money_spent AS
+SELECT s.month, channel, s.amount::DECIMAL(18, 2)
+         * (SELECT rate::DECIMAL(18, 8) FROM rates_received r
+            WHERE r.currency = s.currency AND r.month <= s.month ORDER BY r.month DESC LIMIT 1) AS money
+FROM (SELECT *, (month || '-01')::DATE AS day FROM spend_received) s WHERE day <= (SELECT as_of FROM today);
+
+CREATE TABLE months AS
+WITH firsts AS (
+  SELECT min(transaction_date) AS day FROM sales
+  UNION ALL SELECT min(acquisition_date) FROM customer_value_gold
+  UNION ALL SELECT min(day) FROM events
+  UNION ALL SELECT min((month || '-01')::DATE) FROM spend_received),
+first AS (SELECT min(day) AS day FROM firsts WHERE day <= (SELECT as_of FROM today))
+SELECT unnest(generate_series(date_trunc('month', coalesce(first.day, as_of)), date_trunc('month', as_of),
+                              INTERVAL 1 MONTH))::DATE AS month
+FROM first, today;
+
+CREATE TABLE month_ends AS
+SELECT month, strftime(month, '%Y-%m') AS name, least(last_day(month), as_of) AS last_day, last_day(month) <= as_of AS is_over,
+       month = date_trunc('month', as_of) AS is_latest
+FROM months, today;
+
+-- What each customer did in each month: revenue is null where they bought nothing.
+CREATE TABLE customer_months AS
+SELECT v.customer_id, m.month,
+       (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id
+          AND s.transaction_date BETWEEN m.month AND last_day) AS revenue,
+       (SELECT count(*) FROM sales s WHERE s.customer_id = v.customer_id
+          AND s.transaction_date BETWEEN m.month AND last_day) AS transactions,
+       (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id
+          AND s.transaction_date >= m.month - INTERVAL 1 MONTH AND s.transaction_date < m.month) AS revenue_before,
+       (SELECT coalesce(sum(amount), 0) FROM sales s WHERE s.customer_id = v.customer_id
+          AND s.transaction_date <= last_day) AS revenue_to_date,
+       (SELECT count(DISTINCT transaction_date) > 1 FROM sales s WHERE s.customer_id = v.customer_id
+          AND s.transaction_date <= last_day) AS is_repeat_buyer,
+       EXISTS (FROM activities a WHERE a.customer_id = v.customer_id AND a.day BETWEEN m.month AND last_day)
+         OR EXISTS (FROM sales s WHERE s.customer_id = v.customer_id
+            AND s.transaction_date BETWEEN m.month AND last_day) AS is_active_user,
+       coalesce(v.first_purchase_date BETWEEN m.month AND last_day, false) AS is_first,
+       v.acquisition_date BETWEEN m.month AND last_day AS is_new,
+       v.acquisition_date <= last_day AS is_customer, coalesce(v.first_purchase_date <= last_day, false) AS is_buyer
+FROM customer_value_gold v CROSS JOIN month_ends m;
+
+CREATE TABLE mailings AS
+SELECT strftime(day, '%Y-%m') AS name, coalesce(email, identity) AS address, coalesce(campaign, '') AS campaign,
+       bool_or(event_type = 'email_sent') AS is_sent,
+       bool_or(event_type IN ('email_open', 'email_click')) AS is_opened,
+       bool_or(event_type = 'email_click') AS is_clicked
+FROM events WHERE day <= (SELECT as_of FROM today) AND event_type IN ('email_sent', 'email_open', 'email_click')
+GROUP BY ALL HAVING is_sent;
+
+CREATE TABLE grid AS
+SELECT * FROM (
+  SELECT dimension, dimension_value FROM places
+  UNION SELECT 'all', 'all' WHERE EXISTS (FROM money_spent) OR EXISTS (FROM activities) OR EXISTS (FROM mailings)
+  UNION SELECT 'channel', channel FROM money_spent
+  UNION SELECT 'category', category FROM sales
+  UNION SELECT 'consent_channel', unnest(['email', 'sms', 'phone']) WHERE EXISTS (FROM contacts))
+CROSS JOIN month_ends;
+
+CREATE TABLE of_customers AS
+SELECT dimension, dimension_value, month, sum(revenue) AS revenue, sum(transactions) AS transactions,
+       count(revenue) AS active_customers, count_if(is_first) AS first_time_buyers,
+       count(revenue) FILTER (revenue_before IS NOT NULL) AS returning_customers,
+       count(revenue) FILTER (revenue_before IS NULL AND NOT is_first) AS reactivated_customers,
+       count(revenue_before) AS active_before, sum(revenue_before) AS revenue_before,
+       sum(greatest(0, revenue_before - coalesce(revenue, 0))) FILTER (revenue_before IS NOT NULL) AS revenue_lost,
+       count_if(is_active_user) AS active_users, count_if(is_new) AS new_customers,
+       count_if(is_customer) AS customers_to_date, count_if(is_buyer) AS buyers_to_date,
+       count_if(is_repeat_buyer) AS repeat_buyers_to_date, sum(revenue_to_date) AS revenue_to_date,
+       count_if(is_new AND customer_id IN (SELECT customer_id FROM places
+                                           WHERE dimension = 'channel' AND dimension_value LIKE 'paid\_%' ESCAPE '\'))
+         AS paid_new_customers,
+       count(p.predictive_clv) AS predicted_customers, sum(p.predictive_clv::DOUBLE) AS predicted_clv
+FROM places JOIN customer_months USING (customer_id)
+LEFT JOIN (SELECT customer_id::INT AS customer_id, predictive_clv FROM predictions_received) p USING (customer_id)
+GROUP BY ALL;
+
+CREATE TABLE of_categories AS
+SELECT 'category' AS dimension, category AS dimension_value, date_trunc('month', transaction_date)::DATE AS month,
+       sum(amount) AS revenue, count(*) AS transactions, count(DISTINCT customer_id) AS active_customers
+FROM sales GROUP BY ALL;
+
+CREATE TABLE of_spend AS
+SELECT g.dimension, g.dimension_value, g.month,
+       EXISTS (FROM money_spent s WHERE s.month = g.name) AS has_spend,
+       count(channel) > count(money) AS is_unknown, coalesce(sum(money), 0) AS spend,
+       coalesce(sum(money) FILTER (channel LIKE 'paid\_%' ESCAPE '\'), 0) AS paid_spend
+FROM grid g LEFT JOIN money_spent s ON s.month = g.name AND (g.dimension = 'all' OR g.dimension_value = channel)
+WHERE g.dimension IN ('all', 'channel')
+GROUP BY ALL;
+
+CREATE TABLE of_spend_so_far AS
+SELECT o.*, NOT is_unknown AND has_spend AND dimension_value <> 'unknown' AS is_known,
+       bool_or(is_unknown) OVER so_far OR dimension_value = 'unknown' AS was_unknown, sum(spend) OVER so_far AS spend_to_date,
+       sum(CASE WHEN has_spend THEN new_customers ELSE 0 END) OVER so_far AS new_customers_with_spend
+FROM of_spend o LEFT JOIN of_customers USING (dimension, dimension_value, month)
+WINDOW so_far AS (PARTITION BY dimension, dimension_value ORDER BY month);
+
+CREATE TABLE of_engagement AS
+SELECT 'all' AS dimension, month,
+       (SELECT count(DISTINCT (person, day)) FROM activities a WHERE last_day - a.day BETWEEN 0 AND 29) AS person_days,
+       (SELECT count(DISTINCT person) FROM activities a WHERE last_day - a.day BETWEEN 0 AND 6) AS week_people,
+       (SELECT count(DISTINCT person) FROM activities a WHERE last_day - a.day BETWEEN 0 AND 29) AS month_people,
+       (SELECT count(DISTINCT session_id) FROM activities a WHERE a.day BETWEEN month AND last_day) AS sessions,
+       (SELECT count(DISTINCT person) FILTER (session_id IS NOT NULL) FROM activities a
+        WHERE a.day BETWEEN month AND last_day) AS session_people,
+       (SELECT count(DISTINCT person) FROM activities a WHERE a.day BETWEEN month AND last_day) AS people,
+       (SELECT sum(points) FROM activities a WHERE a.day BETWEEN month AND last_day) AS points,
+       (SELECT count(*) FROM mailings x WHERE x.name = m.name) AS mailings_sent,
+       (SELECT count_if(is_opened) FROM mailings x WHERE x.name = m.name) AS mailings_opened,
+       (SELECT count_if(is_clicked) FROM mailings x WHERE x.name = m.name) AS mailings_clicked
+FROM month_ends m;
+
+CREATE TABLE measures AS
+SELECT g.dimension, g.dimension_value, g.month, is_over, is_latest, as_of, gross_margin::DOUBLE AS gross_margin,
+       coalesce(c.revenue, k.revenue, 0)::DOUBLE AS revenue,
+       coalesce(c.transactions, k.transactions, 0)::DOUBLE AS transactions,
+       coalesce(c.active_customers, k.active_customers, 0)::DOUBLE AS active_customers,
+       coalesce(first_time_buyers, 0)::DOUBLE AS first_time_buyers,
+       coalesce(returning_customers, 0)::DOUBLE AS returning_customers,
+       coalesce(reactivated_customers, 0)::DOUBLE AS reactivated_customers,
+       coalesce(active_before, 0)::DOUBLE AS active_before, coalesce(revenue_before, 0)::DOUBLE AS revenue_before,
+       coalesce(revenue_lost, 0)::DOUBLE AS revenue_lost, coalesce(active_users, 0)::DOUBLE AS active_users,
+       coalesce(new_customers, 0)::DOUBLE AS new_customers, coalesce(customers_to_date, 0)::DOUBLE AS customers_to_date,
+       coalesce(buyers_to_date, 0)::DOUBLE AS buyers_to_date,
+       coalesce(repeat_buyers_to_date, 0)::DOUBLE AS repeat_buyers_to_date,
+       coalesce(revenue_to_date, 0)::DOUBLE AS revenue_to_date,
+       coalesce(predicted_customers, 0)::DOUBLE AS predicted_customers, predicted_clv,
+       coalesce(paid_new_customers, 0)::DOUBLE AS paid_new_customers,
+       CASE WHEN is_known THEN spend END::DOUBLE AS spend, CASE WHEN is_known THEN paid_spend END::DOUBLE AS paid_spend,
+       CASE WHEN NOT was_unknown THEN spend_to_date END::DOUBLE AS spend_to_date,
+       coalesce(new_customers_with_spend, 0)::DOUBLE AS new_customers_with_spend,
+       person_days::DOUBLE AS person_days, week_people::DOUBLE AS week_people, month_people::DOUBLE AS month_people,
+       sessions::DOUBLE AS sessions, session_people::DOUBLE AS session_people, people::DOUBLE AS people,
+       coalesce(points, 0)::DOUBLE AS points, mailings_sent::DOUBLE AS mailings_sent,
+       coalesce(mailings_opened, 0)::DOUBLE AS mailings_opened, coalesce(mailings_clicked, 0)::DOUBLE AS mailings_clicked,
+       (SELECT count(*) FROM contacts)::DOUBLE AS contacts,
+       (SELECT count(*) FROM contacts
+        WHERE CASE g.dimension_value WHEN 'email' THEN email_consent WHEN 'sms' THEN sms_consent ELSE phone_consent END)
+         ::DOUBLE AS contacts_agreeing
+FROM today, grid g
+LEFT JOIN of_customers c USING (dimension, dimension_value, month)
+LEFT JOIN of_categories k USING (dimension, dimension_value, month)
+LEFT JOIN of_spend_so_far s USING (dimension, dimension_value, month)
+LEFT JOIN of_engagement e USING (dimension, month);
+
+CREATE MACRO kpi(of, places, part, whole) AS
+{name: of, places: places, numerator: part::DOUBLE, denominator: whole::DOUBLE};
+
+CREATE TABLE kpi_monthly_gold AS
+WITH figures AS (
+  SELECT *, unnest([
+    kpi('revenue', 'sale', revenue, 1), kpi('transactions', 'sale', transactions, 1),
+    kpi('average_transaction_value', 'sale', revenue, transactions),
+    kpi('active_customers', 'sale', active_customers, 1),
+    kpi('first_time_buyers', 'customer', first_time_buyers, 1),
+    kpi('returning_customers', 'customer', returning_customers, 1),
+    kpi('reactivated_customers', 'customer', reactivated_customers, 1),
+    kpi('retention_rate', 'customer', returning_customers, active_before),
+    kpi('churn_rate', 'customer', active_before - returning_customers, active_before),
+    kpi('revenue_churn_rate', 'customer', revenue_lost, revenue_before),
+    kpi('arpu', 'customer', revenue, active_users), kpi('arppu', 'customer', revenue, active_customers),
+    kpi('repeat_purchase_rate', 'customer', repeat_buyers_to_date, buyers_to_date),
+    kpi('new_customers', 'customer', new_customers, 1), kpi('customers', 'customer', customers_to_date, 1),
+    kpi('marketing_spend', 'channel', spend, 1), kpi('cac', 'channel', spend, new_customers),
+    kpi('cac_paid', 'all', paid_spend, paid_new_customers),
+    kpi('clv_historic', 'customer', revenue_to_date * gross_margin, customers_to_date),
+    kpi('clv_predictive', 'customer', predicted_clv, predicted_customers),
+    kpi('clv_to_cac', 'channel', (revenue_to_date * gross_margin + predicted_clv) / nullif(customers_to_date, 0),
+        spend_to_date / nullif(new_customers_with_spend, 0)),
+    kpi('payback_months', 'channel', spend / nullif(new_customers, 0),
+        revenue * gross_margin / nullif(active_users, 0)),
+    kpi('dau', 'all', person_days, 30), kpi('wau', 'all', week_people, 1), kpi('mau', 'all', month_people, 1),
+    kpi('stickiness', 'all', person_days / 30, month_people), kpi('sessions_per_user', 'all', sessions, session_people),
+    kpi('email_open_rate', 'all', mailings_opened, mailings_sent),
+    kpi('email_click_rate', 'all', mailings_clicked, mailings_sent), kpi('engagement_score', 'all', points, people),
+    kpi('consent_rate', 'consent', contacts_agreeing, contacts)]) AS figure
+  FROM measures),
+given AS (
+  SELECT *, figure.name AS kpi,
+         is_over OR figure.name NOT IN ('retention_rate', 'churn_rate', 'revenue_churn_rate', 'cac', 'cac_paid',
+                                        'payback_months') AS is_in_time
+  FROM figures
+  WHERE CASE figure.places WHEN 'sale' THEN dimension <> 'consent_channel'
+                         WHEN 'customer' THEN dimension NOT IN ('category', 'consent_channel')
+                         WHEN 'channel' THEN dimension IN ('all', 'channel')
+                         WHEN 'consent' THEN dimension = 'consent_channel'
+                         ELSE dimension = 'all' END
+    AND (is_latest OR figure.name NOT IN ('clv_predictive', 'clv_to_cac', 'consent_rate')))
+SELECT month, dimension, dimension_value, kpi, as_of, CASE WHEN is_in_time THEN figure.numerator END AS numerator,
+       CASE WHEN is_in_time THEN figure.denominator END AS denominator,
+       CASE WHEN is_in_time THEN figure.numerator / nullif(figure.denominator, 0) END AS value
+FROM given;

@@ -1,0 +1,161 @@
+"""What may happen in a small shop: few customers, products and stores, so that everything often meets everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from .platform import Refresh
+from .sources import Again, Change, Row
+
+DAYS = (
+    *("2025-09-30", "2025-10-01", "2025-10-31", "2025-11-15", "2025-12-31", "2026-01-01", "2026-01-08", "2026-01-12"),
+    *("2026-01-15", "2026-01-16", "2026-01-31", "2026-02-10", "2026-02-28"),
+)
+TIMES = (None, None, None, "2025-10-20 08:00:00", "2026-01-05 00:00:00", "2026-01-15 12:00:00")
+"""When sources say that a row has changed, if they do."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Batches that land, and the run after them."""
+
+    changes: tuple[Change | Again, ...]
+    run: Refresh
+
+
+def often(*values: Any, seldom: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
+    """One of these values, and once in a while one of those."""
+    return st.sampled_from([*values * 8, *seldom])
+
+
+def row(**columns: st.SearchStrategy[Any]) -> st.SearchStrategy[Row]:
+    return st.fixed_dictionaries(columns)
+
+
+def some_of(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+CUSTOMER_IDS = range(1, 8)
+ROWS: dict[str, st.SearchStrategy[Row]] = {
+    "customers": row(
+        customer_id=often(*CUSTOMER_IDS, seldom=(None,)),
+        full_name=some_of("A", "B"),
+        email=some_of("c1@example.com", "c2@example.com", "C3@Example.com", None),
+        country=often("Egypt", "UAE", "Atlantis", seldom=(None,)),
+        registration_date=often("2024-01-31", "2025-10-15", "2026-01-10", seldom=(None, "2027-01-01")),
+        updated_at=some_of(*TIMES),
+    ),
+    "products": row(
+        product_id=some_of(1, 2, 3, 4),
+        product_name=some_of("P", "Q"),
+        category=often("Food", "Toys", seldom=(None,)),
+        price=often("10.00", "499.99", "1500.00", "0.10", seldom=("-1.00", None)),
+        updated_at=some_of(*TIMES),
+    ),
+    "stores": row(
+        store_id=some_of(1, 2, 3),
+        store_name=some_of("S", "T"),
+        location=often("Egypt", "United Arab Emirates", "Mars", seldom=(None,)),
+        updated_at=some_of(*TIMES),
+    ),
+    "sales": row(
+        transaction_id=often(*range(1, 21), seldom=(None,)),
+        customer_id=often(1, 2, 3, 4, seldom=(5, 6, 7, 9, None)),
+        product_id=often(1, 2, 3, 4, seldom=(9,)),
+        store_id=often(1, 2, 3, seldom=(9,)),
+        quantity=often(1, 2, 7, seldom=(0, "five", None)),
+        transaction_date=often(*DAYS, seldom=("2027-01-01", None)),
+        updated_at=some_of(*TIMES),
+    ),
+    "contacts": row(
+        contactid=often("a1", "b2", "C3", "d4", seldom=(None,)),
+        emailaddress1=some_of("c1@example.com", "c2@example.com", "c3@example.com", "x@example.com", None),
+        birthdate=some_of("1940-05-01", "1995-01-15", "2000-02-29", "2010-12-31", None),
+        gendercode=some_of("1", "2", None),
+        address1_city=some_of("Cairo", "cairo", "Dubai", None),
+        address1_country=some_of("EGY", "U.A.E.", "Mu", None),
+        cdp_customerid=some_of("1", "2", "3", "4", "99", None),
+        cdp_acquisitionchannel=some_of("paid_search", "paid_social", "referral", None),
+        cdp_acquisitiondate=some_of("2025-01-01", "2025-10-10", None),
+        cdp_emailconsent=some_of("true", "false", None),
+        cdp_smsconsent=some_of("true", "false", None),
+        cdp_phoneconsent=some_of("true", "false", None),
+        modifiedon=some_of(None, "2026-01-01T00:00:00Z", "2026-01-09T00:00:00Z"),
+    ),
+    "events": row(
+        event_id=often(*(f"e{n}" for n in range(1, 13)), seldom=(None,)),
+        event_type=often(
+            *("page_view", "product_view", "add_to_cart", "checkout", "email_sent", "email_open", "email_click"),
+            seldom=("unsubscribe", None),
+        ),
+        occurred_at=often(
+            *("2025-10-01T00:00:00Z", "2025-10-30T23:59:59Z", "2025-11-30T12:00:00Z", "2026-01-02T10:00:00Z"),
+            *("2026-01-11T10:00:00Z", "2026-01-31T10:00:00Z", "2026-02-08T10:00:00Z"),
+            seldom=("2027-01-01T00:00:00Z", None),
+        ),
+        customer_id=some_of("1", "5", "99", None, None),
+        anonymous_id=some_of("d1", "d2", None),
+        email=some_of("c1@example.com", "C2@example.com", "x@example.com", None),
+        session_id=some_of("s1", "s2", None),
+        campaign=some_of("spring", None),
+    ),
+    "spend": row(
+        month=some_of("2025-09", "2025-10", "2025-11", "2026-01"),
+        channel=some_of("paid_search", "paid_social", "referral", "tv"),
+        campaign=some_of("spring", "autumn"),
+        amount=often("100.00", "33.33", "0.00", seldom=(None,)),
+        currency=some_of("USD", "EUR"),
+    ),
+    "rates": row(
+        month=some_of("2025-09", "2025-10", "2025-12"),
+        currency=some_of("USD", "EUR"),
+        rate=often("1", "0.91", "1.3333", seldom=("-1",)),
+    ),
+}
+KEY_OF = {"customers": "customer_id", "products": "product_id", "stores": "store_id", "sales": "transaction_id"}
+GONE = {
+    "customers": st.sampled_from(CUSTOMER_IDS),
+    "products": some_of(1, 2, 3, 4),
+    "stores": some_of(1, 2, 3),
+    "sales": st.integers(1, 20),
+    "contacts": some_of("a1", "b2"),
+}
+FILES = {"events": ("e1", "e2"), "spend": ("m1", "m2"), "rates": ("rates",)}
+
+
+def changes_of(of: str) -> st.SearchStrategy[Change]:
+    """Changes of a source of records, or of files."""
+    if of in FILES:
+        lines = st.lists(ROWS[of], min_size=1, max_size=6).map(tuple)
+        return st.builds(Change, st.just(of), lines, file=some_of(*FILES[of]))
+    # The same sale twice in a batch contradicts itself; of a product a source has one row.
+    unique_by = (lambda row: row["product_id"]) if of == "products" else None
+    fewest, most = (2, 8) if of == "sales" else (0, 4)
+    rows = st.lists(ROWS[of], min_size=fewest, max_size=most, unique_by=unique_by).map(tuple)
+    gone = st.lists(GONE[of], max_size=2, unique=True).map(tuple)
+    return st.builds(Change, st.just(of), rows, gone, is_all_sent=some_of(False, False, True))
+
+
+again = st.builds(Again, some_of(*GONE), st.integers(0, 2))
+"""Any batch of records, sent once more."""
+
+changes = st.one_of(
+    # Sales come most often.
+    *[changes_of("sales")] * 5,
+    *[changes_of("products")] * 2,
+    *(changes_of(of) for of in ROWS if of not in ("sales", "products")),
+    again,
+)
+runs = st.builds(
+    Refresh,
+    as_of=often("", seldom=("2025-11-15", "2025-12-31", "2026-01-31", "2026-03-01")),
+    again=often("", seldom=("full_refresh", "replay_from")),
+    dies_at=st.one_of(*[st.none()] * 4, st.integers(0, 45)),
+)
+landed = st.one_of(*[st.lists(changes, min_size=1, max_size=3)] * 8, st.just([]))
+steps = st.builds(Step, landed.map(tuple), runs)
+sequences = st.lists(steps, min_size=3, max_size=5)
