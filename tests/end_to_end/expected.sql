@@ -65,6 +65,11 @@ SELECT year(transaction_date) AS transaction_year, quarter(transaction_date) AS 
        count(DISTINCT customer_id) AS monthly_customers
 FROM sales GROUP BY ALL;
 
+CREATE VIEW category_monthly_sales_gold AS
+SELECT date_trunc('month', transaction_date)::DATE AS sale_month, category, sum(amount) AS revenue,
+       sum(quantity)::BIGINT AS quantity, count(*) AS transactions, count(DISTINCT customer_id) AS customers
+FROM sales GROUP BY ALL;
+
 CREATE VIEW customer_registration_trends_gold AS
 SELECT year(CAST(registration_date AS DATE)) AS reg_year, month(CAST(registration_date AS DATE)) AS reg_month,
        country, count(*) AS new_customers

@@ -28,6 +28,7 @@ SELECT t.transaction_id::INT AS transaction_id, c.customer_id, t.product_id::INT
        t.store_id::INT AS store_id, t.quantity::INT AS quantity, t.transaction_date::DATE AS transaction_date,
        c.full_name, c.email, c.country, c.registration_date, p.product_name, p.category,
        prices.price::DECIMAL(18, 2) AS price, s.store_name, s.location,
+       date_trunc('month', t.transaction_date::DATE)::DATE AS sale_month,
        CASE WHEN t.transaction_date::DATE < c.registration_date
             THEN ['sale_is_not_before_registration'] ELSE []::VARCHAR[] END AS _warnings
 FROM sales_received t
@@ -48,6 +49,11 @@ SELECT transaction_id AS record_key,
               THEN 'store_is_known' END], lambda rule: rule IS NOT NULL)) AS broken_rules
 FROM sales_received
 WHERE transaction_id::INT NOT IN (SELECT transaction_id FROM retails_silver);
+
+CREATE TABLE purchases_silver AS
+SELECT customer_id, transaction_date AS purchase_date, count(*) AS transaction_count,
+       sum(quantity * price)::DECIMAL(38, 2) AS revenue, date_trunc('month', transaction_date)::DATE AS sale_month
+FROM retails_silver GROUP BY ALL;
 
 CREATE TABLE customer_acquisitions_silver AS
 SELECT customer_id, registration_date, first_purchase_date, least(registration_date, first_purchase_date)

@@ -14,7 +14,12 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES, CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD, MODEL_QUALITY_GOLD
 from cdp_lib.contracts.gold import GOLD_TABLES
-from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, CUSTOMER_LINKS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import (
+    CUSTOMER_ACQUISITIONS_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    PURCHASES_SILVER,
+    RETAILS_SILVER,
+)
 from cdp_lib.contracts.table import TableContract
 from cdp_local.engines import open_session
 
@@ -46,6 +51,7 @@ COMPARED = {
         RETAILS_SILVER,
         QUARANTINE,
         CUSTOMER_ACQUISITIONS_SILVER,
+        PURCHASES_SILVER,
         CUSTOMER_LINKS_SILVER,
         *GOLD_TABLES,
         *(contract for contract in ANALYTICS_TABLES if contract not in (MODEL_FITS_GOLD, MODEL_QUALITY_GOLD)),
