@@ -5,7 +5,8 @@ SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.
        c.full_name, c.email, c.country, CAST(c.registration_date AS DATE) AS registration_date,
        CASE WHEN t.transaction_date < CAST(c.registration_date AS DATE)
             THEN ['sale_is_not_before_registration'] ELSE [] END AS _warnings,
-       p.product_name, p.category, CAST(p.price AS DECIMAL(18, 2)) AS price, s.store_name, s.location
+       p.product_name, p.category, CAST(p.price AS DECIMAL(18, 2)) AS price, s.store_name, s.location,
+       CAST(date_trunc('month', t.transaction_date) AS DATE) AS sale_month
 FROM transactions t, customers c, products p, stores s
 WHERE t.customer_id = c.customer_id AND t.product_id = p.product_id AND t.store_id = s.store_id;
 

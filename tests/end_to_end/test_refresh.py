@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIXTURES = PROJECT / "fixtures"
@@ -39,7 +40,9 @@ def rows_of_table(home: Path, name: str) -> Rows:
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "fitted_at"}
 """Columns that tell one run from another; the rest is a function of the data."""
 
-TABLES_OF_DATA = [name for name, contract in TABLES.items() if contract.layer != "ops"]
+TABLES_OF_DATA = [
+    name for name, contract in TABLES.items() if contract.layer != "ops" and contract != RETAILS_CHANGES_SILVER
+]
 """Tables that are a function of the data; the others tell of runs."""
 
 

@@ -19,6 +19,7 @@ import pytest
 from deltalake import DeltaTable
 
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER
 from cdp_local.engines import ENGINES
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,12 @@ FIXTURES = PROJECT / "fixtures"
 SEEDS = int(os.environ.get("CDP_FAULT_SEEDS", "2"))
 EMBEDDED = next(iter(ENGINES))
 POINTS_PER_SEED = 4
-TABLES_OF_DATA = [name for name, contract in TABLES.items() if contract.layer != "ops"]
+TABLES_OF_DATA = [
+    # The log of changes tells of runs: what a killed one has left is made anew, and leaves none in it.
+    name
+    for name, contract in TABLES.items()
+    if contract.layer != "ops" and contract != RETAILS_CHANGES_SILVER
+]
 OF_A_RUN = {"_batch_id", "_source_file", "_ingested_at", "fitted_at"}
 
 Tables = dict[str, list[str]]
