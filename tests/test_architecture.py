@@ -53,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "refresh.sales": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "silver", "tables"},
     "refresh.changes": {"contracts", "frames", "runs", "settings", "tables"},
     "refresh.purchases": {"contracts", "refresh.changes", "runs", "settings", "silver", "tables"},
-    "refresh.marts": {"columns", "contracts", "frames", "gold.marts", "refresh.changes", "runs", "settings", "tables"},
+    "refresh.marts": {"columns", "contracts", "gold.marts", "refresh.changes", "runs", "settings", "tables"},
     "reconciliation": {"contracts", "errors", "runs", "tables"},
     "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},
     "maintenance": {"contracts", "errors", "tables"},
