@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import rescued, to_type
+from cdp_lib.columns import hash_of, rescued, to_type
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
@@ -160,6 +160,7 @@ def _bronze_rows(
         received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
         extra = {name: fields[field] for field, name in unknown.items()}
         no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
+        fitting = set()
     else:
         there = set(rows.columns)
         received = {
@@ -171,8 +172,9 @@ def _bronze_rows(
             for field, name in unknown.items()
         }
         no_object = sf.lit(None).cast("string")
-    # What has come in its column's own type fits it; to try costs more than to read it.
-    fitting = {name for name, type_ in known.items() if dict(rows.dtypes).get(name) == type_.lower()} - {"value"}
+        # What has come in its column's own type fits it; to try costs more than to read it.
+        came_as = dict(rows.dtypes)
+        fitting = {name for name, type_ in known.items() if came_as.get(name) == type_.lower()}
     typed = {
         name: received[name] if name in fitting else to_type(received[name], type_) for name, type_ in known.items()
     }
@@ -210,8 +212,8 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
 
 
 def _hash(columns: list[Column]) -> Column:
-    """xxHash64 of the values, as hexadecimal text. Nulls do not count in a hash: with the flags they do.
+    """Hash of the values, as hexadecimal text.
 
     It tells copies of a record from other versions of it within a batch: 64 bits are plenty for so few to compare.
     """
-    return sf.hex(sf.xxhash64(*columns, *(column.isNull() for column in columns)))
+    return sf.hex(hash_of(columns))

@@ -5,7 +5,7 @@ Every function works the same on Databricks, local Spark and Sail; the doctests 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from pyspark.sql import Column
@@ -110,6 +110,16 @@ def to_flag(column: Column) -> Column:
     """
     text = sf.lower(clean_text(column))
     return sf.when(text == "true", True).when(text == "false", False)
+
+
+def hash_of(columns: Sequence[Column]) -> Column:
+    """xxHash64 of values. Nulls do not count in it: with the flags (null, a) differs from (a, null).
+
+    >>> rows = spark.createDataFrame([("a", None), (None, "a"), ("a", None)], "one string, other string")
+    >>> len({row.h for row in rows.select(hash_of([rows.one, rows.other]).alias("h")).collect()})
+    2
+    """
+    return sf.xxhash64(*columns, *(column.isNull() for column in columns))
 
 
 def identity_of(kind: str, value: Column) -> Column:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import uncommented
 
 FEW_ROWS = 10_000
 """Rows of a table that may be held in memory, and be part of a plan."""
@@ -18,6 +21,11 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
         return frames[0]
     half = len(frames) // 2
     return union(frames[:half]).unionByName(union(frames[half:]))
+
+
+def without_comments(rows: DataFrame) -> DataFrame:
+    """The rows, in columns without the comments of the table they come from: Sail can't unite those that differ."""
+    return rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns))
 
 
 def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from cdp_lib.contracts.analytics import (
-    ANALYTICS_TABLES,
-    CUSTOMER_SEGMENTS_GOLD,
-    SEGMENT_MOVEMENTS_GOLD,
-)
-from cdp_lib.contracts.gold import (
-    GOLD_TABLES,
-)
+from cdp_lib.contracts.analytics import ANALYTICS_TABLES, CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD
+from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.gold.marts import MARTS_OF_TASK
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings

@@ -8,6 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import hash_of
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
 
 _NO_VERSION = "1970-01-01 00:00:00"
@@ -195,12 +196,10 @@ def _with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
     values = [sf.col(name) for name in contract.column_names if name not in _TECHNICAL]
-    # Nulls do not count in a hash: without the flags (null, a) would equal (a, null).
-    hashed = sf.xxhash64(*values, *(value.isNull() for value in values))
     return [
         *(sf.col(column.name).cast(column.type).alias(column.name) for column in contract.columns),
         *map(sf.col, ("record", "broken_rules", "record_key", "_version_at", "_record_hash", "_is_deleted")),
-        hashed.alias("_values"),
+        hash_of(values).alias("_values"),
         origin.alias("_origin"),
     ]
 

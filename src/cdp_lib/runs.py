@@ -262,9 +262,7 @@ class RunLog:
             contracts: Contracts of the tables.
             inputs: What they will be made from.
         """
-        written = list(contracts)
-        change = Change(self.new_change_id(self._history_of(written)), is_whole=True, inputs=inputs)
-        self._append(_alone(written), change, "planned", 0)
+        self._append(*self._change_of(contracts, inputs), "planned", 0)
 
     def finish_tables(self, contracts: Iterable[TableContract], inputs: Mapping[str, str], rows: int) -> None:
         """Write down that tables hold what their inputs make of them.
@@ -274,9 +272,14 @@ class RunLog:
             inputs: What they were made from.
             rows: Rows written.
         """
+        self.finish(*self._change_of(contracts, inputs), rows)
+
+    def _change_of(
+        self, contracts: Iterable[TableContract], inputs: Mapping[str, str]
+    ) -> tuple[TableContract | None, Change]:
+        """The next change of the tables that a task writes, and the one whose name it is logged by."""
         written = list(contracts)
-        change = Change(self.new_change_id(self._history_of(written)), is_whole=True, inputs=inputs)
-        self.finish(_alone(written), change, rows)
+        return _alone(written), Change(self.new_change_id(self._history_of(written)), is_whole=True, inputs=inputs)
 
     def _append(self, contract: TableContract | None, change: Change, state: str, rows: int) -> None:
         engine, engine_version = self._tables.engine

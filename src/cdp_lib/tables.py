@@ -272,9 +272,15 @@ class Tables:
         if partitions:
             self._overwrite(contract, rows, _is_in(contract, partitions))
 
-    def _overwrite(self, contract: TableContract, rows: DataFrame, condition: SparkColumn | None = None) -> None:
+    def _overwrite(
+        self,
+        contract: TableContract,
+        rows: DataFrame,
+        condition: SparkColumn | None = None,
+        others: Sequence[str] = (),
+    ) -> None:
         with self._commit(contract):
-            self._as_promised(rows, contract).writeTo(self.name_of(contract)).overwrite(
+            self._as_promised(rows, contract, others).writeTo(self.name_of(contract)).overwrite(
                 sf.lit(True) if condition is None else condition
             )
 
@@ -353,10 +359,7 @@ class Tables:
             others = [name for name in self.read_table(contract).columns if name not in contract.column_names]
             # Columns that the source had in other batches only.
             absent = [sf.lit(None).cast("string").alias(name) for name in others if name not in rows.columns]
-            with self._commit(contract):
-                self._as_promised(rows.select("*", *absent), contract, others).writeTo(
-                    self.name_of(contract)
-                ).overwrite(sf.col("_batch_id") == batch_id)
+            self._overwrite(contract, rows.select("*", *absent), sf.col("_batch_id") == batch_id, others)
         if not rows_by_batch:
             return Written(0)
         written = self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch))
@@ -385,7 +388,6 @@ class Tables:
             upserts: Rows in the contract's columns, one per key.
             deletes: The contract's key columns, one row per key, none of them among the upserts.
         """
-        self.create_table(contract)
         no_values = [
             sf.lit(None).cast(column.type).alias(column.name)
             for column in contract.columns

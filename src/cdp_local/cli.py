@@ -269,8 +269,9 @@ def maintain(
     ] = None,
 ) -> None:
     """Put small files of every table together and remove those of old versions; rows stay as they are."""
-    in_bundle = Bundle(PROJECT, {}).variable("retention_days")
-    days = to_retention_days(in_bundle) if retention_days is None else retention_days
+    days = retention_days
+    if days is None:
+        days = to_retention_days(Bundle(PROJECT, {}).variable("retention_days"))
     warning = warning_of(days)
     if warning:
         errors.print(f"warning: {warning}", markup=False)

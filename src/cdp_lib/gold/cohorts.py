@@ -11,7 +11,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import uncommented
 from cdp_lib.contracts.analytics import COHORT_RETENTION_GOLD
 from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
-from cdp_lib.frames import union
+from cdp_lib.frames import union, without_comments
 
 _DAYS = (1, 7, 30, 60, 90, 180, 365)
 """Days of N-day and of unbounded retention."""
@@ -114,12 +114,7 @@ def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_o
     of_customers = links.where("customer_id IS NOT NULL").select("identity", "customer_id")
     active = done.select("identity", day.alias("day")).distinct().join(of_customers, "identity", how="inner")
     bought = purchases.select("customer_id", sf.col("purchase_date").alias("day"))
-    return union(
-        [
-            rows.select(*(uncommented(sf.col(name)).alias(name) for name in ("customer_id", "day")))
-            for rows in (active, bought)
-        ]
-    )
+    return union([without_comments(rows.select("customer_id", "day")) for rows in (active, bought)])
 
 
 def _of_days(members: DataFrame, active_days: DataFrame) -> DataFrame:

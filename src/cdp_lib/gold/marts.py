@@ -10,7 +10,7 @@ from typing import Literal
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import price_segment, revenue, season, uncommented
+from cdp_lib.columns import price_segment, revenue, season
 from cdp_lib.contracts.gold import (
     CATEGORY_COUNTRY_PERFORMANCE_GOLD,
     CATEGORY_MONTHLY_SALES_GOLD,
@@ -25,7 +25,7 @@ from cdp_lib.contracts.gold import (
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, union, worked_out
+from cdp_lib.frames import FEW_ROWS, union, without_comments, worked_out
 
 Summand = Literal["sales", "quantity", "revenue"]
 
@@ -250,7 +250,7 @@ def _moved_distinct(mart: Mart, name: str, signed: DataFrame, months: Sequence[d
     if not mart.is_by_month:
         undecided = worked_out(pairs.where("now <= greatest(more, 0)"), at_most=FEW_ROWS)
         if undecided.isEmpty():
-            return _uncommented(undecided.select(*mart.key, sf.col("now").alias(name)))
+            return without_comments(undecided.select(*mart.key, sf.col("now").alias(name)))
         pairs = _with_sales(mart, undecided, pair, sales.where(~is_in_months))
     comes_or_goes = (sf.col("now") > 0).cast("bigint") - (sf.col("now") > sf.col("more")).cast("bigint")
     return pairs.groupBy(*mart.key).agg(sf.sum(comes_or_goes).alias(name))
@@ -264,7 +264,7 @@ def _with_sales(mart: Mart, pairs: DataFrame, pair: Sequence[str], sales: DataFr
     found = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"), sf.lit(0).cast("bigint").alias("more"))
     both = union(
         [
-            _uncommented(rows.select(*pair, "now", "more", sf.lit(of).alias("is_asked")))
+            without_comments(rows.select(*pair, "now", "more", sf.lit(of).alias("is_asked")))
             for rows, of in ((pairs, 1), (found, 0))
         ]
     )
@@ -286,11 +286,7 @@ def _with_measures(mart: Mart, rows: DataFrame, attributes: Sequence[str]) -> Da
         (sf.col(name) if attributes else sf.lit(None)).cast(types.get(name, "string")).alias(name)
         for name in (*mart.attributes, "_since")
     ]
-    return _uncommented(rows.select(*mart.key, *measures, *others))
-
-
-def _uncommented(rows: DataFrame) -> DataFrame:
-    return rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns))
+    return without_comments(rows.select(*mart.key, *measures, *others))
 
 
 def _finished(mart: Mart, groups: DataFrame, *others: str) -> DataFrame:

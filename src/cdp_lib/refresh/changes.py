@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -39,3 +40,8 @@ def read_missed_changes(
     known = {change_id for (change_id,) in changes.select("_change_id").distinct().collect()}
     # The log keeps the latest changes only.
     return changes if known == set(missed) else None
+
+
+def months_of(changes: DataFrame) -> list[date]:
+    """First days of the months that changed sales are of."""
+    return [month for (month,) in changes.select("sale_month").distinct().collect()]

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from cdp_lib.columns import is_until
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.gold.marts import Mart, build_mart, move_mart, touched_keys
-from cdp_lib.refresh.changes import read_missed_changes
+from cdp_lib.refresh.changes import months_of, read_missed_changes
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -47,7 +47,7 @@ def refresh_marts(tables: Tables, runs: RunLog, settings: Settings, marts: Seque
             tables.replace_table(mart.contract, build_mart(mart, sales))
     else:
         changes = changes.where(is_until("transaction_date", settings.as_of))
-        months = [month for (month,) in changes.select("sale_month").distinct().collect()]
+        months = months_of(changes)
         for mart in marts:
             _move(tables, mart, changes, months, sales)
     rows = tables.count_rows(contracts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import PURCHASES_SILVER, RETAILS_SILVER
-from cdp_lib.refresh.changes import read_missed_changes
+from cdp_lib.refresh.changes import months_of, read_missed_changes
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.silver.purchases import build_purchases_silver
@@ -35,7 +35,7 @@ def refresh_purchases(tables: Tables, runs: RunLog, settings: Settings) -> int |
         tables.replace_table(PURCHASES_SILVER, build_purchases_silver(sales))
         rows = tables.count_rows([PURCHASES_SILVER])
     else:
-        months = [month for (month,) in changes.select("sale_month").distinct().collect()]
+        months = months_of(changes)
         purchases = build_purchases_silver(sales.where(sf.col("sale_month").isin(*months)))
         tables.replace_partitions(PURCHASES_SILVER, months, purchases)
         rows = tables.read_table(PURCHASES_SILVER).where(sf.col("sale_month").isin(*months)).count()

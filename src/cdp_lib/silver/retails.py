@@ -3,6 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import hash_of
 from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS
 from cdp_lib.frames import union
@@ -79,12 +80,12 @@ def build_retails_changes_silver(before: DataFrame, after: DataFrame, change_id:
 
 
 def _values() -> Column:
-    """A hash of all that a sale says. Nulls do not count in a hash: with the flags (null, a) differs from (a, null)."""
+    """A hash of all that a sale says."""
     values = [
         sf.concat_ws("|", column.name) if column.type.startswith("ARRAY") else sf.col(column.name)
         for column in RETAILS_SILVER.columns
     ]
-    return sf.xxhash64(*values, *(value.isNull() for value in values))
+    return hash_of(values)
 
 
 def _periods(product_prices_silver: DataFrame) -> DataFrame:

@@ -10,10 +10,10 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of, uncommented
+from cdp_lib.columns import identity_of
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
-from cdp_lib.frames import union, worked_out
+from cdp_lib.frames import union, without_comments, worked_out
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
@@ -98,9 +98,7 @@ def _category_months(sources: KpiSources, as_of: date) -> DataFrame:
     before = sources.category_monthly_sales_gold.where(sf.col("sale_month") < month)
     of_month = sources.retails_silver.where(sf.col("sale_month") == month)
     until = build_mart(CATEGORY_MONTHLY_SALES, of_month.where(sf.col("transaction_date") <= sf.lit(as_of)))
-    return union(
-        [rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns)) for rows in (before, until)]
-    )
+    return union([without_comments(before), without_comments(until)])
 
 
 def _with_dimensions(sources: KpiSources) -> DataFrame:
