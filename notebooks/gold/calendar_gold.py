@@ -3,7 +3,6 @@
 # MAGIC # Marts by season and month
 # MAGIC - `seasonal_analysis_gold`: One row per season and product category sold in it, over all years.
 # MAGIC - `monthly_sales_gold`: One row per month in which something was sold.
-# MAGIC - `category_monthly_sales_gold`: One row per month and product category sold in it.
 # MAGIC
 # MAGIC - Reads: `retails_silver` up to `as_of`, `retails_changes_silver`
 # MAGIC - Writes: the tables above, `pipeline_runs_ops`

@@ -1,7 +1,9 @@
 """DataFrame → DataFrame: what more than one module does with whole frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
@@ -23,9 +25,9 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
     return union(frames[:half]).unionByName(union(frames[half:]))
 
 
-def without_comments(rows: DataFrame) -> DataFrame:
-    """The rows, in columns without the comments of the table they come from: Sail can't unite those that differ."""
-    return rows.select(*(uncommented(sf.col(name)).alias(name) for name in rows.columns))
+def without_comments(rows: DataFrame, names: Iterable[str]) -> DataFrame:
+    """Columns of the rows, without the comments of the table they come from: Sail can't unite those that differ."""
+    return rows.select(*(uncommented(sf.col(name)).alias(name) for name in names))
 
 
 def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:
@@ -36,8 +38,22 @@ def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:
         at_most: More rows than this stay the plan they are. None: there are never more.
     """
     held = (rows if at_most is None else rows.limit(at_most + 1)).toArrow()
-    if at_most is not None and held.num_rows > at_most:
-        return rows
+    return rows if at_most is not None and held.num_rows > at_most else _frame_of(held, rows)
+
+
+def worked_out_together(frames: Sequence[DataFrame]) -> DataFrame:
+    """The rows of all, worked out side by side and held in memory: to plan a large query takes one core for long.
+
+    Args:
+        frames: Few rows each, in the same columns.
+    """
+    with ThreadPoolExecutor() as pool:
+        held = list(pool.map(lambda frame: frame.toArrow(), frames))
+    return _frame_of(pa.concat_tables(held, promote_options="default"), frames[0])
+
+
+def _frame_of(held: pa.Table, rows: DataFrame) -> DataFrame:
     if not held.num_rows:  # nothing to tell the types from
         return rows.sparkSession.createDataFrame([], rows.schema)
-    return rows.sparkSession.createDataFrame(held)
+    # In one piece: Spark takes no rows from the pieces after an empty one.
+    return rows.sparkSession.createDataFrame(held.combine_chunks())

@@ -172,11 +172,10 @@ def settle_versions(
         .when(is_best & ~sf.coalesce(is_unchanged, sf.lit(False)), "kept")
         .when(is_open & is_newer, "refused")
     )
-    return ranked.select(
-        *candidates.columns,
-        sf.coalesce(fate, sf.lit("superseded")).alias("_fate"),
-        sf.col("_best").isNull().alias("_is_gone"),
+    settled = ranked.select(
+        "*", sf.coalesce(fate, sf.lit("superseded")).alias("_fate"), sf.col("_best").isNull().alias("_is_gone")
     )
+    return settled.drop("_lives", "_is_first_copy", "_order", "_best", "_latest_refused", "_values_now")
 
 
 def _order() -> Column:

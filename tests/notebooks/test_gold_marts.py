@@ -78,6 +78,7 @@ def refresh(**more):
         "gold/product_gold",
         "gold/store_gold",
         "gold/calendar_gold",
+        "gold/category_monthly_sales_gold",
         "serving/sales_views",
     )
     return [dbutils.notebook.run(f"../../notebooks/{notebook}", 600, parameters | more) for notebook in notebooks]

@@ -14,7 +14,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.segments import SEGMENTS
-from cdp_lib.frames import union
 
 SCORES = 5
 FEWEST_BUYERS = 5
@@ -35,11 +34,8 @@ def with_rfm(customers: DataFrame) -> DataFrame:
         "frequency": sf.col("purchase_day_count").cast("double"),
         "monetary": leading_digits(sf.col("total_revenue")),
     }
-    buyers = customers.where(sf.col("recency_days").isNotNull()).select(
-        *(value.alias(name) for name, value in values.items())
-    )
-    thresholds = _thresholds(buyers)
     has_bought = sf.col("recency_days").isNotNull()
+    thresholds = _thresholds(customers.where(has_bought), values)
     scored = customers.select(
         "*",
         *(
@@ -101,17 +97,12 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
     return tuple(thresholds)
 
 
-def _thresholds(buyers: DataFrame) -> dict[str, tuple[float, ...]]:
-    counts = union(
-        [
-            buyers.groupBy(sf.col(name).alias("value"))
-            .agg(sf.count("*").alias("buyers"))
-            .withColumn("of", sf.lit(name))
-            for name in buyers.columns
-        ]
-    )
-    by_value: dict[str, dict[float, int]] = {name: {} for name in buyers.columns}
-    for value, count, name in counts.collect():
+def _thresholds(buyers: DataFrame, values: Mapping[str, Column]) -> dict[str, tuple[float, ...]]:
+    by_name = sf.create_map(*(part for name, value in values.items() for part in (sf.lit(name), value)))
+    # One pass, whatever it takes to work out who the buyers are.
+    each = buyers.select(sf.explode(by_name).alias("of", "value"))
+    by_value: dict[str, dict[float, int]] = {name: {} for name in values}
+    for name, value, count in each.groupBy("of", "value").agg(sf.count("*")).collect():
         by_value[name][value] = count
     return {name: score_thresholds(counts) for name, counts in by_value.items()}
 

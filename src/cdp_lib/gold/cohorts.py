@@ -114,7 +114,7 @@ def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_o
     of_customers = links.where("customer_id IS NOT NULL").select("identity", "customer_id")
     active = done.select("identity", day.alias("day")).distinct().join(of_customers, "identity", how="inner")
     bought = purchases.select("customer_id", sf.col("purchase_date").alias("day"))
-    return union([without_comments(rows.select("customer_id", "day")) for rows in (active, bought)])
+    return union([without_comments(rows, ["customer_id", "day"]) for rows in (active, bought)])
 
 
 def _of_days(members: DataFrame, active_days: DataFrame) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
@@ -24,10 +24,18 @@ from cdp_lib.contracts.gold import (
     STORE_CUSTOMER_ANALYSIS_GOLD,
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
+from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import FEW_ROWS, union, without_comments, worked_out
 
 Summand = Literal["sales", "quantity", "revenue"]
+
+_NAMES = {
+    "customer_id": ("full_name",),
+    "product_id": ("product_name", "category"),
+    "store_id": ("store_name", "location"),
+}
+"""What is the same in all sales of a customer, product or store."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Mart:
         averages: Numerator and denominator, by column.
         is_by_month: Whether a group's sales are all of one month: of other months none is looked at.
         is_large: Whether the table grows with customers: changed rows are merged; a small one is written anew.
+        pairs: Mart with a row for each pair of key and `distinct` value, where there is one: its task writes it before
+            this one, and what is different is counted in it.
     """
 
     contract: TableContract
@@ -53,6 +63,7 @@ class Mart:
     averages: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     is_by_month: bool = False
     is_large: bool = False
+    pairs: Mart | None = None
 
     @property
     def key(self) -> list[str]:
@@ -70,6 +81,11 @@ class Mart:
         """Measure that is 0 where nothing is left of a group."""
         return next(name for name, summand in self.sums.items() if summand != "revenue")
 
+    @property
+    def number_of_sales(self) -> str:
+        """Measure that counts sales."""
+        return next(name for name, summand in self.sums.items() if summand == "sales")
+
 
 SALES_BY_COUNTRY = Mart(SALES_BY_COUNTRY_GOLD, {"total_sales": "sales"})
 
@@ -86,21 +102,22 @@ COUNTRY_DETAILED_ANALYSIS = Mart(
     {"avg_transaction_value": ("total_revenue", "total_transactions")},
 )
 
+CUSTOMER_PRODUCT_AFFINITY = Mart(
+    CUSTOMER_PRODUCT_AFFINITY_GOLD,
+    {"total_quantity_purchased": "quantity", "purchase_frequency": "sales"},
+    is_large=True,
+)
+
 PRODUCT_PERFORMANCE = Mart(
     PRODUCT_PERFORMANCE_GOLD,
     {"total_quantity_sold": "quantity", "total_revenue": "revenue", "unique_transactions": "sales"},
     {"unique_customers": "customer_id"},
+    pairs=CUSTOMER_PRODUCT_AFFINITY,
 )
 
 PRICE_SEGMENT_ANALYSIS = Mart(
     PRICE_SEGMENT_ANALYSIS_GOLD,
     {"transaction_count": "sales", "total_quantity": "quantity", "total_revenue": "revenue"},
-)
-
-CUSTOMER_PRODUCT_AFFINITY = Mart(
-    CUSTOMER_PRODUCT_AFFINITY_GOLD,
-    {"total_quantity_purchased": "quantity", "purchase_frequency": "sales"},
-    is_large=True,
 )
 
 STORE_PRODUCT_PERFORMANCE = Mart(
@@ -132,38 +149,56 @@ CATEGORY_MONTHLY_SALES = Mart(
 
 MARTS_OF_TASK: dict[str, tuple[Mart, ...]] = {
     "country_gold": (SALES_BY_COUNTRY, CATEGORY_COUNTRY_PERFORMANCE, COUNTRY_DETAILED_ANALYSIS),
-    "product_gold": (PRODUCT_PERFORMANCE, PRICE_SEGMENT_ANALYSIS, CUSTOMER_PRODUCT_AFFINITY),
+    "product_gold": (CUSTOMER_PRODUCT_AFFINITY, PRODUCT_PERFORMANCE, PRICE_SEGMENT_ANALYSIS),
     "store_gold": (STORE_PRODUCT_PERFORMANCE, STORE_CUSTOMER_ANALYSIS),
-    "calendar_gold": (SEASONAL_ANALYSIS, MONTHLY_SALES, CATEGORY_MONTHLY_SALES),
+    "calendar_gold": (SEASONAL_ANALYSIS, MONTHLY_SALES),
+    "category_monthly_sales_gold": (CATEGORY_MONTHLY_SALES,),
 }
-"""The marts that each task of the job writes."""
+"""The marts that each task of the job writes, in this order."""
 
 
-def build_mart(mart: Mart, sales: DataFrame) -> DataFrame:
+def build_mart(mart: Mart, sales: DataFrame, pairs: DataFrame | None = None) -> DataFrame:
     """A mart from all sales.
 
     Args:
         mart: The mart.
         sales: Rows of `retails_silver`.
+        pairs: Rows of the mart `mart.pairs`, made from the same sales; without them pairs are looked for in sales.
 
     Returns:
         Columns of the mart's contract, one row per key.
     """
-    attributes = [sf.max(name).alias(name) for name in mart.attributes]
     prepared = _prepared(mart, sales)
-    if len(mart.distinct) == 1:
+    if pairs is not None:
+        [number] = mart.distinct
+        different = pairs.groupBy(*mart.key).agg(sf.count("*").alias(number))
+        groups = different.join(prepared.groupBy(*mart.key).agg(*_sums(mart)), mart.key)
+    elif len(mart.distinct) == 1:
         # By pairs first: a set for each key of its different values takes several times as long.
         [(number, column)] = mart.distinct.items()
-        pairs = prepared.groupBy(*mart.key, column).agg(*_sums(mart), *attributes)
+        by_pair = prepared.groupBy(*mart.key, column).agg(*_sums(mart))
         sums = [sf.sum(name).alias(name) for name in mart.sums]
-        groups = pairs.groupBy(*mart.key).agg(*sums, sf.count("*").alias(number), *attributes)
+        groups = by_pair.groupBy(*mart.key).agg(*sums, sf.count("*").alias(number))
     else:
-        different = [sf.countDistinct(column).alias(name) for name, column in mart.distinct.items()]
-        groups = prepared.groupBy(*mart.key).agg(*_sums(mart), *different, *attributes)
+        numbers = [sf.countDistinct(column).alias(name) for name, column in mart.distinct.items()]
+        groups = prepared.groupBy(*mart.key).agg(*_sums(mart), *numbers)
+    for column, names in _NAMES.items():
+        wanted = [name for name in names if name in mart.attributes]
+        if wanted:
+            # Beside the groups, of which there may be millions for each of these: texts are most of what they hold.
+            named = sales.groupBy(column).agg(*(sf.max(name).alias(name) for name in wanted))
+            groups = named.join(groups, column)
     return _finished(mart, groups)
 
 
-def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, months: Sequence[date], sales: DataFrame) -> DataFrame:
+def move_mart(
+    mart: Mart,
+    there: DataFrame,
+    changes: DataFrame,
+    months: Sequence[date],
+    sales: DataFrame,
+    pairs: DataFrame | None = None,
+) -> DataFrame:
     """The rows of a mart after a change of sales.
 
     Args:
@@ -172,6 +207,7 @@ def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, months: Sequence
         changes: Rows of `retails_changes_silver`, few enough to be read several times.
         months: First days of the months that these sales are of.
         sales: Rows of `retails_silver` after the change.
+        pairs: Rows of the mart `mart.pairs` after the change; without them pairs are looked up in sales.
 
     Returns:
         Columns of the mart's contract, and `_is_gone`: whether nothing is left of the key.
@@ -182,13 +218,17 @@ def move_mart(mart: Mart, there: DataFrame, changes: DataFrame, months: Sequence
     since = sf.when(is_insert, sf.col("_change_id"))
     attributes = [sf.max_by(name, since).alias(name) for name in mart.attributes]
     moved = [
-        _with_measures(mart, there.withColumn("_since", sf.lit("")), mart.attributes),
+        _with_measures(mart, there.withColumn("_since", sf.lit("")), {*mart.sums, *mart.distinct}, mart.attributes),
         _with_measures(
             mart,
             signed.groupBy(*mart.key).agg(*_sums(mart), *attributes, sf.max(since).alias("_since")),
+            mart.sums,
             mart.attributes,
         ),
-        *(_with_measures(mart, _moved_distinct(mart, name, signed, months, sales), ()) for name in mart.distinct),
+        *(
+            _with_measures(mart, _moved_distinct(mart, name, signed, months, sales, pairs), [name])
+            for name in mart.distinct
+        ),
     ]
     keys = union(moved).groupBy(*mart.key)
     measures = [sf.sum(name).alias(name) for name in (*mart.sums, *mart.distinct)]
@@ -237,7 +277,9 @@ def _sums(mart: Mart) -> list[Column]:
     return [sf.sum(f"_{summand}").alias(name) for name, summand in mart.sums.items()]
 
 
-def _moved_distinct(mart: Mart, name: str, signed: DataFrame, months: Sequence[date], sales: DataFrame) -> DataFrame:
+def _moved_distinct(
+    mart: Mart, name: str, signed: DataFrame, months: Sequence[date], sales: DataFrame, in_pairs: DataFrame | None
+) -> DataFrame:
     """By how much a number of different values moves: by the pairs of key and value that have come or gone.
 
     How many sales a pair has now is looked up; how many it had, follows from what has changed. A pair that has other
@@ -245,13 +287,22 @@ def _moved_distinct(mart: Mart, name: str, signed: DataFrame, months: Sequence[d
     """
     pair = [*mart.key, mart.distinct[name]]
     touched = signed.groupBy(*pair).agg(sf.sum("_sign").alias("more")).where("more <> 0")
+    if in_pairs is not None and mart.pairs:
+        counted = in_pairs.select(*pair, sf.col(mart.pairs.number_of_sales).alias("sales"))
+        pairs = touched.join(counted, pair, how="left").withColumn("now", sf.coalesce("sales", sf.lit(0)))
+        return _come_or_gone(mart, name, pairs)
     is_in_months = sf.col("sale_month").isin(*months)
     pairs = _with_sales(mart, touched.withColumn("now", sf.lit(0).cast("bigint")), pair, sales.where(is_in_months))
     if not mart.is_by_month:
         undecided = worked_out(pairs.where("now <= greatest(more, 0)"), at_most=FEW_ROWS)
         if undecided.isEmpty():
-            return without_comments(undecided.select(*mart.key, sf.col("now").alias(name)))
+            return undecided.select(*mart.key, sf.col("now").alias(name))
         pairs = _with_sales(mart, undecided, pair, sales.where(~is_in_months))
+    return _come_or_gone(mart, name, pairs)
+
+
+def _come_or_gone(mart: Mart, name: str, pairs: DataFrame) -> DataFrame:
+    """How many pairs of a key have sales and had none, less those that had some and have none."""
     comes_or_goes = (sf.col("now") > 0).cast("bigint") - (sf.col("now") > sf.col("more")).cast("bigint")
     return pairs.groupBy(*mart.key).agg(sf.sum(comes_or_goes).alias(name))
 
@@ -259,12 +310,13 @@ def _moved_distinct(mart: Mart, name: str, signed: DataFrame, months: Sequence[d
 def _with_sales(mart: Mart, pairs: DataFrame, pair: Sequence[str], sales: DataFrame) -> DataFrame:
     """Pairs, with the number of their sales among these added to `now`."""
     # By numbers alone: to compare texts takes longer than to count some sales more.
-    numbers = [field.name for field in pairs.schema if field.name in pair and field.dataType.typeName() == "integer"]
+    types = {column.name: column.type for column in (*RETAILS_SILVER.columns, *mart.contract.columns)}
+    numbers = [name for name in pair if types[name] == "INT"]
     looked_up = _prepared(mart, sales).join(pairs.select(*numbers).distinct(), numbers, how="left_semi")
     found = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"), sf.lit(0).cast("bigint").alias("more"))
     both = union(
         [
-            without_comments(rows.select(*pair, "now", "more", sf.lit(of).alias("is_asked")))
+            without_comments(rows.withColumn("is_asked", sf.lit(of)), [*pair, "now", "more", "is_asked"])
             for rows, of in ((pairs, 1), (found, 0))
         ]
     )
@@ -274,19 +326,20 @@ def _with_sales(mart: Mart, pairs: DataFrame, pair: Sequence[str], sales: DataFr
     return counts.where("is_asked = 1").drop("is_asked")
 
 
-def _with_measures(mart: Mart, rows: DataFrame, attributes: Sequence[str]) -> DataFrame:
-    """Rows in the one shape that can be united: measures they do not have are 0, attributes are null and older."""
+def _with_measures(mart: Mart, rows: DataFrame, given: Collection[str], attributes: Sequence[str] = ()) -> DataFrame:
+    """Rows in the one shape that can be united: measures that are not given are 0, attributes are null and older."""
     types = {column.name: column.type for column in mart.contract.columns}
-    there = set(rows.columns)
     measures = [
-        (sf.col(name) if name in there else sf.lit(0)).cast(types[name]).alias(name)
+        (sf.col(name) if name in given else sf.lit(0)).cast(types[name]).alias(name)
         for name in (*mart.sums, *mart.distinct)
     ]
     others = [
         (sf.col(name) if attributes else sf.lit(None)).cast(types.get(name, "string")).alias(name)
         for name in (*mart.attributes, "_since")
     ]
-    return without_comments(rows.select(*mart.key, *measures, *others))
+    return without_comments(
+        rows.select(*mart.key, *measures, *others), [*mart.key, *mart.sums, *mart.distinct, *mart.attributes, "_since"]
+    )
 
 
 def _finished(mart: Mart, groups: DataFrame, *others: str) -> DataFrame:

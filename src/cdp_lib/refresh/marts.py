@@ -44,7 +44,7 @@ def refresh_marts(tables: Tables, runs: RunLog, settings: Settings, marts: Seque
     runs.plan_tables(contracts, inputs)
     if changes is None:
         for mart in marts:
-            tables.replace_table(mart.contract, build_mart(mart, sales))
+            tables.replace_table(mart.contract, build_mart(mart, sales, _pairs(tables, mart)))
     else:
         changes = changes.where(is_until("transaction_date", settings.as_of))
         months = months_of(changes)
@@ -57,8 +57,13 @@ def refresh_marts(tables: Tables, runs: RunLog, settings: Settings, marts: Seque
 
 def _move(tables: Tables, mart: Mart, changes: DataFrame, months: Sequence[date], sales: DataFrame) -> None:
     if not mart.is_large:
-        moved = move_mart(mart, tables.read_table(mart.contract), changes, months, sales)
+        there = tables.read_table(mart.contract)
+        moved = move_mart(mart, there, changes, months, sales, _pairs(tables, mart))
         tables.replace_table(mart.contract, moved.where("NOT _is_gone"))
         return
     there = tables.read_rows(mart.contract, touched_keys(mart, changes))
     tables.merge_changes(mart.contract, move_mart(mart, there, changes, months, sales))
+
+
+def _pairs(tables: Tables, mart: Mart) -> DataFrame | None:
+    return tables.read_table(mart.pairs.contract) if mart.pairs else None

@@ -68,7 +68,13 @@ class Platform:
         self.folder = folder
 
     def write(self, contract: TableContract, *rows: dict[str, Any]) -> None:
-        self.tables.replace_rows(contract, list(rows))
+        if contract.key:
+            self.tables.replace_rows(contract, list(rows))
+            return
+        self.tables.create_table(contract)
+        self.tables.replace_table(contract, self.tables.read_table(contract).limit(0))
+        if rows:
+            self.tables.append_rows(contract, list(rows))
 
     def make_views(self, notebook: str, view: str) -> None:
         """Run what a serving notebook says of one view."""

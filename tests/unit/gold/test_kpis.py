@@ -177,6 +177,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., KpiSources]:
                         "customer_id": number,
                         "as_of": as_of,
                         "acquisition_date": day,
+                        "first_purchase_date": min((day for day, *_ in sold if day <= as_of), default=None),
                         "transaction_count": len(sold),
                         "purchase_day_count": len({day for day, *_ in sold}),
                         "tenure_days": 0,

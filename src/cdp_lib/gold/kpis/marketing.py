@@ -9,12 +9,12 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.kpis import PAID_CHANNELS
 from cdp_lib.frames import union
-from cdp_lib.gold.kpis.measures import PLACE, by_dimensions, sum_measures, with_measures
+from cdp_lib.gold.kpis.measures import PLACE, Measured, by_dimensions, sum_measures, with_measures
 
 _CONSENTS = ("email", "sms", "phone")
 
 
-def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: DataFrame, as_of: date) -> DataFrame:
+def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: DataFrame, as_of: date) -> Measured:
     """Measures of spend by month and channel; `spend_rows` and `spend_rows_without_rate` say whether it is known.
 
     Args:
@@ -44,10 +44,10 @@ def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: Dat
         "spend_rows_without_rate": sf.col("rate").isNull().cast("int"),
     }
     by_channel = by_dimensions(converted, ["all", "channel"])
-    return sum_measures(with_measures(by_channel, PLACE, measures), PLACE)
+    return sum_measures(with_measures(by_channel, PLACE, measures))
 
 
-def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> DataFrame:
+def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> Measured:
     """Measures of consent as the CRM has it now, by way of marketing.
 
     Args:
@@ -64,4 +64,4 @@ def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> DataFrame:
         ]
     ).withColumn("month", sf.lit(as_of.replace(day=1)))
     measures = {"contacts": sf.lit(1), "contacts_agreeing": sf.col("agrees")}
-    return sum_measures(with_measures(by_dimensions(ways, ["consent_channel"]), PLACE, measures), PLACE)
+    return sum_measures(with_measures(by_dimensions(ways, ["consent_channel"]), PLACE, measures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
@@ -20,45 +21,84 @@ UNKNOWN = "unknown"
 PLACE = ("dimension", "dimension_value", "month")
 
 
-def with_measures(rows: DataFrame, keep: Iterable[str], measures: Mapping[str, Column]) -> DataFrame:
+@dataclass(frozen=True)
+class Measured:
+    """Rows with exact measures, null where a row has no say.
+
+    The columns are known without asking the engine for them, which takes as long as to plan a query.
+
+    Attributes:
+        rows: The rows, in the columns of `keys` and `measures`.
+        keys: Names of the columns that say what the measures are of.
+        measures: Names of the measures.
+    """
+
+    rows: DataFrame
+    keys: tuple[str, ...]
+    measures: tuple[str, ...]
+
+
+def with_measures(rows: DataFrame, keys: Iterable[str], measures: Mapping[str, Column]) -> Measured:
     """Rows with these columns and exact measures.
 
     Args:
         rows: Any rows.
-        keep: Names of the columns that say what the measures are of.
+        keys: Names of the columns that say what the measures are of.
         measures: Measure by name.
     """
-    return rows.select(
-        *(uncommented(sf.col(name)).alias(name) for name in keep),
+    names = tuple(keys)
+    columns = [
+        *(uncommented(sf.col(name)).alias(name) for name in names),
         *(measure.cast(EXACT).alias(name) for name, measure in measures.items()),
-    )
+    ]
+    return Measured(rows.select(*columns), names, tuple(measures))
 
 
-def union_measures(frames: Iterable[DataFrame]) -> DataFrame:
-    """The rows of all, with a column for each measure that any of them has.
+def align_measures(parts: Sequence[Measured]) -> list[Measured]:
+    """The same rows, each with a column for each measure that any of them has.
 
     Args:
-        frames: Rows with measures, and the same other columns in all.
+        parts: Rows with measures, all of the same keys.
     """
-    columns = [(frame, frame.columns) for frame in frames]
-    every = list(dict.fromkeys(name for _, names in columns for name in names))
+    every = tuple(dict.fromkeys(name for part in parts for name in part.measures))
     # `unionByName` could fill in what is missing, but on Sail in no type that can be summed.
     nothing = {name: sf.lit(None).cast(EXACT).alias(name) for name in every}
-    return union(
-        [frame.select(*(name if name in names else nothing[name] for name in every)) for frame, names in columns]
-    )
+    return [
+        replace(
+            part,
+            rows=part.rows.select(*part.keys, *(name if name in part.measures else nothing[name] for name in every)),
+            measures=every,
+        )
+        for part in parts
+    ]
 
 
-def sum_measures(rows: DataFrame, by: Iterable[str]) -> DataFrame:
-    """The sum of each measure, null where no row of a group has it.
+def union_measures(parts: Sequence[Measured]) -> Measured:
+    """The rows of all.
 
     Args:
-        rows: Rows with the columns of `by` and measures, nothing else.
-        by: Names of the columns to group by.
+        parts: Rows with measures, all of the same keys.
     """
-    keys = list(by)
-    measures = [name for name in rows.columns if name not in keys]
-    return rows.groupBy(*keys).agg(*(sf.sum(name).cast(EXACT).alias(name) for name in measures))
+    aligned = align_measures(parts)
+    return replace(aligned[0], rows=union([part.rows for part in aligned]))
+
+
+def sum_measures(measured: Measured) -> Measured:
+    """One row per key, with the sum of each measure, null where no row of the key has it."""
+    sums = [sf.sum(name).cast(EXACT).alias(name) for name in measured.measures]
+    return replace(measured, rows=measured.rows.groupBy(*measured.keys).agg(*sums))
+
+
+def measures_by_dimensions(measured: Measured, dimensions: Sequence[Dimension]) -> Measured:
+    """Measures of a month and values of dimensions, by one dimension at a time.
+
+    Args:
+        measured: Rows with a column for each dimension but `all`, and `month`.
+        dimensions: The dimensions.
+    """
+    return Measured(
+        by_dimensions(measured.rows, dimensions).select(*PLACE, *measured.measures), PLACE, measured.measures
+    )
 
 
 def by_dimensions(rows: DataFrame, dimensions: Sequence[Dimension]) -> DataFrame:
@@ -73,9 +113,8 @@ def by_dimensions(rows: DataFrame, dimensions: Sequence[Dimension]) -> DataFrame
     for dimension in named:
         of_row = uncommented(sf.coalesce(dimension, sf.lit(UNKNOWN)))
         value = sf.when(sf.col("dimension") == dimension, of_row).otherwise(value)
-    others = [name for name in rows.columns if name not in named]
     each = rows.select("*", sf.explode(sf.array(*map(sf.lit, dimensions))).alias("dimension"))
-    return each.select("dimension", value.alias("dimension_value"), *others)
+    return each.select("*", value.alias("dimension_value")).drop(*named)
 
 
 def month_of(day: str) -> Column:

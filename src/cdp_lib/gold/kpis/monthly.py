@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
@@ -13,11 +11,20 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import identity_of
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
-from cdp_lib.frames import union, without_comments, worked_out
+from cdp_lib.frames import union, without_comments, worked_out_together
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
-from cdp_lib.gold.kpis.measures import PLACE, UNKNOWN, month_of, sum_measures, union_measures
+from cdp_lib.gold.kpis.measures import (
+    EXACT,
+    PLACE,
+    UNKNOWN,
+    Measured,
+    align_measures,
+    month_of,
+    sum_measures,
+    with_measures,
+)
 from cdp_lib.gold.marts import CATEGORY_MONTHLY_SALES, build_mart
 
 _SUMMED_UP = {
@@ -74,21 +81,18 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     """
     purchases = sources.purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     activities = build_activities(sources.events_silver, sources.customer_links_silver, as_of)
-    customers = _with_dimensions(sources)
-    months = worked_out(_months(purchases, customers, sources, as_of))
-    # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
-    measured = [
-        worked_out(measures)
-        for measures in (
-            customer_measures(purchases, customers, activities, as_of),
-            category_measures(_category_months(sources, as_of)),
-            spend_measures(sources.marketing_spend_silver, sources.exchange_rates_silver, as_of),
-            consent_measures(sources.crm_contacts_silver, as_of),
-            engagement_measures(activities, sources.events_silver, months, as_of),
-        )
+    parts = [
+        customer_measures(purchases, sources.customer_value_gold, _dimensions(sources), activities, as_of),
+        category_measures(_category_months(sources, as_of)),
+        spend_measures(sources.marketing_spend_silver, sources.exchange_rates_silver, as_of),
+        consent_measures(sources.crm_contacts_silver, as_of),
+        engagement_measures(activities, sources.events_silver, as_of),
+        _beginning(sources, as_of),
     ]
-    rows = sum_measures(union_measures(measured), PLACE)
-    complete = _with_measures_to_date(_without_gaps(rows, months), gross_margin)
+    first, *others = align_measures(parts)
+    # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
+    few = replace(first, rows=worked_out_together([first.rows, *(part.rows for part in others)]))
+    complete = _with_measures_to_date(_without_gaps(sum_measures(few), as_of), gross_margin)
     return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
 
 
@@ -98,14 +102,14 @@ def _category_months(sources: KpiSources, as_of: date) -> DataFrame:
     before = sources.category_monthly_sales_gold.where(sf.col("sale_month") < month)
     of_month = sources.retails_silver.where(sf.col("sale_month") == month)
     until = build_mart(CATEGORY_MONTHLY_SALES, of_month.where(sf.col("transaction_date") <= sf.lit(as_of)))
-    return union([without_comments(before), without_comments(until)])
+    return union([without_comments(rows, CATEGORY_MONTHLY_SALES.contract.column_names) for rows in (before, until)])
 
 
-def _with_dimensions(sources: KpiSources) -> DataFrame:
+def _dimensions(sources: KpiSources) -> DataFrame:
     """One row per customer, with a value of each dimension."""
     countries = sources.customers_silver.select("customer_id", "country")
-    value = sources.customer_value_gold.select("customer_id", "acquisition_date", "predictive_clv", "segment")
-    return value.join(countries, "customer_id", how="left").join(_channels(sources), "customer_id", how="left")
+    segments = sources.customer_value_gold.select("customer_id", "segment")
+    return segments.join(countries, "customer_id", how="left").join(_channels(sources), "customer_id", how="left")
 
 
 def _channels(sources: KpiSources) -> DataFrame:
@@ -121,11 +125,10 @@ def _channels(sources: KpiSources) -> DataFrame:
     return ranked.where("rank = 1").select("customer_id", "channel")
 
 
-def _months(purchases: DataFrame, customers: DataFrame, sources: KpiSources, as_of: date) -> DataFrame:
-    """One row per month from the first in which anything happened, or was spent, to that of `as_of`."""
+def _beginning(sources: KpiSources, as_of: date) -> Measured:
+    """Nothing, in the first month in which anything happened or was spent: from there on, no month is left out."""
     dated = {
-        "purchase_date": purchases,
-        "acquisition_date": customers,
+        "acquisition_date": sources.customer_value_gold,  # never after a customer's first purchase
         "occurred_at": sources.events_silver,
         "month": sources.marketing_spend_silver,
     }
@@ -135,19 +138,21 @@ def _months(purchases: DataFrame, customers: DataFrame, sources: KpiSources, as_
             for day, rows in dated.items()
         ]
     )
-    first = days.select(sf.min(month_of("day")).alias("first_month"))
-    last = sf.lit(as_of.replace(day=1))
-    every_month = sf.sequence(sf.coalesce("first_month", last), last, sf.expr("INTERVAL 1 MONTH"))
-    return first.select(sf.explode(every_month).alias("month"))
+    first = days.agg(sf.min(month_of("day")).alias("month")).where("month IS NOT NULL")
+    everything = sf.lit("all")
+    places = first.select(everything.alias("dimension"), everything.alias("dimension_value"), "month")
+    return with_measures(places, PLACE, {"transactions": sf.lit(0)})
 
 
-def _without_gaps(rows: DataFrame, months: DataFrame) -> DataFrame:
+def _without_gaps(measured: Measured, as_of: date) -> DataFrame:
     """A row for every month of every value of a dimension. What is counted there is 0 if there is none."""
-    places = rows.select("dimension", "dimension_value").distinct()
-    grid = places.join(sf.broadcast(months), how="cross")
-    filled = grid.join(rows, [*PLACE], how="left")
-    measures = [name for name in rows.columns if name not in PLACE]
-    return filled.select(*PLACE, *(sf.coalesce(name, sf.lit(0).cast("decimal(38,6)")).alias(name) for name in measures))
+    places = measured.rows.select("dimension", "dimension_value").distinct()
+    first = measured.rows.agg(sf.min("month").alias("first"))
+    every_month = sf.sequence("first", sf.lit(as_of.replace(day=1)), sf.expr("INTERVAL 1 MONTH"))
+    grid = places.join(sf.broadcast(first.select(sf.explode(every_month).alias("month"))), how="cross")
+    filled = grid.join(measured.rows, [*PLACE], how="left")
+    zero = sf.lit(0).cast(EXACT)
+    return filled.select(*PLACE, *(sf.coalesce(name, zero).alias(name) for name in measured.measures))
 
 
 def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
@@ -182,23 +187,23 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
 
 def _divided(rows: DataFrame, as_of: date) -> DataFrame:
     """One row per place and KPI that is given there."""
-    kpis = rows.select("*", sf.explode(sf.array(*(sf.lit(kpi.name) for kpi in KPIS))).alias("kpi"))
-    given = kpis.where(_of_kpi(lambda kpi: _is_given(kpi, as_of)))
-    parts = given.select(
+    numerators = sf.array(*(_unless_too_early(kpi.numerator, kpi, as_of) for kpi in KPIS))
+    denominators = sf.array(*(_unless_too_early(kpi.denominator, kpi, as_of) for kpi in KPIS))
+    given = sf.array_compact(sf.array(*(sf.when(_is_given(kpi, as_of), number) for number, kpi in enumerate(KPIS))))
+    each = rows.select(
         *PLACE,
-        "kpi",
-        _of_kpi(lambda kpi: _unless_too_early(kpi.numerator, kpi, as_of)).alias("numerator"),
-        _of_kpi(lambda kpi: _unless_too_early(kpi.denominator, kpi, as_of)).alias("denominator"),
+        numerators.alias("numerators"),
+        denominators.alias("denominators"),
+        sf.explode(given).alias("number"),
+    )
+    parts = each.select(
+        *PLACE,
+        sf.get(sf.array(*(sf.lit(kpi.name) for kpi in KPIS)), sf.col("number")).alias("kpi"),
+        sf.get("numerators", sf.col("number")).alias("numerator"),
+        sf.get("denominators", sf.col("number")).alias("denominator"),
     )
     value = sf.col("numerator") / sf.nullif("denominator", sf.lit(0.0))
     return parts.select("*", value.alias("value"), sf.lit(as_of).alias("as_of"))
-
-
-def _of_kpi(column: Callable[[Kpi], Column]) -> Column:
-    """Of each row, the column of its KPI."""
-    first, *others = KPIS
-    case = sf.when(sf.col("kpi") == first.name, column(first))
-    return reduce(lambda case, kpi: case.when(sf.col("kpi") == kpi.name, column(kpi)), others, case)
 
 
 def _is_given(kpi: Kpi, as_of: date) -> Column:
