@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from operator import attrgetter
 
 from pyspark.sql import functions as sf
 
@@ -41,6 +42,15 @@ class Account:
     def is_balanced(self) -> bool:
         """Whether every row is accounted for."""
         return self.rows_in == self.rows_out + self.rows_quarantined + self.rows_superseded
+
+
+_COUNTS = tuple(Account.__dataclass_fields__)
+
+_REMEMBERED = (
+    *("table_name", "change_id", "state", "is_whole", "inputs", "batch_id"),
+    *(*_COUNTS, "rows_merged", "rows_removed"),
+)
+"""Columns of the log that a history is made of; the others are for whoever reads it."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,13 @@ class History:
         """The changes after one."""
         return tuple(change for change in self.done if change.change_id > change_id)
 
+    def followed_by(self, change: Change, state: str) -> History:
+        """The history with one more change, which is `planned` or `done`."""
+        planned = [self.planned] if self.planned else []
+        if state == "done":
+            return _in_order([*self.done, change], planned)
+        return _in_order(self.done, [*planned, change])
+
 
 class RunLog:
     """Reads and writes `pipeline_runs_ops` for one task of one run."""
@@ -121,7 +138,7 @@ class RunLog:
         self._tables = tables
         self._settings = settings
         self._task = task
-        self._read: dict[str, History] = {}  # what has been read, until this task changes it
+        self._read: dict[str, History] = {}  # what has been read, and what this task has written down since
 
     def histories(self, names: Iterable[str]) -> dict[str, History]:
         """The history of each table, or of each task that writes several.
@@ -135,8 +152,10 @@ class RunLog:
             return dict.fromkeys(wanted, History())
         if unread:
             log = self._tables.read_table(PIPELINE_RUNS_OPS).where(sf.col("table_name").isin(*unread))
-            rows = [row.asDict() for row in log.collect()]
-            self._read |= {name: _history([row for row in rows if row["table_name"] == name]) for name in unread}
+            rows: dict[str, list[dict[str, object]]] = {name: [] for name in unread}
+            for row in log.select(*_REMEMBERED).collect():
+                rows[row["table_name"]].append(row.asDict())
+            self._read |= {name: _history(rows) for name, rows in rows.items()}
         return {name: self._read[name] for name in wanted}
 
     def history(self, name: str) -> History:
@@ -300,7 +319,6 @@ class RunLog:
             "code_version": __version__,
             "table_version": self._tables.version_of(contract) if contract and is_done else None,
         }
-        self._read.pop(table_name, None)
         batches = change.batches or {"": BatchChange(Account(rows, rows), merged=rows)}
         self._tables.append_rows(
             PIPELINE_RUNS_OPS,
@@ -311,6 +329,8 @@ class RunLog:
                 for name, batch in batches.items()
             ],
         )
+        if table_name in self._read:
+            self._read[table_name] = self._read[table_name].followed_by(replace(change, batches=batches), state)
 
 
 def _alone(contracts: Iterable[TableContract]) -> TableContract | None:
@@ -323,12 +343,19 @@ def _history(rows: list[dict[str, object]]) -> History:
     by_change: dict[tuple[str, str], list[dict[str, object]]] = {}
     for row in rows:
         by_change.setdefault((str(row["change_id"]), str(row["state"])), []).append(row)
-    done = tuple(_change(rows) for (_, state), rows in sorted(by_change.items()) if state == "done")
-    last = done[-1].change_id if done else ""
-    planned = [
-        _change(rows) for (change_id, state), rows in by_change.items() if state == "planned" and change_id > last
-    ]
-    return History(done, max(planned, key=lambda change: change.change_id, default=None))
+    changes: dict[str, list[Change]] = {"done": [], "planned": []}
+    for (_, state), of_change in by_change.items():
+        changes[state].append(_change(of_change))
+    return _in_order(changes["done"], changes["planned"])
+
+
+def _in_order(done: Iterable[Change], planned: Iterable[Change]) -> History:
+    """A history in order; a plan that a later change has overtaken is no more."""
+    by_time = attrgetter("change_id")
+    oldest_first = tuple(sorted(done, key=by_time))
+    newest = max(planned, key=by_time, default=None)
+    is_left = newest is not None and newest.change_id > (oldest_first[-1].change_id if oldest_first else "")
+    return History(oldest_first, newest if is_left else None)
 
 
 def _change(rows: list[dict[str, object]]) -> Change:
@@ -337,7 +364,7 @@ def _change(rows: list[dict[str, object]]) -> Change:
         change_id=str(first["change_id"]),
         batches={
             str(row["batch_id"] or ""): BatchChange(
-                Account(*(_count(row[name]) for name in Account.__dataclass_fields__)),
+                Account(*(_count(row[name]) for name in _COUNTS)),
                 merged=_count(row["rows_merged"]),
                 removed=_count(row["rows_removed"]),
             )

@@ -10,13 +10,13 @@ import math
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cached_property
 from tempfile import TemporaryDirectory
 from threading import Lock
+from weakref import WeakKeyDictionary
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column as SparkColumn
@@ -31,6 +31,9 @@ from cdp_lib.frames import union
 _APPEND_ATTEMPTS = 5
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
 """What engines say of a commit that another one has come before."""
+
+_VERSIONS: MutableMapping[SparkSession, str] = WeakKeyDictionary()
+"""What the engine of each session says of itself, asked for once."""
 
 _WRITING: dict[str, Lock] = {}
 """Of each table, what a thread holds while it writes it on Sail: an overwrite there does not notice a commit that came
@@ -88,7 +91,8 @@ class Tables:
         # A day is a day of UTC, whatever a workspace is set to.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
-        self._seen: set[str] = set()  # tables that are there, asked for once
+        self._seen: set[str] = set()  # tables that are there, asked for until they are
+        self._current: set[str] = set()  # tables with all columns of their contracts
         self._new: set[str] = set()  # tables this object has made, and not written yet
 
     def name_of(self, contract: TableContract) -> str:
@@ -101,8 +105,8 @@ class Tables:
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table is there."""
-        if contract.name not in self._seen and self._spark.catalog.tableExists(self.name_of(contract).replace("`", "")):
-            self._seen.add(contract.name)
+        if contract.name not in self._seen:
+            self._seen |= {row["tableName"] for row in self._spark.sql(f"SHOW TABLES IN {self._schema}").collect()}
         return contract.name in self._seen
 
     def read_table(self, contract: TableContract) -> DataFrame:
@@ -156,11 +160,12 @@ class Tables:
     def has_newer_files(self, contract: BronzeContract, batch_ids: Collection[str]) -> bool:
         """Whether a file in these batches is also in another one."""
         is_in_them = sf.col("_batch_id").isin(*batch_ids)
-        files = self.read_table(contract).select(
-            sf.regexp_extract("_source_file", _FILE_NAME, 1).alias("file"), "_batch_id"
+        # The few paths first: their names are cut out of one of each, and not of that of every row.
+        paths = self.read_table(contract).select("_source_file", "_batch_id").distinct()
+        files = paths.groupBy(sf.regexp_extract("_source_file", _FILE_NAME, 1)).agg(
+            sf.bool_or(is_in_them).alias("is_in_them"), sf.bool_or(~is_in_them).alias("is_in_others")
         )
-        in_them = files.where(is_in_them).select("file").distinct()
-        return not files.where(~is_in_them).select("file").distinct().join(in_them, "file", how="inner").isEmpty()
+        return not files.where("is_in_them AND is_in_others").isEmpty()
 
     def read_loads(self, contract: BronzeContract) -> dict[str, tuple[str, int]]:
         """Of each batch in a bronze table, what it is (snapshot, increment, files) and how many rows it has.
@@ -203,9 +208,11 @@ class Tables:
         Raises:
             CdpError: The table was made by an earlier version, without the column that its files are laid out by.
         """
+        if contract.name in self._current:
+            return
         if self.exists(contract):
-            rows = self.read_table(contract)
-            lacking = [column for column in contract.columns if column.name not in rows.columns]
+            there = self.read_table(contract)
+            lacking = [column for column in contract.columns if column.name not in there.columns]
             if any(column.name in contract.partitioned_by for column in lacking):
                 raise CdpError(
                     f"Table {self.name_of(contract)} has the layout of an earlier version: DROP TABLE it, and run the"
@@ -213,7 +220,8 @@ class Tables:
                 )
             if lacking:
                 nothing = [sf.lit(None).cast(column.type).alias(column.name) for column in lacking]
-                self._gain_columns(contract, rows.select("*", *nothing))
+                self._gain_columns(contract, there.select("*", *nothing))
+            self._current.add(contract.name)
             return
         try:
             self._spark.sql(
@@ -279,8 +287,11 @@ class Tables:
         condition: SparkColumn | None = None,
         others: Sequence[str] = (),
     ) -> None:
+        self._write_over(contract, self._checked(rows, contract, others), condition)
+
+    def _write_over(self, contract: TableContract, rows: DataFrame, condition: SparkColumn | None) -> None:
         with self._commit(contract):
-            self._as_promised(rows, contract, others).writeTo(self.name_of(contract)).overwrite(
+            self._dealt_out(rows, contract).writeTo(self.name_of(contract)).overwrite(
                 sf.lit(True) if condition is None else condition
             )
 
@@ -449,27 +460,32 @@ class Tables:
         elif there.isEmpty():
             self._append(contract, entering)
             return
-        others = rows.join(changes, list(contract.key), how="left_anti")
-        self._overwrite(contract, others.select(*contract.column_names).unionByName(entering), condition)
+        others = rows.join(changes, list(contract.key), how="left_anti").select(*contract.column_names)
+        # What is there already has been checked: it need not go through one stream.
+        self._write_over(contract, others.unionByName(self._checked(entering, contract)), condition)
 
-    def _as_promised(self, rows: DataFrame, contract: TableContract, others: Sequence[str] = ()) -> DataFrame:
-        """The contract's columns in order, then others.
+    def _checked(self, rows: DataFrame, contract: TableContract, others: Sequence[str] = ()) -> DataFrame:
+        """The contract's columns in order, then others, each row as it leaves the plan.
 
         Sail checks NOT NULL below the filters of a plan, where refused rows still are; no filter is moved past an
-        offset, and Spark leaves out one of 0. It also puts all rows into one stream: those of tables that grow are
-        dealt out again, for each core to write its share, and whole partitions where there are some.
+        offset. That puts all rows into one stream.
         """
         promised = rows.select(*contract.column_names, *(f"`{name}`" for name in others))
         if self.engine[0] != "sail" or contract.layer == "bronze":  # whose rows are as received, none is refused
             return promised
-        promised = promised.offset(0)
-        if contract.clustered_by or contract.partitioned_by:
-            return promised.repartition(os.cpu_count() or 2, *contract.partitioned_by)
-        return promised
+        return promised.offset(0)
+
+    def _dealt_out(self, rows: DataFrame, contract: TableContract) -> DataFrame:
+        """On Sail, rows of tables that grow: each core writes a share of them, of a partition all or none."""
+        grows = contract.clustered_by or contract.partitioned_by
+        if self.engine[0] != "sail" or contract.layer == "bronze" or not grows:
+            return rows
+        return rows.repartition(os.cpu_count() or 2, *contract.partitioned_by)
 
     def _append(self, contract: TableContract, rows: DataFrame) -> None:
         with self._commit(contract):
-            self._as_promised(rows, contract).writeTo(self.name_of(contract)).append()
+            checked = self._checked(rows, contract)
+            self._dealt_out(checked, contract).writeTo(self.name_of(contract)).append()
 
     def append_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
         """Add rows to a table that only grows.
@@ -481,9 +497,11 @@ class Tables:
         frame = self._frame_of(contract, rows)
         for attempt in range(_APPEND_ATTEMPTS):
             try:
-                self.create_table(contract)
+                if not self.exists(contract):
+                    self.create_table(contract)
                 with self._commit(contract):
-                    frame.writeTo(self.name_of(contract)).append()
+                    # To look first whether it lacks a column takes a quarter as long as the append.
+                    frame.writeTo(self.name_of(contract)).option("mergeSchema", "true").append()
                 return
             except ConflictError:
                 # An append that was refused has written nothing, and does not mind what came before it.
@@ -566,17 +584,27 @@ class Tables:
         self.merge_rows(contract, frame, frame.limit(0))
 
     def replace_rows(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> None:
-        """Make a small table hold these rows and no others; nothing is written where it does already.
+        """Make a small table hold these rows and no others; what it holds already is not written again.
 
         Args:
             contract: Contract of the table.
-            rows: Values by column.
+            rows: Values by column, one row per key.
         """
         self.create_table(contract)
-        frame = self._frame_of(contract, rows) if rows else self.read_table(contract).limit(0)
-        there = self.read_table(contract).select(*contract.column_names)
-        if sorted(map(repr, there.collect())) != sorted(map(repr, frame.collect())):
-            self.replace_table(contract, frame)
+        names, key = contract.column_names, contract.key
+        there = {
+            tuple(row[name] for name in key): tuple(row) for row in self.read_table(contract).select(*names).collect()
+        }
+        wanted = {tuple(row[name] for name in key): row for row in rows}
+        changed = [row for values, row in wanted.items() if there.get(values) != tuple(map(row.get, names))]
+        gone = [dict(zip(key, values, strict=True)) for values in there if values not in wanted]
+        if changed or gone:
+            nothing = self.read_table(contract).limit(0)
+            self.merge_rows(
+                contract,
+                self._frame_of(contract, changed) if changed else nothing,
+                self._frame_of(contract, gone) if gone else nothing,
+            )
 
     def _frame_of(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
         """Rows from Python, as SQL: classic Spark would start Python workers for them."""
@@ -586,10 +614,12 @@ class Tables:
         names = ", ".join(f"`{name}`" for name in contract.column_names)
         return self._spark.sql(f"SELECT * FROM VALUES {values} AS rows ({names})").selectExpr(*contract.select_list)
 
-    @cached_property
+    @property
     def engine(self) -> tuple[str, str]:
         """Name of the engine – databricks, spark or sail – and its version."""
-        version = str(self._spark.sql("SELECT version()").collect()[0][0]).split()
+        if self._spark not in _VERSIONS:
+            _VERSIONS[self._spark] = str(self._spark.sql("SELECT version()").collect()[0][0])
+        version = _VERSIONS[self._spark].split()
         if runtime := os.environ.get("DATABRICKS_RUNTIME_VERSION"):
             return "databricks", runtime
         # Of the two, only Spark says what commit it was built from.

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cdp_lib import __version__
 from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, PRODUCT_PRICES_SILVER, RETAILS_SILVER
-from cdp_lib.runs import Account, BatchChange, Change
+from cdp_lib.runs import Account, BatchChange, Change, History
 from cdp_lib.tables import ConflictError
 
 from .warehouse import Warehouse
@@ -27,8 +29,19 @@ def test_what_is_written_is_read_again(warehouse: Warehouse) -> None:
     assert history.accounts == {"b1": Account(5, 3, 1, 1)}
 
 
+def test_what_is_written_is_known_as_if_it_were_read(warehouse: Warehouse) -> None:
+    log = warehouse.log()
+    whole = Change("20260402T000000Z-2.1", is_whole=True, inputs={"customers_bronze": "x"})
+    assert log.history("customers_silver") == History()
+    for write, change in ((log.plan, CHANGE), (log.finish, CHANGE), (log.plan, whole), (log.finish, whole)):
+        write(CUSTOMERS_SILVER, change)
+        assert log.history("customers_silver") == warehouse.log().history("customers_silver")
+
+
 def test_a_row_says_what_did_the_work_and_how_long(warehouse: Warehouse, engine: str) -> None:
-    warehouse.log().finish(CUSTOMERS_SILVER, CHANGE)
+    log = warehouse.log()
+    time.sleep(0.002)  # seconds are written to the millisecond
+    log.finish(CUSTOMERS_SILVER, CHANGE)
     [row] = warehouse.tables.read_table(PIPELINE_RUNS_OPS).collect()
     assert (row.engine, row.code_version, row.state, row.task) == (engine, __version__, "done", "reconciliation")
     assert row.seconds > 0
