@@ -113,6 +113,10 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
     # Rows that are dealt out to partitions arrive in shares of a batch: small ones cost more than their rows.
     os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
+    # Its allocator would give memory back to the system after each query, and ask for it again with the next. (ms)
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
+    # It would forget a session that asks for nothing in a quarter of an hour: `cdp watch` may wait for weeks. (s)
+    os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(365 * 24 * 60 * 60))
     if account_key:
         os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = account_key
     os.environ["SAIL_CATALOG__LIST"] = (
@@ -131,6 +135,8 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     spark.conf.set(*_NO_CALL_SITES)
     # A server in this process that does not answer will not come back: by default the client would try for ten minutes.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
+    # Nor is a connection lost on the way to it: to keep results for that case takes two more requests a query.
+    spark.client.disable_reattachable_execute()
     try:
         yield spark
     finally:

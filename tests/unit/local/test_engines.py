@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
@@ -48,6 +52,18 @@ def test_a_table_of_one_session_is_there_in_the_next(open_again: Open, tmp_path:
     with open_again() as spark:
         assert [row.name for row in spark.table("cat1.sales.colours").collect()] == ["red"]
         assert not spark.catalog.tableExists("cat1.serving.colours")
+
+
+def test_a_session_may_wait_for_weeks(open_again: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeout = "SAIL_SPARK__SESSION_TIMEOUT_SECS"
+    monkeypatch.delenv(timeout, raising=False)
+    with open_again():
+        assert timedelta(seconds=int(os.environ[timeout])) > timedelta(weeks=4)
+
+    monkeypatch.setenv(timeout, "1")  # What the engine makes of it
+    with pytest.raises(IllegalArgumentException, match="is not running"), open_again() as spark:
+        time.sleep(2)
+        spark.range(1).collect()
 
 
 def test_a_table_whose_first_commit_is_missing_is_not_there(open_again: Open, tmp_path: Path) -> None:
