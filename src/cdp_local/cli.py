@@ -41,7 +41,7 @@ from cdp_local.quarantine import (
 from cdp_local.report.page import write_report
 from cdp_local.runner import State, new_run_start, run_job
 from cdp_local.samples import SOURCES
-from cdp_local.watch import Refresh, refreshes
+from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
 from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace
 
 app = typer.Typer(
@@ -152,7 +152,7 @@ def watch(
     restart_after: Annotated[
         int,
         typer.Option(min=1, help="Refreshes after which the engine starts afresh: it frees little of what it held."),
-    ] = 20,
+    ] = RESTART_AFTER,
 ) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:

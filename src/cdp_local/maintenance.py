@@ -1,16 +1,24 @@
-"""What `cdp maintain` does to the tables of a home, whichever engine wrote them."""
+"""What `cdp maintain`, and `cdp watch` between refreshes, do to the tables of a home, whichever engine wrote them."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import FEWEST_DAYS
 from cdp_local.workspace import locked
+
+_MANY_COMMITS = 16
+"""Who reads a table opens the files that these have added, and lists two more each in its log."""
+
+_KEPT_AN_HOUR, _KEPT_A_MINUTE = "interval 1 hours", "interval 1 minutes"
+"""For how long what is replaced stays while a home is watched, for who began to read it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,60 @@ def maintain_home(home: Path, retention_days: int) -> list[Maintained]:
         if not folders:
             raise CdpError(f"{home} holds no tables yet: `cdp run` makes them.")
         return [_maintain(folder, retention_days) for folder in folders]
+
+
+class Upkeep:
+    """Keeps the tables of a home quick to read while many small commits are made to them."""
+
+    def __init__(self, home: Path) -> None:
+        """Name the home; nothing is read yet.
+
+        Args:
+            home: Folder of the local workspace.
+        """
+        self._warehouse = home.resolve() / "warehouse"
+        self._kept_up: dict[Path, int] = {}  # of each table the version it was last at
+
+    def keep_up(self) -> list[Path]:
+        """Do to the tables that have had many commits since the last time what their readers would pay for otherwise.
+
+        Nobody writes meanwhile. What is read as it was before the last hour is lost.
+
+        Returns:
+            Folders of these tables.
+        """
+        grown = []
+        for log in self._warehouse.glob("*/*/_delta_log"):
+            version = max((int(commit.stem) for commit in log.glob("*.json")), default=0)
+            if version - self._kept_up.get(log.parent, 0) < _MANY_COMMITS:
+                continue
+            with suppress(DeltaError):  # it is as it was, and slower to read
+                self._kept_up[log.parent] = _keep_up(log.parent)
+                grown.append(log.parent)
+        return grown
+
+
+def _keep_up(folder: Path) -> int:
+    """Put small files of a table together, and forget earlier versions; its version now."""
+    # The log of runs has several commits a task: names of files that are gone would soon be most of what it says.
+    is_log = folder.name == PIPELINE_RUNS_OPS.name
+    wanted = {
+        "delta.logRetentionDuration": _KEPT_A_MINUTE,
+        "delta.deletedFileRetentionDuration": _KEPT_A_MINUTE if is_log else _KEPT_AN_HOUR,
+    }
+    table = DeltaTable(folder)
+    if not wanted.items() <= table.metadata().configuration.items():
+        table.alter.set_table_properties(wanted)
+    table.optimize.compact()
+    table.vacuum(dry_run=False, enforce_retention_duration=False)
+    table.create_checkpoint()
+    table.cleanup_metadata()
+    # Checksums of commits that are gone are left behind by the library.
+    log = folder / "_delta_log"
+    for checksum in log.glob("*.crc"):
+        if not checksum.with_suffix(".json").exists():
+            checksum.unlink()
+    return int(table.version())
 
 
 def _maintain(folder: Path, retention_days: int) -> Maintained:

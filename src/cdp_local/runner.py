@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -76,6 +76,7 @@ def run_job(
     started_at: datetime,
     on_change: Callable[[TaskRun], None],
     only: Collection[str] = (),
+    first: str = "",
 ) -> list[TaskRun]:
     """Run a job to its end, whatever becomes of its tasks.
 
@@ -89,6 +90,7 @@ def run_job(
         started_at: Start of the run, UTC.
         on_change: Called, in this thread, with each task that has changed its state.
         only: Run these tasks alone, whatever they depend on; all where there is none.
+        first: Task that somebody waits for: while it has not ended, no task runs that it does not depend on.
 
     Returns:
         The tasks' runs, in the order of the job's file.
@@ -97,7 +99,12 @@ def run_job(
         CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or tasks depend on each other
             in a circle.
     """
-    for kind, names, known in (("parameter", parameters, job.parameters), ("task", only, job.tasks)):
+    waited_for = [first] if first else []
+    for kind, names, known in (
+        ("parameter", parameters, job.parameters),
+        ("task", only, job.tasks),
+        ("task", waited_for, job.tasks),
+    ):
         for name in names:
             if name not in known:
                 raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
@@ -119,11 +126,13 @@ def run_job(
     futures: dict[Future[None], str] = {}
     ready: list[str] = []
     chains = _chains_behind(graph)
+    places = {key: place for place, key in enumerate(tasks)}
+    urgent = _with_all_before(graph, waited_for)
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
-            # The task that most others wait for, one after the other, comes first.
-            ready = sorted([*ready, *order.get_ready()], key=lambda key: -chains[key])
-            while ready and len(futures) < TASKS_AT_ONCE:
+            # The task that most others wait for, one after the other, comes first; of equals, that of the file.
+            ready = sorted([*ready, *order.get_ready()], key=lambda key: (key not in urgent, -chains[key], places[key]))
+            while ready and len(futures) < TASKS_AT_ONCE and (ready[0] in urgent or not urgent):
                 key = ready.pop(0)
                 runs[key].state = _next_state(tasks[key].run_if, [runs[before].state for before in graph[key]])
                 if runs[key].state == State.RUNNING:
@@ -131,6 +140,7 @@ def run_job(
                     futures[pool.submit(_run_task, tasks[key], values, workspace, logs)] = key
                 else:
                     order.done(key)
+                    urgent.discard(key)
                 on_change(runs[key])
             # Not longer than this at a time: an engine in this process keeps Ctrl-C from waking a thread that waits.
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -138,6 +148,7 @@ def run_job(
                 run = runs[futures.pop(future)]
                 _finish(run, future.exception(), workspace, logs)
                 order.done(run.key)
+                urgent.discard(run.key)
                 on_change(run)
     return list(runs.values())
 
@@ -149,6 +160,18 @@ def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
         for before in graph[key]:
             chains[before] = max(chains[before], chains[key] + 1)
     return chains
+
+
+def _with_all_before(graph: Mapping[str, Collection[str]], keys: Iterable[str]) -> set[str]:
+    """Tasks, and all that they depend on, one way or another."""
+    found: set[str] = set()
+    ahead = [key for key in keys if key in graph]
+    while ahead:
+        key = ahead.pop()
+        if key not in found:
+            found.add(key)
+            ahead.extend(graph[key])
+    return found
 
 
 def _next_state(run_if: str, before: list[State]) -> State:

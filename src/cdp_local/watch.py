@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
@@ -12,11 +13,18 @@ from threading import Event
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.landing import Landing
 from cdp_local.bundle import Job
+from cdp_local.maintenance import Upkeep
 from cdp_local.runner import State, TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.1
 """At a folder; a storage account is asked less often, as each look is a request for every entity."""
+
+FIRST = "kpi_monthly_gold"
+"""Task that a refresh is waited for: what it does not need comes after it."""
+
+RESTART_AFTER = 20
+"""Refreshes after which an engine that frees little of what it held is better started afresh."""
 
 _SECONDS_BETWEEN_REQUESTS = 5.0
 
@@ -55,20 +63,24 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
         workspace: Workspace whose landing is watched.
         job: The job.
     """
+    upkeep = Upkeep(workspace.home)
     for number, batches in enumerate(landed_batches(workspace.landing)):
         begin, started_at = time.monotonic(), new_run_start()
         # One folder for all of them: a watch may go on for weeks.
-        runs = run_job(job, {}, workspace.notebooks, workspace.home / "logs" / "watch", started_at, lambda run: None)
+        logs = workspace.home / "logs" / "watch"
+        runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None, first=FIRST)
         workspace.notebooks.task_values.clear()
-        yield Refresh(batches if number else 0, started_at, tuple(runs), time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        upkeep.keep_up()
+        yield Refresh(batches if number else 0, started_at, tuple(runs), seconds)
 
 
 def landed_batches(landing: Landing) -> Iterator[int]:
     """How many batches have landed since the last time, each time that some have.
 
     The first number is that of all batches there are. A batch is seen when its manifest is there: the folder is looked
-    at, for its own notices of new files miss those in a folder that is as new. Ctrl-C while it waits ends it; what is
-    done with batches, it does not disturb.
+    at, for its own notices of new files miss those in a folder that is as new. Ctrl-C while it waits or looks ends it;
+    what is done with batches, it does not disturb.
 
     Args:
         landing: Where batches are landed.
@@ -76,19 +88,30 @@ def landed_batches(landing: Landing) -> Iterator[int]:
     Raises:
         CdpError: The landing can't be read.
     """
-    stop = Event()
     pause = _SECONDS_BETWEEN_REQUESTS if "://" in landing.root else SECONDS_BETWEEN_LOOKS
     seen = _batches(landing)
     yield len(seen)
-    while not stop.is_set():
-        before = signal.signal(signal.SIGINT, lambda *_: stop.set())
-        try:
-            stop.wait(pause)
-        finally:
-            signal.signal(signal.SIGINT, before)
-        if not stop.is_set() and (new := (there := _batches(landing)) - seen):
-            seen = there
-            yield len(new)
+    while True:
+        new: set[tuple[str, str]] = set()
+        with _interrupts() as stop:
+            while not (new or stop.is_set()):
+                stop.wait(pause)
+                there = _batches(landing)
+                new, seen = there - seen, there
+        if stop.is_set():
+            return
+        yield len(new)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Event]:
+    """Set by Ctrl-C, which raises nothing in here."""
+    stop = Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _batches(landing: Landing) -> set[tuple[str, str]]:

@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command as `make bench` does."""
     command = [sys.executable, str(PROJECT / "benchmarks" / "bench.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
 
 
 def measured(seconds: float, peak: float | None = 500.0, **tasks: float) -> Measured:

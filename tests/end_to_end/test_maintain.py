@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from deltalake import DeltaTable
 from filelock import FileLock
 
@@ -26,6 +27,7 @@ def sizes(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.first_engine  # tests/unit/local maintains tables of every engine
 def test_tables_are_as_they_were_with_fewer_files_and_the_next_run_finds_nothing_new(
     cdp, tmp_path: Path, engine: str
 ) -> None:

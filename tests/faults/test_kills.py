@@ -50,7 +50,7 @@ def killed_run(home: Path, samples: Path, engine: str, point: str = "-") -> tupl
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert run.returncode in (0, -9), run.stderr + run.stdout

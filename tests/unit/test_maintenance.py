@@ -180,18 +180,17 @@ class Workspace:
         self.there = {contract.name for contract in there}
         self.detail = {"numFiles": 3, "sizeInBytes": 30, "properties": {}, "clusteringColumns": []} | detail
         self.statements: list[str] = []
-        self.conf = self.catalog = self
+        self.conf = self
 
     def set(self, name: str, value: str) -> None:
         pass
-
-    def tableExists(self, name: str) -> bool:  # noqa: N802
-        return name.split(".")[-1] in self.there
 
     def sql(self, statement: str) -> Any:
         self.answer: list[Any] = []
         if statement == "SELECT version()":
             self.answer = [("4.0.0 abc",)]
+        elif statement == "SHOW TABLES IN `cat1`.`sales`":
+            self.answer = [{"tableName": name} for name in self.there]
         elif statement.startswith("DESCRIBE DETAIL"):
             self.answer = [self.detail]
         else:

@@ -1,4 +1,4 @@
-"""What `cdp maintain` does to tables, whichever engine wrote them."""
+"""What `cdp maintain` does to tables, whichever engine wrote them: a further engine writes those of two tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.errors import CdpError
-from cdp_local.maintenance import maintain_home, warning_of
+from cdp_local.maintenance import Upkeep, maintain_home, warning_of
 from cdp_local.workspace import locked
 
 from ..warehouse import Warehouse, customer, product, sale, store
@@ -68,6 +68,7 @@ def test_tables_are_as_they_were_and_the_next_run_goes_on_from_them(warehouse: W
     assert len(warehouse.rows(CUSTOMERS_SILVER.quarantine)) == 0
 
 
+@pytest.mark.first_engine
 def test_files_of_earlier_versions_stay_for_the_retention(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1, 2)
     versions = table_of(home, CUSTOMERS_SILVER.name).version()
@@ -80,6 +81,7 @@ def test_files_of_earlier_versions_stay_for_the_retention(warehouse: Warehouse, 
         table.to_pyarrow_table()
 
 
+@pytest.mark.first_engine
 def test_what_a_killed_run_has_left_is_removed_once_it_is_old(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1)
     [file, *_] = data_files(home, CUSTOMERS_SILVER.name)
@@ -91,6 +93,7 @@ def test_what_a_killed_run_has_left_is_removed_once_it_is_old(warehouse: Warehou
     assert not left.exists()
 
 
+@pytest.mark.first_engine
 def test_the_second_time_there_is_nothing_to_do(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1, 2)
     maintain_home(home, 0)
@@ -100,6 +103,7 @@ def test_the_second_time_there_is_nothing_to_do(warehouse: Warehouse, home: Path
     assert [table_of(home, name).version() for name in names] == versions
 
 
+@pytest.mark.first_engine
 def test_a_home_that_is_in_use_is_left_alone(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1)
     before = sorted(data_files(home, CUSTOMERS_SILVER.name))
@@ -117,6 +121,7 @@ def test_a_home_without_tables_is_refused_in_a_line(tmp_path: Path, folder: str)
     assert (tmp_path / "nowhere").exists() == (folder != "nowhere")
 
 
+@pytest.mark.first_engine
 def test_a_table_that_can_not_be_maintained_is_named(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1)
     protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["x"], "writerFeatures": ["x"]}
@@ -133,3 +138,68 @@ def test_a_table_that_can_not_be_maintained_is_named(warehouse: Warehouse, home:
 def test_who_reads_is_warned_of_a_short_retention(days: int, told: str) -> None:
     warning: Any = warning_of(days)
     assert (told in warning) if told else warning is None
+
+
+def log_files(home: Path, name: str) -> list[Path]:
+    return list((home / "warehouse" / "sales" / name / "_delta_log").iterdir())
+
+
+def test_what_changes_often_is_kept_quick_to_read(
+    warehouse: Warehouse, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdp_local.maintenance._KEPT_A_MINUTE", "interval 0 seconds")  # as if it were over
+    upkeep = Upkeep(home)
+    rows = {"products": [product(1, "0.10")], "store": [store(1)], "transactions": [sale(1), sale(2)]}
+    warehouse.land_sales(1, customers=[customer(1), customer(2)], **rows)
+    warehouse.refresh()
+    land_customers(warehouse, *range(2, 10))
+    warehouse.refresh()
+    before, accounts = warehouse.contents(), warehouse.reconcile()
+    assert len(log_files(home, PIPELINE_RUNS_OPS.name)) > 16
+
+    kept_up = [folder.name for folder in upkeep.keep_up()]
+
+    assert PIPELINE_RUNS_OPS.name in kept_up
+    assert CUSTOMERS_BRONZE.name not in kept_up  # it has had few commits
+    assert len(log_files(home, PIPELINE_RUNS_OPS.name)) <= 4
+    assert len(table_of(home, PIPELINE_RUNS_OPS.name).file_uris()) == 1
+    assert len(data_files(home, PIPELINE_RUNS_OPS.name)) == 1
+    assert upkeep.keep_up() == []
+    assert (warehouse.contents(), warehouse.reconcile()) == (before, accounts)
+    land_customers(warehouse, *range(11, 20))
+    assert PIPELINE_RUNS_OPS.name in [folder.name for folder in upkeep.keep_up()]
+    land_customers(warehouse, 21)
+    warehouse.refresh()
+    assert warehouse.complaints() == []
+    assert (22, "C21") in warehouse.rows(CUSTOMERS_SILVER, "customer_id", "country")
+
+
+@pytest.mark.first_engine
+def test_who_began_to_read_a_table_before_its_upkeep_reads_on(warehouse: Warehouse, home: Path) -> None:
+    land_customers(warehouse, *range(1, 20))
+    reading = table_of(home, CUSTOMERS_SILVER.name)
+    read = reading.to_pyarrow_dataset()
+    land_customers(warehouse, 21)
+
+    assert CUSTOMERS_SILVER.name in [folder.name for folder in Upkeep(home).keep_up()]
+
+    assert read.to_table().num_rows == 21
+    assert table_of(home, CUSTOMERS_SILVER.name).to_pyarrow_table().num_rows == 23
+
+
+@pytest.mark.first_engine
+def test_what_has_just_been_listed_is_still_there(warehouse: Warehouse, home: Path) -> None:
+    land_customers(warehouse, *range(1, 20))
+    names = (PIPELINE_RUNS_OPS.name, CUSTOMERS_SILVER.name)
+    there = [file for name in names for file in (*log_files(home, name), *data_files(home, name))]
+    assert {folder.name for folder in Upkeep(home).keep_up()} == {*names, CUSTOMERS_BRONZE.name}
+    assert [file for file in there if not file.exists()] == []
+
+
+@pytest.mark.first_engine
+def test_a_table_that_cannot_be_kept_up_holds_up_nothing(warehouse: Warehouse, home: Path) -> None:
+    land_customers(warehouse, *range(1, 10))
+    broken = home / "warehouse" / "sales" / "broken_gold" / "_delta_log"
+    broken.mkdir(parents=True)
+    (broken / f"{17:020}.json").write_text("no commit")
+    assert [folder.name for folder in Upkeep(home).keep_up()] == [PIPELINE_RUNS_OPS.name]

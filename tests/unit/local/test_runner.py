@@ -36,14 +36,15 @@ class Jobs:
         notebook.write_text(source)
         self.tasks[key] = Task(key, notebook, parameters, tuple(after.split()), run_if)
 
-    def run(self, *only: str, defaults: dict[str, str] | None = None, **parameters: str) -> dict[str, TaskRun]:
+    def run(
+        self, *only: str, defaults: dict[str, str] | None = None, first: str = "", **parameters: str
+    ) -> dict[str, TaskRun]:
         def note(run: TaskRun) -> None:
             self.changes.append((run.key, run.state))
 
         job = Job("job", defaults or {}, self.tasks)
-        return {
-            run.key: run for run in run_job(job, parameters, self.workspace, self.logs, STARTED_AT, note, only=only)
-        }
+        runs = run_job(job, parameters, self.workspace, self.logs, STARTED_AT, note, only=only, first=first)
+        return {run.key: run for run in runs}
 
     def states(self, *only: str) -> dict[str, str]:
         return {key: str(run.state) for key, run in self.run(*only).items()}
@@ -64,6 +65,36 @@ def test_a_task_starts_when_those_before_it_have_ended(jobs: Jobs) -> None:
     assert jobs.changes[:2] == [("first", State.RUNNING), ("first", State.SUCCEEDED)]
     assert jobs.changes[-2:] == [("last", State.RUNNING), ("last", State.SUCCEEDED)]
     assert jobs.changes.index(("left", State.SUCCEEDED)) < jobs.changes.index(("last", State.RUNNING))
+
+
+@pytest.mark.parametrize("source", ["", FAIL], ids=["succeeds", "fails"])
+def test_what_is_waited_for_comes_before_what_it_does_not_need(jobs: Jobs, source: str) -> None:
+    jobs.add("other")
+    jobs.add("after_other", after="other")
+    jobs.add("waited_for", after="needed beside")
+    jobs.add("needed", source, after="start")
+    jobs.add("beside")
+    jobs.add("start")
+
+    runs = jobs.run(first="waited_for")
+
+    ended = [key for key, state in jobs.changes if state != State.RUNNING]
+    assert set(ended[:3]) == {"start", "needed", "beside"}
+    assert ended[3:] == ["waited_for", "other", "after_other"]
+    assert runs["waited_for"].state == (State.SKIPPED if source else State.SUCCEEDED)
+    assert runs["after_other"].state == State.SUCCEEDED
+
+
+def test_of_equals_the_first_in_the_file_comes_first(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdp_local.runner.TASKS_AT_ONCE", 1)
+    jobs.add("c", after="a")
+    jobs.add("b")
+    jobs.add("a")
+    jobs.add("d", after="b")
+
+    jobs.run()
+
+    assert [key for key, state in jobs.changes if state == State.SUCCEEDED] == ["b", "a", "c", "d"]
 
 
 def test_independent_tasks_run_side_by_side(jobs: Jobs) -> None:

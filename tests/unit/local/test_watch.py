@@ -69,3 +69,16 @@ def test_an_interrupt_while_it_waits_ends_it_and_is_nobodys_afterwards(landing: 
     timer.start()
     assert list(batches) == []
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_during_a_look_ends_it_as_well(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = landed_batches(landing)
+    next(batches)
+    looked_at = Landing.batch_ids
+
+    def interrupted(*arguments: str) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return looked_at(*arguments)
+
+    monkeypatch.setattr(Landing, "batch_ids", interrupted)
+    assert list(batches) == []
