@@ -141,7 +141,7 @@ def cdp() -> Cdp:
             text=True,
             cwd=cwd,
             env={**inherited, **environment},
-            timeout=300,
+            timeout=1800,
             check=False,
         )
 
