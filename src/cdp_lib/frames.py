@@ -1,16 +1,24 @@
 """DataFrame → DataFrame: what more than one module does with whole frames."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
+from pyspark.sql.types import StructType
 
 from cdp_lib.columns import uncommented
 
 FEW_ROWS = 10_000
 """Rows of a table that may be held in memory, and be part of a plan."""
+
+_NAMES_IN_JSON: Mapping[str, object] = {
+    "INT": "integer",
+    "BIGINT": "long",
+    "ARRAY<STRING>": {"type": "array", "elementType": "string", "containsNull": True},
+}
+"""What a schema as JSON calls a type whose name in DDL is another one."""
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:
@@ -30,11 +38,28 @@ def without_comments(rows: DataFrame, names: Iterable[str]) -> DataFrame:
     return rows.select(*(uncommented(sf.col(name)).alias(name) for name in names))
 
 
+def of_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
+    """The rows in these columns, whose types are known from here on: to ask for them takes as long as to plan a query.
+
+    Args:
+        rows: Rows with these columns, in types that lose nothing on the way to these.
+        types: Types as in DDL, by column.
+
+    >>> of_types(spark.range(2), {"id": "BIGINT"}).toArrow().schema.names
+    ['id']
+    """
+    fields = [
+        {"name": name, "type": _NAMES_IN_JSON.get(type_, type_.lower()), "nullable": True, "metadata": {}}
+        for name, type_ in types.items()
+    ]
+    return rows.to(StructType.fromJson({"type": "struct", "fields": fields}))
+
+
 def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:
     """The rows, worked out now and held in memory: a plan works out what it reads twice, twice.
 
     Args:
-        rows: Few rows, such as sums by month.
+        rows: Few rows, such as sums by month; best `of_types`.
         at_most: More rows than this stay the plan they are. None: there are never more.
     """
     held = (rows if at_most is None else rows.limit(at_most + 1)).toArrow()
@@ -45,7 +70,7 @@ def worked_out_together(frames: Sequence[DataFrame]) -> DataFrame:
     """The rows of all, worked out side by side and held in memory: to plan a large query takes one core for long.
 
     Args:
-        frames: Few rows each, in the same columns.
+        frames: Few rows each, in the same columns; best `of_types`.
     """
     with ThreadPoolExecutor() as pool:
         held = list(pool.map(lambda frame: frame.toArrow(), frames))

@@ -20,6 +20,17 @@ _BEFORE_VALUES = "#"
 _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
 
 
+_OF_A_VERSION = {
+    "record": "STRING",
+    "broken_rules": "ARRAY<STRING>",
+    "record_key": "STRING",
+    "_version_at": "TIMESTAMP",
+    "_record_hash": "STRING",
+    "_is_deleted": "BOOLEAN",
+}
+"""Columns of a version besides its table's, and their types."""
+
+
 @dataclass(frozen=True)
 class CheckedRows:
     """The two parts rows fall into.
@@ -178,6 +189,12 @@ def settle_versions(
     return settled.drop("_lives", "_is_first_copy", "_order", "_best", "_latest_refused", "_values_now")
 
 
+def settled_types(contract: TableContract) -> dict[str, str]:
+    """Type of each column that `settle_versions` gives."""
+    fate = {"_values": "BIGINT", "_origin": "STRING", "_fate": "STRING", "_is_gone": "BOOLEAN"}
+    return contract.types | _OF_A_VERSION | fate
+
+
 def _order() -> Column:
     """Text that sorts versions of a row: time of change, then batch. Sail is five times slower to compare structs."""
     micros = sf.greatest(sf.unix_micros(sf.coalesce("_version_at", sf.lit(_NO_VERSION).cast("timestamp"))), sf.lit(0))
@@ -197,7 +214,7 @@ def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
     values = [sf.col(name) for name in contract.column_names if name not in _TECHNICAL]
     return [
         *(sf.col(column.name).cast(column.type).alias(column.name) for column in contract.columns),
-        *map(sf.col, ("record", "broken_rules", "record_key", "_version_at", "_record_hash", "_is_deleted")),
+        *map(sf.col, _OF_A_VERSION),
         hash_of(values).alias("_values"),
         origin.alias("_origin"),
     ]

@@ -35,6 +35,9 @@ _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commi
 _VERSIONS: MutableMapping[SparkSession, str] = WeakKeyDictionary()
 """What the engine of each session says of itself, asked for once."""
 
+_CURRENT: MutableMapping[SparkSession, set[tuple[str, tuple[str, ...]]]] = WeakKeyDictionary()
+"""Tables that in each session were seen to have these columns, which a table does not lose."""
+
 _WRITING: dict[str, Lock] = {}
 """Of each table, what a thread holds while it writes it on Sail: an overwrite there does not notice a commit that came
 between what it read and what it writes. The engine is in this process, and a home is of one process alone."""
@@ -92,7 +95,6 @@ class Tables:
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
         self._seen: set[str] = set()  # tables that are there, asked for until they are
-        self._current: set[str] = set()  # tables with all columns of their contracts
         self._new: set[str] = set()  # tables this object has made, and not written yet
 
     def name_of(self, contract: TableContract) -> str:
@@ -208,9 +210,11 @@ class Tables:
         Raises:
             CdpError: The table was made by an earlier version, without the column that its files are laid out by.
         """
-        if contract.name in self._current:
-            return
         if self.exists(contract):
+            current = _CURRENT.setdefault(self._spark, set())
+            wanted = (self.name_of(contract), contract.column_names)
+            if wanted in current:
+                return
             there = self.read_table(contract)
             lacking = [column for column in contract.columns if column.name not in there.columns]
             if any(column.name in contract.partitioned_by for column in lacking):
@@ -221,7 +225,7 @@ class Tables:
             if lacking:
                 nothing = [sf.lit(None).cast(column.type).alias(column.name) for column in lacking]
                 self._gain_columns(contract, there.select("*", *nothing))
-            self._current.add(contract.name)
+            current.add(wanted)
             return
         try:
             self._spark.sql(
@@ -391,13 +395,16 @@ class Tables:
                 nothing.writeTo(self.name_of(contract)).option("mergeSchema", "true").append()
         return gained
 
-    def merge_rows(self, contract: TableContract, upserts: DataFrame, deletes: DataFrame) -> None:
+    def merge_rows(
+        self, contract: TableContract, upserts: DataFrame, deletes: DataFrame, there: DataFrame | None = None
+    ) -> None:
         """Write rows over those of their keys, and delete others.
 
         Args:
             contract: Contract of the table.
             upserts: Rows in the contract's columns, one per key.
             deletes: The contract's key columns, one row per key, none of them among the upserts.
+            there: Rows of the table that are of these keys, where they are in memory: they are not looked for then.
         """
         no_values = [
             sf.lit(None).cast(column.type).alias(column.name)
@@ -406,19 +413,20 @@ class Tables:
         ]
         gone = deletes.select(*contract.key, *no_values, sf.lit(True).alias("_is_gone"))
         self.merge_changes(
-            contract, upserts.select(*contract.column_names, sf.lit(False).alias("_is_gone")).unionByName(gone)
+            contract, upserts.select(*contract.column_names, sf.lit(False).alias("_is_gone")).unionByName(gone), there
         )
 
-    def merge_changes(self, contract: TableContract, changes: DataFrame) -> None:
+    def merge_changes(self, contract: TableContract, changes: DataFrame, there: DataFrame | None = None) -> None:
         """Write rows over those of their keys, and delete others: `merge_rows` of changes that are one frame.
 
         Args:
             contract: Contract of the table.
             changes: The contract's columns, one row per key, and `_is_gone`: whether the row is deleted.
+            there: As for `merge_rows`.
         """
         self.create_table(contract)
         if self.engine[0] == "sail":
-            self._merge_by_overwriting(contract, changes)
+            self._merge_by_overwriting(contract, changes, there)
             return
         same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in contract.key)
         values = ", ".join(f"`{name}` = s.`{name}`" for name in contract.column_names)
@@ -433,7 +441,7 @@ class Tables:
                 changes=changes,
             ).collect()
 
-    def _merge_by_overwriting(self, contract: TableContract, changes: DataFrame) -> None:
+    def _merge_by_overwriting(self, contract: TableContract, changes: DataFrame, there: DataFrame | None) -> None:
         """Write again what the changes are in: on Sail a quarter of a second a million rows; its MERGE takes several.
 
         That is nothing where no key is there yet, the partitions that the keys are in and come to, or the whole table.
@@ -443,12 +451,13 @@ class Tables:
             changes.selectExpr(*contract.select_list, "_is_gone").write.parquet(f"{folder}/changes")
             columns = ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
             held = self._spark.read.schema(f"{columns}, _is_gone BOOLEAN").parquet(f"{folder}/changes")
-            self._overwrite_with(contract, held)
+            self._overwrite_with(contract, held, there)
 
-    def _overwrite_with(self, contract: TableContract, changes: DataFrame) -> None:
+    def _overwrite_with(self, contract: TableContract, changes: DataFrame, there: DataFrame | None) -> None:
         rows = self.read_table(contract)
         entering = changes.where("NOT _is_gone").select(*contract.column_names)
-        there = rows.join(changes, list(contract.key), how="left_semi")
+        if there is None:
+            there = rows.join(changes, list(contract.key), how="left_semi")
         condition = None
         if contract.partitioned_by:
             partitions = _partitions(contract, there)

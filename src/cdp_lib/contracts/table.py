@@ -123,6 +123,11 @@ class TableContract:
         return tuple(column.name for column in self.columns)
 
     @property
+    def types(self) -> dict[str, str]:
+        """Type of each column by its name, in order."""
+        return {column.name: column.type for column in self.columns}
+
+    @property
     def public_columns(self) -> tuple[Column, ...]:
         """The columns that hold no personal data, in order."""
         return tuple(column for column in self.columns if column.pii is None)

@@ -26,7 +26,7 @@ from cdp_lib.contracts.gold import (
 )
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, union, without_comments, worked_out
+from cdp_lib.frames import FEW_ROWS, of_types, union, without_comments, worked_out
 
 Summand = Literal["sales", "quantity", "revenue"]
 
@@ -294,7 +294,9 @@ def _moved_distinct(
     is_in_months = sf.col("sale_month").isin(*months)
     pairs = _with_sales(mart, touched.withColumn("now", sf.lit(0).cast("bigint")), pair, sales.where(is_in_months))
     if not mart.is_by_month:
-        undecided = worked_out(pairs.where("now <= greatest(more, 0)"), at_most=FEW_ROWS)
+        types = RETAILS_SILVER.types | mart.contract.types
+        of_pairs = {name: types[name] for name in pair} | {"now": "BIGINT", "more": "BIGINT"}
+        undecided = worked_out(of_types(pairs.where("now <= greatest(more, 0)"), of_pairs), at_most=FEW_ROWS)
         if undecided.isEmpty():
             return undecided.select(*mart.key, sf.col("now").alias(name))
         pairs = _with_sales(mart, undecided, pair, sales.where(~is_in_months))
@@ -310,7 +312,7 @@ def _come_or_gone(mart: Mart, name: str, pairs: DataFrame) -> DataFrame:
 def _with_sales(mart: Mart, pairs: DataFrame, pair: Sequence[str], sales: DataFrame) -> DataFrame:
     """Pairs, with the number of their sales among these added to `now`."""
     # By numbers alone: to compare texts takes longer than to count some sales more.
-    types = {column.name: column.type for column in (*RETAILS_SILVER.columns, *mart.contract.columns)}
+    types = RETAILS_SILVER.types | mart.contract.types
     numbers = [name for name in pair if types[name] == "INT"]
     looked_up = _prepared(mart, sales).join(pairs.select(*numbers).distinct(), numbers, how="left_semi")
     found = looked_up.groupBy(*pair).agg(sf.count("*").alias("now"), sf.lit(0).cast("bigint").alias("more"))
@@ -328,7 +330,7 @@ def _with_sales(mart: Mart, pairs: DataFrame, pair: Sequence[str], sales: DataFr
 
 def _with_measures(mart: Mart, rows: DataFrame, given: Collection[str], attributes: Sequence[str] = ()) -> DataFrame:
     """Rows in the one shape that can be united: measures that are not given are 0, attributes are null and older."""
-    types = {column.name: column.type for column in mart.contract.columns}
+    types = mart.contract.types
     measures = [
         (sf.col(name) if name in given else sf.lit(0)).cast(types[name]).alias(name)
         for name in (*mart.sums, *mart.distinct)

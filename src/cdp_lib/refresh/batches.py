@@ -12,12 +12,13 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import RECEIVED_AS
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, worked_out
+from cdp_lib.frames import FEW_ROWS, of_types, worked_out
 from cdp_lib.quality import (
     candidates_of_quarantine,
     candidates_of_table,
     check_versions,
     settle_versions,
+    settled_types,
 )
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.runs import Account, BatchChange, Change, History, RunLog
@@ -136,7 +137,11 @@ def _merge(
         is_increment=scope.is_increment,
         are_alone=are_alone,
     )
-    settled = worked_out(settled, at_most=FEW_ROWS) if scope.is_increment else settled
+    there = None
+    if scope.is_increment:
+        plan = of_types(settled, settled_types(contract))
+        settled = worked_out(plan, at_most=FEW_ROWS)
+        there = settled.where("_origin = 'table' AND _fate = 'superseded'") if settled is not plan else None
     tallies = _tallies(settled)
     change = planned or Change(
         change_id=runs.new_change_id(history),
@@ -146,7 +151,7 @@ def _merge(
     if history.done and not planned:
         runs.plan(contract, change)
     _write_quarantine(tables, contract, settled, tallies, _besides(waiting, keys) if scope.is_increment else None)
-    _write_table(tables, contract, settled, tallies, is_whole=is_whole)
+    _write_table(tables, contract, settled, tallies, there, is_whole=is_whole)
     runs.finish(contract, change)
     return _refreshed(tallies)
 
@@ -260,15 +265,26 @@ def _write_table(
     contract: TableContract,
     settled: DataFrame,
     tallies: Sequence[_Tally],
+    there: DataFrame | None,
     *,
     is_whole: bool,
 ) -> None:
+    """Make the table hold what is kept.
+
+    Args:
+        tables: Tables of the platform.
+        contract: Contract of the table.
+        settled: Versions and their fates.
+        tallies: How many there are.
+        there: Rows of the table that others take the place of, or that are removed, where they are in memory.
+        is_whole: Whether the table is written anew.
+    """
     merged = settled.where("_origin = 'batch' AND _fate = 'kept'").selectExpr(*contract.select_list)
     removed = settled.where("_origin = 'table' AND _fate = 'superseded' AND _is_gone").select(*contract.key)
     if is_whole:
         tables.replace_table(contract, merged)
     elif any((t.origin, t.fate) in {("batch", "kept"), ("table", "superseded")} for t in tallies):
-        tables.merge_rows(contract, merged, removed)
+        tables.merge_rows(contract, merged, removed, there)
 
 
 def _refreshed(tallies: Sequence[_Tally]) -> Refreshed:

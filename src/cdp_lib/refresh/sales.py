@@ -20,7 +20,7 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, union, worked_out
+from cdp_lib.frames import FEW_ROWS, of_types, union, worked_out
 from cdp_lib.quality import check_rows, check_versions
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.runs import Account, BatchChange, Change, RunLog
@@ -125,14 +125,16 @@ def _write_anew(tables: Tables) -> _Entered:
 
 def _write_changes(tables: Tables, change_id: str, changes: Mapping[TableContract, tuple[Change, ...]]) -> _Entered:
     """Look at the touched sales alone: write to the log what is other than it was, then what the log says."""
-    touched = worked_out(_touched_sales(tables, changes), at_most=FEW_ROWS)
+    touched = worked_out(
+        of_types(_touched_sales(tables, changes), {_KEY: RETAILS_SILVER.types[_KEY]}), at_most=FEW_ROWS
+    )
     rows = build_retails_silver(
         tables.read_rows(TRANSACTIONS_SILVER, touched), *(tables.read_table(contract) for contract in _SALES_NAME)
     )
     checked = check_rows(worked_out(rows, at_most=FEW_ROWS), RETAILS_SILVER, sale_as_received())
     counts = checked.counts.collect()  # one query: to plan it takes longer than to run it
     refused = sum(row["refused"] for row in counts)
-    before = worked_out(tables.read_rows(RETAILS_SILVER, touched), at_most=FEW_ROWS)
+    before = worked_out(of_types(tables.read_rows(RETAILS_SILVER, touched), RETAILS_SILVER.types), at_most=FEW_ROWS)
     _forget_changes(tables, but=_CHANGES_KEPT)
     tables.replace_partitions(
         RETAILS_CHANGES_SILVER, [change_id], build_retails_changes_silver(before, checked.kept, change_id)
@@ -144,12 +146,13 @@ def _write_changes(tables: Tables, change_id: str, changes: Mapping[TableContrac
         tables.replace_table(quarantine, others.selectExpr(*quarantine.select_list).unionByName(checked.refused))
     # From here on, many touched sales would be others than they were: what they were looked for in is written.
     log = tables.read_table(RETAILS_CHANGES_SILVER).where(sf.col("_change_id") == change_id)
-    log = worked_out(log, at_most=FEW_ROWS)
+    log = worked_out(of_types(log, RETAILS_CHANGES_SILVER.types), at_most=FEW_ROWS)
     inserts = log.where("_change_type = 'insert'").select(*RETAILS_SILVER.column_names)
-    deletes = log.where("_change_type = 'delete'").join(inserts, _KEY, how="left_anti").select(_KEY, "_batch_id")
+    there = log.where("_change_type = 'delete'")
+    deletes = there.join(inserts, _KEY, how="left_anti").select(_KEY, "_batch_id")
     merged, removed = _count_by_batch(inserts), _count_by_batch(deletes)
     if merged or removed:
-        tables.merge_rows(RETAILS_SILVER, inserts, deletes)
+        tables.merge_rows(RETAILS_SILVER, inserts, deletes, there)
     return _Entered(merged, removed, refused, sum(row["warned"] for row in counts))
 
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import identity_of
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
-from cdp_lib.frames import union, without_comments, worked_out_together
+from cdp_lib.frames import of_types, union, without_comments, worked_out_together
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
@@ -91,7 +91,8 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     ]
     first, *others = align_measures(parts)
     # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
-    few = replace(first, rows=worked_out_together([first.rows, *(part.rows for part in others)]))
+    types = {"dimension": "STRING", "dimension_value": "STRING", "month": "DATE"} | dict.fromkeys(first.measures, EXACT)
+    few = replace(first, rows=worked_out_together([of_types(part.rows, types) for part in (first, *others)]))
     complete = _with_measures_to_date(_without_gaps(sum_measures(few), as_of), gross_margin)
     return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
 
