@@ -29,14 +29,18 @@ os.environ.setdefault("SPARK_CONF_DIR", str(PROJECT / "tests" / "spark"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker of tests that use an engine and yet say the same of each."""
-    config.addinivalue_line("markers", "first_engine: a further engine makes no difference to what the test is about")
+    """Name the markers that say what a run on a further engine leaves out."""
+    for marker in (
+        "first_engine: a further engine makes no difference to what the test is about",
+        "every_case: a further engine may differ in any of the test's cases, and runs them all",
+    ):
+        config.addinivalue_line("markers", marker)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a run on a further engine, leave out what no engine can make a difference to, and what it can't run."""
     if os.environ.get("CDP_TEST_SCOPE") == "engine":
-        chosen = [item for item in items if _may_differ(item)]
+        chosen = _few_cases([item for item in items if _may_differ(item)])
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
     if ENGINE == "databricks":
@@ -50,6 +54,19 @@ def _may_differ(item: pytest.Item) -> bool:
     if item.get_closest_marker("first_engine"):
         return False
     return isinstance(item, pytest.DoctestItem) or bool(ENGINE_FIXTURES & _fixtures(item))
+
+
+def _few_cases(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Of the cases of a test the first, the one in the middle and the last: most differ in values, not in queries."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.split("[")[0], []).append(item)
+    few = {
+        case
+        for each in cases.values()
+        for case in (each if each[0].get_closest_marker("every_case") else (each[0], each[len(each) // 2], each[-1]))
+    }
+    return [item for item in items if item in few]
 
 
 def _fixtures(item: pytest.Item) -> set[str]:

@@ -127,7 +127,7 @@ def run_job(
     ready: list[str] = []
     chains = _chains_behind(graph)
     places = {key: place for place, key in enumerate(tasks)}
-    urgent = _with_all_before(graph, waited_for)
+    urgent = _within_reach(graph, waited_for)
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
             # The task that most others wait for, one after the other, comes first; of equals, that of the file.
@@ -162,8 +162,22 @@ def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
     return chains
 
 
-def _with_all_before(graph: Mapping[str, Collection[str]], keys: Iterable[str]) -> set[str]:
-    """Tasks, and all that they depend on, one way or another."""
+def with_all_behind(job: Job, keys: Iterable[str]) -> set[str]:
+    """Tasks of a job, and all that depend on them, one way or another; names of no task are passed over.
+
+    Args:
+        job: The job.
+        keys: Keys of the tasks.
+    """
+    behind: dict[str, list[str]] = {key: [] for key in job.tasks}
+    for key, task in job.tasks.items():
+        for before in task.depends_on:
+            behind[before].append(key)
+    return _within_reach(behind, keys)
+
+
+def _within_reach(graph: Mapping[str, Collection[str]], keys: Iterable[str]) -> set[str]:
+    """Keys, and all that the graph leads to from them."""
     found: set[str] = set()
     ahead = [key for key in keys if key in graph]
     while ahead:

@@ -14,7 +14,7 @@ from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.landing import Landing
 from cdp_local.bundle import Job
 from cdp_local.maintenance import Upkeep
-from cdp_local.runner import State, TaskRun, new_run_start, run_job
+from cdp_local.runner import State, TaskRun, new_run_start, run_job, with_all_behind
 from cdp_local.workspace import LocalWorkspace
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -59,26 +59,33 @@ class Refresh:
 def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
     """Run a job at once, and again each time that batches have landed; what fails ends nothing.
 
+    Of a run that follows another one, only the tasks take part that something may have come to: those which make the
+    bronze tables of the new batches, and all behind them. After a failure it is all of them again.
+
     Args:
         workspace: Workspace whose landing is watched.
         job: The job.
     """
     upkeep = Upkeep(workspace.home)
+    is_behind = True  # with something else than what has landed just now
     for number, batches in enumerate(landed_batches(workspace.landing)):
         begin, started_at = time.monotonic(), new_run_start()
         # One folder for all of them: a watch may go on for weeks.
         logs = workspace.home / "logs" / "watch"
-        runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None, first=FIRST)
+        only = () if is_behind else with_all_behind(job, {table for table, _ in batches})
+        runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None, only, FIRST)
         workspace.notebooks.task_values.clear()
         seconds = time.monotonic() - begin
         upkeep.keep_up()
-        yield Refresh(batches if number else 0, started_at, tuple(runs), seconds)
+        refresh = Refresh(len(batches) if number else 0, started_at, tuple(runs), seconds)
+        is_behind = bool(refresh.errors)
+        yield refresh
 
 
-def landed_batches(landing: Landing) -> Iterator[int]:
-    """How many batches have landed since the last time, each time that some have.
+def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
+    """The batches that have landed since the last time, each time that some have: bronze table and batch of each.
 
-    The first number is that of all batches there are. A batch is seen when its manifest is there: the folder is looked
+    The first ones are all that there are. A batch is seen when its manifest is there: the folder is looked
     at, for its own notices of new files miss those in a folder that is as new. Ctrl-C while it waits or looks ends it;
     what is done with batches, it does not disturb.
 
@@ -90,7 +97,7 @@ def landed_batches(landing: Landing) -> Iterator[int]:
     """
     pause = _SECONDS_BETWEEN_REQUESTS if "://" in landing.root else SECONDS_BETWEEN_LOOKS
     seen = _batches(landing)
-    yield len(seen)
+    yield seen
     while True:
         new: set[tuple[str, str]] = set()
         with _interrupts() as stop:
@@ -100,7 +107,7 @@ def landed_batches(landing: Landing) -> Iterator[int]:
                 new, seen = there - seen, there
         if stop.is_set():
             return
-        yield len(new)
+        yield new
 
 
 @contextmanager

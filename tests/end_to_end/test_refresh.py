@@ -66,6 +66,7 @@ def expected() -> Iterator[duckdb.DuckDBPyConnection]:
     connection.close()
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("name", [contract.name for contract in GOLD_TABLES])
 def test_every_gold_table_equals_what_duckdb_works_out(
     refreshed: Path, expected: duckdb.DuckDBPyConnection, name: str

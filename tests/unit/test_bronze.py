@@ -177,6 +177,7 @@ def test_parquet_columns_keep_their_types(products) -> None:
     ]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     "price",
     [

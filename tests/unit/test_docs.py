@@ -82,6 +82,7 @@ def test_parameters_that_the_page_names_are_the_jobs() -> None:
     assert names <= set(Bundle(PROJECT, {}).job("cdp_refresh").parameters)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.split("\n")[0])
 def test_queries_of_the_page_run(
     spark: SparkSession, tables: Tables, catalog: str, schema: str, statement: str

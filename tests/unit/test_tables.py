@@ -514,6 +514,7 @@ FILLS: dict[str, Callable[[Tables, DataFrame], object]] = {
 }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("write", FILLS.values(), ids=FILLS)
 def test_a_table_is_empty_until_something_is_written(
     spark: SparkSession, catalog: str, schema: str, tables: Tables, visits: Rows, write: Callable[..., object]
@@ -541,6 +542,7 @@ def test_a_table_that_another_task_fills_is_not_empty(
     assert not tables.is_empty(VISITS)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("write", FILLS.values(), ids=FILLS)
 def test_a_table_of_an_earlier_contract_gains_the_columns_it_lacks_and_keeps_its_rows(
     spark: SparkSession, catalog: str, schema: str, visits: Rows, rows_of, write: Callable[..., object]
@@ -786,6 +788,7 @@ def test_comments_survive_a_write(tables: Tables, visits: Rows, tmp_path: Path) 
     assert table.schema().fields[0].metadata["comment"] == VISITS.columns[0].comment
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("write", FILLS.values(), ids=FILLS)
 def test_a_write_is_one_commit(tables: Tables, visits: Rows, tmp_path: Path, write: Callable[..., object]) -> None:
     tables.replace_table(VISITS, visits(A2, B1))

@@ -37,6 +37,7 @@ def built(contract: TableContract, sales, *rows) -> DataFrame:
     return builder(given.select("*", *absent).select(*(column.name for column in columns)))
 
 
+@pytest.mark.every_case
 @every_table
 def test_a_builder_keeps_the_contract_of_its_table(sales, contract: TableContract) -> None:
     built_rows = built(contract, sales, {}, {"quantity": 2}, {"customer_id": 102, "product_id": 2, "store_id": 2})

@@ -260,6 +260,7 @@ OF_ALL: dict[str, list[float | None]] = {
 }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("kpi", OF_ALL)
 def test_a_kpi_of_all_is_what_it_is_by_hand(figures: Figures, kpi: str) -> None:
     assert figures[kpi, "all", "all"] == {
@@ -267,6 +268,7 @@ def test_a_kpi_of_all_is_what_it_is_by_hand(figures: Figures, kpi: str) -> None:
     }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("kpi", "dimension", "value", "expected"),
     [

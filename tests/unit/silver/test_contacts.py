@@ -89,6 +89,7 @@ def test_a_gender_is_a_word_where_dataverse_has_one(bronze_rows, code: str | Non
     assert (row["gender"], row["_rescued_data"]) == (gender, None)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("name", "text", "column"),
     [

@@ -215,6 +215,7 @@ def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tup
     return judge
 
 
+@pytest.mark.every_case
 @every_table
 def test_a_row_that_breaks_a_rule_is_told_by_its_name(judge, contract: TableContract) -> None:
     broken = [(names, change) for names, changes in BREAKING[contract].items() for change in changes]
@@ -223,6 +224,7 @@ def test_a_row_that_breaks_a_rule_is_told_by_its_name(judge, contract: TableCont
         assert verdict == expected(contract, names), change
 
 
+@pytest.mark.every_case
 @every_table
 def test_rows_that_look_odd_and_break_nothing_are_kept(judge, contract: TableContract) -> None:
     changes = [{}, *KEEPING[contract]]
@@ -272,6 +274,7 @@ def test_every_table_with_batches_of_its_own_has_a_builder() -> None:
     assert list(BUILDERS) == list(RECEIVED_AS) == list(GOOD) == list(BREAKING) == list(KEEPING)
 
 
+@pytest.mark.every_case
 @every_table
 def test_a_builder_gives_the_columns_of_its_table(bronze_rows, contract: TableContract) -> None:
     rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], GOOD[contract]))

@@ -18,6 +18,7 @@ def test_build_marketing_spend_silver_types_a_line(bronze_rows) -> None:
     assert row["_rescued_data"] is None
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [

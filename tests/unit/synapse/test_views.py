@@ -54,6 +54,7 @@ def assert_shows_all_but_personal_data(contract: TableContract, gold: Gold) -> N
     assert shown.schema.types == expected.schema.types
 
 
+@pytest.mark.every_case
 @each_table
 def test_a_view_shows_its_table_to_the_last_digit(contract: TableContract, written: Gold) -> None:
     assert_shows_all_but_personal_data(contract, written)
