@@ -6,12 +6,14 @@ both through databricks-connect. A workspace sees no file of this machine.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from uuid import uuid4
 
 import pytest
@@ -83,7 +85,9 @@ def engine() -> str:
 def spark() -> Iterator[SparkSession]:
     """A session on the engine under test."""
     if ENGINE in ENGINES:
-        with TemporaryDirectory() as home, open_session(ENGINE, Path(home), CATALOG, []) as session:
+        with TemporaryDirectory() as home, ExitStack() as stack:
+            with _one_after_the_other():
+                session = stack.enter_context(open_session(ENGINE, Path(home), CATALOG, []))
             yield session
     else:
         from databricks.connect import DatabricksSession
@@ -91,6 +95,14 @@ def spark() -> Iterator[SparkSession]:
         session = DatabricksSession.builder.getOrCreate()
         yield session
         session.stop()
+
+
+@contextmanager
+def _one_after_the_other() -> Iterator[None]:
+    """Of processes side by side, one at a time: the first Spark fetches its jars, and no two can do so at once."""
+    with (Path(gettempdir()) / "cdp_test_engine.lock").open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,11 @@ def transactions(home: Path) -> float:
     return sum(row["value"] for row in kpis if (row["dimension"], row["kpi"]) == ("all", "transactions"))
 
 
+def last_run(home: Path, task: str) -> int:
+    """When a task of the watched job has last begun, ns."""
+    return (home / "logs" / "watch" / f"{task}.log").stat().st_mtime_ns
+
+
 def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
     """A further batch of events: those of the first one, changed."""
     [first] = [path for path in (home / "landing" / "events" / "events").iterdir() if path.name < "2099"]
@@ -90,12 +95,15 @@ def test_figures_follow_what_lands_until_it_is_interrupted(home: Path) -> None:
         assert "682 rows taken in: tables are up to date" in wait_for(output, "taken in")
         assert transactions(home) == 50
         first = (home / "report.html").stat().st_mtime_ns
+        ran = {task: last_run(home, task) for task in ("events_bronze", "kpi_monthly_gold", "customers_silver")}
         land_again(home, "20991125T000000Z-1", lambda text: text)
         assert "1 batch, 403 rows taken in: tables are up to date" in wait_for(output, "1 batch")
         until = time.monotonic() + _SECONDS
         while (home / "report.html").stat().st_mtime_ns == first and time.monotonic() < until:
             time.sleep(0.1)
         assert (home / "report.html").stat().st_mtime_ns > first
+        # Events have nothing to say to the table of customers.
+        assert {task for task in ran if last_run(home, task) > ran[task]} == {"events_bronze", "kpi_monthly_gold"}
         time.sleep(0.5)  # it waits again
         watch.send_signal(signal.SIGINT)
         assert watch.wait(_SECONDS) == 0
@@ -108,9 +116,11 @@ def test_a_batch_that_is_no_good_is_said_and_does_not_end_the_watch(home: Path) 
         land_again(home, "20991125T000000Z-1", lambda text: text + '{"event_id": "one more than the manifest says"}\n')
         assert "tasks failed" in wait_for(output, "1 batch")
         assert "20991125T000000Z-1" in wait_for(output, "^error: ")
+        before_it = last_run(home, "customers_silver")
         shutil.rmtree(home / "landing" / "events" / "events" / "20991125T000000Z-1")
         land_again(home, "20991125T000001Z-1", lambda text: text)
         assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")
+        assert last_run(home, "customers_silver") > before_it  # after a failure, every task takes part
         assert watch.poll() is None
 
 

@@ -490,6 +490,7 @@ CREATE TABLE transactions (
 IS_FURTHER_ENGINE = os.environ.get("CDP_TEST_SCOPE") == "engine"
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(1) if IS_FURTHER_ENGINE else SEEDS)
 @pytest.mark.parametrize("name", ["CRM", "database with updated_at", "events"] if IS_FURTHER_ENGINE else SOURCES)
 def test_whatever_goes_wrong_silver_has_what_the_source_has(

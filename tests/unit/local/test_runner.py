@@ -13,7 +13,7 @@ from cdp_lib.errors import CdpError
 from cdp_local.bundle import Job, Task
 from cdp_local.dbutils import SecretStore
 from cdp_local.notebooks import Workspace
-from cdp_local.runner import State, TaskRun, run_job
+from cdp_local.runner import State, TaskRun, run_job, with_all_behind
 
 STARTED_AT = datetime(2026, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
 SECRET = "blue-moon"  # pragma: allowlist secret
@@ -207,6 +207,18 @@ def test_only_runs_these_tasks_whatever_they_depend_on(jobs: Jobs) -> None:
         "third": "succeeded",
         "repair": "succeeded",
     }
+
+
+def test_what_is_behind_a_task_depends_on_it_one_way_or_another(jobs: Jobs) -> None:
+    jobs.add("first")
+    jobs.add("other")
+    jobs.add("second", after="first other")
+    jobs.add("third", after="second")
+    jobs.add("apart", after="other")
+    job = Job("job", {}, jobs.tasks)
+    assert with_all_behind(job, ["first"]) == {"first", "second", "third"}
+    assert with_all_behind(job, ["third", "no task"]) == {"third"}
+    assert with_all_behind(job, []) == set()
 
 
 def test_parameters_get_their_dynamic_values(jobs: Jobs) -> None:
