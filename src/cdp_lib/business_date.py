@@ -35,7 +35,7 @@ def business_date(tables: Tables, settings: Settings) -> date:
         return settings.as_of
     latest = union(
         [
-            tables.read_table(contract).select(sf.max(sf.col(column).cast("date")).alias("day"))
+            tables.read_table(contract).select(sf.max(column).cast("date").alias("day"))
             for contract, column in DATED_BY.items()
         ]
     )

@@ -174,7 +174,7 @@ def _touched_sales(tables: Tables, changes: Mapping[TableContract, tuple[Change,
         batch_ids = {batch_id for change in since for batch_id, batch in change.batches.items() if batch.merged}
         if batch_ids:
             changed = rows.where(sf.col("_batch_id").isin(*batch_ids)).select(name).distinct()
-            ids.append(sales.join(changed, name, how="left_semi").select(_KEY))
+            ids.append(changed if name == _KEY else sales.join(changed, name, how="left_semi").select(_KEY))
         if any(batch.removed for change in since for batch in change.batches.values()):
             ids.append(retails.join(rows, name, how="left_anti").select(_KEY))
             # Concatenated, it is no column with a comment: Sail can't unite columns whose comments differ.

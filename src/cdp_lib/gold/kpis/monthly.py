@@ -135,7 +135,7 @@ def _beginning(sources: KpiSources, as_of: date) -> Measured:
     }
     days = union(
         [
-            rows.select(sf.min(sf.col(day).cast("date")).alias("day")).where(sf.col("day") <= sf.lit(as_of))
+            rows.select(sf.min(day).cast("date").alias("day")).where(sf.col("day") <= sf.lit(as_of))
             for day, rows in dated.items()
         ]
     )
