@@ -27,6 +27,7 @@ ENGINE = os.environ.get("CDP_TEST_ENGINE", "sail")
 # Those of databricks-connect are none that `cdp` knows.
 ENGINE_FIXTURES = {"spark", "engine"} if ENGINE in ENGINES else {"spark"}
 CATALOG = os.environ.get("CDP_TEST_CATALOG", "cat1")
+IS_TORTURE = int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20
 os.environ.setdefault("SPARK_CONF_DIR", str(PROJECT / "tests" / "spark"))
 
 
@@ -35,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in (
         "first_engine: a further engine makes no difference to what the test is about",
         "every_case: a further engine may differ in any of the test's cases, and runs them all",
+        "torture: it takes a further engine minutes, which `make torture` has",
     ):
         config.addinivalue_line("markers", marker)
 
@@ -53,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _may_differ(item: pytest.Item) -> bool:
     """Whether another engine may make a difference to a test."""
-    if item.get_closest_marker("first_engine"):
+    if item.get_closest_marker("first_engine") or (item.get_closest_marker("torture") and not IS_TORTURE):
         return False
     return isinstance(item, pytest.DoctestItem) or bool(ENGINE_FIXTURES & _fixtures(item))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sqlite3
 import subprocess
@@ -26,8 +25,8 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FIRST_DAY, DAYS, CUSTOMERS = date(2025, 1, 1), 540, 1500
 AS_OF = FIRST_DAY + timedelta(days=DAYS - 1)
 
-# The engines are compared on a shop of a few customers at every change, on this one in `make torture`.
-pytestmark = [] if int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20 else [pytest.mark.first_engine]
+# In every test run the engines are compared on a shop of a few customers.
+pytestmark = pytest.mark.torture
 
 Rows = list[dict[str, Any]]
 

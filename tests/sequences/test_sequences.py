@@ -20,7 +20,7 @@ EMBEDDED = next(iter(ENGINES))
 IS_EMBEDDED = os.environ.get("CDP_TEST_ENGINE", EMBEDDED) == EMBEDDED
 SEEDS, SEQUENCES = ((50, 10) if IS_EMBEDDED else (4, 2)) if IS_TORTURE else (1, 3)
 
-pytestmark = [pytest.mark.every_case if IS_TORTURE else pytest.mark.first_engine]
+pytestmark = [pytest.mark.torture, pytest.mark.every_case]
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

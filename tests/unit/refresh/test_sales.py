@@ -100,7 +100,7 @@ def second_day(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, *rows, load="increment", gone=[{"transaction_id": 1}])
 
 
-@pytest.mark.first_engine  # tests/faults kills runs on every engine
+@pytest.mark.first_engine  # tests/faults kills runs, of a further engine in make torture
 def test_a_refresh_killed_before_any_of_its_writes_and_made_again_gives_the_tables_of_one_that_was_not(
     shop: Warehouse,
 ) -> None:
