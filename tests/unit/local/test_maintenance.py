@@ -149,6 +149,7 @@ def all_kept_up(upkeep: Upkeep) -> list[str]:
     return [folder.name for folders in iter(upkeep.keep_up, []) for folder in folders]
 
 
+@pytest.mark.first_engine  # another one lets every engine go on with what was kept up
 def test_what_changes_often_is_kept_quick_to_read(
     warehouse: Warehouse, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_mart_is_moved_and_not_made_anew(mall: Warehouse) -> None:
     assert mall.rows(SALES_BY_COUNTRY_GOLD) == [("Egypt", 3)]
 
 
+@pytest.mark.torture
 def test_nothing_new_moves_nothing(mall: Warehouse) -> None:
     assert mall.refresh_marts() is None
     mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY), load="increment")
@@ -143,6 +144,7 @@ def test_marts_that_have_missed_more_than_the_log_keeps_are_made_anew(
     assert marts(mall) == expected(mall)
 
 
+@pytest.mark.torture
 def test_only_the_marts_of_a_task_are_written(mall: Warehouse) -> None:
     LANDINGS["new"](mall, 2)
     mall.refresh()

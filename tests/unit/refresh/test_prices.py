@@ -30,12 +30,14 @@ def test_a_price_that_changes_does_not_rewrite_what_was_earned(shop: Warehouse, 
     ]
 
 
+@pytest.mark.torture
 def test_a_price_known_late_reaches_the_sales_that_are_there(shop: Warehouse) -> None:
     shop.land(PRODUCTS_BRONZE, 6, product(1, "12.00", updated_at="2026-02-01 00:00:00"))
     shop.refresh()
     assert sold(shop) == {1: Decimal("10.00"), 2: Decimal("12.00")}
 
 
+@pytest.mark.torture
 def test_prices_change_back_and_the_later_batch_knows_better(shop: Warehouse) -> None:
     for day, price, since in ((2, "12.00", "2026-02-05"), (3, "10.00", "2026-02-20"), (4, "15.00", "2026-02-08")):
         shop.land(PRODUCTS_BRONZE, day, product(1, price, updated_at=since))

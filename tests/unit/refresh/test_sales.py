@@ -18,6 +18,7 @@ from .shop import FEBRUARY, JANUARY, MARCH, sold
 STEP = 1 if int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20 else 7
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     ("missing", "arrival", "rule"),
     [
@@ -44,6 +45,7 @@ def test_a_sale_of_something_unknown_waits_and_comes_out_by_itself_and_once(
     assert shop.complaints() == []
 
 
+@pytest.mark.torture
 def test_the_sales_of_a_customer_who_is_gone_wait_and_come_back_with_them(shop: Warehouse) -> None:
     shop.land(CUSTOMERS_BRONZE, 2, customer(2))
     shop.refresh()
@@ -56,6 +58,7 @@ def test_the_sales_of_a_customer_who_is_gone_wait_and_come_back_with_them(shop: 
     assert shop.complaints() == []
 
 
+@pytest.mark.torture
 def test_a_sale_that_is_deleted_while_it_waits_leaves_the_quarantine(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, sale(3, customer_id=9), load="increment")
     shop.refresh()
@@ -84,6 +87,7 @@ def test_nothing_new_does_nothing(shop: Warehouse) -> None:
     assert shop.contents() == before
 
 
+@pytest.mark.torture
 def test_a_replayed_batch_heals_what_a_hand_has_changed(shop: Warehouse, spark: Any) -> None:
     before = shop.contents()
     spark.sql(f"DELETE FROM {shop.tables.name_of(RETAILS_SILVER)} WHERE transaction_id = 1").collect()
