@@ -284,6 +284,7 @@ def test_every_gold_table_is_published_under_its_name(gold: Warehouse, location:
     assert_holds_gold(location, gold)
 
 
+@pytest.mark.first_engine
 def test_what_has_not_changed_is_not_written_again(gold: Warehouse, location: Path) -> None:
     gold.publish(location)
     assert gold.publish(location) == 0
@@ -304,6 +305,7 @@ def test_to_publish_a_table_is_no_change_of_it(gold: Warehouse, location: Path) 
     assert {contract: gold.log().history(contract.name) for contract in SOME} == before
 
 
+@pytest.mark.first_engine
 def test_another_location_gets_everything_and_so_does_the_first_one_after_it(gold: Warehouse, location: Path) -> None:
     other = location.with_name("other")
     gold.publish(location)
@@ -314,12 +316,14 @@ def test_another_location_gets_everything_and_so_does_the_first_one_after_it(gol
     assert_holds_gold(location, gold)
 
 
+@pytest.mark.first_engine
 def test_a_full_refresh_publishes_everything(gold: Warehouse, location: Path) -> None:
     gold.publish(location)
     assert gold.publish(location, full_refresh="true") == len(SOME)
     assert versions(location) == [1, 1, 1, 1]
 
 
+@pytest.mark.first_engine
 def test_a_copy_that_somebody_has_deleted_comes_back(gold: Warehouse, location: Path) -> None:
     gold.publish(location)
     shutil.rmtree(location / KPI_MONTHLY_GOLD.name)
@@ -327,6 +331,7 @@ def test_a_copy_that_somebody_has_deleted_comes_back(gold: Warehouse, location: 
     assert_holds_gold(location, gold)
 
 
+@pytest.mark.first_engine
 def test_a_column_that_is_found_to_be_personal_leaves_the_copy_though_the_table_has_not_changed(
     gold: Warehouse, location: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +344,7 @@ def test_a_column_that_is_found_to_be_personal_leaves_the_copy_though_the_table_
     assert list(rows_in(location / changed.name)[0]) == ["total_sales"]
 
 
+@pytest.mark.first_engine
 def test_killed_at_any_write_and_repeated_gives_the_same_copies(gold: Warehouse, location: Path) -> None:
     gold.publish(location)
     # Between two copies, and between the last one and the log.
