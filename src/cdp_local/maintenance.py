@@ -102,8 +102,10 @@ class Upkeep:
         Returns:
             Folders of these tables, those with most commits first.
         """
-        commits = {log.parent: _newest_version(log) for log in self._warehouse.glob("*/*/_delta_log")}
-        commits = {folder: version - self._kept_up.get(folder, 0) for folder, version in commits.items()}
+        commits = {
+            log.parent: _newest_version(log) - self._kept_up.get(log.parent, 0)
+            for log in self._warehouse.glob("*/*/_delta_log")
+        }
         grown = sorted((folder for folder in commits if commits[folder] >= _MANY_COMMITS), key=lambda f: -commits[f])
         kept_up = []
         for folder in grown[:_TABLES_AT_ONCE]:
