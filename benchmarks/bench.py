@@ -27,14 +27,13 @@ from typing import Annotated
 import typer
 from contestants import CONTESTANTS, Measured, refresh
 from page import write_page
-from results import LARGEST_MART, Piece, figure_table, goal_table, machine_facts, merge_results, task_seconds
+from results import Piece, figure_table, goal_table, machine_facts, merge_results, task_seconds
 from retail_data import Shop
 from rich.console import Console
 from same_tables import Contents, contents_of, ensure_same
 
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
-from cdp_local.bundle import Bundle
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
@@ -123,7 +122,8 @@ class Bench:
 
     def full(self, sales: int) -> Piece | None:
         """Everybody makes all tables from what has landed."""
-        if not self.contestants:
+        names = [name for name in self.contestants if not CONTESTANTS[name].is_apart]
+        if not names:
             return None
         landing = self.landing(sales)
         contents: dict[str, Contents] = {}
@@ -134,7 +134,7 @@ class Bench:
         def look(name: str) -> None:
             contents[name] = contents_of(_warehouse(self.home / "run"))
 
-        rounds = self.take_turns(self.contestants, one, look)
+        rounds = self.take_turns(names, one, look)
         return self._piece("full", sales, rounds, rows=ensure_same(contents))
 
     def batch_on_history(self, sales: int) -> Piece | None:
@@ -142,7 +142,7 @@ class Bench:
 
         On the smallest history the first version, on Sail, makes all tables again from all that has landed.
         """
-        names = [name for name in ("product", "product-whole-job") if name in self.contestants]
+        names = [name for name in ("product", "product-apart", "product-whole-job") if name in self.contestants]
         if not names:
             return None
         if sales == self.smallest and "first-version-sail" in self.contestants:
@@ -216,7 +216,6 @@ class Bench:
             machine=machine_facts(),
             batch=batch,
             rows=rows or {},
-            largest_mart_task=_task_of(LARGEST_MART),
         )
 
 
@@ -249,16 +248,6 @@ def _bytes_added(commits: Collection[Path]) -> dict[str, int]:
         for line in commit.read_text(encoding="utf-8").splitlines():
             sizes[table] = sizes.get(table, 0) + json.loads(line).get("add", {}).get("size", 0)
     return sizes
-
-
-def _task_of(table: str) -> str:
-    """The task whose notebook writes a table of gold."""
-    tasks = Bundle(PROJECT, {}).job("cdp_refresh").tasks.values()
-    return next(
-        task.key
-        for task in tasks
-        if task.notebook.parent.name == "gold" and f"`{table}`" in task.notebook.read_text(encoding="utf-8")
-    )
 
 
 def _numbers(option: str, text: str) -> list[int]:

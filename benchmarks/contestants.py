@@ -51,6 +51,11 @@ class Contestant:
         """Whether it is the product."""
         return self.script == "product.py"
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether it makes the largest mart by itself, which tells something of batches alone."""
+        return "--apart" in self.options
+
     def command(self, home: Path, landing: Path | None) -> list[str]:
         """The command that refreshes.
 
@@ -67,6 +72,7 @@ class Contestant:
 CONTESTANTS = {
     "product": Contestant("product, Sail", "product.py"),
     "product-whole-job": Contestant("product, Sail, whole job", "product.py", ("--whole",)),
+    "product-apart": Contestant("product, Sail, the largest mart after all others", "product.py", ("--apart",)),
     "product-spark": Contestant("product, local Spark", "product.py", ("--engine", "spark")),
     "first-version-spark": Contestant(
         "(a) first version, local Spark", "baselines/first_version.py", ("--engine", "spark")

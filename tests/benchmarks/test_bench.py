@@ -36,7 +36,6 @@ def piece(measure: str, sales: int, *rounds: dict[str, Measured], batch: int = 0
         command=f"make bench SALES={sales} BENCH='--only {measure}'",
         machine={"cores": "2", "memory": "24 GB"},
         batch=batch,
-        largest_mart_task="product_gold",
     )
 
 
@@ -47,7 +46,7 @@ def results(*pieces: Piece) -> Results:
 def figures() -> Results:
     """Something of every measure."""
     small, large = 10_000_000, 40_000_000
-    batch = {"product": measured(2.0), "first-version-sail": measured(20.0)}
+    batch = {"product": measured(2.0), "product-apart": measured(2.0), "first-version-sail": measured(20.0)}
     for one in batch.values():
         one.bytes_written = {"customer_product_affinity_gold": 30_000_000, "retails_silver": 10_000_000}
     return results(
@@ -61,7 +60,7 @@ def figures() -> Results:
         ),
         piece("full", large, {"product": measured(41.0, 4_000.0), "duckdb": measured(40.0)}),
         piece("batch", small, batch, batch=100_000),
-        piece("batch", large, {"product": measured(3.5)}, batch=100_000),
+        piece("batch", large, {"product-apart": measured(9.5, product_gold=8.0)}, batch=100_000),
         piece(
             "nothing-new",
             large,
@@ -73,7 +72,16 @@ def figures() -> Results:
 def test_the_benchmark_measures_a_tiny_shop_and_leaves_nothing_but_what_landed(tmp_path: Path) -> None:
     home = tmp_path / "home"
     ran = run_bench(
-        *("--sales", "2000", "--only", "full,batch,product,duckdb,first-version-sail", "--repeat", "1", "--home", home)
+        *(
+            "--sales",
+            "2000",
+            "--only",
+            "full,batch,product,product-apart,duckdb,first-version-sail",
+            "--repeat",
+            "1",
+            "--home",
+            home,
+        )
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -190,10 +198,10 @@ def test_a_file_of_results_that_is_none_is_not_written_over(tmp_path: Path) -> N
 def test_goals_are_held_against_medians_of_ratios_within_rounds() -> None:
     assert [(goal.state, goal.measured.split(" (")[0]) for goal in goals(figures())] == [
         ("reached", "12.0 ×"),
-        ("reached", "1.02 ×"),
+        ("reached", "1.25 ×"),
         ("", "not measured"),
         ("reached", "10 %"),
-        ("missed", "1.75 ×"),
+        ("reached", "1.50 ×"),
         ("reached", "4.10 ×"),
         ("reached", "4.0 GB"),
         ("reached", "0.25 ×"),
