@@ -55,15 +55,19 @@ def of_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
     return rows.to(StructType.fromJson({"type": "struct", "fields": fields}))
 
 
-def worked_out(rows: DataFrame, at_most: int | None = None) -> DataFrame:
-    """The rows, worked out now and held in memory: a plan works out what it reads twice, twice.
+def worked_out_few(rows: DataFrame) -> tuple[DataFrame, int | None]:
+    """The rows, worked out now and held in memory, and how many: a plan works out what it reads twice, twice.
+
+    More rows than `FEW_ROWS` stay the plan they are; how many, is None then.
 
     Args:
-        rows: Few rows, such as sums by month; best `of_types`.
-        at_most: More rows than this stay the plan they are. None: there are never more.
+        rows: Rows, best `of_types`.
+
+    >>> worked_out_few(spark.range(2))[1], worked_out_few(spark.range(FEW_ROWS + 1))[1]
+    (2, None)
     """
-    held = (rows if at_most is None else rows.limit(at_most + 1)).toArrow()
-    return rows if at_most is not None and held.num_rows > at_most else _frame_of(held, rows)
+    held = rows.limit(FEW_ROWS + 1).toArrow()
+    return (rows, None) if held.num_rows > FEW_ROWS else (_frame_of(held, rows), held.num_rows)
 
 
 def worked_out_together(frames: Sequence[DataFrame]) -> DataFrame:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import SparkSession
 
-from cdp_lib.frames import worked_out, worked_out_together
+from cdp_lib import frames
+from cdp_lib.frames import worked_out_few, worked_out_together
 
 SQL = """
 SELECT cast(id AS INT) AS id, cast(1.5 AS DECIMAL(38,6)) AS amount, array('a', NULL) AS names,
@@ -12,14 +13,18 @@ FROM range(3)
 """
 
 
-@pytest.mark.parametrize("at_most", [None, 0, 2, 3, 100])
+@pytest.mark.parametrize("few", [0, 2, 3, 100])
 @pytest.mark.parametrize("where", ["true", "id = 1", "false"])
-def test_rows_that_are_worked_out_are_the_same_rows(spark: SparkSession, at_most: int | None, where: str) -> None:
+def test_rows_that_are_worked_out_are_the_same_rows(
+    spark: SparkSession, few: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "FEW_ROWS", few)
     rows = spark.sql(SQL).where(where)
-    held = worked_out(rows, at_most=at_most)
+    held, count = worked_out_few(rows)
     assert sorted(map(repr, held.collect())) == sorted(map(repr, rows.collect()))
     assert [(f.name, f.dataType) for f in held.schema.fields] == [(f.name, f.dataType) for f in rows.schema.fields]
-    assert (held is rows) == (at_most is not None and rows.count() > at_most)
+    are_many = rows.count() > few
+    assert (held is rows, count) == ((True, None) if are_many else (False, rows.count()))
 
 
 def test_frames_that_are_worked_out_together_are_the_rows_of_all(spark: SparkSession) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
@@ -26,7 +26,7 @@ from cdp_lib.contracts.gold import (
 )
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, of_types, union, without_comments, worked_out
+from cdp_lib.frames import of_types, union, without_comments, worked_out_few
 
 Summand = Literal["sales", "quantity", "revenue"]
 
@@ -36,6 +36,14 @@ _NAMES = {
     "store_id": ("store_name", "location"),
 }
 """What is the same in all sales of a customer, product or store."""
+
+_OF_MONTH: Mapping[str, Callable[[Column], Column]] = {
+    "season": season,
+    "transaction_year": sf.year,
+    "transaction_quarter": sf.quarter,
+    "transaction_month": sf.month,
+}
+"""Keys that follow from the month of a sale, each as a function of its first day."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +181,14 @@ def build_mart(mart: Mart, sales: DataFrame, pairs: DataFrame | None = None) -> 
         [number] = mart.distinct
         different = pairs.groupBy(*mart.key).agg(sf.count("*").alias(number))
         groups = different.join(prepared.groupBy(*mart.key).agg(*_sums(mart)), mart.key)
-    elif len(mart.distinct) == 1:
-        # By pairs first: a set for each key of its different values takes several times as long.
-        [(number, column)] = mart.distinct.items()
-        by_pair = prepared.groupBy(*mart.key, column).agg(*_sums(mart))
+    elif len(mart.distinct) == 1 or _OF_MONTH.keys() & mart.key:
+        # By month first, as what follows from it is worked out of months then, and not of sales; by pairs first, as a
+        # set for each key of its different values takes several times as long.
+        month_or_key = ["sale_month" if name in _OF_MONTH else name for name in mart.key]
+        first = prepared.groupBy(*dict.fromkeys([*month_or_key, *mart.distinct.values()])).agg(*_sums(mart))
         sums = [sf.sum(name).alias(name) for name in mart.sums]
-        groups = by_pair.groupBy(*mart.key).agg(*sums, sf.count("*").alias(number))
+        numbers = [sf.count("*").alias(number) for number in mart.distinct]
+        groups = _with_keys_of_month(mart, first).groupBy(*mart.key).agg(*sums, *numbers)
     else:
         numbers = [sf.countDistinct(column).alias(name) for name, column in mart.distinct.items()]
         groups = prepared.groupBy(*mart.key).agg(*_sums(mart), *numbers)
@@ -249,28 +259,27 @@ def touched_keys(mart: Mart, changes: DataFrame) -> DataFrame:
 
 def _prepared(mart: Mart, sales: DataFrame, is_added: Column | None = None) -> DataFrame:
     """Sales with the columns that a mart groups by and sums; negative, where they are to be taken away."""
-    day = sf.col("transaction_date")
-    derived = {
-        "price_segment": price_segment(sf.col("price")),
-        "season": season(day),
-        "transaction_year": sf.year(day),
-        "transaction_quarter": sf.quarter(day),
-        "transaction_month": sf.month(day),
-    }
+    segment = [price_segment(sf.col("price")).alias("price_segment")] if "price_segment" in mart.key else []
     summands = {
         "sales": sf.lit(1).cast("bigint"),
         "quantity": sf.col("quantity").cast("bigint"),
         "revenue": revenue(sf.col("quantity"), sf.col("price")),
     }
-    return sales.select(
+    return _with_keys_of_month(mart, sales).select(
         "*",
-        *(derived[name].alias(name) for name in mart.key if name in derived),
+        *segment,
         *(
             (summand if is_added is None else sf.when(is_added, summand).otherwise(-summand)).alias(f"_{name}")
             for name, summand in summands.items()
             if name in mart.sums.values()
         ),
     )
+
+
+def _with_keys_of_month(mart: Mart, rows: DataFrame) -> DataFrame:
+    """Rows that have a `sale_month`, with those of the mart's keys that follow from it."""
+    of_month = {name: _OF_MONTH[name](sf.col("sale_month")) for name in mart.key if name in _OF_MONTH}
+    return rows.select("*", *(value.alias(name) for name, value in of_month.items()))
 
 
 def _sums(mart: Mart) -> list[Column]:
@@ -296,8 +305,8 @@ def _moved_distinct(
     if not mart.is_by_month:
         types = RETAILS_SILVER.types | mart.contract.types
         of_pairs = {name: types[name] for name in pair} | {"now": "BIGINT", "more": "BIGINT"}
-        undecided = worked_out(of_types(pairs.where("now <= greatest(more, 0)"), of_pairs), at_most=FEW_ROWS)
-        if undecided.isEmpty():
+        undecided, count = worked_out_few(of_types(pairs.where("now <= greatest(more, 0)"), of_pairs))
+        if count == 0:
             return undecided.select(*mart.key, sf.col("now").alias(name))
         pairs = _with_sales(mart, undecided, pair, sales.where(~is_in_months))
     return _come_or_gone(mart, name, pairs)

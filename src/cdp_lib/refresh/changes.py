@@ -10,7 +10,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, of_types, worked_out
+from cdp_lib.frames import of_types, worked_out_few
 from cdp_lib.runs import RunLog
 from cdp_lib.settings import Settings
 from cdp_lib.tables import Tables
@@ -36,7 +36,7 @@ def read_missed_changes(
     if missed is None or settings.full_refresh or not all(map(tables.exists, needed)):
         return None
     log = tables.read_table(RETAILS_CHANGES_SILVER).where(sf.col("_change_id").isin(*missed))
-    changes = worked_out(of_types(log, RETAILS_CHANGES_SILVER.types), at_most=FEW_ROWS)
+    changes, _ = worked_out_few(of_types(log, RETAILS_CHANGES_SILVER.types))
     known = {change_id for (change_id,) in changes.select("_change_id").distinct().collect()}
     # The log keeps the latest changes only.
     return changes if known == set(missed) else None
