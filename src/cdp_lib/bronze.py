@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import hash_of, rescued, to_type
+from cdp_lib.columns import rescued, to_type
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
@@ -185,7 +185,6 @@ def _bronze_rows(
         misfits.alias("_rescued_data"),
         sf.lit(batch.load).alias("_load"),
         sf.lit(are_deletions).alias("_is_deleted"),
-        _hash([*received.values(), *extra.values(), no_object]).alias("_record_hash"),
         sf.lit(batch.batch_id).alias("_batch_id"),
         source_file.alias("_source_file"),
         sf.lit(batch.extracted_at).cast("timestamp").alias("_ingested_at"),
@@ -209,11 +208,3 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
             f" {contract.name} holds {type_name}: the table is left as it was. {_WAY_OUT}"
         )
     return rows[name]
-
-
-def _hash(columns: list[Column]) -> Column:
-    """Hash of the values, as hexadecimal text.
-
-    It tells copies of a record from other versions of it within a batch: 64 bits are plenty for so few to compare.
-    """
-    return sf.hex(hash_of(columns))

@@ -23,6 +23,7 @@ _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
 _OF_A_VERSION = {
     "record": "STRING",
     "broken_rules": "ARRAY<STRING>",
+    "_keeps_rules": "BOOLEAN",
     "record_key": "STRING",
     "_version_at": "TIMESTAMP",
     "_record_hash": "STRING",
@@ -56,12 +57,8 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
     """
     as_received = sf.col("record") if record is None else record
     judged = _with_verdict(_with_record_key(rows, contract), contract)
-    # Not by the size of `broken_rules`: names are put together of refused rows alone.
-    is_kept = reduce(
-        Column.__and__, [_holds(rule) for rule in contract.rules if rule.severity == "reject"], sf.lit(True)
-    )
-    is_warned = is_kept & (sf.size(WARNINGS.name) > 0)
-    counted = {"kept": is_kept, "warned": is_warned, "refused": ~is_kept}
+    is_kept = sf.col("_keeps_rules")
+    counted = {"kept": is_kept, "warned": is_kept & is_warned(contract), "refused": ~is_kept}
     return CheckedRows(
         kept=judged.where(is_kept).selectExpr(*contract.select_list),
         refused=judged.where(~is_kept).withColumn("record", as_received).selectExpr(*contract.quarantine.select_list),
@@ -69,6 +66,15 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
             *(sf.count(sf.when(condition, 1)).alias(name) for name, condition in counted.items())
         ),
     )
+
+
+def is_warned(contract: TableContract) -> Column:
+    """Whether a row breaks a rule that warns: what `_warnings` says, and takes longer to read than to work out.
+
+    Args:
+        contract: Contract of the table that the row is of, or is for; the row has the columns that these rules name.
+    """
+    return reduce(Column.__or__, [~_holds(rule) for rule in contract.rules if rule.severity == "warn"], sf.lit(False))
 
 
 def check_versions(rows: DataFrame, contract: TableContract, *, are_alone: bool = False) -> DataFrame:
@@ -103,6 +109,7 @@ def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
         "*",
         sf.lit(None).cast("string").alias("record"),
         sf.array().cast("array<string>").alias("broken_rules"),
+        sf.lit(True).alias("_keeps_rules"),
         sf.lit("").alias("_record_hash"),
         sf.lit(False).alias("_is_deleted"),
     )
@@ -122,6 +129,7 @@ def candidates_of_quarantine(refused: DataFrame, keys: DataFrame, contract: Tabl
     rows = known.select(
         "*",
         *(sf.lit(None).cast(column.type).alias(column.name) for column in others),
+        sf.lit(False).alias("_keeps_rules"),
         sf.sha2("record", 256).alias("_record_hash"),
         sf.lit(False).alias("_is_deleted"),
     )
@@ -147,7 +155,7 @@ def settle_versions(
         The candidates with `_fate` – `kept` in the table or to be, `refused` in the quarantine or to be, `superseded` –
         and `_is_gone`: whether nothing of the key is kept.
     """
-    is_good = sf.size("broken_rules") == 0
+    is_good = sf.col("_keeps_rules")
     if are_alone:
         fate = sf.when(sf.col("_is_deleted"), "superseded").when(is_good, "kept").otherwise("refused")
         return candidates.select("*", fate.alias("_fate")).select("*", (sf.col("_fate") != "kept").alias("_is_gone"))
@@ -221,14 +229,22 @@ def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
 
 
 def _with_verdict(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Rows with the names of the rules they break: `broken_rules` of those that reject, `_warnings` of the others."""
+    """Rows with the names of the rules they break: `broken_rules` of those that reject, `_warnings` of the others.
+
+    `_keeps_rules` says whether none rejects, so that names are put together of refused rows alone.
+    """
 
     def broken(severity: str) -> Column:
         return sf.array_compact(sf.array(*(_if_broken(rule) for rule in contract.rules if rule.severity == severity)))
 
-    warns = any(rule.severity == "warn" for rule in contract.rules)
-    warnings = broken("warn") if warns else sf.array().cast("array<string>")
-    return rows.select("*", broken("reject").alias("broken_rules"), warnings.alias(WARNINGS.name))
+    warnings = broken("warn") if contract.warns else sf.array().cast("array<string>")
+    keeps_rules = reduce(Column.__and__, [_holds(r) for r in contract.rules if r.severity == "reject"], sf.lit(True))
+    return rows.select(
+        "*",
+        broken("reject").alias("broken_rules"),
+        keeps_rules.alias("_keeps_rules"),
+        warnings.alias(WARNINGS.name),
+    )
 
 
 def _if_broken(rule: Rule) -> Column:

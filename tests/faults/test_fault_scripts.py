@@ -627,11 +627,12 @@ def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contr
 def assert_no_version_is_landed_twice(tables: Tables, contract: BronzeContract) -> None:
     """An increment holds what has changed, and nothing else."""
     rows = tables.read_table(contract).orderBy("_batch_id", "_is_deleted").collect()
-    versions: dict[tuple[str, ...], str] = {}
+    versions: dict[tuple[str, ...], tuple[object, ...]] = {}
     for row in rows:
         key = tuple(str(row[name]) for name in contract.record_key)
-        assert row["_load"] != "increment" or versions.get(key) != row["_record_hash"], row
-        versions[key] = row["_record_hash"]
+        values = tuple(row[name] for name in (*(c.name for c in contract.received_columns), "_rescued_data"))
+        assert row["_load"] != "increment" or versions.get(key) != values, row
+        versions[key] = values
 
 
 def keys_in(path: Path, format: str, key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -82,13 +82,12 @@ def received(rows: DataFrame, *names: str) -> list[tuple[Any, ...]]:
 
 def test_a_json_record_is_kept_as_text_with_where_it_came_from(customers) -> None:
     [row] = customers(json.dumps(CUSTOMER)).collect()
-    assert row.asDict() | {"_record_hash": "", "_ingested_at": ""} == CUSTOMER | {
+    assert row.asDict() | {"_ingested_at": ""} == CUSTOMER | {
         "customer_id": "101",
         "updated_at": None,
         "_rescued_data": None,
         "_load": "snapshot",
         "_is_deleted": False,
-        "_record_hash": "",
         "_batch_id": "b1",
         "_source_file": "customers_api/customers/b1/data/part-00000.jsonl",
         "_ingested_at": "",
@@ -131,37 +130,6 @@ def test_a_json_record_that_has_none_of_the_columns_is_kept_whole(customers) -> 
 
 def test_a_json_record_of_one_column_is_no_rescued_record(customers) -> None:
     assert received(customers('{"customer_id": 1}'), "customer_id", "_rescued_data") == [("1", None)]
-
-
-def test_records_that_are_identical_have_one_hash_whatever_the_order_of_their_names(customers) -> None:
-    turned = json.dumps(dict(reversed(CUSTOMER.items())), indent=None, separators=(" ,", " : "))
-    hashes = received(customers(json.dumps(CUSTOMER), turned), "_record_hash")
-    assert hashes[0] == hashes[1]
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"full_name": ""}, {"full_name": None}),
-        ({"full_name": "null"}, {"full_name": None}),
-        ({"full_name": "a", "email": "b"}, {"full_name": "b", "email": "a"}),
-        ({"full_name": 'a","b', "email": "c"}, {"full_name": "a", "email": 'b","c'}),
-        ({"full_name": None, "email": "a"}, {"full_name": "a", "email": None}),
-        ({"full_name": "Zoë"}, {"full_name": "Zoe"}),
-    ],
-)
-def test_records_that_differ_have_different_hashes(customers, one: dict[str, Any], other: dict[str, Any]) -> None:
-    hashes = received(customers(json.dumps(CUSTOMER | one), json.dumps(CUSTOMER | other)), "_record_hash")
-    assert hashes[0] != hashes[1]
-
-
-def test_records_that_are_no_objects_have_different_hashes(customers) -> None:
-    assert len(set(received(customers("[1]", "[2]", '"x"'), "_record_hash"))) == 3
-
-
-def test_a_hash_depends_on_the_values_alone_and_on_no_engine(customers) -> None:
-    [[record_hash]] = received(customers(json.dumps(CUSTOMER)), "_record_hash")
-    assert record_hash == "A3269B4198BF785F"
 
 
 def test_parquet_columns_keep_their_types(products) -> None:
@@ -292,7 +260,6 @@ def test_a_field_the_contract_does_not_know_is_kept_as_its_text(spark: SparkSess
     assert (first["it's__a__name_"], json.loads(first["nested"]), first["none"]) == ("true", {"a": ["ü"]}, None)
     assert (first["tier"], first["x.y"]) == ("gold", "1")
     assert (second["tier"], second["nested"]) == (None, None)
-    assert first["_record_hash"] != second["_record_hash"]
 
 
 def test_columns_that_differ_in_case_only_are_an_error_that_names_them(products) -> None:

@@ -728,7 +728,6 @@ def test_a_new_column_is_kept_and_reported_and_older_rows_have_none(tables: Tabl
 def test_every_bronze_table_can_gain_a_column(tables: Tables, frame_of: Callable[..., DataFrame]) -> None:
     for contract in BRONZE_TABLES:
         row = {
-            "_record_hash": "",
             "_batch_id": "a",
             "_source_file": "",
             "_ingested_at": datetime(2026, 1, 31, tzinfo=UTC),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -240,7 +239,6 @@ def bronze_row(contract: BronzeContract, day: int, load: str, row: dict[str, Any
         **received,
         "_load": load,
         "_is_deleted": row.get("_is_deleted", False),
-        "_record_hash": hashlib.sha256(repr(received).encode()).hexdigest(),
         "_batch_id": batch_id,
         "_source_file": f"{contract.source}/{batch_id}/data/file={row.get('_source_file', 'f')}/part-00000.jsonl",
         "_ingested_at": extracted_at(day),

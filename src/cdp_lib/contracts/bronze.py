@@ -10,9 +10,6 @@ LINEAGE_COLUMNS = (
     Column("_load", "STRING", "snapshot: the batch is all there is; increment: what changed; files: whole files"),
     Column("_is_deleted", "BOOLEAN", "whether the source says that the record is gone; then only its key is known"),
     Column("_rescued_data", "STRING", "JSON object of the values that did not fit their column, as received"),
-    Column(
-        "_record_hash", "STRING", "hash of the received values, equal for identical records of a batch", required=True
-    ),
     Column("_batch_id", "STRING", "landed batch the row came with; sorts by time of extraction", required=True),
     Column("_source_file", "STRING", "data file of the batch, relative to the landing location", required=True),
     Column("_ingested_at", "TIMESTAMP", "start of the run that extracted the batch, UTC", required=True),

@@ -133,6 +133,11 @@ class TableContract:
         return tuple(column for column in self.columns if column.pii is None)
 
     @property
+    def warns(self) -> bool:
+        """Whether a rule keeps the rows that break it, and names itself in them."""
+        return any(rule.severity == "warn" for rule in self.rules)
+
+    @property
     def has_deletion_vectors(self) -> bool:
         """Whether a merge may mark rows as gone instead of writing their files again, where the engine can.
 

@@ -12,7 +12,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import RECEIVED_AS
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, of_types, worked_out
+from cdp_lib.frames import of_types, worked_out_few
 from cdp_lib.quality import (
     candidates_of_quarantine,
     candidates_of_table,
@@ -139,10 +139,9 @@ def _merge(
     )
     there = None
     if scope.is_increment:
-        plan = of_types(settled, settled_types(contract))
-        settled = worked_out(plan, at_most=FEW_ROWS)
-        there = settled.where("_origin = 'table' AND _fate = 'superseded'") if settled is not plan else None
-    tallies = _tallies(settled)
+        settled, count = worked_out_few(of_types(settled, settled_types(contract)))
+        there = None if count is None else settled.where("_origin = 'table' AND _fate = 'superseded'")
+    tallies = _tallies(settled, contract)
     change = planned or Change(
         change_id=runs.new_change_id(history),
         batches=_batch_changes(tallies, loads, history, is_increment=scope.is_increment),
@@ -185,9 +184,11 @@ def _scope(
     return _Scope(rows, batch_ids, is_increment)
 
 
-def _tallies(settled: DataFrame) -> list[_Tally]:
+def _tallies(settled: DataFrame, contract: TableContract) -> list[_Tally]:
+    # Of a table that never warns, Sail would look at each row's empty list.
+    is_warned = sf.size("_warnings") > 0 if contract.warns else sf.lit(False)
     groups = settled.groupBy("_origin", "_batch_id", "_fate", "_is_gone").agg(
-        sf.count("*").alias("rows"), sf.count(sf.when(sf.size("_warnings") > 0, 1)).alias("warned")
+        sf.count("*").alias("rows"), sf.count(sf.when(is_warned, 1)).alias("warned")
     )
     return [_Tally(*row) for row in groups.collect()]
 

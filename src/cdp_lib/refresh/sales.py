@@ -20,8 +20,8 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import FEW_ROWS, of_types, union, worked_out
-from cdp_lib.quality import check_rows, check_versions
+from cdp_lib.frames import of_types, union, worked_out_few
+from cdp_lib.quality import check_rows, check_versions, is_warned
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.runs import Account, BatchChange, Change, RunLog
 from cdp_lib.settings import Settings
@@ -113,7 +113,7 @@ def _write_anew(tables: Tables) -> _Entered:
     kept = (
         tables.read_table(RETAILS_SILVER)
         .groupBy("_batch_id")
-        .agg(sf.count("*").alias("kept"), sf.count(sf.when(sf.size("_warnings") > 0, 1)).alias("warned"))
+        .agg(sf.count("*").alias("kept"), sf.count(sf.when(is_warned(RETAILS_SILVER), 1)).alias("warned"))
     )
     counts = kept.collect()
     merged = Counter({row["_batch_id"]: row["kept"] for row in counts})
@@ -125,16 +125,14 @@ def _write_anew(tables: Tables) -> _Entered:
 
 def _write_changes(tables: Tables, change_id: str, changes: Mapping[TableContract, tuple[Change, ...]]) -> _Entered:
     """Look at the touched sales alone: write to the log what is other than it was, then what the log says."""
-    touched = worked_out(
-        of_types(_touched_sales(tables, changes), {_KEY: RETAILS_SILVER.types[_KEY]}), at_most=FEW_ROWS
-    )
+    touched, _ = worked_out_few(of_types(_touched_sales(tables, changes), {_KEY: RETAILS_SILVER.types[_KEY]}))
     rows = build_retails_silver(
         tables.read_rows(TRANSACTIONS_SILVER, touched), *(tables.read_table(contract) for contract in _SALES_NAME)
     )
-    checked = check_rows(worked_out(rows, at_most=FEW_ROWS), RETAILS_SILVER, sale_as_received())
+    checked = check_rows(worked_out_few(rows)[0], RETAILS_SILVER, sale_as_received())
     counts = checked.counts.collect()  # one query: to plan it takes longer than to run it
     refused = sum(row["refused"] for row in counts)
-    before = worked_out(of_types(tables.read_rows(RETAILS_SILVER, touched), RETAILS_SILVER.types), at_most=FEW_ROWS)
+    before, _ = worked_out_few(of_types(tables.read_rows(RETAILS_SILVER, touched), RETAILS_SILVER.types))
     _forget_changes(tables, but=_CHANGES_KEPT)
     tables.replace_partitions(
         RETAILS_CHANGES_SILVER, [change_id], build_retails_changes_silver(before, checked.kept, change_id)
@@ -146,7 +144,7 @@ def _write_changes(tables: Tables, change_id: str, changes: Mapping[TableContrac
         tables.replace_table(quarantine, others.selectExpr(*quarantine.select_list).unionByName(checked.refused))
     # From here on, many touched sales would be others than they were: what they were looked for in is written.
     log = tables.read_table(RETAILS_CHANGES_SILVER).where(sf.col("_change_id") == change_id)
-    log = worked_out(of_types(log, RETAILS_CHANGES_SILVER.types), at_most=FEW_ROWS)
+    log, _ = worked_out_few(of_types(log, RETAILS_CHANGES_SILVER.types))
     inserts = log.where("_change_type = 'insert'").select(*RETAILS_SILVER.column_names)
     there = log.where("_change_type = 'delete'")
     deletes = there.join(inserts, _KEY, how="left_anti").select(_KEY, "_batch_id")
@@ -246,7 +244,7 @@ def _sightings(tables: Tables) -> DataFrame:
     bronze = tables.read_table(PRODUCTS_BRONZE)
     extracted_at = bronze.groupBy("_batch_id").agg(sf.max("_ingested_at").alias("extracted_at"))
     versions = check_versions(build_products_silver(bronze), PRODUCTS_SILVER)
-    good = versions.where((sf.size("broken_rules") == 0) & ~sf.col("_is_deleted"))
+    good = versions.where(sf.col("_keeps_rules") & ~sf.col("_is_deleted"))
     return good.select("product_id", "price", "updated_at", "_batch_id").join(extracted_at, "_batch_id", how="inner")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_text, rescued
+from cdp_lib.columns import clean_text, hash_of, rescued
 from cdp_lib.contracts.table import BronzeContract
 
 
@@ -26,8 +26,8 @@ def typed_rows(
         received_as: Bronze column of the silver columns that have another name there.
 
     Returns:
-        The silver columns, `record` (the row as received, JSON), `_rescued_data`, `_record_hash`, `_is_deleted`,
-        `_ingested_at` and `_batch_id`.
+        The silver columns, `record` (the row as received, JSON), `_rescued_data`, `_record_hash` (xxHash64 of what was
+        received, hexadecimal), `_is_deleted`, `_ingested_at` and `_batch_id`.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
     # What a source may leave out is no reason to refuse a row either.
@@ -40,7 +40,8 @@ def typed_rows(
         *(_unless_blank(sf.col(source[name])).alias(f"_text_{name}") for name in tried),
         sf.to_json(sf.struct(*received, "_rescued_data")).alias("record"),
         "_rescued_data",
-        "_record_hash",
+        # Of the same values as the record, and asked for where versions of a row are compared only.
+        sf.hex(hash_of([*map(sf.col, received), sf.col("_rescued_data")])).alias("_record_hash"),
         # Rows from before there were removals have no `_is_deleted`.
         sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"),
         "_ingested_at",

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pyspark.sql import Column as SparkColumn
@@ -42,7 +43,7 @@ def typed(bronze_rows) -> Callable[..., DataFrame]:
 
 
 def test_typed_rows_have_the_silver_columns_and_what_the_check_needs(typed) -> None:
-    rows = typed({"_is_deleted": True, "_record_hash": "h", "_batch_id": "b7"})
+    rows = typed({"_is_deleted": True, "_batch_id": "b7"})
     [row] = rows.select(*[name for name in rows.columns if name not in ("record", "_ingested_at")]).collect()
     assert row.asDict() == {
         "card_id": 7,
@@ -50,10 +51,29 @@ def test_typed_rows_have_the_silver_columns_and_what_the_check_needs(typed) -> N
         "points": 5,
         "tier": 2,
         "_rescued_data": None,
-        "_record_hash": "h",
+        "_record_hash": "20E705BDF391062B",
         "_is_deleted": True,
         "_batch_id": "b7",
     }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"note": ""}, {"note": None}),
+        ({"note": "null"}, {"note": None}),
+        ({"card_no": "a", "note": "b"}, {"card_no": "b", "note": "a"}),
+        ({"card_no": None, "note": "a"}, {"card_no": "a", "note": None}),
+        ({"note": "Zoë"}, {"note": "Zoe"}),
+        ({"points": 5}, {"points": None}),
+        ({"_rescued_data": '{"_record":"[1]"}'}, {"_rescued_data": '{"_record":"[2]"}'}),
+    ],
+)
+def test_records_have_one_hash_where_they_are_identical_alone(
+    typed, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    hashes = [row[0] for row in typed(one, other, one).select("_record_hash").collect()]
+    assert hashes[0] == hashes[2] != hashes[1]
 
 
 def test_typed_rows_know_when_they_were_ingested(typed) -> None:

@@ -238,10 +238,11 @@ def test_a_value_that_bronze_could_not_type_is_told(judge, contract: TableContra
 
 @every_table
 def test_rows_of_one_key_and_batch_with_other_values_are_told(bronze_rows, contract: TableContract) -> None:
-    received = [GOOD[contract] | {"_record_hash": text} for text in ("one", "other")]
-    rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], *received))
-    verdicts = check_versions(rows, contract).select("broken_rules").collect()
-    assert [row.broken_rules for row in verdicts] == [[KEY_IS_UNIQUE.name]] * 2
+    received = [GOOD[contract] | {"_rescued_data": f'{{"x":"{text}"}}'} for text in ("one", "other")]
+    for rows, names in ((received, [VALUES_FIT.name, KEY_IS_UNIQUE.name]), (received[:1] * 2, [VALUES_FIT.name])):
+        built = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], *rows))
+        verdicts = check_versions(built, contract).select("broken_rules").collect()
+        assert [row.broken_rules for row in verdicts] == [names] * 2
 
 
 def test_a_sale_that_breaks_a_rule_is_told_by_its_name(frame_of) -> None:
