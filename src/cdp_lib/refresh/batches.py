@@ -280,11 +280,14 @@ def _write_table(
         there: Rows of the table that others take the place of, or that are removed, where they are in memory.
         is_whole: Whether the table is written anew.
     """
-    merged = settled.where("_origin = 'batch' AND _fate = 'kept'").selectExpr(*contract.select_list)
+    fates = {(t.origin, t.fate) for t in tallies}
+    # Where all is kept, to look for what is would copy it.
+    kept = settled if fates == {("batch", "kept")} else settled.where("_origin = 'batch' AND _fate = 'kept'")
+    merged = kept.selectExpr(*contract.select_list)
     removed = settled.where("_origin = 'table' AND _fate = 'superseded' AND _is_gone").select(*contract.key)
     if is_whole:
         tables.replace_table(contract, merged)
-    elif any((t.origin, t.fate) in {("batch", "kept"), ("table", "superseded")} for t in tallies):
+    elif fates & {("batch", "kept"), ("table", "superseded")}:
         tables.merge_rows(contract, merged, removed, there)
 
 
