@@ -371,10 +371,16 @@ class Tables:
         self.create_table(contract)
         gained = [name for rows in rows_by_batch.values() for name in self._gain_columns(contract, rows)]
         for batch_id, rows in rows_by_batch.items():
-            others = [name for name in self.read_table(contract).columns if name not in contract.column_names]
-            # Columns that the source had in other batches only.
-            absent = [sf.lit(None).cast("string").alias(name) for name in others if name not in rows.columns]
-            self._overwrite(contract, rows.select("*", *absent), sf.col("_batch_id") == batch_id, others)
+            # Columns that the source had in other batches only, or an earlier version of the contract, which may have
+            # promised a text in each row.
+            others = [field for field in self.read_table(contract).schema if field.name not in contract.column_names]
+            absent = [
+                sf.lit(None if field.nullable else "").cast(field.dataType).alias(field.name)
+                for field in others
+                if field.name not in rows.columns
+            ]
+            names = [field.name for field in others]
+            self._overwrite(contract, rows.select("*", *absent), sf.col("_batch_id") == batch_id, names)
         if not rows_by_batch:
             return Written(0)
         written = self.read_table(contract).where(sf.col("_batch_id").isin(*rows_by_batch))

@@ -748,6 +748,15 @@ def test_a_table_from_an_older_version_gains_the_columns_of_its_contract(tables:
     assert rows_of(read) == [(1, None, "a"), (1, True, "b")]
 
 
+def test_a_table_from_an_older_version_keeps_a_column_that_its_contract_has_no_longer(
+    tables: Tables, cards: Rows, rows_of
+) -> None:
+    tables.replace_batches(CARDS, {"a": cards("a", "snapshot", (1, "a"))})
+    newer = replace(CARDS, columns=tuple(column for column in CARDS.columns if column.name != "_record_hash"))
+    tables.replace_batches(newer, {"b": cards("b", "increment", (2, "b")).drop("_record_hash")})
+    assert rows_of(tables.read_table(newer).select("card_id", "_record_hash")) == [(1, "1a"), (2, "")]
+
+
 def test_read_batch_ids_of_a_table_that_does_not_exist_is_empty(tables: Tables, visits: Rows) -> None:
     assert tables.read_batch_ids(VISITS) == set()
     tables.replace_batches(VISITS, {"a": visits(A1, A2), "b": visits(B1)})
