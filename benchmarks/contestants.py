@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,13 @@ from cdp_lib.errors import CdpError
 FOLDER = Path(__file__).resolve().parent
 SPARK_MEMORY = "8g"
 """Memory of Spark's driver, the product's and the baseline's: with the default of 1 GB neither comes far."""
+
+MEMORY_POOL_GIGABYTES = 3.5
+MEMORY_POOL = {
+    "SAIL_RUNTIME__MEMORY_POOL__TYPE": "greedy",
+    "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE": str(int(MEMORY_POOL_GIGABYTES * 1e9)),
+}
+"""Lets the embedded engine sort and group on disk what does not fit (docs/benchmarks.md)."""
 
 TIMEOUT_SECONDS = 3 * 3600
 """Nothing that is measured here is worth waiting longer for."""
@@ -35,11 +42,13 @@ class Contestant:
         title: What it is, for readers.
         script: Its script.
         options: Options of the script.
+        environment: What its process has in its environment besides.
     """
 
     title: str
     script: str
     options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_slow(self) -> bool:
@@ -71,6 +80,9 @@ class Contestant:
 
 CONTESTANTS = {
     "product": Contestant("product, Sail", "product.py"),
+    "product-in-memory-pool": Contestant(
+        f"product, Sail, in a memory pool of {MEMORY_POOL_GIGABYTES:g} GB", "product.py", environment=MEMORY_POOL
+    ),
     "product-whole-job": Contestant("product, Sail, whole job", "product.py", ("--whole",)),
     "product-apart": Contestant("product, Sail, the largest mart after all others", "product.py", ("--apart",)),
     "product-spark": Contestant("product, local Spark", "product.py", ("--engine", "spark")),
@@ -115,13 +127,13 @@ def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> 
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_suffix(".log")
     begin = time.monotonic()
-    output, peak = _run(contestant.command(home, landing), log, contestant.title)
+    output, peak = _run(contestant, home, landing, log)
     taken = time.monotonic() - begin
     measured = json.loads(output.splitlines()[-1])
     return Measured(measured["seconds"], taken, peak, measured["tasks"])
 
 
-def _run(command: Sequence[str], log: Path, title: str) -> tuple[str, float | None]:
+def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) -> tuple[str, float | None]:
     """What a process printed, and its peak memory; whatever happens here, it does not outlive the call."""
     peak: float | None = None
     until = time.monotonic() + TIMEOUT_SECONDS
@@ -129,14 +141,18 @@ def _run(command: Sequence[str], log: Path, title: str) -> tuple[str, float | No
     with log.open("wb") as errors, answer.open("wb") as output:
         # A session of its own: what it starts can be found by it, and ended with it.
         process = subprocess.Popen(
-            command, stdout=output, stderr=errors, env=_environment(os.environ), start_new_session=True
+            contestant.command(home, landing),
+            stdout=output,
+            stderr=errors,
+            env=_environment(os.environ) | contestant.environment,
+            start_new_session=True,
         )
         try:
             while process.poll() is None:
                 memory = resident_megabytes(process.pid)
                 peak = memory if peak is None else max(peak, memory or 0.0)
                 if time.monotonic() > until:
-                    raise CdpError(f"{title} has not ended after {TIMEOUT_SECONDS / 3600:.0f} hours.")
+                    raise CdpError(f"{contestant.title} has not ended after {TIMEOUT_SECONDS / 3600:.0f} hours.")
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_EVERY_SECONDS)
         finally:
@@ -146,7 +162,7 @@ def _run(command: Sequence[str], log: Path, title: str) -> tuple[str, float | No
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         said = f": {lines[-1]}" if lines else ""
-        raise CdpError(f"{title} ended with exit code {process.returncode}{said}")
+        raise CdpError(f"{contestant.title} ended with exit code {process.returncode}{said}")
     return answer.read_text(encoding="utf-8"), peak
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from contestants import CONTESTANTS, Measured
+from contestants import CONTESTANTS, MEMORY_POOL_GIGABYTES, Measured
 from product import LARGEST_MART, LARGEST_MART_TASK
 
 from cdp_lib.errors import CdpError
@@ -287,7 +287,14 @@ def _memory(results: Results) -> Goal:
         return Goal(*words)
     piece = found[max(found)]
     peak = piece.median("product", peak_gigabytes)
-    return _goal(*words, peak, (5, 3), f"{peak:.1f} GB")
+    if "product-in-memory-pool" not in piece.contestants:
+        return _goal(*words, peak, (5, 3), f"{peak:.1f} GB")
+    bounded = piece.median("product-in-memory-pool", peak_gigabytes)
+    measured = (
+        f"{bounded:.1f} GB in a memory pool of {MEMORY_POOL_GIGABYTES:g} GB"
+        f" ({piece.median('product-in-memory-pool'):.1f} s); {peak:.1f} GB without ({piece.median('product'):.1f} s)"
+    )
+    return _goal(*words, bounded, (5, 3), measured)
 
 
 def peak_gigabytes(one: Measured) -> float | None:

@@ -58,7 +58,15 @@ def figures() -> Results:
             {"product": measured(20.0), "duckdb": measured(20.0), "first-version-spark": measured(150.0)},
             {"product": measured(10.0), "duckdb": measured(8.0), "first-version-spark": measured(150.0)},
         ),
-        piece("full", large, {"product": measured(41.0, 4_000.0), "duckdb": measured(40.0)}),
+        piece(
+            "full",
+            large,
+            {
+                "product": measured(41.0, 8_000.0),
+                "product-in-memory-pool": measured(43.0, 4_000.0),
+                "duckdb": measured(40.0),
+            },
+        ),
         piece("batch", small, batch, batch=100_000),
         piece("batch", large, {"product-apart": measured(9.5, product_gold=8.0)}, batch=100_000),
         piece(
@@ -203,7 +211,7 @@ def test_goals_are_held_against_medians_of_ratios_within_rounds() -> None:
         ("reached", "10 %"),
         ("reached", "1.50 ×"),
         ("reached", "4.10 ×"),
-        ("reached", "4.0 GB"),
+        ("reached", "4.0 GB in a memory pool of 3.5 GB"),
         ("reached", "0.25 ×"),
     ]
 
