@@ -54,8 +54,7 @@ def land(batch_id, *customers, load="snapshot", is_deleted="false"):
     """Put a batch of customers into bronze, their values as the API sends them."""
     ingested_at = "2026-01-31 03:00:00"
     rows = [
-        (*customer, None, load, is_deleted, None, str(customer), batch_id, f"{batch_id}.jsonl", ingested_at)
-        for customer in customers
+        (*customer, None, load, is_deleted, None, batch_id, f"{batch_id}.jsonl", ingested_at) for customer in customers
     ]
     columns = ", ".join(f"`{column.name}` STRING" for column in CUSTOMERS_BRONZE.columns)
     batch = spark.createDataFrame(rows, columns).selectExpr(*CUSTOMERS_BRONZE.select_list)
