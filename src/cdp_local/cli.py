@@ -124,7 +124,8 @@ def run(
         makes_views = any(task.notebook.parent.name == "serving" for task in definition.tasks.values())
         if not failed and not only and makes_views:
             _print_results(workspace)
-            _write_report(workspace)
+            if page := _report_if_possible(workspace):
+                console.print(f"Report: {page}", soft_wrap=True)
         # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
         with suppress(PySparkException) if failed else nullcontext():
             _print_findings(workspace, only or ())
@@ -159,7 +160,7 @@ def watch(
         console.print(f"Watching {workspace.landing.root}. Ctrl-C ends it.", soft_wrap=True)
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
             if not refresh.errors:
-                write_report(workspace)
+                _report_if_possible(workspace)
             _print_refresh(refresh)
             if number == restart_after:
                 break
@@ -350,12 +351,13 @@ def _print_results(workspace: LocalWorkspace) -> None:
         print_table(console, title, frame.columns, frame.collect())
 
 
-def _write_report(workspace: LocalWorkspace) -> None:
-    """The report at the end of a run, whose tables are there whether or not it can be written."""
+def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
+    """The page of the report; a warning, where it can't be written: the tables of a run are there all the same."""
     try:
-        console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
+        return write_report(workspace)
     except CdpError as error:
         errors.print(f"warning: no report: {error}", markup=False)
+        return None
 
 
 def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:

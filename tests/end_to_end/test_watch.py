@@ -110,7 +110,7 @@ def test_figures_follow_what_lands_until_it_is_interrupted(home: Path) -> None:
         assert output.read_text(encoding="utf-8").splitlines()[-1] == "No longer watching."
 
 
-def test_a_batch_that_is_no_good_is_said_and_does_not_end_the_watch(home: Path) -> None:
+def test_neither_a_batch_that_is_no_good_nor_a_report_that_cant_be_written_ends_the_watch(home: Path) -> None:
     with watching(home) as (watch, output):
         wait_for(output, "taken in")
         land_again(home, "20991125T000000Z-1", lambda text: text + '{"event_id": "one more than the manifest says"}\n')
@@ -118,8 +118,10 @@ def test_a_batch_that_is_no_good_is_said_and_does_not_end_the_watch(home: Path) 
         assert "20991125T000000Z-1" in wait_for(output, "^error: ")
         before_it = last_run(home, "customers_silver")
         shutil.rmtree(home / "landing" / "events" / "events" / "20991125T000000Z-1")
+        (home / "report.part").mkdir()  # in the place of the file that the report is written to
         land_again(home, "20991125T000001Z-1", lambda text: text)
         assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")
+        assert "report.html can't be written (Is a directory)" in wait_for(output, "^warning: no report: ")
         assert last_run(home, "customers_silver") > before_it  # after a failure, every task takes part
         assert watch.poll() is None
 

@@ -32,7 +32,8 @@ def write_report(workspace: LocalWorkspace) -> Path:
     """Write the dashboard over the tables of a workspace; the page, `<home>/report.html`.
 
     Raises:
-        CdpError: The dashboard has something that the report can't show, or the views it asks are not there yet.
+        CdpError: The dashboard has something that the report can't show, the views it asks are not there yet, or the
+            page can't be written.
     """
     dashboard = read_dashboard(workspace.bundle.root / DASHBOARD)
     tables = _read_datasets(workspace, dashboard)
@@ -54,10 +55,16 @@ def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache
         dashboard: The dashboard.
         rows: Rows of each dataset, by its name; values as JSON has them, days as 2026-01-31.
         cache: Folder that keeps the charting library.
+
+    Raises:
+        CdpError: The page can't be written.
     """
-    building = path.with_suffix(".part")
-    building.write_text(_page(dashboard, rows, _vega(cache)), encoding="utf-8")
-    building.replace(path)
+    page, building = _page(dashboard, rows, _vega(cache)), path.with_suffix(".part")
+    try:
+        building.write_text(page, encoding="utf-8")
+        building.replace(path)
+    except OSError as error:
+        raise CdpError(f"{path} can't be written ({error.strerror}).") from error
 
 
 def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str, pa.Table]:
