@@ -85,7 +85,8 @@ def last_period_rate(purchases: Floats, weight: Floats) -> tuple[Floats, Floats]
     Returns:
         Purchases and churn, the same for all.
     """
-    return purchases, np.full_like(purchases, _mean((purchases == 0).astype(np.float64), weight))
+    share = _mean((purchases == 0).astype(np.float64), weight) if weight.any() else 0.0
+    return purchases, np.full_like(purchases, share)
 
 
 def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Floats, Floats]:

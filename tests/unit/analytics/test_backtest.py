@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,6 +78,8 @@ def test_what_is_not_defined_is_not_a_number_but_nothing() -> None:
 def test_the_rate_of_the_last_period_goes_on() -> None:
     purchases, churn = last_period_rate(np.array([0.0, 3.0]), np.array([1.0, 3.0]))
     assert (purchases.tolist(), churn.tolist()) == ([0, 3], [0.25, 0.25])
+    with warnings.catch_warnings(action="error"):  # nobody had bought by the cut-off
+        assert [each.tolist() for each in last_period_rate(*np.zeros((2, 0)))] == [[], []]
 
 
 def test_who_bought_lately_buys_again() -> None:
