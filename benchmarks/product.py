@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from cdp_lib.errors import CdpError
@@ -54,9 +55,8 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
     with open_workspace(engine, home, variables) as workspace:
         job = workspace.bundle.job("cdp_refresh")
         tasks = tuple(job.tasks) if whole else SALES_TASKS
-        others = tuple(task for task in tasks if task != LARGEST_MART_TASK)
         runs: list[TaskRun] = []
-        for only in (others, (LARGEST_MART_TASK,)) if apart else (tasks,):
+        for only in _with_largest_mart_last(tasks) if apart else (tasks,):
             logs = workspace.home / "logs"
             runs += run_job(job, parameters, workspace.notebooks, logs, new_run_start(), _ignore, only)
     for run in runs:
@@ -65,6 +65,10 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
     spans = {run.key: (run.started, run.started + run.seconds) for run in runs if run.started and run.seconds}
     seconds = max(end for _, end in spans.values()) - min(start for start, _ in spans.values())
     return {"seconds": seconds, "tasks": {key: end - start for key, (start, end) in spans.items()}}
+
+
+def _with_largest_mart_last(tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(task for task in tasks if task != LARGEST_MART_TASK), (LARGEST_MART_TASK,)
 
 
 def _ignore(run: TaskRun) -> None:

@@ -33,15 +33,15 @@ def typed_rows(
     # What a source may leave out is no reason to refuse a row either.
     optional = {column.name for column in contract.received_columns if column.optional}
     tried = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
-    received = [column.name for column in contract.received_columns]
+    received = [*(column.name for column in contract.received_columns), "_rescued_data"]
     # Each value is parsed once: engines copy an expression to wherever its column is used, but not past an offset.
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
         *(_unless_blank(sf.col(source[name])).alias(f"_text_{name}") for name in tried),
-        sf.to_json(sf.struct(*received, "_rescued_data")).alias("record"),
+        sf.to_json(sf.struct(*received)).alias("record"),
         "_rescued_data",
         # Of the same values as the record, and asked for where versions of a row are compared only.
-        sf.hex(hash_of([*map(sf.col, received), sf.col("_rescued_data")])).alias("_record_hash"),
+        sf.hex(hash_of([sf.col(name) for name in received])).alias("_record_hash"),
         # Rows from before there were removals have no `_is_deleted`.
         sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"),
         "_ingested_at",
