@@ -21,13 +21,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from cdp_lib.tables import Tables
 from cdp_local.engines import ENGINES, open_session
+from effort import IS_TORTURE
 
 PROJECT = Path(__file__).resolve().parent
 ENGINE = os.environ.get("CDP_TEST_ENGINE", "sail")
 # Those of databricks-connect are none that `cdp` knows.
 ENGINE_FIXTURES = {"spark", "engine"} if ENGINE in ENGINES else {"spark"}
 CATALOG = os.environ.get("CDP_TEST_CATALOG", "cat1")
-IS_TORTURE = int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20
 os.environ.setdefault("SPARK_CONF_DIR", str(PROJECT / "tests" / "spark"))
 
 

@@ -1,6 +1,6 @@
 """Random faults over every source, from seeds: each landed record is in bronze once, and silver has what they have.
 
-`CDP_FAULT_SEEDS` is how many scripts run for each source; `make torture` runs 20.
+As many scripts run for each source as there are `SEEDS`.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
 from cdp_lib.sources.rest_api import land_records
 from cdp_lib.tables import Tables
 from cdp_local.crm_server import CrmServer, Fault
+from effort import SEEDS
 
-SEEDS = range(int(os.environ.get("CDP_FAULT_SEEDS", "2")))
 ROUNDS = 5
 STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 TIMEOUT_SECONDS = 5.0
@@ -491,7 +491,7 @@ IS_FURTHER_ENGINE = os.environ.get("CDP_TEST_SCOPE") == "engine"
 
 
 @pytest.mark.every_case
-@pytest.mark.parametrize("seed", range(1) if IS_FURTHER_ENGINE else SEEDS)
+@pytest.mark.parametrize("seed", range(1) if IS_FURTHER_ENGINE else range(SEEDS))
 @pytest.mark.parametrize("name", ["CRM", "database with updated_at", "events"] if IS_FURTHER_ENGINE else SOURCES)
 def test_whatever_goes_wrong_silver_has_what_the_source_has(
     name: str,

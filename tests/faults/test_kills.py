@@ -1,13 +1,12 @@
 """Runs that are killed (SIGKILL) at any task and before any write, and repeated, give the tables of one that was not.
 
-On the embedded engine CDP_FAULT_SEEDS=20 takes every point, less a sample. A run on a further engine takes minutes:
+On the embedded engine `make torture` takes every point, less a sample. A run on a further engine takes minutes:
 there it is as many points, with 20 and more, of runs on top of what the embedded engine has made.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -21,10 +20,10 @@ from deltalake import DeltaTable
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER
 from cdp_local.engines import ENGINES
+from effort import IS_TORTURE, SEEDS
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIXTURES = PROJECT / "fixtures"
-SEEDS = int(os.environ.get("CDP_FAULT_SEEDS", "2"))
 EMBEDDED = next(iter(ENGINES))
 POINTS_PER_SEED = 4
 TABLES_OF_DATA = [
@@ -133,7 +132,7 @@ def sample_of(points: list[str], engine: str) -> list[str]:
     chosen = list(dict.fromkeys(points))
     if engine != EMBEDDED:
         return random.Random(engine).sample(chosen, min(SEEDS, len(chosen)))
-    if SEEDS >= 20:
+    if IS_TORTURE:
         return chosen
     of_silver = [point for point in chosen if "_silver" in point or "_ops" in point]
     return random.Random(20261124).sample(of_silver, SEEDS * POINTS_PER_SEED)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from cdp_local.engines import ENGINES
+from effort import IS_TORTURE
 
 TESTS = Path(__file__).resolve().parents[1]
-IS_TORTURE = int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20
 EMBEDDED = next(iter(ENGINES))
 IS_EMBEDDED = os.environ.get("CDP_TEST_ENGINE", EMBEDDED) == EMBEDDED
 SEEDS, SEQUENCES = ((50, 10) if IS_EMBEDDED else (4, 2)) if IS_TORTURE else (1, 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER, RECEIVED_A
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.refresh.refreshed import Refreshed
 from cdp_lib.runs import Account
+from effort import SEEDS
 
 from ..warehouse import Warehouse, batch_id_of
 
-EXAMPLES = 4 * int(os.environ.get("CDP_FAULT_SEEDS", "2"))
+EXAMPLES = 4 * SEEDS
 
 Row = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +13,14 @@ from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER
 from cdp_lib.gold.marts import MONTHLY_SALES, SALES_BY_COUNTRY, build_mart
 from cdp_lib.refresh import sales as refresh_of_sales
 from cdp_lib.tables import Tables
+from effort import IS_TORTURE
 
 from ..warehouse import MARTS, OF_SALES, Warehouse, customer, product, sale, store
 from .shop import FEBRUARY, JANUARY, MARCH, sell
 
 TABLES = [mart.contract for mart in MARTS]
 # Every write is the torture's.
-STEP = 1 if int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20 else 4
+STEP = 1 if IS_TORTURE else 4
 
 LANDINGS: dict[str, Callable[[Warehouse, int], object]] = {
     "new": lambda shop, day: shop.land(TRANSACTIONS_BRONZE, day, sale(3, MARCH, quantity=5), load="increment"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -10,12 +9,13 @@ import pytest
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import RETAILS_SILVER
+from effort import IS_TORTURE
 
 from ..warehouse import OF_SALES, Warehouse, customer, product, sale, store
 from .shop import FEBRUARY, JANUARY, MARCH, sold
 
 # Every write is the torture's; another engine does not make another order of them.
-STEP = 1 if int(os.environ.get("CDP_FAULT_SEEDS", "2")) >= 20 else 7
+STEP = 1 if IS_TORTURE else 7
 
 
 @pytest.mark.torture
