@@ -160,7 +160,8 @@ def _bronze_rows(
         received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
         extra = {name: fields[field] for field, name in unknown.items()}
         no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
-        fitting = set()
+        # Text fits. Spark would read the line once more for each column that is tried.
+        fitting = {name for name, type_ in known.items() if type_ == "STRING"}
     else:
         there = set(rows.columns)
         received = {

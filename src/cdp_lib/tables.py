@@ -246,13 +246,27 @@ class Tables:
         Clustering and deletion vectors are for Databricks: elsewhere a table with them could be written by one engine
         only (docs/adr/0022).
         """
-        is_databricks = self.engine[0] == "databricks"
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
-        if is_databricks and contract.clustered_by:  # a table has one layout or the other
+        if self.engine[0] == "databricks" and contract.clustered_by:  # a table has one layout or the other
             layout = f" CLUSTER BY ({_quoted(contract.clustered_by)})"
-        if not is_databricks:
-            return layout
-        return f"{layout} TBLPROPERTIES ({_properties_ddl(_databricks_properties(contract))})"
+        properties = self._properties_of(contract)
+        return f"{layout} TBLPROPERTIES ({_properties_ddl(properties)})" if properties else layout
+
+    def _properties_of(self, contract: TableContract) -> dict[str, str]:
+        """Properties of a table that make it cheaper to write.
+
+        Statistics of few columns are not for Sail, which has those of all for nothing, and plans joins by them. Of
+        deletion vectors every table of Databricks is told, since workspaces differ in what new ones get unasked.
+        """
+        if self.engine[0] == "sail":
+            return {}
+        columns = ",".join(contract.statistics_columns)
+        statistics = (
+            {"delta.dataSkippingStatsColumns": columns} if columns else {"delta.dataSkippingNumIndexedCols": "0"}
+        )
+        if self.engine[0] != "databricks":
+            return statistics
+        return statistics | {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
     def _appears(self, contract: TableContract) -> bool:
         """Whether a table that another task is making is there within a few seconds."""
@@ -563,7 +577,7 @@ class Tables:
         [detail] = self._spark.sql(f"DESCRIBE DETAIL {name}").collect()
         # Of the table and not of the VACUUM, so that whoever else removes its files keeps them as long.
         wanted = {"delta.deletedFileRetentionDuration": f"interval {retention_days} days"}
-        wanted |= _databricks_properties(contract) if is_databricks else {}
+        wanted |= self._properties_of(contract)
         changed = {key: value for key, value in wanted.items() if detail["properties"].get(key) != value}
         columns = list(contract.clustered_by)
         is_laid_out = not (is_databricks and columns) or list(detail["clusteringColumns"]) == columns
@@ -703,15 +717,8 @@ def _column_ddl(column: Column) -> str:
     return f"`{column.name}` {column.type}{required} COMMENT {sql_literal(column.comment)}"
 
 
-def _databricks_properties(contract: TableContract) -> dict[str, str]:
-    """Said of every table, since workspaces differ in what new ones get unasked."""
-    return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
-
-
 def _for_columns(contract: TableContract) -> str:
-    """Columns that statistics are of: those by which tables are joined and filtered. No array is one: it has none."""
-    columns = dict.fromkeys((*contract.key, *contract.clustered_by))
-    return f" FOR COLUMNS {_quoted(columns)}" if columns else ""
+    return f" FOR COLUMNS {_quoted(contract.statistics_columns)}" if contract.statistics_columns else ""
 
 
 def _quoted(names: Iterable[str]) -> str:

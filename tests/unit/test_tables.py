@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from pyspark.errors import PySparkException
@@ -53,6 +54,7 @@ OTHER = TableContract("others_silver", "silver", "One row per other.", VISITS.co
 CALLS = TableContract(
     "calls_silver", "silver", "One row per call and batch.", VISITS.columns, ("visit_id", "_batch_id")
 )
+NOTES = TableContract("notes_bronze", "bronze", "One row per note.", VISITS.columns[1:], partitioned_by=("_batch_id",))
 
 Rows = Callable[..., DataFrame]
 
@@ -779,6 +781,22 @@ def test_a_table_is_made_as_its_contract_says(tables: Tables, tmp_path: Path, co
     assert [type_ for _, type_ in tables.read_table(contract).dtypes] == [
         column.type.lower() for column in contract.columns
     ]
+
+
+@pytest.mark.parametrize(
+    ("contract", "known"),
+    [(OTHER, {"visit_id", "_batch_id"}), (VISITS, {"visit_id"}), (NOTES, set())],
+    ids=["key and batch", "partitioned by batch", "neither"],
+)
+def test_files_say_what_they_hold_of_the_columns_that_are_searched(
+    tables: Tables, visits: Rows, tmp_path: Path, engine: str, contract: TableContract, known: set[str]
+) -> None:
+    tables.replace_table(contract, visits(A1, A2).select(*contract.column_names))
+    files = pa.table(DeltaTable(folder_of(tmp_path, contract.name)).get_add_actions(flatten=True))
+    assert sum(files["num_records"].to_pylist()) == 2
+    assert {name.removeprefix("min.") for name in files.column_names if name.startswith("min.")} == (
+        {*contract.column_names} - {*contract.partitioned_by} if engine == "sail" else known
+    )
 
 
 def test_comments_keep_quotes_and_backslashes(tables: Tables, tmp_path: Path) -> None:

@@ -196,7 +196,9 @@ def build_mart(mart: Mart, sales: DataFrame, pairs: DataFrame | None = None) -> 
         wanted = [name for name in names if name in mart.attributes]
         if wanted:
             # Beside the groups, of which there may be millions for each of these: texts are most of what they hold.
-            named = sales.groupBy(column).agg(*(sf.max(name).alias(name) for name in wanted))
+            # One of each first, for Spark sorts all rows to find the greatest of texts.
+            named = sales.select(column, *wanted).distinct()
+            named = named.groupBy(column).agg(*(sf.max(name).alias(name) for name in wanted))
             groups = named.join(groups, column)
     return _finished(mart, groups)
 
