@@ -178,7 +178,8 @@ def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
 def resident_megabytes(session: int) -> float | None:
     """Resident memory of all processes of a session, summed up; None on a system without /proc.
 
-    What two processes share counts twice. Only Spark has two, and they share next to nothing.
+    A child that has not begun a program of its own yet has its parent's command and memory, and does not count: Hadoop
+    starts one for each file that it writes.
     """
     pages = 0
     if not Path("/proc/self/stat").exists():
@@ -186,6 +187,9 @@ def resident_megabytes(session: int) -> float | None:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
             # After the name, which may hold anything: state, parent, group, session.
-            if int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[3]) == session:
+            _, parent, _, of_session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
+            if int(of_session) != session:
+                continue
+            if (folder / "cmdline").read_bytes() != (folder.parent / parent / "cmdline").read_bytes():
                 pages += int((folder / "statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 1e6

@@ -70,3 +70,20 @@ def test_memory_counts_every_process_of_a_contestant(tmp_path: Path) -> None:
     assert measured.peak_megabytes is not None
     assert 300 < measured.peak_megabytes < 500
     assert resident_megabytes(2**22) == 0
+
+
+def test_memory_that_a_child_has_of_its_parent_counts_once(tmp_path: Path) -> None:
+    script = tmp_path / "forked.py"
+    script.write_text(
+        "import json, os, time\n"
+        "x = b'x' * 150_000_000\n"
+        "if child := os.fork():\n"
+        "    os.waitpid(child, 0)\n"
+        "    print(json.dumps({'seconds': 1.5, 'tasks': {}}))\n"
+        "else:\n"
+        "    time.sleep(1.5)\n"
+    )
+    measured = refresh(Contestant("forked", str(script)), tmp_path / "home", tmp_path)
+
+    assert measured.peak_megabytes is not None
+    assert 150 < measured.peak_megabytes < 250
