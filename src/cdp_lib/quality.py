@@ -231,13 +231,15 @@ def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
 def _with_verdict(rows: DataFrame, contract: TableContract) -> DataFrame:
     """Rows with the names of the rules they break: `broken_rules` of those that reject, `_warnings` of the others.
 
-    `_keeps_rules` says whether none rejects, so that names are put together of refused rows alone.
+    Names are put together of rows that break some, for that takes longer than to see that a row breaks none; whether
+    one rejects, `_keeps_rules` says without them.
     """
 
     def broken(severity: str) -> Column:
         return sf.array_compact(sf.array(*(_if_broken(rule) for rule in contract.rules if rule.severity == severity)))
 
-    warnings = broken("warn") if contract.warns else sf.array().cast("array<string>")
+    nothing = sf.array().cast("array<string>")
+    warnings = sf.when(is_warned(contract), broken("warn")).otherwise(nothing) if contract.warns else nothing
     keeps_rules = reduce(Column.__and__, [_holds(r) for r in contract.rules if r.severity == "reject"], sf.lit(True))
     return rows.select(
         "*",

@@ -196,9 +196,10 @@ def build_mart(mart: Mart, sales: DataFrame, pairs: DataFrame | None = None) -> 
         wanted = [name for name in names if name in mart.attributes]
         if wanted:
             # Beside the groups, of which there may be millions for each of these: texts are most of what they hold.
-            # One of each first, for Spark sorts all rows to find the greatest of texts.
-            named = sales.select(column, *wanted).distinct()
-            named = named.groupBy(column).agg(*(sf.max(name).alias(name) for name in wanted))
+            # One of each first: to find the greatest of texts, Spark sorts the rows. As their number plays a part, it
+            # does not leave that step out.
+            different = sales.groupBy(column, *wanted).agg(sf.count("*").alias("_sales")).where("_sales > 0")
+            named = different.groupBy(column).agg(*(sf.max(name).alias(name) for name in wanted))
             groups = named.join(groups, column)
     return _finished(mart, groups)
 
