@@ -136,8 +136,7 @@ class TableContract:
     def statistics_columns(self) -> tuple[str, ...]:
         """Columns whose least and greatest value in each file are known: those by which tables are joined and filtered.
 
-        Of the others a file has nearly all values there are, which to find out is a third of what it takes to write it.
-        Values of `partitioned_by` are known without.
+        Of the others a file has nearly all values that there are. Those of `partitioned_by` are known without.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))
