@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import grimp
 import pytest
+from packaging.requirements import Requirement
 
 from cdp_lib.contracts.silver import RECEIVED_AS
 
@@ -119,6 +122,27 @@ def _names(path: Path) -> set[str]:
     return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} | {
         f"{node.module}.{alias.name}" for node in imports for alias in node.names
     }
+
+
+def test_what_is_imported_is_installed_by_make_run() -> None:
+    """Tests run where more is installed: what is missing on a new machine would be there."""
+    graph = grimp.build_graph("cdp_lib", "cdp_local", include_external_packages=True)
+    imported = {name.split(".")[0] for name in graph.modules} - {"cdp_lib", "cdp_local"} - sys.stdlib_module_names
+    installed, waiting = set(), [("retail-cdp", "local")]
+    while waiting:
+        name, extra = waiting.pop()
+        for text in metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.name not in installed and (not needed.marker or needed.marker.evaluate({"extra": extra})):
+                installed.add(needed.name)
+                waiting += [(needed.name, each) for each in needed.extras or {""}]
+    known = {name.lower().replace("_", "-") for name in installed}
+    of_module = metadata.packages_distributions()
+    assert [
+        module
+        for module in sorted(imported)
+        if not known & {name.lower().replace("_", "-") for name in of_module.get(module, [])}
+    ] == []
 
 
 def test_only_settings_asks_the_clock() -> None:
