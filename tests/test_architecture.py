@@ -124,25 +124,30 @@ def _names(path: Path) -> set[str]:
     }
 
 
-def test_what_is_imported_is_installed_by_make_run() -> None:
-    """Tests run where more is installed: what is missing on a new machine would be there."""
-    graph = grimp.build_graph("cdp_lib", "cdp_local", include_external_packages=True)
-    imported = {name.split(".")[0] for name in graph.modules} - {"cdp_lib", "cdp_local"} - sys.stdlib_module_names
-    installed, waiting = set(), [("retail-cdp", "local")]
+@pytest.mark.parametrize(
+    ("packages", "extra", "there"),
+    [(["cdp_lib"], "", {"pyspark"}), (["cdp_lib", "cdp_local"], "local", set())],
+    ids=["in a workspace", "by make run"],
+)
+def test_what_is_imported_is_installed(packages: list[str], extra: str, there: set[str]) -> None:
+    """Tests run where more is installed: what is missing elsewhere would be there."""
+    graph = grimp.build_graph(*packages, include_external_packages=True)
+    imported = {name.split(".")[0] for name in graph.modules} - {*packages} - sys.stdlib_module_names - there
+    installed, waiting = set(), [("retail-cdp", extra)]
     while waiting:
-        name, extra = waiting.pop()
+        name, wanted = waiting.pop()
         for text in metadata.requires(name) or ():
             needed = Requirement(text)
-            if needed.name not in installed and (not needed.marker or needed.marker.evaluate({"extra": extra})):
+            if needed.name not in installed and (not needed.marker or needed.marker.evaluate({"extra": wanted})):
                 installed.add(needed.name)
                 waiting += [(needed.name, each) for each in needed.extras or {""}]
-    known = {name.lower().replace("_", "-") for name in installed}
     of_module = metadata.packages_distributions()
-    assert [
-        module
-        for module in sorted(imported)
-        if not known & {name.lower().replace("_", "-") for name in of_module.get(module, [])}
-    ] == []
+    missing = {module for module in imported if not _known(installed) & _known(of_module.get(module, []))}
+    assert missing == set()
+
+
+def _known(distributions: Iterable[str]) -> set[str]:
+    return {name.lower().replace("_", "-") for name in distributions}
 
 
 def test_only_settings_asks_the_clock() -> None:
