@@ -55,35 +55,35 @@ def test_a_contestant_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
         refresh(CONTESTANTS["product"], tmp_path / "home", tmp_path / "landing")
 
 
-def test_memory_counts_every_process_of_a_contestant(tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(
-        "import json, subprocess, sys, time\n"
-        "hold = 'x = bytearray(150_000_000); import time; time.sleep(1.5)'\n"
-        "child = subprocess.Popen([sys.executable, '-c', hold])\n"
-        "x = bytearray(150_000_000)\n"
-        "child.wait()\n"
-        "print(json.dumps({'seconds': 1.5, 'tasks': {}}))\n"
-    )
-    measured = refresh(Contestant("two", str(script)), tmp_path / "home", tmp_path)
+TWO_PROGRAMS = """
+import json, subprocess, sys, time
+hold = 'x = bytearray(150_000_000); import time; time.sleep(1.5)'
+child = subprocess.Popen([sys.executable, '-c', hold])
+x = bytearray(150_000_000)
+child.wait()
+print(json.dumps({'seconds': 1.5, 'tasks': {}}))
+"""
+ONE_FORKED = """
+import json, os, time
+x = b'x' * 150_000_000
+if child := os.fork():
+    os.waitpid(child, 0)
+    print(json.dumps({'seconds': 1.5, 'tasks': {}}))
+else:
+    time.sleep(1.5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "least", "most"), [(TWO_PROGRAMS, 300, 500), (ONE_FORKED, 150, 250)], ids=["its own", "its parent's"]
+)
+def test_memory_of_every_process_of_a_contestant_counts_once(
+    tmp_path: Path, program: str, least: int, most: int
+) -> None:
+    script = tmp_path / "contestant.py"
+    script.write_text(program)
+    measured = refresh(Contestant("contestant", str(script)), tmp_path / "home", tmp_path)
 
     assert measured.peak_megabytes is not None
-    assert 300 < measured.peak_megabytes < 500
+    assert least < measured.peak_megabytes < most
     assert resident_megabytes(2**22) == 0
-
-
-def test_memory_that_a_child_has_of_its_parent_counts_once(tmp_path: Path) -> None:
-    script = tmp_path / "forked.py"
-    script.write_text(
-        "import json, os, time\n"
-        "x = b'x' * 150_000_000\n"
-        "if child := os.fork():\n"
-        "    os.waitpid(child, 0)\n"
-        "    print(json.dumps({'seconds': 1.5, 'tasks': {}}))\n"
-        "else:\n"
-        "    time.sleep(1.5)\n"
-    )
-    measured = refresh(Contestant("forked", str(script)), tmp_path / "home", tmp_path)
-
-    assert measured.peak_megabytes is not None
-    assert 150 < measured.peak_megabytes < 250
