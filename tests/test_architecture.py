@@ -11,6 +11,7 @@ from pathlib import Path
 import grimp
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from cdp_lib.contracts.silver import RECEIVED_AS
 
@@ -138,16 +139,12 @@ def test_what_is_imported_is_installed(packages: list[str], extra: str, there: s
         name, wanted = waiting.pop()
         for text in metadata.requires(name) or ():
             needed = Requirement(text)
-            if needed.name not in installed and (not needed.marker or needed.marker.evaluate({"extra": wanted})):
-                installed.add(needed.name)
-                waiting += [(needed.name, each) for each in needed.extras or {""}]
-    of_module = metadata.packages_distributions()
-    missing = {module for module in imported if not _known(installed) & _known(of_module.get(module, []))}
-    assert missing == set()
-
-
-def _known(distributions: Iterable[str]) -> set[str]:
-    return {name.lower().replace("_", "-") for name in distributions}
+            name = canonicalize_name(needed.name)
+            if name not in installed and (not needed.marker or needed.marker.evaluate({"extra": wanted})):
+                installed.add(name)
+                waiting += [(name, each) for each in needed.extras or {""}]
+    provided = metadata.packages_distributions()
+    assert not [module for module in imported if not installed & {*map(canonicalize_name, provided.get(module, []))}]
 
 
 def test_only_settings_asks_the_clock() -> None:
