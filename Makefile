@@ -41,7 +41,7 @@ torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `mak
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== torture on $$engine" && \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 CDP_SOAK_SECONDS=1800 \
-	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/refresh \
+	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/pipeline \
             tests/end_to_end/test_customer_analytics.py || exit 1; \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 \
 	        $(BIN)/python -m pytest $(PYTEST_WORKERS) --dist load tests/sequences || exit 1; \

@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from cdp_lib.tables import Tables
+from cdp_lib.storage import STORE_CLASS, DeltaStore, open_store
 from cdp_local.engines import ENGINES, open_session
 from effort import IS_TORTURE
 
@@ -95,6 +95,8 @@ def spark() -> Iterator[SparkSession]:
         from databricks.connect import DatabricksSession
 
         session = DatabricksSession.builder.getOrCreate()
+        if ENGINE == "connect":
+            session.conf.set(STORE_CLASS, "cdp_local.stores:SparkStore")
         yield session
         session.stop()
 
@@ -135,9 +137,9 @@ def catalog() -> str:
 
 
 @pytest.fixture
-def tables(spark: SparkSession, catalog: str, schema: str) -> Tables:
+def store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
     """Tables in the test's schema."""
-    return Tables(spark, catalog, schema)
+    return open_store(spark, catalog, schema)
 
 
 @pytest.fixture(scope="session")

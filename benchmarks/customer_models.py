@@ -85,7 +85,7 @@ def fit_by_lifetimes(customers: int) -> dict[str, object]:
 
 
 def refresh(customers: int) -> dict[str, object]:
-    """The task customer_value_gold on the embedded engine: from silver tables to the table."""
+    """The table customer_value_gold on the embedded engine: from silver tables to the table."""
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -94,8 +94,8 @@ def refresh(customers: int) -> dict[str, object]:
     from cdp_lib.analytics.summaries import build_customer_summaries
     from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
     from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
-    from cdp_lib.gold.value import build_customer_value_gold
-    from cdp_lib.tables import Tables
+    from cdp_lib.gold.value import with_value
+    from cdp_lib.storage import open_store
     from cdp_local.engines import open_session
 
     with tempfile.TemporaryDirectory() as folder:
@@ -137,23 +137,24 @@ def refresh(customers: int) -> dict[str, object]:
             sales += len(whose)
         terms = Terms(90, 12, 0.4, 0.1)
         with open_session("sail", home, "cat1", ["sales"]) as spark:
-            tables = Tables(spark, "cat1", "sales")
+            store = open_store(spark, "cat1", "sales")
             before = peak_megabytes()
             begin = time.perf_counter()
-            silver = [tables.read_table(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER)]
+            silver = [store.read(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER)]
             people = with_history(build_customer_summaries(*silver, AS_OF))
             fits = fit_customers(people)
             fitted = time.perf_counter() - begin
             predicted = with_predictions(with_rfm(people), fits, terms)
-            rows = build_customer_value_gold(predicted, AS_OF, terms.gross_margin, "", "")
-            written = tables.replace_tables({CUSTOMER_VALUE_GOLD: rows})
+            rows = with_value(predicted, AS_OF, terms.gross_margin, "", "")
+            store.replace(CUSTOMER_VALUE_GOLD, rows)
             seconds = time.perf_counter() - begin
+            written = store.count([CUSTOMER_VALUE_GOLD])[CUSTOMER_VALUE_GOLD.name]
     return {
         "seconds": seconds,
         "seconds_until_fitted": fitted,
         "histories": fits.purchases.histories,
         "sales": sales,
-        "rows": written.rows,
+        "rows": written,
         "state": fits.purchases.state,
         "megabytes_before": before,
     }

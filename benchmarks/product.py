@@ -1,74 +1,106 @@
 """The product: a refresh as `cdp run` makes it, on what has landed.
 
-    .venv/bin/python benchmarks/product.py HOME --landing LANDING           # the tasks of the tables baselines make too
+    .venv/bin/python benchmarks/product.py HOME --landing LANDING           # the tables baselines make too
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --whole   # the whole job: customers, KPIs, views
     .venv/bin/python benchmarks/product.py HOME --whole                     # the shipped fixture, ingested
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --apart   # the largest mart after all others
 
-The last line printed is what it measured, as JSON. Seconds are those from the first task's start to the last task's
-end.
+The last line printed is what it measured, as JSON. Seconds are those from the first read to the last commit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from baselines.marts import MARTS, SOURCES
+
 from cdp_lib.errors import CdpError
-from cdp_lib.gold.marts import CUSTOMER_PRODUCT_AFFINITY, MARTS_OF_TASK
-from cdp_local.runner import TaskRun, new_run_start, run_job
-from cdp_local.workspace import open_workspace
+from cdp_lib.pipeline.graph import LAYERS, platform_graph
+from cdp_lib.pipeline.run import Runner
+from cdp_lib.reconciliation import reconcile, record_reconciliation, refuse_imbalance
+from cdp_local.runner import TaskRun, new_run_start, open_runner, run_job, table_run
+from cdp_local.workspace import LocalWorkspace, open_workspace
 
-SALES_TASKS = (
-    *("customers_bronze", "products_bronze", "store_bronze", "transactions_bronze"),
-    *("customers_silver", "products_silver", "product_prices_silver", "stores_silver", "transactions_silver"),
-    *("retails_silver", "reconciliation"),
-    *("country_gold", "product_gold", "store_gold", "calendar_gold", "customer_gold"),
-)
-"""Tasks of the tables that the baselines make, quarantine and reconciliation included."""
+JOB = "cdp_refresh"
+MADE_BY_BASELINES = (*(table for table, _ in SOURCES.values()), "retails_silver", *MARTS)
 
-LARGEST_MART = CUSTOMER_PRODUCT_AFFINITY.contract.name
-LARGEST_MART_TASK = next(task for task, marts in MARTS_OF_TASK.items() if CUSTOMER_PRODUCT_AFFINITY in marts)
-"""The mart that grows with customers × products, and not with months, and the task that writes it."""
+LARGEST_MART = "customer_product_affinity_gold"
+"""The mart that grows with customers × products, and not with months."""
 
 
 def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart: bool) -> dict[str, object]:
-    """Run the job cdp_refresh.
+    """Refresh once.
 
     Args:
         engine: `sail` or `spark`.
         home: Folder of the local workspace.
         landing: Where batches have landed; None for the fixture, which is ingested.
-        whole: Whether to run all tasks.
-        apart: Whether to run the task of the largest mart when all others have ended.
+        whole: Whether to run the whole job cdp_refresh.
+        apart: Whether to refresh the largest mart when all others have been.
 
     Returns:
-        Seconds of the job and of each task.
+        Seconds of the refresh, of each table, and of each task that is no stage.
 
     Raises:
-        CdpError: A task has failed.
+        CdpError: A table or task has failed.
     """
     variables = {"landing": str(landing.resolve())} if landing else {}
     parameters = {"ingest": "false"} if landing else {}
     with open_workspace(engine, home, variables) as workspace:
-        job = workspace.bundle.job("cdp_refresh")
-        tasks = tuple(job.tasks) if whole else SALES_TASKS
-        runs: list[TaskRun] = []
-        for only in _with_largest_mart_last(tasks) if apart else (tasks,):
-            logs = workspace.home / "logs"
-            runs += run_job(job, parameters, workspace.notebooks, logs, new_run_start(), _ignore, only)
+        if whole:
+            begin = time.perf_counter()
+            runs = _run_job(workspace, parameters)
+        else:
+            runner = open_runner(workspace, JOB, parameters)
+            begin = time.perf_counter()
+            runs = _refresh_tables(runner, apart=apart)
+        seconds = time.perf_counter() - begin
+    return {
+        "seconds": seconds,
+        "tasks": {run.key: run.seconds for run in runs if run.seconds is not None and run.key not in LAYERS},
+    }
+
+
+def _run_job(workspace: LocalWorkspace, parameters: dict[str, str]) -> list[TaskRun]:
+    job = workspace.bundle.job(JOB)
+    runs = run_job(job, parameters, workspace.notebooks, workspace.home / "logs", new_run_start(), _ignore)
+    _refuse_failures(runs)
+    return runs
+
+
+def _refresh_tables(runner: Runner, *, apart: bool) -> list[TaskRun]:
+    """Refresh the tables that baselines make, and what they are built from, stage by stage as the job does."""
+    graph = platform_graph()
+    tables = graph.upstream(MADE_BY_BASELINES)
+    gold = {name for name in tables if name.endswith("_gold")}
+    runs = _refresh(runner, tables - gold)
+    begin = time.perf_counter()
+    accounts = reconcile(runner.store)
+    record_reconciliation(runner.store, accounts)
+    refuse_imbalance(accounts)
+    runs.append(TaskRun("reconciliation", seconds=time.perf_counter() - begin))
+    if not apart:
+        return runs + _refresh(runner, gold)
+    others, built_from_it = gold - graph.downstream([LARGEST_MART]), gold & set(graph.readers(LARGEST_MART))
+    for names in filter(None, (others, {LARGEST_MART}, built_from_it)):
+        runs += _refresh(runner, names)
+    return runs
+
+
+def _refresh(runner: Runner, tables: Collection[str]) -> list[TaskRun]:
+    runs = [table_run(run) for run in runner.refresh(tables)]
+    _refuse_failures(runs)
+    return runs
+
+
+def _refuse_failures(runs: Sequence[TaskRun]) -> None:
     for run in runs:
         if run.error:
-            raise CdpError(f"task {run.key}: {run.error}")
-    spans = {run.key: (run.started, run.started + run.seconds) for run in runs if run.started and run.seconds}
-    seconds = max(end for _, end in spans.values()) - min(start for start, _ in spans.values())
-    return {"seconds": seconds, "tasks": {key: end - start for key, (start, end) in spans.items()}}
-
-
-def _with_largest_mart_last(tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple(task for task in tasks if task != LARGEST_MART_TASK), (LARGEST_MART_TASK,)
+            raise CdpError(f"{'table' if run.told else 'task'} {run.key}: {run.error}")
 
 
 def _ignore(run: TaskRun) -> None:

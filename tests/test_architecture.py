@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 import sys
 from collections.abc import Iterable
 from importlib import metadata
@@ -13,9 +15,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from cdp_lib.contracts.silver import RECEIVED_AS
+from cdp_lib.pipeline.graph import LAYERS, platform_graph
+from cdp_lib.pipeline.table import BUSINESS_DATE, Append, Table
 
 PROJECT = Path(__file__).resolve().parents[1]
+LIBRARY = PROJECT / "src" / "cdp_lib"
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.py"))
 
 # Module → what of cdp_lib it may import. A package stands for those of its modules that have no line of their own.
@@ -23,23 +27,129 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "contracts": {"contracts"},
     "contracts.table": set(),
+    "contracts.kpis": set(),
+    "contracts.segments": set(),
     "columns": set(),
     "frames": {"columns"},
+    "quality": {"columns", "contracts.table"},
     "landing": {"errors", ""},
     "sources": {"contracts.table", "errors", "landing", "sources"},
     # The library itself, to be sent to where Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
-    "bronze": {"columns", "contracts.table", "errors", "frames", "landing"},
-    "silver": {"columns", "contracts", "silver.received"},
-    "silver.received": {"columns", "contracts.table"},
-    "silver.retails": {"columns", "contracts", "frames"},
-    "gold": {"contracts.gold"},
-    "gold.marts": {"columns", "contracts", "frames"},
-    "gold.value": {"contracts.analytics"},
-    "gold.segments": {"contracts"},
-    "gold.demographics": {"columns", "contracts.analytics", "reference"},
-    "gold.cohorts": {"columns", "contracts", "frames"},
-    "gold.kpis": {"columns", "contracts", "frames", "gold.kpis", "gold.marts"},
+    "settings": {"errors"},
+    "secrets": {"errors"},
+    "storage": {"storage.delta"},
+    "storage.delta": {"contracts.table", "errors", "frames"},
+    # What declares tables knows the declaration and the materializations, and neither the runner nor the store.
+    "bronze": {
+        "columns",
+        "contracts.bronze",
+        "contracts.table",
+        "errors",
+        "frames",
+        "landing",
+        "pipeline.load_batches",
+        "pipeline.table",
+    },
+    "business_date": {"contracts.silver", "frames", "pipeline.table"},
+    "silver": {"columns", "contracts.silver", "pipeline.table", "pipeline.touched_keys"},
+    "silver.received": {"columns", "contracts.table", "quality"},
+    **dict.fromkeys(
+        (
+            "silver.contacts",
+            "silver.customers",
+            "silver.events",
+            "silver.products",
+            "silver.rates",
+            "silver.spend",
+            "silver.stores",
+            "silver.transactions",
+        ),
+        {
+            "columns",
+            "contracts.bronze",
+            "contracts.silver",
+            "pipeline.merge_by_key",
+            "pipeline.table",
+            "silver.received",
+        },
+    ),
+    "silver.prices": {
+        "contracts.bronze",
+        "contracts.silver",
+        "pipeline.table",
+        "pipeline.touched_keys",
+        "quality",
+        "silver.products",
+    },
+    "silver.retails": {"contracts.silver", "contracts.table", "pipeline.merge_touched", "pipeline.table"},
+    "gold": {
+        "columns",
+        "contracts.gold",
+        "contracts.silver",
+        "gold.mart",
+        "pipeline.table",
+        "pipeline.touched_keys",
+    },
+    "gold.mart": {"columns"},
+    "gold.cohorts": {
+        "columns",
+        "contracts.analytics",
+        "contracts.kpis",
+        "contracts.silver",
+        "frames",
+        "pipeline.table",
+    },
+    "gold.demographics": {
+        "columns",
+        "contracts.analytics",
+        "contracts.silver",
+        "pipeline.table",
+        "reference.countries",
+    },
+    "gold.model_fits": {
+        "",
+        "analytics.fits",
+        "analytics.predictions",
+        "analytics.spend",
+        "analytics.summaries",
+        "contracts.analytics",
+        "contracts.silver",
+        "errors",
+        "frames",
+        "pipeline.table",
+    },
+    "gold.model_quality": {"analytics.holdout", "contracts.analytics", "contracts.silver", "frames", "pipeline.table"},
+    "gold.segments": {
+        "analytics.rfm",
+        "analytics.summaries",
+        "business_date",
+        "contracts.analytics",
+        "contracts.segments",
+        "contracts.silver",
+        "pipeline.table",
+    },
+    "gold.value": {
+        "analytics.predictions",
+        "analytics.rfm",
+        "analytics.summaries",
+        "contracts.analytics",
+        "contracts.silver",
+        "gold.model_fits",
+        "pipeline.table",
+    },
+    "gold.kpis": {"columns", "contracts.kpis", "frames", "gold.kpis.measures"},
+    "gold.kpis.monthly": {
+        "columns",
+        "contracts.analytics",
+        "contracts.gold",
+        "contracts.kpis",
+        "contracts.silver",
+        "frames",
+        "gold.category_monthly_sales",
+        "gold.kpis",
+        "pipeline.table",
+    },
     "reference": {"columns"},
     # Numbers alone: nothing of these knows Spark.
     "analytics.histories": set(),
@@ -48,26 +158,105 @@ ARROWS: dict[str, set[str]] = {
     "analytics.spend": {"analytics.fits", "analytics.histories"},
     "analytics.lifetime_value": {"analytics.histories", "analytics.purchases"},
     "analytics.backtest": {"analytics.histories"},
-    "analytics": {"analytics", "contracts.segments"},
-    "quality": {"columns", "contracts.table"},
-    "tables": {"contracts.table", "errors", "frames"},
-    "runs": {"", "contracts.ops", "contracts.table", "settings", "tables"},
-    "refresh.refreshed": set(),
-    "refresh.batches": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "tables"},
-    "refresh.sales": {"contracts", "frames", "quality", "refresh.refreshed", "runs", "settings", "silver", "tables"},
-    "refresh.changes": {"contracts", "frames", "runs", "settings", "tables"},
-    "refresh.purchases": {"contracts", "refresh.changes", "runs", "settings", "silver", "tables"},
-    "refresh.marts": {"columns", "contracts", "gold.marts", "refresh.changes", "runs", "settings", "tables"},
-    "reconciliation": {"contracts", "errors", "runs", "tables"},
-    "business_date": {"contracts.silver", "contracts.table", "errors", "frames", "settings", "tables"},
-    "maintenance": {"contracts", "errors", "tables"},
+    "analytics": {"analytics", "contracts.segments", "frames"},
+    # What brings tables up to date knows none of them: the graph collects the declarations by the names of packages.
+    "pipeline.table": {"contracts.table", "pipeline.load_batches", "pipeline.work"},
+    "pipeline.fingerprint": {"contracts.table", "pipeline.table"},
+    "pipeline.graph": {"errors", "pipeline.table"},
+    "pipeline.state": {"contracts.ops", "storage"},
+    "pipeline.work": {
+        "contracts.table",
+        "frames",
+        "landing",
+        "pipeline.fingerprint",
+        "pipeline.state",
+        "pipeline.table",
+        "settings",
+        "storage",
+    },
+    "pipeline.change_sets": {"columns", "contracts.table", "pipeline.state", "pipeline.work", "quality", "storage"},
+    "pipeline.touched_keys": {"pipeline.change_sets", "pipeline.load_batches", "pipeline.table", "pipeline.work"},
+    "pipeline.load_batches": {
+        "contracts.table",
+        "frames",
+        "landing",
+        "pipeline.state",
+        "pipeline.table",
+        "pipeline.work",
+    },
+    "pipeline.merge_by_key": {
+        "frames",
+        "pipeline.change_sets",
+        "pipeline.load_batches",
+        "pipeline.table",
+        "pipeline.work",
+        "quality",
+    },
+    "pipeline.merge_touched": {
+        "contracts.table",
+        "frames",
+        "pipeline.change_sets",
+        "pipeline.table",
+        "pipeline.work",
+        "quality",
+    },
+    "pipeline.run": {
+        "",
+        "contracts.ops",
+        "errors",
+        "landing",
+        "pipeline.adoption",
+        "pipeline.change_sets",
+        "pipeline.fingerprint",
+        "pipeline.graph",
+        "pipeline.state",
+        "pipeline.table",
+        "pipeline.work",
+        "settings",
+        "storage",
+    },
+    "pipeline.adoption": {
+        "contracts.bronze",
+        "contracts.ops",
+        "contracts.silver",
+        "contracts.table",
+        "landing",
+        "pipeline.load_batches",
+        "pipeline.state",
+        "storage",
+    },
+    "pipeline.compaction": {
+        "contracts.table",
+        "frames",
+        "landing",
+        "pipeline.graph",
+        "pipeline.load_batches",
+        "pipeline.state",
+        "pipeline.table",
+        "quality",
+        "storage",
+    },
+    "reconciliation": {
+        "contracts.ops",
+        "errors",
+        "frames",
+        "pipeline.graph",
+        "pipeline.load_batches",
+        "pipeline.merge_by_key",
+        "pipeline.state",
+        "pipeline.table",
+        "quality",
+        "storage",
+    },
+    "stage": {"contracts.bronze", "errors", "landing", "pipeline.run", "secrets", "settings", "storage", "task_values"},
+    "task_values": {"pipeline.run"},
+    "maintenance": {"contracts", "errors", "storage.delta"},
     "metric_views": {"contracts.kpis"},
-    "published": {"contracts", "gold.marts", "runs", "settings", "tables"},
-    "model_fits": {"", "analytics", "contracts.analytics", "errors", "tables"},
-    "settings": {"errors"},
-    "secrets": {"errors"},
-    "task_values": set(),
+    "published": {"contracts.analytics", "contracts.gold", "contracts.table", "errors", "pipeline.state", "storage"},
 }
+
+BUILDERS = ("silver", "gold", "business_date", "analytics")
+"""Modules, and packages of modules, in which tables are built of other tables."""
 
 GRAPH = grimp.build_graph("cdp_lib", "cdp_local")
 MODULES = sorted(module for module in GRAPH.modules if module.startswith("cdp_lib."))
@@ -147,6 +336,12 @@ def test_what_is_imported_is_installed(packages: list[str], extra: str, there: s
     assert not [module for module in imported if not installed & {*map(canonicalize_name, provided.get(module, []))}]
 
 
+def _modules_that_name(*names: str) -> set[str]:
+    """Modules of the library, as `pipeline/run.py`, that name one of these."""
+    modules = LIBRARY.rglob("*.py")
+    return {path.relative_to(LIBRARY).as_posix() for path in modules if _names(path) & {*names}}
+
+
 def test_only_settings_asks_the_clock() -> None:
     clocks = {
         "datetime.now",
@@ -155,46 +350,89 @@ def test_only_settings_asks_the_clock() -> None:
         "time.time",
         "time.time_ns",
         "time.monotonic",
-        "time.perf_counter",
         "sf.current_timestamp",
         "sf.current_date",
         "sf.now",
     }
-    asking = {path.name for path in (PROJECT / "src" / "cdp_lib").rglob("*.py") if _names(path) & clocks}
-    assert asking == {"settings.py"}
+    assert _modules_that_name(*clocks) == {"settings.py"}
+
+
+def test_only_the_runner_measures_how_long_something_takes() -> None:
+    assert _modules_that_name("time.perf_counter", "time.perf_counter_ns") == {"pipeline/run.py"}
+
+
+def test_only_the_graph_the_fingerprint_and_the_store_import_modules_by_name() -> None:
+    """Tables are collected, code is hashed, and the store of another engine is opened."""
+    by_name = _modules_that_name("importlib.import_module", "pkgutil.walk_packages")
+    assert by_name == {"pipeline/graph.py", "pipeline/fingerprint.py", "storage/__init__.py"}
 
 
 def test_models_know_nothing_of_spark() -> None:
-    analytics = PROJECT / "src" / "cdp_lib" / "analytics"
-    of_spark = {path.stem for path in analytics.glob("*.py") if "pyspark" in path.read_text(encoding="utf-8")}
+    of_spark = {
+        path.stem for path in (LIBRARY / "analytics").glob("*.py") if "pyspark" in path.read_text(encoding="utf-8")
+    }
     assert of_spark == {"summaries", "rfm", "predictions", "holdout"}
 
 
-def test_only_tables_waits_for_others() -> None:
-    waiting = {path.name for path in (PROJECT / "src" / "cdp_lib").rglob("*.py") if "time.sleep" in _names(path)}
-    assert waiting == {"tables.py"}
+def test_nothing_waits_by_the_clock() -> None:
+    assert _modules_that_name("time.sleep") == set()
 
 
 def test_the_library_uses_only_what_spark_connect_offers() -> None:
     unavailable = ("sparkContext", ".rdd", "_jvm", "_jsparkSession", ".cache(", ".persist(", "checkpoint(", "udf(")
     found = [
         f"{path.name}: {word}"
-        for path in (PROJECT / "src" / "cdp_lib").rglob("*.py")
+        for path in LIBRARY.rglob("*.py")
         for word in unavailable
         if word in path.read_text(encoding="utf-8")
     ]
     assert found == []
 
 
-def test_only_tables_reads_and_writes_tables() -> None:
-    for path in (PROJECT / "src" / "cdp_lib").rglob("*.py"):
-        if path.name != "tables.py":
-            calls = _calls(path)
-            assert not {
-                call
-                for call in calls
-                if call.endswith((".writeTo", ".saveAsTable", ".save", "spark.table", "spark.sql"))
-            }
+def test_only_storage_reads_and_writes_tables() -> None:
+    of_tables = (".writeTo", ".saveAsTable", ".save", "spark.table", "spark.sql", "session.table", "session.sql")
+    calling = {
+        path.relative_to(LIBRARY).as_posix()
+        for path in LIBRARY.rglob("*.py")
+        if any(call.endswith(of_tables) for call in _calls(path))
+    }
+    assert calling == {"storage/delta.py"}
+
+
+def _files_of(packages: Iterable[str]) -> list[Path]:
+    modules = {path: ".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in LIBRARY.rglob("*.py")}
+    return sorted(path for path, module in modules.items() if _within(module, packages))
+
+
+@pytest.mark.parametrize("path", _files_of(BUILDERS), ids=lambda path: path.relative_to(LIBRARY).as_posix())
+def test_a_builder_sees_frames_and_no_session(path: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
+    by_session = {
+        name for name in _names(path) if re.search(r"(^|\.)(spark|session|sparkSession|SparkSession)\b", name)
+    }
+    assert (by_session, names & {"spark", "session"}) == (set(), set())
+    assert not {call for call in _calls(path) if call.endswith(".table")}
+
+
+def test_the_library_names_no_local_engine() -> None:
+    assert not [path.name for path in LIBRARY.rglob("*.py") if "sail" in path.read_text(encoding="utf-8").lower()]
+
+
+BUILT = [table for table in platform_graph().tables.values() if table.contract.layer != "bronze"]
+
+
+@pytest.mark.parametrize("table", BUILT, ids=lambda table: table.name)
+def test_a_builder_takes_a_frame_of_each_input_and_the_declared_settings(table: Table) -> None:
+    parameters = list(inspect.signature(table.build).parameters)
+    is_ledger = isinstance(table.materialization, Append)
+    inputs = [
+        *(contract.name for contract in table.reads),
+        *(name.removesuffix(".csv") for name in table.files),
+        *([table.name] if is_ledger else []),
+    ]
+    settings = {"as_of" if name == BUSINESS_DATE else name for name in table.settings}
+    assert parameters[: len(inputs)] == inputs
+    assert sorted(parameters[len(inputs) :]) == sorted({*settings, *(["recorded_at"] if is_ledger else [])})
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -215,33 +453,8 @@ def test_a_notebook_finds_the_library_the_same_way_everywhere(path: Path) -> Non
     assert cell in path.read_text(encoding="utf-8")
 
 
-def _arguments(path: Path, function: str) -> list[list[str]]:
-    """What a notebook calls a function with."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == function]
-    return [[ast.unparse(argument) for argument in call.args] for call in calls]
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_logs_its_runs_under_its_own_name(path: Path) -> None:
-    logs = _arguments(path, "RunLog")
-    # Sources, views and maintenance leave no change of a table.
-    has_no_table = path.parent.name == "ingest" or path.stem in ("kpi_metrics", "maintenance")
-    assert logs == ([] if has_no_table else [["tables", "settings", repr(path.stem)]])
-
-
-@pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.parent.name == "bronze"], ids=lambda path: path.stem
-)
-def test_a_bronze_notebook_is_about_its_own_table(path: Path) -> None:
-    names = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
-    assert {name for name in names if name.isupper()} == {path.stem.upper()}
-
-
-def test_a_silver_notebook_refreshes_its_own_table() -> None:
-    calls = {path.stem: _arguments(path, "refresh_from_batches") for path in NOTEBOOKS}
-    expected = {
-        contract.name: [["tables", "runs", "settings", contract.name.upper(), f"build_{contract.name}"]]
-        for contract in RECEIVED_AS
-    }
-    assert {name: arguments for name, arguments in calls.items() if arguments} == expected
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_notebook_of_a_stage_refreshes_its_own_layer(layer: str) -> None:
+    [path] = (PROJECT / "notebooks" / layer).iterdir()
+    assert path.stem == layer
+    assert f'stage = Stage(dbutils, spark, "{layer}")\n' in path.read_text(encoding="utf-8")

@@ -1,10 +1,11 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # maintenance
-# MAGIC Small files put together, files of old versions removed, statistics anew. No row changes. See `docs/runbook.md`.
+# MAGIC Old landed batches removed, small files compacted, files of old versions removed, statistics gathered. See
+# MAGIC `docs/runbook.md`.
 # MAGIC
-# MAGIC - Reads: every table, its quarantine, and what the platform says of its own work
-# MAGIC - Writes: the files of those tables, and their layout where it is not what the contract says
+# MAGIC - Reads: every table, its quarantine, and what the platform says of its own work; the names of landed batches
+# MAGIC - Writes: bronze, of which rows that no longer count go with their batch; the files of all tables and their layout
 
 # COMMAND ----------
 
@@ -13,8 +14,12 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
+from cdp_lib.landing import Landing
 from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, refuse_failures
-from cdp_lib.tables import Tables
+from cdp_lib.pipeline.compaction import remove_old_batches
+from cdp_lib.secrets import find_secret
+from cdp_lib.settings import instant_of
+from cdp_lib.storage import open_store
 from cdp_lib.task_values import exit_unless, report_rows
 
 # COMMAND ----------
@@ -22,24 +27,33 @@ from cdp_lib.task_values import exit_unless, report_rows
 dbutils.widgets.text("catalog", "")
 dbutils.widgets.text("schema", "")
 dbutils.widgets.text("retention_days", "7")
+dbutils.widgets.text("batch_retention_days", "30")
 dbutils.widgets.text("predictive_optimization", "")
+dbutils.widgets.text("landing", "")
+dbutils.widgets.text("secret_scope", "")
+dbutils.widgets.text("run_started_at", "")
 settings = MaintenanceSettings.from_parameters(
     catalog=dbutils.widgets.get("catalog"),
     schema=dbutils.widgets.get("schema"),
     retention_days=dbutils.widgets.get("retention_days"),
+    batch_retention_days=dbutils.widgets.get("batch_retention_days"),
     predictive_optimization=dbutils.widgets.get("predictive_optimization"),
 )
-tables = Tables(spark, settings.catalog, settings.schema)
+store = open_store(spark, settings.catalog, settings.schema)
+started_at = instant_of("run_started_at", dbutils.widgets.get("run_started_at"))
+account_key = find_secret(dbutils, dbutils.widgets.get("secret_scope"), "storage_account_key")
+landing = Landing(dbutils.widgets.get("landing"), account_key)
 exit_unless(
-    dbutils, tables.can_maintain, "This engine has no OPTIMIZE and no VACUUM: on a laptop there is `cdp maintain`."
+    dbutils, store.can_maintain, "This engine has no OPTIMIZE and no VACUUM: on a laptop there is `cdp maintain`."
 )
 
 # COMMAND ----------
 
-maintained = maintain_tables(tables, settings)
+compacted = remove_old_batches(store, landing, settings.batch_retention_days, started_at)
+maintained = maintain_tables(store, settings)
 
 # COMMAND ----------
 
-print(*maintained, sep="\n")
+print(*compacted, *maintained, sep="\n")
 report_rows(dbutils, len(maintained))
 refuse_failures(maintained)

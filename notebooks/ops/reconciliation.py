@@ -3,7 +3,7 @@
 # MAGIC # reconciliation
 # MAGIC Whether every row of every batch is accounted for: rows in = out + quarantined + superseded.
 # MAGIC
-# MAGIC - Reads: bronze and silver tables and their quarantines, `pipeline_runs_ops`
+# MAGIC - Reads: bronze and silver tables and their quarantines, `table_state_ops`
 # MAGIC - Writes: `reconciliation_ops`
 
 # COMMAND ----------
@@ -13,24 +13,24 @@ import sys
 dbutils.widgets.text("library_path", "../../src")
 sys.path.append(dbutils.widgets.get("library_path"))
 
-from cdp_lib.reconciliation import reconcile, record_reconciliation
-from cdp_lib.runs import RunLog
+from cdp_lib.reconciliation import reconcile, record_reconciliation, refuse_imbalance
 from cdp_lib.settings import Settings
-from cdp_lib.tables import Tables
-from cdp_lib.task_values import report_rows
+from cdp_lib.storage import open_store
+from cdp_lib.task_values import report_held, report_rows
 
 # COMMAND ----------
 
 settings = Settings.from_widgets(dbutils)
-tables = Tables(spark, settings.catalog, settings.schema)
-runs = RunLog(tables, settings, "reconciliation")
+dbutils.widgets.text("held", "")
+held = dbutils.widgets.get("held").split()
+store = open_store(spark, settings.catalog, settings.schema)
 
 # COMMAND ----------
 
-reconciled = reconcile(tables, runs)
+accounts = reconcile(store, held=held)
 
 # COMMAND ----------
 
-record_reconciliation(tables, reconciled)
-runs.tidy_up()
-report_rows(dbutils, len(reconciled))
+report_held(dbutils, [*held, *record_reconciliation(store, accounts)])
+report_rows(dbutils, len(accounts))
+refuse_imbalance(accounts)

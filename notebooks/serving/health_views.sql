@@ -22,10 +22,10 @@ SELECT
     ELSE 'gold'
   END AS layer,
   max(started_at) AS changed_at,
-  max(batch_id) AS latest_batch,
+  max(latest_batch) AS latest_batch,
   count(DISTINCT run_id) AS changes
 FROM pipeline_runs_ops
-WHERE state = 'done'
+WHERE state = 'refreshed'
 GROUP BY table_name;
 
 -- COMMAND ----------

@@ -16,19 +16,19 @@ sys.path.append(dbutils.widgets.get("library_path"))
 
 from cdp_lib.metric_views import metric_views
 from cdp_lib.settings import Settings
-from cdp_lib.tables import Tables
+from cdp_lib.storage import open_store
 from cdp_lib.task_values import exit_unless
 
 # COMMAND ----------
 
 settings = Settings.from_widgets(dbutils)
 dbutils.widgets.text("serving_schema", "")
-serving = Tables(spark, settings.catalog, dbutils.widgets.get("serving_schema"))
-exit_unless(dbutils, serving.has_metric_views, "Only Databricks has metric views: there are none on this engine.")
+serving = open_store(spark, settings.catalog, dbutils.widgets.get("serving_schema"))
+exit_unless(dbutils, serving.is_databricks, "Only Databricks has metric views: there are none on this engine.")
 
 # COMMAND ----------
 
-definitions = metric_views(serving.name_of_view("kpis"), settings.reporting_currency)
+definitions = metric_views(serving.name_of("kpis"), settings.reporting_currency)
 
 # COMMAND ----------
 

@@ -11,10 +11,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import rescued, to_type
+from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.landing import FILE_FOLDER, Landing, Manifest
+from cdp_lib.pipeline.load_batches import LoadBatches
+from cdp_lib.pipeline.table import Table
 
 _WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
 _NUMBERS = (*_WHOLE_NUMBERS, "float", "double", "decimal")
@@ -31,44 +34,30 @@ _DATA_FOLDER = f"data/{FILE_FOLDER}"
 _WAY_OUT = "Mend the source: its next snapshot takes the batch's place; or delete the batch's folder."
 
 
-def unloaded_batches(landing: Landing, contract: BronzeContract, loaded: set[str]) -> list[Manifest]:
-    """The landed batches a bronze table is to load, oldest first, found to be what their manifests say.
-
-    Args:
-        landing: Where batches are landed.
-        contract: Contract of the bronze table.
-        loaded: Batches the table already holds, and is not to load again.
-
-    Raises:
-        CdpError: A batch is not what its manifest says.
-    """
-    landed = landing.batches(contract.source, contract.entity, besides=loaded)
-    return [batch for batch in map(landing.examine, landed) if batch.rows]
-
-
 def build_batches(
     spark: SparkSession, landing: Landing, batches: Sequence[Manifest], contract: BronzeContract
 ) -> dict[str, DataFrame]:
-    """The rows of each batch.
+    """Return the rows of each batch that has any.
 
-    A snapshot that can't be loaded is passed over as soon as a later one is landed: that has all there is.
+    A snapshot that can't be loaded is passed over where a later one is landed: that has all there is.
 
     Args:
         spark: Session.
         landing: Where batches are landed.
-        batches: Batches as `unloaded_batches` gives them, oldest first.
+        batches: Examined manifests, oldest first.
         contract: Contract of the bronze table.
 
     Raises:
         CdpError: A batch can't be loaded (`build_bronze`).
     """
-    snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
+    snapshots = [batch.batch_id for batch in batches if batch.load == "snapshot" and batch.rows]
     rows_by_batch = {}
-    for number, batch in enumerate(batches):
+    for batch in batches:
         try:
-            rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract)
+            if batch.rows:
+                rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract)
         except CdpError:
-            if number >= (snapshots or [0])[-1]:
+            if batch.batch_id >= max(snapshots, default=""):
                 raise
     return rows_by_batch
 
@@ -84,7 +73,7 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     Args:
         spark: Session.
         landing: Where the batch is landed.
-        batch: Manifest of the batch, as `unloaded_batches` gives it.
+        batch: Manifest of the batch.
         contract: Contract of the bronze table.
 
     Returns:
@@ -189,6 +178,7 @@ def _bronze_rows(
         sf.lit(batch.batch_id).alias("_batch_id"),
         source_file.alias("_source_file"),
         sf.lit(batch.extracted_at).cast("timestamp").alias("_ingested_at"),
+        sf.lit(None).cast("bigint").alias("_version"),
         *(value.cast("string").alias(name) for name, value in extra.items()),
     ).selectExpr(*contract.select_list, *(f"`{name}`" for name in extra))
 
@@ -209,3 +199,6 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
             f" {contract.name} holds {type_name}: the table is left as it was. {_WAY_OUT}"
         )
     return rows[name]
+
+
+BRONZE = tuple(Table(contract, build_batches, materialization=LoadBatches()) for contract in BRONZE_TABLES)

@@ -1,6 +1,6 @@
 """Column → Column: the expressions more than one table needs.
 
-Every function works the same on Databricks, local Spark and Sail; the doctests run on both local engines.
+Every function works the same on Databricks and on the local engines; the doctests run on both local engines.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def clean_text(column: Column) -> Column:
     >>> [row.name for row in people.select(clean_text(people.full_name).alias("name")).collect()]
     ['Nour Haddad', None]
     """
-    # Nulls aside: Sail takes as long over one as over a text.
+    # Nulls aside: some engines take as long over one as over a text.
     return sf.when(column.isNotNull(), sf.nullif(sf.trim(sf.regexp_replace(column, _BLANKS, " ")), sf.lit("")))
 
 
 def uncommented(column: Column) -> Column:
-    """A value without the comment of the column it comes from: Sail can't unite columns whose comments differ.
+    """A value without the comment of the column it comes from: some engines can't unite columns whose comments differ.
 
     >>> spark.range(2).select(uncommented(sf.col("id")).alias("id")).union(spark.range(1)).count()
     3

@@ -2,16 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources.abc import Traversable
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyarrow import csv
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
 from cdp_lib.columns import uncommented
 
-FEW_ROWS = 10_000
-"""Rows of a table that may be held in memory, and be part of a plan."""
+_ARROW_TYPES = {
+    "STRING": pa.string(),
+    "INT": pa.int32(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "DATE": pa.date32(),
+    "TIMESTAMP": pa.timestamp("us", "UTC"),
+}
 
 _NAMES_IN_JSON: Mapping[str, object] = {
     "INT": "integer",
@@ -34,7 +42,7 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
 
 
 def without_comments(rows: DataFrame, names: Iterable[str]) -> DataFrame:
-    """Columns of the rows, without the comments of the table they come from: Sail can't unite those that differ."""
+    """Columns of the rows, without the comments of the table they come from: some engines unite none that differ."""
     return rows.select(*(uncommented(sf.col(name)).alias(name) for name in names))
 
 
@@ -55,21 +63,6 @@ def of_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
     return rows.to(StructType.fromJson({"type": "struct", "fields": fields}))
 
 
-def worked_out_few(rows: DataFrame) -> tuple[DataFrame, int | None]:
-    """The rows, worked out now and held in memory, and how many: a plan works out what it reads twice, twice.
-
-    More rows than `FEW_ROWS` stay the plan they are; how many, is None then.
-
-    Args:
-        rows: Rows, best `of_types`.
-
-    >>> worked_out_few(spark.range(2))[1], worked_out_few(spark.range(FEW_ROWS + 1))[1]
-    (2, None)
-    """
-    held = rows.limit(FEW_ROWS + 1).toArrow()
-    return (rows, None) if held.num_rows > FEW_ROWS else (_frame_of(held, rows), held.num_rows)
-
-
 def worked_out_together(frames: Sequence[DataFrame]) -> DataFrame:
     """The rows of all, worked out side by side and held in memory: to plan a large query takes one core for long.
 
@@ -78,11 +71,48 @@ def worked_out_together(frames: Sequence[DataFrame]) -> DataFrame:
     """
     with ThreadPoolExecutor() as pool:
         held = list(pool.map(lambda frame: frame.toArrow(), frames))
-    return _frame_of(pa.concat_tables(held, promote_options="default"), frames[0])
+    together = pa.concat_tables(held, promote_options="default")
+    if not together.num_rows:  # nothing to tell the types from
+        return frames[0].limit(0)
+    return frame_of(together, frames[0])
 
 
-def _frame_of(held: pa.Table, rows: DataFrame) -> DataFrame:
-    if not held.num_rows:  # nothing to tell the types from
-        return rows.sparkSession.createDataFrame([], rows.schema)
+def frame_of(held: pa.Table, beside: DataFrame) -> DataFrame:
+    """Return a frame of rows in memory, which can be joined with another one.
+
+    Args:
+        held: The rows, at least one.
+        beside: The other frame.
+    """
     # In one piece: Spark takes no rows from the pieces after an empty one.
-    return rows.sparkSession.createDataFrame(held.combine_chunks())
+    return beside.sparkSession.createDataFrame(held.combine_chunks())
+
+
+def read_csv(session: SparkSession, file: Traversable) -> DataFrame:
+    """Return the lines of a CSV file with a header, all columns as text, null where there is none."""
+    with file.open("rb") as content:
+        names = csv.read_csv(content).column_names
+    with file.open("rb") as content:
+        # Not what Arrow takes for null by itself: NA is a country.
+        options = csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+        )
+        return session.createDataFrame(csv.read_csv(content, convert_options=options).combine_chunks())
+
+
+def frame_of_rows(rows: Sequence[Mapping[str, object]], types: Mapping[str, str], beside: DataFrame) -> DataFrame:
+    """Return a frame of Python rows.
+
+    Args:
+        rows: Values by column; a column that is left out is null.
+        types: Types as in DDL, by column.
+        beside: A frame of the session.
+    """
+    schema = pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in types.items()])
+    table = pa.Table.from_pylist([{name: row.get(name) for name in types} for row in rows], schema)
+    return frame_of(table, beside) if rows else of_types(beside.select(*nulls(types)).limit(0), types)
+
+
+def nulls(types: Mapping[str, str]) -> list[Column]:
+    """Return a null of each type, by name."""
+    return [sf.lit(None).cast(type_).alias(name) for name, type_ in types.items()]

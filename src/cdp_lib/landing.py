@@ -16,11 +16,12 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import IO, Any, Literal, Self, get_args
 
 import fsspec
@@ -39,11 +40,19 @@ Watermark = dict[str, Any]
 
 MANIFEST = "manifest.json"
 
+_REMOVED = "removed.json"
+"""File beside an entity's batches that says which files of the source its removed batches had."""
+
 FILE_FOLDER = "file="
 """Beginning of the folder below `data/` that holds the records of one file of the source: a partition to an engine,
 which reads any number of them at once and knows each row's."""
 
 _CHUNK_BYTES = 1 << 20
+
+_TIME, _LENGTH_OF_TIME = "%Y%m%dT%H%M%SZ", 16
+"""How the name of a batch begins."""
+
+_HAS_TIME = re.compile(r"\d{8}T\d{6}Z")
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,52 @@ class Landing:
         names = self.batch_ids(source, entity)
         return self._read_manifest(source, entity, names[-1]) if names else None
 
+    def removed_batches(self, source: str, entity: str) -> list[Manifest]:
+        """What is remembered of the batches of an entity that were removed: the files they were made from."""
+        path = f"{self.root}/{source}/{entity}/{_REMOVED}"
+        with self._errors("read"):
+            self.fs.invalidate_cache()
+            if not self.fs.exists(path):
+                return []
+            return [Manifest.from_json(self.fs.cat_file(path).decode())]
+
+    def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
+        """Remove landed batches. Which files of the source they had is kept: those are not landed again.
+
+        Args:
+            source: Source system.
+            entity: What the source calls the table or resource.
+            names: Names of the batches.
+
+        Raises:
+            CdpError: The location can't be written, or a manifest can't be read.
+        """
+        batches = [
+            *self.removed_batches(source, entity),
+            *(self._read_manifest(source, entity, name) for name in names),
+        ]
+        folder = f"{self.root}/{source}/{entity}"
+        files = {file.origin.name: file for batch in batches for file in batch.files if file.origin}
+        found = {
+            values["name"]: values for batch in batches for values in (batch.watermark or {}).get("found_landed", ())
+        }
+        with self._errors("written"):
+            if files or found:
+                kept = replace(batches[-1], files=tuple(files.values()), watermark={"found_landed": [*found.values()]})
+                self._write_whole(f"{folder}/{_REMOVED}", kept.to_json())
+            for name in names:
+                # Without a manifest there is no batch, whatever is left of it.
+                self.fs.rm(f"{folder}/{name}/{MANIFEST}")
+                self.fs.rm(f"{folder}/{name}", recursive=True)
+
+    def _write_whole(self, path: str, text: str) -> None:
+        """Write a file so that nobody sees a part of it; an object store shows an object whole or not at all."""
+        if isinstance(self.fs, LocalFileSystem):
+            self.fs.pipe_file(f"{path}.part", text.encode())
+            self.fs.mv(f"{path}.part", path)
+        else:
+            self.fs.pipe_file(path, text.encode())
+
     def path_of(self, batch: Manifest, file: str) -> str:
         """Address of a data file, as Spark reads it."""
         return f"{self.root}/{batch.source}/{batch.entity}/{batch.batch_id}/{file}"
@@ -261,10 +316,13 @@ class Landing:
         What an earlier, broken attempt at the same batch left is removed first. A snapshot that is the same as the
         latest batch, to the byte, makes no new batch: the writer then has the latest batch's manifest.
 
+        Batches of an entity are named in the order in which they land (`name_after`), whatever the clocks of their runs
+        say.
+
         Args:
             source: Source system.
             entity: What the source calls the table or resource.
-            batch_id: Name of the batch.
+            batch_id: Name of the run's batches: that of this one, or its beginning is moved to after the latest one.
             extracted_at: Start of the run, ISO 8601.
             load: What part of the entity the batch is.
             follows: The latest batch when it was decided what is new; None where there was none, or for a snapshot that
@@ -274,16 +332,12 @@ class Landing:
             CdpError: The batch is already complete, the location can't be written, or another run has landed a batch
                 of the entity since this one began to read.
         """
-        folder = f"{self.root}/{source}/{entity}/{batch_id}"
         before = self.batch_ids(source, entity)
         latest_id = before[-1] if before else ""
         if batch_id in before:
-            raise CdpError(f"Batch {folder} is already landed: a landed batch is never changed.")
-        if latest_id > batch_id:
-            raise CdpError(
-                f"Batch {latest_id} of {source}/{entity} was landed by a run that started after this one: nothing was"
-                " landed; run it again."
-            )
+            raise CdpError(f"Batch {batch_id} of {source}/{entity} is already landed: a landed batch is never changed.")
+        batch_id = name_after(batch_id, latest_id)
+        folder = f"{self.root}/{source}/{entity}/{batch_id}"
         if (follows or load != "snapshot") and latest_id != (follows.batch_id if follows else ""):
             raise self._overtaken(source, entity)
         with self._errors("written"):
@@ -407,6 +461,39 @@ def storage_errors(failure: str) -> Iterator[None]:
         raise CdpError(f"{failure}: {reason.rstrip('.')}.") from error
 
 
+def _run_in(batch_id: str) -> str:
+    """What a batch's name says of its run: all but the time, which may have been moved."""
+    return batch_id[_LENGTH_OF_TIME:] if _HAS_TIME.match(batch_id) else batch_id
+
+
+def name_after(batch_id: str, latest: str) -> str:
+    """Return a batch's name, its time moved to one second after the latest batch where it would not sort after that.
+
+    A clock that was ahead, a run that is repaired under its old start: the batch that lands last is the newest.
+
+    Args:
+        batch_id: Name of the batch, `<time>-<anything>`.
+        latest: Name of the entity's latest batch, empty for none.
+
+    Raises:
+        CdpError: The latest batch has no time in its name.
+
+    >>> name_after("20260131T000000Z-7", "20260130T000000Z-6")
+    '20260131T000000Z-7'
+    >>> name_after("20260131T000000Z-7", "20261127T235959Z-6")
+    '20261128T000000Z-7'
+    """
+    if batch_id > latest:
+        return batch_id
+    try:
+        moved = datetime.strptime(latest[:_LENGTH_OF_TIME], _TIME) + timedelta(seconds=1)  # noqa: DTZ007
+    except (ValueError, OverflowError):
+        raise CdpError(
+            f"Batch {latest} has no time in its name, and sorts after every other: rename it as {batch_id}."
+        ) from None
+    return f"{moved:{_TIME}}{batch_id[_LENGTH_OF_TIME:]}"
+
+
 def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFileSystem:
     """The file system of a folder, a volume path or an `abfss://` address.
 
@@ -444,7 +531,15 @@ class Extraction:
 
     def find_batch(self, entity: str) -> Manifest | None:
         """The run's batch of an entity, where an earlier attempt of the task has already landed it."""
-        return self.landing.find_batch(self.source, entity, self.batch_id)
+        names = self.landing.batch_ids(self.source, entity)
+        same_run = [name for name in names if _run_in(name) == _run_in(self.batch_id)]
+        batch = self.landing.find_batch(self.source, entity, same_run[-1]) if same_run else None
+        return batch if batch and self.has_landed(batch) else None
+
+    def has_landed(self, batch: Manifest) -> bool:
+        """Whether a batch is one that this run has landed; runs by hand share a name, and differ in their start."""
+        is_same_run = _run_in(batch.batch_id) == _run_in(self.batch_id) and batch.extracted_at == self.extracted_at
+        return is_same_run or batch.batch_id == self.batch_id
 
     def find_latest_batch(self, entity: str) -> Manifest | None:
         """The batch of an entity that was landed last, by whatever run; its watermark is where to go on."""

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.tables import ConflictError, Files, Tables
+from cdp_lib.storage.delta import ConflictError, DeltaStore, Files
 
 FEWEST_DAYS, MOST_DAYS = 7, 30
 """Delta refuses to remove what is younger, since writers may still need it; and keeps the log that names files for no
@@ -27,16 +27,20 @@ class MaintenanceSettings:
         catalog: Unity Catalog catalog.
         schema: Schema of the platform's tables.
         retention_days: Days for which files of earlier versions of a table stay.
+        batch_retention_days: Days for which landed batches stay.
         predictive_optimization: ENABLE, DISABLE or INHERIT, for the schema; empty to leave it as it is.
     """
 
     catalog: str
     schema: str
     retention_days: int
+    batch_retention_days: int
     predictive_optimization: str
 
     @classmethod
-    def from_parameters(cls, catalog: str, schema: str, retention_days: str, predictive_optimization: str) -> Self:
+    def from_parameters(
+        cls, catalog: str, schema: str, retention_days: str, batch_retention_days: str, predictive_optimization: str
+    ) -> Self:
         """Type the parameters of a run.
 
         Raises:
@@ -51,7 +55,9 @@ class MaintenanceSettings:
                 f"Parameter 'predictive_optimization' is '{predictive_optimization}':"
                 f" write {', '.join(_STATES[1:])}, or leave it empty."
             )
-        return cls(catalog, schema, to_retention_days(retention_days), state)
+        return cls(
+            catalog, schema, to_retention_days(retention_days), to_batch_retention_days(batch_retention_days), state
+        )
 
 
 def to_retention_days(text: str) -> int:
@@ -63,6 +69,19 @@ def to_retention_days(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and FEWEST_DAYS <= int(text) <= MOST_DAYS):
         raise CdpError(
             f"Parameter 'retention_days' is '{text}': write a whole number of days, {FEWEST_DAYS} to {MOST_DAYS}."
+        )
+    return int(text)
+
+
+def to_batch_retention_days(text: str) -> int:
+    """The value of the parameter `batch_retention_days`.
+
+    Raises:
+        CdpError: It is no number of days, or fewer than names of batches are remembered for.
+    """
+    if not (text.isascii() and text.isdecimal() and int(text) >= FEWEST_DAYS):
+        raise CdpError(
+            f"Parameter 'batch_retention_days' is '{text}': write a whole number of days, {FEWEST_DAYS} or more."
         )
     return int(text)
 
@@ -95,20 +114,20 @@ class Maintained:
         )
 
 
-def maintain_tables(tables: Tables, settings: MaintenanceSettings) -> list[Maintained]:
+def maintain_tables(store: DeltaStore, settings: MaintenanceSettings) -> list[Maintained]:
     """Maintain every table that is there: of all layers, their quarantines, and those of ops.
 
     Args:
-        tables: Tables of the platform.
+        store: Tables of the platform.
         settings: Settings of the run.
 
     Returns:
         What has become of each, in the order of the contracts. One that fails holds up no other.
     """
     if settings.predictive_optimization:
-        tables.set_predictive_optimization(settings.predictive_optimization)
+        store.set_predictive_optimization(settings.predictive_optimization)
     return [
-        _maintain(tables, contract, settings.retention_days) for contract in TABLES.values() if tables.exists(contract)
+        _maintain(store, contract, settings.retention_days) for contract in TABLES.values() if store.exists(contract)
     ]
 
 
@@ -124,12 +143,12 @@ def refuse_failures(maintained: list[Maintained]) -> None:
         raise CdpError(f"{failed[0]}{others}. The rows of every table are as they were.")
 
 
-def _maintain(tables: Tables, contract: TableContract, retention_days: int) -> Maintained:
+def _maintain(store: DeltaStore, contract: TableContract, retention_days: int) -> Maintained:
     nothing = Files(0, 0)
     try:
-        before = tables.files_of(contract)
-        tables.maintain(contract, retention_days)
-        return Maintained(contract.name, before, tables.files_of(contract))
+        before = store.files_of(contract)
+        store.maintain(contract, retention_days)
+        return Maintained(contract.name, before, store.files_of(contract))
     except ConflictError:
         return Maintained(
             contract.name, nothing, nothing, "another run wrote it meanwhile: the next maintenance goes on"

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from cdp_lib.contracts.analytics import ANALYTICS_TABLES, CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD
+from dataclasses import replace
+
+from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
-from cdp_lib.gold.marts import MARTS_OF_TASK
-from cdp_lib.runs import RunLog
-from cdp_lib.settings import Settings
-from cdp_lib.tables import Tables
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.errors import CdpError
+from cdp_lib.pipeline.state import States, TableState, read_states, write_states
+from cdp_lib.storage import DeltaStore
 
 PUBLISHED_TABLES = (*GOLD_TABLES, *ANALYTICS_TABLES)
 
-_OF_TASK = {task: tuple(mart.contract for mart in marts) for task, marts in MARTS_OF_TASK.items()} | {
-    "customer_segments_gold": (CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD)
-}
-LOGGED_AS = {contract: contract.name for contract in PUBLISHED_TABLES} | {
-    contract: task for task, contracts in _OF_TASK.items() for contract in contracts
-}
-"""The name that the log has of a table's changes: its own, or that of a task that writes several tables at once."""
 
+def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False) -> int:
+    """Copy the gold tables that have changed since they were last copied to a place.
 
-def publish_gold(tables: Tables, runs: RunLog, settings: Settings) -> int:
-    """Copy the gold tables that have changed since they were last copied to this place.
-
-    A run that was killed has logged nothing: the next one copies the same tables again.
+    The state of a copy names the version that it is of. A run that is killed has written none: the next one copies the
+    same tables again.
 
     Args:
-        tables: Tables of the platform.
-        runs: Log of the run.
-        settings: Settings of the run.
+        store: Tables of the platform.
+        location: Folder of the copies.
+        full_refresh: Whether every table is copied.
 
     Returns:
         Rows written.
@@ -36,19 +31,39 @@ def publish_gold(tables: Tables, runs: RunLog, settings: Settings) -> int:
     Raises:
         CdpError: A gold table does not exist yet.
     """
-    location = settings.synapse_location
-    histories = runs.histories(set(LOGGED_AS.values()))
-    changes = {contract.name: histories[name].latest for contract, name in LOGGED_AS.items()}
-    inputs = runs.read_inputs([], synapse_location=location, **changes)
-    before = {} if settings.full_refresh else runs.last_inputs(PUBLISHED_TABLES)
+    states = read_states(store)
     due = [
         contract
         for contract in PUBLISHED_TABLES
-        if any(before.get(name) != inputs[name] for name in ("synapse_location", "code_version", contract.name))
-        or not tables.is_published(contract, location)
+        if full_refresh
+        or _copy_of(states, contract).inputs.get(contract.name) != _version(states, contract)
+        or _copy_of(states, contract).settings != {"location": location}
+        or not store.is_published(contract, location)
     ]
-    if not due:
-        return 0
-    written = tables.publish_tables(due, location)
-    runs.finish_tables(PUBLISHED_TABLES, inputs, written.rows)
-    return written.rows
+    for contract in due:
+        store.publish(contract, location)
+        copy = _copy_of(states, contract)
+        states[_name(contract)] = replace(
+            copy,
+            version=copy.version + 1,
+            inputs={contract.name: _version(states, contract)},
+            settings={"location": location},
+        )
+    if due:
+        write_states(store, states)
+    return sum(store.count(due).values())
+
+
+def _name(contract: TableContract) -> str:
+    return f"copy of {contract.name}"
+
+
+def _copy_of(states: States, contract: TableContract) -> TableState:
+    return states.get(_name(contract), TableState())
+
+
+def _version(states: States, contract: TableContract) -> tuple[int, str]:
+    state = states.get(contract.name)
+    if state is None:
+        raise CdpError(f"{contract.name} does not exist yet: refresh it first.")
+    return state.version, state.token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -20,16 +21,10 @@ _BEFORE_VALUES = "#"
 _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
 
 
-_OF_A_VERSION = {
-    "record": "STRING",
-    "broken_rules": "ARRAY<STRING>",
-    "_keeps_rules": "BOOLEAN",
-    "record_key": "STRING",
-    "_version_at": "TIMESTAMP",
-    "_record_hash": "STRING",
-    "_is_deleted": "BOOLEAN",
-}
-"""Columns of a version besides its table's, and their types."""
+_OF_A_VERSION = (
+    *("record", "broken_rules", "_keeps_rules", "record_key", "_version_at", "_record_hash", "_is_deleted"),
+)
+"""Columns of a version besides its table's."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +34,10 @@ class CheckedRows:
     Attributes:
         kept: Rows that keep every rule that rejects, in the contract's columns.
         refused: The others, in the columns of the contract's quarantine.
-        counts: By `_batch_id`, how many rows are `kept`, `warned` (kept with a warning) and `refused`.
     """
 
     kept: DataFrame
     refused: DataFrame
-    counts: DataFrame
 
 
 def check_rows(rows: DataFrame, contract: TableContract, record: Column | None = None) -> CheckedRows:
@@ -56,46 +49,61 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
         record: The row as received, JSON, worked out of refused rows alone; the rows' column of that name otherwise.
     """
     as_received = sf.col("record") if record is None else record
-    judged = _with_verdict(_with_record_key(rows, contract), contract)
+    judged = _with_verdict(with_record_key(rows, contract), contract)
     is_kept = sf.col("_keeps_rules")
-    counted = {"kept": is_kept, "warned": is_kept & is_warned(contract), "refused": ~is_kept}
     return CheckedRows(
         kept=judged.where(is_kept).selectExpr(*contract.select_list),
         refused=judged.where(~is_kept).withColumn("record", as_received).selectExpr(*contract.quarantine.select_list),
-        counts=judged.groupBy(BATCH_ID.name).agg(
-            *(sf.count(sf.when(condition, 1)).alias(name) for name, condition in counted.items())
-        ),
     )
 
 
-def is_warned(contract: TableContract) -> Column:
-    """Whether a row breaks a rule that warns: what `_warnings` says, and takes longer to read than to work out.
+def record_hash(contract: TableContract) -> Column:
+    """Return xxHash64 of what a bronze row was received as, hexadecimal.
 
     Args:
-        contract: Contract of the table that the row is of, or is for; the row has the columns that these rules name.
+        contract: Contract of the bronze table.
     """
-    return reduce(Column.__or__, [~_holds(rule) for rule in contract.rules if rule.severity == "warn"], sf.lit(False))
+    received = [name for name in contract.column_names if not name.startswith("_")]
+    return sf.hex(hash_of([sf.col(name) for name in (*received, "_rescued_data")]))
 
 
-def check_versions(rows: DataFrame, contract: TableContract, *, are_alone: bool = False) -> DataFrame:
+def is_warned(contract: TableContract) -> Column:
+    """Return whether a row of a table breaks a rule that warns.
+
+    `_warnings` says so, and takes longer to read than the rules take to ask; it is read where a rule asks for a column
+    that the table does not have.
+
+    Args:
+        contract: Contract of the table.
+    """
+    rules = [rule for rule in contract.rules if rule.severity == "warn"]
+    if any("_ingested_at" in rule.holds for rule in rules):
+        return sf.size(WARNINGS.name) > 0
+    return reduce(Column.__or__, [~_holds(rule) for rule in rules], sf.lit(False))
+
+
+def check_versions(
+    rows: DataFrame, contract: TableContract, *, keys_are_unique: bool = False, also: Sequence[str] = ()
+) -> DataFrame:
     """Judge versions of rows by the rules of a contract.
 
     Args:
         rows: As for `check_rows`, and `record`, `_record_hash`, `_is_deleted` and what the rules name; any number per
             key.
         contract: Contract of the table the rows are for.
-        are_alone: Whether there is one row per key, which spares the comparison.
+        keys_are_unique: Whether there is one row per key, which spares the comparison.
+        also: Further columns that the result keeps.
 
     Returns:
-        The rows as `settle_versions` takes them.
+        The rows as `resolve_versions` takes them.
     """
-    keyed = _with_record_key(rows, contract)
+    keyed = with_record_key(rows, contract)
     same_version = Window.partitionBy(*contract.key, "_version_at", "_batch_id")
     stays = sf.when(~sf.col("_is_deleted"), sf.col("_record_hash"))
     differs = sf.min(stays).over(same_version) != sf.max(stays).over(same_version)
     is_ambiguous = sf.col("record_key").isNotNull() & sf.coalesce(differs, sf.lit(False))
-    flagged = keyed.withColumn("_is_ambiguous", sf.lit(False) if are_alone else is_ambiguous)
-    return _with_verdict(flagged, contract).select(*_candidate_columns(contract, sf.lit("batch")))
+    flagged = keyed.withColumn("_is_ambiguous", sf.lit(False) if keys_are_unique else is_ambiguous)
+    return _with_verdict(flagged, contract).select(*_candidate_columns(contract, sf.lit("batch")), *also)
 
 
 def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
@@ -105,7 +113,7 @@ def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
         rows: Rows of the table.
         contract: Contract of the table.
     """
-    keyed = _with_record_key(rows, contract).select(
+    keyed = with_record_key(rows, contract).select(
         "*",
         sf.lit(None).cast("string").alias("record"),
         sf.array().cast("array<string>").alias("broken_rules"),
@@ -116,15 +124,23 @@ def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
     return keyed.select(*_candidate_columns(contract, sf.lit("table")))
 
 
-def candidates_of_quarantine(refused: DataFrame, keys: DataFrame, contract: TableContract) -> DataFrame:
-    """Refused rows of some keys, to be settled together with newer versions.
+def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contract: TableContract) -> DataFrame:
+    """Refused rows, to be resolved together with newer versions.
 
     Args:
         refused: Rows of the quarantine.
-        keys: The keys: the contract's key columns and `record_key`, once each.
+        keys: Keys whose rows are wanted: the contract's key columns and `record_key`, one row per key. None where all
+            rows are.
         contract: Contract of the table that refused the rows.
     """
-    known = refused.join(keys, "record_key", how="inner")
+    if keys is None:
+        parts = sf.split("record_key", "[|]", len(contract.key))
+        values = {name: sf.get(parts, sf.lit(place)) for place, name in enumerate(contract.key)}
+        known = refused.select(
+            "*", *(value.try_cast(contract.types[name]).alias(name) for name, value in values.items())
+        )
+    else:
+        known = refused.join(keys, "record_key", how="inner")
     others = [c for c in contract.columns if c.name not in (*contract.key, BATCH_ID.name)]
     rows = known.select(
         "*",
@@ -136,8 +152,8 @@ def candidates_of_quarantine(refused: DataFrame, keys: DataFrame, contract: Tabl
     return rows.select(*_candidate_columns(contract, sf.lit("quarantine")))
 
 
-def settle_versions(
-    candidates: DataFrame, contract: TableContract, *, is_increment: bool, are_alone: bool = False
+def resolve_versions(
+    candidates: DataFrame, contract: TableContract, *, is_rival: Column, keys_are_unique: bool = False
 ) -> DataFrame:
     """Say what becomes of each version of each row.
 
@@ -147,20 +163,20 @@ def settle_versions(
     Args:
         candidates: Versions from `check_versions`, and those that are in the table and in its quarantine.
         contract: Contract of the table.
-        is_increment: Whether the versions are what has changed. If not, they are all there is: what the table and its
-            quarantine hold has no say.
-        are_alone: Whether there is one candidate per key, which spares the comparison.
+        is_rival: Whether a candidate competes. What the table holds does not, where the versions are all there is.
+        keys_are_unique: Whether there is one candidate per key, which spares the comparison.
 
     Returns:
-        The candidates with `_fate` – `kept` in the table or to be, `refused` in the quarantine or to be, `superseded` –
-        and `_is_gone`: whether nothing of the key is kept.
+        The candidates with `_outcome` – `kept` in the table or to be, `refused` in the quarantine or to be,
+        `superseded` – and `_is_gone`: whether nothing of the key is kept.
     """
     is_good = sf.col("_keeps_rules")
-    if are_alone:
-        fate = sf.when(sf.col("_is_deleted"), "superseded").when(is_good, "kept").otherwise("refused")
-        return candidates.select("*", fate.alias("_fate")).select("*", (sf.col("_fate") != "kept").alias("_is_gone"))
+    if keys_are_unique:
+        outcome = sf.when(sf.col("_is_deleted"), "superseded").when(is_good, "kept").otherwise("refused")
+        return candidates.select("*", outcome.alias("_outcome")).select(
+            "*", (sf.col("_outcome") != "kept").alias("_is_gone")
+        )
     is_row_of_table = sf.col("_origin") == "table"
-    is_rival = sf.lit(True) if is_increment else ~is_row_of_table
     # A row without a key is no version of another one, nor of one of another batch.
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     same_row = Window.partitionBy(*contract.key, no_key)
@@ -186,30 +202,24 @@ def settle_versions(
     is_best = is_valid & (with_values == sf.col("_best")) & sf.col("_is_first_copy")
     is_open = is_refused & (sf.col("_order") == sf.col("_latest_refused")) & sf.col("_is_first_copy")
     is_newer = sf.col("_best").isNull() | (sf.col("_order") > sf.col("_best"))
-    fate = (
+    outcome = (
         sf.when(is_row_of_table, sf.when(is_unchanged, "kept"))
         .when(is_best & ~sf.coalesce(is_unchanged, sf.lit(False)), "kept")
         .when(is_open & is_newer, "refused")
     )
     settled = ranked.select(
-        "*", sf.coalesce(fate, sf.lit("superseded")).alias("_fate"), sf.col("_best").isNull().alias("_is_gone")
+        "*", sf.coalesce(outcome, sf.lit("superseded")).alias("_outcome"), sf.col("_best").isNull().alias("_is_gone")
     )
     return settled.drop("_lives", "_is_first_copy", "_order", "_best", "_latest_refused", "_values_now")
 
 
-def settled_types(contract: TableContract) -> dict[str, str]:
-    """Type of each column that `settle_versions` gives."""
-    fate = {"_values": "BIGINT", "_origin": "STRING", "_fate": "STRING", "_is_gone": "BOOLEAN"}
-    return contract.types | _OF_A_VERSION | fate
-
-
 def _order() -> Column:
-    """Text that sorts versions of a row: time of change, then batch. Sail is five times slower to compare structs."""
+    """Text that sorts versions of a row: time of change, then batch. Some engines are slow to compare structs."""
     micros = sf.greatest(sf.unix_micros(sf.coalesce("_version_at", sf.lit(_NO_VERSION).cast("timestamp"))), sf.lit(0))
     return sf.concat(sf.lpad(micros.cast("string"), 20, "0"), sf.lit("|"), sf.col("_batch_id"))
 
 
-def _with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
+def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
     """Rows with their key as text, null where a part of it is missing, and the source's time of change."""
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
@@ -239,7 +249,8 @@ def _with_verdict(rows: DataFrame, contract: TableContract) -> DataFrame:
         return sf.array_compact(sf.array(*(_if_broken(rule) for rule in contract.rules if rule.severity == severity)))
 
     nothing = sf.array().cast("array<string>")
-    warnings = sf.when(is_warned(contract), broken("warn")).otherwise(nothing) if contract.warns else nothing
+    breaks_one = reduce(Column.__or__, [~_holds(r) for r in contract.rules if r.severity == "warn"], sf.lit(False))
+    warnings = sf.when(breaks_one, broken("warn")).otherwise(nothing) if contract.warns else nothing
     keeps_rules = reduce(Column.__and__, [_holds(r) for r in contract.rules if r.severity == "reject"], sf.lit(True))
     return rows.select(
         "*",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from typing import Any, Self
 
@@ -48,7 +47,6 @@ class Settings:
         replay_from: Load this batch and all later ones again; empty for none.
         run_id: Run the work belongs to.
         run_started_at: Start of the run, UTC; the only clock there is.
-        began: When the notebook asked for its settings, on the clock that durations are measured by.
     """
 
     catalog: str
@@ -77,12 +75,11 @@ class Settings:
     replay_from: str
     run_id: str
     run_started_at: datetime
-    began: float = field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
         """Names of the parameters a notebook asks for."""
-        return tuple(each.name for each in fields(cls) if each.name != "began")
+        return tuple(each.name for each in fields(cls))
 
     @classmethod
     def from_widgets(cls, dbutils: Any) -> Self:
@@ -144,14 +141,6 @@ class Settings:
     def is_replayed(self, batch_id: str) -> bool:
         """Whether a batch is to be loaded again, though it has been before."""
         return self.full_refresh or bool(self.replay_from and batch_id >= self.replay_from)
-
-    def without_replayed(self, batch_ids: set[str]) -> set[str]:
-        """The batches that are not to be loaded again."""
-        return {batch_id for batch_id in batch_ids if not self.is_replayed(batch_id)}
-
-    def seconds(self) -> float:
-        """Time since the notebook asked for its settings."""
-        return time.monotonic() - self.began
 
     @property
     def batch_id(self) -> str:

@@ -1,29 +1,53 @@
 """What a notebook tells the job about what it did."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdp_lib.pipeline.run import TableRun
 
 ROW_COUNTS = ("rows", "removed", "quarantined", "superseded", "warned")
-"""Names of the task values with numbers of rows; a task sets those that are not 0, and `rows`."""
+"""Names of the numbers of rows that a task or a table reports."""
 
-NEW_COLUMNS = "new_columns"
-"""Name of the task value with the columns a table has gained."""
+HELD = "held"
+"""Name of the task value with the tables that failed, or were skipped for one that did: what they feed is held back."""
 
 
-def report_rows(dbutils: Any, rows: int, new_columns: Sequence[str] = (), **others: int) -> None:
-    """Set the task values that the run's progress and summary show; does nothing outside a job.
+def report_rows(dbutils: Any, rows: int) -> None:
+    """Set the task value that the run's progress shows; does nothing outside a job.
 
     Args:
         dbutils: The notebook's `dbutils`.
         rows: Rows landed or written.
-        new_columns: Columns that the source has gained, and with it the table.
-        others: Further numbers of rows, by name (`ROW_COUNTS`).
     """
-    for key, count in {"rows": rows, **others}.items():
-        if count or key == "rows":
-            dbutils.jobs.taskValues.set(key=key, value=count)
-    if new_columns:
-        dbutils.jobs.taskValues.set(key=NEW_COLUMNS, value=list(new_columns))
+    dbutils.jobs.taskValues.set(key="rows", value=rows)
+
+
+def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> None:
+    """Set a task value of the table's name, and show a line where the table has ended.
+
+    Args:
+        dbutils: The notebook's `dbutils`.
+        run: The table as it stands.
+        show: The notebook's `print`.
+    """
+    dbutils.jobs.taskValues.set(key=run.table, value=asdict(run))
+    if run.state != "running":
+        counts = ", ".join(f"{count:,} {name}" for name, count in asdict(run.counts).items() if count)
+        show(f"{run.table:<36} {run.state:<9} {run.seconds:>7.1f} s  {run.error or counts}".rstrip())
+
+
+def report_held(dbutils: Any, tables: Iterable[str]) -> None:
+    """Set the task value with the tables that failed: what they feed is held back.
+
+    Args:
+        dbutils: The notebook's `dbutils`.
+        tables: Names of the tables.
+    """
+    dbutils.jobs.taskValues.set(key=HELD, value=" ".join(sorted(set(tables))))
 
 
 def exit_unless(dbutils: Any, wanted: object, reason: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, TableContract
 from cdp_local.kpi_page import kpi_page
+from cdp_local.lineage import lineage_page
 from cdp_local.markdown import table
 from cdp_local.power_bi import model_files
 from cdp_local.synapse_views import views_script
@@ -37,7 +38,7 @@ def table_catalogue() -> str:
     for layer, title in _LAYERS.items():
         lines += ["", f"## {title}"]
         for name, contract in TABLES.items():
-            if contract.layer == layer and not name.endswith("_quarantine"):
+            if contract.layer == layer and not name.endswith(("_quarantine", "_changes")):
                 lines += ["", f"### {name}", "", contract.comment, "", *_columns(contract.columns, contract.key)]
                 lines += _layout(contract)
                 lines += _names_of_rules(contract)
@@ -146,10 +147,10 @@ of a row it is not true of:
 For every table and batch, `rows_in = rows_out + rows_quarantined + rows_superseded`. Of bronze, rows in are those of
 the manifest; of a silver table, the batch's rows in bronze; of `retails_silver`, those in `transactions_silver`.
 
-- `pipeline_runs_ops` is what the platform says it did: a row per task, batch and change, written ahead of the tables
-  (`planned`) and after them (`done`). A run that was killed in between is found by it, and its change is made again.
-- `reconciliation_ops` is what the tables hold: the task `reconciliation` counts them in every run, and fails where they
-  do not say the same.
+- `table_state_ops` is what each table was last made from, and how many rows its changes add up to.
+- `reconciliation_ops` is what the tables hold: the task `reconciliation` counts them in every run, by batch and whole
+  (batch `all`), and fails where they do not say the same.
+- `pipeline_runs_ops` is a log for people: a row per table that a run refreshed, or failed to, and why it was due.
 
 ## How to look
 
@@ -184,10 +185,9 @@ WHERE array_contains(_warnings, 'sale_is_not_before_registration');
 SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced;
 
 -- What the latest runs did
-SELECT started_at, run_id, task, batch_id, rows_in, rows_out, rows_quarantined, rows_superseded, seconds
+SELECT started_at, run_id, table_name, state, reason, rows, rows_removed, rows_quarantined, rows_superseded, seconds
 FROM cat1.sales.pipeline_runs_ops
-WHERE state = 'done'
-ORDER BY started_at DESC, task
+ORDER BY started_at DESC, table_name
 LIMIT 100;
 ```
 
@@ -201,14 +201,14 @@ LIMIT 100;
   it stays in quarantine until the source is landed whole again (`from_scratch=true`).
 - **A sale without its customer, product or store**: nothing, if that is only late. The sale comes out by itself in the
   run that brings it. Otherwise mend the sale.
-- **A rule, or how a column is parsed**: change the contract or the builder, with a test, deploy, and run with
-  `full_refresh=true`, which loads every landed batch again, writes every table anew, and so judges every row anew.
+- **A rule, or how a column is parsed**: change the contract or the builder, with a test, and deploy. The next run
+  judges every row again, since a table whose code or contract has changed is due, and so is what is built from it.
 - **A landed batch that was restored, or bronze rows that were changed by hand**: `replay_from=<batch>` loads that batch
-  and all later ones again, and settles everything since the latest snapshot against silver. `<batch>` is the name of a
-  batch, or how it begins: `20260131T235959Z`.
-- **Silver or gold that was changed by hand**: `full_refresh=true`.
+  and all later ones again, and rebuilds what is built from them. `<batch>` is the name of a batch, or how it begins:
+  `20260131T235959Z`.
+- **Silver or gold that was changed by hand**: `cdp verify --repair`, or `full_refresh=true`.
 
-All of it can be repeated, and reaches as far back as landed batches are kept. In a workspace:
+All of it can be repeated. In a workspace:
 
 ```sh
 databricks bundle run cdp_refresh --params replay_from=20260131T235959Z
@@ -238,7 +238,7 @@ that write one schema. Gold and the serving views are as they were before the ru
 1. `SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced` names every table and batch.
 2. `DESCRIBE HISTORY cat1.sales.customers_silver` says who wrote it, when, and with which statement.
 3. Run again with `full_refresh=true`: the tables are made anew from what has landed.
-4. If it fails again, it is a fault of the platform: keep `pipeline_runs_ops`, it has the change of every batch.
+4. If it fails again, it is a fault of the platform: keep `table_state_ops` and `pipeline_runs_ops`.
 
 ## When two runs meet
 
@@ -254,6 +254,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "tables.md": table_catalogue,
     PROJECT / "docs" / "data-quality.md": data_quality_page,
     PROJECT / "docs" / "kpis.md": kpi_page,
+    PROJECT / "docs" / "lineage.md": lineage_page,
     **model_files(PROJECT / "powerbi" / "retail-cdp.SemanticModel"),
     PROJECT / "synapse" / "03_views.sql": views_script,
 }

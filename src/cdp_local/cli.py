@@ -22,8 +22,13 @@ from rich.text import Text
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.maintenance import MOST_DAYS, to_retention_days
-from cdp_lib.tables import Tables
+from cdp_lib.maintenance import FEWEST_DAYS, MOST_DAYS, to_retention_days
+from cdp_lib.pipeline.compaction import remove_old_batches
+from cdp_lib.pipeline.graph import platform_graph
+from cdp_lib.pipeline.state import mark_for_rewrite
+from cdp_lib.reconciliation import reconcile
+from cdp_lib.reconciliation import verify as verify_keys
+from cdp_lib.storage import DeltaStore, open_store
 from cdp_local.bundle import Bundle
 from cdp_local.maintenance import maintain_home, warning_of
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
@@ -39,7 +44,7 @@ from cdp_local.quarantine import (
     warned_rows,
 )
 from cdp_local.report.page import write_report
-from cdp_local.runner import State, new_run_start, run_job
+from cdp_local.runner import State, TaskRun, new_run_start, open_runner, run_job, table_run
 from cdp_local.samples import SOURCES
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
 from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace
@@ -99,10 +104,21 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option(metavar="TASK", help="Run this task alone. May be repeated.")
     ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Refresh this table or layer alone, without any source: +TABLE with what it is built from,"
+            " TABLE+ with what is built from it. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Run a job of the bundle, as `databricks bundle run` does in a workspace."""
     begin = time.monotonic()
     parameters = _pairs("--param", param)
+    if select:
+        _refresh_selected(engine, home, _pairs("--var", var), job, parameters, select)
+        return
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         definition = workspace.bundle.job(job)
         opened = time.monotonic()
@@ -115,12 +131,13 @@ def run(
             console.print(f"{workspace.home} also holds samples, of an earlier run: another --home has none.")
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
-        with Progress(console, only or definition.tasks) as progress:
+        with Progress(console, only or definition.tasks, platform_graph().tables) as progress:
             runs = run_job(
                 definition, parameters, workspace.notebooks, logs, started_at, progress.show, only=only or ()
             )
         done = time.monotonic()
-        failed = [task for task in runs if task.state == State.FAILED]
+        tasks = [run for run in runs if run.told is None]
+        failed = [run for run in runs if run.state == State.FAILED]
         makes_views = any(task.notebook.parent.name == "serving" for task in definition.tasks.values())
         if not failed and not only and makes_views:
             _print_results(workspace)
@@ -128,20 +145,100 @@ def run(
                 console.print(f"Report: {page}", soft_wrap=True)
         # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
         with suppress(PySparkException) if failed else nullcontext():
-            _print_findings(workspace, only or ())
+            tables = [run.key for run in runs if run.told]
+            _print_findings(workspace, [*only, *tables] if only else ())
         for task in runs:
             if task.new_columns:
                 console.print(f"New columns in the source of {task.key}, kept: {', '.join(task.new_columns)}")
         console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
         console.print(
-            f"{sum(task.state == State.SUCCEEDED for task in runs)} of {len(runs)} tasks succeeded on {engine}:"
+            f"{sum(task.state == State.SUCCEEDED for task in tasks)} of {len(tasks)} tasks succeeded on {engine}:"
             f" {done - opened:.1f} s of work, {opened - begin:.1f} s to start.",
             soft_wrap=True,
         )
-    for error in dict.fromkeys(task.error for task in failed):
-        keys = [task.key for task in failed if task.error == error]
-        errors.print(f"error: {'task' if len(keys) == 1 else 'tasks'} {', '.join(keys)}: {error}", markup=False)
+    _end_with_errors(failed)
+
+
+def _end_with_errors(failed: Sequence[TaskRun]) -> None:
+    """Print a line per reason, and end with a non-zero exit."""
+    _print_errors(failed)
     if failed:
+        raise SystemExit(1)
+
+
+def _print_errors(failed: Sequence[TaskRun]) -> None:
+    """Print a line per reason; a stage has no reason but those of its tables."""
+    of_tables = [run for run in failed if run.told]
+    stages = {platform_graph().tables[run.key].contract.layer for run in of_tables}
+    told = [run for run in failed if run.key not in stages]
+    for error in dict.fromkeys(run.error for run in told):
+        same = [run for run in told if run.error == error]
+        kind = "table" if same[0].told else "task"
+        keys = ", ".join(run.key for run in same)
+        errors.print(f"error: {kind}{'' if len(same) == 1 else 's'} {keys}: {error}", markup=False)
+
+
+def _refresh_selected(
+    engine: str, home: Path, variables: dict[str, str], job: str, parameters: dict[str, str], selection: list[str]
+) -> None:
+    """Bring selected tables up to date, as the stages of the job do."""
+    with open_workspace(engine, home, variables) as workspace:
+        runner = open_runner(workspace, job, parameters)
+        selected = runner.graph.select(selection)
+        names = [name for name in runner.graph.tables if name in selected]
+        with Progress(console, names) as progress:
+            runs = runner.refresh(selection, on_change=lambda run: progress.show(table_run(run)))
+        _print_findings(workspace, names)
+    _end_with_errors([table_run(run) for run in runs if run.state == "failed"])
+
+
+@app.command()
+def plan(
+    engine: Engine = "sail",
+    home: Home = DEFAULT_HOME,
+    var: Variables = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
+    ] = None,
+    select: Annotated[
+        list[str] | None, typer.Option(metavar="TABLE", help="Look at this table or layer alone. May be repeated.")
+    ] = None,
+) -> None:
+    """List the tables that are due, and why, without running anything."""
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
+        due = runner.plan(select or ())
+        rows = [(name, "; ".join(reasons)) for name, reasons in due.items() if reasons]
+        if rows:
+            print_table(console, f"{len(rows)} of {len(due)} tables are due", ("table", "why"), rows)
+        else:
+            console.print(f"Nothing is due: all {len(due)} tables are what their inputs make of them.")
+
+
+@app.command()
+def verify(
+    engine: Engine = "sail",
+    home: Home = DEFAULT_HOME,
+    var: Variables = None,
+    repair: Annotated[bool, typer.Option(help="Let the next run rebuild the tables that are not right.")] = False,
+) -> None:
+    """Prove, key by key, that every received row is in its table or in quarantine."""
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        tables = _tables(workspace)
+        accounts, found = reconcile(tables), verify_keys(tables)
+        wrong = {account.table_name for account in accounts if account.missing}
+        wrong |= {finding.table_name for finding in found if finding.missing or finding.surplus}
+        for account in accounts:
+            if account.missing:
+                errors.print(f"error: {account.complaint}", markup=False)
+        print_table(
+            console, "Keys of the input that are in no table, and of the table that are in no input",
+            ("table", "missing", "too many"), [(each.table_name, each.missing, each.surplus) for each in found],
+        )  # fmt: skip
+        if wrong and repair:
+            mark_for_rewrite(tables, wrong)
+            console.print(f"The next run rebuilds {', '.join(sorted(wrong))} and what is built from them.")
+    if wrong:
         raise SystemExit(1)
 
 
@@ -159,7 +256,7 @@ def watch(
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         console.print(f"Watching {workspace.landing.root}. Ctrl-C ends it.", soft_wrap=True)
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
-            if not refresh.errors:
+            if not refresh.failed:
                 _report_if_possible(workspace)
             _print_refresh(refresh)
             if number == restart_after:
@@ -174,13 +271,12 @@ def watch(
 
 def _print_refresh(refresh: Refresh) -> None:
     landed = f"{refresh.batches:,} {'batch' if refresh.batches == 1 else 'batches'}, " if refresh.batches else ""
-    outcome = "tasks failed" if refresh.errors else "tables are up to date"
+    outcome = "tasks failed" if refresh.failed else "tables are up to date"
     console.print(
         f"{refresh.started_at:%H:%M:%S} {landed}{rows_in_words(refresh.rows)} taken in:"
         f" {outcome} after {refresh.seconds:.1f} s."
     )
-    for error in refresh.errors:
-        errors.print(f"error: {error}", markup=False)
+    _print_errors(refresh.failed)
 
 
 @app.command()
@@ -258,7 +354,17 @@ def quarantine(
 
 @app.command()
 def maintain(
+    engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
+    var: Variables = None,
+    batch_retention_days: Annotated[
+        int | None,
+        typer.Option(
+            min=FEWEST_DAYS,
+            help="Days for which landed batches stay: the bundle's batch_retention_days.",
+            show_default=False,
+        ),
+    ] = None,
     retention_days: Annotated[
         int | None,
         typer.Option(
@@ -269,10 +375,15 @@ def maintain(
         ),
     ] = None,
 ) -> None:
-    """Put small files of every table together and remove those of old versions; rows stay as they are."""
+    """Remove old landed batches, compact small files of every table and remove those of old versions."""
     days = retention_days
     if days is None:
         days = to_retention_days(Bundle(PROJECT, {}).variable("retention_days"))
+    if (home / "warehouse").is_dir():
+        with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+            keep = batch_retention_days or int(workspace.bundle.variable("batch_retention_days"))
+            for compacted in remove_old_batches(_tables(workspace), workspace.landing, keep, new_run_start()):
+                console.print(str(compacted), soft_wrap=True)
     warning = warning_of(days)
     if warning:
         errors.print(f"warning: {warning}", markup=False)
@@ -290,7 +401,7 @@ def maintain(
     )
 
 
-def _print_quarantined(tables: Tables, contract: TableContract, count: int, number: int) -> None:
+def _print_quarantined(tables: DeltaStore, contract: TableContract, count: int, number: int) -> None:
     rows = quarantined(tables, contract, number)
     if rows:
         some = f"{len(rows):,} of " if number < count else ""
@@ -398,8 +509,8 @@ def _count(found: Sequence[Finding]) -> int:
     return sum(each.first_broken for each in found)
 
 
-def _tables(workspace: LocalWorkspace) -> Tables:
-    return Tables(workspace.spark, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
+def _tables(workspace: LocalWorkspace) -> DeltaStore:
+    return open_store(workspace.spark, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
 
 
 def _pairs(option: str, values: list[str] | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The local engines, behind one `open_session`: what differs between them stands here and nowhere else."""
+"""The local engines, behind one `open_session`: what differs between them stands here and in `stores`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sqlglot import exp, parse_one
 from sqlglot.optimizer.qualify_tables import qualify_tables
 
 from cdp_lib.errors import CdpError
+from cdp_lib.storage import STORE_CLASS
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
@@ -133,6 +134,7 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     spark = SparkSession.builder.remote(f"sc://{host}:{port}").create()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set(*_NO_CALL_SITES)
+    spark.conf.set(STORE_CLASS, "cdp_local.stores:SailStore")
     # A server in this process that does not answer will not come back: by default the client would try for ten minutes.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
     # Nor is a connection lost on the way to it: to keep results for that case takes two more requests a query.
@@ -190,6 +192,7 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
+        STORE_CLASS: "cdp_local.stores:SparkStore",
         **dict([_NO_CALL_SITES]),
         **settings,
     }.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
+from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import FEWEST_DAYS
 from cdp_local.workspace import locked
@@ -121,11 +121,11 @@ def _newest_version(log: Path) -> int:
 
 def _keep_up(folder: Path) -> int:
     """Put small files of a table together, and forget earlier versions; its version now."""
-    # The log of runs has several commits a task: names of files that are gone would soon be most of what it says.
-    is_log = folder.name == PIPELINE_RUNS_OPS.name
+    # Each stage replaces the table of states: names of files that are gone would soon be most of what its log says.
+    is_of_ops = folder.name in {contract.name for contract in OPS_TABLES}
     wanted = {
         "delta.logRetentionDuration": _KEPT_A_MINUTE,
-        "delta.deletedFileRetentionDuration": _KEPT_A_MINUTE if is_log else _KEPT_AN_HOUR,
+        "delta.deletedFileRetentionDuration": _KEPT_A_MINUTE if is_of_ops else _KEPT_AN_HOUR,
     }
     table = DeltaTable(folder)
     if not wanted.items() <= table.metadata().configuration.items():

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from sqlglot import TokenType, tokenize
 
 from cdp_lib.errors import CdpError
-from cdp_lib.tables import sql_literal
+from cdp_lib.storage.delta import sql_literal
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
 from cdp_local.engines import keep_view, run_statement
 

@@ -29,18 +29,19 @@ _NOT_COUNTED = ("id", "year")
 
 
 class Progress:
-    """A live line per task; where the output is no terminal, a line per task that has ended."""
+    """A live line per task and table; where the output is no terminal, a line per task that has ended."""
 
-    def __init__(self, console: Console, task_keys: Iterable[str]) -> None:
+    def __init__(self, console: Console, task_keys: Iterable[str], tables: Iterable[str] = ()) -> None:
         """Show the tasks as waiting.
 
         Args:
             console: Where to show them.
             task_keys: Tasks of the run, in order.
+            tables: Names of the tables that stages may tell of; each has a line once it has begun.
         """
         self._console = console
         self._runs = {key: TaskRun(key) for key in task_keys}
-        self._width = max(map(len, self._runs), default=0)
+        self._width = max(map(len, [*self._runs, *tables]), default=0)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Progress:

@@ -13,7 +13,7 @@ from cdp_lib.contracts.silver import CUSTOMER_LINKS_SILVER
 from cdp_lib.contracts.table import WARNINGS, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
-from cdp_lib.tables import Tables
+from cdp_lib.storage import DeltaStore
 
 CHECKED_TABLES = tuple(contract for contract in TABLES.values() if contract.rules)
 """Contracts of the tables that have rules."""
@@ -76,34 +76,34 @@ def checked_table(name: str) -> TableContract:
     raise CdpError(f"Table '{name}' has no rules, and so no quarantine: those that have are {names}.")
 
 
-def refused_rows(tables: Tables, contracts: Iterable[TableContract]) -> DataFrame | None:
+def refused_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
     """One row per row in quarantine and rule it breaks; None where there is no quarantine yet.
 
     Args:
-        tables: Tables of the platform.
+        tables: DeltaStore of the platform.
         contracts: Contracts of the tables that refused the rows.
     """
     frames = []
     for contract in contracts:
         if tables.exists(contract.quarantine):
-            rows = tables.read_table(contract.quarantine)
+            rows = tables.read(contract.quarantine)
             # A quarantine that no run of this version has seen yet may lack the key.
             key = sf.col("record_key") if "record_key" in rows.columns else sf.lit(None).cast("string")
             frames.append(_by_rule(rows, contract, "broken_rules", key, sf.col("record")))
     return union(frames) if frames else None
 
 
-def warned_rows(tables: Tables, contracts: Iterable[TableContract]) -> DataFrame | None:
+def warned_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
     """One row per row that is kept with a warning and rule it breaks; None where there is no such table yet.
 
     Args:
-        tables: Tables of the platform.
+        tables: DeltaStore of the platform.
         contracts: Contracts of the tables.
     """
     frames = []
     for contract in contracts:
         if any(rule.severity == "warn" for rule in contract.rules) and tables.exists(contract):
-            rows = tables.read_table(contract)
+            rows = tables.read(contract)
             if WARNINGS.name in rows.columns:
                 key = sf.concat_ws("|", *(sf.col(name).cast("string") for name in contract.key))
                 frames.append(_by_rule(rows, contract, WARNINGS.name, key, sf.lit(None).cast("string")))
@@ -170,17 +170,17 @@ def examples_by_rule(rows: DataFrame | None, number: int) -> dict[tuple[str, str
     return found
 
 
-def quarantined(tables: Tables, contract: TableContract, number: int) -> list[Sequence[object]]:
+def quarantined(tables: DeltaStore, contract: TableContract, number: int) -> list[Sequence[object]]:
     """Key, broken rules, batch and record of rows that a table refuses.
 
     Args:
-        tables: Tables of the platform.
+        tables: DeltaStore of the platform.
         contract: Contract of the table.
         number: How many rows at most.
     """
     if not tables.exists(contract.quarantine):
         return []
-    rows = tables.read_table(contract.quarantine)
+    rows = tables.read(contract.quarantine)
     key = sf.col("record_key") if "record_key" in rows.columns else sf.lit(None).cast("string")
     shown = rows.select(key.alias("key"), "broken_rules", "_batch_id", "record")
     return [tuple(row) for row in shown.orderBy(*_in_order("key", "record")).limit(number).collect()]
@@ -190,13 +190,13 @@ def _in_order(*columns: str) -> list[Column]:
     return [order for name in columns for order in (sf.length(name).asc_nulls_last(), sf.col(name).asc_nulls_last())]
 
 
-def ambiguous_identities(tables: Tables, names: Collection[str] = ()) -> int:
+def ambiguous_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
     """How many identities are linked to nobody because several people have their e-mail address.
 
     Args:
-        tables: Tables of the platform.
+        tables: DeltaStore of the platform.
         names: Tables that are looked at; all where there is none.
     """
     if (names and CUSTOMER_LINKS_SILVER.name not in names) or not tables.exists(CUSTOMER_LINKS_SILVER):
         return 0
-    return tables.read_table(CUSTOMER_LINKS_SILVER).where("reason = 'ambiguous_email'").count()
+    return tables.read(CUSTOMER_LINKS_SILVER).where("reason = 'ambiguous_email'").count()

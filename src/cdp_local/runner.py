@@ -6,16 +6,24 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cdp_lib.errors import CdpError
-from cdp_lib.task_values import NEW_COLUMNS, ROW_COUNTS
+from cdp_lib.pipeline.run import Runner, TableRun
+from cdp_lib.pipeline.work import RowCounts
+from cdp_lib.settings import Settings
+from cdp_lib.storage import open_store
+from cdp_lib.task_values import ROW_COUNTS
 from cdp_local.bundle import Job, Task, resolve_dynamic_values
 from cdp_local.notebooks import Workspace, import_ahead, run_notebook
+
+if TYPE_CHECKING:
+    from cdp_local.workspace import LocalWorkspace
 
 TASKS_AT_ONCE = min(4, max(2, os.cpu_count() or 2))
 """An engine keeps a core busy with each."""
@@ -46,6 +54,7 @@ class TaskRun:
         counts: Numbers of rows by name (`ROW_COUNTS`), as far as the task has reported them.
         new_columns: Columns that the task's table has gained.
         error: Why it failed, in one line.
+        told: Of a table: what its stage has told of it; None for a task.
     """
 
     key: str
@@ -55,7 +64,25 @@ class TaskRun:
     counts: dict[str, int] = field(default_factory=dict)
     new_columns: list[str] = field(default_factory=list)
     error: str | None = None
+    told: dict[str, Any] | None = None
 
+
+_RESULT_STATES = {
+    State.SUCCEEDED: "success",
+    State.FAILED: "failed",
+    State.SKIPPED: "upstream_failed",
+    State.EXCLUDED: "excluded",
+}
+"""Result state of a task, as `{{tasks.<key>.result_state}}` has it in a workspace."""
+
+_TABLE_STATES = {
+    "running": State.RUNNING,
+    "refreshed": State.SUCCEEDED,
+    "fresh": State.SUCCEEDED,
+    "failed": State.FAILED,
+    "skipped": State.SKIPPED,
+}
+"""How a table stands, by what its stage tells of it."""
 
 # Condition on which of the tasks before have failed, and the state of a task for which it does not hold.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
@@ -76,7 +103,6 @@ def run_job(
     started_at: datetime,
     on_change: Callable[[TaskRun], None],
     only: Collection[str] = (),
-    first: str = "",
 ) -> list[TaskRun]:
     """Run a job to its end, whatever becomes of its tasks.
 
@@ -90,24 +116,16 @@ def run_job(
         started_at: Start of the run, UTC.
         on_change: Called, in this thread, with each task that has changed its state.
         only: Run these tasks alone, whatever they depend on; all where there is none.
-        first: Task that somebody waits for: while it has not ended, no task runs that it does not depend on.
 
     Returns:
-        The tasks' runs, in the order of the job's file.
+        The runs of the tables that stages have told of, then the tasks' runs, in the order of the job's file.
 
     Raises:
         CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or tasks depend on each other
             in a circle.
     """
-    waited_for = [first] if first else []
-    for kind, names, known in (
-        ("parameter", parameters, job.parameters),
-        ("task", only, job.tasks),
-        ("task", waited_for, job.tasks),
-    ):
-        for name in names:
-            if name not in known:
-                raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
+    values = parameter_values(job, parameters, started_at)
+    _require_known("task", only, job.tasks, job)
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
     for task in tasks.values():
         if task.run_if not in _RUN_IF:
@@ -119,38 +137,84 @@ def run_job(
         order.prepare()
     except CycleError as error:
         raise CdpError(f"The tasks of job {job.key} depend on each other: {' → '.join(error.args[1])}.") from None
-    run_id = str(int(started_at.timestamp() * 1000))
-    values = _parameter_values(job, parameters, started_at, run_id)
     logs.mkdir(parents=True, exist_ok=True)
     import_ahead(task.notebook for task in tasks.values())
     futures: dict[Future[None], str] = {}
+    reported: dict[str, TaskRun] = {}
     ready: list[str] = []
     chains = _chains_behind(graph)
     places = {key: place for place, key in enumerate(tasks)}
-    urgent = _within_reach(graph, waited_for)
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
             # The task that most others wait for, one after the other, comes first; of equals, that of the file.
-            ready = sorted([*ready, *order.get_ready()], key=lambda key: (key not in urgent, -chains[key], places[key]))
-            while ready and len(futures) < TASKS_AT_ONCE and (ready[0] in urgent or not urgent):
+            ready = sorted([*ready, *order.get_ready()], key=lambda key: (-chains[key], places[key]))
+            while ready and len(futures) < TASKS_AT_ONCE:
                 key = ready.pop(0)
                 runs[key].state = _next_state(tasks[key].run_if, [runs[before].state for before in graph[key]])
                 if runs[key].state == State.RUNNING:
                     runs[key].started = time.monotonic()
-                    futures[pool.submit(_run_task, tasks[key], values, workspace, logs)] = key
+                    dynamic = _dynamic_values(values, tasks[key], runs, workspace)
+                    futures[pool.submit(_run_task, tasks[key], values, dynamic, workspace, logs)] = key
                 else:
                     order.done(key)
-                    urgent.discard(key)
                 on_change(runs[key])
             # Not longer than this at a time: an engine in this process keeps Ctrl-C from waking a thread that waits.
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+            for table in _tables_reported(workspace, reported):
+                on_change(table)
             for future in done:
                 run = runs[futures.pop(future)]
                 _finish(run, future.exception(), workspace, logs)
                 order.done(run.key)
-                urgent.discard(run.key)
                 on_change(run)
-    return list(runs.values())
+    return [*reported.values(), *runs.values()]
+
+
+def _dynamic_values(
+    job_parameters: Mapping[str, str], task: Task, runs: Mapping[str, TaskRun], workspace: Workspace
+) -> Callable[[str], str]:
+    """What `{{…}}` stands for in a task's parameters: of a task that is not part of the run, nothing."""
+
+    def value_of(reference: str) -> str:
+        match reference.split("."):
+            case ["job", "parameters", name] if name in job_parameters:
+                return job_parameters[name]
+            case ["task", "name"]:
+                return task.key
+            case ["tasks", key, "result_state"]:
+                return _RESULT_STATES.get(runs[key].state, "") if key in runs else ""
+            case ["tasks", key, "values", name]:
+                return str(workspace.task_values.get((key, name), ""))
+        raise CdpError(f"The job refers to {{{{{reference}}}}}, which has no value on this machine.")
+
+    return value_of
+
+
+def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list[TaskRun]:
+    """Tables whose stage has told of them since the last time; what has been told of each is kept."""
+    new = []
+    for (_, name), value in list(workspace.task_values.items()):
+        if isinstance(value, dict) and "table" in value and (name not in reported or reported[name].told != value):
+            counts = RowCounts(**value["counts"])
+            run = table_run(TableRun(**value | {"counts": counts, "error": workspace.secrets.redact(value["error"])}))
+            reported[name] = replace(run, told=value)
+            new.append(reported[name])
+    return new
+
+
+def table_run(run: TableRun) -> TaskRun:
+    """A table as progress shows it."""
+    has_ended = run.state in ("refreshed", "fresh")
+    return TaskRun(
+        run.table,
+        _TABLE_STATES[run.state],
+        started=time.monotonic() - run.seconds,
+        seconds=None if run.state == "running" else run.seconds,
+        counts=asdict(run.counts) if has_ended else {},
+        new_columns=list(run.new_columns),
+        error=run.error or None,
+        told=asdict(run),
+    )
 
 
 def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
@@ -162,32 +226,6 @@ def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
     return chains
 
 
-def with_all_behind(job: Job, keys: Iterable[str]) -> set[str]:
-    """Tasks of a job, and all that depend on them, one way or another; names of no task are passed over.
-
-    Args:
-        job: The job.
-        keys: Keys of the tasks.
-    """
-    behind: dict[str, list[str]] = {key: [] for key in job.tasks}
-    for key, task in job.tasks.items():
-        for before in task.depends_on:
-            behind[before].append(key)
-    return _within_reach(behind, keys)
-
-
-def _within_reach(graph: Mapping[str, Collection[str]], keys: Iterable[str]) -> set[str]:
-    """Keys, and all that the graph leads to from them."""
-    found: set[str] = set()
-    ahead = [key for key in keys if key in graph]
-    while ahead:
-        key = ahead.pop()
-        if key not in found:
-            found.add(key)
-            ahead.extend(graph[key])
-    return found
-
-
 def _next_state(run_if: str, before: list[State]) -> State:
     """What becomes of a task once all tasks before it have ended, as the Jobs documentation has it."""
     if before and all(state == State.EXCLUDED for state in before):
@@ -196,27 +234,59 @@ def _next_state(run_if: str, before: list[State]) -> State:
     return State.RUNNING if not before or holds([s in (State.FAILED, State.SKIPPED) for s in before]) else otherwise
 
 
-def _parameter_values(job: Job, parameters: Mapping[str, str], started_at: datetime, run_id: str) -> dict[str, str]:
+def _require_known(kind: str, names: Iterable[str], known: Collection[str], job: Job) -> None:
+    for name in names:
+        if name not in known:
+            raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
+
+
+def parameter_values(job: Job, parameters: Mapping[str, str], started_at: datetime) -> dict[str, str]:
+    """The parameters of a run of a job, by name.
+
+    Args:
+        job: The job.
+        parameters: Values that differ from their defaults.
+        started_at: Start of the run, UTC.
+
+    Raises:
+        CdpError: The job has no such parameter, or a default refers to what has no value on this machine.
+    """
+    _require_known("parameter", parameters, job.parameters, job)
     dynamic = {
-        "job.run_id": run_id,
+        "job.run_id": str(int(started_at.timestamp() * 1000)),
         "job.start_time.iso_datetime": started_at.isoformat(timespec="seconds"),
         "job.name": job.key,
     }
-    return {name: _resolved(text, dynamic) for name, text in (job.parameters | dict(parameters)).items()}
 
-
-def _resolved(text: str, dynamic: Mapping[str, str]) -> str:
     def value_of(reference: str) -> str:
         if reference not in dynamic:
             raise CdpError(f"The job refers to {{{{{reference}}}}}, which has no value on this machine.")
         return dynamic[reference]
 
-    return resolve_dynamic_values(text, value_of)
+    return {name: resolve_dynamic_values(text, value_of) for name, text in (job.parameters | dict(parameters)).items()}
 
 
-def _run_task(task: Task, job_parameters: Mapping[str, str], workspace: Workspace, logs: Path) -> None:
-    dynamic = {f"job.parameters.{name}": value for name, value in job_parameters.items()} | {"task.name": task.key}
-    base_parameters = {name: _resolved(text, dynamic) for name, text in task.base_parameters.items()}
+def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:
+    """The runner that the stages of a job have, for tables that are selected by hand.
+
+    Args:
+        workspace: The local workspace.
+        job: Key of the job.
+        parameters: Values of job parameters that differ from their defaults.
+
+    Raises:
+        CdpError: There is no such job or parameter, or a parameter does not parse.
+    """
+    values = parameter_values(workspace.bundle.job(job), parameters, new_run_start())
+    settings = Settings.from_parameters({name: values.get(name, "") for name in Settings.parameter_names()})
+    store = open_store(workspace.spark, settings.catalog, settings.schema)
+    return Runner(store, workspace.landing, settings)
+
+
+def _run_task(
+    task: Task, job_parameters: Mapping[str, str], value_of: Callable[[str], str], workspace: Workspace, logs: Path
+) -> None:
+    base_parameters = {name: resolve_dynamic_values(text, value_of) for name, text in task.base_parameters.items()}
     with (logs / f"{task.key}.log").open("w", encoding="utf-8") as output:
         run_notebook(task.notebook, {**base_parameters, **job_parameters}, workspace, output, task.key)
 
@@ -226,7 +296,6 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
     run.counts = {
         key: workspace.task_values[run.key, key] for key in ROW_COUNTS if (run.key, key) in workspace.task_values
     }
-    run.new_columns = workspace.task_values.get((run.key, NEW_COLUMNS), [])
     run.state = State.SUCCEEDED if error is None else State.FAILED
     if isinstance(error, CdpError):
         run.error = workspace.secrets.redact(str(error))

@@ -237,6 +237,11 @@ def _dimension_read() -> Measure:
 # The marts
 
 
+def _of_batches(sum_of_rows: str) -> str:
+    """Return a sum over batches: the account `all` of a whole table has rows that its batches have, too."""
+    return f"CALCULATE({sum_of_rows}, 'Reconciliation'[batch_id] <> \"all\")"
+
+
 def _measure(name: str, description: str, dax: str, format: str = _WHOLE) -> Measure:
     return Measure(name, description, dax, format)
 
@@ -410,13 +415,13 @@ MARTS = (
     Mart(
         "Runs",
         PIPELINE_RUNS_OPS,
-        only=("run_id", "task", "table_name", "batch_id", "state", "started_at", "seconds", "engine", "code_version"),
+        only=("run_id", "table_name", "state", "reason", "started_at", "seconds", "engine", "code_version"),
         measures=(
             _measure("Latest run", "Start of the latest run, UTC.", "MAX('Runs'[started_at])", "yyyy-MM-dd HH:mm"),
             _measure(
                 "Seconds to the end",
-                "Seconds that the slowest task took.",
-                "CALCULATE(MAX('Runs'[seconds]), 'Runs'[state] = \"done\")",
+                "Seconds that the slowest table took.",
+                "CALCULATE(MAX('Runs'[seconds]), 'Runs'[state] = \"refreshed\")",
             ),
         ),
     ),
@@ -430,13 +435,15 @@ MARTS = (
                 "Tables and batches whose rows in are not those out, in quarantine and superseded.",
                 "COUNTROWS(FILTER('Reconciliation', NOT 'Reconciliation'[is_balanced])) + 0",
             ),
-            _measure("Rows in", "Rows that batches came with.", "SUM('Reconciliation'[rows_in])"),
-            _measure("Rows in tables", "Of those, rows in the tables.", "SUM('Reconciliation'[rows_out])"),
-            _measure("Rows in quarantine", "Of those, rows refused.", "SUM('Reconciliation'[rows_quarantined])"),
+            _measure("Rows in", "Rows that batches came with.", _of_batches("SUM('Reconciliation'[rows_in])")),
+            _measure("Rows in tables", "Of those, rows in the tables.", _of_batches("SUM('Reconciliation'[rows_out])")),
+            _measure(
+                "Rows in quarantine", "Of those, rows refused.", _of_batches("SUM('Reconciliation'[rows_quarantined])")
+            ),
             _measure(
                 "Rows superseded",
                 "Of those, rows that others have taken the place of.",
-                "SUM('Reconciliation'[rows_superseded])",
+                _of_batches("SUM('Reconciliation'[rows_superseded])"),
             ),
         ),
     ),

@@ -14,14 +14,11 @@ from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.landing import Landing
 from cdp_local.bundle import Job
 from cdp_local.maintenance import Upkeep
-from cdp_local.runner import State, TaskRun, new_run_start, run_job, with_all_behind
+from cdp_local.runner import State, TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace
 
 SECONDS_BETWEEN_LOOKS = 0.1
 """At a folder; a storage account is asked less often, as each look is a request for every entity."""
-
-FIRST = "kpi_monthly_gold"
-"""Task that a refresh is waited for: what it does not need comes after it."""
 
 RESTART_AFTER = 20
 """Refreshes after which an engine that frees little of what it held is better started afresh."""
@@ -36,7 +33,7 @@ class Refresh:
     Attributes:
         batches: Batches that have landed since the one before; those of the first are not counted.
         started_at: Its start, UTC.
-        runs: What became of its tasks.
+        runs: What became of its tables and tasks.
         seconds: How long it took.
     """
 
@@ -51,35 +48,30 @@ class Refresh:
         return sum(run.counts.get("rows", 0) for run in self.runs if run.key.endswith("_bronze"))
 
     @property
-    def errors(self) -> tuple[str, ...]:
-        """Why tasks have failed, each reason once."""
-        return tuple(dict.fromkeys(run.error or "" for run in self.runs if run.state == State.FAILED))
+    def failed(self) -> tuple[TaskRun, ...]:
+        """Tables and tasks that have failed."""
+        return tuple(run for run in self.runs if run.state == State.FAILED)
 
 
 def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
     """Run a job at once, and again each time that batches have landed; what fails ends nothing.
 
-    Of a run that follows another one, only the tasks take part that something may have come to: those which make the
-    bronze tables of the new batches, and all behind them. After a failure it is all of them again.
+    What is due, the stages find out.
 
     Args:
         workspace: Workspace whose landing is watched.
         job: The job.
     """
     upkeep = Upkeep(workspace.home)
-    is_behind = True  # with something else than what has landed just now
     for number, batches in enumerate(landed_batches(workspace.landing)):
         begin, started_at = time.monotonic(), new_run_start()
         # One folder for all of them: a watch may go on for weeks.
         logs = workspace.home / "logs" / "watch"
-        only = () if is_behind else with_all_behind(job, {table for table, _ in batches})
-        runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None, only, FIRST)
+        runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None)
         workspace.notebooks.task_values.clear()
         seconds = time.monotonic() - begin
         upkeep.keep_up()
-        refresh = Refresh(len(batches) if number else 0, started_at, tuple(runs), seconds)
-        is_behind = bool(refresh.errors)
-        yield refresh
+        yield Refresh(len(batches) if number else 0, started_at, tuple(runs), seconds)
 
 
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from contestants import CONTESTANTS, Contestant, refresh, resident_megabytes
+from product import LARGEST_MART
 from same_tables import COMPARED, Contents, contents_of, ensure_same
 
 from cdp_lib.errors import CdpError
@@ -22,6 +23,16 @@ def test_the_first_version_makes_the_products_tables(
     assert set(measured.tasks) == set(COMPARED)
     assert 0 < measured.seconds < measured.process_seconds
     assert measured.seconds == pytest.approx(sum(measured.tasks.values()), rel=0.05)
+
+
+def test_the_product_makes_the_same_tables_with_the_largest_mart_after_all_others(
+    landing: Path, products_contents: Contents, tmp_path: Path
+) -> None:
+    measured = refresh(CONTESTANTS["product-apart"], tmp_path / "home", landing)
+
+    ensure_same({"product": products_contents, "apart": contents_of(tmp_path / "home" / "warehouse" / "sales")})
+    assert set(measured.tasks) > {*COMPARED, "reconciliation"}
+    assert list(measured.tasks).index(LARGEST_MART) > list(measured.tasks).index("store_product_performance_gold")
 
 
 def test_the_duckdb_script_makes_the_products_tables(
@@ -51,7 +62,7 @@ def test_a_contestant_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
     batch.mkdir(parents=True)
     (batch / "manifest.json").write_text("{}")
 
-    with pytest.raises(CdpError, match="^product, Sail ended with exit code 1: error: task customers_bronze: [^\n]+$"):
+    with pytest.raises(CdpError, match="^product, Sail ended with exit code 1: error: table customers_bronze: [^\n]+$"):
         refresh(CONTESTANTS["product"], tmp_path / "home", tmp_path / "landing")
 
 

@@ -10,6 +10,7 @@ import page
 import pytest
 from bench import MEASURES, Bench, _chosen, _command, _home, _numbers
 from contestants import CONTESTANTS, Contestant, Measured
+from product import LARGEST_MART
 from results import Piece, Results, goal_table, goals, latest, merge_results, read_results, task_seconds
 
 from cdp_lib.errors import CdpError
@@ -24,7 +25,7 @@ def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def measured(seconds: float, peak: float | None = 500.0, **tasks: float) -> Measured:
-    return Measured(seconds, seconds + 2, peak, tasks or {"product_gold": seconds / 2, "retails_silver": seconds / 2})
+    return Measured(seconds, seconds + 2, peak, tasks or {LARGEST_MART: seconds / 2, "retails_silver": seconds / 2})
 
 
 def piece(measure: str, sales: int, *rounds: dict[str, Measured], batch: int = 0, date: str = "2026-11-26") -> Piece:
@@ -68,7 +69,7 @@ def figures() -> Results:
             },
         ),
         piece("batch", small, batch, batch=100_000),
-        piece("batch", large, {"product-apart": measured(9.5, product_gold=8.0)}, batch=100_000),
+        piece("batch", large, {"product-apart": measured(9.5, customer_product_affinity_gold=8.0)}, batch=100_000),
         piece(
             "nothing-new",
             large,

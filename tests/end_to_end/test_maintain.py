@@ -56,7 +56,7 @@ def test_tables_are_as_they_were_with_fewer_files_and_the_next_run_finds_nothing
 
 def test_maintain_keeps_files_as_long_as_the_bundle_says(cdp, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert cdp("run", "--home", home, "--only", "ingest_customers", "--only", "customers_bronze").returncode == 0
+    assert cdp("run", "--home", home, "--only", "ingest_customers", "--only", "bronze").returncode == 0
     maintained = cdp("maintain", "--home", home)
     days = Bundle(PROJECT, {}).variable("retention_days")
     assert (maintained.returncode, maintained.stderr) == (0, "")

@@ -121,7 +121,7 @@ def table_of(output: str, title: str) -> list[list[str]]:
 # The end of a run
 
 
-def test_a_task_says_what_became_of_its_rows(runs: Runs) -> None:
+def test_a_table_says_what_became_of_its_rows(runs: Runs) -> None:
     good, bad = runs.outputs
 
     assert line_of(good, "retails_silver ").endswith("50 rows, 50 warned")
@@ -159,13 +159,22 @@ def test_a_run_without_refused_rows_has_no_word_of_quarantine_but_where_to_look(
     ]
 
 
-def test_a_run_of_one_task_speaks_of_its_table_alone(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
+def test_a_run_of_one_table_speaks_of_it_alone(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
     shutil.copytree(runs.bad, tmp_path / "home")
 
-    run = cdp("run", "--home", tmp_path / "home", "--only", "products_silver")
+    run = cdp("run", "--home", tmp_path / "home", "--select", "products_silver")
 
     assert table_of(run.stdout, "1 row in quarantine") == [["products_silver", "price_is_not_negative", "1", "3"]]
     assert "retails_silver" not in run.stdout
+
+
+def test_a_run_of_one_stage_speaks_of_its_tables_alone(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
+    shutil.copytree(runs.bad, tmp_path / "home")
+
+    silver, bronze = (cdp("run", "--home", tmp_path / "home", "--only", task).stdout for task in ("silver", "bronze"))
+
+    assert {table for table, *_ in table_of(silver, f"{REFUSED_ROWS} rows in quarantine")} == {t for t, _ in REFUSED}
+    assert "quarantine" not in bronze
 
 
 def test_identities_of_an_address_that_several_people_have_are_counted(tmp_path: Path, cdp: Cdp) -> None:
@@ -269,7 +278,7 @@ def test_nothing_in_quarantine_is_said_in_one_line(runs: Runs, quarantine: Calla
     ]
 
 
-@pytest.mark.parametrize("name", ["nope", "country_gold", "product_prices_silver"])
+@pytest.mark.parametrize("name", ["nope", "sales_by_country_gold", "product_prices_silver"])
 def test_a_table_without_rules_is_refused_with_those_that_have_some(runs: Runs, cdp: Cdp, name: str) -> None:
     ended = cdp("quarantine", name, "--home", runs.good)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from cdp_lib.pipeline.graph import LAYERS, platform_graph
 from cdp_local.report.dashboard import CHARTS, Dashboard, read_dashboard
 from cdp_local.report.page import DASHBOARD, write_page
 
@@ -152,7 +154,9 @@ class Opened:
 
     def rows(self) -> dict[str, int]:
         """Rows that each widget shows."""
-        figures = self.page.eval_on_selector_all("figure", "all => all.map(one => [one.id, Number(one.dataset.rows)])")
+        figures = self.page.eval_on_selector_all(
+            "figure[id]", "all => all.map(one => [one.id, Number(one.dataset.rows)])"
+        )
         return dict(figures)
 
 
@@ -187,6 +191,14 @@ def test_each_widget_shows_its_rows(opened: Opened, home: Path, dashboard: Dashb
             marks = figure.locator("svg [role=graphics-symbol]").count()
             assert marks >= shown[widget.name], widget.name
     assert {name for name, rows in shown.items() if not rows} == EMPTY
+
+
+def test_the_picture_of_the_tables_has_each_of_them(opened: Opened) -> None:
+    named = opened.page.locator(".lineage text").all_text_contents()
+    layers = {layer: opened.page.locator(f".lineage .{layer} rect").count() for layer in LAYERS}
+    tables = platform_graph().tables
+    assert sorted(named) == sorted(tables)
+    assert layers == Counter(table.contract.layer for table in tables.values())
 
 
 def test_a_tile_shows_its_figure_and_the_change(opened: Opened) -> None:

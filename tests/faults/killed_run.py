@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cdp_lib.tables import Tables
+from cdp_lib.storage import DeltaStore
 from cdp_local import cli, runner, workspace
 
 
@@ -24,7 +24,7 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
     """Run the command with every point watched."""
     passed: Counter[str] = Counter()
     lock = threading.Lock()
-    commit, run_task, play = Tables._commit, runner._run_task, workspace.play_samples
+    commit, run_task, play = DeltaStore._commit, runner._run_task, workspace.play_samples
 
     def pass_point(point: str) -> None:
         with lock, Path(log).open("a", encoding="utf-8") as file:
@@ -34,7 +34,7 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     @contextmanager
-    def watched_commit(self: Tables, contract: Any) -> Iterator[None]:
+    def watched_commit(self: DeltaStore, contract: Any) -> Iterator[None]:
         with lock:
             passed[contract.name] += 1
             number = passed[contract.name]
@@ -46,7 +46,7 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
         pass_point(f"task {task.key}")
         run_task(task, *others)
 
-    Tables._commit = watched_commit  # type: ignore[method-assign]
+    DeltaStore._commit = watched_commit  # type: ignore[method-assign]
     runner._run_task = watched_task
     workspace.play_samples = lambda _, home, given: play(Path(samples), home, given)
     sys.argv = ["cdp", *arguments]

@@ -25,9 +25,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from pyspark.sql import SparkSession
 
-from cdp_lib.bronze import build_batches, unloaded_batches
 from cdp_lib.contracts.bronze import (
     CRM_CONTACTS_BRONZE,
     CUSTOMERS_BRONZE,
@@ -42,27 +40,20 @@ from cdp_lib.contracts.silver import (
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
-    RECEIVED_AS,
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
-from cdp_lib.reconciliation import reconcile
-from cdp_lib.refresh.batches import Builder, refresh_from_batches
-from cdp_lib.runs import RunLog
+from cdp_lib.pipeline.graph import platform_graph
+from cdp_lib.pipeline.run import Runner
+from cdp_lib.reconciliation import reconcile, verify
 from cdp_lib.settings import Settings
-from cdp_lib.silver.contacts import build_crm_contacts_silver
-from cdp_lib.silver.customers import build_customers_silver
-from cdp_lib.silver.events import build_events_silver
-from cdp_lib.silver.rates import build_exchange_rates_silver
-from cdp_lib.silver.spend import build_marketing_spend_silver
-from cdp_lib.silver.transactions import build_transactions_silver
 from cdp_lib.sources import sql_database
 from cdp_lib.sources.dataverse import land_entity
 from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
 from cdp_lib.sources.rest_api import land_records
-from cdp_lib.tables import Tables
+from cdp_lib.storage import DeltaStore
 from cdp_local.crm_server import CrmServer, Fault
 from effort import SEEDS
 
@@ -124,12 +115,10 @@ class Source(Protocol):
 
     Attributes:
         contract: Silver table of its records.
-        build: Bronze rows → typed rows.
         columns: Some columns of the silver table, as SQL that gives them as the source writes them.
     """
 
     contract: TableContract
-    build: Builder
     columns: tuple[str, ...]
 
     def change(self, chance: random.Random) -> None: ...
@@ -148,7 +137,6 @@ class CustomersApi:
     """A REST API, in one array or in pages."""
 
     contract = CUSTOMERS_SILVER
-    build = staticmethod(build_customers_silver)
     columns = ("customer_id", "full_name")
 
     def __init__(self, stack: ExitStack, pages: str) -> None:
@@ -221,7 +209,6 @@ class Crm:
     """A CRM, with or without change tracking."""
 
     contract = CRM_CONTACTS_SILVER
-    build = staticmethod(build_crm_contacts_silver)
     columns = ("contact_id", "full_name")
 
     def __init__(self, stack: ExitStack, *, change_tracking: bool) -> None:
@@ -279,7 +266,6 @@ class Database:
     """A table that is large enough to be read incrementally, with or without `updated_at`."""
 
     contract = TRANSACTIONS_SILVER
-    build = staticmethod(build_transactions_silver)
     columns = ("transaction_id", "quantity")
 
     def __init__(self, url: str, *, updated_at: bool) -> None:
@@ -393,7 +379,6 @@ class Events(Files):
     """Files of behavioural events."""
 
     contract = EVENTS_SILVER
-    build = staticmethod(build_events_silver)
     columns = ("event_id", "event_type")
     suffix = ".jsonl"
 
@@ -412,7 +397,6 @@ class Spend(Files):
     """Files of marketing spend."""
 
     contract = MARKETING_SPEND_SILVER
-    build = staticmethod(build_marketing_spend_silver)
     columns = ("campaign", "channel")
     suffix = ".csv"
 
@@ -431,7 +415,6 @@ class Rates:
     """A file of exchange rates that is replaced."""
 
     contract = EXCHANGE_RATES_SILVER
-    build = staticmethod(build_exchange_rates_silver)
     columns = ("substring(month, 1, 7)", "CAST(rate AS DECIMAL(2,1))")
 
     def __init__(self, folder: Path) -> None:
@@ -497,8 +480,7 @@ def test_whatever_goes_wrong_silver_has_what_the_source_has(
     name: str,
     seed: int,
     request: pytest.FixtureRequest,
-    tables: Tables,
-    spark: SparkSession,
+    store: DeltaStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -506,21 +488,21 @@ def test_whatever_goes_wrong_silver_has_what_the_source_has(
         chance = random.Random(f"{name} {seed}")
         database = request.getfixturevalue("new_postgresql_database") if name.startswith("database") else None
         source = SOURCES[name](stack=stack, chance=chance, folder=tmp_path, database=database)
-        run_script(source, chance, tables, spark, str(tmp_path / "landing"), monkeypatch)
+        run_script(source, chance, store, str(tmp_path / "landing"), monkeypatch)
 
 
 def run_script(
     source: Source,
     chance: random.Random,
-    tables: Tables,
-    spark: SparkSession,
+    store: DeltaStore,
     root: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Change, fail, die and try again; in the end silver has what the source has, and refuses nothing."""
     # A small overlap: of a few dozen rows, some have to lie outside.
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
-    bronze = RECEIVED_AS[source.contract]
+    [bronze] = platform_graph().tables[source.contract.name].reads
+    assert isinstance(bronze, BronzeContract)
     number = 0
 
     def started_at() -> datetime:
@@ -532,11 +514,10 @@ def run_script(
         return Landing(root).extraction(bronze.source, f"{started_at():%Y%m%dT%H%M%SZ}", started_at())
 
     def refresh() -> None:
-        load(spark, tables, root, bronze)
-        settings = settings_of(started_at())
-        runs = RunLog(tables, settings, source.contract.name)
-        refresh_from_batches(tables, runs, settings, source.contract, source.build)
-        assert [one.complaint for one in reconcile(tables, runs) if not one.account.is_balanced] == []
+        runner = Runner(store, Landing(root), settings_of(started_at()))
+        runs = runner.refresh([bronze.name, source.contract.name])
+        assert [run.error for run in runs if run.state not in ("refreshed", "fresh")] == []
+        assert [account.complaint for account in reconcile(store) if account.missing] == []
 
     for _ in range(ROUNDS):
         for _ in range(chance.randrange(4)):
@@ -568,11 +549,12 @@ def run_script(
     for _ in range(2):
         refresh()
 
-    assert_each_landed_record_is_in_bronze_once(tables, root, bronze)
-    assert_no_version_is_landed_twice(tables, bronze)
-    rows = tables.read_table(source.contract).selectExpr(*source.columns).collect()
+    assert_each_landed_record_is_in_bronze_once(store, root, bronze)
+    assert_no_version_is_landed_twice(store, bronze)
+    assert [each for each in verify(store) if each.missing or each.surplus] == []
+    rows = store.read(source.contract).selectExpr(*source.columns).collect()
     assert Counter(map(tuple, rows)) == source.records()
-    assert tables.read_table(source.contract.quarantine).collect() == []
+    assert store.read(source.contract.quarantine).collect() == []
 
 
 def land_at_once(source: Source, extractions: list[Extraction]) -> None:
@@ -595,12 +577,6 @@ def land_at_once(source: Source, extractions: list[Extraction]) -> None:
     assert unexpected == []
 
 
-def load(spark: SparkSession, tables: Tables, root: str, contract: BronzeContract) -> None:
-    """What the bronze notebook does."""
-    batches = unloaded_batches(Landing(root), contract, tables.read_batch_ids(contract))
-    tables.replace_batches(contract, build_batches(spark, Landing(root), batches, contract))
-
-
 def settings_of(started_at: datetime) -> Settings:
     """Settings of a run that begins at that time."""
     nothing = dict.fromkeys(Settings.parameter_names(), "")
@@ -610,7 +586,7 @@ def settings_of(started_at: datetime) -> Settings:
     return Settings.from_parameters(nothing | needed | models | run)
 
 
-def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contract: BronzeContract) -> None:
+def assert_each_landed_record_is_in_bronze_once(store: DeltaStore, root: str, contract: BronzeContract) -> None:
     landing = Landing(root)
     batches = landing.batches(contract.source, contract.entity)
     landed = Counter(
@@ -619,14 +595,14 @@ def assert_each_landed_record_is_in_bronze_once(tables: Tables, root: str, contr
         for file in batch.files
         for key in keys_in(Path(landing.path_of(batch, file.name)), batch.format, contract.record_key)
     )
-    rows = tables.read_table(contract).select("_batch_id", *contract.record_key).collect()
+    rows = store.read(contract).select("_batch_id", *contract.record_key).collect()
     assert Counter((row[0], *map(str, row[1:])) for row in rows) == landed
     assert sum(batch.rows or 0 for batch in batches) == len(rows)
 
 
-def assert_no_version_is_landed_twice(tables: Tables, contract: BronzeContract) -> None:
+def assert_no_version_is_landed_twice(store: DeltaStore, contract: BronzeContract) -> None:
     """An increment holds what has changed, and nothing else."""
-    rows = tables.read_table(contract).orderBy("_batch_id", "_is_deleted").collect()
+    rows = store.read(contract).orderBy("_batch_id", "_is_deleted").collect()
     versions: dict[tuple[str, ...], tuple[object, ...]] = {}
     for row in rows:
         key = tuple(str(row[name]) for name in contract.record_key)

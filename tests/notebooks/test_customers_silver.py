@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Test of the notebook customers_silver
-# MAGIC Runs the notebook on bronze rows of its own, in a schema that is there for this run only.
+# MAGIC # Test of customers_silver, as the notebooks bronze and silver refresh it
+# MAGIC Runs the notebooks on batches of its own, in a schema that is there for this run only.
 # MAGIC
 # MAGIC - In a workspace, on a cluster that has nutter:
 # MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
@@ -9,7 +9,9 @@
 
 # COMMAND ----------
 
+import json
 import sys
+from datetime import UTC, datetime
 from uuid import uuid4
 
 dbutils.widgets.text("library_path", "../../src")
@@ -20,7 +22,8 @@ from runtime.nutterfixture import NutterFixture, tag
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
-from cdp_lib.tables import Tables
+from cdp_lib.landing import Landing
+from cdp_lib.storage import open_store
 
 # COMMAND ----------
 
@@ -29,14 +32,16 @@ dbutils.widgets.text("catalog", "cat1")
 dbutils.widgets.text("location", "")
 
 catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
-location = f"LOCATION '{dbutils.widgets.get('location')}/{schema}'" if dbutils.widgets.get("location") else ""
-tables = Tables(spark, catalog, schema)
+folder = dbutils.widgets.get("location")
+location = f"LOCATION '{folder}/{schema}'" if folder else ""
+landing = f"{folder}/landing-{schema}" if folder else f"/Volumes/{catalog}/{schema}/landing"
+store = open_store(spark, catalog, schema)
 
-# Of these the notebook reads none but catalog and schema.
+# Of these the notebooks read none but catalog, schema and landing.
 parameters = {
     "catalog": catalog,
     "schema": schema,
-    "landing": "none",
+    "landing": landing,
     "secret_scope": "none",
     "api_timeout_seconds": "1",
     "reporting_currency": "USD",
@@ -50,36 +55,42 @@ parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 # COMMAND ----------
 
 
-def land(batch_id, *customers, load="snapshot", is_deleted="false"):
-    """Put a batch of customers into bronze, their values as the API sends them."""
-    ingested_at = "2026-01-31 03:00:00"
-    rows = [
-        (*customer, None, load, is_deleted, None, batch_id, f"{batch_id}.jsonl", ingested_at) for customer in customers
-    ]
-    columns = ", ".join(f"`{column.name}` STRING" for column in CUSTOMERS_BRONZE.columns)
-    batch = spark.createDataFrame(rows, columns).selectExpr(*CUSTOMERS_BRONZE.select_list)
-    tables.replace_batches(CUSTOMERS_BRONZE, {batch_id: batch})
+def land(contract, day, *records, load="snapshot", is_deleted=False):
+    """Land a batch of records on a day of January 2026, as a source does; its name."""
+    at = datetime(2026, 1, day, 3, tzinfo=UTC)
+    extraction = Landing(landing).extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
+    names = [column.name for column in contract.received_columns][: len(records[0])]
+    follows = extraction.find_latest_batch(contract.entity) if load == "increment" else None
+    with (
+        extraction.new_batch(contract.entity, load, follows) as batch,
+        batch.open_data("part.jsonl", "jsonl", deletions=is_deleted) as data,
+    ):
+        for record in records:
+            data.write(f"{json.dumps(dict(zip(names, record, strict=True)))}\n".encode())
+        batch.add(len(records), names)
+    return batch.manifest.batch_id
 
 
 def refresh(**more):
-    """Run the notebook under test."""
-    dbutils.notebook.run("../../notebooks/silver/customers_silver", 600, parameters | more)
+    """Run the notebooks under test."""
+    for layer in ("bronze", "silver"):
+        selected = {"select": f"customers_{layer}"}
+        dbutils.notebook.run(f"../../notebooks/{layer}/{layer}", 600, parameters | selected | more)
 
 
 def customers():
     """Rows of customers_silver, by id."""
-    return {row.customer_id: row for row in tables.read_table(CUSTOMERS_SILVER).collect()}
+    return {row.customer_id: row for row in store.read(CUSTOMERS_SILVER).collect()}
 
 
 def refused():
     """Broken rules of each row in quarantine, sorted."""
-    return sorted(row.broken_rules for row in tables.read_table(CUSTOMERS_SILVER.quarantine).collect())
+    return sorted(row.broken_rules for row in store.read(CUSTOMERS_SILVER.quarantine).collect())
 
 
 def changes():
     """How often the table has been changed, as the log of runs says."""
-    log = tables.read_table(PIPELINE_RUNS_OPS)
-    return log.where("table_name = 'customers_silver' AND state = 'done'").select("change_id").distinct().count()
+    return store.read(PIPELINE_RUNS_OPS).where("table_name = 'customers_silver' AND state = 'refreshed'").count()
 
 
 # COMMAND ----------
@@ -88,11 +99,14 @@ def changes():
 class CustomersSilver(NutterFixture):
     def before_all(self):
         spark.sql(f"CREATE SCHEMA `{catalog}`.`{schema}` {location}").collect()
+        if not folder:
+            spark.sql(f"CREATE VOLUME `{catalog}`.`{schema}`.landing").collect()
 
     @tag("silver")
     def run_1_cleans_and_refuses(self):
         land(
-            "b1",
+            CUSTOMERS_BRONZE,
+            1,
             ("1", "  Alba   Ackerfeld ", " Alba@Example.com ", "Egypt", "2025-10-16"),
             ("1", "  Alba   Ackerfeld ", " Alba@Example.com ", "Egypt", "2025-10-16"),
             ("two", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18"),
@@ -120,7 +134,7 @@ class CustomersSilver(NutterFixture):
 
     @tag("silver")
     def run_3_follows_the_latest_answer(self):
-        land("b2", ("3", "Celeste Ostermoor", "celeste@example.com", "UAE", "2025-10-19"))
+        land(CUSTOMERS_BRONZE, 2, ("3", "Celeste Ostermoor", "celeste@example.com", "UAE", "2025-10-19"))
         refresh()
 
     def assertion_3_follows_the_latest_answer(self):
@@ -129,12 +143,13 @@ class CustomersSilver(NutterFixture):
 
     @tag("silver")
     def run_4_merges_what_has_changed_since(self):
-        land("b3", ("5", "Emil Farnsworth", "emil@example.com", "UAE", "2025-10-21"), load="increment")
-        land("b4", ("3", None, None, None, None), load="increment", is_deleted="true")
+        emil = ("5", "Emil Farnsworth", "emil@example.com", "UAE", "2025-10-21")
+        self.batch = land(CUSTOMERS_BRONZE, 3, emil, load="increment")
+        land(CUSTOMERS_BRONZE, 4, ("3", None, None, None, None), load="increment", is_deleted=True)
         refresh()
 
     def assertion_4_merges_what_has_changed_since(self):
-        assert {number: row["_batch_id"] for number, row in customers().items()} == {5: "b3"}
+        assert {number: row["_batch_id"] for number, row in customers().items()} == {5: self.batch}
 
     @tag("silver")
     def run_5_written_anew_is_the_same(self):

@@ -18,7 +18,7 @@ sys.path.append(dbutils.widgets.get("library_path"))
 from runtime.nutterfixture import NutterFixture, tag
 
 from cdp_lib.contracts.ops import RECONCILIATION_OPS
-from cdp_lib.tables import Tables
+from cdp_lib.storage import open_store
 
 # COMMAND ----------
 
@@ -28,8 +28,13 @@ dbutils.widgets.text("location", "")
 
 catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
 location = f"LOCATION '{dbutils.widgets.get('location')}/{schema}'" if dbutils.widgets.get("location") else ""
-tables = Tables(spark, catalog, schema)
-parameters = {"catalog": catalog, "schema": schema, "retention_days": "7"}
+store = open_store(spark, catalog, schema)
+parameters = {"catalog": catalog, "schema": schema, "retention_days": "7", "run_started_at": "2026-01-31T12:00:00Z"}
+# Nothing has landed.
+parameters |= {
+    "landing": dbutils.widgets.get("location") or f"/Volumes/{catalog}/{schema}/landing",
+    "secret_scope": "none",
+}
 
 # COMMAND ----------
 
@@ -47,7 +52,7 @@ def maintain(**more):
 
 def batches():
     """What is in the table."""
-    return sorted(row.batch_id for row in tables.read_table(RECONCILIATION_OPS).collect())
+    return sorted(row.batch_id for row in store.read(RECONCILIATION_OPS).collect())
 
 
 # COMMAND ----------
@@ -57,7 +62,7 @@ class Maintenance(NutterFixture):
     def before_all(self):
         spark.sql(f"CREATE SCHEMA `{catalog}`.`{schema}` {location}").collect()
         for batch_id in ("a", "b", "c"):
-            tables.append_rows(RECONCILIATION_OPS, [counted(batch_id)])
+            store.append(RECONCILIATION_OPS, store.frame(RECONCILIATION_OPS, [counted(batch_id)]))
 
     @tag("ops")
     def run_1_leaves_the_rows_and_fewer_files(self):
@@ -65,8 +70,8 @@ class Maintenance(NutterFixture):
 
     def assertion_1_leaves_the_rows_and_fewer_files(self):
         assert batches() == ["a", "b", "c"]
-        if tables.can_maintain:
-            assert tables.files_of(RECONCILIATION_OPS).count == 1
+        if store.can_maintain:
+            assert store.files_of(RECONCILIATION_OPS).count == 1
         else:
             assert "`cdp maintain`" in self.ended_with
 

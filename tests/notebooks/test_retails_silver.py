@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Test of the notebook retails_silver
-# MAGIC Runs the notebook on silver rows of its own, in a schema that is there for this run only.
+# MAGIC # Test of retails_silver, as the notebook silver refreshes it with what it is built from
+# MAGIC Runs the notebook on batches of its own, in a schema that is there for this run only.
 # MAGIC
 # MAGIC - In a workspace, on a cluster that has nutter:
 # MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
@@ -9,7 +9,9 @@
 
 # COMMAND ----------
 
+import json
 import sys
+from datetime import UTC, datetime
 from uuid import uuid4
 
 dbutils.widgets.text("library_path", "../../src")
@@ -17,17 +19,10 @@ sys.path.append(dbutils.widgets.get("library_path"))
 
 from runtime.nutterfixture import NutterFixture, tag
 
-from cdp_lib.contracts.silver import (
-    CUSTOMERS_SILVER,
-    PRODUCT_PRICES_SILVER,
-    PRODUCTS_SILVER,
-    RETAILS_SILVER,
-    STORES_SILVER,
-    TRANSACTIONS_SILVER,
-)
-from cdp_lib.runs import Account, BatchChange, Change, RunLog
-from cdp_lib.settings import Settings
-from cdp_lib.tables import Tables
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.landing import Landing
+from cdp_lib.storage import open_store
 
 # COMMAND ----------
 
@@ -36,14 +31,16 @@ dbutils.widgets.text("catalog", "cat1")
 dbutils.widgets.text("location", "")
 
 catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
-location = f"LOCATION '{dbutils.widgets.get('location')}/{schema}'" if dbutils.widgets.get("location") else ""
-tables = Tables(spark, catalog, schema)
+folder = dbutils.widgets.get("location")
+location = f"LOCATION '{folder}/{schema}'" if folder else ""
+landing = f"{folder}/landing-{schema}" if folder else f"/Volumes/{catalog}/{schema}/landing"
+store = open_store(spark, catalog, schema)
 
-# Of these the notebook reads none but catalog and schema.
+# Of these the notebooks read none but catalog, schema and landing.
 parameters = {
     "catalog": catalog,
     "schema": schema,
-    "landing": "none",
+    "landing": landing,
     "secret_scope": "none",
     "api_timeout_seconds": "1",
     "reporting_currency": "USD",
@@ -53,39 +50,39 @@ parameters = {
     "clv_horizon_months": "12",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
-settings = Settings.from_parameters(dict.fromkeys(Settings.parameter_names(), "") | parameters)
 
 # COMMAND ----------
 
 
-def merge(contract, batch_id, *rows):
-    """Merge a batch of rows, their values written as text, into a table, and say so as its task would."""
-    others = {"_batch_id": f"'{batch_id}'", "_warnings": "array()", "updated_at": "NULL"}
-    if contract is TRANSACTIONS_SILVER:
-        others["sale_month"] = "trunc(transaction_date, 'month')"
-    names = [column.name for column in contract.columns if column.name not in others]
-    received = spark.createDataFrame(rows, ", ".join(f"`{name}` STRING" for name in names))
-    typed = received.selectExpr("*", *(f"{value} AS {name}" for name, value in others.items()))
-    typed = typed.selectExpr(*contract.select_list)
-    tables.merge_rows(contract, typed, typed.limit(0))
-    runs = RunLog(tables, settings, contract.name)
-    change = BatchChange(Account(len(rows), len(rows)), merged=len(rows))
-    runs.finish(contract, Change(runs.new_change_id(runs.history(contract.name)), {batch_id: change}))
+def land(contract, day, *records, load="snapshot", is_deleted=False):
+    """Land a batch of records on a day of January 2026, as a source does; its name."""
+    at = datetime(2026, 1, day, 3, tzinfo=UTC)
+    extraction = Landing(landing).extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
+    names = [column.name for column in contract.received_columns][: len(records[0])]
+    follows = extraction.find_latest_batch(contract.entity) if load == "increment" else None
+    with (
+        extraction.new_batch(contract.entity, load, follows) as batch,
+        batch.open_data("part.jsonl", "jsonl", deletions=is_deleted) as data,
+    ):
+        for record in records:
+            data.write(f"{json.dumps(dict(zip(names, record, strict=True)))}\n".encode())
+        batch.add(len(records), names)
+    return batch.manifest.batch_id
 
 
 def refresh():
     """Run the notebook under test."""
-    dbutils.notebook.run("../../notebooks/silver/retails_silver", 600, parameters)
+    dbutils.notebook.run("../../notebooks/silver/silver", 600, parameters | {"select": "+retails_silver"})
 
 
 def sales():
     """Rows of retails_silver, by id."""
-    return {row.transaction_id: row for row in tables.read_table(RETAILS_SILVER).collect()}
+    return {row.transaction_id: row for row in store.read(RETAILS_SILVER).collect()}
 
 
 def refused():
     """Broken rules of each row in quarantine, sorted."""
-    return sorted(row.broken_rules for row in tables.read_table(RETAILS_SILVER.quarantine).collect())
+    return sorted(row.broken_rules for row in store.read(RETAILS_SILVER.quarantine).collect())
 
 
 # COMMAND ----------
@@ -94,24 +91,22 @@ def refused():
 class RetailsSilver(NutterFixture):
     def before_all(self):
         spark.sql(f"CREATE SCHEMA `{catalog}`.`{schema}` {location}").collect()
+        if not folder:
+            spark.sql(f"CREATE VOLUME `{catalog}`.`{schema}`.landing").collect()
 
     @tag("silver")
     def run_1_joins_what_is_known_and_refuses_the_rest(self):
-        merge(CUSTOMERS_SILVER, "b1", ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"))
-        merge(PRODUCTS_SILVER, "b1", ("1", "Wireless Mouse", "Electronics", "850.00"))
-        merge(
-            PRODUCT_PRICES_SILVER,
-            "b1",
-            ("1", "800.00", None, "2025-05-01"),
-            ("1", "850.00", "2025-05-01", None),
-        )
-        merge(STORES_SILVER, "b1", ("1", "City Mall Store", "UAE"))
-        merge(
-            TRANSACTIONS_SILVER,
-            "b1",
-            ("31", "1", "1", "1", "3", "2025-04-01"),
-            ("32", "2", "1", "1", "1", "2025-11-02"),
-            ("33", "1", "9", "9", "1", "2025-04-03"),
+        land(CUSTOMERS_BRONZE, 1, ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"))
+        # The price before is open to the past; that of the next batch is valid from when the batch was extracted.
+        land(PRODUCTS_BRONZE, 1, (1, "Wireless Mouse", "Electronics", "800.00"))
+        land(PRODUCTS_BRONZE, 10, (1, "Wireless Mouse", "Electronics", "850.00"))
+        land(STORE_BRONZE, 1, (1, "City Mall Store", "UAE"))
+        land(
+            TRANSACTIONS_BRONZE,
+            20,
+            (31, 1, 1, 1, 3, "2025-04-01"),
+            (32, 2, 1, 1, 1, "2026-01-12"),
+            (33, 1, 9, 9, 1, "2025-04-03"),
         )
         refresh()
 
@@ -124,7 +119,8 @@ class RetailsSilver(NutterFixture):
 
     @tag("silver")
     def run_2_takes_a_sale_back_when_its_customer_arrives(self):
-        merge(CUSTOMERS_SILVER, "b2", ("2", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18"))
+        bruno = ("2", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18")
+        land(CUSTOMERS_BRONZE, 2, bruno, load="increment")
         refresh()
 
     def assertion_2_takes_a_sale_back_when_its_customer_arrives(self):
@@ -134,7 +130,7 @@ class RetailsSilver(NutterFixture):
 
     @tag("silver")
     def run_3_follows_a_sale_that_changed(self):
-        merge(TRANSACTIONS_SILVER, "b3", ("33", "1", "1", "1", "7", "2025-04-03"))
+        land(TRANSACTIONS_BRONZE, 21, (33, 1, 1, 1, 7, "2025-04-03"), load="increment")
         refresh()
 
     def assertion_3_follows_a_sale_that_changed(self):

@@ -209,7 +209,8 @@ def difference(
         held: Its rows.
         expected: The rows it should hold.
     """
-    ours, theirs = (_by_key(rows, contract.key or columns, columns) for rows in (held, expected))
+    key = contract.key if contract.key and {*contract.key} <= {*columns} else columns
+    ours, theirs = (_by_key(rows, key, columns) for rows in (held, expected))
     lines = []
     for key in sorted({*ours, *theirs}):
         of_key, expected_of_key = ours.get(key, []), theirs.get(key, [])

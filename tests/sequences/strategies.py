@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from cdp_lib.pipeline.graph import platform_graph
+
 from .platform import Refresh
 from .sources import Again, Change, Row
 
@@ -140,6 +142,14 @@ def changes_of(of: str) -> st.SearchStrategy[Change]:
     return st.builds(Change, st.just(of), rows, gone, is_all_sent=some_of(False, False, True))
 
 
+TABLES = {name: table for name, table in platform_graph().tables.items() if table.contract.layer != "bronze"}
+SELECTIONS = ("bronze", "silver", "gold", "+kpi_monthly_gold", "transactions_bronze+", "retails_silver+")
+LOST = (
+    *("table_state_ops", "retails_silver", "customers_silver", "transactions_silver_quarantine", "monthly_sales_gold"),
+    *("retails_silver_changes", "transactions_silver_changes", "products_bronze", "pipeline_runs_ops"),
+)
+"""Tables that somebody may drop."""
+
 again = st.builds(Again, some_of(*GONE), st.integers(0, 2))
 """Any batch of records, sent once more."""
 
@@ -154,7 +164,10 @@ runs = st.builds(
     Refresh,
     as_of=often("", seldom=("2025-11-15", "2025-12-31", "2026-01-31", "2026-03-01")),
     again=often("", seldom=("full_refresh", "replay_from")),
-    dies_at=st.one_of(*[st.none()] * 4, st.integers(0, 45)),
+    lost=st.one_of(*[st.just("")] * 8, some_of(*LOST)),
+    edited=st.one_of(*[st.just("")] * 8, some_of(*(name for name, table in TABLES.items() if not table.only_if))),
+    selected=st.one_of(*[st.just(())] * 4, st.lists(some_of(*TABLES, *SELECTIONS), min_size=1, max_size=4).map(tuple)),
+    dies_at=st.one_of(*[st.none()] * 3, st.integers(0, 70)),
 )
 landed = st.one_of(*[st.lists(changes, min_size=1, max_size=3)] * 8, st.just([]))
 steps = st.builds(Step, landed.map(tuple), runs)

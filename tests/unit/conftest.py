@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from cdp_lib.contracts.table import Column
-from cdp_lib.tables import Tables
+from cdp_lib.storage import DeltaStore
 
 from .warehouse import Warehouse
 
@@ -39,9 +39,9 @@ def frame_of(spark: SparkSession) -> FrameOf:
 
 
 @pytest.fixture
-def warehouse(tables: Tables, frame_of: FrameOf) -> Warehouse:
+def warehouse(store: DeltaStore, tmp_path: Path) -> Warehouse:
     """A warehouse without a batch."""
-    return Warehouse(tables, frame_of)
+    return Warehouse(store, tmp_path / "landing")
 
 
 @pytest.fixture(scope="session")
@@ -73,11 +73,13 @@ def filled(
         if fill not in kept_warehouses:
             fill(warehouse)
             kept = request.getfixturevalue("tmp_path_factory").mktemp("warehouse")
-            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            shutil.copytree(folder, kept / "tables")
+            shutil.copytree(warehouse.folder, kept / "landing")
             kept_warehouses[fill] = kept, warehouse.runs
         else:
             kept, warehouse.runs = kept_warehouses[fill]
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
+            shutil.copytree(kept / "tables", folder, dirs_exist_ok=True)
+            shutil.copytree(kept / "landing", warehouse.folder)
             for table in folder.iterdir():
                 name = f"{catalog}.{schema}.{table.name}"
                 spark.sql(f"CREATE TABLE {name} USING delta LOCATION '{table}'").collect()

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,10 +13,15 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from cdp_lib.bronze import build_batches, build_bronze, unloaded_batches
+from cdp_lib.bronze import build_batches, build_bronze
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import DataFile, Landing, Manifest
+from cdp_lib.pipeline.load_batches import newest_files, repeats_files
+from cdp_lib.pipeline.state import read_states
+
+from .warehouse import Warehouse, batch_id_of, customer, product
 
 STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CUSTOMER = {
@@ -41,7 +47,7 @@ def customers(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write("".join(f"{line}\n" for line in lines).encode())
                 batch.add(len(lines), set(CUSTOMER))
-        [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set())
+        [batch] = examined(landing, CUSTOMERS_BRONZE)
         return build_bronze(spark, landing, batch, CUSTOMERS_BRONZE)
 
     return build
@@ -53,10 +59,15 @@ def products(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
 
     def build(**columns: pa.Array) -> DataFrame:
         land_parquet(landing, "products", pa.table(columns))
-        [batch] = unloaded_batches(landing, PRODUCTS_BRONZE, set())
+        [batch] = examined(landing, PRODUCTS_BRONZE)
         return build_bronze(spark, landing, batch, PRODUCTS_BRONZE)
 
     return build
+
+
+def examined(landing: Landing, contract: BronzeContract, besides: Collection[str] = ()) -> list[Manifest]:
+    """The landed batches of a table, oldest first, with what their data say."""
+    return [landing.examine(batch) for batch in landing.batches(contract.source, contract.entity, besides)]
 
 
 def land_parquet(landing: Landing, entity: str, table: pa.Table, batch_id: str = "b1") -> Manifest:
@@ -91,6 +102,7 @@ def test_a_json_record_is_kept_as_text_with_where_it_came_from(customers) -> Non
         "_batch_id": "b1",
         "_source_file": "customers_api/customers/b1/data/part-00000.jsonl",
         "_ingested_at": "",
+        "_version": None,
     }
 
 
@@ -294,7 +306,7 @@ def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, la
         with batch.open_data("gone.jsonl", "jsonl", deletions=True) as file:
             file.write(b'{"customer_id": 102}\n')
             batch.add(1)
-    [manifest] = unloaded_batches(landing, CUSTOMERS_BRONZE, set())
+    [manifest] = examined(landing, CUSTOMERS_BRONZE)
     rows = build_bronze(spark, landing, manifest, CUSTOMERS_BRONZE)
     assert sorted(received(rows, "customer_id", "full_name", "_load", "_is_deleted", "_rescued_data")) == [
         ("101", "Alba Ackerfeld", "increment", False, None),
@@ -307,7 +319,7 @@ def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: Sp
         with batch.open_data("gone.parquet", "parquet", deletions=True) as file:
             pq.write_table(pa.table({"product_id": pa.array([7], pa.int32())}), file)
             batch.add(1)
-    [manifest] = unloaded_batches(landing, PRODUCTS_BRONZE, set())
+    [manifest] = examined(landing, PRODUCTS_BRONZE)
     rows = build_bronze(spark, landing, manifest, PRODUCTS_BRONZE)
     assert received(rows, "product_id", "price", "_is_deleted") == [(7, None, True)]
 
@@ -318,7 +330,7 @@ def land_events(landing: Landing, *lines: str) -> Manifest:
             for line in lines:
                 file.write(f"{line}\n".encode())
                 batch.add(1, json.loads(line) if line.startswith("{") else ())
-    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set())
+    [manifest] = examined(landing, EVENTS_BRONZE)
     return manifest
 
 
@@ -334,7 +346,7 @@ def test_any_number_of_files_are_read_at_once_and_each_row_knows_its_own(
     stray = tmp_path / "landing/events/events/b1/data/file=stray.jsonl/part-00000.jsonl"
     stray.parent.mkdir()
     stray.write_text('{"event_id": "stray"}\n')
-    [manifest] = unloaded_batches(landing, EVENTS_BRONZE, set())
+    [manifest] = examined(landing, EVENTS_BRONZE)
     rows = received(build_bronze(spark, landing, manifest, EVENTS_BRONZE), "event_id", "_source_file")
     assert sorted(rows) == sorted(
         (str(number), f"events/events/b1/data/file=2025-{number}.jsonl/part-00000.jsonl") for number in range(500)
@@ -362,7 +374,7 @@ def test_a_snapshot_that_can_not_be_loaded_is_passed_over_once_a_later_one_is_la
     spark: SparkSession, landing: Landing
 ) -> None:
     def build() -> list[str]:
-        batches = unloaded_batches(landing, PRODUCTS_BRONZE, {"b1"})
+        batches = examined(landing, PRODUCTS_BRONZE, {"b1"})
         return list(build_batches(spark, landing, batches, PRODUCTS_BRONZE))
 
     land_parquet(landing, "products", pa.table(products_of()), "b1")
@@ -386,22 +398,15 @@ def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_p
         "customers_api", "customers", "b1", "snapshot", "2026-01-31", "jsonl", (DataFile("data/a.jsonl"),), ""
     )
     (data.parent / "manifest.json").write_text(manifest.to_json())
-    [batch] = unloaded_batches(landing, CUSTOMERS_BRONZE, set())
+    [batch] = examined(landing, CUSTOMERS_BRONZE)
     assert batch.rows == build_bronze(spark, landing, batch, CUSTOMERS_BRONZE).count() == 2
 
 
-def test_a_batch_of_nothing_is_not_loaded(landing: Landing) -> None:
+def test_a_batch_of_nothing_has_no_rows(spark: SparkSession, landing: Landing) -> None:
     with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment"):
         pass
-    assert unloaded_batches(landing, CUSTOMERS_BRONZE, set()) == []
-
-
-def test_a_batch_that_is_not_what_its_manifest_says_is_not_loaded(landing: Landing, tmp_path: Path) -> None:
-    land_parquet(landing, "products", pa.table(products_of()))
-    file = tmp_path / "landing/database/products/b1/data/part-00000.parquet"
-    file.write_bytes(file.read_bytes()[:-1] + b"X")
-    with pytest.raises(CdpError, match="Batch b1 of database/products is not what its manifest says"):
-        unloaded_batches(landing, PRODUCTS_BRONZE, set())
+    [batch] = examined(landing, CUSTOMERS_BRONZE)
+    assert build_batches(spark, landing, [batch], CUSTOMERS_BRONZE) == {}
 
 
 def test_a_batch_of_several_files_gives_the_rows_of_all(spark: SparkSession, landing: Landing) -> None:
@@ -437,24 +442,8 @@ def landed_products(landing: Landing, tmp_path: Path) -> Iterator[Landing]:
     yield landing
 
 
-@pytest.mark.parametrize(
-    ("loaded", "expected"),
-    [
-        (set(), ["b1", "b2", "b3"]),
-        ({"b2"}, ["b1", "b3"]),
-        ({"b1", "b2", "b3"}, []),
-        ({"b0"}, ["b1", "b2", "b3"]),
-    ],
-)
-def test_unloaded_batches_are_the_complete_ones_a_table_does_not_hold(
-    landed_products: Landing, loaded: set[str], expected: list[str]
-) -> None:
-    batches = unloaded_batches(landed_products, PRODUCTS_BRONZE, loaded)
-    assert [batch.batch_id for batch in batches] == expected
-
-
 def test_build_batches_gives_the_rows_of_each_batch_by_its_name(spark: SparkSession, landed_products: Landing) -> None:
-    batches = unloaded_batches(landed_products, PRODUCTS_BRONZE, {"b2"})
+    batches = examined(landed_products, PRODUCTS_BRONZE, {"b2"})
     rows_by_batch = build_batches(spark, landed_products, batches, PRODUCTS_BRONZE)
     rows = {name: received(rows, "product_id", "_batch_id") for name, rows in rows_by_batch.items()}
     assert list(rows.items()) == [("b1", [(1, "b1")]), ("b3", [(3, "b3")])]
@@ -470,13 +459,207 @@ def test_an_increment_that_can_not_be_loaded_is_not_passed_over_for_a_later_one(
                 pq.write_table(pa.table(products_of(price=price)), file)
                 batch.add(1, set(products_of()))
         latest = batch.manifest
-    batches = unloaded_batches(landing, PRODUCTS_BRONZE, set())
+    batches = examined(landing, PRODUCTS_BRONZE)
     assert [batch.batch_id for batch in batches] == ["b1", "b2"]
     with pytest.raises(CdpError, match="Column price of batch b1"):
         build_batches(spark, landing, batches, PRODUCTS_BRONZE)
 
 
-def test_a_batch_is_of_the_source_and_entity_of_the_contract(landed_products: Landing) -> None:
-    elsewhere = replace(PRODUCTS_BRONZE, source="crm")
-    assert unloaded_batches(landed_products, elsewhere, set()) == []
-    assert unloaded_batches(landed_products, TRANSACTIONS_BRONZE, set()) == []
+# What a table takes in
+
+
+def loaded(warehouse: Warehouse, contract: BronzeContract, **parameters: str) -> int:
+    """Load the batches that a bronze table does not hold; how many rows that were."""
+    [run] = warehouse.run(contract.name, **parameters)
+    return run.counts.rows
+
+
+def batches_in(warehouse: Warehouse, contract: BronzeContract) -> dict[str, int]:
+    """Rows of each batch that the table holds."""
+    rows = warehouse.store.read(contract).groupBy("_batch_id").count().collect()
+    return {batch_id: count for batch_id, count in sorted(map(tuple, rows))}
+
+
+def test_a_table_loads_the_complete_batches_that_it_does_not_hold_whenever_they_arrive(warehouse: Warehouse) -> None:
+    unfinished = warehouse.folder / "database" / "products" / batch_id_of(9) / "data"
+    unfinished.mkdir(parents=True)
+    (unfinished / "part-00000.jsonl").write_text("{", encoding="utf-8")
+    for day in (2, 4):
+        warehouse.land(PRODUCTS_BRONZE, day, product(day))
+    assert loaded(warehouse, PRODUCTS_BRONZE) == 2
+    assert loaded(warehouse, PRODUCTS_BRONZE) == 0
+    warehouse.land(PRODUCTS_BRONZE, 3, product(3), product(4))
+    warehouse.land(PRODUCTS_BRONZE, 5, product(5))
+    assert loaded(warehouse, PRODUCTS_BRONZE) == 3
+    assert batches_in(warehouse, PRODUCTS_BRONZE) == {batch_id_of(day): 2 if day == 3 else 1 for day in (2, 3, 4, 5)}
+
+
+def test_rows_say_with_which_version_of_the_table_they_were_loaded(warehouse: Warehouse) -> None:
+    for day in (1, 2):
+        warehouse.land(PRODUCTS_BRONZE, day, product(day))
+        loaded(warehouse, PRODUCTS_BRONZE)
+        warehouse.runs += 1
+    assert warehouse.rows(PRODUCTS_BRONZE, "product_id", "_version") == [(1, 1), (2, 2)]
+    assert read_states(warehouse.store)[PRODUCTS_BRONZE.name].version == 2
+
+
+def test_a_batch_of_nothing_is_loaded_once_and_has_no_rows(warehouse: Warehouse) -> None:
+    warehouse.land(PRODUCTS_BRONZE, 1, product(1))
+    loaded(warehouse, PRODUCTS_BRONZE)
+    warehouse.land(PRODUCTS_BRONZE, 2, load="increment")
+    assert warehouse.refreshed(PRODUCTS_BRONZE.name) == [PRODUCTS_BRONZE.name]
+    assert warehouse.refreshed(PRODUCTS_BRONZE.name) == []
+    assert batches_in(warehouse, PRODUCTS_BRONZE) == {batch_id_of(1): 1}
+
+
+def test_a_batch_is_of_the_source_and_entity_of_the_contract(warehouse: Warehouse) -> None:
+    warehouse.land(replace(PRODUCTS_BRONZE, source="crm"), 1, product(1))
+    warehouse.land(replace(PRODUCTS_BRONZE, entity="wares"), 1, product(1))
+    assert loaded(warehouse, PRODUCTS_BRONZE) == 0
+    assert batches_in(warehouse, PRODUCTS_BRONZE) == {}
+
+
+def test_a_batch_that_is_not_what_its_manifest_says_leaves_the_table_as_it_was(
+    landing: Landing, tmp_path: Path
+) -> None:
+    land_parquet(landing, "products", pa.table(products_of()))
+    file = tmp_path / "landing/database/products/b1/data/part-00000.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"X")
+    with pytest.raises(CdpError, match="Batch b1 of database/products is not what its manifest says"):
+        examined(landing, PRODUCTS_BRONZE)
+
+
+def test_a_table_whose_batch_can_not_be_loaded_is_left_as_it_was_and_says_why(warehouse: Warehouse) -> None:
+    warehouse.land(PRODUCTS_BRONZE, 1, product(1))
+    loaded(warehouse, PRODUCTS_BRONZE)
+    before = read_states(warehouse.store)
+    batch_id = warehouse.land(PRODUCTS_BRONZE, 2, product(2))
+    data = warehouse.folder / "database" / "products" / batch_id / "data" / "part-00000.jsonl"
+    data.unlink()
+    [run] = warehouse.runner().refresh([PRODUCTS_BRONZE.name])
+    assert run.state == "failed" and batch_id in run.error
+    assert batches_in(warehouse, PRODUCTS_BRONZE) == {batch_id_of(1): 1}
+    assert read_states(warehouse.store) == before
+
+
+def test_replayed_batches_are_loaded_again_as_they_are_landed_now(warehouse: Warehouse) -> None:
+    for day in (1, 2, 3):
+        warehouse.land(PRODUCTS_BRONZE, day, product(day))
+    loaded(warehouse, PRODUCTS_BRONZE)
+    for day in (1, 2, 3):
+        shutil.rmtree(warehouse.folder / "database" / "products" / batch_id_of(day))
+        warehouse.land(PRODUCTS_BRONZE, day, product(10 * day), product(10 * day + 1))
+    assert loaded(warehouse, PRODUCTS_BRONZE) == 0
+    assert loaded(warehouse, PRODUCTS_BRONZE, replay_from=batch_id_of(2)) == 4
+    assert [row[0] for row in warehouse.rows(PRODUCTS_BRONZE, "product_id")] == [1, 20, 21, 30, 31]
+    assert loaded(warehouse, PRODUCTS_BRONZE, full_refresh="true") == 6
+    assert [row[0] for row in warehouse.rows(PRODUCTS_BRONZE, "product_id")] == [10, 11, 20, 21, 30, 31]
+
+
+def test_rows_of_batches_that_are_landed_no_more_stay_in_a_full_refresh(warehouse: Warehouse) -> None:
+    for day in (1, 2, 3):
+        warehouse.land(PRODUCTS_BRONZE, day, product(day))
+    loaded(warehouse, PRODUCTS_BRONZE)
+    for day in (1, 2):
+        shutil.rmtree(warehouse.folder / "database" / "products" / batch_id_of(day))
+    loaded(warehouse, PRODUCTS_BRONZE, full_refresh="true")
+    assert batches_in(warehouse, PRODUCTS_BRONZE) == {batch_id_of(day): 1 for day in (1, 2, 3)}
+
+
+def land_with(warehouse: Warehouse, day: int, **fields: object) -> None:
+    """Land a customer with fields that the contract does not know."""
+    batch_id = warehouse.land(CUSTOMERS_BRONZE, day, customer(day), load="increment")
+    folder = warehouse.folder / "customers_api" / "customers" / batch_id
+    [path] = folder.glob("data/*")
+    path.write_text(f"{json.dumps(json.loads(path.read_text(encoding='utf-8')) | fields)}\n", encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["columns"] += list(fields)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_new_field_is_kept_and_reported_and_older_rows_have_none(warehouse: Warehouse) -> None:
+    land_with(warehouse, 1)
+    loaded(warehouse, CUSTOMERS_BRONZE)
+    land_with(warehouse, 2, tier="gold")
+    land_with(warehouse, 3, size="XL", tier="silver")
+    land_with(warehouse, 4)
+    [run] = warehouse.run(CUSTOMERS_BRONZE.name)
+    assert (run.counts.rows, run.new_columns) == (3, ("tier", "size"))
+    land_with(warehouse, 5, size="L")
+    [run] = warehouse.run(CUSTOMERS_BRONZE.name)
+    assert run.new_columns == ()
+    expected = [("1", None, None), ("2", "gold", None), ("3", "silver", "XL"), ("4", None, None), ("5", None, "L")]
+    assert warehouse.rows(CUSTOMERS_BRONZE, "customer_id", "tier", "size") == expected
+    [run] = warehouse.run(CUSTOMERS_BRONZE.name, full_refresh="true")
+    assert warehouse.rows(CUSTOMERS_BRONZE, "customer_id", "tier", "size") == expected
+
+
+@pytest.mark.first_engine
+@pytest.mark.parametrize("run", [{}, {"replay_from": batch_id_of(1)}, {"full_refresh": "true"}], ids=str)
+def test_a_load_killed_before_any_of_its_commits_and_repeated_gives_each_row_once(
+    warehouse: Warehouse, tmp_path: Path, run: dict[str, str]
+) -> None:
+    land_with(warehouse, 1)
+    loaded(warehouse, CUSTOMERS_BRONZE)
+    copy = tmp_path / "copy"
+    shutil.copytree(warehouse.tables_folder, copy)
+    land_with(warehouse, 2, tier="gold")
+    land_with(warehouse, 3, size="L")
+    commit = 0
+    while True:
+        warehouse.restore(copy)
+        if not warehouse.dies_at(commit, lambda: loaded(warehouse, CUSTOMERS_BRONZE, **run)):
+            break
+        loaded(warehouse, CUSTOMERS_BRONZE)
+        assert batches_in(warehouse, CUSTOMERS_BRONZE) == {batch_id_of(day): 1 for day in (1, 2, 3)}, commit
+        assert warehouse.complaints() == [], commit
+        commit += 1
+    assert commit >= 4
+
+
+# Files of a source
+
+
+@pytest.fixture
+def filed(frame_of: Callable[..., DataFrame]) -> DataFrame:
+    """Rows of batches of files, as notebooks and Data Factory land them: a 04 05, b 04, c 06; each a version later."""
+
+    def in_file(batch_id: str, name: str, *numbers: str | None) -> list[dict[str, object]]:
+        version = "abc".index(batch_id) + 1
+        lineage = {"_batch_id": batch_id, "_source_file": f"s/e/{batch_id}/data/{name}", "_version": version}
+        return [{"event_id": number, "_ingested_at": STARTED_AT} | lineage for number in numbers]
+
+    return frame_of(
+        EVENTS_BRONZE.columns,
+        *in_file("a", "file=04.csv/part-00000.jsonl", "1a", "2a"),
+        *in_file("a", "file=05.csv/part-00000.jsonl", "other file"),
+        *in_file("b", "04.csv.jsonl", "2b", None),
+        *in_file("c", "06.csv.jsonl", "3c"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch_ids", "numbers"),
+    [
+        ("abc", ["2b", "3c", "other file", None]),
+        ("ac", ["1a", "2a", "3c", "other file"]),
+        ("b", ["2b", None]),
+        ("d", []),
+    ],
+)
+def test_of_a_file_the_newest_batch_counts_whoever_landed_it(
+    filed: DataFrame, batch_ids: str, numbers: list[str | None]
+) -> None:
+    rows = newest_files(filed.where(sf.col("_batch_id").isin(*batch_ids)))
+    assert rows.columns == list(EVENTS_BRONZE.column_names)
+    assert sorted((row.event_id for row in rows.select("event_id").collect()), key=lambda n: n or "~") == numbers
+
+
+@pytest.mark.parametrize(
+    ("batch_ids", "seen", "is_there"),
+    [("ab", 1, True), ("abc", 1, True), ("abc", 2, False), ("ac", 1, False), ("ab", 0, True), ("ac", 0, False)],
+)
+def test_a_file_that_was_loaded_before_is_said_to_be_repeated(
+    filed: DataFrame, batch_ids: str, seen: int, is_there: bool
+) -> None:
+    assert repeats_files(filed.where(sf.col("_batch_id").isin(*batch_ids)), seen) is is_there

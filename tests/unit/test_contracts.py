@@ -7,7 +7,7 @@ from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.ops import OPS_TABLES, PIPELINE_RUNS_OPS
-from cdp_lib.contracts.silver import RECEIVED_AS, RETAILS_SILVER, SILVER_TABLES
+from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, RETAILS_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import (
     BATCH_ID,
     KEY_IS_UNIQUE,
@@ -19,7 +19,16 @@ from cdp_lib.contracts.table import (
     Rule,
     TableContract,
 )
+from cdp_lib.pipeline.graph import platform_graph
+from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.published import PUBLISHED_TABLES
+
+RECEIVED_AS = {
+    table.contract: table.reads[0]
+    for table in platform_graph().tables.values()
+    if isinstance(table.materialization, MergeByKey)
+}
+"""Bronze table of each silver table that received rows are merged into."""
 
 every_table = pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
 
@@ -61,17 +70,28 @@ def test_a_table_begins_with_the_columns_its_readers_were_promised(name: str) ->
     assert TABLES[name].column_names[: len(promised)] == promised
 
 
-def test_the_catalogue_has_every_table_once_and_a_quarantine_for_each_that_has_rules() -> None:
+def test_the_catalogue_has_every_table_once_and_a_quarantine_and_changes_for_each_that_has_rules() -> None:
     tables = (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
-    quarantines = {f"{table.name}_quarantine" for table in tables if table.rules}
+    beside = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
+    beside |= {"product_prices_silver_changes"}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
-    assert set(TABLES) == {table.name for table in tables} | quarantines
-    assert len(TABLES) == len(tables) + len(quarantines)
+    assert set(TABLES) == {table.name for table in tables} | beside
+    assert len(TABLES) == len(tables) + len(beside)
+
+
+def test_the_catalogue_is_what_the_graph_makes_and_what_the_platform_says_of_its_work() -> None:
+    made = {each.name for table in platform_graph().tables.values() for each in table.contract.with_quarantine}
+    changes = {
+        table.contract.changes.name
+        for table in platform_graph().tables.values()
+        if table.contract.rules or getattr(table.materialization, "is_followed", False)
+    }
+    assert set(TABLES) == made | changes | {table.name for table in OPS_TABLES}
 
 
 @every_table
 def test_a_comment_begins_with_the_grain(contract: TableContract) -> None:
-    assert contract.comment.startswith("One row per ")
+    assert contract.comment.startswith("One row: " if contract == BUSINESS_DATE_SILVER else "One row per ")
     assert contract.comment.endswith(".")
 
 
@@ -98,7 +118,11 @@ def test_key_columns_are_never_null(contract: TableContract) -> None:
 
 @pytest.mark.parametrize(
     "contract",
-    [table for table in (*SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES) if table != PIPELINE_RUNS_OPS],
+    [
+        table
+        for table in (*SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
+        if table not in (PIPELINE_RUNS_OPS, BUSINESS_DATE_SILVER)
+    ],
     ids=lambda contract: contract.name,
 )
 def test_tables_above_bronze_have_a_key(contract: TableContract) -> None:
@@ -150,13 +174,17 @@ def test_what_is_personal_in_bronze_is_personal_in_silver(silver: TableContract)
 
 
 @pytest.mark.parametrize("contract", BRONZE_TABLES, ids=lambda contract: contract.name)
-def test_bronze_rows_carry_their_lineage_and_are_laid_out_by_batch(contract: TableContract) -> None:
+def test_bronze_rows_carry_their_lineage_and_are_laid_out_by_when_they_were_loaded(contract: BronzeContract) -> None:
     assert contract.columns == (*contract.received_columns, *LINEAGE_COLUMNS)
-    assert contract.partitioned_by == ("_batch_id",)
+    assert (contract.partitioned_by, contract.clustered_by) == ((), ("_version",))
 
 
 def test_tables_that_grow_are_clustered_by_what_is_asked_for_most() -> None:
-    assert {name: contract.clustered_by for name, contract in TABLES.items() if contract.clustered_by} == {
+    assert {
+        name: contract.clustered_by
+        for name, contract in TABLES.items()
+        if contract.clustered_by and contract.layer != "bronze"
+    } == {
         "transactions_silver": ("transaction_date", "customer_id"),
         "retails_silver": ("transaction_date", "customer_id", "product_id"),
         "events_silver": ("occurred_at", "customer_id"),
@@ -205,6 +233,28 @@ def test_a_quarantine_keeps_the_record_the_reasons_and_the_batch() -> None:
     assert quarantine.columns == QUARANTINE_COLUMNS
     assert [column.name for column in QUARANTINE_COLUMNS if column.required] == ["record", "broken_rules", "_batch_id"]
     assert not quarantine.rules
+
+
+def test_a_table_with_rules_comes_with_its_quarantine() -> None:
+    assert RETAILS_SILVER.with_quarantine == (RETAILS_SILVER, RETAILS_SILVER.quarantine)
+    assert RETAILS_SILVER.quarantine.with_quarantine == (RETAILS_SILVER.quarantine,)
+
+
+def test_changes_hold_any_row_of_a_table_and_of_its_quarantine_and_a_header() -> None:
+    changes = RETAILS_SILVER.changes
+    assert (changes.name, changes.layer) == ("retails_silver_changes", "silver")
+    assert changes.partitioned_by == ("_change_set",)
+    types = changes.types
+    for contract in RETAILS_SILVER.with_quarantine:
+        assert {name: types[name] for name in contract.column_names} == contract.types
+    # A header has none of their values, and a key that was looked at few.
+    assert [column.name for column in changes.columns if column.required] == ["_change_set", "_change_type"]
+    assert set(changes.column_names) == {
+        *("_change_set", "_change_type", "_header"),
+        *RETAILS_SILVER.column_names,
+        *RETAILS_SILVER.quarantine.column_names,
+    }
+    assert not changes.rules
 
 
 @pytest.mark.parametrize("contract", SILVER_TABLES, ids=lambda contract: contract.name)

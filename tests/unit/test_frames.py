@@ -1,30 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from cdp_lib import frames
-from cdp_lib.frames import worked_out_few, worked_out_together
-
-SQL = """
-SELECT cast(id AS INT) AS id, cast(1.5 AS DECIMAL(38,6)) AS amount, array('a', NULL) AS names,
-       TIMESTAMP '2026-03-01 12:00:00' AS at, DATE '2026-03-01' AS day, cast(NULL AS STRING) AS note
-FROM range(3)
-"""
-
-
-@pytest.mark.parametrize("few", [0, 2, 3, 100])
-@pytest.mark.parametrize("where", ["true", "id = 1", "false"])
-def test_rows_that_are_worked_out_are_the_same_rows(
-    spark: SparkSession, few: int, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frames, "FEW_ROWS", few)
-    rows = spark.sql(SQL).where(where)
-    held, count = worked_out_few(rows)
-    assert sorted(map(repr, held.collect())) == sorted(map(repr, rows.collect()))
-    assert [(f.name, f.dataType) for f in held.schema.fields] == [(f.name, f.dataType) for f in rows.schema.fields]
-    are_many = rows.count() > few
-    assert (held is rows, count) == ((True, None) if are_many else (False, rows.count()))
+from cdp_lib.frames import frame_of_rows, nulls, of_types, read_csv, worked_out_together
 
 
 def test_frames_that_are_worked_out_together_are_the_rows_of_all(spark: SparkSession) -> None:
@@ -34,3 +17,53 @@ def test_frames_that_are_worked_out_together_are_the_rows_of_all(spark: SparkSes
     assert held.schema["amount"].dataType.simpleString() == "decimal(38,6)"
     assert sorted(tuple(row) for row in held.collect()) == [(0, None), (1, None), (2, None), (3, 3), (4, 4)]
     assert worked_out_together([others.limit(0)]).collect() == []
+
+
+def test_lines_of_a_csv_file_are_texts_and_null_where_nothing_stands(spark: SparkSession, tmp_path: Path) -> None:
+    file = tmp_path / "countries.csv"
+    file.write_text('alias,country,code\nNamibia,"Namibia, Republic of",NA\n,Zoë,007\nnull,NaN,""\n', encoding="utf-8")
+    rows = read_csv(spark, file)
+    assert rows.dtypes == [("alias", "string"), ("country", "string"), ("code", "string")]
+    assert sorted((tuple(row) for row in rows.collect()), key=repr) == [
+        ("Namibia", "Namibia, Republic of", "NA"),
+        ("null", "NaN", None),
+        (None, "Zoë", "007"),
+    ]
+
+
+TYPES = {"n": "INT", "big": "BIGINT", "share": "DOUBLE", "day": "DATE", "at": "TIMESTAMP", "name": "STRING"}
+AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_python_rows_become_a_frame_of_these_types(spark: SparkSession, count: int) -> None:
+    values = [(1, 2**40, 0.1 + 0.2, date(2026, 3, 1), AT, "Zoë 'x'"), (2, None, None, None, None, None)][:count]
+    rows = [{name: value for name, value in zip(TYPES, row, strict=True) if value is not None} for row in values]
+    frame = frame_of_rows(rows, TYPES, spark.range(1))
+    assert dict(frame.dtypes) == {name: type_.lower() for name, type_ in TYPES.items()}
+    micros = "CAST(unix_micros(at) AS BIGINT) AS at"
+    read = frame.orderBy("n").selectExpr("n", "big", "share", "day", micros, "name").collect()
+    assert [tuple(row) for row in read] == [
+        (*row[:4], row[4] and int(row[4].timestamp()) * 1_000_000 + 123456, row[5]) for row in values
+    ]
+
+
+def test_a_frame_of_python_rows_can_be_joined_with_another_one(spark: SparkSession) -> None:
+    beside = spark.range(3)
+    frame = frame_of_rows([{"id": 1, "name": "one"}], {"id": "BIGINT", "name": "STRING"}, beside)
+    assert [tuple(row) for row in beside.join(frame, "id").collect()] == [(1, "one")]
+
+
+def test_rows_in_other_types_keep_their_values(spark: SparkSession) -> None:
+    types = {"names": "ARRAY<STRING>", "id": "BIGINT", "amount": "DECIMAL(38,6)"}
+    rows = of_types(spark.sql("SELECT 7 AS id, cast(1.5 AS DECIMAL(10,1)) AS amount, array('a', NULL) AS names"), types)
+    assert rows.dtypes == [("names", "array<string>"), ("id", "bigint"), ("amount", "decimal(38,6)")]
+    [row] = rows.toArrow().to_pylist()
+    assert (row["names"], row["id"], float(row["amount"])) == (["a", None], 7, 1.5)
+
+
+def test_nulls_are_of_the_types_that_are_asked_for(spark: SparkSession) -> None:
+    rows = spark.range(2).select(*nulls(TYPES))
+    assert dict(rows.dtypes) == {name: type_.lower() for name, type_ in TYPES.items()}
+    assert rows.toArrow().drop_columns(list(TYPES)[1:]).column("n").null_count == 2
+    assert pa.types.is_int32(rows.toArrow().schema.field("n").type)

@@ -15,7 +15,7 @@ import pytest
 
 from cdp_lib import __version__
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import DataFile, Landing, Manifest, Origin
+from cdp_lib.landing import DataFile, Extraction, Landing, Manifest, Origin
 
 STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LINES = b'{"id": 1, "name": "Nour"}\n{"id": 2}\n'
@@ -303,12 +303,32 @@ def test_two_attempts_at_one_batch_do_not_mix(root: str) -> None:
     assert landing.examine(complete).rows == 1
 
 
-def test_a_run_that_started_before_the_latest_batch_lands_nothing(root: str) -> None:
+AHEAD, NOW = "20271001T030000Z-7", "20261201T030000Z-8"
+
+
+def test_a_batch_that_lands_last_is_the_newest_whatever_its_run_clock_says(root: str) -> None:
     landing = Landing(root)
-    land(landing, "b2")
-    with pytest.raises(CdpError, match="was landed by a run that started after this one"):
-        land(landing, "b1")
-    assert landing.batch_ids("api", "customers") == ["b2"]
+    land(landing, AHEAD)
+    land(landing, NOW, b'{"id": "7", "name": "G"}\n')
+    assert landing.batch_ids("api", "customers") == [AHEAD, "20271001T030001Z-8"]
+    assert landing.batches("api", "customers")[-1].batch_id == "20271001T030001Z-8"
+
+
+def test_a_repeated_task_finds_the_batch_of_its_run_under_its_moved_name(root: str) -> None:
+    landing = Landing(root)
+    land(landing, AHEAD)
+    land(landing, NOW, b'{"id": "7", "name": "G"}\n')
+    [*_, latest] = landing.batches("api", "customers")
+    run = Extraction(landing, "api", NOW, latest.extracted_at)
+    assert run.find_batch("customers") == latest
+    assert Extraction(landing, "api", NOW, "2026-12-02T00:00:00+00:00").find_batch("customers") is None
+
+
+def test_a_batch_without_a_time_in_its_name_is_said_to_be_in_the_way(root: str) -> None:
+    landing = Landing(root)
+    land(landing, "latest")
+    with pytest.raises(CdpError, match="Batch latest has no time in its name"):
+        land(landing, NOW)
 
 
 def test_batches_that_are_left_out_are_not_read(root: str) -> None:

@@ -2,6 +2,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
@@ -25,7 +26,7 @@ from cdp_lib.quality import (
     candidates_of_table,
     check_rows,
     check_versions,
-    settle_versions,
+    resolve_versions,
 )
 
 CARDS = TableContract(
@@ -133,13 +134,6 @@ def test_check_rows_does_not_give_a_warning_as_a_reason_to_refuse(rows: Rows) ->
     assert broken_rules(checked.refused) == [["note_is_not_bad"]]
 
 
-def test_check_rows_counts_what_becomes_of_the_rows_of_each_batch(rows: Rows) -> None:
-    of_one_batch = [card(1, "a"), card(2, "longer than that"), card(3, "bad, and longer than that")]
-    counts = check_rows(rows(*of_one_batch, card(4, "bad", "b2")), CARDS).counts
-    assert counts.columns == ["_batch_id", "kept", "warned", "refused"]
-    assert [tuple(row) for row in counts.orderBy("_batch_id").collect()] == [("b1", 2, 1, 1), ("b2", 0, 0, 1)]
-
-
 def test_check_rows_does_not_look_at_other_rows(rows: Rows) -> None:
     checked = check_rows(rows(card(1, "a"), card(1, "b")), CARDS)
     assert (checked.kept.count(), checked.refused.count()) == (2, 0)
@@ -236,71 +230,73 @@ def test_check_versions_names_the_rules_that_each_row_breaks(rows: Rows) -> None
     ]
 
 
-class Settled:
+class Resolved:
     """What has become of versions.
 
     Attributes:
-        frame: As `settle_versions` gave it.
+        frame: As `resolve_versions` gave it.
         kept: Key, note and batch of the rows that the table holds afterwards, sorted.
         refused: The same of the rows that its quarantine holds.
-        fates: How many versions of each origin met each fate.
+        outcomes: How many versions of each origin met each outcome.
         gone: Keys of which the table had a row, and has none.
     """
 
     def __init__(self, frame: DataFrame) -> None:
         self.frame = frame
         note = sf.coalesce("note", sf.get_json_object("record", "$.note"))
-        names = ("_origin", "_fate", "_is_gone", "card_id", "note", "_batch_id")
+        names = ("_origin", "_outcome", "_is_gone", "card_id", "note", "_batch_id")
         self._rows = frame.withColumn("note", note).select(*names).collect()
         self.kept = self._of("kept")
         self.refused = self._of("refused")
-        self.fates = Counter((row["_origin"], row["_fate"]) for row in self._rows)
+        self.outcomes = Counter((row["_origin"], row["_outcome"]) for row in self._rows)
         self.gone = sorted(row.card_id for row in self._rows if row["_origin"] == "table" and row["_is_gone"])
 
-    def _of(self, fate: str) -> list[tuple[Any, ...]]:
-        rows = [(row.card_id, row.note, row["_batch_id"]) for row in self._rows if row["_fate"] == fate]
+    def _of(self, outcome: str) -> list[tuple[Any, ...]]:
+        rows = [(row.card_id, row.note, row["_batch_id"]) for row in self._rows if row["_outcome"] == outcome]
         return sorted(rows, key=repr)
 
 
-Settle = Callable[..., Settled]
+Resolve = Callable[..., Resolved]
+
+BATCHES_ALONE = "_origin = 'batch'"
+"""Where the versions are all there is, what the table holds does not compete with them."""
 
 
 @pytest.fixture
-def settle(rows: Rows, frame_of: Rows) -> Settle:
-    """Settle versions with what the table and its quarantine hold: rows that are in them by the same checks."""
+def resolve(rows: Rows, frame_of: Rows) -> Resolve:
+    """Resolve versions with what the table and its quarantine hold: rows that are in them by the same checks."""
 
-    def settle(
-        *versions: Row, table: Iterable[Row] = (), quarantine: Iterable[Row] = (), is_increment: bool = True
-    ) -> Settled:
+    def resolve(
+        *versions: Row, table: Iterable[Row] = (), quarantine: Iterable[Row] = (), is_rival: str = "true"
+    ) -> Resolved:
         candidates = check_versions(rows(*versions), CARDS)
         keys = candidates.where("record_key IS NOT NULL").select("card_id", "record_key").distinct()
         in_table = check_rows(rows(*table), CARDS).kept
         refused = check_rows(rows(*quarantine), CARDS).refused
-        frames = [candidates, candidates_of_table(in_table, CARDS)]
-        if is_increment:
-            frames.append(candidates_of_quarantine(refused, keys, CARDS))
-        return Settled(settle_versions(reduce(DataFrame.unionByName, frames), CARDS, is_increment=is_increment))
+        of_quarantine = candidates_of_quarantine(refused, keys if is_rival == "true" else None, CARDS)
+        frames = [candidates, candidates_of_table(in_table, CARDS), of_quarantine]
+        return Resolved(resolve_versions(reduce(DataFrame.unionByName, frames), CARDS, is_rival=sf.expr(is_rival)))
 
-    return settle
-
-
-def test_a_version_of_a_new_key_is_kept(settle: Settle) -> None:
-    settled = settle(card(1, "a"), card(2, "b"))
-    assert settled.kept == [(1, "a", "b1"), (2, "b", "b1")]
-    assert settled.fates == {("batch", "kept"): 2}
+    return resolve
 
 
-def test_a_newer_version_takes_the_place_of_the_tables_row(settle: Settle) -> None:
-    settled = settle(card(1, "b", "b2"), table=[card(1, "a")])
-    assert settled.kept == [(1, "b", "b2")]
-    assert settled.fates == {("batch", "kept"): 1, ("table", "superseded"): 1}
-    assert settled.gone == []
+def test_a_version_of_a_new_key_is_kept(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "a"), card(2, "b"))
+    assert resolved.kept == [(1, "a", "b1"), (2, "b", "b1")]
+    assert resolved.outcomes == {("batch", "kept"): 2}
 
 
-def test_a_version_with_a_warning_is_kept_with_it(settle: Settle) -> None:
-    settled = settle(card(1, "longer than that", "b2"), table=[card(1, "a")])
-    assert settled.kept == [(1, "longer than that", "b2")]
-    assert [row["_warnings"] for row in settled.frame.where("_fate = 'kept'").collect()] == [["note_is_short"]]
+def test_a_newer_version_takes_the_place_of_the_tables_row(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "b", "b2"), table=[card(1, "a")])
+    assert resolved.kept == [(1, "b", "b2")]
+    assert resolved.outcomes == {("batch", "kept"): 1, ("table", "superseded"): 1}
+    assert resolved.gone == []
+
+
+def test_a_version_with_a_warning_is_kept_with_it(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "longer than that", "b2"), table=[card(1, "a")])
+    assert resolved.kept == [(1, "longer than that", "b2")]
+    assert [row["_warnings"] for row in resolved.frame.where("_outcome = 'kept'").collect()] == [["note_is_short"]]
 
 
 @pytest.mark.parametrize(
@@ -315,177 +311,197 @@ def test_a_version_with_a_warning_is_kept_with_it(settle: Settle) -> None:
     ],
 )
 def test_of_two_versions_the_later_one_is_kept(
-    settle: Settle, older: tuple[str, int | None], newer: tuple[str, int | None]
+    resolve: Resolve, older: tuple[str, int | None], newer: tuple[str, int | None]
 ) -> None:
     first, second = card(1, "older", *older), card(1, "newer", *newer)
     kept = [(1, "newer", newer[0])]
-    in_batch = settle(second, first)
-    assert (in_batch.kept, in_batch.fates) == (kept, {("batch", "kept"): 1, ("batch", "superseded"): 1})
-    arrives = settle(second, table=[first])
-    assert (arrives.kept, arrives.fates) == (kept, {("batch", "kept"): 1, ("table", "superseded"): 1})
-    is_late = settle(first, table=[second])
-    assert (is_late.kept, is_late.fates) == (kept, {("batch", "superseded"): 1, ("table", "kept"): 1})
+    in_batch = resolve(second, first)
+    assert (in_batch.kept, in_batch.outcomes) == (kept, {("batch", "kept"): 1, ("batch", "superseded"): 1})
+    arrives = resolve(second, table=[first])
+    assert (arrives.kept, arrives.outcomes) == (kept, {("batch", "kept"): 1, ("table", "superseded"): 1})
+    is_late = resolve(first, table=[second])
+    assert (is_late.kept, is_late.outcomes) == (kept, {("batch", "superseded"): 1, ("table", "kept"): 1})
 
 
-@pytest.mark.parametrize("is_increment", [True, False])
-def test_an_equal_version_is_superseded_and_the_tables_row_keeps_its_batch(settle: Settle, is_increment: bool) -> None:
+@pytest.mark.parametrize("is_rival", ["true", BATCHES_ALONE], ids=["an increment", "all batches"])
+def test_an_equal_version_is_superseded_and_the_tables_row_keeps_its_batch(resolve: Resolve, is_rival: str) -> None:
     for hour in (None, 9):
-        settled = settle(card(1, "a", "b2", hour), table=[card(1, "a", "b1", hour)], is_increment=is_increment)
-        assert settled.kept == [(1, "a", "b1")]
-        assert settled.fates == {("batch", "superseded"): 1, ("table", "kept"): 1}
+        resolved = resolve(card(1, "a", "b2", hour), table=[card(1, "a", "b1", hour)], is_rival=is_rival)
+        assert resolved.kept == [(1, "a", "b1")]
+        assert resolved.outcomes == {("batch", "superseded"): 1, ("table", "kept"): 1}
 
 
-def test_a_version_that_differs_in_where_a_value_is_missing_is_not_equal(settle: Settle) -> None:
-    settled = settle(card(1, "a", "b2", colour="red"), table=[card(1, "a", "b1", size="red")])
-    assert settled.kept == [(1, "a", "b2")]
+def test_a_version_that_differs_in_where_a_value_is_missing_is_not_equal(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "a", "b2", colour="red"), table=[card(1, "a", "b1", size="red")])
+    assert resolved.kept == [(1, "a", "b2")]
 
 
-def test_of_copies_in_a_batch_one_is_kept(settle: Settle) -> None:
-    settled = settle(card(1, "a"), card(1, "a"), card(1, "a"))
-    assert settled.kept == [(1, "a", "b1")]
-    assert settled.fates == {("batch", "kept"): 1, ("batch", "superseded"): 2}
+def test_of_copies_in_a_batch_one_is_kept(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "a"), card(1, "a"), card(1, "a"))
+    assert resolved.kept == [(1, "a", "b1")]
+    assert resolved.outcomes == {("batch", "kept"): 1, ("batch", "superseded"): 2}
 
 
-def test_a_bad_version_of_a_new_key_is_refused(settle: Settle) -> None:
-    settled = settle(card(1, "bad"))
-    assert (settled.kept, settled.refused) == ([], [(1, "bad", "b1")])
-    assert settled.fates == {("batch", "refused"): 1}
+def test_a_bad_version_of_a_new_key_is_refused(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "bad"))
+    assert (resolved.kept, resolved.refused) == ([], [(1, "bad", "b1")])
+    assert resolved.outcomes == {("batch", "refused"): 1}
 
 
-def test_a_newer_bad_version_is_refused_and_the_tables_row_stays(settle: Settle) -> None:
-    settled = settle(card(1, "bad", "b2"), table=[card(1, "a")])
-    assert (settled.kept, settled.refused) == ([(1, "a", "b1")], [(1, "bad", "b2")])
-    assert settled.gone == []
+def test_a_newer_bad_version_is_refused_and_the_tables_row_stays(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "bad", "b2"), table=[card(1, "a")])
+    assert (resolved.kept, resolved.refused) == ([(1, "a", "b1")], [(1, "bad", "b2")])
+    assert resolved.gone == []
 
 
-def test_of_a_batch_the_latest_good_version_is_kept_and_a_later_bad_one_refused(settle: Settle) -> None:
-    settled = settle(card(1, "a", hour=7), card(1, "b", hour=8), card(1, "bad", hour=9))
-    assert (settled.kept, settled.refused) == ([(1, "b", "b1")], [(1, "bad", "b1")])
-    assert settled.fates == {("batch", "kept"): 1, ("batch", "refused"): 1, ("batch", "superseded"): 1}
+def test_of_a_batch_the_latest_good_version_is_kept_and_a_later_bad_one_refused(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "a", hour=7), card(1, "b", hour=8), card(1, "bad", hour=9))
+    assert (resolved.kept, resolved.refused) == ([(1, "b", "b1")], [(1, "bad", "b1")])
+    assert resolved.outcomes == {("batch", "kept"): 1, ("batch", "refused"): 1, ("batch", "superseded"): 1}
 
 
-def test_a_bad_version_is_newer_by_the_same_order(settle: Settle) -> None:
+def test_a_bad_version_is_newer_by_the_same_order(resolve: Resolve) -> None:
     for older, newer in ((("b1", 8), ("b10", 8)), (("b1", None), ("b10", None)), (("b2", None), ("b1", 8))):
-        bad_is_newer = settle(card(1, "a", *older), card(1, "bad", *newer))
+        bad_is_newer = resolve(card(1, "a", *older), card(1, "bad", *newer))
         assert (len(bad_is_newer.kept), len(bad_is_newer.refused)) == (1, 1)
-        bad_is_older = settle(card(1, "bad", *older), card(1, "a", *newer))
+        bad_is_older = resolve(card(1, "bad", *older), card(1, "a", *newer))
         assert (len(bad_is_older.kept), len(bad_is_older.refused)) == (1, 0)
 
 
-def test_an_older_bad_version_is_superseded(settle: Settle) -> None:
-    for settled in (
-        settle(card(1, "bad", "b2", hour=8), table=[card(1, "a", hour=9)]),
-        settle(card(1, "bad", "b2", hour=8), card(1, "a", hour=9)),
+def test_an_older_bad_version_is_superseded(resolve: Resolve) -> None:
+    for resolved in (
+        resolve(card(1, "bad", "b2", hour=8), table=[card(1, "a", hour=9)]),
+        resolve(card(1, "bad", "b2", hour=8), card(1, "a", hour=9)),
     ):
-        assert (settled.kept, settled.refused) == ([(1, "a", "b1")], [])
+        assert (resolved.kept, resolved.refused) == ([(1, "a", "b1")], [])
 
 
-def test_of_bad_versions_the_latest_is_refused_and_the_others_superseded(settle: Settle) -> None:
-    settled = settle(card(1, "bad 2", "b2"), card(1, "bad 3", "b3"), quarantine=[card(1, "bad 1")])
-    assert settled.refused == [(1, "bad 3", "b3")]
-    assert settled.fates == {("batch", "refused"): 1, ("batch", "superseded"): 1, ("quarantine", "superseded"): 1}
+def test_of_bad_versions_the_latest_is_refused_and_the_others_superseded(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "bad 2", "b2"), card(1, "bad 3", "b3"), quarantine=[card(1, "bad 1")])
+    assert resolved.refused == [(1, "bad 3", "b3")]
+    assert resolved.outcomes == {("batch", "refused"): 1, ("batch", "superseded"): 1, ("quarantine", "superseded"): 1}
 
 
-def test_a_late_version_that_is_older_than_a_refused_one_leaves_it_refused(settle: Settle) -> None:
-    settled = settle(
+def test_a_late_version_that_is_older_than_a_refused_one_leaves_it_refused(resolve: Resolve) -> None:
+    resolved = resolve(
         card(1, "b", "b3", hour=8), table=[card(1, "a", hour=7)], quarantine=[card(1, "bad", "b2", hour=9)]
     )
-    assert (settled.kept, settled.refused) == ([(1, "b", "b3")], [(1, "bad", "b2")])
-    assert settled.fates == {("batch", "kept"): 1, ("table", "superseded"): 1, ("quarantine", "refused"): 1}
+    assert (resolved.kept, resolved.refused) == ([(1, "b", "b3")], [(1, "bad", "b2")])
+    assert resolved.outcomes == {("batch", "kept"): 1, ("table", "superseded"): 1, ("quarantine", "refused"): 1}
 
 
-def test_of_copies_of_a_bad_row_one_is_refused(settle: Settle) -> None:
-    settled = settle(card(1, "bad"), card(1, "bad"))
-    assert settled.refused == [(1, "bad", "b1")]
-    assert settled.fates == {("batch", "refused"): 1, ("batch", "superseded"): 1}
+def test_of_copies_of_a_bad_row_one_is_refused(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "bad"), card(1, "bad"))
+    assert resolved.refused == [(1, "bad", "b1")]
+    assert resolved.outcomes == {("batch", "refused"): 1, ("batch", "superseded"): 1}
 
 
-def test_a_newer_good_version_mends_a_refused_one(settle: Settle) -> None:
-    settled = settle(card(1, "a", "b2"), quarantine=[card(1, "bad")])
-    assert (settled.kept, settled.refused) == ([(1, "a", "b2")], [])
-    assert settled.fates == {("batch", "kept"): 1, ("quarantine", "superseded"): 1}
+def test_a_newer_good_version_mends_a_refused_one(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "a", "b2"), quarantine=[card(1, "bad")])
+    assert (resolved.kept, resolved.refused) == ([(1, "a", "b2")], [])
+    assert resolved.outcomes == {("batch", "kept"): 1, ("quarantine", "superseded"): 1}
 
 
-def test_an_equal_newer_version_mends_a_refused_one(settle: Settle) -> None:
-    settled = settle(card(1, "a", "b3"), table=[card(1, "a")], quarantine=[card(1, "bad", "b2")])
-    assert (settled.kept, settled.refused) == ([(1, "a", "b1")], [])
+def test_an_equal_newer_version_mends_a_refused_one(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "a", "b3"), table=[card(1, "a")], quarantine=[card(1, "bad", "b2")])
+    assert (resolved.kept, resolved.refused) == ([(1, "a", "b1")], [])
 
 
-def test_refused_rows_of_other_keys_have_no_part_in_it(settle: Settle) -> None:
-    assert settle(card(1, "a", "b2"), quarantine=[card(2, "bad"), card(None, "bad")]).fates == {("batch", "kept"): 1}
+def test_refused_rows_of_other_keys_have_no_part_in_it(resolve: Resolve) -> None:
+    assert resolve(card(1, "a", "b2"), quarantine=[card(2, "bad"), card(None, "bad")]).outcomes == {
+        ("batch", "kept"): 1
+    }
 
 
-def test_rows_without_a_key_are_each_refused(settle: Settle) -> None:
-    settled = settle(card(None, "a"), card(None, "b"), card(None, "b"), card(1, "c"))
-    assert settled.refused == [(None, "a", "b1"), (None, "b", "b1")]
-    assert settled.fates == {("batch", "kept"): 1, ("batch", "refused"): 2, ("batch", "superseded"): 1}
+def test_rows_without_a_key_are_each_refused(resolve: Resolve) -> None:
+    resolved = resolve(card(None, "a"), card(None, "b"), card(None, "b"), card(1, "c"))
+    assert resolved.refused == [(None, "a", "b1"), (None, "b", "b1")]
+    assert resolved.outcomes == {("batch", "kept"): 1, ("batch", "refused"): 2, ("batch", "superseded"): 1}
 
 
-def test_a_row_without_a_key_is_no_version_of_that_of_another_batch(settle: Settle) -> None:
-    settled = settle(card(None, "a", "b1"), card(None, "a", "b2"), is_increment=False)
-    assert settled.refused == [(None, "a", "b1"), (None, "a", "b2")]
+def test_a_row_without_a_key_is_no_version_of_that_of_another_batch(resolve: Resolve) -> None:
+    resolved = resolve(card(None, "a", "b1"), card(None, "a", "b2"), is_rival=BATCHES_ALONE)
+    assert resolved.refused == [(None, "a", "b1"), (None, "a", "b2")]
 
 
-def test_ambiguous_rows_are_all_refused_and_the_tables_row_stays(settle: Settle) -> None:
-    settled = settle(card(1, "b", "b2"), card(1, "c", "b2"), card(1, "c", "b2"), table=[card(1, "a")])
-    assert (settled.kept, settled.refused) == ([(1, "a", "b1")], [(1, "b", "b2"), (1, "c", "b2")])
-    assert settled.fates == {("batch", "refused"): 2, ("batch", "superseded"): 1, ("table", "kept"): 1}
+def test_ambiguous_rows_are_all_refused_and_the_tables_row_stays(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "b", "b2"), card(1, "c", "b2"), card(1, "c", "b2"), table=[card(1, "a")])
+    assert (resolved.kept, resolved.refused) == ([(1, "a", "b1")], [(1, "b", "b2"), (1, "c", "b2")])
+    assert resolved.outcomes == {("batch", "refused"): 2, ("batch", "superseded"): 1, ("table", "kept"): 1}
 
 
-def test_a_later_version_mends_ambiguous_rows(settle: Settle) -> None:
+def test_a_later_version_mends_ambiguous_rows(resolve: Resolve) -> None:
     ambiguous_rows = [card(1, note, record=json.dumps({"note": note}), _is_ambiguous=True) for note in "ab"]
-    settled = settle(card(1, "c", "b2"), quarantine=ambiguous_rows)
-    assert (settled.kept, settled.refused) == ([(1, "c", "b2")], [])
-    assert settled.fates == {("batch", "kept"): 1, ("quarantine", "superseded"): 2}
+    resolved = resolve(card(1, "c", "b2"), quarantine=ambiguous_rows)
+    assert (resolved.kept, resolved.refused) == ([(1, "c", "b2")], [])
+    assert resolved.outcomes == {("batch", "kept"): 1, ("quarantine", "superseded"): 2}
 
 
-def test_an_older_version_leaves_ambiguous_rows_refused(settle: Settle) -> None:
+def test_an_older_version_leaves_ambiguous_rows_refused(resolve: Resolve) -> None:
     ambiguous_rows = [card(1, note, hour=8, _is_ambiguous=True) for note in "ab"]
-    settled = settle(card(1, "c", "b2", hour=7), quarantine=ambiguous_rows)
-    assert (settled.kept, settled.refused) == ([(1, "c", "b2")], [(1, "a", "b1"), (1, "b", "b1")])
+    resolved = resolve(card(1, "c", "b2", hour=7), quarantine=ambiguous_rows)
+    assert (resolved.kept, resolved.refused) == ([(1, "c", "b2")], [(1, "a", "b1"), (1, "b", "b1")])
 
 
-def test_a_removal_takes_the_row_out_of_the_table_and_of_quarantine(settle: Settle) -> None:
-    settled = settle(removal(1, "b3"), table=[card(1, "a", hour=9)], quarantine=[card(1, "bad", "b2")])
-    assert (settled.kept, settled.refused, settled.gone) == ([], [], [1])
-    assert set(settled.fates) == {(origin, "superseded") for origin in ("batch", "table", "quarantine")}
+def test_a_removal_takes_the_row_out_of_the_table_and_of_quarantine(resolve: Resolve) -> None:
+    resolved = resolve(removal(1, "b3"), table=[card(1, "a", hour=9)], quarantine=[card(1, "bad", "b2")])
+    assert (resolved.kept, resolved.refused, resolved.gone) == ([], [], [1])
+    assert set(resolved.outcomes) == {(origin, "superseded") for origin in ("batch", "table", "quarantine")}
 
 
-def test_of_a_record_and_its_removal_in_one_batch_the_removal_is_later(settle: Settle) -> None:
-    settled = settle(card(1, "b", "b2"), removal(1, "b2"), table=[card(1, "a")])
-    assert (settled.kept, settled.refused, settled.gone) == ([], [], [1])
+def test_of_a_record_and_its_removal_in_one_batch_the_removal_is_later(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "b", "b2"), removal(1, "b2"), table=[card(1, "a")])
+    assert (resolved.kept, resolved.refused, resolved.gone) == ([], [], [1])
 
 
-def test_a_record_that_comes_back_after_its_removal_is_kept(settle: Settle) -> None:
-    settled = settle(removal(1, "b2"), card(1, "c", "b3", hour=7), table=[card(1, "a", hour=9)])
-    assert (settled.kept, settled.gone) == ([(1, "c", "b3")], [])
+def test_a_record_that_comes_back_after_its_removal_is_kept(resolve: Resolve) -> None:
+    resolved = resolve(removal(1, "b2"), card(1, "c", "b3", hour=7), table=[card(1, "a", hour=9)])
+    assert (resolved.kept, resolved.gone) == ([(1, "c", "b3")], [])
 
 
-def test_a_removal_of_what_is_not_there_changes_nothing(settle: Settle) -> None:
-    settled = settle(removal(1, "b2"))
-    assert (settled.kept, settled.refused, settled.fates) == ([], [], {("batch", "superseded"): 1})
+def test_a_removal_of_what_is_not_there_changes_nothing(resolve: Resolve) -> None:
+    resolved = resolve(removal(1, "b2"))
+    assert (resolved.kept, resolved.refused, resolved.outcomes) == ([], [], {("batch", "superseded"): 1})
 
 
-def test_what_is_all_there_is_leaves_nothing_else_in_the_table(settle: Settle) -> None:
+def test_what_is_all_there_is_leaves_nothing_else_in_the_table(resolve: Resolve) -> None:
     table = [card(1, "a"), card(2, "stays"), card(3, "gone"), card(4, "removed"), card(5, "good")]
     versions = [card(1, "b", "b2"), card(2, "stays", "b2"), card(4, "x", "b2"), removal(4, "b3"), card(5, "bad", "b2")]
-    settled = settle(*versions, table=table, is_increment=False)
-    assert settled.kept == [(1, "b", "b2"), (2, "stays", "b1")]
-    assert settled.refused == [(5, "bad", "b2")]
-    assert settled.gone == [3, 4, 5]
+    resolved = resolve(*versions, table=table, is_rival=BATCHES_ALONE)
+    assert resolved.kept == [(1, "b", "b2"), (2, "stays", "b1")]
+    assert resolved.refused == [(5, "bad", "b2")]
+    assert resolved.gone == [3, 4, 5]
 
 
-def test_a_newer_row_of_the_table_has_no_say_against_all_there_is(settle: Settle) -> None:
-    settled = settle(card(1, "b", "b2", hour=8), table=[card(1, "a", "b1", hour=9)], is_increment=False)
-    assert (settled.kept, settled.gone) == ([(1, "b", "b2")], [])
+def test_a_newer_row_of_the_table_has_no_say_against_all_there_is(resolve: Resolve) -> None:
+    resolved = resolve(card(1, "b", "b2", hour=8), table=[card(1, "a", "b1", hour=9)], is_rival=BATCHES_ALONE)
+    assert (resolved.kept, resolved.gone) == ([(1, "b", "b2")], [])
 
 
-def test_nothing_settled_is_nothing(settle: Settle) -> None:
-    assert settle().fates == {}
+BATCHES_AND_WHAT_IS_OLDER = f"{BATCHES_ALONE} OR _batch_id < 'b2'"
+"""Where the versions are all there is since batch b2, and what is older is in the table and in its quarantine alone."""
 
 
-@pytest.mark.parametrize("is_increment", [True, False])
-def test_versions_that_are_alone_are_settled_as_if_they_were_compared(rows: Rows, is_increment: bool) -> None:
+def test_what_is_older_than_all_batches_competes_with_them(resolve: Resolve) -> None:
+    table = [card(1, "older", hour=9), card(2, "older"), card(3, "older"), card(4, "a", "b2"), card(5, "a", "b2", 9)]
+    versions = [card(1, "late", "b2", hour=8), card(2, "newer", "b2"), card(5, "b", "b2", 8)]
+    quarantine = [card(2, "bad"), card(6, "bad"), card(7, "bad", hour=9), card(None, "bad")]
+    others = [card(6, "good", "b2"), card(7, "late", "b2", hour=8)]
+    resolved = resolve(*versions, *others, table=table, quarantine=quarantine, is_rival=BATCHES_AND_WHAT_IS_OLDER)
+    assert resolved.kept == [
+        *((1, "older", "b1"), (2, "newer", "b2"), (3, "older", "b1"), (5, "b", "b2")),
+        *((6, "good", "b2"), (7, "late", "b2")),
+    ]
+    assert resolved.refused == [(7, "bad", "b1"), (None, "bad", "b1")]
+    assert resolved.gone == [4]
+
+
+def test_nothing_resolved_is_nothing(resolve: Resolve) -> None:
+    assert resolve().outcomes == {}
+
+
+@pytest.mark.parametrize("is_rival", ["true", BATCHES_ALONE], ids=["an increment", "all batches"])
+def test_versions_of_unique_keys_are_resolved_as_if_they_were_compared(rows: Rows, is_rival: str) -> None:
     versions = [
         card(1, "a", hour=9),
         card(2, "bad"),
@@ -495,18 +511,40 @@ def test_versions_that_are_alone_are_settled_as_if_they_were_compared(rows: Rows
         removal(5, "b1"),
     ]
 
-    def fates(are_alone: bool) -> list[tuple[Any, ...]]:
-        checked = check_versions(rows(*versions), CARDS, are_alone=are_alone)
-        settled = settle_versions(checked, CARDS, is_increment=is_increment, are_alone=are_alone)
-        fates = settled.selectExpr("record", "broken_rules", "_warnings", "record_key", "_origin", "_fate", "_is_gone")
-        return sorted((tuple(row) for row in fates.collect()), key=repr)
+    def outcomes(keys_are_unique: bool) -> list[tuple[Any, ...]]:
+        checked = check_versions(rows(*versions), CARDS, keys_are_unique=keys_are_unique)
+        resolved = resolve_versions(checked, CARDS, is_rival=sf.expr(is_rival), keys_are_unique=keys_are_unique)
+        outcomes = resolved.selectExpr(
+            "record", "broken_rules", "_warnings", "record_key", "_origin", "_outcome", "_is_gone"
+        )
+        return sorted((tuple(row) for row in outcomes.collect()), key=repr)
 
-    assert fates(True) == fates(False)
-    assert {row[-2] for row in fates(True)} == {"kept", "refused", "superseded"}
+    assert outcomes(True) == outcomes(False)
+    assert {row[-2] for row in outcomes(True)} == {"kept", "refused", "superseded"}
+
+
+def test_refused_rows_have_their_keys_again_where_all_are_wanted(rows: Rows, frame_of: Rows) -> None:
+    seats = [{"row": row, "seat": seat} for row, seat in (("A", 0), ("B", -1), (None, 0))]
+    refused = check_rows(rows(*seats, contract=SEATS), SEATS).refused
+    found = candidates_of_quarantine(refused, None, SEATS).select("row", "seat", "record_key")
+    assert sorted((tuple(row) for row in found.collect()), key=repr) == [
+        ("A", 0, "A|0"),
+        ("B", -1, "B|-1"),
+        (None, None, None),
+    ]
+
+
+def test_a_text_that_is_a_key_may_have_any_characters(rows: Rows) -> None:
+    columns = (Column("campaign", "STRING", "its name"), BATCH_ID)
+    contract = replace(SEATS, columns=columns, key=("campaign",), rules=(Rule("never", "false", ""),))
+    names = ["a|b", "|", "a||", "New Year"]
+    refused = check_rows(rows(*({"campaign": name} for name in names), contract=contract), contract).refused
+    found = candidates_of_quarantine(refused, None, contract).select("campaign", "record_key")
+    assert sorted(tuple(row) for row in found.collect()) == sorted((name, name) for name in names)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_versions_settled_batch_by_batch_are_those_settled_at_once(settle: Settle, seed: int) -> None:
+def test_versions_resolved_batch_by_batch_are_those_resolved_at_once(resolve: Resolve, seed: int) -> None:
     chance = random.Random(seed)
 
     def version(batch_id: str) -> Row:
@@ -522,24 +560,24 @@ def test_versions_settled_batch_by_batch_are_those_settled_at_once(settle: Settl
     for number in range(5):
         batch = [row for row in received if row["_batch_id"] == f"b{number}"]
         touched = {row["card_id"] for row in batch} - {None}
-        settled = settle(
+        resolved = resolve(
             *batch,
             table=[row for row in table if row["card_id"] in touched],
             quarantine=[row for row in quarantine if row["card_id"] in touched],
         )
-        assert sum(count for (origin, _), count in settled.fates.items() if origin == "batch") == len(batch)
-        table = [row for row in table if row["card_id"] not in touched] + _as_received(settled, "kept")
-        quarantine = [row for row in quarantine if row["card_id"] not in touched] + _as_received(settled, "refused")
+        assert sum(count for (origin, _), count in resolved.outcomes.items() if origin == "batch") == len(batch)
+        table = [row for row in table if row["card_id"] not in touched] + _as_received(resolved, "kept")
+        quarantine = [row for row in quarantine if row["card_id"] not in touched] + _as_received(resolved, "refused")
         assert len({row["card_id"] for row in table}) == len(table)
-    at_once = settle(*received, is_increment=False)
+    at_once = resolve(*received, is_rival=BATCHES_ALONE)
     assert sorted((row["card_id"], row["note"]) for row in table) == sorted(row[:2] for row in at_once.kept)
     refused = [(row["card_id"], row["note"], row["_batch_id"]) for row in quarantine]
     assert sorted(refused, key=repr) == at_once.refused
 
 
-def _as_received(settled: Settled, fate: str) -> list[Row]:
-    """Rows of the table or of its quarantine, as `settle` takes them."""
-    rows = settled.frame.where(sf.col("_fate") == fate).selectExpr(
+def _as_received(resolved: Resolved, outcome: str) -> list[Row]:
+    """Rows of the table or of its quarantine, as `resolve` takes them."""
+    rows = resolved.frame.where(sf.col("_outcome") == outcome).selectExpr(
         "card_id",
         "coalesce(note, get_json_object(record, '$.note')) AS note",
         "hour(_version_at) AS hour",

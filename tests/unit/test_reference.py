@@ -3,14 +3,18 @@ import re
 import tomllib
 from collections import Counter
 from fnmatch import fnmatch
+from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as sf
 
+from cdp_lib.frames import read_csv
 from cdp_lib.reference import countries as module
 from cdp_lib.reference.countries import Country, countries_by_name, country_key, read_countries
+
+COUNTRIES = files("cdp_lib.reference") / "countries.csv"
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIXTURES = PROJECT / "fixtures"
@@ -71,13 +75,13 @@ def test_a_fact_is_what_its_source_says() -> None:
 
 
 def test_a_name_is_of_one_country_however_it_is_written(spark) -> None:
-    keys = Counter(row.country_key for row in countries_by_name(spark).collect())
+    keys = Counter(row.country_key for row in countries_by_name(read_csv(spark, COUNTRIES)).collect())
     assert [key for key, count in keys.items() if count > 1 or not key] == []
     assert keys.total() == sum(len(country.names) for country in read_countries())
 
 
 def test_countries_by_name_has_the_types_that_tables_are_made_with(spark) -> None:
-    assert countries_by_name(spark).dtypes == [
+    assert countries_by_name(read_csv(spark, COUNTRIES)).dtypes == [
         ("country_key", "string"),
         ("country_code", "string"),
         ("country", "string"),
@@ -110,7 +114,9 @@ def test_a_country_is_found_by_what_people_call_it(spark) -> None:
         "": None,
     }
     names = spark.createDataFrame(pa.table({"name": [*codes, None]}))
-    found = names.join(countries_by_name(spark), country_key(sf.col("name")) == sf.col("country_key"), how="left")
+    found = names.join(
+        countries_by_name(read_csv(spark, COUNTRIES)), country_key(sf.col("name")) == sf.col("country_key"), how="left"
+    )
     assert {row["name"]: row.country_code for row in found.collect()} == codes | {None: None}
 
 
@@ -121,7 +127,7 @@ def test_every_country_of_the_samples_is_found(spark) -> None:
     names = {row["country"] for row in customers} | {row["address1_country"] for row in contacts} - {None}
     assert len(names) >= 4
     assert {"Qatar", "Kuwait"} <= set(stores)
-    keys = {row.country_key for row in countries_by_name(spark).collect()}
+    keys = {row.country_key for row in countries_by_name(read_csv(spark, COUNTRIES)).collect()}
     assert {name for name in (*names, *stores) if name.lower() not in keys} == set()
 
 

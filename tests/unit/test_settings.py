@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -204,8 +203,6 @@ BATCHES = {"20260130T235959Z-1", "20260131T235959Z-2", "20260131T235959Z-adf", "
 def test_a_batch_is_replayed_from_the_named_one_on(parameters: dict[str, str], replayed: set[str]) -> None:
     settings = Settings.from_parameters(PARAMETERS | parameters)
     assert {batch_id for batch_id in BATCHES if settings.is_replayed(batch_id)} == replayed
-    assert settings.without_replayed(BATCHES) == BATCHES - replayed
-    assert settings.without_replayed(set()) == set()
 
 
 def test_replay_from_names_batches_as_runs_name_theirs() -> None:
@@ -213,15 +210,5 @@ def test_replay_from_names_batches_as_runs_name_theirs() -> None:
     assert Settings.from_parameters(PARAMETERS | {"replay_from": settings.batch_id}).replay_from == settings.batch_id
 
 
-def test_time_runs_from_when_the_settings_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings.from_parameters(PARAMETERS)
-    began = settings.began
-    monkeypatch.setattr("cdp_lib.settings.time.monotonic", lambda: began + 1.5)
-    assert settings.seconds() == 1.5
-
-
-def test_when_the_settings_were_asked_for_is_no_parameter_and_makes_no_difference() -> None:
-    settings = Settings.from_parameters(PARAMETERS)
-    assert "began" not in Settings.parameter_names()
+def test_every_setting_is_a_parameter() -> None:
     assert set(Settings.parameter_names()) == set(PARAMETERS)
-    assert replace(settings, began=settings.began + 1) == settings

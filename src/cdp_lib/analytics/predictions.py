@@ -19,6 +19,7 @@ from cdp_lib.analytics.lifetime_value import WEEKS_A_MONTH, discounted_purchases
 from cdp_lib.analytics.purchases import MODELS, ParetoNbd, PurchaseModel, fit_purchases
 from cdp_lib.analytics.rfm import leading_digits
 from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend
+from cdp_lib.frames import frame_of
 
 DEFAULT_MODEL = ParetoNbd
 
@@ -143,8 +144,8 @@ def _predictions(customers: DataFrame, histories: Histories, model: PurchaseMode
         "discounted_purchases": discounted_purchases(model, months, rate, x, t_x, T),
     }
     keys = [pa.array(x.astype(np.int64)), pa.array(t_x.astype(np.int32)), pa.array(T.astype(np.int32))]
-    table = pa.table(dict(zip(HISTORY, keys, strict=True)) | predictions)
-    return customers.sparkSession.createDataFrame(table)
+    table = pa.Table.from_pydict(dict(zip(HISTORY, keys, strict=True)) | predictions)
+    return frame_of(table, beside=customers)
 
 
 def _collect_spending(customers: DataFrame) -> Spending:

@@ -13,6 +13,7 @@ LINEAGE_COLUMNS = (
     Column("_batch_id", "STRING", "landed batch the row came with; sorts by time of extraction", required=True),
     Column("_source_file", "STRING", "data file of the batch, relative to the landing location", required=True),
     Column("_ingested_at", "TIMESTAMP", "start of the run that extracted the batch, UTC", required=True),
+    Column("_version", "BIGINT", "number of the table's version that the row was loaded with"),
 )
 
 _UPDATED_AT = Column(
@@ -36,7 +37,7 @@ def _bronze(
         layer="bronze",
         comment=grain,
         columns=(*columns, *LINEAGE_COLUMNS),
-        partitioned_by=("_batch_id",),
+        clustered_by=("_version",),
         source=source,
         entity=entity,
         record_key=record_key,

@@ -17,33 +17,51 @@ _ACCOUNT = (
 PIPELINE_RUNS_OPS = TableContract(
     name="pipeline_runs_ops",
     layer="ops",
-    comment="One row per task of a run, state of its work and batch whose account it changed.",
+    comment="One row per table that a run refreshed, or failed to. A log for people: no code decides by it.",
     columns=(
         Column("run_id", "STRING", "run of the job", required=True),
-        Column("task", "STRING", "task of the job, which is its notebook's name", required=True),
-        Column("table_name", "STRING", "table the task wrote; the task where it wrote several", required=True),
-        Column("batch_id", "STRING", "landed batch; null where the task reads no batches"),
-        Column("change_id", "STRING", "change of the table the work belongs to; sorts by time", required=True),
-        Column("state", "STRING", "planned: written ahead of the tables; done: the tables hold it", required=True),
-        *_ACCOUNT,
-        Column("rows_merged", "BIGINT", "rows of the batch that entered the table with this change", required=True),
-        Column("rows_removed", "BIGINT", "rows of the batch that left the table with this change", required=True),
-        Column("is_whole", "BOOLEAN", "whether the change wrote the table anew", required=True),
-        Column("inputs", "STRING", "JSON object: change of each table that was read"),
+        Column("table_name", "STRING", "table", required=True),
+        Column("state", "STRING", "refreshed or failed", required=True),
+        Column("reason", "STRING", "why the table was due: new batches, an input, code, a setting …"),
+        Column("error", "STRING", "why it failed, in one line; null where it did not"),
+        Column("version", "BIGINT", "number of the table's version afterwards"),
+        Column("latest_batch", "STRING", "latest landed batch, of a bronze table"),
+        Column("rows", "BIGINT", "rows written"),
+        Column("rows_removed", "BIGINT", "rows that left the table"),
+        Column("rows_quarantined", "BIGINT", "rows refused"),
+        Column(
+            "rows_superseded",
+            "BIGINT",
+            "rows older than, or equal to, a row of the table, or that say a record is gone",
+        ),
+        Column("rows_warned", "BIGINT", "rows written in spite of a warning"),
         Column("started_at", "TIMESTAMP", "start of the run, UTC", required=True),
-        Column("seconds", "DOUBLE", "time from the notebook's start to this row; null for what is planned"),
-        Column("engine", "STRING", "engine that did the work", required=True),
-        Column("engine_version", "STRING", "version of Spark the engine speaks", required=True),
+        Column("seconds", "DOUBLE", "time that the table took"),
+        Column("engine", "STRING", "engine and its version", required=True),
         Column("code_version", "STRING", "version of this library", required=True),
-        Column("table_version", "BIGINT", "Delta version of the table afterwards; null where the engine can't say"),
     ),
     clustered_by=("table_name",),
+)
+
+TABLE_STATE_OPS = TableContract(
+    name="table_state_ops",
+    layer="ops",
+    comment="One row per table: the version that it is at, and what it was made from. What is due is decided by it.",
+    columns=(
+        Column("table_name", "STRING", "table", required=True),
+        Column("version", "BIGINT", "number of its version, rising by one with each change", required=True),
+        Column("row_count", "BIGINT", "rows that it has to hold; null where that is not known"),
+        Column("refused_count", "BIGINT", "rows that its quarantine has to hold"),
+        Column("is_rewriting", "BOOLEAN", "whether a whole rewrite has begun and not ended"),
+        Column("state", "STRING", "JSON object: token, inputs, fingerprint, settings, change sets", required=True),
+    ),
+    key=("table_name",),
 )
 
 RECONCILIATION_OPS = TableContract(
     name="reconciliation_ops",
     layer="ops",
-    comment="One row per table and batch, as counted in the tables by the last reconciliation.",
+    comment="One row per table and batch, as counted in the tables by the last reconciliation; batch `all`: the table.",
     columns=(
         Column("table_name", "STRING", "table", required=True),
         Column("batch_id", "STRING", "landed batch", required=True),
@@ -53,4 +71,4 @@ RECONCILIATION_OPS = TableContract(
     key=("table_name", "batch_id"),
 )
 
-OPS_TABLES = (PIPELINE_RUNS_OPS, RECONCILIATION_OPS)
+OPS_TABLES = (PIPELINE_RUNS_OPS, TABLE_STATE_OPS, RECONCILIATION_OPS)

@@ -1,21 +1,10 @@
 """Silver: typed rows that keep their rules, one per key."""
 
-from cdp_lib.contracts.bronze import (
-    CRM_CONTACTS_BRONZE,
-    CUSTOMERS_BRONZE,
-    EVENTS_BRONZE,
-    EXCHANGE_RATES_BRONZE,
-    MARKETING_SPEND_BRONZE,
-    PRODUCTS_BRONZE,
-    STORE_BRONZE,
-    TRANSACTIONS_BRONZE,
-)
 from cdp_lib.contracts.table import (
     BATCH_ID,
     KEY_IS_UNIQUE,
     VALUES_FIT,
     WARNINGS,
-    BronzeContract,
     Column,
     Rule,
     Severity,
@@ -230,20 +219,6 @@ RETAILS_SILVER = TableContract(
     partitioned_by=("sale_month",),
 )
 
-RETAILS_CHANGES_SILVER = TableContract(
-    name="retails_changes_silver",
-    layer="silver",
-    comment="One row per sale that a change has taken out of retails_silver or put into it; of a correction, both."
-    " Marts are brought up to date by it; only the latest changes are kept.",
-    columns=(
-        *RETAILS_SILVER.columns,
-        Column("_change_id", "STRING", "change of retails_silver, as in pipeline_runs_ops", required=True),
-        Column("_change_type", "STRING", "delete: the sale as it was; insert: as it is since", required=True),
-    ),
-    key=("_change_id", "_change_type", "transaction_id"),
-    partitioned_by=("_change_id",),
-)
-
 
 def _consent(channel: str, way: str) -> tuple[Column, Column]:
     """Consent to marketing through a channel, and since when."""
@@ -439,6 +414,13 @@ CUSTOMER_ACQUISITIONS_SILVER = TableContract(
     key=("customer_id",),
 )
 
+BUSINESS_DATE_SILVER = TableContract(
+    name="business_date_silver",
+    layer="silver",
+    comment="One row: the latest day on which anything happened.",
+    columns=(Column("latest_date", "DATE", "day of the latest sale, registration or event; null before there is one"),),
+)
+
 SILVER_TABLES = (
     CUSTOMERS_SILVER,
     PRODUCTS_SILVER,
@@ -446,7 +428,6 @@ SILVER_TABLES = (
     STORES_SILVER,
     TRANSACTIONS_SILVER,
     RETAILS_SILVER,
-    RETAILS_CHANGES_SILVER,
     CRM_CONTACTS_SILVER,
     EVENTS_SILVER,
     MARKETING_SPEND_SILVER,
@@ -454,16 +435,5 @@ SILVER_TABLES = (
     CUSTOMER_LINKS_SILVER,
     PURCHASES_SILVER,
     CUSTOMER_ACQUISITIONS_SILVER,
+    BUSINESS_DATE_SILVER,
 )
-
-RECEIVED_AS: dict[TableContract, BronzeContract] = {
-    CUSTOMERS_SILVER: CUSTOMERS_BRONZE,
-    PRODUCTS_SILVER: PRODUCTS_BRONZE,
-    STORES_SILVER: STORE_BRONZE,
-    TRANSACTIONS_SILVER: TRANSACTIONS_BRONZE,
-    CRM_CONTACTS_SILVER: CRM_CONTACTS_BRONZE,
-    EVENTS_SILVER: EVENTS_BRONZE,
-    MARKETING_SPEND_SILVER: MARKETING_SPEND_BRONZE,
-    EXCHANGE_RATES_SILVER: EXCHANGE_RATES_BRONZE,
-}
-"""The bronze table that each silver table with batches of its own is made from."""

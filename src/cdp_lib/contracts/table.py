@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Layer = Literal["bronze", "silver", "gold", "ops"]
@@ -74,6 +74,19 @@ QUARANTINE_COLUMNS = (
 )
 
 
+CHANGE_COLUMNS = (
+    Column("_change_set", "STRING", "token of the version that the change set leads to", required=True),
+    Column(
+        "_change_type",
+        "STRING",
+        "insert: the row as it is since; before: as it was; delete: the row that left; refuse, waited, mend: the"
+        " same of the quarantine; supersede: a received row of no effect; touched: a key looked at; header: the state",
+        required=True,
+    ),
+    Column("_header", "STRING", "JSON object: state of the table afterwards, of the header alone"),
+)
+
+
 @dataclass(frozen=True)
 class TableContract:
     """What a table promises to its readers.
@@ -136,11 +149,12 @@ class TableContract:
     def statistics_columns(self) -> tuple[str, ...]:
         """Columns whose least and greatest value in each file are known: those by which tables are joined and filtered.
 
-        Of the others a file has nearly all values that there are. Those of `partitioned_by` are known without.
+        Of the others a file has nearly all values that there are. Those of `partitioned_by` are known without. A record
+        as received holds personal data, which statistics would spread.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))
-        return tuple(name for name in wanted if name not in self.partitioned_by)
+        return tuple(name for name in wanted if name not in (*self.partitioned_by, "record"))
 
     @property
     def warns(self) -> bool:
@@ -169,6 +183,28 @@ class TableContract:
             layer=self.layer,
             comment=f"One row per row that {self.name} refuses, with the rules it breaks, until a later one mends it.",
             columns=QUARANTINE_COLUMNS,
+            key=(BATCH_ID.name, "record"),
+        )
+
+    @property
+    def with_quarantine(self) -> tuple[TableContract, ...]:
+        """The table, and its quarantine where it has rules."""
+        return (self, self.quarantine) if self.rules else (self,)
+
+    @property
+    def changes(self) -> TableContract:
+        """The table of this one's latest change sets, which its readers follow."""
+        names = set(self.column_names)
+        return TableContract(
+            name=f"{self.name}_changes",
+            layer=self.layer,
+            comment=f"One row per row that a change of {self.name} touches; only the latest change sets are kept.",
+            columns=(
+                *CHANGE_COLUMNS,
+                *(replace(column, required=False) for column in self.columns),
+                *(replace(column, required=False) for column in QUARANTINE_COLUMNS if column.name not in names),
+            ),
+            partitioned_by=("_change_set",),
         )
 
 

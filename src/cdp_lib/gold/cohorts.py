@@ -11,7 +11,14 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import uncommented
 from cdp_lib.contracts.analytics import COHORT_RETENTION_GOLD
 from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
+from cdp_lib.contracts.silver import (
+    CUSTOMER_ACQUISITIONS_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    EVENTS_SILVER,
+    PURCHASES_SILVER,
+)
 from cdp_lib.frames import union, without_comments
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 _DAYS = (1, 7, 30, 60, 90, 180, 365)
 """Days of N-day and of unbounded retention."""
@@ -85,6 +92,14 @@ def build_cohort_retention_gold(
         )
         .selectExpr(*COHORT_RETENTION_GOLD.select_list)
     )
+
+
+COHORT_RETENTION = Table(
+    COHORT_RETENTION_GOLD,
+    build_cohort_retention_gold,
+    reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, EVENTS_SILVER, CUSTOMER_LINKS_SILVER),
+    settings=(BUSINESS_DATE,),
+)
 
 
 def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:

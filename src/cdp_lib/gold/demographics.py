@@ -10,7 +10,15 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import identity_of, is_until
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD
-from cdp_lib.reference.countries import country_key
+from cdp_lib.contracts.silver import (
+    CRM_CONTACTS_SILVER,
+    CUSTOMER_ACQUISITIONS_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    CUSTOMERS_SILVER,
+    RETAILS_SILVER,
+)
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+from cdp_lib.reference.countries import countries_by_name, country_key
 
 _CRM_ATTRIBUTES = ("birth_date", "gender", "city", "country")
 
@@ -60,12 +68,13 @@ def build_customer_demographics_gold(
         crm_contacts_silver: One row per contact.
         customer_links_silver: One row per identity.
         retails_silver: One row per sale.
-        countries: One row per name of a country (`countries_by_name`).
+        countries: One row per country, as text (`countries.csv`).
         as_of: Last day that counts.
 
     Returns:
         Columns of `customer_demographics_gold`.
     """
+    countries = countries_by_name(countries)
     customers = _residents(_acquired(customers_silver, customer_acquisitions_silver, as_of), countries)
     opinions = _opinions(_linked_contacts(crm_contacts_silver, customer_links_silver), countries, as_of)
     enriched = (
@@ -98,6 +107,21 @@ def build_customer_demographics_gold(
         "market_income_group",
         "market_currency",
     ).selectExpr(*CUSTOMER_DEMOGRAPHICS_GOLD.select_list)
+
+
+CUSTOMER_DEMOGRAPHICS = Table(
+    CUSTOMER_DEMOGRAPHICS_GOLD,
+    build_customer_demographics_gold,
+    reads=(
+        CUSTOMERS_SILVER,
+        CUSTOMER_ACQUISITIONS_SILVER,
+        CRM_CONTACTS_SILVER,
+        CUSTOMER_LINKS_SILVER,
+        RETAILS_SILVER,
+    ),
+    settings=(BUSINESS_DATE,),
+    files=("countries.csv",),
+)
 
 
 def _facts_by_name(countries: DataFrame, prefix: str) -> DataFrame:

@@ -7,14 +7,44 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD, SEGMENT_MOVEMENTS_GOLD
+from cdp_lib.analytics.rfm import with_rfm
+from cdp_lib.analytics.summaries import build_customer_summaries
+from cdp_lib.business_date import month_before
+from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD, CUSTOMER_VALUE_GOLD, SEGMENT_MOVEMENTS_GOLD
 from cdp_lib.contracts.segments import NOT_YET
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 
 def build_customer_segments_gold(
-    scored: DataFrame, scored_before: DataFrame, as_of: date, previous_as_of: date
+    customer_value_gold: DataFrame, customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date
 ) -> DataFrame:
     """One row per customer, with the RFM segment at `as_of` and a month before.
+
+    Args:
+        customer_value_gold: One row per customer, of the same `as_of`.
+        customer_acquisitions_silver: One row per customer.
+        purchases_silver: One row per customer and day of purchase.
+        as_of: Last day that counts.
+
+    Returns:
+        Columns of `customer_segments_gold`.
+    """
+    previous_as_of = month_before(as_of)
+    before = with_rfm(build_customer_summaries(customer_acquisitions_silver, purchases_silver, previous_as_of))
+    return segments_of(customer_value_gold, before, as_of, previous_as_of)
+
+
+CUSTOMER_SEGMENTS = Table(
+    CUSTOMER_SEGMENTS_GOLD,
+    build_customer_segments_gold,
+    reads=(CUSTOMER_VALUE_GOLD, CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER),
+    settings=(BUSINESS_DATE,),
+)
+
+
+def segments_of(scored: DataFrame, scored_before: DataFrame, as_of: date, previous_as_of: date) -> DataFrame:
+    """Return customers with the segment of now and that of before.
 
     Both are worked out from what is known today, so that a late sale moves nobody by being late.
 
@@ -49,3 +79,6 @@ def build_segment_movements_gold(customer_segments_gold: DataFrame) -> DataFrame
         sf.col("segment").alias("to_segment"),
     ).agg(sf.count("*").alias("customer_count"))
     return movements.selectExpr(*SEGMENT_MOVEMENTS_GOLD.select_list)
+
+
+SEGMENT_MOVEMENTS = Table(SEGMENT_MOVEMENTS_GOLD, build_segment_movements_gold, reads=(CUSTOMER_SEGMENTS_GOLD,))

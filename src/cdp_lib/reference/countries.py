@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_text
@@ -81,24 +80,31 @@ def country_key(name: Column) -> Column:
     return sf.regexp_replace(clean_text(sf.regexp_replace(sf.lower(name), _NOT_COMPARED, "")), "^the ", "")
 
 
-def countries_by_name(spark: SparkSession) -> DataFrame:
-    """One row per name a country goes by, codes included, with the country.
+def countries_by_name(countries: DataFrame) -> DataFrame:
+    """Return one row per name a country goes by, codes included, with the country.
 
     Args:
-        spark: Session.
+        countries: One row per country, as text, as `countries.csv` has it.
 
     Returns:
         `country_key`, unique, to be joined on `country_key(name)`; `country_code`, `country`, `region`, `population`,
         `income_group` and `currency`.
 
-    >>> countries_by_name(spark).where("country_key = 'uae'").select("country_code", "currency").first()
-    Row(country_code='AE', currency='AED')
+    >>> columns = "country_code string, alpha3 string, country string, aliases string, region string, population string"
+    >>> row = ("AE", "ARE", "United Arab Emirates", "UAE;Emirates", "Western Asia", "10480000", "High income", "AED")
+    >>> countries = spark.createDataFrame([row], f"{columns}, income_group string, currency string")
+    >>> sorted(row.country_key for row in countries_by_name(countries).collect())
+    ['ae', 'are', 'emirates', 'uae', 'united arab emirates']
     """
-    rows = [
-        {"name": name} | {key: value for key, value in asdict(country).items() if key not in ("aliases", "alpha3")}
-        for country in read_countries()
-        for name in country.names
-    ]
-    # As an Arrow table: classic Spark would send rows through a Python worker.
-    named = spark.createDataFrame(pa.Table.from_pylist(rows))
-    return named.select(country_key(sf.col("name")).alias("country_key"), "*").drop("name")
+    aliases = sf.split(sf.coalesce("aliases", sf.lit("")), ";")
+    names = sf.concat(sf.array("country_code", "alpha3", "country"), aliases)
+    named = countries.select("*", sf.explode(names).alias("name")).where("name <> ''")
+    return named.select(
+        country_key(sf.col("name")).alias("country_key"),
+        "country_code",
+        "country",
+        "region",
+        sf.col("population").cast("bigint").alias("population"),
+        "income_group",
+        "currency",
+    )

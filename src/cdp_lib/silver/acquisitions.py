@@ -3,7 +3,8 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, CUSTOMERS_SILVER, PURCHASES_SILVER
+from cdp_lib.pipeline.table import Table
 
 
 def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_silver: DataFrame) -> DataFrame:
@@ -26,3 +27,8 @@ def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_si
         .withColumn("acquisition_date", sf.least("registration_date", "first_purchase_date"))
         .selectExpr(*CUSTOMER_ACQUISITIONS_SILVER.select_list)
     )
+
+
+CUSTOMER_ACQUISITIONS = Table(
+    CUSTOMER_ACQUISITIONS_SILVER, build_customer_acquisitions_silver, reads=(CUSTOMERS_SILVER, PURCHASES_SILVER)
+)

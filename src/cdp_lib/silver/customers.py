@@ -4,6 +4,9 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.columns import clean_email, clean_text, to_date, to_instant, to_integer
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER
+from cdp_lib.pipeline.merge_by_key import MergeByKey
+from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
 
 
@@ -31,3 +34,6 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
             "updated_at": to_instant,
         },
     )
+
+
+CUSTOMERS = Table(CUSTOMERS_SILVER, build_customers_silver, reads=(CUSTOMERS_BRONZE,), materialization=MergeByKey())

@@ -4,7 +4,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import identity_of
-from cdp_lib.contracts.silver import CUSTOMER_LINKS_SILVER
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMER_LINKS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
+from cdp_lib.pipeline.table import Table
 
 
 def build_customer_links_silver(
@@ -52,6 +53,13 @@ def build_customer_links_silver(
         .otherwise("no_id_or_email")
         .alias("reason"),
     ).selectExpr(*CUSTOMER_LINKS_SILVER.select_list)
+
+
+CUSTOMER_LINKS = Table(
+    CUSTOMER_LINKS_SILVER,
+    build_customer_links_silver,
+    reads=(CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER),
+)
 
 
 def _addressees(customers: DataFrame, contacts: DataFrame, known: DataFrame) -> DataFrame:

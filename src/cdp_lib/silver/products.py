@@ -4,6 +4,9 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.columns import clean_text, to_instant
 from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
+from cdp_lib.contracts.silver import PRODUCTS_SILVER
+from cdp_lib.pipeline.merge_by_key import MergeByKey
+from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import as_received, typed_rows
 
 
@@ -27,3 +30,6 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
             "updated_at": to_instant,
         },
     )
+
+
+PRODUCTS = Table(PRODUCTS_SILVER, build_products_silver, reads=(PRODUCTS_BRONZE,), materialization=MergeByKey())

@@ -4,7 +4,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import revenue
-from cdp_lib.contracts.silver import PURCHASES_SILVER
+from cdp_lib.contracts.silver import PURCHASES_SILVER, RETAILS_SILVER
+from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.touched_keys import TouchedKeys
 
 
 def build_purchases_silver(retails_silver: DataFrame) -> DataFrame:
@@ -21,3 +23,11 @@ def build_purchases_silver(retails_silver: DataFrame) -> DataFrame:
         sf.sum(revenue(sf.col("quantity"), sf.col("price"))).alias("revenue"),
     )
     return days.selectExpr(*PURCHASES_SILVER.select_list)
+
+
+PURCHASES = Table(
+    PURCHASES_SILVER,
+    build_purchases_silver,
+    reads=(RETAILS_SILVER,),
+    materialization=TouchedKeys(by=("sale_month",)),
+)

@@ -5,6 +5,9 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_text, to_month
 from cdp_lib.contracts.bronze import EXCHANGE_RATES_BRONZE
+from cdp_lib.contracts.silver import EXCHANGE_RATES_SILVER
+from cdp_lib.pipeline.merge_by_key import MergeByKey
+from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
 
 
@@ -26,3 +29,8 @@ def build_exchange_rates_silver(exchange_rates_bronze: DataFrame) -> DataFrame:
             "rate": lambda received: clean_text(received).try_cast("decimal(18,8)"),
         },
     )
+
+
+EXCHANGE_RATES = Table(
+    EXCHANGE_RATES_SILVER, build_exchange_rates_silver, reads=(EXCHANGE_RATES_BRONZE,), materialization=MergeByKey()
+)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_text, hash_of, rescued
+from cdp_lib.columns import clean_text, rescued
 from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.quality import record_hash
 
 
 def typed_rows(
@@ -41,7 +42,7 @@ def typed_rows(
         sf.to_json(sf.struct(*received)).alias("record"),
         "_rescued_data",
         # Of the same values as the record, and asked for where versions of a row are compared only.
-        sf.hex(hash_of([sf.col(name) for name in received])).alias("_record_hash"),
+        record_hash(contract).alias("_record_hash"),
         # Rows from before there were removals have no `_is_deleted`.
         sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"),
         "_ingested_at",

@@ -3,10 +3,17 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import hash_of
-from cdp_lib.contracts.silver import RETAILS_CHANGES_SILVER, RETAILS_SILVER, TRANSACTIONS_SILVER
+from cdp_lib.contracts.silver import (
+    CUSTOMERS_SILVER,
+    PRODUCT_PRICES_SILVER,
+    PRODUCTS_SILVER,
+    RETAILS_SILVER,
+    STORES_SILVER,
+    TRANSACTIONS_SILVER,
+)
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS
-from cdp_lib.frames import union
+from cdp_lib.pipeline.merge_touched import MergeTouched
+from cdp_lib.pipeline.table import Table
 
 _OF_A_ROW = (BATCH_ID.name, WARNINGS.name, "updated_at")
 """Columns that every silver table has of its own: a sale has those of transactions_silver."""
@@ -56,36 +63,12 @@ def sale_as_received() -> Column:
     return sf.to_json(sf.struct(*received))
 
 
-def build_retails_changes_silver(before: DataFrame, after: DataFrame, change_id: str) -> DataFrame:
-    """One row per sale that is no longer as it was, and one per sale as it is now: neither, where nothing differs.
-
-    Args:
-        before: Rows of `retails_silver` as they were, of some sales.
-        after: Rows as they are to be, of the same sales.
-        change_id: Change that makes the difference.
-
-    Returns:
-        Columns of `retails_changes_silver`.
-    """
-    left, entered = before.select("*", _values().alias("_values")), after.select("*", _values().alias("_values"))
-    same = [*RETAILS_SILVER.key, "_values"]
-    return union(
-        [
-            rows.join(others, same, how="left_anti")
-            .select("*", sf.lit(change_id).alias("_change_id"), sf.lit(change_type).alias("_change_type"))
-            .selectExpr(*RETAILS_CHANGES_SILVER.select_list)
-            for rows, others, change_type in ((left, entered, "delete"), (entered, left, "insert"))
-        ]
-    )
-
-
-def _values() -> Column:
-    """A hash of all that a sale says."""
-    values = [
-        sf.concat_ws("|", column.name) if column.type.startswith("ARRAY") else sf.col(column.name)
-        for column in RETAILS_SILVER.columns
-    ]
-    return hash_of(values)
+RETAILS = Table(
+    RETAILS_SILVER,
+    build_retails_silver,
+    reads=(TRANSACTIONS_SILVER, CUSTOMERS_SILVER, PRODUCTS_SILVER, PRODUCT_PRICES_SILVER, STORES_SILVER),
+    materialization=MergeTouched(sale_as_received),
+)
 
 
 def _periods(product_prices_silver: DataFrame) -> DataFrame:

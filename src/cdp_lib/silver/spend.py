@@ -5,6 +5,9 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_text, to_amount, to_month
 from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
+from cdp_lib.contracts.silver import MARKETING_SPEND_SILVER
+from cdp_lib.pipeline.merge_by_key import MergeByKey
+from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
 
 
@@ -28,3 +31,8 @@ def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame
             "currency": lambda received: sf.upper(clean_text(received)),
         },
     )
+
+
+MARKETING_SPEND = Table(
+    MARKETING_SPEND_SILVER, build_marketing_spend_silver, reads=(MARKETING_SPEND_BRONZE,), materialization=MergeByKey()
+)

@@ -4,6 +4,9 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.columns import clean_text, to_instant
 from cdp_lib.contracts.bronze import STORE_BRONZE
+from cdp_lib.contracts.silver import STORES_SILVER
+from cdp_lib.pipeline.merge_by_key import MergeByKey
+from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import as_received, typed_rows
 
 
@@ -26,3 +29,6 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
             "updated_at": to_instant,
         },
     )
+
+
+STORES = Table(STORES_SILVER, build_stores_silver, reads=(STORE_BRONZE,), materialization=MergeByKey())

@@ -5,6 +5,9 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import to_instant
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
+from cdp_lib.contracts.silver import TRANSACTIONS_SILVER
+from cdp_lib.pipeline.merge_by_key import MergeByKey
+from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import as_received, typed_rows
 
 
@@ -21,3 +24,8 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
     parse = dict.fromkeys(names, as_received) | {"updated_at": to_instant}
     rows = typed_rows(transactions_bronze, TRANSACTIONS_BRONZE, parse)
     return rows.select("*", sf.trunc("transaction_date", "month").alias("sale_month"))
+
+
+TRANSACTIONS = Table(
+    TRANSACTIONS_SILVER, build_transactions_silver, reads=(TRANSACTIONS_BRONZE,), materialization=MergeByKey()
+)

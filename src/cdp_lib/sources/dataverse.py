@@ -192,7 +192,7 @@ class _Table:
                     f"{self.client.name_of(self.address)} has no records: nothing was landed; check the CRM."
                 )
             batch.watermark = self._delta_watermark(page) if is_tracked else self._time_watermark(newest)
-        if batch.manifest.batch_id == self.extraction.batch_id:
+        if self.extraction.has_landed(batch.manifest):
             return batch.manifest
         if not is_tracked or "delta_link" in (batch.manifest.watermark or {}):
             raise _NothingNew

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import chain
 
 from pyspark import cloudpickle
@@ -238,8 +238,7 @@ class MicroBatches:
         self._remove_attempts(f"-{name}")
         lines = (record_of(value, position) for value, position in messages)
         if first := next(lines, None):
-            batch_id = batch_id_of(name, self.started_at, names[-1] if names else "")
-            extraction = self.landing.extraction(self.source, batch_id, self.started_at)
+            extraction = self.landing.extraction(self.source, f"{self.started_at:{_TIME}}-{name}", self.started_at)
             latest = extraction.find_latest_batch(self.entity)
             with extraction.new_batch(self.entity, "files", latest) as batch:
                 _write(batch, f"{FILE_FOLDER}{name}/part-00000.jsonl", chain([first], lines))
@@ -259,30 +258,6 @@ class MicroBatches:
             for path in fs.ls(folder, detail=False) if fs.exists(folder) else ():
                 if path.rstrip("/").endswith(end_of_name):
                     fs.rm(path, recursive=True)
-
-
-def batch_id_of(name: str, started_at: datetime, latest: str) -> str:
-    """Name of the batch of a micro-batch, which sorts after the latest one.
-
-    Args:
-        name: Name of the micro-batch.
-        started_at: Start of the run, UTC.
-        latest: Name of the entity's latest batch, empty for none.
-
-    >>> batch_id_of("stream-a-1", datetime(2026, 1, 31, tzinfo=UTC), "20260130T000000Z-7")
-    '20260131T000000Z-stream-a-1'
-    >>> batch_id_of("stream-a-1", datetime(2026, 1, 31, tzinfo=UTC), "20260131T000500Z-8")
-    '20260131T000500Z-stream-a-1'
-    >>> batch_id_of("stream-a-1", datetime(2026, 1, 31, tzinfo=UTC), "20260131T000500Z-stream-b-9")
-    '20260131T000501Z-stream-a-1'
-    """
-    batch_id = f"{started_at:{_TIME}}-{name}"
-    if batch_id <= latest:
-        batch_id = f"{latest[:_LENGTH_OF_TIME]}-{name}"
-    if batch_id <= latest:
-        after = datetime.strptime(latest[:_LENGTH_OF_TIME], _TIME).replace(tzinfo=UTC) + timedelta(seconds=1)
-        batch_id = f"{after:{_TIME}}-{name}"
-    return batch_id
 
 
 def record_of(value: bytes | None, position: str | None) -> tuple[bytes, tuple[str, ...]]:

@@ -114,7 +114,7 @@ def land_exchange_rates(
         _check_rates(list(csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
         with extraction.new_batch(contract.entity, "snapshot") as batch:
             _land_file(batch, copy, origin, folder.path, csv_lines)
-    return [batch.manifest] if batch.manifest.batch_id == extraction.batch_id else []
+    return [batch.manifest] if extraction.has_landed(batch.manifest) else []
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _land_new_files(
     batches = extraction.batches(entity)
     if not files and not batches:
         raise CdpError(f"Folder {folder.path} has no {entity} files: check the path; nothing was landed.")
-    landed = _Landed(batches)
+    landed = _Landed([*extraction.landing.removed_batches(extraction.source, entity), *batches])
     latest = batches[-1] if batches else None
     found_landed = []
     with ExitStack() as stack:

@@ -166,7 +166,7 @@ def _land(
         # That of one of several pages says nothing of the others.
         if len(checksums) == 1 and not etag.startswith("W/"):
             batch.watermark = {"etag": etag, "address": _digest(url)}
-    return [batch.manifest] if batch.manifest.batch_id == extraction.batch_id else []
+    return [batch.manifest] if extraction.has_landed(batch.manifest) else []
 
 
 def _said(answer: Answer, page: Page) -> list[tuple[str, Any]]:

@@ -102,7 +102,7 @@ def land_tables(
             )
             for table in tables
         ]
-    return [batch for batch in batches if batch and batch.batch_id == extraction.batch_id]
+    return [batch for batch in batches if batch and extraction.has_landed(batch)]
 
 
 @contextmanager

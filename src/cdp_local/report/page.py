@@ -19,11 +19,15 @@ from pyspark.errors import AnalysisException
 
 from cdp_lib.errors import CdpError
 from cdp_local.engines import run_statement
+from cdp_local.lineage import lineage_picture
 from cdp_local.report.charts import ROW_HEIGHT, Rows, chart
 from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
 from cdp_local.workspace import LocalWorkspace
 
 DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
+HEALTH = "data-health"
+"""Name of the dashboard's page that the picture of the tables is on."""
+
 _VEGA_LITE = "6.4"
 _FILES = importlib.resources.files("cdp_local.report")
 
@@ -115,7 +119,8 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
         ),
         sections="".join(
             f'<section id="{page.name}" aria-labelledby="{page.name}-title"><h2 id="{page.name}-title">'
-            f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_placed, page.widgets))}</div></section>'
+            f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_placed, page.widgets))}'
+            f"{_lineage() if page.name == HEALTH else ''}</div></section>"
             for page in dashboard.pages
         ),
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -124,6 +129,15 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
         script=_file("report.js"),
         # Names come from outside: nothing in them may end the script that holds them.
         content=json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+    )
+
+
+def _lineage() -> str:
+    """The picture of what each table is built from."""
+    return (
+        '<figure class="table" style="--width:12;--height:34rem"><figcaption><h3>What each table is built from</h3>'
+        "<p>From landed batches on the left to KPIs on the right; a box says what a row is, an arrow what it joins.</p>"
+        f'</figcaption><div class="body">{lineage_picture()}</div></figure>'
     )
 
 

@@ -103,6 +103,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "endswith": lambda text, end: text.endswith(end),
     "equals": lambda one, other: one == other,
     "formatDateTime": _format,
+    "greater": lambda one, other: one > other,
     "if": lambda condition, true, false: true if condition else false,
     "join": lambda texts, separator: separator.join(texts),
     "not": lambda value: not value,
@@ -110,6 +111,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "replace": lambda text, old, new: text.replace(old, new),
     "startswith": lambda text, start: text.startswith(start),
     "string": _string,
+    "substring": lambda text, start, length: text[start : start + length],
 }
 
 _Node = Callable[[Scope], Any]

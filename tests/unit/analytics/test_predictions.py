@@ -31,7 +31,7 @@ from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_QUALITY_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
-from cdp_lib.gold.value import build_customer_value_gold
+from cdp_lib.gold.value import with_value
 
 from ..purchases import purchases_of
 
@@ -150,7 +150,7 @@ def test_a_customer_is_predicted_as_the_model_predicts_their_history(customers, 
 
 def test_every_customer_has_a_row_of_value_and_keeps_it(customers, fits: CustomerFits) -> None:
     predicted = with_predictions(with_rfm(customers), fits, TERMS)
-    value = build_customer_value_gold(predicted, AS_OF, TERMS.gross_margin, "pareto_nbd-1", "gamma_gamma-1")
+    value = with_value(predicted, AS_OF, TERMS.gross_margin, "pareto_nbd-1", "gamma_gamma-1")
     assert tuple(value.columns) == CUSTOMER_VALUE_GOLD.column_names
     rows = {row.customer_id: row for row in value.collect()}
     assert len(rows) == 2358

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from databricks.bundles.secret_scopes import SecretScope
 from databricks.bundles.volumes import Volume
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.silver import RECEIVED_AS, RETAILS_SILVER
+from cdp_lib.contracts.bronze import BRONZE_TABLES, CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.ops import RECONCILIATION_OPS
+from cdp_lib.pipeline.graph import LAYERS, platform_graph
 from cdp_lib.settings import Settings
 
 Bundle = dict[str, Any]
@@ -35,8 +38,11 @@ TYPES = {
     "volumes": Volume,
 }
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
+OF_A_TASK = re.compile(r"\{\{tasks\.(\w+)\.([\w.]+)\}\}")
+STAGES = ("bronze", "silver", "reconciliation", "gold")
 # Fields of a resource that exist once it is deployed, and what the CLI knows of the workspace and the bundle.
 COMPUTED = {"volumes": {"volume_path"}, "jobs": {"id"}}
+STAGE = Path(__file__).resolve().parents[3] / "src" / "cdp_lib" / "stage.py"
 KNOWN = {
     "bundle.name",
     "bundle.target",
@@ -78,10 +84,20 @@ def asked_for(path: Path) -> set[str]:
     if path.suffix == ".sql":
         lines = path.read_text(encoding="utf-8").splitlines()
         return set(re.findall(r"(?<!:):([a-z_]\w*)", "\n".join(line for line in lines if not line.startswith("--"))))
-    names = {ast.literal_eval(call.args[0]) for call in calls(path) if ast.unparse(call.func) == "dbutils.widgets.get"}
+    names = {
+        ast.literal_eval(call.args[0]) for call in calls(path) if ast.unparse(call.func).endswith("dbutils.widgets.get")
+    }
     if any(ast.unparse(call.func) == "Settings.from_widgets" for call in calls(path)):
         names.update(Settings.parameter_names())
+    if layer_of(path):
+        names.update(asked_for(STAGE))
     return names
+
+
+def layer_of(path: Path) -> str:
+    """Layer whose tables a notebook refreshes; empty where it is no stage."""
+    stages = [call for call in calls(path) if ast.unparse(call.func) == "Stage"]
+    return str(ast.literal_eval(stages[0].args[2])) if stages else ""
 
 
 def before(job: dict[str, Any]) -> dict[str, set[str]]:
@@ -95,7 +111,13 @@ def before(job: dict[str, Any]) -> dict[str, set[str]]:
 
 def refreshing(jobs: Jobs) -> Jobs:
     """The jobs that make tables; others only land."""
-    return [job for job in jobs if RETAILS_SILVER.name in before(job)]
+    return [job for job in jobs if set(STAGES) & set(before(job))]
+
+
+def given_to(job: dict[str, Any], key: str) -> dict[str, str]:
+    """The parameters of a task alone."""
+    [task] = [task for task in job["tasks"] if task["task_key"] == key]
+    return dict(task["notebook_task"].get("base_parameters", {}))
 
 
 def tasks_in(job: dict[str, Any], folder: str) -> set[str]:
@@ -240,62 +262,91 @@ def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
 
 def test_parameters_are_exactly_what_the_notebooks_ask_for(jobs: Jobs, project: Path) -> None:
     for job in jobs:
-        asked = set().union(*(asked_for(notebook(task, project)) for task in job["tasks"]))
-        assert {parameter["name"] for parameter in job["parameters"]} == asked
+        asked = {task["task_key"]: asked_for(notebook(task, project)) for task in job["tasks"]}
+        given = {key: set(given_to(job, key)) for key in asked}
+        assert all(given[key] <= asked[key] for key in asked)
+        # A person selects tables; the rest is what tasks tell each other.
+        of_a_task = {"select", "sources", "held"}
+        assert {parameter["name"] for parameter in job["parameters"]} == set().union(*asked.values()) - of_a_task
+        assert set().union(*given.values()) <= of_a_task
 
 
-def test_what_sales_are_compared_with_is_all_there_before_any_of_it_is_refreshed(jobs: Jobs) -> None:
-    compared = {"customers_bronze", "products_bronze", "store_bronze", "transactions_bronze"}
+def test_what_a_task_is_told_of_another_comes_from_one_that_it_waits_for(jobs: Jobs) -> None:
+    for job in jobs:
+        for task in job["tasks"]:
+            told_of = {key for _, text in scalars(task) for key, _ in OF_A_TASK.findall(str(text))}
+            assert told_of <= before(job)[task["task_key"]]
+
+
+def test_each_stage_refreshes_the_layer_it_is_named_after(jobs: Jobs, project: Path) -> None:
+    assert refreshing(jobs)
     for job in refreshing(jobs):
-        earlier = before(job)
-        refreshed = {"retails_silver", *(earlier["retails_silver"] & tasks_in(job, "silver"))}
-        later = {key for key, tasks in earlier.items() if "retails_silver" in tasks}
-        assert len(refreshed) > 5 and later >= tasks_in(job, "gold") | tasks_in(job, "serving")
-        for key in refreshed | later:
-            assert earlier[key] >= compared, key
+        layers = {task["task_key"]: layer_of(notebook(task, project)) for task in job["tasks"]}
+        assert {key: layer for key, layer in layers.items() if layer} == {layer: layer for layer in LAYERS}
+
+
+def test_a_stage_waits_for_every_table_that_its_own_are_built_from(jobs: Jobs) -> None:
+    graph = platform_graph()
+    for job in refreshing(jobs):
+        for name, table in graph.tables.items():
+            layer = table.contract.layer
+            read = {graph.tables[each].contract.layer for each in graph.reads(name)}
+            assert read <= {layer, *before(job)[layer]}, name
+
+
+def test_nothing_is_loaded_before_all_of_it_is_landed(jobs: Jobs) -> None:
+    for job in refreshing(jobs):
+        assert before(job)["bronze"] == tasks_in(job, "ingest")
+
+
+def test_bronze_is_told_what_became_of_the_sources_that_sales_are_of(jobs: Jobs, project: Path) -> None:
+    for job in refreshing(jobs):
+        told = dict(pair.split("=") for pair in given_to(job, "bronze")["sources"].split())
+        assert told.keys() == {contract.source for contract in (CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE)}
+        results = {source: OF_A_TASK.fullmatch(result) for source, result in told.items()}
+        assert all(match and match[2] == "result_state" for match in results.values())
+        tasks = {source: match[1] for source, match in results.items() if match}
+        assert set(tasks.values()) < tasks_in(job, "ingest")
+        for source, key in tasks.items():
+            text = (project / "notebooks" / "ingest" / f"{key}.py").read_text(encoding="utf-8")
+            names = [contract.name.upper() for contract in BRONZE_TABLES if contract.source == source]
+            assert f'"{source}"' in text or any(name in text for name in names), key
+
+
+def test_each_stage_is_told_which_tables_the_one_before_it_has_held_back(jobs: Jobs) -> None:
+    for job in refreshing(jobs):
+        assert "held" not in given_to(job, STAGES[0])
+        for key, after in pairwise(STAGES):
+            assert given_to(job, after)["held"] == f"{{{{tasks.{key}.values.held}}}}"
 
 
 def test_a_task_waits_for_the_tables_it_reads(jobs: Jobs, project: Path) -> None:
-    for job in jobs:
-        for task in job["tasks"]:
-            key = task["task_key"]
-            path = notebook(task, project)
+    for job in refreshing(jobs):
+        for key in tasks_in(job, "serving"):
+            [path] = (project / "notebooks" / "serving").glob(f"{key}.*")
             text = path.read_text(encoding="utf-8")
             told = re.search(r"^# MAGIC - Reads: (.*)", text, re.M)
             named = (
                 re.findall(r"\w+", text) if path.suffix == ".sql" else re.findall(r"`(\w+)`", told[1] if told else "")
             )
             tables = set(named) & set(TABLES)
-            assert before(job)[key] >= tables & set(before(job)), key
-            assert tables or key in {
-                *tasks_in(job, "ingest"),
-                *tasks_in(job, "bronze"),
-                "reconciliation",
-                "maintenance",
-            }
-
-
-def test_a_silver_table_waits_for_the_bronze_table_of_its_batches(jobs: Jobs) -> None:
-    for job in refreshing(jobs):
-        for silver, bronze in RECEIVED_AS.items():
-            assert bronze.name in before(job)[silver.name]
+            made_by = {"reconciliation" if name == RECONCILIATION_OPS.name else TABLES[name].layer for name in tables}
+            assert tables and before(job)[key] >= made_by - {"ops"}, key
 
 
 def test_nothing_is_told_to_people_before_the_tables_are_reconciled_whatever_has_failed(jobs: Jobs) -> None:
-    with_accounts = {RETAILS_SILVER.name, *(contract.name for contract in RECEIVED_AS)}
-    assert refreshing(jobs)
     for job in refreshing(jobs):
         earlier = before(job)
-        assert earlier["reconciliation"] >= with_accounts
-        for key in tasks_in(job, "gold") | tasks_in(job, "serving"):
+        assert earlier["reconciliation"] >= {"bronze", "silver"}
+        for key in {"gold"} | tasks_in(job, "serving"):
             assert "reconciliation" in earlier[key], key
         conditions = {task["task_key"]: task["run_if"] for task in job["tasks"] if "run_if" in task}
-        assert conditions == {"reconciliation": "ALL_DONE"}
+        assert conditions == dict.fromkeys(STAGES, "ALL_DONE")
 
 
 def test_gold_is_published_once_all_of_it_is_there(jobs: Jobs) -> None:
     for job in refreshing(jobs):
-        assert before(job)["synapse_gold"] >= tasks_in(job, "gold")
+        assert "gold" in before(job)["synapse_gold"]
 
 
 def test_only_sources_are_tried_again(jobs: Jobs) -> None:
@@ -411,6 +462,7 @@ def test_exactly_the_tasks_that_touch_the_landing_are_on_the_lake(jobs: Jobs, pr
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
+            or layer_of(notebook(task, project)) == "bronze"
         }
         assert on_the_lake == touching
         for task in job["tasks"]:

@@ -29,6 +29,8 @@ def test_it_starts_when_the_schedule_of_the_refresh_has_long_ended(job: Resource
 
 def test_it_takes_what_the_variables_say(job: Resource, bundle: Resource) -> None:
     defaults = {parameter["name"]: parameter["default"] for parameter in job["parameters"]}
-    given = {name: str(bundle["variables"][name]["default"]) for name in ("retention_days", "predictive_optimization")}
+    names = ("retention_days", "batch_retention_days", "predictive_optimization")
+    given = {name: str(bundle["variables"][name]["default"]) for name in names}
     assert {name: defaults[name] for name in given} == {name: f"${{var.{name}}}" for name in given}
-    assert MaintenanceSettings.from_parameters("cat1", "sales", **given).retention_days == 7
+    settings = MaintenanceSettings.from_parameters("cat1", "sales", **given)
+    assert (settings.retention_days, settings.batch_retention_days) == (7, 30)

@@ -1,11 +1,9 @@
 from datetime import date
 from decimal import Decimal
 
-from cdp_lib.gold.marts import (
-    MONTHLY_SALES,
-    SEASONAL_ANALYSIS,
-    build_mart,
-)
+from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
+
+from .marts import mart_of
 
 
 def test_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, rows_of) -> None:
@@ -17,7 +15,7 @@ def test_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, rows_of) 
         {"transaction_date": date(2025, 8, 31), "category": "Electronics"},
         {"transaction_date": date(2025, 9, 1)},
     )
-    assert rows_of(build_mart(SEASONAL_ANALYSIS, rows)) == [
+    assert rows_of(mart_of(SEASONAL_ANALYSIS_GOLD, rows)) == [
         ("Fall", "Fitness", Decimal("10.00"), 1),
         ("Spring", "Fitness", Decimal("10.00"), 1),
         ("Summer", "Electronics", Decimal("10.00"), 1),
@@ -34,7 +32,7 @@ def test_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) -> Non
         {"transaction_date": date(2025, 12, 31)},
         {"transaction_date": date(2025, 1, 1)},
     )
-    assert rows_of(build_mart(MONTHLY_SALES, rows)) == [
+    assert rows_of(mart_of(MONTHLY_SALES_GOLD, rows)) == [
         (2024, 2, 4, Decimal("10.00"), 1, 1, 1),
         (2025, 1, 1, Decimal("10.00"), 1, 1, 1),
         (2025, 2, 4, Decimal("50.00"), 5, 3, 2),
@@ -43,11 +41,11 @@ def test_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) -> Non
 
 
 def test_months_in_which_nothing_was_sold_have_no_row(sales) -> None:
-    assert build_mart(MONTHLY_SALES, sales()).count() == 0
+    assert mart_of(MONTHLY_SALES_GOLD, sales()).count() == 0
 
 
 def test_revenue_of_a_month_does_not_overflow(sales) -> None:
     largest = {"quantity": 2_147_483_647, "price": Decimal("2147483647.00")}
-    [row] = build_mart(MONTHLY_SALES, sales(largest, largest)).collect()
+    [row] = mart_of(MONTHLY_SALES_GOLD, sales(largest, largest)).collect()
     assert row.monthly_revenue == 2 * 2_147_483_647**2
     assert row.monthly_quantity == 2 * 2_147_483_647

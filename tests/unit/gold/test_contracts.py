@@ -1,40 +1,23 @@
-"""What every gold builder promises."""
-
-from collections.abc import Callable
-from functools import partial
+"""What every mart promises."""
 
 import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.gold import CUSTOMER_REGISTRATION_TRENDS_GOLD, GOLD_TABLES
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.gold.customers import build_customer_registration_trends_gold
-from cdp_lib.gold.marts import build_mart
 
-from ..warehouse import MARTS
-
-BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
-    **{mart.contract.name: partial(build_mart, mart) for mart in MARTS},
-    CUSTOMER_REGISTRATION_TRENDS_GOLD.name: build_customer_registration_trends_gold,
-}
+from .marts import mart_of
 
 every_table = pytest.mark.parametrize("contract", GOLD_TABLES, ids=lambda contract: contract.name)
 
 
-def test_every_gold_table_has_one_builder() -> None:
-    assert sorted(BUILDERS) == sorted(contract.name for contract in GOLD_TABLES)
-
-
 def built(contract: TableContract, sales, *rows) -> DataFrame:
-    builder = BUILDERS[contract.name]
-    is_mart = isinstance(builder, partial)
-    columns = (RETAILS_SILVER if is_mart else CUSTOMERS_SILVER).columns
     given = sales(*rows)
     # Customers have columns that sales have not.
-    absent = [sf.lit(None).cast(c.type).alias(c.name) for c in columns if c.name not in given.columns]
-    return builder(given.select("*", *absent).select(*(column.name for column in columns)))
+    absent = [sf.lit(None).cast(c.type).alias(c.name) for c in CUSTOMERS_SILVER.columns if c.name not in given.columns]
+    return mart_of(contract, given.select("*", *absent))
 
 
 @pytest.mark.every_case

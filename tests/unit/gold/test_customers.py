@@ -1,7 +1,7 @@
 from datetime import date
 
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
-from cdp_lib.gold.customers import build_customer_registration_trends_gold
+from cdp_lib.gold.customer_registration_trends import build_customer_registration_trends_gold
 
 
 def test_build_customer_registration_trends_gold_counts_all_customers_by_month_and_country(frame_of, rows_of) -> None:
@@ -19,7 +19,7 @@ def test_build_customer_registration_trends_gold_counts_all_customers_by_month_a
             for number, (day, country) in enumerate(registered)
         ),
     )
-    assert rows_of(build_customer_registration_trends_gold(customers)) == [
+    assert rows_of(build_customer_registration_trends_gold(customers, None)) == [
         (2024, 10, "Egypt", 1),
         (2025, 10, "Egypt", 2),
         (2025, 10, "Kuwait", 1),

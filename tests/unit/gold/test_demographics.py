@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from cdp_lib.contracts.silver import (
     CUSTOMERS_SILVER,
     RETAILS_SILVER,
 )
+from cdp_lib.frames import read_csv
 from cdp_lib.gold.demographics import build_customer_demographics_gold
-from cdp_lib.reference.countries import countries_by_name
 
 AS_OF = date(2026, 6, 30)
 
@@ -72,7 +73,7 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
                     for n, location, *day in sales
                 ),
             ),
-            countries_by_name(spark),
+            read_csv(spark, files("cdp_lib.reference") / "countries.csv"),
             as_of,
         )
         assert frame.dtypes == [(column.name, column.type.lower()) for column in CUSTOMER_DEMOGRAPHICS_GOLD.columns]

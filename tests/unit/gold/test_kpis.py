@@ -24,8 +24,8 @@ from cdp_lib.contracts.silver import (
     RETAILS_SILVER,
 )
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.gold.kpis.monthly import KpiSources, build_kpi_monthly_gold
-from cdp_lib.gold.marts import CATEGORY_MONTHLY_SALES, build_mart
+from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
+from cdp_lib.gold.kpis.monthly import build_kpi_monthly_gold
 
 from ..purchases import purchases_of, with_month
 
@@ -98,11 +98,14 @@ RATES = [
 ]
 
 
+Sources = dict[str, Any]
+
+
 @pytest.fixture
-def sources_of(frame_of: Callable[..., Any]) -> Callable[..., KpiSources]:
+def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
     """The tables KPIs are made from, of these customers and events."""
 
-    def build(customers: dict[int, Any], events: list[Row], as_of: date) -> KpiSources:
+    def build(customers: dict[int, Any], events: list[Row], as_of: date) -> Sources:
         def frame(contract: TableContract, rows: list[Row]) -> Any:
             names = contract.column_names
             return frame_of(contract.columns, *({k: v for k, v in row.items() if k in names} for row in rows))
@@ -135,7 +138,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., KpiSources]:
         retails = with_month(
             frame(RETAILS_SILVER, [sale | common | {"transaction_id": n} for n, sale in enumerate(sales)])
         )
-        return KpiSources(
+        return dict(
             customers_silver=frame(
                 CUSTOMERS_SILVER,
                 [{"customer_id": n, "country": c, "_batch_id": "b"} for n, (c, *_) in customers.items()],
@@ -148,7 +151,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., KpiSources]:
             events_silver=frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events]),
             retails_silver=retails,
             purchases_silver=purchases_of(retails),
-            category_monthly_sales_gold=build_mart(CATEGORY_MONTHLY_SALES, retails),
+            category_monthly_sales_gold=build_category_monthly_sales_gold(retails, None),
             marketing_spend_silver=frame(
                 MARKETING_SPEND_SILVER,
                 [
@@ -209,12 +212,14 @@ def cache() -> dict[date, list[Any]]:
 
 
 @pytest.fixture
-def rows_at(sources_of: Callable[..., KpiSources], cache: dict[date, list[Any]]) -> Callable[[date], list[Any]]:
+def rows_at(sources_of: Callable[..., Sources], cache: dict[date, list[Any]]) -> Callable[[date], list[Any]]:
     """Rows of the worked example at a day."""
 
     def build(as_of: date) -> list[Any]:
         if as_of not in cache:
-            cache[as_of] = build_kpi_monthly_gold(sources_of(CUSTOMERS, EVENTS, as_of), as_of, MARGIN).collect()
+            cache[as_of] = build_kpi_monthly_gold(
+                **sources_of(CUSTOMERS, EVENTS, as_of), as_of=as_of, gross_margin=MARGIN
+            ).collect()
         return cache[as_of]
 
     return build
@@ -310,10 +315,10 @@ def test_what_is_later_than_as_of_does_not_count(rows_at: Callable[[date], list[
     assert figures["cac", "all", "all"][3] is None
 
 
-def test_thirty_days_up_to_the_first_of_march_begin_in_january(sources_of: Callable[..., KpiSources]) -> None:
+def test_thirty_days_up_to_the_first_of_march_begin_in_january(sources_of: Callable[..., Sources]) -> None:
     as_of = date(2026, 3, 1)
     events = [event(1, "page_view", at(1, 31), "device:d1"), event(2, "page_view", at(3, 1), "device:d2")]
-    rows = build_kpi_monthly_gold(sources_of(CUSTOMERS, events, as_of), as_of, MARGIN).collect()
+    rows = build_kpi_monthly_gold(**sources_of(CUSTOMERS, events, as_of), as_of=as_of, gross_margin=MARGIN).collect()
     assert figures_of(rows)["mau", "all", "all"] == {1: 1, 2: 1, 3: 2}
 
 
@@ -372,7 +377,7 @@ people = st.dictionaries(st.integers(1, 12), st.tuples(st.sampled_from([EGYPT, U
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(customers=people, as_of=days)
 def test_of_any_customers_parts_add_up(
-    sources_of: Callable[..., KpiSources], engine: str, customers: dict[int, Any], as_of: date
+    sources_of: Callable[..., Sources], engine: str, customers: dict[int, Any], as_of: date
 ) -> None:
     if engine != "sail":
         pytest.skip("the same expressions, on the engine that is quick to plan them")
@@ -381,7 +386,7 @@ def test_of_any_customers_parts_add_up(
         number: (country, min([acquired, *(day for day, *_ in sales)]), sales)
         for number, (country, acquired, sales) in customers.items()
     }
-    rows = build_kpi_monthly_gold(sources_of(known, EVENTS, as_of), as_of, MARGIN).collect()
+    rows = build_kpi_monthly_gold(**sources_of(known, EVENTS, as_of), as_of=as_of, gross_margin=MARGIN).collect()
     assert_plausible(rows)
 
 

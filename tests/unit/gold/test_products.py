@@ -1,11 +1,8 @@
 from decimal import Decimal
 
-from cdp_lib.gold.marts import (
-    CUSTOMER_PRODUCT_AFFINITY,
-    PRICE_SEGMENT_ANALYSIS,
-    PRODUCT_PERFORMANCE,
-    build_mart,
-)
+from cdp_lib.contracts.gold import CUSTOMER_PRODUCT_AFFINITY_GOLD, PRICE_SEGMENT_ANALYSIS_GOLD, PRODUCT_PERFORMANCE_GOLD
+
+from .marts import mart_of
 
 
 def test_product_performance_gold_has_one_row_a_product(sales, rows_of) -> None:
@@ -15,7 +12,7 @@ def test_product_performance_gold_has_one_row_a_product(sales, rows_of) -> None:
         {"product_id": 1, "customer_id": 102},
         {"product_id": 2, "product_name": "Dumbbell Set", "price": Decimal("1999.99")},
     )
-    assert rows_of(build_mart(PRODUCT_PERFORMANCE, rows)) == [
+    assert rows_of(mart_of(PRODUCT_PERFORMANCE_GOLD, rows)) == [
         (1, "Yoga Mat", "Fitness", 4, Decimal("40.00"), 3, 2),
         (2, "Dumbbell Set", "Fitness", 1, Decimal("1999.99"), 1, 1),
     ]
@@ -24,7 +21,7 @@ def test_product_performance_gold_has_one_row_a_product(sales, rows_of) -> None:
 def test_price_segment_analysis_gold_splits_at_500_and_1500(sales, rows_of) -> None:
     prices = ["499.99", "500.00", "1499.99", "1500.00"]
     rows = sales(*({"price": Decimal(price), "quantity": 2} for price in prices), {"category": "Electronics"})
-    assert rows_of(build_mart(PRICE_SEGMENT_ANALYSIS, rows)) == [
+    assert rows_of(mart_of(PRICE_SEGMENT_ANALYSIS_GOLD, rows)) == [
         ("Budget", "Electronics", 1, 1, Decimal("10.00")),
         ("Budget", "Fitness", 1, 2, Decimal("999.98")),
         ("Mid-Range", "Fitness", 2, 4, Decimal("3999.98")),
@@ -34,7 +31,7 @@ def test_price_segment_analysis_gold_splits_at_500_and_1500(sales, rows_of) -> N
 
 def test_the_segment_is_that_of_one_piece_and_not_of_the_sale(sales) -> None:
     rows = sales({"price": Decimal("499.00"), "quantity": 100})
-    assert [row.price_segment for row in build_mart(PRICE_SEGMENT_ANALYSIS, rows).collect()] == ["Budget"]
+    assert [row.price_segment for row in mart_of(PRICE_SEGMENT_ANALYSIS_GOLD, rows).collect()] == ["Budget"]
 
 
 def test_customer_product_affinity_gold_counts_pieces_and_transactions(sales, rows_of) -> None:
@@ -44,7 +41,7 @@ def test_customer_product_affinity_gold_counts_pieces_and_transactions(sales, ro
         {"customer_id": 101, "product_id": 2, "product_name": "Dumbbell Set"},
         {"customer_id": 102, "full_name": None, "product_id": 1},
     )
-    assert rows_of(build_mart(CUSTOMER_PRODUCT_AFFINITY, rows)) == [
+    assert rows_of(mart_of(CUSTOMER_PRODUCT_AFFINITY_GOLD, rows)) == [
         (101, "Alba Ackerfeld", 1, "Yoga Mat", "Fitness", 5, 2),
         (101, "Alba Ackerfeld", 2, "Dumbbell Set", "Fitness", 1, 1),
         (102, None, 1, "Yoga Mat", "Fitness", 1, 1),
@@ -52,11 +49,11 @@ def test_customer_product_affinity_gold_counts_pieces_and_transactions(sales, ro
 
 
 def test_two_customers_of_one_name_are_two_customers(sales) -> None:
-    assert build_mart(CUSTOMER_PRODUCT_AFFINITY, sales({"customer_id": 101}, {"customer_id": 102})).count() == 2
+    assert mart_of(CUSTOMER_PRODUCT_AFFINITY_GOLD, sales({"customer_id": 101}, {"customer_id": 102})).count() == 2
 
 
 def test_revenue_of_a_product_does_not_overflow(sales) -> None:
     rows = sales({"quantity": 2_147_483_647, "price": Decimal("9999999999999999.99")})
     expected = Decimal("21474836469999999978525163.53")
-    assert build_mart(PRODUCT_PERFORMANCE, rows).collect()[0].total_revenue == expected
-    assert build_mart(PRICE_SEGMENT_ANALYSIS, rows).collect()[0].total_revenue == expected
+    assert mart_of(PRODUCT_PERFORMANCE_GOLD, rows).collect()[0].total_revenue == expected
+    assert mart_of(PRICE_SEGMENT_ANALYSIS_GOLD, rows).collect()[0].total_revenue == expected

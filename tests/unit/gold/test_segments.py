@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from cdp_lib.contracts.table import Column
-from cdp_lib.gold.segments import build_customer_segments_gold, build_segment_movements_gold
+from cdp_lib.gold.segments import build_segment_movements_gold, segments_of
 
 JUNE, MAY = date(2026, 6, 30), date(2026, 5, 30)
 SCORED = (
@@ -26,7 +26,7 @@ def segments(frame_of):
             frame_of(SCORED, *({"customer_id": number, "segment": name} for number, name in each.items()))
             for each in (now, before)
         ]
-        return build_customer_segments_gold(*frames, JUNE, MAY)
+        return segments_of(*frames, JUNE, MAY)
 
     return build
 

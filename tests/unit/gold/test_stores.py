@@ -1,10 +1,8 @@
 from decimal import Decimal
 
-from cdp_lib.gold.marts import (
-    STORE_CUSTOMER_ANALYSIS,
-    STORE_PRODUCT_PERFORMANCE,
-    build_mart,
-)
+from cdp_lib.contracts.gold import STORE_CUSTOMER_ANALYSIS_GOLD, STORE_PRODUCT_PERFORMANCE_GOLD
+
+from .marts import mart_of
 
 
 def test_store_product_performance_gold_has_one_row_a_store_and_product(sales, rows_of) -> None:
@@ -14,7 +12,7 @@ def test_store_product_performance_gold_has_one_row_a_store_and_product(sales, r
         {"store_id": 1, "product_id": 2, "product_name": "Dumbbell Set"},
         {"store_id": 2, "store_name": "Mega Plaza"},
     )
-    assert rows_of(build_mart(STORE_PRODUCT_PERFORMANCE, rows)) == [
+    assert rows_of(mart_of(STORE_PRODUCT_PERFORMANCE_GOLD, rows)) == [
         (1, "City Mall Store", 1, "Yoga Mat", 3, Decimal("20.33")),
         (1, "City Mall Store", 2, "Dumbbell Set", 1, Decimal("10.00")),
         (2, "Mega Plaza", 1, "Yoga Mat", 1, Decimal("10.00")),
@@ -27,7 +25,7 @@ def test_store_customer_analysis_gold_gives_the_location_of_the_store(sales, row
         {"store_id": 1, "country": "Kuwait", "location": "UAE", "customer_id": 102},
         {"store_id": 2, "store_name": "Mega Plaza", "location": "Kuwait"},
     )
-    assert rows_of(build_mart(STORE_CUSTOMER_ANALYSIS, rows)) == [
+    assert rows_of(mart_of(STORE_CUSTOMER_ANALYSIS_GOLD, rows)) == [
         (1, "City Mall Store", "UAE", 2, 2, 1.0),
         (2, "Mega Plaza", "Kuwait", 1, 1, 1.0),
     ]
@@ -35,9 +33,11 @@ def test_store_customer_analysis_gold_gives_the_location_of_the_store(sales, row
 
 def test_the_average_of_transactions_per_customer_is_not_rounded(sales) -> None:
     rows = sales(*({"customer_id": customer} for customer in (101, 101, 102, 103)))
-    assert build_mart(STORE_CUSTOMER_ANALYSIS, rows).collect()[0].avg_transactions_per_customer == 4 / 3
+    assert mart_of(STORE_CUSTOMER_ANALYSIS_GOLD, rows).collect()[0].avg_transactions_per_customer == 4 / 3
 
 
 def test_revenue_of_a_store_does_not_overflow(sales) -> None:
-    [row] = build_mart(STORE_PRODUCT_PERFORMANCE, sales({"quantity": 2_000_000, "price": Decimal("5000.00")})).collect()
+    [row] = mart_of(
+        STORE_PRODUCT_PERFORMANCE_GOLD, sales({"quantity": 2_000_000, "price": Decimal("5000.00")})
+    ).collect()
     assert row.revenue_generated == 10_000_000_000

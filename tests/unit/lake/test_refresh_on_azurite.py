@@ -8,7 +8,7 @@ from deltalake import DeltaTable
 
 from cdp_lib.landing import Landing
 
-TASKS = ("ingest_customers", "customers_bronze", "ingest_database", "transactions_bronze")
+TASKS = ("ingest_customers", "ingest_database", "bronze")
 
 
 @pytest.mark.parametrize("engine_name", ["sail", "spark"])

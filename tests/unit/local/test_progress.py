@@ -73,6 +73,22 @@ def test_on_a_terminal_every_task_is_a_line_that_stays() -> None:
     ]
 
 
+def test_a_table_of_a_stage_has_a_line_once_it_has_begun() -> None:
+    table = TaskRun("customers_silver", State.RUNNING, started=0.0, seconds=0.5)
+    piped, terminal = console(), console(terminal=True)
+    for output in (piped, terminal):
+        with Progress(output, ["silver"], ["customers_silver", "stores_silver"]) as progress:
+            progress.show(table)
+            progress.show(TaskRun("silver", State.SUCCEEDED, started=0.0, seconds=1.0))
+
+    assert written(piped) == "silver            succeeded    1.0 s\n"
+    last = written(terminal).rsplit("\x1b[2K", 1)[-1]
+    assert [line.split()[:2] for line in last.splitlines()[1:]] == [
+        ["silver", "succeeded"],
+        ["customers_silver", "running"],
+    ]
+
+
 def test_on_a_terminal_a_run_that_is_refused_leaves_no_line() -> None:
     output = console(terminal=True)
     try:

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from cdp_lib.contracts.silver import CUSTOMER_LINKS_SILVER, CUSTOMERS_SILVER, RETAILS_SILVER, STORES_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.tables import Tables
+from cdp_lib.storage import DeltaStore
 from cdp_local.quarantine import (
     Example,
     Finding,
@@ -33,19 +33,19 @@ def refused(key: str | None, *rules: str, batch_id: str = FIRST) -> dict[str, An
     return {"record": f'{{"key":"{key}"}}', "broken_rules": list(rules), "record_key": key, "_batch_id": batch_id}
 
 
-def write(tables: Tables, frame_of: FrameOf, contract: TableContract, *rows: dict[str, Any]) -> None:
-    tables.replace_table(contract, frame_of(contract.columns, *rows))
+def write(store: DeltaStore, frame_of: FrameOf, contract: TableContract, *rows: dict[str, Any]) -> None:
+    store.replace(contract, frame_of(contract.columns, *rows))
 
 
-def test_a_row_that_breaks_several_rules_counts_for_each_and_once_in_all(tables: Tables, frame_of: FrameOf) -> None:
+def test_a_row_that_breaks_several_rules_counts_for_each_and_once_in_all(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [
         refused("10", "store_name_is_present", "location_is_present", batch_id=SECOND),
         refused("9", "location_is_present"),
         refused(None, "store_id_is_present"),
     ]
-    write(tables, frame_of, STORES_SILVER.quarantine, *rows)
+    write(store, frame_of, STORES_SILVER.quarantine, *rows)
 
-    found = findings(refused_rows(tables, [STORES_SILVER]))
+    found = findings(refused_rows(store, [STORES_SILVER]))
 
     assert found == [
         Finding("stores_silver", "store_id_is_present", 1, 1, FIRST, None),
@@ -55,19 +55,19 @@ def test_a_row_that_breaks_several_rules_counts_for_each_and_once_in_all(tables:
     assert found[2].meaning == "A store has a country."
 
 
-def test_a_rule_that_is_none_any_more_says_so(tables: Tables, frame_of: FrameOf) -> None:
-    write(tables, frame_of, STORES_SILVER.quarantine, refused("1", "is_nice"), refused("2", "store_id_is_present"))
+def test_a_rule_that_is_none_any_more_says_so(store: DeltaStore, frame_of: FrameOf) -> None:
+    write(store, frame_of, STORES_SILVER.quarantine, refused("1", "is_nice"), refused("2", "store_id_is_present"))
 
-    known, unknown = findings(refused_rows(tables, [STORES_SILVER]))
+    known, unknown = findings(refused_rows(store, [STORES_SILVER]))
 
     assert (known.rule, unknown.rule) == ("store_id_is_present", "is_nice")
     assert unknown.meaning.startswith("A rule of an earlier version: full_refresh=true")
 
 
-def test_examples_are_the_smallest_keys_and_rows_without_one_come_last(tables: Tables, frame_of: FrameOf) -> None:
+def test_examples_are_the_smallest_keys_and_rows_without_one_come_last(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [refused(key, "location_is_present") for key in (None, "100", "20", "3")]
-    write(tables, frame_of, STORES_SILVER.quarantine, *rows)
-    exploded = refused_rows(tables, [STORES_SILVER])
+    write(store, frame_of, STORES_SILVER.quarantine, *rows)
+    exploded = refused_rows(store, [STORES_SILVER])
 
     def keys(number: int) -> list[str | None]:
         return [row.key for row in examples_by_rule(exploded, number)["stores_silver", "location_is_present"]]
@@ -75,10 +75,12 @@ def test_examples_are_the_smallest_keys_and_rows_without_one_come_last(tables: T
     assert keys(2) == ["3", "20"]
     assert keys(9) == ["3", "20", "100", None]
     assert examples_by_rule(exploded, 0) == {}
-    assert [row[0] for row in quarantined(tables, STORES_SILVER, 3)] == ["3", "20", "100"]
+    assert [row[0] for row in quarantined(store, STORES_SILVER, 3)] == ["3", "20", "100"]
 
 
-def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(tables: Tables, frame_of: FrameOf) -> None:
+def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(
+    store: DeltaStore, frame_of: FrameOf
+) -> None:
     """They lack the key, and their columns have other comments."""
     old = replace(
         CUSTOMERS_SILVER.quarantine,
@@ -88,10 +90,10 @@ def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(tab
             Column("_batch_id", "STRING", "batch", required=True),
         ),
     )
-    write(tables, frame_of, old, {"record": "{}", "broken_rules": ["country_is_present"], "_batch_id": FIRST})
-    write(tables, frame_of, STORES_SILVER.quarantine, refused("1", "location_is_present"))
+    write(store, frame_of, old, {"record": "{}", "broken_rules": ["country_is_present"], "_batch_id": FIRST})
+    write(store, frame_of, STORES_SILVER.quarantine, refused("1", "location_is_present"))
 
-    rows = refused_rows(tables, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
+    rows = refused_rows(store, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
 
     assert [(found.table, found.key) for found in findings(rows)] == [
         ("customers_silver", None),
@@ -101,19 +103,19 @@ def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(tab
         ("customers_silver", "country_is_present"): [Example(None, "{}")],
         ("stores_silver", "location_is_present"): [Example("1", '{"key":"1"}')],
     }
-    assert quarantined(tables, CUSTOMERS_SILVER, 1) == [(None, ["country_is_present"], FIRST, "{}")]
+    assert quarantined(store, CUSTOMERS_SILVER, 1) == [(None, ["country_is_present"], FIRST, "{}")]
 
 
-def test_warnings_are_counted_by_rule_with_the_keys_of_rows(tables: Tables, frame_of: FrameOf) -> None:
+def test_warnings_are_counted_by_rule_with_the_keys_of_rows(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [
         {"customer_id": 20, "_warnings": ["full_name_is_present", "email_looks_like_one"], "_batch_id": SECOND},
         {"customer_id": 3, "_warnings": ["email_looks_like_one"], "_batch_id": FIRST},
         {"customer_id": 4, "_warnings": [], "_batch_id": FIRST},
         {"customer_id": 5, "_warnings": None, "_batch_id": FIRST},
     ]
-    write(tables, frame_of, CUSTOMERS_SILVER, *rows)
+    write(store, frame_of, CUSTOMERS_SILVER, *rows)
 
-    warned = warned_rows(tables, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
+    warned = warned_rows(store, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
 
     assert findings(warned) == [
         Finding("customers_silver", "full_name_is_present", 1, 1, SECOND, "20"),
@@ -125,25 +127,25 @@ def test_warnings_are_counted_by_rule_with_the_keys_of_rows(tables: Tables, fram
     ]
 
 
-def test_where_there_is_no_table_there_is_nothing_to_find(tables: Tables) -> None:
-    assert refused_rows(tables, [STORES_SILVER]) is None
-    assert warned_rows(tables, [CUSTOMERS_SILVER]) is None
+def test_where_there_is_no_table_there_is_nothing_to_find(store: DeltaStore) -> None:
+    assert refused_rows(store, [STORES_SILVER]) is None
+    assert warned_rows(store, [CUSTOMERS_SILVER]) is None
     assert (findings(None), examples_by_rule(None, 3)) == ([], {})
-    assert quarantined(tables, STORES_SILVER, 3) == []
-    assert ambiguous_identities(tables) == 0
+    assert quarantined(store, STORES_SILVER, 3) == []
+    assert ambiguous_identities(store) == 0
 
 
-def test_identities_of_an_ambiguous_address_are_counted(tables: Tables, frame_of: FrameOf) -> None:
+def test_identities_of_an_ambiguous_address_are_counted(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [
         {"identity": "contact:1", "reason": "ambiguous_email"},
         {"identity": "contact:2", "reason": "unknown_email"},
         {"identity": "email:a@example.com", "reason": "ambiguous_email"},
     ]
-    write(tables, frame_of, CUSTOMER_LINKS_SILVER, *rows)
+    write(store, frame_of, CUSTOMER_LINKS_SILVER, *rows)
 
-    assert ambiguous_identities(tables) == 2
-    assert ambiguous_identities(tables, ["customer_links_silver"]) == 2
-    assert ambiguous_identities(tables, ["customers_silver"]) == 0
+    assert ambiguous_identities(store) == 2
+    assert ambiguous_identities(store, ["customer_links_silver"]) == 2
+    assert ambiguous_identities(store, ["customers_silver"]) == 0
 
 
 @pytest.mark.parametrize("name", ["stores_silver", "stores_silver_quarantine"])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cdp_lib.errors import CdpError
+from cdp_lib.pipeline.run import TableRun
+from cdp_lib.pipeline.work import RowCounts
 from cdp_local.bundle import Job, Task
 from cdp_local.dbutils import SecretStore
 from cdp_local.notebooks import Workspace
-from cdp_local.runner import State, TaskRun, run_job, with_all_behind
+from cdp_local.runner import State, TaskRun, run_job
 
 STARTED_AT = datetime(2026, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
 SECRET = "blue-moon"  # pragma: allowlist secret
@@ -28,6 +31,7 @@ class Jobs:
         self.logs = folder / "logs" / "run"
         self.tasks: dict[str, Task] = {}
         self.changes: list[tuple[str, State]] = []
+        self.on_change: Callable[[TaskRun], object] = lambda run: None
         secrets = SecretStore(folder / "no secrets", {("cdp", "key"): SECRET})
         self.workspace = Workspace(None, secrets, {}, folder / "views")  # type: ignore[arg-type]
 
@@ -36,14 +40,13 @@ class Jobs:
         notebook.write_text(source)
         self.tasks[key] = Task(key, notebook, parameters, tuple(after.split()), run_if)
 
-    def run(
-        self, *only: str, defaults: dict[str, str] | None = None, first: str = "", **parameters: str
-    ) -> dict[str, TaskRun]:
+    def run(self, *only: str, defaults: dict[str, str] | None = None, **parameters: str) -> dict[str, TaskRun]:
         def note(run: TaskRun) -> None:
             self.changes.append((run.key, run.state))
+            self.on_change(run)
 
         job = Job("job", defaults or {}, self.tasks)
-        runs = run_job(job, parameters, self.workspace, self.logs, STARTED_AT, note, only=only, first=first)
+        runs = run_job(job, parameters, self.workspace, self.logs, STARTED_AT, note, only=only)
         return {run.key: run for run in runs}
 
     def states(self, *only: str) -> dict[str, str]:
@@ -67,22 +70,19 @@ def test_a_task_starts_when_those_before_it_have_ended(jobs: Jobs) -> None:
     assert jobs.changes.index(("left", State.SUCCEEDED)) < jobs.changes.index(("last", State.RUNNING))
 
 
-@pytest.mark.parametrize("source", ["", FAIL], ids=["succeeds", "fails"])
-def test_what_is_waited_for_comes_before_what_it_does_not_need(jobs: Jobs, source: str) -> None:
-    jobs.add("other")
-    jobs.add("after_other", after="other")
-    jobs.add("waited_for", after="needed beside")
-    jobs.add("needed", source, after="start")
-    jobs.add("beside")
-    jobs.add("start")
+def test_the_task_that_most_others_wait_for_comes_first(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdp_local.runner.TASKS_AT_ONCE", 1)
+    jobs.add("alone")
+    jobs.add("last", after="second")
+    jobs.add("second", after="first")
+    jobs.add("one_behind")
+    jobs.add("first")
+    jobs.add("behind", after="one_behind")
 
-    runs = jobs.run(first="waited_for")
+    jobs.run()
 
-    ended = [key for key, state in jobs.changes if state != State.RUNNING]
-    assert set(ended[:3]) == {"start", "needed", "beside"}
-    assert ended[3:] == ["waited_for", "other", "after_other"]
-    assert runs["waited_for"].state == (State.SKIPPED if source else State.SUCCEEDED)
-    assert runs["after_other"].state == State.SUCCEEDED
+    ended = [key for key, state in jobs.changes if state == State.SUCCEEDED]
+    assert ended == ["first", "second", "one_behind", "alone", "last", "behind"]
 
 
 def test_of_equals_the_first_in_the_file_comes_first(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,18 +209,6 @@ def test_only_runs_these_tasks_whatever_they_depend_on(jobs: Jobs) -> None:
     }
 
 
-def test_what_is_behind_a_task_depends_on_it_one_way_or_another(jobs: Jobs) -> None:
-    jobs.add("first")
-    jobs.add("other")
-    jobs.add("second", after="first other")
-    jobs.add("third", after="second")
-    jobs.add("apart", after="other")
-    job = Job("job", {}, jobs.tasks)
-    assert with_all_behind(job, ["first"]) == {"first", "second", "third"}
-    assert with_all_behind(job, ["third", "no task"]) == {"third"}
-    assert with_all_behind(job, []) == set()
-
-
 def test_parameters_get_their_dynamic_values(jobs: Jobs) -> None:
     jobs.add("show", "print(dbutils.widgets.getAll())", label="{{task.name}} on {{job.parameters.day}}", day="mine")
 
@@ -243,10 +231,40 @@ def test_parameters_get_their_dynamic_values(jobs: Jobs) -> None:
     }
 
 
-def test_a_dynamic_value_there_is_not_is_named(jobs: Jobs) -> None:
-    jobs.add("show", label="{{tasks.first.values.n}}")
+def test_a_task_is_told_what_became_of_those_before_it(jobs: Jobs) -> None:
+    show = "print(dbutils.widgets.get('told'))"
+    keys = ("good", "bad", "skipped", "excluded", "no_part_of_the_run")
+    told = " ".join(f"{key}={{{{tasks.{key}.result_state}}}}" for key in keys)
+    jobs.add("good")
+    jobs.add("bad", FAIL)
+    jobs.add("skipped", after="bad")
+    jobs.add("excluded", after="good", run_if="AT_LEAST_ONE_FAILED")
+    jobs.add("show", show, after=" ".join(keys[:-1]), run_if="ALL_DONE", told=told)
 
-    assert jobs.run()["show"].error == "The job refers to {{tasks.first.values.n}}, which has no value on this machine."
+    jobs.run()
+
+    assert (jobs.logs / "show.log").read_text() == (
+        "good=success bad=failed skipped=upstream_failed excluded=excluded no_part_of_the_run=\n"
+    )
+
+
+def test_a_task_gets_values_of_those_before_it_also_of_one_that_failed(jobs: Jobs) -> None:
+    jobs.add("first", "dbutils.jobs.taskValues.set('n', 3)")
+    jobs.add("bad", f"dbutils.jobs.taskValues.set('held', 'a b')\n{FAIL}")
+    told = "{{tasks.first.values.n}} {{tasks.bad.values.held}} {{tasks.bad.values.never_set}}."
+    jobs.add("show", "print(dbutils.widgets.get('told'))", after="first bad", run_if="ALL_DONE", told=told)
+
+    jobs.run()
+
+    assert (jobs.logs / "show.log").read_text() == "3 a b .\n"
+
+
+@pytest.mark.parametrize("reference", ["tasks.first.output", "job.parameters.nope", "workspace.id"])
+def test_a_dynamic_value_there_is_not_is_named(jobs: Jobs, reference: str) -> None:
+    jobs.add("show", label=f"{{{{{reference}}}}}")
+
+    error = f"The job refers to {{{{{reference}}}}}, which has no value on this machine."
+    assert jobs.run()["show"].error == error
 
 
 def test_a_task_tells_its_counts_and_later_tasks_read_its_values(jobs: Jobs) -> None:
@@ -292,3 +310,52 @@ def test_every_error_is_one_line(jobs: Jobs, source: str, error: str) -> None:
     assert run.error.startswith(error)
     assert "\n" not in run.error
     assert "Traceback" in (jobs.logs / "bad.log").read_text()
+
+
+# Tables that stages tell of
+
+
+def told(run: TableRun) -> str:
+    """What a stage's notebook does when a table has begun or ended."""
+    return f"dbutils.jobs.taskValues.set({run.table!r}, {asdict(run)!r})"
+
+
+def test_the_tables_of_a_stage_come_before_the_tasks(jobs: Jobs) -> None:
+    counts = RowCounts(rows=5, quarantined=2)
+    refreshed = TableRun("a_silver", "refreshed", "it is new", counts, 1.5, ("colour",))
+    ended = [refreshed, TableRun("b_silver", "fresh"), TableRun("c_silver", "failed", "x", seconds=0.5, error="no")]
+    ended.append(TableRun("d_silver", "skipped"))
+    jobs.add("silver", "\n".join(map(told, ended)))
+    jobs.add("gold", told(TableRun("e_gold", "fresh")), after="silver")
+
+    runs = jobs.run()
+
+    assert list(runs) == ["a_silver", "b_silver", "c_silver", "d_silver", "e_gold", "silver", "gold"]
+    assert [run.told is None for run in runs.values()] == [False] * 5 + [True] * 2
+    states = {key: str(run.state) for key, run in runs.items()}
+    assert states["a_silver"] == states["b_silver"] == "succeeded"
+    assert (states["c_silver"], states["d_silver"]) == ("failed", "skipped")
+    a, b, c = runs["a_silver"], runs["b_silver"], runs["c_silver"]
+    assert {name: count for name, count in a.counts.items() if count} == {"rows": 5, "quarantined": 2}
+    assert (a.seconds, a.new_columns, a.error) == (1.5, ["colour"], None)
+    assert set(b.counts.values()) == {0}
+    assert (c.counts, c.error) == ({}, "no")
+
+
+def test_a_table_is_shown_as_it_begins_and_as_it_ends(jobs: Jobs) -> None:
+    wait = "import threading\nthreading.cdp_test_shown.wait(timeout=10)"
+    running, ended = TableRun("a_silver", "running"), TableRun("a_silver", "refreshed", seconds=0.1)
+    shown = threading.Event()
+    threading.cdp_test_shown = shown  # type: ignore[attr-defined]
+    jobs.on_change = lambda run: shown.set() if run.key == "a_silver" else None
+    jobs.add("silver", "\n".join([told(running), wait, told(ended)]))
+
+    jobs.run()
+
+    assert [state for key, state in jobs.changes if key == "a_silver"] == [State.RUNNING, State.SUCCEEDED]
+
+
+def test_secrets_are_redacted_in_the_error_of_a_table(jobs: Jobs) -> None:
+    jobs.add("silver", told(TableRun("a_silver", "failed", error=f"refused {SECRET}")))
+
+    assert jobs.run()["a_silver"].error == "refused [REDACTED]"

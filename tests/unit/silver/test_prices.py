@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER
 from cdp_lib.contracts.table import Column
-from cdp_lib.silver.prices import build_product_prices_silver
+from cdp_lib.silver.prices import price_periods
 
 SIGHTING = (
     Column("product_id", "INT", ""),
@@ -40,7 +40,7 @@ def periods(frame_of: Callable[..., DataFrame]) -> Callable[..., Periods]:
             }
             for product, (extracted, price, *changed) in [*((1, s) for s in sightings), (2, (1, "7")), (2, (2, "7"))]
         ]
-        prices = build_product_prices_silver(frame_of(SIGHTING, *rows))
+        prices = price_periods(frame_of(SIGHTING, *rows))
         assert prices.dtypes == [(column.name, column.type.lower()) for column in PRODUCT_PRICES_SILVER.columns]
         mine = [row for row in prices.collect() if row.product_id == product_id]
         mine.sort(key=lambda row: row.valid_from or date.min)
@@ -104,4 +104,4 @@ def test_every_day_has_one_price(periods) -> None:
 
 
 def test_no_sightings_are_no_periods(frame_of) -> None:
-    assert build_product_prices_silver(frame_of(SIGHTING)).count() == 0
+    assert price_periods(frame_of(SIGHTING)).count() == 0

@@ -16,18 +16,22 @@ from cdp_lib.contracts.silver import (
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
     PRODUCTS_SILVER,
-    RECEIVED_AS,
     RETAILS_SILVER,
     SILVER_TABLES,
     STORES_SILVER,
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import KEY_IS_UNIQUE, VALUES_FIT, Column, TableContract
+from cdp_lib.pipeline.graph import platform_graph
+from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.quality import check_rows, check_versions
 
-from ..warehouse import BUILDERS
-
 Received = dict[str, Any]
+
+TABLES = {
+    table.contract: table for table in platform_graph().tables.values() if isinstance(table.materialization, MergeByKey)
+}
+"""By contract, the tables that received rows are merged into."""
 
 GOOD: dict[TableContract, Received] = {
     CUSTOMERS_SILVER: {
@@ -186,7 +190,7 @@ BREAKING_SALES: dict[str, list[Received]] = {
 }
 KEEPING_SALES = each("registration_date", None, date(2025, 3, 31))
 
-every_table = pytest.mark.parametrize("contract", RECEIVED_AS, ids=lambda contract: contract.name)
+every_table = pytest.mark.parametrize("contract", TABLES, ids=lambda contract: contract.name)
 
 
 def expected(contract: TableContract, names: str) -> tuple[list[str], list[str]]:
@@ -209,7 +213,7 @@ def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tup
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:
         received = [GOOD[contract] | change | {"_batch_id": str(n)} for n, change in enumerate(changes)]
-        rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], *received))
+        rows = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], *received))
         return judged(check_versions(rows, contract))
 
     return judge
@@ -240,7 +244,7 @@ def test_a_value_that_bronze_could_not_type_is_told(judge, contract: TableContra
 def test_rows_of_one_key_and_batch_with_other_values_are_told(bronze_rows, contract: TableContract) -> None:
     received = [GOOD[contract] | {"_rescued_data": f'{{"x":"{text}"}}'} for text in ("one", "other")]
     for rows, names in ((received, [VALUES_FIT.name, KEY_IS_UNIQUE.name]), (received[:1] * 2, [VALUES_FIT.name])):
-        built = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], *rows))
+        built = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], *rows))
         verdicts = check_versions(built, contract).select("broken_rules").collect()
         assert [row.broken_rules for row in verdicts] == [names] * 2
 
@@ -268,17 +272,18 @@ def test_every_rule_has_a_row_that_breaks_it_and_every_such_row_a_rule() -> None
         names = {names.split()[0] for names, changes in breaking.get(contract.name, {}).items() if changes}
         own = {rule.name for rule in contract.rules} - of_every_table
         assert names - of_every_table == own, contract.name
-        assert of_every_table <= {rule.name for rule in contract.rules} or contract not in RECEIVED_AS
+        assert of_every_table <= {rule.name for rule in contract.rules} or contract not in TABLES
 
 
-def test_every_table_with_batches_of_its_own_has_a_builder() -> None:
-    assert list(BUILDERS) == list(RECEIVED_AS) == list(GOOD) == list(BREAKING) == list(KEEPING)
+def test_every_table_that_received_rows_are_merged_into_has_rows_here() -> None:
+    assert set(TABLES) == set(GOOD)
+    assert list(GOOD) == list(BREAKING) == list(KEEPING)
 
 
 @pytest.mark.every_case
 @every_table
 def test_a_builder_gives_the_columns_of_its_table(bronze_rows, contract: TableContract) -> None:
-    rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], GOOD[contract]))
+    rows = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], GOOD[contract]))
     types = dict(rows.dtypes)
     typed = {c.name: c.type.lower() for c in contract.columns if c.name != "_warnings"}
     assert {name: types.get(name) for name in typed} == typed
@@ -286,8 +291,8 @@ def test_a_builder_gives_the_columns_of_its_table(bronze_rows, contract: TableCo
 
 @every_table
 def test_a_removal_needs_nothing_but_its_key(bronze_rows, contract: TableContract) -> None:
-    key = {name: GOOD[contract][name] for name in RECEIVED_AS[contract].record_key}
-    rows = BUILDERS[contract](bronze_rows(RECEIVED_AS[contract], key | {"_is_deleted": True}, key))
+    key = {name: GOOD[contract][name] for name in TABLES[contract].reads[0].record_key}
+    rows = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], key | {"_is_deleted": True}, key))
     removed = {row["_is_deleted"]: row.asDict() for row in rows.collect()}
     assert set(removed) == {True, False}
     assert all(removed[True][name] is not None for name in contract.key)

@@ -20,7 +20,6 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from cdp_lib.bronze import build_batches, unloaded_batches
 from cdp_lib.contracts.bronze import EVENTS_BRONZE
 from cdp_lib.contracts.silver import EVENTS_SILVER
 from cdp_lib.errors import CdpError
@@ -28,14 +27,12 @@ from cdp_lib.landing import Landing, Manifest
 from cdp_lib.sources.event_stream import (
     KafkaLogin,
     MicroBatches,
-    batch_id_of,
     kafka_login,
     land_event_stream,
     read_kafka,
     record_of,
 )
 from cdp_lib.sources.files import land_json_lines
-from cdp_lib.tables import Tables
 
 from ..warehouse import Warehouse
 
@@ -132,7 +129,7 @@ def test_batches_sort_in_the_order_of_their_landing(landing, land) -> None:
     names = landing.batch_ids("events", "events")
 
     assert [lines_of(landing, name) for name in names] == [[event(epoch)] for epoch in range(9, 14)]
-    assert names[-1].startswith("20260131T050000Z-")
+    assert names[-1].startswith("20260131T050001Z-")
 
 
 @pytest.mark.parametrize(
@@ -141,14 +138,16 @@ def test_batches_sort_in_the_order_of_their_landing(landing, land) -> None:
         ("", "20260131T000000Z"),
         ("20260130T235959Z-8", "20260131T000000Z"),
         ("20260131T000000Z-8", "20260131T000000Z"),
-        ("20260131T000500Z-8", "20260131T000500Z"),
+        ("20260131T000500Z-8", "20260131T000501Z"),
         ("20260131T235959Z-zoe", "20260201T000000Z"),
     ],
 )
-def test_a_batch_is_named_after_the_run_unless_a_later_one_has_landed(latest: str, begins: str) -> None:
-    name = batch_id_of(f"{NAME}-0000000000", STARTED_AT, latest)
-    assert name == f"{begins}-{NAME}-0000000000"
-    assert name > latest
+def test_a_batch_is_named_after_the_run_unless_a_later_one_has_landed(landing, land, latest: str, begins: str) -> None:
+    if latest:
+        with landing.extraction("events", latest, STARTED_AT).new_batch("events", "files"):
+            pass
+    land(0, event(1))
+    assert landing.batch_ids("events", "events") == [*filter(None, [latest]), f"{begins}-{NAME}-0000000000"]
 
 
 def test_files_and_the_stream_land_side_by_side(landing, land, tmp_path) -> None:
@@ -388,15 +387,13 @@ def run(source: Source, landing: Landing, tmp_path: Path) -> Land:
 
 
 @pytest.fixture
-def load(spark: SparkSession, landing: Landing, tables: Tables, warehouse: Warehouse) -> Callable[[], list[str | None]]:
-    """Load bronze as its notebook does; the events it has then."""
+def load(landing: Landing, warehouse: Warehouse) -> Callable[[], list[str | None]]:
+    """Load bronze as its task does; the events it has then."""
+    warehouse.landing = landing
 
     def load() -> list[str | None]:
-        batches = unloaded_batches(landing, EVENTS_BRONZE, tables.read_batch_ids(EVENTS_BRONZE))
-        written = tables.replace_batches(EVENTS_BRONZE, build_batches(spark, landing, batches, EVENTS_BRONZE))
-        landed = {batch.batch_id: batch.rows or 0 for batch in batches}
-        warehouse.log().finish_batches(EVENTS_BRONZE, landed, written.rows_by_batch)
-        rows = tables.read_table(EVENTS_BRONZE).select("event_id").collect()
+        warehouse.run(EVENTS_BRONZE.name)
+        rows = warehouse.store.read(EVENTS_BRONZE).select("event_id").collect()
         return sorted((row.event_id for row in rows), key=str)
 
     return load
@@ -467,13 +464,13 @@ def test_a_stream_whose_checkpoint_is_lost_lands_its_messages_again_under_other_
     assert [batch.rows for batch in run(checkpoint=tmp_path / "another")] == [1]
 
 
-def test_messages_that_are_no_events_end_in_quarantine(source, run, load, tables, warehouse) -> None:
+def test_messages_that_are_no_events_end_in_quarantine(source, run, load, warehouse) -> None:
     good = b'{"event_id": "e1", "event_type": "page_view", "occurred_at": "2026-01-30T10:00:00Z", "channel": "web",'
     good += b' "customer_id": "1", "session_id": "s1", "consent": "true"}'
     source.send(good, None, b"", b"caf\xe9", b"text", b'{"event_id": ', b'{"other": 1}', b'{"a":1}\n{"a":2}')
     assert [batch.rows for batch in run()] == [8]
     assert load() == [*[None] * 7, "e1"]
-    rescued = [row[0] for row in tables.read_table(EVENTS_BRONZE).select("_rescued_data").collect()]
+    rescued = [row[0] for row in warehouse.store.read(EVENTS_BRONZE).select("_rescued_data").collect()]
     assert sum(text is not None and "_record" in text for text in rescued) == 7
     warehouse.refresh(EVENTS_SILVER)
     assert warehouse.rows(EVENTS_SILVER, "event_id") == [("e1",)]

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.published import PUBLISHED_TABLES
-from cdp_lib.tables import Tables
+from cdp_lib.storage import open_store
 
 # Of each type, what is hard to get through: ends of the range, digits that a narrower type loses, text of many bytes.
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -58,13 +58,13 @@ def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPath
     """Tables written as the job writes them: each is replaced, the fits of models are merged."""
     gold = Gold(tmp_path_factory.mktemp("gold"), tmp_path_factory.mktemp("published"))
     spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{gold.tables}'").collect()
-    tables = Tables(spark, catalog, "cdp_test_synapse")
+    store = open_store(spark, catalog, "cdp_test_synapse")
 
     def write(contract: TableContract) -> None:
-        tables.replace_rows(contract, rows_of(contract))
+        store.replace(contract, store.frame(contract, rows_of(contract)))
         if contract == MODEL_FITS_GOLD:
-            tables.upsert_rows(contract, rows_of(contract)[:1])
-        tables.publish_table(contract, str(gold.published))
+            store.merge_rows(contract, store.frame(contract, rows_of(contract)[:1]))
+        store.publish(contract, str(gold.published))
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write, PUBLISHED_TABLES))

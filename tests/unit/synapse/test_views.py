@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 from cdp_lib.contracts.table import Column, TableContract
-from cdp_lib.published import LOGGED_AS, PUBLISHED_TABLES
+from cdp_lib.published import PUBLISHED_TABLES
 from cdp_local.synapse_views import tsql_type, view_statement
 
 from .conftest import Gold
@@ -111,12 +111,6 @@ def test_a_run_publishes_what_has_changed_and_a_run_without_a_location_nothing(
     assert sorted(home.rglob("gold/**/*")) == before
     assert sorted(path.name for path in other.iterdir()) == sorted(VIEWS)
     assert {DeltaTable(path).version() for path in other.iterdir()} == {0}
-
-
-def test_the_job_logs_changes_under_the_names_that_are_looked_for(refreshed: Gold) -> None:
-    log = DeltaTable(refreshed.tables / "pipeline_runs_ops").to_pyarrow_table()
-
-    assert set(LOGGED_AS.values()) <= set(log["table_name"].to_pylist())
 
 
 def log_of(table: DeltaTable) -> list[Path]:

@@ -61,7 +61,7 @@ def align_measures(parts: Sequence[Measured]) -> list[Measured]:
         parts: Rows with measures, all of the same keys.
     """
     every = tuple(dict.fromkeys(name for part in parts for name in part.measures))
-    # `unionByName` could fill in what is missing, but on Sail in no type that can be summed.
+    # `unionByName` could fill in what is missing, but on some engines in no type that can be summed.
     nothing = {name: sf.lit(None).cast(EXACT).alias(name) for name in every}
     return [
         replace(

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import identity_of
-from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
+from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
+from cdp_lib.contracts.silver import (
+    CRM_CONTACTS_SILVER,
+    CUSTOMER_LINKS_SILVER,
+    CUSTOMERS_SILVER,
+    EVENTS_SILVER,
+    EXCHANGE_RATES_SILVER,
+    MARKETING_SPEND_SILVER,
+    PURCHASES_SILVER,
+    RETAILS_SILVER,
+)
 from cdp_lib.frames import of_types, union, without_comments, worked_out_together
+from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
@@ -25,7 +38,7 @@ from cdp_lib.gold.kpis.measures import (
     sum_measures,
     with_measures,
 )
-from cdp_lib.gold.marts import CATEGORY_MONTHLY_SALES, build_mart
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 _SUMMED_UP = {
     "customers_to_date": "new_customers",
@@ -36,11 +49,26 @@ _SUMMED_UP = {
 """Measures up to the end of a month, and the measure of the month they are the sum of."""
 
 
-@dataclass(frozen=True)
-class KpiSources:
-    """What KPIs are made from, each as its table.
+def build_kpi_monthly_gold(
+    customers_silver: DataFrame,
+    customer_links_silver: DataFrame,
+    crm_contacts_silver: DataFrame,
+    events_silver: DataFrame,
+    retails_silver: DataFrame,
+    purchases_silver: DataFrame,
+    category_monthly_sales_gold: DataFrame,
+    marketing_spend_silver: DataFrame,
+    exchange_rates_silver: DataFrame,
+    customer_value_gold: DataFrame,
+    as_of: date,
+    gross_margin: float,
+) -> DataFrame:
+    """One row per month, dimension, value of it and KPI.
 
-    Attributes:
+    Months are all from the first in which anything happened to that of `as_of`, without a gap: a month without a sale
+    has a revenue of 0.
+
+    Args:
         customers_silver: One row per customer.
         customer_links_silver: One row per identity.
         crm_contacts_silver: One row per contact.
@@ -51,43 +79,28 @@ class KpiSources:
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
         customer_value_gold: One row per customer, of the same `as_of`.
-    """
-
-    customers_silver: DataFrame
-    customer_links_silver: DataFrame
-    crm_contacts_silver: DataFrame
-    events_silver: DataFrame
-    retails_silver: DataFrame
-    purchases_silver: DataFrame
-    category_monthly_sales_gold: DataFrame
-    marketing_spend_silver: DataFrame
-    exchange_rates_silver: DataFrame
-    customer_value_gold: DataFrame
-
-
-def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float) -> DataFrame:
-    """One row per month, dimension, value of it and KPI.
-
-    Months are all from the first in which anything happened to that of `as_of`, without a gap: a month without a sale
-    has a revenue of 0.
-
-    Args:
-        sources: What KPIs are made from.
         as_of: Last day that counts.
         gross_margin: Share of revenue left after the cost of what was sold.
 
     Returns:
         Columns of `kpi_monthly_gold`.
     """
-    purchases = sources.purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    activities = build_activities(sources.events_silver, sources.customer_links_silver, as_of)
+    channels = _channels(crm_contacts_silver, customer_links_silver)
+    dimensions = _dimensions(customer_value_gold, customers_silver, channels)
+    first_days = {
+        "acquisition_date": customer_value_gold,  # never after a customer's first purchase
+        "occurred_at": events_silver,
+        "month": marketing_spend_silver,
+    }
+    purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
+    activities = build_activities(events_silver, customer_links_silver, as_of)
     parts = [
-        customer_measures(purchases, sources.customer_value_gold, _dimensions(sources), activities, as_of),
-        category_measures(_category_months(sources, as_of)),
-        spend_measures(sources.marketing_spend_silver, sources.exchange_rates_silver, as_of),
-        consent_measures(sources.crm_contacts_silver, as_of),
-        engagement_measures(activities, sources.events_silver, as_of),
-        _beginning(sources, as_of),
+        customer_measures(purchases, customer_value_gold, dimensions, activities, as_of),
+        category_measures(_category_months(category_monthly_sales_gold, retails_silver, as_of)),
+        spend_measures(marketing_spend_silver, exchange_rates_silver, as_of),
+        consent_measures(crm_contacts_silver, as_of),
+        engagement_measures(activities, events_silver, as_of),
+        _beginning(first_days, as_of),
     ]
     first, *others = align_measures(parts)
     # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
@@ -97,46 +110,59 @@ def build_kpi_monthly_gold(sources: KpiSources, as_of: date, gross_margin: float
     return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
 
 
-def _category_months(sources: KpiSources, as_of: date) -> DataFrame:
+KPI_MONTHLY = Table(
+    KPI_MONTHLY_GOLD,
+    build_kpi_monthly_gold,
+    reads=(
+        CUSTOMERS_SILVER,
+        CUSTOMER_LINKS_SILVER,
+        CRM_CONTACTS_SILVER,
+        EVENTS_SILVER,
+        RETAILS_SILVER,
+        PURCHASES_SILVER,
+        CATEGORY_MONTHLY_SALES_GOLD,
+        MARKETING_SPEND_SILVER,
+        EXCHANGE_RATES_SILVER,
+        CUSTOMER_VALUE_GOLD,
+    ),
+    settings=(BUSINESS_DATE, "gross_margin"),
+)
+
+
+def _category_months(category_months: DataFrame, retails: DataFrame, as_of: date) -> DataFrame:
     """Sales by month and category up to `as_of`: of its month, which may go on after it, from the sales themselves."""
     month = sf.lit(as_of.replace(day=1))
-    before = sources.category_monthly_sales_gold.where(sf.col("sale_month") < month)
-    of_month = sources.retails_silver.where(sf.col("sale_month") == month)
-    until = build_mart(CATEGORY_MONTHLY_SALES, of_month.where(sf.col("transaction_date") <= sf.lit(as_of)))
-    return union([without_comments(rows, CATEGORY_MONTHLY_SALES.contract.column_names) for rows in (before, until)])
+    before = category_months.where(sf.col("sale_month") < month)
+    until = build_category_monthly_sales_gold(retails.where(sf.col("sale_month") == month), as_of)
+    return union([without_comments(rows, CATEGORY_MONTHLY_SALES_GOLD.column_names) for rows in (before, until)])
 
 
-def _dimensions(sources: KpiSources) -> DataFrame:
+def _dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
     """One row per customer, with a value of each dimension."""
-    countries = sources.customers_silver.select("customer_id", "country")
-    segments = sources.customer_value_gold.select("customer_id", "segment")
-    return segments.join(countries, "customer_id", how="left").join(_channels(sources), "customer_id", how="left")
+    countries = customers.select("customer_id", "country")
+    segments = values.select("customer_id", "segment")
+    return segments.join(countries, "customer_id", how="left").join(channels, "customer_id", how="left")
 
 
-def _channels(sources: KpiSources) -> DataFrame:
+def _channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
     """One row per customer with a linked contact that has a channel: that of the contact who was won first."""
-    contacts = sources.crm_contacts_silver.where("acquisition_channel IS NOT NULL").select(
+    with_channel = contacts.where("acquisition_channel IS NOT NULL").select(
         identity_of("contact", sf.col("contact_id")).alias("identity"),
         sf.col("acquisition_channel").alias("channel"),
         "acquisition_date",
     )
-    links = sources.customer_links_silver.where("customer_id IS NOT NULL").select("identity", "customer_id")
+    linked = links.where("customer_id IS NOT NULL").select("identity", "customer_id")
     earliest = Window.partitionBy("customer_id").orderBy(sf.asc_nulls_last("acquisition_date"), "identity")
-    ranked = contacts.join(links, "identity", how="inner").withColumn("rank", sf.row_number().over(earliest))
+    ranked = with_channel.join(linked, "identity", how="inner").withColumn("rank", sf.row_number().over(earliest))
     return ranked.where("rank = 1").select("customer_id", "channel")
 
 
-def _beginning(sources: KpiSources, as_of: date) -> Measured:
+def _beginning(first_days: Mapping[str, DataFrame], as_of: date) -> Measured:
     """Nothing, in the first month in which anything happened or was spent: from there on, no month is left out."""
-    dated = {
-        "acquisition_date": sources.customer_value_gold,  # never after a customer's first purchase
-        "occurred_at": sources.events_silver,
-        "month": sources.marketing_spend_silver,
-    }
     days = union(
         [
             rows.select(sf.min(day).cast("date").alias("day")).where(sf.col("day") <= sf.lit(as_of))
-            for day, rows in dated.items()
+            for day, rows in first_days.items()
         ]
     )
     first = days.agg(sf.min(month_of("day")).alias("month")).where("month IS NOT NULL")

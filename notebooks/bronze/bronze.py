@@ -1,0 +1,30 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # bronze
+# MAGIC Landed batches as they are, a table for each entity. Only tables that are due are built; `docs/lineage.md` shows what each is built from.
+# MAGIC
+# MAGIC - Reads: landed batches that the tables do not hold yet, and `table_state_ops`
+# MAGIC - Writes: the bronze tables, `table_state_ops`, `pipeline_runs_ops`
+# MAGIC - By hand: write tables into the widget `select`, as `customer_value_gold` or `+kpi_monthly_gold`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.stage import Stage, table_of
+
+# COMMAND ----------
+
+stage = Stage(dbutils, spark, "bronze")
+
+# COMMAND ----------
+
+runs = stage.refresh(print)
+
+# COMMAND ----------
+
+display(table_of(runs))
+stage.end(runs)

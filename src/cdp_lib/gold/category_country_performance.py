@@ -1,0 +1,46 @@
+"""category_country_performance_gold: what each country buys of each category."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.gold import CATEGORY_COUNTRY_PERFORMANCE_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.mart import sales_until, total
+from cdp_lib.pipeline.table import Table
+
+
+def build_category_country_performance_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """One row per country and product category bought there.
+
+    Products come first, and then their number: a set of products for each group takes several times as long.
+
+    Args:
+        retails_silver: One row per sale.
+        as_of: Last day that counts; None for all.
+
+    Returns:
+        Columns of `category_country_performance_gold`.
+    """
+    products = (
+        sales_until(retails_silver, as_of)
+        .groupBy("country", "category", "product_id")
+        .agg(total("revenue").alias("revenue"), total("quantity").alias("quantity_sold"))
+    )
+    groups = products.groupBy("country", "category").agg(
+        sf.sum("revenue").alias("revenue"),
+        sf.sum("quantity_sold").alias("quantity_sold"),
+        sf.count("*").alias("unique_products"),
+    )
+    return groups.selectExpr(*CATEGORY_COUNTRY_PERFORMANCE_GOLD.select_list)
+
+
+CATEGORY_COUNTRY_PERFORMANCE = Table(
+    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
+    build_category_country_performance_gold,
+    reads=(RETAILS_SILVER,),
+    settings=("as_of",),
+)

@@ -1,0 +1,51 @@
+"""category_monthly_sales_gold: what is sold of each category in each month."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.mart import number_of_sales, sales_until, total
+from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.touched_keys import TouchedKeys
+
+
+def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """One row per month and product category sold in it.
+
+    Customers come first, and then their number: a set of customers for each group takes several times as long.
+
+    Args:
+        retails_silver: One row per sale; all sales of the months that are in it.
+        as_of: Last day that counts; None for all.
+
+    Returns:
+        Columns of `category_monthly_sales_gold`.
+    """
+    customers = (
+        sales_until(retails_silver, as_of)
+        .groupBy("sale_month", "category", "customer_id")
+        .agg(
+            total("revenue").alias("revenue"),
+            total("quantity").alias("quantity"),
+            number_of_sales().alias("transactions"),
+        )
+    )
+    months = customers.groupBy("sale_month", "category").agg(
+        *(sf.sum(name).alias(name) for name in ("revenue", "quantity", "transactions")),
+        sf.count("*").alias("customers"),
+    )
+    return months.selectExpr(*CATEGORY_MONTHLY_SALES_GOLD.select_list)
+
+
+CATEGORY_MONTHLY_SALES = Table(
+    CATEGORY_MONTHLY_SALES_GOLD,
+    build_category_monthly_sales_gold,
+    reads=(RETAILS_SILVER,),
+    settings=("as_of",),
+    materialization=TouchedKeys(by=("sale_month",)),
+)

@@ -1,0 +1,49 @@
+"""customer_product_affinity_gold: what each customer buys."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.gold import CUSTOMER_PRODUCT_AFFINITY_GOLD
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, PRODUCTS_SILVER, RETAILS_SILVER
+from cdp_lib.gold.mart import sales_until, total
+from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.touched_keys import TouchedKeys
+
+
+def build_customer_product_affinity_gold(
+    retails_silver: DataFrame, customers_silver: DataFrame, products_silver: DataFrame, as_of: date | None
+) -> DataFrame:
+    """One row per customer and product the customer bought.
+
+    Names are looked up beside the pairs, of which there may be millions: texts are most of what a pair would hold.
+
+    Args:
+        retails_silver: One row per sale; all sales of the pairs that are in it.
+        customers_silver: One row per customer.
+        products_silver: One row per product.
+        as_of: Last day that counts; None for all.
+
+    Returns:
+        Columns of `customer_product_affinity_gold`.
+    """
+    sales = sales_until(retails_silver, as_of)
+    pairs = sales.groupBy("customer_id", "product_id").agg(
+        total("quantity").alias("total_quantity_purchased"), sf.count("*").alias("purchase_frequency")
+    )
+    customers = customers_silver.select("customer_id", "full_name")
+    products = products_silver.select("product_id", "product_name", "category")
+    named = pairs.join(customers, "customer_id", how="left").join(products, "product_id", how="left")
+    return named.selectExpr(*CUSTOMER_PRODUCT_AFFINITY_GOLD.select_list)
+
+
+CUSTOMER_PRODUCT_AFFINITY = Table(
+    CUSTOMER_PRODUCT_AFFINITY_GOLD,
+    build_customer_product_affinity_gold,
+    reads=(RETAILS_SILVER, CUSTOMERS_SILVER, PRODUCTS_SILVER),
+    settings=("as_of",),
+    materialization=TouchedKeys(by=("customer_id", "product_id")),
+)

@@ -1,0 +1,44 @@
+"""What marts of sales share: the sales that count, and their measures."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import is_until, revenue
+
+
+def sales_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """Return the sales up to a day, with what they brought in as `revenue`.
+
+    Args:
+        retails_silver: One row per sale.
+        as_of: Last day that counts; None for all.
+    """
+    sales = retails_silver.where(is_until("transaction_date", as_of))
+    return sales.withColumn("revenue", revenue(sf.col("quantity"), sf.col("price")))
+
+
+def total(column: str) -> Column:
+    """Return the sum of a whole number or of an amount; sums of whole numbers do not overflow.
+
+    >>> spark.range(3).agg(total("id").alias("n")).first().n
+    3
+    """
+    return sf.sum(sf.col(column).cast("bigint") if column == "quantity" else sf.col(column))
+
+
+def number_of_sales() -> Column:
+    """Return the number of sales, as a sum that can be summed again: of counts, not every engine can.
+
+    >>> spark.range(3).agg(number_of_sales().alias("n")).first().n
+    3
+    """
+    return sf.sum(sf.lit(1).cast("bigint"))
+
+
+def ratio(numerator: str, denominator: str) -> Column:
+    """Return the quotient of two measures, unrounded; null where there is nothing to divide by."""
+    return sf.col(numerator).cast("double") / sf.nullif(sf.col(denominator), sf.lit(0))

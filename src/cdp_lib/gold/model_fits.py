@@ -1,0 +1,147 @@
+"""model_fits_gold: the fits that customers are predicted by, so that every prediction can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as sf
+
+from cdp_lib import __version__
+from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.predictions import DEFAULT_MODEL, CustomerFits, fit_customers, with_history
+from cdp_lib.analytics.spend import GammaGamma
+from cdp_lib.analytics.summaries import build_customer_summaries
+from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
+from cdp_lib.errors import CdpError
+from cdp_lib.frames import frame_of_rows
+from cdp_lib.pipeline.table import BUSINESS_DATE, Append, Table
+
+
+@dataclass(frozen=True)
+class KeptFits:
+    """The fits that customers are predicted by, and the names they are kept under.
+
+    Attributes:
+        purchases: Of the default model of purchases.
+        spend: Of the model of spend.
+        versions: Name of the fit of purchases, then of that of spend.
+    """
+
+    purchases: Fit
+    spend: Fit
+    versions: tuple[str, str]
+
+
+def build_model_fits_gold(
+    customer_acquisitions_silver: DataFrame,
+    purchases_silver: DataFrame,
+    model_fits_gold: DataFrame,
+    as_of: date,
+    recorded_at: datetime,
+) -> DataFrame:
+    """One row per model, as it fits the customers at `as_of`.
+
+    Args:
+        customer_acquisitions_silver: One row per customer.
+        purchases_silver: One row per customer and day of purchase.
+        model_fits_gold: The fits so far.
+        as_of: Last day of the data.
+        recorded_at: Start of the run that fits them.
+
+    Returns:
+        Columns of `model_fits_gold`.
+    """
+    fits = fit_customers(with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of)))
+    return rows_of_fits(model_fits_gold, fits, as_of, recorded_at)
+
+
+MODEL_FITS = Table(
+    MODEL_FITS_GOLD,
+    build_model_fits_gold,
+    reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER),
+    settings=(BUSINESS_DATE,),
+    libraries=("scipy", "numpy"),
+    materialization=Append(),
+    only_if="fit_models",
+)
+
+
+def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
+    """Return the name of a fit: the same data and the same model have the same name, whichever run fits them."""
+    content = json.dumps(asdict(fit) | {"observed_weeks": observed_weeks, "code_version": __version__}, sort_keys=True)
+    return f"{fit.model}-{as_of:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fitted_at: datetime) -> DataFrame:
+    """Return fits as rows, each with the name of the latest one of its model that has parameters.
+
+    Args:
+        model_fits_gold: The fits so far.
+        fits: Fitted models.
+        as_of: Last day of their data.
+        fitted_at: Start of the run that has fitted them.
+    """
+    both = [fits.purchases, fits.spend]
+    versions = {fit.model: version_of(fit, as_of, fits.observed_weeks) for fit in both}
+    good = model_fits_gold.where((sf.col("state") == "fitted") & (sf.col("as_of") <= sf.lit(as_of)))
+    known = {
+        row.model: row.model_version
+        for row in good.orderBy("as_of", "fitted_at", "model_version").select("model", "model_version").collect()
+    }
+    rows = [
+        {
+            "model_version": versions[fit.model],
+            "model": fit.model,
+            "as_of": as_of,
+            "fitted_at": fitted_at,
+            "state": fit.state,
+            "message": fit.message,
+            "parameters": json.dumps(fit.parameters) if fit.parameters else None,
+            "log_likelihood": fit.log_likelihood,
+            "customer_count": fit.customers,
+            "repeat_customer_count": fit.repeat_customers,
+            "history_count": fit.histories,
+            "observed_weeks": fits.observed_weeks,
+            "last_good_version": versions[fit.model] if fit.parameters else known.get(fit.model),
+            "code_version": __version__,
+        }
+        for fit in both
+    ]
+    return frame_of_rows(rows, MODEL_FITS_GOLD.types, model_fits_gold)
+
+
+def find_fits(model_fits_gold: DataFrame, as_of: date) -> KeptFits:
+    """Return the latest fits that know nothing later than a day, failed ones included.
+
+    Args:
+        model_fits_gold: The fits so far.
+        as_of: The day.
+
+    Raises:
+        CdpError: There are none.
+    """
+    known = model_fits_gold.where(sf.col("as_of") <= sf.lit(as_of))
+    latest = {row.model: row for row in known.orderBy("as_of", "fitted_at", "model_version").collect()}
+    models = (DEFAULT_MODEL.name, GammaGamma.name)
+    if missing := [model for model in models if model not in latest]:
+        raise CdpError(f"No fit of {missing[0]} knows nothing later than {as_of}: run the job with fit_models=true.")
+    purchases, spend = (latest[model] for model in models)
+    return KeptFits(_fit(purchases), _fit(spend), (purchases.model_version, spend.model_version))
+
+
+def _fit(row: Row) -> Fit:
+    return Fit(
+        model=row.model,
+        state=row.state,
+        customers=row.customer_count,
+        repeat_customers=row.repeat_customer_count,
+        histories=row.history_count,
+        parameters=json.loads(row.parameters or "{}"),
+        log_likelihood=row.log_likelihood,
+        message=row.message,
+    )

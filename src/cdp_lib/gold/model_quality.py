@@ -1,0 +1,41 @@
+"""model_quality_gold: how good forecasts have been."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+
+from cdp_lib.analytics.holdout import collect_holdout, measure_models
+from cdp_lib.contracts.analytics import MODEL_QUALITY_GOLD
+from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
+from cdp_lib.frames import frame_of_rows
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+
+
+def build_model_quality_gold(
+    customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date, churn_horizon_days: int
+) -> DataFrame:
+    """One row per model or baseline, measure and decile, of a forecast from cut_off to as_of compared with what came.
+
+    Args:
+        customer_acquisitions_silver: One row per customer.
+        purchases_silver: One row per customer and day of purchase.
+        as_of: Last day that counts.
+        churn_horizon_days: Length of the period that is forecast.
+
+    Returns:
+        Columns of `model_quality_gold`.
+    """
+    holdout = collect_holdout(customer_acquisitions_silver, purchases_silver, as_of, churn_horizon_days)
+    return frame_of_rows(measure_models(holdout), MODEL_QUALITY_GOLD.types, purchases_silver)
+
+
+MODEL_QUALITY = Table(
+    MODEL_QUALITY_GOLD,
+    build_model_quality_gold,
+    reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER),
+    settings=(BUSINESS_DATE, "churn_horizon_days"),
+    libraries=("scipy", "numpy"),
+    only_if="fit_models",
+)

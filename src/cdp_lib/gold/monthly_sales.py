@@ -1,0 +1,62 @@
+"""monthly_sales_gold: what is sold in each month."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.mart import number_of_sales, sales_until, total
+from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.touched_keys import TouchedKeys
+
+
+def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """One row per month in which something was sold.
+
+    Customers come first, and then their number: a set of customers for each month takes several times as long.
+
+    Args:
+        retails_silver: One row per sale; all sales of the months that are in it.
+        as_of: Last day that counts; None for all.
+
+    Returns:
+        Columns of `monthly_sales_gold`.
+    """
+    customers = (
+        sales_until(retails_silver, as_of)
+        .groupBy("sale_month", "customer_id")
+        .agg(
+            total("revenue").alias("monthly_revenue"),
+            total("quantity").alias("monthly_quantity"),
+            number_of_sales().alias("monthly_transactions"),
+        )
+    )
+    months = customers.groupBy("sale_month").agg(
+        *(sf.sum(name).alias(name) for name in ("monthly_revenue", "monthly_quantity", "monthly_transactions")),
+        sf.count("*").alias("monthly_customers"),
+    )
+    return months.select(
+        "*",
+        sf.year("sale_month").alias("transaction_year"),
+        sf.quarter("sale_month").alias("transaction_quarter"),
+        sf.month("sale_month").alias("transaction_month"),
+    ).selectExpr(*MONTHLY_SALES_GOLD.select_list)
+
+
+def _of_months(months: list[date]) -> Column:
+    """Return whether a row is of one of these months, given by their first days."""
+    month = sf.col("transaction_year") * 100 + sf.col("transaction_month")
+    return month.isin([day.year * 100 + day.month for day in months])
+
+
+MONTHLY_SALES = Table(
+    MONTHLY_SALES_GOLD,
+    build_monthly_sales_gold,
+    reads=(RETAILS_SILVER,),
+    settings=("as_of",),
+    materialization=TouchedKeys(by=("sale_month",), where=_of_months),
+)

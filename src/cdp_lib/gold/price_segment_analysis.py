@@ -1,0 +1,44 @@
+"""price_segment_analysis_gold: what is sold at which prices."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import price_segment
+from cdp_lib.contracts.gold import PRICE_SEGMENT_ANALYSIS_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.mart import sales_until, total
+from cdp_lib.pipeline.table import Table
+
+
+def build_price_segment_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """One row per price segment and product category sold.
+
+    Args:
+        retails_silver: One row per sale.
+        as_of: Last day that counts; None for all.
+
+    Returns:
+        Columns of `price_segment_analysis_gold`.
+    """
+    segments = (
+        sales_until(retails_silver, as_of)
+        .groupBy(price_segment(sf.col("price")).alias("price_segment"), "category")
+        .agg(
+            sf.count("*").alias("transaction_count"),
+            total("quantity").alias("total_quantity"),
+            total("revenue").alias("total_revenue"),
+        )
+    )
+    return segments.selectExpr(*PRICE_SEGMENT_ANALYSIS_GOLD.select_list)
+
+
+PRICE_SEGMENT_ANALYSIS = Table(
+    PRICE_SEGMENT_ANALYSIS_GOLD,
+    build_price_segment_analysis_gold,
+    reads=(RETAILS_SILVER,),
+    settings=("as_of",),
+)

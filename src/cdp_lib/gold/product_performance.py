@@ -1,0 +1,46 @@
+"""product_performance_gold: how each product sells."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.gold import (
+    CUSTOMER_PRODUCT_AFFINITY_GOLD,
+    PRODUCT_PERFORMANCE_GOLD,
+    STORE_PRODUCT_PERFORMANCE_GOLD,
+)
+from cdp_lib.contracts.silver import PRODUCTS_SILVER
+from cdp_lib.pipeline.table import Table
+
+
+def build_product_performance_gold(
+    customer_product_affinity_gold: DataFrame, store_product_performance_gold: DataFrame, products_silver: DataFrame
+) -> DataFrame:
+    """One row per product sold.
+
+    Both marts have all sales of a product, by customer and by store: none is looked at again.
+
+    Args:
+        customer_product_affinity_gold: One row per customer and product.
+        store_product_performance_gold: One row per store and product.
+        products_silver: One row per product.
+
+    Returns:
+        Columns of `product_performance_gold`.
+    """
+    by_customer = customer_product_affinity_gold.groupBy("product_id").agg(
+        sf.sum("purchase_frequency").alias("unique_transactions"),
+        sf.count("*").alias("unique_customers"),
+    )
+    by_store = store_product_performance_gold.groupBy("product_id").agg(
+        sf.sum("quantity_sold").alias("total_quantity_sold"), sf.sum("revenue_generated").alias("total_revenue")
+    )
+    names = products_silver.select("product_id", "product_name", "category")
+    products = by_customer.join(by_store, "product_id").join(names, "product_id", how="left")
+    return products.selectExpr(*PRODUCT_PERFORMANCE_GOLD.select_list)
+
+
+PRODUCT_PERFORMANCE = Table(
+    PRODUCT_PERFORMANCE_GOLD,
+    build_product_performance_gold,
+    reads=(CUSTOMER_PRODUCT_AFFINITY_GOLD, STORE_PRODUCT_PERFORMANCE_GOLD, PRODUCTS_SILVER),
+)

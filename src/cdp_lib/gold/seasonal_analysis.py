@@ -1,0 +1,42 @@
+"""seasonal_analysis_gold: what is sold in which season."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import season
+from cdp_lib.contracts.gold import SEASONAL_ANALYSIS_GOLD
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.gold.mart import sales_until, total
+from cdp_lib.pipeline.table import Table
+
+
+def build_seasonal_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """One row per season and product category sold in it, over all years.
+
+    Months come first: the season follows from a few months, and not from every sale.
+
+    Args:
+        retails_silver: One row per sale.
+        as_of: Last day that counts; None for all.
+
+    Returns:
+        Columns of `seasonal_analysis_gold`.
+    """
+    months = (
+        sales_until(retails_silver, as_of)
+        .groupBy("sale_month", "category")
+        .agg(total("revenue").alias("revenue"), total("quantity").alias("quantity"))
+    )
+    seasons = months.groupBy(season(sf.col("sale_month")).alias("season"), "category").agg(
+        sf.sum("revenue").alias("seasonal_revenue"), sf.sum("quantity").alias("seasonal_quantity")
+    )
+    return seasons.selectExpr(*SEASONAL_ANALYSIS_GOLD.select_list)
+
+
+SEASONAL_ANALYSIS = Table(
+    SEASONAL_ANALYSIS_GOLD, build_seasonal_analysis_gold, reads=(RETAILS_SILVER,), settings=("as_of",)
+)

@@ -1,0 +1,120 @@
+"""The graph of all tables: collected from the declarations, so there is no list of them anywhere."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache, cached_property
+from graphlib import TopologicalSorter
+
+from cdp_lib.errors import CdpError
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+
+_PACKAGES = ("cdp_lib.bronze", "cdp_lib.silver", "cdp_lib.gold", "cdp_lib.business_date")
+"""Modules, and packages of modules, that declare tables."""
+
+LAYERS = ("bronze", "silver", "gold")
+
+
+class Graph:
+    """Tables and what they read."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        """Order the tables: each after those it reads.
+
+        Args:
+            tables: Declarations of the tables, in any order.
+        """
+        declared = {table.name: table for table in tables}
+        dated = next((name for name in declared if name.startswith(BUSINESS_DATE)), "")
+        self._reads = {
+            name: tuple(
+                [
+                    *(contract.name for contract in table.reads),
+                    *([dated] if BUSINESS_DATE in table.settings and dated else []),
+                ]
+            )
+            for name, table in declared.items()
+        }
+        order = TopologicalSorter({name: sorted(self._reads[name]) for name in sorted(declared)}).static_order()
+        self.tables: dict[str, Table] = {name: declared[name] for name in order}
+
+    @cached_property
+    def _readers(self) -> dict[str, list[str]]:
+        readers: dict[str, list[str]] = {name: [] for name in self.tables}
+        for name, reads in self._reads.items():
+            for each in reads:
+                readers[each].append(name)
+        return readers
+
+    def reads(self, name: str) -> tuple[str, ...]:
+        """Return the tables that a table is built from, that of the business date included."""
+        return self._reads[name]
+
+    def readers(self, name: str) -> list[str]:
+        """Return the tables that are built from a table."""
+        return self._readers[name]
+
+    def upstream(self, names: Collection[str]) -> set[str]:
+        """Return tables and all that they are built from, one way or another."""
+        return _reached(names, self.reads)
+
+    def downstream(self, names: Collection[str]) -> set[str]:
+        """Return tables and all that is built from them, one way or another."""
+        return _reached(names, self.readers)
+
+    def chain_behind(self, name: str) -> int:
+        """Return how many tables wait for a table at most, one after the other."""
+        return max((1 + self.chain_behind(reader) for reader in self.readers(name)), default=0)
+
+    def select(self, selection: Iterable[str]) -> set[str]:
+        """Return the selected tables; all where nothing is selected.
+
+        Args:
+            selection: Names of tables or layers; `+name` adds what it is built from, `name+` what is built from it.
+
+        Raises:
+            CdpError: There is no such table or layer.
+        """
+        selected: set[str] = set()
+        for each in selection:
+            name = each.strip("+")
+            names = {table for table in self.tables if name in (table, self.tables[table].contract.layer)}
+            if not names:
+                raise CdpError(
+                    f"Unknown table '{name}': name a table (`cdp plan` lists them) or a layer, {', '.join(LAYERS)}."
+                )
+            selected |= names
+            selected |= self.upstream(names) if each.startswith("+") else set()
+            selected |= self.downstream(names) if each.endswith("+") else set()
+        return selected or set(self.tables)
+
+
+def _reached(names: Collection[str], neighbours: object) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += neighbours(name)  # type: ignore[operator]
+    return found
+
+
+@cache
+def platform_graph() -> Graph:
+    """Return the graph of the platform's tables."""
+    return Graph(_declarations())
+
+
+def _declarations() -> Iterator[Table]:
+    for name in _PACKAGES:
+        package = importlib.import_module(name)
+        paths = getattr(package, "__path__", None)
+        inside = [each.name for each in pkgutil.walk_packages(paths, f"{name}.")] if paths else []
+        for module in (package, *map(importlib.import_module, inside)):
+            for value in vars(module).values():
+                yield from (
+                    each for each in (value if isinstance(value, tuple) else [value]) if isinstance(each, Table)
+                )

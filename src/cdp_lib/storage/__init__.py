@@ -1,0 +1,30 @@
+"""The only reader and writer of tables."""
+
+from __future__ import annotations
+
+import importlib
+
+from pyspark.sql import SparkSession
+
+from cdp_lib.storage.delta import ConflictError, DeltaStore
+
+STORE_CLASS = "spark.cdp.store"
+"""Setting of a session that names another store than Databricks' own, as `module:Class`."""
+
+__all__ = ["STORE_CLASS", "ConflictError", "DeltaStore", "open_store"]
+
+
+def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
+    """Return the store of a schema's tables.
+
+    Args:
+        spark: Session. Its setting `STORE_CLASS` names the store of an engine that is not Databricks.
+        catalog: Unity Catalog catalog.
+        schema: Schema of the tables.
+    """
+    name = spark.conf.get(STORE_CLASS, "") or ""
+    if not name:
+        return DeltaStore(spark, catalog, schema)
+    module, _, class_name = name.partition(":")
+    store: DeltaStore = getattr(importlib.import_module(module), class_name)(spark, catalog, schema)
+    return store

@@ -1,0 +1,133 @@
+"""The stores of the local engines: what each does in another way than Databricks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.table import Column, TableContract
+from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_key
+
+_WRITING: dict[str, Lock] = {}
+"""Per-table write lock: an overwrite on Sail does not notice a commit between what it read and what it writes. The
+engine is in this process, and a home belongs to one process."""
+
+
+class SparkStore(DeltaStore):
+    """Local Spark with Delta.
+
+    Tables have neither clustering nor deletion vectors: one engine alone could write them then (docs/adr/0022). Delta
+    keeps statistics of few columns; of all columns they are two fifths of a write.
+    """
+
+    is_databricks = False
+
+    def properties_of(self, contract: TableContract) -> dict[str, str]:
+        """Return the Delta properties of a table."""
+        columns = ",".join(contract.statistics_columns)
+        return {"delta.dataSkippingStatsColumns": columns} if columns else {"delta.dataSkippingNumIndexedCols": "0"}
+
+    @property
+    def engine(self) -> str:
+        """Name and version of the engine."""
+        return f"spark {self.session.version}"
+
+
+class SailStore(SparkStore):
+    """Sail, the embedded engine. It has no OPTIMIZE, and keeps statistics of all columns at no cost."""
+
+    can_maintain = False
+
+    def properties_of(self, contract: TableContract) -> dict[str, str]:
+        """Return the Delta properties of a table."""
+        return {}
+
+    @property
+    def engine(self) -> str:
+        """Name and version of the engine."""
+        return f"sail {self.session.version}"
+
+    def overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None = None) -> None:
+        """Replace the rows for which a condition is true; all rows where there is none."""
+        # Sail would delete the rows for which a condition is null, too; by the bare one it passes over whole files.
+        super().overwrite(contract, rows, None if where is None else where & where.eqNullSafe(sf.lit(True)))
+
+    def merge(self, contract: TableContract, changes: DataFrame) -> None:
+        """Upsert and delete rows by writing what they are in again: a quarter of a second a million rows.
+
+        Sail's MERGE takes several. What is written again is nothing where no key is in the table yet, the partitions
+        that the keys are in and come to, or the whole table. Changes are computed once, into a file.
+        """
+        with TemporaryDirectory() as folder:
+            changes.selectExpr(*contract.select_list, IS_GONE).write.parquet(f"{folder}/changes")
+            columns = ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
+            held = self.session.read.schema(f"{columns}, {IS_GONE} BOOLEAN").parquet(f"{folder}/changes")
+            rows, is_same = self.read(contract).alias("t"), sf.expr(same_key(contract))
+            entering = held.where(f"NOT {IS_GONE}").select(*contract.column_names)
+            matched, where = rows.join(held.alias("s"), is_same, how="left_semi"), None
+            if contract.partitioned_by:
+                left = self.partitions(contract, matched)
+                if left:
+                    where = is_in(contract, {*left, *self.partitions(contract, entering)})
+                    rows = rows.where(where)
+            else:
+                left = set() if matched.isEmpty() else {True}
+            if not left:
+                self._write(contract, self._prepared(contract, entering), None)
+                return
+            unaffected = rows.join(held.alias("s"), is_same, how="left_anti").select(*contract.column_names)
+            # Rows of the table are validated already: they skip the single-partition path.
+            rows = self._dealt_out(contract, unaffected.unionByName(self._checked(contract, entering)))
+            self._write(contract, rows, sf.lit(True) if where is None else where)
+
+    def _write(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
+        with self._commit(contract):
+            writer = rows.writeTo(self.name_of(contract.name))
+            writer.append() if where is None else writer.overwrite(where)
+
+    def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
+        """Replace all rows and the schema by those of a table that is made for it.
+
+        A new schema has the comments and the NOT NULL of the table that the rows are read from.
+        """
+        types = dict(rows.dtypes)
+        others = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
+        with TemporaryDirectory() as folder:
+            name = self.name_of(Path(folder).name)
+            columns = ", ".join(column_ddl(column) for column in (*contract.columns, *others))
+            self.session.sql(f"CREATE TABLE {name} ({columns}) USING delta LOCATION '{folder}/rows'").collect()
+            try:
+                self._checked(contract, rows).writeTo(name).append()
+                DeltaStore._rewrite(self, contract, self.session.table(name), partitions)
+            finally:
+                self.session.sql(f"DROP TABLE {name}").collect()
+
+    def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        return self._dealt_out(contract, self._checked(contract, rows))
+
+    def _checked(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        """Return rows that NOT NULL is checked of as they leave the plan.
+
+        Sail checks it below the filters of a plan, where refused rows still are; it moves no filter past an offset.
+        That puts all rows into one stream.
+        """
+        return rows if contract.layer == "bronze" else rows.offset(0)
+
+    def _dealt_out(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        """Return rows of tables that grow in as many streams as there are cores, each partition in one of them."""
+        if contract.layer in ("bronze", "ops") or not (contract.clustered_by or contract.partitioned_by):
+            return rows
+        return rows.repartition(os.cpu_count() or 2, *contract.partitioned_by)
+
+    @contextmanager
+    def _commit(self, contract: TableContract) -> Iterator[None]:
+        with _WRITING.setdefault(self.name_of(contract.name), Lock()), super()._commit(contract):
+            yield

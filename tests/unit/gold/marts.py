@@ -1,0 +1,23 @@
+"""Marts from sales written down in a test."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+
+from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.pipeline.graph import platform_graph
+
+
+def mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
+    """A mart, and whatever it is built from, made of sales alone."""
+    if contract == RETAILS_SILVER:
+        return sales
+    if contract.layer == "silver":
+        # One row per key: sales name their products and stores, and many name the same.
+        return sales.select(*(name for name in contract.column_names if name in sales.columns)).dropDuplicates(
+            [*contract.key]
+        )
+    table = platform_graph().tables[contract.name]
+    built: DataFrame = table.build(*(mart_of(each, sales) for each in table.reads), **dict.fromkeys(table.settings))
+    return built

@@ -1,0 +1,165 @@
+"""Old batches can be removed, and whatever lands later, tables come out as with them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp_lib.contracts.bronze import (
+    CRM_CONTACTS_BRONZE,
+    CUSTOMERS_BRONZE,
+    EVENTS_BRONZE,
+    PRODUCTS_BRONZE,
+    TRANSACTIONS_BRONZE,
+)
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, PRODUCT_PRICES_SILVER
+from cdp_lib.pipeline.compaction import Compacted, remove_old_batches
+from cdp_lib.storage import open_store
+
+from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, extracted_at, product, sale
+from .shop import FEBRUARY, JANUARY, sell
+
+TABLES = (*OF_SALES, EVENTS_SILVER, CRM_CONTACTS_SILVER)
+
+
+def event(number: int, name: str, **values: Any) -> dict[str, Any]:
+    given = {"event_id": f"e{number}", "event_type": "page_view", "occurred_at": "2026-02-01T00:00:00Z"}
+    return {**given, "customer_id": "1", "_source_file": name, **values}
+
+
+def contact(name: str, **values: Any) -> dict[str, Any]:
+    return {"contactid": name, "fullname": name, "modifiedon": "2026-02-01T00:00:00Z", **values}
+
+
+def trade(warehouse: Warehouse) -> None:
+    """A shop of some days: everything new, corrected, removed, refused and waiting."""
+    sell(warehouse)
+    warehouse.land(TRANSACTIONS_BRONZE, 2, sale(2, FEBRUARY, quantity=3), sale(3, customer_id=9), load="increment")
+    warehouse.land(TRANSACTIONS_BRONZE, 3, sale(4), load="increment", gone=[{"transaction_id": 1}])
+    warehouse.land(CUSTOMERS_BRONZE, 3, customer(1, country="UAE"), customer(4, registration_date=None))
+    for day, price in ((2, "12.00"), (3, "12.00"), (4, "10.00")):
+        warehouse.land(PRODUCTS_BRONZE, day, product(1, price))
+    warehouse.land(EVENTS_BRONZE, 1, event(1, "a"), event(2, "a"), load="files")
+    warehouse.land(
+        EVENTS_BRONZE, 2, event(1, "b", event_type="checkout"), event(3, "b", occurred_at=None), load="files"
+    )
+    warehouse.land(EVENTS_BRONZE, 3, event(2, "a"), load="files")
+    warehouse.land(CRM_CONTACTS_BRONZE, 1, contact("c1"), contact("c2"))
+    warehouse.land(CRM_CONTACTS_BRONZE, 2, contact("c1", fullname="C"), load="increment", gone=[{"contactid": "c2"}])
+    warehouse.land(CRM_CONTACTS_BRONZE, 3, contact("c3"), load="increment")
+    warehouse.refresh(*TABLES)
+
+
+def go_on(warehouse: Warehouse) -> None:
+    """What lands after that, some of it about rows that came with the oldest batches."""
+    warehouse.land(TRANSACTIONS_BRONZE, 5, sale(2, JANUARY), load="increment", gone=[{"transaction_id": 4}])
+    warehouse.land(CUSTOMERS_BRONZE, 5, customer(1), customer(9))
+    warehouse.land(PRODUCTS_BRONZE, 5, product(1, "11.00", updated_at="2026-03-02T00:00:00Z"))
+    warehouse.land(EVENTS_BRONZE, 5, event(7, "b"), load="files")
+    warehouse.land(CRM_CONTACTS_BRONZE, 5, contact("c2"), load="increment", gone=[{"contactid": "c1"}])
+    warehouse.refresh(*TABLES)
+
+
+@pytest.fixture
+def shop(filled: Callable[..., Warehouse]) -> Warehouse:
+    """The warehouse of that shop."""
+    return filled(trade)
+
+
+def compact(warehouse: Warehouse) -> list[Compacted]:
+    """Remove all old batches: a month has passed."""
+    return remove_old_batches(warehouse.store, warehouse.landing, 30, extracted_at(30) + timedelta(days=30))
+
+
+def state_of(warehouse: Warehouse) -> dict[str, Any]:
+    contents = warehouse.contents(*TABLES)
+    assert warehouse.complaints() == []
+    return contents
+
+
+@pytest.mark.parametrize("parameters", [{}, {"full_refresh": "true"}], ids=["as it goes", "made again"])
+def test_whatever_lands_after_old_batches_are_removed_tables_are_the_same(
+    shop: Warehouse, tmp_path: Path, spark: Any, parameters: dict[str, str]
+) -> None:
+    kept, kept_landing = tmp_path / "kept", tmp_path / "kept_landing"
+    shutil.copytree(shop.tables_folder, kept)
+    shutil.copytree(shop.folder, kept_landing)
+    go_on(shop)
+    expected = state_of(shop)
+
+    shutil.rmtree(shop.folder)
+    shutil.copytree(kept_landing, shop.folder)
+    shop.restore(kept)
+    compacted = compact(shop)
+    assert {each.table_name: each.batches for each in compacted} == {
+        "crm_contacts_bronze": 2,
+        "customers_bronze": 1,
+        "events_bronze": 2,
+        "products_bronze": 3,
+        "transactions_bronze": 2,
+    }
+    assert [each.rows_after < each.rows_before for each in compacted].count(True) >= 4
+    assert shop.landing.batch_ids("database", "products") == [batch_id_of(4)]
+    go_on(shop)
+    if parameters:
+        shop.refresh(*TABLES, **parameters)
+    assert state_of(shop) == expected
+
+
+def test_every_change_of_a_price_outlives_its_batch(shop: Warehouse) -> None:
+    prices = shop.rows(PRODUCT_PRICES_SILVER)
+    assert len(prices) == 3
+    compact(shop)
+    shop.refresh(*TABLES, full_refresh="true")
+    assert shop.rows(PRODUCT_PRICES_SILVER) == prices
+
+
+def test_lost_state_costs_no_row_whose_batch_is_removed(shop: Warehouse, spark: Any, catalog: str, schema: str) -> None:
+    expected = state_of(shop)
+    compact(shop)
+    spark.sql(f"DROP TABLE {shop.store.name_of('table_state_ops')}").collect()
+    shutil.rmtree(shop.tables_folder / "table_state_ops")
+    shop.store = open_store(spark, catalog, schema)
+    shop.refresh(*TABLES)
+    assert state_of(shop) == expected
+
+
+@pytest.mark.first_engine
+def test_batches_stay_until_every_reader_has_taken_them_in(shop: Warehouse) -> None:
+    shop.land(PRODUCTS_BRONZE, 6, product(1, "13.00"))
+    shop.run("products_bronze", "products_silver")
+    left = {each.table_name: each.left_because for each in compact(shop) if each.left_because}
+    assert left == {"products_bronze": "a table has not taken in its newest rows: refresh first"}
+    assert len(shop.landing.batch_ids("database", "products")) == 5
+
+
+@pytest.mark.first_engine
+def test_young_batches_and_the_newest_one_stay(shop: Warehouse) -> None:
+    assert remove_old_batches(shop.store, shop.landing, 30, extracted_at(30)) == []
+    assert remove_old_batches(shop.store, shop.landing, 0, datetime(2026, 3, 9, tzinfo=UTC)) != []
+    assert shop.landing.batch_ids("database", "stores") == [batch_id_of(1)]
+
+
+@pytest.mark.first_engine
+def test_a_compaction_killed_anywhere_loses_nothing(shop: Warehouse, tmp_path: Path) -> None:
+    expected = state_of(shop)
+    kept, kept_landing = tmp_path / "kept", tmp_path / "kept_landing"
+    shutil.copytree(shop.tables_folder, kept)
+    shutil.copytree(shop.folder, kept_landing)
+    commit = 0
+    while True:
+        shutil.rmtree(shop.folder)
+        shutil.copytree(kept_landing, shop.folder)
+        shop.restore(kept)
+        if not shop.dies_at(commit, lambda: compact(shop)):
+            break
+        compact(shop)
+        shop.refresh(*TABLES, full_refresh="true")
+        assert state_of(shop) == expected, commit
+        commit += 4
+    assert commit >= 12

@@ -1,0 +1,316 @@
+"""What is due, and that tables are right after a repair, a wrong clock, an edit, a loss."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, PRODUCT_PERFORMANCE_GOLD
+from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, TABLE_STATE_OPS
+from cdp_lib.contracts.silver import RETAILS_SILVER, TRANSACTIONS_SILVER
+from cdp_lib.contracts.table import BronzeContract, Column
+from cdp_lib.errors import CdpError
+from cdp_lib.pipeline import load_batches
+from cdp_lib.pipeline.graph import Graph, platform_graph
+from cdp_lib.pipeline.run import TableRun
+from cdp_lib.pipeline.state import read_states
+from cdp_lib.storage import open_store
+
+from ..warehouse import MARTS, OF_SALES, Warehouse, customer, sale
+from .shop import FEBRUARY, JANUARY, MARCH, sell
+
+GOLD = "+monthly_sales_gold"
+AT_FIRST = datetime(2026, 4, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def mall(filled: Callable[..., Warehouse]) -> Warehouse:
+    """The warehouse of a shop that has sold, with a mart by month."""
+    return filled(sell_by_month)
+
+
+def sell_by_month(warehouse: Warehouse) -> None:
+    """A shop that has sold, and its mart by month."""
+    sell(warehouse)
+    warehouse.run(GOLD)
+
+
+def land_as(warehouse: Warehouse, started_at: datetime, run_id: str, contract: BronzeContract, *rows: Any) -> str:
+    """Land an increment as a run with this start would; its name."""
+    batch_id = f"{started_at:%Y%m%dT%H%M%SZ}-{run_id}"
+    extraction = warehouse.landing.extraction(contract.source, batch_id, started_at)
+    latest = extraction.find_latest_batch(contract.entity)
+    with extraction.new_batch(contract.entity, "increment", latest) as batch:
+        with batch.open_data("part-00000.jsonl", "jsonl") as file:
+            for row in rows:
+                received = {c.name: row.get(c.name) for c in contract.received_columns}
+                line = str({k: str(v) if isinstance(v, date) else v for k, v in received.items()})
+                file.write(line.replace("'", '"').replace("None", "null").encode() + b"\n")
+        batch.add(len(rows), [c.name for c in contract.received_columns])
+    return batch.manifest.batch_id
+
+
+def fresh(warehouse: Warehouse, contracts: tuple[Any, ...] = (*OF_SALES, MONTHLY_SALES_GOLD)) -> dict[str, Any]:
+    """Contents of the tables once everything is built again from what has landed."""
+    before = warehouse.contents(*contracts)
+    warehouse.run(GOLD, full_refresh="true")
+    return {"before": before, "after": warehouse.contents(*contracts)}
+
+
+def is_right(warehouse: Warehouse) -> bool:
+    contents = fresh(warehouse)
+    return bool(contents["before"] == contents["after"]) and warehouse.complaints() == []
+
+
+def months(warehouse: Warehouse) -> dict[int, int]:
+    return dict(warehouse.rows(MONTHLY_SALES_GOLD, "transaction_month", "monthly_transactions"))
+
+
+def test_a_run_that_is_repaired_after_a_later_one_loses_nothing(mall: Warehouse) -> None:
+    """Run A fails at the customers; run B does all; A is repaired under its old start."""
+    started_a, started_b = AT_FIRST, AT_FIRST + timedelta(days=1)
+    land_as(mall, started_a, "A", TRANSACTIONS_BRONZE, sale(3, MARCH, customer_id=7))
+    mall.run("transactions_bronze", run_id="A", run_started_at=str(started_a))
+    land_as(mall, started_b, "B", TRANSACTIONS_BRONZE, sale(4, MARCH))
+    mall.run(GOLD, run_id="B", run_started_at=str(started_b))
+    land_as(mall, started_a, "A", CUSTOMERS_BRONZE, customer(7), customer(1))
+    assert land_as(mall, started_a, "A2", TRANSACTIONS_BRONZE, sale(5, MARCH)) > f"{started_b:%Y%m%dT%H%M%SZ}"
+    mall.run(GOLD, run_id="A", run_started_at=str(started_a))
+    assert months(mall) == {1: 1, 2: 1, 3: 3}
+    assert mall.refreshed(GOLD) == []
+    assert is_right(mall)
+
+
+def test_a_clock_that_was_ahead_does_no_harm(mall: Warehouse) -> None:
+    ahead = AT_FIRST + timedelta(days=300)
+    land_as(mall, ahead, "1", TRANSACTIONS_BRONZE, sale(3, MARCH))
+    mall.run(GOLD, full_refresh="true", run_started_at=str(ahead))
+    for number in (4, 5):
+        land_as(mall, AT_FIRST + timedelta(hours=number), str(number), TRANSACTIONS_BRONZE, sale(number, MARCH))
+        mall.run(GOLD, run_started_at=str(AT_FIRST + timedelta(hours=number)))
+        assert months(mall) == {1: 1, 2: 1, 3: number - 2}
+    assert is_right(mall)
+
+
+def edited(name: str, edit: Callable[[DataFrame], DataFrame]) -> Graph:
+    """The graph with another builder of one table."""
+    tables = dict(platform_graph().tables)
+    table = tables[name]
+
+    def build(*frames: DataFrame, **settings: Any) -> DataFrame:
+        return edit(table.build(*frames, **settings))
+
+    return Graph((tables | {name: replace(table, build=build)}).values())
+
+
+def test_an_edited_builder_makes_its_table_and_what_is_built_from_it_due(mall: Warehouse) -> None:
+    everything = [f"+{contract.name}" for contract in MARTS]
+    mall.run(*everything)
+    assert mall.refreshed(*everything) == []
+    mall.graph = edited("store_product_performance_gold", lambda rows: rows.where("false"))
+    plan = mall.runner().plan(everything)
+    due = {name: reasons for name, reasons in plan.items() if reasons}
+    assert due == {
+        "store_product_performance_gold": ("its code or contract changed",),
+        "product_performance_gold": ("store_product_performance_gold is due",),
+    }
+    assert mall.refreshed(*everything) == list(due)
+    assert mall.rows(PRODUCT_PERFORMANCE_GOLD) == []
+    mall.graph = platform_graph()
+    assert mall.refreshed(*everything) == list(due)
+    assert len(mall.rows(PRODUCT_PERFORMANCE_GOLD)) == 1
+    assert is_right(mall)
+
+
+def test_an_edited_builder_of_a_merged_table_rebuilds_it(mall: Warehouse) -> None:
+    mall.graph = edited("transactions_silver", lambda rows: rows.where("transaction_id <> 1"))
+    mall.run(GOLD)
+    assert months(mall) == {2: 1}
+    mall.graph = platform_graph()
+    mall.run(GOLD)
+    assert months(mall) == {1: 1, 2: 1}
+    assert is_right(mall)
+
+
+@pytest.mark.first_engine
+def test_a_contract_that_gains_a_column_gives_the_table_its_columns(mall: Warehouse) -> None:
+    tables = dict(platform_graph().tables)
+    table = tables["monthly_sales_gold"]
+    wider = replace(table.contract, columns=(*table.contract.columns, Column("note", "STRING", "a note")))
+
+    def build(*frames: DataFrame, **settings: Any) -> DataFrame:
+        return table.build(*frames, **settings).selectExpr("*", "'n' AS note")
+
+    mall.graph = Graph((tables | {table.name: replace(table, contract=wider, build=build)}).values())
+    assert mall.refreshed(GOLD) == ["monthly_sales_gold"]
+    assert mall.rows(wider, "transaction_month", "note") == [(1, "n"), (2, "n")]
+
+
+@pytest.mark.first_engine
+def test_a_setting_makes_the_tables_due_that_declare_it(mall: Warehouse) -> None:
+    plan = mall.runner(as_of="2026-01-31").plan([GOLD])
+    assert {name: reasons for name, reasons in plan.items() if reasons} == {
+        "monthly_sales_gold": ("setting as_of changed: None → 2026-01-31",),
+    }
+
+
+@pytest.mark.first_engine
+def test_a_selection_refreshes_what_it_names_and_nothing_else(mall: Warehouse) -> None:
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
+    assert mall.refreshed("monthly_sales_gold") == []
+    assert mall.refreshed("transactions_bronze", "transactions_silver") == [
+        "transactions_bronze",
+        "transactions_silver",
+    ]
+    assert months(mall) == {1: 1, 2: 1}
+    rest = ["retails_silver", "monthly_sales_gold"]
+    assert sorted(mall.refreshed(*rest)) == sorted(rest)
+    assert months(mall) == {1: 1, 2: 1, 3: 1}
+    with pytest.raises(CdpError, match="Unknown table 'nothing'"):
+        mall.run("nothing")
+
+
+@pytest.mark.first_engine
+def test_what_a_failed_table_feeds_is_skipped_and_all_else_goes_on(mall: Warehouse) -> None:
+    def fail(rows: DataFrame) -> DataFrame:
+        raise CdpError("The builder is broken.")
+
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
+    mall.land(CUSTOMERS_BRONZE, 2, customer(1, country="UAE"))
+    mall.graph = edited("customers_silver", fail)
+    runs = {run.table: run for run in mall.runner().refresh([GOLD])}
+    assert (runs["customers_silver"].state, runs["customers_silver"].error) == ("failed", "The builder is broken.")
+    assert {name: run.state for name, run in runs.items() if run.state != "fresh"} == {
+        "transactions_bronze": "refreshed",
+        "customers_bronze": "refreshed",
+        "transactions_silver": "refreshed",
+        "customers_silver": "failed",
+        "retails_silver": "skipped",
+        "monthly_sales_gold": "skipped",
+    }
+    mall.graph = platform_graph()
+    mall.run(GOLD)
+    assert months(mall) == {1: 1, 2: 1, 3: 1}
+    assert is_right(mall)
+
+
+@pytest.mark.first_engine
+def test_what_an_earlier_stage_held_back_is_skipped(mall: Warehouse) -> None:
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
+    mall.run("bronze")
+    seen: list[TableRun] = []
+    mall.runner().refresh(
+        ["transactions_silver", "retails_silver", "customers_silver"], ["transactions_silver"], seen.append
+    )
+    assert {run.table: run.state for run in seen if run.state != "running"} == {
+        "customers_silver": "fresh",
+        "transactions_silver": "skipped",
+        "retails_silver": "skipped",
+    }
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        TABLE_STATE_OPS.name,
+        "customers_bronze",
+        TRANSACTIONS_SILVER.name,
+        TRANSACTIONS_SILVER.quarantine.name,
+        TRANSACTIONS_SILVER.changes.name,
+        RETAILS_SILVER.name,
+        RETAILS_SILVER.changes.name,
+        MONTHLY_SALES_GOLD.name,
+        PIPELINE_RUNS_OPS.name,
+    ],
+)
+def test_a_table_that_is_dropped_is_built_again(
+    mall: Warehouse, spark: Any, catalog: str, schema: str, lost: str
+) -> None:
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(2, FEBRUARY, quantity=5), load="increment")
+    mall.run(GOLD)
+    mall.land(TRANSACTIONS_BRONZE, 3, sale(3, MARCH), sale(4, customer_id=9), load="increment")
+    spark.sql(f"DROP TABLE {mall.store.name_of(lost)}").collect()
+    shutil.rmtree(mall.tables_folder / lost, ignore_errors=True)
+    mall.store = open_store(spark, catalog, schema)
+    mall.run(GOLD)
+    assert months(mall) == {1: 1, 2: 1, 3: 1}
+    assert is_right(mall)
+
+
+def test_tables_that_are_restored_from_a_backup_end_right(mall: Warehouse, tmp_path: Path) -> None:
+    """All of them, with the state: then everything since is taken in again, whatever change sets say."""
+    backup = tmp_path / "backup"
+    shutil.copytree(mall.tables_folder, backup)
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY, quantity=9), load="increment")
+    mall.run(GOLD)
+    for name in ("retails_silver_changes", "transactions_silver_changes"):  # a backup may lack them
+        shutil.copytree(mall.tables_folder / name, backup / name, dirs_exist_ok=True)
+    mall.restore(backup)
+    mall.land(TRANSACTIONS_BRONZE, 3, sale(3, MARCH), load="increment")
+    mall.run(GOLD)
+    assert months(mall) == {1: 1, 2: 1, 3: 1}
+    assert is_right(mall)
+
+
+@pytest.mark.first_engine
+def test_a_restored_table_is_found_by_its_rows(mall: Warehouse, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    shutil.copytree(mall.tables_folder / "transactions_silver", backup)
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
+    mall.run(GOLD)
+    assert mall.complaints() == []
+    shutil.rmtree(mall.tables_folder / "transactions_silver")
+    shutil.copytree(backup, mall.tables_folder / "transactions_silver")
+    assert "transactions_silver: 3 rows in, but 2 out" in " ".join(mall.complaints())
+
+
+@pytest.mark.first_engine
+def test_more_batches_than_fit_into_a_commit_and_more_change_sets_than_are_kept(
+    mall: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_batches, "_BATCHES_AT_ONCE", 3)
+    for number in range(3, 12):
+        land_as(mall, AT_FIRST + timedelta(minutes=number), str(number), TRANSACTIONS_BRONZE, sale(number, MARCH))
+    mall.run(GOLD)
+    for number in range(12, 32):
+        land_as(mall, AT_FIRST + timedelta(minutes=number), str(number), TRANSACTIONS_BRONZE, sale(number, MARCH))
+        mall.run("transactions_bronze", "transactions_silver")
+    kept = mall.store.read(TRANSACTIONS_SILVER.changes).select("_change_set").distinct().count()
+    assert kept == 21  # and one that came with the batches before
+    mall.run(GOLD)
+    assert months(mall) == {1: 1, 2: 1, 3: 29}
+    land_as(mall, AT_FIRST + timedelta(minutes=40), "40", TRANSACTIONS_BRONZE, sale(40, MARCH))
+    mall.run(GOLD)
+    assert mall.store.read(TRANSACTIONS_SILVER.changes).select("_change_set").distinct().count() < 3
+    assert is_right(mall)
+
+
+@pytest.mark.first_engine
+def test_the_log_says_for_people_what_was_refreshed_and_why(mall: Warehouse) -> None:
+    mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), sale(4, quantity=0), load="increment")
+    mall.run(GOLD)
+    log = mall.store.read(PIPELINE_RUNS_OPS).where(f"run_id = '{mall.runs}'")
+    rows = {row["table_name"]: row for row in log.collect()}
+    assert rows["transactions_bronze"]["reason"] == "1 new batch"
+    assert rows["transactions_silver"]["reason"] == "transactions_bronze changed"
+    assert (rows["transactions_silver"]["rows"], rows["transactions_silver"]["rows_quarantined"]) == (1, 1)
+    assert "customers_silver" not in rows
+    assert read_states(mall.store)["transactions_silver"].rows == 3
+
+
+@pytest.mark.first_engine
+def test_nothing_due_writes_nothing(mall: Warehouse) -> None:
+    def versions() -> dict[str, int]:
+        return {log.parent.name: len(list(log.glob("*.json"))) for log in mall.tables_folder.glob("*/_delta_log")}
+
+    before = versions()
+    assert mall.refreshed(GOLD) == []
+    assert versions() == before
