@@ -82,6 +82,7 @@ def state_of(warehouse: Warehouse) -> dict[str, Any]:
     return contents
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize("parameters", [{}, {"full_refresh": "true"}], ids=["as it goes", "made again"])
 def test_whatever_lands_after_old_batches_are_removed_tables_are_the_same(
     shop: Warehouse, tmp_path: Path, spark: Any, parameters: dict[str, str]
@@ -119,6 +120,7 @@ def test_every_change_of_a_price_outlives_its_batch(shop: Warehouse) -> None:
     assert shop.rows(PRODUCT_PRICES_SILVER) == prices
 
 
+@pytest.mark.first_engine
 def test_lost_state_costs_no_row_whose_batch_is_removed(shop: Warehouse, spark: Any, catalog: str, schema: str) -> None:
     expected = state_of(shop)
     compact(shop)

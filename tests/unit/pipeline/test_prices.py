@@ -14,6 +14,7 @@ from ..warehouse import Warehouse, product, sale
 from .shop import sold
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize("updated_at", ["2026-03-05 08:00:00", None])
 def test_a_price_that_changes_does_not_rewrite_what_was_earned(shop: Warehouse, updated_at: str | None) -> None:
     """Without the source's time of change the new price is valid from the extraction, here on the 6th of March."""

@@ -89,6 +89,7 @@ def test_a_run_that_is_repaired_after_a_later_one_loses_nothing(mall: Warehouse)
     assert is_right(mall)
 
 
+@pytest.mark.first_engine
 def test_a_clock_that_was_ahead_does_no_harm(mall: Warehouse) -> None:
     ahead = AT_FIRST + timedelta(days=300)
     land_as(mall, ahead, "1", TRANSACTIONS_BRONZE, sale(3, MARCH))
@@ -111,6 +112,7 @@ def edited(name: str, edit: Callable[[DataFrame], DataFrame]) -> Graph:
     return Graph((tables | {name: replace(table, build=build)}).values())
 
 
+@pytest.mark.first_engine
 def test_an_edited_builder_makes_its_table_and_what_is_built_from_it_due(mall: Warehouse) -> None:
     everything = [f"+{contract.name}" for contract in MARTS]
     mall.run(*everything)
@@ -217,6 +219,7 @@ def test_what_an_earlier_stage_held_back_is_skipped(mall: Warehouse) -> None:
     }
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize(
     "lost",
     [
@@ -245,6 +248,7 @@ def test_a_table_that_is_dropped_is_built_again(
     assert is_right(mall)
 
 
+@pytest.mark.first_engine
 def test_tables_that_are_restored_from_a_backup_end_right(mall: Warehouse, tmp_path: Path) -> None:
     """All of them, with the state: then everything since is taken in again, whatever change sets say."""
     backup = tmp_path / "backup"

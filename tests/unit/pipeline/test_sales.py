@@ -81,11 +81,13 @@ def test_a_sale_is_corrected_and_a_customer_moves(shop: Warehouse) -> None:
     assert shop.rows(RETAILS_SILVER, "transaction_id", "quantity", "country") == [(1, 2, "UAE"), (2, 7, "UAE")]
 
 
+@pytest.mark.first_engine
 def test_only_the_sales_that_can_be_other_than_they_were_are_written_again(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
     assert shop.refresh()["retails_silver"].rows == 1
 
 
+@pytest.mark.first_engine
 def test_nothing_new_does_nothing(shop: Warehouse) -> None:
     before = shop.contents()
     assert {*shop.refresh().values()} == {RowCounts()}
@@ -101,6 +103,7 @@ def test_a_replayed_batch_heals_what_a_hand_has_changed(shop: Warehouse, spark: 
     assert shop.complaints() == []
 
 
+@pytest.mark.first_engine
 def test_what_a_hand_has_changed_is_found_and_said(shop: Warehouse, spark: Any) -> None:
     spark.sql(f"DELETE FROM {shop.store.name_of(RETAILS_SILVER.name)} WHERE transaction_id = 1").collect()
     complaint = "2 rows in, but 1 out + 0 quarantined + 0 superseded: 1 missing"
