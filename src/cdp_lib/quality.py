@@ -219,13 +219,17 @@ def _order() -> Column:
     return sf.concat(sf.lpad(micros.cast("string"), 20, "0"), sf.lit("|"), sf.col("_batch_id"))
 
 
-def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Rows with their key as text, null where a part of it is missing, and the source's time of change."""
+def record_key(contract: TableContract) -> Column:
+    """Return a row's key as text, null where a part of it is missing."""
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
-    key = sf.concat(*separated)  # null if a part is
+    return sf.concat(*separated).alias("record_key")  # null if a part is
+
+
+def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
+    """Rows with their key as text, null where a part of it is missing, and the source's time of change."""
     version = sf.col(contract.version) if contract.version else sf.lit(None)
-    return rows.select("*", key.alias("record_key"), version.cast("timestamp").alias("_version_at"))
+    return rows.select("*", record_key(contract), version.cast("timestamp").alias("_version_at"))
 
 
 def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:

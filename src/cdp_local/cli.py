@@ -65,6 +65,9 @@ Engine = Annotated[str, typer.Option(help="Engine: sail (embedded, no Java) or s
 Variables = Annotated[
     list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Value of a bundle variable. May be repeated.")
 ]
+Parameters = Annotated[
+    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
+]
 DEFAULT_HOME = Path(".cdp")
 _NO_KEY = "(no key)"
 _NAME = re.compile(r"\w+(\.\w+)*")
@@ -98,9 +101,7 @@ def run(
     engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
     var: Variables = None,
-    param: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
-    ] = None,
+    param: Parameters = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="TASK", help="Run this task alone. May be repeated.")
     ] = None,
@@ -197,9 +198,7 @@ def plan(
     engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
     var: Variables = None,
-    param: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
-    ] = None,
+    param: Parameters = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="TABLE", help="Look at this table or layer alone. May be repeated.")
     ] = None,

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import hash_of
-from cdp_lib.contracts.table import WARNINGS, TableContract
+from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work
 from cdp_lib.quality import is_warned
@@ -142,7 +142,7 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
     """
     store, contract = work.store, work.contract
     rows = store.read(contract.changes).where(sf.col("_change_set") == state.token)
-    warned = sf.count(sf.when(sf.size(WARNINGS.name) > 0, 1)) if contract.warns else sf.lit(0)
+    warned = _number_of_warned(contract)
     counts: Counter[str] = Counter()
     for change_type, number, with_warning in rows.groupBy("_change_type").agg(sf.count("*"), warned).collect():
         counts[change_type] = number
@@ -193,8 +193,7 @@ def rewrite(
     work.announce()
     store.replace(contract, kept)
     # What is written is counted: to count the plan would run it again.
-    warned = sf.count(sf.when(is_warned(contract), 1)) if contract.warns else sf.lit(0)
-    [(rows, with_warning)] = store.read(contract).agg(sf.count("*"), warned).collect()
+    [(rows, with_warning)] = store.read(contract).agg(sf.count("*"), _number_of_warned(contract)).collect()
     is_all_kept = rows == received
     store.create(contract.quarantine)
     if not is_all_kept or not store.read(contract.quarantine).isEmpty():
@@ -208,6 +207,11 @@ def rewrite(
         state=replace(outcome.state, refused=quarantined),
         counts=RowCounts(rows, 0, quarantined, superseded, with_warning),
     )
+
+
+def _number_of_warned(contract: TableContract) -> Column:
+    """Return the number of rows that break a rule that warns, as an aggregate."""
+    return sf.count(sf.when(is_warned(contract), 1)) if contract.warns else sf.lit(0)
 
 
 def rows_that_differ(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
 
@@ -64,9 +64,16 @@ class Graph:
         """Return tables and all that is built from them, one way or another."""
         return _reached(names, self.readers)
 
+    @cached_property
+    def _chains(self) -> dict[str, int]:
+        chains: dict[str, int] = {}
+        for name in reversed(self.tables):
+            chains[name] = max((1 + chains[reader] for reader in self.readers(name)), default=0)
+        return chains
+
     def chain_behind(self, name: str) -> int:
         """Return how many tables wait for a table at most, one after the other."""
-        return max((1 + self.chain_behind(reader) for reader in self.readers(name)), default=0)
+        return self._chains[name]
 
     def select(self, selection: Iterable[str]) -> set[str]:
         """Return the selected tables; all where nothing is selected.
@@ -91,14 +98,14 @@ class Graph:
         return selected or set(self.tables)
 
 
-def _reached(names: Collection[str], neighbours: object) -> set[str]:
+def _reached(names: Collection[str], neighbours: Callable[[str], Iterable[str]]) -> set[str]:
     found: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += neighbours(name)  # type: ignore[operator]
+            waiting += neighbours(name)
     return found
 
 

@@ -20,7 +20,7 @@ from cdp_lib.pipeline.change_sets import (
 )
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import Outcome, Work
-from cdp_lib.quality import check_rows
+from cdp_lib.quality import check_rows, record_key
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,13 @@ class MergeTouched(Materialization):
         if len(changed) < len(reads) or any(rows is None for rows in changed.values()):
             checked = check_rows(work.build(*work.frames()), contract, self.record())
             return rewrite(work, checked.kept, checked.refused, received=work.inputs[reads[0].name].rows)
-        state, key = new_change_set(work), list(contract.key)
+        state = new_change_set(work)
         keys = stage_rows(work, state, touched)
         checked = check_rows(
             work.build(store.read_keys(reads[0], keys), *map(store.read, reads[1:])), contract, self.record()
         )
         before = store.read_keys(contract, keys)
-        waiting = store.read(contract.quarantine).join(
-            keys.select(sf.concat_ws("|", *(sf.col(name).cast("string") for name in key)).alias("record_key")),
-            "record_key",
-            how="left_semi",
-        )
+        waiting = store.read(contract.quarantine).join(keys.select(record_key(contract)), "record_key", how="left_semi")
         return write_change_set(work, state, _differences(contract, before, checked.kept, waiting, checked.refused))
 
     def __repr__(self) -> str:

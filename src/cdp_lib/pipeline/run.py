@@ -90,10 +90,25 @@ class Runner:
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         if not state.version:
             return Due(("it is new",), is_rewrite=True)
-        if table.only_if and not getattr(self.settings, table.only_if):
+        if self._is_off(table):
             return Due()
+        rewrites = self._rewrites(table, state)
+        inputs = [
+            f"{contract.name} changed"
+            for contract in table.reads
+            if state.inputs.get(contract.name, (0, ""))[1] != self.states.get(contract.name, TableState()).token
+        ]
+        news = table.materialization.news(self._work(table, state, Due()))
+        return Due((*rewrites, *inputs, *filter(None, [news])), bool(rewrites))
+
+    def _is_off(self, table: Table) -> bool:
+        """Return whether a setting keeps a table that exists as it is."""
+        return bool(table.only_if) and not getattr(self.settings, table.only_if)
+
+    def _rewrites(self, table: Table, state: TableState) -> list[str]:
+        """Return why the rows of a table that exists can't be taken over, in words."""
         values = {key: str(value) for key, value in self._values(table).items()}
-        rewrites = [
+        return [
             *(["its rewrite was interrupted"] if state.is_rewriting else []),
             *(["a full refresh is asked for"] if self.settings.full_refresh else []),
             *([] if all(map(self.store.exists, table.contract.with_quarantine)) else ["the table is missing"]),
@@ -104,13 +119,6 @@ class Runner:
                 if state.settings.get(key) != values.get(key)
             ),
         ]
-        inputs = [
-            f"{contract.name} changed"
-            for contract in table.reads
-            if state.inputs.get(contract.name, (0, ""))[1] != self.states.get(contract.name, TableState()).token
-        ]
-        news = table.materialization.news(self._work(table, state, Due()))
-        return Due((*rewrites, *inputs, *filter(None, [news])), bool(rewrites))
 
     def plan(self, selection: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return why each selected table is due, without running anything: also where only what it reads is due.
@@ -124,12 +132,7 @@ class Runner:
             if name in selected:
                 upstream = [f"{each} is due" for each in self.graph.reads(name) if plan.get(each)]
                 reasons = self.due(name).reasons
-                is_off = (
-                    not reasons
-                    and self.graph.tables[name].only_if
-                    and not getattr(self.settings, self.graph.tables[name].only_if)
-                )
-                plan[name] = reasons or (() if is_off else tuple(upstream))
+                plan[name] = reasons or (() if self._is_off(self.graph.tables[name]) else tuple(upstream))
         return plan
 
     def refresh(
@@ -157,7 +160,8 @@ class Runner:
             if adopted := adopt_warehouse(self.store, self.landing):
                 self.states = read_states(self.store)
                 on_change(TableRun(PIPELINE_RUNS_OPS.name, "refreshed", adopted))
-        self._announce_rewrites(names)
+        # In one commit, as far as that can be told now.
+        self._announce([name for name in names if self._is_to_be_rewritten(name)])
         runs: dict[str, TableRun] = {}
         failed = set(held)
         order = TopologicalSorter(
@@ -226,7 +230,7 @@ class Runner:
             {contract.name: self.states.get(contract.name, TableState()) for contract in table.reads},
             self._values(table),
             due.is_rewrite,
-            lambda: self._announce(table.name),
+            lambda: self._announce([table.name]),
             tuple(readers),
         )
 
@@ -260,7 +264,7 @@ class Runner:
                     if not due.reasons:
                         return outcome
         if due.is_rewrite and state.version:
-            self._announce(name)
+            self._announce([name])
         outcome = table.materialization.refresh(self._work(table, state, due))
         self._keep(name, outcome.state)
         return replace(outcome, counts=outcome.counts + adopted)
@@ -281,21 +285,19 @@ class Runner:
             self.states[name] = state
         return state
 
-    def _announce(self, name: str) -> None:
-        """Write down that a table is about to be rewritten: until that has ended, its rows are unknown."""
-        with self._lock:
-            state = self.states.get(name)
-            if state and state.version and not state.is_rewriting:
-                self.states[name] = replace(state, is_rewriting=True)
-                write_states(self.store, self.states)
+    def _is_to_be_rewritten(self, name: str) -> bool:
+        """Return whether a table that exists is due for a rewrite, without a look at what has landed."""
+        table, state = self.graph.tables[name], self.states.get(name, TableState())
+        return bool(state.version) and not self._is_off(table) and bool(self._rewrites(table, state))
 
-    def _announce_rewrites(self, names: Iterable[str]) -> None:
-        """Write down, in one commit, which tables are going to be rewritten as far as that can be told now."""
-        rewritten = {name for name in names if self.states.get(name) and self.due(name).is_rewrite}
-        if rewritten:
-            for name in rewritten:
-                self.states[name] = replace(self.states[name], is_rewriting=True)
-            write_states(self.store, self.states)
+    def _announce(self, names: Iterable[str]) -> None:
+        """Write down that tables are about to be rewritten: until that has ended, their rows are unknown."""
+        with self._lock:
+            states = {name: self.states.get(name, TableState()) for name in names}
+            begun = {n: replace(s, is_rewriting=True) for n, s in states.items() if s.version and not s.is_rewriting}
+            if begun:
+                self.states |= begun
+                write_states(self.store, self.states)
 
     def _write(self, runs: dict[str, TableRun]) -> None:
         """Write the states, then the log for people, of the tables that a run has changed."""
