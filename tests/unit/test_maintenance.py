@@ -142,7 +142,7 @@ def test_a_table_can_be_written_and_read_by_all_readers_afterwards(
 
 def test_what_the_next_run_decides_by_is_as_it_was(maintaining: DeltaStore) -> None:
     states = {
-        "t_gold": TableState(3, "a", {"t_silver": (2, "b")}, change_sets={3: "a"}),
+        "t_gold": TableState(3, "a", inputs={"t_silver": (2, "b")}, change_sets={3: "a"}),
         "t_silver": TableState(2, "b"),
     }
     for _ in range(3):

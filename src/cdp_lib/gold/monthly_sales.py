@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
@@ -49,8 +51,9 @@ def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> D
 
 def _of_months(months: list[date]) -> Column:
     """Return whether a row is of one of these months, given by their first days."""
-    month = sf.col("transaction_year") * 100 + sf.col("transaction_month")
-    return month.isin([day.year * 100 + day.month for day in months])
+    # Comparisons of bare columns: what an overwrite on Spark takes.
+    of_each = [(sf.col("transaction_year") == day.year) & (sf.col("transaction_month") == day.month) for day in months]
+    return reduce(or_, of_each)
 
 
 MONTHLY_SALES = Table(

@@ -333,6 +333,7 @@ class Runner:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return what an error says, in one line; of an error of Java what Java says, which follows where it was called."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = lines[1].removeprefix(": ") if type(error).__name__ == "Py4JJavaError" and len(lines) > 1 else lines[0]
     return text if isinstance(error, CdpError) else f"{type(error).__name__}: {text}"

@@ -267,7 +267,8 @@ class DeltaStore:
         if not values:
             values = f"({', '.join('NULL' for _ in names)})"
         frame = self.session.sql(f"SELECT * FROM VALUES {values} AS rows ({_quoted(names)})")
-        return (frame if rows else frame.where("false")).selectExpr(*contract.select_list)
+        # In one task: one file where it is written.
+        return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
     def publish(self, contract: TableContract, location: str) -> None:
         """Copy a table to `<location>/<table>` in the columns that hold no personal data.
