@@ -27,7 +27,7 @@ store = open_store(spark, settings.catalog, settings.schema)
 
 # COMMAND ----------
 
-accounts = reconcile(store, held=held)
+accounts = reconcile(store, held=held, only_changed=True)
 
 # COMMAND ----------
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from pyspark.sql import functions as sf
 
@@ -21,6 +23,12 @@ from cdp_lib.storage import DeltaStore
 WHOLE_TABLE = "all"
 """Stands for a batch where a whole table is counted."""
 
+EARLIER = "earlier batches"
+"""Stands for all batches that have no account of their own."""
+
+_SINGLE_BATCHES = 100
+"""Newest batches of a table that each have an account of their own."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -28,7 +36,8 @@ class Account:
 
     Attributes:
         table_name: The table.
-        batch_id: The batch; `WHOLE_TABLE`: rows in are those that the table's changes add up to.
+        batch_id: The batch; `EARLIER`: all that are older than those; `WHOLE_TABLE`: rows in are those that the
+            table's changes add up to.
         rows_in: Rows that the batch came with, as the table's input has them.
         rows_out: Rows in the table.
         rows_quarantined: Rows in its quarantine.
@@ -50,7 +59,7 @@ class Account:
     @property
     def complaint(self) -> str:
         """What does not add up, in words."""
-        of_batch = "" if self.batch_id == WHOLE_TABLE else f", batch {self.batch_id}"
+        of_batch = {WHOLE_TABLE: "", EARLIER: f", {EARLIER}"}.get(self.batch_id, f", batch {self.batch_id}")
         return (
             f"{self.table_name}{of_batch}: {self.rows_in} rows in, but {self.rows_out} out"
             f" + {self.rows_quarantined} quarantined + {self.rows_superseded} superseded:"
@@ -58,88 +67,126 @@ class Account:
         )
 
 
-def reconcile(store: DeltaStore, graph: Graph | None = None, held: Iterable[str] = ()) -> list[Account]:
+def reconcile(
+    store: DeltaStore, graph: Graph | None = None, held: Iterable[str] = (), *, only_changed: bool = False
+) -> list[Account]:
     """Compare what tables hold with what their changes add up to, and with what their batches came with.
 
     Args:
         store: Tables of the platform.
         graph: Declarations of the tables; those of the platform if there is none.
         held: Tables that failed in this run, which are passed over.
+        only_changed: Count the tables that have changed since their accounts were last recorded, and no others.
 
     Returns:
-        Every table, and every batch of every table that rows of batches are merged into.
+        An account of every table that is counted; of a table that rows of batches are merged into also one of each of
+        its newest batches, and one of all earlier batches together.
     """
-    states, passed_over = read_states(store), set(held)
+    graph, states, passed_over = graph or platform_graph(), read_states(store), set(held)
+    counted = {row["table_name"]: row["counted_version"] for row in _recorded(store)} if only_changed else {}
     tables = [
         table
-        for table in (graph or platform_graph()).tables.values()
+        for table in graph.tables.values()
         if table.contract.layer in ("bronze", "silver")
         and table.name not in passed_over
         and (state := states.get(table.name))
         and state.version
         and not state.is_rewriting
+        and _version(state) != counted.get(table.name)
     ]
-    accounts = [*_of_tables(store, states, tables), *_of_batches(store, states, tables)]
+    rows = _count_by_batch(store, tables, {table.name: _first_single_batch(graph, states, table) for table in tables})
+    accounts = [account for table in tables for account in _accounts(states, table, rows)]
     return sorted(accounts, key=lambda each: (each.table_name, each.batch_id))
 
 
-def _of_tables(store: DeltaStore, states: States, tables: list[Table]) -> list[Account]:
-    contracts = [contract for table in tables for contract in table.contract.with_quarantine]
-    rows = store.count(contracts)
-    return [
-        Account(
-            table.name,
-            WHOLE_TABLE,
-            (state.rows or 0) + state.refused,
-            rows[table.name],
-            rows.get(table.contract.quarantine.name, 0),
-        )
-        for table in tables
-        if (state := states.get(table.name, TableState())).rows is not None
-    ]
+def _version(state: TableState) -> str:
+    """Return what tells the versions of a table apart, and those of what it was made from."""
+    return " ".join([state.token, *(f"{name}={token}" for name, (_, token) in sorted(state.inputs.items()))])
 
 
-def _of_batches(store: DeltaStore, states: States, tables: list[Table]) -> list[Account]:
-    checked = [table for table in tables if table.contract.rules]
-    contracts = dict.fromkeys(
-        contract for table in checked for contract in (table.reads[0], *table.contract.with_quarantine)
-    )
-    counts = [
-        store.read(contract)
-        .groupBy("_batch_id")
-        .agg(sf.count("*").alias("rows"))
-        .select(sf.lit(contract.name).alias("name"), "_batch_id", "rows")
-        for contract in contracts
-    ]
-    rows = {(name, batch_id): number for name, batch_id, number in (union(counts).collect() if counts else ())}
+Counts = dict[str, Counter[str]]
+"""Rows of each table by batch; a table that knows no batches has one, of no name."""
+
+
+def _count_by_batch(store: DeltaStore, tables: list[Table], since: Mapping[str, str]) -> Counts:
+    """Count tables, their quarantines and what they are compared with, each once and all in one query."""
+    counts = {}
+    for table in tables:
+        is_single = sf.col("_batch_id") >= since[table.name]
+        is_by_batch = table.contract.rules or table.contract.layer == "bronze"
+        batch = sf.when(is_single, sf.col("_batch_id")).otherwise(EARLIER) if is_by_batch else sf.lit("")
+        for contract in (*table.contract.with_quarantine, *(table.reads[:1] if table.contract.rules else ())):
+            by_batch = store.read(contract).groupBy(batch.alias("batch")).agg(sf.count("*").alias("rows"))
+            counts[contract.name] = by_batch.select(sf.lit(contract.name).alias("name"), "batch", "rows")
+    rows: Counts = {name: Counter() for name in counts}
+    for name, batch_id, number in union([*counts.values()]).collect() if counts else ():
+        rows[name][batch_id] = number
+    return rows
+
+
+def _first_single_batch(graph: Graph, states: States, table: Table) -> str:
+    """Return the oldest batch that has an account of its own: their number does not grow with a warehouse's age."""
+    while table.reads:
+        table = graph.tables[table.reads[0].name]
+    return min(sorted(Loaded.of(states.get(table.name, TableState())).batches)[-_SINGLE_BATCHES:], default="")
+
+
+def _accounts(states: States, table: Table, counts: Counts) -> list[Account]:
+    state, names = states[table.name], (table.name, table.contract.quarantine.name)
+    rows, refused = (counts.get(name, Counter()) for name in names)
     accounts = []
-    for table in checked:
-        names = table.reads[0].name, table.name, table.contract.quarantine.name
-        for batch_id in sorted({batch_id for name, batch_id in rows if name in names}):
-            rows_in, rows_out, rows_quarantined = (rows.get((name, batch_id), 0) for name in names)
-            if table.reads[0].layer == "bronze" and not Loaded.of(states[table.reads[0].name]).has_whole(batch_id):
-                rows_in = max(rows_in, rows_out + rows_quarantined)
-            superseded = 0 if table.reads[0].rules else max(0, rows_in - rows_out - rows_quarantined)
-            accounts.append(Account(table.name, batch_id, rows_in, rows_out, rows_quarantined, superseded))
+    if state.rows is not None:
+        expected = state.rows + state.refused
+        accounts = [Account(table.name, WHOLE_TABLE, expected, rows.total(), refused.total())]
+    if table.contract.rules:
+        [source, *_] = table.reads
+        received = counts[source.name]
+        for batch_id in sorted({*received, *rows, *refused}):
+            rows_in, present = received[batch_id], rows[batch_id] + refused[batch_id]
+            oldest = "" if batch_id == EARLIER else batch_id
+            if source.layer == "bronze" and not Loaded.of(states[source.name]).has_whole(oldest):
+                rows_in = max(rows_in, present)
+            superseded = 0 if source.rules else max(0, rows_in - present)
+            accounts.append(Account(table.name, batch_id, rows_in, rows[batch_id], refused[batch_id], superseded))
     return accounts
 
 
-def record_reconciliation(store: DeltaStore, accounts: list[Account]) -> list[str]:
-    """Keep the accounts in `reconciliation_ops`; where they are what it holds, nothing is written.
+def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Graph | None = None) -> list[str]:
+    """Keep the accounts in `reconciliation_ops`, in place of earlier ones of the same tables.
 
     Args:
         store: Tables of the platform.
         accounts: What `reconcile` found.
+        graph: Declarations of the tables; those of the platform if there is none.
 
     Returns:
         Names of the tables that do not add up.
     """
-    names = RECONCILIATION_OPS.column_names
-    rows = [asdict(account) | {"is_balanced": not account.missing} for account in accounts]
-    kept = store.read(RECONCILIATION_OPS).select(*names).collect() if store.exists(RECONCILIATION_OPS) else None
-    if kept is None or sorted(map(tuple, kept)) != sorted(tuple(row[name] for name in names) for row in rows):
+    states, counted = read_states(store), {account.table_name for account in accounts}
+    unbalanced = {account.table_name for account in accounts if account.missing}
+    # What does not add up is counted again by the next run.
+    versions = {name: _version(states[name]) for name in counted - unbalanced if name in states}
+    rows = [
+        asdict(account) | {"is_balanced": not account.missing, "counted_version": versions.get(account.table_name)}
+        for account in accounts
+    ]
+    kept, known = _recorded(store), (graph or platform_graph()).tables
+    rows += [row for row in kept if row["table_name"] in known and row["table_name"] not in counted]
+    if not kept or {*map(_values, kept)} != {*map(_values, rows)}:
         store.replace(RECONCILIATION_OPS, store.frame(RECONCILIATION_OPS, rows))
-    return sorted({account.table_name for account in accounts if account.missing})
+    return sorted(unbalanced)
+
+
+def _recorded(store: DeltaStore) -> list[dict[str, Any]]:
+    """Return the rows of the last accounts; none where an earlier version of the platform recorded them."""
+    if not store.exists(RECONCILIATION_OPS):
+        return []
+    rows = store.read(RECONCILIATION_OPS)
+    return [row.asDict() for row in rows.collect()] if rows.columns == list(RECONCILIATION_OPS.column_names) else []
+
+
+def _values(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row[name] for name in RECONCILIATION_OPS.column_names)
 
 
 def refuse_imbalance(accounts: list[Account]) -> None:

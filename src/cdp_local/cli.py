@@ -509,7 +509,7 @@ def _count(found: Sequence[Finding]) -> int:
 
 
 def _tables(workspace: LocalWorkspace) -> DeltaStore:
-    return open_store(workspace.spark, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
+    return open_store(workspace.session, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
 
 
 def _pairs(option: str, values: list[str] | None) -> dict[str, str]:

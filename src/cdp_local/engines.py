@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from threading import RLock
+from weakref import WeakKeyDictionary
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from sqlglot import exp, parse_one
 from sqlglot.optimizer.qualify_tables import qualify_tables
 
@@ -28,13 +30,86 @@ _NO_CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
 """PySpark would look up where each column is made, for its error messages: a third of the time of a small run."""
 
 
+class HomeCatalog:
+    """The tables and views of a home, as one session knows them: each is registered when it is first asked for.
+
+    No local engine keeps a catalog between processes, and to register a table costs a query.
+    """
+
+    def __init__(self, spark: SparkSession, home: Path, catalog: str, schemas: Sequence[str]) -> None:
+        """Create the schemas: `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
+
+        Args:
+            spark: Session.
+            home: Folder of the local workspace.
+            catalog: Name of the catalog.
+            schemas: Names of its schemas.
+        """
+        self._spark, self._home, self._catalog = spark, home, catalog
+        self._folders = {f"`{catalog}`.`{schema}`": home / "warehouse" / schema for schema in schemas}
+        self._registered: set[str] = set()
+        self._lock = RLock()
+        for schema, folder in self._folders.items():
+            spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
+
+    def has_schema(self, schema: str) -> bool:
+        """Return whether the home has a schema, given by its quoted full name."""
+        return schema in self._folders
+
+    def register(self, schema: str, table: str) -> bool:
+        """Register a table; return whether it exists.
+
+        Args:
+            schema: Quoted full name of the schema.
+            table: Name of the table.
+        """
+        name, folder = f"{schema}.`{table}`", self._folders[schema] / table
+        with self._lock:
+            # A run that was killed may leave the log of a table without its first commit: that is no table yet.
+            if name not in self._registered and any(folder.glob("_delta_log/*.json")):
+                self._spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{folder}'")
+                self._registered.add(name)
+            return name in self._registered
+
+    def add(self, schema: str, table: str) -> None:
+        """Remember a table that was created in this session."""
+        self._registered.add(f"{schema}.`{table}`")
+
+    def register_all(self) -> None:
+        """Register every table and view."""
+        with self._lock:
+            for schema, folder in self._folders.items():
+                for table in sorted(path.name for path in folder.glob("*") if path.is_dir()):
+                    self.register(schema, table)
+            context: list[str] = []
+            for view in sorted((self._home / "views").glob("*.json")):
+                if view.name in self._registered:
+                    continue
+                # A view whose tables are gone, or in a schema of another run, is not there: the next run may make it.
+                with suppress(AnalysisException):
+                    *before, statement = json.loads(view.read_text(encoding="utf-8"))
+                    if before != context:  # most views are made where the one before was
+                        context = []
+                        for each in before:
+                            _execute(self._spark, each)
+                        context = before
+                    _execute(self._spark, statement)
+                    self._registered.add(view.name)
+
+
+_CATALOGS: WeakKeyDictionary[SparkSession, HomeCatalog] = WeakKeyDictionary()
+
+
+def catalog_of(spark: SparkSession) -> HomeCatalog | None:
+    """Return the catalog of a session that `open_session` opened; None of another one."""
+    return _CATALOGS.get(spark)
+
+
 @contextmanager
 def open_session(
     engine: str, home: Path, catalog: str, schemas: Sequence[str], landing: str = "", account_key: str | None = None
 ) -> Iterator[SparkSession]:
-    """A session in which `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
-
-    Neither engine keeps a catalog between processes, so the tables and views that are there are registered again.
+    """A session with the tables and views of a home (`HomeCatalog`).
 
     Args:
         engine: `sail` or `spark`.
@@ -50,24 +125,7 @@ def open_session(
     if engine not in ENGINES:
         raise CdpError(f"Unknown engine '{engine}': there are {' and '.join(ENGINES)}.")
     with ENGINES[engine](catalog, home, landing, account_key) as spark:
-        for schema in schemas:
-            folder = home / "warehouse" / schema
-            spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{catalog}`.`{schema}` LOCATION '{folder}'").collect()
-            # A run that was killed may leave the log of a table without its first commit: that is no table yet.
-            for location in sorted({commit.parents[1] for commit in folder.glob("*/_delta_log/*.json")}):
-                table = f"`{catalog}`.`{schema}`.`{location.name}`"
-                spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION '{location}'").collect()
-        context: list[str] = []
-        for view in sorted((home / "views").glob("*.json")):
-            # A view whose tables are gone, or in a schema of another run, is not there: the next run may make it anew.
-            with suppress(AnalysisException):
-                *before, statement = json.loads(view.read_text(encoding="utf-8"))
-                if before != context:  # most views are made where the one before was
-                    context = []
-                    for each in before:
-                        run_statement(spark, each)
-                    context = before
-                run_statement(spark, statement)
+        _CATALOGS[spark] = HomeCatalog(spark, home, catalog, schemas)
         yield spark
 
 
@@ -91,13 +149,24 @@ def run_statement(spark: SparkSession, statement: str) -> list[Row]:
     Open-source Spark has no `USE CATALOG`: here it has one catalog, at most under two names. Sail looks for the tables
     of a view where its reader is, and not where it was made: there it is told where.
     """
+    if catalog := catalog_of(spark):
+        catalog.register_all()
+    return _execute(spark, statement)
+
+
+def _execute(spark: SparkSession, statement: str) -> list[Row]:
     verb = statement.upper()
     catalog = spark.catalog.currentCatalog() if verb.startswith(("USE CATALOG", "CREATE")) else ""
     if catalog == "spark_catalog":
-        return [] if verb.startswith("USE") else spark.sql(statement).collect()
+        return [] if verb.startswith("USE") else _rows(spark.sql(statement))
     if catalog and verb.startswith("CREATE"):
         statement = _with_full_names(statement, catalog, spark.catalog.currentDatabase())
-    return spark.sql(statement).collect()
+    return _rows(spark.sql(statement))
+
+
+def _rows(answer: DataFrame) -> list[Row]:
+    """Return the rows of an answer; a command has run already, and has no columns."""
+    return answer.collect() if answer.columns else []
 
 
 def _with_full_names(statement: str, catalog: str, schema: str) -> str:

@@ -19,7 +19,7 @@ from sqlglot import TokenType, tokenize
 from cdp_lib.errors import CdpError
 from cdp_lib.storage.delta import sql_literal
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
-from cdp_local.engines import keep_view, run_statement
+from cdp_local.engines import catalog_of, keep_view, run_statement
 
 _CELL_END = re.compile(r"^(?:#|--) COMMAND -{10}$", re.MULTILINE)
 _MAGIC = re.compile(r"^(?:#|--) MAGIC (%(?!md\b|pip\b).*)$", re.MULTILINE)
@@ -121,6 +121,8 @@ def _run_python(
     def display(value: Any) -> None:
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)
 
+    if catalog := catalog_of(workspace.spark) if "spark." in source else None:
+        catalog.register_all()  # it may name any table
     namespace = {
         "__name__": "__main__",
         "__file__": str(path),

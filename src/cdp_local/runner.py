@@ -279,7 +279,7 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
     """
     values = parameter_values(workspace.bundle.job(job), parameters, new_run_start())
     settings = Settings.from_parameters({name: values.get(name, "") for name in Settings.parameter_names()})
-    store = open_store(workspace.spark, settings.catalog, settings.schema)
+    store = open_store(workspace.session, settings.catalog, settings.schema)
     return Runner(store, workspace.landing, settings)
 
 

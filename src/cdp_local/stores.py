@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_key
+from cdp_local.engines import catalog_of
 
 _WRITING: dict[str, Lock] = {}
 """Per-table write lock: an overwrite on Sail does not notice a commit between what it read and what it writes. The
@@ -29,6 +30,20 @@ class SparkStore(DeltaStore):
     """
 
     is_databricks = False
+
+    def exists(self, contract: TableContract) -> bool:
+        """Return whether the table exists."""
+        catalog = catalog_of(self.session)
+        if contract.name in self._existing or not (catalog and catalog.has_schema(self._schema)):
+            return super().exists(contract)
+        if catalog.register(self._schema, contract.name):
+            self._existing.add(contract.name)
+        return contract.name in self._existing
+
+    def _create(self, contract: TableContract, statement: str) -> None:
+        super()._create(contract, statement)
+        if catalog := catalog_of(self.session):
+            catalog.add(self._schema, contract.name)
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
         """Return the Delta properties of a table."""
@@ -55,12 +70,24 @@ class SailStore(SparkStore):
         """Name and version of the engine."""
         return f"sail {self.session.version}"
 
-    def overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None = None) -> None:
-        """Replace the rows for which a condition is true; all rows where there is none."""
+    def _write(
+        self,
+        contract: TableContract,
+        rows: DataFrame,
+        where: SparkColumn | None,
+        counts: Mapping[str, SparkColumn],
+        *,
+        is_empty: bool = False,
+    ) -> dict[str, int]:
+        """Replace rows, then count them: Sail counts nothing as it writes."""
         # Sail would delete the rows for which a condition is null, too; by the bare one it passes over whole files.
-        super().overwrite(contract, rows, None if where is None else where & where.eqNullSafe(sf.lit(True)))
+        is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
+        with self._commit(contract):
+            writer = self._prepared(contract, rows).writeTo(self.name_of(contract.name))
+            writer.append() if is_empty else writer.overwrite(is_replaced)
+        return self._counted(self.read(contract).where(is_replaced), counts)
 
-    def merge(self, contract: TableContract, changes: DataFrame) -> None:
+    def merge(self, contract: TableContract, changes: DataFrame) -> int:
         """Upsert and delete rows by writing what they are in again: a quarter of a second a million rows.
 
         Sail's MERGE takes several. What is written again is nothing where no key is in the table yet, the partitions
@@ -80,15 +107,17 @@ class SailStore(SparkStore):
                     rows = rows.where(where)
             else:
                 left = set() if matched.isEmpty() else {True}
+            written = entering.count()
             if not left:
-                self._write(contract, self._prepared(contract, entering), None)
-                return
+                self._put(contract, self._prepared(contract, entering), None)
+                return written
             unaffected = rows.join(held.alias("s"), is_same, how="left_anti").select(*contract.column_names)
             # Rows of the table are validated already: they skip the single-partition path.
             rows = self._dealt_out(contract, unaffected.unionByName(self._checked(contract, entering)))
-            self._write(contract, rows, sf.lit(True) if where is None else where)
+            self._put(contract, rows, sf.lit(True) if where is None else where)
+            return written
 
-    def _write(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
+    def _put(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
         with self._commit(contract):
             writer = rows.writeTo(self.name_of(contract.name))
             writer.append() if where is None else writer.overwrite(where)
@@ -103,12 +132,12 @@ class SailStore(SparkStore):
         with TemporaryDirectory() as folder:
             name = self.name_of(Path(folder).name)
             columns = ", ".join(column_ddl(column) for column in (*contract.columns, *others))
-            self.session.sql(f"CREATE TABLE {name} ({columns}) USING delta LOCATION '{folder}/rows'").collect()
+            self.session.sql(f"CREATE TABLE {name} ({columns}) USING delta LOCATION '{folder}/rows'")
             try:
                 self._checked(contract, rows).writeTo(name).append()
                 DeltaStore._rewrite(self, contract, self.session.table(name), partitions)
             finally:
-                self.session.sql(f"DROP TABLE {name}").collect()
+                self.session.sql(f"DROP TABLE {name}")
 
     def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         return self._dealt_out(contract, self._checked(contract, rows))

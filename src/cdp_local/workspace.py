@@ -14,7 +14,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
-from cdp_local.engines import open_session
+from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
 from cdp_local.samples import NEEDED_SOURCES, SOURCES, play_samples
 
@@ -43,9 +43,16 @@ class LocalWorkspace:
     sample_sources: tuple[str, ...]
 
     @property
-    def spark(self) -> SparkSession:
-        """The session."""
+    def session(self) -> SparkSession:
+        """The session. It knows the tables that a store has been asked for."""
         return self.notebooks.spark
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, once it knows every table and view by its name."""
+        if catalog := catalog_of(self.session):
+            catalog.register_all()
+        return self.session
 
 
 @contextmanager

@@ -61,12 +61,13 @@ TABLE_STATE_OPS = TableContract(
 RECONCILIATION_OPS = TableContract(
     name="reconciliation_ops",
     layer="ops",
-    comment="One row per table and batch, as counted in the tables by the last reconciliation; batch `all`: the table.",
+    comment="One row per table and batch, as last counted; batch `all`: the table; `earlier batches`: all older ones.",
     columns=(
         Column("table_name", "STRING", "table", required=True),
         Column("batch_id", "STRING", "landed batch", required=True),
         *_ACCOUNT,
         Column("is_balanced", "BOOLEAN", "whether rows in = out + quarantined + superseded", required=True),
+        Column("counted_version", "STRING", "versions that were counted; null where the table does not add up"),
     ),
     key=("table_name", "batch_id"),
 )

@@ -191,21 +191,19 @@ def rewrite(
     """
     store, contract = work.store, work.contract
     work.announce()
-    store.replace(contract, kept)
-    # What is written is counted: to count the plan would run it again.
-    [(rows, with_warning)] = store.read(contract).agg(sf.count("*"), _number_of_warned(contract)).collect()
+    written = store.replace(contract, kept, warned=_number_of_warned(contract))
+    rows, quarantined = written["rows"], 0
     is_all_kept = rows == received
-    store.create(contract.quarantine)
-    if not is_all_kept or not store.read(contract.quarantine).isEmpty():
-        store.replace(contract.quarantine, refused)
-    quarantined = 0 if is_all_kept else store.count([contract.quarantine])[contract.quarantine.name]
+    is_new = store.create(contract.quarantine)
+    if not (is_all_kept and (is_new or store.read(contract.quarantine).isEmpty())):
+        quarantined = store.replace(contract.quarantine, refused)["rows"]
     superseded = max(0, (received or 0) - rows - quarantined)
     forget_change_sets(store, contract)
     outcome = work.rewritten(rows, details=details)
     return replace(
         outcome,
         state=replace(outcome.state, refused=quarantined),
-        counts=RowCounts(rows, 0, quarantined, superseded, with_warning),
+        counts=RowCounts(rows, 0, quarantined, superseded, written["warned"]),
     )
 
 

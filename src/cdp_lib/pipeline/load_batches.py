@@ -64,7 +64,7 @@ class Loaded:
 
     def has_whole(self, batch_id: str) -> bool:
         """Return whether the table has every row that a batch came with."""
-        return batch_id >= self.complete_since and batch_id > self.compacted_to
+        return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
     def is_on_top(self, seen: int) -> bool:
         """Return whether what was loaded after a version are increments, or files, newer than all before them."""
@@ -129,13 +129,16 @@ class LoadBatches(Materialization):
         rows = {
             name: frame.withColumn(LOADED_AT, sf.lit(state.version).cast("bigint")) for name, frame in frames.items()
         }
+        rows_before: int | None
         if work.must_rewrite:
-            gained = self._write_anew(work, list(rows.values()), landed)
+            gained, rows_before = self._write_anew(work, list(rows.values()), landed)
         else:
-            gained = self._add(work, list(rows.values()), replayed)
+            gained, rows_before = self._add(work, list(rows.values()), replayed), work.state.rows
         received = sum(batch.rows or 0 for batch in manifests if batch.batch_id in frames)
-        is_counted = is_whole or work.state.rows is None
-        rows_now = store.count([contract])[contract.name] if is_counted else (work.state.rows or 0) + received
+        if replayed or rows_before is None:
+            rows_now = store.count([contract])[contract.name]
+        else:
+            rows_now = rows_before + received
         details = asdict(loaded.followed_by(manifests, state.version))
         return Outcome(
             replace(
@@ -157,24 +160,26 @@ class LoadBatches(Materialization):
                 store.append(contract, rows)
         return gained
 
-    def _write_anew(self, work: Work, frames: list[DataFrame], landed: list[str]) -> list[str]:
-        """Replace the table. Rows of batches that are landed no more stay: compaction has left what counts of them."""
-        contract, store = _contract(work), work.store
-        base = None
-        if store.exists(contract):
+    def _write_anew(self, work: Work, frames: list[DataFrame], landed: list[str]) -> tuple[list[str], int]:
+        """Replace the table. Rows of batches that are landed no more stay: compaction has left what counts of them.
+
+        Returns:
+            The columns that the table gained, and the number of rows that stayed.
+        """
+        contract, store, rows_kept = _contract(work), work.store, 0
+        if not store.create(contract):
             rows = store.read(contract)
-            base = rows.where(sf.col("_batch_id") < landed[0]) if landed else rows
-            base = base.drop(LOADED_AT).withColumn(LOADED_AT, sf.lit(work.state.version + 1).cast("bigint"))
-            base = None if base.isEmpty() else base
-        if base is not None:
-            store.rewrite(contract, base)
-        elif store.exists(contract):
-            store.replace(contract, store.frame(contract, []))
-        store.create(contract)
+            is_kept = sf.col("_batch_id") < landed[0] if landed else sf.lit(True)
+            kept = rows.where(is_kept).withColumn(LOADED_AT, sf.lit(work.state.version + 1).cast("bigint"))
+            rows_kept = kept.count()
+            if rows_kept:
+                store.rewrite(contract, kept)
+            else:
+                store.replace(contract, store.frame(contract, []))
         gained = [name for rows in frames for name in store.gain_columns(contract, rows)]
         for rows in self._together(work, frames):
             store.append(contract, rows)
-        return gained
+        return gained, rows_kept
 
     def _together(self, work: Work, frames: list[DataFrame]) -> list[DataFrame]:
         """Return rows of many batches, so many in one frame, in all columns that the table has."""

@@ -54,8 +54,8 @@ class Replace(Materialization):
 
     def refresh(self, work: Work) -> Outcome:
         """Build the table and replace it."""
-        work.store.replace(work.contract, work.build(*work.frames()))
-        return work.rewritten(work.store.count([work.contract])[work.contract.name])
+        written = work.store.replace(work.contract, work.build(*work.frames()))
+        return work.rewritten(written["rows"])
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ class Append(Materialization):
         work.store.create(work.contract)
         ledger = work.store.read(work.contract)
         rows = work.build(*work.frames(), ledger, recorded_at=work.settings.run_started_at)
-        work.store.merge_rows(work.contract, rows)
-        return work.rewritten(rows.count())
+        return work.moved(work.store.merge_rows(work.contract, rows))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class TouchedKeys(Materialization):
 
     def refresh(self, work: Work) -> Outcome:
         """Build the touched keys again, or the whole table."""
-        [contract, *lookups], store, name = work.table.reads, work.store, work.contract.name
+        [contract, *lookups], store = work.table.reads, work.store
         changed = None if work.must_rewrite else work.changed_rows(contract)
         if changed is None:
             if self.is_followed:
@@ -64,14 +64,15 @@ class TouchedKeys(Materialization):
         if len(self.by) == 1:
             [column] = self.by
             values = [value for (value,) in keys.collect()]
-            if values:
-                is_touched = sf.col(column).isin(values)
-                there_too = self.where(values) if self.where else is_touched
-                store.overwrite(work.contract, work.build(rows.where(is_touched), *others), there_too)
+            if not values:
+                return work.unchanged()
+            is_touched = sf.col(column).isin(values)
+            there_too = self.where(values) if self.where else is_touched
+            written = store.overwrite(work.contract, work.build(rows.where(is_touched), *others), there_too)
         else:
             built = work.build(rows.join(keys, list(self.by), how="left_semi"), *others)
-            store.merge_rows(work.contract, built, keys)
-        return work.moved(store.count([work.contract])[name])
+            written = store.merge_rows(work.contract, built, keys)
+        return work.moved(written)
 
     def _follow(self, work: Work, rows: DataFrame, keys: DataFrame, others: list[DataFrame]) -> Outcome:
         """Build the touched keys again, and merge what differs."""

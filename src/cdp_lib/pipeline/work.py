@@ -144,9 +144,9 @@ class Work:
             is_rewriting=False,
         )
 
-    def moved(self, rows: int) -> Outcome:
-        """Return the outcome of a change whose rows nobody follows."""
-        return Outcome(replace(self.next_state(), rows=rows, rewritten_at=self.state.version + 1), RowCounts(rows))
+    def moved(self, written: int) -> Outcome:
+        """Return the outcome of a change of some rows that nobody follows."""
+        return Outcome(replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1), RowCounts(written))
 
     def rewritten(self, rows: int, *, token: str = "", details: Mapping[str, Any] | None = None) -> Outcome:
         """Return the outcome of a whole rewrite, after which no older change set counts."""

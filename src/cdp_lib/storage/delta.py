@@ -16,7 +16,7 @@ from datetime import date, datetime
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructField, StructType
 
@@ -114,15 +114,20 @@ class DeltaStore:
         [column] = contract.partitioned_by
         return {value for (value,) in rows.select(column).distinct().collect()}
 
-    def create(self, contract: TableContract) -> None:
-        """Create the table that a contract promises, where there is none of that name."""
-        if not self.exists(contract):
-            columns = ", ".join(column_ddl(column) for column in contract.columns)
-            self.session.sql(
-                f"CREATE TABLE IF NOT EXISTS {self.name_of(contract.name)} ({columns}) USING delta"
-                f"{self._layout_ddl(contract)} COMMENT {sql_literal(contract.comment)}"
-            ).collect()
-            self._existing.add(contract.name)
+    def create(self, contract: TableContract) -> bool:
+        """Create the table that a contract promises, where there is none of that name; return whether it is new."""
+        is_new = not self.exists(contract)
+        if is_new:
+            self._create(contract, "CREATE TABLE IF NOT EXISTS")
+        return is_new
+
+    def _create(self, contract: TableContract, statement: str) -> None:
+        columns = ", ".join(column_ddl(column) for column in contract.columns)
+        self.session.sql(
+            f"{statement} {self.name_of(contract.name)} ({columns}) USING delta"
+            f"{self._layout_ddl(contract)} COMMENT {sql_literal(contract.comment)}"
+        )
+        self._existing.add(contract.name)
 
     def _layout_ddl(self, contract: TableContract) -> str:
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
@@ -135,32 +140,61 @@ class DeltaStore:
         """Return the Delta properties of a table. Workspaces differ in whether new tables get deletion vectors."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
-    def replace(self, contract: TableContract, rows: DataFrame) -> None:
+    def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
         """Make a table hold these rows and no others, in the columns of its contract.
 
         Args:
             contract: Contract of the table. A table made by an earlier version of it gets the columns of today.
             rows: Rows in the contract's columns; they may be read from the table itself.
-        """
-        held = self.read(contract).dtypes if self.exists(contract) else None
-        self.create(contract)
-        if held and dict(held) != {name: type_.lower() for name, type_ in contract.types.items()}:
-            self.rewrite(contract, rows)
-        else:
-            self.overwrite(contract, rows)
+            counts: Aggregates of the contract's columns, by name.
 
-    def overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None = None) -> None:
+        Returns:
+            The number of rows as `rows`, and the aggregates.
+        """
+        if not self.exists(contract):
+            # A table that was dropped may have left files in its folder.
+            self._create(contract, "CREATE OR REPLACE TABLE")
+            return self._write(contract, rows, None, counts, is_empty=True)
+        if dict(self.read(contract).dtypes) == {name: type_.lower() for name, type_ in contract.types.items()}:
+            return self._write(contract, rows, None, counts)
+        self.rewrite(contract, rows)
+        return self._counted(self.read(contract), counts)
+
+    def overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None = None) -> int:
         """Replace the rows for which a condition is true; all rows where there is none.
 
         Args:
             contract: Contract of the table.
             rows: Rows in the contract's columns, of which the condition is true.
             where: Condition; the other rows stay.
+
+        Returns:
+            How many rows were written.
         """
+        return self._write(contract, rows, where, {})["rows"]
+
+    def _write(
+        self,
+        contract: TableContract,
+        rows: DataFrame,
+        where: SparkColumn | None,
+        counts: Mapping[str, SparkColumn],
+        *,
+        is_empty: bool = False,
+    ) -> dict[str, int]:
+        """Replace rows, and count them as they are written: to count them afterwards is a query."""
+        observation = Observation()
+        prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
         with self._commit(contract):
-            self._prepared(contract, rows).writeTo(self.name_of(contract.name)).overwrite(
-                sf.lit(True) if where is None else where
-            )
+            writer = prepared.writeTo(self.name_of(contract.name))
+            # An overwrite looks for what it replaces.
+            writer.append() if is_empty else writer.overwrite(sf.lit(True) if where is None else where)
+        return dict(observation.get)
+
+    def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, int]:
+        """Return the number of rows, and aggregates of them, by name."""
+        [row] = rows.agg(*_counts(counts)).collect()
+        return row.asDict()
 
     def rewrite(self, contract: TableContract, rows: DataFrame) -> None:
         """Replace all rows and the schema in one commit, so that types may widen and columns come and go.
@@ -185,9 +219,7 @@ class DeltaStore:
         (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(self.name_of(contract.name))
         for column in contract.columns:
             if column.required and self.is_databricks:
-                self.session.sql(
-                    f"ALTER TABLE {self.name_of(contract.name)} ALTER COLUMN `{column.name}` SET NOT NULL"
-                ).collect()
+                self.session.sql(f"ALTER TABLE {self.name_of(contract.name)} ALTER COLUMN `{column.name}` SET NOT NULL")
 
     def append(self, contract: TableContract, rows: DataFrame) -> None:
         """Add rows to a table.
@@ -214,16 +246,19 @@ class DeltaStore:
                 ).append()
         return gained
 
-    def merge(self, contract: TableContract, changes: DataFrame) -> None:
+    def merge(self, contract: TableContract, changes: DataFrame) -> int:
         """Upsert and delete rows by key.
 
         Args:
             contract: Contract of the table.
             changes: The contract's columns and `IS_GONE`, one row per key.
+
+        Returns:
+            How many rows were written.
         """
         values = ", ".join(f"`{name}` = s.`{name}`" for name in contract.column_names)
         with self._commit(contract):
-            self.session.sql(
+            [merged] = self.session.sql(
                 f"MERGE INTO {self.name_of(contract.name)} AS t USING {{changes}} AS s ON {same_key(contract)}"
                 f" WHEN MATCHED AND s.{IS_GONE} THEN DELETE"
                 f" WHEN MATCHED THEN UPDATE SET {values}"
@@ -231,14 +266,18 @@ class DeltaStore:
                 f" VALUES ({', '.join(f's.`{name}`' for name in contract.column_names)})",
                 changes=changes.selectExpr(*contract.select_list, IS_GONE),
             ).collect()
+        return int(merged["num_inserted_rows"] + merged["num_updated_rows"])
 
-    def merge_rows(self, contract: TableContract, rows: DataFrame, keys: DataFrame | None = None) -> None:
+    def merge_rows(self, contract: TableContract, rows: DataFrame, keys: DataFrame | None = None) -> int:
         """Upsert rows by key, and delete those of some keys that are not among them.
 
         Args:
             contract: Contract of the table.
             rows: Rows in the contract's columns, one per key.
             keys: The contract's key columns; a row of the table with one of them is deleted where `rows` have none.
+
+        Returns:
+            How many rows were written.
         """
         changes = rows.selectExpr(*contract.select_list, f"false AS {IS_GONE}")
         if keys is not None:
@@ -248,7 +287,7 @@ class DeltaStore:
             of_key = Window.partitionBy(*contract.key).orderBy(IS_GONE)
             both = changes.unionByName(gone).withColumn("_place", sf.row_number().over(of_key))
             changes = both.where("_place = 1").drop("_place")
-        self.merge(contract, changes)
+        return self.merge(contract, changes)
 
     def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Return the rows as the engine writes them best. A column of the contract that they lack would become null."""
@@ -303,7 +342,7 @@ class DeltaStore:
         for name, definition in definitions.items():
             self.session.sql(
                 f"CREATE OR REPLACE VIEW {self.name_of(name)} WITH METRICS LANGUAGE YAML AS $$\n{definition}\n$$"
-            ).collect()
+            )
 
     can_maintain = True
     """Whether the engine has OPTIMIZE and VACUUM."""
@@ -341,7 +380,7 @@ class DeltaStore:
         ]
         with self._commit(contract):
             for statement in statements:
-                self.session.sql(statement).collect()
+                self.session.sql(statement)
 
     def set_predictive_optimization(self, state: str) -> None:
         """Let Databricks maintain the schema's tables by itself, too, or not.
@@ -350,7 +389,7 @@ class DeltaStore:
             state: ENABLE, DISABLE or INHERIT, which is what the catalog says.
         """
         if self.is_databricks:
-            self.session.sql(f"ALTER SCHEMA {self._schema} {state} PREDICTIVE OPTIMIZATION").collect()
+            self.session.sql(f"ALTER SCHEMA {self._schema} {state} PREDICTIVE OPTIMIZATION")
 
     @property
     def engine(self) -> str:
@@ -369,6 +408,10 @@ class DeltaStore:
                 f"Another run has written {self.name_of(contract.name)} meanwhile: nothing of this one is in it."
                 " Let one run end before the next begins, and run it again."
             ) from error
+
+
+def _counts(counts: Mapping[str, SparkColumn]) -> list[SparkColumn]:
+    return [sf.count("*").alias("rows"), *(count.alias(name) for name, count in counts.items())]
 
 
 def same_key(contract: TableContract) -> str:

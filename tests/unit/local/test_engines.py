@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
-from cdp_local.engines import keep_view, open_session, run_statement
+from cdp_local.engines import catalog_of, keep_view, open_session, run_statement
 
 
 def test_an_unknown_engine_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
@@ -34,13 +34,22 @@ def test_the_spark_engine_asks_for_java(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 # The Spark engine keeps to one session a process, the tests' own: there the command's tests see to this.
-Open = partial[AbstractContextManager[SparkSession]]
+Open = Callable[[], AbstractContextManager[SparkSession]]
 
 
 @pytest.fixture
 def open_again(tmp_path: Path) -> Open:
-    """Open a session on a home of the test's own."""
-    return partial(open_session, "sail", tmp_path, "cat1", ["sales", "serving"])
+    """Open a session on a home of the test's own, in which every table and view of it has been asked for."""
+
+    @contextmanager
+    def opened() -> Iterator[SparkSession]:
+        with open_session("sail", tmp_path, "cat1", ["sales", "serving"]) as spark:
+            catalog = catalog_of(spark)
+            assert catalog
+            catalog.register_all()
+            yield spark
+
+    return opened
 
 
 def test_a_table_of_one_session_is_there_in_the_next(open_again: Open, tmp_path: Path) -> None:

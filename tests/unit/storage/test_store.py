@@ -353,6 +353,16 @@ def test_replace_holds_the_new_rows_and_no_others(
     assert_others_hold(store, rows_of, contract, [A1, B1])
 
 
+def test_writes_say_how_many_rows_they_wrote(store: DeltaStore, visits: Rows) -> None:
+    notes = {"notes": sf.count("note")}
+    assert store.replace(VISITS, visits(A1, (2, None, "b")), **notes) == {"rows": 2, "notes": 1}
+    assert store.replace(VISITS, visits(A1, A2, (3, None, "b")), **notes) == {"rows": 3, "notes": 1}
+    assert store.replace(VISITS, visits(), **notes) == {"rows": 0, "notes": 0}
+    assert store.overwrite(VISITS, visits(A1, A2)) == 2
+    assert store.overwrite(VISITS, visits((7, "x", "a")), sf.col("_batch_id") == "a") == 1
+    assert store.merge_rows(VISITS, visits((7, "y", "a"), (8, "z", "c"))) == 2
+
+
 def test_replace_makes_the_table_and_twice_is_once(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     for _ in range(2):
         store.replace(VISITS, visits(A1, B1))
@@ -828,6 +838,7 @@ def test_a_commit_that_another_one_came_before_says_so_in_one_line_and_changes_n
 def test_an_error_that_is_no_conflict_stays_what_it_is(
     store: DeltaStore, visits: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store.create(VISITS)
     monkeypatch.setattr(type(visits().writeTo("visits")), "overwrite", _overtaken("The disk is full"))
     with pytest.raises(PySparkException, match="The disk is full"):
         store.replace(VISITS, visits(A1))
