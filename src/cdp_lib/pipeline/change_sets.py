@@ -26,19 +26,24 @@ from cdp_lib.storage.delta import IS_GONE
 KEPT = 50
 """Change sets that a table keeps at most: a reader that is further behind builds its whole table."""
 
-_PASSED_AT_ONCE = 16
-"""Change sets that all readers are past are removed by so many: each removal is a commit."""
+_VERSIONS_BETWEEN_REMOVALS = 16
+"""Change sets that are no longer kept are removed together: a removal is a commit."""
 
 
 def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> TableState:
     """Return the state that the next change set leads to; its token names the change set.
+
+    Of earlier change sets the state keeps those that a reader has not followed yet.
 
     Args:
         work: The table.
         details: What its materialization keeps; None for what it has.
     """
     state = work.next_state()
-    kept = {number: token for number, token in work.state.change_sets.items() if number > state.version - KEPT}
+    followed = max(min(work.readers, default=state.version), state.version - KEPT)
+    if work.store.create(work.contract.changes):
+        followed = state.version  # whatever there was before is gone
+    kept = {number: token for number, token in work.state.change_sets.items() if number > followed}
     return replace(
         state,
         change_sets=kept | {state.version: state.token},
@@ -55,7 +60,6 @@ def stage_rows(work: Work, state: TableState, rows: DataFrame) -> DataFrame:
         rows: Rows in columns of the table.
     """
     changes = work.contract.changes
-    work.store.create(changes)
     work.store.append(changes, _in_columns(changes, rows.withColumn("_change_type", sf.lit("touched")), state.token))
     stored = work.store.read(changes).where(
         (sf.col("_change_set") == state.token) & (sf.col("_change_type") == "touched")
@@ -74,10 +78,12 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     changes = work.contract.changes
     header = {"_change_set": state.token, "_change_type": "header", "_header": state.to_json()}
     header_row = work.store.frame(changes, [header])
-    work.store.create(changes)
     work.store.append(changes, _in_columns(changes, rows, state.token).unionByName(header_row))
     outcome = _apply(work, state, is_repeated=False)
-    _forget_passed(work, outcome.state)
+    if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
+        # A run that is killed from here on leaves the state before: what that keeps stays, too.
+        kept = {*state.change_sets.values(), *work.state.change_sets.values()}
+        forget_change_sets(work.store, work.contract, kept)
     return outcome
 
 
@@ -118,14 +124,6 @@ def forget_change_sets(store: DeltaStore, contract: TableContract, but: Collecti
     if store.exists(contract.changes):
         stays = sf.col("_change_set").isin(*but) if but else sf.lit(False)
         store.overwrite(contract.changes, store.read(contract.changes).limit(0), ~stays)
-
-
-def _forget_passed(work: Work, state: TableState) -> None:
-    """Remove the change sets that every reader is past, once there are many."""
-    seen = min(work.readers, default=state.version)
-    kept = {number: token for number, token in state.change_sets.items() if number > seen}
-    if len(state.change_sets) - len(kept) >= _PASSED_AT_ONCE or len(state.change_sets) >= KEPT:
-        forget_change_sets(work.store, work.contract, {*kept.values(), state.token})
 
 
 def _in_columns(changes: TableContract, rows: DataFrame, token: str) -> DataFrame:

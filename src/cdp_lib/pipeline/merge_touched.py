@@ -42,17 +42,20 @@ class MergeTouched(Materialization):
 
     def refresh(self, work: Work) -> Outcome:
         """Build the touched rows again, or all of them."""
-        store, contract, reads = work.store, work.contract, work.table.reads
-        changed = {} if work.must_rewrite else {each: work.changed_rows(each) for each in reads}
-        touched = _touched(work, {each: rows for each, rows in changed.items() if rows is not None})
-        if len(changed) < len(reads) or any(rows is None for rows in changed.values()):
+        store, contract, [first, *lookups] = work.store, work.contract, work.table.reads
+        changed = {} if work.must_rewrite else {each: work.changed_rows(each) for each in work.table.reads}
+        known = {each: rows for each, rows in changed.items() if rows is not None}
+        if len(known) <= len(lookups):
             checked = check_rows(work.build(*work.frames()), contract, self.record())
-            return rewrite(work, checked.kept, checked.refused, received=work.inputs[reads[0].name].rows)
-        state = new_change_set(work)
-        keys = stage_rows(work, state, touched)
-        checked = check_rows(
-            work.build(store.read_keys(reads[0], keys), *map(store.read, reads[1:])), contract, self.record()
-        )
+            return rewrite(work, checked.kept, checked.refused, received=work.inputs[first.name].rows)
+        state, rows = new_change_set(work), store.read(first)
+        keys = known[first].select(*contract.key).distinct()
+        if moved := [each for each in lookups if work.has_changed(each)]:
+            looking_up = [_rows_that_look_up(rows, each, known[each]).select(*contract.key) for each in moved]
+            # To look for them reads the whole first input: once.
+            keys = stage_rows(work, state, union([keys, *looking_up]).distinct())
+        built = work.build(store.read_keys(first, keys), *map(store.read, lookups))
+        checked = check_rows(built, contract, self.record())
         before = store.read_keys(contract, keys)
         waiting = store.read(contract.quarantine).join(keys.select(record_key(contract)), "record_key", how="left_semi")
         return write_change_set(work, state, _differences(contract, before, checked.kept, waiting, checked.refused))
@@ -62,17 +65,10 @@ class MergeTouched(Materialization):
         return "MergeTouched()"
 
 
-def _touched(work: Work, changed: dict[TableContract, DataFrame]) -> DataFrame:
-    """Return the keys of the rows that may differ from what they were, one row per key."""
-    first, *lookups = work.table.reads
-    key = list(work.contract.key)
-    rows = work.store.read(first)
-    keys = [changed[first].select(*key)] if first in changed else []
-    for contract in lookups:
-        by = [name for name in contract.key if name in rows.columns]
-        if contract in changed:
-            keys.append(rows.join(changed[contract].select(*by).distinct(), by, how="left_semi").select(*key))
-    return union(keys or [rows.select(*key).limit(0)]).distinct()
+def _rows_that_look_up(rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
+    """Return the rows that look up a changed row, by the columns of its key that they have."""
+    by = [name for name in contract.key if name in rows.columns]
+    return rows.join(changed.select(*by).distinct(), by, how="left_semi")
 
 
 def _differences(

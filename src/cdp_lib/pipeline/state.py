@@ -29,7 +29,7 @@ class TableState:
         is_rewriting: Whether a whole rewrite has begun and not ended: until it has, its rows are unknown.
         rows: Rows in it; None where that is not known.
         refused: Rows in its quarantine.
-        change_sets: Token of each kept change set, by the number of the version it leads to.
+        change_sets: Token of each kept change set, by the number of the version it leads to: these are stored whole.
         details: What its materialization keeps for itself.
     """
 

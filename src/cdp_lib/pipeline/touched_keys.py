@@ -14,7 +14,6 @@ from cdp_lib.pipeline.change_sets import (
     hash_of_row,
     new_change_set,
     rows_that_differ,
-    stage_rows,
     write_change_set,
 )
 from cdp_lib.pipeline.load_batches import Loaded
@@ -78,13 +77,11 @@ class TouchedKeys(Materialization):
         """Build the touched keys again, and merge what differs."""
         if keys.isEmpty():
             return work.unchanged()
-        state, by = new_change_set(work), list(self.by)
-        touched = stage_rows(work, state, keys)
-        before = work.store.read(work.contract).join(touched, by, how="left_semi")
-        after = work.build(rows.join(touched, by, how="left_semi"), *others)
-        values = hash_of_row(work.contract)
+        by, values = list(self.by), hash_of_row(work.contract)
+        before = work.store.read(work.contract).join(keys, by, how="left_semi")
+        after = work.build(rows.join(keys, by, how="left_semi"), *others)
         changes = rows_that_differ(before, after, list(work.contract.key), values, "before", "insert", "delete")
-        return write_change_set(work, state, changes)
+        return write_change_set(work, new_change_set(work), changes)
 
     def needed(self, table: Table, rows: DataFrame, loaded: Loaded) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that still count, whatever lands later."""

@@ -107,6 +107,10 @@ class Work:
         built: DataFrame = self.table.build(*frames, **values, **more)
         return built
 
+    def has_changed(self, contract: TableContract) -> bool:
+        """Return whether an input has changed since the version that the table was made from."""
+        return self.state.inputs[contract.name][0] != self.inputs[contract.name].version
+
     def changed_rows(self, contract: TableContract) -> DataFrame | None:
         """Return the rows of an input that were changed since the version that the table was made from.
 
@@ -120,15 +124,12 @@ class Work:
             return None
         if isinstance(contract, BronzeContract):
             return self.store.read(contract).where(sf.col(LOADED_AT) > seen)
-        tokens = [now.change_sets.get(number, "") for number in range(seen + 1, now.version + 1)]
-        if not tokens:
+        if not self.has_changed(contract):
             return self.store.read(contract).limit(0)
-        if not self.store.exists(contract.changes):
+        tokens = [now.change_sets.get(number) for number in range(seen + 1, now.version + 1)]
+        if None in tokens or not self.store.exists(contract.changes):
             return None
         changes = self.store.read(contract.changes).where(sf.col("_change_set").isin(tokens))
-        kept = {token for (token,) in changes.where("_change_type = 'header'").select("_change_set").collect()}
-        if kept != set(tokens):
-            return None
         return changes.where("_change_type IN ('insert', 'before', 'delete')").select(*contract.column_names)
 
     def next_state(self, token: str = "") -> TableState:

@@ -145,6 +145,7 @@ def test_a_reader_that_is_behind_all_kept_change_sets_builds_its_whole_table(
     mall: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_sets, "KEPT", 2)
+    monkeypatch.setattr(change_sets, "_VERSIONS_BETWEEN_REMOVALS", 1)
     for day, kind in enumerate(("new", "late", "corrected", "deleted"), 2):
         LANDINGS[kind](mall, day)
         mall.refresh()
