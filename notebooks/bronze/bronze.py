@@ -1,7 +1,8 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # bronze
-# MAGIC Landed batches as they are, a table for each entity. Only tables that are due are built; `docs/lineage.md` shows what each is built from.
+# MAGIC Landed batches as they are, a table for each entity. The task value `is_anything_due` says whether the job has
+# MAGIC anything to do behind it.
 # MAGIC
 # MAGIC - Reads: landed batches that the tables do not hold yet, and `table_state_ops`
 # MAGIC - Writes: the bronze tables, `table_state_ops`, `pipeline_runs_ops`
@@ -18,13 +19,17 @@ from cdp_lib.stage import Stage, table_of
 
 # COMMAND ----------
 
-stage = Stage(dbutils, spark, "bronze")
+stage = Stage(dbutils, spark)
 
 # COMMAND ----------
 
-runs = stage.refresh(print)
+runs = stage.refresh("bronze", print)
 
 # COMMAND ----------
 
 display(table_of(runs))
-stage.end(runs)
+
+# COMMAND ----------
+
+stage.is_anything_due()
+stage.end()

@@ -18,13 +18,13 @@ from cdp_lib.stage import Stage, table_of
 
 # COMMAND ----------
 
-stage = Stage(dbutils, spark, "gold")
+stage = Stage(dbutils, spark)
 
 # COMMAND ----------
 
-runs = stage.refresh(print)
+runs = stage.refresh("gold", print)
 
 # COMMAND ----------
 
 display(table_of(runs))
-stage.end(runs)
+stage.end()

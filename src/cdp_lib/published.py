@@ -32,13 +32,11 @@ def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False
         CdpError: A gold table does not exist yet.
     """
     states = read_states(store)
+    changed = {contract.name for contract in due_copies(states, location)}
     due = [
         contract
         for contract in PUBLISHED_TABLES
-        if full_refresh
-        or _copy_of(states, contract).inputs.get(contract.name) != _version(states, contract)
-        or _copy_of(states, contract).settings != {"location": location}
-        or not store.is_published(contract, location)
+        if full_refresh or contract.name in changed or not store.is_published(contract, location)
     ]
     for contract in due:
         store.publish(contract, location)
@@ -52,6 +50,24 @@ def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False
     if due:
         write_states(store, states)
     return sum(store.count(due).values())
+
+
+def due_copies(states: States, location: str) -> list[TableContract]:
+    """Return the tables that have changed since they were last copied to a place.
+
+    Args:
+        states: States of the tables and copies.
+        location: Folder of the copies.
+
+    Raises:
+        CdpError: A gold table does not exist yet.
+    """
+    return [
+        contract
+        for contract in PUBLISHED_TABLES
+        if _copy_of(states, contract).inputs.get(contract.name) != _version(states, contract)
+        or _copy_of(states, contract).settings != {"location": location}
+    ]
 
 
 def _name(contract: TableContract) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.ops import RECONCILIATION_OPS
-from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.load_batches import Loaded
@@ -189,19 +188,22 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(row[name] for name in RECONCILIATION_OPS.column_names)
 
 
-def refuse_imbalance(accounts: list[Account]) -> None:
-    """Refuse to go on from tables that do not add up.
+def has_imbalance(store: DeltaStore) -> bool:
+    """Return whether a table did not add up when it was last counted: it is counted again until it does."""
+    rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
+    return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 
-    Raises:
-        CdpError: One does not: which, and by how much.
-    """
+
+def complaint_about(accounts: list[Account]) -> str:
+    """Return what does not add up and what to do, in a line; empty where everything does."""
     complaints = [account.complaint for account in accounts if account.missing]
-    if complaints:
-        others = f" (and {len(complaints) - 1} more, in reconciliation_ops)" if len(complaints) > 1 else ""
-        raise CdpError(
-            f"{complaints[0]}{others}. Something besides this platform has changed the table:"
-            " run again with full_refresh=true to rebuild it from what has landed."
-        )
+    if not complaints:
+        return ""
+    others = f" (and {len(complaints) - 1} more, in reconciliation_ops)" if len(complaints) > 1 else ""
+    return (
+        f"{complaints[0]}{others}. Something besides this platform has changed the table:"
+        " run again with full_refresh=true to rebuild it from what has landed."
+    )
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,16 @@ def report_held(dbutils: Any, tables: Iterable[str]) -> None:
     dbutils.jobs.taskValues.set(key=HELD, value=" ".join(sorted(set(tables))))
 
 
+def report_due(dbutils: Any, *, is_due: bool) -> None:
+    """Set the task value that a condition of the job asks for.
+
+    Args:
+        dbutils: The notebook's `dbutils`.
+        is_due: Whether there is anything to do behind bronze.
+    """
+    dbutils.jobs.taskValues.set(key="is_anything_due", value=str(is_due).lower())
+
+
 def exit_unless(dbutils: Any, wanted: object, reason: str) -> None:
     """End the notebook, successfully, where there is nothing for it to do.
 

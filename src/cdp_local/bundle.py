@@ -13,26 +13,40 @@ import yaml
 from cdp_lib.errors import CdpError
 
 _REFERENCE = re.compile(r"\$\{([a-zA-Z0-9_.\-]+)\}")
-_JOB_ID = re.compile(r"\$\{resources\.jobs\.(\w+)\.id\}")
 _DYNAMIC_VALUE = re.compile(r"\{\{\s*([a-zA-Z0-9_.\-]+)\s*\}\}")
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a condition task compares, as texts.
+
+    Attributes:
+        left: One side, with references that get their value when the task starts.
+        right: The other side.
+    """
+
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
 class Task:
-    """A notebook task of a job.
+    """A task of a job.
 
     Attributes:
         key: Task key.
-        notebook: The notebook's file.
+        notebook: The notebook's file; None of a condition.
+        condition: What a condition task compares; None of a notebook.
         base_parameters: Parameters of this task alone.
-        depends_on: Keys of the tasks before it.
+        depends_on: The tasks before it by their keys, each with the outcome of a condition that it waits for, if any.
         run_if: Condition on the outcome of those, as in the Jobs API.
     """
 
     key: str
-    notebook: Path
+    notebook: Path | None
+    condition: Condition | None
     base_parameters: dict[str, str]
-    depends_on: tuple[str, ...]
+    depends_on: dict[str, str | None]
     run_if: str
 
 
@@ -91,7 +105,7 @@ class Bundle:
         return list(self._resources.get("jobs", {}))
 
     def job(self, key: str) -> Job:
-        """A job with its variables resolved. One that only runs another is that one, with the parameters it gives.
+        """A job with its variables resolved.
 
         Raises:
             CdpError: There is no such job, or one of its tasks has no notebook, can't run here, or depends on a task
@@ -100,11 +114,6 @@ class Bundle:
         if key not in self._resources.get("jobs", {}):
             raise CdpError(f"Unknown job '{key}': the bundle has {', '.join(self.job_keys())}.")
         resource = self._resources["jobs"][key]
-        if [list(task) for task in resource["tasks"]] == [["task_key", "run_job_task"]]:
-            other = resource["tasks"][0]["run_job_task"]
-            given = {name: self.resolve(_to_text(value)) for name, value in other.get("job_parameters", {}).items()}
-            run = self.job(_JOB_ID.sub(r"\1", other["job_id"]))
-            return Job(key, run.parameters | given, run.tasks)
         tasks = {task["task_key"]: self._task(task, resource["_file"]) for task in resource["tasks"]}
         for task in tasks.values():
             for before in task.depends_on:
@@ -157,19 +166,22 @@ class Bundle:
 
     def _task(self, task: dict[str, Any], job_file: Path) -> Task:
         key = task["task_key"]
-        if "notebook_task" not in task:
-            raise CdpError(f"Task '{key}' is no notebook task: it runs in a workspace only.")
-        notebook = (job_file.parent / task["notebook_task"]["notebook_path"]).resolve()
-        if not notebook.is_file():
-            raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} is not there.")
+        notebook, condition, parameters = None, None, dict[str, Any]()
+        if "condition_task" in task and task["condition_task"]["op"] == "EQUAL_TO":
+            condition = Condition(*(self.resolve(_to_text(task["condition_task"][side])) for side in ("left", "right")))
+        elif "notebook_task" in task:
+            notebook = (job_file.parent / task["notebook_task"]["notebook_path"]).resolve()
+            parameters = task["notebook_task"].get("base_parameters", {})
+            if not notebook.is_file():
+                raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} is not there.")
+        else:
+            raise CdpError(f"Task '{key}' is no notebook task and no EQUAL_TO: it runs in a workspace only.")
         return Task(
             key=key,
             notebook=notebook,
-            base_parameters={
-                name: self.resolve(_to_text(value))
-                for name, value in task["notebook_task"].get("base_parameters", {}).items()
-            },
-            depends_on=tuple(dependency["task_key"] for dependency in task.get("depends_on", ())),
+            condition=condition,
+            base_parameters={name: self.resolve(_to_text(value)) for name, value in parameters.items()},
+            depends_on={before["task_key"]: before.get("outcome") for before in task.get("depends_on", ())},
             run_if=task.get("run_if", "ALL_SUCCESS"),
         )
 

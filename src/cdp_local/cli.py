@@ -139,21 +139,26 @@ def run(
         done = time.monotonic()
         tasks = [run for run in runs if run.told is None]
         failed = [run for run in runs if run.state == State.FAILED]
-        makes_views = any(task.notebook.parent.name == "serving" for task in definition.tasks.values())
-        if not failed and not only and makes_views:
+        excluded = sum(task.state == State.EXCLUDED for task in tasks)
+        is_whole = not only and not excluded and job != "cdp_events"
+        if excluded and not failed:
+            console.print("Nothing is due: the tables are what their sources make of them.")
+        if not failed and is_whole:
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
         # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
         with suppress(PySparkException) if failed else nullcontext():
             tables = [run.key for run in runs if run.told]
-            _print_findings(workspace, [*only, *tables] if only else ())
+            if failed or not excluded:
+                _print_findings(workspace, [*only, *tables] if only else ())
         for task in runs:
             if task.new_columns:
                 console.print(f"New columns in the source of {task.key}, kept: {', '.join(task.new_columns)}")
         console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
+        succeeded = sum(task.state == State.SUCCEEDED for task in tasks)
         console.print(
-            f"{sum(task.state == State.SUCCEEDED for task in tasks)} of {len(tasks)} tasks succeeded on {engine}:"
+            f"{succeeded} of {len(tasks) - excluded} tasks succeeded on {engine}:"
             f" {done - opened:.1f} s of work, {opened - begin:.1f} s to start.",
             soft_wrap=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -15,9 +14,7 @@ from threading import RLock
 from weakref import WeakKeyDictionary
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, Row, SparkSession
-from sqlglot import exp, parse_one
-from sqlglot.optimizer.qualify_tables import qualify_tables
+from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import STORE_CLASS
@@ -75,26 +72,34 @@ class HomeCatalog:
         """Remember a table that was created in this session."""
         self._registered.add(f"{schema}.`{table}`")
 
+    def has_view(self, schema: str, view: str) -> bool:
+        """Return whether the home has a view."""
+        return self._path_of_view(schema, view).exists()
+
+    def keep_view(self, schema: str, view: str, statement: str) -> None:
+        """Keep the statement that makes a view, for sessions to come."""
+        path = self._path_of_view(schema, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building = path.with_suffix(".part")
+        building.write_text(statement, encoding="utf-8")
+        building.replace(path)
+        self._registered.add(path.name)
+
+    def _path_of_view(self, schema: str, view: str) -> Path:
+        return self._home / "views" / f"{schema.rpartition('.')[2].strip('`')}.{view}.sql"
+
     def register_all(self) -> None:
         """Register every table and view."""
         with self._lock:
             for schema, folder in self._folders.items():
                 for table in sorted(path.name for path in folder.glob("*") if path.is_dir()):
                     self.register(schema, table)
-            context: list[str] = []
-            for view in sorted((self._home / "views").glob("*.json")):
-                if view.name in self._registered:
-                    continue
+            for view in sorted((self._home / "views").glob("*.sql")):
                 # A view whose tables are gone, or in a schema of another run, is not there: the next run may make it.
-                with suppress(AnalysisException):
-                    *before, statement = json.loads(view.read_text(encoding="utf-8"))
-                    if before != context:  # most views are made where the one before was
-                        context = []
-                        for each in before:
-                            _execute(self._spark, each)
-                        context = before
-                    _execute(self._spark, statement)
-                    self._registered.add(view.name)
+                if view.name not in self._registered:
+                    with suppress(AnalysisException):
+                        self._spark.sql(view.read_text(encoding="utf-8"))
+                        self._registered.add(view.name)
 
 
 _CATALOGS: WeakKeyDictionary[SparkSession, HomeCatalog] = WeakKeyDictionary()
@@ -129,52 +134,17 @@ def open_session(
         yield spark
 
 
-def keep_view(views: Path, name: str, statements: Sequence[str]) -> None:
-    """Keep the statements that make a view, for sessions to come.
+def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
+    """Let tables without a schema be those of this one.
 
     Args:
-        views: Folder of the kept views, `<home>/views`.
-        name: Name of the view.
-        statements: The statement that makes it, after those it depends on.
+        spark: Session.
+        catalog: Name of the catalog. Open-source Spark has one, at most under two names, and no `USE CATALOG`.
+        schema: Name of the schema.
     """
-    views.mkdir(parents=True, exist_ok=True)
-    building = views / f"{name}.part"
-    building.write_text(json.dumps(statements, indent=2), encoding="utf-8")
-    building.replace(views / f"{name}.json")
-
-
-def run_statement(spark: SparkSession, statement: str) -> list[Row]:
-    """Run one SQL statement of a notebook; the rows it answers with.
-
-    Open-source Spark has no `USE CATALOG`: here it has one catalog, at most under two names. Sail looks for the tables
-    of a view where its reader is, and not where it was made: there it is told where.
-    """
-    if catalog := catalog_of(spark):
-        catalog.register_all()
-    return _execute(spark, statement)
-
-
-def _execute(spark: SparkSession, statement: str) -> list[Row]:
-    verb = statement.upper()
-    catalog = spark.catalog.currentCatalog() if verb.startswith(("USE CATALOG", "CREATE")) else ""
-    if catalog == "spark_catalog":
-        return [] if verb.startswith("USE") else _rows(spark.sql(statement))
-    if catalog and verb.startswith("CREATE"):
-        statement = _with_full_names(statement, catalog, spark.catalog.currentDatabase())
-    return _rows(spark.sql(statement))
-
-
-def _rows(answer: DataFrame) -> list[Row]:
-    """Return the rows of an answer; a command has run already, and has no columns."""
-    return answer.collect() if answer.columns else []
-
-
-def _with_full_names(statement: str, catalog: str, schema: str) -> str:
-    view = parse_one(statement, read="databricks")
-    if not isinstance(view, exp.Create) or view.kind != "VIEW":
-        return statement
-    view.expression.replace(qualify_tables(view.expression, db=schema, catalog=catalog, dialect="databricks"))
-    return view.sql(dialect="databricks")
+    if spark.catalog.currentCatalog() != "spark_catalog":
+        spark.sql(f"USE CATALOG `{catalog}`")
+    spark.sql(f"USE SCHEMA `{schema}`")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs one notebook, in Databricks source format, Python or SQL."""
+"""Runs one Python notebook, in Databricks source format."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
 from pyspark.sql import SparkSession
-from sqlglot import TokenType, tokenize
 
 from cdp_lib.errors import CdpError
-from cdp_lib.storage.delta import sql_literal
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
-from cdp_local.engines import catalog_of, keep_view, run_statement
+from cdp_local.engines import catalog_of
 
-_CELL_END = re.compile(r"^(?:#|--) COMMAND -{10}$", re.MULTILINE)
 _MAGIC = re.compile(r"^(?:#|--) MAGIC (%(?!md\b|pip\b).*)$", re.MULTILINE)
-_IDENTIFIER_CLAUSE = re.compile(r"IDENTIFIER\s*\(([^()]*)\)", re.IGNORECASE)
-_CREATED_VIEW = re.compile(r"CREATE\s+OR\s+REPLACE\s+VIEW\s+([\w.`]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,13 +29,11 @@ class Workspace:
         spark: Session.
         secrets: Secret scopes.
         task_values: Task values of the run by task and key.
-        views: Folder in which the definition of each view is kept, for sessions to come.
     """
 
     spark: SparkSession
     secrets: SecretStore
     task_values: dict[tuple[str, str], Any]
-    views: Path
 
 
 def import_ahead(paths: Iterable[Path]) -> None:
@@ -93,10 +85,9 @@ def run_notebook(
     try:
         if magic := _MAGIC.search(source):
             raise CdpError(f"{path.name} uses {magic[1]}, which runs in a workspace only.")
-        if path.suffix == ".sql":
-            _run_sql(path, source, parameters, workspace, output)
-        else:
-            _run_python(path, source, parameters, workspace, output, task_key)
+        if path.suffix != ".py":
+            raise CdpError(f"{path.name} is no Python notebook: it runs in a workspace only.")
+        _run_python(path, source, parameters, workspace, output, task_key)
     except NotebookExit as end:
         return end.value
     except BaseException:  # a notebook may also call sys.exit
@@ -110,7 +101,7 @@ def _run_python(
 ) -> None:
     def run_other(relative: str, arguments: dict[str, str]) -> str | None:
         other = (path.parent / relative).resolve()
-        found = [file for file in (other, other.with_suffix(".py"), other.with_suffix(".sql")) if file.is_file()]
+        found = [file for file in (other, other.with_suffix(".py")) if file.is_file()]
         if not found:
             raise FileNotFoundError(f"{path.name} runs {relative}, which is not there")
         return run_notebook(found[0], arguments, workspace, output, task_key)
@@ -137,54 +128,3 @@ def _run_python(
         ),
     }
     exec(compile(source, str(path), "exec"), namespace)
-
-
-def _run_sql(path: Path, source: str, parameters: Mapping[str, str], workspace: Workspace, output: TextIO) -> None:
-    context: list[str] = []
-    for statement in _statements(source):
-        sql = _with_names(statement, parameters, path)
-        output.write(workspace.secrets.redact(f"{sql};\n"))
-        for row in run_statement(workspace.spark, sql):
-            output.write(workspace.secrets.redact(f"{row}\n"))
-        if sql.upper().startswith("USE "):
-            context.append(sql)
-        elif created := _CREATED_VIEW.match(sql):
-            keep_view(workspace.views, created[1].replace("`", ""), [*context, sql])
-
-
-def _statements(source: str) -> list[str]:
-    """The statements of a SQL notebook, in order, without the comments around them."""
-    statements = []
-    for cell in _CELL_END.split(source):
-        start = end = None
-        for token in tokenize(cell, read="databricks"):
-            if token.token_type != TokenType.SEMICOLON:
-                start, end = token.start if start is None else start, token.end + 1
-            elif start is not None:
-                statements.append(cell[start:end])
-                start = None
-        if start is not None:
-            statements.append(cell[start:end])
-    return statements
-
-
-def _with_names(statement: str, parameters: Mapping[str, str], path: Path) -> str:
-    """The statement with `IDENTIFIER('…' || :parameter)` and `:parameter` replaced by what they stand for.
-
-    A workspace binds them itself; of the local engines neither does in every statement.
-    """
-
-    def identifier(match: re.Match[str]) -> str:
-        name = "".join(part.strip().strip("'") for part in match[1].split("||"))
-        return ".".join(f"`{part}`" for part in name.split("."))
-
-    sql, copied = "", 0
-    for colon, name in pairwise(tokenize(statement, read="databricks")):
-        # A colon right after a word or a bracket takes a field out of a value: it marks no parameter.
-        follows_value = re.match(r"[\w\])`\"']", statement[colon.start - 1 : colon.start])
-        if colon.token_type == TokenType.COLON and name.start == colon.end + 1 and not follows_value:
-            if name.text not in parameters:
-                raise CdpError(f"{path.name} asks for parameter '{name.text}', which the job does not have.")
-            literal = sql_literal(parameters[name.text])
-            sql, copied = f"{sql}{statement[copied : colon.start]}{literal}", name.end + 1
-    return _IDENTIFIER_CLAUSE.sub(identifier, sql + statement[copied:])

@@ -39,7 +39,8 @@ class State(StrEnum):
     SKIPPED = "skipped"
     """Not run, because a task before it has failed. Counts as failed for the tasks after it."""
     EXCLUDED = "excluded"
-    """Not run, because it waits for failures and there was none. Counts as succeeded for the tasks after it."""
+    """Not run, because it waits for failures and there was none, or for another outcome of a condition. Counts as
+    succeeded for the tasks after it."""
 
 
 @dataclass
@@ -55,6 +56,7 @@ class TaskRun:
         new_columns: Columns that the task's table has gained.
         error: Why it failed, in one line.
         told: Of a table: what its stage has told of it; None for a task.
+        outcome: Of a condition: `true` or `false`; None before, and for any other task.
     """
 
     key: str
@@ -65,6 +67,7 @@ class TaskRun:
     new_columns: list[str] = field(default_factory=list)
     error: str | None = None
     told: dict[str, Any] | None = None
+    outcome: str | None = None
 
 
 _RESULT_STATES = {
@@ -124,7 +127,7 @@ def run_job(
         CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or tasks depend on each other
             in a circle.
     """
-    values = parameter_values(job, parameters, started_at)
+    values, of_run = parameter_values(job, parameters), values_of_run(job, started_at)
     _require_known("task", only, job.tasks, job)
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
     for task in tasks.values():
@@ -138,8 +141,8 @@ def run_job(
     except CycleError as error:
         raise CdpError(f"The tasks of job {job.key} depend on each other: {' → '.join(error.args[1])}.") from None
     logs.mkdir(parents=True, exist_ok=True)
-    import_ahead(task.notebook for task in tasks.values())
-    futures: dict[Future[None], str] = {}
+    import_ahead(task.notebook for task in tasks.values() if task.notebook)
+    futures: dict[Future[str | None], str] = {}
     reported: dict[str, TaskRun] = {}
     ready: list[str] = []
     chains = _chains_behind(graph)
@@ -150,10 +153,10 @@ def run_job(
             ready = sorted([*ready, *order.get_ready()], key=lambda key: (-chains[key], places[key]))
             while ready and len(futures) < TASKS_AT_ONCE:
                 key = ready.pop(0)
-                runs[key].state = _next_state(tasks[key].run_if, [runs[before].state for before in graph[key]])
+                runs[key].state = _next_state(tasks[key], {before: runs[before] for before in graph[key]})
                 if runs[key].state == State.RUNNING:
                     runs[key].started = time.monotonic()
-                    dynamic = _dynamic_values(values, tasks[key], runs, workspace)
+                    dynamic = _dynamic_values(values, of_run, tasks[key], runs, workspace)
                     futures[pool.submit(_run_task, tasks[key], values, dynamic, workspace, logs)] = key
                 else:
                     order.done(key)
@@ -165,17 +168,24 @@ def run_job(
             for future in done:
                 run = runs[futures.pop(future)]
                 _finish(run, future.exception(), workspace, logs)
+                run.outcome = None if future.exception() else future.result()
                 order.done(run.key)
                 on_change(run)
     return [*reported.values(), *runs.values()]
 
 
 def _dynamic_values(
-    job_parameters: Mapping[str, str], task: Task, runs: Mapping[str, TaskRun], workspace: Workspace
+    job_parameters: Mapping[str, str],
+    of_run: Mapping[str, str],
+    task: Task,
+    runs: Mapping[str, TaskRun],
+    workspace: Workspace,
 ) -> Callable[[str], str]:
-    """What `{{…}}` stands for in a task's parameters: of a task that is not part of the run, nothing."""
+    """What `{{…}}` stands for in a task: of a task that is not part of the run, nothing."""
 
     def value_of(reference: str) -> str:
+        if reference in of_run:
+            return of_run[reference]
         match reference.split("."):
             case ["job", "parameters", name] if name in job_parameters:
                 return job_parameters[name]
@@ -226,12 +236,17 @@ def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
     return chains
 
 
-def _next_state(run_if: str, before: list[State]) -> State:
+def _next_state(task: Task, before: Mapping[str, TaskRun]) -> State:
     """What becomes of a task once all tasks before it have ended, as the Jobs documentation has it."""
-    if before and all(state == State.EXCLUDED for state in before):
+    if any(
+        run.state == State.SUCCEEDED and task.depends_on[key] not in (None, run.outcome) for key, run in before.items()
+    ):
         return State.EXCLUDED
-    holds, otherwise = _RUN_IF[run_if]
-    return State.RUNNING if not before or holds([s in (State.FAILED, State.SKIPPED) for s in before]) else otherwise
+    states = [run.state for run in before.values()]
+    if states and all(state == State.EXCLUDED for state in states):
+        return State.EXCLUDED
+    holds, otherwise = _RUN_IF[task.run_if]
+    return State.RUNNING if not states or holds([s in (State.FAILED, State.SKIPPED) for s in states]) else otherwise
 
 
 def _require_known(kind: str, names: Iterable[str], known: Collection[str], job: Job) -> None:
@@ -240,30 +255,53 @@ def _require_known(kind: str, names: Iterable[str], known: Collection[str], job:
             raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
 
 
-def parameter_values(job: Job, parameters: Mapping[str, str], started_at: datetime) -> dict[str, str]:
+def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
     """The parameters of a run of a job, by name.
 
     Args:
         job: The job.
         parameters: Values that differ from their defaults.
-        started_at: Start of the run, UTC.
 
     Raises:
-        CdpError: The job has no such parameter, or a default refers to what has no value on this machine.
+        CdpError: The job has no such parameter.
     """
     _require_known("parameter", parameters, job.parameters, job)
-    dynamic = {
+    return job.parameters | dict(parameters)
+
+
+def values_of_run(job: Job, started_at: datetime) -> dict[str, str]:
+    """What `{{job.…}}` stands for.
+
+    Args:
+        job: The job.
+        started_at: Start of the run, UTC.
+    """
+    return {
         "job.run_id": str(int(started_at.timestamp() * 1000)),
         "job.start_time.iso_datetime": started_at.isoformat(timespec="seconds"),
         "job.name": job.key,
     }
 
-    def value_of(reference: str) -> str:
-        if reference not in dynamic:
-            raise CdpError(f"The job refers to {{{{{reference}}}}}, which has no value on this machine.")
-        return dynamic[reference]
 
-    return {name: resolve_dynamic_values(text, value_of) for name, text in (job.parameters | dict(parameters)).items()}
+def settings_of(job: Job, parameters: Mapping[str, str], started_at: datetime) -> Settings:
+    """The settings that the stages of a job have.
+
+    Args:
+        job: The job.
+        parameters: Values of job parameters that differ from their defaults.
+        started_at: Start of the run, UTC.
+
+    Raises:
+        CdpError: There is no such parameter, or one does not parse.
+    """
+    of_run = values_of_run(job, started_at)
+    *_, task = (task for task in job.tasks.values() if task.notebook)
+    fixed = {
+        name: resolve_dynamic_values(text, lambda reference: of_run.get(reference, ""))
+        for name, text in task.base_parameters.items()
+    }
+    values = fixed | parameter_values(job, parameters)
+    return Settings.from_parameters({name: values.get(name, "") for name in Settings.parameter_names()})
 
 
 def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:
@@ -277,18 +315,23 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
     Raises:
         CdpError: There is no such job or parameter, or a parameter does not parse.
     """
-    values = parameter_values(workspace.bundle.job(job), parameters, new_run_start())
-    settings = Settings.from_parameters({name: values.get(name, "") for name in Settings.parameter_names()})
+    settings = settings_of(workspace.bundle.job(job), parameters, new_run_start())
     store = open_store(workspace.session, settings.catalog, settings.schema)
     return Runner(store, workspace.landing, settings)
 
 
 def _run_task(
     task: Task, job_parameters: Mapping[str, str], value_of: Callable[[str], str], workspace: Workspace, logs: Path
-) -> None:
+) -> str | None:
+    """Run a notebook, or compare; the outcome of a condition."""
+    if task.condition:
+        left, right = (resolve_dynamic_values(side, value_of) for side in (task.condition.left, task.condition.right))
+        return str(left == right).lower()
+    assert task.notebook
     base_parameters = {name: resolve_dynamic_values(text, value_of) for name, text in task.base_parameters.items()}
     with (logs / f"{task.key}.log").open("w", encoding="utf-8") as output:
         run_notebook(task.notebook, {**base_parameters, **job_parameters}, workspace, output, task.key)
+    return None
 
 
 def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, logs: Path) -> None:

@@ -40,6 +40,21 @@ class SparkStore(DeltaStore):
             self._existing.add(contract.name)
         return contract.name in self._existing
 
+    def has_view(self, name: str) -> bool:
+        """Return whether the schema has a view of a name."""
+        catalog = catalog_of(self.session)
+        return catalog.has_view(self._schema, name) if catalog else super().has_view(name)
+
+    def create_view(self, name: str, query: str) -> None:
+        """Create a view, or replace it; sessions to come have it, too."""
+        # Spark has views in its own catalog alone, in which the schema is, too.
+        is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
+        schema = self._schema.rpartition(".")[2] if is_spark else self._schema
+        statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
+        self.session.sql(statement)
+        if catalog := catalog_of(self.session):
+            catalog.keep_view(self._schema, name, statement)
+
     def _create(self, contract: TableContract, statement: str) -> None:
         super()._create(contract, statement)
         if catalog := catalog_of(self.session):

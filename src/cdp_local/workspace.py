@@ -94,7 +94,7 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
                     f"{name} {bundle.variable(name)} needs the secret 'storage_account_key': {_KEY_OF_LAKE}."
                 )
         spark = stack.enter_context(open_session(engine, home, catalog, bundle.schemas(), landing, account_key))
-        notebooks = Workspace(spark, secrets, {}, home / "views")
+        notebooks = Workspace(spark, secrets, {})
         yield LocalWorkspace(home, bundle, Landing(landing, account_key), notebooks, tuple(samples.names))
 
 

@@ -72,4 +72,16 @@ RECONCILIATION_OPS = TableContract(
     key=("table_name", "batch_id"),
 )
 
-OPS_TABLES = (PIPELINE_RUNS_OPS, TABLE_STATE_OPS, RECONCILIATION_OPS)
+PIPELINE_LEASE_OPS = TableContract(
+    name="pipeline_lease_ops",
+    layer="ops",
+    comment="One row: the run that may write the tables. Jobs that may meet take it (Databricks alone).",
+    columns=(
+        Column("resource", "STRING", "what is held: tables", required=True),
+        Column("job", "STRING", "job whose run holds it, or held it last", required=True),
+        Column("run_id", "STRING", "run that holds it; null where none does"),
+    ),
+    key=("resource",),
+)
+
+OPS_TABLES = (PIPELINE_RUNS_OPS, TABLE_STATE_OPS, RECONCILIATION_OPS, PIPELINE_LEASE_OPS)

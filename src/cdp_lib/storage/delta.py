@@ -75,8 +75,11 @@ class DeltaStore:
     def exists(self, contract: TableContract) -> bool:
         """Return whether the table exists."""
         if contract.name not in self._existing:
-            self._existing |= {row["tableName"] for row in self.session.sql(f"SHOW TABLES IN {self._schema}").collect()}
+            self._existing |= self._table_names()
         return contract.name in self._existing
+
+    def _table_names(self) -> set[str]:
+        return {row["tableName"] for row in self.session.sql(f"SHOW TABLES IN {self._schema}").collect()}
 
     def read(self, contract: TableContract) -> DataFrame:
         """Return all rows of a table.
@@ -333,16 +336,31 @@ class DeltaStore:
             return False
         return columns == [(column.name, column.type.lower()) for column in contract.public_columns]
 
-    def create_metric_views(self, definitions: Mapping[str, str]) -> None:
-        """Create metric views, or replace them.
+    def has_view(self, name: str) -> bool:
+        """Return whether the schema has a view, or a table, of a name."""
+        if name not in self._existing:
+            self._existing |= self._table_names()
+        return name in self._existing
+
+    def create_view(self, name: str, query: str) -> None:
+        """Create a view, or replace it.
 
         Args:
-            definitions: YAML of each view, by its name in the schema.
+            name: Name of the view in the schema.
+            query: Query, with full names of tables.
         """
-        for name, definition in definitions.items():
-            self.session.sql(
-                f"CREATE OR REPLACE VIEW {self.name_of(name)} WITH METRICS LANGUAGE YAML AS $$\n{definition}\n$$"
-            )
+        self.session.sql(f"CREATE OR REPLACE VIEW {self.name_of(name)} AS\n{query}")
+
+    def create_metric_view(self, name: str, definition: str) -> None:
+        """Create a metric view, or replace it.
+
+        Args:
+            name: Name of the view in the schema.
+            definition: YAML.
+        """
+        self.session.sql(
+            f"CREATE OR REPLACE VIEW {self.name_of(name)} WITH METRICS LANGUAGE YAML AS $$\n{definition}\n$$"
+        )
 
     can_maintain = True
     """Whether the engine has OPTIMIZE and VACUUM."""

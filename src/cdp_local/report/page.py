@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 
 from cdp_lib.errors import CdpError
-from cdp_local.engines import run_statement
+from cdp_local.engines import use_schema
 from cdp_local.lineage import lineage_picture
 from cdp_local.report.charts import ROW_HEIGHT, Rows, chart
 from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
@@ -73,8 +73,7 @@ def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache
 
 def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str, pa.Table]:
     catalog, schema = (workspace.bundle.variable(name) for name in ("catalog", "serving_schema"))
-    run_statement(workspace.spark, f"USE CATALOG `{catalog}`")
-    run_statement(workspace.spark, f"USE SCHEMA `{schema}`")
+    use_schema(workspace.spark, catalog, schema)
     try:
         return {name: workspace.spark.sql(dataset.sql).toArrow() for name, dataset in dashboard.datasets.items()}
     except AnalysisException as error:

@@ -1,19 +1,6 @@
--- Databricks notebook source
--- MAGIC %md
--- MAGIC # Serving views of the platform's health
--- MAGIC How fresh tables are, what was refused and why, whether every row is accounted for, how good the models are.
--- MAGIC
--- MAGIC Reads the ops tables, quarantines and `model_quality_gold` · writes the views `table_freshness`, `quarantined_rows`,
--- MAGIC `reconciliation`, `model_quality`
+-- Views of the platform's own work: freshness, quarantine, reconciliation, models. No column is made of personal data.
 
--- COMMAND ----------
-
-USE CATALOG IDENTIFIER(:catalog);
-USE SCHEMA IDENTIFIER(:schema);
-
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.table_freshness') AS
+CREATE OR REPLACE VIEW table_freshness AS
 SELECT
   table_name,
   CASE
@@ -28,9 +15,7 @@ FROM pipeline_runs_ops
 WHERE state = 'refreshed'
 GROUP BY table_name;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.quarantined_rows') AS
+CREATE OR REPLACE VIEW quarantined_rows AS
 SELECT table_name, rule, count(*) AS rows, min(_batch_id) AS since_batch
 FROM (
   SELECT table_name, _batch_id, explode(broken_rules) AS rule
@@ -48,14 +33,10 @@ FROM (
 )
 GROUP BY table_name, rule;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.reconciliation') AS
+CREATE OR REPLACE VIEW reconciliation AS
 SELECT table_name, batch_id, rows_in, rows_out, rows_quarantined, rows_superseded, is_balanced
 FROM reconciliation_ops;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.model_quality') AS
+CREATE OR REPLACE VIEW model_quality AS
 SELECT model, measure, decile, customer_count AS customers, predicted, actual, value, state, cut_off, as_of
 FROM model_quality_gold;

@@ -1,26 +1,10 @@
--- Databricks notebook source
--- MAGIC %md
--- MAGIC # Serving views of customers
--- MAGIC Stable names for people and BI tools outside the team; no personal data. What each KPI is: `docs/kpis.md`.
--- MAGIC
--- MAGIC Reads the gold tables of customers and KPIs, and of `customers_silver` the country as KPIs have it · writes the views
--- MAGIC `kpis`, `country_kpis`, `channel_kpis`, `monthly_kpis`, `customers`, `customer_segments`, `segment_movements`,
--- MAGIC `cohort_retention`, `monthly_registrations`
+-- Views of customers and KPIs. What each KPI is: docs/kpis.md. No column is made of personal data.
 
--- COMMAND ----------
-
-USE CATALOG IDENTIFIER(:catalog);
-USE SCHEMA IDENTIFIER(:schema);
-
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.kpis') AS
+CREATE OR REPLACE VIEW kpis AS
 SELECT month, dimension, dimension_value, kpi, value, numerator, denominator, as_of
 FROM kpi_monthly_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.country_kpis') AS
+CREATE OR REPLACE VIEW country_kpis AS
 SELECT
   month,
   CASE WHEN dimension = 'all' THEN 'All countries' ELSE dimension_value END AS country,
@@ -58,9 +42,7 @@ FROM kpi_monthly_gold
 WHERE dimension IN ('all', 'country')
 GROUP BY month, dimension, dimension_value;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.channel_kpis') AS
+CREATE OR REPLACE VIEW channel_kpis AS
 SELECT
   month,
   dimension_value AS channel,
@@ -77,9 +59,7 @@ FROM kpi_monthly_gold
 WHERE dimension = 'channel'
 GROUP BY month, dimension_value;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.monthly_kpis') AS
+CREATE OR REPLACE VIEW monthly_kpis AS
 SELECT
   substring(CAST(month AS STRING), 1, 7) AS month,
   max(CASE WHEN kpi = 'new_customers' THEN CAST(value AS BIGINT) END) AS new_customers,
@@ -95,9 +75,7 @@ WHERE dimension = 'all'
 GROUP BY month
 ORDER BY month;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.customers') AS
+CREATE OR REPLACE VIEW customers AS
 SELECT
   c.customer_id,
   coalesce(p.country, 'unknown') AS country,
@@ -129,9 +107,7 @@ LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
 LEFT JOIN customer_demographics_gold AS d ON c.customer_id = d.customer_id
 LEFT JOIN customer_segments_gold AS s ON c.customer_id = s.customer_id;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.customer_segments') AS
+CREATE OR REPLACE VIEW customer_segments AS
 SELECT
   segment,
   count(*) AS customers,
@@ -143,20 +119,14 @@ FROM customer_value_gold
 GROUP BY segment
 ORDER BY revenue DESC, segment;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.segment_movements') AS
+CREATE OR REPLACE VIEW segment_movements AS
 SELECT previous_as_of, as_of, from_segment, to_segment, customer_count AS customers
 FROM segment_movements_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.cohort_retention') AS
+CREATE OR REPLACE VIEW cohort_retention AS
 SELECT cohort_type, cohort_month, retention_type, window_start, window_end, cohort_size, retention, as_of
 FROM cohort_retention_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.monthly_registrations') AS
+CREATE OR REPLACE VIEW monthly_registrations AS
 SELECT concat(reg_year, '-', lpad(reg_month, 2, '0')) AS month, country, new_customers AS customers
 FROM customer_registration_trends_gold;

@@ -1,19 +1,6 @@
--- Databricks notebook source
--- MAGIC %md
--- MAGIC # Serving views of sales
--- MAGIC Stable names for people and BI tools outside the team; no personal data.
--- MAGIC
--- MAGIC Reads the marts of sales · writes the views `country_sales`, `monthly_sales`, `category_sales`, `product_sales`,
--- MAGIC `price_segment_sales`, `season_sales`, `store_sales`
+-- Views of sales. No column is made of personal data.
 
--- COMMAND ----------
-
-USE CATALOG IDENTIFIER(:catalog);
-USE SCHEMA IDENTIFIER(:schema);
-
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.country_sales') AS
+CREATE OR REPLACE VIEW country_sales AS
 SELECT
   country,
   total_transactions AS sales,
@@ -23,9 +10,7 @@ SELECT
 FROM country_detailed_analysis_gold
 ORDER BY revenue DESC;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.monthly_sales') AS
+CREATE OR REPLACE VIEW monthly_sales AS
 SELECT
   concat(transaction_year, '-', lpad(transaction_month, 2, '0')) AS month,
   monthly_transactions AS sales,
@@ -35,15 +20,11 @@ SELECT
 FROM monthly_sales_gold
 ORDER BY month;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.category_sales') AS
+CREATE OR REPLACE VIEW category_sales AS
 SELECT country, category, revenue, quantity_sold AS pieces, unique_products AS products
 FROM category_country_performance_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.product_sales') AS
+CREATE OR REPLACE VIEW product_sales AS
 SELECT
   product_id,
   product_name,
@@ -54,21 +35,15 @@ SELECT
   total_quantity_sold AS pieces
 FROM product_performance_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.price_segment_sales') AS
+CREATE OR REPLACE VIEW price_segment_sales AS
 SELECT price_segment, category, transaction_count AS sales, total_revenue AS revenue, total_quantity AS pieces
 FROM price_segment_analysis_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.season_sales') AS
+CREATE OR REPLACE VIEW season_sales AS
 SELECT season, category, seasonal_revenue AS revenue, seasonal_quantity AS pieces
 FROM seasonal_analysis_gold;
 
--- COMMAND ----------
-
-CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.store_sales') AS
+CREATE OR REPLACE VIEW store_sales AS
 SELECT
   stores.store_id,
   stores.store_name,

@@ -1,0 +1,39 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # refresh
+# MAGIC Everything from bronze on, in one task: what `cdp_stream` runs when something has landed, and `cdp_rebuild` to build every
+# MAGIC table again. Only tables that are due are built; `docs/lineage.md` shows what each is built from.
+# MAGIC
+# MAGIC - Reads: landed batches that the tables do not hold yet, and all tables
+# MAGIC - Writes: all tables and views, and the copies in `synapse_location`
+# MAGIC - By hand: write tables into the widget `select`, as `customer_value_gold` or `+kpi_monthly_gold`
+
+# COMMAND ----------
+
+import sys
+
+dbutils.widgets.text("library_path", "../../src")
+sys.path.append(dbutils.widgets.get("library_path"))
+
+from cdp_lib.stage import Stage, table_of
+
+# COMMAND ----------
+
+stage = Stage(dbutils, spark)
+
+# COMMAND ----------
+
+runs = stage.refresh("bronze", print)
+
+# COMMAND ----------
+
+if stage.is_anything_due():
+    runs += stage.refresh("silver", print)
+    stage.reconcile()
+    runs += stage.refresh("gold", print)
+    print(*stage.publish(), sep="\n")
+
+# COMMAND ----------
+
+display(table_of(runs))
+stage.end()
