@@ -69,13 +69,13 @@ def run_measured(workspace: LocalWorkspace, name: str, parameters: dict[str, str
         by_table: Whether to print what each table took.
     """
     job, logs = workspace.bundle.job("cdp_refresh"), workspace.home / "logs"
-    counter = _table_counter(workspace.spark) if by_table else _nothing
-    before, begin = executions(workspace.spark), time.perf_counter()
+    counter = _table_counter(workspace.session) if by_table else _nothing
+    before, begin = executions(workspace.session), time.perf_counter()
     runs = run_job(job, parameters, workspace.notebooks, logs, new_run_start(), counter)
     seconds = time.perf_counter() - begin
     failed = [f"{run.key}: {run.error}" for run in runs if run.error]
     assert not failed, failed
-    return Measured(name, seconds, executions(workspace.spark) - before)
+    return Measured(name, seconds, executions(workspace.session) - before)
 
 
 def _nothing(run: TaskRun) -> None:
@@ -125,9 +125,9 @@ def measure_again(home: Path) -> Measured:
     """Run the job in a session of its own, in which nothing is due."""
     with open_workspace("spark", home, {}) as workspace:
         sell_more(home)
-        begin = workspace.spark._jsc.sc().startTime() / 1000
+        begin = workspace.session._jsc.sc().startTime() / 1000
         ran = run_measured(workspace, "nothing due, new session", {}, by_table=False)
-        return Measured(ran.run, ran.seconds, ran.executions, time.time() - begin, executions(workspace.spark))
+        return Measured(ran.run, ran.seconds, ran.executions, time.time() - begin, executions(workspace.session))
 
 
 def main() -> None:

@@ -38,7 +38,8 @@ ARROWS: dict[str, set[str]] = {
     "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
     "settings": {"errors"},
     "secrets": {"errors"},
-    "storage": {"storage.delta"},
+    "storage": {"storage.delta", "storage.lease"},
+    "storage.lease": {"contracts.ops", "errors", "storage.delta"},
     "storage.delta": {"contracts.table", "errors", "frames"},
     # What declares tables knows the declaration and the materializations, and neither the runner nor the store.
     "bronze": {
@@ -238,7 +239,6 @@ ARROWS: dict[str, set[str]] = {
     },
     "reconciliation": {
         "contracts.ops",
-        "errors",
         "frames",
         "pipeline.graph",
         "pipeline.load_batches",
@@ -248,7 +248,20 @@ ARROWS: dict[str, set[str]] = {
         "quality",
         "storage",
     },
-    "stage": {"contracts.bronze", "errors", "landing", "pipeline.run", "secrets", "settings", "storage", "task_values"},
+    "stage": {
+        "contracts.bronze",
+        "errors",
+        "landing",
+        "pipeline.run",
+        "published",
+        "reconciliation",
+        "secrets",
+        "serving",
+        "settings",
+        "storage",
+        "task_values",
+    },
+    "serving": {"contracts", "metric_views", "pipeline.state", "storage"},
     "task_values": {"pipeline.run"},
     "maintenance": {"contracts", "errors", "storage.delta"},
     "metric_views": {"contracts.kpis"},
@@ -396,7 +409,7 @@ def test_only_storage_reads_and_writes_tables() -> None:
         for path in LIBRARY.rglob("*.py")
         if any(call.endswith(of_tables) for call in _calls(path))
     }
-    assert calling == {"storage/delta.py"}
+    assert calling == {"storage/delta.py", "storage/lease.py"}
 
 
 def _files_of(packages: Iterable[str]) -> list[Path]:
@@ -457,4 +470,4 @@ def test_a_notebook_finds_the_library_the_same_way_everywhere(path: Path) -> Non
 def test_the_notebook_of_a_stage_refreshes_its_own_layer(layer: str) -> None:
     [path] = (PROJECT / "notebooks" / layer).iterdir()
     assert path.stem == layer
-    assert f'stage = Stage(dbutils, spark, "{layer}")\n' in path.read_text(encoding="utf-8")
+    assert f'stage.refresh("{layer}", print)\n' in path.read_text(encoding="utf-8")

@@ -28,8 +28,5 @@ runs = stage.refresh("bronze", print)
 # COMMAND ----------
 
 display(table_of(runs))
-
-# COMMAND ----------
-
 stage.is_anything_due()
 stage.end()

@@ -17,10 +17,9 @@ sys.path.append(dbutils.widgets.get("library_path"))
 from cdp_lib.landing import Landing
 from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, refuse_failures
 from cdp_lib.pipeline.compaction import remove_old_batches
-from cdp_lib.pipeline.lease import release_lease, take_lease
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import instant_of
-from cdp_lib.storage import open_store
+from cdp_lib.storage import open_store, release_lease, take_lease
 from cdp_lib.task_values import exit_unless, report_rows
 
 # COMMAND ----------
@@ -53,12 +52,10 @@ exit_unless(
 # COMMAND ----------
 
 holder = dbutils.widgets.get("job"), dbutils.widgets.get("run_id")
-if store.is_databricks:
-    take_lease(store, *holder)
+take_lease(store, *holder)
 compacted = remove_old_batches(store, landing, settings.batch_retention_days, started_at)
 maintained = maintain_tables(store, settings)
-if store.is_databricks:
-    release_lease(store, *holder)
+release_lease(store, *holder)
 
 # COMMAND ----------
 

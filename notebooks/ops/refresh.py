@@ -23,15 +23,7 @@ stage = Stage(dbutils, spark)
 
 # COMMAND ----------
 
-runs = stage.refresh("bronze", print)
-
-# COMMAND ----------
-
-if stage.is_anything_due():
-    runs += stage.refresh("silver", print)
-    stage.reconcile()
-    runs += stage.refresh("gold", print)
-    print(*stage.publish(), sep="\n")
+runs = stage.refresh_all(print)
 
 # COMMAND ----------
 

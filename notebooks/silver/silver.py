@@ -28,8 +28,5 @@ runs = stage.refresh("silver", print)
 # COMMAND ----------
 
 stage.reconcile()
-
-# COMMAND ----------
-
 display(table_of(runs))
 stage.end()

@@ -22,7 +22,7 @@ class Settings:
     Attributes:
         catalog: Unity Catalog catalog.
         schema: Schema of the platform's tables.
-        serving_schema: Schema of the views that people outside the team may read.
+        serving_schema: Schema of the views that people outside the team may read, empty for none.
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
         customers_api_url: Address that answers with the customers, empty for none.
@@ -112,7 +112,7 @@ class Settings:
         return cls(
             catalog=_filled(parameters, "catalog"),
             schema=_filled(parameters, "schema"),
-            serving_schema=_filled(parameters, "serving_schema"),
+            serving_schema=parameters["serving_schema"],
             landing=_filled(parameters, "landing").rstrip("/"),
             secret_scope=_filled(parameters, "secret_scope"),
             customers_api_url=parameters["customers_api_url"],

@@ -12,14 +12,13 @@ from pyspark.sql import SparkSession
 from cdp_lib.contracts.bronze import tables_of
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
-from cdp_lib.pipeline.lease import release_lease, take_lease
 from cdp_lib.pipeline.run import Runner, TableRun
 from cdp_lib.published import due_copies, publish_gold
 from cdp_lib.reconciliation import complaint_about, has_imbalance, reconcile, record_reconciliation
 from cdp_lib.secrets import find_secret
-from cdp_lib.serving import definitions, due_views, publish_views
+from cdp_lib.serving import due_views, publish_views
 from cdp_lib.settings import Settings
-from cdp_lib.storage import open_store
+from cdp_lib.storage import open_store, release_lease, take_lease
 from cdp_lib.task_values import report_due, report_held, report_rows, report_table
 
 _SUCCEEDED = ("", "success", "excluded")
@@ -50,10 +49,10 @@ class Stage:
             dbutils.widgets.text(name, "")
         self._settings = Settings.from_widgets(dbutils)
         self._store = open_store(spark, self._settings.catalog, self._settings.schema)
-        self._serving = open_store(spark, self._settings.catalog, self._settings.serving_schema)
+        serving = self._settings.serving_schema
+        self._serving = open_store(spark, self._settings.catalog, serving) if serving else None
         self._holder = dbutils.widgets.get("job") or _BY_HAND, self._settings.run_id
-        if self._store.is_databricks:  # a home has one process
-            take_lease(self._store, *self._holder)
+        take_lease(self._store, *self._holder)
         account_key = find_secret(dbutils, self._settings.secret_scope, "storage_account_key")
         self._runner = Runner(self._store, Landing(self._settings.landing, account_key), self._settings)
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
@@ -73,18 +72,33 @@ class Stage:
         self._runs += runs
         return runs
 
+    def refresh_all(self, show: Callable[[str], object]) -> list[TableRun]:
+        """Do what the stages of a job do, one after the other.
+
+        Args:
+            show: The notebook's `print`.
+        """
+        runs = self.refresh("bronze", show)
+        if self.is_anything_due():
+            runs += self.refresh("silver", show)
+            self.reconcile()
+            runs += self.refresh("gold", show)
+            for line in self.publish():
+                show(line)
+        return runs
+
     def is_anything_due(self) -> bool:
         """Tell the job, and return, whether there is anything to do behind bronze; if not, the run ends here."""
         states, settings = self._runner.states, self._settings
         is_due = (
             any(self._runner.plan(["silver", "gold"]).values())
-            or bool(due_views(states, definitions(self._store, self._serving, settings.reporting_currency)))
+            or bool(self._serving and due_views(states, self._store, self._serving, settings.reporting_currency))
             or bool(settings.synapse_location and due_copies(states, settings.synapse_location))
             or has_imbalance(self._store)
         )
         report_due(self._dbutils, is_due=is_due)
         if not is_due:
-            self._release()
+            release_lease(self._store, *self._holder)
         return is_due
 
     def reconcile(self) -> None:
@@ -101,12 +115,14 @@ class Stage:
         Returns:
             A line for each view that was written, and for the copies.
         """
-        settings = self._settings
-        done = [f"view {name}" for name in publish_views(self._store, self._serving, settings.reporting_currency)]
+        settings, done = self._settings, list[str]()
+        if self._serving:
+            written = publish_views(self._store, self._serving, settings.reporting_currency)
+            done += [f"view {name}" for name in written]
         if settings.synapse_location and not self._held:
             rows = publish_gold(self._store, settings.synapse_location, full_refresh=settings.full_refresh)
             done.append(f"copies for readers outside Unity Catalog: {rows:,} rows")
-        self._release()
+        release_lease(self._store, *self._holder)
         return done
 
     def end(self) -> None:
@@ -121,10 +137,6 @@ class Stage:
         failed += [self._complaint] if self._complaint else []
         if failed:
             raise CdpError(failed[0] + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""))
-
-    def _release(self) -> None:
-        if self._store.is_databricks:
-            release_lease(self._store, *self._holder)
 
 
 def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:

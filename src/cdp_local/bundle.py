@@ -175,7 +175,7 @@ class Bundle:
             if not notebook.is_file():
                 raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} is not there.")
         else:
-            raise CdpError(f"Task '{key}' is no notebook task and no EQUAL_TO: it runs in a workspace only.")
+            raise CdpError(f"Task '{key}' is no notebook task: it runs in a workspace only.")
         return Task(
             key=key,
             notebook=notebook,

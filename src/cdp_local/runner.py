@@ -283,8 +283,8 @@ def values_of_run(job: Job, started_at: datetime) -> dict[str, str]:
     }
 
 
-def settings_of(job: Job, parameters: Mapping[str, str], started_at: datetime) -> Settings:
-    """The settings that the stages of a job have.
+def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime) -> dict[str, str]:
+    """The values of `Settings` that the stages of a job have, as texts.
 
     Args:
         job: The job.
@@ -292,7 +292,7 @@ def settings_of(job: Job, parameters: Mapping[str, str], started_at: datetime) -
         started_at: Start of the run, UTC.
 
     Raises:
-        CdpError: There is no such parameter, or one does not parse.
+        CdpError: The job has no such parameter.
     """
     of_run = values_of_run(job, started_at)
     *_, task = (task for task in job.tasks.values() if task.notebook)
@@ -301,7 +301,7 @@ def settings_of(job: Job, parameters: Mapping[str, str], started_at: datetime) -
         for name, text in task.base_parameters.items()
     }
     values = fixed | parameter_values(job, parameters)
-    return Settings.from_parameters({name: values.get(name, "") for name in Settings.parameter_names()})
+    return {name: values.get(name, "") for name in Settings.parameter_names()}
 
 
 def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:
@@ -315,7 +315,8 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
     Raises:
         CdpError: There is no such job or parameter, or a parameter does not parse.
     """
-    settings = settings_of(workspace.bundle.job(job), parameters, new_run_start())
+    values = setting_values(workspace.bundle.job(job), parameters, new_run_start())
+    settings = Settings.from_parameters(values)
     store = open_store(workspace.session, settings.catalog, settings.schema)
     return Runner(store, workspace.landing, settings)
 

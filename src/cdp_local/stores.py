@@ -30,6 +30,8 @@ class SparkStore(DeltaStore):
     """
 
     is_databricks = False
+    needs_lease = False
+    """A home belongs to one process."""
 
     def exists(self, contract: TableContract) -> bool:
         """Return whether the table exists."""
@@ -43,7 +45,9 @@ class SparkStore(DeltaStore):
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view of a name."""
         catalog = catalog_of(self.session)
-        return catalog.has_view(self._schema, name) if catalog else super().has_view(name)
+        if catalog and catalog.has_schema(self._schema):
+            return catalog.has_view(self._schema, name)
+        return super().has_view(name)
 
     def create_view(self, name: str, query: str) -> None:
         """Create a view, or replace it; sessions to come have it, too."""
@@ -52,7 +56,8 @@ class SparkStore(DeltaStore):
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
         statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
         self.session.sql(statement)
-        if catalog := catalog_of(self.session):
+        catalog = catalog_of(self.session)
+        if catalog and catalog.has_schema(self._schema):
             catalog.keep_view(self._schema, name, statement)
 
     def _create(self, contract: TableContract, statement: str) -> None:

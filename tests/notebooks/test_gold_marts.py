@@ -74,7 +74,7 @@ def land(contract, day, *records, load="snapshot", is_deleted=False):
 def refresh(**more):
     """Run the notebooks under test, the marts with what they are built from."""
     marts = " ".join(f"+{contract.name}" for contract in GOLD_TABLES)
-    for notebook in ("gold/gold", "serving/sales_views"):
+    for notebook in ("gold/gold", "serving/publish"):
         dbutils.notebook.run(f"../../notebooks/{notebook}", 600, parameters | {"select": marts} | more)
 
 

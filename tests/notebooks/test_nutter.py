@@ -23,7 +23,7 @@ def run(spark: SparkSession, catalog: str, tmp_path: Path):
     from common.testresult import TestResults
 
     def run_nutter(notebook: Path) -> TestResults:
-        workspace = Workspace(spark, SecretStore(tmp_path / "no-secrets", {}), {}, tmp_path / "views")
+        workspace = Workspace(spark, SecretStore(tmp_path / "no-secrets", {}), {})
         parameters = {"catalog": catalog, "location": str(tmp_path / "scratch")}
         value = run_notebook(notebook, parameters, workspace, io.StringIO())
         assert value is not None, "the notebook did not end with its results"

@@ -23,7 +23,7 @@ from cdp_lib.reconciliation import reconcile, verify
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_local.bundle import Bundle
-from cdp_local.runner import parameter_values
+from cdp_local.runner import setting_values
 
 PROJECT = Path(__file__).resolve().parents[2]
 GROSS_MARGIN = "0.4"
@@ -61,7 +61,7 @@ class Refresh:
 def job_parameters() -> Mapping[str, str]:
     """The job's parameters as a run on this machine has them."""
     job = Bundle(PROJECT, {"landing": "/landing", "gross_margin": GROSS_MARGIN}).job("cdp_refresh")
-    return parameter_values(job, {}, FIRST_RUN_AT)
+    return setting_values(job, {}, FIRST_RUN_AT)
 
 
 def with_edited(name: str) -> Graph:
@@ -145,7 +145,7 @@ class Platform:
             "run_started_at": (FIRST_RUN_AT + timedelta(minutes=self.runs)).isoformat(),
         }
         values = {**job_parameters(), **self._place, **of_run, **parameters}
-        settings = Settings.from_parameters({name: values.get(name, "") for name in Settings.parameter_names()})
+        settings = Settings.from_parameters(values)
         runs = Runner(self._store(), self.landing, settings, graph).refresh(selection)
         failed = [f"{run.table}: {run.error}" for run in runs if run.state == "failed"]
         assert not (has_to_succeed and failed), failed

@@ -45,10 +45,10 @@ def check_deployment(client: WorkspaceClient, target: str, parameters: Collectio
     job, findings = find_job(client, target)
     if job is None:
         return findings
-    values = {parameter.name: parameter.default for parameter in job.settings.parameters or ()}
+    values = settings_of(job)
     findings += check_job(job, target, parameters)
     findings += check_may_run(client, job)
-    if set(parameters) <= set(values):
+    if values:
         runs_as = job.run_as_user_name or ""
         findings += check_schema(client, f"{values['catalog']}.{values['schema']}", runs_as, TABLE_PRIVILEGES)
         findings += check_schema(client, f"{values['catalog']}.{values['serving_schema']}", runs_as, VIEW_PRIVILEGES)
@@ -80,6 +80,12 @@ def _own_development_jobs(client: WorkspaceClient) -> Iterator[BaseJob]:
             yield job
 
 
+def settings_of(job: Job) -> dict[str, str]:
+    """What the deployment has fixed: the parameters that all tasks have."""
+    given = [task.notebook_task.base_parameters or {} for task in job.settings.tasks or () if task.notebook_task]
+    return given[0] if given else {}
+
+
 def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
     """The job is what the bundle says: its parameters are complete and resolved, and it runs when it should."""
     findings = []
@@ -89,7 +95,7 @@ def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
         findings.append(f"Job {JOB}: parameters differ from the bundle's ({differing}): deploy again")
     findings += [
         f"Job {JOB}: parameter {name} is '{value}', which the deployment did not resolve"
-        for name, value in values.items()
+        for name, value in (settings_of(job) | values).items()
         if "${" in value
     ]
     expected = PauseStatus.PAUSED if target == "dev" else PauseStatus.UNPAUSED

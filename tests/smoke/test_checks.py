@@ -24,13 +24,13 @@ JOBS = "/api/2.2/jobs/list"
 JOB = "/api/2.2/jobs/get"
 PERMISSIONS = "/api/2.0/permissions/jobs/7"
 
-PARAMETERS = {
+PARAMETERS = {"as_of": "", "full_refresh": "false"}
+SETTINGS = {
     "catalog": "cat1",
     "schema": "dev_jane_sales",
     "serving_schema": "dev_jane_sales_serving",
     "landing": "/Volumes/cat1/dev_jane_sales/landing",
     "secret_scope": "cdp-jane",
-    "as_of": "",
 }
 
 
@@ -45,6 +45,7 @@ class RestApi:
             "max_concurrent_runs": 1,
             "schedule": {"quartz_cron_expression": "0 0 3 * * ?", "timezone_id": "UTC", "pause_status": "PAUSED"},
             "parameters": [{"name": name, "default": default} for name, default in PARAMETERS.items()],
+            "tasks": [{"task_key": "bronze", "notebook_task": {"notebook_path": "x", "base_parameters": {**SETTINGS}}}],
         }
         self.job = {"job_id": 7, "creator_user_name": ME, "run_as_user_name": ME, "settings": self.settings}
         self.answers: dict[str, tuple[int, Any]] = {
@@ -167,12 +168,12 @@ def test_two_jobs_of_one_name_are_refused(client: WorkspaceClient, api: RestApi)
 
 
 def test_parameters_that_differ_are_named(client: WorkspaceClient, api: RestApi) -> None:
-    api.settings["parameters"][-1]["name"] = "as_off"
+    api.settings["parameters"][0]["name"] = "as_off"
     assert one(client) == "Job cdp_refresh: parameters differ from the bundle's (as_of, as_off): deploy again"
 
 
 def test_an_unresolved_parameter_is_named(client: WorkspaceClient, api: RestApi) -> None:
-    api.settings["parameters"][-1]["default"] = "${var.as_of}"
+    api.settings["parameters"][0]["default"] = "${var.as_of}"
     assert "parameter as_of is '${var.as_of}', which the deployment did not resolve" in one(client)
 
 
@@ -243,7 +244,9 @@ def test_a_volume_that_may_not_be_written_is_a_finding(client: WorkspaceClient, 
 
 
 def test_a_landing_outside_of_volumes_is_not_looked_at(client: WorkspaceClient, api: RestApi) -> None:
-    api.settings["parameters"][3]["default"] = "abfss://retail@account.dfs.core.windows.net"
+    api.settings["tasks"][0]["notebook_task"]["base_parameters"]["landing"] = (
+        "abfss://retail@account.dfs.core.windows.net"
+    )
     assert findings(client) == []
     assert not any("/volumes/" in path or "/fs/" in path for _, path in api.requests)
 

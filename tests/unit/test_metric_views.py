@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import re
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,13 +19,9 @@ from sqlglot import exp, parse_one
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension, Kpi
 from cdp_lib.metric_views import metric_views, name_of_metric_view
+from cdp_lib.serving import definitions
 from cdp_lib.storage import DeltaStore
-from cdp_local.bundle import Bundle
-from cdp_local.dbutils import SecretStore
-from cdp_local.notebooks import Workspace, run_notebook
 
-PROJECT = Path(__file__).resolve().parents[2]
-NOTEBOOK = PROJECT / "notebooks" / "serving" / "kpi_metrics.py"
 VIEWS = {name: json.loads(text) for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items()}
 BY_DIMENSION = {dimension: VIEWS[name_of_metric_view(dimension)] for dimension in DIMENSIONS}
 MONTHS = [date(2025, month, 1) for month in range(1, 13)] + [date(2026, 1, 1), date(2026, 2, 1)]
@@ -236,35 +230,18 @@ class Recorder:
 
     def __init__(self) -> None:
         self.statements: list[str] = []
-        self.conf = SimpleNamespace(set=lambda name, value: None, get=lambda name, default: default)
+        self.conf = SimpleNamespace(set=lambda name, value: None)
 
-    def sql(self, statement: str) -> Any:
+    def sql(self, statement: str) -> None:
         self.statements.append(statement)
-        return SimpleNamespace(collect=list)
 
 
-@pytest.fixture
-def parameters() -> dict[str, str]:
-    """Parameters of the task."""
-    given = Bundle(PROJECT, {}).job("cdp_refresh").parameters
-    return given | {"run_id": "1", "run_started_at": "2026-03-01T03:00:00", "reporting_currency": "AED"}
-
-
-@pytest.fixture
-def run(tmp_path: Path, parameters: dict[str, str]) -> Callable[[Any], str | None]:
-    """Run the notebook in a session; what it ended with."""
-
-    def run_in(session: Any) -> str | None:
-        workspace = Workspace(session, SecretStore(tmp_path / "none", {}), {}, tmp_path / "views")
-        return run_notebook(NOTEBOOK, parameters, workspace, io.StringIO(), "kpi_metrics")
-
-    return run_in
-
-
-def test_on_databricks_the_task_makes_every_view(run: Callable[[Any], str | None]) -> None:
-    session = Recorder()
-
-    assert run(session) is None
+def test_on_databricks_every_metric_view_is_made_over_the_view_of_kpis() -> None:
+    session: Any = Recorder()
+    store, serving = DeltaStore(session, "cat1", "sales"), DeltaStore(session, "cat1", "sales_serving")
+    for name, definition in definitions(store, serving, "AED").items():
+        if name in VIEWS:
+            serving.create_metric_view(name, definition)
 
     made = {}
     for statement in session.statements:
@@ -279,16 +256,9 @@ def test_on_databricks_the_task_makes_every_view(run: Callable[[Any], str | None
         assert currency == "AED"
 
 
-def test_on_this_machine_the_task_says_that_it_is_for_databricks_and_succeeds(
-    run: Callable[[Any], str | None], spark: SparkSession
-) -> None:
-    assert run(spark) == "Only Databricks has metric views: there are none on this engine."
+def test_this_machine_has_no_metric_views(store: DeltaStore) -> None:
+    assert not {*VIEWS} & {*definitions(store, store, "USD")}
 
 
 def test_only_databricks_has_metric_views(store: DeltaStore, engine: str) -> None:
     assert store.is_databricks == (engine == "databricks")
-
-
-def test_the_notebook_names_the_views_it_writes() -> None:
-    told = NOTEBOOK.read_text(encoding="utf-8").partition("- Writes:")[2].partition("# COMMAND")[0]
-    assert set(re.findall(r"`(\w+)`", told)) == set(VIEWS)

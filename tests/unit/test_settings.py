@@ -8,6 +8,7 @@ from cdp_lib.settings import Settings
 PARAMETERS = {
     "catalog": "cat1",
     "schema": "sales",
+    "serving_schema": "sales_serving",
     "landing": "/Volumes/cat1/sales/landing",
     "secret_scope": "cdp",
     "customers_api_url": "https://api.example.com/customers",
@@ -57,6 +58,7 @@ def test_from_parameters_types_what_a_job_passes() -> None:
     assert Settings.from_parameters(PARAMETERS) == Settings(
         catalog="cat1",
         schema="sales",
+        serving_schema="sales_serving",
         landing="/Volumes/cat1/sales/landing",
         secret_scope="cdp",
         customers_api_url="https://api.example.com/customers",

@@ -41,6 +41,7 @@ MARTS = tuple(
 
 PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "catalog": "cat1",
+    "serving_schema": "",
     "schema": "sales",
     "landing": "/landing",
     "secret_scope": "cdp",

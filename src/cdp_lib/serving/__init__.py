@@ -17,6 +17,7 @@ from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.storage import DeltaStore
 
 _VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS\n(.*?);\n", re.DOTALL)
+_PREFIX = "view "
 _TABLE = re.compile(r"\b(FROM|JOIN) (\w+)\b")
 
 
@@ -26,16 +27,18 @@ def serving_views() -> dict[str, str]:
     return {name: query for text in sorted(texts) for name, query in _VIEW.findall(text)}
 
 
-def due_views(states: Mapping[str, TableState], definitions: Mapping[str, str]) -> list[str]:
+def due_views(states: Mapping[str, TableState], store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
     """Return the views whose definition is not the one that was written last.
 
     Args:
         states: States of the tables and views.
-        definitions: As `definitions` gives them.
+        store: Tables of the platform.
+        serving: Schema of the views.
+        currency: ISO 4217 code of the reporting currency.
     """
     return [
         name
-        for name, definition in definitions.items()
+        for name, definition in definitions(store, serving, currency).items()
         if states.get(_state_name(name), TableState()).fingerprint != _hash(definition)
     ]
 
@@ -58,7 +61,8 @@ def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[s
 def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
     """Write the views whose definition has changed, and those that are missing.
 
-    A view is written in one statement, and its state afterwards: a run that is killed in between writes it again.
+    A view waits for the tables that it reads. It is written in one statement, and its state afterwards: a run that is
+    killed in between writes it again.
 
     Args:
         store: Tables of the platform.
@@ -68,19 +72,25 @@ def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list
     Returns:
         Names of the views that were written.
     """
-    states, views = read_states(store), definitions(store, serving, currency)
-    changed = set(due_views(states, views))
-    due = [name for name in views if name in changed or not serving.has_view(name)]
-    queries = serving_views()
-    for name in due:
-        if name in queries:
-            serving.create_view(name, views[name])
+    states, queries = read_states(store), serving_views()
+    changed, written = set(due_views(states, store, serving, currency)), {}
+    for name, definition in definitions(store, serving, currency).items():
+        if name not in changed and serving.has_view(name):
+            continue
+        if name not in queries and serving.has_view("kpis"):
+            serving.create_metric_view(name, definition)
+        elif name in queries and all(store.exists(TABLES[table]) for table in _tables_of(queries[name])):
+            serving.create_view(name, definition)
         else:
-            serving.create_metric_view(name, views[name])
-    if due:
-        written = {_state_name(name): TableState(fingerprint=_hash(views[name])) for name in due}
+            continue
+        written[_state_name(name)] = TableState(fingerprint=_hash(definition))
+    if written:
         write_states(store, states | written)
-    return due
+    return [name.removeprefix(_PREFIX) for name in written]
+
+
+def _tables_of(query: str) -> set[str]:
+    return {name for _, name in _TABLE.findall(query)} & {*TABLES}
 
 
 def _full_name(store: DeltaStore, name: str) -> str:
@@ -88,7 +98,7 @@ def _full_name(store: DeltaStore, name: str) -> str:
 
 
 def _state_name(view: str) -> str:
-    return f"view {view}"
+    return f"{_PREFIX}{view}"
 
 
 def _hash(definition: str) -> str:

@@ -1,4 +1,4 @@
--- Views of sales. No column is made of personal data.
+-- Views of what is sold. No column is made of personal data.
 
 CREATE OR REPLACE VIEW country_sales AS
 SELECT

@@ -7,11 +7,12 @@ import importlib
 from pyspark.sql import SparkSession
 
 from cdp_lib.storage.delta import ConflictError, DeltaStore
+from cdp_lib.storage.lease import release_lease, take_lease
 
 STORE_CLASS = "spark.cdp.store"
 """Setting of a session that names another store than Databricks' own, as `module:Class`."""
 
-__all__ = ["STORE_CLASS", "ConflictError", "DeltaStore", "open_store"]
+__all__ = ["STORE_CLASS", "ConflictError", "DeltaStore", "open_store", "release_lease", "take_lease"]
 
 
 def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:

@@ -54,6 +54,9 @@ class DeltaStore:
     is_databricks = True
     """Whether the engine has what only Databricks has: clustering, metric views, predictive optimization."""
 
+    needs_lease = True
+    """Whether jobs that write the tables may meet."""
+
     def __init__(self, spark: SparkSession, catalog: str, schema: str) -> None:
         """Name the schema; nothing is read yet.
 

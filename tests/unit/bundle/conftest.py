@@ -47,10 +47,18 @@ def bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, A
 
 @pytest.fixture
 def jobs(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """Jobs of the target that run notebooks, which is all but those of other tools."""
-    return [
-        job for job in bundle["resources"]["jobs"].values() if any("notebook_task" in task for task in job["tasks"])
-    ]
+    """Jobs of the target that run notebooks, which is all but those of other tools; each with these tasks alone."""
+    jobs = []
+    for job in bundle["resources"]["jobs"].values():
+        tasks = [task for task in job["tasks"] if "notebook_task" in task]
+        jobs += [job | {"tasks": tasks}] if tasks else []
+    return jobs
+
+
+@pytest.fixture
+def refresh(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The job cdp_refresh of the target, with all its tasks."""
+    return dict(bundle["resources"]["jobs"]["cdp_refresh"])
 
 
 def _merge(base: Any, override: Any, name: str = "") -> Any:

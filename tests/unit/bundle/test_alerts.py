@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import operator
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -20,10 +19,9 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.reconciliation import WHOLE_TABLE
+from cdp_lib.serving import definitions
 from cdp_lib.storage import DeltaStore
 from cdp_local.bundle import Bundle
-from cdp_local.dbutils import SecretStore
-from cdp_local.notebooks import Workspace, run_notebook
 
 PROJECT = Path(__file__).resolve().parents[3]
 ALERTS: dict[str, Any] = yaml.safe_load((PROJECT / "resources/alerts.yml").read_text(encoding="utf-8"))["resources"][
@@ -61,24 +59,16 @@ def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 class Platform:
     """Tables of the platform, and the serving views over them."""
 
-    def __init__(self, store: DeltaStore, bundle: Bundle, folder: Path) -> None:
+    def __init__(self, store: DeltaStore, bundle: Bundle) -> None:
         self.store = store
         self.bundle = bundle
-        self.folder = folder
 
     def write(self, contract: TableContract, *rows: dict[str, Any]) -> None:
         self.store.replace(contract, self.store.frame(contract, rows))
 
-    def make_views(self, notebook: str, view: str) -> None:
-        """Run what a serving notebook says of one view."""
-        source = (PROJECT / "notebooks" / "serving" / notebook).read_text(encoding="utf-8")
-        cells = [cell for cell in source.split("-- COMMAND ----------") if "\nUSE " in cell or f"'.{view}')" in cell]
-        assert len(cells) == 2
-        path = self.folder / notebook
-        path.write_text("-- Databricks notebook source\n" + "\n-- COMMAND ----------\n".join(cells), encoding="utf-8")
-        names = {name: self.bundle.variable(name) for name in ("catalog", "schema", "serving_schema")}
-        workspace = Workspace(self.store.session, SecretStore(self.folder / "none", {}), {}, self.folder / "views")
-        run_notebook(path, names, workspace, io.StringIO())
+    def make_view(self, view: str) -> None:
+        """Create one of the serving views."""
+        self.store.create_view(view, definitions(self.store, self.store, "USD")[view])
 
     def evaluate(self, key: str) -> tuple[str, list[dict[str, Any]]]:
         """State of an alert, and the rows its query gives."""
@@ -88,9 +78,9 @@ class Platform:
 
 
 @pytest.fixture
-def platform(store: DeltaStore, catalog: str, schema: str, tmp_path: Path) -> Platform:
+def platform(store: DeltaStore, catalog: str, schema: str) -> Platform:
     bundle = Bundle(PROJECT, {"catalog": catalog, "schema": schema, "serving_schema": schema})
-    return Platform(store, bundle, tmp_path)
+    return Platform(store, bundle)
 
 
 @pytest.fixture
@@ -172,7 +162,7 @@ def test_freshness_is_about_the_last_change_of_sales(
     platform: Platform, changes: list[dict[str, Any]], state: str
 ) -> None:
     platform.write(PIPELINE_RUNS_OPS, *changes)
-    platform.make_views("health_views.sql", "table_freshness")
+    platform.make_view("table_freshness")
 
     found, rows = platform.evaluate("freshness")
 
@@ -227,7 +217,7 @@ def test_the_quarantine_rate_is_that_of_the_worst_table_s_newest_batch(
     platform: Platform, batches: list[dict[str, Any]], worst: float | None, state: str
 ) -> None:
     platform.write(RECONCILIATION_OPS, *batches)
-    platform.make_views("health_views.sql", "reconciliation")
+    platform.make_view("reconciliation")
 
     found, rows = platform.evaluate("quarantine_rate")
 
@@ -315,7 +305,7 @@ def test_a_kpi_out_of_its_usual_band_is_said(
     platform: Platform, rows: list[dict[str, Any]], out: list[str], state: str
 ) -> None:
     platform.write(KPI_MONTHLY_GOLD, *rows)
-    platform.make_views("customer_views.sql", "kpis")
+    platform.make_view("kpis")
 
     found, answer = platform.evaluate("kpi_out_of_band")
 

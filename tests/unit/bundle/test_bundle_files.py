@@ -19,10 +19,8 @@ from databricks.bundles.schemas import Schema
 from databricks.bundles.secret_scopes import SecretScope
 from databricks.bundles.volumes import Volume
 
-from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE
-from cdp_lib.contracts.ops import RECONCILIATION_OPS
-from cdp_lib.pipeline.graph import LAYERS, platform_graph
+from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.settings import Settings
 
 Bundle = dict[str, Any]
@@ -39,10 +37,11 @@ TYPES = {
 }
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 OF_A_TASK = re.compile(r"\{\{tasks\.(\w+)\.([\w.]+)\}\}")
-STAGES = ("bronze", "silver", "reconciliation", "gold")
+STAGES = ("bronze", "silver", "gold", "publish")
+OPERATIONAL = {"as_of", "ingest", "fit_models", "from_scratch", "full_refresh", "replay_from"}
+"""What an operator may set for one run: whoever may run a job runs it as its service principal."""
 # Fields of a resource that exist once it is deployed, and what the CLI knows of the workspace and the bundle.
 COMPUTED = {"volumes": {"volume_path"}, "jobs": {"id"}}
-STAGE = Path(__file__).resolve().parents[3] / "src" / "cdp_lib" / "stage.py"
 KNOWN = {
     "bundle.name",
     "bundle.target",
@@ -81,23 +80,19 @@ def calls(path: Path) -> list[ast.Call]:
 
 def asked_for(path: Path) -> set[str]:
     """Names of the parameters a notebook asks for."""
-    if path.suffix == ".sql":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return set(re.findall(r"(?<!:):([a-z_]\w*)", "\n".join(line for line in lines if not line.startswith("--"))))
     names = {
         ast.literal_eval(call.args[0]) for call in calls(path) if ast.unparse(call.func).endswith("dbutils.widgets.get")
     }
     if any(ast.unparse(call.func) == "Settings.from_widgets" for call in calls(path)):
         names.update(Settings.parameter_names())
-    if layer_of(path):
-        names.update(asked_for(STAGE))
+    if is_stage(path):
+        names |= {*Settings.parameter_names(), "select", "sources", "held", "job"}
     return names
 
 
-def layer_of(path: Path) -> str:
-    """Layer whose tables a notebook refreshes; empty where it is no stage."""
-    stages = [call for call in calls(path) if ast.unparse(call.func) == "Stage"]
-    return str(ast.literal_eval(stages[0].args[2])) if stages else ""
+def is_stage(path: Path) -> bool:
+    """Whether a notebook works on tables."""
+    return any(ast.unparse(call.func) == "Stage" for call in calls(path))
 
 
 def before(job: dict[str, Any]) -> dict[str, set[str]]:
@@ -109,21 +104,10 @@ def before(job: dict[str, Any]) -> dict[str, set[str]]:
     return all_before
 
 
-def refreshing(jobs: Jobs) -> Jobs:
-    """The jobs that make tables; others only land."""
-    return [job for job in jobs if set(STAGES) & set(before(job))]
-
-
 def given_to(job: dict[str, Any], key: str) -> dict[str, str]:
     """The parameters of a task alone."""
     [task] = [task for task in job["tasks"] if task["task_key"] == key]
     return dict(task["notebook_task"].get("base_parameters", {}))
-
-
-def tasks_in(job: dict[str, Any], folder: str) -> set[str]:
-    """Keys of the tasks whose notebooks are in a folder of notebooks/."""
-    prefix = f"notebooks/{folder}/"
-    return {task["task_key"] for task in job["tasks"] if task["notebook_task"]["notebook_path"].startswith(prefix)}
 
 
 # Typed
@@ -207,18 +191,15 @@ def test_the_schema_and_the_catalog_are_named_once(bundle: Bundle, project: Path
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
         assert [text for text in texts if named.search(text)] == [], path.name
-    for path in (project / "notebooks").rglob("*.sql"):
-        code = re.sub(r"^--.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        assert not re.search(r"\bcat1\b|\bsales(_serving)?\s*\.|'\.?sales", code), path.name
+    for path in (project / "src" / "cdp_lib" / "serving").glob("*.sql"):
+        assert not re.search(r"\bcat1\b|\bsales(_serving)?\s*\.", path.read_text(encoding="utf-8")), path.name
 
 
-def test_deployed_names_of_schemas_go_into_the_parameters(jobs: Jobs) -> None:
-    for job in jobs:
-        defaults = {parameter["name"]: parameter["default"] for parameter in job["parameters"]}
-        # ${var.schema} lacks the prefix that a development target puts before the schema.
-        for name, schema in (("schema", "sales"), ("serving_schema", "serving")):
-            assert defaults.get(name, "") in ("", f"${{resources.schemas.{schema}.name}}")
-    assert {"schema", "serving_schema"} <= {parameter["name"] for job in jobs for parameter in job["parameters"]}
+def test_deployed_names_of_schemas_go_into_the_settings(jobs: Jobs) -> None:
+    settings = [given_to(job, task["task_key"]) for job in jobs for task in job["tasks"]]
+    # ${var.schema} lacks the prefix that a development target puts before the schema.
+    for name, schema in (("schema", "sales"), ("serving_schema", "serving")):
+        assert {each[name] for each in settings if name in each} == {f"${{resources.schemas.{schema}.name}}"}
 
 
 def test_no_secret_stands_in_the_files(bundle: Bundle) -> None:
@@ -243,16 +224,9 @@ def test_no_name_stands_twice_in_a_list(files: Files) -> None:
                         assert sorted(set(named)) == sorted(named)
 
 
-def test_tasks_wait_for_tasks_that_are_there_and_never_in_a_circle(jobs: Jobs) -> None:
-    for job in jobs:
+def test_tasks_wait_for_tasks_that_are_there_and_never_in_a_circle(bundle: Bundle) -> None:
+    for job in bundle["resources"]["jobs"].values():
         assert before(job).keys() == {task["task_key"] for task in job["tasks"]}
-
-
-def test_every_task_is_named_after_its_notebook(jobs: Jobs, project: Path) -> None:
-    for job in jobs:
-        for task in job["tasks"]:
-            assert notebook(task, project).is_file()
-            assert notebook(task, project).stem == task["task_key"]
 
 
 def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
@@ -260,108 +234,118 @@ def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
     assert {notebook(task, project) for job in jobs for task in job["tasks"]} == notebooks
 
 
-def test_parameters_are_exactly_what_the_notebooks_ask_for(jobs: Jobs, project: Path) -> None:
+def test_an_operator_sets_what_a_run_does_and_not_where_it_reads(jobs: Jobs, refresh: dict[str, Any]) -> None:
+    assert {parameter["name"] for parameter in refresh["parameters"]} == OPERATIONAL
+    assert not [job["name"] for job in jobs if job["name"] != "cdp_refresh" and "parameters" in job]
+
+
+def test_a_task_is_given_what_its_notebook_asks_for(jobs: Jobs, project: Path) -> None:
     for job in jobs:
-        asked = {task["task_key"]: asked_for(notebook(task, project)) for task in job["tasks"]}
-        given = {key: set(given_to(job, key)) for key in asked}
-        assert all(given[key] <= asked[key] for key in asked)
-        # A person selects tables; the rest is what tasks tell each other.
-        of_a_task = {"select", "sources", "held"}
-        assert {parameter["name"] for parameter in job["parameters"]} == set().union(*asked.values()) - of_a_task
-        assert set().union(*given.values()) <= of_a_task
+        of_run = {parameter["name"] for parameter in job.get("parameters", ())}
+        for task in job["tasks"]:
+            asked, given = asked_for(notebook(task, project)), set(given_to(job, task["task_key"]))
+            # A person selects tables; the rest is what tasks tell each other.
+            told = {"select", "sources", "held"}
+            assert asked - told - OPERATIONAL <= given | of_run, task["task_key"]
+            assert not given & of_run
 
 
-def test_what_a_task_is_told_of_another_comes_from_one_that_it_waits_for(jobs: Jobs) -> None:
+def test_the_settings_of_all_tasks_are_the_same(jobs: Jobs) -> None:
+    by_name: dict[str, set[str]] = {}
     for job in jobs:
         for task in job["tasks"]:
-            told_of = {key for _, text in scalars(task) for key, _ in OF_A_TASK.findall(str(text))}
-            assert told_of <= before(job)[task["task_key"]]
+            for name, value in given_to(job, task["task_key"]).items():
+                by_name.setdefault(name, set()).add(str(value))
+    differing = {name for name, values in by_name.items() if len(values) > 1}
+    assert differing <= {"held", "sources"}
 
 
-def test_each_stage_refreshes_the_layer_it_is_named_after(jobs: Jobs, project: Path) -> None:
-    assert refreshing(jobs)
-    for job in refreshing(jobs):
-        layers = {task["task_key"]: layer_of(notebook(task, project)) for task in job["tasks"]}
-        assert {key: layer for key, layer in layers.items() if layer} == {layer: layer for layer in LAYERS}
+def test_no_setting_is_empty_where_the_bundle_is_deployed(bundle: Bundle) -> None:
+    of_jobs = [text for path, text in scalars(bundle["resources"]["jobs"]) if "parameters" not in path]
+    assert "" not in of_jobs
 
 
-def test_a_stage_waits_for_every_table_that_its_own_are_built_from(jobs: Jobs) -> None:
+def test_the_job_has_few_tasks_in_few_levels(refresh: dict[str, Any]) -> None:
+    levels: dict[str, int] = {}
+    direct = {task["task_key"]: [key["task_key"] for key in task.get("depends_on", ())] for task in refresh["tasks"]}
+    for key in TopologicalSorter(direct).static_order():
+        levels[key] = 1 + max((levels[each] for each in direct[key]), default=0)
+    assert len(levels) <= 15
+    assert max(levels.values()) <= 6
+
+
+def test_nothing_behind_bronze_starts_where_nothing_is_due(refresh: dict[str, Any]) -> None:
+    tasks = {task["task_key"]: task for task in refresh["tasks"]}
+    assert tasks["is_anything_due"]["condition_task"] == {
+        "op": "EQUAL_TO",
+        "left": "{{tasks.bronze.values.is_anything_due}}",
+        "right": "true",
+    }
+    assert tasks["silver"]["depends_on"] == [{"task_key": "is_anything_due", "outcome": "true"}]
+    assert "is_anything_due" in before(refresh)["publish"] and "silver" in before(refresh)["gold"]
+
+
+def test_what_a_task_is_told_of_another_comes_from_one_that_it_waits_for(jobs: Jobs, refresh: dict[str, Any]) -> None:
+    for task in refresh["tasks"]:
+        told_of = {key for _, text in scalars(task) for key, _ in OF_A_TASK.findall(str(text))}
+        assert told_of <= before(refresh)[task["task_key"]]
+    others = [job for job in jobs if job["name"] != "cdp_refresh"]
+    assert not [text for _, text in scalars(others) if OF_A_TASK.search(str(text))]
+
+
+def test_a_stage_waits_for_every_table_that_its_own_are_built_from(refresh: dict[str, Any]) -> None:
     graph = platform_graph()
-    for job in refreshing(jobs):
-        for name, table in graph.tables.items():
-            layer = table.contract.layer
-            read = {graph.tables[each].contract.layer for each in graph.reads(name)}
-            assert read <= {layer, *before(job)[layer]}, name
+    for name, table in graph.tables.items():
+        layer = table.contract.layer
+        read = {graph.tables[each].contract.layer for each in graph.reads(name)}
+        assert read <= {layer, *before(refresh)[layer]}, name
 
 
-def test_nothing_is_loaded_before_all_of_it_is_landed(jobs: Jobs) -> None:
-    for job in refreshing(jobs):
-        assert before(job)["bronze"] == tasks_in(job, "ingest")
+def test_nothing_is_loaded_before_all_of_it_is_landed(refresh: dict[str, Any]) -> None:
+    assert before(refresh)["bronze"] == {key for key in before(refresh) if key.startswith("ingest_")}
 
 
-def test_bronze_is_told_what_became_of_the_sources_that_sales_are_of(jobs: Jobs, project: Path) -> None:
-    for job in refreshing(jobs):
-        told = dict(pair.split("=") for pair in given_to(job, "bronze")["sources"].split())
-        assert told.keys() == {contract.source for contract in (CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE)}
-        results = {source: OF_A_TASK.fullmatch(result) for source, result in told.items()}
-        assert all(match and match[2] == "result_state" for match in results.values())
-        tasks = {source: match[1] for source, match in results.items() if match}
-        assert set(tasks.values()) < tasks_in(job, "ingest")
-        for source, key in tasks.items():
-            text = (project / "notebooks" / "ingest" / f"{key}.py").read_text(encoding="utf-8")
-            names = [contract.name.upper() for contract in BRONZE_TABLES if contract.source == source]
-            assert f'"{source}"' in text or any(name in text for name in names), key
+def test_bronze_is_told_what_became_of_the_sources_that_sales_are_of(refresh: dict[str, Any], project: Path) -> None:
+    told = dict(pair.split("=") for pair in given_to(refresh, "bronze")["sources"].split())
+    assert told.keys() == {contract.source for contract in (CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE)}
+    results = {source: OF_A_TASK.fullmatch(result) for source, result in told.items()}
+    assert all(match and match[2] == "result_state" for match in results.values())
+    tasks = {source: match[1] for source, match in results.items() if match}
+    assert set(tasks.values()) < {key for key in before(refresh) if key.startswith("ingest_")}
+    for source, key in tasks.items():
+        text = (project / "notebooks" / "ingest" / f"{key}.py").read_text(encoding="utf-8")
+        names = [contract.name.upper() for contract in BRONZE_TABLES if contract.source == source]
+        assert f'"{source}"' in text or any(name in text for name in names), key
 
 
-def test_each_stage_is_told_which_tables_the_one_before_it_has_held_back(jobs: Jobs) -> None:
-    for job in refreshing(jobs):
-        assert "held" not in given_to(job, STAGES[0])
-        for key, after in pairwise(STAGES):
-            assert given_to(job, after)["held"] == f"{{{{tasks.{key}.values.held}}}}"
+def test_each_stage_is_told_which_tables_the_one_before_it_has_held_back(refresh: dict[str, Any]) -> None:
+    assert "held" not in given_to(refresh, STAGES[0])
+    for key, after in pairwise(STAGES):
+        assert given_to(refresh, after)["held"] == f"{{{{tasks.{key}.values.held}}}}"
 
 
-def test_a_task_waits_for_the_tables_it_reads(jobs: Jobs, project: Path) -> None:
-    for job in refreshing(jobs):
-        for key in tasks_in(job, "serving"):
-            [path] = (project / "notebooks" / "serving").glob(f"{key}.*")
-            text = path.read_text(encoding="utf-8")
-            told = re.search(r"^# MAGIC - Reads: (.*)", text, re.M)
-            named = (
-                re.findall(r"\w+", text) if path.suffix == ".sql" else re.findall(r"`(\w+)`", told[1] if told else "")
-            )
-            tables = set(named) & set(TABLES)
-            made_by = {"reconciliation" if name == RECONCILIATION_OPS.name else TABLES[name].layer for name in tables}
-            assert tables and before(job)[key] >= made_by - {"ops"}, key
+def test_stages_run_whatever_has_failed_before(refresh: dict[str, Any]) -> None:
+    conditions = {task["task_key"]: task["run_if"] for task in refresh["tasks"] if "run_if" in task}
+    # silver waits for the condition alone, and that for nothing but the end of bronze.
+    assert conditions == dict.fromkeys(("bronze", "is_anything_due", "gold", "publish"), "ALL_DONE")
 
 
-def test_nothing_is_told_to_people_before_the_tables_are_reconciled_whatever_has_failed(jobs: Jobs) -> None:
-    for job in refreshing(jobs):
-        earlier = before(job)
-        assert earlier["reconciliation"] >= {"bronze", "silver"}
-        for key in {"gold"} | tasks_in(job, "serving"):
-            assert "reconciliation" in earlier[key], key
-        conditions = {task["task_key"]: task["run_if"] for task in job["tasks"] if "run_if" in task}
-        assert conditions == dict.fromkeys(STAGES, "ALL_DONE")
-
-
-def test_gold_is_published_once_all_of_it_is_there(jobs: Jobs) -> None:
-    for job in refreshing(jobs):
-        assert "gold" in before(job)["synapse_gold"]
-
-
-def test_only_sources_are_tried_again(jobs: Jobs) -> None:
+def test_only_what_may_recover_is_tried_again(jobs: Jobs) -> None:
     for job in jobs:
-        assert {task["task_key"] for task in job["tasks"] if task.get("max_retries")} == tasks_in(job, "ingest")
+        for task in job["tasks"]:
+            is_source = "/ingest/" in task["notebook_task"]["notebook_path"]
+            # A stream that meets the run of another job waits for it.
+            assert bool(task.get("max_retries")) == (is_source or job["name"] == "cdp_stream"), task["task_key"]
+            # Serverless compute repeats a failed task of its own accord, unless it is told not to.
+            assert task.get("disable_auto_optimization", False) == (not is_source), task["task_key"]
 
 
-def test_every_task_has_the_compute_it_names(jobs: Jobs, project: Path) -> None:
+def test_every_task_has_the_compute_it_names(jobs: Jobs) -> None:
     for job in jobs:
         environments = {environment["environment_key"] for environment in job.get("environments", ())}
         clusters = {cluster["job_cluster_key"] for cluster in job.get("job_clusters", ())}
         for task in job["tasks"]:
-            # A SQL notebook needs no environment; serverless compute runs it.
-            computes = [key for key in ("environment_key", "job_cluster_key") if key in task]
-            assert len(computes) == (notebook(task, project).suffix == ".py"), task["task_key"]
+            assert len([key for key in ("environment_key", "job_cluster_key") if key in task]) == 1, task["task_key"]
             if "environment_key" in task:
                 assert task["environment_key"] in environments
             if "job_cluster_key" in task:
@@ -376,19 +360,38 @@ def test_every_requirements_file_is_there(jobs: Jobs, project: Path) -> None:
             assert (project / path).is_file()
 
 
-def test_a_job_is_watched_and_never_runs_beside_itself(jobs: Jobs) -> None:
+def test_a_job_never_runs_beside_itself_and_somebody_hears_of_a_failure(jobs: Jobs) -> None:
     for job in jobs:
-        assert job["schedule"]["quartz_cron_expression"]
         assert job["queue"] == {"enabled": True}
         assert job["max_concurrent_runs"] == 1
+        assert job["email_notifications"]["on_failure"] == ["${var.notification_email}"]
+        assert job["tags"] == "${var.job_tags}"
+
+
+def test_a_job_with_a_schedule_is_watched(jobs: Jobs) -> None:
+    scheduled = [job for job in jobs if "schedule" in job]
+    assert {job["name"] for job in scheduled} == {"cdp_refresh", "cdp_events", "cdp_maintenance"}
+    for job in scheduled:
+        assert job["schedule"]["quartz_cron_expression"]
         assert [rule["metric"] for rule in job["health"]["rules"]] == ["RUN_DURATION_SECONDS"]
         assert job["health"]["rules"][0]["value"] < job["timeout_seconds"]
-        for event in ("on_failure", "on_duration_warning_threshold_exceeded"):
-            assert job["email_notifications"][event] == ["${var.notification_email}"]
+        assert job["email_notifications"]["on_duration_warning_threshold_exceeded"] == ["${var.notification_email}"]
+
+
+def test_what_waits_for_data_starts_at_once_and_what_runs_at_night_costs_less(jobs: Jobs) -> None:
+    targets = {job["name"]: job["performance_target"] for job in jobs}
+    assert targets.pop("cdp_stream") == "PERFORMANCE_OPTIMIZED"
+    assert set(targets.values()) == {"STANDARD"}
+
+
+def test_a_rebuild_takes_as_long_as_it_takes(bundle: Bundle) -> None:
+    rebuild = bundle["resources"]["jobs"]["cdp_rebuild"]
+    assert "timeout_seconds" not in rebuild and "schedule" not in rebuild
+    assert given_to(rebuild, "rebuild")["full_refresh"] == "true"
 
 
 def test_a_schedule_runs_in_production_and_is_paused_in_development(bundle: Bundle, jobs: Jobs) -> None:
-    states = {job["name"]: job["schedule"]["pause_status"] for job in jobs}
+    states = {job["name"]: job["schedule"]["pause_status"] for job in jobs if "schedule" in job}
     assert states.pop("cdp_events") == "${var.event_stream_state}"
     assert bundle["variables"]["event_stream_state"]["default"] == "PAUSED"
     assert set(states.values()) == {"${var.schedule_state}"}
@@ -462,7 +465,7 @@ def test_exactly_the_tasks_that_touch_the_landing_are_on_the_lake(jobs: Jobs, pr
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
-            or layer_of(notebook(task, project)) == "bronze"
+            or notebook(task, project).stem in ("bronze", "refresh")
         }
         assert on_the_lake == touching
         for task in job["tasks"]:

@@ -28,7 +28,7 @@ def test_it_starts_when_the_schedule_of_the_refresh_has_long_ended(job: Resource
 
 
 def test_it_takes_what_the_variables_say(job: Resource, bundle: Resource) -> None:
-    defaults = {parameter["name"]: parameter["default"] for parameter in job["parameters"]}
+    defaults = job["tasks"][0]["notebook_task"]["base_parameters"]
     names = ("retention_days", "batch_retention_days", "predictive_optimization")
     given = {name: str(bundle["variables"][name]["default"]) for name in names}
     assert {name: defaults[name] for name in given} == {name: f"${{var.{name}}}" for name in given}

@@ -1,4 +1,4 @@
-"""cdp_stream: what has landed is taken in by the steps of cdp_refresh, and by nothing else."""
+"""cdp_stream: what has landed is taken in as cdp_refresh would, in one task."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ def job(bundle: Resource) -> Resource:
     return bundle["resources"]["jobs"]["cdp_stream"]
 
 
-def test_it_runs_cdp_refresh_without_reading_a_source(job: Resource, bundle: Resource) -> None:
+def test_it_does_what_the_stages_of_cdp_refresh_do_without_reading_a_source(job: Resource, bundle: Resource) -> None:
     [task] = job["tasks"]
-    run = task["run_job_task"]
-    assert run["job_id"] == "${resources.jobs.cdp_refresh.id}"
-    assert run["job_parameters"]["ingest"] == "false"
-    parameters = {parameter["name"] for parameter in bundle["resources"]["jobs"]["cdp_refresh"]["parameters"]}
-    assert set(run["job_parameters"]) <= parameters
+    assert task["notebook_task"]["notebook_path"] == "notebooks/ops/refresh.py"
+    given = task["notebook_task"]["base_parameters"]
+    assert (given["ingest"], given["fit_models"]) == ("false", "false")
+    stages = {task["task_key"]: task for task in bundle["resources"]["jobs"]["cdp_refresh"]["tasks"]}
+    settings = stages["gold"]["notebook_task"]["base_parameters"]
+    assert {name: given.get(name) for name in settings if name != "held"} == {
+        name: value for name, value in settings.items() if name != "held"
+    }
 
 
-def test_it_waits_for_the_run_before_and_loses_no_arrival(job: Resource, bundle: Resource) -> None:
-    for each in (job, bundle["resources"]["jobs"]["cdp_refresh"]):
-        assert each["max_concurrent_runs"] == 1 and each["queue"]["enabled"] is True
+def test_it_waits_for_the_run_before_and_loses_no_arrival(job: Resource) -> None:
+    assert job["max_concurrent_runs"] == 1 and job["queue"]["enabled"] is True
 
 
 def test_it_watches_the_landing_volume_that_is_deployed_once_it_is_switched_on(job: Resource, bundle: Resource) -> None:

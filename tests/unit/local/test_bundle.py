@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdp_lib.errors import CdpError
-from cdp_local.bundle import Bundle, resolve_dynamic_values
+from cdp_local.bundle import Bundle, Condition, resolve_dynamic_values
 
 BUNDLE = """
 bundle:
@@ -67,7 +67,7 @@ resources:
             - task_key: first
           run_if: ALL_DONE
           notebook_task:
-            notebook_path: ../notebooks/second.sql
+            notebook_path: ../notebooks/second.py
 """
 
 Write = Callable[..., Path]
@@ -83,7 +83,7 @@ def write(tmp_path: Path) -> Write:
             "resources/unity_catalog.yml": resources,
             "resources/refresh.job.yml": job,
             "notebooks/first.py": "",
-            "notebooks/second.sql": "",
+            "notebooks/second.py": "",
         }.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text, encoding="utf-8")
@@ -183,13 +183,38 @@ def test_a_job_has_its_tasks_and_parameters_resolved(write: Write) -> None:
     }
     assert list(job.tasks) == ["first", "second"]
     first, second = job.tasks.values()
-    assert (first.notebook, first.depends_on, first.run_if) == (root / "notebooks" / "first.py", (), "ALL_SUCCESS")
+    assert (first.notebook, first.depends_on, first.run_if) == (root / "notebooks" / "first.py", {}, "ALL_SUCCESS")
     assert first.base_parameters == {"schema": "sales"}
     assert (second.notebook, second.depends_on, second.run_if) == (
-        root / "notebooks" / "second.sql",
-        ("first",),
+        root / "notebooks" / "second.py",
+        {"first": None},
         "ALL_DONE",
     )
+
+
+def test_a_condition_compares_two_texts_and_what_follows_waits_for_its_outcome(write: Write) -> None:
+    job = """
+resources: {jobs: {small: {tasks: [
+  {task_key: due, condition_task: {op: EQUAL_TO, left: "{{tasks.a.values.n}}", right: "${var.retries}"}},
+  {task_key: a, depends_on: [{task_key: due, outcome: "true"}], notebook_task: {notebook_path: ../notebooks/first.py}}
+]}}}"""
+
+    due, a = Bundle(write(job=job), {}).job("small").tasks.values()
+
+    assert (due.notebook, due.condition) == (None, Condition("{{tasks.a.values.n}}", "3"))
+    assert (a.condition, a.depends_on) == (None, {"due": "true"})
+
+
+def test_settings_that_several_tasks_share_are_written_once(write: Write) -> None:
+    job = """
+resources: {jobs: {small: {tasks: [
+  {task_key: a, notebook_task: {notebook_path: ../notebooks/first.py, base_parameters: &settings {x: "1", y: "2"}}},
+  {task_key: b, notebook_task: {notebook_path: ../notebooks/first.py, base_parameters: {<<: *settings, y: "3"}}}
+]}}}"""
+
+    a, b = Bundle(write(job=job), {}).job("small").tasks.values()
+
+    assert (a.base_parameters, b.base_parameters) == ({"x": "1", "y": "2"}, {"x": "1", "y": "3"})
 
 
 def test_a_job_may_do_without_parameters(write: Write) -> None:
@@ -201,7 +226,7 @@ def test_a_job_may_do_without_parameters(write: Write) -> None:
 @pytest.mark.parametrize(
     ("job", "message"),
     [
-        (JOB.replace("second.sql", "third.sql"), "Task 'second' of refresh.job.yml names no notebook"),
+        (JOB.replace("second.py", "third.sql"), "Task 'second' of refresh.job.yml names no notebook"),
         (JOB.replace("notebook_task:", "spark_python_task:"), "Task 'first' is no notebook task"),
         (JOB.replace("- task_key: first\n          run_if", "- task_key: zero\n          run_if"), "depends on 'zero'"),
         (JOB.replace("${var.landing}", "${var.land}"), r"\$\{var\.land\}, which has no value"),
@@ -235,24 +260,3 @@ def test_a_broken_file_of_resources_is_named(write: Write) -> None:
 
 def test_dynamic_values_are_resolved_with_and_without_blanks() -> None:
     assert resolve_dynamic_values("{{job.run_id}}/{{ task.name }}/{x}", str.upper) == "JOB.RUN_ID/TASK.NAME/{x}"
-
-
-def test_a_job_that_only_runs_another_is_that_one_with_the_parameters_it_gives(write: Write) -> None:
-    root = write()
-    (root / "resources" / "stream.job.yml").write_text(
-        """
-resources:
-  jobs:
-    stream:
-      tasks:
-        - task_key: refresh
-          run_job_task:
-            job_id: ${resources.jobs.refresh.id}
-            job_parameters:
-              full_refresh: true
-""",
-        encoding="utf-8",
-    )
-    stream, refresh = Bundle(root, {}).job("stream"), Bundle(root, {}).job("refresh")
-    assert stream.key == "stream" and stream.tasks == refresh.tasks
-    assert stream.parameters == refresh.parameters | {"full_refresh": "true"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,8 @@ from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
-from cdp_local.engines import catalog_of, keep_view, open_session, run_statement
+from cdp_lib.storage import open_store
+from cdp_local.engines import catalog_of, open_session, use_schema
 
 
 def test_an_unknown_engine_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
@@ -84,39 +86,34 @@ def test_a_table_whose_first_commit_is_missing_is_not_there(open_again: Open, tm
         assert spark.table("cat1.sales.colours").count() == 0
 
 
-def test_a_kept_view_is_there_in_the_next_session(open_again: Open, tmp_path: Path) -> None:
-    statements = ["USE CATALOG cat1", "USE SCHEMA sales", "CREATE OR REPLACE VIEW serving.one AS SELECT ';\n' AS mark"]
-    keep_view(tmp_path / "views", "serving.one", statements)
+def test_a_view_is_there_in_the_next_session(open_again: Open, tmp_path: Path) -> None:
+    with open_again() as spark:
+        store = open_store(spark, "cat1", "serving")
+        assert not store.has_view("one")
+        store.create_view("one", "SELECT ';\n' AS mark")
+        assert store.has_view("one")
 
     with open_again() as spark:
         assert [row.mark for row in spark.table("cat1.serving.one").collect()] == [";\n"]
+        assert open_store(spark, "cat1", "serving").has_view("one")
+        assert not open_store(spark, "cat1", "sales").has_view("one")
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE OR REPLACE VIEW cat1.serving.one AS SELECT * FROM cat1.sales.gone",
-        "CREATE OR REPLACE VIEW cat1.gone.one AS SELECT 1 AS n",
-        "USE SCHEMA gone",
-        "USE CATALOG gone",
-    ],
-)
-def test_a_kept_view_that_can_not_be_made_is_left_out(open_again: Open, tmp_path: Path, statement: str) -> None:
-    keep_view(tmp_path / "views", "serving.one", [statement])
+def test_a_view_whose_table_is_gone_is_left_out(open_again: Open, tmp_path: Path) -> None:
+    with open_again() as spark:
+        spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta")
+        open_store(spark, "cat1", "serving").create_view("loud", "SELECT upper(name) AS name FROM cat1.sales.colours")
+    shutil.rmtree(tmp_path / "warehouse" / "sales" / "colours")
 
     with open_again() as spark:
-        assert not spark.catalog.tableExists("cat1.serving.one")
+        assert not spark.catalog.tableExists("cat1.serving.loud")
 
 
 def test_a_view_finds_its_tables_wherever_its_reader_is(open_again: Open) -> None:
-    view = (
-        "CREATE OR REPLACE VIEW serving.loud AS WITH loud AS (SELECT name FROM colours WHERE name != 'grey')"
-        " SELECT upper(loud.name) AS name FROM loud INNER JOIN colours ON loud.name = colours.name"
-    )
     with open_again() as spark:
-        spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta").collect()
-        spark.sql("INSERT INTO cat1.sales.colours VALUES ('red'), ('grey')").collect()
-        for statement in ("USE CATALOG cat1", "USE SCHEMA sales", view, "USE SCHEMA serving"):
-            run_statement(spark, statement)
+        spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta")
+        spark.sql("INSERT INTO cat1.sales.colours VALUES ('red'), ('grey')")
+        open_store(spark, "cat1", "serving").create_view("loud", "SELECT upper(name) AS name FROM cat1.sales.colours")
+        use_schema(spark, "cat1", "serving")
 
-        assert [row.name for row in spark.table("loud").collect()] == ["RED"]
+        assert {row.name for row in spark.table("loud").collect()} == {"RED", "GREY"}

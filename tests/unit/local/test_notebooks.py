@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class Notebooks:
         self.folder = folder
         self.output = io.StringIO()
         secrets = SecretStore(folder / "no secrets", {("cdp", "key"): SECRET})
-        self.workspace = Workspace(spark, secrets, {}, folder / "views")
+        self.workspace = Workspace(spark, secrets, {})
 
     def write(self, name: str, *cells: str) -> Path:
         mark = "--" if name.endswith(".sql") else "#"
@@ -133,66 +132,9 @@ def test_magics_that_change_nothing_here_are_left_out(offline: Notebooks) -> Non
     assert offline.printed == "%sql\n"
 
 
-def test_a_sql_notebook_runs_every_statement_of_every_cell(
-    notebooks: Notebooks, spark: SparkSession, catalog: str, schema: str
-) -> None:
-    notebooks.run(
-        "all.sql",
-        "-- MAGIC %md\n-- MAGIC # It's a title; with a semicolon",
-        "USE CATALOG IDENTIFIER(:catalog);\n-- it's a comment;\nUSE SCHEMA IDENTIFIER(:schema);",
-        "--no blank\nCREATE OR REPLACE TABLE words (word STRING, n INT) USING delta;\n\n;;",
-        "/* a\nblock; */ INSERT INTO words /* inside; */ VALUES\n"
-        "  ('semi;colon', '1'::int), -- end; of line\n"
-        "  (':word at 12:30', 2),\n"
-        "  (:word, 3);\n"
-        "INSERT INTO IDENTIFIER(:schema || '.words') VALUES ('-- none', 4)",
-        catalog=catalog,
-        schema=schema,
-        word="it's a \\ 'word'",
-    )
-
-    assert [row.word for row in spark.table(f"{catalog}.{schema}.words").orderBy("n").collect()] == [
-        "semi;colon",
-        ":word at 12:30",
-        "it's a \\ 'word'",
-        "-- none",
-    ]
-
-
-def test_a_sql_notebook_shows_its_statements_and_their_rows(notebooks: Notebooks) -> None:
-    notebooks.run("show.sql", "SELECT 42 AS answer, 'blue-moon' AS secret")
-
-    assert notebooks.printed == ("SELECT 42 AS answer, '[REDACTED]' AS secret;\nRow(answer=42, secret='[REDACTED]')\n")
-
-
-def test_a_parameter_the_job_does_not_have_is_named(offline: Notebooks) -> None:
-    with pytest.raises(CdpError, match=r"ask\.sql asks for parameter 'region', which the job does not have"):
-        offline.run("ask.sql", "SELECT ':no', a::int, :region", a="1")
-
-
-def test_an_error_in_sql_is_raised_and_stands_in_the_output(notebooks: Notebooks) -> None:
-    with pytest.raises(Exception, match="no_such_table"):
-        notebooks.run("wrong.sql", "SELECT * FROM no_such_table")
-
-    assert notebooks.printed.startswith("SELECT * FROM no_such_table;\nTraceback")
-
-
-def test_a_view_is_kept_with_the_statements_that_make_it(notebooks: Notebooks, catalog: str, schema: str) -> None:
-    notebooks.run(
-        "view.sql",
-        "USE CATALOG IDENTIFIER(:catalog); USE SCHEMA IDENTIFIER(:schema);",
-        "-- Comes before.\nCREATE OR REPLACE VIEW IDENTIFIER(:schema || '.one') AS SELECT 1 AS n;",
-        catalog=catalog,
-        schema=schema,
-    )
-
-    kept = notebooks.folder / "views" / f"{schema}.one.json"
-    assert json.loads(kept.read_text()) == [
-        f"USE CATALOG `{catalog}`",
-        f"USE SCHEMA `{schema}`",
-        f"CREATE OR REPLACE VIEW `{schema}`.`one` AS SELECT 1 AS n",
-    ]
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+def test_a_sql_notebook_is_a_workspaces(offline: Notebooks) -> None:
+    with pytest.raises(CdpError, match=r"ask\.sql is no Python notebook: it runs in a workspace only"):
+        offline.run("ask.sql", "SELECT 1")
 
 
 def test_notebooks_side_by_side_never_see_a_module_that_is_not_complete(

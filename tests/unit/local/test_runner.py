@@ -13,7 +13,7 @@ import pytest
 from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.run import TableRun
 from cdp_lib.pipeline.work import RowCounts
-from cdp_local.bundle import Job, Task
+from cdp_local.bundle import Condition, Job, Task
 from cdp_local.dbutils import SecretStore
 from cdp_local.notebooks import Workspace
 from cdp_local.runner import State, TaskRun, run_job
@@ -33,12 +33,15 @@ class Jobs:
         self.changes: list[tuple[str, State]] = []
         self.on_change: Callable[[TaskRun], object] = lambda run: None
         secrets = SecretStore(folder / "no secrets", {("cdp", "key"): SECRET})
-        self.workspace = Workspace(None, secrets, {}, folder / "views")  # type: ignore[arg-type]
+        self.workspace = Workspace(None, secrets, {})  # type: ignore[arg-type]
 
     def add(self, key: str, source: str = "", after: str = "", run_if: str = "ALL_SUCCESS", **parameters: str) -> None:
         notebook = self.folder / f"{key}.py"
         notebook.write_text(source)
-        self.tasks[key] = Task(key, notebook, parameters, tuple(after.split()), run_if)
+        self.tasks[key] = Task(key, notebook, None, parameters, dict.fromkeys(after.split()), run_if)
+
+    def add_condition(self, key: str, left: str, right: str, after: str) -> None:
+        self.tasks[key] = Task(key, None, Condition(left, right), {}, dict.fromkeys(after.split()), "ALL_DONE")
 
     def run(self, *only: str, defaults: dict[str, str] | None = None, **parameters: str) -> dict[str, TaskRun]:
         def note(run: TaskRun) -> None:
@@ -166,6 +169,20 @@ def test_an_excluded_task_counts_as_succeeded_and_excludes_what_follows_it_alone
     }
 
 
+@pytest.mark.parametrize(("value", "is_run"), [("true", True), ("false", False), ("", False)])
+def test_what_waits_for_an_outcome_runs_where_the_condition_has_it(jobs: Jobs, value: str, is_run: bool) -> None:
+    jobs.add("first", f"dbutils.jobs.taskValues.set('is_due', {value!r})")
+    jobs.add_condition("is_due", "{{tasks.first.values.is_due}}", "true", after="first")
+    jobs.add("second", after="is_due")
+    jobs.tasks["second"].depends_on["is_due"] = "true"
+    jobs.add("third", after="second", run_if="ALL_DONE")
+
+    runs = jobs.run()
+
+    assert runs["is_due"].outcome == str(is_run).lower()
+    assert {str(runs[key].state) for key in ("second", "third")} == {"succeeded" if is_run else "excluded"}
+
+
 def test_an_unknown_condition_is_named(jobs: Jobs) -> None:
     jobs.add("odd", run_if="SOMETIMES")
 
@@ -210,17 +227,17 @@ def test_only_runs_these_tasks_whatever_they_depend_on(jobs: Jobs) -> None:
 
 
 def test_parameters_get_their_dynamic_values(jobs: Jobs) -> None:
-    jobs.add("show", "print(dbutils.widgets.getAll())", label="{{task.name}} on {{job.parameters.day}}", day="mine")
-
-    jobs.run(
-        defaults={
-            "run": "{{job.run_id}}",
-            "at": "{{ job.start_time.iso_datetime }}",
-            "name": "{{job.name}}",
-            "day": "",
-        },
-        day="2026-01-31",
+    jobs.add(
+        "show",
+        "print(dbutils.widgets.getAll())",
+        label="{{task.name}} on {{job.parameters.day}}",
+        day="mine",
+        run="{{job.run_id}}",
+        at="{{ job.start_time.iso_datetime }}",
+        name="{{job.name}}",
     )
+
+    jobs.run(defaults={"day": ""}, day="2026-01-31")
 
     assert eval((jobs.logs / "show.log").read_text()) == {
         "run": "1769903999123",

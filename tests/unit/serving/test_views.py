@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlglot import exp, parse
+from sqlglot import exp, parse, parse_one
 from sqlglot.errors import OptimizeError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
 
 from cdp_lib.contracts import TABLES
+from cdp_lib.serving import serving_views
 
 PROJECT = Path(__file__).resolve().parents[3]
-NOTEBOOKS = sorted((PROJECT / "notebooks" / "serving").glob("*.sql"))
 SCHEMA = {contract.name: {column.name: column.type for column in contract.columns} for contract in TABLES.values()}
 PERSONAL = {
     f"{contract.name}.{column.name}" for contract in TABLES.values() for column in contract.columns if column.pii
@@ -26,17 +25,12 @@ AS_RECEIVED = {
     f"{name}.{column}" for name in SCHEMA for column in ("record", "_rescued_data") if column in SCHEMA[name]
 }
 
-_IDENTIFIER = re.compile(r"IDENTIFIER\(:serving_schema \|\| '\.(\w+)'\)")
 
-
-def views_of(source: str) -> dict[str, exp.Query]:
-    """The queries of the views that a notebook makes, by their names."""
-    statements = parse(_IDENTIFIER.sub(r"\1", source), read="databricks")
-    return {
-        statement.this.name: statement.expression
-        for statement in statements
-        if isinstance(statement, exp.Create) and statement.kind == "VIEW"
-    }
+def query_of(text: str) -> exp.Query:
+    """A query, parsed."""
+    query = parse_one(text, read="databricks")
+    assert isinstance(query, exp.Query)
+    return query
 
 
 def qualified(query: exp.Query) -> exp.Query:
@@ -66,19 +60,14 @@ def _leaves(column: str, query: exp.Query) -> Iterator[str]:
             yield f"{node.expression.name}.{column_name}"
 
 
-VIEWS = {name: query for path in NOTEBOOKS for name, query in views_of(path.read_text(encoding="utf-8")).items()}
+VIEWS = {name: query_of(text) for name, text in serving_views().items()}
 
 
-def test_every_view_that_a_notebook_makes_is_looked_at() -> None:
-    made = [name for path in NOTEBOOKS for name in _IDENTIFIER.findall(path.read_text(encoding="utf-8"))]
-    assert sorted(made) == sorted(VIEWS)
-    told = {name for path in NOTEBOOKS for name in re.findall(r"`(\w+)`", _told(path))}
-    assert set(made) <= told
-    assert len(made) > 15
-
-
-def _told(path: Path) -> str:
-    return path.read_text(encoding="utf-8").partition("writes the views")[2].partition("-- COMMAND")[0]
+def test_every_view_of_the_files_is_looked_at() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted((PROJECT / "src/cdp_lib/serving").glob("*.sql"))]
+    created = [statement.this.name for text in texts for statement in parse(text, read="databricks") if statement]
+    assert sorted(created) == sorted(VIEWS)
+    assert len(created) > 15
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -150,7 +139,7 @@ def test_what_a_column_is_made_of_is_known_through_joins_unions_and_nested_queri
     ],
 )
 def test_a_view_with_personal_data_is_caught(query: str, column: str, origin: str) -> None:
-    [bad] = views_of(f"CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.bad') AS {query};").values()
+    bad = query_of(query)
     assert origin in made_of(bad)[column] & (PERSONAL | AS_RECEIVED)
 
 
@@ -167,6 +156,6 @@ def test_a_view_with_personal_data_is_caught(query: str, column: str, origin: st
     ],
 )
 def test_a_view_that_names_what_is_not_there_is_caught(query: str) -> None:
-    [bad] = views_of(f"CREATE OR REPLACE VIEW IDENTIFIER(:serving_schema || '.bad') AS {query};").values()
+    bad = query_of(query)
     with pytest.raises(OptimizeError):
         made_of(bad)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdp_lib.contracts.ops import PIPELINE_LEASE_OPS
 from cdp_lib.errors import CdpError
-from cdp_lib.storage import DeltaStore
+from cdp_lib.storage.delta import DeltaStore
 
 _RESOURCE = "tables"
 
@@ -13,7 +13,7 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
     """Take the lease, where no run of another job holds it.
 
     A run takes over from an earlier one of its own job, which is dead: a job runs once at a time. Time alone decides
-    nothing, since a slow run is no dead one.
+    nothing, since a slow run is no dead one. Does nothing where the store has no other writer.
 
     Not covered: a cancelled run whose last query still commits after another one has taken over.
 
@@ -25,6 +25,8 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
     Raises:
         CdpError: A run of another job holds it.
     """
+    if not store.needs_lease:
+        return
     store.create(PIPELINE_LEASE_OPS)
     wanted = store.frame(PIPELINE_LEASE_OPS, [{"resource": _RESOURCE, "job": job, "run_id": run_id}])
     store.session.sql(
@@ -50,7 +52,7 @@ def release_lease(store: DeltaStore, job: str, run_id: str) -> None:
         job: Name of the job that the run is of.
         run_id: The run.
     """
-    if store.exists(PIPELINE_LEASE_OPS):
+    if store.needs_lease and store.exists(PIPELINE_LEASE_OPS):
         store.session.sql(
             f"MERGE INTO {store.name_of(PIPELINE_LEASE_OPS.name)} AS t USING {{held}} AS s"
             " ON t.resource = s.resource AND t.job = s.job AND t.run_id = s.run_id"
