@@ -57,6 +57,7 @@ class Stage:
         self._runner = Runner(self._store, Landing(self._settings.landing, account_key), self._settings)
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
         self._runs: list[TableRun] = []
+        self._rows_copied = 0
         self._complaint = ""
 
     def refresh(self, layer: str, show: Callable[[str], object]) -> list[TableRun]:
@@ -120,8 +121,10 @@ class Stage:
             written = publish_views(self._store, self._serving, settings.reporting_currency)
             done += [f"view {name}" for name in written]
         if settings.synapse_location and not self._held:
-            rows = publish_gold(self._store, settings.synapse_location, full_refresh=settings.full_refresh)
-            done.append(f"copies for readers outside Unity Catalog: {rows:,} rows")
+            self._rows_copied = publish_gold(
+                self._store, settings.synapse_location, full_refresh=settings.full_refresh
+            )
+            done.append(f"copies for readers outside Unity Catalog: {self._rows_copied:,} rows")
         release_lease(self._store, *self._holder)
         return done
 
@@ -131,7 +134,7 @@ class Stage:
         Raises:
             CdpError: A table failed, or does not add up.
         """
-        report_rows(self._dbutils, sum(run.counts.rows for run in self._runs))
+        report_rows(self._dbutils, self._rows_copied + sum(run.counts.rows for run in self._runs))
         report_held(self._dbutils, self._held)
         failed = [f"{run.table}: {run.error}" for run in self._runs if run.state == "failed"]
         failed += [self._complaint] if self._complaint else []
