@@ -73,6 +73,17 @@ format: $(VENV)/.test ## Format the code and mend what lint can mend
 docs: $(VENV)/.run ## Write the pages of tables, rules and KPIs, Synapse's views and Power BI's model from the contracts
 	$(BIN)/python -m cdp_local.catalogue
 
+.PHONY: lock
+lock: ## Pin what the jobs install: requirements.lock.txt and requirements.workspace.txt from requirements.txt and constraints.txt
+	@PYTHON=$(PYTHON) tools/lock.sh
+
+.PHONY: verify-lock
+verify-lock: $(VENV)/bin/python ## Download every pinned package and verify it against the hashes of requirements.lock.txt
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	    $(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+	        --dest "$$folder" -r requirements.lock.txt && \
+	    echo "The hashes of $$(ls "$$folder" | wc -l) packages are those of requirements.lock.txt."
+
 .PHONY: smoke
 smoke: $(VENV)/.test ## Look at what is deployed in a workspace: make smoke TARGET=dev
 	@CDP_SMOKE_TARGET=$(TARGET) $(BIN)/python -m pytest -q tests/smoke
@@ -83,7 +94,7 @@ java: ## Install Java 17 for the Spark engine where it is missing (Debian and Ub
 
 .PHONY: clean
 clean: ## Remove environments, caches and the local workspace
-	rm -rf .venv .venv-connect .cdp .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
+	rm -rf .venv .venv-connect .cdp .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 
 $(VENV)/bin/python:
 	@tools/make_venv.sh $(PYTHON) $(VENV)

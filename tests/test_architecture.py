@@ -462,8 +462,12 @@ def test_a_notebook_is_thin(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_finds_the_library_the_same_way_everywhere(path: Path) -> None:
-    cell = 'dbutils.widgets.text("library_path", "../../src")\nsys.path.append(dbutils.widgets.get("library_path"))\n'
-    assert cell in path.read_text(encoding="utf-8")
+    head = path.read_text(encoding="utf-8").split("# COMMAND ----------\n")[1]
+    assert head.startswith(
+        "\nimport sys\nfrom importlib.util import find_spec\n\n"
+        'sys.path += [] if find_spec("cdp_lib") else ["../../src"]\n\nfrom cdp_lib.'
+    )
+    assert path.read_text(encoding="utf-8").count("sys.path") == 1
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -9,9 +9,9 @@
 # COMMAND ----------
 
 import sys
+from importlib.util import find_spec
 
-dbutils.widgets.text("library_path", "../../src")
-sys.path.append(dbutils.widgets.get("library_path"))
+sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.landing import Landing

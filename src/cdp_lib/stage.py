@@ -121,9 +121,7 @@ class Stage:
             written = publish_views(self._store, self._serving, settings.reporting_currency)
             done += [f"view {name}" for name in written]
         if settings.synapse_location and not self._held:
-            self._rows_copied = publish_gold(
-                self._store, settings.synapse_location, full_refresh=settings.full_refresh
-            )
+            self._rows_copied = publish_gold(self._store, settings.synapse_location, full_refresh=settings.full_refresh)
             done.append(f"copies for readers outside Unity Catalog: {self._rows_copied:,} rows")
         release_lease(self._store, *self._holder)
         return done

@@ -155,8 +155,6 @@ class Bundle:
                 return str(self._config["bundle"]["name"])
             case ["bundle", "target"]:
                 return "local"
-            case ["workspace", "file_path"]:
-                return str(self.root)
             case ["resources", "volumes", key, "volume_path"] if key in self._resources.get("volumes", {}):
                 volume = self._resources["volumes"][key]
                 return f"/Volumes/{volume['catalog_name']}/{volume['schema_name']}/{volume['name']}"

@@ -12,10 +12,10 @@
 import json
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from uuid import uuid4
 
-dbutils.widgets.text("library_path", "../../src")
-sys.path.append(dbutils.widgets.get("library_path"))
+sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
 from runtime.nutterfixture import NutterFixture, tag
 

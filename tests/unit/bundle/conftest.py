@@ -78,10 +78,12 @@ def _from_project(value: Any, folder: Path, key: str = "") -> Any:
         return {key: _from_project(entry, folder, key) for key, entry in value.items()}
     if isinstance(value, list):
         return [_from_project(entry, folder, key) for entry in value]
-    if key in ("notebook_path", "requirements"):
+    if key in ("notebook_path", "requirements", "whl"):
         return str((folder / value).resolve().relative_to(PROJECT))
     if key == "dependencies" and value.startswith("-r "):
         return "-r " + _from_project(value.removeprefix("-r "), folder, "requirements")
+    if key == "dependencies" and value.startswith("."):
+        return _from_project(value, folder, "whl")
     return value
 
 

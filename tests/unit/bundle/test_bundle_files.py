@@ -47,7 +47,6 @@ KNOWN = {
     "bundle.target",
     "workspace.current_user.short_name",
     "workspace.current_user.userName",
-    "workspace.file_path",
 }
 
 
@@ -350,14 +349,6 @@ def test_every_task_has_the_compute_it_names(jobs: Jobs) -> None:
                 assert task["environment_key"] in environments
             if "job_cluster_key" in task:
                 assert task["job_cluster_key"] in clusters
-
-
-def test_every_requirements_file_is_there(jobs: Jobs, project: Path) -> None:
-    for job in jobs:
-        dependencies = [line for entry in job["environments"] for line in entry["spec"]["dependencies"]]
-        libraries = [library["requirements"] for task in job["tasks"] for library in task.get("libraries", ())]
-        for path in [line.removeprefix("-r ") for line in dependencies if line.startswith("-r ")] + libraries:
-            assert (project / path).is_file()
 
 
 def test_a_job_never_runs_beside_itself_and_somebody_hears_of_a_failure(jobs: Jobs) -> None:

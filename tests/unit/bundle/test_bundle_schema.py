@@ -45,7 +45,9 @@ def without_overrides(files: list[tuple[Path, dict[str, Any]]], target: str) -> 
 def test_every_target_keeps_the_schema(
     schema: Path, bundle: dict[str, Any], files: list[tuple[Path, dict[str, Any]]], target: str, tmp_path: Path
 ) -> None:
-    sections = {key: bundle[key] for key in ("bundle", "include", "sync", "variables", "resources")}
+    sections = {
+        key: bundle[key] for key in ("bundle", "include", "artifacts", "experimental", "sync", "variables", "resources")
+    }
     answer = check(schema, sections | {"targets": {target: without_overrides(files, target)}}, tmp_path)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 

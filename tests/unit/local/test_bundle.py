@@ -52,8 +52,6 @@ resources:
           default: ${var.landing}
         - name: full_refresh
           default: false
-        - name: library_path
-          default: ${workspace.file_path}/src
         - name: run_id
           default: "{{job.run_id}}"
       tasks:
@@ -178,7 +176,6 @@ def test_a_job_has_its_tasks_and_parameters_resolved(write: Write) -> None:
     assert job.parameters == {
         "landing": "/Volumes/cat1/sales/landed",
         "full_refresh": "false",
-        "library_path": f"{root}/src",
         "run_id": "{{job.run_id}}",
     }
     assert list(job.tasks) == ["first", "second"]
