@@ -239,6 +239,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "reconciliation": {
         "contracts.ops",
+        "errors",
         "frames",
         "pipeline.graph",
         "pipeline.load_batches",

@@ -1,8 +1,8 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # maintenance
-# MAGIC Old landed batches removed, small files compacted, files of old versions removed, statistics gathered. See
-# MAGIC `docs/runbook.md`.
+# MAGIC Old landed batches removed, small files compacted, files of old versions removed, statistics gathered; then every table
+# MAGIC is counted. See `docs/runbook.md`.
 # MAGIC
 # MAGIC - Reads: every table, its quarantine, and what the platform says of its own work; the names of landed batches
 # MAGIC - Writes: bronze, of which rows that no longer count go with their batch; the files of all tables and their layout
@@ -17,6 +17,7 @@ sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 from cdp_lib.landing import Landing
 from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, refuse_failures
 from cdp_lib.pipeline.compaction import remove_old_batches
+from cdp_lib.reconciliation import reconcile, record_reconciliation, refuse_imbalance
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import instant_of
 from cdp_lib.storage import open_store, release_lease, take_lease
@@ -55,6 +56,8 @@ holder = dbutils.widgets.get("job"), dbutils.widgets.get("run_id")
 take_lease(store, *holder)
 compacted = remove_old_batches(store, landing, settings.batch_retention_days, started_at)
 maintained = maintain_tables(store, settings)
+accounts = reconcile(store)
+record_reconciliation(store, accounts)
 release_lease(store, *holder)
 
 # COMMAND ----------
@@ -62,3 +65,4 @@ release_lease(store, *holder)
 print(*compacted, *maintained, sep="\n")
 report_rows(dbutils, len(maintained))
 refuse_failures(maintained)
+refuse_imbalance(accounts)

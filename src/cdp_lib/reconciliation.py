@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.ops import RECONCILIATION_OPS
+from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.load_batches import Loaded
@@ -192,6 +193,16 @@ def has_imbalance(store: DeltaStore) -> bool:
     """Return whether a table did not add up when it was last counted: it is counted again until it does."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
+
+
+def refuse_imbalance(accounts: list[Account]) -> None:
+    """Refuse to go on from tables that do not add up.
+
+    Raises:
+        CdpError: One does not: which, and by how much.
+    """
+    if complaint := complaint_about(accounts):
+        raise CdpError(complaint)
 
 
 def complaint_about(accounts: list[Account]) -> str:

@@ -174,9 +174,8 @@ def _end_with_errors(failed: Sequence[TaskRun]) -> None:
 
 def _print_errors(failed: Sequence[TaskRun]) -> None:
     """Print a line per reason; a stage has no reason but those of its tables."""
-    of_tables = [run for run in failed if run.told]
-    stages = {platform_graph().tables[run.key].contract.layer for run in of_tables}
-    told = [run for run in failed if run.key not in stages]
+    of_tables = tuple(f"{run.key}: {run.error}" for run in failed if run.told)
+    told = [run for run in failed if run.told or not (run.error or "").startswith(of_tables)]
     for error in dict.fromkeys(run.error for run in told):
         same = [run for run in told if run.error == error]
         kind = "table" if same[0].told else "task"

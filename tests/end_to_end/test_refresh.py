@@ -39,7 +39,7 @@ def rows_of_table(home: Path, name: str) -> Rows:
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
 """Columns that tell one run from another; the rest is a function of the data."""
 
-TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith("_changes")]
+TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops"))]
 """Tables that a first run makes: changes are written down once there is something to change."""
 
 TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != "ops"]

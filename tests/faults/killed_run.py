@@ -42,9 +42,9 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
         with commit(self, contract):
             yield
 
-    def watched_task(task: Any, *others: Any) -> None:
+    def watched_task(task: Any, *others: Any) -> str | None:
         pass_point(f"task {task.key}")
-        run_task(task, *others)
+        return run_task(task, *others)
 
     DeltaStore._commit = watched_commit  # type: ignore[method-assign]
     runner._run_task = watched_task

@@ -16,6 +16,7 @@ from sqlglot import exp
 from cdp_lib.contracts.kpis import KPIS
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_lib.errors import CdpError
+from cdp_lib.serving import serving_views
 from cdp_local.report.charts import number_format
 from cdp_local.report.dashboard import KINDS, Dashboard, check_columns, read_dashboard
 from cdp_local.report.page import DASHBOARD
@@ -57,10 +58,7 @@ def test_there_is_a_page_for_each_who_asks(deployed: Dashboard) -> None:
 
 
 def test_every_dataset_is_databricks_sql_over_serving_views(deployed: Dashboard) -> None:
-    notebooks = (path.read_text(encoding="utf-8") for path in (PROJECT / "notebooks" / "serving").glob("*.sql"))
-    views = {
-        name for text in notebooks for name in re.findall(r"VIEW IDENTIFIER\(:serving_schema \|\| '\.(\w+)'\)", text)
-    }
+    views = set(serving_views())
     assert len(views) > 15
     for dataset in deployed.datasets.values():
         query = sqlglot.parse_one(dataset.sql, read="databricks")
