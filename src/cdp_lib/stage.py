@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.bronze import tables_of
@@ -20,6 +19,9 @@ from cdp_lib.serving import due_views, publish_views
 from cdp_lib.settings import Settings
 from cdp_lib.storage import open_store, release_lease, take_lease
 from cdp_lib.task_values import report_due, report_held, report_rows, report_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SUCCEEDED = ("", "success", "excluded")
 """Result states of a task that landed what there was to land; empty where no job says."""
@@ -146,6 +148,8 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
     Args:
         runs: What `Stage.refresh` came to.
     """
+    import pandas as pd  # takes half as long as a run with nothing to do
+
     rows = [
         {"table": run.table, "state": run.state, "seconds": round(run.seconds, 1)}
         | asdict(run.counts)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
 
 from cdp_lib.analytics.histories import Floats
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 State = Literal["fitted", "too_few_customers", "not_converged"]
 
@@ -101,6 +103,8 @@ def maximize(
     Returns:
         The maximum and None, or None and a message.
     """
+    from scipy.optimize import minimize  # half a second, which a run with nothing to fit does not need
+
     loss = _loss(mean_log_likelihood)
     message = "no starting values lead to a maximum"
     for start in starts:
@@ -122,6 +126,8 @@ def maximize(
 
 def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: int, near: Maximum) -> Maximum | None:
     """The maximum near that of another, similar likelihood, in a few steps; None where it is not found from there."""
+    from scipy.optimize import minimize
+
     loss = _loss(mean_log_likelihood)
     curvature = (near.inverse_curvature + near.inverse_curvature.T) / 2
     found = minimize(
