@@ -59,7 +59,7 @@ class Stage:
         self._runner = Runner(self._store, Landing(self._settings.landing, account_key), self._settings)
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
         self._runs: list[TableRun] = []
-        self._rows_copied = 0
+        self._rows_copied: int | None = None
         self._complaint = ""
 
     def refresh(self, layer: str, show: Callable[[str], object]) -> list[TableRun]:
@@ -134,7 +134,8 @@ class Stage:
         Raises:
             CdpError: A table failed, or does not add up.
         """
-        report_rows(self._dbutils, self._rows_copied + sum(run.counts.rows for run in self._runs))
+        if self._runs or self._rows_copied is not None:
+            report_rows(self._dbutils, (self._rows_copied or 0) + sum(run.counts.rows for run in self._runs))
         report_held(self._dbutils, self._held)
         failed = [f"{run.table}: {run.error}" for run in self._runs if run.state == "failed"]
         failed += [self._complaint] if self._complaint else []

@@ -43,7 +43,7 @@ from cdp_local.quarantine import (
     refused_rows,
     warned_rows,
 )
-from cdp_local.report.page import write_report
+from cdp_local.report.page import REPORT, write_report
 from cdp_local.runner import State, TaskRun, new_run_start, open_runner, run_job, table_run
 from cdp_local.samples import SOURCES
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
@@ -143,6 +143,8 @@ def run(
         is_whole = not only and not excluded and job != "cdp_events"
         if excluded and not failed:
             console.print("Nothing is due: the tables are what their sources make of them.")
+            if (workspace.home / REPORT).exists():
+                console.print(f"Report: {workspace.home / REPORT}", soft_wrap=True)
         if not failed and is_whole:
             _print_results(workspace)
             if page := _report_if_possible(workspace):

@@ -265,6 +265,9 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
     Raises:
         CdpError: The job has no such parameter.
     """
+    for name in parameters:
+        if name not in job.parameters and any(name in task.base_parameters for task in job.tasks.values()):
+            raise CdpError(f"'{name}' is no parameter of a run, but a variable of the bundle: --var {name}=….")
     _require_known("parameter", parameters, job.parameters, job)
     return job.parameters | dict(parameters)
 

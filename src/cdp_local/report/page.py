@@ -25,6 +25,9 @@ from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns,
 from cdp_local.workspace import LocalWorkspace
 
 DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
+REPORT = "report.html"
+"""Name of the page in the home."""
+
 HEALTH = "data-health"
 """Name of the dashboard's page that the picture of the tables is on."""
 
@@ -46,7 +49,7 @@ def write_report(workspace: LocalWorkspace) -> Path:
         name: [{key: _plain(value) for key, value in row.items()} for row in table.to_pylist()]
         for name, table in tables.items()
     }
-    path = workspace.home / "report.html"
+    path = workspace.home / REPORT
     write_page(path, dashboard, rows, workspace.home / "cache")
     return path
 

@@ -213,6 +213,13 @@ def test_what_the_job_does_not_have_is_refused(jobs: Jobs, run: Callable[[Jobs],
     assert jobs.changes == []
 
 
+def test_a_setting_is_no_parameter_of_a_run(jobs: Jobs) -> None:
+    jobs.add("first", gross_margin="1")
+
+    with pytest.raises(CdpError, match="'gross_margin' is no parameter of a run, but a variable of the bundle: --var"):
+        jobs.run(gross_margin="0.4")
+
+
 def test_only_runs_these_tasks_whatever_they_depend_on(jobs: Jobs) -> None:
     jobs.add("first", FAIL)
     jobs.add("second", after="first")

@@ -99,7 +99,7 @@ def test_a_run_publishes_what_has_changed_and_a_run_without_a_location_nothing(
     other = home / "other"
 
     for location, said in (
-        ("", "nothing new"),
+        ("", "s"),
         (refreshed.published, "nothing new"),
         (other, "rows"),
         (other, "nothing new"),
