@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from cdp_lib.pipeline.graph import platform_graph
 
@@ -66,6 +68,64 @@ def test_after_a_run_nothing_is_due(cdp: Cdp, home: Path) -> None:
 
     assert plan.stdout == f"Nothing is due: all {TABLES} tables are what their inputs make of them.\n"
     assert versions(home) == before
+
+
+def tasks(output: str) -> dict[str, str]:
+    """How each stage of a run ended."""
+    ended = {line.split()[0]: line.split()[1] for line in output.splitlines() if len(line.split()) > 1}
+    return {stage: ended[stage] for stage in ("bronze", "is_anything_due", "silver", "gold", "publish")}
+
+
+NEEDED = dict.fromkeys(("bronze", "is_anything_due", "silver", "gold", "publish"), "succeeded")
+NOT_NEEDED = NEEDED | dict.fromkeys(("silver", "gold", "publish"), "excluded")
+
+
+def test_where_nothing_is_due_nothing_behind_bronze_starts(cdp: Cdp, home: Path) -> None:
+    before = versions(home)
+
+    run = cdp("run", "--home", home)
+
+    assert (run.returncode, tasks(run.stdout)) == (0, NOT_NEEDED)
+    assert "Nothing is due" in run.stdout and f"Report: {home / 'report.html'}" in run.stdout
+    assert versions(home) == before
+
+
+def with_state(home: Path, name: str, **changes: object) -> None:
+    """Change what is known of a table or view."""
+    path = str(home / "warehouse" / "sales" / "table_state_ops")
+    rows = DeltaTable(path).to_pyarrow_table().to_pylist()
+    for row in rows:
+        if row["table_name"] == name:
+            row["state"] = json.dumps(json.loads(row["state"]) | changes)
+    schema = DeltaTable(path).to_pyarrow_table().schema
+    write_deltalake(path, pa.Table.from_pylist(rows, schema), mode="overwrite")
+
+
+@pytest.mark.parametrize(
+    ("options", "table", "change"),
+    [
+        (["--param", "as_of=2025-06-30"], "", {}),
+        (["--param", "full_refresh=true"], "", {}),
+        (["--var", "gross_margin=0.3"], "", {}),
+        ([], "kpi_monthly_gold", {"is_rewriting": True}),
+        ([], "sales_by_country_gold", {"fingerprint": "another builder"}),
+        ([], "view kpis", {"fingerprint": "another query"}),
+        (["--var", "synapse_location={home}/copies"], "", {}),
+    ],
+    ids=["a day", "a full refresh", "a setting", "a kill", "a builder", "a view", "copies"],
+)
+def test_without_news_from_any_source_what_is_due_is_done(
+    cdp: Cdp, home: Path, options: list[str], table: str, change: dict[str, object]
+) -> None:
+    if table:
+        with_state(home, table, **change)
+
+    run = cdp("run", "--home", home, *(option.format(home=home) for option in options))
+
+    assert (run.returncode, tasks(run.stdout)) == (0, NEEDED), run.stderr
+    if "full_refresh=true" not in options and "as_of=2025-06-30" not in options:
+        again = cdp("run", "--home", home, *(option.format(home=home) for option in options))
+        assert tasks(again.stdout) == NOT_NEEDED
 
 
 def test_what_is_due_is_said_with_its_reason_and_with_what_is_behind_it(cdp: Cdp, home: Path) -> None:
