@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "contracts.segments": set(),
     "columns": set(),
     "frames": {"columns"},
-    "quality": {"columns", "contracts.table"},
+    "quality": {"columns", "contracts.table", "frames"},
     "landing": {"errors", ""},
     "sources": {"contracts.table", "errors", "landing", "sources"},
     # The library itself, to be sent to where Spark runs a micro-batch.

@@ -18,6 +18,7 @@ from cdp_lib.quality import (
     check_versions,
     record_hash,
     resolve_versions,
+    unchanged_keys,
     with_record_key,
 )
 
@@ -30,8 +31,8 @@ class MergeByKey(Materialization):
     is merged alone. A snapshot, a batch that arrives late and a file that is received again are resolved together with
     everything since the latest snapshot.
 
-    Cost: new rows, and the rows of their keys; after a snapshot all rows since it and the whole table are compared, and
-    what differs is written. A kill is harmless: what changes is stored before it is merged (`change_sets`).
+    Cost: new rows, and the rows of their keys; after a snapshot all rows since it and the whole table are compared by
+    key and hash, and what differs is resolved and written. A kill is harmless: what changes is stored before it is merged (`change_sets`).
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -55,6 +56,8 @@ class MergeByKey(Materialization):
             all_keys = union([without_comments(rows, names) for rows in (received, there, others)])
             keys_are_unique = all_keys.groupBy(*names).count().where("count > 1").isEmpty()
         else:
+            key, unchanged = list(contract.key), unchanged_keys(received, there, waiting, contract)
+            received, there = (rows.join(unchanged, key, how="left_anti") for rows in (received, there))
             others = candidates_of_quarantine(waiting.where(is_behind_bronze(loaded)), None, contract)
             keys_are_unique = False
         versions = check_versions(received, contract, keys_are_unique=keys_are_unique)

@@ -1,0 +1,74 @@
+"""What a snapshot costs on top of a table that it is nearly equal to: some late sales, without a time of change.
+
+    .venv/bin/python benchmarks/late_rows.py                      # 3,000 late rows on 1.5 million sales, Sail
+    .venv/bin/python benchmarks/late_rows.py --engine spark
+
+A source without `updated_at` is landed whole once one old row differs. The tables are loaded once; then the same sales
+land as a snapshot again, with late ones, and `transactions_silver` is brought up to date. Beside it the same table is
+rewritten whole. Peak memory is that of the process, the engine included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from retail_data import Shop
+
+from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
+from cdp_lib.pipeline.run import Runner
+from cdp_local.runner import open_runner
+from cdp_local.workspace import LocalWorkspace, open_workspace
+
+TABLE = "transactions_silver"
+
+
+def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
+    """Yield the sales of a shop, then late ones: copies of the first, under numbers of their own."""
+    for number, chunk in enumerate(shop._sales()):
+        yield chunk
+        if not number:
+            ids = pa.array(np.arange(shop.sales + 1, shop.sales + 1 + late), chunk.schema.field("transaction_id").type)
+            place = chunk.schema.get_field_index("transaction_id")
+            yield chunk.slice(0, late).set_column(place, chunk.schema.field("transaction_id"), ids)
+
+
+def refreshed(workspace: LocalWorkspace, parameters: dict[str, str], *selection: str) -> tuple[float, int]:
+    """Refresh tables; the seconds that the last one took, and the rows it wrote."""
+    runner: Runner = open_runner(workspace, "cdp_refresh", parameters)
+    runs = runner.refresh(selection)
+    assert not [run.error for run in runs if run.error], runs
+    return runs[-1].seconds, runs[-1].counts.rows
+
+
+def main() -> None:
+    """Measure, and print a line for each way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sales", type=int, default=1_500_000)
+    parser.add_argument("--late", type=int, default=3_000)
+    parser.add_argument("--engine", default="sail")
+    arguments = parser.parse_args()
+    shop = Shop(sales=arguments.sales, events=0)
+    with tempfile.TemporaryDirectory() as folder, open_workspace(arguments.engine, Path(folder), {}) as workspace:
+        shop._land_parquet(workspace.landing, TRANSACTIONS_BRONZE, "snapshot", shop._sales())
+        print(f"first load: {refreshed(workspace, {}, 'transactions_bronze', TABLE)[0]:.1f} s")
+        began = time.perf_counter()
+        rows = with_late_rows(shop, arguments.late)
+        shop._land_parquet(workspace.landing, TRANSACTIONS_BRONZE, "snapshot", rows, number=1)
+        print(f"landing: {time.perf_counter() - began:.1f} s")
+        seconds, written = refreshed(workspace, {}, "transactions_bronze", TABLE)
+        assert written == arguments.late, written
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"{arguments.late:,} late rows on {arguments.sales:,}: {seconds:.1f} s, peak memory {peak:.1f} GB")
+        whole, _ = refreshed(workspace, {"full_refresh": "true"}, TABLE)
+        print(f"the same table whole: {whole:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
