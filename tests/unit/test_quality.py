@@ -27,6 +27,7 @@ from cdp_lib.quality import (
     check_rows,
     check_versions,
     resolve_versions,
+    unchanged_keys,
 )
 
 CARDS = TableContract(
@@ -588,3 +589,44 @@ def _as_received(resolved: Resolved, outcome: str) -> list[Row]:
         card(row.card_id, row.note, row["_batch_id"], row.hour, _is_ambiguous=bool(row.is_ambiguous))
         for row in rows.collect()
     ]
+
+
+# What a snapshot leaves as it is
+
+
+@pytest.mark.parametrize(
+    ("received", "quarantine", "expected"),
+    [
+        ([card(1, "a", "b2")], [], [1]),
+        ([card(1, "a", "b2", hour=9)], [], []),
+        ([card(1, "b", "b2")], [], []),
+        ([card(1, None, "b2")], [], []),
+        ([card(1, "a", "b2"), card(1, "a", "b3")], [], []),
+        ([card(1, "a", "b2"), removal(1, "b2")], [], []),
+        ([card(1, "a", "b2", _rescued_data='{"size":"x"}')], [], []),
+        ([card(1, "a", "b2")], [card(1, "bad")], []),
+        ([card(1, "a", "b2")], [card(2, "bad")], [1]),
+        ([card(2, "a", "b2"), card(None, "a", "b2")], [], []),
+        ([], [], []),
+    ],
+    ids=[
+        "equal",
+        "a time",
+        "a value",
+        "a null",
+        "twice",
+        "and gone",
+        "misfits",
+        "refused",
+        "other refused",
+        "other",
+        "none",
+    ],
+)
+def test_a_key_is_unchanged_where_its_one_good_version_is_the_tables_row(
+    rows: Rows, received: list[Row], quarantine: list[Row], expected: list[int]
+) -> None:
+    there = check_rows(rows(card(1, "a")), CARDS).kept
+    waiting = check_rows(rows(*quarantine), CARDS).refused
+    unchanged = unchanged_keys(rows(*received), there, waiting, CARDS)
+    assert [row.card_id for row in unchanged.collect()] == expected

@@ -32,7 +32,8 @@ class MergeByKey(Materialization):
     everything since the latest snapshot.
 
     Cost: new rows, and the rows of their keys; after a snapshot all rows since it and the whole table are compared by
-    key and hash, and what differs is resolved and written. A kill is harmless: what changes is stored before it is merged (`change_sets`).
+    key and hash, and what differs is resolved and written. A kill is harmless: what changes is stored before it is
+    merged (`change_sets`).
     """
 
     def refresh(self, work: Work) -> Outcome:
