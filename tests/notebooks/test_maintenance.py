@@ -10,6 +10,7 @@
 # COMMAND ----------
 
 import sys
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
 from runtime.nutterfixture import NutterFixture, tag
 
-from cdp_lib.contracts.ops import RECONCILIATION_OPS
+from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.storage import open_store
 
 # COMMAND ----------
@@ -39,10 +40,10 @@ parameters |= {
 # COMMAND ----------
 
 
-def counted(batch_id):
-    """A row of reconciliation_ops."""
-    account = {"rows_in": 1, "rows_out": 1, "rows_quarantined": 0, "rows_superseded": 0}
-    return {"table_name": "t_silver", "batch_id": batch_id, **account, "is_balanced": True}
+def logged(batch_id):
+    """A row of the log of runs."""
+    run = {"run_id": "1", "started_at": datetime(2026, 1, 31, tzinfo=UTC), "engine": "", "code_version": ""}
+    return run | {"table_name": "t_bronze", "state": "refreshed", "latest_batch": batch_id}
 
 
 def maintain(**more):
@@ -52,7 +53,7 @@ def maintain(**more):
 
 def batches():
     """What is in the table."""
-    return sorted(row.batch_id for row in store.read(RECONCILIATION_OPS).collect())
+    return sorted(row.latest_batch for row in store.read(PIPELINE_RUNS_OPS).collect())
 
 
 # COMMAND ----------
@@ -62,7 +63,7 @@ class Maintenance(NutterFixture):
     def before_all(self):
         spark.sql(f"CREATE SCHEMA `{catalog}`.`{schema}` {location}").collect()
         for batch_id in ("a", "b", "c"):
-            store.append(RECONCILIATION_OPS, store.frame(RECONCILIATION_OPS, [counted(batch_id)]))
+            store.append(PIPELINE_RUNS_OPS, store.frame(PIPELINE_RUNS_OPS, [logged(batch_id)]))
 
     @tag("ops")
     def run_1_leaves_the_rows_and_fewer_files(self):
@@ -71,7 +72,7 @@ class Maintenance(NutterFixture):
     def assertion_1_leaves_the_rows_and_fewer_files(self):
         assert batches() == ["a", "b", "c"]
         if store.can_maintain:
-            assert store.files_of(RECONCILIATION_OPS).count == 1
+            assert store.files_of(PIPELINE_RUNS_OPS).count == 1
         else:
             assert "`cdp maintain`" in self.ended_with
 
