@@ -62,11 +62,15 @@ class HomeCatalog:
         """
         name, folder = f"{schema}.`{table}`", self._folders[schema] / table
         with self._lock:
-            # A run that was killed may leave the log of a table without its first commit: that is no table yet.
-            if name not in self._registered and any(folder.glob("_delta_log/*.json")):
+            if name not in self._registered and self.has_table(schema, table):
                 self._spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{folder}'")
                 self._registered.add(name)
             return name in self._registered
+
+    def has_table(self, schema: str, table: str) -> bool:
+        """Return whether the home has a table, registered or not."""
+        # A run that was killed may leave the log of a table without its first commit: that is no table yet.
+        return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
         """Remember a table that was created in this session."""

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import Column, TableContract
@@ -38,9 +38,28 @@ class SparkStore(DeltaStore):
         catalog = catalog_of(self.session)
         if contract.name in self._existing or not (catalog and catalog.has_schema(self._schema)):
             return super().exists(contract)
-        if catalog.register(self._schema, contract.name):
-            self._existing.add(contract.name)
-        return contract.name in self._existing
+        return catalog.has_table(self._schema, contract.name)
+
+    def read(self, contract: TableContract) -> DataFrame:
+        """Return all rows of a table."""
+        self._register(contract)
+        return super().read(contract)
+
+    def _register(self, contract: TableContract) -> None:
+        catalog = catalog_of(self.session)
+        if contract.name not in self._existing and catalog and catalog.has_schema(self._schema):
+            if catalog.register(self._schema, contract.name):
+                self._existing.add(contract.name)
+
+    def _detail(self, contract: TableContract) -> Row:
+        self._register(contract)
+        return super()._detail(contract)
+
+    @contextmanager
+    def _commit(self, contract: TableContract) -> Iterator[None]:
+        self._register(contract)
+        with super()._commit(contract):
+            yield
 
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view of a name."""
@@ -55,8 +74,10 @@ class SparkStore(DeltaStore):
         is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
         statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
-        self.session.sql(statement)
         catalog = catalog_of(self.session)
+        if catalog:
+            catalog.register_all()  # among them the tables that the view reads
+        self.session.sql(statement)
         if catalog and catalog.has_schema(self._schema):
             catalog.keep_view(self._schema, name, statement)
 

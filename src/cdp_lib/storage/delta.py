@@ -16,7 +16,7 @@ from datetime import date, datetime
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame, Observation, SparkSession, Window
+from pyspark.sql import DataFrame, Observation, Row, SparkSession, Window
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructField, StructType
 
@@ -370,8 +370,12 @@ class DeltaStore:
 
     def files_of(self, contract: TableContract) -> Files:
         """Return the files of a table."""
-        [detail] = self.session.sql(f"DESCRIBE DETAIL {self.name_of(contract.name)}").collect()
+        detail = self._detail(contract)
         return Files(detail["numFiles"], detail["sizeInBytes"])
+
+    def _detail(self, contract: TableContract) -> Row:
+        [detail] = self.session.sql(f"DESCRIBE DETAIL {self.name_of(contract.name)}").collect()
+        return detail
 
     def maintain(self, contract: TableContract, retention_days: int) -> None:
         """Apply a table's layout, compact small files and remove old ones; its rows stay the same.
@@ -384,7 +388,7 @@ class DeltaStore:
             ConflictError: Another writer committed first; the table is as it was.
         """
         name, columns = self.name_of(contract.name), list(contract.clustered_by)
-        [detail] = self.session.sql(f"DESCRIBE DETAIL {name}").collect()
+        detail = self._detail(contract)
         # A property of the table and not of the VACUUM, so that whoever else removes its files keeps them as long.
         wanted = {"delta.deletedFileRetentionDuration": f"interval {retention_days} days"}
         wanted |= self.properties_of(contract)
