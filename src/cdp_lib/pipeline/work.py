@@ -32,7 +32,8 @@ class RowCounts:
         rows: Rows written: new ones, and those that replaced an older version.
         removed: Rows that left the table.
         quarantined: Rows that were refused.
-        superseded: Rows older than, or equal to, a row of the table, or that say that a record is gone.
+        superseded: Rows older than, or equal to, a row of the table, or that say that a record is gone. After a
+            snapshot, those that are what the table holds do not count.
         warned: Rows written in spite of a warning.
     """
 
