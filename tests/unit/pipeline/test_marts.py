@@ -88,7 +88,6 @@ def test_marts_follow_every_kind_of_change(mall: Warehouse) -> None:
         assert marts(mall) == expected(mall), kind
 
 
-@pytest.mark.first_engine
 def test_marts_that_missed_runs_catch_up(mall: Warehouse) -> None:
     for day, kinds in enumerate((("new", "a product is renamed"), ("corrected", "late", "a customer moves")), 2):
         for hour, kind in enumerate(kinds):
