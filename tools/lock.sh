@@ -10,7 +10,7 @@ trap 'rm -rf "$venv"' EXIT
 "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check uv
 "$venv/bin/uv" pip compile requirements.txt --constraint constraints.txt --python-version 3.11 \
-    --python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-emit-index-url --no-header \
+    --python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header \
     --no-annotate --quiet --output-file "$venv/pins.txt"
 {
     echo "# What requirements.workspace.txt pins, with hashes: \`make lock\` writes it, \`make verify-lock\` verifies the hashes."
