@@ -15,7 +15,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_key
-from cdp_local.engines import catalog_of
+from cdp_local.engines import HomeCatalog, catalog_of
 
 _WRITING: dict[str, Lock] = {}
 """Per-table write lock: an overwrite on Sail does not notice a commit between what it read and what it writes. The
@@ -33,12 +33,17 @@ class SparkStore(DeltaStore):
     needs_lease = False
     """A home belongs to one process."""
 
+    @property
+    def _home(self) -> HomeCatalog | None:
+        """Catalog of the home that has the schema; None where no home has it."""
+        catalog = catalog_of(self.session)
+        return catalog if catalog and catalog.has_schema(self._schema) else None
+
     def exists(self, contract: TableContract) -> bool:
         """Return whether the table exists."""
-        catalog = catalog_of(self.session)
-        if contract.name in self._existing or not (catalog and catalog.has_schema(self._schema)):
+        if contract.name in self._existing or not (home := self._home):
             return super().exists(contract)
-        return catalog.has_table(self._schema, contract.name)
+        return home.has_table(self._schema, contract.name)
 
     def read(self, contract: TableContract) -> DataFrame:
         """Return all rows of a table."""
@@ -46,10 +51,8 @@ class SparkStore(DeltaStore):
         return super().read(contract)
 
     def _register(self, contract: TableContract) -> None:
-        catalog = catalog_of(self.session)
-        if contract.name not in self._existing and catalog and catalog.has_schema(self._schema):
-            if catalog.register(self._schema, contract.name):
-                self._existing.add(contract.name)
+        if contract.name not in self._existing and (home := self._home) and home.register(self._schema, contract.name):
+            self._existing.add(contract.name)
 
     def _detail(self, contract: TableContract) -> Row:
         self._register(contract)
@@ -63,10 +66,7 @@ class SparkStore(DeltaStore):
 
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view of a name."""
-        catalog = catalog_of(self.session)
-        if catalog and catalog.has_schema(self._schema):
-            return catalog.has_view(self._schema, name)
-        return super().has_view(name)
+        return home.has_view(self._schema, name) if (home := self._home) else super().has_view(name)
 
     def create_view(self, name: str, query: str) -> None:
         """Create a view, or replace it; sessions to come have it, too."""
@@ -74,17 +74,16 @@ class SparkStore(DeltaStore):
         is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
         statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
-        catalog = catalog_of(self.session)
-        if catalog:
-            catalog.register_all()  # among them the tables that the view reads
+        if home := self._home:
+            home.register_all()  # among them the tables that the view reads
         self.session.sql(statement)
-        if catalog and catalog.has_schema(self._schema):
-            catalog.keep_view(self._schema, name, statement)
+        if home:
+            home.keep_view(self._schema, name, statement)
 
     def _create(self, contract: TableContract, statement: str) -> None:
         super()._create(contract, statement)
-        if catalog := catalog_of(self.session):
-            catalog.add(self._schema, contract.name)
+        if home := self._home:
+            home.add(self._schema, contract.name)
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
         """Return the Delta properties of a table."""
@@ -123,9 +122,7 @@ class SailStore(SparkStore):
         """Replace rows, then count them: Sail counts nothing as it writes."""
         # Sail would delete the rows for which a condition is null, too; by the bare one it passes over whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
-        with self._commit(contract):
-            writer = self._prepared(contract, rows).writeTo(self.name_of(contract.name))
-            writer.append() if is_empty else writer.overwrite(is_replaced)
+        self._put(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
 
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
@@ -159,6 +156,7 @@ class SailStore(SparkStore):
             return written
 
     def _put(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
+        """Overwrite the rows for which a condition is true; append where there is none."""
         with self._commit(contract):
             writer = rows.writeTo(self.name_of(contract.name))
             writer.append() if where is None else writer.overwrite(where)

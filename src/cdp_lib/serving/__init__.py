@@ -36,11 +36,8 @@ def due_views(states: Mapping[str, TableState], store: DeltaStore, serving: Delt
         serving: Schema of the views.
         currency: ISO 4217 code of the reporting currency.
     """
-    return [
-        name
-        for name, definition in definitions(store, serving, currency).items()
-        if states.get(_state_name(name), TableState()).fingerprint != _hash(definition)
-    ]
+    views = definitions(store, serving, currency)
+    return [name for name, definition in views.items() if _has_changed(states, name, definition)]
 
 
 def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[str, str]:
@@ -73,9 +70,9 @@ def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list
         Names of the views that were written.
     """
     states, queries = read_states(store), serving_views()
-    changed, written = set(due_views(states, store, serving, currency)), {}
+    written = {}
     for name, definition in definitions(store, serving, currency).items():
-        if name not in changed and serving.has_view(name):
+        if not _has_changed(states, name, definition) and serving.has_view(name):
             continue
         if name not in queries and serving.has_view("kpis"):
             serving.create_metric_view(name, definition)
@@ -87,6 +84,10 @@ def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list
     if written:
         write_states(store, states | written)
     return [name.removeprefix(_PREFIX) for name in written]
+
+
+def _has_changed(states: Mapping[str, TableState], name: str, definition: str) -> bool:
+    return states.get(_state_name(name), TableState()).fingerprint != _hash(definition)
 
 
 def _tables_of(query: str) -> set[str]:
