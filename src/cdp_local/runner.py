@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdp_lib.errors import CdpError
-from cdp_lib.pipeline.run import Runner, TableRun
+from cdp_lib.pipeline.graph import chains_behind
+from cdp_lib.pipeline.run import TABLES_AT_ONCE, Runner, TableRun
 from cdp_lib.pipeline.work import RowCounts
 from cdp_lib.settings import Settings
 from cdp_lib.storage import open_store
@@ -25,8 +25,7 @@ from cdp_local.notebooks import Workspace, import_ahead, run_notebook
 if TYPE_CHECKING:
     from cdp_local.workspace import LocalWorkspace
 
-TASKS_AT_ONCE = min(4, max(2, os.cpu_count() or 2))
-"""An engine keeps a core busy with each."""
+TASKS_AT_ONCE = TABLES_AT_ONCE
 
 
 class State(StrEnum):
@@ -145,7 +144,7 @@ def run_job(
     futures: dict[Future[str | None], str] = {}
     reported: dict[str, TaskRun] = {}
     ready: list[str] = []
-    chains = _chains_behind(graph)
+    chains = chains_behind(graph)
     places = {key: place for place, key in enumerate(tasks)}
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
@@ -225,15 +224,6 @@ def table_run(run: TableRun) -> TaskRun:
         error=run.error or None,
         told=asdict(run),
     )
-
-
-def _chains_behind(graph: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Of each task, how many tasks wait for it at most, one after the other."""
-    chains = dict.fromkeys(graph, 0)
-    for key in reversed(list(TopologicalSorter(graph).static_order())):
-        for before in graph[key]:
-            chains[before] = max(chains[before], chains[key] + 1)
-    return chains
 
 
 def _next_state(task: Task, before: Mapping[str, TaskRun]) -> State:

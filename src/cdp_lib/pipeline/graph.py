@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
 
@@ -66,10 +66,7 @@ class Graph:
 
     @cached_property
     def _chains(self) -> dict[str, int]:
-        chains: dict[str, int] = {}
-        for name in reversed(self.tables):
-            chains[name] = max((1 + chains[reader] for reader in self.readers(name)), default=0)
-        return chains
+        return chains_behind(self._reads)
 
     def chain_behind(self, name: str) -> int:
         """Return how many tables wait for a table at most, one after the other."""
@@ -96,6 +93,19 @@ class Graph:
             selected |= self.upstream(names) if each.startswith("+") else set()
             selected |= self.downstream(names) if each.endswith("+") else set()
         return selected or set(self.tables)
+
+
+def chains_behind(before: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """Return of each name how many others wait for it at most, one after the other.
+
+    Args:
+        before: Of each name those that it waits for.
+    """
+    chains = dict.fromkeys(before, 0)
+    for name in reversed([*TopologicalSorter(before).static_order()]):
+        for earlier in before[name]:
+            chains[earlier] = max(chains[earlier], chains[name] + 1)
+    return chains
 
 
 def _reached(names: Collection[str], neighbours: Callable[[str], Iterable[str]]) -> set[str]:
