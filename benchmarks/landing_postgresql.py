@@ -45,7 +45,7 @@ NEW_ROWS = """
 def land(address: str, folder: Path, number: int) -> int:
     """Land what is new; the first time, that is everything."""
     started_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
-    extraction = Landing(str(folder)).extraction("database", f"b{number:06}", started_at)
+    extraction = Landing(str(folder)).extraction("database", f"20260131T{number:06}Z", started_at)
     batches = land_tables(extraction, f"postgresql+psycopg://{address}/postgres", "", [TRANSACTIONS_BRONZE])
     return sum(batch.rows or 0 for batch in batches)
 

@@ -97,4 +97,4 @@ def landed_files(landing: Path, source: str) -> list[str]:
         landing: Landing folder.
         source: A key of `SOURCES`.
     """
-    return sorted(str(path) for path in (landing / SOURCES[source][1]).glob("*/data/*"))
+    return sorted(str(path) for path in (landing / SOURCES[source][1]).glob("*/*/data/*"))

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
@@ -83,22 +84,23 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
         CdpError: A column of the contract is missing, or has come in a type that can't be its own.
     """
     _check_columns(batch, contract)
-    where = f"{batch.source}/{batch.entity}/{batch.batch_id}"
     frames = []
     in_folders = [file.name for file in batch.files if file.name.startswith(_DATA_FOLDER)]
     if in_folders:
         # One relation, however many files: engines die of a plan with hundreds.
         rows = spark.read.text(landing.path_of(batch, "data"))
-        source_file = sf.concat(sf.lit(f"{where}/{_DATA_FOLDER}"), "file", sf.lit("/part-00000.jsonl"))
+        folder = landing.name_of(batch, _DATA_FOLDER)
+        # The value of a partition: what its folder's name is, percent-decoded.
+        source_file = sf.concat(sf.lit(folder), "file", sf.lit("/part-00000.jsonl"))
         rows = rows.select("value", source_file.alias("_source_file")).where(
-            sf.col("_source_file").isin([f"{where}/{name}" for name in in_folders])
+            sf.col("_source_file").isin([landing.name_of(batch, unquote(name)) for name in in_folders])
         )
         frames.append(_bronze_rows(rows, sf.col("_source_file"), batch, contract, are_deletions=False))
     for file in batch.files:
         if file.name not in in_folders:
             path = landing.path_of(batch, file.name)
             rows = spark.read.text(path) if batch.format == "jsonl" else spark.read.parquet(path)
-            source_file = sf.lit(f"{where}/{file.name}")
+            source_file = sf.lit(landing.name_of(batch, file.name))
             frames.append(_bronze_rows(rows, source_file, batch, contract, are_deletions=file.deletions))
     return union(frames)
 

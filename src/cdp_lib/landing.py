@@ -1,9 +1,13 @@
 """The layout of landed batches, the same on a folder, a Unity Catalog volume and `abfss://`.
 
-    <landing>/<source>/<entity>/<batch_id>/received/…     the answer as received, where it is not the data itself
-                                          /data/…         JSON lines or parquet, one row per record;
-                                                          of a file of the source in a folder `file=<name>`
-                                          /manifest.json  written last: a batch without it does not exist
+    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     the answer as received, where it is not the data itself
+                                                /data/…         JSON lines or parquet, one row per record;
+                                                                of a file of the source in a folder `file=<name>`
+                                                /manifest.json  written last: a batch without it does not exist
+
+The name of a batch begins with a time, `20260131T235959Z-7`; its day is that of its name, `2026-01-31`. So a run lists
+the few days that may hold something new, however old the landing is. A landing of an earlier version has batches beside
+the days; they are read where they are.
 
 A batch is never changed once its manifest is there. The manifest also holds how far the source has been read
 (`watermark`), so that the two can't disagree.
@@ -40,8 +44,11 @@ Watermark = dict[str, Any]
 
 MANIFEST = "manifest.json"
 
-_REMOVED = "removed.json"
-"""File beside an entity's batches that says which files of the source its removed batches had."""
+_LANDED_FILES = "landed_files.json"
+"""File beside an entity's days that says which files of the source its batches have had, up to one of them."""
+
+_MOST_MANIFESTS = 50
+"""Manifests that are read to know which files have landed, before they are summed up."""
 
 FILE_FOLDER = "file="
 """Beginning of the folder below `data/` that holds the records of one file of the source: a partition to an engine,
@@ -52,7 +59,11 @@ _CHUNK_BYTES = 1 << 20
 _TIME, _LENGTH_OF_TIME = "%Y%m%dT%H%M%SZ", 16
 """How the name of a batch begins."""
 
-_HAS_TIME = re.compile(r"\d{8}T\d{6}Z")
+_NAME_OF_BATCH = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Names that become folders: of sources, entities, runs and batches."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +167,10 @@ class Manifest:
 
 
 def _data_file(values: dict[str, Any] | str) -> DataFile:
-    if isinstance(values, str):
-        return DataFile(values)
+    values = {"name": values} if isinstance(values, str) else values
     file = DataFile(**_known_fields(DataFile, values))
+    if not file.name.startswith("data/") or ".." in file.name.split("/"):
+        raise ValueError(f"its file {file.name} is outside of the batch's data")
     return replace(file, origin=Origin(**values["origin"])) if values.get("origin") else file
 
 
@@ -178,6 +190,8 @@ class Landing:
         """
         self.root = root.rstrip("/")
         self.fs = open_filesystem(root, account_key)
+        self._flat = set[tuple[str, str, str]]()
+        """Batches that were found beside the days."""
 
     def extraction(self, source: str, batch_id: str, extracted_at: datetime) -> Extraction:
         """Begin to land what one run extracts from a source.
@@ -189,16 +203,54 @@ class Landing:
         """
         return Extraction(self, source, batch_id, extracted_at.isoformat())
 
-    def batch_ids(self, source: str, entity: str) -> list[str]:
-        """Names of an entity's batches that have a manifest, oldest first: names of batches sort by time."""
+    def batch_ids(self, source: str, entity: str, since: str = "", besides: Collection[str] = ()) -> list[str]:
+        """List the names of an entity's batches that have a manifest, oldest first.
+
+        Cost: one request for the entity, one per listed day, one per batch that is not in `besides`.
+
+        Args:
+            source: Source system.
+            entity: What the source calls the table or resource.
+            since: Name of a batch, or the time that it begins with: earlier days are not listed.
+            besides: Names of batches to leave out.
+
+        Raises:
+            CdpError: The location can't be read, or the name of a batch has no time.
+        """
+        folders = self._folders(source, entity, since)
+        return sorted(name for name in folders if name not in besides and self._is_landed(source, entity, name))
+
+    def newest_first(self, source: str, entity: str) -> Iterator[str]:
+        """Yield the names of an entity's batches that have a manifest, newest first; list a day when it is reached."""
+        return (name for name in self._folders(source, entity) if self._is_landed(source, entity, name))
+
+    def _folders(self, source: str, entity: str, since: str = "") -> Iterator[str]:
+        """Yield the names of an entity's batch folders, newest first, with or without a manifest."""
+        folder, beside = f"{self.root}/{source}/{entity}", dict[str, list[str]]()
+        for name in self._folders_in(folder):
+            if _DAY.fullmatch(name):
+                beside.setdefault(name, [])
+            elif not (since and name < since) and self._exists(f"{folder}/{name}/{MANIFEST}"):
+                self._flat.add((source, entity, name))
+                beside.setdefault(_day_of(name), []).append(name)
+        for day in sorted(beside, reverse=True):
+            if not since or day >= _day_of(since):
+                yield from sorted({*beside[day], *self._folders_in(f"{folder}/{day}")}, reverse=True)
+
+    def _folders_in(self, path: str) -> list[str]:
+        """List the names of a folder's subfolders; none where the folder does not exist."""
         with self._errors("read"):
             self.fs.invalidate_cache()
-            # Not `glob`: the root may have any characters.
-            found = [
-                path.split("/") for path in self.fs.find(f"{self.root}/{source}/{entity}", maxdepth=2, withdirs=True)
-            ]
-        # Some file systems go deeper than they are asked to.
-        return sorted(path[-2] for path in found if path[-1] == MANIFEST and path[-4:-2] == [source, entity])
+            try:
+                entries = self.fs.ls(path, detail=True)
+            except FileNotFoundError:
+                return []
+        return [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"]
+
+    def _folder(self, source: str, entity: str, batch_id: str) -> str:
+        """Return the address of a batch's folder."""
+        folder = f"{self.root}/{source}/{entity}"
+        return f"{folder}/{'' if (source, entity, batch_id) in self._flat else f'{_day_of(batch_id)}/'}{batch_id}"
 
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
         """The batch of that name, or None where it is not landed completely.
@@ -208,18 +260,13 @@ class Landing:
         """
         return self._read_manifest(source, entity, batch_id) if self._is_landed(source, entity, batch_id) else None
 
-    def batches(self, source: str, entity: str, besides: Collection[str] = ()) -> list[Manifest]:
-        """The landed batches of an entity, oldest first.
-
-        Args:
-            source: Source system.
-            entity: What the source calls the table or resource.
-            besides: Names of batches that are left out, and not read.
+    def batches(self, source: str, entity: str, since: str = "", besides: Collection[str] = ()) -> list[Manifest]:
+        """The landed batches of an entity, oldest first; see `batch_ids`.
 
         Raises:
             CdpError: A manifest can't be read.
         """
-        names = [name for name in self.batch_ids(source, entity) if name not in besides]
+        names = self.batch_ids(source, entity, since, besides)
         return [self._read_manifest(source, entity, name) for name in names]
 
     def find_latest_batch(self, source: str, entity: str) -> Manifest | None:
@@ -228,20 +275,47 @@ class Landing:
         Raises:
             CdpError: Its manifest can't be read.
         """
-        names = self.batch_ids(source, entity)
-        return self._read_manifest(source, entity, names[-1]) if names else None
+        name = next(self.newest_first(source, entity), None)
+        return self._read_manifest(source, entity, name) if name else None
 
-    def removed_batches(self, source: str, entity: str) -> list[Manifest]:
-        """What is remembered of the batches of an entity that were removed: the files they were made from."""
-        path = f"{self.root}/{source}/{entity}/{_REMOVED}"
+    def batches_of_files(self, source: str, entity: str) -> list[Manifest]:
+        """Return the batches that say which files of a source have landed, oldest first.
+
+        The first one may be a summary of many, also of removed batches. It is stored beside the days, so the cost does
+        not grow with the number of batches.
+
+        Raises:
+            CdpError: A manifest can't be read.
+        """
+        summary = self._read_summary(source, entity)
+        known = summary.batch_id if summary else ""
+        names = [name for name in self.batch_ids(source, entity, known) if name > known]
+        batches = [*filter(None, [summary]), *(self._read_manifest(source, entity, name) for name in names)]
+        if len(names) > _MOST_MANIFESTS:
+            self._write_summary(batches)
+        return batches
+
+    def _read_summary(self, source: str, entity: str) -> Manifest | None:
+        path = f"{self.root}/{source}/{entity}/{_LANDED_FILES}"
         with self._errors("read"):
             self.fs.invalidate_cache()
-            if not self.fs.exists(path):
-                return []
-            return [Manifest.from_json(self.fs.cat_file(path).decode())]
+            return Manifest.from_json(self.fs.cat_file(path).decode()) if self.fs.exists(path) else None
+
+    def _write_summary(self, batches: Sequence[Manifest]) -> None:
+        """Store one manifest with the latest version of each file in these batches, named after the last batch."""
+        files, found = dict[str, DataFile](), dict[str, Any]()
+        for batch in batches:
+            for file in batch.files:
+                if file.origin:
+                    files[file.origin.name] = file
+                    found.pop(file.origin.name, None)
+            found |= {values["name"]: values for values in (batch.watermark or {}).get("found_landed", ())}
+        summary = replace(batches[-1], files=tuple(files.values()), watermark={"found_landed": [*found.values()]})
+        with self._errors("written"):
+            self._write_whole(f"{self.root}/{summary.source}/{summary.entity}/{_LANDED_FILES}", summary.to_json())
 
     def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
-        """Remove landed batches. Which files of the source they had is kept: those are not landed again.
+        """Remove landed batches, but remember the source's files in them, so that these do not land again.
 
         Args:
             source: Source system.
@@ -251,23 +325,30 @@ class Landing:
         Raises:
             CdpError: The location can't be written, or a manifest can't be read.
         """
-        batches = [
-            *self.removed_batches(source, entity),
-            *(self._read_manifest(source, entity, name) for name in names),
-        ]
-        folder = f"{self.root}/{source}/{entity}"
-        files = {file.origin.name: file for batch in batches for file in batch.files if file.origin}
-        found = {
-            values["name"]: values for batch in batches for values in (batch.watermark or {}).get("found_landed", ())
-        }
+        latest = self.find_latest_batch(source, entity)
+        if latest and latest.load == "files":
+            self._write_summary(self.batches_of_files(source, entity))
         with self._errors("written"):
-            if files or found:
-                kept = replace(batches[-1], files=tuple(files.values()), watermark={"found_landed": [*found.values()]})
-                self._write_whole(f"{folder}/{_REMOVED}", kept.to_json())
-            for name in names:
+            for folder in (self._folder(source, entity, name) for name in names):
                 # Without a manifest there is no batch, whatever is left of it.
-                self.fs.rm(f"{folder}/{name}/{MANIFEST}")
-                self.fs.rm(f"{folder}/{name}", recursive=True)
+                self.fs.rm(f"{folder}/{MANIFEST}")
+                self._remove(folder)
+
+    def remove_attempts(self, source: str, entity: str, end_of_name: str, since: str) -> None:
+        """Remove folders without a manifest that killed runs of the same batch left.
+
+        Args:
+            source: Source system.
+            entity: What the source calls the table or resource.
+            end_of_name: The end of the batch's name; its time may differ from run to run.
+            since: Name of a batch: earlier days are not listed.
+
+        Raises:
+            CdpError: The location can't be read or written.
+        """
+        for name in [*self._folders(source, entity, since)]:
+            if name.endswith(end_of_name) and not self._is_landed(source, entity, name):
+                self._remove(self._folder(source, entity, name))
 
     def _write_whole(self, path: str, text: str) -> None:
         """Write a file so that nobody sees a part of it; an object store shows an object whole or not at all."""
@@ -279,7 +360,11 @@ class Landing:
 
     def path_of(self, batch: Manifest, file: str) -> str:
         """Address of a data file, as Spark reads it."""
-        return f"{self.root}/{batch.source}/{batch.entity}/{batch.batch_id}/{file}"
+        return f"{self._folder(batch.source, batch.entity, batch.batch_id)}/{file}"
+
+    def name_of(self, batch: Manifest, file: str) -> str:
+        """Return the path of a data file, relative to the landing location."""
+        return self.path_of(batch, file).removeprefix(f"{self.root}/")
 
     def examine(self, batch: Manifest) -> Manifest:
         """The manifest with what it left out, once its data are found to be what it says they are.
@@ -329,15 +414,17 @@ class Landing:
                 follows none.
 
         Raises:
-            CdpError: The batch is already complete, the location can't be written, or another run has landed a batch
-                of the entity since this one began to read.
+            CdpError: A name can't be that of a folder, the batch is already complete, the location can't be written, or
+                another run has landed a batch of the entity since this one began to read.
         """
-        before = self.batch_ids(source, entity)
-        latest_id = before[-1] if before else ""
-        if batch_id in before:
+        for name, form in ((source, NAME), (entity, NAME), (batch_id, _NAME_OF_BATCH)):
+            if not form.fullmatch(name):
+                raise CdpError(f"'{name}' can't name a folder of the landing: it has to match {form.pattern}.")
+        latest_id = next(self.newest_first(source, entity), "")
+        if self._is_landed(source, entity, batch_id):
             raise CdpError(f"Batch {batch_id} of {source}/{entity} is already landed: a landed batch is never changed.")
         batch_id = name_after(batch_id, latest_id)
-        folder = f"{self.root}/{source}/{entity}/{batch_id}"
+        folder = self._folder(source, entity, batch_id)
         if (follows or load != "snapshot") and latest_id != (follows.batch_id if follows else ""):
             raise self._overtaken(source, entity)
         with self._errors("written"):
@@ -353,18 +440,18 @@ class Landing:
                 writer.manifest = latest
                 self._remove(folder)
                 return
-            self._land_manifest(folder, manifest, before)
+            self._land_manifest(folder, manifest, latest_id)
         except BaseException:
             with suppress(Exception):
                 if not self._is_landed(source, entity, batch_id):
                     self._remove(folder)
             raise
 
-    def _land_manifest(self, folder: str, manifest: Manifest, before: Sequence[str]) -> None:
+    def _land_manifest(self, folder: str, manifest: Manifest, latest: str) -> None:
         """Make the batch exist, unless another run was faster or has touched its files."""
-        with self._errors("written"), self._alone(folder.rsplit("/", 1)[0]):
+        with self._errors("written"), self._alone(f"{self.root}/{manifest.source}/{manifest.entity}"):
             # Two runs that read at the same time would land the same changes twice.
-            if self.batch_ids(manifest.source, manifest.entity) != list(before):
+            if next(self.newest_first(manifest.source, manifest.entity), "") != latest:
                 raise self._overtaken(manifest.source, manifest.entity)
             for file in manifest.files:
                 path = f"{folder}/{file.name}"
@@ -395,12 +482,15 @@ class Landing:
             yield
 
     def _is_landed(self, source: str, entity: str, batch_id: str) -> bool:
+        return self._exists(f"{self._folder(source, entity, batch_id)}/{MANIFEST}")
+
+    def _exists(self, path: str) -> bool:
         with self._errors("read"):
             self.fs.invalidate_cache()
-            return bool(self.fs.exists(f"{self.root}/{source}/{entity}/{batch_id}/{MANIFEST}"))
+            return bool(self.fs.exists(path))
 
     def _read_manifest(self, source: str, entity: str, batch_id: str) -> Manifest:
-        path = f"{self.root}/{source}/{entity}/{batch_id}/{MANIFEST}"
+        path = f"{self._folder(source, entity, batch_id)}/{MANIFEST}"
         try:
             manifest = Manifest.from_json(self.fs.cat_file(path).decode())
             if (manifest.source, manifest.entity, manifest.batch_id) != (source, entity, batch_id):
@@ -437,6 +527,9 @@ class Landing:
     def _remove(self, folder: str) -> None:
         with self._errors("written"):
             self.fs.rm(folder, recursive=True)
+        if isinstance(self.fs, LocalFileSystem):
+            with suppress(OSError):  # other batches of the day are there
+                self.fs.rmdir(folder.rsplit("/", 1)[0])
 
     def _errors(self, what: str) -> AbstractContextManager[None]:
         return storage_errors(f"Landing location {self.root} can't be {what}")
@@ -463,7 +556,18 @@ def storage_errors(failure: str) -> Iterator[None]:
 
 def _run_in(batch_id: str) -> str:
     """What a batch's name says of its run: all but the time, which may have been moved."""
-    return batch_id[_LENGTH_OF_TIME:] if _HAS_TIME.match(batch_id) else batch_id
+    return batch_id[_LENGTH_OF_TIME:]
+
+
+def _day_of(batch_id: str) -> str:
+    """Return the name of a batch's day folder.
+
+    Raises:
+        CdpError: Its name does not begin with a time.
+    """
+    if not _NAME_OF_BATCH.fullmatch(batch_id):
+        raise CdpError(f"Batch {batch_id} has no time in its name: rename it as 20260131T235959Z-1, or delete it.")
+    return f"{batch_id[:4]}-{batch_id[4:6]}-{batch_id[6:8]}"
 
 
 def name_after(batch_id: str, latest: str) -> str:
@@ -531,7 +635,7 @@ class Extraction:
 
     def find_batch(self, entity: str) -> Manifest | None:
         """The run's batch of an entity, where an earlier attempt of the task has already landed it."""
-        names = self.landing.batch_ids(self.source, entity)
+        names = self.landing.batch_ids(self.source, entity, since=self.batch_id)
         same_run = [name for name in names if _run_in(name) == _run_in(self.batch_id)]
         batch = self.landing.find_batch(self.source, entity, same_run[-1]) if same_run else None
         return batch if batch and self.has_landed(batch) else None
@@ -544,10 +648,6 @@ class Extraction:
     def find_latest_batch(self, entity: str) -> Manifest | None:
         """The batch of an entity that was landed last, by whatever run; its watermark is where to go on."""
         return self.landing.find_latest_batch(self.source, entity)
-
-    def batches(self, entity: str) -> list[Manifest]:
-        """The landed batches of an entity, oldest first."""
-        return self.landing.batches(self.source, entity)
 
     def new_batch(
         self, entity: str, load: Load = "snapshot", follows: Manifest | None = None

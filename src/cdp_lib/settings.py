@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from cdp_lib.errors import CdpError
 
-_BATCH_ID = re.compile(r"\d{8}T\d{6}Z")
-"""How the name of every batch begins."""
+_BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Settings:
             from_scratch=_to_flag(parameters, "from_scratch", default=False),
             full_refresh=_to_flag(parameters, "full_refresh", default=False),
             replay_from=_to_batch_id(parameters, "replay_from"),
-            run_id=parameters["run_id"] or "interactive",
+            run_id=_to_name(parameters, "run_id") or "interactive",
             run_started_at=instant_of("run_started_at", started_at),
         )
 
@@ -184,8 +184,15 @@ def _to_positive_count(parameters: dict[str, str], name: str) -> int:
 
 def _to_batch_id(parameters: dict[str, str], name: str) -> str:
     text = parameters[name]
-    if text and not _BATCH_ID.match(text):
+    if text and not _BATCH_ID.fullmatch(text):
         raise CdpError(f"Parameter '{name}' is '{text}': write a batch as 20260131T235959Z-1, or leave it empty.")
+    return text
+
+
+def _to_name(parameters: dict[str, str], name: str) -> str:
+    text = parameters[name]
+    if text and not _NAME.fullmatch(text):
+        raise CdpError(f"Parameter '{name}' is '{text}': it names batches, and may have letters, digits, '-' and '_'.")
     return text
 
 

@@ -23,7 +23,7 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import FEWEST_DAYS, MOST_DAYS, to_retention_days
-from cdp_lib.pipeline.compaction import remove_old_batches
+from cdp_lib.pipeline.compaction import complaints_of_late_batches, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.state import mark_for_rewrite
 from cdp_lib.reconciliation import reconcile
@@ -233,9 +233,12 @@ def verify(
         accounts, found = reconcile(tables), verify_keys(tables)
         wrong = {account.table_name for account in accounts if account.missing}
         wrong |= {finding.table_name for finding in found if finding.missing or finding.surplus}
-        for account in accounts:
-            if account.missing:
-                errors.print(f"error: {account.complaint}", markup=False)
+        complaints = [account.complaint for account in accounts if account.missing]
+        complaints += [
+            f"{name}: {late}" for name, late in complaints_of_late_batches(tables, workspace.landing).items()
+        ]
+        for complaint in complaints:
+            errors.print(f"error: {complaint}", markup=False)
         print_table(
             console, "Keys of the input that are in no table, and of the table that are in no input",
             ("table", "missing", "too many"), [(each.table_name, each.missing, each.surplus) for each in found],
@@ -243,7 +246,7 @@ def verify(
         if wrong and repair:
             mark_for_rewrite(tables, wrong)
             console.print(f"The next run rebuilds {', '.join(sorted(wrong))} and what is built from them.")
-    if wrong:
+    if wrong or complaints:
         raise SystemExit(1)
 
 

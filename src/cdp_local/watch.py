@@ -11,7 +11,9 @@ from datetime import datetime
 from threading import Event
 
 from cdp_lib.contracts.bronze import BRONZE_TABLES
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.landing import Landing
+from cdp_lib.pipeline.load_batches import first_day_listed
 from cdp_local.bundle import Job
 from cdp_local.maintenance import Upkeep
 from cdp_local.runner import State, TaskRun, new_run_start, run_job
@@ -77,7 +79,7 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
     """The batches that have landed since the last time, each time that some have: bronze table and batch of each.
 
-    The first ones are all that there are. A batch is seen when its manifest is there: the folder is looked
+    The first ones are all of the last days. A batch is seen when its manifest is there: the folder is looked
     at, for its own notices of new files miss those in a folder that is as new. Ctrl-C while it waits or looks ends it;
     what is done with batches, it does not disturb.
 
@@ -88,18 +90,29 @@ def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
         CdpError: The landing can't be read.
     """
     pause = _SECONDS_BETWEEN_REQUESTS if "://" in landing.root else SECONDS_BETWEEN_LOOKS
-    seen = _batches(landing)
-    yield seen
+    seen: dict[BronzeContract, set[str]] = {table: set() for table in BRONZE_TABLES}
+    yield _look(landing, seen)
     while True:
         new: set[tuple[str, str]] = set()
         with _interrupts() as stop:
             while not (new or stop.is_set()):
                 stop.wait(pause)
-                there = _batches(landing)
-                new, seen = there - seen, there
+                new = _look(landing, seen)
         if stop.is_set():
             return
         yield new
+
+
+def _look(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[str, str]]:
+    """Return the batches that have not been seen yet, which they are from now on."""
+    new: set[tuple[str, str]] = set()
+    for table, names in seen.items():
+        newest = max(names, default="") or next(landing.newest_first(table.source, table.entity), "")
+        since = first_day_listed(newest)
+        found = landing.batch_ids(table.source, table.entity, since, names)
+        seen[table] = {name for name in (*names, *found) if name >= since}
+        new |= {(table.name, name) for name in found}
+    return new
 
 
 @contextmanager
@@ -111,9 +124,3 @@ def _interrupts() -> Iterator[Event]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _batches(landing: Landing) -> set[tuple[str, str]]:
-    return {
-        (table.name, batch_id) for table in BRONZE_TABLES for batch_id in landing.batch_ids(table.source, table.entity)
-    }

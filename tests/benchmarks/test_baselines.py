@@ -58,7 +58,7 @@ def test_a_table_that_was_not_made_is_said_to_be_missing(tmp_path: Path) -> None
 
 
 def test_a_contestant_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
-    batch = tmp_path / "landing" / "customers_api" / "customers" / "20260101T000000Z-1"
+    batch = tmp_path / "landing" / "customers_api" / "customers" / "2026-01-01" / "20260101T000000Z-1"
     batch.mkdir(parents=True)
     (batch / "manifest.json").write_text("{}")
 

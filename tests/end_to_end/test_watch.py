@@ -61,8 +61,9 @@ def version(home: Path, table: str) -> int:
 
 def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
     """A further batch of events: those of the first one, changed."""
-    [first] = [path for path in (home / "landing" / "events" / "events").iterdir() if path.name < "2099"]
-    batch = first.with_name(name)
+    events = home / "landing" / "events" / "events"
+    [first] = [path for path in events.glob("*/*") if path.name < "2099"]
+    batch = events / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / name
     shutil.copytree(first, batch)
     manifest = batch / "manifest.json"
     content = json.loads(manifest.read_text(encoding="utf-8"))
@@ -119,7 +120,7 @@ def test_neither_a_batch_that_is_no_good_nor_a_report_that_cant_be_written_ends_
         assert "tasks failed" in wait_for(output, "1 batch")
         assert "20991125T000000Z-1" in wait_for(output, "^error: ")
         before_it = version(home, "events_bronze")
-        shutil.rmtree(home / "landing" / "events" / "events" / "20991125T000000Z-1")
+        shutil.rmtree(home / "landing" / "events" / "events" / "2099-11-25" / "20991125T000000Z-1")
         (home / "report.part").mkdir()  # in the place of the file that the report is written to
         land_again(home, "20991125T000001Z-1", lambda text: text)
         assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")

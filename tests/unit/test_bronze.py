@@ -43,7 +43,7 @@ def customers(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]
     """Bronze rows of a landed answer with these lines."""
 
     def build(*lines: str) -> DataFrame:
-        with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+        with landing.extraction("customers_api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write("".join(f"{line}\n" for line in lines).encode())
                 batch.add(len(lines), set(CUSTOMER))
@@ -67,10 +67,10 @@ def products(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
 
 def examined(landing: Landing, contract: BronzeContract, besides: Collection[str] = ()) -> list[Manifest]:
     """The landed batches of a table, oldest first, with what their data say."""
-    return [landing.examine(batch) for batch in landing.batches(contract.source, contract.entity, besides)]
+    return [landing.examine(batch) for batch in landing.batches(contract.source, contract.entity, besides=besides)]
 
 
-def land_parquet(landing: Landing, entity: str, table: pa.Table, batch_id: str = "b1") -> Manifest:
+def land_parquet(landing: Landing, entity: str, table: pa.Table, batch_id: str = "20260131T000001Z-1") -> Manifest:
     with landing.extraction("database", batch_id, STARTED_AT).new_batch(entity) as batch:
         with batch.open_data("part-00000.parquet", "parquet") as file:
             pq.write_table(table, file)
@@ -99,8 +99,8 @@ def test_a_json_record_is_kept_as_text_with_where_it_came_from(customers) -> Non
         "_rescued_data": None,
         "_load": "snapshot",
         "_is_deleted": False,
-        "_batch_id": "b1",
-        "_source_file": "customers_api/customers/b1/data/part-00000.jsonl",
+        "_batch_id": "20260131T000001Z-1",
+        "_source_file": "customers_api/customers/2026-01-31/20260131T000001Z-1/data/part-00000.jsonl",
         "_ingested_at": "",
         "_version": None,
     }
@@ -205,7 +205,7 @@ def test_days_come_as_days_texts_or_instants(spark: SparkSession, landing: Landi
         )
     ):
         table = pa.table(numbers | {"transaction_date": day})
-        manifest = land_parquet(landing, "transactions", table, f"b{number}")
+        manifest = land_parquet(landing, "transactions", table, f"20260131T00000{number}Z-{number}")
         rows = build_bronze(spark, landing, manifest, TRANSACTIONS_BRONZE)
         assert received(rows, "transaction_date", "_rescued_data") == [(date(2025, 4, 1), None)]
 
@@ -222,7 +222,9 @@ def test_days_come_as_days_texts_or_instants(spark: SparkSession, landing: Landi
 def test_a_column_that_has_come_in_another_type_is_an_error_that_names_both(
     products, name: str, values: pa.Array, came_as: str
 ) -> None:
-    with pytest.raises(CdpError, match=f"Column {name} of batch b1 of database/products has come as {came_as}"):
+    with pytest.raises(
+        CdpError, match=f"Column {name} of batch 20260131T000001Z-1 of database/products has come as {came_as}"
+    ):
         products(**products_of(**{name: values}))
 
 
@@ -262,7 +264,7 @@ def test_a_column_the_contract_does_not_know_is_kept_as_text(products) -> None:
 
 def test_a_field_the_contract_does_not_know_is_kept_as_its_text(spark: SparkSession, landing: Landing) -> None:
     fields = {"tier": "gold", "x.y": 1, "it's; a (name)": True, "nested": {"a": ["ü"]}, "none": None}
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+    with landing.extraction("customers_api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(f"{json.dumps(CUSTOMER | fields)}\n{json.dumps(CUSTOMER)}\n".encode())
             batch.add(2, {*CUSTOMER, *fields})
@@ -281,14 +283,14 @@ def test_columns_that_differ_in_case_only_are_an_error_that_names_them(products)
 
 def test_a_field_never_takes_the_place_of_a_column(spark: SparkSession, landing: Landing) -> None:
     fields = {"Country": "France", "_batch_id": "b0", "a`b": "1", "A B": "2", "a b": "3", "": "4"}
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+    with landing.extraction("customers_api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(f"{json.dumps(CUSTOMER | fields)}\n".encode())
             batch.add(1, {*CUSTOMER, *fields})
     [row] = build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE).collect()
     values = row.asDict()
     assert len({name.lower() for name in values}) == len(values)
-    assert (row["country"], row["_batch_id"]) == ("Egypt", "b1")
+    assert (row["country"], row["_batch_id"]) == ("Egypt", "20260131T000001Z-1")
     extra = {name: value for name, value in values.items() if name not in CUSTOMERS_BRONZE.column_names}
     assert sorted(extra.values()) == ["1", "2", "3", "4", "France", "b0"]
     assert {name.rpartition("_")[0] for name, value in extra.items() if value in ("France", "b0")} == {
@@ -299,7 +301,9 @@ def test_a_field_never_takes_the_place_of_a_column(spark: SparkSession, landing:
 
 
 def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, landing: Landing) -> None:
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment") as batch:
+    with landing.extraction("customers_api", "20260131T000001Z-1", STARTED_AT).new_batch(
+        "customers", "increment"
+    ) as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(f"{json.dumps(CUSTOMER)}\n".encode())
             batch.add(1, set(CUSTOMER))
@@ -315,7 +319,7 @@ def test_records_that_are_gone_come_with_their_key_alone(spark: SparkSession, la
 
 
 def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: SparkSession, landing: Landing) -> None:
-    with landing.extraction("database", "b1", STARTED_AT).new_batch("products", "increment") as batch:
+    with landing.extraction("database", "20260131T000001Z-1", STARTED_AT).new_batch("products", "increment") as batch:
         with batch.open_data("gone.parquet", "parquet", deletions=True) as file:
             pq.write_table(pa.table({"product_id": pa.array([7], pa.int32())}), file)
             batch.add(1)
@@ -325,7 +329,7 @@ def test_rows_of_a_snapshot_that_are_gone_need_no_column_but_their_key(spark: Sp
 
 
 def land_events(landing: Landing, *lines: str) -> Manifest:
-    with landing.extraction("events", "b1", STARTED_AT).new_batch("events", "files") as batch:
+    with landing.extraction("events", "20260131T000001Z-1", STARTED_AT).new_batch("events", "files") as batch:
         with batch.open_data("a.jsonl", "jsonl") as file:
             for line in lines:
                 file.write(f"{line}\n".encode())
@@ -338,18 +342,19 @@ def test_any_number_of_files_are_read_at_once_and_each_row_knows_its_own(
     spark: SparkSession, landing: Landing, tmp_path: Path
 ) -> None:
     event = {"event_type": "page_view", "occurred_at": "2026-01-31"}
-    with landing.extraction("events", "b1", STARTED_AT).new_batch("events", "files") as batch:
+    with landing.extraction("events", "20260131T000001Z-1", STARTED_AT).new_batch("events", "files") as batch:
         for number in range(500):
             with batch.open_data(f"file=2025-{number}.jsonl/part-00000.jsonl", "jsonl") as file:
                 file.write(f"{json.dumps(event | {'event_id': str(number)})}\n".encode())
                 batch.add(1, {*event, "event_id"})
-    stray = tmp_path / "landing/events/events/b1/data/file=stray.jsonl/part-00000.jsonl"
+    stray = tmp_path / "landing/events/events/2026-01-31/20260131T000001Z-1/data/file=stray.jsonl/part-00000.jsonl"
     stray.parent.mkdir()
     stray.write_text('{"event_id": "stray"}\n')
     [manifest] = examined(landing, EVENTS_BRONZE)
     rows = received(build_bronze(spark, landing, manifest, EVENTS_BRONZE), "event_id", "_source_file")
     assert sorted(rows) == sorted(
-        (str(number), f"events/events/b1/data/file=2025-{number}.jsonl/part-00000.jsonl") for number in range(500)
+        (str(number), f"events/events/2026-01-31/20260131T000001Z-1/data/file=2025-{number}.jsonl/part-00000.jsonl")
+        for number in range(500)
     )
 
 
@@ -366,7 +371,9 @@ def test_a_file_without_a_readable_line_is_kept_line_by_line(spark: SparkSession
 
 @pytest.mark.parametrize("column", ["product_id", "price"])
 def test_a_column_that_has_become_a_text_of_another_kind_is_an_error(products, column: str) -> None:
-    with pytest.raises(CdpError, match=f"Column {column} of batch b1 of database/products has come as string"):
+    with pytest.raises(
+        CdpError, match=f"Column {column} of batch 20260131T000001Z-1 of database/products has come as string"
+    ):
         products(**products_of(**{column: pa.array(["499 EUR"])}))
 
 
@@ -374,28 +381,35 @@ def test_a_snapshot_that_can_not_be_loaded_is_passed_over_once_a_later_one_is_la
     spark: SparkSession, landing: Landing
 ) -> None:
     def build() -> list[str]:
-        batches = examined(landing, PRODUCTS_BRONZE, {"b1"})
+        batches = examined(landing, PRODUCTS_BRONZE, {"20260131T000001Z-1"})
         return list(build_batches(spark, landing, batches, PRODUCTS_BRONZE))
 
-    land_parquet(landing, "products", pa.table(products_of()), "b1")
+    land_parquet(landing, "products", pa.table(products_of()), "20260131T000001Z-1")
     without_price = products_of()
     del without_price["price"]
-    land_parquet(landing, "products", pa.table(without_price), "b2")
-    with pytest.raises(CdpError, match="Batch b2 of database/products has no column price"):
+    land_parquet(landing, "products", pa.table(without_price), "20260131T000002Z-2")
+    with pytest.raises(CdpError, match="Batch 20260131T000002Z-2 of database/products has no column price"):
         build()
-    land_parquet(landing, "products", pa.table(products_of()), "b3")
-    assert build() == ["b3"]
-    land_parquet(landing, "products", pa.table(products_of(price=pa.array([True]))), "b4")
+    land_parquet(landing, "products", pa.table(products_of()), "20260131T000003Z-3")
+    assert build() == ["20260131T000003Z-3"]
+    land_parquet(landing, "products", pa.table(products_of(price=pa.array([True]))), "20260131T000004Z-4")
     with pytest.raises(CdpError, match="Column price of batch b4"):
         build()
 
 
 def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_path: Path) -> None:
-    data = tmp_path / "landing/customers_api/customers/b1/data"
+    data = tmp_path / "landing/customers_api/customers/2026-01-31/20260131T000001Z-1/data"
     data.mkdir(parents=True)
     (data / "a.jsonl").write_text(f"{json.dumps(CUSTOMER)}\n\n  \n{json.dumps(CUSTOMER | {'customer_id': 102})}")
     manifest = Manifest(
-        "customers_api", "customers", "b1", "snapshot", "2026-01-31", "jsonl", (DataFile("data/a.jsonl"),), ""
+        "customers_api",
+        "customers",
+        "20260131T000001Z-1",
+        "snapshot",
+        "2026-01-31",
+        "jsonl",
+        (DataFile("data/a.jsonl"),),
+        "",
     )
     (data.parent / "manifest.json").write_text(manifest.to_json())
     [batch] = examined(landing, CUSTOMERS_BRONZE)
@@ -403,21 +417,22 @@ def test_blank_lines_are_no_records(spark: SparkSession, landing: Landing, tmp_p
 
 
 def test_a_batch_of_nothing_has_no_rows(spark: SparkSession, landing: Landing) -> None:
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers", "increment"):
+    with landing.extraction("customers_api", "20260131T000001Z-1", STARTED_AT).new_batch("customers", "increment"):
         pass
     [batch] = examined(landing, CUSTOMERS_BRONZE)
     assert build_batches(spark, landing, [batch], CUSTOMERS_BRONZE) == {}
 
 
 def test_a_batch_of_several_files_gives_the_rows_of_all(spark: SparkSession, landing: Landing) -> None:
-    with landing.extraction("customers_api", "b1", STARTED_AT).new_batch("customers") as batch:
+    with landing.extraction("customers_api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
         for number in range(3):
             with batch.open_data(f"part-{number}.jsonl", "jsonl") as file:
                 file.write(f'{{"customer_id": {number}}}\n'.encode())
                 batch.add(1, set(CUSTOMER))
     rows = build_bronze(spark, landing, batch.manifest, CUSTOMERS_BRONZE)
     assert sorted(received(rows, "customer_id", "_source_file")) == [
-        (str(number), f"customers_api/customers/b1/data/part-{number}.jsonl") for number in range(3)
+        (str(number), f"customers_api/customers/2026-01-31/20260131T000001Z-1/data/part-{number}.jsonl")
+        for number in range(3)
     ]
 
 
@@ -425,43 +440,46 @@ def test_files_the_manifest_does_not_name_are_not_read(spark: SparkSession, land
     manifest = land_parquet(landing, "products", pa.table(products_of()))
     pq.write_table(
         pa.table(products_of(product_id=pa.array([2], pa.int32()))),
-        tmp_path / "landing/database/products/b1/data/stray.parquet",
+        tmp_path / "landing/database/products/2026-01-31/20260131T000001Z-1/data/stray.parquet",
     )
     assert received(build_bronze(spark, landing, manifest, PRODUCTS_BRONZE), "product_id") == [(1,)]
 
 
 @pytest.fixture
 def landed_products(landing: Landing, tmp_path: Path) -> Iterator[Landing]:
-    """Batches b1 to b3, and one whose writing did not end."""
+    """Three batches, and one whose writing did not end."""
     for number in (1, 2, 3):
         table = pa.table(products_of(product_id=pa.array([number], pa.int32())))
-        land_parquet(landing, "products", table, f"b{number}")
-    unfinished = tmp_path / "landing/database/products/b4/data"
+        land_parquet(landing, "products", table, f"20260131T00000{number}Z-{number}")
+    unfinished = tmp_path / "landing/database/products/2026-01-31/20260131T000004Z-4/data"
     unfinished.mkdir(parents=True)
     (unfinished / "part-00000.parquet").write_bytes(b"PAR1")
     yield landing
 
 
 def test_build_batches_gives_the_rows_of_each_batch_by_its_name(spark: SparkSession, landed_products: Landing) -> None:
-    batches = examined(landed_products, PRODUCTS_BRONZE, {"b2"})
+    batches = examined(landed_products, PRODUCTS_BRONZE, {"20260131T000002Z-2"})
     rows_by_batch = build_batches(spark, landed_products, batches, PRODUCTS_BRONZE)
     rows = {name: received(rows, "product_id", "_batch_id") for name, rows in rows_by_batch.items()}
-    assert list(rows.items()) == [("b1", [(1, "b1")]), ("b3", [(3, "b3")])]
+    assert list(rows.items()) == [
+        ("20260131T000001Z-1", [(1, "20260131T000001Z-1")]),
+        ("20260131T000003Z-3", [(3, "20260131T000003Z-3")]),
+    ]
 
 
 def test_an_increment_that_can_not_be_loaded_is_not_passed_over_for_a_later_one(
     spark: SparkSession, landing: Landing
 ) -> None:
     latest = None
-    for batch_id, price in (("b1", pa.array([True])), ("b2", pa.array([499]))):
+    for batch_id, price in (("20260131T000001Z-1", pa.array([True])), ("20260131T000002Z-2", pa.array([499]))):
         with landing.extraction("database", batch_id, STARTED_AT).new_batch("products", "increment", latest) as batch:
             with batch.open_data("part-00000.parquet", "parquet") as file:
                 pq.write_table(pa.table(products_of(price=price)), file)
                 batch.add(1, set(products_of()))
         latest = batch.manifest
     batches = examined(landing, PRODUCTS_BRONZE)
-    assert [batch.batch_id for batch in batches] == ["b1", "b2"]
-    with pytest.raises(CdpError, match="Column price of batch b1"):
+    assert [batch.batch_id for batch in batches] == ["20260131T000001Z-1", "20260131T000002Z-2"]
+    with pytest.raises(CdpError, match="Column price of batch 20260131T000001Z-1"):
         build_batches(spark, landing, batches, PRODUCTS_BRONZE)
 
 
@@ -481,7 +499,7 @@ def batches_in(warehouse: Warehouse, contract: BronzeContract) -> dict[str, int]
 
 
 def test_a_table_loads_the_complete_batches_that_it_does_not_hold_whenever_they_arrive(warehouse: Warehouse) -> None:
-    unfinished = warehouse.folder / "database" / "products" / batch_id_of(9) / "data"
+    unfinished = warehouse.folder_of(PRODUCTS_BRONZE, 9) / "data"
     unfinished.mkdir(parents=True)
     (unfinished / "part-00000.jsonl").write_text("{", encoding="utf-8")
     for day in (2, 4):
@@ -523,9 +541,9 @@ def test_a_batch_that_is_not_what_its_manifest_says_leaves_the_table_as_it_was(
     landing: Landing, tmp_path: Path
 ) -> None:
     land_parquet(landing, "products", pa.table(products_of()))
-    file = tmp_path / "landing/database/products/b1/data/part-00000.parquet"
+    file = tmp_path / "landing/database/products/2026-01-31/20260131T000001Z-1/data/part-00000.parquet"
     file.write_bytes(file.read_bytes()[:-1] + b"X")
-    with pytest.raises(CdpError, match="Batch b1 of database/products is not what its manifest says"):
+    with pytest.raises(CdpError, match="Batch 20260131T000001Z-1 of database/products is not what its manifest says"):
         examined(landing, PRODUCTS_BRONZE)
 
 
@@ -534,7 +552,7 @@ def test_a_table_whose_batch_can_not_be_loaded_is_left_as_it_was_and_says_why(wa
     loaded(warehouse, PRODUCTS_BRONZE)
     before = read_states(warehouse.store)
     batch_id = warehouse.land(PRODUCTS_BRONZE, 2, product(2))
-    data = warehouse.folder / "database" / "products" / batch_id / "data" / "part-00000.jsonl"
+    data = warehouse.folder_of(PRODUCTS_BRONZE, 2) / "data" / "part-00000.jsonl"
     data.unlink()
     [run] = warehouse.runner().refresh([PRODUCTS_BRONZE.name])
     assert run.state == "failed" and batch_id in run.error
@@ -547,7 +565,7 @@ def test_replayed_batches_are_loaded_again_as_they_are_landed_now(warehouse: War
         warehouse.land(PRODUCTS_BRONZE, day, product(day))
     loaded(warehouse, PRODUCTS_BRONZE)
     for day in (1, 2, 3):
-        shutil.rmtree(warehouse.folder / "database" / "products" / batch_id_of(day))
+        shutil.rmtree(warehouse.folder_of(PRODUCTS_BRONZE, day))
         warehouse.land(PRODUCTS_BRONZE, day, product(10 * day), product(10 * day + 1))
     assert loaded(warehouse, PRODUCTS_BRONZE) == 0
     assert loaded(warehouse, PRODUCTS_BRONZE, replay_from=batch_id_of(2)) == 4
@@ -561,15 +579,15 @@ def test_rows_of_batches_that_are_landed_no_more_stay_in_a_full_refresh(warehous
         warehouse.land(PRODUCTS_BRONZE, day, product(day))
     loaded(warehouse, PRODUCTS_BRONZE)
     for day in (1, 2):
-        shutil.rmtree(warehouse.folder / "database" / "products" / batch_id_of(day))
+        shutil.rmtree(warehouse.folder_of(PRODUCTS_BRONZE, day))
     loaded(warehouse, PRODUCTS_BRONZE, full_refresh="true")
     assert batches_in(warehouse, PRODUCTS_BRONZE) == {batch_id_of(day): 1 for day in (1, 2, 3)}
 
 
 def land_with(warehouse: Warehouse, day: int, **fields: object) -> None:
     """Land a customer with fields that the contract does not know."""
-    batch_id = warehouse.land(CUSTOMERS_BRONZE, day, customer(day), load="increment")
-    folder = warehouse.folder / "customers_api" / "customers" / batch_id
+    warehouse.land(CUSTOMERS_BRONZE, day, customer(day), load="increment")
+    folder = warehouse.folder_of(CUSTOMERS_BRONZE, day)
     [path] = folder.glob("data/*")
     path.write_text(f"{json.dumps(json.loads(path.read_text(encoding='utf-8')) | fields)}\n", encoding="utf-8")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

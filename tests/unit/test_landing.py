@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 from uuid import uuid4
 
 import fsspec
@@ -33,7 +34,9 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             fs.rm(path, recursive=True)
 
 
-def land(landing: Landing, batch_id: str = "b1", lines: bytes = LINES, entity: str = "customers") -> Manifest:
+def land(
+    landing: Landing, batch_id: str = "20260131T000001Z-1", lines: bytes = LINES, entity: str = "customers"
+) -> Manifest:
     with landing.extraction("api", batch_id, STARTED_AT).new_batch(entity) as batch:
         batch.write_received("answer.json", BytesIO(b"[...]"))
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
@@ -52,9 +55,9 @@ def files_below(root: str) -> dict[str, bytes]:
 def test_a_batch_is_its_answer_its_data_and_its_manifest(root: str) -> None:
     manifest = land(Landing(root))
     assert files_below(root) == {
-        "api/customers/b1/received/answer.json": b"[...]",
-        "api/customers/b1/data/part-00000.jsonl": LINES,
-        "api/customers/b1/manifest.json": manifest.to_json().encode(),
+        "api/customers/2026-01-31/20260131T000001Z-1/received/answer.json": b"[...]",
+        "api/customers/2026-01-31/20260131T000001Z-1/data/part-00000.jsonl": LINES,
+        "api/customers/2026-01-31/20260131T000001Z-1/manifest.json": manifest.to_json().encode(),
     }
 
 
@@ -64,7 +67,7 @@ def test_the_manifest_accounts_for_the_data(root: str) -> None:
     assert land(Landing(root)) == Manifest(
         source="api",
         entity="customers",
-        batch_id="b1",
+        batch_id="20260131T000001Z-1",
         load="snapshot",
         extracted_at="2026-01-31T12:00:00+00:00",
         format="jsonl",
@@ -79,7 +82,7 @@ def test_the_manifest_accounts_for_the_data(root: str) -> None:
 
 
 def test_the_checksum_covers_every_data_file_in_order(root: str) -> None:
-    with Landing(root).extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+    with Landing(root).extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
         for name, content in (("a.jsonl", b"{}\n"), ("b.jsonl", b"{ }\n")):
             with batch.open_data(name, "jsonl") as file:
                 file.write(content)
@@ -96,16 +99,16 @@ def test_the_checksum_covers_every_data_file_in_order(root: str) -> None:
 
 def test_the_fingerprint_changes_with_the_columns_and_not_with_the_rows(root: str) -> None:
     landing = Landing(root)
-    first = land(landing, "b1")
-    more_rows = land(landing, "b2", LINES + b'{"name": "Zaki"}\n')
-    more_columns = land(landing, "b3", LINES + b'{"email": "z@example.com"}\n')
+    first = land(landing, "20260131T000001Z-1")
+    more_rows = land(landing, "20260131T000002Z-2", LINES + b'{"name": "Zaki"}\n')
+    more_columns = land(landing, "20260131T000003Z-3", LINES + b'{"email": "z@example.com"}\n')
     assert first.schema_fingerprint == more_rows.schema_fingerprint != more_columns.schema_fingerprint
 
 
 def test_a_manifest_reads_back_as_what_was_written(root: str) -> None:
     landing = Landing(root)
     manifest = land(landing)
-    assert landing.find_batch("api", "customers", "b1") == manifest
+    assert landing.find_batch("api", "customers", "20260131T000001Z-1") == manifest
     assert landing.batches("api", "customers") == [manifest]
 
 
@@ -114,7 +117,7 @@ def test_a_slash_at_the_end_of_the_root_makes_no_difference(root: str) -> None:
     assert Landing(f"{root}/").batches("api", "customers") == [manifest]
     assert (
         Landing(f"{root}/").path_of(manifest, "data/part-00000.jsonl")
-        == f"{root}/api/customers/b1/data/part-00000.jsonl"
+        == f"{root}/api/customers/2026-01-31/20260131T000001Z-1/data/part-00000.jsonl"
     )
 
 
@@ -130,25 +133,25 @@ def test_batches_come_oldest_first_and_only_those_of_the_entity(root: str) -> No
 
 def test_nothing_landed_is_no_batches(root: str) -> None:
     assert Landing(root).batches("api", "customers") == []
-    assert Landing(root).find_batch("api", "customers", "b1") is None
+    assert Landing(root).find_batch("api", "customers", "20260131T000001Z-1") is None
     assert Landing(root).find_latest_batch("api", "customers") is None
 
 
 def test_a_batch_whose_writing_raises_does_not_exist(root: str) -> None:
     landing = Landing(root)
     with pytest.raises(RuntimeError, match="source went away"):
-        with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+        with landing.extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
                 raise RuntimeError("source went away")
     assert landing.batches("api", "customers") == []
-    assert landing.find_batch("api", "customers", "b1") is None
+    assert landing.find_batch("api", "customers", "20260131T000001Z-1") is None
     assert files_below(root) == {}
 
 
 def test_the_manifest_is_written_after_everything_else(root: str) -> None:
     landing = Landing(root)
-    with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+    with landing.extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
         batch.write_received("answer.json", BytesIO(b"[]"))
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             file.write(LINES)
@@ -159,14 +162,14 @@ def test_the_manifest_is_written_after_everything_else(root: str) -> None:
 def test_what_a_crashed_attempt_left_is_replaced(root: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
     for leftover in ("data/part-00000.jsonl", "data/part-00007.jsonl", "received/old.json", "manifest.json.part"):
-        folder = f"{path}/api/customers/b1/{leftover}".rpartition("/")[0]
+        folder = f"{path}/api/customers/2026-01-31/20260131T000001Z-1/{leftover}".rpartition("/")[0]
         fs.makedirs(folder, exist_ok=True)
-        fs.pipe_file(f"{path}/api/customers/b1/{leftover}", b"half")
+        fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/{leftover}", b"half")
     manifest = land(Landing(root))
     assert files_below(root) == {
-        "api/customers/b1/received/answer.json": b"[...]",
-        "api/customers/b1/data/part-00000.jsonl": LINES,
-        "api/customers/b1/manifest.json": manifest.to_json().encode(),
+        "api/customers/2026-01-31/20260131T000001Z-1/received/answer.json": b"[...]",
+        "api/customers/2026-01-31/20260131T000001Z-1/data/part-00000.jsonl": LINES,
+        "api/customers/2026-01-31/20260131T000001Z-1/manifest.json": manifest.to_json().encode(),
     }
 
 
@@ -181,9 +184,9 @@ def test_a_complete_batch_is_never_changed(root: str) -> None:
 
 def test_a_new_batch_leaves_the_others_as_they_were(root: str) -> None:
     landing = Landing(root)
-    land(landing, "b1")
+    land(landing, "20260131T000001Z-1")
     before = files_below(root)
-    land(landing, "b2", b'{"id": 3}\n')
+    land(landing, "20260131T000002Z-2", b'{"id": 3}\n')
     after = files_below(root)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 3
@@ -191,23 +194,31 @@ def test_a_new_batch_leaves_the_others_as_they_were(root: str) -> None:
 
 def test_data_like_the_latest_batch_make_no_new_batch(root: str) -> None:
     landing = Landing(root)
-    first = land(landing, "b1")
+    first = land(landing, "20260131T000001Z-1")
     before = files_below(root)
-    assert land(landing, "b2") == first
+    assert land(landing, "20260131T000002Z-2") == first
     assert files_below(root) == before
 
 
 def test_data_like_an_older_batch_make_a_new_batch(root: str) -> None:
     landing = Landing(root)
-    for batch_id, lines in (("b1", LINES), ("b2", b'{"id": 3}\n'), ("b3", LINES)):
+    for batch_id, lines in (
+        ("20260131T000001Z-1", LINES),
+        ("20260131T000002Z-2", b'{"id": 3}\n'),
+        ("20260131T000003Z-3", LINES),
+    ):
         assert land(landing, batch_id, lines).batch_id == batch_id
-    assert [batch.batch_id for batch in landing.batches("api", "customers")] == ["b1", "b2", "b3"]
+    assert [batch.batch_id for batch in landing.batches("api", "customers")] == [
+        "20260131T000001Z-1",
+        "20260131T000002Z-2",
+        "20260131T000003Z-3",
+    ]
 
 
 def test_data_like_another_entity_make_a_new_batch(root: str) -> None:
     landing = Landing(root)
-    land(landing, "b1")
-    assert land(landing, "b1", entity="contacts").entity == "contacts"
+    land(landing, "20260131T000001Z-1")
+    assert land(landing, "20260131T000001Z-1", entity="contacts").entity == "contacts"
 
 
 def increment(landing: Landing, batch_id: str, until: int, *keys: int) -> Manifest:
@@ -223,8 +234,8 @@ def increment(landing: Landing, batch_id: str, until: int, *keys: int) -> Manife
 
 def test_a_watermark_moves_with_the_manifest(root: str) -> None:
     landing = Landing(root)
-    extraction = landing.extraction("api", "b2", STARTED_AT)
-    first = increment(landing, "b1", 3, 1, 2, 3)
+    extraction = landing.extraction("api", "20260131T000002Z-2", STARTED_AT)
+    first = increment(landing, "20260131T000001Z-1", 3, 1, 2, 3)
     with extraction.new_batch("customers", "increment", first) as batch:
         batch.watermark = {"id": 9}
         assert extraction.find_latest_batch("customers").watermark == {"id": 3}
@@ -234,45 +245,45 @@ def test_a_watermark_moves_with_the_manifest(root: str) -> None:
 
 def test_an_increment_like_the_one_before_is_a_batch_of_its_own(root: str) -> None:
     landing = Landing(root)
-    increment(landing, "b1", 3, 1)
-    increment(landing, "b2", 3, 1)
-    assert landing.batch_ids("api", "customers") == ["b1", "b2"]
+    increment(landing, "20260131T000001Z-1", 3, 1)
+    increment(landing, "20260131T000002Z-2", 3, 1)
+    assert landing.batch_ids("api", "customers") == ["20260131T000001Z-1", "20260131T000002Z-2"]
 
 
 def test_a_snapshot_like_the_one_before_an_increment_is_a_batch_of_its_own(root: str) -> None:
     landing = Landing(root)
-    land(landing, "b1")
-    increment(landing, "b2", 3, 1)
-    assert land(landing, "b3").batch_id == "b3"
+    land(landing, "20260131T000001Z-1")
+    increment(landing, "20260131T000002Z-2", 3, 1)
+    assert land(landing, "20260131T000003Z-3").batch_id == "20260131T000003Z-3"
 
 
 def test_of_two_runs_that_read_at_the_same_time_one_lands(root: str) -> None:
     landing = Landing(root)
     with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
-        with landing.extraction("api", "b2", STARTED_AT).new_batch("customers", "increment") as batch:
+        with landing.extraction("api", "20260131T000002Z-2", STARTED_AT).new_batch("customers", "increment") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
-            increment(Landing(root), "b1", 3, 1)
-    assert landing.batch_ids("api", "customers") == ["b1"]
-    assert not [name for name in files_below(root) if "/b2/" in name]
+            increment(Landing(root), "20260131T000001Z-1", 3, 1)
+    assert landing.batch_ids("api", "customers") == ["20260131T000001Z-1"]
+    assert not [name for name in files_below(root) if "/2026-01-31/20260131T000002Z-2/" in name]
 
 
 @pytest.mark.parametrize("load", ["increment", "files", "snapshot"])
 def test_what_was_new_before_another_run_landed_is_not_new_after_it(root: str, load: str) -> None:
     landing = Landing(root)
-    known = land(landing, "b1")
-    increment(landing, "b2", 3, 1)
+    known = land(landing, "20260131T000001Z-1")
+    increment(landing, "20260131T000002Z-2", 3, 1)
     with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
-        with landing.extraction("api", "b3", STARTED_AT).new_batch("customers", load, known):
+        with landing.extraction("api", "20260131T000003Z-3", STARTED_AT).new_batch("customers", load, known):
             raise AssertionError("the batch must not be begun")
-    assert landing.batch_ids("api", "customers") == ["b1", "b2"]
+    assert landing.batch_ids("api", "customers") == ["20260131T000001Z-1", "20260131T000002Z-2"]
 
 
 def test_a_first_increment_is_not_a_first_one_after_another(root: str) -> None:
     landing = Landing(root)
-    increment(landing, "b1", 3, 1)
+    increment(landing, "20260131T000001Z-1", 3, 1)
     with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
-        with landing.extraction("api", "b2", STARTED_AT).new_batch("customers", "increment"):
+        with landing.extraction("api", "20260131T000002Z-2", STARTED_AT).new_batch("customers", "increment"):
             raise AssertionError("the batch must not be begun")
 
 
@@ -284,10 +295,10 @@ def test_a_folder_may_be_called_anything(tmp_path: Path) -> None:
 
 def test_a_manifest_of_the_first_version_is_that_of_a_snapshot(root: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
-    fs.makedirs(f"{path}/api/customers/b1/data", exist_ok=True)
-    fs.pipe_file(f"{path}/api/customers/b1/data/a", LINES)
+    fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/data", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/data/a", LINES)
     first = {name: value for name, value in GOOD_MANIFEST.items() if name != "load"} | {"files": ["data/a"]}
-    fs.pipe_file(f"{path}/api/customers/b1/manifest.json", json.dumps(first).encode())
+    fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/manifest.json", json.dumps(first).encode())
     [batch] = Landing(root).batches("api", "customers")
     assert (batch.load, Landing(root).examine(batch).rows) == ("snapshot", 2)
 
@@ -295,10 +306,10 @@ def test_a_manifest_of_the_first_version_is_that_of_a_snapshot(root: str) -> Non
 def test_two_attempts_at_one_batch_do_not_mix(root: str) -> None:
     landing = Landing(root)
     with pytest.raises(CdpError, match="run it again|can't be written"):
-        with landing.extraction("api", "b1", STARTED_AT).new_batch("customers") as batch:
+        with landing.extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
-            complete = land(Landing(root), "b1", b'{"id": 7}\n')
+            complete = land(Landing(root), "20260131T000001Z-1", b'{"id": 7}\n')
     assert landing.batches("api", "customers") == [complete]
     assert landing.examine(complete).rows == 1
 
@@ -324,26 +335,106 @@ def test_a_repeated_task_finds_the_batch_of_its_run_under_its_moved_name(root: s
     assert Extraction(landing, "api", NOW, "2026-12-02T00:00:00+00:00").find_batch("customers") is None
 
 
-def test_a_batch_without_a_time_in_its_name_is_said_to_be_in_the_way(root: str) -> None:
-    landing = Landing(root)
-    land(landing, "latest")
+@pytest.mark.parametrize("beside", ["latest", "2026-01-31/latest"])
+def test_a_batch_without_a_time_in_its_name_is_said_to_be_in_the_way(root: str, beside: str) -> None:
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{path}/api/customers/{beside}", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/{beside}/manifest.json", b"{}")
     with pytest.raises(CdpError, match="Batch latest has no time in its name"):
-        land(landing, NOW)
+        land(Landing(root), NOW)
+
+
+@pytest.mark.parametrize("name", ["latest", "../20260131T000000Z-1", "20260131T000000Z/1", "20260131T000000Z-ü"])
+def test_a_name_that_cannot_be_a_folder_is_refused(root: str, name: str) -> None:
+    with pytest.raises(CdpError, match="can't name a folder of the landing"):
+        land(Landing(root), name)
+    with pytest.raises(CdpError, match="can't name a folder of the landing"):
+        land(Landing(root), NOW, entity=f"../{name}")
+    assert files_below(root) == {}
+
+
+def test_batches_of_an_earlier_version_are_read_beside_the_days(root: str) -> None:
+    landing = Landing(root)
+    names = ["20260130T000000Z-1", "20260131T000000Z-2", "20260131T000001Z-3"]
+    flat = land(landing, names[0]), land(landing, names[2], b'{"id": 3}\n')
+    fs, path = fsspec.core.url_to_fs(root)
+    for batch in flat:
+        day = f"{batch.batch_id[:4]}-{batch.batch_id[4:6]}-{batch.batch_id[6:8]}"
+        fs.mv(f"{path}/api/customers/{day}/{batch.batch_id}", f"{path}/api/customers/{batch.batch_id}", recursive=True)
+    in_day = GOOD_MANIFEST | {"batch_id": names[1], "files": []}
+    fs.makedirs(f"{path}/api/customers/2026-01-31/{names[1]}", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/2026-01-31/{names[1]}/manifest.json", json.dumps(in_day).encode())
+    landing = Landing(root)
+    assert landing.batch_ids("api", "customers") == names
+    assert landing.batch_ids("api", "customers", since="20260131T000000Z") == names[1:]
+    assert [landing.examine(batch) for batch in landing.batches("api", "customers")[::2]] == [*flat]
+    with pytest.raises(CdpError, match="already landed"):
+        land(landing, names[2])
+    assert land(landing, "20260131T000002Z-4", LINES).batch_id == "20260131T000002Z-4"
+    landing.remove_batches("api", "customers", names[:1])
+    assert landing.batch_ids("api", "customers") == [*names[1:], "20260131T000002Z-4"]
+
+
+def test_days_before_the_wanted_one_and_known_batches_are_not_looked_at(tmp_path: Path) -> None:
+    landing = Landing(str(tmp_path))
+    names = [f"202601{day:02}T000000Z-{day}" for day in range(1, 31)]
+    for name in names:
+        land(landing, name, f'{{"id": "{name}"}}\n'.encode())
+    looked_at: list[str] = []
+    landing.fs = _Noting(landing.fs, looked_at)
+    assert landing.batch_ids("api", "customers", since=names[27], besides=names[:29]) == [names[29]]
+    days = [f"api/customers/2026-01-{day}" for day in (30, 29, 28)]
+    assert [path.removeprefix(f"{tmp_path}/") for path in looked_at] == [
+        "api/customers", days[0], f"{days[0]}/{names[29]}/manifest.json", *days[1:],
+    ]  # fmt: skip
+    looked_at.clear()
+    assert landing.find_latest_batch("api", "customers").batch_id == names[29]
+    assert len(looked_at) == 3
+
+
+class _Noting:
+    """A file system that notes which paths are asked for."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, looked_at: list[str]) -> None:
+        self._fs, self._looked_at = fs, looked_at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fs, name)
+
+    def ls(self, path: str, **options: Any) -> Any:
+        self._looked_at.append(path)
+        return self._fs.ls(path, **options)
+
+    def exists(self, path: str) -> bool:
+        self._looked_at.append(path)
+        return bool(self._fs.exists(path))
+
+
+@pytest.mark.parametrize("name", ["../20260130T000000Z-1/data/a", "data/../../a", "/etc/passwd", "manifest.json"])
+def test_a_manifest_cannot_name_a_file_outside_of_its_data(root: str, name: str) -> None:
+    fs, path = fsspec.core.url_to_fs(root)
+    folder = f"{path}/api/customers/2026-01-31/{GOOD_MANIFEST['batch_id']}"
+    fs.makedirs(folder, exist_ok=True)
+    fs.pipe_file(f"{folder}/manifest.json", json.dumps(GOOD_MANIFEST | {"files": [name]}).encode())
+    with pytest.raises(CdpError, match="is outside of the batch's data"):
+        Landing(root).batches("api", "customers")
 
 
 def test_batches_that_are_left_out_are_not_read(root: str) -> None:
     landing = Landing(root)
-    land(landing, "b1")
+    land(landing, "20260131T000001Z-1")
     fs, path = fsspec.core.url_to_fs(root)
-    fs.makedirs(f"{path}/api/customers/b0", exist_ok=True)
-    fs.pipe_file(f"{path}/api/customers/b0/manifest.json", b"broken")
-    assert [batch.batch_id for batch in landing.batches("api", "customers", besides={"b0"})] == ["b1"]
+    fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000000Z-0", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000000Z-0/manifest.json", b"broken")
+    assert [batch.batch_id for batch in landing.batches("api", "customers", besides={"20260131T000000Z-0"})] == [
+        "20260131T000001Z-1"
+    ]
 
 
 def test_a_manifest_says_which_file_of_the_source_a_data_file_was_made_from(root: str) -> None:
     landing = Landing(root)
     origin = Origin("2025/04.csv", 12, "c", "2025-05-01")
-    with landing.extraction("api", "b1", STARTED_AT).new_batch("customers", "files") as batch:
+    with landing.extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers", "files") as batch:
         with batch.open_data("2025/04.csv.jsonl", "jsonl", origin=origin) as file:
             file.write(LINES)
             batch.add(2, {"id", "name"})
@@ -365,11 +456,17 @@ def test_what_a_manifest_leaves_out_is_worked_out_from_the_data(root: str, forma
     content = BytesIO()
     pq.write_table(pa.table({"id": [1, 2], "name": ["Nour", None]}), content)
     content = content.getvalue() if format == "parquet" else LINES
-    folder = f"{root}/api/customers/b1"
+    folder = f"{root}/api/customers/2026-01-31/20260131T000001Z-1"
     fs, _ = fsspec.core.url_to_fs(root)
     fs.makedirs(f"{folder}/data", exist_ok=True)
     fs.pipe_file(f"{folder}/data/a", content)
-    sparse = {"source": "api", "entity": "customers", "batch_id": "b1", "load": "snapshot", "format": format}
+    sparse = {
+        "source": "api",
+        "entity": "customers",
+        "batch_id": "20260131T000001Z-1",
+        "load": "snapshot",
+        "format": format,
+    }
     sparse |= {"extracted_at": "2026-01-31", "extractor_version": "adf", "files": [{"name": "data/a", "type": "File"}]}
     fs.pipe_file(f"{folder}/manifest.json", json.dumps(sparse).encode())
     landing = Landing(root)
@@ -382,7 +479,7 @@ def test_what_a_manifest_leaves_out_is_worked_out_from_the_data(root: str, forma
 GOOD_MANIFEST = {
     "source": "api",
     "entity": "customers",
-    "batch_id": "b1",
+    "batch_id": "20260131T000001Z-1",
     "load": "snapshot",
     "extracted_at": "2026-01-31",
     "format": "jsonl",
@@ -402,7 +499,7 @@ GOOD_MANIFEST = {
         json.dumps({name: value for name, value in GOOD_MANIFEST.items() if name != "format"}).encode(),
         json.dumps(GOOD_MANIFEST | {"files": None}).encode(),
         json.dumps(GOOD_MANIFEST | {"files": [{"bytes": 1}]}).encode(),
-        json.dumps(GOOD_MANIFEST | {"batch_id": "b2"}).encode(),
+        json.dumps(GOOD_MANIFEST | {"batch_id": "20260131T000002Z-2"}).encode(),
         json.dumps(GOOD_MANIFEST | {"format": "csv"}).encode(),
         json.dumps(GOOD_MANIFEST | {"load": "full"}).encode(),
         json.dumps(GOOD_MANIFEST | {"extracted_at": "yesterday"}).encode(),
@@ -424,43 +521,46 @@ GOOD_MANIFEST = {
 )
 def test_a_broken_manifest_is_an_error_that_names_it(root: str, content: bytes) -> None:
     fs, path = fsspec.core.url_to_fs(root)
-    fs.makedirs(f"{path}/api/customers/b1", exist_ok=True)
-    fs.pipe_file(f"{path}/api/customers/b1/manifest.json", content)
+    fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000001Z-1", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/manifest.json", content)
     for read in (
         lambda: Landing(root).batches("api", "customers"),
-        lambda: Landing(root).find_batch("api", "customers", "b1"),
+        lambda: Landing(root).find_batch("api", "customers", "20260131T000001Z-1"),
     ):
-        with pytest.raises(CdpError, match=r"api/customers/b1/manifest\.json can't be read"):
+        with pytest.raises(CdpError, match=r"api/customers/2026-01-31/20260131T000001Z-1/manifest\.json can't be read"):
             read()
 
 
 def test_a_manifest_may_say_more_than_this_version_knows(root: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
-    fs.makedirs(f"{path}/api/customers/b1", exist_ok=True)
-    fs.pipe_file(f"{path}/api/customers/b1/manifest.json", json.dumps(GOOD_MANIFEST | {"colour": "red"}).encode())
-    assert Landing(root).find_batch("api", "customers", "b1").files == (DataFile("data/a"),)
+    fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000001Z-1", exist_ok=True)
+    fs.pipe_file(
+        f"{path}/api/customers/2026-01-31/20260131T000001Z-1/manifest.json",
+        json.dumps(GOOD_MANIFEST | {"colour": "red"}).encode(),
+    )
+    assert Landing(root).find_batch("api", "customers", "20260131T000001Z-1").files == (DataFile("data/a"),)
 
 
 def test_a_folder_in_the_place_of_a_manifest_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "api" / "customers" / "b1" / "manifest.json").mkdir(parents=True)
-    with pytest.raises(CdpError, match=r"b1/manifest\.json can't be read"):
+    (tmp_path / "api" / "customers" / "2026-01-31" / "20260131T000001Z-1" / "manifest.json").mkdir(parents=True)
+    with pytest.raises(CdpError, match=r"-1/manifest\.json can't be read"):
         Landing(str(tmp_path)).batches("api", "customers")
 
 
 def test_a_location_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     root = tmp_path / "landing"
     root.write_text("a file where a folder is wanted")
-    with pytest.raises(CdpError, match=f"Landing location {root} can't be written"):
+    with pytest.raises(CdpError, match=f"Landing location {root} can't be read: "):
         land(Landing(str(root)))
 
 
 def test_of_many_runs_that_end_at_the_same_moment_one_lands(tmp_path: Path) -> None:
     runs = 8
-    first = land(Landing(str(tmp_path)), "b0")
+    first = land(Landing(str(tmp_path)), "20260131T000000Z-0")
     together = Barrier(runs)
 
     def attempt(number: int) -> str:
-        extraction = Landing(str(tmp_path)).extraction("api", f"b{number + 1}", STARTED_AT)
+        extraction = Landing(str(tmp_path)).extraction("api", f"20260131T00000{number + 1}Z-{number}", STARTED_AT)
         try:
             with extraction.new_batch("customers", "increment", first) as batch:
                 batch.watermark = {"run": number}

@@ -91,7 +91,7 @@ class Warehouse:
         for row in (*rows, *({**key, "_is_deleted": True} for key in gone)):
             name = f"file={row.get('_source_file', 'f')}/part-00000.jsonl" if load == "files" else "part-00000.jsonl"
             files.setdefault("removed-00000.jsonl" if row.get("_is_deleted") else name, []).append(row)
-        folder = self.folder / contract.source / contract.entity / batch_id
+        folder = self.folder_of(contract, day)
         data = []
         for name, of_file in files.items():
             path = folder / "data" / name
@@ -112,6 +112,10 @@ class Warehouse:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         return batch_id
+
+    def folder_of(self, contract: BronzeContract, day: int) -> Path:
+        """Folder of the batch of a day."""
+        return self.folder / contract.source / contract.entity / f"{extracted_at(day):%Y-%m-%d}" / batch_id_of(day)
 
     def land_sales(self, day: int, **rows: Iterable[dict[str, Any]]) -> None:
         """Land snapshots of the tables that sales are made from."""

@@ -63,19 +63,53 @@ def remove_old_batches(
     """
     graph = graph or platform_graph()
     before = f"{now - max(timedelta(days=keep_days), REMEMBERED):%Y%m%dT%H%M%SZ}"
-    states = read_states(store)
+    states, late = read_states(store), complaints_of_late_batches(store, landing, graph)
     compacted = []
     for table in graph.tables.values():
         if isinstance(table.contract, BronzeContract) and table.name in states:
             landed = landing.batch_ids(table.contract.source, table.contract.entity)
             old = [name for name in landed[:-1] if name < before and Loaded.of(states[table.name]).holds(name)]
-            if old:
+            if table.name in late:
+                compacted.append(Compacted(table.name, left_because=late[table.name]))
+            elif old:
                 readers = [graph.tables[name] for name in graph.readers(table.name)]
                 compacted.append(_compact(store, states, table, readers, old[-1]))
                 if not compacted[-1].left_because:
                     landing.remove_batches(table.contract.source, table.contract.entity, old)
                     compacted[-1] = replace(compacted[-1], batches=len(old))
     return compacted
+
+
+def complaints_of_late_batches(store: DeltaStore, landing: Landing, graph: Graph | None = None) -> dict[str, str]:
+    """Say by table which batches landed too late to be seen: older than the days that are listed, and not in bronze.
+
+    Cost: the names of all landed batches, the manifests of those before these days, and the names in bronze.
+
+    Args:
+        store: Tables of the platform.
+        landing: Where batches are landed.
+        graph: Declarations of the tables; those of the platform if there is none.
+    """
+    states, complaints = read_states(store), {}
+    for table in (graph or platform_graph()).tables.values():
+        if isinstance(table.contract, BronzeContract) and table.name in states:
+            loaded, source, entity = Loaded.of(states[table.name]), table.contract.source, table.contract.entity
+            names = [name for name in landing.batch_ids(source, entity) if loaded.compacted_to < name < loaded.since]
+            if names:
+                rows = store.read(table.contract).where(sf.col("_batch_id") < sf.lit(loaded.since))
+                held = {name for (name,) in rows.select("_batch_id").distinct().collect()}
+                batches = [landing.find_batch(source, entity, name) for name in names if name not in held]
+                if late := [batch.batch_id for batch in batches if batch and batch.rows != 0]:
+                    complaints[table.name] = _advice_about(late)
+    return complaints
+
+
+def _advice_about(late: list[str]) -> str:
+    others = f" and {len(late) - 1} more" if late[1:] else ""
+    return (
+        f"batch {late[0]}{others} landed more than {REMEMBERED.days} days late and is not loaded: run with"
+        f" replay_from={late[0]}, or delete its folder"
+    )
 
 
 def _compact(store: DeltaStore, states: States, table: Table, readers: list[Table], last: str) -> Compacted:

@@ -32,8 +32,8 @@ class Loaded:
     """The batches that a bronze table holds.
 
     Attributes:
-        batches: Number of the table's version that each recent batch was loaded with, by name.
-        mark: Name that sorts before all of these; every batch up to it counts as loaded.
+        batches: Number of the table's version that each batch of the last days was loaded with, by name.
+        mark: The newest batch before these days: every batch up to it counts as loaded.
         newest: The newest batch.
         snapshot: The latest snapshot, empty where there is none.
         has_files: Whether batches are whole files of the source.
@@ -53,6 +53,11 @@ class Loaded:
     def of(cls, state: TableState) -> Loaded:
         """Read what a state says of a bronze table."""
         return cls(**state.details)
+
+    @property
+    def since(self) -> str:
+        """How names of the first day begin of which all loaded batches are known; empty before the first batch."""
+        return first_day_listed(self.newest)
 
     def emptied(self) -> Loaded:
         """Return what is left where every landed batch is loaded again."""
@@ -76,7 +81,7 @@ class Loaded:
         """Return what the table holds once it holds these batches, too."""
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
-        oldest = _days_before(newest)
+        oldest = first_day_listed(newest)
         forgotten = [name for name in names if name < oldest]
         return replace(
             self,
@@ -88,10 +93,14 @@ class Loaded:
         )
 
 
-def _days_before(batch_id: str) -> str:
-    """Return the name that a batch would have so many days before another one."""
+def first_day_listed(newest: str) -> str:
+    """Return how names of the first day begin in which a batch may land late: seven days before the newest batch's.
+
+    >>> first_day_listed("20260131T235959Z-1")
+    '20260124T000000Z'
+    """
     try:
-        return f"{datetime.strptime(batch_id[:16], '%Y%m%dT%H%M%SZ') - REMEMBERED:%Y%m%dT%H%M%SZ}"  # noqa: DTZ007
+        return f"{datetime.strptime(newest[:8], '%Y%m%d') - REMEMBERED:%Y%m%dT%H%M%SZ}"  # noqa: DTZ007
     except (ValueError, OverflowError):
         return ""
 
@@ -100,16 +109,17 @@ def _days_before(batch_id: str) -> str:
 class LoadBatches(Materialization):
     """Append the rows of landed batches that the table does not hold yet.
 
-    Cost: each new batch is read twice, once for its checksum; the landing's folder is listed. A kill is harmless: rows
-    carry the number of the version that they were loaded with (`_version`); what a killed run left has a number that
-    the table's state never reached, and is replaced.
+    Cost: each new batch is read twice, once for its checksum; of the landing, the days are listed from seven before the
+    newest loaded batch on. What lands before them is not seen (`complaints_of_late_batches`).
+
+    A kill is harmless: rows carry the number of the version that they were loaded with (`_version`); what a killed run
+    left has a number that the table's state never reached, and is replaced.
     """
 
     def news(self, work: Work) -> str:
         """Return how many batches are new."""
-        contract, settings, loaded = _contract(work), work.settings, Loaded.of(work.state)
-        landed = work.landing.batch_ids(contract.source, contract.entity)
-        new = [name for name in landed if not loaded.holds(name) or settings.is_replayed(name)]
+        loaded, contract = Loaded.of(work.state), _contract(work)
+        new = work.landing.batch_ids(contract.source, contract.entity, *_to_look_for(work, loaded))
         return f"{len(new)} new {'batch' if len(new) == 1 else 'batches'}" if new else ""
 
     def refresh(self, work: Work) -> Outcome:
@@ -117,9 +127,7 @@ class LoadBatches(Materialization):
         contract, store, state = _contract(work), work.store, work.next_state()
         before = Loaded.of(work.state)
         loaded = before.emptied() if work.must_rewrite else before
-        landed = work.landing.batch_ids(contract.source, contract.entity)
-        known = {name for name in landed if loaded.holds(name) and not work.settings.is_replayed(name)}
-        unexamined = work.landing.batches(contract.source, contract.entity, besides=known)
+        unexamined = work.landing.batches(contract.source, contract.entity, *_to_look_for(work, loaded))
         manifests = [work.landing.examine(batch) for batch in unexamined]
         frames: dict[str, DataFrame] = work.table.build(store.session, work.landing, manifests, contract)
         replayed = [name for name in frames if loaded.holds(name)]
@@ -131,7 +139,7 @@ class LoadBatches(Materialization):
         }
         rows_before: int | None
         if work.must_rewrite:
-            gained, rows_before = self._write_anew(work, list(rows.values()), landed)
+            gained, rows_before = self._write_anew(work, list(rows.values()), manifests)
         else:
             gained, rows_before = self._add(work, list(rows.values()), replayed), work.state.rows
         received = sum(batch.rows or 0 for batch in manifests if batch.batch_id in frames)
@@ -160,7 +168,7 @@ class LoadBatches(Materialization):
                 store.append(contract, rows)
         return gained
 
-    def _write_anew(self, work: Work, frames: list[DataFrame], landed: list[str]) -> tuple[list[str], int]:
+    def _write_anew(self, work: Work, frames: list[DataFrame], landed: list[Manifest]) -> tuple[list[str], int]:
         """Replace the table. Rows of batches that are landed no more stay: compaction has left what counts of them.
 
         Returns:
@@ -169,7 +177,7 @@ class LoadBatches(Materialization):
         contract, store, rows_kept = _contract(work), work.store, 0
         if not store.create(contract):
             rows = store.read(contract)
-            is_kept = sf.col("_batch_id") < landed[0] if landed else sf.lit(True)
+            is_kept = sf.col("_batch_id") < landed[0].batch_id if landed else sf.lit(True)
             kept = rows.where(is_kept).withColumn(LOADED_AT, sf.lit(work.state.version + 1).cast("bigint"))
             rows_kept = kept.count()
             if rows_kept:
@@ -205,6 +213,15 @@ def _contract(work: Work) -> BronzeContract:
     if not isinstance(work.contract, BronzeContract):
         raise TypeError(f"{work.contract.name} is no bronze table")
     return work.contract
+
+
+def _to_look_for(work: Work, loaded: Loaded) -> tuple[str, list[str]]:
+    """Return since which day new batches may have landed, and the batches that are none."""
+    if work.settings.full_refresh:
+        return "", []
+    replayed = work.settings.replay_from
+    since = min(loaded.since, replayed) if replayed else loaded.since
+    return since, [name for name in loaded.batches if not work.settings.is_replayed(name)]
 
 
 def newest_files(rows: DataFrame) -> DataFrame:

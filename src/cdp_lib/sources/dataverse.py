@@ -234,9 +234,7 @@ class _Table:
 
     def _land_modified(self, latest: Manifest, since: datetime) -> Manifest:
         start = since - OVERLAP
-        batches = self.extraction.batches(self.entity)
-        snapshots = [number for number, batch in enumerate(batches) if batch.load == "snapshot"]
-        landed = self._landed(batches[snapshots[-1] if snapshots else 0 :], start)
+        landed = self._landed(self._batches_since(start), start)
         newest: datetime | None = None
         with self.extraction.new_batch(self.entity, "increment", latest) as batch:
             address = self._in_order(f"{self.address}&$filter=modifiedon ge {_odata_time(start)}")
@@ -250,8 +248,21 @@ class _Table:
                         newest = _later(newest, _modified(record))
             if not batch.rows:
                 raise _NothingNew
-            batch.watermark = self._time_watermark(newest or since, since)
+            batch.watermark = self._time_watermark(newest or since, latest)
         return batch.manifest
+
+    def _batches_since(self, start: datetime) -> list[Manifest]:
+        """The batches that may have records modified since then, oldest first."""
+        landing, source, batches = self.extraction.landing, self.extraction.source, list[Manifest]()
+        for name in landing.newest_first(source, self.entity):
+            batch = landing.find_batch(source, self.entity, name)
+            newest = _instant((batch and batch.watermark or {}).get("newest"))
+            if batch is None or (newest and newest < start):
+                break
+            batches.insert(0, batch)
+            if batch.load == "snapshot":
+                break
+        return batches
 
     def _pages(
         self,
@@ -277,8 +288,7 @@ class _Table:
         """Digest of the latest landed version, by key, of the records modified since, and of those removed."""
         landed: dict[str, bytes] = {}
         for batch in batches:
-            newest = _instant((batch.watermark or {}).get("newest"))
-            if batch.format != "jsonl" or (newest and newest < since):
+            if batch.format != "jsonl":
                 continue
             for file in batch.files:
                 for line in self._lines_of(self.extraction.landing.path_of(batch, file.name)):
@@ -302,16 +312,17 @@ class _Table:
             raise _NotTracked
         return {"delta_link": link, "address": self._address_digest}
 
-    def _time_watermark(self, newest: datetime | None, since: datetime | None = None) -> Watermark | None:
-        """Where the next read by time starts, and the newest time landed; None where no record has a time."""
+    def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
+        """Where the next read by time starts, and the newest time of all landed; None where no record has a time."""
         started_at = _instant(self.extraction.extracted_at)
         if not newest or not started_at:
             return None
+        before = (latest and latest.watermark) or {}
         # A record may have a time to come: others must not be passed over until then.
         reached = min(newest, started_at)
         return {
-            "modifiedon": _odata_time(max(reached, since) if since else reached),
-            "newest": _odata_time(newest),
+            "modifiedon": _odata_time(max(reached, _instant(before.get("modifiedon")) or reached)),
+            "newest": _odata_time(max(newest, _instant(before.get("newest")) or newest)),
             "address": self._address_digest,
         }
 

@@ -1,6 +1,6 @@
 """Events from Kafka or Event Hubs: each micro-batch of a stream becomes one landed batch, as a file of events would.
 
-    <landing>/events/events/20260131T235959Z-stream-<stream>-<epoch>/data/file=stream-<stream>-<epoch>/part-00000.jsonl
+    <landing>/events/events/2026-01-31/20260131T235959Z-stream-<stream>-<epoch>/data/file=stream-<stream>-<epoch>/part-00000.jsonl
 
 A stream is known by the id that Spark writes into its checkpoint, a micro-batch by that and its epoch. Spark repeats an
 epoch, with the same messages, until it has noted in the checkpoint that the epoch is done: one whose batch is landed
@@ -178,7 +178,8 @@ def land_event_stream(
     started_at = instant_of("run_started_at", run_started_at)
     if f"{checkpoint}/".startswith(f"{landing.root}/"):
         raise CdpError(f"Checkpoint {checkpoint} is in the landing location, where only batches may be: move it.")
-    before = set(landing.batch_ids(contract.source, contract.entity))
+    since = f"{started_at:{_TIME}}"
+    before = landing.batch_ids(contract.source, contract.entity, since)
     # Where Spark runs the function in a process of its own, that does not find a library beside the notebook.
     cloudpickle.register_pickle_by_value(cdp_lib)  # type: ignore[no-untyped-call]
     micro_batches = MicroBatches(landing, contract.source, contract.entity, checkpoint, started_at, account_key)
@@ -190,9 +191,8 @@ def land_event_stream(
     except PySparkException as error:
         # Not chained: the login may stand anywhere in what Spark says.
         raise CdpError((login or KafkaLogin()).redact(_reason(error))) from None
-    new = [name for name in landing.batch_ids(contract.source, contract.entity) if name not in before]
-    found = [landing.find_batch(contract.source, contract.entity, name) for name in new if "-stream-" in name]
-    return [batch for batch in found if batch]
+    landed = landing.batches(contract.source, contract.entity, since, before)
+    return [batch for batch in landed if "-stream-" in batch.batch_id]
 
 
 @dataclass(frozen=True)
@@ -231,11 +231,14 @@ class MicroBatches:
             messages: Value and position of each.
             epoch: Number of the micro-batch in the stream.
         """
-        name = f"stream-{self._stream_id()}-{epoch:010}"
-        names = self.landing.batch_ids(self.source, self.entity)
-        if any(landed.endswith(f"-{name}") for landed in names):
+        stream = f"stream-{self._stream_id()}"
+        name = f"{stream}-{epoch:010}"
+        landed = self.landing.newest_first(self.source, self.entity)
+        latest_of_stream = next((batch for batch in landed if f"-{stream}-" in batch), "")
+        # Epochs land in their order.
+        if latest_of_stream[_LENGTH_OF_TIME + 1 :] >= name:
             return
-        self._remove_attempts(f"-{name}")
+        self.landing.remove_attempts(self.source, self.entity, f"-{name}", latest_of_stream)
         lines = (record_of(value, position) for value, position in messages)
         if first := next(lines, None):
             extraction = self.landing.extraction(self.source, f"{self.started_at:{_TIME}}-{name}", self.started_at)
@@ -249,15 +252,6 @@ class MicroBatches:
         with storage_errors(f"Checkpoint {self.checkpoint} can't be read"):
             text = open_filesystem(path, self.account_key).cat_file(path).decode()
         return str(json.loads(text)["id"]).replace("-", "")[:16]
-
-    def _remove_attempts(self, end_of_name: str) -> None:
-        """Remove what a run that was killed has left of a batch: it may have had another name."""
-        fs, folder = self.landing.fs, f"{self.landing.root}/{self.source}/{self.entity}"
-        with storage_errors(f"Landing location {self.landing.root} can't be written"):
-            fs.invalidate_cache()
-            for path in fs.ls(folder, detail=False) if fs.exists(folder) else ():
-                if path.rstrip("/").endswith(end_of_name):
-                    fs.rm(path, recursive=True)
 
 
 def record_of(value: bytes | None, position: str | None) -> tuple[bytes, tuple[str, ...]]:

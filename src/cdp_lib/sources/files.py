@@ -25,6 +25,7 @@ from functools import partial
 from itertools import chain
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
+from urllib.parse import quote
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
@@ -35,7 +36,6 @@ LONGEST_RECORD = 64 << 20
 
 _JSON_LINES = re.compile(r"\.(jsonl|json|ndjson)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
-_NOT_PORTABLE = re.compile(r"[^\w.-]", re.ASCII)
 _CHUNK_BYTES = 1 << 20
 
 _Lines = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
@@ -230,11 +230,11 @@ def _land_new_files(
     if earlier := extraction.find_batch(entity):
         return [earlier]
     files = folder.files(names)
-    batches = extraction.batches(entity)
+    latest = extraction.find_latest_batch(entity)
+    batches = extraction.landing.batches_of_files(extraction.source, entity)
     if not files and not batches:
         raise CdpError(f"Folder {folder.path} has no {entity} files: check the path; nothing was landed.")
-    landed = _Landed([*extraction.landing.removed_batches(extraction.source, entity), *batches])
-    latest = batches[-1] if batches else None
+    landed = _Landed(batches)
     found_landed = []
     with ExitStack() as stack:
         batch: BatchWriter | None = None
@@ -265,9 +265,10 @@ def _is_empty(copy: IO[bytes], address: str, lines_of: _Lines) -> bool:
 
 
 def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str, lines_of: _Lines) -> None:
-    name = _portable(origin.name)
+    name = _encoded(origin.name)
+    # The folder is a partition, whose value engines decode: it is encoded once more.
     rows, columns = 0, set[str]()
-    with batch.open_data(f"{FILE_FOLDER}{name}/part-00000.jsonl", "jsonl", origin=origin) as data:
+    with batch.open_data(f"{FILE_FOLDER}{quote(name)}/part-00000.jsonl", "jsonl", origin=origin) as data:
         for line in lines_of(copy, address, columns):
             data.write(line + b"\n")
             rows += 1
@@ -277,10 +278,9 @@ def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str
         batch.write_received(name, copy)
 
 
-def _portable(name: str) -> str:
-    """A folder's name that every storage and engine takes literally: some read `[1]` as a pattern, `%20` as a blank."""
-    portable = _NOT_PORTABLE.sub("-", name)
-    return name if portable == name else f"{portable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+def _encoded(name: str) -> str:
+    """Return a name percent-encoded, as Data Factory encodes it."""
+    return quote(name, safe="")
 
 
 def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:

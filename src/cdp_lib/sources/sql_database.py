@@ -461,7 +461,7 @@ def _files_with_overlap(
 ) -> Iterator[tuple[ds.Dataset, bool]]:
     """The data files that may hold rows of the overlap, newest first, and whether they are deletions."""
     landing = extraction.landing
-    for batch_id in reversed(landing.batch_ids(extraction.source, table.name)):
+    for batch_id in landing.newest_first(extraction.source, table.name):
         batch = landing.find_batch(extraction.source, table.name, batch_id)
         account = Account.find(batch)
         if batch is None or account is None:

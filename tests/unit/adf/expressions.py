@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 _TOKEN = re.compile(r"\s*(?:('(?:[^']|'')*')|(\d+)|(-\d+)|([A-Za-z_]\w*)|(\?\.|[.,()]))")
 _WORDS = {"true": True, "false": False, "null": None}
@@ -100,6 +101,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "coalesce": lambda *values: next((value for value in values if value is not None), None),
     "concat": _concat,
     "empty": lambda value: not value,
+    "encodeUriComponent": lambda text: quote(text, safe="!~*'()-_."),
     "endswith": lambda text, end: text.endswith(end),
     "equals": lambda one, other: one == other,
     "formatDateTime": _format,

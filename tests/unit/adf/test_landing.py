@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from cdp_lib.contracts.bronze import BRONZE_TABLES
+from cdp_lib.contracts.bronze import BRONZE_TABLES, EVENTS_BRONZE
 from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.landing import Landing
+from cdp_lib.sources.files import land_json_lines
 
 from .expressions import FUNCTIONS
 from .simulator import Crash, Failure
@@ -80,6 +83,22 @@ def test_data_keep_the_name_of_the_sources_file(world: World, entities: Entities
     world.run("land_entity", entity=entities[name])
     (batch,) = world.batches(entities[name])
     assert [file.name for file in batch.files] == files
+
+
+def test_data_are_named_as_the_notebooks_name_them_whatever_the_sources_file_is_called(
+    world: World, entities: Entities, tmp_path: Path
+) -> None:
+    entity, name = entities["events/events"], "a b'(1)!*[2]%20é.jsonl"
+    world.write_file(f"events/{name}", event(4), NIGHT - timedelta(hours=1))
+    world.run("land_entity", entity=entity)
+    (batch,) = world.batches(entity)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / name).write_text(event(4))
+    extraction = Landing(str(tmp_path / "landing")).extraction("events", "20260131T000000Z-1", NIGHT)
+    [by_notebook] = land_json_lines(extraction, EVENTS_BRONZE, str(tmp_path / "source"), account_key=None)
+    [file] = by_notebook.files
+    name_by_notebook = unquote(file.name).removeprefix("data/file=").removesuffix("/part-00000.jsonl")
+    assert f"data/{name_by_notebook}.jsonl" in {each.name for each in batch.files}
 
 
 def test_blanks_in_the_list_of_files_make_no_difference(

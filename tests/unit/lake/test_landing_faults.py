@@ -26,11 +26,11 @@ def landing(tmp_path: Path) -> Landing:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Folder of batch b1."""
-    return tmp_path / "landing" / "crm" / "contacts" / "b1"
+    """Folder of the first batch."""
+    return tmp_path / "landing" / "crm" / "contacts" / "2026-01-31" / "20260131T000001Z-1"
 
 
-def land(landing: Landing, batch_id: str = "b1") -> Manifest:
+def land(landing: Landing, batch_id: str = "20260131T000001Z-1") -> Manifest:
     extraction = landing.extraction("crm", batch_id, STARTED_AT)
     with extraction.new_batch("contacts", "increment", extraction.find_latest_batch("contacts")) as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
@@ -44,7 +44,7 @@ def land(landing: Landing, batch_id: str = "b1") -> Manifest:
 
 
 def land_parquet(landing: Landing) -> Manifest:
-    with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts") as batch:
+    with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts") as batch:
         with batch.open_data("part-00000.parquet", "parquet") as file:
             pq.write_table(pa.table({"id": range(1000), "name": ["x"] * 1000}), file)
         batch.add(1000, {"id", "name"})
@@ -87,7 +87,7 @@ def test_a_manifest_that_lies_is_refused(landing: Landing, folder: Path, change,
     assert land(landing) == examined(landing)
     say(folder, change)
     message = refusal(lambda: examined(landing))
-    assert message.startswith("Batch b1 of crm/contacts is not what its manifest says: ")
+    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
     assert reason in message
 
 
@@ -105,7 +105,7 @@ def test_data_that_are_not_what_was_landed_are_refused(landing: Landing, folder:
     land(landing)
     spoil(folder / "data" / "part-00000.jsonl")
     message = refusal(lambda: examined(landing))
-    assert "Batch b1 of crm/contacts is not what its manifest says: " in message
+    assert "Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: " in message
     assert "part-00000.jsonl" in message
 
 
@@ -119,7 +119,7 @@ def test_a_corrupt_parquet_file_is_refused(landing: Landing, folder: Path, keep:
     path = folder / "data" / "part-00000.parquet"
     path.write_bytes(path.read_bytes()[:keep])
     message = refusal(lambda: examined(landing))
-    assert message.startswith("Batch b1 of crm/contacts is not what its manifest says: ")
+    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
     assert "data/part-00000.parquet" in message
 
 
@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_lands_nothing_and_the_next_run_lands_all(
     landing: Landing, folder: Path, name: str
 ) -> None:
     def attempt(*, disk_is_full: bool) -> Manifest:
-        with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+        with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:
             if disk_is_full:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).symlink_to(FULL)
@@ -184,7 +184,11 @@ def test_of_two_runs_at_once_one_lands_and_the_other_lands_nothing(landing: Land
 
     def slower() -> None:
         try:
-            with Landing(landing.root).extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+            with (
+                Landing(landing.root)
+                .extraction("crm", "20260131T000001Z-1", STARTED_AT)
+                .new_batch("contacts", "increment") as batch
+            ):
                 with batch.open_data("part-00000.jsonl", "jsonl") as file:
                     file.write(LINES)
                 has_read.set()
@@ -195,7 +199,7 @@ def test_of_two_runs_at_once_one_lands_and_the_other_lands_nothing(landing: Land
     thread = Thread(target=slower)
     thread.start()
     assert has_read.wait(timeout=20)
-    faster = land(landing, "b2")
+    faster = land(landing, "20260131T000002Z-2")
     has_landed.set()
     thread.join(timeout=20)
     assert ["Another run has landed crm/contacts meanwhile" in message for message in messages] == [True]
@@ -214,10 +218,10 @@ def test_two_attempts_at_one_batch_land_it_once(landing: Landing, folder: Path) 
     """A job that was thought dead goes on beside its retry."""
 
     def slower() -> None:
-        with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+        with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(b'{"id": 9}\n')
-                land(Landing(landing.root), "b1")
+                land(Landing(landing.root), "20260131T000001Z-1")
 
     refusal(slower)
     assert examined(landing).rows == 3

@@ -41,7 +41,9 @@ def files_in_lake(fs: fsspec.AbstractFileSystem, lake: str) -> Callable[[], dict
     return read
 
 
-def land(landing: Landing, batch_id: str = "b1", load: str = "increment", lines: bytes = LINES) -> Manifest:
+def land(
+    landing: Landing, batch_id: str = "20260131T000001Z-1", load: str = "increment", lines: bytes = LINES
+) -> Manifest:
     extraction = landing.extraction("crm", batch_id, STARTED_AT)
     latest = extraction.find_latest_batch("contacts")
     with extraction.new_batch("contacts", load, latest if load == "increment" else None) as batch:
@@ -56,7 +58,7 @@ def land(landing: Landing, batch_id: str = "b1", load: str = "increment", lines:
     return batch.manifest
 
 
-def land_parquet(landing: Landing, batch_id: str = "b1") -> Manifest:
+def land_parquet(landing: Landing, batch_id: str = "20260131T000001Z-1") -> Manifest:
     with landing.extraction("crm", batch_id, STARTED_AT).new_batch("contacts") as batch:
         with batch.open_data("part-00000.parquet", "parquet") as file:
             pq.write_table(pa.table({"id": range(1000), "name": ["x"] * 1000}), file)
@@ -76,18 +78,18 @@ def refusal(attempt: Callable[[], object]) -> str:
 def test_a_batch_lands_as_in_a_folder_and_reads_back(landing: Landing, files_in_lake) -> None:
     manifest = land(landing)
     assert files_in_lake() == {
-        "crm/contacts/b1/received/pages/1.json": b"[...]",
-        "crm/contacts/b1/data/part-00000.jsonl": LINES,
-        "crm/contacts/b1/data/gone/part-00000.jsonl": b'{"id": 3}\n',
-        "crm/contacts/b1/manifest.json": manifest.to_json().encode(),
+        "crm/contacts/2026-01-31/20260131T000001Z-1/received/pages/1.json": b"[...]",
+        "crm/contacts/2026-01-31/20260131T000001Z-1/data/part-00000.jsonl": LINES,
+        "crm/contacts/2026-01-31/20260131T000001Z-1/data/gone/part-00000.jsonl": b'{"id": 3}\n',
+        "crm/contacts/2026-01-31/20260131T000001Z-1/manifest.json": manifest.to_json().encode(),
     }
     again = Landing(landing.root)
     assert again.batches("crm", "contacts") == [manifest]
-    assert again.find_batch("crm", "contacts", "b1") == manifest
-    assert again.find_batch("crm", "contacts", "b2") is None
+    assert again.find_batch("crm", "contacts", "20260131T000001Z-1") == manifest
+    assert again.find_batch("crm", "contacts", "20260131T000002Z-2") is None
     assert again.find_latest_batch("crm", "contacts") == manifest
     assert again.examine(manifest) == manifest
-    assert (manifest.after, manifest.watermark) == (None, {"token": "b1"})
+    assert (manifest.after, manifest.watermark) == (None, {"token": "20260131T000001Z-1"})
 
 
 def test_nothing_landed_is_no_batches(landing: Landing) -> None:
@@ -96,23 +98,23 @@ def test_nothing_landed_is_no_batches(landing: Landing) -> None:
 
 
 def test_batches_of_other_runs_are_seen_at_once(landing: Landing) -> None:
-    land(landing, "b1")
-    assert landing.batch_ids("crm", "contacts") == ["b1"]
-    land(Landing(landing.root), "b2", lines=b'{"id": 4}\n')
-    assert landing.batch_ids("crm", "contacts") == ["b1", "b2"]
-    assert "already landed" in refusal(lambda: land(landing, "b2"))
+    land(landing, "20260131T000001Z-1")
+    assert landing.batch_ids("crm", "contacts") == ["20260131T000001Z-1"]
+    land(Landing(landing.root), "20260131T000002Z-2", lines=b'{"id": 4}\n')
+    assert landing.batch_ids("crm", "contacts") == ["20260131T000001Z-1", "20260131T000002Z-2"]
+    assert "already landed" in refusal(lambda: land(landing, "20260131T000002Z-2"))
 
 
 def test_a_snapshot_like_the_latest_makes_no_new_batch(landing: Landing, files_in_lake) -> None:
-    first = land(landing, "b1", "snapshot")
+    first = land(landing, "20260131T000001Z-1", "snapshot")
     before = files_in_lake()
-    assert land(landing, "b2", "snapshot") == first
+    assert land(landing, "20260131T000002Z-2", "snapshot") == first
     assert files_in_lake() == before
 
 
 def test_a_batch_whose_writing_fails_does_not_exist(landing: Landing, files_in_lake) -> None:
     with pytest.raises(RuntimeError, match="source went away"):
-        with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts") as batch:
+        with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
                 raise RuntimeError("source went away")
@@ -122,30 +124,30 @@ def test_a_batch_whose_writing_fails_does_not_exist(landing: Landing, files_in_l
 
 def test_what_a_killed_attempt_left_is_replaced(landing: Landing, fs, files_in_lake) -> None:
     for leftover in ("data/part-00000.jsonl", "data/part-00007.jsonl", "received/old.json"):
-        fs.pipe_file(f"{landing.root}/crm/contacts/b1/{leftover}", b"half")
+        fs.pipe_file(f"{landing.root}/crm/contacts/2026-01-31/20260131T000001Z-1/{leftover}", b"half")
     assert landing.batches("crm", "contacts") == []
     manifest = land(landing)
     assert set(files_in_lake()) == {
-        "crm/contacts/b1/received/pages/1.json",
-        "crm/contacts/b1/manifest.json",
-        *(f"crm/contacts/b1/{file.name}" for file in manifest.files),
+        "crm/contacts/2026-01-31/20260131T000001Z-1/received/pages/1.json",
+        "crm/contacts/2026-01-31/20260131T000001Z-1/manifest.json",
+        *(f"crm/contacts/2026-01-31/20260131T000001Z-1/{file.name}" for file in manifest.files),
     }
 
 
 def test_of_two_runs_at_once_one_lands(landing: Landing, files_in_lake) -> None:
     def slower() -> None:
-        with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts", "increment") as batch:
+        with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
-            land(Landing(landing.root), "b2")
+            land(Landing(landing.root), "20260131T000002Z-2")
 
     assert "Another run has landed crm/contacts meanwhile" in refusal(slower)
-    assert {name.split("/")[2] for name in files_in_lake()} == {"b2"}
+    assert {name.split("/")[3] for name in files_in_lake()} == {"20260131T000002Z-2"}
 
 
 def test_a_file_of_many_blocks_lands_whole(landing: Landing) -> None:
     line = b'{"id": "' + b"x" * (1 << 20) + b'"}\n'
-    with landing.extraction("crm", "b1", STARTED_AT).new_batch("contacts") as batch:
+    with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts") as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
             for _ in range(60):
                 file.write(line)
@@ -179,7 +181,7 @@ def test_many_lines_are_examined_in_few_reads(landing: Landing, monkeypatch: pyt
 )
 def test_a_manifest_that_lies_is_refused(landing: Landing, fs, said: dict[str, object], reason: str) -> None:
     land(landing)
-    path = f"{landing.root}/crm/contacts/b1/manifest.json"
+    path = f"{landing.root}/crm/contacts/2026-01-31/20260131T000001Z-1/manifest.json"
     manifest = json.loads(fs.cat_file(path))
     if "checksum" in said:
         manifest["files"][0] |= said
@@ -187,7 +189,7 @@ def test_a_manifest_that_lies_is_refused(landing: Landing, fs, said: dict[str, o
         manifest |= said
     fs.pipe_file(path, json.dumps(manifest).encode())
     message = refusal(lambda: landing.examine(landing.batches("crm", "contacts")[0]))
-    assert message.startswith("Batch b1 of crm/contacts is not what its manifest says: ")
+    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
     assert reason in message
 
 
@@ -214,7 +216,10 @@ def test_a_key_that_is_refused_is_one_line_without_it(azurite, lake: str, monkey
         lambda: landing.batches("crm", "contacts"),
         lambda: land(landing),
         lambda: land_csv(
-            landing.extraction("crm", "b1", STARTED_AT), MARKETING_SPEND_BRONZE, lake, account_key=wrong_key
+            landing.extraction("crm", "20260131T000001Z-1", STARTED_AT),
+            MARKETING_SPEND_BRONZE,
+            lake,
+            account_key=wrong_key,
         ),
     ):
         message = refusal(attempt)
@@ -228,7 +233,7 @@ def test_a_container_that_is_not_there_is_one_line(azurite) -> None:
     landing = Landing(nowhere, azurite.account_key)
     message = refusal(lambda: land(landing))
     assert message == f"Landing location {nowhere} can't be written: The specified container does not exist."
-    extraction = landing.extraction("crm", "b1", STARTED_AT)
+    extraction = landing.extraction("crm", "20260131T000001Z-1", STARTED_AT)
     message = refusal(lambda: land_csv(extraction, MARKETING_SPEND_BRONZE, nowhere, account_key=azurite.account_key))
     assert message == f"Folder {nowhere} is not there: check the path; nothing was landed."
 
@@ -241,20 +246,20 @@ def test_files_are_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
             landing.extraction("events", batch_id, STARTED_AT), EVENTS_BRONZE, source, account_key=key
         )
 
-    assert "is not there" in refusal(lambda: run("b0"))
+    assert "is not there" in refusal(lambda: run("20260131T000000Z-0"))
     fs.pipe_file(f"{source}/web/1.jsonl", LINES)
     fs.pipe_file(f"{source}/copy of 1.jsonl", LINES)
     fs.pipe_file(f"{source}/2.jsonl.gz", gzip.compress(b'{"id": 3}'))
     fs.pipe_file(f"{source}/_temporary/3.jsonl", b'{"id": 4}')
-    [manifest] = run("b1")
+    [manifest] = run("20260131T000001Z-1")
     assert [file.origin.name for file in manifest.files if file.origin] == ["2.jsonl.gz", "copy of 1.jsonl"]
     assert [file.origin.checksum for file in manifest.files if file.origin][1] == hashlib.sha256(LINES).hexdigest()
     assert (manifest.rows, manifest.columns) == (3, ("id", "name"))
     assert landing.examine(manifest) == manifest
-    assert run("b2") == []
+    assert run("20260131T000002Z-2") == []
 
     fs.pipe_file(f"{source}/2.jsonl.gz", gzip.compress(b'{"id": 3}\n{"id": 5}\n'))
-    [changed] = run("b3")
+    [changed] = run("20260131T000003Z-3")
     assert [file.name for file in changed.files] == ["data/file=2.jsonl.gz/part-00000.jsonl"]
     assert changed.rows == 2
 
@@ -266,7 +271,7 @@ def test_a_file_is_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
         extraction = landing.extraction("finance", batch_id, STARTED_AT)
         return land_exchange_rates(extraction, EXCHANGE_RATES_BRONZE, path, reporting_currency="USD", account_key=key)
 
-    assert f"File {path} is not there" in refusal(lambda: run("b0"))
+    assert f"File {path} is not there" in refusal(lambda: run("20260131T000000Z-0"))
     fs.pipe_file(path, b"month,currency,rate\n2026-01,USD,1\n")
-    assert [batch.rows for batch in run("b1")] == [1]
-    assert run("b2") == []
+    assert [batch.rows for batch in run("20260131T000001Z-1")] == [1]
+    assert run("20260131T000002Z-2") == []

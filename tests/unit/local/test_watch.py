@@ -7,6 +7,7 @@ import signal
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_an_interrupt_during_a_look_ends_it_as_well(landing: Landing, monkeypatc
     next(batches)
     looked_at = Landing.batch_ids
 
-    def interrupted(*arguments: str) -> list[str]:
+    def interrupted(*arguments: Any) -> list[str]:
         os.kill(os.getpid(), signal.SIGINT)
         return looked_at(*arguments)
 

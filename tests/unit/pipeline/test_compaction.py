@@ -17,8 +17,8 @@ from cdp_lib.contracts.bronze import (
     PRODUCTS_BRONZE,
     TRANSACTIONS_BRONZE,
 )
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, PRODUCT_PRICES_SILVER
-from cdp_lib.pipeline.compaction import Compacted, remove_old_batches
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, PRODUCT_PRICES_SILVER, TRANSACTIONS_SILVER
+from cdp_lib.pipeline.compaction import Compacted, complaints_of_late_batches, remove_old_batches
 from cdp_lib.storage import open_store
 
 from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, extracted_at, product, sale
@@ -138,6 +138,25 @@ def test_batches_stay_until_every_reader_has_taken_them_in(shop: Warehouse) -> N
     left = {each.table_name: each.left_because for each in compact(shop) if each.left_because}
     assert left == {"products_bronze": "a table has not taken in its newest rows: refresh first"}
     assert len(shop.landing.batch_ids("database", "products")) == 5
+
+
+@pytest.mark.first_engine
+def test_a_batch_that_landed_too_late_to_be_seen_is_not_removed_but_said_to_be_there(shop: Warehouse) -> None:
+    shop.land(PRODUCTS_BRONZE, 20, product(1, "14.00"))
+    shop.refresh(*TABLES)
+    shop.land(PRODUCTS_BRONZE, 12, product(2, "15.00"))
+    shop.land(TRANSACTIONS_BRONZE, 30, sale(9), load="increment")
+    shop.land(TRANSACTIONS_BRONZE, 23, sale(8), load="increment")
+    shop.refresh(*TABLES)
+    late = f"batch {batch_id_of(12)} landed more than 7 days late and is not loaded"
+    said = {"products_bronze": f"{late}: run with replay_from={batch_id_of(12)}, or delete its folder"}
+    assert complaints_of_late_batches(shop.store, shop.landing) == said
+    assert {each.table_name: each.left_because for each in compact(shop) if each.left_because} == said
+    assert batch_id_of(12) in shop.landing.batch_ids("database", "products")
+    assert {8, 9} <= {row[0] for row in shop.rows(TRANSACTIONS_SILVER, "transaction_id")}
+    shop.refresh(*TABLES, replay_from=batch_id_of(12))
+    assert complaints_of_late_batches(shop.store, shop.landing) == {}
+    assert compact(shop)
 
 
 @pytest.mark.first_engine

@@ -30,7 +30,7 @@ def landing(tmp_path: Path) -> Landing:
 @pytest.fixture
 def extraction(landing: Landing) -> Extraction:
     """What one run lands."""
-    return landing.extraction("source", "b1", datetime(2026, 1, 31, tzinfo=UTC))
+    return landing.extraction("source", "20260131T000001Z-1", datetime(2026, 1, 31, tzinfo=UTC))
 
 
 @pytest.fixture

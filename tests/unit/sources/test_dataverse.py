@@ -55,7 +55,7 @@ class Crm:
         self.now += timedelta(minutes=1)
         self.server.requests.clear()
         found = land_entity(
-            Extraction(self.landing, "crm", f"b{self.runs}", self.now.isoformat()),
+            Extraction(self.landing, "crm", f"20260131T0000{self.runs:02}Z-{self.runs}", self.now.isoformat()),
             self.contract,
             self.server.url,
             **{"client_id": CLIENT_ID, "client_secret": self.secret, "timeout_seconds": 2.0, **options},
@@ -257,7 +257,7 @@ def test_other_columns_are_another_read(crm: Crm) -> None:
 
 
 def test_a_batch_that_something_else_landed_is_followed_by_all_records(crm: Crm) -> None:
-    run = Extraction(crm.landing, "crm", "b0", NOON.isoformat())
+    run = Extraction(crm.landing, "crm", "20260131T000000Z-0", NOON.isoformat())
     with run.new_batch("contacts") as batch, batch.open_data("part-00000.jsonl", "jsonl") as file:
         file.write(b'{"contactid": "x"}\n')
         batch.watermark = {"window_end": "2026-01-31"}
@@ -613,7 +613,7 @@ def test_of_two_runs_at_once_one_lands_and_the_other_says_so(crm: Crm) -> None:
     crm.server.before_request(on_request(1, other.run))
     with pytest.raises(CdpError, match="Another run has landed crm/contacts meanwhile"):
         crm.run()
-    assert [batch.batch_id for batch in crm.batches] == ["b1", "b2"]
+    assert [batch.batch_id for batch in crm.batches] == ["20260131T000001Z-1", "20260131T000002Z-2"]
     crm.server.before_request(lambda _: None)
     assert crm.run() is None
     assert crm.landed == crm.truth
@@ -727,7 +727,7 @@ def test_a_crm_url_may_end_in_a_slash(start) -> None:
     crm.change(8, 1)
     url = crm.server.url
     found = land_entity(
-        Extraction(crm.landing, "crm", "b2", crm.now.isoformat()),
+        Extraction(crm.landing, "crm", "20260131T000002Z-2", crm.now.isoformat()),
         CRM_CONTACTS_BRONZE,
         f"{url}/",
         client_id=CLIENT_ID,

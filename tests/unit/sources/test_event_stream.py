@@ -78,7 +78,7 @@ def lines_of(landing: Landing, batch_id: str) -> list[bytes]:
 
 
 def folders(landing: Landing) -> list[str]:
-    return sorted(path.name for path in Path(landing.root, "events", "events").iterdir())
+    return sorted(path.name for path in Path(landing.root, "events", "events").glob("*/*"))
 
 
 # Names

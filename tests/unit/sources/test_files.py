@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -36,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def land_events(landing: Landing, folder: Path) -> Land:
-    def land(batch_id: str = "b1", path: object = folder) -> list[Manifest]:
+    def land(batch_id: str = "20260131T000001Z-1", path: object = folder) -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
         return land_json_lines(extraction, EVENTS, str(path), account_key=None)
 
@@ -45,7 +46,7 @@ def land_events(landing: Landing, folder: Path) -> Land:
 
 @pytest.fixture
 def land_spend(landing: Landing, folder: Path) -> Land:
-    def land(batch_id: str = "b1") -> list[Manifest]:
+    def land(batch_id: str = "20260131T000001Z-1") -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
         return land_csv(extraction, EVENTS, str(folder), account_key=None)
 
@@ -54,7 +55,9 @@ def land_spend(landing: Landing, folder: Path) -> Land:
 
 @pytest.fixture
 def land_rates(landing: Landing, folder: Path) -> Land:
-    def land(batch_id: str = "b1", name: str = "rates.csv", reporting_currency: str = "USD") -> list[Manifest]:
+    def land(
+        batch_id: str = "20260131T000001Z-1", name: str = "rates.csv", reporting_currency: str = "USD"
+    ) -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
         path = str(folder / name)
         return land_exchange_rates(extraction, EVENTS, path, reporting_currency=reporting_currency, account_key=None)
@@ -75,16 +78,16 @@ def names_of(batches: list[Manifest]) -> list[str]:
     return [re.fullmatch("data/file=(.*)/part-00000.jsonl", file.name)[1] for batch in batches for file in batch.files]
 
 
-def data_of(landed: Path, name: str, batch_id: str = "b1") -> bytes:
-    return (landed / "events" / batch_id / "data" / f"file={name}" / "part-00000.jsonl").read_bytes()
+def data_of(landed: Path, name: str, batch_id: str = "20260131T000001Z-1") -> bytes:
+    return (landed / "events" / "2026-01-31" / batch_id / "data" / f"file={name}" / "part-00000.jsonl").read_bytes()
 
 
-def records_of(landed: Path, name: str, batch_id: str = "b1") -> list[object]:
+def records_of(landed: Path, name: str, batch_id: str = "20260131T000001Z-1") -> list[object]:
     return [json.loads(line) for line in data_of(landed, name, batch_id).splitlines()]
 
 
-def received_of(landed: Path, batch_id: str = "b1") -> dict[str, bytes]:
-    received = landed / "events" / batch_id / "received"
+def received_of(landed: Path, batch_id: str = "20260131T000001Z-1") -> dict[str, bytes]:
+    received = landed / "events" / "2026-01-31" / batch_id / "received"
     return {str(path.relative_to(received)): path.read_bytes() for path in received.rglob("*") if path.is_file()}
 
 
@@ -105,7 +108,7 @@ def test_a_file_is_landed_as_it_is_with_where_it_came_from(folder, land_events, 
     app, web = manifest.files
     assert app.name == "data/file=app.ndjson/part-00000.jsonl"
     # A folder is a part of the name: one level of folders is what engines take for a partition.
-    assert re.fullmatch(r"data/file=web-2026-01\.jsonl-[0-9a-f]{8}/part-00000\.jsonl", web.name)
+    assert web.name == "data/file=web%252F2026-01.jsonl/part-00000.jsonl"
     assert web.origin.name == "web/2026-01.jsonl"
     assert web.origin.modified_at == "2026-01-01T00:00:00+00:00"
     assert (web.origin.bytes, web.origin.checksum) == (web.bytes, web.checksum)
@@ -115,70 +118,72 @@ def test_a_file_is_landed_as_it_is_with_where_it_came_from(folder, land_events, 
 
 def test_the_next_run_lands_only_what_is_new(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
-    land_events("b1")
-    assert land_events("b2") == []
+    land_events("20260131T000001Z-1")
+    assert land_events("20260131T000002Z-2") == []
     write(folder / "b.jsonl", OTHER)
-    assert names_of(land_events("b3")) == ["b.jsonl"]
-    assert land_events("b4") == []
+    assert names_of(land_events("20260131T000003Z-3")) == ["b.jsonl"]
+    assert land_events("20260131T000004Z-4") == []
 
 
 def test_a_changed_file_is_landed_again_whole_under_its_name(folder, land_events, landed) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "b.jsonl", OTHER)
-    land_events("b1")
+    land_events("20260131T000001Z-1")
     write(folder / "a.jsonl", EVENT + b'{"event_id": "e3"}\n', seconds=1)
-    assert names_of(land_events("b2")) == ["a.jsonl"]
-    assert [record["event_id"] for record in records_of(landed, "a.jsonl", "b2")] == ["e1", "e3"]
-    assert land_events("b3") == []
+    assert names_of(land_events("20260131T000002Z-2")) == ["a.jsonl"]
+    assert [record["event_id"] for record in records_of(landed, "a.jsonl", "20260131T000002Z-2")] == ["e1", "e3"]
+    assert land_events("20260131T000003Z-3") == []
 
 
 def test_a_change_back_is_a_change(folder, land_events) -> None:
-    for second, (batch_id, content) in enumerate([("b1", EVENT), ("b2", OTHER), ("b3", EVENT)]):
+    for second, (batch_id, content) in enumerate(
+        [("20260131T000001Z-1", EVENT), ("20260131T000002Z-2", OTHER), ("20260131T000003Z-3", EVENT)]
+    ):
         write(folder / "a.jsonl", content, second)
         assert names_of(land_events(batch_id)) == ["a.jsonl"]
 
 
 def test_a_file_that_is_only_touched_is_not_landed_again(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
-    land_events("b1")
+    land_events("20260131T000001Z-1")
     write(folder / "a.jsonl", EVENT, seconds=1)
-    assert land_events("b2") == []
+    assert land_events("20260131T000002Z-2") == []
 
 
 def test_the_same_content_under_another_name_is_landed_once(folder, land_events, landing) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "copy of a.jsonl", EVENT)
-    assert names_of(land_events("b1")) == ["a.jsonl"]
+    assert names_of(land_events("20260131T000001Z-1")) == ["a.jsonl"]
     write(folder / "later copy.jsonl", EVENT)
     (folder / "a.jsonl").rename(folder / "renamed.jsonl")
-    assert land_events("b2") == []
+    assert land_events("20260131T000002Z-2") == []
 
 
 def test_a_file_found_to_be_landed_is_not_looked_into_again(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "copy.jsonl", EVENT)
-    land_events("b1")
+    land_events("20260131T000001Z-1")
     # Nobody who does not read it can see this.
     write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"))
-    assert land_events("b2") == []
+    assert land_events("20260131T000002Z-2") == []
     write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"), seconds=1)
-    assert names_of(land_events("b3")) == ["copy.jsonl"]
+    assert names_of(land_events("20260131T000003Z-3")) == ["copy.jsonl"]
 
 
 def test_a_copy_is_landed_once_its_original_is_another(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "copy.jsonl", EVENT)
-    land_events("b1")
+    land_events("20260131T000001Z-1")
     write(folder / "a.jsonl", OTHER, seconds=1)
-    assert names_of(land_events("b2")) == ["a.jsonl", "copy.jsonl"]
-    assert land_events("b3") == []
+    assert names_of(land_events("20260131T000002Z-2")) == ["a.jsonl", "copy.jsonl"]
+    assert land_events("20260131T000003Z-3") == []
 
 
 def test_an_attempt_that_was_landed_is_not_repeated(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
-    first = land_events("b1")
+    first = land_events("20260131T000001Z-1")
     write(folder / "b.jsonl", OTHER)
-    assert land_events("b1") == first
+    assert land_events("20260131T000001Z-1") == first
 
 
 @pytest.mark.parametrize(
@@ -241,8 +246,8 @@ def test_a_field_of_ten_megabytes_is_landed(folder, land_events, land_spend, lan
     write(folder / "a.csv", b'month,channel\n2026-01,"' + long + b'"\n')
     land_events()
     assert [len(record["event_id"]) for record in records_of(landed, "a.jsonl")] == [10_000_000]
-    land_spend("b2")
-    assert [len(record["channel"]) for record in records_of(landed, "a.csv", "b2")] == [10_000_000]
+    land_spend("20260131T000002Z-2")
+    assert [len(record["channel"]) for record in records_of(landed, "a.csv", "20260131T000002Z-2")] == [10_000_000]
 
 
 def test_a_line_without_an_end_is_an_error_that_names_the_file(folder, land_events, landed, monkeypatch) -> None:
@@ -296,25 +301,25 @@ def test_a_missing_folder_and_a_first_run_without_files_are_errors(folder, land_
     write(folder / "a.jsonl", EVENT)
     land_events()
     (folder / "a.jsonl").unlink()
-    assert land_events("b2") == []
-    assert "is not there" in refusal(land_events, "b3", path=folder / "nothing")
+    assert land_events("20260131T000002Z-2") == []
+    assert "is not there" in refusal(land_events, "20260131T000003Z-3", path=folder / "nothing")
 
 
 def test_an_empty_file_is_landed_once_it_has_records(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "b.jsonl", b"")
     write(folder / "c.jsonl", b"\n")
-    assert names_of(land_events("b1")) == ["a.jsonl"]
-    assert land_events("b2") == []
+    assert names_of(land_events("20260131T000001Z-1")) == ["a.jsonl"]
+    assert land_events("20260131T000002Z-2") == []
     write(folder / "b.jsonl", OTHER, seconds=1)
-    assert names_of(land_events("b3")) == ["b.jsonl"]
+    assert names_of(land_events("20260131T000003Z-3")) == ["b.jsonl"]
 
 
 def test_a_file_that_loses_its_records_is_an_error(folder, land_events, land_spend) -> None:
     write(folder / "a.jsonl", EVENT)
-    land_events("b1")
+    land_events("20260131T000001Z-1")
     write(folder / "a.jsonl", b"", seconds=1)
-    assert f"{folder}/a.jsonl had records and has none now" in refusal(land_events, "b2")
+    assert f"{folder}/a.jsonl had records and has none now" in refusal(land_events, "20260131T000002Z-2")
 
 
 def test_files_of_like_names_do_not_take_each_others_place(folder, land_events, landed) -> None:
@@ -337,17 +342,36 @@ def test_files_of_like_names_do_not_take_each_others_place(folder, land_events, 
     assert set(by_origin) == set(names)
     assert len(set(by_origin.values())) == len(names)
     for number, name in enumerate(names):
-        assert json.loads((landed / "events" / "b1" / by_origin[name]).read_bytes()) == {"event_id": str(number)}
+        assert json.loads((landed / "events" / "2026-01-31" / "20260131T000001Z-1" / by_origin[name]).read_bytes()) == {
+            "event_id": str(number)
+        }
 
 
 @pytest.mark.parametrize("name", ["a b.jsonl", "a%20b.jsonl", "a[1]*?.jsonl", "März/{a}.jsonl", "a#b:c.jsonl"])
 def test_a_data_file_has_a_name_that_every_engine_takes_literally(folder, land_events, name: str) -> None:
     write(folder / name, EVENT)
-    [landed_name] = names_of(land_events("b1"))
-    assert landed_name.isascii()
-    assert not set(landed_name) & set(" %[]*?{}#:")
+    [landed_name] = names_of(land_events("20260131T000001Z-1"))
+    assert landed_name == quote(quote(name, safe=""), safe="")
     write(folder / name, OTHER, seconds=1)
-    assert names_of(land_events("b2")) == [landed_name]
+    assert names_of(land_events("20260131T000002Z-2")) == [landed_name]
+
+
+def test_what_many_batches_had_is_summed_up_so_that_their_manifests_are_not_read_again(
+    folder, land_events, landing: Landing
+) -> None:
+    days = [f"202601{day:02}T000000Z-{day}" for day in range(1, 31)] + [
+        f"202602{day:02}T000000Z-{day}" for day in range(1, 26)
+    ]
+    for number, name in enumerate(days):
+        write(folder / f"{number}.jsonl", b'{"event_id": "%d"}\n' % number, seconds=number)
+        land_events(name)
+    summary = json.loads(Path(landing.root, "source", "events", "landed_files.json").read_text())
+    assert summary["batch_id"] == days[50]
+    for name in days[:40]:
+        (Path(landing.path_of(landing.find_batch("source", "events", name), "manifest.json"))).write_text("broken")
+    write(folder / "0.jsonl", b'{"event_id": "0", "channel": "app"}\n', seconds=100)
+    assert names_of(land_events("20260227T000000Z-1")) == ["0.jsonl"]
+    assert land_events("20260228T000000Z-1") == []
 
 
 def test_one_file_can_be_named_instead_of_a_folder(folder, land_events) -> None:
@@ -428,9 +452,9 @@ def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_spend, la
 def test_a_csv_file_without_rows_waits_until_it_has_some(folder, land_spend, content: bytes) -> None:
     write(folder / "good.csv", MONTH)
     write(folder / "later.csv", content)
-    assert names_of(land_spend("b1")) == ["good.csv"]
+    assert names_of(land_spend("20260131T000001Z-1")) == ["good.csv"]
     write(folder / "later.csv", MONTH + b"2026-02,mail,1\n", seconds=1)
-    assert names_of(land_spend("b2")) == ["later.csv"]
+    assert names_of(land_spend("20260131T000002Z-2")) == ["later.csv"]
 
 
 def test_a_csv_file_has_the_columns_of_its_table_in_whatever_case(folder, landing, landed) -> None:
@@ -440,10 +464,10 @@ def test_a_csv_file_has_the_columns_of_its_table_in_whatever_case(folder, landin
 
     write(folder / "a.csv", b"Month,CHANNEL,campaign,amount,Note\n2026-01,search,brand,1,x\n")
     assert "a.csv has no column currency (its first line is 'Month,CHANNEL,campaign,amount,Note')" in refusal(
-        land, "b1"
+        land, "20260131T000001Z-1"
     )
     write(folder / "a.csv", b"Month;CHANNEL;campaign;amount;Note;Currency\n2026-01;search;brand;1;x;USD\n")
-    [manifest] = land("b2")
+    [manifest] = land("20260131T000002Z-2")
     assert manifest.columns == ("Note", "amount", "campaign", "channel", "currency", "month")
 
 
@@ -457,29 +481,29 @@ def test_an_open_quote_is_an_error_that_names_file_and_line(folder, land_spend, 
 def test_a_corrected_month_is_landed_again_and_the_others_are_not(folder, land_spend, landed) -> None:
     write(folder / "2026-01.csv", MONTH)
     write(folder / "2026-02.csv", MONTH.replace(b"-01", b"-02"))
-    land_spend("b1")
+    land_spend("20260131T000001Z-1")
     write(folder / "2026-01.csv", MONTH.replace(b"10.50", b"11.50"), seconds=1)
-    assert names_of(land_spend("b2")) == ["2026-01.csv"]
-    assert [record["amount"] for record in records_of(landed, "2026-01.csv", "b2")] == ["11.50"]
+    assert names_of(land_spend("20260131T000002Z-2")) == ["2026-01.csv"]
+    assert [record["amount"] for record in records_of(landed, "2026-01.csv", "20260131T000002Z-2")] == ["11.50"]
 
 
 def test_a_month_without_rows_waits_and_one_that_loses_them_is_an_error(folder, land_spend) -> None:
     write(folder / "2026-01.csv", MONTH)
     write(folder / "2026-02.csv", b"month,channel,amount\n")
-    assert names_of(land_spend("b1")) == ["2026-01.csv"]
+    assert names_of(land_spend("20260131T000001Z-1")) == ["2026-01.csv"]
     write(folder / "2026-01.csv", b"month,channel,amount\n", seconds=1)
-    assert "had records and has none now" in refusal(land_spend, "b2")
+    assert "had records and has none now" in refusal(land_spend, "20260131T000002Z-2")
 
 
 def test_exchange_rates_are_a_snapshot_that_is_landed_when_it_changes(folder, land_rates, landed) -> None:
     write(folder / "rates.csv", RATES)
-    [manifest] = land_rates("b1")
+    [manifest] = land_rates("20260131T000001Z-1")
     assert (manifest.load, manifest.rows, manifest.columns) == ("snapshot", 4, ("currency", "month", "rate"))
     assert records_of(landed, "rates.csv")[1] == {"month": "2026-01", "currency": "EUR", "rate": "1.08"}
-    assert land_rates("b2") == []
+    assert land_rates("20260131T000002Z-2") == []
     write(folder / "rates.csv", RATES.replace(b"1.08", b"1.07"))
-    assert [batch.batch_id for batch in land_rates("b3")] == ["b3"]
-    assert land_rates("b3")[0].rows == 4
+    assert [batch.batch_id for batch in land_rates("20260131T000003Z-3")] == ["20260131T000003Z-3"]
+    assert land_rates("20260131T000003Z-3")[0].rows == 4
 
 
 @pytest.mark.parametrize(

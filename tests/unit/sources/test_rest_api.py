@@ -24,7 +24,9 @@ def page(*numbers: int, **members: object) -> bytes:
 
 @pytest.fixture
 def land(landing: Landing, extraction: Extraction, waits: list[float]) -> Land:
-    def land(url: str, token: str | None = None, timeout_seconds: float = 2.0, batch_id: str = "b1") -> list[Manifest]:
+    def land(
+        url: str, token: str | None = None, timeout_seconds: float = 2.0, batch_id: str = "20260131T000001Z-1"
+    ) -> list[Manifest]:
         run = Extraction(landing, "source", batch_id, extraction.extracted_at)
         return land_records(run, CUSTOMERS_BRONZE, url, token=token, timeout_seconds=timeout_seconds)
 
@@ -49,18 +51,18 @@ def refusal(land: Land, landed: Path) -> Callable[..., str]:
     return refusal
 
 
-def lines_of(landed: Path, batch_id: str = "b1") -> list[str]:
-    text = (landed / f"customers/{batch_id}/data/part-00000.jsonl").read_bytes().decode()
+def lines_of(landed: Path, batch_id: str = "20260131T000001Z-1") -> list[str]:
+    text = (landed / f"customers/2026-01-31/{batch_id}/data/part-00000.jsonl").read_bytes().decode()
     assert text.endswith("\n")
     return text.removesuffix("\n").split("\n")
 
 
-def numbers_of(landed: Path, batch_id: str = "b1") -> list[int]:
+def numbers_of(landed: Path, batch_id: str = "20260131T000001Z-1") -> list[int]:
     return [json.loads(line)["customer_id"] for line in lines_of(landed, batch_id)]
 
 
-def received_in(landed: Path, batch_id: str = "b1") -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (landed / f"customers/{batch_id}/received").iterdir()}
+def received_in(landed: Path, batch_id: str = "20260131T000001Z-1") -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (landed / f"customers/2026-01-31/{batch_id}/received").iterdir()}
 
 
 # An array
@@ -194,7 +196,7 @@ def test_what_is_no_web_address_lands_nothing(refusal, url: str) -> None:
 
 def test_a_landing_location_that_cannot_be_written_is_an_error(serve, land, tmp_path) -> None:
     (tmp_path / "landing").write_text("a file where a folder is wanted")
-    with pytest.raises(CdpError, match="Landing location .* can't be written"):
+    with pytest.raises(CdpError, match="Landing location .* can't be read"):
         land(serve(ANSWER).url)
 
 
@@ -477,7 +479,7 @@ def test_an_earlier_attempt_of_the_run_is_not_asked_for_again(serve, land) -> No
 def test_an_answer_with_the_same_records_makes_no_new_batch(serve, land, landing: Landing) -> None:
     url = serve(ANSWER).url
     [first] = land(url)
-    assert land(url, batch_id="b2") == []
+    assert land(url, batch_id="20260131T000002Z-2") == []
     assert landing.batches("source", "customers") == [first]
 
 
@@ -485,11 +487,11 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(serve, land, landing: 
     api = serve(ANSWER, headers={"ETag": '"7"'}).then(b"", 304, {"ETag": '"7"'}).then(b'[{"customer_id": 1}]')
     [first] = land(api.url)
     assert "If-None-Match" not in api.requests[0]
-    assert land(api.url, batch_id="b2") == []
+    assert land(api.url, batch_id="20260131T000002Z-2") == []
     assert api.requests[1]["If-None-Match"] == '"7"'
     assert landing.batches("source", "customers") == [first]
-    [changed] = land(api.url, batch_id="b3")
-    assert (changed.batch_id, changed.rows, changed.watermark) == ("b3", 1, None)
+    [changed] = land(api.url, batch_id="20260131T000003Z-3")
+    assert (changed.batch_id, changed.rows, changed.watermark) == ("20260131T000003Z-3", 1, None)
 
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"7"'}], ids=str)
@@ -497,14 +499,14 @@ def test_without_a_strong_etag_all_is_read_again(serve, land, headers) -> None:
     api = serve(ANSWER, headers=headers)
     [manifest] = land(api.url)
     assert manifest.watermark is None
-    assert land(api.url, batch_id="b2") == []
+    assert land(api.url, batch_id="20260131T000002Z-2") == []
     assert "If-None-Match" not in api.requests[1]
 
 
 def test_the_etag_of_another_address_is_not_sent(serve, land) -> None:
     api = serve(ANSWER, headers={"ETag": '"7"'})
     land(api.url)
-    land(f"{api.url}?country=Egypt", batch_id="b2")
+    land(f"{api.url}?country=Egypt", batch_id="20260131T000002Z-2")
     assert "If-None-Match" not in api.requests[1]
 
 
@@ -521,22 +523,22 @@ def test_the_etag_of_a_first_page_that_is_followed_by_others_now_is_only_sent_fo
     api.at("/customers.json", page(1), headers={"ETag": '"7"'}).at("/customers.json", page(1, next="?page=2"))
     api.at("/customers.json?page=2", page(2))
     land(api.url)
-    land(api.url, batch_id="b2")
+    land(api.url, batch_id="20260131T000002Z-2")
     assert [headers.get("If-None-Match") for headers in api.requests] == [None, '"7"', None]
-    assert numbers_of(landed, "b2") == [1, 2]
+    assert numbers_of(landed, "20260131T000002Z-2") == [1, 2]
 
 
 def test_the_manifest_does_not_give_the_address_away(serve, land, landed) -> None:
     secret = uuid4().hex
     land(f"{serve(ANSWER, headers={'ETag': '1'}).url}?key={secret}")
-    assert secret not in (landed / "customers/b1/manifest.json").read_text()
+    assert secret not in (landed / "customers/2026-01-31/20260131T000001Z-1/manifest.json").read_text()
 
 
 def test_of_two_runs_at_once_one_lands_and_the_other_says_so(serve, land, landing: Landing) -> None:
     api = serve()
-    api.at("/customers.json", page(1, 2), meanwhile=lambda: land(f"{api.url}?other", batch_id="b0"))
+    api.at("/customers.json", page(1, 2), meanwhile=lambda: land(f"{api.url}?other", batch_id="20260131T000000Z-0"))
     api.at("/customers.json?other", page(1, 2))
     with pytest.raises(CdpError, match="Another run has landed source/customers meanwhile"):
         land(api.url)
-    assert [batch.batch_id for batch in landing.batches("source", "customers")] == ["b0"]
-    assert land(f"{api.url}?other", batch_id="b2") == []
+    assert [batch.batch_id for batch in landing.batches("source", "customers")] == ["20260131T000000Z-0"]
+    assert land(f"{api.url}?other", batch_id="20260131T000002Z-2") == []

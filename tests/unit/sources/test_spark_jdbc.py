@@ -50,7 +50,7 @@ from cdp_lib.sources.spark_jdbc import land_large_tables
 from cdp_local.engines import delta_session
 
 home, url = Path(sys.argv[1]), sys.argv[2]
-extraction = Landing(f"{home}/landing").extraction("source", "b1", datetime(2026, 1, 31, tzinfo=UTC))
+extraction = Landing(f"{home}/landing").extraction("source", "20260131T000001Z-1", datetime(2026, 1, 31, tzinfo=UTC))
 # A time zone of its own: what is landed must not depend on it.
 with delta_session(home, {"spark.sql.session.timeZone": "Asia/Riyadh"}, ["org.postgresql:postgresql:42.7.14"]) as spark:
     answers = {}
@@ -108,10 +108,10 @@ def test_a_table_read_in_ranges_is_landed_and_goes_on_in_increments(
         extraction = Extraction(landing, "source", batch_id, snapshot.extracted_at)
         return [(batch.load, batch.rows) for batch in land_tables(extraction, url, "", [SALES], snapshot_up_to_rows=0)]
 
-    assert next_run("b2") == []
+    assert next_run("20260131T000002Z-2") == []
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute("INSERT INTO sales (id) VALUES (12002); UPDATE sales SET at = now() WHERE id = 12000")
-    assert next_run("b3") == [("increment", 2)]
+    assert next_run("20260131T000003Z-3") == [("increment", 2)]
 
 
 def test_what_is_not_large_or_was_landed_before_is_left_to_a_single_reader(

@@ -74,7 +74,7 @@ def rows_of(landed: Path, table: str) -> list[dict[str, Any]]:
 
 
 def table_of(landed: Path, table: str) -> pa.Table:
-    return pq.read_table(landed / table / "b1/data/part-00000.parquet", partitioning=None)
+    return pq.read_table(landed / table / "2026-01-31/20260131T000001Z-1/data/part-00000.parquet", partitioning=None)
 
 
 def test_the_tables_are_landed_one_batch_each_in_the_order_asked_for(new_sqlite, extraction, landed) -> None:
@@ -137,7 +137,7 @@ def test_a_table_of_more_rows_than_a_chunk_is_landed_whole(
     values = ", ".join(f"({number})" for number in range(rows))
     url = new_sqlite(f"CREATE TABLE products (product_id INT PRIMARY KEY); INSERT INTO products VALUES {values};")
     [manifest] = land_tables(extraction, url, "", [PRODUCTS])
-    file = pq.ParquetFile(landed / "products/b1/data/part-00000.parquet")
+    file = pq.ParquetFile(landed / "products/2026-01-31/20260131T000001Z-1/data/part-00000.parquet")
     assert [int(row["product_id"]) for row in rows_of(landed, "products")] == list(range(rows))
     assert manifest.rows == rows
     assert file.num_row_groups == -(-rows // 10)
@@ -151,7 +151,7 @@ def test_large_values_make_chunks_of_few_rows(new_sqlite, extraction, landed, mo
         f"CREATE TABLE products (product_id INT PRIMARY KEY, name TEXT); INSERT INTO products VALUES {values};"
     )
     land_tables(extraction, url, "", [PRODUCTS])
-    file = pq.ParquetFile(landed / "products/b1/data/part-00000.parquet")
+    file = pq.ParquetFile(landed / "products/2026-01-31/20260131T000001Z-1/data/part-00000.parquet")
     assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [4, 4, 2]
 
 
@@ -167,10 +167,12 @@ def test_a_second_attempt_of_the_run_lands_only_what_is_missing(new_sqlite, extr
 def test_a_table_that_has_not_changed_makes_no_new_batch(new_sqlite, extraction, landing: Landing) -> None:
     url = new_sqlite(DATABASE_SQL)
     land_tables(extraction, url, "", TABLES)
-    next_run = Extraction(landing, "source", "b2", extraction.extracted_at)
+    next_run = Extraction(landing, "source", "20260131T000002Z-2", extraction.extracted_at)
     assert land_tables(next_run, url, "", TABLES) == []
     new_sqlite("UPDATE products SET price = 1 WHERE product_id = 3")
-    assert [(batch.entity, batch.batch_id) for batch in land_tables(next_run, url, "", TABLES)] == [("products", "b2")]
+    assert [(batch.entity, batch.batch_id) for batch in land_tables(next_run, url, "", TABLES)] == [
+        ("products", "20260131T000002Z-2")
+    ]
 
 
 def test_a_missing_table_is_an_error_before_anything_is_landed(new_sqlite, refusal) -> None:
@@ -449,7 +451,8 @@ from cdp_lib.landing import Landing
 from cdp_lib.sources.sql_database import land_tables
 from cdp_local.postgresql_server import postgresql_server as own_server
 
-extraction = Landing({str(tmp_path / "landing")!r}).extraction("database", "b1", datetime(2026, 1, 31, tzinfo=UTC))
+landing = Landing({str(tmp_path / "landing")!r})
+extraction = landing.extraction("database", "20260131T000001Z-1", datetime(2026, 1, 31, tzinfo=UTC))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 land_tables(extraction, {url!r}, "", [PRODUCTS_BRONZE])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -492,7 +495,7 @@ def run(landing: Landing) -> Run:
         number = next(numbers)
         started_at = datetime(2026, 1, 31, tzinfo=UTC) + timedelta(hours=number)
         return (Meanwhile if meanwhile else Extraction)(
-            landing, "source", f"b{number:03}", started_at.isoformat(), *meanwhile
+            landing, "source", f"20260131T000{number:03}Z-{number}", started_at.isoformat(), *meanwhile
         )
 
     return run
