@@ -5,17 +5,17 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# databricks-connect brings a pyspark of its own, which no other environment may share.
+# databricks-connect installs its own pyspark, so it needs a separate environment.
 CONNECT := .venv-connect
 # Arguments of `cdp run`: make run ARGS="--engine spark"
 ARGS ?=
 # Engines of `make test`: sail, spark or both
 ENGINE ?= sail spark
-# How `make test` and `make torture` share their work: processes side by side, one for each core, though not too many, as
-# each starts a Spark of its own. The tests of a file stay together, for what they share, and the longest files come first.
+# Parallel test processes: one per core, at most 4, because each starts its own Spark. Tests of one file run in one process,
+# because they share fixtures. Files run in the order of collection, in which the longest files come first.
 PYTEST_WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TARGET ?= dev
-# Sizes of `make bench`, and options of its: make bench SALES=10000000,40000000 BENCH="--only product,duckdb --docs"
+# Sizes and other options of `make bench`: make bench SALES=10000000,40000000 BENCH="--only product,duckdb --docs"
 SALES ?= 1000000
 BENCH ?=
 
@@ -24,12 +24,12 @@ help: ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: run
-run: $(VENV)/.run ## Set up, then run the job cdp_refresh on the embedded engine: make run ARGS="--engine spark"
+run: $(VENV)/.run ## Install the platform and run the job cdp_refresh on the embedded engine: make run ARGS="--engine spark"
 	@$(BIN)/cdp run $(ARGS)
 
 .PHONY: test
 test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole test suite: make test ENGINE=sail needs no Java
-	@# The first engine runs every test, a further one those that an engine can make a difference to.
+	@# The first engine runs every test. Each other engine runs only the tests whose result may depend on the engine.
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== tests on $$engine" && \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope $(BIN)/python -m pytest $(PYTEST_WORKERS) || exit 1; \
@@ -37,7 +37,7 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: torture
-torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `make test` takes a sample of: faults of the sources, kills at every write, sequences of batches, half an hour of batches
+torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the full set of the tests that `make test` samples: source faults, kills at every write, random sequences, a soak of 30 minutes
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== torture on $$engine" && \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 CDP_SOAK_SECONDS=1800 \
@@ -49,7 +49,7 @@ torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run what `mak
 	done
 
 .PHONY: bench
-bench: $(VENV)/.test ## Measure a refresh of SALES sales beside baselines: make bench SALES=10000000 BENCH="--only product,duckdb"
+bench: $(VENV)/.test ## Benchmark a refresh of SALES sales against baselines: make bench SALES=10000000 BENCH="--only product,duckdb"
 	@$(BIN)/python benchmarks/bench.py --sales $(SALES) $(BENCH)
 
 .PHONY: test-connect
@@ -57,7 +57,7 @@ test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against
 	@tools/test_connect.sh
 
 .PHONY: check
-check: $(VENV)/.test ## Check format, lint, types, architecture, the bundle and that there are no secrets
+check: $(VENV)/.test ## Check format, lint, types, architecture and the bundle, and scan for secrets
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -65,16 +65,16 @@ check: $(VENV)/.test ## Check format, lint, types, architecture, the bundle and 
 	$(BIN)/python tools/scan_secrets.py
 
 .PHONY: format
-format: $(VENV)/.test ## Format the code and mend what lint can mend
+format: $(VENV)/.test ## Format the code and apply lint fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: $(VENV)/.run ## Write the pages of tables, rules and KPIs, Synapse's views and Power BI's model from the contracts
+docs: $(VENV)/.run ## Generate the pages of tables, rules and KPIs, the Synapse views and the Power BI model from the contracts
 	$(BIN)/python -m cdp_local.catalogue
 
 .PHONY: lock
-lock: ## Pin what the jobs install: requirements.lock.txt and requirements.workspace.txt from requirements.txt and constraints.txt
+lock: ## Pin the packages of the jobs: write requirements.lock.txt and requirements.workspace.txt from requirements.txt and constraints.txt
 	@PYTHON=$(PYTHON) tools/lock.sh
 
 .PHONY: verify-lock
@@ -82,14 +82,14 @@ verify-lock: $(VENV)/bin/python ## Download every pinned package and verify it a
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	    $(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
 	        --dest "$$folder" -r requirements.lock.txt && \
-	    echo "The hashes of $$(ls "$$folder" | wc -l) packages are those of requirements.lock.txt."
+	    echo "The hashes of $$(ls "$$folder" | wc -l) packages match requirements.lock.txt."
 
 .PHONY: smoke
-smoke: $(VENV)/.test ## Look at what is deployed in a workspace: make smoke TARGET=dev
+smoke: $(VENV)/.test ## Run smoke tests against a deployed workspace: make smoke TARGET=dev
 	@CDP_SMOKE_TARGET=$(TARGET) $(BIN)/python -m pytest -q tests/smoke
 
 .PHONY: java
-java: ## Install Java 17 for the Spark engine where it is missing (Debian and Ubuntu, as root)
+java: ## Install Java 17 for the Spark engine if it is missing (Debian and Ubuntu, as root)
 	@tools/ensure_java.sh
 
 .PHONY: clean
@@ -105,9 +105,9 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml requirements.txt constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	@echo "Installing what tests and checks need into $(VENV) (once) ..."
+	@echo "Installing the packages for tests and checks into $(VENV) (once) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,test,check]'
-	@# Without its dependencies: those bring an old `databricks` command that would shadow the real one.
+	@# Without the dependencies of nutter: they install an old `databricks` command that would shadow the current CLI.
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps nutter junit-xml
 	@touch $@
 
@@ -115,7 +115,7 @@ $(CONNECT)/bin/python:
 	@python=$$(tools/find_python312.sh) && tools/make_venv.sh "$$python" $(CONNECT)
 
 $(CONNECT)/.test: $(CONNECT)/bin/python pyproject.toml requirements.txt constraints-connect.txt
-	@echo "Installing databricks-connect and what tests need into $(CONNECT) (once, about a minute) ..."
+	@echo "Installing databricks-connect and the test packages into $(CONNECT) (once, about a minute) ..."
 	@$(CONNECT)/bin/pip install --quiet --disable-pip-version-check -c constraints-connect.txt -e '.[connect,test]'
 	@$(CONNECT)/bin/pip install --quiet --disable-pip-version-check -c constraints-connect.txt --no-deps nutter junit-xml
 	@touch $@

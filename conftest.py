@@ -1,7 +1,7 @@
-"""One engine per test run: CDP_TEST_ENGINE names it. Tests that ask for `spark` or `engine` run on every engine.
+"""Fixtures of all tests. `CDP_TEST_ENGINE` names the engine of a test run.
 
-Engines: sail and spark, as of `cdp run`; connect, a Spark Connect server on this machine, and databricks, a workspace,
-both through databricks-connect. A workspace sees no file of this machine.
+The engines `sail` and `spark` are those of `cdp run`. The engines `connect`, a local Spark Connect server, and
+`databricks`, a workspace, use databricks-connect. A workspace cannot read files of this machine.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from effort import IS_TORTURE
 
 PROJECT = Path(__file__).resolve().parent
 ENGINE = os.environ.get("CDP_TEST_ENGINE", "sail")
-# Those of databricks-connect are none that `cdp` knows.
+# `cdp` does not know the engines of databricks-connect.
 ENGINE_FIXTURES = {"spark", "engine"} if ENGINE in ENGINES else {"spark"}
 CATALOG = os.environ.get("CDP_TEST_CATALOG", "cat1")
 os.environ.setdefault("SPARK_CONF_DIR", str(PROJECT / "tests" / "spark"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the markers that say what a run on a further engine leaves out."""
+    """Register the markers that select the tests of a run on another engine."""
     for marker in (
-        "first_engine: a further engine makes no difference to what the test is about",
-        "every_case: a further engine may differ in any of the test's cases, and runs them all",
-        "torture: it takes a further engine minutes, which `make torture` has",
+        "first_engine: the result does not depend on the engine; only the first engine runs the test",
+        "every_case: every case may depend on the engine; other engines run all cases",
+        "torture: the test takes minutes on another engine, which runs it in `make torture` only",
     ):
         config.addinivalue_line("markers", marker)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a run on a further engine, leave out what no engine can make a difference to, and what it can't run."""
+    """Deselect tests that do not depend on the engine, when another engine runs, and skip tests that it cannot run."""
     if os.environ.get("CDP_TEST_SCOPE") == "engine":
-        chosen = _few_cases([item for item in items if _may_differ(item)])
+        chosen = _sample_cases([item for item in items if _may_differ(item)])
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
     if ENGINE == "databricks":
@@ -54,23 +54,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _may_differ(item: pytest.Item) -> bool:
-    """Whether another engine may make a difference to a test."""
+    """Return whether the result of a test may depend on the engine."""
     if item.get_closest_marker("first_engine") or (item.get_closest_marker("torture") and not IS_TORTURE):
         return False
     return isinstance(item, pytest.DoctestItem) or bool(ENGINE_FIXTURES & _fixtures(item))
 
 
-def _few_cases(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Of the cases of a test the first, the one in the middle and the last: most differ in values, not in queries."""
+def _sample_cases(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Keep the first, middle and last case of each test: most cases differ only in values, not in queries."""
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         cases.setdefault(item.nodeid.split("[")[0], []).append(item)
-    few = {
+    sample = {
         case
         for each in cases.values()
         for case in (each if each[0].get_closest_marker("every_case") else (each[0], each[len(each) // 2], each[-1]))
     }
-    return [item for item in items if item in few]
+    return [item for item in items if item in sample]
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
@@ -88,7 +88,7 @@ def spark() -> Iterator[SparkSession]:
     """A session on the engine under test."""
     if ENGINE in ENGINES:
         with TemporaryDirectory() as home, ExitStack() as stack:
-            with _one_after_the_other():
+            with _engine_start_lock():
                 session = stack.enter_context(open_session(ENGINE, Path(home), CATALOG, []))
             yield session
     else:
@@ -102,8 +102,8 @@ def spark() -> Iterator[SparkSession]:
 
 
 @contextmanager
-def _one_after_the_other() -> Iterator[None]:
-    """Of processes side by side, one at a time: the first Spark fetches its jars, and no two can do so at once."""
+def _engine_start_lock() -> Iterator[None]:
+    """Let one process at a time start its engine: two processes cannot download the jars of Spark at once."""
     with (Path(gettempdir()) / "cdp_test_engine.lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -111,14 +111,14 @@ def _one_after_the_other() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _doctest_spark(request: pytest.FixtureRequest, doctest_namespace: dict[str, object]) -> None:
-    """Doctests that say `spark` mean the engine under test."""
+    """Provide `spark` to doctests, on the engine under test."""
     if isinstance(request.node, pytest.DoctestItem):
         doctest_namespace["spark"] = request.getfixturevalue("spark")
 
 
 @pytest.fixture
 def schema(request: pytest.FixtureRequest, spark: SparkSession) -> Iterator[str]:
-    """A schema of the test's own; on this machine its tables are in `tmp_path / schema`."""
+    """Name of a new schema for one test. On this machine its tables are in `tmp_path / schema`."""
     name = f"cdp_test_{uuid4().hex}"
     if ENGINE == "databricks":
         spark.sql(f"CREATE SCHEMA {CATALOG}.{name}").collect()
@@ -138,13 +138,13 @@ def catalog() -> str:
 
 @pytest.fixture
 def store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
-    """Tables in the test's schema."""
+    """Store of the test's schema."""
     return open_store(spark, catalog, schema)
 
 
 @pytest.fixture(scope="session")
 def rows_of() -> Callable[[DataFrame], list[tuple[object, ...]]]:
-    """The rows of a frame as sorted tuples, to compare with rows written down in a test."""
+    """Function that returns the rows of a frame as sorted tuples, to compare with expected rows."""
 
     def collect(frame: DataFrame) -> list[tuple[object, ...]]:
         return sorted((tuple(row) for row in frame.collect()), key=repr)
@@ -157,12 +157,12 @@ Cdp = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def cdp() -> Cdp:
-    """Run the `cdp` command as a person does: `cdp("run", "--home", home, CDP_SECRET_CDP_API_TOKEN="x")`."""
+    """Run the `cdp` command as a user does: `cdp("run", "--home", home, CDP_SECRET_CDP_API_TOKEN="x")`."""
 
     def run(*arguments: object, cwd: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "cdp"), *map(str, arguments)]
-        # A session of this process leaves word in its environment that Spark is to be reached through Spark Connect.
-        # A process that shares the tests is told how wide the terminal is: lines of `cdp` are as long as they are.
+        # A session of this process sets SPARK_CONNECT_* variables, which `cdp` must not inherit. A parallel
+        # test process may have COLUMNS set, which would wrap the lines of `cdp`.
         inherited = {
             name: value
             for name, value in os.environ.items()

@@ -1,11 +1,11 @@
-"""A refresh of a shop of millions of sales, beside what one would write without the platform: `make bench`.
+"""Benchmark a refresh of millions of sales against scripts that one would write without the platform: `make bench`.
 
     make bench                                                             # 1 million sales
     make bench SALES=10000000,40000000 BENCH="--only product,duckdb --repeat 3 --docs"
 
-A shop is landed once. Everybody reads the same landed files, in a process of their own, and writes the same tables as
-Delta; unequal tables end the benchmark. In each round everybody takes a turn; a ratio is taken within a round, and the
-median of the rounds counts. What is measured of each: see `MEASURES`.
+The benchmark lands a shop once. Each contestant runs in its own process, reads the same files and writes the same Delta
+tables. Unequal tables end the benchmark. Each round runs every contestant once. Ratios are computed within a
+round, and the reported figure is the median over the rounds. `MEASURES` lists what is measured.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from contestants import CONTESTANTS, Measured, refresh
+from contestants import CONTESTANTS, RefreshMeasurement, refresh
 from page import write_page
-from results import Piece, figure_table, goal_table, machine_facts, merge_results, task_seconds
+from results import BenchmarkResult, figure_table, goal_table, machine_facts, merge_results, task_seconds
 from retail_data import Shop
 from rich.console import Console
 from same_tables import Contents, contents_of, ensure_same
@@ -37,11 +37,11 @@ from cdp_lib.landing import Landing
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
-"""One in so many sales names a product that nobody knows: quarantine has something to do, and inner joins to lose."""
+"""One sale in this many names an unknown product, so that quarantine receives rows and inner joins drop rows."""
 
 BYTES_LANDED = 60
 BYTES_OF_TABLES = 200
-"""Disk that a sale takes, of its source's files and of a contestant's tables, rounded up."""
+"""Bytes on disk per sale, rounded up: in the landed files, and in the tables of one contestant."""
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -53,14 +53,14 @@ class Bench:
     """One run of the benchmark.
 
     Attributes:
-        home: Folder of everything that is gone after it.
+        home: Folder of temporary files, removed after the run.
         landings: Folder of the landed shops.
-        contestants: Who takes part.
-        repeat: Rounds.
-        repeat_spark: Rounds in which those on Spark take part.
-        batch: Sales of the batch that lands on a history.
+        contestants: Names of the contestants to run.
+        repeat: Number of rounds.
+        repeat_spark: Number of rounds in which contestants on Spark take part.
+        batch: Sales in the batch that lands after the history.
         smallest: Sales of the smallest shop.
-        command: The command that does the same.
+        command: Command that repeats this run.
     """
 
     home: Path
@@ -74,73 +74,76 @@ class Bench:
     _loaded: dict[tuple[int, str], Path] = field(default_factory=dict)
 
     def landing(self, sales: int) -> Path:
-        """The landed history of a shop; one that an earlier run has landed here is taken as it is."""
+        """Return the folder of a shop's landed history. An existing folder of the same shop is reused."""
         folder = self.landings / f"landing-{sales}"
-        landed = folder.with_suffix(".json")
+        description_file = folder.with_suffix(".json")
         shop = _shop(sales)
         description = json.dumps(asdict(shop))
-        if not (landed.exists() and landed.read_text(encoding="utf-8") == description):
-            console.print(f"{sales:,} sales are landed ...")
+        if not (description_file.exists() and description_file.read_text(encoding="utf-8") == description):
+            console.print(f"Landing {sales:,} sales ...")
             shutil.rmtree(folder, ignore_errors=True)
             shop.land_history(Landing(str(folder)))
-            landed.write_text(description, encoding="utf-8")
+            description_file.write_text(description, encoding="utf-8")
         return folder
 
     def loaded_home(self, sales: int, name: str) -> Path:
-        """A home in which a contestant has refreshed a shop's history, made when first asked for."""
+        """Return a home in which a contestant has loaded a shop's history. It is loaded at the first call."""
         if (sales, name) not in self._loaded:
-            home = self._fresh(f"loaded-{sales}-{name}")
-            console.print(f"{sales:,} sales are loaded by {name} ...")
+            home = self._empty_folder(f"loaded-{sales}-{name}")
+            console.print(f"Loading {sales:,} sales with {name} ...")
             refresh(CONTESTANTS[name], home, self.landing(sales))
             self._loaded[sales, name] = home
         return self._loaded[sales, name]
 
-    def take_turns(
-        self, names: Collection[str], one: Callable[[str], Measured], look: Callable[[str], None]
-    ) -> tuple[dict[str, Measured], ...]:
-        """Let everybody take a turn in each round; who comes first changes.
+    def run_rounds(
+        self,
+        names: Collection[str],
+        measure: Callable[[str], RefreshMeasurement],
+        inspect: Callable[[str], None],
+    ) -> tuple[dict[str, RefreshMeasurement], ...]:
+        """Run every contestant once in each round. Each round starts with another contestant.
 
         Args:
-            names: Who.
-            one: Measures a turn.
-            look: Called after each turn of the first round.
+            names: Names of the contestants.
+            measure: Runs and measures one contestant.
+            inspect: Called after each contestant of the first round.
         """
-        rounds: list[dict[str, Measured]] = []
+        rounds: list[dict[str, RefreshMeasurement]] = []
         names = list(names)
         for number in range(max(self.repeat, self.repeat_spark)):
-            measured: dict[str, Measured] = {}
+            measured: dict[str, RefreshMeasurement] = {}
             start = number % len(names)
             for name in names[start:] + names[:start]:
-                is_slow = name in CONTESTANTS and CONTESTANTS[name].is_slow
-                if number < (self.repeat_spark if is_slow else self.repeat):
-                    measured[name] = one(name)
+                runs_on_spark = name in CONTESTANTS and CONTESTANTS[name].runs_on_spark
+                if number < (self.repeat_spark if runs_on_spark else self.repeat):
+                    measured[name] = measure(name)
                     console.print(f"  round {number + 1}: {name} {measured[name].seconds:.1f} s")
                     if number == 0:
-                        look(name)
+                        inspect(name)
             rounds.append(measured)
         return tuple(rounds)
 
-    def full(self, sales: int) -> Piece | None:
-        """Everybody makes all tables from what has landed."""
-        names = [name for name in self.contestants if not CONTESTANTS[name].is_apart]
+    def full(self, sales: int) -> BenchmarkResult | None:
+        """Measure a full refresh: every contestant builds all tables from the landed history."""
+        names = [name for name in self.contestants if not CONTESTANTS[name].refreshes_largest_mart_last]
         if not names:
             return None
         landing = self.landing(sales)
         contents: dict[str, Contents] = {}
 
-        def one(name: str) -> Measured:
-            return refresh(CONTESTANTS[name], self._fresh("run"), landing)
+        def measure(name: str) -> RefreshMeasurement:
+            return refresh(CONTESTANTS[name], self._empty_folder("run"), landing)
 
-        def look(name: str) -> None:
+        def inspect(name: str) -> None:
             contents[name] = contents_of(_warehouse(self.home / "run"))
 
-        rounds = self.take_turns(names, one, look)
-        return self._piece("full", sales, rounds, rows=ensure_same(contents))
+        rounds = self.run_rounds(names, measure, inspect)
+        return self._result("full", sales, rounds, rows=ensure_same(contents))
 
-    def batch_on_history(self, sales: int) -> Piece | None:
-        """A batch of new sales of the newest month lands on a history that is loaded, and the product refreshes.
+    def batch_on_history(self, sales: int) -> BenchmarkResult | None:
+        """Measure a refresh after a batch of new sales of the newest month has landed on a loaded history.
 
-        On the smallest history the first version, on Sail, makes all tables again from all that has landed.
+        With the smallest history, the first version on Sail also runs: it rebuilds all tables from all landed files.
         """
         names = [name for name in ("product", "product-apart", "product-whole-job") if name in self.contestants]
         if not names:
@@ -149,14 +152,14 @@ class Bench:
             names.append("first-version-sail")
         loaded_by = "product-whole-job" if "product-whole-job" in names else "product"
         history = self.landing(sales)
-        landing = self._fresh(f"landing-{sales}-and-batch")
-        # A landed batch is never changed, so that links will do.
+        landing = self._empty_folder(f"landing-{sales}-and-batch")
+        # Landed batches are immutable, so hard links are enough.
         shutil.copytree(history, landing, copy_function=os.link, dirs_exist_ok=True)
         _shop(sales).land_newest_sales(Landing(str(landing)), self.batch)
         contents: dict[str, Contents] = {}
 
-        def one(name: str) -> Measured:
-            home = self._fresh("run")
+        def measure(name: str) -> RefreshMeasurement:
+            home = self._empty_folder("run")
             if CONTESTANTS[name].is_product:
                 shutil.copytree(self.loaded_home(sales, loaded_by), home, dirs_exist_ok=True)
             before = _commits(home)
@@ -164,50 +167,50 @@ class Bench:
             measured.bytes_written = _bytes_added(_commits(home) - before)
             return measured
 
-        def look(name: str) -> None:
+        def inspect(name: str) -> None:
             contents[name] = contents_of(_warehouse(self.home / "run"))
 
-        rounds = self.take_turns(names, one, look)
-        return self._piece("batch", sales, rounds, batch=self.batch, rows=ensure_same(contents))
+        rounds = self.run_rounds(names, measure, inspect)
+        return self._result("batch", sales, rounds, batch=self.batch, rows=ensure_same(contents))
 
-    def nothing_new(self, sales: int) -> Piece | None:
-        """The product's whole job with nothing new, beside the same job on the shipped fixture, and on that again."""
+    def nothing_new(self, sales: int) -> BenchmarkResult | None:
+        """Measure the whole job with nothing new, and for comparison on the fixture, twice."""
         if "product" not in self.contestants:
             return None
         landing = self.landing(sales)
         loaded, fixture = self.loaded_home(sales, "product-whole-job"), self.home / "fixture"
 
-        def one(name: str) -> Measured:
-            whole = CONTESTANTS["product-whole-job"]
+        def measure(name: str) -> RefreshMeasurement:
+            whole_job = CONTESTANTS["product-whole-job"]
             if name == "nothing-new":
-                return refresh(whole, loaded, landing)
-            return refresh(whole, self._fresh("fixture") if name == "fixture" else fixture)
+                return refresh(whole_job, loaded, landing)
+            return refresh(whole_job, self._empty_folder("fixture") if name == "fixture" else fixture)
 
-        # In the first round the fixture comes before itself again; in all others it is there already.
-        rounds = self.take_turns(("fixture", "fixture-again", "nothing-new"), one, lambda _: None)
-        return self._piece("nothing-new", sales, rounds)
+        # The first round starts with "fixture", so its home exists for "fixture-again" in every round.
+        rounds = self.run_rounds(("fixture", "fixture-again", "nothing-new"), measure, lambda _: None)
+        return self._result("nothing-new", sales, rounds)
 
-    def forget(self, sales: int) -> None:
-        """Make room on the disk: nobody needs what was loaded of a size any more, or what landed after its history."""
-        for loaded in [key for key in self._loaded if key[0] == sales]:
-            shutil.rmtree(self._loaded.pop(loaded))
+    def remove_loaded(self, sales: int) -> None:
+        """Free disk space: remove the loaded homes of a size, and its landing with the batch."""
+        for key in [key for key in self._loaded if key[0] == sales]:
+            shutil.rmtree(self._loaded.pop(key))
         shutil.rmtree(self.home / f"landing-{sales}-and-batch", ignore_errors=True)
 
-    def _fresh(self, name: str) -> Path:
+    def _empty_folder(self, name: str) -> Path:
         folder = self.home / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
-    def _piece(
+    def _result(
         self,
         measure: str,
         sales: int,
-        rounds: tuple[dict[str, Measured], ...],
+        rounds: tuple[dict[str, RefreshMeasurement], ...],
         batch: int = 0,
         rows: dict[str, int] | None = None,
-    ) -> Piece:
-        return Piece(
+    ) -> BenchmarkResult:
+        return BenchmarkResult(
             measure=measure,
             sales=sales,
             rounds=rounds,
@@ -219,12 +222,12 @@ class Bench:
         )
 
 
-MEASURES: dict[str, Callable[[Bench, int], Piece | None]] = {
+MEASURES: dict[str, Callable[[Bench, int], BenchmarkResult | None]] = {
     "full": Bench.full,
     "batch": Bench.batch_on_history,
     "nothing-new": Bench.nothing_new,
 }
-"""What is measured at each size. Growth and peak memory are those of `full`."""
+"""Measures to run at each size. Growth and peak memory come from `full`."""
 
 
 def _shop(sales: int) -> Shop:
@@ -236,12 +239,12 @@ def _warehouse(home: Path) -> Path:
 
 
 def _commits(home: Path) -> set[Path]:
-    """The commits of all Delta tables."""
+    """Return the commit files of all Delta tables."""
     return set(_warehouse(home).glob("*/_delta_log/*.json"))
 
 
 def _bytes_added(commits: Collection[Path]) -> dict[str, int]:
-    """Size of the files that commits add, by table."""
+    """Return the bytes of the files that commits add, by table."""
     sizes: dict[str, int] = {}
     for commit in commits:
         table = commit.parents[1].name
@@ -250,73 +253,74 @@ def _bytes_added(commits: Collection[Path]) -> dict[str, int]:
     return sizes
 
 
-def _numbers(option: str, text: str) -> list[int]:
+def _sizes(option: str, text: str) -> list[int]:
     try:
-        numbers = sorted({int(part.replace("_", "")) for part in text.split(",")})
+        sizes = sorted({int(part.replace("_", "")) for part in text.split(",")})
     except ValueError:
-        numbers = []
-    if not numbers or numbers[0] < 1_000:
-        raise CdpError(f"{option} {text}: write numbers of sales, 1000 or more, such as 10000000,40000000.")
-    return numbers
+        sizes = []
+    if not sizes or sizes[0] < 1_000:
+        raise CdpError(f"{option} {text}: give numbers of sales, 1000 or more, such as 10000000,40000000.")
+    return sizes
 
 
-def _chosen(only: str) -> tuple[list[str], list[str]]:
-    """Measures and contestants that `--only` names; where it names none of a kind, all of that kind."""
+def _selected(only: str) -> tuple[list[str], list[str]]:
+    """Return the measures and the contestants that `--only` names. When it names none of a kind, return all of them."""
     names = [name for name in only.split(",") if name]
     for name in names:
         if name not in MEASURES and name not in CONTESTANTS:
-            raise CdpError(f"Unknown '{name}': there are {', '.join((*MEASURES, *CONTESTANTS))}.")
+            raise CdpError(f"Unknown '{name}': --only takes {', '.join((*MEASURES, *CONTESTANTS))}.")
     return [name for name in MEASURES if name in names] or list(MEASURES), [
         name for name in CONTESTANTS if name in names
     ] or list(CONTESTANTS)
 
 
 @contextmanager
-def _home(given: Path | None, sizes: Sequence[int]) -> Iterator[Path]:
-    """A folder for one run, in the given one, or where temporary ones are."""
+def _working_folder(parent: Path | None, sizes: Sequence[int]) -> Iterator[Path]:
+    """Create a temporary folder for one run, in `parent` or in the system's folder for temporary files."""
     try:
-        if given:
-            given.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=given) as folder:
+        if parent:
+            parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=parent) as folder:
             needed = sum(sizes) * BYTES_LANDED + 3 * max(sizes) * BYTES_OF_TABLES
             free = shutil.disk_usage(folder).free
             if free < needed:
                 raise CdpError(
-                    f"{needed / 1e9:.0f} GB of disk are needed and {free / 1e9:.0f} GB are free: take another --home,"
+                    f"{needed / 1e9:.0f} GB of disk are needed and {free / 1e9:.0f} GB are free: choose another --home"
                     " or fewer sales."
                 )
             yield Path(folder)
     except OSError as error:
         raise CdpError(
-            f"{given or tempfile.gettempdir()} can't be written ({error.strerror}): take another --home."
+            f"{parent or tempfile.gettempdir()} can't be written ({error.strerror}): choose another --home."
         ) from None
 
 
 def bench(
-    sales: Annotated[str, typer.Option(help="Sales of the shop's history; several sizes with commas.")] = "1000000",
+    sales: Annotated[str, typer.Option(help="Sales in the history; separate several sizes by commas.")] = "1000000",
     only: Annotated[
-        str, typer.Option(help=f"These alone, with commas: {', '.join(MEASURES)}; {', '.join(CONTESTANTS)}.")
+        str,
+        typer.Option(help=f"Names to run, separated by commas: {', '.join(MEASURES)}; {', '.join(CONTESTANTS)}."),
     ] = "",
-    repeat: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
+    repeat: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 3,
     repeat_spark: Annotated[
-        int | None, typer.Option(min=0, help="Rounds in which those on Spark take part; all if not given.")
+        int | None, typer.Option(min=0, help="Rounds in which contestants on Spark take part; default: all.")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Sales of a batch; a hundredth of the smallest history if not given.")
+        int | None, typer.Option(min=1, help="Sales in the batch; default: 1 % of the smallest history.")
     ] = None,
     home: Annotated[
-        Path | None, typer.Option(help="Folder to work in, where landed shops are kept; else a temporary one.")
+        Path | None, typer.Option(help="Working folder, which keeps landed shops; default: a temporary folder.")
     ] = None,
     docs: Annotated[
-        bool, typer.Option("--docs", help="Keep the results in benchmarks/results.json and write docs/benchmarks.md.")
+        bool, typer.Option("--docs", help="Store the results in benchmarks/results.json and write docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Measure the refresh of a shop of many sales, beside what one would write without the platform."""
-    sizes = _numbers("--sales", sales)
-    measures, contestants = _chosen(only)
+    """Benchmark a refresh of many sales against scripts that one would write without the platform."""
+    sizes = _sizes("--sales", sales)
+    measures, contestants = _selected(only)
     command = _command(sales, only, repeat, repeat_spark, batch)
-    pieces: list[Piece] = []
-    with _home(home, sizes) as folder:
+    results: list[BenchmarkResult] = []
+    with _working_folder(home, sizes) as folder:
         run = Bench(
             folder,
             home or folder,
@@ -330,41 +334,41 @@ def bench(
         for size in sizes:
             for measure in measures:
                 console.print(f"{measure}, {size:,} sales")
-                piece = MEASURES[measure](run, size)
-                if piece:
-                    pieces.append(piece)
+                result = MEASURES[measure](run, size)
+                if result:
+                    results.append(result)
                     if docs:
-                        # Piece by piece: what is measured stays, whatever becomes of the rest.
-                        write_page(PROJECT, merge_results(RESULTS, [piece]))
-            run.forget(size)
-    _print(pieces)
+                        # Store each result at once, so that a later failure does not lose it.
+                        write_page(PROJECT, merge_results(RESULTS, [result]))
+            run.remove_loaded(size)
+    _print(results)
 
 
 def _command(sales: str, only: str, repeat: int, repeat_spark: int | None, batch: int | None) -> str:
-    """The command that measures the same again, wherever."""
-    given = {"--only": only, "--repeat": repeat, "--repeat-spark": repeat_spark, "--batch": batch}
-    options = " ".join(f"{name} {value}" for name, value in given.items() if value not in ("", None))
+    """Return the command that repeats the run on any machine."""
+    options_given = {"--only": only, "--repeat": repeat, "--repeat-spark": repeat_spark, "--batch": batch}
+    options = " ".join(f"{name} {value}" for name, value in options_given.items() if value not in ("", None))
     return f"make bench SALES={sales} BENCH={shlex.quote(options)}"
 
 
-def _print(pieces: Sequence[Piece]) -> None:
-    results = {piece.key: piece for piece in pieces}
-    console.print(f"\n{goal_table(results)}\n\n{figure_table(results)}", markup=False, soft_wrap=True)
-    for piece in pieces:
-        for name in piece.contestants:
+def _print(results: Sequence[BenchmarkResult]) -> None:
+    by_key = {result.key: result for result in results}
+    console.print(f"\n{goal_table(by_key)}\n\n{figure_table(by_key)}", markup=False, soft_wrap=True)
+    for result in results:
+        for name in result.contestants:
             if name.startswith(("product", "nothing-new")):
                 tasks = [
-                    f"{task} {seconds:.1f}" for task, seconds in task_seconds(piece, name).items() if seconds >= 0.05
+                    f"{task} {seconds:.1f}" for task, seconds in task_seconds(result, name).items() if seconds >= 0.05
                 ]
                 console.print(
-                    f"\n{piece.measure}, {piece.sales:,} sales, {name}, seconds of each task: {', '.join(tasks)}",
+                    f"\n{result.measure}, {result.sales:,} sales, {name}, seconds of each task: {', '.join(tasks)}",
                     soft_wrap=True,
                 )
 
 
 def main() -> None:
-    """Run the command; what went wrong is one line and a non-zero exit."""
-    # As Ctrl-C does: what was started is ended, and what was written is removed.
+    """Run the command. An error is reported in one line, with a non-zero exit code."""
+    # Exit like after Ctrl-C, so that child processes end and temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         typer.run(bench)

@@ -1,4 +1,4 @@
-"""Who is measured, each refresh in a process of its own: seconds of its tables and of the process, and its memory."""
+"""The contestants of the benchmark: run a refresh in its own process and measure its seconds and peak memory."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from cdp_lib.errors import CdpError
 
 FOLDER = Path(__file__).resolve().parent
 SPARK_MEMORY = "8g"
-"""Memory of Spark's driver, the product's and the baseline's: with the default of 1 GB neither comes far."""
+"""Driver memory of Spark, for the product and the baseline. The default of 1 GB is too little for both."""
 
 MEMORY_POOL_GIGABYTES = 3.5
 MEMORY_POOL = {
     "SAIL_RUNTIME__MEMORY_POOL__TYPE": "greedy",
     "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE": str(int(MEMORY_POOL_GIGABYTES * 1e9)),
 }
-"""Lets the embedded engine sort and group on disk what does not fit (docs/benchmarks.md)."""
+"""Environment that makes the embedded engine spill sorts and groups to disk (docs/benchmarks.md)."""
 
 TIMEOUT_SECONDS = 3 * 3600
-"""Nothing that is measured here is worth waiting longer for."""
+"""A refresh that takes longer fails."""
 
-LOOK_EVERY_SECONDS = 0.2
-_SETTINGS = "SPARK_CONF_DIR"
+SAMPLE_INTERVAL_SECONDS = 0.2
+_SPARK_CONF = "SPARK_CONF_DIR"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One that is measured.
+    """A script that refreshes the tables, with its options.
 
     Attributes:
-        title: What it is, for readers.
-        script: Its script.
+        title: Name in tables and messages.
+        script: Path of the script, relative to this folder.
         options: Options of the script.
-        environment: What its process has in its environment besides.
+        environment: Environment variables of the process, in addition to the inherited ones.
     """
 
     title: str
@@ -51,26 +51,26 @@ class Contestant:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def is_slow(self) -> bool:
-        """Whether it runs on Spark."""
+    def runs_on_spark(self) -> bool:
+        """Whether the script runs on local Spark, which is slow."""
         return "spark" in self.options
 
     @property
     def is_product(self) -> bool:
-        """Whether it is the product."""
+        """Whether this is the platform itself and not a baseline."""
         return self.script == "product.py"
 
     @property
-    def is_apart(self) -> bool:
-        """Whether it makes the largest mart by itself, which tells something of batches alone."""
+    def refreshes_largest_mart_last(self) -> bool:
+        """Whether the largest mart is refreshed after all other tables; only the measure `batch` uses this."""
         return "--apart" in self.options
 
     def command(self, home: Path, landing: Path | None) -> list[str]:
-        """The command that refreshes.
+        """Return the command that refreshes the tables.
 
         Args:
-            home: Folder that gets the tables.
-            landing: What has landed; None for the product's own fixture.
+            home: Folder that the tables are written to.
+            landing: Folder of the landed batches; None makes the product ingest the fixture.
         """
         command = [sys.executable, str(FOLDER / self.script), *self.options]
         if self.is_product:
@@ -95,15 +95,15 @@ CONTESTANTS = {
 
 
 @dataclass
-class Measured:
-    """One refresh.
+class RefreshMeasurement:
+    """Measured times, memory and written bytes of one refresh.
 
     Attributes:
-        seconds: From the start of the first task, or the first read, to the last commit.
-        process_seconds: Of the whole process, with the start of its engine.
-        peak_megabytes: Most memory that its processes held at once, None where the system does not say.
-        tasks: Seconds of each task; of a baseline, of each table.
-        bytes_written: Size of the files that each table has gained, where that was asked for.
+        seconds: Seconds from the start of the first task, or from the first read, to the last commit.
+        process_seconds: Seconds of the whole process, including the start of its engine.
+        peak_megabytes: Peak resident memory of all its processes together; None on a system without /proc.
+        tasks: Seconds of each task; for a baseline, seconds of each table.
+        bytes_written: Bytes of the files that were added to each table; empty when not measured.
     """
 
     seconds: float
@@ -113,33 +113,33 @@ class Measured:
     bytes_written: dict[str, int] = field(default_factory=dict)
 
 
-def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> Measured:
-    """Let a contestant refresh once.
+def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> RefreshMeasurement:
+    """Run one refresh of a contestant and measure it.
 
     Args:
-        contestant: Who.
-        home: Folder that gets, or has, its tables; its log is beside it.
-        landing: What has landed; None for the product's own fixture.
+        contestant: Contestant to run.
+        home: Folder of its tables, created if missing; its log is written beside this folder.
+        landing: Folder of the landed batches; None makes the product ingest the fixture.
 
     Raises:
-        CdpError: It failed, or did not come to an end.
+        CdpError: The process failed or reached the timeout.
     """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_suffix(".log")
     begin = time.monotonic()
     output, peak = _run(contestant, home, landing, log)
-    taken = time.monotonic() - begin
+    process_seconds = time.monotonic() - begin
     measured = json.loads(output.splitlines()[-1])
-    return Measured(measured["seconds"], taken, peak, measured["tasks"])
+    return RefreshMeasurement(measured["seconds"], process_seconds, peak, measured["tasks"])
 
 
 def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) -> tuple[str, float | None]:
-    """What a process printed, and its peak memory; whatever happens here, it does not outlive the call."""
+    """Run a contestant; return its output and its peak memory. The process never outlives this call."""
     peak: float | None = None
-    until = time.monotonic() + TIMEOUT_SECONDS
-    answer = log.with_suffix(".out")
-    with log.open("wb") as errors, answer.open("wb") as output:
-        # A session of its own: what it starts can be found by it, and ended with it.
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    output_file = log.with_suffix(".out")
+    with log.open("wb") as errors, output_file.open("wb") as output:
+        # A new session groups the process with its children, so that all of them can be measured and ended.
         process = subprocess.Popen(
             contestant.command(home, landing),
             stdout=output,
@@ -151,44 +151,44 @@ def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) ->
             while process.poll() is None:
                 memory = resident_megabytes(process.pid)
                 peak = memory if peak is None else max(peak, memory or 0.0)
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise CdpError(f"{contestant.title} has not ended after {TIMEOUT_SECONDS / 3600:.0f} hours.")
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(LOOK_EVERY_SECONDS)
+                    process.wait(SAMPLE_INTERVAL_SECONDS)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = f": {lines[-1]}" if lines else ""
-        raise CdpError(f"{contestant.title} ended with exit code {process.returncode}{said}")
-    return answer.read_text(encoding="utf-8"), peak
+        last_line = f": {lines[-1]}" if lines else ""
+        raise CdpError(f"{contestant.title} ended with exit code {process.returncode}{last_line}")
+    return output_file.read_text(encoding="utf-8"), peak
 
 
 def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a contestant: nothing in it of a Spark session of this process.
+    """Return the environment of a contestant, without the Spark variables of this process.
 
-    Who has a folder of Spark settings has it for the product and the baseline alike.
+    `SPARK_CONF_DIR` is kept, so that the product and the baselines use the same Spark settings.
     """
-    kept = {name: value for name, value in inherited.items() if not name.startswith("SPARK_") or name == _SETTINGS}
+    kept = {name: value for name, value in inherited.items() if not name.startswith("SPARK_") or name == _SPARK_CONF}
     return kept | {"SPARK_DRIVER_MEMORY": SPARK_MEMORY}
 
 
-def resident_megabytes(session: int) -> float | None:
-    """Resident memory of all processes of a session, summed up; None on a system without /proc.
+def resident_megabytes(session_id: int) -> float | None:
+    """Return the total resident memory of all processes of a session; None on a system without /proc.
 
-    A child that has not begun a program of its own yet has its parent's command and memory, and does not count: Hadoop
-    starts one for each file that it writes.
+    A forked child that has not started its own program shares the memory of its parent and is not counted. Hadoop forks
+    such a child for each file that it writes.
     """
     pages = 0
     if not Path("/proc/self/stat").exists():
         return None
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has just ended
-            # After the name, which may hold anything: state, parent, group, session.
-            _, parent, _, of_session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
-            if int(of_session) != session:
+        with suppress(OSError):  # the process has just ended
+            # Fields after the program name, which may contain any character: state, parent, group, session.
+            _, parent, _, session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
+            if int(session) != session_id:
                 continue
             if (folder / "cmdline").read_bytes() != (folder.parent / parent / "cmdline").read_bytes():
                 pages += int((folder / "statm").read_text(encoding="ascii").split()[1])

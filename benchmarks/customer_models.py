@@ -1,15 +1,15 @@
-"""What fitting and predicting customers costs, beside `lifetimes`, and how it grows with customers.
+"""Measure the fit and the predictions of customer models, compared with `lifetimes`, for growing numbers of customers.
 
     .venv/bin/python benchmarks/customer_models.py            # all, about 4 minutes
     .venv/bin/python benchmarks/customer_models.py refresh    # one part: fit, refresh or weeks
 
-Customers are simulated from the Pareto/NBD of CDNOW, their first purchases spread over three years. Each measurement
-is a process of its own, with its peak memory.
+Customers are simulated from the Pareto/NBD model of CDNOW, with first purchases spread over three years. Each
+measurement runs in its own process and includes peak memory.
 
 - `fit`: Pareto/NBD on 10 thousand to 10 million customers, and `lifetimes` on the first 300 thousand of them.
-- `refresh`: 1 million customers and their sales as Delta tables, on the embedded engine: summaries, segments, fit and
-  predictions, written.
-- `weeks`: what whole weeks instead of days change on CDNOW.
+- `refresh`: `customer_value_gold` for 1 million customers on the embedded engine: read the silver tables, compute
+  summaries, segments, fits and predictions, write the table.
+- `weeks`: the difference between whole weeks and days on CDNOW.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ AS_OF = date(2026, 6, 30)
 
 
 def simulate(customers: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Customers: age, and for each purchase after the first whose it is and how many weeks after the first."""
+    """Simulate customers.
+
+    Returns:
+        For each customer, the age in weeks and the number of repeat purchases. For each repeat purchase, the index of
+        the customer and the weeks since the first purchase.
+    """
     generator = np.random.default_rng(seed)
     age = generator.integers(1, WEEKS + 1, customers).astype(float)
     rate = generator.gamma(MODEL.r, 1 / MODEL.alpha, customers)
@@ -49,7 +54,7 @@ def simulate(customers: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def simulated_histories(customers: int) -> Histories:
-    """Histories in whole weeks, grouped chunk by chunk."""
+    """Simulate customers in chunks and return their histories in whole weeks."""
     parts = []
     for seed in range(-(-customers // CHUNK)):
         age, repeats, buyer, at = simulate(min(CHUNK, customers - seed * CHUNK), seed)
@@ -63,7 +68,7 @@ def simulated_histories(customers: int) -> Histories:
 
 
 def fit(customers: int) -> dict[str, object]:
-    """Fit Pareto/NBD on histories."""
+    """Fit the Pareto/NBD model on histories."""
     histories = simulated_histories(customers)
     begin = time.perf_counter()
     fitted = fit_purchases(ParetoNbd, histories)
@@ -72,7 +77,7 @@ def fit(customers: int) -> dict[str, object]:
 
 
 def fit_by_lifetimes(customers: int) -> dict[str, object]:
-    """Fit the same on customers, with `lifetimes`."""
+    """Fit the same model with `lifetimes`, on single customers."""
     from lifetimes import ParetoNBDFitter
 
     age, repeats, buyer, at = simulate(customers, 0)
@@ -85,7 +90,7 @@ def fit_by_lifetimes(customers: int) -> dict[str, object]:
 
 
 def refresh(customers: int) -> dict[str, object]:
-    """The table customer_value_gold on the embedded engine: from silver tables to the table."""
+    """Build and write `customer_value_gold` from silver tables on the embedded engine."""
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -116,35 +121,35 @@ def refresh(customers: int) -> dict[str, object]:
                 "acquisition_date": days,
             }
             write_deltalake(warehouse / CUSTOMER_ACQUISITIONS_SILVER.name, pa.table(acquisitions), mode="append")
-            whose = np.concatenate([np.arange(len(age)), buyer])
+            buyer_of_purchase = np.concatenate([np.arange(len(age)), buyer])
             day = np.concatenate([first, first[buyer] + np.floor(at * 7).astype(int)])
-            bought = pa.table(
+            purchases = pa.table(
                 {
-                    "customer_id": pa.array(numbers[whose], pa.int32()),
+                    "customer_id": pa.array(numbers[buyer_of_purchase], pa.int32()),
                     "purchase_date": pa.array(day, pa.int32()).cast(pa.date32()),
-                    "transaction_count": pa.array(np.ones(len(whose)), pa.int64()),
-                    "revenue": pa.array(np.round(generator.gamma(3, 12, len(whose)) * 100).astype(int))
+                    "transaction_count": pa.array(np.ones(len(buyer_of_purchase)), pa.int64()),
+                    "revenue": pa.array(np.round(generator.gamma(3, 12, len(buyer_of_purchase)) * 100).astype(int))
                     .cast(pa.decimal128(20, 0))
                     .cast(pa.decimal128(38, 2)),
                 }
             )
-            # Of two purchases on a day one would do; what the models are given is one day either way.
-            days = bought.group_by(["customer_id", "purchase_date"]).aggregate(
+            # The models count days with a purchase, so purchases of one day become one row.
+            purchase_days = purchases.group_by(["customer_id", "purchase_date"]).aggregate(
                 [("transaction_count", "sum"), ("revenue", "sum")]
             )
-            bought = days.rename_columns(["customer_id", "purchase_date", "transaction_count", "revenue"])
-            write_deltalake(warehouse / PURCHASES_SILVER.name, bought, mode="append")
-            sales += len(whose)
+            names = ["customer_id", "purchase_date", "transaction_count", "revenue"]
+            write_deltalake(warehouse / PURCHASES_SILVER.name, purchase_days.rename_columns(names), mode="append")
+            sales += len(buyer_of_purchase)
         terms = Terms(90, 12, 0.4, 0.1)
         with open_session("sail", home, "cat1", ["sales"]) as spark:
             store = open_store(spark, "cat1", "sales")
             before = peak_megabytes()
             begin = time.perf_counter()
             silver = [store.read(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER)]
-            people = with_history(build_customer_summaries(*silver, AS_OF))
-            fits = fit_customers(people)
+            summaries = with_history(build_customer_summaries(*silver, AS_OF))
+            fits = fit_customers(summaries)
             fitted = time.perf_counter() - begin
-            predicted = with_predictions(with_rfm(people), fits, terms)
+            predicted = with_predictions(with_rfm(summaries), fits, terms)
             rows = with_value(predicted, AS_OF, terms.gross_margin, "", "")
             store.replace(CUSTOMER_VALUE_GOLD, rows)
             seconds = time.perf_counter() - begin
@@ -161,7 +166,7 @@ def refresh(customers: int) -> dict[str, object]:
 
 
 def weeks() -> dict[str, object]:
-    """Parameters of CDNOW by the day and by the week."""
+    """Fit CDNOW in days and in whole weeks, and return parameters and forecast errors."""
     from importlib.resources import files
 
     import pandas as pd
@@ -171,21 +176,21 @@ def weeks() -> dict[str, object]:
     sales["day"] = pd.to_datetime(sales.day, format="%Y%m%d")
     cut_off = pd.Timestamp(date(1997, 1, 1) + timedelta(weeks=39, days=-1))
     days = sales.drop_duplicates(["customer_id", "day"])
-    known = days[days.day <= cut_off].groupby("customer_id").day.agg(["min", "max", "count"])
-    came = len(days[(days.day > cut_off) & days.customer_id.isin(known.index)])
-    x = (known["count"] - 1).to_numpy(dtype=float)
-    t_x, age = ((last - known["min"]).dt.days.to_numpy() / 7 for last in (known["max"], cut_off))
-    found: dict[str, object] = {"seconds": 0.0, "came": came}
+    observed = days[days.day <= cut_off].groupby("customer_id").day.agg(["min", "max", "count"])
+    later_purchases = len(days[(days.day > cut_off) & days.customer_id.isin(observed.index)])
+    x = (observed["count"] - 1).to_numpy(dtype=float)
+    t_x, age = ((last - observed["min"]).dt.days.to_numpy() / 7 for last in (observed["max"], cut_off))
+    found: dict[str, object] = {"seconds": 0.0, "later_purchases": later_purchases}
     for name, times in {"days": (t_x, age), "weeks": (np.rint(t_x), np.rint(age))}.items():
         fitted = fit_purchases(ParetoNbd, Histories.of_customers(x, *times))
         predicted = ParetoNbd(**fitted.parameters).expected_purchases(39.0, x, *times).sum()
         rounded = {key: round(value, 4) for key, value in fitted.parameters.items()}
-        found[name] = rounded | {"error": round(predicted / came - 1, 4), "histories": fitted.histories}
+        found[name] = rounded | {"error": round(predicted / later_purchases - 1, 4), "histories": fitted.histories}
     return found
 
 
 def peak_megabytes() -> float:
-    """Most memory this process has had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -209,17 +214,17 @@ MEASUREMENTS = [
 ]
 
 
-def measured(part: str, *arguments: int) -> dict[str, object]:
-    """One measurement in a process of its own."""
+def measure(part: str, *arguments: int) -> dict[str, object]:
+    """Run one measurement in a new process."""
     command = [sys.executable, __file__, "--measure", part, *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(run.stdout.splitlines()[-1])
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    """Measure, and print a line each."""
+    """Run the measurements and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="fit (with lifetimes), refresh, weeks; all without")
+    parser.add_argument("parts", nargs="*", help="fit (with lifetimes), refresh or weeks; default: all")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -230,7 +235,7 @@ def main() -> None:
     wanted = set(arguments.parts) | ({"lifetimes"} if "fit" in arguments.parts else set())
     for part, *numbers in MEASUREMENTS:
         if not wanted or part in wanted:
-            found = measured(part, *numbers)
+            found = measure(part, *numbers)
             print(part, *(f"{number:,}" for number in numbers), json.dumps(found), flush=True)
 
 

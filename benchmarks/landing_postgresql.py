@@ -1,8 +1,9 @@
-"""How fast, and in how much memory, a large table of PostgreSQL is landed, beside a plain COPY and beside pandas.
+"""Measure seconds and memory of landing a large PostgreSQL table, compared with a plain COPY and with pandas.
 
     .venv/bin/python benchmarks/landing_postgresql.py --rows 10000000
 
-Starts a server of its own and removes it. Each measurement is a process of its own; the ways take turns.
+The script starts a temporary PostgreSQL server. Each measurement runs in its own process. Each round runs every method
+once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.table import Table
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.landing import Landing
 from cdp_lib.sources.sql_database import land_tables
-from cdp_local.postgresql_server import folder_of_binaries, postgresql_server
+from cdp_local.postgresql_server import binaries_folder, postgresql_server
 
 TRANSACTIONS = """
     CREATE TABLE transactions (
@@ -43,7 +44,7 @@ NEW_ROWS = """
 
 
 def land(address: str, folder: Path, number: int) -> int:
-    """Land what is new; the first time, that is everything."""
+    """Land new rows; the first call lands all rows."""
     started_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
     extraction = Landing(str(folder)).extraction("database", f"20260131T{number:06}Z", started_at)
     batches = land_tables(extraction, f"postgresql+psycopg://{address}/postgres", "", [TRANSACTIONS_BRONZE])
@@ -51,15 +52,15 @@ def land(address: str, folder: Path, number: int) -> int:
 
 
 def copy(address: str, folder: Path, number: int) -> None:
-    """`COPY … TO STDOUT` by psql, into a file."""
+    """Run `COPY … TO STDOUT` in psql and write its output to a file."""
     folder.mkdir()
     with (folder / "transactions.txt").open("wb") as file:
-        command = [f"{folder_of_binaries()}/psql", "-X", "-c", "COPY transactions TO STDOUT"]
+        command = [f"{binaries_folder()}/psql", "-X", "-c", "COPY transactions TO STDOUT"]
         subprocess.run([*command, f"postgresql://{address}/postgres"], stdout=file, check=True)
 
 
 def pandas(address: str, folder: Path, number: int) -> int:
-    """`read_sql` and `to_parquet`."""
+    """Copy the table with `read_sql` and `to_parquet`."""
     import pandas as pd  # type: ignore[import-untyped]
     import sqlalchemy as sa
 
@@ -69,24 +70,24 @@ def pandas(address: str, folder: Path, number: int) -> int:
     return len(frame)
 
 
-WAYS: dict[str, Callable[[str, Path, int], int | None]] = {"land": land, "copy": copy, "pandas": pandas}
+METHODS: dict[str, Callable[[str, Path, int], int | None]] = {"land": land, "copy": copy, "pandas": pandas}
 
 
-def measure(way: str, address: str, folder: Path, number: int) -> dict[str, float]:
-    """Seconds, peak memory and rows of one way, in a process of its own."""
-    command = [sys.executable, __file__, "measure", way, address, str(folder), str(number)]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if answer.returncode:
+def measure(method: str, address: str, folder: Path, number: int) -> dict[str, float]:
+    """Run one method in a new process; return its seconds, peak memory and rows."""
+    command = [sys.executable, __file__, "measure", method, address, str(folder), str(number)]
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
         return {"rows": 0, "seconds": float("nan"), "peak_mb": float("nan")}
-    result: dict[str, float] = json.loads(answer.stdout)
-    Console(stderr=True).print(f"{way} {number}: {result}")
+    result: dict[str, float] = json.loads(process.stdout)
+    Console(stderr=True).print(f"{method} {number}: {result}")
     return result
 
 
-def measure_here(way: str, address: str, folder: str, number: str) -> None:
-    """What a process of its own does: print its measurement."""
+def measure_in_this_process(method: str, address: str, folder: str, number: str) -> None:
+    """Run one method in this process and print its measurement as JSON."""
     started_at = time.perf_counter()
-    rows = WAYS[way](address, Path(folder), int(number))
+    rows = METHODS[method](address, Path(folder), int(number))
     seconds = time.perf_counter() - started_at
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rows": rows, "seconds": seconds, "peak_mb": peak_mb}))
@@ -94,23 +95,21 @@ def measure_here(way: str, address: str, folder: str, number: str) -> None:
 
 def main(
     rows: Annotated[int, typer.Option(help="Rows of the table.")] = 10_000_000,
-    rounds: Annotated[int, typer.Option(help="Measurements of each way; the median counts.")] = 3,
-    with_pandas: Annotated[
-        bool, typer.Option(help="Whether to measure pandas, which holds all rows in memory.")
-    ] = True,
+    rounds: Annotated[int, typer.Option(help="Measurements of each method; the table shows medians.")] = 3,
+    with_pandas: Annotated[bool, typer.Option(help="Measure pandas, which holds all rows in memory.")] = True,
 ) -> None:
-    """Measure, and print a table."""
+    """Measure all methods and print a table."""
     with tempfile.TemporaryDirectory(prefix="cdp-benchmark-") as folder, postgresql_server() as server:
         with psycopg.connect(f"postgresql://{server.address}/postgres", autocommit=True) as connection:
             connection.execute(TRANSACTIONS)
             connection.execute(NEW_ROWS, [1, rows])
             connection.execute("VACUUM ANALYZE transactions")
-            ways = [way for way in WAYS if way != "pandas" or with_pandas]
+            methods = [method for method in METHODS if method != "pandas" or with_pandas]
             measured: dict[str, list[dict[str, float]]] = {}
             for number in range(rounds):
-                for way in ways:
-                    target = Path(folder) / f"{way}-{number}"
-                    measured.setdefault(way, []).append(measure(way, server.address, target, number))
+                for method in methods:
+                    target = Path(folder) / f"{method}-{number}"
+                    measured.setdefault(method, []).append(measure(method, server.address, target, number))
             landing, last_key = Path(folder) / "land-0", rows
             for number in range(1, rounds + 1):
                 new_rows = rows // 100
@@ -120,16 +119,16 @@ def main(
                 measured.setdefault("land, nothing new", []).append(
                     measure("land", server.address, landing, 2 * number + 1)
                 )
-    table = Table("way", "rows", "seconds", "rows/s", "rows/s beside COPY", "peak memory, MB")
-    speed = {way: rows / median(result["seconds"] for result in measured[way]) for way in ways}
-    for way, results in measured.items():
+    table = Table("method", "rows", "seconds", "rows/s", "rows/s relative to COPY", "peak memory, MB")
+    speed = {method: rows / median(result["seconds"] for result in measured[method]) for method in methods}
+    for method, results in measured.items():
         table.add_row(
-            way,
-            f"{rows if way in ways else results[0]['rows']:,.0f}",
+            method,
+            f"{rows if method in methods else results[0]['rows']:,.0f}",
             f"{median(result['seconds'] for result in results):.1f}",
-            f"{speed[way]:,.0f}" if way in ways else "",
-            f"{speed[way] / speed['copy']:.2f}" if way in ways else "",
-            f"{max(result['peak_mb'] for result in results):,.0f}" if way != "copy" else "",
+            f"{speed[method]:,.0f}" if method in methods else "",
+            f"{speed[method] / speed['copy']:.2f}" if method in methods else "",
+            f"{max(result['peak_mb'] for result in results):,.0f}" if method != "copy" else "",
         )
     console = Console(width=100)
     console.print(table)
@@ -139,6 +138,6 @@ def main(
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["measure"]:
-        measure_here(*sys.argv[2:])
+        measure_in_this_process(*sys.argv[2:])
     else:
         typer.run(main)

@@ -1,11 +1,11 @@
-"""What a snapshot costs on top of a table that it is nearly equal to: some late sales, without a time of change.
+"""Measure the merge of a snapshot that differs from the table by a few late sales, without `updated_at`.
 
     .venv/bin/python benchmarks/late_rows.py                      # 3,000 late rows on 1.5 million sales, Sail
     .venv/bin/python benchmarks/late_rows.py --engine spark
 
-A source without `updated_at` is landed whole once one old row differs. The tables are loaded once; then the same sales
-land as a snapshot again, with late ones, and `transactions_silver` is brought up to date. Beside it the same table is
-rewritten whole. Peak memory is that of the process, the engine included.
+A source without `updated_at` lands a snapshot whenever one old row differs. The script loads the tables once. Then it
+lands the same sales again as a snapshot, with late sales added, and refreshes `transactions_silver`. For comparison, it
+also rewrites the whole table. Peak memory is that of the process, including the engine.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ TABLE = "transactions_silver"
 
 
 def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
-    """Yield the sales of a shop, then late ones: copies of the first, under numbers of their own."""
+    """Yield the sales of a shop in chunks, plus late sales: copies of the first sales with new ids."""
     for number, chunk in enumerate(shop._sales()):
         yield chunk
         if not number:
             ids = pa.array(np.arange(shop.sales + 1, shop.sales + 1 + late), chunk.schema.field("transaction_id").type)
-            place = chunk.schema.get_field_index("transaction_id")
-            yield chunk.slice(0, late).set_column(place, chunk.schema.field("transaction_id"), ids)
+            column_index = chunk.schema.get_field_index("transaction_id")
+            yield chunk.slice(0, late).set_column(column_index, chunk.schema.field("transaction_id"), ids)
 
 
-def refreshed(workspace: LocalWorkspace, parameters: dict[str, str], *selection: str) -> tuple[float, int]:
-    """Refresh tables; the seconds that the last one took, and the rows it wrote."""
+def refresh_tables(workspace: LocalWorkspace, parameters: dict[str, str], *selection: str) -> tuple[float, int]:
+    """Refresh tables; return the seconds of the last table and the number of rows it wrote."""
     runner: Runner = open_runner(workspace, "cdp_refresh", parameters)
     runs = runner.refresh(selection)
     assert not [run.error for run in runs if run.error], runs
@@ -48,7 +48,7 @@ def refreshed(workspace: LocalWorkspace, parameters: dict[str, str], *selection:
 
 
 def main() -> None:
-    """Measure, and print a line for each way."""
+    """Measure each step and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=1_500_000)
     parser.add_argument("--late", type=int, default=3_000)
@@ -57,17 +57,17 @@ def main() -> None:
     shop = Shop(sales=arguments.sales, events=0)
     with tempfile.TemporaryDirectory() as folder, open_workspace(arguments.engine, Path(folder), {}) as workspace:
         shop._land_parquet(workspace.landing, TRANSACTIONS_BRONZE, "snapshot", shop._sales())
-        print(f"first load: {refreshed(workspace, {}, 'transactions_bronze', TABLE)[0]:.1f} s")
+        print(f"first load: {refresh_tables(workspace, {}, 'transactions_bronze', TABLE)[0]:.1f} s")
         began = time.perf_counter()
         rows = with_late_rows(shop, arguments.late)
         shop._land_parquet(workspace.landing, TRANSACTIONS_BRONZE, "snapshot", rows, number=1)
         print(f"landing: {time.perf_counter() - began:.1f} s")
-        seconds, written = refreshed(workspace, {}, "transactions_bronze", TABLE)
+        seconds, written = refresh_tables(workspace, {}, "transactions_bronze", TABLE)
         assert written == arguments.late, written
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"{arguments.late:,} late rows on {arguments.sales:,}: {seconds:.1f} s, peak memory {peak:.1f} GB")
-        whole, _ = refreshed(workspace, {"full_refresh": "true"}, TABLE)
-        print(f"the same table whole: {whole:.1f} s")
+        rewrite_seconds, _ = refresh_tables(workspace, {"full_refresh": "true"}, TABLE)
+        print(f"rewrite of the whole table: {rewrite_seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""From "batch landed" to "KPI row changed", on the embedded engine, as `cdp watch` does it.
+"""Measure the latency from "batch landed" to "KPI row changed", on the embedded engine, as `cdp watch` works.
 
     .venv/bin/python benchmarks/latency.py                      # 100 batches onto 1 million sales, about 15 minutes
     .venv/bin/python benchmarks/latency.py --batches 10 --sales 100000
 
-A batch is 50 sales, some of them corrections, late or no good, and 20 events. The clock starts when the manifest of
-the sales is written and stops when `kpi_monthly_gold` is told to be refreshed, a moment after its commit. The next
-batch lands when the refresh has ended. As often as `cdp watch` does, a new process with a new engine goes on. Seconds
-of CPU say what a machine that does nothing else would need at least.
+A batch has 20 events and 50 sales, some of them corrections, late or invalid. The clock starts when the manifest of the
+sales is written. It stops when `kpi_monthly_gold` is reported as refreshed, just after its commit. The next batch lands
+when the refresh has ended. The engine restarts in a new process as often as in `cdp watch`. CPU seconds are a lower
+bound for an idle machine.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ QUANTILES = (0.5, 0.95, 1.0)
 
 
 @dataclass
-class Measured:
-    """What was measured, a value a batch.
+class LatencyMeasurements:
+    """Measurements of refreshes, one value per batch in each list.
 
     Attributes:
-        latency: Seconds from the manifest to the end of the table of KPIs.
+        latency: Seconds from the manifest to the end of the refresh of `kpi_monthly_gold`.
         total: Seconds of the whole refresh.
-        cpu: Seconds of CPU.
-        memory: Resident megabytes after it.
+        cpu: CPU seconds of the refresh.
+        memory: Resident megabytes after the refresh.
         tasks: Seconds of each table and task.
     """
 
@@ -54,18 +54,18 @@ class Measured:
     memory: list[float] = field(default_factory=list)
     tasks: defaultdict[str, list[float]] = field(default_factory=partial(defaultdict, list))
 
-    def add(self, other: Measured) -> None:
-        """Put what was measured afterwards behind it."""
-        self.latency += other.latency
-        self.total += other.total
-        self.cpu += other.cpu
-        self.memory += other.memory
-        for key, seconds in other.tasks.items():
+    def extend(self, later: LatencyMeasurements) -> None:
+        """Append later measurements."""
+        self.latency += later.latency
+        self.total += later.total
+        self.cpu += later.cpu
+        self.memory += later.memory
+        for key, seconds in later.tasks.items():
             self.tasks[key] += seconds
 
 
 def land_and_load(workspace: LocalWorkspace, shop: Shop) -> None:
-    """Land a shop's history, and run the whole job on it once."""
+    """Land a shop's history and run the whole job once."""
     shop.land_history(workspace.landing)
     job = workspace.bundle.job("cdp_refresh")
     runs = run_job(job, {"ingest": "false"}, workspace.notebooks, workspace.home / "logs", new_run_start(), _ignore)
@@ -73,49 +73,49 @@ def land_and_load(workspace: LocalWorkspace, shop: Shop) -> None:
     assert not failed, failed
 
 
-def measure_afresh(home: Path, shop: Shop, batches: int) -> Measured:
-    """Land small batches one by one and refresh after each, with an engine that has done nothing yet.
+def measure_with_new_engine(home: Path, shop: Shop, batches: int) -> LatencyMeasurements:
+    """Start an engine, land small batches one by one and refresh after each.
 
     Args:
         home: Home that holds the shop's history.
-        shop: The shop.
-        batches: How many.
+        shop: Shop that lands the batches.
+        batches: Number of batches.
     """
-    measured = Measured()
+    measured = LatencyMeasurements()
     with open_workspace("sail", home, {}) as workspace:
         for _ in measure(workspace, shop, batches, measured):
             print(f"{measured.latency[-1]:.1f}", end=" ", flush=True)
     return measured
 
 
-def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: Measured) -> Iterator[Refresh]:
+def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: LatencyMeasurements) -> Iterator[Refresh]:
     """Land small batches one by one and refresh after each.
 
     Args:
         workspace: Workspace that holds the shop's history.
-        shop: The shop.
-        batches: How many.
-        measured: Gets what is measured.
+        shop: Shop that lands the batches.
+        batches: Number of batches.
+        measured: Measurements to append to.
 
     Yields:
         Each refresh.
     """
     landing = workspace.landing
-    following = refreshes(workspace, workspace.bundle.job("cdp_stream"))
-    next(following)
-    # A home that is kept has its history and the batches of the runs before.
+    next_refreshes = refreshes(workspace, workspace.bundle.job("cdp_stream"))
+    next(next_refreshes)
+    # A reused home already holds its history and the batches of earlier runs.
     first = len(landing.batch_ids(TRANSACTIONS_BRONZE.source, TRANSACTIONS_BRONZE.entity))
     for number in range(first, first + batches):
         *_, sales = shop.land_small_batch(landing, number)
-        landed = Path(landing.path_of(sales, MANIFEST)).stat().st_mtime
+        landed_at = Path(landing.path_of(sales, MANIFEST)).stat().st_mtime
         cpu = time.process_time()
-        refresh = next(following)
+        refresh = next(next_refreshes)
         assert not refresh.failed, refresh.failed
         measured.cpu.append(time.process_time() - cpu)
         [kpis] = [run for run in refresh.runs if run.key == KPI_MONTHLY_GOLD.name]
-        assert kpis.counts["rows"], f"batch {number} has not changed the KPIs"
-        since = time.monotonic() - (kpis.started + kpis.seconds)
-        measured.latency.append(time.time() - since - landed)
+        assert kpis.counts["rows"], f"batch {number} did not change the KPIs"
+        seconds_since_kpis = time.monotonic() - (kpis.started + kpis.seconds)
+        measured.latency.append(time.time() - seconds_since_kpis - landed_at)
         measured.total.append(refresh.seconds)
         measured.memory.append(resident_megabytes())
         for run in refresh.runs:
@@ -124,13 +124,13 @@ def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: Measu
 
 
 def resident_megabytes() -> float:
-    """Memory of this process, the engine included."""
+    """Return the resident memory of this process, including the engine."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
 def _ignore(run: TaskRun) -> None:
-    """Of the first run nothing is shown."""
+    """Print nothing."""
 
 
 def _quantiles(values: list[float]) -> str:
@@ -138,11 +138,11 @@ def _quantiles(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all batches and print quantiles."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=100)
-    parser.add_argument("--home", type=Path, help="home with the history of such a run, kept; a new one otherwise")
+    parser.add_argument("--home", type=Path, help="home of an earlier run to reuse; default: a temporary folder")
     arguments = parser.parse_args()
     shop = Shop(sales=arguments.sales)
     with tempfile.TemporaryDirectory() as folder:
@@ -152,15 +152,16 @@ def main() -> None:
             with open_workspace("sail", home, {}) as workspace:
                 land_and_load(workspace, shop)
             print(f"{shop.sales:,} sales landed and loaded: {time.monotonic() - begin:.0f} s", flush=True)
-        measured = Measured()
-        while (left := arguments.batches - len(measured.latency)) > 0:
+        measured = LatencyMeasurements()
+        while (remaining := arguments.batches - len(measured.latency)) > 0:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                measured.add(process.submit(measure_afresh, home, shop, min(left, RESTART_AFTER)).result())
+                task = process.submit(measure_with_new_engine, home, shop, min(remaining, RESTART_AFTER))
+                measured.extend(task.result())
     print(f"\n\n{len(measured.latency)} batches onto {shop.sales:,} sales | p50 | p95 | max\n|---|---|---|---|")
     print(f"| batch landed → KPIs changed, seconds | {_quantiles(measured.latency)} |")
     print(f"| whole refresh, seconds | {_quantiles(measured.total)} |")
     print(f"| CPU, seconds | {_quantiles(measured.cpu)} |")
-    print(f"| resident memory after it, MB | {_quantiles(measured.memory)} |")
+    print(f"| resident memory after the refresh, MB | {_quantiles(measured.memory)} |")
     for key, seconds in sorted(measured.tasks.items(), key=lambda item: -float(np.median(item[1]))):
         if np.median(seconds) >= 0.1:
             print(f"| {key} | {_quantiles(seconds)} |")

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its plots from what was measured, and from `notes.md`, which is written by hand."""
+"""Write docs/benchmarks.md and its plots from the results and from `notes.md`, which is written by hand."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from results import Piece, Results, figure_table, goal_table, latest, millions, peak_gigabytes, task_seconds, title_of
+from results import (
+    BenchmarkResult,
+    Results,
+    figure_table,
+    goal_table,
+    latest,
+    millions,
+    peak_gigabytes,
+    task_seconds,
+    title_of,
+)
 
 FOLDER = Path(__file__).resolve().parent
 _VEGA_LITE = "6.4"
 _WIDTH = 560
 _SHORTEST_TASK = 0.01
-"""Share of the longest task, below which a task is no bar."""
+"""Tasks shorter than this share of the longest task are not plotted."""
 
 
 def write_page(project: Path, results: Results) -> None:
@@ -22,7 +32,7 @@ def write_page(project: Path, results: Results) -> None:
 
     Args:
         project: Folder of the project.
-        results: All that was measured.
+        results: All results.
     """
     images = project / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -34,26 +44,26 @@ def write_page(project: Path, results: Results) -> None:
 
 
 def page(results: Results, links: Sequence[str]) -> str:
-    """The page.
+    """Return the page as Markdown.
 
     Args:
-        results: All that was measured.
-        links: Its plots, in Markdown.
+        results: All results.
+        links: Markdown images of the plots.
     """
     notes = FOLDER / "notes.md"
-    machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in piece.machine.items()) for piece in results.values())
+    machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in result.machine.items()) for result in results.values())
     return Template((FOLDER / "page.md").read_text(encoding="utf-8")).substitute(
         goals=goal_table(results),
         plots="\n\n".join(links),
         notes=f"{notes.read_text(encoding='utf-8').strip()}\n\n" if notes.exists() else "",
         figures=figure_table(results),
         machine="; ".join(machines),
-        commands="\n".join(dict.fromkeys(piece.command for piece in results.values())),
+        commands="\n".join(dict.fromkeys(result.command for result in results.values())),
     )
 
 
 def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
-    """Name → specification in Vega-Lite, and what is to be seen, of each plot that there are figures for."""
+    """Return name → Vega-Lite specification and alternative text, for each plot that has figures."""
     found: dict[str, tuple[dict[str, Any], str]] = {}
     seconds = _by_size(results, "seconds")
     if seconds:
@@ -65,28 +75,28 @@ def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
         found["benchmark-memory"] = (_lines(memory, "peak memory, GB", "linear"), text)
     full = latest(results, "full", "product")
     if full:
-        piece = full[max(full)]
-        tasks = task_seconds(piece, "product")
+        result = full[max(full)]
+        tasks = task_seconds(result, "product")
         longest = ", ".join(f"{task} {value:.1f} s" for task, value in list(tasks.items())[:3])
         found["benchmark-tasks"] = (
-            _bars(tasks, f"seconds of each task, full refresh of {millions(piece.sales)} sales, Sail"),
-            f"Seconds of each task of the product's full refresh at {millions(piece.sales)} sales, the longest first:"
+            _bars(tasks, f"seconds of each task, full refresh of {millions(result.sales)} sales, Sail"),
+            f"Seconds of each task of the product's full refresh at {millions(result.sales)} sales, the longest first:"
             f" {longest}",
         )
     return found
 
 
 def _by_size(results: Results, figure: str) -> list[dict[str, Any]]:
-    """A point for each contestant and size."""
-    newest: dict[tuple[str, int], Piece] = {}
-    for piece in results.values():
-        if piece.measure == "full":
-            newest |= {(name, piece.sales): piece for name in piece.contestants}
+    """Return one point per contestant and size: the median of its newest result."""
+    newest: dict[tuple[str, int], BenchmarkResult] = {}
+    for result in results.values():
+        if result.measure == "full":
+            newest |= {(name, result.sales): result for name in result.contestants}
     points = []
-    for (name, sales), piece in sorted(newest.items(), key=lambda item: item[0]):
+    for (name, sales), result in sorted(newest.items(), key=lambda item: item[0]):
         value = peak_gigabytes if figure == "gigabytes" else lambda one: one.seconds
-        if piece.values(name, value):
-            point = {"who": title_of(name), "sales": sales / 1e6, "value": round(piece.median(name, value), 3)}
+        if result.values(name, value):
+            point = {"who": title_of(name), "sales": sales / 1e6, "value": round(result.median(name, value), 3)}
             points.append(point)
     return points
 
@@ -96,7 +106,7 @@ def _in_words(points: Sequence[dict[str, Any]], unit: str) -> str:
 
 
 def _lines(points: Sequence[dict[str, Any]], title: str, scale: str) -> dict[str, Any]:
-    """A line for each contestant. Seconds are as far apart as 1 and 20: a logarithmic scale shows them all."""
+    """Return a line plot with one line per contestant, on a `linear` or `log` scale."""
     sizes = sorted({point["sales"] for point in points})
     return {
         "width": _WIDTH,
@@ -119,6 +129,7 @@ def _lines(points: Sequence[dict[str, Any]], title: str, scale: str) -> dict[str
 
 
 def _bars(tasks: dict[str, float], title: str) -> dict[str, Any]:
+    """Return a bar plot of the seconds of each task."""
     longest = max(tasks.values())
     values = [
         {"task": task, "seconds": round(seconds, 3)}
@@ -138,8 +149,8 @@ def _bars(tasks: dict[str, float], title: str) -> dict[str, Any]:
 
 
 def to_svg(specification: dict[str, Any]) -> str:
-    """A plot as SVG."""
-    import vl_convert  # large, and asked for at the end only
+    """Return a plot as SVG."""
+    import vl_convert  # imported late: the package is large
 
     svg: str = vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=_VEGA_LITE)
     return svg

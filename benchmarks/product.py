@@ -1,11 +1,11 @@
-"""The product: a refresh as `cdp run` makes it, on what has landed.
+"""Run one refresh of the platform, as `cdp run` does, on landed batches.
 
-    .venv/bin/python benchmarks/product.py HOME --landing LANDING           # the tables baselines make too
-    .venv/bin/python benchmarks/product.py HOME --landing LANDING --whole   # the whole job: customers, KPIs, views
-    .venv/bin/python benchmarks/product.py HOME --whole                     # the shipped fixture, ingested
-    .venv/bin/python benchmarks/product.py HOME --landing LANDING --apart   # the largest mart after all others
+    .venv/bin/python benchmarks/product.py HOME --landing LANDING           # the tables of the baselines
+    .venv/bin/python benchmarks/product.py HOME --landing LANDING --whole   # whole job: customers, KPIs, views
+    .venv/bin/python benchmarks/product.py HOME --whole                     # ingest the fixture
+    .venv/bin/python benchmarks/product.py HOME --landing LANDING --apart   # the largest mart last
 
-The last line printed is what it measured, as JSON. Seconds are those from the first read to the last commit.
+The last line of the output is the measurement as JSON. Seconds run from the first read to the last commit.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from baselines.marts import MARTS, SOURCES
 from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.graph import LAYERS, platform_graph
 from cdp_lib.pipeline.run import Runner
-from cdp_lib.reconciliation import reconcile, record_reconciliation, refuse_imbalance
+from cdp_lib.reconciliation import raise_on_imbalance, reconcile, record_reconciliation
 from cdp_local.runner import TaskRun, new_run_start, open_runner, run_job, table_run
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 JOB = "cdp_refresh"
-MADE_BY_BASELINES = (*(table for table, _ in SOURCES.values()), "retails_silver", *MARTS)
+BASELINE_TABLES = (*(table for table, _ in SOURCES.values()), "retails_silver", *MARTS)
 
 LARGEST_MART = "customer_product_affinity_gold"
-"""The mart that grows with customers × products, and not with months."""
+"""The mart with one row per customer and product, which grows with the history."""
 
 
 def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart: bool) -> dict[str, object]:
-    """Refresh once.
+    """Run one refresh and measure it.
 
     Args:
         engine: `sail` or `spark`.
         home: Folder of the local workspace.
-        landing: Where batches have landed; None for the fixture, which is ingested.
+        landing: Folder of the landed batches; None ingests the fixture.
         whole: Whether to run the whole job cdp_refresh.
-        apart: Whether to refresh the largest mart when all others have been.
+        apart: Whether to refresh the largest mart after all other tables.
 
     Returns:
-        Seconds of the refresh, of each table, and of each task that is no stage.
+        Seconds of the refresh, of each table, and of each task other than the stages bronze, silver and gold.
 
     Raises:
-        CdpError: A table or task has failed.
+        CdpError: A table or task failed.
     """
     variables = {"landing": str(landing.resolve())} if landing else {}
     parameters = {"ingest": "false"} if landing else {}
@@ -73,20 +73,20 @@ def _run_job(workspace: LocalWorkspace, parameters: dict[str, str]) -> list[Task
 
 
 def _refresh_tables(runner: Runner, *, apart: bool) -> list[TaskRun]:
-    """Refresh the tables that baselines make, and what they are built from, stage by stage as the job does."""
+    """Refresh the tables of the baselines and everything upstream, in the order of the job's stages."""
     graph = platform_graph()
-    tables = graph.upstream(MADE_BY_BASELINES)
+    tables = graph.upstream(BASELINE_TABLES)
     gold = {name for name in tables if name.endswith("_gold")}
     runs = _refresh(runner, tables - gold)
     begin = time.perf_counter()
     accounts = reconcile(runner.store)
     record_reconciliation(runner.store, accounts)
-    refuse_imbalance(accounts)
+    raise_on_imbalance(accounts)
     runs.append(TaskRun("reconciliation", seconds=time.perf_counter() - begin))
     if not apart:
         return runs + _refresh(runner, gold)
-    others, built_from_it = gold - graph.downstream([LARGEST_MART]), gold & set(graph.readers(LARGEST_MART))
-    for names in filter(None, (others, {LARGEST_MART}, built_from_it)):
+    other_marts, readers = gold - graph.downstream([LARGEST_MART]), gold & set(graph.readers(LARGEST_MART))
+    for names in filter(None, (other_marts, {LARGEST_MART}, readers)):
         runs += _refresh(runner, names)
     return runs
 
@@ -100,15 +100,15 @@ def _refresh(runner: Runner, tables: Collection[str]) -> list[TaskRun]:
 def _refuse_failures(runs: Sequence[TaskRun]) -> None:
     for run in runs:
         if run.error:
-            raise CdpError(f"{'table' if run.told else 'task'} {run.key}: {run.error}")
+            raise CdpError(f"{'table' if run.stage_report else 'task'} {run.key}: {run.error}")
 
 
 def _ignore(run: TaskRun) -> None:
-    """Of the run nothing is shown."""
+    """Print nothing."""
 
 
 def main() -> None:
-    """Refresh once."""
+    """Run one refresh and print its measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", type=Path)
     parser.add_argument("--landing", type=Path)

@@ -1,4 +1,4 @@
-"""What was measured: kept as JSON piece by piece, and summed up against what was to be reached."""
+"""The benchmark results: stored as JSON, and summarized in a table of goals and a table of figures."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from contestants import CONTESTANTS, MEMORY_POOL_GIGABYTES, Measured
+from contestants import CONTESTANTS, MEMORY_POOL_GIGABYTES, RefreshMeasurement
 from product import LARGEST_MART
 
 from cdp_lib.errors import CdpError
 from cdp_local.markdown import table
 
-_CALLED_MART = (LARGEST_MART, "product_gold")
-"""The largest mart, and the task that wrote it in what was measured until there was a graph of tables."""
+_LARGEST_MART_TASKS = (LARGEST_MART, "product_gold")
+"""Names of the task that writes the largest mart: now, and in older results, when one task wrote several marts."""
 
 _PACKAGES = ("pyspark", "delta-spark", "pysail", "duckdb", "deltalake")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One measure at one size, all its rounds.
+class BenchmarkResult:
+    """All rounds of one measure at one size.
 
     Attributes:
         measure: Name of the measure.
-        sales: Sales of the shop's history.
-        rounds: Contestant → what was measured, round by round.
-        date: Day it was measured, ISO 8601.
-        command: Command that measures it again.
-        machine: What it was measured on.
-        batch: Sales of the batch, 0 where there was none.
-        rows: Table → rows, the same of all contestants.
+        sales: Sales in the shop's history.
+        rounds: For each round, contestant → measurement.
+        date: Day of the measurement, ISO 8601.
+        command: Command that repeats the measurement.
+        machine: Hardware and software it was measured on.
+        batch: Sales in the batch; 0 for a measure without a batch.
+        rows: Table → row count, equal for all contestants.
     """
 
     measure: str
     sales: int
-    rounds: tuple[dict[str, Measured], ...]
+    rounds: tuple[dict[str, RefreshMeasurement], ...]
     date: str
     command: str
     machine: dict[str, str]
@@ -50,64 +50,69 @@ class Piece:
 
     @property
     def contestants(self) -> tuple[str, ...]:
-        """Everybody who was measured."""
+        """Names of all measured contestants."""
         return tuple(dict.fromkeys(name for each in self.rounds for name in each))
 
     @property
     def key(self) -> str:
-        """What a later piece has to be equal in, to take this one's place."""
+        """Identity of the result: a later result with the same key replaces this one."""
         return f"{self.measure} {self.sales} {self.batch} {','.join(sorted(self.contestants))}"
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """A piece as `results.json` has it."""
-        rounds = tuple({name: Measured(**one) for name, one in each.items()} for each in values["rounds"])
+        """Build a result from its form in `results.json`."""
+        rounds = tuple(
+            {name: RefreshMeasurement(**measurement) for name, measurement in each.items()} for each in values["rounds"]
+        )
         return cls(**{**values, "rounds": rounds})
 
-    def values(self, contestant: str, value: Callable[[Measured], float | None]) -> list[float]:
-        """A figure of a contestant, round by round."""
-        found = (value(each[contestant]) for each in self.rounds if contestant in each)
-        return [one for one in found if one is not None]
+    def values(self, contestant: str, figure: Callable[[RefreshMeasurement], float | None]) -> list[float]:
+        """Return one figure of a contestant for each round, without rounds in which the figure is unknown."""
+        found = (figure(each[contestant]) for each in self.rounds if contestant in each)
+        return [value for value in found if value is not None]
 
-    def median(self, contestant: str, value: Callable[[Measured], float | None] = lambda one: one.seconds) -> float:
-        """Median of a figure of a contestant over the rounds."""
-        return median(self.values(contestant, value))
+    def median(
+        self, contestant: str, figure: Callable[[RefreshMeasurement], float | None] = lambda one: one.seconds
+    ) -> float:
+        """Return the median over the rounds of one figure of a contestant."""
+        return median(self.values(contestant, figure))
 
-    def ratio(self, one: str, other: str) -> float:
-        """Seconds of one by those of another, within each round: the median over the rounds."""
-        return median(each[one].seconds / each[other].seconds for each in self.rounds if {one, other} <= each.keys())
+    def ratio(self, contestant: str, baseline: str) -> float:
+        """Return the median over the rounds of the seconds of a contestant divided by those of a baseline."""
+        pair = {contestant, baseline}
+        return median(each[contestant].seconds / each[baseline].seconds for each in self.rounds if pair <= each.keys())
 
 
-Results = dict[str, Piece]
+Results = dict[str, BenchmarkResult]
 
 
 def read_results(path: Path) -> Results:
-    """The pieces that are kept, none before the first.
+    """Read the stored results; return none when the file does not exist.
 
     Raises:
-        CdpError: The file is not what this version writes.
+        CdpError: The file does not have the format of this version.
     """
     if not path.exists():
         return {}
     try:
-        pieces = [Piece.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+        stored = [BenchmarkResult.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, TypeError, KeyError) as error:
-        raise CdpError(f"{path.name} can't be read ({error}): remove it, or take it from git.") from None
-    return {piece.key: piece for piece in pieces}
+        raise CdpError(f"{path.name} can't be read ({error}): remove it, or restore it from git.") from None
+    return {result.key: result for result in stored}
 
 
-def merge_results(path: Path, pieces: Iterable[Piece]) -> Results:
-    """Keep pieces beside those that are kept already; one of the same measure, size and contestants is replaced."""
+def merge_results(path: Path, new_results: Iterable[BenchmarkResult]) -> Results:
+    """Add results to the stored ones. A result with the same key is replaced."""
     results = read_results(path)
-    for piece in pieces:
-        results.pop(piece.key, None)  # the latest is the last
-        results[piece.key] = piece
-    path.write_text(json.dumps([asdict(piece) for piece in results.values()], indent=1) + "\n", encoding="utf-8")
+    for result in new_results:
+        results.pop(result.key, None)  # so that the latest result is the last one
+        results[result.key] = result
+    path.write_text(json.dumps([asdict(result) for result in results.values()], indent=1) + "\n", encoding="utf-8")
     return results
 
 
 def machine_facts() -> dict[str, str]:
-    """What the figures depend on besides the code."""
+    """Return the hardware and software versions that the figures depend on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return {
         "cores": str(os.cpu_count()),
@@ -120,14 +125,14 @@ def machine_facts() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Goal:
-    """A measure and what is to be reached.
+    """A measured figure with its targets, as texts for a table.
 
     Attributes:
-        title: What is measured.
-        reach: What has to be reached, in words.
-        dream: What would be better still, in words.
-        measured: What was measured, in words, or that nothing was.
-        state: dream, reached, missed, or nothing where nothing was measured.
+        title: Name of the figure.
+        reach: Required value.
+        dream: Stretch target, better than the required value.
+        measured: Measured value, or "not measured".
+        state: "dream", "reached" or "missed"; empty when not measured.
     """
 
     title: str
@@ -137,24 +142,24 @@ class Goal:
     state: str = ""
 
 
-def latest(results: Results, measure: str, *contestants: str) -> dict[int, Piece]:
-    """Sales → the latest piece of a measure in which all of these took part, by size."""
+def latest(results: Results, measure: str, *contestants: str) -> dict[int, BenchmarkResult]:
+    """Return sales → the latest result of a measure in which all given contestants took part, smallest size first."""
     found = {
-        piece.sales: piece
-        for piece in results.values()
-        if piece.measure == measure and any(set(contestants) <= each.keys() for each in piece.rounds)
+        result.sales: result
+        for result in results.values()
+        if result.measure == measure and any(set(contestants) <= each.keys() for each in result.rounds)
     }
     return dict(sorted(found.items()))
 
 
-def latest_of_largest(results: Results, measure: str, *contestants: str) -> Piece | None:
-    """The latest piece of a measure in which all of these took part, of the largest size; None where there is none."""
+def latest_of_largest(results: Results, measure: str, *contestants: str) -> BenchmarkResult | None:
+    """Return the latest result of the largest size in which all given contestants took part; None without one."""
     found = latest(results, measure, *contestants)
     return found[max(found)] if found else None
 
 
 def goals(results: Results) -> list[Goal]:
-    """The table of measures: what was to be reached, and what was."""
+    """Return all goals with their measured values."""
     return [
         _times_as_fast(
             results, "full refresh, bronze to gold, with quarantine and reconciliation, Sail, against (a)", 10, 20
@@ -170,18 +175,18 @@ def goals(results: Results) -> list[Goal]:
 
 
 def _goal(title: str, reach: str, dream: str, value: float, bounds: tuple[float, float], measured: str) -> Goal:
-    """A goal whose value should be small."""
+    """Build a goal from a value that should be small, and its two bounds: required and dream."""
     state = "dream" if value <= bounds[1] else "reached" if value <= bounds[0] else "missed"
     return Goal(title, reach, dream, measured, state)
 
 
 def _times_as_fast(results: Results, title: str, reach: float, dream: float, product: str = "product") -> Goal:
     words = (title, f"≥ {reach:g} × as fast", f"{dream:g} ×")
-    piece = latest_of_largest(results, "full", product, "first-version-spark")
-    if not piece:
+    result = latest_of_largest(results, "full", product, "first-version-spark")
+    if not result:
         return Goal(*words)
-    ratio = piece.ratio("first-version-spark", product)
-    seconds = f"{piece.median(product):.1f} s, {piece.median('first-version-spark'):.1f} s; {millions(piece.sales)}"
+    ratio = result.ratio("first-version-spark", product)
+    seconds = f"{result.median(product):.1f} s, {result.median('first-version-spark'):.1f} s; {millions(result.sales)}"
     return _goal(*words, 1 / ratio, (1 / reach, 1 / dream), f"{ratio:.1f} × ({seconds})")
 
 
@@ -191,34 +196,35 @@ def _time_of_duckdb(results: Results) -> Goal:
     if not found:
         return Goal(*words)
     measured = ", ".join(
-        f"{piece.ratio('product', 'duckdb'):.2f} × ({piece.median('product'):.1f} s, {piece.median('duckdb'):.1f} s;"
+        f"{result.ratio('product', 'duckdb'):.2f} × ({result.median('product'):.1f} s, {result.median('duckdb'):.1f} s;"
         f" {millions(sales)})"
-        for sales, piece in found.items()
+        for sales, result in found.items()
     )
     return _goal(*words, found[min(found)].ratio("product", "duckdb"), (1.5, 1.0), measured)
 
 
 def _batch_against_rerun(results: Results) -> Goal:
     words = ("refresh after a batch of 1 % new sales (newest month), against (b) run again", "≤ 15 %", "5 %")
-    pieces = {key: piece for key, piece in results.items() if piece.batch * 100 == piece.sales}
-    piece = latest_of_largest(pieces, "batch", "product", "first-version-sail")
-    if not piece:
+    with_one_percent = {key: result for key, result in results.items() if result.batch * 100 == result.sales}
+    result = latest_of_largest(with_one_percent, "batch", "product", "first-version-sail")
+    if not result:
         return Goal(*words)
-    ratio = piece.ratio("product", "first-version-sail")
-    seconds = f"{piece.median('product'):.1f} s, {piece.median('first-version-sail'):.1f} s"
+    ratio = result.ratio("product", "first-version-sail")
+    seconds = f"{result.median('product'):.1f} s, {result.median('first-version-sail'):.1f} s"
     return _goal(
         *words,
         ratio,
         (0.15, 0.05),
-        f"{100 * ratio:.0f} % ({seconds}; {piece.batch:,} sales onto {millions(piece.sales)})",
+        f"{100 * ratio:.0f} % ({seconds}; {result.batch:,} sales onto {millions(result.sales)})",
     )
 
 
 def _batch_by_history(results: Results) -> Goal:
-    pair: tuple[Piece, Piece] | None = None
-    for batch in sorted({piece.batch for piece in results.values()}):
-        pieces = {key: piece for key, piece in results.items() if piece.batch == batch}
-        sizes = list(latest(pieces, "batch", "product-apart").values())
+    """Compare the same batch size on the smallest and the largest history, for the largest batch with two sizes."""
+    pair: tuple[BenchmarkResult, BenchmarkResult] | None = None
+    for batch in sorted({result.batch for result in results.values()}):
+        same_batch = {key: result for key, result in results.items() if result.batch == batch}
+        sizes = list(latest(same_batch, "batch", "product-apart").values())
         pair = (sizes[0], sizes[-1]) if len(sizes) > 1 else pair
     small, large = pair or (None, None)
     between = (
@@ -227,37 +233,37 @@ def _batch_by_history(results: Results) -> Goal:
     words = (f"the same batch size at {between}, {LARGEST_MART} apart", "≤ 1.5 ×", "1.1 ×")
     if not small or not large:
         return Goal(*words)
-    others, mart = (
+    other_tables, mart = (
         (small.median("product-apart", seconds), large.median("product-apart", seconds))
-        for seconds in (_seconds_of_others, _seconds_of_mart)
+        for seconds in (_seconds_without_largest_mart, _seconds_of_largest_mart)
     )
     written = " → ".join(
-        f"{piece.median('product-apart', _all_bytes) / 1e6:.0f} MB"
-        f" ({piece.median('product-apart', _mart_bytes) / 1e6:.0f} MB of them {LARGEST_MART})"
-        for piece in (small, large)
+        f"{result.median('product-apart', _bytes_of_all_tables) / 1e6:.0f} MB"
+        f" ({result.median('product-apart', _bytes_of_largest_mart) / 1e6:.0f} MB of them {LARGEST_MART})"
+        for result in (small, large)
     )
     measured = (
-        f"{others[1] / others[0]:.2f} × ({others[0]:.1f} s, {others[1]:.1f} s); {LARGEST_MART},"
-        f" when all others are there, {mart[1] / mart[0]:.2f} × ({mart[0]:.1f} s, {mart[1]:.1f} s);"
+        f"{other_tables[1] / other_tables[0]:.2f} × ({other_tables[0]:.1f} s, {other_tables[1]:.1f} s); {LARGEST_MART},"
+        f" after all other tables, {mart[1] / mart[0]:.2f} × ({mart[0]:.1f} s, {mart[1]:.1f} s);"
         f" rewritten: {written}"
     )
-    return _goal(*words, others[1] / others[0], (1.5, 1.1), measured)
+    return _goal(*words, other_tables[1] / other_tables[0], (1.5, 1.1), measured)
 
 
-def _seconds_of_mart(one: Measured) -> float:
-    return next(one.tasks[name] for name in _CALLED_MART if name in one.tasks)
+def _seconds_of_largest_mart(one: RefreshMeasurement) -> float:
+    return next(one.tasks[name] for name in _LARGEST_MART_TASKS if name in one.tasks)
 
 
-def _seconds_of_others(one: Measured) -> float:
-    """Seconds of the refresh without those of the largest mart, which was refreshed by itself."""
-    return one.seconds - _seconds_of_mart(one)
+def _seconds_without_largest_mart(one: RefreshMeasurement) -> float:
+    """Return the seconds of the refresh minus those of the largest mart, which was refreshed alone."""
+    return one.seconds - _seconds_of_largest_mart(one)
 
 
-def _all_bytes(one: Measured) -> float:
+def _bytes_of_all_tables(one: RefreshMeasurement) -> float:
     return sum(one.bytes_written.values())
 
 
-def _mart_bytes(one: Measured) -> float:
+def _bytes_of_largest_mart(one: RefreshMeasurement) -> float:
     return one.bytes_written.get(LARGEST_MART, 0)
 
 
@@ -266,7 +272,7 @@ def _growth(results: Results) -> Goal:
     small, large = (sizes[0], sizes[-1]) if len(sizes) > 1 else (None, None)
     if not small or not large:
         return Goal("growth of a full refresh from 10 to 40 million sales", "≤ 4.2 ×", "4.0 ×")
-    # What is to be reached is said of four times the sales: 5 % more than in proportion.
+    # The goal (4.2 × for four times the sales) is 5 % above proportional growth.
     factor = large.sales / small.sales
     words = (
         f"growth of a full refresh from {millions(small.sales)} to {millions(large.sales)} sales",
@@ -279,53 +285,53 @@ def _growth(results: Results) -> Goal:
 
 
 def _memory(results: Results) -> Goal:
-    found = {
-        sales: piece
-        for sales, piece in latest(results, "full", "product").items()
-        if piece.values("product", peak_gigabytes)
+    by_size = {
+        sales: result
+        for sales, result in latest(results, "full", "product").items()
+        if result.values("product", peak_gigabytes)
     }
-    at = millions(max(found, default=40_000_000))
-    words = (f"peak memory of a full refresh at {at} sales", "≤ 5 GB", "3 GB")
-    if not found:
+    sales = millions(max(by_size, default=40_000_000))
+    words = (f"peak memory of a full refresh at {sales} sales", "≤ 5 GB", "3 GB")
+    if not by_size:
         return Goal(*words)
-    piece = found[max(found)]
-    peak = piece.median("product", peak_gigabytes)
-    if "product-in-memory-pool" not in piece.contestants:
+    result = by_size[max(by_size)]
+    peak = result.median("product", peak_gigabytes)
+    if "product-in-memory-pool" not in result.contestants:
         return _goal(*words, peak, (5, 3), f"{peak:.1f} GB")
-    bounded = piece.median("product-in-memory-pool", peak_gigabytes)
+    pool_peak = result.median("product-in-memory-pool", peak_gigabytes)
     measured = (
-        f"{bounded:.1f} GB in a memory pool of {MEMORY_POOL_GIGABYTES:g} GB"
-        f" ({piece.median('product-in-memory-pool'):.1f} s); {peak:.1f} GB without ({piece.median('product'):.1f} s)"
+        f"{pool_peak:.1f} GB in a memory pool of {MEMORY_POOL_GIGABYTES:g} GB"
+        f" ({result.median('product-in-memory-pool'):.1f} s); {peak:.1f} GB without ({result.median('product'):.1f} s)"
     )
-    return _goal(*words, bounded, (5, 3), measured)
+    return _goal(*words, pool_peak, (5, 3), measured)
 
 
-def peak_gigabytes(one: Measured) -> float | None:
-    """Peak memory, None where it is not known."""
+def peak_gigabytes(one: RefreshMeasurement) -> float | None:
+    """Return the peak memory; None when it is unknown."""
     return None if one.peak_megabytes is None else one.peak_megabytes / 1e3
 
 
 def _nothing_new(results: Results) -> Goal:
     words = ("refresh with nothing new, against the refresh of the fixture", "≤ 0.5 ×", "0.2 ×")
-    piece = latest_of_largest(results, "nothing-new", "nothing-new", "fixture")
-    if not piece:
+    result = latest_of_largest(results, "nothing-new", "nothing-new", "fixture")
+    if not result:
         return Goal(*words)
-    ratio = piece.ratio("nothing-new", "fixture")
-    again = piece.ratio("fixture-again", "fixture")
+    ratio = result.ratio("nothing-new", "fixture")
+    again = result.ratio("fixture-again", "fixture")
     measured = (
-        f"{ratio:.2f} × ({piece.median('nothing-new'):.1f} s at {millions(piece.sales)} sales,"
-        f" {piece.median('fixture'):.1f} s; the fixture itself again {again:.2f} ×)"
+        f"{ratio:.2f} × ({result.median('nothing-new'):.1f} s at {millions(result.sales)} sales,"
+        f" {result.median('fixture'):.1f} s; the fixture itself again {again:.2f} ×)"
     )
     return _goal(*words, ratio, (0.5, 0.2), measured)
 
 
 def millions(sales: int) -> str:
-    """A number of sales, as people say it."""
+    """Format a number of sales: `10 million`, or `2,000`."""
     return f"{sales / 1e6:g} million" if sales >= 1_000_000 else f"{sales:,}"
 
 
 def title_of(contestant: str) -> str:
-    """A contestant of a piece, for readers."""
+    """Return the title of a contestant of a result."""
     titles = {
         "nothing-new": "product, Sail, whole job, nothing new",
         "fixture": "product, Sail, whole job, the fixture",
@@ -335,37 +341,37 @@ def title_of(contestant: str) -> str:
 
 
 def goal_table(results: Results) -> str:
-    """The goals as Markdown."""
+    """Return the goals as a Markdown table."""
     rows = [(goal.title, goal.reach, goal.dream, goal.measured, goal.state) for goal in goals(results)]
     return "\n".join(table(("measure", "to reach", "dream", "measured", ""), rows))
 
 
 def figure_table(results: Results) -> str:
-    """Every contestant of every piece as Markdown: medians."""
+    """Return the medians of every contestant of every result as a Markdown table."""
     header = ("measure", "sales", "who", "rounds", "seconds of the job", "of the process", "peak memory", "measured on")
     return "\n".join(table(header, _figures(results)))
 
 
 def _figures(results: Results) -> Iterator[list[str]]:
-    for piece in sorted(results.values(), key=lambda one: (one.measure != "full", one.measure, one.sales)):
-        what = f"batch of {piece.batch:,}" if piece.batch else piece.measure.replace("-", " ")
-        for name in piece.contestants:
-            peaks = piece.values(name, peak_gigabytes)
+    for result in sorted(results.values(), key=lambda one: (one.measure != "full", one.measure, one.sales)):
+        measure = f"batch of {result.batch:,}" if result.batch else result.measure.replace("-", " ")
+        for name in result.contestants:
+            peaks = result.values(name, peak_gigabytes)
             yield [
-                what,
-                f"{piece.sales:,}",
+                measure,
+                f"{result.sales:,}",
                 title_of(name),
-                str(len(piece.values(name, lambda one: one.seconds))),
-                f"{piece.median(name):.1f}",
-                f"{piece.median(name, lambda one: one.process_seconds):.1f}",
+                str(len(result.values(name, lambda one: one.seconds))),
+                f"{result.median(name):.1f}",
+                f"{result.median(name, lambda one: one.process_seconds):.1f}",
                 f"{median(peaks):.1f} GB" if peaks else "",
-                piece.date,
+                result.date,
             ]
 
 
-def task_seconds(piece: Piece, contestant: str) -> dict[str, float]:
-    """Task → median of its seconds, the longest first."""
-    rounds = [each[contestant].tasks for each in piece.rounds if contestant in each]
+def task_seconds(result: BenchmarkResult, contestant: str) -> dict[str, float]:
+    """Return task → median of its seconds, the longest first."""
+    rounds = [each[contestant].tasks for each in result.rounds if contestant in each]
     names = dict.fromkeys(name for tasks in rounds for name in tasks)
     seconds = {name: median(tasks.get(name, 0.0) for tasks in rounds) for name in names}
     return dict(sorted(seconds.items(), key=lambda item: -item[1]))

@@ -1,16 +1,16 @@
-"""A shop of any size, landed as its sources would land it: the same seed gives the same shop.
+"""Generate the data of a shop of any size and land it as its sources would. The same seed gives the same shop.
 
     from retail_data import Shop
     shop = Shop(sales=1_000_000)
     shop.land_history(Landing(folder))         # customers, contacts, products, stores, sales, events, spend, rates
-    shop.land_small_batch(Landing(folder), 1)  # 50 sales, some of them corrections and late ones, and 20 events
-    shop.land_newest_sales(Landing(folder), 10_000)  # so many sales more, of the newest month
+    shop.land_small_batch(Landing(folder), 1)  # 20 events and 50 sales, some of them corrected or late
+    shop.land_newest_sales(Landing(folder), 10_000)  # 10,000 more sales of the newest month
 
-    .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land it and say how long that took
+    .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land a shop and print the seconds
 
-Customers, products and stores are as unequal as they are in shops: some customers buy a hundred times, most a few
-times; a tenth of the products makes most of the sales. Sales are written with numpy and pyarrow, a million a second or
-so, in chunks, so that tens of millions need no more memory than one.
+Customers, products and stores are skewed as in real shops: some customers buy a hundred times, most only a few times,
+and a tenth of the products makes most of the sales. numpy and pyarrow write about a million sales per second, in chunks
+of a million, so that memory does not grow with the number of sales.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shop:
-    """A shop of three years.
+    """A shop with a history of three years.
 
     Attributes:
-        sales: Sales of its history.
-        customers: Customers; a fortieth of the sales, where it is 0.
-        products: Products.
-        stores: Stores.
-        events: Behavioural events of its history; a fifth of the sales, where it is below 0.
-        orphans: One in how many sales names a product that nobody knows; none where it is 0.
-        seed: What everything random depends on.
+        sales: Number of sales in the history.
+        customers: Number of customers; 0 means one for 40 sales.
+        products: Number of products.
+        stores: Number of stores.
+        events: Number of behavioural events in the history; below 0 means one for 5 sales.
+        orphans: One sale in this many names an unknown product; 0 means none.
+        seed: Seed of all random numbers.
     """
 
     sales: int = 1_000_000
@@ -80,19 +80,19 @@ class Shop:
 
     @property
     def customer_count(self) -> int:
-        """Customers."""
+        """Number of customers."""
         return self.customers or max(1, self.sales // 40)
 
     @property
     def event_count(self) -> int:
-        """Events."""
+        """Number of events in the history."""
         return self.events if self.events >= 0 else self.sales // 5
 
     def land_history(self, landing: Landing) -> None:
         """Land the first batch of every source.
 
         Args:
-            landing: Where to land them.
+            landing: Landing to write to.
         """
         customers, products, stores = self.customer_count, self.products, self.stores
         self._land_rows(landing, CUSTOMERS_BRONZE, "snapshot", self._customers(customers))
@@ -142,15 +142,15 @@ class Shop:
     def land_small_batch(
         self, landing: Landing, number: int, sales: int = 50, events: int = 20
     ) -> tuple[Manifest, ...]:
-        """Land what has happened in a moment: sales, of which a tenth corrects old ones and a tenth is late; events.
+        """Land a batch of events and a batch of sales. A tenth of the sales corrects earlier ones, a tenth is late.
 
-        The last sale but one names a product that nobody knows, and the last one has a quantity of 0: both are refused.
+        Two sales are invalid: the last but one names an unknown product, the last one has a quantity of 0.
 
         Args:
-            landing: Where to land them.
-            number: Number of the moment, from 1 on.
-            sales: How many sales there are.
-            events: How many events; they are landed first.
+            landing: Landing to write to.
+            number: Number of the batch, 1 or more.
+            sales: Number of sales.
+            events: Number of events. They are landed before the sales.
         """
         random = np.random.default_rng([self.seed, number])
         landed = []
@@ -171,11 +171,11 @@ class Shop:
         return tuple(landed)
 
     def land_newest_sales(self, landing: Landing, sales: int) -> Manifest:
-        """Land sales on top of the history: new ones all, of the newest month, in one increment.
+        """Land new sales of the newest month as one increment.
 
         Args:
-            landing: Where to land them.
-            sales: How many.
+            landing: Landing to write to.
+            sales: Number of sales.
         """
         random = self._random("newest sales")
         rows = self._table_of_sales(
@@ -188,33 +188,36 @@ class Shop:
         )
         return self._land_parquet(landing, TRANSACTIONS_BRONZE, "increment", [rows], 1)
 
-    def _random(self, what: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *what.encode()])
+    def _random(self, purpose: str) -> np.random.Generator:
+        """Return a generator that depends on the seed and the purpose only."""
+        return np.random.default_rng([self.seed, *purpose.encode()])
 
     @cached_property
     def _registered(self) -> Ints:
-        """Day of each customer's registration, from 0 on."""
+        """Day of registration of each customer; 0 is the first day of the history."""
         return self._random("registered").integers(0, DAYS - 30, self.customer_count)
 
     @cached_property
     def _days_active(self) -> NDArray[np.float64]:
-        """Days that each customer goes on buying for: some for weeks, some for years."""
+        """Number of days that each customer stays active: from weeks to years."""
         return self._random("active").exponential(500, self.customer_count) + 5
 
     @cached_property
     def _customer_shares(self) -> NDArray[np.float64]:
+        """Cumulative share of each customer in all sales."""
         observed = np.minimum(DAYS - self._registered, self._days_active)
-        return _cumulated(self._random("customers").gamma(0.7, 1.0, self.customer_count) * observed)
+        return _cumulative_shares(self._random("customers").gamma(0.7, 1.0, self.customer_count) * observed)
 
     @cached_property
     def _product_shares(self) -> NDArray[np.float64]:
-        return _cumulated(1.0 / np.arange(1, self.products + 1) ** 0.9)
+        return _cumulative_shares(1.0 / np.arange(1, self.products + 1) ** 0.9)
 
     @cached_property
     def _store_shares(self) -> NDArray[np.float64]:
-        return _cumulated(self._random("stores").lognormal(0.0, 0.8, self.stores))
+        return _cumulative_shares(self._random("stores").lognormal(0.0, 0.8, self.stores))
 
     def _draw(self, random: np.random.Generator, shares: NDArray[np.float64], number: int) -> Ints:
+        """Draw ids, starting at 1, with the given cumulative shares."""
         return np.searchsorted(shares, random.random(number)) + 1
 
     def _draw_customers(self, random: np.random.Generator, number: int) -> Ints:
@@ -259,25 +262,25 @@ class Shop:
                 "customer_id": np.arange(1, number + 1),
                 "full_name": [f"Customer {n}" for n in range(1, number + 1)],
                 "email": [f"customer{n}@example.com" for n in range(1, number + 1)],
-                "country": pa.array(COUNTRIES).take(pa.array(_skewed(random, len(COUNTRIES), number))),
+                "country": pa.array(COUNTRIES).take(pa.array(_draw_skewed(random, len(COUNTRIES), number))),
                 "registration_date": _dates(self._registered).cast(pa.string()),
             }
         )
 
     def _contacts(self, number: int) -> pa.Table:
-        """Of every second customer a contact, known by number."""
+        """Return a contact for every second customer, with the id of that customer."""
         random = self._random("contacts")
         ids = np.arange(1, number + 1, 2)
         days = _dates(self._registered[ids - 1]).cast(pa.string())
         at = pa.compute.binary_join_element_wise(days, "T08:00:00Z", "")
-        nothing = pa.nulls(len(ids), pa.string())
-        columns: dict[str, pa.Array] = {column.name: nothing for column in CRM_CONTACTS_BRONZE.received_columns}
+        nulls = pa.nulls(len(ids), pa.string())
+        columns: dict[str, pa.Array] = {column.name: nulls for column in CRM_CONTACTS_BRONZE.received_columns}
         columns |= {
             "contactid": pa.array([f"00000000-0000-4000-8000-{n:012d}" for n in ids]),
             "fullname": pa.array([f"Customer {n}" for n in ids]),
             "emailaddress1": pa.array([f"customer{n}@example.com" for n in ids]),
             "cdp_customerid": pa.array([str(n) for n in ids]),
-            "cdp_acquisitionchannel": pa.array(CHANNELS).take(pa.array(_skewed(random, len(CHANNELS), len(ids)))),
+            "cdp_acquisitionchannel": pa.array(CHANNELS).take(pa.array(_draw_skewed(random, len(CHANNELS), len(ids)))),
             "cdp_acquisitiondate": days,
             "cdp_emailconsent": pa.array(random.random(len(ids)) < 0.6),
             "cdp_emailconsenton": at,
@@ -297,13 +300,13 @@ class Shop:
         seconds = np.asarray(days, np.int64) * 86_400 + random.integers(0, 86_400, number)
         first = datetime.combine(LAST_DAY, datetime.min.time(), UTC) - timedelta(days=DAYS - 1)
         at = pa.array(int(first.timestamp()) + seconds).cast(pa.timestamp("s"))
-        kinds = _skewed(random, len(EVENT_TYPES), number)
+        kinds = _draw_skewed(random, len(EVENT_TYPES), number)
         return pa.table(
             {
                 "event_id": [f"{prefix}{n}" for n in range(number)],
                 "event_type": pa.array(EVENT_TYPES).take(pa.array(kinds)),
                 "occurred_at": pa.compute.strftime(at, "%Y-%m-%dT%H:%M:%SZ"),
-                "channel": pa.array(["web", "app", "email"]).take(pa.array(_skewed(random, 3, number))),
+                "channel": pa.array(["web", "app", "email"]).take(pa.array(_draw_skewed(random, 3, number))),
                 "customer_id": pa.compute.if_else(is_known, pa.array(customers), pa.nulls(number, pa.int64())),
                 "anonymous_id": pa.compute.binary_join_element_wise(
                     "device-", pa.array(customers).cast(pa.string()), ""
@@ -320,7 +323,7 @@ class Shop:
         chunks: Iterator[pa.Table] | list[pa.Table],
         number: int = 0,
     ) -> Manifest:
-        extraction = landing.extraction(contract.source, *_moment(number))
+        extraction = landing.extraction(contract.source, *_batch_name_and_time(number))
         latest = extraction.find_latest_batch(contract.entity) if load != "snapshot" else None
         with extraction.new_batch(contract.entity, load, latest) as batch:
             with batch.open_data("part-00000.parquet", "parquet") as file:
@@ -334,7 +337,7 @@ class Shop:
         return batch.manifest
 
     def _land_rows(self, landing: Landing, contract: BronzeContract, load: Load, rows: pa.Table) -> Manifest:
-        extraction = landing.extraction(contract.source, *_moment(0))
+        extraction = landing.extraction(contract.source, *_batch_name_and_time(0))
         with extraction.new_batch(contract.entity, load) as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 _write_json_lines(rows, file)
@@ -344,7 +347,7 @@ class Shop:
     def _land_files(
         self, landing: Landing, contract: BronzeContract, name: str, rows: pa.Table, number: int = 0
     ) -> Manifest:
-        extraction = landing.extraction(contract.source, *_moment(number))
+        extraction = landing.extraction(contract.source, *_batch_name_and_time(number))
         latest = extraction.find_latest_batch(contract.entity)
         with extraction.new_batch(contract.entity, "files", latest) as batch:
             with batch.open_data(f"{FILE_FOLDER}{name}/part-00000.jsonl", "jsonl") as file:
@@ -353,21 +356,21 @@ class Shop:
         return batch.manifest
 
 
-def _moment(number: int) -> tuple[str, datetime]:
-    """Name and time of the batches of a moment."""
-    at = HISTORY_AT + timedelta(seconds=5 * number)
+def _batch_name_and_time(number: int) -> tuple[str, datetime]:
+    """Return the name and the extraction time of the batches with a number."""
+    at = HISTORY_AT + timedelta(minutes=5 * number)
     return f"{at:%Y%m%dT%H%M%SZ}-{number}", at
 
 
-def _cumulated(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cumulative_shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.cumsum(weights)
     shares: NDArray[np.float64] = total / total[-1]
     return shares
 
 
-def _skewed(random: np.random.Generator, kinds: int, number: int) -> Ints:
-    """Numbers below `kinds`, small ones oftener."""
-    return np.searchsorted(_cumulated(1.0 / np.arange(1, kinds + 1)), random.random(number))
+def _draw_skewed(random: np.random.Generator, kinds: int, number: int) -> Ints:
+    """Draw numbers below `kinds`. Small numbers are more frequent."""
+    return np.searchsorted(_cumulative_shares(1.0 / np.arange(1, kinds + 1)), random.random(number))
 
 
 def _dates(days: Ints) -> pa.Array:
@@ -389,7 +392,7 @@ def _write_json_lines(rows: pa.Table, file: object) -> None:
 
 
 def main() -> None:
-    """Land a shop."""
+    """Land a shop and print the seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="landing folder")
     parser.add_argument("--sales", type=int, default=1_000_000)

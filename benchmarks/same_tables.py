@@ -1,4 +1,4 @@
-"""Whether contestants have made the same tables: seconds of unequal results say nothing."""
+"""Compare the tables of all contestants: times are comparable only when the tables are equal."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ COMPARED: dict[str, list[str]] = {
     },
     **{name: parse_one(query).named_selects for name, query in {"retails_silver": SALES, **MARTS}.items()},
 }
-"""Tables that everybody makes, and the columns that everybody gives them: the product's may have more."""
+"""Tables that all contestants write, with their common columns. The product's tables may have more columns."""
 
 _DUCKDB_TYPES = {"STRING": "VARCHAR", "INT": "INTEGER"}
 
 Contents = dict[str, tuple[int, int]]
-"""Table → its rows, and the sum of their hashes: equal where the rows are, in whatever order."""
+"""Table → row count and sum of the row hashes. Equal rows give equal contents, in any order."""
 
 
 def contents_of(warehouse: Path) -> Contents:
-    """What the tables of a contestant hold, of the columns that everybody has, in the types of the contracts.
+    """Return the contents of a contestant's tables: the common columns, cast to the types of the contracts.
 
     Args:
         warehouse: Folder of the Delta tables.
 
     Raises:
-        CdpError: A table is not there.
+        CdpError: A table is missing.
     """
     contents = {}
     with duckdb.connect() as connection:
@@ -55,27 +55,29 @@ def contents_of(warehouse: Path) -> Contents:
 
 
 def _value(column: str, type_name: str) -> str:
-    """A column as it is compared: the last digits of a quotient are the engine's own."""
+    """Return the SQL value to compare for a column. Doubles are rounded: their last digits depend on the engine."""
     value = f"CAST({column} AS {_DUCKDB_TYPES.get(type_name, type_name)})"
     return f"round({value}, 6)" if type_name == "DOUBLE" else value
 
 
 def ensure_same(contents: Mapping[str, Contents]) -> dict[str, int]:
-    """Compare what contestants have made.
+    """Check that all contestants have equal tables.
 
     Args:
-        contents: Contestant → what its tables hold.
+        contents: Contestant → contents of its tables.
 
     Returns:
-        Table → rows.
+        Table → row count.
 
     Raises:
-        CdpError: A table of one is not that of another.
+        CdpError: A table differs between two contestants.
     """
-    first, *others = contents
-    for other in others:
+    first, *rest = contents
+    for other in rest:
         for table, expected in contents[first].items():
             if contents[other][table] != expected:
                 rows = f"{expected[0]:,} and {contents[other][table][0]:,} rows"
-                raise CdpError(f"{table} of {first} and of {other} are not the same ({rows}): nothing is compared.")
+                raise CdpError(
+                    f"{table} of {first} and of {other} are not the same ({rows}): their times are not compared."
+                )
     return {table: rows for table, (rows, _) in contents[first].items()}

@@ -1,10 +1,10 @@
-"""SQL executions and seconds that a run of the job takes local Spark: each costs it 0.1 to 1 s, however few the rows.
+"""Count the SQL executions of a job run on local Spark. Each one costs 0.1 to 1 s, even with few rows.
 
     .venv/bin/python benchmarks/spark_queries.py            # about 6 minutes
-    .venv/bin/python benchmarks/spark_queries.py --tables   # executions of each table, one after the other
+    .venv/bin/python benchmarks/spark_queries.py --tables   # executions of each table, one table at a time
 
-The job runs on the samples three times: first; after 50 more sales have landed; with nothing new. The last is also
-measured in a process of its own, as whoever starts it waits for it: from the moment that it has a session.
+The script runs the job on the samples three times: for the first time, after 50 more sales, and with nothing new. It
+measures the run with nothing new a second time in a new process, from the start of its Spark session.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -30,19 +30,19 @@ from cdp_lib.pipeline import run as pipeline_run
 from cdp_local.runner import TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
-KEPT = "100000"
-"""Executions that Spark remembers, and so counts."""
+RETAINED_EXECUTIONS = "100000"
+"""Executions that Spark keeps in its status store. Executions beyond this number are not counted."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one run took.
+class JobMeasurement:
+    """Seconds and SQL executions of one job run.
 
     Attributes:
-        run: Which run.
-        seconds: Seconds of the job alone.
-        executions: SQL executions of the job alone.
-        process_seconds: Seconds from the session's start to the end of the process; 0 where it has not been measured.
+        run: Name of the run.
+        seconds: Seconds of the job, without the start of the session.
+        executions: SQL executions of the job.
+        process_seconds: Seconds from the start of the session to the end of the job; 0 when not measured.
         process_executions: SQL executions in that time.
     """
 
@@ -53,41 +53,42 @@ class Measured:
     process_executions: int = 0
 
 
-def executions(spark: SparkSession) -> int:
-    """Return how many SQL executions a session has begun."""
+def count_executions(spark: SparkSession) -> int:
+    """Return the number of SQL executions that a session has started."""
     spark._jsc.sc().listenerBus().waitUntilEmpty()
     return int(spark._jsparkSession.sharedState().statusStore().executionsCount())
 
 
-def run_measured(workspace: LocalWorkspace, name: str, parameters: dict[str, str], *, by_table: bool) -> Measured:
-    """Run the job, and count.
+def measure_run(workspace: LocalWorkspace, name: str, parameters: dict[str, str], *, by_table: bool) -> JobMeasurement:
+    """Run the job and measure it.
 
     Args:
-        workspace: Where it runs.
-        name: What to call the run.
-        parameters: Values of its parameters.
-        by_table: Whether to print what each table took.
+        workspace: Workspace to run the job in.
+        name: Name of the run in the results.
+        parameters: Job parameters that differ from their defaults.
+        by_table: Whether to print the executions and seconds of each table.
     """
     job, logs = workspace.bundle.job("cdp_refresh"), workspace.home / "logs"
-    counter = _table_counter(workspace.session) if by_table else _nothing
-    before, begin = executions(workspace.session), time.perf_counter()
-    runs = run_job(job, parameters, workspace.notebooks, logs, new_run_start(), counter)
+    on_event = _table_counter(workspace.session) if by_table else _ignore
+    before, begin = count_executions(workspace.session), time.perf_counter()
+    runs = run_job(job, parameters, workspace.notebooks, logs, new_run_start(), on_event)
     seconds = time.perf_counter() - begin
     failed = [f"{run.key}: {run.error}" for run in runs if run.error]
     assert not failed, failed
-    return Measured(name, seconds, executions(workspace.session) - before)
+    return JobMeasurement(name, seconds, count_executions(workspace.session) - before)
 
 
-def _nothing(run: TaskRun) -> None:
+def _ignore(run: TaskRun) -> None:
     """Print nothing."""
 
 
 def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
+    """Return a callback that prints the executions of each table. Tables then refresh one at a time."""
     pipeline_run.TABLES_AT_ONCE = 1
     last: Counter[str] = Counter()
 
     def count(run: TaskRun) -> None:
-        now = executions(spark)
+        now = count_executions(spark)
         if run.seconds is not None:
             print(f"{run.key:<36} {now - last['all']:>5} {run.seconds:>7.1f} s")
         last["all"] = now
@@ -95,8 +96,8 @@ def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
     return count
 
 
-def sell_more(home: Path) -> None:
-    """Add 50 sales to the sample database, which each session makes afresh."""
+def add_sales(home: Path) -> None:
+    """Insert 50 sales into the sample database. Each new workspace creates that database again."""
     rows = [
         (1_000_000 + n, 101 + n % 10, 1 + n % 5, 1 + n % 3, 1 + n % 4, str(date(2025, 1, 1) + timedelta(days=n)))
         for n in range(50)
@@ -109,45 +110,52 @@ def sell_more(home: Path) -> None:
         )
 
 
-def measure(home: Path, *, by_table: bool) -> list[Measured]:
-    """Run the job three times in one session, and once more in a session of its own."""
+def measure(home: Path, *, by_table: bool) -> list[JobMeasurement]:
+    """Run the job three times in one session, and once in a new process."""
     with open_workspace("spark", home, {}) as workspace:
-        measured = [run_measured(workspace, "first", {}, by_table=by_table)]
-        sell_more(home)
-        measured.append(run_measured(workspace, "50 more sales", {}, by_table=by_table))
-        measured.append(run_measured(workspace, "nothing due", {}, by_table=by_table))
+        measured = [measure_run(workspace, "first", {}, by_table=by_table)]
+        add_sales(home)
+        measured.append(measure_run(workspace, "50 more sales", {}, by_table=by_table))
+        measured.append(measure_run(workspace, "nothing due", {}, by_table=by_table))
     command = [sys.executable, __file__, "--home", str(home), "--again"]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    return [*measured, Measured(**json.loads(answer))]
+    last_line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    return [*measured, JobMeasurement(**json.loads(last_line))]
 
 
-def measure_again(home: Path) -> Measured:
-    """Run the job in a session of its own, in which nothing is due."""
+def measure_new_session(home: Path) -> JobMeasurement:
+    """Run the job in a new session, with nothing due."""
     with open_workspace("spark", home, {}) as workspace:
-        sell_more(home)
+        add_sales(home)
         begin = workspace.session._jsc.sc().startTime() / 1000
-        ran = run_measured(workspace, "nothing due, new session", {}, by_table=False)
-        return Measured(ran.run, ran.seconds, ran.executions, time.time() - begin, executions(workspace.session))
+        measured = measure_run(workspace, "nothing due, new session", {}, by_table=False)
+        process_seconds = time.time() - begin
+        return replace(
+            measured, process_seconds=process_seconds, process_executions=count_executions(workspace.session)
+        )
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure all runs and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", action="store_true", help="print executions of each table, one after the other")
-    parser.add_argument("--home", type=Path, help="home of the workspace; a new one if there is none")
+    parser.add_argument("--tables", action="store_true", help="print the executions of each table, one table at a time")
+    parser.add_argument("--home", type=Path, help="home of the workspace; a temporary folder if not given")
     parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--conf spark.sql.ui.retainedExecutions={KEPT} pyspark-shell"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--conf spark.sql.ui.retainedExecutions={RETAINED_EXECUTIONS} pyspark-shell"
     if arguments.again:
-        print(json.dumps(asdict(measure_again(arguments.home))))
+        print(json.dumps(asdict(measure_new_session(arguments.home))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        print("| run | seconds | SQL executions | with the session: seconds | SQL executions |\n|---|---|---|---|---|")
-        for each in measure(arguments.home or Path(folder), by_table=arguments.tables):
-            of_process = (
-                f"{each.process_seconds:.1f} | {each.process_executions:,}" if each.process_executions else " | "
+        print(
+            "| run | seconds | SQL executions | since session start: seconds | SQL executions |\n|---|---|---|---|---|"
+        )
+        for measured in measure(arguments.home or Path(folder), by_table=arguments.tables):
+            process = (
+                f"{measured.process_seconds:.1f} | {measured.process_executions:,}"
+                if measured.process_executions
+                else " | "
             )
-            print(f"| {each.run} | {each.seconds:.1f} | {each.executions:,} | {of_process} |", flush=True)
+            print(f"| {measured.run} | {measured.seconds:.1f} | {measured.executions:,} | {process} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
--- The database, in the collation that Delta's text is in, and the schema of the views.
+-- Create the database, with the collation of text in Delta tables (UTF-8), and the schema of the views.
 IF NOT EXISTS (SELECT * FROM sys.databases WHERE name = '$(database)')
     CREATE DATABASE [$(database)] COLLATE Latin1_General_100_BIN2_UTF8;
 GO

@@ -1,8 +1,8 @@
--- The way to the files of the gold tables: by the workspace's managed identity, which has no secret.
+-- Create the external data source of the gold files, accessed with the workspace's managed identity: no secret is needed.
 USE [$(database)];
 GO
 
--- No password: the service protects the key with one of its own. It would only be needed to open the key by hand.
+-- The master key needs no password: the service protects it. A password would only be needed to open the key by hand.
 IF NOT EXISTS (SELECT * FROM sys.symmetric_keys WHERE name = '##MS_DatabaseMasterKey##')
     CREATE MASTER KEY;
 GO

@@ -1,9 +1,9 @@
--- One view per gold table, without the columns that hold personal data. What columns mean: docs/tables.md.
--- Written from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it fresh.
+-- One view per gold table, without personal data. docs/tables.md describes the columns.
+-- Generated from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it up to date.
 USE [$(database)];
 GO
 
--- One row per country in which customers bought.
+-- One row per country of customers who bought.
 CREATE OR ALTER VIEW [sales].[sales_by_country] AS
 SELECT
     [country],
@@ -14,7 +14,7 @@ FROM OPENROWSET(BULK 'sales_by_country_gold', DATA_SOURCE = 'gold', FORMAT = 'DE
 ) AS [rows];
 GO
 
--- One row per country and product category bought there.
+-- One row per country of customers and product category that they bought.
 CREATE OR ALTER VIEW [sales].[category_country_performance] AS
 SELECT
     [country],
@@ -31,7 +31,7 @@ FROM OPENROWSET(BULK 'category_country_performance_gold', DATA_SOURCE = 'gold', 
 ) AS [rows];
 GO
 
--- One row per country in which customers bought.
+-- One row per country of customers who bought.
 CREATE OR ALTER VIEW [sales].[country_detailed_analysis] AS
 SELECT
     [country],
@@ -54,7 +54,7 @@ FROM OPENROWSET(BULK 'country_detailed_analysis_gold', DATA_SOURCE = 'gold', FOR
 ) AS [rows];
 GO
 
--- One row per product sold.
+-- One row per product that was sold.
 CREATE OR ALTER VIEW [sales].[product_performance] AS
 SELECT
     [product_id],
@@ -75,7 +75,7 @@ FROM OPENROWSET(BULK 'product_performance_gold', DATA_SOURCE = 'gold', FORMAT = 
 ) AS [rows];
 GO
 
--- One row per price segment and product category sold.
+-- One row per price segment and product category with sales.
 CREATE OR ALTER VIEW [sales].[price_segment_analysis] AS
 SELECT
     [price_segment],
@@ -111,7 +111,7 @@ FROM OPENROWSET(BULK 'customer_product_affinity_gold', DATA_SOURCE = 'gold', FOR
 ) AS [rows];
 GO
 
--- One row per store and product it sold.
+-- One row per store and product that the store sold.
 CREATE OR ALTER VIEW [sales].[store_product_performance] AS
 SELECT
     [store_id],
@@ -149,7 +149,7 @@ FROM OPENROWSET(BULK 'store_customer_analysis_gold', DATA_SOURCE = 'gold', FORMA
 ) AS [rows];
 GO
 
--- One row per season and product category sold in it, over all years.
+-- One row per season and product category sold in that season, over all years.
 CREATE OR ALTER VIEW [sales].[seasonal_analysis] AS
 SELECT
     [season],
@@ -164,7 +164,7 @@ FROM OPENROWSET(BULK 'seasonal_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'D
 ) AS [rows];
 GO
 
--- One row per month in which something was sold.
+-- One row per month with sales.
 CREATE OR ALTER VIEW [sales].[monthly_sales] AS
 SELECT
     [transaction_year],
@@ -185,7 +185,7 @@ FROM OPENROWSET(BULK 'monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA
 ) AS [rows];
 GO
 
--- One row per month and product category sold in it.
+-- One row per month and product category sold in that month.
 CREATE OR ALTER VIEW [sales].[category_monthly_sales] AS
 SELECT
     [sale_month],
@@ -204,7 +204,7 @@ FROM OPENROWSET(BULK 'category_monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT
 ) AS [rows];
 GO
 
--- One row per month and country in which customers registered, whether or not they bought.
+-- One row per month of registration and country of customers, with or without purchases.
 CREATE OR ALTER VIEW [sales].[customer_registration_trends] AS
 SELECT
     [reg_year],
@@ -219,7 +219,7 @@ FROM OPENROWSET(BULK 'customer_registration_trends_gold', DATA_SOURCE = 'gold', 
 ) AS [rows];
 GO
 
--- One row per customer of the platform, whether or not they ever bought.
+-- One row per customer of the platform, with or without purchases.
 CREATE OR ALTER VIEW [sales].[customer_value] AS
 SELECT
     [customer_id],
@@ -280,7 +280,7 @@ FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELT
 ) AS [rows];
 GO
 
--- One row per customer, with the RFM segment at as_of and a month before.
+-- One row per customer, with the RFM segment at as_of and one month earlier.
 CREATE OR ALTER VIEW [sales].[customer_segments] AS
 SELECT
     [customer_id],
@@ -303,7 +303,7 @@ FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'D
 ) AS [rows];
 GO
 
--- One row per pair of segments that customers moved between, or stayed in, from previous_as_of to as_of.
+-- One row per pair of segments, at previous_as_of and at as_of, that at least one customer has.
 CREATE OR ALTER VIEW [sales].[segment_movements] AS
 SELECT
     [previous_as_of],
@@ -320,7 +320,7 @@ FROM OPENROWSET(BULK 'segment_movements_gold', DATA_SOURCE = 'gold', FORMAT = 'D
 ) AS [rows];
 GO
 
--- One row per fit of a model, kept for ever: with its parameters every prediction can be made again.
+-- One row per fit of a model. Fits are never deleted, so that every prediction can be reproduced from its fit.
 CREATE OR ALTER VIEW [sales].[model_fits] AS
 SELECT
     [model_version],
@@ -355,7 +355,7 @@ FROM OPENROWSET(BULK 'model_fits_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') 
 ) AS [rows];
 GO
 
--- One row per model or baseline, measure and decile, of a forecast from cut_off to as_of compared with what came.
+-- One row per model or baseline, measure and decile: forecast from cut_off to as_of, and the actual figures.
 CREATE OR ALTER VIEW [sales].[model_quality] AS
 SELECT
     [as_of],
@@ -382,7 +382,7 @@ FROM OPENROWSET(BULK 'model_quality_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA
 ) AS [rows];
 GO
 
--- One row per customer, enriched from the CRM and a reference table of countries; unknown is null, never a guess.
+-- One row per customer, with data of the CRM and of a reference table of countries; unknown is null, never a guess.
 CREATE OR ALTER VIEW [sales].[customer_demographics] AS
 SELECT
     [customer_id],
@@ -425,7 +425,7 @@ FROM OPENROWSET(BULK 'customer_demographics_gold', DATA_SOURCE = 'gold', FORMAT 
 ) AS [rows];
 GO
 
--- One row per cohort of customers, kind of retention and window; null where the window is not over yet.
+-- One row per cohort of customers, kind of retention and window; figures are null until the window ends.
 CREATE OR ALTER VIEW [sales].[cohort_retention] AS
 SELECT
     [as_of],
@@ -452,7 +452,7 @@ FROM OPENROWSET(BULK 'cohort_retention_gold', DATA_SOURCE = 'gold', FORMAT = 'DE
 ) AS [rows];
 GO
 
--- One row per month, dimension, value of it and KPI; what each KPI is stands in docs/kpis.md.
+-- One row per month, dimension, dimension value and KPI; docs/kpis.md defines the KPIs.
 CREATE OR ALTER VIEW [sales].[kpi_monthly] AS
 SELECT
     [month],

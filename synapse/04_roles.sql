@@ -1,4 +1,4 @@
--- Who may do what. Members: ALTER ROLE [cdp_readers] ADD MEMBER [<user or group>];
+-- Create the roles and their permissions. Add a member: ALTER ROLE [cdp_readers] ADD MEMBER [<user or group>];
 USE [$(database)];
 GO
 
@@ -10,13 +10,13 @@ IF DATABASE_PRINCIPAL_ID('cdp_admins') IS NULL
     CREATE ROLE [cdp_admins];
 GO
 
--- Readers see the views, and name no files themselves: what they may see is decided here, not by what lies in the lake.
+-- Readers query the views and cannot query files directly, so the views alone decide what readers see.
 GRANT SELECT ON SCHEMA::[sales] TO [cdp_readers];
 GRANT REFERENCES ON DATABASE SCOPED CREDENTIAL::[workspace_identity] TO [cdp_readers];
 DENY ADMINISTER DATABASE BULK OPERATIONS TO [cdp_readers];
 GO
 
--- Admins make views anew and choose the readers. They can read every file of the copies.
+-- Admins replace views and choose the readers. They can read all copied files.
 GRANT CONTROL ON SCHEMA::[sales] TO [cdp_admins];
 GRANT CREATE VIEW TO [cdp_admins];
 GRANT REFERENCES ON DATABASE SCOPED CREDENTIAL::[workspace_identity] TO [cdp_admins];

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test run's own."""
+"""Fixtures: a temporary PostgreSQL server and its databases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _database_numbers = itertools.count(1)
 def postgresql_server() -> Iterator[str]:
     """Address of a running PostgreSQL, as `user@host:port`; anyone on this machine may log in."""
     try:
-        postgresql.folder_of_binaries()
+        postgresql.binaries_folder()
     except CdpError as error:
         pytest.skip(str(error))
     with postgresql.postgresql_server() as server:
@@ -31,7 +31,7 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture
 def new_postgresql_database(postgresql_server: str) -> Callable[[str], str]:
-    """Make an empty database, run a script in it, and give its SQLAlchemy URL."""
+    """Function that creates a database, runs a script in it and returns its SQLAlchemy URL."""
 
     def create(script: str) -> str:
         name = f"test_{os.getpid()}_{next(_database_numbers)}"
@@ -46,5 +46,5 @@ def new_postgresql_database(postgresql_server: str) -> Callable[[str], str]:
 
 @pytest.fixture
 def retail_postgresql(new_postgresql_database: Callable[[str], str]) -> str:
-    """SQLAlchemy URL of a PostgreSQL database with the samples in it."""
+    """SQLAlchemy URL of a PostgreSQL database with the sample data."""
     return new_postgresql_database(_DATABASE_SQL.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Keeps the arrows between the folders true, by what the code imports."""
+"""Tests of the architecture: which modules import which, and which module may use clocks, engines and files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 LIBRARY = PROJECT / "src" / "cdp_lib"
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.py"))
 
-# Module → what of cdp_lib it may import. A package stands for those of its modules that have no line of their own.
-ARROWS: dict[str, set[str]] = {
+# Module → modules of cdp_lib that it may import. A package entry covers its modules without their own entry.
+ALLOWED_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
     "contracts": {"contracts"},
     "contracts.table": set(),
@@ -34,14 +34,14 @@ ARROWS: dict[str, set[str]] = {
     "quality": {"columns", "contracts.table", "frames"},
     "landing": {"errors", ""},
     "sources": {"contracts.table", "errors", "landing", "sources"},
-    # The library itself, to be sent to where Spark runs a micro-batch.
+    # Imports the library itself, to send it to the process in which Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
     "settings": {"errors"},
     "secrets": {"errors"},
     "storage": {"storage.delta", "storage.lease"},
     "storage.lease": {"contracts.ops", "errors", "storage.delta"},
     "storage.delta": {"contracts.table", "errors", "frames"},
-    # What declares tables knows the declaration and the materializations, and neither the runner nor the store.
+    # Modules that declare tables import declarations and materializations, but neither the runner nor the store.
     "bronze": {
         "columns",
         "contracts.bronze",
@@ -152,7 +152,7 @@ ARROWS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "reference": {"columns"},
-    # Numbers alone: nothing of these knows Spark.
+    # Numeric code without Spark.
     "analytics.histories": set(),
     "analytics.fits": {"analytics.histories"},
     "analytics.purchases": {"analytics.fits", "analytics.histories"},
@@ -160,7 +160,7 @@ ARROWS: dict[str, set[str]] = {
     "analytics.lifetime_value": {"analytics.histories", "analytics.purchases"},
     "analytics.backtest": {"analytics.histories"},
     "analytics": {"analytics", "contracts.segments", "frames"},
-    # What brings tables up to date knows none of them: the graph collects the declarations by the names of packages.
+    # The pipeline imports no table: the graph collects the declarations by package name.
     "pipeline.table": {"contracts.table", "pipeline.load_batches", "pipeline.work"},
     "pipeline.fingerprint": {"contracts.table", "pipeline.table"},
     "pipeline.graph": {"errors", "pipeline.table"},
@@ -270,7 +270,7 @@ ARROWS: dict[str, set[str]] = {
 }
 
 BUILDERS = ("silver", "gold", "business_date", "analytics")
-"""Modules, and packages of modules, in which tables are built of other tables."""
+"""Modules and packages with builders of tables."""
 
 GRAPH = grimp.build_graph("cdp_lib", "cdp_local")
 MODULES = sorted(module for module in GRAPH.modules if module.startswith("cdp_lib."))
@@ -280,37 +280,40 @@ def _within(module: str, allowed: Iterable[str]) -> bool:
     return any(module == name or (name and module.startswith(f"{name}.")) for name in allowed)
 
 
-def _line_of(module: str) -> str:
-    """The line of ARROWS that holds for a module, empty where there is none."""
-    return max((name for name in ARROWS if _within(module.removeprefix("cdp_lib."), [name])), key=len, default="")
+def _entry_of(module: str) -> str:
+    """Return the key of ALLOWED_IMPORTS that applies to a module; empty if there is none."""
+    return max(
+        (name for name in ALLOWED_IMPORTS if _within(module.removeprefix("cdp_lib."), [name])), key=len, default=""
+    )
 
 
 def _imported_by(module: str) -> set[str]:
-    return {other.removeprefix("cdp_lib").lstrip(".") for other in GRAPH.find_modules_directly_imported_by(module)}
+    return {name.removeprefix("cdp_lib").lstrip(".") for name in GRAPH.find_modules_directly_imported_by(module)}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_along_the_arrows(module: str) -> None:
+def test_module_imports_only_allowed_modules(module: str) -> None:
     imported = _imported_by(module)
-    assert _line_of(module) or not imported, f"{module} has no arrows: say in ARROWS what it may import"
-    assert {other for other in imported if not _within(other, ARROWS.get(_line_of(module), ()))} == set()
+    assert _entry_of(module) or not imported, f"{module} has no entry: add its imports to ALLOWED_IMPORTS"
+    allowed = ALLOWED_IMPORTS.get(_entry_of(module), ())
+    assert {name for name in imported if not _within(name, allowed)} == set()
 
 
-def test_every_arrow_is_of_use() -> None:
+def test_every_allowed_import_is_used() -> None:
     imported: dict[str, set[str]] = {}
     for module in MODULES:
-        imported.setdefault(_line_of(module), set()).update(_imported_by(module))
+        imported.setdefault(_entry_of(module), set()).update(_imported_by(module))
     unused = {
-        f"{name} → {arrow}"
-        for name, arrows in ARROWS.items()
-        for arrow in arrows
-        if not any(_within(other, [arrow]) for other in imported.get(name, ()))
+        f"{name} → {target}"
+        for name, targets in ALLOWED_IMPORTS.items()
+        for target in targets
+        if not any(_within(module, [target]) for module in imported.get(name, ()))
     }
     assert unused == set()
-    assert set(ARROWS) <= set(imported)
+    assert set(ALLOWED_IMPORTS) <= set(imported)
 
 
-def test_the_library_never_imports_the_local_workspace() -> None:
+def test_library_does_not_import_the_local_workspace() -> None:
     assert not [module for module in MODULES if GRAPH.find_shortest_chain(module, "cdp_local") is not None]
 
 
@@ -320,7 +323,7 @@ def _calls(path: Path) -> set[str]:
 
 
 def _names(path: Path) -> set[str]:
-    """Everything a module names as `a.b`, or imports as b from a."""
+    """Return all names `a.b` in a module: attributes, and names b that are imported from a."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} | {
@@ -329,14 +332,14 @@ def _names(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("packages", "extra", "there"),
+    ("packages", "extra", "preinstalled"),
     [(["cdp_lib"], "", {"pyspark"}), (["cdp_lib", "cdp_local"], "local", set())],
     ids=["in a workspace", "by make run"],
 )
-def test_what_is_imported_is_installed(packages: list[str], extra: str, there: set[str]) -> None:
-    """Tests run where more is installed: what is missing elsewhere would be there."""
+def test_every_imported_package_is_a_requirement(packages: list[str], extra: str, preinstalled: set[str]) -> None:
+    """The test environment has more packages, so an import test here would not find a missing requirement."""
     graph = grimp.build_graph(*packages, include_external_packages=True)
-    imported = {name.split(".")[0] for name in graph.modules} - {*packages} - sys.stdlib_module_names - there
+    imported = {name.split(".")[0] for name in graph.modules} - {*packages} - sys.stdlib_module_names - preinstalled
     installed, waiting = set(), [("retail-cdp", extra)]
     while waiting:
         name, wanted = waiting.pop()
@@ -351,12 +354,12 @@ def test_what_is_imported_is_installed(packages: list[str], extra: str, there: s
 
 
 def _modules_that_name(*names: str) -> set[str]:
-    """Modules of the library, as `pipeline/run.py`, that name one of these."""
+    """Return the modules of the library, such as `pipeline/run.py`, that contain one of the names."""
     modules = LIBRARY.rglob("*.py")
     return {path.relative_to(LIBRARY).as_posix() for path in modules if _names(path) & {*names}}
 
 
-def test_only_settings_asks_the_clock() -> None:
+def test_only_settings_reads_the_clock() -> None:
     clocks = {
         "datetime.now",
         "datetime.utcnow",
@@ -371,28 +374,28 @@ def test_only_settings_asks_the_clock() -> None:
     assert _modules_that_name(*clocks) == {"settings.py"}
 
 
-def test_only_the_runner_measures_how_long_something_takes() -> None:
+def test_only_the_runner_measures_durations() -> None:
     assert _modules_that_name("time.perf_counter", "time.perf_counter_ns") == {"pipeline/run.py"}
 
 
 def test_only_the_graph_the_fingerprint_and_the_store_import_modules_by_name() -> None:
-    """Tables are collected, code is hashed, and the store of another engine is opened."""
+    """The graph collects tables, the fingerprint hashes code, and the store opens another engine's class."""
     by_name = _modules_that_name("importlib.import_module", "pkgutil.walk_packages")
     assert by_name == {"pipeline/graph.py", "pipeline/fingerprint.py", "storage/__init__.py"}
 
 
-def test_models_know_nothing_of_spark() -> None:
-    of_spark = {
+def test_models_do_not_use_spark() -> None:
+    spark_modules = {
         path.stem for path in (LIBRARY / "analytics").glob("*.py") if "pyspark" in path.read_text(encoding="utf-8")
     }
-    assert of_spark == {"summaries", "rfm", "predictions", "holdout"}
+    assert spark_modules == {"summaries", "rfm", "predictions", "holdout"}
 
 
-def test_nothing_waits_by_the_clock() -> None:
+def test_library_never_sleeps() -> None:
     assert _modules_that_name("time.sleep") == set()
 
 
-def test_the_library_uses_only_what_spark_connect_offers() -> None:
+def test_library_uses_only_apis_of_spark_connect() -> None:
     unavailable = ("sparkContext", ".rdd", "_jvm", "_jsparkSession", ".cache(", ".persist(", "checkpoint(", "udf(")
     found = [
         f"{path.name}: {word}"
@@ -404,11 +407,11 @@ def test_the_library_uses_only_what_spark_connect_offers() -> None:
 
 
 def test_only_storage_reads_and_writes_tables() -> None:
-    of_tables = (".writeTo", ".saveAsTable", ".save", "spark.table", "spark.sql", "session.table", "session.sql")
+    table_calls = (".writeTo", ".saveAsTable", ".save", "spark.table", "spark.sql", "session.table", "session.sql")
     calling = {
         path.relative_to(LIBRARY).as_posix()
         for path in LIBRARY.rglob("*.py")
-        if any(call.endswith(of_tables) for call in _calls(path))
+        if any(call.endswith(table_calls) for call in _calls(path))
     }
     assert calling == {"storage/delta.py", "storage/lease.py"}
 
@@ -419,16 +422,16 @@ def _files_of(packages: Iterable[str]) -> list[Path]:
 
 
 @pytest.mark.parametrize("path", _files_of(BUILDERS), ids=lambda path: path.relative_to(LIBRARY).as_posix())
-def test_a_builder_sees_frames_and_no_session(path: Path) -> None:
+def test_builder_uses_frames_and_no_session(path: Path) -> None:
     names = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
-    by_session = {
+    session_names = {
         name for name in _names(path) if re.search(r"(^|\.)(spark|session|sparkSession|SparkSession)\b", name)
     }
-    assert (by_session, names & {"spark", "session"}) == (set(), set())
+    assert (session_names, names & {"spark", "session"}) == (set(), set())
     assert not {call for call in _calls(path) if call.endswith(".table")}
 
 
-def test_the_library_names_no_local_engine() -> None:
+def test_library_does_not_mention_the_local_engine() -> None:
     assert not [path.name for path in LIBRARY.rglob("*.py") if "sail" in path.read_text(encoding="utf-8").lower()]
 
 
@@ -436,7 +439,7 @@ BUILT = [table for table in platform_graph().tables.values() if table.contract.l
 
 
 @pytest.mark.parametrize("table", BUILT, ids=lambda table: table.name)
-def test_a_builder_takes_a_frame_of_each_input_and_the_declared_settings(table: Table) -> None:
+def test_builder_parameters_are_its_inputs_and_declared_settings(table: Table) -> None:
     parameters = list(inspect.signature(table.build).parameters)
     is_ledger = isinstance(table.materialization, Append)
     inputs = [
@@ -450,7 +453,7 @@ def test_a_builder_takes_a_frame_of_each_input_and_the_declared_settings(table: 
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_thin(path: Path) -> None:
+def test_notebook_contains_no_logic(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     assert source.startswith("# Databricks notebook source\n# MAGIC %md\n# MAGIC # ")
@@ -462,7 +465,7 @@ def test_a_notebook_is_thin(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_finds_the_library_the_same_way_everywhere(path: Path) -> None:
+def test_every_notebook_finds_the_library_in_the_same_way(path: Path) -> None:
     head = path.read_text(encoding="utf-8").split("# COMMAND ----------\n")[1]
     assert head.startswith(
         "\nimport sys\nfrom importlib.util import find_spec\n\n"
@@ -472,7 +475,7 @@ def test_a_notebook_finds_the_library_the_same_way_everywhere(path: Path) -> Non
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_notebook_of_a_stage_refreshes_its_own_layer(layer: str) -> None:
+def test_stage_notebook_refreshes_its_own_layer(layer: str) -> None:
     [path] = (PROJECT / "notebooks" / layer).iterdir()
     assert path.stem == layer
     assert f'stage.refresh("{layer}", print)\n' in path.read_text(encoding="utf-8")

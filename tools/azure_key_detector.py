@@ -1,4 +1,4 @@
-"""Detectors for detect-secrets: credentials it does not know."""
+"""Detectors for detect-secrets, for credentials that it does not detect itself."""
 
 import re
 from collections.abc import Generator
@@ -8,15 +8,15 @@ from detect_secrets.plugins.keyword import KeywordDetector
 
 
 class AzureKeyDetector(RegexBasedDetector):
-    """Account keys, SAS tokens and client secrets."""
+    """Detector of account keys, SAS tokens and client secrets of Azure."""
 
     secret_type = "Azure credential"
     denylist = (
-        # Storage and Cosmos DB: 64 bytes in base64, also after a JSON string's "\n".
+        # Storage and Cosmos DB: 64 bytes in base64, also after an escaped line break of a JSON string.
         re.compile(
             r"(?:(?<![A-Za-z0-9+/])|(?<=\\[nrt]))"
-            r"(?<!sha512-)"  # a lock file's checksum has the same shape
-            r"(?!Eby8vdM02xNOcqF)"  # Azurite's key is public
+            r"(?<!sha512-)"  # checksums in lock files have the same form
+            r"(?!Eby8vdM02xNOcqF)"  # the key of Azurite is public
             r"[A-Za-z0-9+/]{86}==(?![A-Za-z0-9+/=])"
         ),
         re.compile(r"SharedAccessKey=[A-Za-z0-9+/]{43}="),  # Event Hubs
@@ -26,27 +26,30 @@ class AzureKeyDetector(RegexBasedDetector):
 
 
 class DatabricksTokenDetector(RegexBasedDetector):
-    """Personal access tokens, and OAuth secrets of service principals."""
+    """Detector of personal access tokens, and of OAuth secrets of service principals."""
 
     secret_type = "Databricks token"
     denylist = (re.compile(r"(?:dapi|dose)[0-9a-f]{32}"),)
 
 
 class GitHubFineGrainedTokenDetector(RegexBasedDetector):
-    """The newer tokens, which GitHubTokenDetector does not know."""
+    """Detector of fine-grained tokens, which GitHubTokenDetector does not detect."""
 
     secret_type = "GitHub fine-grained token"
     denylist = (re.compile(r"github_pat_\w{82}"),)
 
 
 class CredentialKeywordDetector(KeywordDetector):
-    """Generated values with a telling name; a secret scope's name is no secret."""
+    """Detector of values that look generated and are assigned to a name such as `password`.
+
+    Values that do not look generated, such as the name of a secret scope, are ignored.
+    """
 
     generated = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])(?!\$)[^\s(){}\[\]<>]{12,}(?:\s|$)")
 
     def analyze_string(
         self, string: str, denylist_regex_to_group: dict[re.Pattern[str], int] | None = None
     ) -> Generator[str, None, None]:
-        """Yield the values which look generated."""
+        """Yield the values that look generated."""
         values = super().analyze_string(string, denylist_regex_to_group)
         yield from filter(self.generated.match, values)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Java 17 or newer, which the Spark engine needs: installs it where that is possible, else says how to get it.
+# Ensure Java 17 or newer, which the Spark engine needs: install it if possible, else print how to install it.
 set -euo pipefail
 
 major() { "$1" -version 2>&1 | sed -nE 's/.* version "([0-9]+).*/\1/p' | head -n 1; }
@@ -15,5 +15,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     exit 0
 fi
 echo "error: the Spark engine needs Java 17 or newer: install it (Debian, Ubuntu: sudo apt-get install" \
-    "openjdk-17-jre-headless; macOS: brew install openjdk@17), or leave that engine out: make test ENGINE=sail." >&2
+    "openjdk-17-jre-headless; macOS: brew install openjdk@17), or test without Spark: make test ENGINE=sail." >&2
 exit 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a Python 3.12, the one version databricks-connect 18.3 runs on.
+# Print the path of Python 3.12, the only version that databricks-connect 18.3 supports.
 set -euo pipefail
 
 for python in "${PYTHON312:-python3.12}" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python \

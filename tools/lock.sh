@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pin every package that requirements.txt leads to, in the versions of constraints.txt. Two files with the same versions:
-# the lock file has hashes, which CI verifies; the jobs install the other one, because pip refuses a wheel without a hash
-# beside requirements with hashes.
+# Pin all direct and indirect dependencies of requirements.txt to the versions of constraints.txt, in two files. The lock
+# file has hashes, which CI verifies. The jobs install the other file, because pip refuses to install a wheel without a
+# hash together with requirements that have hashes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lock=requirements.lock.txt workspace=requirements.workspace.txt
@@ -13,11 +13,11 @@ trap 'rm -rf "$venv"' EXIT
     --python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header \
     --no-annotate --quiet --output-file "$venv/pins.txt"
 {
-    echo "# What requirements.workspace.txt pins, with hashes: \`make lock\` writes it, \`make verify-lock\` verifies the hashes."
+    echo "# The pins of requirements.workspace.txt with hashes. \`make lock\` writes it, \`make verify-lock\` verifies the hashes."
     cat "$venv/pins.txt"
 } > "$lock"
 {
-    echo "# What the jobs install beside the wheel: \`make lock\` writes it from requirements.txt and constraints.txt."
+    echo "# Packages that the jobs install beside the wheel. \`make lock\` writes it from requirements.txt and constraints.txt."
     sed -nE 's/^([^ #]+==[^ ]+).*/\1/p' "$venv/pins.txt"
 } > "$workspace"
 echo "$lock, $workspace: $(grep -c == "$workspace") packages"

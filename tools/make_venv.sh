@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A virtual environment with a Python the project can run on.
+# Create a virtual environment with a Python version that the project supports.
 set -euo pipefail
 python=$1 venv=$2
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

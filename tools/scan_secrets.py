@@ -1,6 +1,6 @@
-"""Refuse secrets in the files git tracks or would track, without repeating them.
+"""Reject secrets in files that git tracks or would track, without printing the secrets.
 
-A line which has to look like a secret ends in the comment `pragma: allowlist secret`.
+The comment `pragma: allowlist secret` at the end of a line allows a value that only looks like a secret.
 """
 
 import subprocess
@@ -26,7 +26,7 @@ from detect_secrets.plugins.private_key import PrivateKeyDetector
 from detect_secrets.plugins.slack import SlackDetector
 from detect_secrets.util.code_snippet import get_code_snippet
 
-# No entropy detectors: identifiers and checksums would drown what they find.
+# No entropy detectors: identifiers and checksums would cause too many false positives.
 DETECTORS: tuple[BasePlugin, ...] = (
     AWSKeyDetector(),
     AzureKeyDetector(),
@@ -43,17 +43,17 @@ DETECTORS: tuple[BasePlugin, ...] = (
 
 
 def repository_files() -> list[str]:
-    """Return the files under the current directory which git does not ignore."""
+    """Return the files under the current directory that git does not ignore."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
     return [name for name in names if Path(name).is_file()]
 
 
 def scan(name: str) -> Iterator[str]:
-    """Yield a line for each kind of secret on each line of the file.
+    """Yield one message per line of the file and kind of secret in it.
 
-    detect-secrets' own file scan skips YAML lists and comments, lock files, and lines with a
-    call such as connect(url, "key"), so the detectors get every line as it stands.
+    The file scan of detect-secrets skips YAML lists, comments, lock files, and lines with a call such as
+    connect(url, "key"). This function passes every line to the detectors unchanged.
     """
     lines = Path(name).read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
@@ -68,7 +68,7 @@ def scan(name: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print what was found; return 1 if anything was."""
+    """Print the findings; return 1 if there are any, else 0."""
     names = repository_files()
     findings = [finding for name in names for finding in scan(name)]
     print("\n".join(findings) or f"no secrets in {len(names)} files")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The suite through databricks-connect: on the workspace that the environment names (SPARK_REMOTE, DATABRICKS_HOST,
-# DATABRICKS_CONFIG_PROFILE, DATABRICKS_CLUSTER_ID, DATABRICKS_SERVERLESS_COMPUTE_ID), in the catalog CDP_TEST_CATALOG,
-# else on a Spark Connect server of its own.
+# Run the tests through databricks-connect. If the environment names a workspace (SPARK_REMOTE, DATABRICKS_HOST,
+# DATABRICKS_CONFIG_PROFILE, DATABRICKS_CLUSTER_ID, DATABRICKS_SERVERLESS_COMPUTE_ID), the tests run there in the catalog
+# CDP_TEST_CATALOG; else they run on a temporary local Spark Connect server.
 set -euo pipefail
 
 pytest=(.venv-connect/bin/python -m pytest "$@")

@@ -1,9 +1,9 @@
-"""A DuckDB script for the same tables: joins once, makes the marts of the files it wrote, all as Delta by deltalake.
+"""Baseline: build the same tables with DuckDB. Join once, build the marts from the joined table, write with deltalake.
 
     .venv/bin/python benchmarks/baselines/duckdb_script.py LANDING HOME
 
-What one would write without a platform: no quarantine, no account of rows, nothing incremental. The last line printed
-is what it measured, as JSON.
+This is what one would write without a platform: no quarantine, no reconciliation, no incremental refresh. The last line
+of the output is the measurement as JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from marts import MARTS, SALES, SOURCES, landed_files
 
 
 def main() -> None:
-    """Make all tables."""
+    """Build all tables and print the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("landing", type=Path)
     parser.add_argument("home", type=Path)

@@ -1,10 +1,10 @@
-"""The platform's first version: a copy of every source, and each table by itself from the raw files.
+"""Baseline: the platform's first version, which copies every source and builds each table from the raw files.
 
     .venv/bin/python benchmarks/baselines/first_version.py LANDING HOME --engine spark
 
-No quarantine, no account of rows, nothing incremental: every table reads the raw files again and joins them again. The
-session is the one of `cdp run`: local Spark with as many shuffle partitions as cores, one partition for Delta's
-snapshots, no UI; or Sail. The last line printed is what it measured, as JSON.
+It has no quarantine, no reconciliation and no incremental refresh: every table reads and joins the raw files again. The
+session is the same as in `cdp run`: Sail, or local Spark with as many shuffle partitions as cores, one partition for
+Delta's snapshots and no UI. The last line of the output is the measurement as JSON.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from cdp_local.engines import open_session
 
 
 def read_raw(spark: SparkSession, landing: Path, source: str) -> DataFrame:
-    """A source's raw files."""
+    """Read the raw files of a source."""
     files = landed_files(landing, source)
     return spark.read.json(files) if source == "customers" else spark.read.parquet(*files)
 
 
 def join_sales(spark: SparkSession, landing: Path) -> DataFrame:
-    """All sources, joined anew."""
+    """Join the raw files of all sources."""
     for source in SOURCES:
         read_raw(spark, landing, source).createOrReplaceTempView(source)
     return spark.sql(SALES)
 
 
 def write(rows: DataFrame, warehouse: Path, table: str) -> None:
-    """Write a table as Delta, in place of what it held."""
+    """Write a Delta table, replacing its content."""
     rows.write.format("delta").mode("overwrite").save(str(warehouse / table))
 
 
 def main() -> None:
-    """Make all tables."""
+    """Build all tables and print the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("landing", type=Path)
     parser.add_argument("home", type=Path)

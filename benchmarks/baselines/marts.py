@@ -1,4 +1,4 @@
-"""What both baselines make, in SQL that Spark, Sail and DuckDB read alike, and the landed files they make it from."""
+"""Tables of both baselines, in SQL that Spark, Sail and DuckDB all run, and the landed files they are built from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SOURCES = {
     "stores": ("store_bronze", "database/stores"),
     "customers": ("customers_bronze", "customers_api/customers"),
 }
-"""Source → its bronze copy, and its folder in the landing."""
+"""Source → its bronze table, and its folder in the landing."""
 
 SALES = """
     SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,
@@ -21,7 +21,7 @@ SALES = """
     JOIN products p ON t.product_id = p.product_id
     JOIN stores s ON t.store_id = s.store_id
 """
-"""Columns of retails_silver; the marts call it sales."""
+"""Query of `retails_silver`. The marts read its result as `sales`."""
 
 MARTS = {
     "sales_by_country_gold": "SELECT country, count(*) AS total_sales FROM sales GROUP BY country",
@@ -87,11 +87,11 @@ MARTS = {
         FROM customers GROUP BY 1, 2, 3
     """,
 }
-"""Mart → its query over `sales`, the last one over all customers."""
+"""Mart → its query over `sales`. The last one reads all customers."""
 
 
 def landed_files(landing: Path, source: str) -> list[str]:
-    """Data files of a source, of all its batches.
+    """Return the data files of all batches of a source.
 
     Args:
         landing: Landing folder.

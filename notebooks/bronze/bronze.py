@@ -1,12 +1,12 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # bronze
-# MAGIC Landed batches as they are, a table for each entity. The task value `is_anything_due` says whether the job has
-# MAGIC anything to do behind it.
+# MAGIC Loads new landed batches, unchanged, into one bronze table per entity. The task value `is_anything_due` tells the job
+# MAGIC whether any later table is due.
 # MAGIC
-# MAGIC - Reads: landed batches that the tables do not hold yet, and `table_state_ops`
+# MAGIC - Reads: landed batches that are not loaded yet, `table_state_ops`
 # MAGIC - Writes: the bronze tables, `table_state_ops`, `pipeline_runs_ops`
-# MAGIC - By hand: write tables into the widget `select`, as `customer_value_gold` or `+kpi_monthly_gold`
+# MAGIC - Run by hand: enter tables in the widget `select`, such as `customer_value_gold` or `+kpi_monthly_gold`
 
 # COMMAND ----------
 

@@ -1,11 +1,11 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # gold
-# MAGIC Marts, customers and KPIs. Only tables that are due are built; `docs/lineage.md` shows what each is built from.
+# MAGIC Refreshes the marts, customer tables and KPIs that are due. `docs/lineage.md` shows the inputs of each table.
 # MAGIC
-# MAGIC - Reads: the silver and gold tables that each table declares, and `table_state_ops`
+# MAGIC - Reads: the silver and gold tables that each table declares as inputs, `table_state_ops`
 # MAGIC - Writes: the gold tables, `table_state_ops`, `pipeline_runs_ops`
-# MAGIC - By hand: write tables into the widget `select`, as `customer_value_gold` or `+kpi_monthly_gold`
+# MAGIC - Run by hand: enter tables in the widget `select`, such as `customer_value_gold` or `+kpi_monthly_gold`
 
 # COMMAND ----------
 

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_crm
-# MAGIC The CRM's contacts: all of them once, then those that were changed or removed.
+# MAGIC Lands the CRM's contacts: all contacts in the first run, then only changed and removed ones.
 # MAGIC
 # MAGIC - Reads: `crm_url` (Dataverse)
 # MAGIC - Writes: landed batches of `crm/contacts`

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_customers
-# MAGIC The customers API's answer, one batch where it has changed.
+# MAGIC Lands the customers of the API as one batch, if they have changed.
 # MAGIC
 # MAGIC - Reads: `customers_api_url`
 # MAGIC - Writes: landed batches of `customers_api/customers`

@@ -1,9 +1,9 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_database
-# MAGIC The transactional database: a snapshot of each small table, of a large one what has changed.
+# MAGIC Lands the tables of the transactional database: a snapshot of a small table, the changed rows of a large table.
 # MAGIC
-# MAGIC - Reads: the database of secret `database_url`
+# MAGIC - Reads: the database at the address in the secret `database_url`
 # MAGIC - Writes: landed batches of `database/…`
 
 # COMMAND ----------

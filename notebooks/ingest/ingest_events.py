@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_events
-# MAGIC Files of behavioural events that are new or have changed.
+# MAGIC Lands new and changed files of behavioural events.
 # MAGIC
 # MAGIC - Reads: `events_path`
 # MAGIC - Writes: landed batches of `events/events`

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_exchange_rates
-# MAGIC The exchange rates to the reporting currency, one batch where they have changed.
+# MAGIC Lands the exchange rates to the reporting currency as one batch, if they have changed.
 # MAGIC
 # MAGIC - Reads: `exchange_rates_path`
 # MAGIC - Writes: landed batches of `finance/exchange_rates`

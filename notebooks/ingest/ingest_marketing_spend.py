@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_marketing_spend
-# MAGIC Files of marketing spend that are new or were corrected.
+# MAGIC Lands new and corrected files of marketing spend.
 # MAGIC
 # MAGIC - Reads: `marketing_spend_path`
 # MAGIC - Writes: landed batches of `marketing/marketing_spend`

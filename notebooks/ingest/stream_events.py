@@ -1,9 +1,9 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # stream_events
-# MAGIC Behavioural events of a Kafka topic or an event hub, as they come: a landed batch for each micro-batch.
+# MAGIC Lands behavioural events from a Kafka topic or an event hub: one landed batch per micro-batch.
 # MAGIC
-# MAGIC - Reads: `event_stream_topic` of `event_stream_servers`
+# MAGIC - Reads: the topic `event_stream_topic` on `event_stream_servers`
 # MAGIC - Writes: landed batches of `events/events`
 
 # COMMAND ----------

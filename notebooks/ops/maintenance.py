@@ -1,11 +1,12 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # maintenance
-# MAGIC Old landed batches removed, small files compacted, files of old versions removed, statistics gathered; then every table
-# MAGIC is counted. See `docs/runbook.md`.
+# MAGIC Removes old landed batches, compacts small files, removes files of old table versions and collects statistics. Then the
+# MAGIC reconciliation counts every table. See `docs/runbook.md`.
 # MAGIC
-# MAGIC - Reads: every table, its quarantine, and what the platform says of its own work; the names of landed batches
-# MAGIC - Writes: bronze, of which rows that no longer count go with their batch; the files of all tables and their layout
+# MAGIC - Reads: every table with its quarantine, the ops tables, the names of landed batches
+# MAGIC - Writes: bronze (superseded rows are removed with their batch), the data files and file layout of all tables,
+# MAGIC   `reconciliation_ops`
 
 # COMMAND ----------
 
@@ -15,11 +16,11 @@ from importlib.util import find_spec
 sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
 from cdp_lib.landing import Landing
-from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, refuse_failures
+from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, raise_on_failures
 from cdp_lib.pipeline.compaction import remove_old_batches
-from cdp_lib.reconciliation import reconcile, record_reconciliation, refuse_imbalance
+from cdp_lib.reconciliation import reconcile, record_reconciliation, raise_on_imbalance
 from cdp_lib.secrets import find_secret
-from cdp_lib.settings import instant_of
+from cdp_lib.settings import parse_time
 from cdp_lib.storage import open_store, release_lease, take_lease
 from cdp_lib.task_values import exit_unless, report_rows
 
@@ -43,7 +44,7 @@ settings = MaintenanceSettings.from_parameters(
     predictive_optimization=dbutils.widgets.get("predictive_optimization"),
 )
 store = open_store(spark, settings.catalog, settings.schema)
-started_at = instant_of("run_started_at", dbutils.widgets.get("run_started_at"))
+started_at = parse_time("run_started_at", dbutils.widgets.get("run_started_at"))
 account_key = find_secret(dbutils, dbutils.widgets.get("secret_scope"), "storage_account_key")
 landing = Landing(dbutils.widgets.get("landing"), account_key)
 exit_unless(
@@ -64,5 +65,5 @@ release_lease(store, *holder)
 
 print(*compacted, *maintained, sep="\n")
 report_rows(dbutils, len(maintained))
-refuse_failures(maintained)
-refuse_imbalance(accounts)
+raise_on_failures(maintained)
+raise_on_imbalance(accounts)

@@ -1,12 +1,13 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # refresh
-# MAGIC Everything from bronze on, in one task: what `cdp_stream` runs when something has landed, and `cdp_rebuild` to build every
-# MAGIC table again. Only tables that are due are built; `docs/lineage.md` shows what each is built from.
+# MAGIC Runs all stages from bronze to publish in one task and refreshes the tables that are due. `cdp_stream` runs this notebook
+# MAGIC when a batch has landed, and `cdp_rebuild` runs it to rebuild every table. `docs/lineage.md` shows the inputs of each
+# MAGIC table.
 # MAGIC
-# MAGIC - Reads: landed batches that the tables do not hold yet, and all tables
+# MAGIC - Reads: landed batches that are not loaded yet, all tables
 # MAGIC - Writes: all tables and views, and the copies in `synapse_location`
-# MAGIC - By hand: write tables into the widget `select`, as `customer_value_gold` or `+kpi_monthly_gold`
+# MAGIC - Run by hand: enter tables in the widget `select`, such as `customer_value_gold` or `+kpi_monthly_gold`
 
 # COMMAND ----------
 

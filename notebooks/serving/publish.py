@@ -1,12 +1,13 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # publish
-# MAGIC Views for people and BI tools outside the team, where their definition has changed; on Databricks also metric views of the
-# MAGIC KPIs. Where `synapse_location` is set, a copy of each gold table that has changed, without personal data.
+# MAGIC Creates or replaces the serving views whose definition has changed, for people and BI tools outside the team. On Databricks
+# MAGIC it also publishes metric views of the KPIs. If `synapse_location` is set, it copies each changed gold table there, without
+# MAGIC personal data.
 # MAGIC
 # MAGIC - Reads: gold tables, `table_state_ops`
 # MAGIC - Writes: the views of the serving schema, `<synapse_location>/<table>`, `table_state_ops`
-# MAGIC - What each KPI is stands in `docs/kpis.md`
+# MAGIC - KPI definitions: `docs/kpis.md`
 
 # COMMAND ----------
 

@@ -1,12 +1,13 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # silver
-# MAGIC Typed rows that keep their rules, one per key; sales with all that is known of them. Only tables that are due are built; `docs/lineage.md` shows what each is built from.
-# MAGIC Then every row of every batch is accounted for: rows in = out + quarantined + superseded.
+# MAGIC Refreshes the silver tables that are due: typed, valid rows, one per key, and sales joined with their customer, product
+# MAGIC and store. `docs/lineage.md` shows the inputs of each table. Then the reconciliation checks every batch:
+# MAGIC rows in = out + quarantined + superseded.
 # MAGIC
-# MAGIC - Reads: the bronze and silver tables that each table declares, and `table_state_ops`
+# MAGIC - Reads: the bronze and silver tables that each table declares as inputs, `table_state_ops`
 # MAGIC - Writes: the silver tables and their quarantines, `table_state_ops`, `pipeline_runs_ops`, `reconciliation_ops`
-# MAGIC - By hand: write tables into the widget `select`, as `customer_value_gold` or `+kpi_monthly_gold`
+# MAGIC - Run by hand: enter tables in the widget `select`, such as `customer_value_gold` or `+kpi_monthly_gold`
 
 # COMMAND ----------
 

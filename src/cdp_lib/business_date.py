@@ -1,4 +1,4 @@
-"""The day that figures refer to."""
+"""The business date: the day that figures refer to."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cdp_lib.pipeline.table import Table, Value
 def build_business_date_silver(
     purchases_silver: DataFrame, customers_silver: DataFrame, events_silver: DataFrame
 ) -> DataFrame:
-    """One row: the latest day on which anything happened.
+    """Return one row: the latest day with a purchase, a registration or an event.
 
-    Where sales come later than the rest, they look like churn until they are there: such a run is told its day.
+    If sales arrive later than other data, customers look churned until the sales arrive. Set `as_of` for such a run.
 
     Args:
         purchases_silver: One row per customer and day of purchase.
@@ -45,10 +45,10 @@ BUSINESS_DATE_TABLE = Table(
 
 
 def month_before(day: date) -> date:
-    """Return the same day of the month before, or its last one.
+    """Return the same day of the previous month, or the last day of that month if it is shorter.
 
     >>> month_before(date(2026, 3, 31))
     datetime.date(2026, 2, 28)
     """
-    last = day.replace(day=1) - timedelta(days=1)
-    return last.replace(day=min(day.day, last.day))
+    last_of_previous = day.replace(day=1) - timedelta(days=1)
+    return last_of_previous.replace(day=min(day.day, last_of_previous.day))

@@ -1,6 +1,6 @@
-"""Column → Column: the expressions more than one table needs.
+"""Column expressions that several modules share.
 
-Every function works the same on Databricks and on the local engines; the doctests run on both local engines.
+Every function gives the same result on Databricks and on the local engines. The doctests run on both local engines.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from pyspark.sql import Column
 from pyspark.sql import functions as sf
 
 _BLANKS = "[\\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
-"""White space, spelt out: to some engines `\\s` is ASCII only, to others all of Unicode's."""
+"""All Unicode white space, listed explicitly: on some engines `\\s` matches ASCII only."""
 
 _ISO_DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$"
 
 
 def clean_text(column: Column) -> Column:
-    """Text without outer blanks, inner runs of blanks made one, and null where nothing is left.
+    """Return text with outer blanks removed and inner runs of blanks collapsed; null if nothing is left.
 
     >>> people = spark.createDataFrame([("  Nour   Haddad ",), ("   ",)], "full_name string")
     >>> [row.name for row in people.select(clean_text(people.full_name).alias("name")).collect()]
     ['Nour Haddad', None]
     """
-    # Nulls aside: some engines take as long over one as over a text.
+    # Skip nulls: on some engines a null costs as much as a text.
     return sf.when(column.isNotNull(), sf.nullif(sf.trim(sf.regexp_replace(column, _BLANKS, " ")), sf.lit("")))
 
 
-def uncommented(column: Column) -> Column:
-    """A value without the comment of the column it comes from: some engines can't unite columns whose comments differ.
+def without_comment(column: Column) -> Column:
+    """Return a column without its comment: some engines cannot unite columns with different comments.
 
-    >>> spark.range(2).select(uncommented(sf.col("id")).alias("id")).union(spark.range(1)).count()
+    >>> spark.range(2).select(without_comment(sf.col("id")).alias("id")).union(spark.range(1)).count()
     3
     """
     return sf.least(column, column)
 
 
 def to_integer(column: Column) -> Column:
-    """A whole number of up to 32 bits; null where the text is no such number.
+    """Return a 32-bit integer; null if the text is not one.
 
     >>> ids = spark.createDataFrame([("101",), ("1.5",), ("n/a",), ("99999999999",)], "customer_id string")
     >>> [row.id for row in ids.select(to_integer(ids.customer_id).alias("id")).collect()]
@@ -48,9 +48,9 @@ def to_integer(column: Column) -> Column:
 
 
 def to_date(column: Column) -> Column:
-    """The day of an ISO 8601 date or timestamp; null where the text is none, or names no day.
+    """Return the day of an ISO 8601 date or timestamp; null if the text is neither, or the day does not exist.
 
-    Engines disagree on what else casts to a date (a bare year, a timestamp), so the shape is checked first.
+    The format is checked first, because engines differ in which other texts they cast to a date, such as a bare year.
 
     >>> days = spark.createDataFrame([("2025-10-16",), ("2025-10-16T08:00Z",), ("2025-02-30",), ("2025",)], "d string")
     >>> [str(row.day) for row in days.select(to_date(days.d).alias("day")).collect()]
@@ -61,7 +61,7 @@ def to_date(column: Column) -> Column:
 
 
 def clean_email(column: Column) -> Column:
-    """An e-mail address as it is compared: without outer blanks, in lower case, as every system that sends mail does.
+    """Return an e-mail address for comparison: without outer blanks and in lower case, as mail systems compare it.
 
     >>> people = spark.createDataFrame([(" Nour@Example.Com ",), ("",)], "email string")
     >>> [row.email for row in people.select(clean_email(people.email).alias("email")).collect()]
@@ -71,7 +71,7 @@ def clean_email(column: Column) -> Column:
 
 
 def to_instant(column: Column) -> Column:
-    """The instant of an ISO 8601 timestamp or date, UTC where it names no zone; null where the text is none.
+    """Return the instant of an ISO 8601 timestamp or date, UTC if it has no zone; null if the text is neither.
 
     >>> times = spark.createDataFrame([("2025-10-16T08:00:00+02:00",), ("2025-10-16",), ("08:00",)], "t string")
     >>> [str(row.t) for row in times.select(to_instant(times.t).cast("string").alias("t")).collect()]
@@ -82,7 +82,7 @@ def to_instant(column: Column) -> Column:
 
 
 def to_month(column: Column) -> Column:
-    """First day of a month written as 2026-01; null where the text is none.
+    """Return the first day of a month written as 2026-01; null if the text has another format.
 
     >>> months = spark.createDataFrame([("2026-01",), ("2026-13",), ("January",)], "m string")
     >>> [str(row.m) for row in months.select(to_month(months.m).alias("m")).collect()]
@@ -93,7 +93,7 @@ def to_month(column: Column) -> Column:
 
 
 def to_amount(column: Column) -> Column:
-    """An amount of money, exact to the cent; null where the text is none.
+    """Return an amount of money as a decimal with two places; null if the text is not a number.
 
     >>> amounts = spark.createDataFrame([("530.00",), ("12,5",)], "a string")
     >>> [row.a for row in amounts.select(to_amount(amounts.a).alias("a")).collect()]
@@ -103,7 +103,7 @@ def to_amount(column: Column) -> Column:
 
 
 def to_flag(column: Column) -> Column:
-    """Whether a text says true or false; null where it says neither.
+    """Return the boolean of the text true or false, in any case; null for any other text.
 
     >>> answers = spark.createDataFrame([("true",), ("False",), ("maybe",)], "a string")
     >>> [row.a for row in answers.select(to_flag(answers.a).alias("a")).collect()]
@@ -114,7 +114,7 @@ def to_flag(column: Column) -> Column:
 
 
 def hash_of(columns: Sequence[Column]) -> Column:
-    """xxHash64 of values. Nulls do not count in it: with the flags (null, a) differs from (a, null).
+    """Return the xxHash64 of values and their null flags. Without the flags, (null, a) and (a, null) have one hash.
 
     >>> rows = spark.createDataFrame([("a", None), (None, "a"), ("a", None)], "one string, other string")
     >>> len({row.h for row in rows.select(hash_of([rows.one, rows.other]).alias("h")).collect()})
@@ -124,7 +124,7 @@ def hash_of(columns: Sequence[Column]) -> Column:
 
 
 def identity_of(kind: str, value: Column) -> Column:
-    """Name of an identity, as `customer_links_silver` has it; null where there is no value.
+    """Return the name of an identity, as in `customer_links_silver`; null if the value is null.
 
     >>> rows = spark.createDataFrame([(101,), (None,)], "customer_id int")
     >>> [row.i for row in rows.select(identity_of("customer", rows.customer_id).alias("i")).collect()]
@@ -134,10 +134,10 @@ def identity_of(kind: str, value: Column) -> Column:
 
 
 def to_type(column: Column, type_name: str) -> Column:
-    """The value in a Spark SQL type; null where it does not fit.
+    """Cast a value to a Spark SQL type; null if it does not fit.
 
     Args:
-        column: Received value, as text unless it already has a type of that family.
+        column: Received value: text, or a value that already has the type or a related type.
         type_name: Spark SQL type, as in DDL.
 
     >>> prices = spark.createDataFrame([("499",), ("12,5",)], "price string")
@@ -147,15 +147,15 @@ def to_type(column: Column, type_name: str) -> Column:
     return to_date(column.cast("string")) if type_name == "DATE" else column.try_cast(type_name)
 
 
-def rescued(received_and_typed: Iterable[tuple[str, Column, Column]]) -> Column:
-    """JSON object of the received values that their type could not hold; null where all fitted.
+def rescued_data(received_and_typed: Iterable[tuple[str, Column, Column]]) -> Column:
+    """Return a JSON object of the received values that did not fit their type; null if all fitted.
 
     Args:
         received_and_typed: Column name, received value and typed value of each column.
 
     >>> rows = spark.createDataFrame([("5",), ("five",), (None,)], "quantity string")
     >>> typed = to_integer(rows.quantity)
-    >>> [row.r for row in rows.select(rescued([("quantity", rows.quantity, typed)]).alias("r")).collect()]
+    >>> [row.r for row in rows.select(rescued_data([("quantity", rows.quantity, typed)]).alias("r")).collect()]
     [None, '{"quantity":"five"}', None]
     """
     misfits = [
@@ -166,22 +166,22 @@ def rescued(received_and_typed: Iterable[tuple[str, Column, Column]]) -> Column:
     return sf.when(sf.coalesce(*(value for _, value in misfits)).isNotNull(), as_json)
 
 
-def is_until(day: str, as_of: date | None) -> Column:
-    """Whether a day is not after `as_of`; true for every day where `as_of` is None.
+def is_on_or_before(day: str, as_of: date | None) -> Column:
+    """Return whether a day is on or before `as_of`; true for every row if `as_of` is None.
 
     Args:
         day: Name of a date column.
         as_of: Last day that counts.
 
     >>> days = spark.sql("SELECT DATE'2025-05-01' AS d UNION ALL SELECT DATE'2025-05-02'")
-    >>> days.where(is_until("d", date(2025, 5, 1))).count(), days.where(is_until("d", None)).count()
+    >>> days.where(is_on_or_before("d", date(2025, 5, 1))).count(), days.where(is_on_or_before("d", None)).count()
     (1, 2)
     """
     return sf.lit(True) if as_of is None else sf.col(day) <= sf.lit(as_of)
 
 
 def price_segment(price: Column) -> Column:
-    """Segment of a price: Budget below 500, Mid-Range below 1500, Premium from there on.
+    """Return the segment of a price: Budget below 500, Mid-Range below 1500, Premium from 1500.
 
     >>> prices = spark.createDataFrame([(499,), (500,), (1499,), (1500,)], "price int")
     >>> [row.segment for row in prices.select(price_segment(prices.price).alias("segment")).collect()]
@@ -191,7 +191,7 @@ def price_segment(price: Column) -> Column:
 
 
 def season(day: Column) -> Column:
-    """Meteorological season of the northern hemisphere: Winter is December to February, and so on.
+    """Return the meteorological season of the northern hemisphere: Winter is December to February, and so on.
 
     >>> days = spark.createDataFrame([(date(2025, month, 1),) for month in (12, 3, 8, 11)], "d date")
     >>> [row.season for row in days.select(season(days.d).alias("season")).collect()]
@@ -207,7 +207,7 @@ def season(day: Column) -> Column:
 
 
 def revenue(quantity: Column, price: Column) -> Column:
-    """Money a sale brought in, exact: INT × INT would overflow, a float would round.
+    """Return quantity × price as an exact decimal: INT × INT would overflow, a float would round.
 
     >>> sales = spark.sql("SELECT 2147483647 AS quantity, CAST(4999.00 AS DECIMAL(18,2)) AS price")
     >>> sales.select(revenue(sales.quantity, sales.price).alias("revenue")).first().revenue

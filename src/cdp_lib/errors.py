@@ -1,9 +1,9 @@
-"""The one exception a person is meant to read."""
+"""The exception for errors that a person can fix."""
 
 
 class CdpError(Exception):
-    """Something outside the code is wrong: what, where and what to do, in one line."""
+    """Error outside the code. Its message says in one line what happened, where, and what to do."""
 
     def __init__(self, message: str) -> None:
-        """Keep the message on one line, whatever a driver or a server put into it."""
+        """Collapse the message to one line; messages of drivers and servers may have several."""
         super().__init__(" ".join(message.split()))

@@ -1,4 +1,4 @@
-"""DataFrame → DataFrame: what more than one module does with whole frames."""
+"""DataFrame functions that several modules share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
-from cdp_lib.columns import uncommented
+from cdp_lib.columns import without_comment
 
 _ARROW_TYPES = {
     "STRING": pa.string(),
@@ -21,16 +21,16 @@ _ARROW_TYPES = {
     "TIMESTAMP": pa.timestamp("us", "UTC"),
 }
 
-_NAMES_IN_JSON: Mapping[str, object] = {
+_JSON_TYPES: Mapping[str, object] = {
     "INT": "integer",
     "BIGINT": "long",
     "ARRAY<STRING>": {"type": "array", "elementType": "string", "containsNull": True},
 }
-"""What a schema as JSON calls a type whose name in DDL is another one."""
+"""Names of types in a JSON schema, for types whose name in DDL differs."""
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:
-    """The rows of all; a plan that is as flat as can be, however many there are.
+    """Return the rows of all DataFrames. The depth of the plan grows with the logarithm of their number.
 
     >>> union([spark.range(2), spark.range(3), spark.range(4)]).count()
     9
@@ -42,77 +42,79 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
 
 
 def without_comments(rows: DataFrame, names: Iterable[str]) -> DataFrame:
-    """Columns of the rows, without the comments of the table they come from: some engines unite none that differ."""
-    return rows.select(*(uncommented(sf.col(name)).alias(name) for name in names))
+    """Select columns without their comments: some engines cannot unite columns with different comments."""
+    return rows.select(*(without_comment(sf.col(name)).alias(name) for name in names))
 
 
-def of_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
-    """The rows in these columns, whose types are known from here on: to ask for them takes as long as to plan a query.
+def with_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
+    """Select columns with declared types, so that later steps know the schema without planning the query.
 
     Args:
-        rows: Rows with these columns, in types that lose nothing on the way to these.
+        rows: Rows with at least these columns. Their types must convert to the given types without loss.
         types: Types as in DDL, by column.
 
-    >>> of_types(spark.range(2), {"id": "BIGINT"}).toArrow().schema.names
+    >>> with_types(spark.range(2), {"id": "BIGINT"}).toArrow().schema.names
     ['id']
     """
     fields = [
-        {"name": name, "type": _NAMES_IN_JSON.get(type_, type_.lower()), "nullable": True, "metadata": {}}
+        {"name": name, "type": _JSON_TYPES.get(type_, type_.lower()), "nullable": True, "metadata": {}}
         for name, type_ in types.items()
     ]
     return rows.to(StructType.fromJson({"type": "struct", "fields": fields}))
 
 
-def worked_out_together(frames: Sequence[DataFrame]) -> DataFrame:
-    """The rows of all, worked out side by side and held in memory: to plan a large query takes one core for long.
+def compute_in_parallel(frames: Sequence[DataFrame]) -> DataFrame:
+    """Compute DataFrames in parallel and return their rows as one DataFrame in memory.
+
+    Planning a large query keeps one core busy for long, so several queries are planned side by side.
 
     Args:
-        frames: Few rows each, in the same columns; best `of_types`.
+        frames: DataFrames with few rows and the same columns, preferably from `with_types`.
     """
     with ThreadPoolExecutor() as pool:
-        held = list(pool.map(lambda frame: frame.toArrow(), frames))
-    together = pa.concat_tables(held, promote_options="default")
-    if not together.num_rows:  # nothing to tell the types from
+        tables = list(pool.map(lambda frame: frame.toArrow(), frames))
+    table = pa.concat_tables(tables, promote_options="default")
+    if not table.num_rows:  # Spark cannot infer types from no rows
         return frames[0].limit(0)
-    return frame_of(together, frames[0])
+    return frame_from_arrow(table, frames[0])
 
 
-def frame_of(held: pa.Table, beside: DataFrame) -> DataFrame:
-    """Return a frame of rows in memory, which can be joined with another one.
+def frame_from_arrow(table: pa.Table, session_of: DataFrame) -> DataFrame:
+    """Return a DataFrame of an Arrow table.
 
     Args:
-        held: The rows, at least one.
-        beside: The other frame.
+        table: Rows, at least one.
+        session_of: DataFrame whose session is used, so that both can be joined.
     """
-    # In one piece: Spark takes no rows from the pieces after an empty one.
-    return beside.sparkSession.createDataFrame(held.combine_chunks())
+    # Combine the chunks: Spark reads no rows from the chunks after an empty one.
+    return session_of.sparkSession.createDataFrame(table.combine_chunks())
 
 
 def read_csv(session: SparkSession, file: Traversable) -> DataFrame:
-    """Return the lines of a CSV file with a header, all columns as text, null where there is none."""
+    """Return the lines of a CSV file with a header. All columns are text; an empty field is null."""
     with file.open("rb") as content:
         names = csv.read_csv(content).column_names
     with file.open("rb") as content:
-        # Not what Arrow takes for null by itself: NA is a country.
+        # Arrow reads NA as null by default, but NA is the code of Namibia.
         options = csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
         )
         return session.createDataFrame(csv.read_csv(content, convert_options=options).combine_chunks())
 
 
-def frame_of_rows(rows: Sequence[Mapping[str, object]], types: Mapping[str, str], beside: DataFrame) -> DataFrame:
-    """Return a frame of Python rows.
+def frame_from_rows(rows: Sequence[Mapping[str, object]], types: Mapping[str, str], session_of: DataFrame) -> DataFrame:
+    """Return a DataFrame of Python rows.
 
     Args:
-        rows: Values by column; a column that is left out is null.
+        rows: Values by column. A missing column is null.
         types: Types as in DDL, by column.
-        beside: A frame of the session.
+        session_of: DataFrame whose session is used.
     """
     schema = pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in types.items()])
     table = pa.Table.from_pylist([{name: row.get(name) for name in types} for row in rows], schema)
-    return frame_of(table, beside) if rows else of_types(beside.select(*nulls(types)).limit(0), types)
+    return frame_from_arrow(table, session_of) if rows else with_types(session_of.select(*nulls(types)).limit(0), types)
 
 
 def nulls(types: Mapping[str, str]) -> list[Column]:
-    """Return a null of each type, by name."""
+    """Return null columns with the given names and types."""
     return [sf.lit(None).cast(type_).alias(name) for name, type_ in types.items()]

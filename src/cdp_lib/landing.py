@@ -1,16 +1,16 @@
-"""The layout of landed batches, the same on a folder, a Unity Catalog volume and `abfss://`.
+"""Layout of landed batches; the same in a folder, a Unity Catalog volume and under `abfss://`.
 
-    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     the answer as received, where it is not the data itself
-                                                /data/…         JSON lines or parquet, one row per record;
-                                                                of a file of the source in a folder `file=<name>`
-                                                /manifest.json  written last: a batch without it does not exist
+    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw answers of the source, unless they are the data
+                                                /data/…         JSON lines or parquet, one row per record; the records
+                                                                of a source file are in a folder `file=<name>`
+                                                /manifest.json  written last: a folder without it is not a batch
 
-The name of a batch begins with a time, `20260131T235959Z-7`; its day is that of its name, `2026-01-31`. So a run lists
-the few days that may hold something new, however old the landing is. A landing of an earlier version has batches beside
-the days; they are read where they are.
+A batch id begins with a time: batch `20260131T235959Z-7` is in the day folder `2026-01-31`. A run therefore lists only
+the few days that may hold new batches, however old the landing is. Earlier versions stored batches directly in the
+entity's folder, without day folders; these batches are still read from there.
 
-A batch is never changed once its manifest is there. The manifest also holds how far the source has been read
-(`watermark`), so that the two can't disagree.
+A batch with a manifest is never changed. The manifest also holds the watermark, so the watermark always matches the
+landed data.
 """
 
 from __future__ import annotations
@@ -37,33 +37,35 @@ from cdp_lib.errors import CdpError
 
 BatchFormat = Literal["jsonl", "parquet"]
 Load = Literal["snapshot", "increment", "files"]
-"""What a batch holds: all records there are; those that have changed since `after`; whole files of the source."""
+"""`snapshot`: all records. `increment`: the records that changed since `after`. `files`: whole files of the source."""
 
 Watermark = dict[str, Any]
-"""How far a source has been read, in the source's own terms. JSON."""
+"""How far an entity has been extracted, as JSON; the keys depend on the kind of source."""
 
 MANIFEST = "manifest.json"
 
 _LANDED_FILES = "landed_files.json"
-"""File beside an entity's days that says which files of the source its batches have had, up to one of them."""
+"""File in an entity's folder that lists the source files landed by its batches, up to one of the batches."""
 
-_MOST_MANIFESTS = 50
-"""Manifests that are read to know which files have landed, before they are summed up."""
+_MAX_UNSUMMARIZED_BATCHES = 50
+"""Maximum number of manifests to read for the list of landed files; beyond it, a new summary file is written."""
 
 FILE_FOLDER = "file="
-"""Beginning of the folder below `data/` that holds the records of one file of the source: a partition to an engine,
-which reads any number of them at once and knows each row's."""
+"""Prefix of the folder below `data/` that holds the records of one source file.
+
+Engines read these folders as partitions: one read covers any number of files and tells the file of each row.
+"""
 
 _CHUNK_BYTES = 1 << 20
 
-_TIME, _LENGTH_OF_TIME = "%Y%m%dT%H%M%SZ", 16
-"""How the name of a batch begins."""
+_TIME_FORMAT, _TIME_LENGTH = "%Y%m%dT%H%M%SZ", 16
+"""Time at the beginning of a batch id, and its number of characters."""
 
-_NAME_OF_BATCH = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
+_BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-"""Names that become folders: of sources, entities, runs and batches."""
+"""Allowed names of sources, entities, runs and batches, which become folder names."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,10 @@ class DataFile:
 
     Attributes:
         name: Path, relative to the batch.
-        bytes: Size, None where the writer could not know it.
-        checksum: SHA-256, None where the writer could not know it.
-        origin: Name and checksum of the source's own file that this one was made from, None where there is none.
-        deletions: Whether its records are gone from the source; only their key is known.
+        bytes: Size; None if the writer does not know it.
+        checksum: SHA-256; None if the writer does not know it.
+        origin: Source file that this file was made from; None if the source has no files.
+        deletions: Whether the file holds tombstones: the keys of records that were deleted in the source.
     """
 
     name: str
@@ -87,13 +89,13 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Origin:
-    """A file as the source has it.
+    """A file in the source.
 
     Attributes:
         name: Path, relative to the source's folder.
         bytes: Size.
         checksum: SHA-256.
-        modified_at: Time of its last change, in the storage's own words.
+        modified_at: Time of the last change, as the storage reports it.
     """
 
     name: str
@@ -104,23 +106,23 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a landed batch holds. Data Factory leaves out what it can't know: `Landing.examine` works that out.
+    """Content of a landed batch. Data Factory leaves out the values it can't know; `Landing.examine` fills them in.
 
     Attributes:
         source: Source system.
-        entity: What the source calls the table or resource.
-        batch_id: Name of the batch; sorts by time of extraction.
-        load: What part of the entity the batch is.
+        entity: Name of the table or resource in the source.
+        batch_id: Name of the batch. Batch ids sort in the order of landing.
+        load: Whether the batch is a snapshot, an increment or whole files.
         extracted_at: Start of the run that extracted the batch, ISO 8601, UTC.
         format: Format of the data files.
         files: Data files.
         extractor_version: Version of the code that wrote the batch.
-        after: Start of the extraction window: watermark of the batch before; None where all was read.
-        watermark: End of the extraction window: where the next one starts; None where the source has none.
-        rows: Records in the data files.
+        after: Start of the extraction window, which is the watermark of the previous batch; None if all was read.
+        watermark: End of the extraction window, where the next extraction starts; None if the source has no watermark.
+        rows: Number of records in the data files.
         bytes: Size of the data files.
         checksum: SHA-256 of the files' checksums, in order.
-        columns: Columns or fields seen in the data, sorted; those of deletions do not count.
+        columns: Columns or fields seen in the data, sorted; columns of tombstones are not included.
         schema_fingerprint: SHA-256 of the columns.
     """
 
@@ -142,13 +144,13 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a manifest. What it does not know it passes over, as later versions may write more.
+        """Read a manifest. Ignore unknown fields, because later versions may write more.
 
         Raises:
-            ValueError: The text is no manifest.
+            ValueError: The text is not a manifest.
         """
         try:
-            # The first manifests knew snapshots only.
+            # Manifests of the first version have no `load`: every batch was a snapshot.
             values = {"load": "snapshot"} | _known_fields(cls, json.loads(text))
             for field, known in (("load", get_args(Load)), ("format", get_args(BatchFormat))):
                 if values[field] not in known:
@@ -162,7 +164,7 @@ class Manifest:
             raise ValueError(f"not a manifest: {error}") from error
 
     def to_json(self) -> str:
-        """The manifest as it stands in the landing location."""
+        """Return the text of `manifest.json`."""
         return json.dumps(asdict(self), indent=2)
 
 
@@ -190,55 +192,55 @@ class Landing:
         """
         self.root = root.rstrip("/")
         self.fs = open_filesystem(root, account_key)
-        self._flat = set[tuple[str, str, str]]()
-        """Batches that were found beside the days."""
+        self._batches_outside_days = set[tuple[str, str, str]]()
+        """Source, entity and id of batches that an earlier version stored without a day folder."""
 
     def extraction(self, source: str, batch_id: str, extracted_at: datetime) -> Extraction:
-        """Begin to land what one run extracts from a source.
+        """Return the extraction of one run from a source.
 
         Args:
             source: Source system.
-            batch_id: Name of the run's batches.
+            batch_id: Id of the run's batches.
             extracted_at: Start of the run, UTC.
         """
         return Extraction(self, source, batch_id, extracted_at.isoformat())
 
-    def batch_ids(self, source: str, entity: str, since: str = "", besides: Collection[str] = ()) -> list[str]:
-        """List the names of an entity's batches that have a manifest, oldest first.
+    def batch_ids(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[str]:
+        """List the ids of an entity's landed batches, oldest first.
 
-        Cost: one request for the entity, one per listed day, one per batch that is not in `besides`.
+        Cost: one request for the entity, one per listed day, one per batch that is not in `exclude`.
 
         Args:
             source: Source system.
-            entity: What the source calls the table or resource.
-            since: Name of a batch, or the time that it begins with: earlier days are not listed.
-            besides: Names of batches to leave out.
+            entity: Name of the table or resource in the source.
+            since: A batch id, or the time at its beginning; earlier days are not listed.
+            exclude: Batch ids to leave out.
 
         Raises:
-            CdpError: The location can't be read, or the name of a batch has no time.
+            CdpError: The location can't be read, or a batch id has no time.
         """
-        folders = self._folders(source, entity, since)
-        return sorted(name for name in folders if name not in besides and self._is_landed(source, entity, name))
+        folders = self._batch_folders(source, entity, since)
+        return sorted(name for name in folders if name not in exclude and self._is_landed(source, entity, name))
 
-    def newest_first(self, source: str, entity: str) -> Iterator[str]:
-        """Yield the names of an entity's batches that have a manifest, newest first; list a day when it is reached."""
-        return (name for name in self._folders(source, entity) if self._is_landed(source, entity, name))
+    def batch_ids_newest_first(self, source: str, entity: str) -> Iterator[str]:
+        """Yield the ids of an entity's landed batches, newest first. A day is listed only when it is reached."""
+        return (name for name in self._batch_folders(source, entity) if self._is_landed(source, entity, name))
 
-    def _folders(self, source: str, entity: str, since: str = "") -> Iterator[str]:
+    def _batch_folders(self, source: str, entity: str, since: str = "") -> Iterator[str]:
         """Yield the names of an entity's batch folders, newest first, with or without a manifest."""
-        folder, beside = f"{self.root}/{source}/{entity}", dict[str, list[str]]()
-        for name in self._folders_in(folder):
+        folder, outside_by_day = f"{self.root}/{source}/{entity}", dict[str, list[str]]()
+        for name in self._subfolders(folder):
             if _DAY.fullmatch(name):
-                beside.setdefault(name, [])
+                outside_by_day.setdefault(name, [])
             elif not (since and name < since) and self._exists(f"{folder}/{name}/{MANIFEST}"):
-                self._flat.add((source, entity, name))
-                beside.setdefault(_day_of(name), []).append(name)
-        for day in sorted(beside, reverse=True):
+                self._batches_outside_days.add((source, entity, name))
+                outside_by_day.setdefault(_day_of(name), []).append(name)
+        for day in sorted(outside_by_day, reverse=True):
             if not since or day >= _day_of(since):
-                yield from sorted({*beside[day], *self._folders_in(f"{folder}/{day}")}, reverse=True)
+                yield from sorted({*outside_by_day[day], *self._subfolders(f"{folder}/{day}")}, reverse=True)
 
-    def _folders_in(self, path: str) -> list[str]:
-        """List the names of a folder's subfolders; none where the folder does not exist."""
+    def _subfolders(self, path: str) -> list[str]:
+        """List the names of a folder's subfolders. Return an empty list if the folder does not exist."""
         with self._errors("read"):
             self.fs.invalidate_cache()
             try:
@@ -249,40 +251,40 @@ class Landing:
 
     def _folder(self, source: str, entity: str, batch_id: str) -> str:
         """Return the address of a batch's folder."""
-        folder = f"{self.root}/{source}/{entity}"
-        return f"{folder}/{'' if (source, entity, batch_id) in self._flat else f'{_day_of(batch_id)}/'}{batch_id}"
+        is_in_day = (source, entity, batch_id) not in self._batches_outside_days
+        return f"{self.root}/{source}/{entity}/{f'{_day_of(batch_id)}/' if is_in_day else ''}{batch_id}"
 
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
-        """The batch of that name, or None where it is not landed completely.
+        """Return the batch with this id, or None if it is not landed completely.
 
         Raises:
-            CdpError: Its manifest can't be read.
+            CdpError: The manifest can't be read.
         """
         return self._read_manifest(source, entity, batch_id) if self._is_landed(source, entity, batch_id) else None
 
-    def batches(self, source: str, entity: str, since: str = "", besides: Collection[str] = ()) -> list[Manifest]:
-        """The landed batches of an entity, oldest first; see `batch_ids`.
+    def batches(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[Manifest]:
+        """Return the landed batches of an entity, oldest first. The arguments are those of `batch_ids`.
 
         Raises:
             CdpError: A manifest can't be read.
         """
-        names = self.batch_ids(source, entity, since, besides)
+        names = self.batch_ids(source, entity, since, exclude)
         return [self._read_manifest(source, entity, name) for name in names]
 
     def find_latest_batch(self, source: str, entity: str) -> Manifest | None:
-        """The batch of an entity that was landed last, or None before the first.
+        """Return the batch of an entity that was landed last, or None if no batch is landed.
 
         Raises:
-            CdpError: Its manifest can't be read.
+            CdpError: The manifest can't be read.
         """
-        name = next(self.newest_first(source, entity), None)
+        name = next(self.batch_ids_newest_first(source, entity), None)
         return self._read_manifest(source, entity, name) if name else None
 
     def batches_of_files(self, source: str, entity: str) -> list[Manifest]:
-        """Return the batches that say which files of a source have landed, oldest first.
+        """Return manifests that list all landed source files of an entity, oldest first.
 
-        The first one may be a summary of many, also of removed batches. It is stored beside the days, so the cost does
-        not grow with the number of batches.
+        The first manifest may be a summary of many batches, including removed ones. It is stored in the entity's folder
+        (`landed_files.json`), so that the cost does not grow with the number of batches.
 
         Raises:
             CdpError: A manifest can't be read.
@@ -291,7 +293,7 @@ class Landing:
         known = summary.batch_id if summary else ""
         names = [name for name in self.batch_ids(source, entity, known) if name > known]
         batches = [*filter(None, [summary]), *(self._read_manifest(source, entity, name) for name in names)]
-        if len(names) > _MOST_MANIFESTS:
+        if len(names) > _MAX_UNSUMMARIZED_BATCHES:
             self._write_summary(batches)
         return batches
 
@@ -302,7 +304,7 @@ class Landing:
             return Manifest.from_json(self.fs.cat_file(path).decode()) if self.fs.exists(path) else None
 
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
-        """Store one manifest with the latest version of each file in these batches, named after the last batch."""
+        """Store one manifest with the latest version of each file in the batches, under the id of the last batch."""
         files, found = dict[str, DataFile](), dict[str, Any]()
         for batch in batches:
             for file in batch.files:
@@ -312,15 +314,15 @@ class Landing:
             found |= {values["name"]: values for values in (batch.watermark or {}).get("found_landed", ())}
         summary = replace(batches[-1], files=tuple(files.values()), watermark={"found_landed": [*found.values()]})
         with self._errors("written"):
-            self._write_whole(f"{self.root}/{summary.source}/{summary.entity}/{_LANDED_FILES}", summary.to_json())
+            self._write_atomically(f"{self.root}/{summary.source}/{summary.entity}/{_LANDED_FILES}", summary.to_json())
 
     def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
-        """Remove landed batches, but remember the source's files in them, so that these do not land again.
+        """Remove landed batches, but remember their source files, so that these files do not land again.
 
         Args:
             source: Source system.
-            entity: What the source calls the table or resource.
-            names: Names of the batches.
+            entity: Name of the table or resource in the source.
+            names: Ids of the batches.
 
         Raises:
             CdpError: The location can't be written, or a manifest can't be read.
@@ -330,28 +332,28 @@ class Landing:
             self._write_summary(self.batches_of_files(source, entity))
         with self._errors("written"):
             for folder in (self._folder(source, entity, name) for name in names):
-                # Without a manifest there is no batch, whatever is left of it.
+                # The manifest goes first: a folder without one is not a batch, even if the removal stops here.
                 self.fs.rm(f"{folder}/{MANIFEST}")
                 self._remove(folder)
 
-    def remove_attempts(self, source: str, entity: str, end_of_name: str, since: str) -> None:
-        """Remove folders without a manifest that killed runs of the same batch left.
+    def remove_incomplete_batches(self, source: str, entity: str, id_suffix: str, since: str) -> None:
+        """Remove the folders that killed runs left behind without a manifest.
 
         Args:
             source: Source system.
-            entity: What the source calls the table or resource.
-            end_of_name: The end of the batch's name; its time may differ from run to run.
-            since: Name of a batch: earlier days are not listed.
+            entity: Name of the table or resource in the source.
+            id_suffix: End of the batch id; the time at its beginning may differ from run to run.
+            since: A batch id; earlier days are not listed.
 
         Raises:
             CdpError: The location can't be read or written.
         """
-        for name in [*self._folders(source, entity, since)]:
-            if name.endswith(end_of_name) and not self._is_landed(source, entity, name):
+        for name in [*self._batch_folders(source, entity, since)]:
+            if name.endswith(id_suffix) and not self._is_landed(source, entity, name):
                 self._remove(self._folder(source, entity, name))
 
-    def _write_whole(self, path: str, text: str) -> None:
-        """Write a file so that nobody sees a part of it; an object store shows an object whole or not at all."""
+    def _write_atomically(self, path: str, text: str) -> None:
+        """Write a file so that no reader sees a part of it. An object store writes each object atomically anyway."""
         if isinstance(self.fs, LocalFileSystem):
             self.fs.pipe_file(f"{path}.part", text.encode())
             self.fs.mv(f"{path}.part", path)
@@ -359,30 +361,30 @@ class Landing:
             self.fs.pipe_file(path, text.encode())
 
     def path_of(self, batch: Manifest, file: str) -> str:
-        """Address of a data file, as Spark reads it."""
+        """Return the address of a data file, as Spark reads it."""
         return f"{self._folder(batch.source, batch.entity, batch.batch_id)}/{file}"
 
-    def name_of(self, batch: Manifest, file: str) -> str:
+    def relative_path_of(self, batch: Manifest, file: str) -> str:
         """Return the path of a data file, relative to the landing location."""
         return self.path_of(batch, file).removeprefix(f"{self.root}/")
 
     def examine(self, batch: Manifest) -> Manifest:
-        """The manifest with what it left out, once its data are found to be what it says they are.
+        """Check the data files against the manifest, and return the manifest with its missing values filled in.
 
         Raises:
-            CdpError: A data file is missing, can't be read, or is not what the manifest says.
+            CdpError: A data file is missing, can't be read, or differs from the manifest.
         """
         rows, size, columns = 0, 0, set[str]()
         for file in batch.files:
-            found = self._examine_file(batch, file)
-            rows += found.rows
-            size += found.bytes
-            columns |= set() if file.deletions else found.columns
-        for what, said, counted in (("rows", batch.rows, rows), ("bytes", batch.bytes, size)):
-            if said is not None and said != counted:
-                raise self._contradiction(batch, f"it says {said} {what}, its data files have {counted}")
+            stats = self._examine_file(batch, file)
+            rows += stats.rows
+            size += stats.bytes
+            columns |= set() if file.deletions else stats.columns
+        for what, stated, counted in (("rows", batch.rows, rows), ("bytes", batch.bytes, size)):
+            if stated is not None and stated != counted:
+                raise self._mismatch_error(batch, f"it says {stated} {what}, its data files have {counted}")
         if batch.checksum and batch.checksum != _checksum_of(batch.files):
-            raise self._contradiction(batch, "its checksum is not that of its files' checksums")
+            raise self._mismatch_error(batch, "its checksum is not that of its files' checksums")
         names = batch.columns if batch.columns is not None else tuple(sorted(columns))
         return replace(batch, rows=rows, bytes=size, columns=names, schema_fingerprint=_fingerprint(names))
 
@@ -394,46 +396,45 @@ class Landing:
         batch_id: str,
         extracted_at: str,
         load: Load = "snapshot",
-        follows: Manifest | None = None,
+        previous: Manifest | None = None,
     ) -> Iterator[BatchWriter]:
         """Write a batch: its files inside the `with`, its manifest when the `with` ends without an error.
 
-        What an earlier, broken attempt at the same batch left is removed first. A snapshot that is the same as the
-        latest batch, to the byte, makes no new batch: the writer then has the latest batch's manifest.
+        Files that a failed attempt at the same batch left behind are removed first. A snapshot whose data files equal
+        those of the latest batch, byte for byte, makes no new batch: the writer then has the latest batch's manifest.
 
-        Batches of an entity are named in the order in which they land (`name_after`), whatever the clocks of their runs
-        say.
+        Batch ids of an entity sort in the order of landing, even if the clocks of the runs disagree (`batch_id_after`).
 
         Args:
             source: Source system.
-            entity: What the source calls the table or resource.
-            batch_id: Name of the run's batches: that of this one, or its beginning is moved to after the latest one.
+            entity: Name of the table or resource in the source.
+            batch_id: Id of the run's batches. Its time is moved if the id would not sort after the latest batch.
             extracted_at: Start of the run, ISO 8601.
-            load: What part of the entity the batch is.
-            follows: The latest batch when it was decided what is new; None where there was none, or for a snapshot that
-                follows none.
+            load: Whether the batch is a snapshot, an increment or whole files.
+            previous: The latest batch at the time when the run determined what is new. None if no batch was landed, or
+                for a snapshot that does not depend on an earlier batch.
 
         Raises:
-            CdpError: A name can't be that of a folder, the batch is already complete, the location can't be written, or
-                another run has landed a batch of the entity since this one began to read.
+            CdpError: A name can't be a folder name, the batch is already complete, the location can't be written, or
+                another run has landed a batch of the entity since this run began to read.
         """
-        for name, form in ((source, NAME), (entity, NAME), (batch_id, _NAME_OF_BATCH)):
+        for name, form in ((source, NAME), (entity, NAME), (batch_id, _BATCH_ID)):
             if not form.fullmatch(name):
                 raise CdpError(f"'{name}' can't name a folder of the landing: it has to match {form.pattern}.")
-        latest_id = next(self.newest_first(source, entity), "")
+        latest_id = next(self.batch_ids_newest_first(source, entity), "")
         if self._is_landed(source, entity, batch_id):
             raise CdpError(f"Batch {batch_id} of {source}/{entity} is already landed: a landed batch is never changed.")
-        batch_id = name_after(batch_id, latest_id)
+        batch_id = batch_id_after(batch_id, latest_id)
         folder = self._folder(source, entity, batch_id)
-        if (follows or load != "snapshot") and latest_id != (follows.batch_id if follows else ""):
-            raise self._overtaken(source, entity)
+        if (previous or load != "snapshot") and latest_id != (previous.batch_id if previous else ""):
+            raise self._concurrent_run_error(source, entity)
         with self._errors("written"):
             if self.fs.exists(folder):
                 self.fs.rm(folder, recursive=True)
         writer = BatchWriter(self, folder)
         try:
             yield writer
-            after = follows.watermark if follows and load != "snapshot" else None
+            after = previous.watermark if previous and load != "snapshot" else None
             manifest = writer.finish(source, entity, batch_id, extracted_at, load, after)
             latest = self._read_manifest(source, entity, latest_id) if latest_id else None
             if load == "snapshot" and latest and latest.load == load and latest.checksum == manifest.checksum:
@@ -448,37 +449,37 @@ class Landing:
             raise
 
     def _land_manifest(self, folder: str, manifest: Manifest, latest: str) -> None:
-        """Make the batch exist, unless another run was faster or has touched its files."""
-        with self._errors("written"), self._alone(f"{self.root}/{manifest.source}/{manifest.entity}"):
-            # Two runs that read at the same time would land the same changes twice.
-            if next(self.newest_first(manifest.source, manifest.entity), "") != latest:
-                raise self._overtaken(manifest.source, manifest.entity)
+        """Write the manifest, unless another run has landed a batch meanwhile or has changed this batch's files."""
+        with self._errors("written"), self._entity_lock(f"{self.root}/{manifest.source}/{manifest.entity}"):
+            # Otherwise, two runs that read at the same time would land the same changes twice.
+            if next(self.batch_ids_newest_first(manifest.source, manifest.entity), "") != latest:
+                raise self._concurrent_run_error(manifest.source, manifest.entity)
             for file in manifest.files:
                 path = f"{folder}/{file.name}"
                 if not self.fs.exists(path) or self.fs.size(path) != file.bytes:
                     raise CdpError(f"File {path} was changed by somebody else while it was written: run it again.")
             text = manifest.to_json().encode()
             if isinstance(self.fs, LocalFileSystem):
-                self.fs.makedirs(folder, exist_ok=True)  # a batch of nothing has no files
-                # Written beside and moved: a manifest cut off by a crash must not look like one.
+                self.fs.makedirs(folder, exist_ok=True)  # a batch without files has no folder yet
+                # Write to another name, then rename: a manifest that a crash cut off must not be read.
                 self.fs.pipe_file(f"{folder}/{MANIFEST}.part", text)
                 self.fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
             else:
-                # An object store shows an object whole or not at all.
+                # An object store writes each object atomically.
                 self.fs.pipe_file(f"{folder}/{MANIFEST}", text, mode="create")
 
     @contextmanager
-    def _alone(self, folder: str) -> Iterator[None]:
-        """Keep others on this machine from the end of a batch of the same entity, until this one has ended."""
+    def _entity_lock(self, folder: str) -> Iterator[None]:
+        """Let one run at a time on this machine finish a batch of the entity. Without effect on an object store."""
         if not isinstance(self.fs, LocalFileSystem):
             yield
             return
         self.fs.makedirs(folder, exist_ok=True)
         with ExitStack() as stack:
-            with suppress(OSError):  # a volume of Unity Catalog may have no locks
-                folder_of_entity = os.open(self.fs._strip_protocol(folder), os.O_RDONLY)
-                stack.callback(os.close, folder_of_entity)
-                fcntl.flock(folder_of_entity, fcntl.LOCK_EX)
+            with suppress(OSError):  # a Unity Catalog volume may not support locks
+                descriptor = os.open(self.fs._strip_protocol(folder), os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
 
     def _is_landed(self, source: str, entity: str, batch_id: str) -> bool:
@@ -494,32 +495,32 @@ class Landing:
         try:
             manifest = Manifest.from_json(self.fs.cat_file(path).decode())
             if (manifest.source, manifest.entity, manifest.batch_id) != (source, entity, batch_id):
-                raise ValueError(f"it is that of {manifest.source}/{manifest.entity}/{manifest.batch_id}")
+                raise ValueError(f"it belongs to {manifest.source}/{manifest.entity}/{manifest.batch_id}")
         except (ValueError, OSError, AzureError) as error:
             raise CdpError(f"Manifest {path} can't be read ({error}): restore it, or delete the batch.") from error
         return manifest
 
-    def _examine_file(self, batch: Manifest, file: DataFile) -> _Found:
+    def _examine_file(self, batch: Manifest, file: DataFile) -> _FileStats:
         path = self.path_of(batch, file.name)
         try:
-            found = _FINDERS[batch.format](self.fs, path, needs_columns=batch.columns is None)
+            stats = _STATS_READERS[batch.format](self.fs, path, needs_columns=batch.columns is None)
         except (OSError, AzureError, ValueError) as error:
-            raise self._contradiction(batch, f"{file.name} can't be read ({error})") from error
-        for what, said, seen in (
-            ("bytes", file.bytes, found.bytes),
-            ("checksum", file.checksum, found.checksum),
+            raise self._mismatch_error(batch, f"{file.name} can't be read ({error})") from error
+        for what, stated, actual in (
+            ("bytes", file.bytes, stats.bytes),
+            ("checksum", file.checksum, stats.checksum),
         ):
-            if said is not None and said != seen:
-                raise self._contradiction(batch, f"it says {what} {said} of {file.name}, which has {seen}")
-        return found
+            if stated is not None and stated != actual:
+                raise self._mismatch_error(batch, f"it says {what} {stated} of {file.name}, which has {actual}")
+        return stats
 
-    def _contradiction(self, batch: Manifest, reason: str) -> CdpError:
+    def _mismatch_error(self, batch: Manifest, reason: str) -> CdpError:
         return CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} is not what its manifest says: {reason}."
-            " Restore it, or delete its folder; nothing of it was loaded."
+            " Restore it, or delete its folder; none of its rows were loaded."
         )
 
-    def _overtaken(self, source: str, entity: str) -> CdpError:
+    def _concurrent_run_error(self, source: str, entity: str) -> CdpError:
         return CdpError(
             f"Another run has landed {source}/{entity} meanwhile: nothing was landed by this one; run it again."
         )
@@ -528,7 +529,7 @@ class Landing:
         with self._errors("written"):
             self.fs.rm(folder, recursive=True)
         if isinstance(self.fs, LocalFileSystem):
-            with suppress(OSError):  # other batches of the day are there
+            with suppress(OSError):  # the day folder still has other batches
                 self.fs.rmdir(folder.rsplit("/", 1)[0])
 
     def _errors(self, what: str) -> AbstractContextManager[None]:
@@ -537,76 +538,77 @@ class Landing:
 
 @contextmanager
 def storage_errors(failure: str) -> Iterator[None]:
-    """Say in one line what a storage could not do, and why.
+    """Turn a storage error into a `CdpError` of one line with the reason.
 
     Args:
-        failure: What it could not do.
+        failure: What failed: the beginning of the message.
 
     Raises:
-        CdpError: What is inside the `with` fails.
+        CdpError: The storage raises an error inside the `with`.
     """
     try:
         yield
     except (OSError, AzureError, RuntimeError) as error:
-        # adlfs wraps what the storage says.
+        # adlfs wraps the storage's error in a RuntimeError.
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise CdpError(f"{failure}: {reason.rstrip('.')}.") from error
 
 
-def _run_in(batch_id: str) -> str:
-    """What a batch's name says of its run: all but the time, which may have been moved."""
-    return batch_id[_LENGTH_OF_TIME:]
+def _run_suffix(batch_id: str) -> str:
+    """Return the part of a batch id that identifies its run: everything after the time, which may have been moved."""
+    return batch_id[_TIME_LENGTH:]
 
 
 def _day_of(batch_id: str) -> str:
     """Return the name of a batch's day folder.
 
     Raises:
-        CdpError: Its name does not begin with a time.
+        CdpError: The batch id does not begin with a time.
     """
-    if not _NAME_OF_BATCH.fullmatch(batch_id):
+    if not _BATCH_ID.fullmatch(batch_id):
         raise CdpError(f"Batch {batch_id} has no time in its name: rename it as 20260131T235959Z-1, or delete it.")
     return f"{batch_id[:4]}-{batch_id[4:6]}-{batch_id[6:8]}"
 
 
-def name_after(batch_id: str, latest: str) -> str:
-    """Return a batch's name, its time moved to one second after the latest batch where it would not sort after that.
+def batch_id_after(batch_id: str, latest: str) -> str:
+    """Return a batch id that sorts after the latest batch.
 
-    A clock that was ahead, a run that is repaired under its old start: the batch that lands last is the newest.
+    If `batch_id` does not, its time is moved to one second after the time of the latest batch. This happens after a run
+    whose clock was ahead, and when a run is repaired under its original start: the batch that lands last is the newest.
 
     Args:
-        batch_id: Name of the batch, `<time>-<anything>`.
-        latest: Name of the entity's latest batch, empty for none.
+        batch_id: Id of the batch, `<time>-<anything>`.
+        latest: Id of the entity's latest batch, empty for none.
 
     Raises:
-        CdpError: The latest batch has no time in its name.
+        CdpError: The id of the latest batch has no time.
 
-    >>> name_after("20260131T000000Z-7", "20260130T000000Z-6")
+    >>> batch_id_after("20260131T000000Z-7", "20260130T000000Z-6")
     '20260131T000000Z-7'
-    >>> name_after("20260131T000000Z-7", "20261127T235959Z-6")
+    >>> batch_id_after("20260131T000000Z-7", "20261127T235959Z-6")
     '20261128T000000Z-7'
     """
     if batch_id > latest:
         return batch_id
     try:
-        moved = datetime.strptime(latest[:_LENGTH_OF_TIME], _TIME) + timedelta(seconds=1)  # noqa: DTZ007
+        moved = datetime.strptime(latest[:_TIME_LENGTH], _TIME_FORMAT) + timedelta(seconds=1)  # noqa: DTZ007
     except (ValueError, OverflowError):
         raise CdpError(
             f"Batch {latest} has no time in its name, and sorts after every other: rename it as {batch_id}."
         ) from None
-    return f"{moved:{_TIME}}{batch_id[_LENGTH_OF_TIME:]}"
+    return f"{moved:{_TIME_FORMAT}}{batch_id[_TIME_LENGTH:]}"
 
 
 def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFileSystem:
-    """The file system of a folder, a volume path or an `abfss://` address.
+    """Return the file system of a folder, a volume path or an `abfss://` address.
 
     Args:
         address: The address.
         account_key: Key of the storage account of an `abfss://` address; None for the managed identity.
 
     Raises:
-        CdpError: There is no such kind of address, or the account's name is missing in it.
+        CdpError: The kind of address is unknown, or the address lacks the name of the account.
     """
     options: dict[str, Any] = {}
     if address.startswith("abfss://"):
@@ -619,12 +621,12 @@ def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFil
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one run lands from one source: a batch an entity, all of the same name.
+    """One run's extraction from one source: one batch per entity, all with the same id.
 
     Attributes:
-        landing: Where the batches go.
+        landing: Landing location of the batches.
         source: Source system.
-        batch_id: Name of the batches.
+        batch_id: Id of the batches.
         extracted_at: Start of the run, ISO 8601, UTC.
     """
 
@@ -634,34 +636,34 @@ class Extraction:
     extracted_at: str
 
     def find_batch(self, entity: str) -> Manifest | None:
-        """The run's batch of an entity, where an earlier attempt of the task has already landed it."""
+        """Return the run's batch of an entity, or None if no attempt of the task has landed it yet."""
         names = self.landing.batch_ids(self.source, entity, since=self.batch_id)
-        same_run = [name for name in names if _run_in(name) == _run_in(self.batch_id)]
+        same_run = [name for name in names if _run_suffix(name) == _run_suffix(self.batch_id)]
         batch = self.landing.find_batch(self.source, entity, same_run[-1]) if same_run else None
         return batch if batch and self.has_landed(batch) else None
 
     def has_landed(self, batch: Manifest) -> bool:
-        """Whether a batch is one that this run has landed; runs by hand share a name, and differ in their start."""
-        is_same_run = _run_in(batch.batch_id) == _run_in(self.batch_id) and batch.extracted_at == self.extracted_at
-        return is_same_run or batch.batch_id == self.batch_id
+        """Return whether this run has landed the batch. Manual runs share a name, so their start is compared, too."""
+        is_same_suffix = _run_suffix(batch.batch_id) == _run_suffix(self.batch_id)
+        return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)
 
     def find_latest_batch(self, entity: str) -> Manifest | None:
-        """The batch of an entity that was landed last, by whatever run; its watermark is where to go on."""
+        """Return the latest batch of an entity, from any run. The extraction continues at its watermark."""
         return self.landing.find_latest_batch(self.source, entity)
 
     def new_batch(
-        self, entity: str, load: Load = "snapshot", follows: Manifest | None = None
+        self, entity: str, load: Load = "snapshot", previous: Manifest | None = None
     ) -> AbstractContextManager[BatchWriter]:
-        """Write the run's batch of an entity."""
-        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, follows)
+        """Write the run's batch of an entity; see `Landing.new_batch`."""
+        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, previous)
 
 
 class BatchWriter:
-    """Writes the files of one batch and keeps the account its manifest gives.
+    """Writer of the files of one batch; it collects the values of the manifest.
 
     Attributes:
-        manifest: The account, once the batch is complete.
-        watermark: How far the source has been read; the caller sets it before the batch ends.
+        manifest: Manifest of the batch, once the batch is complete.
+        watermark: How far the entity has been extracted; the caller sets it before the batch ends.
         rows: Records written to data files so far.
     """
 
@@ -678,21 +680,21 @@ class BatchWriter:
         self.rows = 0
 
     def write_received(self, name: str, content: IO[bytes]) -> None:
-        """Keep an answer of the source as it came, read from where it stands."""
+        """Store an answer of the source unchanged, from the current position of `content`."""
         with self._open(f"received/{name}") as file:
             shutil.copyfileobj(content, file, _CHUNK_BYTES)
 
     @contextmanager
     def open_data(
         self, name: str, format: BatchFormat, *, origin: Origin | None = None, deletions: bool = False
-    ) -> Iterator[AccountedFile]:
-        """Write a data file; the caller counts its records and names their columns (`add`).
+    ) -> Iterator[ChecksummedFile]:
+        """Write a data file. The caller reports the number and columns of its records (`add`).
 
         Args:
-            name: Name of the file; may have folders.
-            format: Its format, the same for all data files of a batch.
-            origin: The source's own file that it is made from.
-            deletions: Whether its records are those that are gone from the source.
+            name: Name of the file; may include folders.
+            format: Format of the file; all data files of a batch have the same.
+            origin: Source file that the data file is made from.
+            deletions: Whether the file holds tombstones.
         """
         self._format = format
         with self._open(f"data/{name}") as file:
@@ -700,24 +702,24 @@ class BatchWriter:
         self._files.append(DataFile(f"data/{name}", file.bytes, file.checksum, origin, deletions))
 
     def add_file(self, file: DataFile, format: BatchFormat) -> None:
-        """Account for a data file that somebody else, Spark say, has written into the batch's folder."""
+        """Add a data file to the manifest that another writer, such as Spark, has put into the batch's folder."""
         self._format = format
         self._files.append(file)
 
     @property
     def data_folder(self) -> str:
-        """Address of the folder for data files, for those who write there themselves."""
+        """Address of the folder for data files, for writers other than this one."""
         return f"{self._folder}/data"
 
     def add(self, rows: int, columns: Collection[str] = ()) -> None:
-        """Account for records written to a data file."""
+        """Add written records and their columns to the manifest."""
         self.rows += rows
         self._columns |= set(columns)
 
     def finish(
         self, source: str, entity: str, batch_id: str, extracted_at: str, load: Load, after: Watermark | None
     ) -> Manifest:
-        """Draw up the account of what was written."""
+        """Set and return the manifest of the written files."""
         columns = tuple(sorted(self._columns))
         self.manifest = Manifest(
             source=source,
@@ -739,12 +741,12 @@ class BatchWriter:
         return self.manifest
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[AccountedFile]:
+    def _open(self, name: str) -> Iterator[ChecksummedFile]:
         path = f"{self._folder}/{name}"
         with self._landing._errors("written"):
             self._landing.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             stream = self._landing.fs.open(path, "wb")
-        file = AccountedFile(stream, self._landing)
+        file = ChecksummedFile(stream, self._landing)
         try:
             yield file
         except BaseException:
@@ -755,8 +757,8 @@ class BatchWriter:
             stream.close()
 
 
-class AccountedFile:
-    """A file opened for writing, which keeps count of what went through it.
+class ChecksummedFile:
+    """A file opened for writing that counts and hashes the bytes written to it.
 
     Attributes:
         bytes: Bytes written so far.
@@ -780,7 +782,7 @@ class AccountedFile:
         """Write bytes.
 
         Raises:
-            CdpError: The location can't be written, because it is full, say.
+            CdpError: The location can't be written, for example because it is full.
         """
         data = bytes(chunk)
         with self._landing._errors("written"):
@@ -790,18 +792,18 @@ class AccountedFile:
         return len(data)
 
     def flush(self) -> None:
-        """Write out what is buffered."""
+        """Flush the buffered bytes."""
         with self._landing._errors("written"):
             self._stream.flush()
 
     def tell(self) -> int:
-        """Bytes written so far."""
+        """Return the number of bytes written so far."""
         return self.bytes
 
 
 @dataclass
-class _Found:
-    """What a data file turns out to hold."""
+class _FileStats:
+    """Rows, size, checksum and columns of a data file, as read from the file."""
 
     rows: int
     bytes: int
@@ -809,25 +811,25 @@ class _Found:
     columns: set[str]
 
 
-def _find_in_jsonl(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _Found:
-    """Read JSON lines once. Every line that is not empty is a record, whatever is in it."""
-    found, digest = _Found(0, 0, "", set()), hashlib.sha256()
-    # adlfs' own reading by line takes a block of memory a line.
+def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
+    """Read a file of JSON lines once. Every line that is not empty counts as a record, valid JSON or not."""
+    stats, digest = _FileStats(0, 0, "", set()), hashlib.sha256()
+    # Reading lines from an adlfs file directly takes a block of memory per line.
     with fs.open(path, "rb") as file, io.BufferedReader(file, _CHUNK_BYTES) as lines:
         for line in lines:
             digest.update(line)
-            found.bytes += len(line)
-            found.rows += bool(line.strip())
+            stats.bytes += len(line)
+            stats.rows += bool(line.strip())
             if needs_columns:
                 with suppress(ValueError):
                     record = json.loads(line)
-                    found.columns |= set(record) if isinstance(record, dict) else set()
-    found.checksum = digest.hexdigest()
-    return found
+                    stats.columns |= set(record) if isinstance(record, dict) else set()
+    stats.checksum = digest.hexdigest()
+    return stats
 
 
-def _find_in_parquet(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _Found:
-    """Read a parquet file's bytes for their checksum, and its footer."""
+def _parquet_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
+    """Read a parquet file once for its checksum, and its footer for rows and columns."""
     import pyarrow.parquet as pq
 
     size, digest = 0, hashlib.sha256()
@@ -836,14 +838,14 @@ def _find_in_parquet(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns:
             digest.update(chunk)
             size += len(chunk)
         footer = pq.ParquetFile(file)
-        return _Found(footer.metadata.num_rows, size, digest.hexdigest(), set(footer.schema_arrow.names))
+        return _FileStats(footer.metadata.num_rows, size, digest.hexdigest(), set(footer.schema_arrow.names))
 
 
-_FINDERS = {"jsonl": _find_in_jsonl, "parquet": _find_in_parquet}
+_STATS_READERS = {"jsonl": _jsonl_stats, "parquet": _parquet_stats}
 
 
 def _checksum_of(files: Sequence[DataFile]) -> str | None:
-    """Checksum of a batch. A file of unknown checksum could be anything: the batch then has none either."""
+    """Return the checksum of a batch, or None if the checksum of one of its files is unknown."""
     checksums = [file.checksum for file in files if file.checksum]
     return _sha256("".join(checksums)) if len(checksums) == len(files) else None
 

@@ -1,4 +1,4 @@
-"""Keeps the tables small and quick: files put together, old ones removed, statistics for who plans queries."""
+"""Maintenance of tables: compacts files, removes old files and computes statistics for the query planner."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.storage.delta import ConflictError, DeltaStore, Files
 
-FEWEST_DAYS, MOST_DAYS = 7, 30
-"""Delta refuses to remove what is younger, since writers may still need it; and keeps the log that names files for no
-longer, so that older ones would be of no use."""
+MIN_RETENTION_DAYS, MAX_RETENTION_DAYS = 7, 30
+"""Bounds of the retention, in days. Delta refuses to remove younger files, because writers may still need them. The
+Delta log is kept for 30 days, so older files would be of no use."""
 
 _STATES = ("", "ENABLE", "DISABLE", "INHERIT")
 
 
 @dataclass(frozen=True)
 class MaintenanceSettings:
-    """What a run of the maintenance is told.
+    """Settings of a maintenance run.
 
     Attributes:
         catalog: Unity Catalog catalog.
         schema: Schema of the platform's tables.
         retention_days: Days for which files of earlier versions of a table stay.
         batch_retention_days: Days for which landed batches stay.
-        predictive_optimization: ENABLE, DISABLE or INHERIT, for the schema; empty to leave it as it is.
+        predictive_optimization: ENABLE, DISABLE or INHERIT for the schema; empty to change nothing.
     """
 
     catalog: str
@@ -41,10 +41,10 @@ class MaintenanceSettings:
     def from_parameters(
         cls, catalog: str, schema: str, retention_days: str, batch_retention_days: str, predictive_optimization: str
     ) -> Self:
-        """Type the parameters of a run.
+        """Return the settings from the parameters of a run.
 
         Raises:
-            CdpError: A parameter is empty or not one of what it may be.
+            CdpError: A parameter is empty or has an invalid value.
         """
         for name, text in (("catalog", catalog), ("schema", schema)):
             if not text:
@@ -61,68 +61,69 @@ class MaintenanceSettings:
 
 
 def to_retention_days(text: str) -> int:
-    """The value of the parameter `retention_days`.
+    """Return the value of the parameter `retention_days`.
 
     Raises:
-        CdpError: It is no number of days, or fewer or more than tables can do with.
+        CdpError: The value is not a whole number from `MIN_RETENTION_DAYS` to `MAX_RETENTION_DAYS`.
     """
-    if not (text.isascii() and text.isdecimal() and FEWEST_DAYS <= int(text) <= MOST_DAYS):
+    if not (text.isascii() and text.isdecimal() and MIN_RETENTION_DAYS <= int(text) <= MAX_RETENTION_DAYS):
         raise CdpError(
-            f"Parameter 'retention_days' is '{text}': write a whole number of days, {FEWEST_DAYS} to {MOST_DAYS}."
+            f"Parameter 'retention_days' is '{text}': write a whole number of days,"
+            f" {MIN_RETENTION_DAYS} to {MAX_RETENTION_DAYS}."
         )
     return int(text)
 
 
 def to_batch_retention_days(text: str) -> int:
-    """The value of the parameter `batch_retention_days`.
+    """Return the value of the parameter `batch_retention_days`.
 
     Raises:
-        CdpError: It is no number of days, or fewer than names of batches are remembered for.
+        CdpError: The value is not a whole number, or it is less than `MIN_RETENTION_DAYS`.
     """
-    if not (text.isascii() and text.isdecimal() and int(text) >= FEWEST_DAYS):
+    if not (text.isascii() and text.isdecimal() and int(text) >= MIN_RETENTION_DAYS):
         raise CdpError(
-            f"Parameter 'batch_retention_days' is '{text}': write a whole number of days, {FEWEST_DAYS} or more."
+            f"Parameter 'batch_retention_days' is '{text}': write a whole number of days, {MIN_RETENTION_DAYS} or more."
         )
     return int(text)
 
 
 @dataclass(frozen=True)
-class Maintained:
-    """What has become of one table.
+class MaintainedTable:
+    """Result of the maintenance of one table.
 
     Attributes:
-        table_name: The table.
-        before: Files of its latest version, before.
-        after: The same, afterwards.
-        left_because: Why the maintenance has left it, empty where it is done.
-        is_failed: Whether that is for a person to look at.
+        table_name: Name of the table.
+        before: Files of the table's latest version before the maintenance.
+        after: Files of the table's latest version afterwards.
+        skip_reason: Why the table was not maintained; empty if it was.
+        is_failed: Whether the maintenance failed, so that a person has to look at it.
     """
 
     table_name: str
     before: Files
     after: Files
-    left_because: str = ""
+    skip_reason: str = ""
     is_failed: bool = False
 
     def __str__(self) -> str:
-        """The result in a line."""
-        if self.left_because:
-            return f"{self.table_name}: left as it is: {self.left_because}"
+        """Return the result in one line."""
+        if self.skip_reason:
+            return f"{self.table_name}: left as it is: {self.skip_reason}"
         return (
             f"{self.table_name}: {self.before.count:,} → {self.after.count:,} files,"
             f" {self.before.bytes:,} → {self.after.bytes:,} bytes"
         )
 
 
-def maintain_tables(store: DeltaStore, settings: MaintenanceSettings) -> list[Maintained]:
-    """Maintain every table that is there: of all layers, their quarantines, and those of ops.
+def maintain_tables(store: DeltaStore, settings: MaintenanceSettings) -> list[MaintainedTable]:
+    """Maintain every table that exists: tables of all layers, quarantines and ops tables.
 
     Args:
         store: Tables of the platform.
         settings: Settings of the run.
 
     Returns:
-        What has become of each, in the order of the contracts. One that fails holds up no other.
+        The result of each table, in the order of the contracts. A table that fails does not stop the others.
     """
     if settings.predictive_optimization:
         store.set_predictive_optimization(settings.predictive_optimization)
@@ -131,28 +132,28 @@ def maintain_tables(store: DeltaStore, settings: MaintenanceSettings) -> list[Ma
     ]
 
 
-def refuse_failures(maintained: list[Maintained]) -> None:
-    """End a run in which a table failed.
+def raise_on_failures(maintained: list[MaintainedTable]) -> None:
+    """Raise an error if the maintenance of a table failed.
 
     Raises:
-        CdpError: One did: which, and why.
+        CdpError: A table failed. The message names the table and the reason.
     """
     failed = [each for each in maintained if each.is_failed]
     if failed:
-        others = f" (and {len(failed) - 1} more, in the task's output)" if len(failed) > 1 else ""
-        raise CdpError(f"{failed[0]}{others}. The rows of every table are as they were.")
+        more = f" (and {len(failed) - 1} more, in the task's output)" if len(failed) > 1 else ""
+        raise CdpError(f"{failed[0]}{more}. The rows of every table are as they were.")
 
 
-def _maintain(store: DeltaStore, contract: TableContract, retention_days: int) -> Maintained:
-    nothing = Files(0, 0)
+def _maintain(store: DeltaStore, contract: TableContract, retention_days: int) -> MaintainedTable:
+    no_files = Files(0, 0)
     try:
         before = store.files_of(contract)
         store.maintain(contract, retention_days)
-        return Maintained(contract.name, before, store.files_of(contract))
+        return MaintainedTable(contract.name, before, store.files_of(contract))
     except ConflictError:
-        return Maintained(
-            contract.name, nothing, nothing, "another run wrote it meanwhile: the next maintenance goes on"
+        return MaintainedTable(
+            contract.name, no_files, no_files, "another run wrote it meanwhile: the next maintenance goes on"
         )
     except PySparkException as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        return Maintained(contract.name, nothing, nothing, why, is_failed=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        return MaintainedTable(contract.name, no_files, no_files, reason, is_failed=True)

@@ -1,8 +1,8 @@
-"""Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures that people and BI tools ask for.
+"""Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures for people and BI tools.
 
-A definition is JSON, which is YAML. It keeps version 1.1 of Databricks' specification, for which a cluster needs
-runtime 17.3; `window`, which makes a measure semi-additive, is called experimental there. That the expressions give the
-figures of the table is tested; no workspace has read the definitions yet.
+A definition is JSON, which is valid YAML. It follows version 1.1 of the Databricks specification, which needs runtime
+17.3. The specification calls `window`, which makes a measure semi-additive, experimental. Tests compare the results of
+the expressions with the table; no workspace has read the definitions yet.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _SPECIFICATION = "1.1"
 
 
 def metric_views(kpis: str, currency: str) -> dict[str, str]:
-    """Definition of one metric view per dimension, by name.
+    """Return the definition of one metric view per dimension, by name.
 
     Args:
         kpis: Full name of the serving view `kpis`.
         currency: ISO 4217 code of the reporting currency.
     """
     return {
-        name_of_metric_view(dimension): json.dumps(_definition(dimension, kpis, currency), ensure_ascii=False, indent=2)
+        metric_view_name(dimension): json.dumps(_definition(dimension, kpis, currency), ensure_ascii=False, indent=2)
         for dimension in DIMENSIONS
     }
 
 
-def name_of_metric_view(dimension: Dimension) -> str:
-    """Name of the metric view of a dimension.
+def metric_view_name(dimension: Dimension) -> str:
+    """Return the name of the metric view of a dimension.
 
-    >>> name_of_metric_view("all"), name_of_metric_view("country")
+    >>> metric_view_name("all"), metric_view_name("country")
     ('kpi_metrics', 'country_kpi_metrics')
     """
     return "kpi_metrics" if dimension == "all" else f"{dimension}_kpi_metrics"
@@ -45,7 +45,7 @@ def _definition(dimension: Dimension, kpis: str, currency: str) -> dict[str, Any
         "display_name": "Month",
         "format": {"type": "date", "date_format": "year_month_day", "leading_zeros": True},
     }
-    place = {
+    dimension_column = {
         "name": dimension,
         "expr": "dimension_value",
         "comment": DIMENSIONS[dimension],
@@ -56,7 +56,7 @@ def _definition(dimension: Dimension, kpis: str, currency: str) -> dict[str, Any
         "comment": f"KPIs by month and {DIMENSIONS[dimension]}" if dimension != "all" else "KPIs by month",
         "source": kpis,
         "filter": f"dimension = '{dimension}'",
-        "dimensions": [month] if dimension == "all" else [month, place],
+        "dimensions": [month] if dimension == "all" else [month, dimension_column],
         "measures": [_measure(kpi, dimension, currency) for kpi in KPIS if dimension in kpi.dimensions],
     }
 
@@ -65,22 +65,22 @@ def _measure(kpi: Kpi, dimension: Dimension, currency: str) -> dict[str, Any]:
     sentences = [kpi.definition]
     measure: dict[str, Any] = {"name": kpi.name, "expr": _expression(kpi, dimension), "display_name": kpi.title}
     if not kpi.adds_over(dimension):
-        sentences.append("Of several values at once: null.")
+        sentences.append("Null when several values are selected.")
     if not kpi.adds_over_months:
-        sentences.append("Of several months: that of the latest.")
+        sentences.append("Value of the latest month when several months are selected.")
         measure |= {"window": [{"order": "month", "range": "current", "semiadditive": "last"}]}
     return measure | {"comment": " ".join(sentences), "format": _format(kpi, currency)}
 
 
 def _expression(kpi: Kpi, dimension: Dimension) -> str:
-    """Σ numerator / Σ denominator of the rows that have a figure: of one row it is its value."""
-    is_figure = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
-    figure = f"sum(numerator) {is_figure}"
+    """Return Σ numerator / Σ denominator over the rows with a value; for a single row this is its value."""
+    has_value = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
+    measure = f"sum(numerator) {has_value}"
     if kpi.denominator != "1":
-        figure = f"{figure} / nullif(sum(denominator) {is_figure}, 0)"
+        measure = f"{measure} / nullif(sum(denominator) {has_value}, 0)"
     if kpi.adds_over(dimension):
-        return figure
-    return f"CASE WHEN min(dimension_value) = max(dimension_value) THEN {figure} END"
+        return measure
+    return f"CASE WHEN min(dimension_value) = max(dimension_value) THEN {measure} END"
 
 
 def _format(kpi: Kpi, currency: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Copies of the gold tables for readers outside Unity Catalog: at a known place, and without personal data."""
+"""Copies of the gold tables, without personal data, for readers outside Unity Catalog."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PUBLISHED_TABLES = (*GOLD_TABLES, *ANALYTICS_TABLES)
 
 
 def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False) -> int:
-    """Copy the gold tables that have changed since they were last copied to a place.
+    """Copy the gold tables that have changed since the last copy to a location.
 
-    The state of a copy names the version that it is of. A run that is killed has written none: the next one copies the
-    same tables again.
+    The state of a copy names the version of the table that was copied. The states are written last, so after a kill the
+    next run copies the same tables again.
 
     Args:
         store: Tables of the platform.
         location: Folder of the copies.
-        full_refresh: Whether every table is copied.
+        full_refresh: Whether every table is copied, changed or not.
 
     Returns:
         Rows written.
@@ -40,10 +40,10 @@ def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False
     ]
     for contract in due:
         store.publish(contract, location)
-        copy = _copy_of(states, contract)
-        states[_name(contract)] = replace(
-            copy,
-            version=copy.version + 1,
+        copy_state = _copy_state(states, contract)
+        states[_state_name(contract)] = replace(
+            copy_state,
+            version=copy_state.version + 1,
             inputs={contract.name: _version(states, contract)},
             settings={"location": location},
         )
@@ -53,7 +53,7 @@ def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False
 
 
 def due_copies(states: States, location: str) -> list[TableContract]:
-    """Return the tables that have changed since they were last copied to a place.
+    """Return the tables that have changed since the last copy to a location.
 
     Args:
         states: States of the tables and copies.
@@ -65,17 +65,17 @@ def due_copies(states: States, location: str) -> list[TableContract]:
     return [
         contract
         for contract in PUBLISHED_TABLES
-        if _copy_of(states, contract).inputs.get(contract.name) != _version(states, contract)
-        or _copy_of(states, contract).settings != {"location": location}
+        if _copy_state(states, contract).inputs.get(contract.name) != _version(states, contract)
+        or _copy_state(states, contract).settings != {"location": location}
     ]
 
 
-def _name(contract: TableContract) -> str:
+def _state_name(contract: TableContract) -> str:
     return f"copy of {contract.name}"
 
 
-def _copy_of(states: States, contract: TableContract) -> TableState:
-    return states.get(_name(contract), TableState())
+def _copy_state(states: States, contract: TableContract) -> TableState:
+    return states.get(_state_name(contract), TableState())
 
 
 def _version(states: States, contract: TableContract) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Splits rows that keep their contract from rows that do not. Nothing vanishes between the two."""
+"""Checks of rows against their contract: each row is kept or refused, and none is lost."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import hash_of, uncommented
+from cdp_lib.columns import hash_of, without_comment
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
 from cdp_lib.frames import union
 
 _NO_VERSION = "1970-01-01 00:00:00"
-"""Stands for the time of change of a version that has none: any that has one is later."""
+"""Time of change of a version without one. Every version with a time of change is later."""
 
 _BEFORE_VALUES = "#"
-"""Between an order and a hash of values: sorts before whatever the name of a batch may go on with."""
+"""Separator of order and hash of values. It sorts before all characters that batch names contain."""
 
 _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
+"""Columns that are not compared when versions are compared."""
 
-
-_OF_A_VERSION = (
+_VERSION_COLUMNS = (
     *("record", "broken_rules", "_keeps_rules", "record_key", "_version_at", "_record_hash", "_is_deleted"),
 )
-"""Columns of a version besides its table's."""
+"""Columns that a version has in addition to the columns of its table."""
 
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """The two parts rows fall into.
+    """Kept and refused rows of a check.
 
     Attributes:
-        kept: Rows that keep every rule that rejects, in the contract's columns.
-        refused: The others, in the columns of the contract's quarantine.
+        kept: Rows that break no rejecting rule, in the contract's columns.
+        refused: Rows that break a rejecting rule, in the columns of the contract's quarantine.
     """
 
     kept: DataFrame
@@ -42,24 +42,24 @@ class CheckedRows:
 
 
 def check_rows(rows: DataFrame, contract: TableContract, record: Column | None = None) -> CheckedRows:
-    """Split rows, of which there is one per key, by the rules of a contract.
+    """Split rows into kept and refused rows by the rules of a contract. `rows` must have one row per key.
 
     Args:
-        rows: Columns of the contract and those its rules name, and `_batch_id`.
-        contract: Contract of the table the rows are for.
-        record: The row as received, JSON, worked out of refused rows alone; the rows' column of that name otherwise.
+        rows: Columns of the contract, columns that its rules use, and `_batch_id`.
+        contract: Contract of the rows' table.
+        record: Expression of the row as received, as JSON, computed for refused rows only. None: the column `record`.
     """
     as_received = sf.col("record") if record is None else record
-    judged = _with_verdict(with_record_key(rows, contract), contract)
+    checked = _with_broken_rules(with_record_key(rows, contract), contract)
     is_kept = sf.col("_keeps_rules")
     return CheckedRows(
-        kept=judged.where(is_kept).selectExpr(*contract.select_list),
-        refused=judged.where(~is_kept).withColumn("record", as_received).selectExpr(*contract.quarantine.select_list),
+        kept=checked.where(is_kept).selectExpr(*contract.select_list),
+        refused=checked.where(~is_kept).withColumn("record", as_received).selectExpr(*contract.quarantine.select_list),
     )
 
 
 def record_hash(contract: TableContract) -> Column:
-    """Return xxHash64 of what a bronze row was received as, hexadecimal.
+    """Return the xxHash64, in hexadecimal, of the received values of a bronze row.
 
     Args:
         contract: Contract of the bronze table.
@@ -69,10 +69,10 @@ def record_hash(contract: TableContract) -> Column:
 
 
 def is_warned(contract: TableContract) -> Column:
-    """Return whether a row of a table breaks a rule that warns.
+    """Return a condition: the row of a table breaks a warning rule.
 
-    `_warnings` says so, and takes longer to read than the rules take to ask; it is read where a rule asks for a column
-    that the table does not have.
+    The rules are evaluated again, because that is faster than reading `_warnings`. If a rule uses `_ingested_at`, which
+    the table does not have, `_warnings` is read.
 
     Args:
         contract: Contract of the table.
@@ -84,52 +84,54 @@ def is_warned(contract: TableContract) -> Column:
 
 
 def check_versions(
-    rows: DataFrame, contract: TableContract, *, keys_are_unique: bool = False, also: Sequence[str] = ()
+    rows: DataFrame, contract: TableContract, *, keys_are_unique: bool = False, extra_columns: Sequence[str] = ()
 ) -> DataFrame:
-    """Judge versions of rows by the rules of a contract.
+    """Check versions of rows against the rules of a contract.
 
     Args:
-        rows: As for `check_rows`, and `record`, `_record_hash`, `_is_deleted` and what the rules name; any number per
-            key.
-        contract: Contract of the table the rows are for.
-        keys_are_unique: Whether there is one row per key, which spares the comparison.
-        also: Further columns that the result keeps.
+        rows: Columns as for `check_rows`, and `record`, `_record_hash`, `_is_deleted`. A key may have several rows.
+        contract: Contract of the rows' table.
+        keys_are_unique: Whether each key has only one row. Ambiguous versions are then not searched.
+        extra_columns: Further columns of `rows` to keep in the result.
 
     Returns:
-        The rows as `resolve_versions` takes them.
+        The candidates for `resolve_versions`.
     """
     keyed = with_record_key(rows, contract)
     same_version = Window.partitionBy(*contract.key, "_version_at", "_batch_id")
-    stays = sf.when(~sf.col("_is_deleted"), sf.col("_record_hash"))
-    differs = sf.min(stays).over(same_version) != sf.max(stays).over(same_version)
+    not_deleted = sf.when(~sf.col("_is_deleted"), sf.col("_record_hash"))
+    differs = sf.min(not_deleted).over(same_version) != sf.max(not_deleted).over(same_version)
     is_ambiguous = sf.col("record_key").isNotNull() & sf.coalesce(differs, sf.lit(False))
     flagged = keyed.withColumn("_is_ambiguous", sf.lit(False) if keys_are_unique else is_ambiguous)
-    return _with_verdict(flagged, contract).select(*_candidate_columns(contract, sf.lit("batch")), *also)
+    return _with_broken_rules(flagged, contract).select(*_candidate_columns(contract, sf.lit("batch")), *extra_columns)
 
 
-def unchanged_keys(received: DataFrame, there: DataFrame, waiting: DataFrame, contract: TableContract) -> DataFrame:
-    """Return the keys of which the one version received is what the table holds, and of which no row is refused.
+def unchanged_keys(
+    received: DataFrame, existing: DataFrame, quarantine: DataFrame, contract: TableContract
+) -> DataFrame:
+    """Return the keys with one received version that equals the table's row, and with no refused row.
 
-    To see that takes a fraction of the time that it takes to resolve versions.
+    Finding these keys takes a fraction of the time that resolving their versions takes.
 
     Args:
-        received: Received rows, as `check_versions` takes them.
-        there: Rows of the table.
-        waiting: Rows of its quarantine.
+        received: Received rows, as for `check_versions`.
+        existing: Rows of the table.
+        quarantine: Rows of the table's quarantine.
         contract: Contract of the table.
     """
-    # One version contradicts no other.
-    judged = _with_verdict(with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False)), contract)
+    # A key with a single received version is never ambiguous; keys with several are not returned.
+    keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
+    checked = _with_broken_rules(keyed, contract)
     is_good = sf.col("_keeps_rules") & ~sf.col("_is_deleted")
     sides = [
         rows.select(
-            *(uncommented(sf.col(name)).alias(name) for name in contract.key),
-            uncommented(record_key(contract)).alias("record_key"),
+            *(without_comment(sf.col(name)).alias(name) for name in contract.key),
+            without_comment(record_key(contract)).alias("record_key"),
             _values(contract),
-            # Nothing of a version that is no good, whatever else is equal.
+            # Null for a version that breaks a rule or is a tombstone: its key is never unchanged.
             sf.when(good, side).alias("_side"),
         )
-        for rows, good, side in ((judged, is_good, sf.lit(1)), (there, sf.lit(True), sf.lit(2)))
+        for rows, good, side in ((checked, is_good, sf.lit(1)), (existing, sf.lit(True), sf.lit(2)))
     ]
     equal = (
         union(sides)
@@ -142,11 +144,11 @@ def unchanged_keys(received: DataFrame, there: DataFrame, waiting: DataFrame, co
         )
         .where("rows = 2 AND sides = 3 AND low = high")
     )
-    return equal.join(waiting.select("record_key"), "record_key", how="left_anti").select(*contract.key)
+    return equal.join(quarantine.select("record_key"), "record_key", how="left_anti").select(*contract.key)
 
 
 def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Rows of a table, to be settled together with newer versions.
+    """Return rows of a table as candidates for `resolve_versions`.
 
     Args:
         rows: Rows of the table.
@@ -164,26 +166,25 @@ def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 
 def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contract: TableContract) -> DataFrame:
-    """Refused rows, to be resolved together with newer versions.
+    """Return rows of a quarantine as candidates for `resolve_versions`.
 
     Args:
         refused: Rows of the quarantine.
-        keys: Keys whose rows are wanted: the contract's key columns and `record_key`, one row per key. None where all
-            rows are.
-        contract: Contract of the table that refused the rows.
+        keys: Keys whose rows to return: the contract's key columns and `record_key`, one row per key. None: all rows.
+        contract: Contract of the table of the quarantine.
     """
     if keys is None:
         parts = sf.split("record_key", "[|]", len(contract.key))
-        values = {name: sf.get(parts, sf.lit(place)) for place, name in enumerate(contract.key)}
+        values = {name: sf.get(parts, sf.lit(position)) for position, name in enumerate(contract.key)}
         known = refused.select(
             "*", *(value.try_cast(contract.types[name]).alias(name) for name, value in values.items())
         )
     else:
         known = refused.join(keys, "record_key", how="inner")
-    others = [c for c in contract.columns if c.name not in (*contract.key, BATCH_ID.name)]
+    unknown = [c for c in contract.columns if c.name not in (*contract.key, BATCH_ID.name)]
     rows = known.select(
         "*",
-        *(sf.lit(None).cast(column.type).alias(column.name) for column in others),
+        *(sf.lit(None).cast(column.type).alias(column.name) for column in unknown),
         sf.lit(False).alias("_keeps_rules"),
         sf.sha2("record", 256).alias("_record_hash"),
         sf.lit(False).alias("_is_deleted"),
@@ -192,22 +193,23 @@ def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contrac
 
 
 def resolve_versions(
-    candidates: DataFrame, contract: TableContract, *, is_rival: Column, keys_are_unique: bool = False
+    candidates: DataFrame, contract: TableContract, *, competes: Column, keys_are_unique: bool = False
 ) -> DataFrame:
-    """Say what becomes of each version of each row.
+    """Return the candidates with their outcome: kept, refused or superseded.
 
-    Of a key the latest version that keeps the rules wins: by the source's time of change, then by batch. A version
-    that does not, and is later still, is refused. What is equal to the table's row does not replace it.
+    For each key, the latest version that breaks no rejecting rule is kept. Versions are ordered by the source's time of
+    change, then by batch. A later version that breaks a rejecting rule is refused. A version that equals the row of the
+    table does not replace it.
 
     Args:
-        candidates: Versions from `check_versions`, and those that are in the table and in its quarantine.
+        candidates: Versions from `check_versions`, and the rows of the table and of its quarantine.
         contract: Contract of the table.
-        is_rival: Whether a candidate competes. What the table holds does not, where the versions are all there is.
-        keys_are_unique: Whether there is one candidate per key, which spares the comparison.
+        competes: Condition: the candidate competes. If the versions hold all records, rows of the table do not compete.
+        keys_are_unique: Whether each key has only one candidate. Candidates are then not compared.
 
     Returns:
-        The candidates with `_outcome` – `kept` in the table or to be, `refused` in the quarantine or to be,
-        `superseded` – and `_is_gone`: whether nothing of the key is kept.
+        The candidates with `_outcome` – `kept` (in the table, or to be inserted), `refused` (in the quarantine, or to
+        be inserted there), `superseded` – and `_is_gone`: whether no version of the key is kept.
     """
     is_good = sf.col("_keeps_rules")
     if keys_are_unique:
@@ -216,20 +218,20 @@ def resolve_versions(
             "*", (sf.col("_outcome") != "kept").alias("_is_gone")
         )
     is_row_of_table = sf.col("_origin") == "table"
-    # A row without a key is no version of another one, nor of one of another batch.
+    # Rows without a key are versions of the same row only if they are equal and of the same batch.
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     same_row = Window.partitionBy(*contract.key, no_key)
     copies = Window.partitionBy(*contract.key, no_key, "_version_at", "_batch_id", "_record_hash", "_origin")
     removed_in = sf.max(sf.when(sf.col("_is_deleted"), sf.col("_batch_id"))).over(same_row)
     known = candidates.select(
         "*",
-        # Of a record and its removal in one batch, the removal is later.
-        (is_rival & ~sf.coalesce(sf.col("_batch_id") <= removed_in, sf.lit(False))).alias("_lives"),
+        # If a batch has a record and its tombstone, the tombstone is later.
+        (competes & ~sf.coalesce(sf.col("_batch_id") <= removed_in, sf.lit(False))).alias("_is_alive"),
         (sf.row_number().over(copies.orderBy("_batch_id")) == 1).alias("_is_first_copy"),
         _order().alias("_order"),
     )
-    is_valid = sf.col("_lives") & is_good
-    is_refused = sf.col("_lives") & ~is_good
+    is_valid = sf.col("_is_alive") & is_good
+    is_refused = sf.col("_is_alive") & ~is_good
     with_values = sf.concat("_order", sf.lit(_BEFORE_VALUES), sf.col("_values").cast("string"))
     ranked = known.select(
         "*",
@@ -239,34 +241,34 @@ def resolve_versions(
     )
     is_unchanged = sf.substring_index("_best", _BEFORE_VALUES, -1) == sf.col("_values_now")
     is_best = is_valid & (with_values == sf.col("_best")) & sf.col("_is_first_copy")
-    is_open = is_refused & (sf.col("_order") == sf.col("_latest_refused")) & sf.col("_is_first_copy")
+    is_latest_refused = is_refused & (sf.col("_order") == sf.col("_latest_refused")) & sf.col("_is_first_copy")
     is_newer = sf.col("_best").isNull() | (sf.col("_order") > sf.col("_best"))
     outcome = (
         sf.when(is_row_of_table, sf.when(is_unchanged, "kept"))
         .when(is_best & ~sf.coalesce(is_unchanged, sf.lit(False)), "kept")
-        .when(is_open & is_newer, "refused")
+        .when(is_latest_refused & is_newer, "refused")
     )
-    settled = ranked.select(
+    resolved = ranked.select(
         "*", sf.coalesce(outcome, sf.lit("superseded")).alias("_outcome"), sf.col("_best").isNull().alias("_is_gone")
     )
-    return settled.drop("_lives", "_is_first_copy", "_order", "_best", "_latest_refused", "_values_now")
+    return resolved.drop("_is_alive", "_is_first_copy", "_order", "_best", "_latest_refused", "_values_now")
 
 
 def _order() -> Column:
-    """Text that sorts versions of a row: time of change, then batch. Some engines are slow to compare structs."""
+    """Return a text that orders versions by time of change, then batch; comparing structs is slow on some engines."""
     micros = sf.greatest(sf.unix_micros(sf.coalesce("_version_at", sf.lit(_NO_VERSION).cast("timestamp"))), sf.lit(0))
     return sf.concat(sf.lpad(micros.cast("string"), 20, "0"), sf.lit("|"), sf.col("_batch_id"))
 
 
 def record_key(contract: TableContract) -> Column:
-    """Return a row's key as text, null where a part of it is missing."""
+    """Return the key of a row as text; null if a key column is null."""
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
-    return sf.concat(*separated).alias("record_key")  # null if a part is
+    return sf.concat(*separated).alias("record_key")  # null if one column is null
 
 
 def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Rows with their key as text, null where a part of it is missing, and the source's time of change."""
+    """Return rows with their key as text in `record_key`, and the source's time of change in `_version_at`."""
     version = sf.col(contract.version) if contract.version else sf.lit(None)
     return rows.select("*", record_key(contract), version.cast("timestamp").alias("_version_at"))
 
@@ -274,30 +276,30 @@ def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
 def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
     return [
         *(sf.col(column.name).cast(column.type).alias(column.name) for column in contract.columns),
-        *map(sf.col, _OF_A_VERSION),
+        *map(sf.col, _VERSION_COLUMNS),
         _values(contract),
         origin.alias("_origin"),
     ]
 
 
 def _values(contract: TableContract) -> Column:
-    """Hash of what a row says, by which versions are told apart."""
+    """Return a hash of the columns by which versions are compared."""
     return hash_of([sf.col(name) for name in contract.column_names if name not in _TECHNICAL]).alias("_values")
 
 
-def _with_verdict(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Rows with the names of the rules they break: `broken_rules` of those that reject, `_warnings` of the others.
+def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:
+    """Return rows with the names of the rules they break, in `broken_rules` (rejecting) and `_warnings`.
 
-    Names are put together of rows that break some, for that takes longer than to see that a row breaks none; whether
-    one rejects, `_keeps_rules` says without them.
+    The names of warnings are collected only for rows that break a warning rule, because collecting names is slower than
+    testing the rules. `_keeps_rules`, whether no rejecting rule is broken, does not use the names for the same reason.
     """
 
     def broken(severity: str) -> Column:
         return sf.array_compact(sf.array(*(_if_broken(rule) for rule in contract.rules if rule.severity == severity)))
 
     nothing = sf.array().cast("array<string>")
-    breaks_one = reduce(Column.__or__, [~_holds(r) for r in contract.rules if r.severity == "warn"], sf.lit(False))
-    warnings = sf.when(breaks_one, broken("warn")).otherwise(nothing) if contract.warns else nothing
+    has_warning = reduce(Column.__or__, [~_holds(r) for r in contract.rules if r.severity == "warn"], sf.lit(False))
+    warnings = sf.when(has_warning, broken("warn")).otherwise(nothing) if contract.has_warning_rules else nothing
     keeps_rules = reduce(Column.__and__, [_holds(r) for r in contract.rules if r.severity == "reject"], sf.lit(True))
     return rows.select(
         "*",
@@ -308,10 +310,10 @@ def _with_verdict(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 
 def _if_broken(rule: Rule) -> Column:
-    """Name of the rule if a row breaks it."""
+    """Return the name of the rule if a row breaks it, else null."""
     return sf.when(~_holds(rule), sf.lit(rule.name))
 
 
 def _holds(rule: Rule) -> Column:
-    """Whether a rule is true of a row; an unknown (null) answer counts as broken."""
+    """Return a condition: a row satisfies a rule. A null result counts as broken."""
     return sf.coalesce(sf.expr(rule.holds), sf.lit(False))

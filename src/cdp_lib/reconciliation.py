@@ -1,4 +1,4 @@
-"""Counts, in the tables themselves, whether every row of every batch is accounted for."""
+"""Reconciliation: counts, in the tables themselves, that prove that every row of every batch is accounted for."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from cdp_lib.contracts.ops import RECONCILIATION_OPS
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.pipeline.graph import Graph, platform_graph
-from cdp_lib.pipeline.load_batches import Loaded
-from cdp_lib.pipeline.merge_by_key import is_behind_bronze, rows_in_force
+from cdp_lib.pipeline.load_batches import LoadedBatches
+from cdp_lib.pipeline.merge_by_key import current_bronze_rows, is_older_than_bronze
 from cdp_lib.pipeline.state import States, TableState, read_states
 from cdp_lib.pipeline.table import Table
 from cdp_lib.quality import with_record_key
 from cdp_lib.storage import DeltaStore
 
 WHOLE_TABLE = "all"
-"""Stands for a batch where a whole table is counted."""
+"""Value of `batch_id` in the account of a whole table."""
 
 EARLIER = "earlier batches"
-"""Stands for all batches that have no account of their own."""
+"""Value of `batch_id` in the account of all older batches together."""
 
 _SINGLE_BATCHES = 100
-"""Newest batches of a table that each have an account of their own."""
+"""Number of newest batches that have an account each."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """What became of a batch's rows: rows_in = rows_out + rows_quarantined + rows_superseded.
+    """Row counts of one batch in one table. They balance if in = out + quarantined + superseded.
 
     Attributes:
-        table_name: The table.
-        batch_id: The batch; `EARLIER`: all that are older than those; `WHOLE_TABLE`: rows in are those that the
-            table's changes add up to.
-        rows_in: Rows that the batch came with, as the table's input has them.
-        rows_out: Rows in the table.
-        rows_quarantined: Rows in its quarantine.
-        rows_superseded: Rows that a later version, a removal or an equal row replaced.
+        table_name: Name of the table.
+        batch_id: Name of the batch, or `EARLIER`, or `WHOLE_TABLE`.
+        rows_in: Rows of the batch in the table's input. For `WHOLE_TABLE`, the rows that the table's state says it and
+            its quarantine have.
+        rows_out: Rows of the batch in the table.
+        rows_quarantined: Rows of the batch in the table's quarantine.
+        rows_superseded: Rows of the batch that a later version, a tombstone or an equal row replaced.
     """
 
     table_name: str
@@ -53,12 +53,12 @@ class Account:
 
     @property
     def missing(self) -> int:
-        """Rows that are not accounted for; below 0 for rows that are too many."""
+        """Return the number of rows that are not accounted for; negative if there are too many rows."""
         return self.rows_in - self.rows_out - self.rows_quarantined - self.rows_superseded
 
     @property
     def complaint(self) -> str:
-        """What does not add up, in words."""
+        """Return the imbalance in words."""
         of_batch = {WHOLE_TABLE: "", EARLIER: f", {EARLIER}"}.get(self.batch_id, f", batch {self.batch_id}")
         return (
             f"{self.table_name}{of_batch}: {self.rows_in} rows in, but {self.rows_out} out"
@@ -70,46 +70,46 @@ class Account:
 def reconcile(
     store: DeltaStore, graph: Graph | None = None, held: Iterable[str] = (), *, only_changed: bool = False
 ) -> list[Account]:
-    """Compare what tables hold with what their changes add up to, and with what their batches came with.
+    """Count the rows of bronze and silver tables, and compare them with the tables' states and batches.
 
     Args:
         store: Tables of the platform.
-        graph: Declarations of the tables; those of the platform if there is none.
-        held: Tables that failed in this run, which are passed over.
-        only_changed: Count the tables that have changed since their accounts were last recorded, and no others.
+        graph: Table declarations; None for those of the platform.
+        held: Tables that failed in this run. They are not counted.
+        only_changed: Count only the tables that changed since their accounts were last recorded.
 
     Returns:
-        An account of every table that is counted; of a table that rows of batches are merged into also one of each of
-        its newest batches, and one of all earlier batches together.
+        One account per counted table whose number of rows is known. A table with rules also has one account for each of
+        its newest batches, and one for all earlier batches together.
     """
-    graph, states, passed_over = graph or platform_graph(), read_states(store), set(held)
+    graph, states, skipped = graph or platform_graph(), read_states(store), set(held)
     counted = {row["table_name"]: row["counted_version"] for row in _recorded(store)} if only_changed else {}
     tables = [
         table
         for table in graph.tables.values()
         if table.contract.layer in ("bronze", "silver")
-        and table.name not in passed_over
+        and table.name not in skipped
         and (state := states.get(table.name))
         and state.version
         and not state.is_rewriting
-        and _version(state) != counted.get(table.name)
+        and _version_key(state) != counted.get(table.name)
     ]
     rows = _count_by_batch(store, tables, {table.name: _first_single_batch(graph, states, table) for table in tables})
     accounts = [account for table in tables for account in _accounts(states, table, rows)]
     return sorted(accounts, key=lambda each: (each.table_name, each.batch_id))
 
 
-def _version(state: TableState) -> str:
-    """Return what tells the versions of a table apart, and those of what it was made from."""
+def _version_key(state: TableState) -> str:
+    """Return a text that identifies the version of a table and the versions of its inputs."""
     return " ".join([state.token, *(f"{name}={token}" for name, (_, token) in sorted(state.inputs.items()))])
 
 
 Counts = dict[str, Counter[str]]
-"""Rows of each table by batch; a table that knows no batches has one, of no name."""
+"""Rows by table and batch. If a table is not counted by batch, the name of its only batch is empty."""
 
 
 def _count_by_batch(store: DeltaStore, tables: list[Table], since: Mapping[str, str]) -> Counts:
-    """Count tables, their quarantines and what they are compared with, each once and all in one query."""
+    """Count the rows of tables, their quarantines and their inputs by batch, with one query."""
     counts = {}
     for table in tables:
         is_single = sf.col("_batch_id") >= since[table.name]
@@ -125,10 +125,10 @@ def _count_by_batch(store: DeltaStore, tables: list[Table], since: Mapping[str, 
 
 
 def _first_single_batch(graph: Graph, states: States, table: Table) -> str:
-    """Return the oldest batch that has an account of its own: their number does not grow with a warehouse's age."""
+    """Return the oldest batch with its own account, so that the number of accounts does not grow with the batches."""
     while table.reads:
         table = graph.tables[table.reads[0].name]
-    return min(sorted(Loaded.of(states.get(table.name, TableState())).batches)[-_SINGLE_BATCHES:], default="")
+    return min(sorted(LoadedBatches.of(states.get(table.name, TableState())).batches)[-_SINGLE_BATCHES:], default="")
 
 
 def _accounts(states: States, table: Table, counts: Counts) -> list[Account]:
@@ -144,7 +144,7 @@ def _accounts(states: States, table: Table, counts: Counts) -> list[Account]:
         for batch_id in sorted({*received, *rows, *refused}):
             rows_in, present = received[batch_id], rows[batch_id] + refused[batch_id]
             oldest = "" if batch_id == EARLIER else batch_id
-            if source.layer == "bronze" and not Loaded.of(states[source.name]).has_whole(oldest):
+            if source.layer == "bronze" and not LoadedBatches.of(states[source.name]).has_whole(oldest):
                 rows_in = max(rows_in, present)
             superseded = 0 if source.rules else max(0, rows_in - present)
             accounts.append(Account(table.name, batch_id, rows_in, rows[batch_id], refused[batch_id], superseded))
@@ -152,33 +152,33 @@ def _accounts(states: States, table: Table, counts: Counts) -> list[Account]:
 
 
 def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Graph | None = None) -> list[str]:
-    """Keep the accounts in `reconciliation_ops`, in place of earlier ones of the same tables.
+    """Store the accounts in `reconciliation_ops`, replacing earlier accounts of the same tables.
 
     Args:
         store: Tables of the platform.
-        accounts: What `reconcile` found.
-        graph: Declarations of the tables; those of the platform if there is none.
+        accounts: Accounts from `reconcile`.
+        graph: Table declarations; None for those of the platform.
 
     Returns:
-        Names of the tables that do not add up.
+        Names of the tables with an imbalance.
     """
     states, counted = read_states(store), {account.table_name for account in accounts}
     unbalanced = {account.table_name for account in accounts if account.missing}
-    # What does not add up is counted again by the next run.
-    versions = {name: _version(states[name]) for name in counted - unbalanced if name in states}
+    # Tables with an imbalance get no version, so that the next run counts them again.
+    versions = {name: _version_key(states[name]) for name in counted - unbalanced if name in states}
     rows = [
         asdict(account) | {"is_balanced": not account.missing, "counted_version": versions.get(account.table_name)}
         for account in accounts
     ]
-    kept, known = _recorded(store), (graph or platform_graph()).tables
-    rows += [row for row in kept if row["table_name"] in known and row["table_name"] not in counted]
-    if not kept or {*map(_values, kept)} != {*map(_values, rows)}:
+    recorded, known = _recorded(store), (graph or platform_graph()).tables
+    rows += [row for row in recorded if row["table_name"] in known and row["table_name"] not in counted]
+    if not recorded or {*map(_values, recorded)} != {*map(_values, rows)}:
         store.replace(RECONCILIATION_OPS, store.frame(RECONCILIATION_OPS, rows))
     return sorted(unbalanced)
 
 
 def _recorded(store: DeltaStore) -> list[dict[str, Any]]:
-    """Return the rows of the last accounts; none where an earlier version of the platform recorded them."""
+    """Return the recorded accounts; none if an earlier version of the platform recorded them."""
     if not store.exists(RECONCILIATION_OPS):
         return []
     rows = store.read(RECONCILIATION_OPS)
@@ -190,41 +190,41 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def has_imbalance(store: DeltaStore) -> bool:
-    """Return whether a table did not add up when it was last counted: it is counted again until it does."""
+    """Return whether the recorded accounts have an imbalance, so that tables have to be counted again."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 
 
-def refuse_imbalance(accounts: list[Account]) -> None:
-    """Refuse to go on from tables that do not add up.
+def raise_on_imbalance(accounts: list[Account]) -> None:
+    """Raise an error if an account has an imbalance.
 
     Raises:
-        CdpError: One does not: which, and by how much.
+        CdpError: A table has an imbalance. The message names the table and the difference.
     """
-    if complaint := complaint_about(accounts):
+    if complaint := describe_imbalance(accounts):
         raise CdpError(complaint)
 
 
-def complaint_about(accounts: list[Account]) -> str:
-    """Return what does not add up and what to do, in a line; empty where everything does."""
+def describe_imbalance(accounts: list[Account]) -> str:
+    """Return the imbalances and what to do about them, in one line; empty if all accounts balance."""
     complaints = [account.complaint for account in accounts if account.missing]
     if not complaints:
         return ""
-    others = f" (and {len(complaints) - 1} more, in reconciliation_ops)" if len(complaints) > 1 else ""
+    more = f" (and {len(complaints) - 1} more, in reconciliation_ops)" if len(complaints) > 1 else ""
     return (
-        f"{complaints[0]}{others}. Something besides this platform has changed the table:"
-        " run again with full_refresh=true to rebuild it from what has landed."
+        f"{complaints[0]}{more}. Something besides this platform has changed the table:"
+        " run again with full_refresh=true to rebuild it from the landed batches."
     )
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Rows of a table that are not where they have to be.
+class KeyDifference:
+    """Difference between the keys of a table and the keys of its input.
 
     Attributes:
-        table_name: The table.
-        missing: Keys of its input that are neither in the table nor in its quarantine.
-        surplus: Keys of the table that its input does not have.
+        table_name: Name of the table.
+        missing: Number of keys of the input that are neither in the table nor in its quarantine.
+        surplus: Number of keys of the table or its quarantine that the input does not have.
     """
 
     table_name: str
@@ -232,21 +232,21 @@ class Finding:
     surplus: int
 
     def __str__(self) -> str:
-        """The finding in a line."""
+        """Return the difference in one line."""
         return f"{self.table_name}: {self.missing:,} keys missing, {self.surplus:,} too many"
 
 
-def verify(store: DeltaStore, graph: Graph | None = None) -> list[Finding]:
-    """Prove, key by key, that every current row of an input is in its table or in quarantine, and that no other is.
+def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]:
+    """Compare tables with their inputs by key: the table and its quarantine must have exactly the current keys.
 
-    Cost: an anti-join over each table that rows are merged into, in both directions.
+    Cost: two anti-joins for each table with rules.
 
     Args:
         store: Tables of the platform.
-        graph: Declarations of the tables; those of the platform if there is none.
+        graph: Table declarations; None for those of the platform.
 
     Returns:
-        One finding per table, also where nothing is wrong.
+        One difference per table with rules, also if it is zero.
     """
     states = read_states(store)
     return [
@@ -256,24 +256,25 @@ def verify(store: DeltaStore, graph: Graph | None = None) -> list[Finding]:
     ]
 
 
-def _verify(store: DeltaStore, states: States, table: Table) -> Finding:
+def _verify(store: DeltaStore, states: States, table: Table) -> KeyDifference:
     contract, [source, *_] = table.contract, table.reads
-    rows, is_behind = store.read(source), sf.lit(False)
+    rows, is_older = store.read(source), sf.lit(False)
     if source.layer == "bronze":
-        loaded = Loaded.of(states[source.name])
-        is_behind = is_behind_bronze(loaded)
-        # Of a record and its removal in one batch, the removal is later.
-        alive_in, removed_in = (
-            sf.max(sf.when(sf.col("_is_deleted") == gone, sf.col("_batch_id"))) for gone in (False, True)
+        loaded = LoadedBatches.of(states[source.name])
+        is_older = is_older_than_bronze(loaded)
+        # If a batch has a record and its tombstone, the tombstone is later.
+        received_in, deleted_in = (
+            sf.max(sf.when(sf.col("_is_deleted") == is_deleted, sf.col("_batch_id"))) for is_deleted in (False, True)
         )
-        versions = with_record_key(table.build(rows_in_force(rows, loaded)), contract).groupBy("record_key")
-        batches = versions.agg(alive_in.alias("alive_in"), removed_in.alias("removed_in"))
-        wanted = batches.where("record_key IS NOT NULL AND alive_in > coalesce(removed_in, '')").select("record_key")
+        versions = with_record_key(table.build(current_bronze_rows(rows, loaded)), contract).groupBy("record_key")
+        batches = versions.agg(received_in.alias("received_in"), deleted_in.alias("deleted_in"))
+        current = batches.where("record_key IS NOT NULL AND received_in > coalesce(deleted_in, '')")
+        expected = current.select("record_key")
     else:
-        wanted = with_record_key(rows, contract).select("record_key")
-    held = with_record_key(store.read(contract), contract).select("record_key", is_behind.alias("is_behind"))
-    waiting = store.read(contract.quarantine).where("record_key IS NOT NULL")
-    present = held.unionByName(waiting.select("record_key", is_behind.alias("is_behind")))
-    missing = wanted.join(present, "record_key", how="left_anti")
-    surplus = present.where("NOT is_behind").join(wanted, "record_key", how="left_anti")
-    return Finding(table.name, missing.count(), surplus.count())
+        expected = with_record_key(rows, contract).select("record_key")
+    in_table = with_record_key(store.read(contract), contract).select("record_key", is_older.alias("is_older"))
+    refused = store.read(contract.quarantine).where("record_key IS NOT NULL")
+    present = in_table.unionByName(refused.select("record_key", is_older.alias("is_older")))
+    missing = expected.join(present, "record_key", how="left_anti")
+    surplus = present.where("NOT is_older").join(expected, "record_key", how="left_anti")
+    return KeyDifference(table.name, missing.count(), surplus.count())

@@ -1,4 +1,4 @@
-"""Secrets come from a scope, through `dbutils.secrets`, and from nowhere else."""
+"""Secrets from a secret scope. `dbutils.secrets` is the only way in which the library reads secrets."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from cdp_lib.errors import CdpError
 
 
 def find_secret(dbutils: Any, scope: str, key: str) -> str | None:
-    """The secret, or None where the scope has no such key.
+    """Return a secret, or None if the scope does not have the key.
 
     Args:
         dbutils: The notebook's `dbutils`.
@@ -18,13 +18,13 @@ def find_secret(dbutils: Any, scope: str, key: str) -> str | None:
     """
     try:
         keys = {secret.key for secret in dbutils.secrets.list(scope)}
-    except Exception as error:  # the client's own exception types differ by runtime
+    except Exception as error:  # exception types differ by runtime
         raise CdpError(f"Secret scope '{scope}' can't be read: create it or grant READ on it ({error}).") from error
     return str(dbutils.secrets.get(scope, key)) if key in keys else None
 
 
 def read_secret(dbutils: Any, scope: str, key: str) -> str:
-    """The secret.
+    """Return a secret.
 
     Args:
         dbutils: The notebook's `dbutils`.
@@ -32,7 +32,7 @@ def read_secret(dbutils: Any, scope: str, key: str) -> str:
         key: Key within the scope.
 
     Raises:
-        CdpError: The scope has no such key, does not exist or may not be read.
+        CdpError: The secret is missing or empty, or the scope does not exist or may not be read.
     """
     secret = find_secret(dbutils, scope, key)
     if not secret:

@@ -1,4 +1,4 @@
-"""What one run of a notebook is told: made from its parameters, once, and passed on as an argument."""
+"""Settings of a run, parsed once from the parameters of its notebook and passed on as an argument."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters of a run, typed. Field names are the names of the job's parameters.
+    """Typed parameters of a run. Field names are the names of the job parameters.
 
     Attributes:
         catalog: Unity Catalog catalog.
         schema: Schema of the platform's tables.
-        serving_schema: Schema of the views that people outside the team may read, empty for none.
+        serving_schema: Schema of the views for readers outside the team, empty for none.
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
-        customers_api_url: Address that answers with the customers, empty for none.
-        api_timeout_seconds: Seconds to wait for an API to connect and between two bytes.
-        crm_url: Address of the Dataverse organisation, empty for none.
-        database_schema: Schema of the source database, empty where it has none (SQLite).
-        jdbc_partitions: Connections that read the first snapshot of a large table at once, on a cluster; 0 for the
-            driver's one.
+        customers_api_url: URL of the customers API, empty for none.
+        api_timeout_seconds: Timeout of an API request: seconds to connect, and seconds between two bytes.
+        crm_url: URL of the Dataverse organisation, empty for none.
+        database_schema: Schema of the source database, empty for a database without schemas (SQLite).
+        jdbc_partitions: Number of connections that read the first snapshot of a large table in parallel, on a cluster;
+            0 for the single connection of the driver.
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
-        reporting_currency: ISO 4217 code of the currency that prices are in and rates lead to.
-        gross_margin: Share of revenue that is left after the cost of what was sold, above 0 and up to 1.
-        annual_discount_rate: Rate a year at which money to come is worth less than money today, 0.1 for 10 %.
-        churn_horizon_days: A customer who buys nothing for this many days from `as_of` on has churned.
-        clv_horizon_months: Months from `as_of` on that predictive CLV counts.
+        reporting_currency: ISO 4217 code of the currency of prices, into which exchange rates convert.
+        gross_margin: Share of revenue that is left after the cost of goods sold, above 0 and up to 1.
+        annual_discount_rate: Yearly rate at which future money is discounted, 0.1 for 10 %.
+        churn_horizon_days: Number of days after `as_of`; a customer who buys nothing in them has churned.
+        clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
         synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
-        as_of: Day the figures refer to; None means the latest business date in the data.
-        ingest: Whether the ingest tasks land anything; false where something else has done so.
-        fit_models: Whether models of customers are fitted anew; false: customers are predicted by the latest fits.
-        from_scratch: Read every source whole, however far it has been read before.
-        full_refresh: Load every landed batch again instead of only the new ones, and write every table anew.
-        replay_from: Load this batch and all later ones again; empty for none.
-        run_id: Run the work belongs to.
-        run_started_at: Start of the run, UTC; the only clock there is.
+        as_of: Day that the figures refer to; without one, the latest business date in the data.
+        ingest: Whether the ingest tasks land batches; false if another system has landed them.
+        fit_models: Whether customer models are fitted again; if false, predictions use the latest fits.
+        from_scratch: Whether every source is extracted completely, regardless of its watermark.
+        full_refresh: Whether every landed batch is loaded again and every table rebuilt.
+        replay_from: Batch that is loaded again, together with all later batches; empty for none.
+        run_id: Identifier of the run.
+        run_started_at: Start of the run, UTC. The code reads no other clock.
     """
 
     catalog: str
@@ -80,12 +80,12 @@ class Settings:
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
-        """Names of the parameters a notebook asks for."""
-        return tuple(each.name for each in fields(cls))
+        """Return the names of the parameters that a notebook reads."""
+        return tuple(field.name for field in fields(cls))
 
     @classmethod
     def from_widgets(cls, dbutils: Any) -> Self:
-        """Read the notebook's widgets, and make those a job has not filled.
+        """Read the widgets of a notebook, and create the widgets that the job has not set.
 
         Args:
             dbutils: The notebook's `dbutils`.
@@ -99,7 +99,7 @@ class Settings:
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, str]) -> Self:
-        """Type the parameters of a run.
+        """Parse the parameters of a run.
 
         Args:
             parameters: Text by parameter name.
@@ -107,14 +107,14 @@ class Settings:
         Raises:
             CdpError: A parameter is empty or does not parse.
         """
-        # An interactive notebook has no job that started it: there, and only there, the clock is read.
+        # The clock is read only here: an interactive notebook gets no start time from a job.
         started_at = parameters["run_started_at"] or datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
-            catalog=_filled(parameters, "catalog"),
-            schema=_filled(parameters, "schema"),
+            catalog=_require(parameters, "catalog"),
+            schema=_require(parameters, "schema"),
             serving_schema=parameters["serving_schema"],
-            landing=_filled(parameters, "landing").rstrip("/"),
-            secret_scope=_filled(parameters, "secret_scope"),
+            landing=_require(parameters, "landing").rstrip("/"),
+            secret_scope=_require(parameters, "secret_scope"),
             customers_api_url=parameters["customers_api_url"],
             api_timeout_seconds=_to_number(
                 parameters, "api_timeout_seconds", "of seconds above 0", lambda seconds: seconds > 0
@@ -125,7 +125,7 @@ class Settings:
             events_path=parameters["events_path"].rstrip("/"),
             marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
             exchange_rates_path=parameters["exchange_rates_path"],
-            reporting_currency=_filled(parameters, "reporting_currency"),
+            reporting_currency=_require(parameters, "reporting_currency"),
             gross_margin=_to_number(parameters, "gross_margin", "above 0 and up to 1", lambda share: 0 < share <= 1),
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
             churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
@@ -138,27 +138,27 @@ class Settings:
             full_refresh=_to_flag(parameters, "full_refresh", default=False),
             replay_from=_to_batch_id(parameters, "replay_from"),
             run_id=_to_name(parameters, "run_id") or "interactive",
-            run_started_at=instant_of("run_started_at", started_at),
+            run_started_at=parse_time("run_started_at", started_at),
         )
 
     def is_replayed(self, batch_id: str) -> bool:
-        """Whether a batch is to be loaded again, though it has been before."""
+        """Return whether a batch is loaded again even if it has been loaded before."""
         return self.full_refresh or bool(self.replay_from and batch_id >= self.replay_from)
 
     @property
     def batch_id(self) -> str:
-        """Name of the batches this run lands: `20260131T235959Z-<run id>`, sorting by time."""
+        """Return the name of the batches that the run lands: `20260131T235959Z-<run id>`. Names sort by time."""
         return f"{self.run_started_at:%Y%m%dT%H%M%SZ}-{self.run_id}"
 
 
-def _filled(parameters: dict[str, str], name: str) -> str:
+def _require(parameters: dict[str, str], name: str) -> str:
     if not parameters[name]:
         raise CdpError(f"Parameter '{name}' is empty: fill in the notebook's widget or the job parameter '{name}'.")
     return parameters[name]
 
 
 def _to_number(parameters: dict[str, str], name: str, bounds: str, is_within: Callable[[float], bool]) -> float:
-    text = _filled(parameters, name)
+    text = _require(parameters, name)
     try:
         number = float(text)
     except ValueError:
@@ -176,7 +176,7 @@ def _to_count(parameters: dict[str, str], name: str) -> int:
 
 
 def _to_positive_count(parameters: dict[str, str], name: str) -> int:
-    text = _filled(parameters, name)
+    text = _require(parameters, name)
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 1 or more.")
     return int(text)
@@ -211,15 +211,15 @@ def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
     return text.lower() == "true" if text else default
 
 
-def instant_of(name: str, text: str) -> datetime:
-    """A time that a parameter gives, in UTC; one without a zone is UTC.
+def parse_time(name: str, text: str) -> datetime:
+    """Return the time in a parameter, in UTC. A time without a zone is UTC.
 
     Args:
         name: Name of the parameter.
-        text: Its value, ISO 8601.
+        text: Value of the parameter, ISO 8601.
 
     Raises:
-        CdpError: It is no time.
+        CdpError: The value is not a time.
     """
     try:
         instant = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""The stages of a job – bronze, silver, gold, publish – as its notebooks run them."""
+"""Stages of a job – bronze, silver, gold, publish – that the notebooks run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.pipeline.run import Runner, TableRun
 from cdp_lib.published import due_copies, publish_gold
-from cdp_lib.reconciliation import complaint_about, has_imbalance, reconcile, record_reconciliation
+from cdp_lib.reconciliation import describe_imbalance, has_imbalance, reconcile, record_reconciliation
 from cdp_lib.secrets import find_secret
 from cdp_lib.serving import due_views, publish_views
 from cdp_lib.settings import Settings
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUCCEEDED = ("", "success", "excluded")
-"""Result states of a task that landed what there was to land; empty where no job says."""
+"""Result states of an ingest task that count as success; empty if no job passes a state."""
 
 _BY_HAND = "a notebook opened by hand"
 
 
 class Stage:
-    """One task of a job, or a notebook that a person has opened."""
+    """Stage of a refresh, run by one task of a job or by a notebook that a person has opened."""
 
     def __init__(self, dbutils: Any, spark: SparkSession) -> None:
-        """Read the notebook's widgets and the state of the tables.
+        """Read the notebook's widgets and the states of the tables, and take the lease.
 
-        Widgets besides those of `Settings`: `select`, tables and layers as `cdp run --select` takes them, separated by
-        blanks; `sources`, `source=result state` of the tasks that land them; `held`, tables that failed before; `job`,
-        name of the job.
+        The notebook has the widgets of `Settings`, and `select` (tables and layers separated by spaces, as in
+        `cdp run --select`), `sources` (`source=result state` of the ingest tasks, separated by spaces), `held` (tables
+        that failed before) and `job` (name of the job).
 
         Args:
             dbutils: The notebook's `dbutils`.
@@ -60,14 +60,14 @@ class Stage:
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
         self._runs: list[TableRun] = []
         self._rows_copied: int | None = None
-        self._complaint = ""
+        self._imbalance = ""
 
     def refresh(self, layer: str, show: Callable[[str], object]) -> list[TableRun]:
-        """Bring the tables of a layer up to date, or those that are selected; each is reported as it begins and ends.
+        """Refresh the selected tables, or the tables of a layer; report each table when it starts and ends.
 
         Args:
             layer: `bronze`, `silver` or `gold`.
-            show: The notebook's `print`, which gets a line for each table.
+            show: The notebook's `print`. It gets a line for each table.
         """
         selection = self._dbutils.widgets.get("select").split() or [layer]
         runs = self._runner.refresh(selection, self._held, lambda run: report_table(self._dbutils, run, show))
@@ -76,7 +76,7 @@ class Stage:
         return runs
 
     def refresh_all(self, show: Callable[[str], object]) -> list[TableRun]:
-        """Do what the stages of a job do, one after the other.
+        """Run all stages of a job, one after the other.
 
         Args:
             show: The notebook's `print`.
@@ -91,7 +91,7 @@ class Stage:
         return runs
 
     def is_anything_due(self) -> bool:
-        """Tell the job, and return, whether there is anything to do behind bronze; if not, the run ends here."""
+        """Return whether silver, gold or publishing is due, and report it to the job; if not, release the lease."""
         states, settings = self._runner.states, self._settings
         is_due = (
             any(self._runner.plan(["silver", "gold"]).values())
@@ -105,18 +105,18 @@ class Stage:
         return is_due
 
     def reconcile(self) -> None:
-        """Compare what tables hold with what they received; what does not add up is held back from gold."""
+        """Reconcile the tables that changed. Tables downstream of an imbalance are not refreshed."""
         accounts = reconcile(self._store, self._runner.graph, self._held, only_changed=True)
         self._held |= {*record_reconciliation(self._store, accounts, self._runner.graph)}
-        self._complaint = complaint_about(accounts)
+        self._imbalance = describe_imbalance(accounts)
 
     def publish(self) -> list[str]:
-        """Write the views whose definition has changed, and the copies of gold tables that have changed.
+        """Write the views whose definitions changed, and copies of the gold tables that changed.
 
-        Copies are left as they are where a table failed.
+        No copy is written if a table failed.
 
         Returns:
-            A line for each view that was written, and for the copies.
+            One line for each written view, and one line for the copies.
         """
         settings, done = self._settings, list[str]()
         if self._serving:
@@ -129,27 +129,27 @@ class Stage:
         return done
 
     def end(self) -> None:
-        """Tell the job what the stage did.
+        """Report the results of the stage to the job.
 
         Raises:
-            CdpError: A table failed, or does not add up.
+            CdpError: A table failed or has an imbalance.
         """
         if self._runs or self._rows_copied is not None:
             report_rows(self._dbutils, (self._rows_copied or 0) + sum(run.counts.rows for run in self._runs))
         report_held(self._dbutils, self._held)
         failed = [f"{run.table}: {run.error}" for run in self._runs if run.state == "failed"]
-        failed += [self._complaint] if self._complaint else []
+        failed += [self._imbalance] if self._imbalance else []
         if failed:
             raise CdpError(failed[0] + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""))
 
 
 def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
-    """Return what became of tables, to be displayed.
+    """Return the results of tables as a pandas table to display.
 
     Args:
-        runs: What `Stage.refresh` came to.
+        runs: Results of `Stage.refresh`.
     """
-    import pandas as pd  # takes half as long as a run with nothing to do
+    import pandas as pd  # imported late: the import takes half as long as a run in which no table is due
 
     rows = [
         {"table": run.table, "state": run.state, "seconds": round(run.seconds, 1)}
@@ -161,6 +161,6 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
 
 
 def _tables_of_failed(sources: str) -> list[str]:
-    """Return the bronze tables of the sources whose task failed, from `source=result state` separated by blanks."""
+    """Return the bronze tables of failed sources, from `source=result state` texts separated by spaces."""
     states = dict(each.partition("=")[::2] for each in sources.split())
     return [table.name for source, state in states.items() if state not in _SUCCEEDED for table in tables_of(source)]

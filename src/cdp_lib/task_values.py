@@ -1,4 +1,4 @@
-"""What a notebook tells the job about what it did."""
+"""Task values: results that a notebook reports to its job."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from cdp_lib.pipeline.run import TableRun
 
 ROW_COUNTS = ("rows", "removed", "quarantined", "superseded", "warned")
-"""Names of the numbers of rows that a task or a table reports."""
+"""Names of the row counts that a task or a table reports."""
 
 HELD = "held"
-"""Name of the task value with the tables that failed, or were skipped for one that did: what they feed is held back."""
+"""Name of the task value that lists failed, skipped and unbalanced tables. Their downstream tables are held back."""
 
 
 def report_rows(dbutils: Any, rows: int) -> None:
-    """Set the task value that the run's progress shows; does nothing outside a job.
+    """Set the task value `rows`, which the progress of the run shows. Does nothing outside a job.
 
     Args:
         dbutils: The notebook's `dbutils`.
@@ -27,11 +27,11 @@ def report_rows(dbutils: Any, rows: int) -> None:
 
 
 def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> None:
-    """Set a task value of the table's name, and show a line where the table has ended.
+    """Set the task value named after a table, and show a line if the refresh of the table has ended.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        run: The table as it stands.
+        run: Current state of the refresh of the table.
         show: The notebook's `print`.
     """
     dbutils.jobs.taskValues.set(key=run.table, value=asdict(run))
@@ -41,33 +41,33 @@ def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> 
 
 
 def report_held(dbutils: Any, tables: Iterable[str]) -> None:
-    """Set the task value with the tables that failed: what they feed is held back.
+    """Set the task value `held`, the tables whose downstream tables are held back.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        tables: Names of the tables.
+        tables: Names of the failed, skipped and unbalanced tables.
     """
     dbutils.jobs.taskValues.set(key=HELD, value=" ".join(sorted(set(tables))))
 
 
 def report_due(dbutils: Any, *, is_due: bool) -> None:
-    """Set the task value that a condition of the job asks for.
+    """Set the task value `is_anything_due`, which a condition of the job reads.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        is_due: Whether there is anything to do behind bronze.
+        is_due: Whether a stage after bronze has something to do.
     """
     dbutils.jobs.taskValues.set(key="is_anything_due", value=str(is_due).lower())
 
 
-def exit_unless(dbutils: Any, wanted: object, reason: str) -> None:
-    """End the notebook, successfully, where there is nothing for it to do.
+def exit_unless(dbutils: Any, condition: object, reason: str) -> None:
+    """End the notebook successfully unless a condition is true.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        wanted: Goes on where this is true of.
-        reason: Why the notebook ends; the value it ends with.
+        condition: The notebook continues if the value is truthy.
+        reason: Why the notebook ends; its exit value.
     """
-    if not wanted:
+    if not condition:
         report_rows(dbutils, 0)
         dbutils.notebook.exit(reason)

@@ -1,4 +1,4 @@
-"""Reads the bundle's own files the way the Databricks CLI does, as far as a run on this machine needs them."""
+"""Reads the bundle's files as the Databricks CLI does, as far as a run on this machine needs them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DYNAMIC_VALUE = re.compile(r"\{\{\s*([a-zA-Z0-9_.\-]+)\s*\}\}")
 
 @dataclass(frozen=True)
 class Condition:
-    """What a condition task compares, as texts.
+    """The two strings that a condition task compares.
 
     Attributes:
-        left: One side, with references that get their value when the task starts.
-        right: The other side.
+        left: Left side; its references are resolved when the task starts.
+        right: Right side, likewise.
     """
 
     left: str
@@ -35,11 +35,11 @@ class Task:
 
     Attributes:
         key: Task key.
-        notebook: The notebook's file; None of a condition.
-        condition: What a condition task compares; None of a notebook.
-        base_parameters: Parameters of this task alone.
-        depends_on: The tasks before it by their keys, each with the outcome of a condition that it waits for, if any.
-        run_if: Condition on the outcome of those, as in the Jobs API.
+        notebook: File of the notebook; None for a condition task.
+        condition: Condition of a condition task; None for a notebook task.
+        base_parameters: Parameters of this task only.
+        depends_on: Keys of the upstream tasks, each with the condition outcome that this task requires, or None.
+        run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 
     key: str
@@ -66,7 +66,7 @@ class Job:
 
 
 class Bundle:
-    """A bundle with its variables resolved for a run on this machine."""
+    """A bundle with variables resolved for a run on this machine."""
 
     def __init__(self, root: Path, overrides: Mapping[str, str]) -> None:
         """Read the bundle's files.
@@ -76,7 +76,7 @@ class Bundle:
             overrides: Values of variables, by name.
 
         Raises:
-            CdpError: A file is not there or not YAML, or an override names no variable.
+            CdpError: A file is missing or not YAML, or an override names no variable of the bundle.
         """
         self.root = root
         self._config = _read_yaml(root / "databricks.yml")
@@ -93,33 +93,33 @@ class Bundle:
                 raise CdpError(f"Unknown variable '{name}': the bundle has {', '.join(self._variables)}.")
 
     def variable(self, name: str) -> str:
-        """Value of a variable: an override, or else its default."""
+        """Return the value of a variable: its override if given, else its default."""
         return self.resolve(f"${{var.{name}}}")
 
     def schemas(self) -> list[str]:
-        """Names of the schemas the bundle makes."""
+        """Return the names of the schemas that the bundle creates."""
         return [self.resolve(schema["name"]) for schema in self._resources.get("schemas", {}).values()]
 
     def job_keys(self) -> list[str]:
-        """Keys of the jobs the bundle deploys."""
+        """Return the keys of the jobs that the bundle deploys."""
         return list(self._resources.get("jobs", {}))
 
     def job(self, key: str) -> Job:
-        """A job with its variables resolved.
+        """Return a job with its variables resolved.
 
         Raises:
-            CdpError: There is no such job, or one of its tasks has no notebook, can't run here, or depends on a task
-                the job does not have.
+            CdpError: The job does not exist, or one of its tasks has no notebook, can't run on this machine, or depends
+                on a task that the job does not have.
         """
         if key not in self._resources.get("jobs", {}):
             raise CdpError(f"Unknown job '{key}': the bundle has {', '.join(self.job_keys())}.")
         resource = self._resources["jobs"][key]
         tasks = {task["task_key"]: self._task(task, resource["_file"]) for task in resource["tasks"]}
         for task in tasks.values():
-            for before in task.depends_on:
-                if before not in tasks:
+            for upstream in task.depends_on:
+                if upstream not in tasks:
                     raise CdpError(
-                        f"Task '{task.key}' of job {key} depends on '{before}', which the job does not have."
+                        f"Task '{task.key}' of job {key} depends on '{upstream}', which the job does not have."
                     )
         parameters = {
             parameter["name"]: self.resolve(_to_text(parameter["default"]))
@@ -128,26 +128,26 @@ class Bundle:
         return Job(key, parameters, tasks)
 
     def resolve(self, text: str) -> str:
-        """Replace `${…}` references in a text, as far as they are known before a deployment.
+        """Replace the `${…}` references in a text with their values.
 
         Raises:
-            CdpError: A reference has no value on this machine, or leads back to itself.
+            CdpError: A reference has no value on this machine, or refers back to itself.
         """
         return self._resolve(text, ())
 
-    def _resolve(self, text: str, within: tuple[str, ...]) -> str:
-        """As `resolve`, within the references that have led to this text."""
+    def _resolve(self, text: str, outer: tuple[str, ...]) -> str:
+        """Resolve a text recursively; `outer` holds the references that are being resolved, to detect cycles."""
 
         def value_of(match: re.Match[str]) -> str:
-            path = (*within, match[0])
-            if match[0] in within:
-                raise CdpError(f"The bundle's references lead back to themselves: {' → '.join(path)}.")
+            path = (*outer, match[0])
+            if match[0] in outer:
+                raise CdpError(f"The bundle's references form a cycle: {' → '.join(path)}.")
             return self._resolve(self._text_of(match[1]), path)
 
         return _REFERENCE.sub(value_of, text)
 
     def _text_of(self, reference: str) -> str:
-        """What a reference stands for, with references of its own unresolved."""
+        """Return the value of a reference, in which nested references are still unresolved."""
         match reference.split("."):
             case ["var", name] if name in self._variables:
                 return _to_text(self._overrides.get(name, self._variables[name].get("default", "")))
@@ -171,26 +171,26 @@ class Bundle:
             notebook = (job_file.parent / task["notebook_task"]["notebook_path"]).resolve()
             parameters = task["notebook_task"].get("base_parameters", {})
             if not notebook.is_file():
-                raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} is not there.")
+                raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} does not exist.")
         else:
-            raise CdpError(f"Task '{key}' is no notebook task: it runs in a workspace only.")
+            raise CdpError(f"Task '{key}' is not a notebook task: it runs in a workspace only.")
         return Task(
             key=key,
             notebook=notebook,
             condition=condition,
             base_parameters={name: self.resolve(_to_text(value)) for name, value in parameters.items()},
-            depends_on={before["task_key"]: before.get("outcome") for before in task.get("depends_on", ())},
+            depends_on={upstream["task_key"]: upstream.get("outcome") for upstream in task.get("depends_on", ())},
             run_if=task.get("run_if", "ALL_SUCCESS"),
         )
 
 
 def resolve_dynamic_values(text: str, value_of: Callable[[str], str]) -> str:
-    """Replace `{{…}}` references, which get their value when a job or a task starts."""
+    """Replace the `{{…}}` references in a text, whose values are known only when a job or task starts."""
     return _DYNAMIC_VALUE.sub(lambda match: value_of(match[1]), text)
 
 
 def _to_text(value: object) -> str:
-    """A YAML scalar as the CLI passes it on."""
+    """Return a YAML scalar as the string that the Databricks CLI passes on."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -198,6 +198,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise CdpError(f"{path} is not there: run cdp in a clone of the project.") from None
+        raise CdpError(f"{path} does not exist: run cdp in a clone of the project.") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise CdpError(f"{path} can't be read: {error}") from error

@@ -1,4 +1,4 @@
-"""The pages and scripts that are written from the contracts."""
+"""Writes the pages and scripts that are generated from the contracts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,7 @@ from cdp_local.kpi_page import kpi_page
 from cdp_local.lineage import lineage_page
 from cdp_local.markdown import table
 from cdp_local.power_bi import model_files
+from cdp_local.settings_page import settings_page
 from cdp_local.synapse_views import views_script
 from cdp_local.workspace import PROJECT
 
@@ -16,22 +17,24 @@ _LAYERS = {
     "bronze": "Bronze: as received",
     "silver": "Silver: typed and checked",
     "gold": "Gold: aggregates",
-    "ops": "Ops: what the platform says of its own work",
+    "ops": "Ops: records of the platform's own work",
 }
 
 
 def table_catalogue() -> str:
-    """The page of all tables, as Markdown."""
+    """Return the page of all tables as Markdown."""
     lines = [
         "# Tables",
         "",
-        "Written from the contracts in `src/cdp_lib/contracts/` by `make docs`; a test keeps it fresh.",
+        "`make docs` generates this page from the contracts in `src/cdp_lib/contracts/`; a test keeps it up to date.",
         "",
-        "Every table that has rules has a quarantine, `<table>_quarantine`, for the rows it refuses. What happens to",
-        "them, and what the rules mean: [data-quality.md](data-quality.md).",
+        "Every table with rules has a quarantine, `<table>_quarantine`, for its rejected rows.",
+        "[Data quality](data-quality.md) explains the rules, and how to repair rejected rows.",
         "",
-        "Tables are clustered, and have deletion vectors, on Databricks alone; elsewhere they are partitioned:",
-        "[ADR 22](adr/0022-clustering-and-maintenance.md).",
+        "Clustering and deletion vectors exist only on Databricks; other engines partition tables instead",
+        "([ADR 22](adr/0022-clustering-and-maintenance.md)).",
+        "",
+        "Columns of every quarantine:",
         "",
         *_columns(QUARANTINE_COLUMNS),
     ]
@@ -41,7 +44,7 @@ def table_catalogue() -> str:
             if contract.layer == layer and not name.endswith(("_quarantine", "_changes")):
                 lines += ["", f"### {name}", "", contract.comment, "", *_columns(contract.columns, contract.key)]
                 lines += _layout(contract)
-                lines += _names_of_rules(contract)
+                lines += _rule_names(contract)
     return "\n".join(lines) + "\n"
 
 
@@ -51,39 +54,39 @@ def _columns(columns: tuple[Column, ...], key: tuple[str, ...] = ()) -> list[str
         notes = {
             "key": column.name in key,
             "required": column.required,
-            "the source may lack it": column.optional,
+            "optional in the source": column.optional,
             f"personal data: {column.pii}": bool(column.pii),
         }
-        said = ", ".join(note for note, holds in notes.items() if holds)
-        rows.append((f"`{column.name}`", f"`{column.type}`", column.comment, said))
-    return table(("column", "type", "", ""), rows)
+        applicable = ", ".join(note for note, applies in notes.items() if applies)
+        rows.append((f"`{column.name}`", f"`{column.type}`", column.comment, applicable))
+    return table(("column", "type", "meaning", "notes"), rows)
 
 
 def _layout(contract: TableContract) -> list[str]:
-    """How the files of a table are laid out, in a sentence; nothing where its contract does not say."""
-    said = [
-        *([f"partitioned by {_named(contract.partitioned_by)}"] if contract.partitioned_by else []),
-        *([f"clustered by {_named(contract.clustered_by)}"] if contract.clustered_by else []),
+    """Return a sentence about the file layout of a table; nothing if its contract defines no layout."""
+    properties = [
+        *([f"partitioned by {_name_list(contract.partitioned_by)}"] if contract.partitioned_by else []),
+        *([f"clustered by {_name_list(contract.clustered_by)}"] if contract.clustered_by else []),
         *(["with deletion vectors"] if contract.has_deletion_vectors else []),
     ]
-    return ["", f"Files: {', '.join(said)}."] if said else []
+    return ["", f"Files: {', '.join(properties)}."] if properties else []
 
 
-def _named(columns: tuple[str, ...]) -> str:
+def _name_list(columns: tuple[str, ...]) -> str:
     return ", ".join(f"`{column}`" for column in columns)
 
 
-def _names_of_rules(contract: TableContract) -> list[str]:
+def _rule_names(contract: TableContract) -> list[str]:
     lines = []
-    for severity, sentence in (("reject", "A row is refused unless"), ("warn", "It is kept with a warning unless")):
+    for severity, title in (("reject", "Rejecting rules"), ("warn", "Warning rules")):
         names = [f"`{rule.name}`" for rule in contract.rules if rule.severity == severity]
         if names:
-            lines += ["", f"{sentence} {', '.join(names)} ([rules](data-quality.md#{contract.name}))."]
+            lines += ["", f"[{title}](data-quality.md#{contract.name}): {', '.join(names)}."]
     return lines
 
 
 def data_quality_page() -> str:
-    """The page of the rules, and of what becomes of rows that break them, as Markdown."""
+    """Return the page of the rules, and of the handling of rows that break them, as Markdown."""
     lines = [_DATA_QUALITY.strip()]
     for name, contract in TABLES.items():
         if contract.rules:
@@ -98,85 +101,89 @@ def data_quality_page() -> str:
 _DATA_QUALITY = """
 # Data quality
 
-What happens to a row, how to see what was refused, and how to mend it. Written by `make docs` from
-`src/cdp_local/catalogue.py` and, the rules, from the contracts in `src/cdp_lib/contracts/`; a test keeps it fresh.
+This page explains how rows are checked, how to find rejected rows and how to repair them. `make docs` generates it: the
+text from `src/cdp_local/catalogue.py`, the rules from the contracts in `src/cdp_lib/contracts/`; a test keeps it up to
+date.
 
 ## From landing to gold
 
 ```text
-landed batch           immutable; its manifest says how many rows it has
-     │                 files that are not what the manifest says: the task fails, nothing is loaded
+landed batch           immutable; its manifest has the number of rows
+     │                 if files differ from the manifest, the task fails and loads nothing
      ▼
-<table>_bronze         every batch, each row as received; what does not fit its column stands in _rescued_data
-     │                 typed, then asked every rule of its silver table
+<table>_bronze         rows of every batch as received; a value that does not fit its column is in _rescued_data
+     │                 converted to column types, then checked against every rule of the silver table
      │
-     ├─ breaks a rule that rejects ──────────▶ <table>_silver_quarantine          rows_quarantined
-     ├─ older than what is there, or equal,
-     │  or says that the record is gone ─────▶ has no row of its own in silver     rows_superseded
+     ├─ breaks a rejecting rule ─────────────▶ <table>_silver_quarantine          rows_quarantined
+     ├─ not newer than the existing row,
+     │  or a tombstone ──────────────────────▶ no row of its own in silver        rows_superseded
      ▼
 <table>_silver         one row per key: the latest version that keeps the rules   rows_out
-     │                 rules that only warn stand by name in its _warnings
+     │                 _warnings has the names of broken warning rules
      │
      ├─ a sale whose customer, product or
      │  store is not known yet ──────────────▶ retails_silver_quarantine: waits   rows_quarantined
      ▼
-retails_silver         every other sale                                           rows_out
+retails_silver         all other sales                                            rows_out
      │
-     │                 reconciliation counts all of it again; if a batch does not add up, the run ends here
+     │                 reconciliation counts changed tables again; gold waits for a table that does not add up
      ▼
-gold, serving views    rows of silver alone
+gold, serving views    computed from rows of silver only
 ```
 
-A batch is not refused for a bad row, and a run does not fail for one.
+A bad row does not cause its batch to be rejected or a run to fail.
 
-**The latest version wins**: by the time the source says it changed the row (`updated_at`, `modifiedon`), then by
-batch. A refused version that is later than the good one stands in quarantine until it is mended. Where the source lands
-what has changed, the table keeps the last good version meanwhile; where it lands snapshots, the row leaves the table,
-for a snapshot is all there is. A refused version that is older than a good one is superseded.
+**The latest version wins.** The latest version of a record has the latest change time of the source (`updated_at`,
+`modifiedon`), then the latest batch. A rejected version that is later than the good one stays in quarantine until it is
+repaired. If the source lands increments, the table keeps the last good version meanwhile. If the source lands
+snapshots, the row leaves the table, because a snapshot holds every record. A rejected version that is older than a good
+one is superseded.
 
-**A rule** is a fact that is true of good rows, in SQL; unknown (null) counts as broken. Its severity says what becomes
-of a row it is not true of:
+**A rule** is an SQL condition that is true of good rows; unknown (null) counts as broken. The severity of the rule
+decides what happens to a row that breaks it:
 
-| severity | the row | |
+| severity | the row | reason |
 |---|---|---|
-| `reject` | is in `<table>_quarantine`, with all rules it breaks in `broken_rules` | figures would be wrong with it |
-| `warn` | is in the table, with the rules it breaks in `_warnings` | worth a look, and no reason to lose it |
+| `reject` | is in `<table>_quarantine`, with all rules it breaks in `broken_rules` | it would make figures wrong |
+| `warn` | is in the table, with the rules it breaks in `_warnings` | it is worth checking, but must not be lost |
 
-## Every row is accounted for
+## Reconciliation: every row is accounted for
 
-For every table and batch, `rows_in = rows_out + rows_quarantined + rows_superseded`. Of bronze, rows in are those of
-the manifest; of a silver table, the batch's rows in bronze; of `retails_silver`, those in `transactions_silver`.
+For every table and batch, `rows_in = rows_out + rows_quarantined + rows_superseded`. For a bronze table, `rows_in` is
+the number of rows in the manifest; for a silver table, the rows of the batch in bronze; for `retails_silver`, the rows
+in `transactions_silver`.
 
-- `table_state_ops` is what each table was last made from, and how many rows its changes add up to.
-- `reconciliation_ops` is what the tables hold: the task `reconciliation` counts them in every run, by batch and whole
-  (batch `all`), and fails where they do not say the same.
-- `pipeline_runs_ops` is a log for people: a row per table that a run refreshed, or failed to, and why it was due.
+- `table_state_ops` has what each table was built from, and the number of rows that results from its changes.
+- `reconciliation_ops` has the number of rows that the tables contain. At its end, the stage `silver` counts the tables
+  that have changed, per batch and in total (batch `all`). Its task fails if the two disagree.
+- `pipeline_runs_ops` is a log for people. It has one row per table that a run refreshed or failed to refresh, with the
+  reason why the table was due.
 
-## How to look
+## How to find rejected rows
 
-On a laptop, `cdp run` ends with what stands in quarantine and what is kept with a warning: rules, numbers and a key of
-each, but no record, since logs are kept. More is in
+On a laptop, `cdp run` ends with a summary of quarantined rows and of rows with a warning: rules, numbers of rows and an
+example key. It shows no records, because logs keep the output. For more, run:
 
 ```sh
-cdp quarantine                       # every rule that rows break: what it says, how many, since when, some records
-cdp quarantine retails_silver        # the refused rows of one table; --examples 100 for more of them
+cdp quarantine                       # broken rules: meaning, number of rows, earliest batch, example records
+cdp quarantine retails_silver        # rejected rows of one table; --examples 100 shows more
 cdp show reconciliation_ops
 ```
 
 In a workspace (`cat1.sales` is prod; `dev` has a schema of your own):
 
 ```sql
--- What was refused, why, and since when
-SELECT rule, count(*) AS refused, min(_batch_id) AS since_batch, min(record_key) AS such_as
+-- Rejected rows by rule, with the earliest batch and an example key
+SELECT rule, count(*) AS rejected, min(_batch_id) AS since_batch, min(record_key) AS example_key
 FROM cat1.sales.customers_silver_quarantine LATERAL VIEW explode(broken_rules) exploded AS rule
 GROUP BY rule;
 
--- The records as received
+-- Rejected records as received
 SELECT record_key, broken_rules, record, _batch_id
 FROM cat1.sales.customers_silver_quarantine
 WHERE array_contains(broken_rules, 'country_is_present');
 
--- What is kept with a warning
+-- Rows with a warning
 SELECT transaction_id, customer_id, transaction_date, registration_date
 FROM cat1.sales.retails_silver
 WHERE array_contains(_warnings, 'sale_is_not_before_registration');
@@ -184,31 +191,32 @@ WHERE array_contains(_warnings, 'sale_is_not_before_registration');
 -- Batches that do not add up
 SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced;
 
--- What the latest runs did
+-- Tables that the latest runs refreshed
 SELECT started_at, run_id, table_name, state, reason, rows, rows_removed, rows_quarantined, rows_superseded, seconds
 FROM cat1.sales.pipeline_runs_ops
 ORDER BY started_at DESC, table_name
 LIMIT 100;
 ```
 
-`record` is personal data wherever the source's rows are.
+`record` contains personal data if the rows of the source do.
 
 ## How to repair
 
-- **A record**: mend it at the source, or delete it there. The next run lands that, and it leaves the quarantine. A file
-  is mended under its own name: it takes the place of its earlier version. Nobody edits silver or a quarantine.
-- **A record without a key**: the same. But nothing says which record mends it: where the source lands what has changed,
-  it stays in quarantine until the source is landed whole again (`from_scratch=true`).
-- **A sale without its customer, product or store**: nothing, if that is only late. The sale comes out by itself in the
-  run that brings it. Otherwise mend the sale.
-- **A rule, or how a column is parsed**: change the contract or the builder, with a test, and deploy. The next run
-  judges every row again, since a table whose code or contract has changed is due, and so is what is built from it.
-- **A landed batch that was restored, or bronze rows that were changed by hand**: `replay_from=<batch>` loads that batch
-  and all later ones again, and rebuilds what is built from them. `<batch>` is the name of a batch, or how it begins:
+- **A record**: correct or delete it in the source. The next run lands the change, and the record leaves the quarantine.
+  Correct a file under its own name, so that it replaces its earlier version. Do not edit silver or quarantine tables.
+- **A record without a key**: correct it in the source as well. No key connects the corrected record to the rejected
+  one. If the source lands increments, the rejected record stays in quarantine until the source is landed completely
+  again (`from_scratch=true`).
+- **A sale without its customer, product or store**: wait, if that record is only late. The sale leaves the quarantine
+  in the run that loads the record. Otherwise correct the sale.
+- **A rule, or the parsing of a column**: change the contract or the builder, with a test, and deploy. The change makes
+  the table and its downstream tables due, so the next run checks every row again.
+- **A restored landed batch, or bronze rows changed by hand**: `replay_from=<batch>` loads this batch and all later
+  batches again, and rebuilds the downstream tables. `<batch>` is the name of a batch, or the beginning of its name:
   `20260131T235959Z`.
-- **Silver or gold that was changed by hand**: `cdp verify --repair`, or `full_refresh=true`.
+- **Silver or gold tables changed by hand**: run `cdp verify --repair`, or use `full_refresh=true`.
 
-All of it can be repeated. In a workspace:
+All of these can be repeated safely. In a workspace:
 
 ```sh
 databricks bundle run cdp_refresh --params replay_from=20260131T235959Z
@@ -222,30 +230,31 @@ cdp run --param replay_from=20260131T235959Z
 cdp run --param full_refresh=true --param ingest=false
 ```
 
-With `ingest=false` no source is asked. `from_scratch=true` is about the sources: it reads them whole again.
+With `ingest=false` the run reads no source. `from_scratch=true` reads all sources completely again.
 
 ## When reconciliation fails
 
-The run ends in a line such as
+The run ends with an error such as:
 
 ```text
 customers_silver, batch 20260131T235959Z-17: 50 rows in, but 48 out + 0 quarantined + 0 superseded: 2 missing.
 ```
 
-Something besides this platform has changed a table: a statement by hand, a table that was restored, two workspaces
-that write one schema. Gold and the serving views are as they were before the run.
+Something other than this platform has changed a table: a statement by hand, a restored table, or two workspaces that
+write to one schema. Gold tables downstream of the table are unchanged since
+before the run.
 
-1. `SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced` names every table and batch.
-2. `DESCRIBE HISTORY cat1.sales.customers_silver` says who wrote it, when, and with which statement.
-3. Run again with `full_refresh=true`: the tables are made anew from what has landed.
-4. If it fails again, it is a fault of the platform: keep `table_state_ops` and `pipeline_runs_ops`.
+1. `SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced` lists the tables and batches.
+2. `DESCRIBE HISTORY cat1.sales.customers_silver` shows who wrote the table, when, and with which statement.
+3. Run again with `full_refresh=true`, which rebuilds the tables from the landed batches.
+4. If reconciliation fails again, report a bug, and keep `table_state_ops` and `pipeline_runs_ops`.
 
 ## When two runs meet
 
-The job has `max_concurrent_runs: 1` and a queue: a second run waits for the first. On a laptop a home is locked, and a
-second `cdp` on it is refused. If two writers meet all the same – a notebook that somebody runs by hand while the job
-runs – one of the two commits is refused, and its task ends in a line: another run has written the table meanwhile,
-nothing of this one is in it, run it again. No row is lost or doubled by that.
+The job has `max_concurrent_runs: 1` and a queue, so a second run waits for the first. On a laptop `cdp` locks its home,
+and a second `cdp` on the same home ends with an error. Two writers can still meet if somebody runs a notebook by hand
+while the job runs. Then one of the two commits fails, and its task ends with an error: another run has written the
+table, nothing of this run is in it, run it again. No row is lost or duplicated.
 
 ## Rules
 """
@@ -255,10 +264,11 @@ PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "data-quality.md": data_quality_page,
     PROJECT / "docs" / "kpis.md": kpi_page,
     PROJECT / "docs" / "lineage.md": lineage_page,
+    PROJECT / "docs" / "settings.md": settings_page,
     **model_files(PROJECT / "powerbi" / "retail-cdp.SemanticModel"),
     PROJECT / "synapse" / "03_views.sql": views_script,
 }
-"""What writes each page."""
+"""Generated files, each with the function that returns its content."""
 
 
 if __name__ == "__main__":

@@ -22,15 +22,15 @@ from rich.text import Text
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.maintenance import FEWEST_DAYS, MOST_DAYS, to_retention_days
-from cdp_lib.pipeline.compaction import complaints_of_late_batches, remove_old_batches
+from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
+from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.state import mark_for_rewrite
 from cdp_lib.reconciliation import reconcile
 from cdp_lib.reconciliation import verify as verify_keys
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_local.bundle import Bundle
-from cdp_local.maintenance import maintain_home, warning_of
+from cdp_local.maintenance import maintain_home, retention_warning
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
     CHECKED_TABLES,
@@ -39,8 +39,8 @@ from cdp_local.quarantine import (
     checked_table,
     examples_by_rule,
     findings,
-    quarantined,
-    refused_rows,
+    first_quarantined,
+    quarantined_rows,
     warned_rows,
 )
 from cdp_local.report.page import REPORT, write_report
@@ -56,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# What reads a pipe or a file wants a row on a line.
+# Programs that read a pipe or a file expect one line per row.
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -74,7 +74,7 @@ _NAME = re.compile(r"\w+(\.\w+)*")
 
 
 def main() -> None:
-    """Run the command; what went wrong is one line and a non-zero exit."""
+    """Run the command; print an expected error as one line and exit with code 1."""
     stderr = os.dup(2)
     signal.signal(signal.SIGINT, lambda *_: _interrupt(stderr))
     try:
@@ -85,13 +85,14 @@ def main() -> None:
 
 
 def _interrupt(stderr: int) -> None:
-    """End at once, on Ctrl-C: threads that wait for an engine which has heard it too would wait for minutes.
+    """End the process at once on Ctrl-C.
 
-    The lock of the home ends with the process, and a run that was cut off can be run again.
+    The engine receives the signal too, and threads that wait for it would wait for minutes. The operating system
+    releases the lock of the home, and an interrupted run can be repeated.
     """
     if console.is_terminal:
-        os.write(1, b"\x1b[?25h\n")  # the cursor, which the live lines hide
-    os.write(stderr, b"error: interrupted: the tables are as the tasks that had ended left them; run it again.\n")
+        os.write(1, b"\x1b[?25h\n")  # show the cursor again, which the live lines hide
+    os.write(stderr, b"error: interrupted: finished tasks are complete, the rest is not: run it again.\n")
     os._exit(130)
 
 
@@ -102,15 +103,13 @@ def run(
     home: Home = DEFAULT_HOME,
     var: Variables = None,
     param: Parameters = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="TASK", help="Run this task alone. May be repeated.")
-    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="TASK", help="Run only this task. May be repeated.")] = None,
     select: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TABLE",
-            help="Refresh this table or layer alone, without any source: +TABLE with what it is built from,"
-            " TABLE+ with what is built from it. May be repeated.",
+            help="Refresh only this table or layer, without reading any source: +TABLE adds its upstream tables,"
+            " TABLE+ its downstream tables. May be repeated.",
         ),
     ] = None,
 ) -> None:
@@ -128,8 +127,8 @@ def run(
                 f"Sample sources: {', '.join(workspace.sample_sources)} (yours: README, “On your own data”)",
                 soft_wrap=True,
             )
-        if _holds_samples_besides(workspace):
-            console.print(f"{workspace.home} also holds samples, of an earlier run: another --home has none.")
+        if _holds_earlier_samples(workspace):
+            console.print(f"{workspace.home} also holds samples of an earlier run: use another --home to start empty.")
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks, platform_graph().tables) as progress:
@@ -137,21 +136,21 @@ def run(
                 definition, parameters, workspace.notebooks, logs, started_at, progress.show, only=only or ()
             )
         done = time.monotonic()
-        tasks = [run for run in runs if run.told is None]
+        tasks = [run for run in runs if run.stage_report is None]
         failed = [run for run in runs if run.state == State.FAILED]
         excluded = sum(task.state == State.EXCLUDED for task in tasks)
         is_whole = not only and not excluded and job != "cdp_events"
         if excluded and not failed:
-            console.print("Nothing is due: the tables are what their sources make of them.")
+            console.print("Nothing is due: all tables are up to date with their sources.")
             if (workspace.home / REPORT).exists():
                 console.print(f"Report: {workspace.home / REPORT}", soft_wrap=True)
         if not failed and is_whole:
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
-        # What made a task fail may be in the way of a look at its tables, too: the task's own line says it better.
+        # The cause of a failed task may also break this query. The error line of the task explains it better.
         with suppress(PySparkException) if failed else nullcontext():
-            tables = [run.key for run in runs if run.told]
+            tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
                 _print_findings(workspace, [*only, *tables] if only else ())
         for task in runs:
@@ -168,19 +167,19 @@ def run(
 
 
 def _end_with_errors(failed: Sequence[TaskRun]) -> None:
-    """Print a line per reason, and end with a non-zero exit."""
+    """Print one line per error, and exit with code 1 if something failed."""
     _print_errors(failed)
     if failed:
         raise SystemExit(1)
 
 
 def _print_errors(failed: Sequence[TaskRun]) -> None:
-    """Print a line per reason; a stage has no reason but those of its tables."""
-    of_tables = tuple(f"{run.key}: {run.error}" for run in failed if run.told)
-    told = [run for run in failed if run.told or not (run.error or "").startswith(of_tables)]
-    for error in dict.fromkeys(run.error for run in told):
-        same = [run for run in told if run.error == error]
-        kind = "table" if same[0].told else "task"
+    """Print one line per error; leave out a stage whose error only repeats that of one of its tables."""
+    table_errors = tuple(f"{run.key}: {run.error}" for run in failed if run.stage_report)
+    shown = [run for run in failed if run.stage_report or not (run.error or "").startswith(table_errors)]
+    for error in dict.fromkeys(run.error for run in shown):
+        same = [run for run in shown if run.error == error]
+        kind = "table" if same[0].stage_report else "task"
         keys = ", ".join(run.key for run in same)
         errors.print(f"error: {kind}{'' if len(same) == 1 else 's'} {keys}: {error}", markup=False)
 
@@ -188,7 +187,7 @@ def _print_errors(failed: Sequence[TaskRun]) -> None:
 def _refresh_selected(
     engine: str, home: Path, variables: dict[str, str], job: str, parameters: dict[str, str], selection: list[str]
 ) -> None:
-    """Bring selected tables up to date, as the stages of the job do."""
+    """Refresh the selected tables as the stages of the job do."""
     with open_workspace(engine, home, variables) as workspace:
         runner = open_runner(workspace, job, parameters)
         selected = runner.graph.select(selection)
@@ -206,10 +205,10 @@ def plan(
     var: Variables = None,
     param: Parameters = None,
     select: Annotated[
-        list[str] | None, typer.Option(metavar="TABLE", help="Look at this table or layer alone. May be repeated.")
+        list[str] | None, typer.Option(metavar="TABLE", help="Plan only this table or layer. May be repeated.")
     ] = None,
 ) -> None:
-    """List the tables that are due, and why, without running anything."""
+    """List the tables that are due and the reasons, without running anything."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
         due = runner.plan(select or ())
@@ -217,7 +216,7 @@ def plan(
         if rows:
             print_table(console, f"{len(rows)} of {len(due)} tables are due", ("table", "why"), rows)
         else:
-            console.print(f"Nothing is due: all {len(due)} tables are what their inputs make of them.")
+            console.print(f"Nothing is due: all {len(due)} tables are up to date with their inputs.")
 
 
 @app.command()
@@ -225,7 +224,7 @@ def verify(
     engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
     var: Variables = None,
-    repair: Annotated[bool, typer.Option(help="Let the next run rebuild the tables that are not right.")] = False,
+    repair: Annotated[bool, typer.Option(help="Let the next run rebuild the tables that are wrong.")] = False,
 ) -> None:
     """Prove, key by key, that every received row is in its table or in quarantine."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
@@ -234,18 +233,16 @@ def verify(
         wrong = {account.table_name for account in accounts if account.missing}
         wrong |= {finding.table_name for finding in found if finding.missing or finding.surplus}
         complaints = [account.complaint for account in accounts if account.missing]
-        complaints += [
-            f"{name}: {late}" for name, late in complaints_of_late_batches(tables, workspace.landing).items()
-        ]
+        complaints += [f"{name}: {late}" for name, late in late_batch_messages(tables, workspace.landing).items()]
         for complaint in complaints:
             errors.print(f"error: {complaint}", markup=False)
         print_table(
-            console, "Keys of the input that are in no table, and of the table that are in no input",
+            console, "Keys that are only in the input (missing) or only in the table (too many)",
             ("table", "missing", "too many"), [(each.table_name, each.missing, each.surplus) for each in found],
         )  # fmt: skip
         if wrong and repair:
             mark_for_rewrite(tables, wrong)
-            console.print(f"The next run rebuilds {', '.join(sorted(wrong))} and what is built from them.")
+            console.print(f"The next run rebuilds {', '.join(sorted(wrong))} and all downstream tables.")
     if wrong or complaints:
         raise SystemExit(1)
 
@@ -257,7 +254,7 @@ def watch(
     var: Variables = None,
     restart_after: Annotated[
         int,
-        typer.Option(min=1, help="Refreshes after which the engine starts afresh: it frees little of what it held."),
+        typer.Option(min=1, help="Restart the engine after this many refreshes, because it frees little memory."),
     ] = RESTART_AFTER,
 ) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
@@ -272,7 +269,7 @@ def watch(
         else:
             console.print("No longer watching.")
             return
-    # What lands meanwhile is what the new process begins with.
+    # The new process begins with a refresh, which includes batches that land during the restart.
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
@@ -281,7 +278,7 @@ def _print_refresh(refresh: Refresh) -> None:
     landed = f"{refresh.batches:,} {'batch' if refresh.batches == 1 else 'batches'}, " if refresh.batches else ""
     outcome = "tasks failed" if refresh.failed else "tables are up to date"
     console.print(
-        f"{refresh.started_at:%H:%M:%S} {landed}{rows_in_words(refresh.rows)} taken in:"
+        f"{refresh.started_at:%H:%M:%S} {landed}{rows_in_words(refresh.rows)} loaded:"
         f" {outcome} after {refresh.seconds:.1f} s."
     )
     _print_errors(refresh.failed)
@@ -289,7 +286,7 @@ def _print_refresh(refresh: Refresh) -> None:
 
 @app.command()
 def tables(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
-    """List the tables that are there, with their rows and what a row is."""
+    """List the existing tables with their number of rows and their grain."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         prefix = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('schema')}"
         rows = [
@@ -319,7 +316,7 @@ def show(
 
 @app.command()
 def report(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
-    """Write the dashboard over the tables that are there, as one HTML page."""
+    """Write the dashboard of the existing tables as one HTML page."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
 
@@ -327,20 +324,21 @@ def report(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = 
 @app.command()
 def quarantine(
     table: Annotated[
-        str | None, typer.Argument(help="Table with rules, or its quarantine; all if there is none.")
+        str | None, typer.Argument(help="Table with rules, or its quarantine. Default: all tables.")
     ] = None,
     examples: Annotated[
-        int | None, typer.Option(min=0, help="How many rows: 3 of each rule, 20 of one table.", show_default=False)
+        int | None,
+        typer.Option(min=0, help="How many rows. Default: 3 per rule, or 20 of a named table.", show_default=False),
     ] = None,
     engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
     var: Variables = None,
 ) -> None:
-    """Show which rows were refused or have a warning, and why."""
+    """Show which rows are in quarantine or have a warning, and why."""
     contracts = [checked_table(table)] if table else CHECKED_TABLES
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         tables = _tables(workspace)
-        refused = refused_rows(tables, contracts)
+        refused = quarantined_rows(tables, contracts)
         if refused is None:
             what = f"quarantine of {contracts[0].name}" if table else "quarantine"
             raise CdpError(f"{workspace.home} holds no {what} yet: `cdp run` makes it.")
@@ -348,7 +346,7 @@ def quarantine(
         if found:
             rows = [(each.table, each.rule, each.meaning, each.rows, each.since) for each in found]
             title = f"{rows_in_words(_count(found))} in quarantine, by rule"
-            print_table(console, title, ("table", "broken rule", "what it says", "rows", "since batch"), rows)
+            print_table(console, title, ("table", "broken rule", "meaning", "rows", "since batch"), rows)
         else:
             console.print(f"Nothing of {contracts[0].name} is in quarantine." if table else "Nothing is in quarantine.")
         if table and found:
@@ -368,8 +366,8 @@ def maintain(
     batch_retention_days: Annotated[
         int | None,
         typer.Option(
-            min=FEWEST_DAYS,
-            help="Days for which landed batches stay: the bundle's batch_retention_days.",
+            min=MIN_RETENTION_DAYS,
+            help="Days to keep landed batches. Default: batch_retention_days of the bundle.",
             show_default=False,
         ),
     ] = None,
@@ -377,13 +375,13 @@ def maintain(
         int | None,
         typer.Option(
             min=0,
-            max=MOST_DAYS,
-            help="Days for which files of earlier versions stay: the bundle's retention_days.",
+            max=MAX_RETENTION_DAYS,
+            help="Days to keep files of earlier table versions. Default: retention_days of the bundle.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Remove old landed batches, compact small files of every table and remove those of old versions."""
+    """Remove old landed batches, compact small files of every table and remove files of old versions."""
     days = retention_days
     if days is None:
         days = to_retention_days(Bundle(PROJECT, {}).variable("retention_days"))
@@ -392,7 +390,7 @@ def maintain(
             keep = batch_retention_days or int(workspace.bundle.variable("batch_retention_days"))
             for compacted in remove_old_batches(_tables(workspace), workspace.landing, keep, new_run_start()):
                 console.print(str(compacted), soft_wrap=True)
-    warning = warning_of(days)
+    warning = retention_warning(days)
     if warning:
         errors.print(f"warning: {warning}", markup=False)
     maintained = maintain_home(home, days)
@@ -404,13 +402,13 @@ def maintain(
     console.print(
         f"{len(maintained):,} tables: {files_before:,} → {files_after:,} files,"
         f" {bytes_before:,} → {bytes_after:,} bytes on disk."
-        f" Files of earlier versions stay for {days} {'day' if days == 1 else 'days'}.",
+        f" Files of earlier versions are kept for {days} {'day' if days == 1 else 'days'}.",
         soft_wrap=True,
     )
 
 
 def _print_quarantined(tables: DeltaStore, contract: TableContract, count: int, number: int) -> None:
-    rows = quarantined(tables, contract, number)
+    rows = first_quarantined(tables, contract, number)
     if rows:
         some = f"{len(rows):,} of " if number < count else ""
         title = f"{contract.quarantine.name}: {some}{rows_in_words(count)}"
@@ -435,11 +433,11 @@ def _print_warned(warned: DataFrame | None, number: int) -> None:
         keys = {rule: [row.key for row in rows] for rule, rows in by_rule.items()}
         rows = [(e.table, e.rule, e.meaning, e.rows, keys.get((e.table, e.rule))) for e in found]
         title = f"{rows_in_words(_count(found))} kept with a warning, by rule"
-        print_table(console, title, ("table", "broken rule", "what it says", "rows", "such as"), rows)
+        print_table(console, title, ("table", "broken rule", "meaning", "rows", "example"), rows)
 
 
-def _holds_samples_besides(workspace: LocalWorkspace) -> bool:
-    """Whether samples that this run does not play were landed by an earlier one."""
+def _holds_earlier_samples(workspace: LocalWorkspace) -> bool:
+    """Return whether an earlier run landed samples that this run does not use."""
     mark = workspace.home / "sources" / "all-are-samples"
     if len(workspace.sample_sources) == len(SOURCES):
         mark.touch()
@@ -454,11 +452,11 @@ def _full_name(workspace: LocalWorkspace, table: str) -> str:
     for name in candidates:
         if _NAME.fullmatch(table) and parts[:-2] in ([], [catalog]) and workspace.spark.catalog.tableExists(name):
             return name
-    raise CdpError(f"Unknown table '{table}': `cdp tables` lists those that are there, `cdp run` makes them.")
+    raise CdpError(f"Unknown table '{table}': `cdp tables` lists the existing tables, `cdp run` makes them.")
 
 
 def _print_results(workspace: LocalWorkspace) -> None:
-    """The serving views, as a marketer would read them."""
+    """Print the serving views that a marketer reads first."""
     serving = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('serving_schema')}"
     for title, view in (
         ("Sales by country", "country_sales"),
@@ -471,7 +469,7 @@ def _print_results(workspace: LocalWorkspace) -> None:
 
 
 def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
-    """The page of the report; a warning, where it can't be written: the tables of a run are there all the same."""
+    """Write the report and return its path; print a warning if that fails, because the tables are complete anyway."""
     try:
         return write_report(workspace)
     except CdpError as error:
@@ -480,16 +478,16 @@ def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
 
 
 def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
-    """What stands in quarantine now, and what is kept with a warning: keys and no records, for logs keep this."""
+    """Print the quarantined rows and the rows with a warning; keys but no records, because logs keep the output."""
     tables = _tables(workspace)
     contracts = [contract for contract in CHECKED_TABLES if not only or contract.name in only]
-    refused = findings(refused_rows(tables, contracts))
+    refused = findings(quarantined_rows(tables, contracts))
     if refused:
         rows = [(found.table, found.rule, found.rows, found.key or _NO_KEY) for found in refused]
         print_table(
             console,
             f"{rows_in_words(_count(refused))} in quarantine",
-            ("table", "broken rule", "rows", "such as"),
+            ("table", "broken rule", "rows", "example"),
             rows,
         )
     warned = findings(warned_rows(tables, contracts))
@@ -501,19 +499,19 @@ def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
         )
     _print_ambiguous(ambiguous_identities(tables, only))
     if refused or warned:
-        console.print("`cdp quarantine` shows records, and what the rules mean.")
+        console.print("`cdp quarantine` shows the records and the meaning of the rules.")
 
 
 def _print_ambiguous(identities: int) -> None:
     if identities:
         console.print(
             f"Not linked: {identities:,} {'identity' if identities == 1 else 'identities'} in customer_links_silver,"
-            " of an e-mail address that several people have (ambiguous_email)."
+            " whose e-mail address several people have (ambiguous_email)."
         )
 
 
 def _count(found: Sequence[Finding]) -> int:
-    """How many rows there are, each counted once."""
+    """Return the number of rows, each counted once even if it breaks several rules."""
     return sum(each.first_broken for each in found)
 
 

@@ -1,4 +1,4 @@
-"""A loopback server that speaks the part of the Dataverse Web API (OData v4) that an extraction of contacts uses."""
+"""Loopback server that simulates the part of the Dataverse Web API (OData v4) that the extract of contacts uses."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Body = Literal["whole", "reset", "cut", "html", "not_utf8", "previous_page"]
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer that goes wrong.
+    """A faulty response.
 
     Attributes:
-        status: HTTP status; from 400 on, the body is Dataverse's error JSON unless `body` says otherwise.
-        retry_after: Value of the header Retry-After, seconds or an HTTP date.
-        body: reset: the connection is reset after half of it; cut: it ends after half of what Content-Length says;
-            html: a page for people; not_utf8: JSON with a byte that is no UTF-8; previous_page: the last good page
-            once more.
+        status: HTTP status. From 400 on, the body is the error JSON of Dataverse unless `body` says otherwise.
+        retry_after: Value of the Retry-After header, in seconds or as an HTTP date; None for no header.
+        body: `whole`: no fault in the body; `reset`: the connection is reset after half of the body; `cut`: the body
+            has half of the bytes in Content-Length; `html`: an HTML page; `not_utf8`: JSON with a byte that is not
+            UTF-8; `previous_page`: the last successful page again.
     """
 
     status: int = 200
@@ -56,8 +56,8 @@ class _Answer:
     headers: Mapping[str, str]
 
 
-class _Refused(Exception):
-    """A request that the API answers with an error."""
+class _ApiError(Exception):
+    """Error that the API returns for a request."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -70,13 +70,13 @@ def _answer(status: int, content: Mapping[str, Any], **headers: str) -> _Answer:
 
 
 class CrmServer:
-    """A CRM with contacts; it listens from `with` until the end of the block.
+    """Simulated CRM with contacts, which listens inside a `with` block.
 
     Attributes:
         url: Address, `http://127.0.0.1:<port>`; the contacts are at `<url>/api/data/v9.2/contacts`.
-        columns: Columns that contacts have; another in `$select` is an error.
+        columns: Columns of contacts; any other column in `$select` is an error.
         change_tracking: Whether the table tracks changes.
-        requests: Path and query of the requests for data that came with a good token, in order.
+        requests: Path and query of the data requests with a valid token, in order.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class CrmServer:
         """Fill the CRM.
 
         Args:
-            contacts: Records by column name; one without `modifiedon` was modified now.
+            contacts: Records by column name. A record without `modifiedon` gets the current time.
             client_id: The only application that gets a token.
-            client_secret: Its secret.
-            page_size: Most records in an answer, and as many as there are where the client doesn't say.
+            client_secret: Secret of the application.
+            page_size: Maximum number of records per page, and the default if the client requests no size.
             change_tracking: Whether the table tracks changes.
-            token_seconds: How long an access token is good.
+            token_seconds: Lifetime of an access token.
         """
         self.url = ""
         self.columns = {column.name for column in CRM_CONTACTS_BRONZE.received_columns}
@@ -108,11 +108,11 @@ class CrmServer:
         self._token_seconds = token_seconds
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
-        # By version, a digest of all changes up to it: a token of another history is not taken for one of this.
+        # Digest of all changes up to each version. It detects a delta token that belongs to another history.
         self._history = [""]
         self._oldest_version = 0
         self._contacts: dict[str, dict[str, Any]] = {}
-        # By contactid, the ones removed too.
+        # Version of the last change by contactid, including removed contacts.
         self._versions: dict[str, int] = {}
         self._hook: Callable[[str], Fault | None] = lambda _: None
         self._previous_page = b""
@@ -121,7 +121,7 @@ class CrmServer:
 
     def __enter__(self) -> Self:
         """Listen on a free port."""
-        handler = type("_HandlerOfThis", (_Handler,), {"crm": self})
+        handler = type("_BoundHandler", (_Handler,), {"crm": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -129,17 +129,17 @@ class CrmServer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Free the port."""
+        """Stop listening."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
     def upsert(self, contact: Mapping[str, Any], *, modifiedon: str | None = None) -> None:
-        """Make a contact, or change the named columns of the one with its `contactid`.
+        """Create a contact, or update the given columns of the contact with the same `contactid`.
 
         Args:
             contact: Values by column name.
-            modifiedon: What a skewed clock would say; without it, the server's own clock says it.
+            modifiedon: Modification time, to simulate a skewed clock; None for the clock of the server.
         """
         with self._lock:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -156,21 +156,21 @@ class CrmServer:
             self._touch(contactid, None)
 
     def expire_tokens(self) -> None:
-        """Every access token given out so far is refused from now on."""
+        """Reject all access tokens issued so far."""
         with self._lock:
             self._tokens.clear()
 
     def expire_delta_tokens(self) -> None:
-        """Every delta link given out so far, and its pages, are gone from now on."""
+        """Expire all delta links issued so far, and the pages that follow them."""
         with self._lock:
             self._oldest_version = len(self._history)
             self._history.append(self._history[-1])
 
     def before_request(self, hook: Callable[[str], Fault | None]) -> None:
-        """Call a function before each request for data, instead of the one before.
+        """Set the function to call before each data request; it replaces the previous function.
 
         Args:
-            hook: Gets path and query; may change contacts, and return a fault to answer with.
+            hook: Receives path and query. It may change contacts, and may return a fault to respond with.
         """
         self._hook = hook
 
@@ -180,10 +180,10 @@ class CrmServer:
         self._history.append(sha256(change.encode()).hexdigest()[:16])
 
     def _token(self, form: Mapping[str, str]) -> _Answer:
-        """Answer of the token endpoint, which in real life is Microsoft Entra's."""
+        """Return the response of the token endpoint, which simulates Microsoft Entra ID."""
         if form.get("grant_type") != "client_credentials":
             return _token_error(400, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant.")
-        # A resource that ends in a slash is written with two.
+        # The scope of a resource whose address ends in a slash contains two slashes.
         if form.get("scope") not in (f"{self.url}/.default", f"{self.url}//.default"):
             return _token_error(400, "invalid_scope", "AADSTS70011: The provided value for 'scope' is not valid.")
         if form.get("client_id") != self._client[0]:
@@ -196,24 +196,24 @@ class CrmServer:
         return _answer(200, {"token_type": "Bearer", "expires_in": int(self._token_seconds), "access_token": token})
 
     def _data(self, target: str, authorization: str, preferences: list[str]) -> tuple[_Answer, Fault]:
-        """Answer to a request for data, and what goes wrong on its way."""
+        """Return the response to a data request, and the fault to apply when it is sent."""
         with self._lock:
             if time.monotonic() >= self._tokens.get(authorization.removeprefix("Bearer "), 0):
                 challenge = f"authorization_uri={self.url}/{TENANT}/oauth2/authorize, resource_id={self.url}/"
                 return _Answer(401, b"", {"WWW-Authenticate": f"Bearer {challenge}"}), Fault()
             self.requests.append(target)
-        # The hook may wait for other requests: it holds no lock.
+        # Call the hook without the lock, because it may wait for other requests.
         fault = self._hook(target) or Fault()
         if fault.status >= 400:
             error = _TOO_MANY if fault.status == 429 else ("0x80040216", "An unexpected error occurred.")
-            return _Refused(fault.status, *error).answer, fault
+            return _ApiError(fault.status, *error).answer, fault
         if fault.body == "previous_page":
             return _Answer(200, self._previous_page, {"Content-Type": _JSON}), fault
         with self._lock:
             try:
                 answer = self._contacts_page(target, preferences)
-            except _Refused as refused:
-                return refused.answer, fault
+            except _ApiError as error:
+                return error.answer, fault
             self._previous_page = answer.body
         return answer, fault
 
@@ -221,41 +221,45 @@ class CrmServer:
         address = urlsplit(target)
         query = dict(parse_qsl(address.query, keep_blank_values=True))
         if address.path != CONTACTS:
-            raise _Refused(404, "0x8006088a", f"Resource not found for the segment '{address.path.split('/')[-1]}'.")
+            raise _ApiError(404, "0x8006088a", f"Resource not found for the segment '{address.path.split('/')[-1]}'.")
         if unknown := query.keys() - _OPTIONS:
-            raise _Refused(501, "0x80060888", f"Not simulated: {', '.join(sorted(unknown))}")
+            raise _ApiError(501, "0x80060888", f"Not simulated: {', '.join(sorted(unknown))}")
         select = query["$select"].split(",") if "$select" in query else sorted(self.columns)
         if unknown := set(select) - self.columns:
             name = min(unknown)
             text = f"Could not find a property named '{name}' on type 'Microsoft.Dynamics.CRM.contact'."
-            raise _Refused(400, "0x80060888", text)
+            raise _ApiError(400, "0x80060888", text)
         cookie = self._cookie(query, "odata.track-changes" in preferences)
         applied = ["odata.track-changes"] if cookie["at"] is not None else []
         size = self._page_size
         for preference in preferences:
-            if asked := re.fullmatch(r"odata\.maxpagesize=([1-9]\d*)", preference):
-                size = min(size, int(asked[1]))
+            if requested := re.fullmatch(r"odata\.maxpagesize=([1-9]\d*)", preference):
+                size = min(size, int(requested[1]))
                 applied.append(f"odata.maxpagesize={size}")
 
-        in_order = sorted(self._matching(query, cookie))
-        found = [entry for entry in in_order if cookie["after"] is None or entry > tuple(cookie["after"])]
-        own_query = "&".join(
+        matching = sorted(self._matching(query, cookie))
+        found = [entry for entry in matching if cookie["after"] is None or entry > tuple(cookie["after"])]
+        repeated_query = "&".join(
             f"{name}={quote(query[name], safe=',:')}" for name in ("$select", "$filter", "$orderby") if name in query
         )
-        here = f"{self.url}{CONTACTS}?{own_query}{'&' if own_query else ''}"
+        link = f"{self.url}{CONTACTS}?{repeated_query}{'&' if repeated_query else ''}"
         context = f"{self.url}/api/data/v9.2/$metadata#contacts"
         delta = "" if cookie["at"] is None else "/$delta"
         page: dict[str, Any] = {"@odata.context": f"{context}({','.join(select)}){delta}"}
         page["value"] = [self._record(contactid, select, context) for *_, contactid in found[:size]]
         if len(found) > size:
             cookie["after"] = found[size - 1]
-            page["@odata.nextLink"] = f"{here}$skiptoken={quote(json.dumps(cookie), safe='')}"
+            page["@odata.nextLink"] = f"{link}$skiptoken={quote(json.dumps(cookie), safe='')}"
         elif cookie["at"] is not None:
-            page["@odata.deltaLink"] = f"{here}$deltatoken={cookie['at']}%21{self._history[cookie['at']]}"
+            page["@odata.deltaLink"] = f"{link}$deltatoken={cookie['at']}%21{self._history[cookie['at']]}"
         return _answer(200, page, **({"Preference-Applied": ",".join(applied)} if applied else {}))
 
     def _cookie(self, query: Mapping[str, str], track_changes: bool) -> dict[str, Any]:
-        """Where a read stands: the key it goes on `after`, the version it wants changes `since`, that it began `at`."""
+        """Return the position of a read from the tokens in the query.
+
+        The position has three parts: `after`, the key after which the page begins; `since`, the version after which
+        changes are wanted; and `at`, the version at which a read with change tracking began.
+        """
         cookie: dict[str, Any] = {"after": None, "since": None, "at": None}
         try:
             if "$skiptoken" in query:
@@ -267,25 +271,25 @@ class CrmServer:
             elif track_changes and self.change_tracking:
                 cookie["at"] = len(self._history) - 1
         except (TypeError, ValueError):
-            raise _Refused(400, "0x80060888", "Malformed token.") from None
+            raise _ApiError(400, "0x80060888", "Malformed token.") from None
         if cookie["at"] is not None and query.keys() & {"$filter", "$orderby"}:
-            raise _Refused(400, "0x80060888", "Change tracking does not support $filter and $orderby.")
+            raise _ApiError(400, "0x80060888", "Change tracking does not support $filter and $orderby.")
         if cookie["since"] is not None and cookie["since"] < self._oldest_version:
             text = "Version stamp associated with the client has expired. Please perform a full sync."
-            raise _Refused(410, "0x80044352", text)
+            raise _ApiError(410, "0x80044352", text)
         return cookie
 
     def _matching(self, query: Mapping[str, str], cookie: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        """Keys of the contacts to read as they are now, whatever other pages said; contactid is the last part."""
+        """Return sort keys, ending in contactid, of the contacts that match now, independent of earlier pages."""
         if cookie["since"] is not None:
             return [(contactid,) for contactid, version in self._versions.items() if version > cookie["since"]]
         if not query.keys() & {"$filter", "$orderby"}:
             return [(contactid,) for contactid in self._contacts]
         if "$orderby" in query and [_with_direction(term) for term in query["$orderby"].split(",")] != _ORDER:
-            raise _Refused(501, "0x80060888", f"Not simulated: $orderby={query['$orderby']}")
+            raise _ApiError(501, "0x80060888", f"Not simulated: $orderby={query['$orderby']}")
         wanted = _FILTER.fullmatch(query.get("$filter", "modifiedon ge 0001-01-01T00:00:00Z"))
         if wanted is None:
-            raise _Refused(501, "0x80060888", f"Not simulated: $filter={query['$filter']}")
+            raise _ApiError(501, "0x80060888", f"Not simulated: $filter={query['$filter']}")
         since = _instant(wanted[2])
         return [
             (contact["modifiedon"], contactid)
@@ -298,7 +302,7 @@ class CrmServer:
         if contact is None:
             return {"@odata.context": f"{context}/$deletedEntity", "id": contactid, "reason": "deleted"}
         etag = {"@odata.etag": f'W/"{self._versions[contactid]}"'}
-        # The key comes along, asked for or not.
+        # Dataverse always returns the key, even if $select does not list it.
         return etag | {name: contact.get(name) for name in select} | {"contactid": contactid}
 
 
@@ -314,7 +318,7 @@ def _instant(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        raise _Refused(400, "0x80060888", f"'{text}' is no Edm.DateTimeOffset.") from None
+        raise _ApiError(400, "0x80060888", f"'{text}' is not an Edm.DateTimeOffset.") from None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -347,9 +351,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault.body in ("cut", "reset") else body)
         if fault.body == "reset":
-            # Closed with nothing to linger for, a connection is reset.
+            # A close with a linger time of zero resets the connection.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Write no log line."""

@@ -1,4 +1,4 @@
-"""The part of `dbutils` that notebooks use, with a workspace's semantics."""
+"""The part of `dbutils` that the notebooks use, with the semantics of a workspace."""
 
 from __future__ import annotations
 
@@ -19,54 +19,54 @@ REDACTED = "[REDACTED]"
 
 
 class NotebookExit(BaseException):
-    """Ends a notebook with a value. No `except Exception` of a notebook can swallow it."""
+    """End of a notebook with a value; a BaseException, so that `except Exception` in a notebook can't catch it."""
 
     def __init__(self, value: str) -> None:
-        """Keep the value the notebook ends with."""
+        """Store the exit value of the notebook."""
         super().__init__(value)
         self.value = value
 
 
 class SecretMetadata(NamedTuple):
-    """A key of a scope, without its value."""
+    """Key of a secret, without its value."""
 
     key: str
 
 
 class SecretStore:
-    """Secrets of this machine: environment variables, else a git-ignored file, else the samples' own.
+    """Secrets from environment variables, else from a git-ignored file, else of the sample sources.
 
-    The variable of key `database_url` in scope `cdp` is `CDP_SECRET_CDP_DATABASE_URL`. The file `.cdp-secrets.yml`
-    holds a mapping of scopes to mappings of keys to secrets.
+    Key `database_url` in scope `cdp` comes from the variable `CDP_SECRET_CDP_DATABASE_URL`. The file
+    `.cdp-secrets.yml` maps each scope to a mapping of keys to secrets.
     """
 
     def __init__(self, file: Path, samples: Mapping[tuple[str, str], str]) -> None:
-        """Read the file, where there is one.
+        """Read the secrets file if it exists.
 
         Args:
             file: The secrets file.
-            samples: Secrets of the sample sources by scope and key, used where no other is given.
+            samples: Secrets of the sample sources by scope and key, used if no other secret is given.
 
         Raises:
-            CdpError: The file is not what it should be.
+            CdpError: The file can't be read, or is not a mapping of mappings.
         """
         self._samples = samples
         try:
             self._file: dict[str, dict[str, str]] = yaml.safe_load(file.read_text() if file.is_file() else "") or {}
             self._file = {scope: {key: str(value) for key, value in keys.items()} for scope, keys in self._file.items()}
         except (yaml.YAMLError, AttributeError, ValueError, OSError):
-            # Without the parser's own words: they quote the file.
+            # Leave out the parser's message, because it quotes the file.
             raise CdpError(f"{file} can't be read: write `scope:` and under it `key: secret` lines.") from None
 
     def list(self, scope: str) -> list[SecretMetadata]:
-        """Keys of a scope."""
+        """Return the keys of a scope."""
         return [SecretMetadata(key) for key in sorted(self._secrets(scope))]
 
     def get(self, scope: str, key: str) -> str:
-        """A secret.
+        """Return a secret.
 
         Raises:
-            ValueError: There is no such secret.
+            ValueError: The secret does not exist.
         """
         try:
             return self._secrets(scope)[key]
@@ -74,7 +74,7 @@ class SecretStore:
             raise ValueError(f"Secret does not exist with scope: {scope} and key: {key}") from None
 
     def redact(self, text: str) -> str:
-        """The text with every secret in it replaced, as a workspace does in a notebook's output."""
+        """Return the text with every known secret replaced, as a workspace does in the output of a notebook."""
         known = {*self._samples.values(), *self._environment().values()}
         known.update(secret for keys in self._file.values() for secret in keys.values())
         for secret in sorted(filter(None, known), key=len, reverse=True):
@@ -101,52 +101,52 @@ def _variable_name(scope: str) -> str:
 
 
 class Widgets:
-    """Parameters of a notebook. Those a job passes win over the defaults the notebook names."""
+    """Parameters of a notebook; values from the job override the defaults in the notebook."""
 
     def __init__(self, passed: Mapping[str, str]) -> None:
-        """Start with the parameters that were passed."""
+        """Start with the parameters that the job passes."""
         self._values = dict(passed)
 
     def text(self, name: str, defaultValue: str, label: str | None = None) -> None:
-        """Make a text widget."""
+        """Create a text widget."""
         self._values.setdefault(name, defaultValue)
 
     def dropdown(self, name: str, defaultValue: str, choices: list[str], label: str | None = None) -> None:
-        """Make a dropdown widget."""
+        """Create a dropdown widget."""
         self._values.setdefault(name, defaultValue)
 
     def get(self, name: str) -> str:
-        """Value of a widget.
+        """Return the value of a widget.
 
         Raises:
-            ValueError: There is no such widget.
+            ValueError: The widget does not exist.
         """
         if name not in self._values:
             raise ValueError(f"InputWidgetNotDefined: No input widget named {name} is defined")
         return self._values[name]
 
     def getAll(self) -> dict[str, str]:
-        """Values of all widgets."""
+        """Return the values of all widgets."""
         return dict(self._values)
 
 
 class TaskValues:
-    """Values that tasks of one run pass to later tasks."""
+    """Values that the tasks of a run pass to later tasks."""
 
     def __init__(self, task_key: str, values: dict[tuple[str, str], Any]) -> None:
-        """Write as one task into the values of a run."""
+        """Set the task that writes, and the shared values of the run by task and key."""
         self._task_key = task_key
         self._values = values
 
     def set(self, key: str, value: Any) -> None:
-        """Set a value of this task; it has to be JSON."""
+        """Set a value of this task; the value has to be serializable as JSON."""
         self._values[self._task_key, key] = json.loads(json.dumps(value))
 
     def get(self, taskKey: str, key: str, default: Any = None, debugValue: Any = None) -> Any:
-        """Value another task has set.
+        """Return the value that another task has set.
 
         Raises:
-            ValueError: There is none, and no default.
+            ValueError: The value does not exist, and no default is given.
         """
         if (taskKey, key) in self._values:
             return self._values[taskKey, key]
@@ -175,11 +175,11 @@ class FileSystem:
     """`dbutils.fs` over local folders."""
 
     def ls(self, path: str) -> list[FileInfo]:
-        """Entries of a folder, by name."""
+        """Return the entries of a folder, ordered by name."""
         return [_file_info(entry) for entry in sorted(_local(path).iterdir())]
 
     def head(self, path: str, maxBytes: int = 65536) -> str:
-        """Beginning of a file."""
+        """Return the beginning of a file as text."""
         with _local(path).open("rb") as file:
             return file.read(maxBytes).decode(errors="replace")
 
@@ -193,12 +193,12 @@ class FileSystem:
         return True
 
     def mkdirs(self, path: str) -> bool:
-        """Make a folder."""
+        """Create a folder."""
         _local(path).mkdir(parents=True, exist_ok=True)
         return True
 
     def rm(self, path: str, recurse: bool = False) -> bool:
-        """Remove a file or a folder; whether there was one."""
+        """Remove a file or a folder; return whether it existed."""
         target = _local(path)
         if target.is_dir() and recurse:
             shutil.rmtree(target)
@@ -223,11 +223,11 @@ class NotebookUtils:
     """`dbutils.notebook`."""
 
     def __init__(self, run: Callable[[str, dict[str, str]], str | None]) -> None:
-        """Run other notebooks with the given function."""
+        """Set the function that runs other notebooks."""
         self._run = run
 
     def run(self, path: str, timeout_seconds: int = 0, arguments: Mapping[str, str] | None = None) -> str | None:
-        """Run another notebook, by its path relative to this one; the value it ends with."""
+        """Run another notebook, given by its path relative to this one; return its exit value."""
         return self._run(path, {name: str(value) for name, value in (arguments or {}).items()})
 
     def exit(self, value: str) -> None:

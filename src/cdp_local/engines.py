@@ -1,4 +1,4 @@
-"""The local engines, behind one `open_session`: what differs between them stands here and in `stores`."""
+"""The local engines behind one `open_session`. This module and `stores` hold all differences between engines."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from cdp_lib.storage import STORE_CLASS
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
-"""What reads `abfss://`, in the version of the Hadoop that comes with Spark."""
+"""Package that reads `abfss://`, in the version of Spark's own Hadoop."""
 
 _NO_CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
-"""PySpark would look up where each column is made, for its error messages: a third of the time of a small run."""
+"""PySpark would record the call site of each column for error messages, a third of the time of a small run."""
 
 
 class HomeCatalog:
-    """The tables and views of a home, as one session knows them: each is registered when it is first asked for.
+    """Catalog of the tables and views of a home in one session, which registers each at its first use.
 
-    No local engine keeps a catalog between processes, and to register a table costs a query.
+    No local engine keeps a catalog between processes. Registering a table costs a query.
     """
 
     def __init__(self, spark: SparkSession, home: Path, catalog: str, schemas: Sequence[str]) -> None:
-        """Create the schemas: `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
+        """Create the schemas. `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
 
         Args:
             spark: Session.
             home: Folder of the local workspace.
             catalog: Name of the catalog.
-            schemas: Names of its schemas.
+            schemas: Names of the schemas.
         """
         self._spark, self._home, self._catalog = spark, home, catalog
         self._folders = {f"`{catalog}`.`{schema}`": home / "warehouse" / schema for schema in schemas}
@@ -50,7 +50,7 @@ class HomeCatalog:
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
 
     def has_schema(self, schema: str) -> bool:
-        """Return whether the home has a schema, given by its quoted full name."""
+        """Return whether the home has a schema with this quoted full name."""
         return schema in self._folders
 
     def register(self, schema: str, table: str) -> bool:
@@ -69,7 +69,7 @@ class HomeCatalog:
 
     def has_table(self, schema: str, table: str) -> bool:
         """Return whether the home has a table, registered or not."""
-        # A run that was killed may leave the log of a table without its first commit: that is no table yet.
+        # A killed run may leave a log without its first commit; that folder is not a table yet.
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
@@ -81,7 +81,7 @@ class HomeCatalog:
         return self._path_of_view(schema, view).exists()
 
     def keep_view(self, schema: str, view: str, statement: str) -> None:
-        """Keep the statement that makes a view, for sessions to come."""
+        """Store the statement of a view, so that later sessions can create the view."""
         path = self._path_of_view(schema, view)
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.with_suffix(".part")
@@ -99,7 +99,7 @@ class HomeCatalog:
                 for table in sorted(path.name for path in folder.glob("*") if path.is_dir()):
                     self.register(schema, table)
             for view in sorted((self._home / "views").glob("*.sql")):
-                # A view whose tables are gone, or in a schema of another run, is not there: the next run may make it.
+                # Skip a view whose tables or schema do not exist in this session; a later run may create them.
                 if view.name not in self._registered:
                     with suppress(AnalysisException):
                         self._spark.sql(view.read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ _CATALOGS: WeakKeyDictionary[SparkSession, HomeCatalog] = WeakKeyDictionary()
 
 
 def catalog_of(spark: SparkSession) -> HomeCatalog | None:
-    """Return the catalog of a session that `open_session` opened; None of another one."""
+    """Return the catalog of a session from `open_session`; None for any other session."""
     return _CATALOGS.get(spark)
 
 
@@ -118,32 +118,32 @@ def catalog_of(spark: SparkSession) -> HomeCatalog | None:
 def open_session(
     engine: str, home: Path, catalog: str, schemas: Sequence[str], landing: str = "", account_key: str | None = None
 ) -> Iterator[SparkSession]:
-    """A session with the tables and views of a home (`HomeCatalog`).
+    """Open a session with the tables and views of a home (`HomeCatalog`).
 
     Args:
         engine: `sail` or `spark`.
         home: Folder of the local workspace.
         catalog: Name of the catalog.
-        schemas: Names of its schemas.
-        landing: Where batches are landed, which may be an `abfss://` address.
+        schemas: Names of the schemas.
+        landing: Landing location, a folder or an `abfss://` address.
         account_key: Key of the storage account of an `abfss://` address.
 
     Raises:
-        CdpError: There is no such engine, or it can't start here.
+        CdpError: The engine is unknown, or it can't start on this machine.
     """
     if engine not in ENGINES:
-        raise CdpError(f"Unknown engine '{engine}': there are {' and '.join(ENGINES)}.")
+        raise CdpError(f"Unknown engine '{engine}': the engines are {' and '.join(ENGINES)}.")
     with ENGINES[engine](catalog, home, landing, account_key) as spark:
         _CATALOGS[spark] = HomeCatalog(spark, home, catalog, schemas)
         yield spark
 
 
 def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
-    """Let tables without a schema be those of this one.
+    """Resolve unqualified table names in this schema.
 
     Args:
         spark: Session.
-        catalog: Name of the catalog. Open-source Spark has one, at most under two names, and no `USE CATALOG`.
+        catalog: Name of the catalog. Open-source Spark ignores it: its one catalog needs no `USE CATALOG`.
         schema: Name of the schema.
     """
     if spark.catalog.currentCatalog() != "spark_catalog":
@@ -153,13 +153,13 @@ def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
 
 @contextmanager
 def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
-    # It would also say of each commit that another one came before it, and that it tries again.
+    # Without this, Sail logs every retry of a commit that another commit overtook.
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
-    # Rows that are dealt out to partitions arrive in shares of a batch: small ones cost more than their rows.
+    # A shuffle splits each record batch among the partitions; with small batches the overhead exceeds the work.
     os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
-    # Its allocator would give memory back to the system after each query, and ask for it again with the next. (ms)
+    # Milliseconds. By default the allocator returns memory to the system after each query and requests it again.
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
-    # It would forget a session that asks for nothing in a quarter of an hour: `cdp watch` may wait for weeks. (s)
+    # Seconds. By default a session ends after 15 idle minutes, but `cdp watch` may wait for weeks.
     os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(365 * 24 * 60 * 60))
     if account_key:
         os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = account_key
@@ -178,9 +178,9 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set(*_NO_CALL_SITES)
     spark.conf.set(STORE_CLASS, "cdp_local.stores:SailStore")
-    # A server in this process that does not answer will not come back: by default the client would try for ten minutes.
+    # A server in this process does not recover, so do not retry for the default ten minutes.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
-    # Nor is a connection lost on the way to it: to keep results for that case takes two more requests a query.
+    # A connection inside this process is not lost, so save the two requests per query that keep results for that case.
     spark.client.disable_reattachable_execute()
     try:
         yield spark
@@ -196,7 +196,7 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
         settings["spark.hadoop.fs.azure.account.key"] = account_key
     packages = [_HADOOP_AZURE] if landing.startswith("abfss://") else []
     with delta_session(home, settings, packages) as spark:
-        # Delta's catalog under a second name is an alias of the session's own, once it is told so.
+        # Make Delta's catalog under the second name an alias of the session catalog.
         manager = spark._jsparkSession.sessionState().catalogManager()
         manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
         yield spark
@@ -204,22 +204,22 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
 
 @contextmanager
 def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[str] = ()) -> Iterator[SparkSession]:
-    """Local Spark with Delta, whose catalog is `spark_catalog`.
+    """Open local Spark with Delta, with `spark_catalog` as the catalog.
 
     Args:
         home: Folder of the local workspace.
-        settings: Spark settings of the caller's own.
-        packages: Maven coordinates of further packages.
+        settings: Additional Spark settings.
+        packages: Maven coordinates of additional packages.
 
     Raises:
-        CdpError: There is no Java, or Spark does not start.
+        CdpError: Java is missing, or Spark does not start.
     """
     if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise CdpError("The spark engine needs Java 17 or newer: install it (`make java`), or use --engine sail.")
     from delta import configure_spark_with_delta_pip
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    # PySpark logs every exception it raises, stack and all, also those that are handled.
+    # PySpark logs the stack trace of every exception, even of handled ones.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     cores = os.cpu_count() or 2
     builder = SparkSession.builder.master(f"local[{cores}]").appName("cdp")
@@ -243,11 +243,11 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
     log = home / "logs" / "spark.log"
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with _errors_in(log):
+        with _child_stderr_to(log):
             spark = configure_spark_with_delta_pip(builder, list(packages)).getOrCreate()
     except Exception as error:
         raise CdpError(f"The spark engine does not start ({str(error).splitlines()[0]}): see {log}.") from error
-    signal.signal(signal.SIGINT, interrupt)  # PySpark takes Ctrl-C for itself
+    signal.signal(signal.SIGINT, interrupt)  # PySpark installs its own handler for Ctrl-C
     try:
         yield spark
     finally:
@@ -255,8 +255,8 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
 
 
 @contextmanager
-def _errors_in(log: Path) -> Iterator[None]:
-    """Let processes that are started meanwhile write to a file what they would write to stderr."""
+def _child_stderr_to(log: Path) -> Iterator[None]:
+    """Redirect stderr of the child processes that start in this block to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     stderr = os.dup(2)
     try:
@@ -272,4 +272,4 @@ ENGINES: dict[str, Callable[[str, Path, str, str | None], AbstractContextManager
     "sail": _sail,
     "spark": _spark,
 }
-"""The engines `cdp run --engine` knows; the first is the default."""
+"""Engines by their name in `cdp run --engine`; the first is the default."""

@@ -1,4 +1,4 @@
-"""The graph of tables as a page of the documentation and as a picture of the report."""
+"""The graph of tables as a page of the documentation and as an SVG picture in the report."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import html
 from cdp_lib.pipeline.graph import LAYERS, Graph, platform_graph
 from cdp_local.markdown import table
 
-_COLUMN, _ROW, _BOX_WIDTH, _BOX_HEIGHT = 284, 26, 236, 20
-"""Of the picture: distance of columns and rows, size of a box. (px)"""
+_COLUMN_DISTANCE, _ROW_DISTANCE, _BOX_WIDTH, _BOX_HEIGHT = 284, 26, 236, 20
+"""Dimensions of the picture in pixels."""
 
 
 def lineage_page() -> str:
-    """The page of what each table is built from, as Markdown."""
+    """Return the lineage page as Markdown: the inputs of each table."""
     graph = platform_graph()
     lines = [
         "# Lineage",
         "",
-        "What each table is built from. Written by `make docs` from the declarations beside the builders; a test keeps",
-        "it fresh. `cdp plan` says which tables are due, and why; `cdp run --select +kpi_monthly_gold` refreshes a",
-        "table with all that it is built from.",
+        "The inputs of each table. `make docs` generates this page from the declarations beside the builders; a test",
+        "keeps it up to date. `cdp plan` lists the tables that are due and why. `cdp run --select +kpi_monthly_gold`",
+        "refreshes a table and its upstream tables.",
         "",
         "```mermaid",
         "flowchart LR",
@@ -43,23 +43,25 @@ def lineage_page() -> str:
 
 
 def lineage_picture() -> str:
-    """The graph as SVG: a column for each step from the landed batches on."""
+    """Return the graph as SVG, with one column per step from the landed batches to the KPIs."""
     graph = platform_graph()
-    places = _places(graph)
-    width = max(x for x, _ in places.values()) + _BOX_WIDTH + 2
-    height = max(y for _, y in places.values()) + _BOX_HEIGHT + 2
+    corners = _box_corners(graph)
+    width = max(x for x, _ in corners.values()) + _BOX_WIDTH + 2
+    height = max(y for _, y in corners.values()) + _BOX_HEIGHT + 2
     arrows = [
-        _arrow(places[each], places[name], f"{each} → {name}") for name in graph.tables for each in graph.reads(name)
+        _arrow(corners[source], corners[name], f"{source} → {name}")
+        for name in graph.tables
+        for source in graph.reads(name)
     ]
-    boxes = [_box(graph, name, *places[name]) for name in graph.tables]
+    boxes = [_box(graph, name, *corners[name]) for name in graph.tables]
     return (
-        f'<svg class="lineage" role="img" aria-label="What each table is built from" width="{width}" height="{height}"'
+        f'<svg class="lineage" role="img" aria-label="Inputs of each table" width="{width}" height="{height}"'
         f' viewBox="-1 -1 {width} {height}">{"".join(arrows)}{"".join(boxes)}</svg>'
     )
 
 
-def _places(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Left upper corner of each table: its column is one after the last of those that it reads."""
+def _box_corners(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Return the upper left corner of each table's box; a table is one column right of its rightmost input."""
     steps: dict[str, int] = {}
     for name in graph.tables:
         steps[name] = 1 + max((steps[each] for each in graph.reads(name)), default=-1)
@@ -68,13 +70,13 @@ def _places(graph: Graph) -> dict[str, tuple[int, int]]:
         columns.setdefault(step, []).append(name)
     rows: dict[str, float] = {}
     for step in sorted(columns):
-        # Near what a table reads: fewer arrows cross.
-        columns[step].sort(key=lambda name: (_mean([rows[each] for each in graph.reads(name)]), name))
+        # Place a table near its inputs, so that fewer arrows cross.
+        columns[step].sort(key=lambda name: (_mean_or_zero([rows[each] for each in graph.reads(name)]), name))
         rows |= {name: row for row, name in enumerate(columns[step])}
-    return {name: (steps[name] * _COLUMN, int(rows[name] * _ROW)) for name in graph.tables}
+    return {name: (steps[name] * _COLUMN_DISTANCE, int(rows[name] * _ROW_DISTANCE)) for name in graph.tables}
 
 
-def _mean(values: list[float]) -> float:
+def _mean_or_zero(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 

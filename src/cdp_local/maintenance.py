@@ -1,4 +1,4 @@
-"""What `cdp maintain`, and `cdp watch` between refreshes, do to the tables of a home, whichever engine wrote them."""
+"""Maintenance of the tables in a home, for `cdp maintain` and for `cdp watch` between refreshes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from deltalake.exceptions import DeltaError
 
 from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.errors import CdpError
-from cdp_lib.maintenance import FEWEST_DAYS
+from cdp_lib.maintenance import MIN_RETENTION_DAYS
 from cdp_local.workspace import locked
 
-_MANY_COMMITS = 4
-"""Each makes a table slower to open, by a tenth: who opens it reads what they say. A refresh opens hundreds."""
+_MIN_NEW_COMMITS = 4
+"""New commits after which a table is maintained between refreshes.
 
-_TABLES_AT_ONCE = 8
-"""Of those with many commits, as each takes a twentieth of a second, in which a batch may land; others come next."""
+Each commit makes opening the table about 10 % slower, because the reader reads the log. A refresh opens hundreds of
+tables.
+"""
 
-_KEPT_AN_HOUR, _KEPT_A_MINUTE = "interval 1 hours", "interval 1 minutes"
-"""For how long what is replaced stays while a home is watched, for who began to read it."""
+_TABLES_PER_PASS = 8
+"""Tables maintained between two refreshes. Each takes about 50 ms, during which landed batches wait."""
+
+_ONE_HOUR, _ONE_MINUTE = "interval 1 hours", "interval 1 minutes"
+"""How long replaced files and log entries are kept while a home is watched, so that running reads can finish."""
 
 
 @dataclass(frozen=True)
-class Maintained:
-    """What has become of one table.
+class MaintenanceResult:
+    """Files and bytes of one table before and after its maintenance.
 
     Attributes:
         table: The table, as `schema.table`.
-        files_before: Data files of its latest version, before.
-        files_after: The same, afterwards.
-        bytes_before: Bytes of data on disk before; files of earlier versions count.
-        bytes_after: The same, afterwards.
+        files_before: Data files of the latest version before maintenance.
+        files_after: Data files of the latest version after maintenance.
+        bytes_before: Bytes of data on disk before maintenance, including files of earlier versions.
+        bytes_after: Bytes of data on disk after maintenance, including files of earlier versions.
     """
 
     table: str
@@ -44,29 +48,29 @@ class Maintained:
 
     @property
     def has_changed(self) -> bool:
-        """Whether there was anything to do."""
+        """Whether maintenance changed the files."""
         return (self.files_before, self.bytes_before) != (self.files_after, self.bytes_after)
 
 
-def warning_of(days: int) -> str | None:
-    """What whoever reads the tables is to know of a retention; None where it is long enough for everybody."""
-    if days >= FEWEST_DAYS:
+def retention_warning(days: int) -> str | None:
+    """Return a warning for readers of the tables if the retention is short, else None."""
+    if days >= MIN_RETENTION_DAYS:
         return None
     when = f"more than {days} days ago" if days else "before now"
-    return f"what reads a table as it was {when} – a notebook, a report – loses files of it: let it read again."
+    return f"a notebook or report that reads a table as it was {when} loses files of it: start it again."
 
 
-def maintain_home(home: Path, retention_days: int) -> list[Maintained]:
-    """Put small files of every table together, and remove those of versions that are older than the retention.
+def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
+    """Compact the small files of every table, and remove files of versions that are older than the retention.
 
-    No run of `cdp` uses the home meanwhile. Others may read: a file that the latest version needs is never removed.
+    The home is locked meanwhile. Other programs may read the tables: files of the latest version are never removed.
 
     Args:
         home: Folder of the local workspace.
-        retention_days: Days for which files of earlier versions stay, from when they were replaced.
+        retention_days: Days to keep files of earlier versions, counted from when they were replaced.
 
     Returns:
-        What has become of each table, by name.
+        One result per table, ordered by name.
 
     Raises:
         CdpError: The home holds no tables yet or is in use, or a table can't be maintained.
@@ -75,66 +79,67 @@ def maintain_home(home: Path, retention_days: int) -> list[Maintained]:
     if not (home / "warehouse").is_dir():
         raise CdpError(f"{home} holds no tables yet: `cdp run` makes them.")
     with locked(home):
-        # A run that was killed may leave the log of a table without its first commit: that is no table yet.
+        # A killed run may leave a log without its first commit; that folder is not a table yet.
         folders = sorted({commit.parents[1] for commit in (home / "warehouse").glob("*/*/_delta_log/*.json")})
         if not folders:
             raise CdpError(f"{home} holds no tables yet: `cdp run` makes them.")
         return [_maintain(folder, retention_days) for folder in folders]
 
 
-class Upkeep:
-    """Keeps the tables of a home quick to read while many small commits are made to them."""
+class WatchMaintenance:
+    """Maintenance between refreshes, which keeps tables with many small commits fast to read."""
 
     def __init__(self, home: Path) -> None:
-        """Name the home; nothing is read yet.
+        """Set the home; this reads nothing yet.
 
         Args:
             home: Folder of the local workspace.
         """
         self._warehouse = home.resolve() / "warehouse"
-        self._kept_up: dict[Path, int] = {}  # of each table the version it was last at
+        self._maintained_versions: dict[Path, int] = {}  # version of each table after its last maintenance
 
-    def keep_up(self) -> list[Path]:
-        """Do to tables that have had many commits since the last time what their readers would pay for otherwise.
+    def maintain_grown_tables(self) -> list[Path]:
+        """Compact the tables with many commits since their last maintenance, and shorten their logs.
 
-        Nobody writes meanwhile. What is read as it was before the last hour is lost.
+        Nothing may write the tables meanwhile. Replaced versions become unreadable after an hour, those of ops tables
+        after a minute.
 
         Returns:
-            Folders of these tables, those with most commits first.
+            Folders of the maintained tables, ordered by number of commits, most first.
         """
         commits = {
-            log.parent: _newest_version(log) - self._kept_up.get(log.parent, 0)
+            log.parent: _newest_version(log) - self._maintained_versions.get(log.parent, 0)
             for log in self._warehouse.glob("*/*/_delta_log")
         }
-        grown = sorted((folder for folder in commits if commits[folder] >= _MANY_COMMITS), key=lambda f: -commits[f])
-        kept_up = []
-        for folder in grown[:_TABLES_AT_ONCE]:
-            with suppress(DeltaError):  # it is as it was, and slower to read
-                self._kept_up[folder] = _keep_up(folder)
-                kept_up.append(folder)
-        return kept_up
+        grown = sorted((folder for folder in commits if commits[folder] >= _MIN_NEW_COMMITS), key=lambda f: -commits[f])
+        maintained = []
+        for folder in grown[:_TABLES_PER_PASS]:
+            with suppress(DeltaError):  # the table is unchanged, only slower to read
+                self._maintained_versions[folder] = _compact_and_trim(folder)
+                maintained.append(folder)
+        return maintained
 
 
 def _newest_version(log: Path) -> int:
     return max((int(commit.stem) for commit in log.glob("*.json")), default=0)
 
 
-def _keep_up(folder: Path) -> int:
-    """Put small files of a table together, and forget earlier versions; its version now."""
-    # Each stage replaces the table of states: names of files that are gone would soon be most of what its log says.
-    is_of_ops = folder.name in {contract.name for contract in OPS_TABLES}
-    wanted = {
-        "delta.logRetentionDuration": _KEPT_A_MINUTE,
-        "delta.deletedFileRetentionDuration": _KEPT_A_MINUTE if is_of_ops else _KEPT_AN_HOUR,
+def _compact_and_trim(folder: Path) -> int:
+    """Compact the small files of a table and remove its earlier versions; return its version."""
+    # Every stage replaces the state table, so names of removed files would soon fill most of its log.
+    is_ops_table = folder.name in {contract.name for contract in OPS_TABLES}
+    properties = {
+        "delta.logRetentionDuration": _ONE_MINUTE,
+        "delta.deletedFileRetentionDuration": _ONE_MINUTE if is_ops_table else _ONE_HOUR,
     }
     table = DeltaTable(folder)
-    if not wanted.items() <= table.metadata().configuration.items():
-        table.alter.set_table_properties(wanted)
+    if not properties.items() <= table.metadata().configuration.items():
+        table.alter.set_table_properties(properties)
     table.optimize.compact()
     table.vacuum(dry_run=False, enforce_retention_duration=False)
     table.create_checkpoint()
     table.cleanup_metadata()
-    # Checksums of commits that are gone are left behind by the library.
+    # The library leaves the checksum files of removed commits behind.
     log = folder / "_delta_log"
     for checksum in log.glob("*.crc"):
         if not checksum.with_suffix(".json").exists():
@@ -142,25 +147,25 @@ def _keep_up(folder: Path) -> int:
     return int(table.version())
 
 
-def _maintain(folder: Path, retention_days: int) -> Maintained:
+def _maintain(folder: Path, retention_days: int) -> MaintenanceResult:
     try:
         before = _files_and_bytes(folder)
         DeltaTable(folder).optimize.compact()
         _vacuum(folder, retention_days)
         after = _files_and_bytes(folder)
     except DeltaError as error:
-        raise CdpError(f"Table {folder} can't be maintained ({error}): its rows are as they were.") from error
-    return Maintained(f"{folder.parent.name}.{folder.name}", before[0], after[0], before[1], after[1])
+        raise CdpError(f"Table {folder} can't be maintained ({error}): its rows are unchanged.") from error
+    return MaintenanceResult(f"{folder.parent.name}.{folder.name}", before[0], after[0], before[1], after[1])
 
 
 def _vacuum(folder: Path, retention_days: int) -> None:
-    """Remove old files, also those that are in no version: a run that was killed leaves such.
+    """Remove old files, including files that belong to no version, which a killed run leaves behind.
 
-    The days that are asked for count, whatever the table says.
+    The given retention overrides the retention properties of the table.
     """
     hours, table = 24 * retention_days, DeltaTable(folder)
     old = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-    # Each VACUUM is two commits, and the log goes on naming what earlier ones have removed.
+    # The log still lists files that earlier vacuums removed. A vacuum makes two commits, so skip one without effect.
     if any((folder / file).exists() for file in old):
         table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 

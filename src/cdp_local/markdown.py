@@ -1,10 +1,10 @@
-"""Markdown of the generated pages."""
+"""Markdown for the generated pages."""
 
 from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table; a `|` in a cell does not end it."""
+    """Return the lines of a table, with `|` in cells escaped."""
     return [_line(header), "|---" * len(header) + "|", *map(_line, rows)]
 
 

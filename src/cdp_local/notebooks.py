@@ -1,4 +1,4 @@
-"""Runs one Python notebook, in Databricks source format."""
+"""Runs a Python notebook in Databricks source format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MAGIC = re.compile(r"^(?:#|--) MAGIC (%(?!md\b|pip\b).*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Workspace:
-    """What every notebook of a run shares.
+    """Objects that all notebooks of a run share.
 
     Attributes:
         spark: Session.
-        secrets: Secret scopes.
-        task_values: Task values of the run by task and key.
+        secrets: Secrets by scope and key.
+        task_values: Task values of the run, by task and key.
     """
 
     spark: SparkSession
@@ -37,11 +37,10 @@ class Workspace:
 
 
 def import_ahead(paths: Iterable[Path]) -> None:
-    """Import what notebooks import, one module after the other.
+    """Import the modules that notebooks import, one after the other.
 
-    Notebooks that run side by side may otherwise be the first to import modules that import each other, which Python
-    can't do from two threads at once: one of them would see a module that is not complete. What can't be imported is
-    left to its notebook to say.
+    Notebooks that run in parallel could otherwise import modules that import each other from two threads at once, and
+    one thread would see a partially initialized module. Import errors are ignored here; the notebook raises them.
 
     Args:
         paths: Files of the notebooks.
@@ -53,7 +52,7 @@ def import_ahead(paths: Iterable[Path]) -> None:
 
 
 def _imported_modules(path: Path) -> Iterator[str]:
-    """Modules that a Python notebook imports; none of one that is not Python."""
+    """Yield the modules that a Python notebook imports; nothing for other notebooks."""
     if path.suffix == ".py":
         with suppress(SyntaxError):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -70,27 +69,27 @@ def run_notebook(
 
     Args:
         path: File of the notebook.
-        parameters: Its parameters.
-        workspace: What the notebooks of the run share.
-        output: Takes what the notebook prints and displays, secrets redacted.
-        task_key: Task the notebook runs as, empty for none.
+        parameters: Parameters of the notebook.
+        workspace: Session, secrets and task values that the notebooks of the run share.
+        output: Stream for the output of the notebook, with secrets redacted.
+        task_key: Key of the task that runs the notebook; empty for none.
 
     Returns:
-        The value the notebook ended with, None where it ran to its end.
+        The value of `dbutils.notebook.exit`; None if the notebook ran to its end.
 
     Raises:
-        CdpError: The notebook asks for what there is in a workspace only, or for a parameter it was not given.
+        CdpError: The notebook needs a feature that only a workspace has, or is not a Python notebook.
     """
     source = path.read_text(encoding="utf-8")
     try:
         if magic := _MAGIC.search(source):
             raise CdpError(f"{path.name} uses {magic[1]}, which runs in a workspace only.")
         if path.suffix != ".py":
-            raise CdpError(f"{path.name} is no Python notebook: it runs in a workspace only.")
+            raise CdpError(f"{path.name} is not a Python notebook: it runs in a workspace only.")
         _run_python(path, source, parameters, workspace, output, task_key)
     except NotebookExit as end:
         return end.value
-    except BaseException:  # a notebook may also call sys.exit
+    except BaseException:  # includes the SystemExit of a notebook that calls sys.exit
         output.write(workspace.secrets.redact(traceback.format_exc()))
         raise
     return None
@@ -99,11 +98,11 @@ def run_notebook(
 def _run_python(
     path: Path, source: str, parameters: Mapping[str, str], workspace: Workspace, output: TextIO, task_key: str
 ) -> None:
-    def run_other(relative: str, arguments: dict[str, str]) -> str | None:
-        other = (path.parent / relative).resolve()
-        found = [file for file in (other, other.with_suffix(".py")) if file.is_file()]
+    def run_child(relative: str, arguments: dict[str, str]) -> str | None:
+        child = (path.parent / relative).resolve()
+        found = [file for file in (child, child.with_suffix(".py")) if file.is_file()]
         if not found:
-            raise FileNotFoundError(f"{path.name} runs {relative}, which is not there")
+            raise FileNotFoundError(f"{path.name} runs {relative}, which does not exist")
         return run_notebook(found[0], arguments, workspace, output, task_key)
 
     def show(*values: object, sep: str = " ", end: str = "\n", **_: object) -> None:
@@ -113,7 +112,7 @@ def _run_python(
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)
 
     if catalog := catalog_of(workspace.spark) if "spark." in source else None:
-        catalog.register_all()  # it may name any table
+        catalog.register_all()  # the notebook may name any table
     namespace = {
         "__name__": "__main__",
         "__file__": str(path),
@@ -123,7 +122,7 @@ def _run_python(
         "dbutils": LocalDbutils(
             widgets=Widgets(parameters),
             secrets=workspace.secrets,
-            notebook=NotebookUtils(run_other),
+            notebook=NotebookUtils(run_child),
             jobs=Jobs(TaskValues(task_key, workspace.task_values)),
         ),
     }

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own for tests and benchmarks, also as root; what it holds goes away with it."""
+"""Temporary PostgreSQL server for tests and benchmarks, which also works as root and is deleted at the end."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _SECONDS_TO_START = 20
 
 
 class PostgresqlServer:
-    """A running server.
+    """Running PostgreSQL server.
 
     Attributes:
-        address: `user@host:port`; anyone on this machine may log in.
+        address: `user@host:port`; every user of this machine may log in without a password.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make an empty server in a folder, and start it.
+        """Create an empty server in a folder, and start it.
 
         Raises:
             CdpError: PostgreSQL is not installed, or does not start.
         """
-        self._binaries = folder_of_binaries()
+        self._binaries = binaries_folder()
         self._folder = folder
-        self._user = _user_other_than_root(folder)
+        self._user = _non_root_user(folder)
         self._port = _free_port()
         self.address = f"cdp@127.0.0.1:{self._port}"
         arguments = ["-D", f"{folder}/data", "-U", "cdp", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
@@ -50,7 +50,7 @@ class PostgresqlServer:
         """Start the server after a stop, at the same address.
 
         Raises:
-            CdpError: It does not start.
+            CdpError: The server does not start.
         """
         options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "fsync=off"]
         command = [f"{self._binaries}/postgres", "-D", f"{self._folder}/data", "-p", str(self._port)]
@@ -70,14 +70,14 @@ class PostgresqlServer:
         raise CdpError(f"PostgreSQL did not start: {log.read_text()}")
 
     def stop(self) -> None:
-        """Stop the server; whoever is connected loses the connection."""
+        """Stop the server and close all its connections."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(timeout=20)
 
 
 @contextmanager
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A running server.
+    """Start a server in a temporary folder; stop and delete it at the end of the block.
 
     Raises:
         CdpError: PostgreSQL is not installed, or does not start.
@@ -90,8 +90,8 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
             server.stop()
 
 
-def folder_of_binaries() -> Path:
-    """Where `initdb` and `postgres` are.
+def binaries_folder() -> Path:
+    """Return the folder of `initdb` and `postgres`.
 
     Raises:
         CdpError: PostgreSQL is not installed.
@@ -100,12 +100,12 @@ def folder_of_binaries() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not on_path and not installed:
         raise CdpError("PostgreSQL is not installed: there is no initdb on PATH or under /usr/lib/postgresql.")
-    # What is on PATH may be a link: `postgres` stands beside the real one.
+    # initdb on PATH may be a symbolic link; `postgres` is in the folder of its target.
     return Path(on_path).resolve().parent if on_path else installed[-1].parent
 
 
-def _user_other_than_root(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root."""
+def _non_root_user(folder: Path) -> dict[str, Any]:
+    """Return arguments of `subprocess` that drop root privileges, because PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     names = {user.pw_name for user in pwd.getpwall()}

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line per task while it runs, tables of results after it."""
+"""Terminal output of a run: one line per task while it runs, and tables of results after it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _STYLES = {
     State.EXCLUDED: "dim",
 }
 
-_NOT_COUNTED = ("id", "year")
-"""Ends of names of columns whose numbers are names: no separators of thousands in them."""
+_WITHOUT_SEPARATORS = ("id", "year")
+"""Suffixes of columns whose numbers are identifiers, printed without thousands separators."""
 
 
 class Progress:
-    """A live line per task and table; where the output is no terminal, a line per task that has ended."""
+    """Live progress with one line per task and table; without a terminal, one line per finished task."""
 
     def __init__(self, console: Console, task_keys: Iterable[str], tables: Iterable[str] = ()) -> None:
         """Show the tasks as waiting.
 
         Args:
-            console: Where to show them.
+            console: Console to show them on.
             task_keys: Tasks of the run, in order.
-            tables: Names of the tables that stages may tell of; each has a line once it has begun.
+            tables: Names of the tables that stages may report. A table gets a line once its refresh has begun.
         """
         self._console = console
         self._runs = {key: TaskRun(key) for key in task_keys}
@@ -45,20 +45,20 @@ class Progress:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Progress:
-        """Start to show."""
+        """Start the live display."""
         if self._console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Leave the final state standing; a run that was refused has none."""
+        """Stop the live display and print the final state, unless the run raised an error."""
         if self._console.is_terminal:
             self._live.stop()
             if kind is None:
                 self._console.print(self._render())
 
     def show(self, run: TaskRun) -> None:
-        """Show a task that has changed."""
+        """Show the new state of a task or table."""
         self._runs[run.key] = run
         if not self._console.is_terminal and run.state not in (State.WAITING, State.RUNNING):
             line = f"{run.key:<{self._width}}  {run.state:<9}  {_seconds(run):>7}  {_counts(run)}"
@@ -92,39 +92,39 @@ def _noun(key: str, count: int) -> str:
 
 
 def rows_in_words(count: int) -> str:
-    """How many rows, as people say it."""
+    """Return a number of rows in words: `1 row`, `2,000 rows`."""
     return f"{count:,} {_noun('rows', count)}"
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a small table; where it does not fit into the terminal, with a line for each value.
+    """Print a small table; if it is wider than the terminal, print one line per value.
 
     Args:
-        console: Where to print it.
-        title: Its title.
-        columns: Headers.
-        rows: Values, a sequence a row.
+        console: Console to print to.
+        title: Title of the table.
+        columns: Column headers.
+        rows: Rows as sequences of values.
     """
     body = [list(row) for row in rows]
-    table = _side_by_side(columns, body)
+    table = _row_per_line(columns, body)
     if console.measure(table).minimum >= console.width:
-        table = _one_below_the_other(columns, body)
+        table = _value_per_line(columns, body)
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table if body else "(no rows)")
 
 
 def print_shortened(console: Console, text: str) -> None:
-    """Print text on one line, cut where the terminal ends.
+    """Print text on one line, cut at the width of the terminal.
 
     Args:
-        console: Where to print it.
+        console: Console to print to.
         text: The text.
     """
     console.print(Text(text), no_wrap=True, overflow="ellipsis")
 
 
-def _side_by_side(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
-    """A line for each row, numbers to the right."""
+def _row_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
+    """Return a table with one line per row and right-aligned numbers."""
     table = Table(header_style="bold")
     for index, name in enumerate(columns):
         values = [row[index] for row in body if row[index] is not None]
@@ -135,8 +135,8 @@ def _side_by_side(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Tabl
     return table
 
 
-def _one_below_the_other(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
-    """A line for each value of each row."""
+def _value_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
+    """Return a table with one line per value and a rule between rows."""
     table = Table(show_header=False)
     table.add_column(style="bold", overflow="fold")
     table.add_column(overflow="fold")
@@ -148,7 +148,7 @@ def _one_below_the_other(columns: Sequence[str], body: Sequence[Sequence[Any]]) 
 
 
 def _cell(name: str, value: Any) -> Text:
-    """A value as Text: square brackets in it are no markup."""
+    """Return a value as Text, so that rich does not read square brackets in it as markup."""
     if value is None:
         return Text("")
     if isinstance(value, list):
@@ -156,4 +156,4 @@ def _cell(name: str, value: Any) -> Text:
     if isinstance(value, float):
         return Text(f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}")
     is_amount = isinstance(value, int | Decimal) and not isinstance(value, bool)
-    return Text(f"{value:,}" if is_amount and not name.endswith(_NOT_COUNTED) else str(value))
+    return Text(f"{value:,}" if is_amount and not name.endswith(_WITHOUT_SEPARATORS) else str(value))

@@ -1,4 +1,4 @@
-"""What stands in quarantine, and what is kept with a warning: read from the tables, for people."""
+"""Queries for rows in quarantine and for rows kept with a warning, as `cdp quarantine` shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cdp_lib.storage import DeltaStore
 CHECKED_TABLES = tuple(contract for contract in TABLES.values() if contract.rules)
 """Contracts of the tables that have rules."""
 
-_OF_NO_CONTRACT = "A rule of an earlier version: full_refresh=true judges the row by those of today."
+_UNKNOWN_RULE = "A rule of an earlier code version: full_refresh=true checks the row against the current rules."
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Finding:
     Attributes:
         table: The table.
         rule: Name of the rule.
-        rows: How many rows break it.
-        first_broken: Of how many rows it is the first rule they break: over all findings, that counts each row once.
-        since: Earliest batch one of them came with.
-        key: Key of one of them, None where none has one.
+        rows: Number of rows that break the rule.
+        first_broken: Number of rows whose first broken rule this is. The sum over all findings counts each row once.
+        since: Earliest batch with a row that breaks the rule.
+        key: Key of one row that breaks the rule, None if these rows have no keys.
     """
 
     table: str
@@ -43,8 +43,8 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """The fact that is not true of the rows, in a sentence."""
-        return next((rule.meaning for rule in TABLES[self.table].rules if rule.name == self.rule), _OF_NO_CONTRACT)
+        """Meaning of the rule: a sentence that is not true of the rows."""
+        return next((rule.meaning for rule in TABLES[self.table].rules if rule.name == self.rule), _UNKNOWN_RULE)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Example:
     """A row that breaks a rule.
 
     Attributes:
-        key: Its key, None where it has none.
-        record: The row as received, None where it is in the table.
+        key: Key of the row, None if the row has no key.
+        record: The row as received, None for a row that is in the table.
     """
 
     key: str | None
@@ -61,43 +61,43 @@ class Example:
 
 
 def checked_table(name: str) -> TableContract:
-    """The contract of a table that has rules.
+    """Return the contract of a table that has rules.
 
     Args:
         name: Name of the table, or of its quarantine.
 
     Raises:
-        CdpError: There is no such table, or it has no rules.
+        CdpError: The table does not exist, or it has no rules.
     """
     for contract in CHECKED_TABLES:
         if name in (contract.name, contract.quarantine.name):
             return contract
     names = ", ".join(contract.name for contract in CHECKED_TABLES)
-    raise CdpError(f"Table '{name}' has no rules, and so no quarantine: those that have are {names}.")
+    raise CdpError(f"Table '{name}' has no rules, and so no quarantine: tables with rules are {names}.")
 
 
-def refused_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
-    """One row per row in quarantine and rule it breaks; None where there is no quarantine yet.
+def quarantined_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
+    """Return one row per pair of quarantined row and broken rule; None if no quarantine exists yet.
 
     Args:
-        tables: DeltaStore of the platform.
-        contracts: Contracts of the tables that refused the rows.
+        tables: Tables of the platform.
+        contracts: Contracts of the tables that the rows were rejected from.
     """
     frames = []
     for contract in contracts:
         if tables.exists(contract.quarantine):
             rows = tables.read(contract.quarantine)
-            # A quarantine that no run of this version has seen yet may lack the key.
+            # A quarantine written by an earlier code version may lack the key column.
             key = sf.col("record_key") if "record_key" in rows.columns else sf.lit(None).cast("string")
             frames.append(_by_rule(rows, contract, "broken_rules", key, sf.col("record")))
     return union(frames) if frames else None
 
 
 def warned_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
-    """One row per row that is kept with a warning and rule it breaks; None where there is no such table yet.
+    """Return one row per pair of row and broken warning rule; None if no table with warning rules exists yet.
 
     Args:
-        tables: DeltaStore of the platform.
+        tables: Tables of the platform.
         contracts: Contracts of the tables.
     """
     frames = []
@@ -115,27 +115,27 @@ def _by_rule(rows: DataFrame, contract: TableContract, broken: str, key: Column,
         sf.lit(contract.name).alias("table_name"),
         sf.explode(broken).alias("rule"),
         sf.col(broken)[0].alias("first_rule"),
-        _plain(key).alias("key"),
-        _plain(record).alias("record"),
-        _plain(sf.col("_batch_id")).alias("_batch_id"),
+        _without_comment(key).alias("key"),
+        _without_comment(record).alias("record"),
+        _without_comment(sf.col("_batch_id")).alias("_batch_id"),
     )
     return exploded.withColumn("is_first", sf.col("rule") == sf.col("first_rule")).drop("first_rule")
 
 
-def _plain(text: Column) -> Column:
-    """The text as no column with a comment: Sail can't unite columns whose comments differ."""
+def _without_comment(text: Column) -> Column:
+    """Return a text column without its comment; Sail can't union columns whose comments differ."""
     return sf.concat(text, sf.lit(""))
 
 
 def findings(rows: DataFrame | None) -> list[Finding]:
-    """What rules are broken, in the order of the contracts.
+    """Return the broken rules, in the order of the contracts.
 
     Args:
-        rows: Rows as `refused_rows` and `warned_rows` give them.
+        rows: Rows as `quarantined_rows` and `warned_rows` return them.
     """
     if rows is None:
         return []
-    # Numbers are keys as text: of those, the shorter is the smaller.
+    # Numeric keys are stored as text. Ordering by length first sorts them as numbers.
     keys = sf.when(sf.col("key").isNotNull(), sf.struct(sf.length("key").alias("length"), "key"))
     counted = rows.groupBy("table_name", "rule").agg(
         sf.count("*").alias("rows"),
@@ -144,58 +144,58 @@ def findings(rows: DataFrame | None) -> list[Finding]:
         sf.min(keys).alias("least"),
     )
     found = [Finding(*row) for row in counted.select(*counted.columns[:-1], "least.key").collect()]
-    return sorted(found, key=_place)
+    return sorted(found, key=_contract_order)
 
 
-def _place(finding: Finding) -> tuple[int, int, str]:
+def _contract_order(finding: Finding) -> tuple[int, int, str]:
     names = [rule.name for rule in TABLES[finding.table].rules]
-    place = names.index(finding.rule) if finding.rule in names else len(names)
-    return list(TABLES).index(finding.table), place, finding.rule
+    position = names.index(finding.rule) if finding.rule in names else len(names)
+    return list(TABLES).index(finding.table), position, finding.rule
 
 
 def examples_by_rule(rows: DataFrame | None, number: int) -> dict[tuple[str, str], list[Example]]:
-    """Some rows of each table and rule.
+    """Return example rows for each table and rule.
 
     Args:
-        rows: Rows as `refused_rows` and `warned_rows` give them.
-        number: How many of each.
+        rows: Rows as `quarantined_rows` and `warned_rows` return them.
+        number: Maximum number of examples per table and rule.
     """
     if rows is None or not number:
         return {}
-    order = Window.partitionBy("table_name", "rule").orderBy(*_in_order("key", "record"))
-    numbered = rows.select("*", sf.row_number().over(order).alias("place")).where(sf.col("place") <= number)
+    order = Window.partitionBy("table_name", "rule").orderBy(*_shortest_first("key", "record"))
+    numbered = rows.select("*", sf.row_number().over(order).alias("number")).where(sf.col("number") <= number)
     found: dict[tuple[str, str], list[Example]] = {}
-    for row in numbered.orderBy("table_name", "rule", "place").collect():
+    for row in numbered.orderBy("table_name", "rule", "number").collect():
         found.setdefault((row["table_name"], row["rule"]), []).append(Example(row["key"], row["record"]))
     return found
 
 
-def quarantined(tables: DeltaStore, contract: TableContract, number: int) -> list[Sequence[object]]:
-    """Key, broken rules, batch and record of rows that a table refuses.
+def first_quarantined(tables: DeltaStore, contract: TableContract, number: int) -> list[Sequence[object]]:
+    """Return key, broken rules, batch and record of the first quarantined rows of a table.
 
     Args:
-        tables: DeltaStore of the platform.
+        tables: Tables of the platform.
         contract: Contract of the table.
-        number: How many rows at most.
+        number: Maximum number of rows.
     """
     if not tables.exists(contract.quarantine):
         return []
     rows = tables.read(contract.quarantine)
     key = sf.col("record_key") if "record_key" in rows.columns else sf.lit(None).cast("string")
     shown = rows.select(key.alias("key"), "broken_rules", "_batch_id", "record")
-    return [tuple(row) for row in shown.orderBy(*_in_order("key", "record")).limit(number).collect()]
+    return [tuple(row) for row in shown.orderBy(*_shortest_first("key", "record")).limit(number).collect()]
 
 
-def _in_order(*columns: str) -> list[Column]:
+def _shortest_first(*columns: str) -> list[Column]:
     return [order for name in columns for order in (sf.length(name).asc_nulls_last(), sf.col(name).asc_nulls_last())]
 
 
 def ambiguous_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
-    """How many identities are linked to nobody because several people have their e-mail address.
+    """Return the number of identities that are not linked because several people have their e-mail address.
 
     Args:
-        tables: DeltaStore of the platform.
-        names: Tables that are looked at; all where there is none.
+        tables: Tables of the platform.
+        names: Tables to report on; empty for all.
     """
     if (names and CUSTOMER_LINKS_SILVER.name not in names) or not tables.exists(CUSTOMER_LINKS_SILVER):
         return 0

@@ -1,4 +1,4 @@
-"""Runs a job of the bundle: its notebooks in dependency order, independent ones side by side."""
+"""Runs the notebooks of a job of the bundle in dependency order, independent ones in parallel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdp_lib.errors import CdpError
-from cdp_lib.pipeline.graph import chains_behind
+from cdp_lib.pipeline.graph import longest_chains
 from cdp_lib.pipeline.run import TABLES_AT_ONCE, Runner, TableRun
 from cdp_lib.pipeline.work import RowCounts
 from cdp_lib.settings import Settings
@@ -29,33 +29,33 @@ TASKS_AT_ONCE = TABLES_AT_ONCE
 
 
 class State(StrEnum):
-    """How a task stands."""
+    """State of a task or table."""
 
     WAITING = "waiting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """Not run, because a task before it has failed. Counts as failed for the tasks after it."""
+    """Not run, because an upstream task failed. Counts as failed for downstream tasks."""
     EXCLUDED = "excluded"
-    """Not run, because it waits for failures and there was none, or for another outcome of a condition. Counts as
-    succeeded for the tasks after it."""
+    """Not run, because its `run_if` asks for failures and none happened, or because a condition had the other outcome.
+    Counts as succeeded for downstream tasks."""
 
 
 @dataclass
 class TaskRun:
-    """One task of one run.
+    """One task of a run, or one table that a stage reported.
 
     Attributes:
-        key: Task key.
-        state: How it stands.
-        started: Monotonic time of its start, None before.
-        seconds: How long it took, once it has ended.
-        counts: Numbers of rows by name (`ROW_COUNTS`), as far as the task has reported them.
-        new_columns: Columns that the task's table has gained.
-        error: Why it failed, in one line.
-        told: Of a table: what its stage has told of it; None for a task.
-        outcome: Of a condition: `true` or `false`; None before, and for any other task.
+        key: Task key, or name of the table.
+        state: Current state.
+        started: Monotonic time of the start; None before the start.
+        seconds: Duration; None before the end.
+        counts: Numbers of rows by name (`ROW_COUNTS`), as far as they are reported.
+        new_columns: Columns that the table has gained.
+        error: Reason of a failure, in one line.
+        stage_report: For a table, the values that its stage reported; None for a task.
+        outcome: For a finished condition task, `true` or `false`; else None.
     """
 
     key: str
@@ -65,7 +65,7 @@ class TaskRun:
     counts: dict[str, int] = field(default_factory=dict)
     new_columns: list[str] = field(default_factory=list)
     error: str | None = None
-    told: dict[str, Any] | None = None
+    stage_report: dict[str, Any] | None = None
     outcome: str | None = None
 
 
@@ -75,7 +75,7 @@ _RESULT_STATES = {
     State.SKIPPED: "upstream_failed",
     State.EXCLUDED: "excluded",
 }
-"""Result state of a task, as `{{tasks.<key>.result_state}}` has it in a workspace."""
+"""Value of `{{tasks.<key>.result_state}}` in a workspace, by state of the task."""
 
 _TABLE_STATES = {
     "running": State.RUNNING,
@@ -84,9 +84,9 @@ _TABLE_STATES = {
     "failed": State.FAILED,
     "skipped": State.SKIPPED,
 }
-"""How a table stands, by what its stage tells of it."""
+"""State of a table, by the state that its stage reports."""
 
-# Condition on which of the tasks before have failed, and the state of a task for which it does not hold.
+# Per `run_if`: a condition on the failures of the upstream tasks, and the state of the task if it does not hold.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
     "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
     "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
@@ -106,34 +106,34 @@ def run_job(
     on_change: Callable[[TaskRun], None],
     only: Collection[str] = (),
 ) -> list[TaskRun]:
-    """Run a job to its end, whatever becomes of its tasks.
+    """Run a job to its end, even if tasks fail.
 
-    Retries are a workspace's: here a task that fails has failed.
+    Failed tasks are not retried, unlike in a workspace.
 
     Args:
         job: The job.
         parameters: Values of job parameters that differ from their defaults.
-        workspace: What the notebooks share.
-        logs: Folder that gets the output of each task as `<task>.log`.
+        workspace: Session, secrets and task values that the notebooks share.
+        logs: Folder for the output of each task, `<task>.log`.
         started_at: Start of the run, UTC.
-        on_change: Called, in this thread, with each task that has changed its state.
-        only: Run these tasks alone, whatever they depend on; all where there is none.
+        on_change: Called in this thread with each task or table whose state has changed.
+        only: Run only these tasks and ignore their dependencies on other tasks; empty for all tasks.
 
     Returns:
-        The runs of the tables that stages have told of, then the tasks' runs, in the order of the job's file.
+        The tables that stages reported, then the tasks in the order of the job's file.
 
     Raises:
-        CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or tasks depend on each other
-            in a circle.
+        CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or the dependencies of the
+            tasks have a cycle.
     """
-    values, of_run = parameter_values(job, parameters), values_of_run(job, started_at)
+    values, job_values = parameter_values(job, parameters), job_reference_values(job, started_at)
     _require_known("task", only, job.tasks, job)
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
     for task in tasks.values():
         if task.run_if not in _RUN_IF:
-            raise CdpError(f"Task '{task.key}' has run_if: {task.run_if}; there are {', '.join(_RUN_IF)}.")
+            raise CdpError(f"Task '{task.key}' has run_if: {task.run_if}; known values are {', '.join(_RUN_IF)}.")
     runs = {key: TaskRun(key) for key in tasks}
-    graph = {key: [before for before in task.depends_on if before in tasks] for key, task in tasks.items()}
+    graph = {key: [upstream for upstream in task.depends_on if upstream in tasks] for key, task in tasks.items()}
     order = TopologicalSorter(graph)
     try:
         order.prepare()
@@ -144,23 +144,23 @@ def run_job(
     futures: dict[Future[str | None], str] = {}
     reported: dict[str, TaskRun] = {}
     ready: list[str] = []
-    chains = chains_behind(graph)
-    places = {key: place for place, key in enumerate(tasks)}
+    chains = longest_chains(graph)
+    positions = {key: position for position, key in enumerate(tasks)}
     with ThreadPoolExecutor(TASKS_AT_ONCE) as pool:
         while order.is_active():
-            # The task that most others wait for, one after the other, comes first; of equals, that of the file.
-            ready = sorted([*ready, *order.get_ready()], key=lambda key: (-chains[key], places[key]))
+            # Start the task with the longest chain of downstream tasks first; break ties by the order in the file.
+            ready = sorted([*ready, *order.get_ready()], key=lambda key: (-chains[key], positions[key]))
             while ready and len(futures) < TASKS_AT_ONCE:
                 key = ready.pop(0)
-                runs[key].state = _next_state(tasks[key], {before: runs[before] for before in graph[key]})
+                runs[key].state = _next_state(tasks[key], {upstream: runs[upstream] for upstream in graph[key]})
                 if runs[key].state == State.RUNNING:
                     runs[key].started = time.monotonic()
-                    dynamic = _dynamic_values(values, of_run, tasks[key], runs, workspace)
-                    futures[pool.submit(_run_task, tasks[key], values, dynamic, workspace, logs)] = key
+                    value_of = _dynamic_values(values, job_values, tasks[key], runs, workspace)
+                    futures[pool.submit(_run_task, tasks[key], values, value_of, workspace, logs)] = key
                 else:
                     order.done(key)
                 on_change(runs[key])
-            # Not longer than this at a time: an engine in this process keeps Ctrl-C from waking a thread that waits.
+            # Wait in short steps, because an engine in this process keeps Ctrl-C from waking a waiting thread.
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
             for table in _tables_reported(workspace, reported):
                 on_change(table)
@@ -175,16 +175,16 @@ def run_job(
 
 def _dynamic_values(
     job_parameters: Mapping[str, str],
-    of_run: Mapping[str, str],
+    job_values: Mapping[str, str],
     task: Task,
     runs: Mapping[str, TaskRun],
     workspace: Workspace,
 ) -> Callable[[str], str]:
-    """What `{{…}}` stands for in a task: of a task that is not part of the run, nothing."""
+    """Return a function that resolves `{{…}}` references of a task; references to tasks outside the run are empty."""
 
     def value_of(reference: str) -> str:
-        if reference in of_run:
-            return of_run[reference]
+        if reference in job_values:
+            return job_values[reference]
         match reference.split("."):
             case ["job", "parameters", name] if name in job_parameters:
                 return job_parameters[name]
@@ -200,19 +200,20 @@ def _dynamic_values(
 
 
 def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list[TaskRun]:
-    """Tables whose stage has told of them since the last time; what has been told of each is kept."""
+    """Return the tables with a new report of their stage since the last call, and store them in `reported`."""
     new = []
     for (_, name), value in list(workspace.task_values.items()):
-        if isinstance(value, dict) and "table" in value and (name not in reported or reported[name].told != value):
+        is_report = isinstance(value, dict) and "table" in value
+        if is_report and (name not in reported or reported[name].stage_report != value):
             counts = RowCounts(**value["counts"])
             run = table_run(TableRun(**value | {"counts": counts, "error": workspace.secrets.redact(value["error"])}))
-            reported[name] = replace(run, told=value)
+            reported[name] = replace(run, stage_report=value)
             new.append(reported[name])
     return new
 
 
 def table_run(run: TableRun) -> TaskRun:
-    """A table as progress shows it."""
+    """Return the refresh of a table in the form that `Progress` shows."""
     has_ended = run.state in ("refreshed", "fresh")
     return TaskRun(
         run.table,
@@ -222,17 +223,18 @@ def table_run(run: TableRun) -> TaskRun:
         counts=asdict(run.counts) if has_ended else {},
         new_columns=list(run.new_columns),
         error=run.error or None,
-        told=asdict(run),
+        stage_report=asdict(run),
     )
 
 
-def _next_state(task: Task, before: Mapping[str, TaskRun]) -> State:
-    """What becomes of a task once all tasks before it have ended, as the Jobs documentation has it."""
+def _next_state(task: Task, upstream: Mapping[str, TaskRun]) -> State:
+    """Return the state of a task whose upstream tasks have ended, by the rules of the Databricks Jobs documentation."""
     if any(
-        run.state == State.SUCCEEDED and task.depends_on[key] not in (None, run.outcome) for key, run in before.items()
+        run.state == State.SUCCEEDED and task.depends_on[key] not in (None, run.outcome)
+        for key, run in upstream.items()
     ):
         return State.EXCLUDED
-    states = [run.state for run in before.values()]
+    states = [run.state for run in upstream.values()]
     if states and all(state == State.EXCLUDED for state in states):
         return State.EXCLUDED
     holds, otherwise = _RUN_IF[task.run_if]
@@ -246,7 +248,7 @@ def _require_known(kind: str, names: Iterable[str], known: Collection[str], job:
 
 
 def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
-    """The parameters of a run of a job, by name.
+    """Return the parameters of a run of a job, by name.
 
     Args:
         job: The job.
@@ -257,13 +259,13 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
     """
     for name in parameters:
         if name not in job.parameters and any(name in task.base_parameters for task in job.tasks.values()):
-            raise CdpError(f"'{name}' is no parameter of a run, but a variable of the bundle: --var {name}=….")
+            raise CdpError(f"'{name}' is not a parameter of a run, but a variable of the bundle: use --var {name}=….")
     _require_known("parameter", parameters, job.parameters, job)
     return job.parameters | dict(parameters)
 
 
-def values_of_run(job: Job, started_at: datetime) -> dict[str, str]:
-    """What `{{job.…}}` stands for.
+def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
+    """Return the values of the `{{job.…}}` references.
 
     Args:
         job: The job.
@@ -277,7 +279,7 @@ def values_of_run(job: Job, started_at: datetime) -> dict[str, str]:
 
 
 def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime) -> dict[str, str]:
-    """The values of `Settings` that the stages of a job have, as texts.
+    """Return the values of `Settings` for the stages of a job, as strings.
 
     Args:
         job: The job.
@@ -287,18 +289,18 @@ def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime
     Raises:
         CdpError: The job has no such parameter.
     """
-    of_run = values_of_run(job, started_at)
+    job_values = job_reference_values(job, started_at)
     *_, task = (task for task in job.tasks.values() if task.notebook)
-    fixed = {
-        name: resolve_dynamic_values(text, lambda reference: of_run.get(reference, ""))
+    task_parameters = {
+        name: resolve_dynamic_values(text, lambda reference: job_values.get(reference, ""))
         for name, text in task.base_parameters.items()
     }
-    values = fixed | parameter_values(job, parameters)
+    values = task_parameters | parameter_values(job, parameters)
     return {name: values.get(name, "") for name in Settings.parameter_names()}
 
 
 def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:
-    """The runner that the stages of a job have, for tables that are selected by hand.
+    """Return a runner with the settings of a job's stages, for tables that a person selects.
 
     Args:
         workspace: The local workspace.
@@ -306,7 +308,7 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
         parameters: Values of job parameters that differ from their defaults.
 
     Raises:
-        CdpError: There is no such job or parameter, or a parameter does not parse.
+        CdpError: The job or a parameter does not exist, or a parameter can't be parsed.
     """
     values = setting_values(workspace.bundle.job(job), parameters, new_run_start())
     settings = Settings.from_parameters(values)
@@ -317,7 +319,7 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
 def _run_task(
     task: Task, job_parameters: Mapping[str, str], value_of: Callable[[str], str], workspace: Workspace, logs: Path
 ) -> str | None:
-    """Run a notebook, or compare; the outcome of a condition."""
+    """Run a notebook and return None, or evaluate a condition and return its outcome."""
     if task.condition:
         left, right = (resolve_dynamic_values(side, value_of) for side in (task.condition.left, task.condition.right))
         return str(left == right).lower()
@@ -342,5 +344,5 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
 
 
 def new_run_start() -> datetime:
-    """The time a run starts at, UTC; to the millisecond it is also the run's id."""
+    """Return the current time in UTC as the start of a run; in milliseconds it is also the id of the run."""
     return datetime.now(UTC)

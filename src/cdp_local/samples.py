@@ -1,4 +1,4 @@
-"""The sample sources: servers on loopback that play the customers API and the CRM, a database, and files."""
+"""Sample sources: loopback servers that simulate the customers API and the CRM, a database, and files."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _FILES = {
     "marketing_spend_path": ("marketing spend", "marketing_spend"),
     "exchange_rates_path": ("exchange rates", "exchange_rates.csv"),
 }
-"""Variable that names the source → its name in words, and the sample."""
+"""Bundle variable of a source → name of the source for messages, and path of the sample below the fixtures folder."""
 
 NEEDED_SOURCES = {"customers_api_url", "database_url"}
-"""Variables and secrets that name the sources without which there are no sales to show."""
+"""Variables and secrets of the sources that sales figures need."""
 
 SOURCES = NEEDED_SOURCES | {"crm_url"} | set(_FILES)
-"""Variables and secrets that name a source."""
+"""Variables and secrets that configure a source."""
 
 
 @dataclass
 class Samples:
-    """The sources that are played, and what leads to them.
+    """Running sample sources and the values that connect a job to them.
 
     Attributes:
-        names: Their names, in words.
-        variables: Values of bundle variables.
-        secrets: Secrets by key.
+        names: Names of the sources, for messages.
+        variables: Values of bundle variables, by name.
+        secrets: Secrets, by key.
     """
 
     names: list[str] = field(default_factory=list)
@@ -45,13 +45,13 @@ class Samples:
 
 
 @contextmanager
-def play_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator[Samples]:
-    """Play the sources that are not given.
+def serve_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator[Samples]:
+    """Serve a sample for each source that is not given.
 
     Args:
         fixtures: Folder of the sample sources.
         home: Folder of the local workspace.
-        given: Those of `SOURCES` that are not to be played.
+        given: Members of `SOURCES` that need no sample.
     """
     samples = Samples()
     with ExitStack() as stack:
@@ -75,15 +75,15 @@ def play_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
-    """Answers from a folder and keeps its log to itself."""
+    """HTTP handler that serves the files of a folder and writes no log."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Write no log line."""
 
 
 @contextmanager
 def customers_api(fixtures: Path) -> Iterator[str]:
-    """A server that answers with the sample customers, on a free loopback port; its address.
+    """Serve the sample customers on a free loopback port; yield the address.
 
     Args:
         fixtures: Folder of the sample sources.
@@ -99,11 +99,11 @@ def customers_api(fixtures: Path) -> Iterator[str]:
 
 
 def sample_database(fixtures: Path, home: Path) -> str:
-    """Make the sample database anew; its SQLAlchemy URL.
+    """Create the sample database, or replace it; return its SQLAlchemy URL.
 
     Args:
         fixtures: Folder of the sample sources.
-        home: Folder of the local workspace, which gets the database.
+        home: Folder of the local workspace, in which the database is created.
     """
     path = home / "sources" / "database.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +117,12 @@ def sample_database(fixtures: Path, home: Path) -> str:
 
 @contextmanager
 def crm(fixtures: Path, client_id: str, client_secret: str) -> Iterator[str]:
-    """A CRM with the sample contacts, on a free loopback port; its address.
+    """Serve a CRM with the sample contacts on a free loopback port; yield the address.
 
     Args:
         fixtures: Folder of the sample sources.
-        client_id: The only application that may read it.
-        client_secret: Its secret.
+        client_id: The only application that may read the CRM.
+        client_secret: Secret of the application.
     """
     contacts = json.loads((fixtures / "crm_contacts.json").read_text(encoding="utf-8"))
     with CrmServer(contacts, client_id=client_id, client_secret=client_secret) as server:

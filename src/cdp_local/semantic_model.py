@@ -1,6 +1,6 @@
-"""The semantic model for Power BI: its tables, what they are read from, their measures, and who sees which rows.
+"""The semantic model for Power BI: tables and their origin, measures, and row-level security.
 
-A measure for each KPI follows from its definition; `power_bi` writes all of it into files.
+Each KPI definition becomes a measure. `power_bi` writes the model into files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cdp_lib.contracts.gold import (
 )
 from cdp_lib.contracts.kpis import KPIS, Dimension, Kpi, Unit
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
-from cdp_lib.contracts.segments import NOT_YET
+from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 
@@ -38,7 +38,7 @@ DATA_TYPES = {
     "DATE": "dateTime",
     "TIMESTAMP": "dateTime",
 }
-"""Data type in the model of each Spark type. A column of any other type stays out."""
+"""Data type in the model by Spark type. The model leaves out columns of other types."""
 
 KPI_VALUES = "KPI values"
 _WHOLE = "#,##0"
@@ -59,12 +59,12 @@ class Measure:
     """A measure of the model.
 
     Attributes:
-        name: Name for people.
-        description: What it says, in a sentence or two.
+        name: Display name.
+        description: Description in a sentence or two.
         dax: DAX expression.
         format: Format string.
         folder: Display folder.
-        is_hidden: Whether it is there for other measures alone.
+        is_hidden: Whether the measure is hidden from users, because only other measures need it.
     """
 
     name: str
@@ -77,11 +77,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class CalculatedColumn:
-    """A column that Power BI works out.
+    """A column that Power BI computes.
 
     Attributes:
         name: Name of the column.
-        description: What it says.
+        description: Description of the values.
         dax: DAX expression over the table's row.
         data_type: Data type in the model.
     """
@@ -93,19 +93,20 @@ class CalculatedColumn:
 
 
 @dataclass(frozen=True)
-class Mart:
+class ModelTable:
     """A table of the model that is read from a table of the platform.
 
     Attributes:
-        name: Name for people.
-        contract: The table that is read.
-        only: Columns that are taken; all without personal data where there is none.
-        joins: Table and column that a column refers to, by column.
-        country: DAX for the country a row is of, in the role that opens single countries; None hides the table there.
-        measures: Its measures.
-        calculated: Columns that Power BI works out.
-        instead_of_null: What a column says where it is null, by column.
-        has_dimensions: Whether it is the table of KPIs, whose rows each belong to one of several dimensions.
+        name: Display name.
+        contract: Contract of the table of the platform.
+        only: Columns to read; empty for all columns without personal data.
+        joins: Referenced table and column, by referencing column.
+        country: DAX expression for the country of a row, which the role `By country` filters by; None hides all rows of
+            the table from the role.
+        measures: Measures of the table.
+        calculated: Columns that Power BI computes.
+        null_labels: Text that replaces null, by column.
+        has_dimensions: Whether this is the table of KPIs, whose rows each belong to one of several dimensions.
     """
 
     name: str
@@ -115,12 +116,12 @@ class Mart:
     country: str | None = None
     measures: tuple[Measure, ...] = ()
     calculated: tuple[CalculatedColumn, ...] = ()
-    instead_of_null: Mapping[str, str] = field(default_factory=dict)
+    null_labels: Mapping[str, str] = field(default_factory=dict)
     has_dimensions: bool = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Columns that are read: none with personal data, none of the platform's own, none without a data type."""
+        """Columns to read: without personal data, without the platform's `_` columns, and with a known data type."""
         return tuple(
             column
             for column in self.contract.public_columns
@@ -129,45 +130,47 @@ class Mart:
 
 
 def data_type(column: Column) -> str | None:
-    """Data type of a column in the model, None where there is none."""
+    """Return the data type of a column in the model; None if the model leaves out its Spark type."""
     return DATA_TYPES.get(column.type.partition("(")[0])
 
 
 def text_literal(text: str) -> str:
-    """A text as DAX and M write it."""
+    """Return a text as a string literal of DAX and M."""
     return '"' + text.replace('"', '""') + '"'
 
 
 def as_identifier(name: str) -> str:
-    """A name as a variable can have it."""
+    """Return a display name as an identifier: `Consent channel` becomes `ConsentChannel`."""
     return "".join(word.capitalize() for word in name.split())
 
 
 # KPIs
 
-PLACES: dict[Dimension, str] = {
+DIMENSION_TABLES: dict[Dimension, str] = {
     "country": "Country",
     "channel": "Channel",
     "segment": "Segment",
     "category": "Category",
     "consent_channel": "Consent channel",
 }
-"""Table of the model for each dimension that KPIs are given by, but `all`."""
+"""Table of the model for each dimension of the KPIs except `all`."""
 
 
-def one_at_a_time(kpi: Kpi) -> tuple[Dimension, ...]:
-    """Dimensions of which a KPI has a figure for single values alone."""
+def single_value_dimensions(kpi: Kpi) -> tuple[Dimension, ...]:
+    """Return the dimensions over which a KPI does not add up, so that it has a figure for a single value only."""
     return tuple(dimension for dimension in kpi.dimensions if not kpi.adds_over(dimension))
 
 
 def kpi_measure(kpi: Kpi) -> Measure:
-    """The measure of a KPI."""
-    single = one_at_a_time(kpi)
+    """Return the measure of a KPI."""
+    single = single_value_dimensions(kpi)
     sentences = [
         kpi.definition,
-        f"By {', '.join(name for name in kpi.dimensions if name != 'all')}." if len(kpi.dimensions) > 1 else "",
-        f"Of several values of {' or '.join(single)}: blank." if single else "",
-        _of_several_months(kpi),
+        f"Dimensions: {', '.join(name for name in kpi.dimensions if name != 'all')}."
+        if len(kpi.dimensions) > 1
+        else "",
+        f"Blank if several values of {' or '.join(single)} are selected." if single else "",
+        _several_months_note(kpi),
     ]
     is_average = kpi.unit == "count" and kpi.denominator != "1"
     return Measure(
@@ -179,10 +182,10 @@ def kpi_measure(kpi: Kpi) -> Measure:
     )
 
 
-def _of_several_months(kpi: Kpi) -> str:
+def _several_months_note(kpi: Kpi) -> str:
     if kpi.adds_over_months:
-        return "Of several months: what they count, summed up."
-    return f"Of several months: that of the latest {'whole one' if kpi.needs_whole_month else 'one'}."
+        return "For several months: calculated from their sums."
+    return f"For several months: the value of the latest {'complete ' if kpi.needs_whole_month else ''}month."
 
 
 def _kpi_dax(kpi: Kpi, single: tuple[Dimension, ...]) -> str:
@@ -216,29 +219,30 @@ def _call(function: str, *arguments: str) -> str:
 
 
 def _dimension_read() -> Measure:
-    lines = [f"VAR Of{as_identifier(table)} = ISFILTERED('{table}')" for table in PLACES.values()]
-    lines += [f"VAR Filtered = {' + '.join(f'INT(Of{as_identifier(table)})' for table in PLACES.values())}"]
+    lines = [f"VAR Of{as_identifier(table)} = ISFILTERED('{table}')" for table in DIMENSION_TABLES.values()]
+    lines += [f"VAR Filtered = {' + '.join(f'INT(Of{as_identifier(table)})' for table in DIMENSION_TABLES.values())}"]
     lines += ["VAR OfOthers = ISFILTERED('Customer') || ISFILTERED('Product') || ISFILTERED('Store')"]
     sees_all = _call("CALCULATE", "NOT ISEMPTY('KPI values')", "REMOVEFILTERS()", "'KPI values'[dimension] = \"all\"")
     lines += _variable("SeesAll", sees_all)
-    cases = [f"Of{as_identifier(table)}, {text_literal(dimension)}" for dimension, table in PLACES.items()]
+    cases = [f"Of{as_identifier(table)}, {text_literal(dimension)}" for dimension, table in DIMENSION_TABLES.items()]
     switch = _call("SWITCH", "TRUE()", 'Filtered > 1 || OfOthers, "none"', *cases, 'SeesAll, "all"', '"country"')
     lines += ["RETURN", *(f"    {line}" for line in switch.split("\n"))]
     return Measure(
         "Dimension read",
-        "Which rows of KPIs count: those of the dimension that is filtered, else those of everything; none where two"
-        " are, or a table that KPIs are not given by. Who sees single countries alone has those for everything.",
+        "Dimension whose rows the KPI measures read: the filtered dimension; `all` without a filter; none if two"
+        " dimensions or a table that is no dimension of KPIs are filtered. `country` instead of `all` for users of the"
+        " role By country.",
         "\n".join(lines),
         "",
         is_hidden=True,
     )
 
 
-# The marts
+# Tables
 
 
-def _of_batches(sum_of_rows: str) -> str:
-    """Return a sum over batches: the account `all` of a whole table has rows that its batches have, too."""
+def _over_batches(sum_of_rows: str) -> str:
+    """Return a sum over batches without the account `all`, which counts the rows of all batches again."""
     return f"CALCULATE({sum_of_rows}, 'Reconciliation'[batch_id] <> \"all\")"
 
 
@@ -253,61 +257,68 @@ _CATEGORY = ("Category", "category")
 _COUNTRY_OF_CUSTOMER = "RELATED('Customer'[country])"
 _CLV = "'Customer value'[predictive_clv]"
 
-MARTS = (
-    Mart(
+MODEL_TABLES = (
+    ModelTable(
         KPI_VALUES,
         KPI_MONTHLY_GOLD,
         joins={
             "month": ("Date", "date"),
             "kpi": ("KPI", "kpi"),
-            **{dimension: (table, dimension) for dimension, table in PLACES.items()},
+            **{dimension: (table, dimension) for dimension, table in DIMENSION_TABLES.items()},
         },
         country="[country]",
         measures=(
             *(kpi_measure(kpi) for kpi in KPIS),
-            Measure("Figures as of", "Last day that counts in any figure.", "MAX('KPI values'[as_of])", "yyyy-MM-dd"),
+            Measure("Figures as of", "Last day that any figure includes.", "MAX('KPI values'[as_of])", "yyyy-MM-dd"),
             _dimension_read(),
         ),
         has_dimensions=True,
     ),
-    Mart(
+    ModelTable(
         "Customer",
         CUSTOMERS_SILVER,
         only=("customer_id", "country"),
         joins={"country": _COUNTRY},
         country="[country]",
     ),
-    Mart(
+    ModelTable(
         "Product",
         PRODUCT_PERFORMANCE_GOLD,
         only=("product_id", "product_name", "category"),
         joins={"category": _CATEGORY},
     ),
-    Mart("Store", STORE_CUSTOMER_ANALYSIS_GOLD, only=("store_id", "store_name", "location"), country="[location]"),
-    Mart(
+    ModelTable(
+        "Store", STORE_CUSTOMER_ANALYSIS_GOLD, only=("store_id", "store_name", "location"), country="[location]"
+    ),
+    ModelTable(
         "Customer value",
         CUSTOMER_VALUE_GOLD,
         joins={"customer_id": _CUSTOMER, "segment": _SEGMENT},
         country=_COUNTRY_OF_CUSTOMER,
         measures=(
-            _measure("Customers counted", "Customers of today, one by one.", "COUNTROWS('Customer value')"),
-            _measure("Revenue so far", "Revenue of all their sales.", "SUM('Customer value'[total_revenue])", _MONEY),
-            _measure("Margin to expect", "Σ of their predictive customer lifetime value.", f"SUM({_CLV})", _MONEY),
+            _measure("Customers counted", "Number of customers.", "COUNTROWS('Customer value')"),
+            _measure(
+                "Revenue so far",
+                "Revenue of all sales of the customers.",
+                "SUM('Customer value'[total_revenue])",
+                _MONEY,
+            ),
+            _measure("Margin to expect", "Σ predictive customer lifetime value.", f"SUM({_CLV})", _MONEY),
             _measure(
                 "Margin to expect per customer",
-                "Predictive customer lifetime value, on average over those with a prediction.",
+                "Average predictive customer lifetime value of the customers with a prediction.",
                 f"AVERAGE({_CLV})",
                 _MONEY,
             ),
             _measure(
                 "Churn probability",
-                "Probability of no purchase within the churn horizon, on average over those with a prediction.",
+                "Average probability of no purchase within the churn horizon, for the customers with a prediction.",
                 "AVERAGE('Customer value'[churn_probability])",
                 _SHARE,
             ),
             _measure(
                 "Days since purchase",
-                "Days from the latest purchase, on average over those who bought.",
+                "Average days since the latest purchase, for the customers with a purchase.",
                 "AVERAGE('Customer value'[recency_days])",
             ),
         ),
@@ -323,7 +334,7 @@ MARTS = (
             ),
         ),
     ),
-    Mart(
+    ModelTable(
         "Customer segments",
         CUSTOMER_SEGMENTS_GOLD,
         only=("customer_id", "as_of", "segment", "previous_as_of", "previous_segment"),
@@ -332,51 +343,51 @@ MARTS = (
         measures=(
             _measure(
                 "Customers moved",
-                "Customers, by the segment a month before (`previous_segment`) and that of today.",
+                "Customers by their segment a month before (`previous_segment`) and their current segment.",
                 "COUNTROWS('Customer segments')",
             ),
         ),
-        instead_of_null={"previous_segment": NOT_YET},
+        null_labels={"previous_segment": NOT_YET_A_CUSTOMER},
     ),
-    Mart(
+    ModelTable(
         "Category sales",
         CATEGORY_COUNTRY_PERFORMANCE_GOLD,
         joins={"country": _COUNTRY, "category": _CATEGORY},
         country="[country]",
         measures=(
-            _measure("Category revenue", "Revenue of all time.", "SUM('Category sales'[revenue])", _MONEY),
-            _measure("Category pieces", "Pieces sold of all time.", "SUM('Category sales'[quantity_sold])"),
+            _measure("Category revenue", "Revenue over all time.", "SUM('Category sales'[revenue])", _MONEY),
+            _measure("Category pieces", "Pieces sold over all time.", "SUM('Category sales'[quantity_sold])"),
         ),
     ),
-    Mart(
+    ModelTable(
         "Store sales",
         STORE_PRODUCT_PERFORMANCE_GOLD,
         only=("store_id", "product_id", "quantity_sold", "revenue_generated"),
         joins={"store_id": ("Store", "store_id"), "product_id": ("Product", "product_id")},
         country="RELATED('Store'[location])",
         measures=(
-            _measure("Store revenue", "Revenue of all time.", "SUM('Store sales'[revenue_generated])", _MONEY),
-            _measure("Store pieces", "Pieces sold of all time.", "SUM('Store sales'[quantity_sold])"),
+            _measure("Store revenue", "Revenue over all time.", "SUM('Store sales'[revenue_generated])", _MONEY),
+            _measure("Store pieces", "Pieces sold over all time.", "SUM('Store sales'[quantity_sold])"),
         ),
     ),
-    Mart(
+    ModelTable(
         "Season sales",
         SEASONAL_ANALYSIS_GOLD,
         joins={"category": _CATEGORY},
         measures=(
-            _measure("Season revenue", "Revenue of all years.", "SUM('Season sales'[seasonal_revenue])", _MONEY),
-            _measure("Season pieces", "Pieces sold of all years.", "SUM('Season sales'[seasonal_quantity])"),
+            _measure("Season revenue", "Revenue over all years.", "SUM('Season sales'[seasonal_revenue])", _MONEY),
+            _measure("Season pieces", "Pieces sold over all years.", "SUM('Season sales'[seasonal_quantity])"),
         ),
     ),
-    Mart(
+    ModelTable(
         "Cohorts",
         COHORT_RETENTION_GOLD,
         joins={"cohort_month": ("Date", "date")},
         measures=(
             _measure(
                 "Cohort retention",
-                "Share of a cohort, or of its first revenue, that a window sees again; blank where the window is not"
-                " over, and for more than one kind of cohort, of retention or window.",
+                "Share of a cohort that returns in a window, or share of its first revenue; blank if the window is not"
+                " over, or if several cohort types, retention types or windows are selected.",
                 "VAR Known = FILTER('Cohorts', NOT ISBLANK('Cohorts'[retention]))\n"
                 "VAR IsOne = HASONEVALUE('Cohorts'[cohort_type]) && HASONEVALUE('Cohorts'[retention_type])\n"
                 "RETURN\n"
@@ -388,31 +399,31 @@ MARTS = (
             ),
         ),
     ),
-    Mart(
+    ModelTable(
         "Model quality",
         MODEL_QUALITY_GOLD,
         measures=(
             _measure(
                 "Model quality value",
-                "The measure of quality that is chosen; blank for more than one.",
+                "Value of the selected quality measure; blank if several are selected.",
                 "IF(HASONEVALUE('Model quality'[measure]), AVERAGE('Model quality'[value]))",
                 "0.000",
             ),
             _measure(
                 "Model predicted",
-                "What a model said of the time from cut_off to as_of; blank for more than one measure of quality.",
+                "Prediction for the time from cut_off to as_of; blank if several quality measures are selected.",
                 "IF(HASONEVALUE('Model quality'[measure]), AVERAGE('Model quality'[predicted]))",
                 "0.000",
             ),
             _measure(
                 "Model actual",
-                "What came in that time; blank for more than one measure of quality.",
+                "Actual value in that time; blank if several quality measures are selected.",
                 "IF(HASONEVALUE('Model quality'[measure]), AVERAGE('Model quality'[actual]))",
                 "0.000",
             ),
         ),
     ),
-    Mart(
+    ModelTable(
         "Runs",
         PIPELINE_RUNS_OPS,
         only=("run_id", "table_name", "state", "reason", "started_at", "seconds", "engine", "code_version"),
@@ -420,35 +431,42 @@ MARTS = (
             _measure("Latest run", "Start of the latest run, UTC.", "MAX('Runs'[started_at])", "yyyy-MM-dd HH:mm"),
             _measure(
                 "Seconds to the end",
-                "Seconds that the slowest table took.",
+                "Largest number of seconds that a table took.",
                 "CALCULATE(MAX('Runs'[seconds]), 'Runs'[state] = \"refreshed\")",
             ),
         ),
     ),
-    Mart(
+    ModelTable(
         "Reconciliation",
         RECONCILIATION_OPS,
         measures=(
-            _measure("Batches", "Tables and batches that were counted.", "COUNTROWS('Reconciliation')"),
+            _measure("Batches", "Number of checked (table, batch) pairs.", "COUNTROWS('Reconciliation')"),
             _measure(
                 "Batches that do not add up",
-                "Tables and batches whose rows in are not those out, in quarantine and superseded.",
+                "(Table, batch) pairs whose rows in differ from rows out + quarantined + superseded.",
                 "COUNTROWS(FILTER('Reconciliation', NOT 'Reconciliation'[is_balanced])) + 0",
             ),
-            _measure("Rows in", "Rows that batches came with.", _of_batches("SUM('Reconciliation'[rows_in])")),
-            _measure("Rows in tables", "Of those, rows in the tables.", _of_batches("SUM('Reconciliation'[rows_out])")),
+            _measure("Rows in", "Rows received with batches.", _over_batches("SUM('Reconciliation'[rows_in])")),
             _measure(
-                "Rows in quarantine", "Of those, rows refused.", _of_batches("SUM('Reconciliation'[rows_quarantined])")
+                "Rows in tables",
+                "Received rows that are in the tables.",
+                _over_batches("SUM('Reconciliation'[rows_out])"),
+            ),
+            _measure(
+                "Rows in quarantine",
+                "Received rows that are in quarantine.",
+                _over_batches("SUM('Reconciliation'[rows_quarantined])"),
             ),
             _measure(
                 "Rows superseded",
-                "Of those, rows that others have taken the place of.",
-                _of_batches("SUM('Reconciliation'[rows_superseded])"),
+                "Received rows that later versions of the same record replaced.",
+                _over_batches("SUM('Reconciliation'[rows_superseded])"),
             ),
         ),
     ),
 )
-"""In the order people read them; every one of them is hidden from the role, or cut to the countries of its reader."""
+"""Tables in display order. The role `By country` sees no rows, or only rows of the user's countries, except in
+`OPEN_TABLES`."""
 
 OPEN_TABLES = ("Product",)
-"""Marts without a figure: the role sees all of their rows."""
+"""Tables without figures, of which the role `By country` sees all rows."""

@@ -1,4 +1,4 @@
-"""The stores of the local engines: what each does in another way than Databricks."""
+"""Delta stores of the local engines, with their differences from Databricks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_k
 from cdp_local.engines import HomeCatalog, catalog_of
 
 _WRITING: dict[str, Lock] = {}
-"""Per-table write lock: an overwrite on Sail does not notice a commit between what it read and what it writes. The
-engine is in this process, and a home belongs to one process."""
+"""Per-table write locks, because an overwrite on Sail does not detect a commit made since it read the table.
+
+Locks within this process are enough: the engine runs in it, and a home belongs to one process.
+"""
 
 
 class SparkStore(DeltaStore):
-    """Local Spark with Delta.
+    """Store on local Spark with Delta.
 
-    Tables have neither clustering nor deletion vectors: one engine alone could write them then (docs/adr/0022). Delta
-    keeps statistics of few columns; of all columns they are two fifths of a write.
+    Tables have neither clustering nor deletion vectors, because only one of the local engines could write them
+    (docs/adr/0022). Delta keeps statistics of few columns; statistics of all columns take 40 % of a write.
     """
 
     is_databricks = False
@@ -35,7 +37,7 @@ class SparkStore(DeltaStore):
 
     @property
     def _home(self) -> HomeCatalog | None:
-        """Catalog of the home that has the schema; None where no home has it."""
+        """Catalog of the home that has the schema; None if the schema belongs to no home."""
         catalog = catalog_of(self.session)
         return catalog if catalog and catalog.has_schema(self._schema) else None
 
@@ -65,17 +67,17 @@ class SparkStore(DeltaStore):
             yield
 
     def has_view(self, name: str) -> bool:
-        """Return whether the schema has a view of a name."""
+        """Return whether the schema has a view with this name."""
         return home.has_view(self._schema, name) if (home := self._home) else super().has_view(name)
 
     def create_view(self, name: str, query: str) -> None:
-        """Create a view, or replace it; sessions to come have it, too."""
-        # Spark has views in its own catalog alone, in which the schema is, too.
+        """Create or replace a view, also for later sessions."""
+        # Spark supports views only in its own catalog, which also contains the schema.
         is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
         statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
         if home := self._home:
-            home.register_all()  # among them the tables that the view reads
+            home.register_all()  # the view may read any table
         self.session.sql(statement)
         if home:
             home.keep_view(self._schema, name, statement)
@@ -97,7 +99,7 @@ class SparkStore(DeltaStore):
 
 
 class SailStore(SparkStore):
-    """Sail, the embedded engine. It has no OPTIMIZE, and keeps statistics of all columns at no cost."""
+    """Store on Sail, the embedded engine, which has no OPTIMIZE and keeps statistics of all columns at no cost."""
 
     can_maintain = False
 
@@ -119,78 +121,81 @@ class SailStore(SparkStore):
         *,
         is_empty: bool = False,
     ) -> dict[str, int]:
-        """Replace rows, then count them: Sail counts nothing as it writes."""
-        # Sail would delete the rows for which a condition is null, too; by the bare one it passes over whole files.
+        """Replace rows, then count them with a query, because Sail reports no counts of a write."""
+        # Sail also deletes rows for which the condition is null, so add a null-safe copy. The plain condition stays,
+        # because Sail skips whole files by it.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
-        self._put(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
+        self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
 
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
-        """Upsert and delete rows by writing what they are in again: a quarter of a second a million rows.
+        """Upsert and delete rows by rewriting the partitions, or the table, that contain them.
 
-        Sail's MERGE takes several. What is written again is nothing where no key is in the table yet, the partitions
-        that the keys are in and come to, or the whole table. Changes are computed once, into a file.
+        This takes 0.25 s per million rows; Sail's MERGE takes several seconds. If no key is in the table yet, the new
+        rows are appended. Otherwise, the method rewrites the partitions that the keys leave and enter, or the whole
+        table if it has no partitions. The changes are computed once, into a file.
         """
         with TemporaryDirectory() as folder:
             changes.selectExpr(*contract.select_list, IS_GONE).write.parquet(f"{folder}/changes")
             columns = ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
-            held = self.session.read.schema(f"{columns}, {IS_GONE} BOOLEAN").parquet(f"{folder}/changes")
+            stored = self.session.read.schema(f"{columns}, {IS_GONE} BOOLEAN").parquet(f"{folder}/changes")
             rows, is_same = self.read(contract).alias("t"), sf.expr(same_key(contract))
-            entering = held.where(f"NOT {IS_GONE}").select(*contract.column_names)
-            matched, where = rows.join(held.alias("s"), is_same, how="left_semi"), None
+            entering = stored.where(f"NOT {IS_GONE}").select(*contract.column_names)
+            matched, where = rows.join(stored.alias("s"), is_same, how="left_semi"), None
             if contract.partitioned_by:
-                left = self.partitions(contract, matched)
-                if left:
-                    where = is_in(contract, {*left, *self.partitions(contract, entering)})
+                matched_partitions = self.partitions(contract, matched)
+                has_matches = bool(matched_partitions)
+                if has_matches:
+                    where = is_in(contract, {*matched_partitions, *self.partitions(contract, entering)})
                     rows = rows.where(where)
             else:
-                left = set() if matched.isEmpty() else {True}
+                has_matches = not matched.isEmpty()
             written = entering.count()
-            if not left:
-                self._put(contract, self._prepared(contract, entering), None)
+            if not has_matches:
+                self._overwrite(contract, self._prepared(contract, entering), None)
                 return written
-            unaffected = rows.join(held.alias("s"), is_same, how="left_anti").select(*contract.column_names)
-            # Rows of the table are validated already: they skip the single-partition path.
-            rows = self._dealt_out(contract, unaffected.unionByName(self._checked(contract, entering)))
-            self._put(contract, rows, sf.lit(True) if where is None else where)
+            unaffected = rows.join(stored.alias("s"), is_same, how="left_anti").select(*contract.column_names)
+            # Existing rows are already validated, so they skip the single-partition path.
+            rows = self._distribute(contract, unaffected.unionByName(self._enforce_not_null(contract, entering)))
+            self._overwrite(contract, rows, sf.lit(True) if where is None else where)
             return written
 
-    def _put(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
-        """Overwrite the rows for which a condition is true; append where there is none."""
+    def _overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
+        """Overwrite the rows for which a condition is true; append if the condition is None."""
         with self._commit(contract):
             writer = rows.writeTo(self.name_of(contract.name))
             writer.append() if where is None else writer.overwrite(where)
 
     def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
-        """Replace all rows and the schema by those of a table that is made for it.
+        """Replace all rows and the schema with those of a temporary table.
 
-        A new schema has the comments and the NOT NULL of the table that the rows are read from.
+        Sail takes column comments and NOT NULL from the table that the rows are read from.
         """
         types = dict(rows.dtypes)
-        others = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
+        extra_columns = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
         with TemporaryDirectory() as folder:
             name = self.name_of(Path(folder).name)
-            columns = ", ".join(column_ddl(column) for column in (*contract.columns, *others))
+            columns = ", ".join(column_ddl(column) for column in (*contract.columns, *extra_columns))
             self.session.sql(f"CREATE TABLE {name} ({columns}) USING delta LOCATION '{folder}/rows'")
             try:
-                self._checked(contract, rows).writeTo(name).append()
+                self._enforce_not_null(contract, rows).writeTo(name).append()
                 DeltaStore._rewrite(self, contract, self.session.table(name), partitions)
             finally:
                 self.session.sql(f"DROP TABLE {name}")
 
     def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        return self._dealt_out(contract, self._checked(contract, rows))
+        return self._distribute(contract, self._enforce_not_null(contract, rows))
 
-    def _checked(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return rows that NOT NULL is checked of as they leave the plan.
+    def _enforce_not_null(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        """Return the rows with a plan in which Sail checks NOT NULL after all filters.
 
-        Sail checks it below the filters of a plan, where refused rows still are; it moves no filter past an offset.
-        That puts all rows into one stream.
+        Sail checks NOT NULL below the filters of a plan, where rejected rows are still present, but never moves a
+        filter past an offset. The offset puts all rows into one partition.
         """
         return rows if contract.layer == "bronze" else rows.offset(0)
 
-    def _dealt_out(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return rows of tables that grow in as many streams as there are cores, each partition in one of them."""
+    def _distribute(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        """Repartition the rows of a growing table to the number of cores, each table partition in one of them."""
         if contract.layer in ("bronze", "ops") or not (contract.clustered_by or contract.partitioned_by):
             return rows
         return rows.repartition(os.cpu_count() or 2, *contract.partitioned_by)

@@ -1,4 +1,4 @@
-"""The views that Azure Synapse serverless SQL reads the published copies of gold tables by: one per table."""
+"""Views of Azure Synapse serverless SQL over the published copies of gold tables, one per table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TYPES = {
     "DATE": "DATE",
     "DOUBLE": "FLOAT",
     "INT": "INT",
-    # Contracts promise no length: this is the longest one short of MAX. In this collation serverless SQL reads UTF-8
-    # rightly, whatever the database's own is, and leaves out what a filter on a text does not ask for.
+    # Contracts define no length: 8000 is the longest one below MAX. With this collation serverless SQL reads UTF-8
+    # correctly whatever the collation of the database, and skips data that a text filter excludes.
     "STRING": "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8",
     "TIMESTAMP": "DATETIME2(6)",
 }
@@ -26,17 +26,17 @@ _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
 
 
 def views_script() -> str:
-    """The script that makes all views, as T-SQL for `sqlcmd`."""
+    """Return the T-SQL script that creates all views, for `sqlcmd`."""
     head = (
-        "-- One view per gold table, without the columns that hold personal data. What columns mean: docs/tables.md.\n"
-        "-- Written from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it fresh.\n"
+        "-- One view per gold table, without personal data. docs/tables.md describes the columns.\n"
+        "-- Generated from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it up to date.\n"
         "USE [$(database)];\n"
     )
     return "GO\n\n".join([head, *(view_statement(contract) for contract in PUBLISHED_TABLES)]) + "GO\n"
 
 
 def view_statement(contract: TableContract) -> str:
-    """The statement that makes a table's view, or makes it anew."""
+    """Return the statement that creates or replaces the view of a table."""
     columns = contract.public_columns
     return (
         f"-- {contract.comment}\n"
@@ -49,15 +49,15 @@ def view_statement(contract: TableContract) -> str:
 
 
 def view_name(contract: TableContract) -> str:
-    """Name of a table's view: the table's, without its layer."""
+    """Return the name of a table's view: the table name without its layer."""
     return contract.name.removesuffix(f"_{contract.layer}")
 
 
 def tsql_type(spark_type: str) -> str:
-    """The T-SQL type that holds every value of a Spark SQL type.
+    """Return the T-SQL type that holds every value of a Spark SQL type.
 
     Raises:
-        ValueError: Serverless SQL has none that this module knows.
+        ValueError: This module knows no T-SQL type for it.
     """
     if _DECIMAL.fullmatch(spark_type):
         return spark_type

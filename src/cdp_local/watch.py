@@ -1,4 +1,4 @@
-"""Waits for batches to land, as a file arrival trigger does in a workspace."""
+"""Runs a job when batches land, as a file arrival trigger does in a workspace."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.landing import Landing
 from cdp_lib.pipeline.load_batches import first_day_listed
 from cdp_local.bundle import Job
-from cdp_local.maintenance import Upkeep
+from cdp_local.maintenance import WatchMaintenance
 from cdp_local.runner import State, TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace
 
-SECONDS_BETWEEN_LOOKS = 0.1
-"""At a folder; a storage account is asked less often, as each look is a request for every entity."""
+_FOLDER_POLL_SECONDS = 0.1
+_STORAGE_ACCOUNT_POLL_SECONDS = 5.0
+"""Longer than for a folder, because each poll sends one request per entity."""
 
 RESTART_AFTER = 20
-"""Refreshes after which an engine that frees little of what it held is better started afresh."""
-
-_SECONDS_BETWEEN_REQUESTS = 5.0
+"""Refreshes after which `cdp watch` restarts the engine, because it frees little memory."""
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """One run of the job that follows what lands.
+    """One run of the watched job.
 
     Attributes:
-        batches: Batches that have landed since the one before; those of the first are not counted.
-        started_at: Its start, UTC.
-        runs: What became of its tables and tasks.
-        seconds: How long it took.
+        batches: Batches that landed since the previous refresh; 0 for the first refresh.
+        started_at: Start of the run, UTC.
+        runs: Final state of its tables and tasks.
+        seconds: Duration.
     """
 
     batches: int
@@ -46,7 +45,7 @@ class Refresh:
 
     @property
     def rows(self) -> int:
-        """Rows of batches that have entered bronze."""
+        """Rows that the run loaded into bronze."""
         return sum(run.counts.get("rows", 0) for run in self.runs if run.key.endswith("_bronze"))
 
     @property
@@ -56,58 +55,58 @@ class Refresh:
 
 
 def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
-    """Run a job at once, and again each time that batches have landed; what fails ends nothing.
+    """Run a job at once and again whenever batches have landed, even after a failed run; yield each refresh.
 
-    What is due, the stages find out.
+    The stages of the job decide which tables are due.
 
     Args:
-        workspace: Workspace whose landing is watched.
+        workspace: Workspace with the landing to watch.
         job: The job.
     """
-    upkeep = Upkeep(workspace.home)
+    maintenance = WatchMaintenance(workspace.home)
     for number, batches in enumerate(landed_batches(workspace.landing)):
         begin, started_at = time.monotonic(), new_run_start()
-        # One folder for all of them: a watch may go on for weeks.
+        # All runs write to one folder, because a watch may last for weeks.
         logs = workspace.home / "logs" / "watch"
         runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None)
         workspace.notebooks.task_values.clear()
         seconds = time.monotonic() - begin
-        upkeep.keep_up()
+        maintenance.maintain_grown_tables()
         yield Refresh(len(batches) if number else 0, started_at, tuple(runs), seconds)
 
 
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
-    """The batches that have landed since the last time, each time that some have: bronze table and batch of each.
+    """Wait for batches to land; yield each new set as pairs of bronze table and batch.
 
-    The first ones are all of the last days. A batch is seen when its manifest is there: the folder is looked
-    at, for its own notices of new files miss those in a folder that is as new. Ctrl-C while it waits or looks ends it;
-    what is done with batches, it does not disturb.
+    The first set holds all batches of the last days. A batch counts as landed once its manifest exists. The function
+    polls the landing, because file system notifications miss files in a folder that was just created. Ctrl-C during a
+    wait or a poll ends the iteration; Ctrl-C has its usual effect while the caller handles a set.
 
     Args:
-        landing: Where batches are landed.
+        landing: The landing to watch.
 
     Raises:
         CdpError: The landing can't be read.
     """
-    pause = _SECONDS_BETWEEN_REQUESTS if "://" in landing.root else SECONDS_BETWEEN_LOOKS
+    pause = _STORAGE_ACCOUNT_POLL_SECONDS if "://" in landing.root else _FOLDER_POLL_SECONDS
     seen: dict[BronzeContract, set[str]] = {table: set() for table in BRONZE_TABLES}
-    yield _look(landing, seen)
+    yield _poll(landing, seen)
     while True:
         new: set[tuple[str, str]] = set()
-        with _interrupts() as stop:
+        with _ctrl_c_event() as stop:
             while not (new or stop.is_set()):
                 stop.wait(pause)
-                new = _look(landing, seen)
+                new = _poll(landing, seen)
         if stop.is_set():
             return
         yield new
 
 
-def _look(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[str, str]]:
-    """Return the batches that have not been seen yet, which they are from now on."""
+def _poll(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[str, str]]:
+    """Return the batches that are not in `seen` yet, and add them to it."""
     new: set[tuple[str, str]] = set()
     for table, names in seen.items():
-        newest = max(names, default="") or next(landing.newest_first(table.source, table.entity), "")
+        newest = max(names, default="") or next(landing.batch_ids_newest_first(table.source, table.entity), "")
         since = first_day_listed(newest)
         found = landing.batch_ids(table.source, table.entity, since, names)
         seen[table] = {name for name in (*names, *found) if name >= since}
@@ -116,8 +115,8 @@ def _look(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[s
 
 
 @contextmanager
-def _interrupts() -> Iterator[Event]:
-    """Set by Ctrl-C, which raises nothing in here."""
+def _ctrl_c_event() -> Iterator[Event]:
+    """Yield an event that Ctrl-C sets, instead of raising KeyboardInterrupt in this block."""
     stop = Event()
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:

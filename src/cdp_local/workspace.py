@@ -1,4 +1,4 @@
-"""The local workspace as a whole: a home folder, the bundle, its sources, a session."""
+"""The local workspace: a home folder, the bundle, its sources and a session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
-from cdp_local.samples import NEEDED_SOURCES, SOURCES, play_samples
+from cdp_local.samples import NEEDED_SOURCES, SOURCES, serve_samples
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
@@ -26,14 +26,14 @@ _KEY_OF_LAKE = "the key of its storage account, as CDP_SECRET_<SCOPE>_STORAGE_AC
 
 @dataclass(frozen=True)
 class LocalWorkspace:
-    """A workspace on this machine, open.
+    """An open workspace on this machine.
 
     Attributes:
-        home: Folder of everything it keeps.
-        bundle: The bundle, its variables resolved.
-        landing: Where batches are landed.
-        notebooks: What the notebooks of a run share.
-        sample_sources: Names of the sources that are samples.
+        home: Folder with all data of the workspace.
+        bundle: The bundle with its variables resolved.
+        landing: Landing of the workspace.
+        notebooks: Session, secrets and task values that the notebooks of a run share.
+        sample_sources: Names of the sources for which samples are used.
     """
 
     home: Path
@@ -44,12 +44,12 @@ class LocalWorkspace:
 
     @property
     def session(self) -> SparkSession:
-        """The session. It knows the tables that a store has been asked for."""
+        """The session, in which only the tables that a store has used are registered."""
         return self.notebooks.spark
 
     @property
     def spark(self) -> SparkSession:
-        """The session, once it knows every table and view by its name."""
+        """The session, after registering every table and view."""
         if catalog := catalog_of(self.session):
             catalog.register_all()
         return self.session
@@ -57,14 +57,15 @@ class LocalWorkspace:
 
 @contextmanager
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
-    """Open a local workspace, alone: a second one on the same home is refused.
+    """Open a local workspace and lock its home.
 
-    A source that is not given is played by its sample; but as soon as one is given, those that are not needed are left
-    out: invented contacts would only get between real customers. Samples that need secrets are for the default scope.
+    A sample replaces each source that is not given. If at least one source is given, samples replace only the sources
+    in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Samples that need secrets exist
+    only in the default secret scope.
 
     Args:
         engine: `sail` or `spark`.
-        home: Folder of everything it keeps.
+        home: Folder with all data of the workspace.
         variables: Values of bundle variables.
 
     Raises:
@@ -74,7 +75,7 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
     with ExitStack() as stack:
         stack.enter_context(locked(home))
         overrides = {"landing": str(home / "landing"), **variables}
-        # Who names another scope keeps secrets there.
+        # The secret scope must be known first, because secrets decide which sources are given.
         real_secrets = SecretStore(PROJECT / SECRETS_FILE, {})
         scope = Bundle(PROJECT, overrides).variable("secret_scope")
         in_scope = {secret.key for secret in real_secrets.list(scope)}
@@ -83,7 +84,7 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
             given |= SOURCES - NEEDED_SOURCES
         if scope != DEFAULT_SCOPE:
             given |= {"database_url", "crm_url"}
-        samples = stack.enter_context(play_samples(PROJECT / "fixtures", home, given))
+        samples = stack.enter_context(serve_samples(PROJECT / "fixtures", home, given))
         bundle = Bundle(PROJECT, overrides | samples.variables)
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
         account_key = secrets.get(scope, "storage_account_key") if "storage_account_key" in in_scope else None
@@ -100,22 +101,22 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
 
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Keep every other `cdp` off a home.
+    """Lock a home against every other `cdp` process.
 
     Args:
         home: Folder of the local workspace.
 
     Raises:
-        CdpError: Another one uses it, or it can't be written.
+        CdpError: Another process uses the home, or the home can't be written.
     """
     lock = FileLock(home / ".lock", blocking=False)
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise CdpError(f"{home} is in use by another cdp: wait until it has ended, or take another --home.") from None
+        raise CdpError(f"{home} is in use by another cdp: wait until it has ended, or use another --home.") from None
     except OSError as error:
-        raise CdpError(f"{home} can't be written ({error.strerror}): take another --home.") from None
+        raise CdpError(f"{home} can't be written ({error.strerror}): use another --home.") from None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A shop of a few sales, landed once."""
+"""Fixtures: a landed shop of a few sales, and the tables that the product builds from it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SALES = 2_000
 
 @pytest.fixture(scope="session")
 def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A landed shop; some of its sales name a product that nobody knows."""
+    """Folder of a landed shop. Some of its sales name an unknown product."""
     folder = tmp_path_factory.mktemp("shop") / "landing"
     Shop(sales=SALES, products=50, stores=5, orphans=100).land_history(Landing(str(folder)))
     return folder
 
 
 @pytest.fixture(scope="session")
-def products_contents(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Contents:
-    """What the product makes of the shop on Sail; that it makes the same on Spark is tested with the product."""
+def product_contents(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Contents:
+    """Contents of the tables that the product builds on Sail. Other tests check that Spark gives the same tables."""
     home = tmp_path_factory.mktemp("product")
     refresh(CONTESTANTS["product"], home, landing)
     return contents_of(home / "warehouse" / "sales")

@@ -1,4 +1,4 @@
-"""The benchmark itself, end to end on a tiny shop, and what it makes of figures."""
+"""The benchmark end to end on a tiny shop, and the goals and tables that it computes from figures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import page
 import pytest
-from bench import MEASURES, Bench, _chosen, _command, _home, _numbers
-from contestants import CONTESTANTS, Contestant, Measured
+from bench import MEASURES, Bench, _command, _selected, _sizes, _working_folder
+from contestants import CONTESTANTS, Contestant, RefreshMeasurement
 from product import LARGEST_MART
-from results import Piece, Results, goal_table, goals, latest, merge_results, read_results, task_seconds
+from results import BenchmarkResult, Results, goal_table, goals, latest, merge_results, read_results, task_seconds
 
 from cdp_lib.errors import CdpError
 
@@ -24,12 +24,16 @@ def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
 
 
-def measured(seconds: float, peak: float | None = 500.0, **tasks: float) -> Measured:
-    return Measured(seconds, seconds + 2, peak, tasks or {LARGEST_MART: seconds / 2, "retails_silver": seconds / 2})
+def measured(seconds: float, peak: float | None = 500.0, **tasks: float) -> RefreshMeasurement:
+    return RefreshMeasurement(
+        seconds, seconds + 2, peak, tasks or {LARGEST_MART: seconds / 2, "retails_silver": seconds / 2}
+    )
 
 
-def piece(measure: str, sales: int, *rounds: dict[str, Measured], batch: int = 0, date: str = "2026-11-26") -> Piece:
-    return Piece(
+def result(
+    measure: str, sales: int, *rounds: dict[str, RefreshMeasurement], batch: int = 0, date: str = "2026-11-26"
+) -> BenchmarkResult:
+    return BenchmarkResult(
         measure=measure,
         sales=sales,
         rounds=rounds,
@@ -40,26 +44,26 @@ def piece(measure: str, sales: int, *rounds: dict[str, Measured], batch: int = 0
     )
 
 
-def results(*pieces: Piece) -> Results:
-    return {one.key: one for one in pieces}
+def by_key(*results: BenchmarkResult) -> Results:
+    return {result.key: result for result in results}
 
 
 def figures() -> Results:
-    """Something of every measure."""
+    """Return results of every measure."""
     small, large = 10_000_000, 40_000_000
     batch = {"product": measured(2.0), "product-apart": measured(2.0), "first-version-sail": measured(20.0)}
     for one in batch.values():
         one.bytes_written = {"customer_product_affinity_gold": 30_000_000, "retails_silver": 10_000_000}
-    return results(
+    return by_key(
         # The median of the ratios, 12, is not the ratio of the medians, 15.
-        piece(
+        result(
             "full",
             small,
             {"product": measured(10.0), "duckdb": measured(8.0), "first-version-spark": measured(120.0)},
             {"product": measured(20.0), "duckdb": measured(20.0), "first-version-spark": measured(150.0)},
             {"product": measured(10.0), "duckdb": measured(8.0), "first-version-spark": measured(150.0)},
         ),
-        piece(
+        result(
             "full",
             large,
             {
@@ -68,9 +72,9 @@ def figures() -> Results:
                 "duckdb": measured(40.0),
             },
         ),
-        piece("batch", small, batch, batch=100_000),
-        piece("batch", large, {"product-apart": measured(9.5, customer_product_affinity_gold=8.0)}, batch=100_000),
-        piece(
+        result("batch", small, batch, batch=100_000),
+        result("batch", large, {"product-apart": measured(9.5, customer_product_affinity_gold=8.0)}, batch=100_000),
+        result(
             "nothing-new",
             large,
             {"fixture": measured(8.0), "fixture-again": measured(1.6), "nothing-new": measured(2.0)},
@@ -78,7 +82,7 @@ def figures() -> Results:
     )
 
 
-def test_the_benchmark_measures_a_tiny_shop_and_leaves_nothing_but_what_landed(tmp_path: Path) -> None:
+def test_benchmark_measures_a_tiny_shop_and_keeps_only_the_landing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     ran = run_bench(
         *(
@@ -103,47 +107,47 @@ def test_the_benchmark_measures_a_tiny_shop_and_leaves_nothing_but_what_landed(t
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("--sales", "many"), "error: --sales many: write numbers of sales"),
-        (("--only", "pandas"), "error: Unknown 'pandas': there are full, batch, nothing-new, product, "),
+        (("--sales", "many"), "error: --sales many: give numbers of sales"),
+        (("--only", "pandas"), "error: Unknown 'pandas': --only takes full, batch, nothing-new, product, "),
     ],
 )
-def test_a_bad_argument_ends_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+def test_bad_argument_is_reported_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     ran = run_bench(*arguments)
 
     assert ran.returncode == 1
-    assert ran.stderr.startswith(said)
+    assert ran.stderr.startswith(message)
     assert ran.stderr.count("\n") == 1
 
 
-def test_too_little_disk_is_said_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(CdpError, match="GB of disk are needed and .* GB are free"), _home(tmp_path, [10**13]):
+def test_too_little_disk_is_reported_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CdpError, match="GB of disk are needed and .* GB are free"), _working_folder(tmp_path, [10**13]):
         pass
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_names_measures_and_contestants() -> None:
-    assert _chosen("") == (list(MEASURES), list(CONTESTANTS))
-    assert _chosen("duckdb,product") == (list(MEASURES), ["product", "duckdb"])
-    assert _chosen("batch") == (["batch"], list(CONTESTANTS))
-    assert _numbers("--sales", "40_000_000,10000000") == [10_000_000, 40_000_000]
+def test_option_only_selects_measures_and_contestants() -> None:
+    assert _selected("") == (list(MEASURES), list(CONTESTANTS))
+    assert _selected("duckdb,product") == (list(MEASURES), ["product", "duckdb"])
+    assert _selected("batch") == (["batch"], list(CONTESTANTS))
+    assert _sizes("--sales", "40_000_000,10000000") == [10_000_000, 40_000_000]
 
 
-def test_the_command_that_is_kept_names_no_folder() -> None:
+def test_stored_command_names_no_folder() -> None:
     assert _command("10000000", "full", 3, None, None) == "make bench SALES=10000000 BENCH='--only full --repeat 3'"
 
 
-def test_in_each_round_everybody_takes_a_turn_and_spark_in_fewer(tmp_path: Path) -> None:
+def test_each_round_runs_every_contestant_and_spark_only_in_its_rounds(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tmp_path, ["product", "duckdb"], 2, 1, 10, 1_000, "make bench")
     turns: list[str] = []
 
-    def one(name: str) -> Measured:
+    def measure(name: str) -> RefreshMeasurement:
         turns.append(name)
         return measured(1.0)
 
-    rounds = bench.take_turns(["product", "first-version-spark", "duckdb"], one, lambda _: None)
+    rounds = bench.run_rounds(["product", "first-version-spark", "duckdb"], measure, lambda _: None)
 
     assert turns == ["product", "first-version-spark", "duckdb", "duckdb", "product"]
     assert [set(each) for each in rounds] == [{"product", "first-version-spark", "duckdb"}, {"product", "duckdb"}]
@@ -160,12 +164,12 @@ def test_unequal_tables_end_the_benchmark(tmp_path: Path, landing: Path, monkeyp
         bench.full(2_000)
 
 
-def test_nothing_new_is_measured_on_what_is_loaded_and_beside_the_fixture(
+def test_nothing_new_is_measured_on_a_loaded_home_and_on_the_fixture(
     tmp_path: Path, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refreshed: list[tuple[str, bool]] = []
 
-    def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> Measured:
+    def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> RefreshMeasurement:
         refreshed.append((home.name, landing is not None))
         return measured(1.0)
 
@@ -182,21 +186,21 @@ def test_nothing_new_is_measured_on_what_is_loaded_and_beside_the_fixture(
     ]
 
 
-def test_a_partial_run_replaces_its_own_pieces_alone(tmp_path: Path) -> None:
+def test_partial_run_replaces_only_its_own_results(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    full, batch = piece("full", 1_000, {"product": measured(1.0)}), piece("batch", 1_000, {"product": measured(2.0)})
+    full, batch = result("full", 1_000, {"product": measured(1.0)}), result("batch", 1_000, {"product": measured(2.0)})
     merge_results(path, [full, batch])
 
-    again = piece("full", 1_000, {"product": measured(3.0)}, date="2026-11-27")
-    others = piece("full", 1_000, {"product": measured(4.0), "duckdb": measured(2.0)})
+    again = result("full", 1_000, {"product": measured(3.0)}, date="2026-11-27")
+    with_duckdb = result("full", 1_000, {"product": measured(4.0), "duckdb": measured(2.0)})
     merge_results(path, [again])
-    merge_results(path, [others])
+    merge_results(path, [with_duckdb])
 
-    assert read_results(path) == results(batch, again, others)
-    assert latest(read_results(path), "full", "product") == {1_000: others}
+    assert read_results(path) == by_key(batch, again, with_duckdb)
+    assert latest(read_results(path), "full", "product") == {1_000: with_duckdb}
 
 
-def test_a_file_of_results_that_is_none_is_not_written_over(tmp_path: Path) -> None:
+def test_invalid_results_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text('[{"measure": "full"}]')
 
@@ -204,7 +208,7 @@ def test_a_file_of_results_that_is_none_is_not_written_over(tmp_path: Path) -> N
         merge_results(path, [])
 
 
-def test_goals_are_held_against_medians_of_ratios_within_rounds() -> None:
+def test_goals_use_medians_of_the_ratios_within_rounds() -> None:
     assert [(goal.state, goal.measured.split(" (")[0]) for goal in goals(figures())] == [
         ("reached", "12.0 ×"),
         ("reached", "1.25 ×"),
@@ -217,26 +221,24 @@ def test_goals_are_held_against_medians_of_ratios_within_rounds() -> None:
     ]
 
 
-def test_batches_of_another_size_are_compared_with_none() -> None:
-    of_a_hundredth = piece("batch", 40_000_000, {"product": measured(9.0)}, batch=400_000)
+def test_batches_of_different_sizes_are_not_compared() -> None:
+    one_percent = result("batch", 40_000_000, {"product": measured(9.0)}, batch=400_000)
 
-    assert goals(figures() | results(of_a_hundredth)) == goals(figures())
+    assert goals(figures() | by_key(one_percent)) == goals(figures())
 
 
-def test_what_was_not_measured_is_said() -> None:
+def test_unmeasured_goals_say_not_measured() -> None:
     assert goal_table({}).count("| not measured |  |") == 8
-    assert {goal.state for goal in goals(results(piece("full", 1_000, {"product": measured(1.0, None)})))} == {""}
+    assert {goal.state for goal in goals(by_key(result("full", 1_000, {"product": measured(1.0, None)})))} == {""}
 
 
-def test_tasks_are_sorted_by_their_medians() -> None:
+def test_tasks_are_sorted_by_median_seconds() -> None:
     rounds = [{"product": measured(3.0, a=1.0, b=seconds)} for seconds in (2.0, 0.5, 3.0)]
 
-    assert list(task_seconds(piece("full", 1_000, *rounds), "product").items()) == [("b", 2.0), ("a", 1.0)]
+    assert list(task_seconds(result("full", 1_000, *rounds), "product").items()) == [("b", 2.0), ("a", 1.0)]
 
 
-def test_the_page_has_goals_plots_with_texts_and_what_reproduces_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_has_goals_plots_with_texts_and_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page.write_page(tmp_path, figures())
     text = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
@@ -250,13 +252,11 @@ def test_the_page_has_goals_plots_with_texts_and_what_reproduces_it(
     assert "\n\n\n" not in text
 
 
-def test_what_is_written_by_hand_is_part_of_the_page_as_soon_as_it_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_notes_are_part_of_the_page_when_they_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template = (page.FOLDER / "page.md").read_text(encoding="utf-8")
     (tmp_path / "page.md").write_text(template, encoding="utf-8")
     monkeypatch.setattr(page, "FOLDER", tmp_path)
-    assert "What bounds it" not in page.page(figures(), [])
+    assert "Bottlenecks" not in page.page(figures(), [])
 
-    (tmp_path / "notes.md").write_text("## What bounds it\n\nOne core, at $2.\n", encoding="utf-8")
-    assert "\n\n## What bounds it\n\nOne core, at $2.\n\n## All that was measured" in page.page(figures(), [])
+    (tmp_path / "notes.md").write_text("## Bottlenecks\n\nOne core, at $2.\n", encoding="utf-8")
+    assert "\n\n## Bottlenecks\n\nOne core, at $2.\n\n## All measurements" in page.page(figures(), [])

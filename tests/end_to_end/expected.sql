@@ -1,4 +1,4 @@
--- The mission's gold tables in DuckDB, from the sources' own tables: another engine, another hand.
+-- The expected gold tables in DuckDB, computed independently from the tables of the sources.
 
 CREATE VIEW retails AS
 SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,

@@ -1,4 +1,4 @@
-"""Bad input through the real command: it ends in one clear line and changes nothing, and a bad row stops no run."""
+"""Tests of bad input: the command ends with one error line and changes no table, and a bad row stops no run."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CUSTOMERS = json.loads((PROJECT / "fixtures" / "customers.json").read_text(encod
 DATABASE = (PROJECT / "fixtures" / "database.sql").read_text(encoding="utf-8")
 
 Cdp = Callable[..., subprocess.CompletedProcess[str]]
-Refused = Callable[..., str]
+RunRejected = Callable[..., str]
 Rows = list[dict[str, Any]]
 
 
 class Api(ThreadingHTTPServer):
-    """Gives one answer after the other, the last one for ever."""
+    """HTTP server that returns its answers in order, and repeats the last one."""
 
     daemon_threads = True
 
@@ -78,7 +78,7 @@ def free_port() -> int:
 
 
 def database(folder: Path, changes: str = "") -> str:
-    """SQLAlchemy URL of a database with the samples in it, changed."""
+    """Create a database with the samples and further SQL; return its SQLAlchemy URL."""
     path = folder / "shop.sqlite"
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection:
@@ -91,15 +91,15 @@ def rows_of(home: Path, table: str) -> Rows:
 
 
 def silver_and_gold(home: Path) -> dict[str, list[str]]:
-    """Rows of every table and quarantine of silver and gold, as text."""
-    there = {log.parent.name for log in (home / "warehouse" / "sales").glob("*/_delta_log")}
-    names = [name for name in TABLES if name in there and TABLES[name].layer in ("silver", "gold")]
+    """Return the rows of every table and quarantine of silver and gold, as text."""
+    existing = {log.parent.name for log in (home / "warehouse" / "sales").glob("*/_delta_log")}
+    names = [name for name in TABLES if name in existing and TABLES[name].layer in ("silver", "gold")]
     return {name: sorted(map(repr, rows_of(home, name))) for name in names}
 
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
-    """The home of one good run over the samples."""
+    """Return the home of one successful run over the samples."""
     home = tmp_path_factory.mktemp("refreshed") / "home"
     run = cdp("run", "--home", home)
     assert run.returncode == 0, run.stderr
@@ -108,14 +108,14 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
 
 @pytest.fixture
 def home(refreshed: Path, tmp_path: Path) -> Path:
-    """A home with a good run in it."""
+    """Return a copy of the home of a successful run."""
     shutil.copytree(refreshed, tmp_path / "home")
     return tmp_path / "home"
 
 
 @pytest.fixture
-def refused(home: Path, refreshed: Path, cdp: Cdp) -> Refused:
-    """Run a command on the home that must end in one line and change no silver or gold table; the line."""
+def run_rejected(home: Path, refreshed: Path, cdp: Cdp) -> RunRejected:
+    """Return a function that runs a failing command, checks that no table changed, and returns its error line."""
 
     def run(*arguments: object, **environment: str) -> str:
         ended = cdp(*arguments, "--home", home, **environment)
@@ -148,38 +148,38 @@ def refused(home: Path, refreshed: Path, cdp: Cdp) -> Refused:
         (200, b"[]", "answered with an empty array: check the source; nothing was landed."),
     ],
 )
-def test_an_answer_of_the_api_that_can_not_be_used(
-    refused: Refused, api: Api, status: int, body: bytes, reason: str
+def test_unusable_api_response_is_rejected(
+    run_rejected: RunRejected, api: Api, status: int, body: bytes, reason: str
 ) -> None:
     api.answers = [(status, body)]
 
-    line = refused("run", "--var", api.variable)
+    line = run_rejected("run", "--var", api.variable)
 
     assert line.startswith(f"task ingest_customers: API {api.url} {reason}")
 
 
-def test_an_answer_without_a_column_leaves_the_tables(refused: Refused, api: Api) -> None:
+def test_api_response_without_a_column_changes_no_table(run_rejected: RunRejected, api: Api) -> None:
     api.answers = [(200, b'[{"id": 1, "country": "Egypt"}]')]
 
-    line = refused("run", "--var", api.variable)
+    line = run_rejected("run", "--var", api.variable)
 
     assert line.startswith("table customers_bronze: Batch ")
     assert "customers_api/customers has no column customer_id, email, full_name, registration_date (it has" in line
 
 
-def test_an_api_that_is_down(refused: Refused) -> None:
+def test_unreachable_api_is_an_error(run_rejected: RunRejected) -> None:
     url = f"http://127.0.0.1:{free_port()}/customers"
 
-    line = refused("run", "--var", f"customers_api_url={url}")
+    line = run_rejected("run", "--var", f"customers_api_url={url}")
 
     assert line.startswith(f"task ingest_customers: API {url} can't be read: ")
     assert line.endswith("Connection refused.")
 
 
-def test_an_api_that_fails_for_ever_is_asked_five_times(refused: Refused, api: Api, home: Path) -> None:
+def test_failing_api_is_requested_five_times(run_rejected: RunRejected, api: Api, home: Path) -> None:
     api.answers = [(500, b"no")]
 
-    line = refused("run", "--var", api.variable)
+    line = run_rejected("run", "--var", api.variable)
 
     assert line == (
         f"task ingest_customers: API {api.url} answered 500 Internal Server Error: check the address and the server."
@@ -188,15 +188,15 @@ def test_an_api_that_fails_for_ever_is_asked_five_times(refused: Refused, api: A
     assert "Traceback" in max(home.glob("logs/*/ingest_customers.log")).read_text()
 
 
-def test_an_api_that_is_slow(refused: Refused, api: Api) -> None:
+def test_slow_api_times_out(run_rejected: RunRejected, api: Api) -> None:
     api.answers, api.delay = [(200, b"[]")], 5.0
 
-    line = refused("run", "--var", api.variable, "--var", "api_timeout_seconds=0.5")
+    line = run_rejected("run", "--var", api.variable, "--var", "api_timeout_seconds=0.5")
 
     assert line == f"task ingest_customers: API {api.url} can't be read: no answer within 0.5 seconds."
 
 
-def test_an_api_that_asks_to_wait_is_asked_again(cdp: Cdp, home: Path, api: Api) -> None:
+def test_throttled_api_request_is_repeated(cdp: Cdp, home: Path, api: Api) -> None:
     api.answers = [(429, b"later"), (503, b"later"), (200, json.dumps(CUSTOMERS[:2]).encode())]
 
     run = cdp("run", "--home", home, "--var", api.variable, "--only", "ingest_customers")
@@ -221,10 +221,10 @@ def test_an_api_that_asks_to_wait_is_asked_again(cdp: Cdp, home: Path, api: Api)
         ("nosuchsql://127.0.0.1/shop", "Secret 'database_url' can't be used: it is no SQLAlchemy URL."),
     ],
 )
-def test_a_database_that_can_not_be_reached(refused: Refused, url: str, reason: str) -> None:
+def test_unreachable_database_is_an_error(run_rejected: RunRejected, url: str, reason: str) -> None:
     port = str(free_port())
 
-    line = refused("run", CDP_SECRET_CDP_DATABASE_URL=url.replace("{port}", port))
+    line = run_rejected("run", CDP_SECRET_CDP_DATABASE_URL=url.replace("{port}", port))
 
     assert line.startswith(f"task ingest_database: {reason}".replace("{port}", port))
     assert "blue" not in line
@@ -237,36 +237,38 @@ def test_a_database_that_can_not_be_reached(refused: Refused, url: str, reason: 
         ("DELETE FROM transactions;", "Table 'transactions' of database "),
     ],
 )
-def test_a_database_without_its_tables_or_rows(refused: Refused, tmp_path: Path, changes: str, reason: str) -> None:
-    line = refused("run", CDP_SECRET_CDP_DATABASE_URL=database(tmp_path, changes))
+def test_database_without_tables_or_rows_is_an_error(
+    run_rejected: RunRejected, tmp_path: Path, changes: str, reason: str
+) -> None:
+    line = run_rejected("run", CDP_SECRET_CDP_DATABASE_URL=database(tmp_path, changes))
 
     assert line.startswith("task ingest_database: ")
     assert reason in line
 
 
-def test_a_database_without_a_column_leaves_the_tables(refused: Refused, tmp_path: Path) -> None:
+def test_database_without_a_column_changes_no_table(run_rejected: RunRejected, tmp_path: Path) -> None:
     url = database(tmp_path, "ALTER TABLE stores DROP COLUMN location;")
 
-    line = refused("run", CDP_SECRET_CDP_DATABASE_URL=url)
+    line = run_rejected("run", CDP_SECRET_CDP_DATABASE_URL=url)
 
     assert line.startswith("table store_bronze: Batch ")
     assert "database/stores has no column location (it has store_id, store_name)" in line
 
 
-def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> None:
-    line = refused("run", "--var", "secret_scope=other")
+def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejected) -> None:
+    line = run_rejected("run", "--var", "secret_scope=other")
 
     assert line.startswith("task ingest_database: Secret 'database_url' is missing in scope 'other': put it there with")
     assert "CDP_SECRET_OTHER_DATABASE_URL" in line
 
 
-# What the command is asked for
+# Arguments of the command
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["run", "--engine", "duck"], "Unknown engine 'duck': there are sail and spark."),
+        (["run", "--engine", "duck"], "Unknown engine 'duck': the engines are sail and spark."),
         (["run", "nope"], "Unknown job 'nope': the bundle has cdp_"),
         (["run", "--var", "nope=1"], "Unknown variable 'nope': the bundle has catalog, schema, "),
         (["run", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, ingest, fit_models, "),
@@ -283,7 +285,7 @@ def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> Non
         ),
         (["run", "--var", "x"], "--var x: write NAME=VALUE."),
         (["run", "--param", "=x"], "--param =x: write NAME=VALUE."),
-        (["run", "--var", "schema=${var.schema}"], "The bundle's references lead back to themselves: ${var.schema} → "),
+        (["run", "--var", "schema=${var.schema}"], "The bundle's references form a cycle: ${var.schema} → "),
         (["run", "--var", "schema=${var.nope}"], "The bundle refers to ${var.nope}, which has no value"),
         (
             ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "as_of=yesterday"],
@@ -314,17 +316,17 @@ def test_a_missing_secret_is_named_with_where_to_put_it(refused: Refused) -> Non
             + ["--var", "reporting_currency=EUR"],
             "task ingest_exchange_rates: Exchange rates fixtures/exchange_rates.csv are not in terms of EUR",
         ),
-        (["show", "nope"], "Unknown table 'nope': `cdp tables` lists those that are there, `cdp run` makes them."),
+        (["show", "nope"], "Unknown table 'nope': `cdp tables` lists the existing tables, `cdp run` makes them."),
         (["show", "other.sales.stores_silver"], "Unknown table 'other.sales.stores_silver': "),
         (["show", "two words"], "Unknown table 'two words': "),
     ],
 )
-def test_what_there_is_not_is_refused(refused: Refused, arguments: list[str], line: str) -> None:
-    assert refused(*arguments).startswith(line)
+def test_unknown_names_and_values_are_rejected(run_rejected: RunRejected, arguments: list[str], line: str) -> None:
+    assert run_rejected(*arguments).startswith(line)
 
 
 @pytest.mark.parametrize("arguments", [["run", "--nope"], ["nope"], ["show"], ["show", "--rows", "0", "stores_silver"]])
-def test_a_call_that_can_not_be_understood_shows_how_to_call(cdp: Cdp, arguments: list[str]) -> None:
+def test_invalid_arguments_print_the_usage(cdp: Cdp, arguments: list[str]) -> None:
     ended = cdp(*arguments)
 
     assert ended.returncode == 2
@@ -334,7 +336,7 @@ def test_a_call_that_can_not_be_understood_shows_how_to_call(cdp: Cdp, arguments
     assert "Traceback" not in ended.stderr
 
 
-def test_a_home_without_tables_says_how_to_make_them(cdp: Cdp, tmp_path: Path) -> None:
+def test_error_of_a_home_without_tables_says_how_to_make_them(cdp: Cdp, tmp_path: Path) -> None:
     ended = cdp("tables", "--home", tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -342,23 +344,23 @@ def test_a_home_without_tables_says_how_to_make_them(cdp: Cdp, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("place", "reason"), [("file", "File exists"), ("file/home", "Not a directory")])
-def test_a_home_that_can_not_be_written(cdp: Cdp, tmp_path: Path, place: str, reason: str) -> None:
+def test_error_names_a_home_that_can_not_be_written(cdp: Cdp, tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "file").write_text("in the way")
 
     ended = cdp("run", "--home", tmp_path / place)
 
     assert ended.returncode == 1
-    assert ended.stderr == f"error: {tmp_path / place} can't be written ({reason}): take another --home.\n"
+    assert ended.stderr == f"error: {tmp_path / place} can't be written ({reason}): use another --home.\n"
 
 
-def test_a_home_in_use_is_refused(refused: Refused, home: Path) -> None:
+def test_home_in_use_is_rejected(run_rejected: RunRejected, home: Path) -> None:
     with FileLock(home / ".lock"):
-        line = refused("run")
+        line = run_rejected("run")
 
-    assert line == f"{home} is in use by another cdp: wait until it has ended, or take another --home."
+    assert line == f"{home} is in use by another cdp: wait until it has ended, or use another --home."
 
 
-def test_ctrl_c_ends_a_run_at_once_and_frees_its_home(home: Path, refreshed: Path, api: Api, cdp: Cdp) -> None:
+def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(home: Path, refreshed: Path, api: Api, cdp: Cdp) -> None:
     api.answers, api.delay = [(200, b"[]")], 60.0
     run = subprocess.Popen(
         [Path(sys.executable).parent / "cdp", "run", "--home", home, "--var", api.variable],
@@ -370,18 +372,18 @@ def test_ctrl_c_ends_a_run_at_once_and_frees_its_home(home: Path, refreshed: Pat
     give_up_at = time.monotonic() + 60
     while not api.requests and time.monotonic() < give_up_at:
         time.sleep(0.05)
-    time.sleep(1.0)  # all that is left to wait for is the API
+    time.sleep(1.0)  # now the run waits only for the API
 
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=5)
 
     assert run.returncode == 130
-    assert errors == "error: interrupted: the tables are as the tasks that had ended left them; run it again.\n"
+    assert errors == "error: interrupted: finished tasks are complete, the rest is not: run it again.\n"
     assert silver_and_gold(home) == silver_and_gold(refreshed)
     assert cdp("run", "--home", home, "--only", "ingest_customers").returncode == 0
 
 
-def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
+def test_closed_output_pipe_is_no_error(home: Path) -> None:
     command = f"'{Path(sys.executable).parent}/cdp' tables --home '{home}' | head -n 1"
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=PROJECT, check=True)
 
@@ -406,7 +408,7 @@ BAD_RECORDS: list[tuple[Any, set[str]]] = [
     ([1, "two"], {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
 ]
 LATECOMER = {"customer_id": 999, **NEW, "full_name": "Lara Spaeth"}
-# The same customer twice, written differently.
+# A duplicate of a customer with its fields in another order.
 COPY = dict(reversed(CUSTOMERS[0].items()))
 BAD_SALES = """
     INSERT INTO transactions VALUES
@@ -417,8 +419,10 @@ BAD_SALES = """
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> tuple[Path, str, str]:
-    """Home and output of a run over the samples with bad rows among them, and the home after a run in which one of
-    them was mended: customer 999 has arrived.
+    """Run over the samples with bad rows, then again after customer 999 has arrived.
+
+    Returns:
+        Folder with the homes `first` and `second` after each run, and the outputs of both runs.
     """
     folder = tmp_path_factory.mktemp("dirty")
     url = database(folder, BAD_SALES)
@@ -436,20 +440,20 @@ def dirty(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> tuple[Path, str
     return folder, outputs[0], outputs[1]
 
 
-def test_bad_customers_are_in_quarantine_with_the_rules_they_broke(dirty: tuple[Path, str, str]) -> None:
+def test_bad_customers_are_quarantined_with_their_broken_rules(dirty: tuple[Path, str, str]) -> None:
     folder, _, _ = dirty
 
-    refused = rows_of(folder / "first", "customers_silver_quarantine")
+    quarantined = rows_of(folder / "first", "customers_silver_quarantine")
 
-    assert Counter(tuple(sorted(row["broken_rules"])) for row in refused) == Counter(
+    assert Counter(tuple(sorted(row["broken_rules"])) for row in quarantined) == Counter(
         tuple(sorted(rules)) for _, rules in BAD_RECORDS
     )
-    assert '"customer_id":"abc"' in "".join(row["record"] for row in refused).replace('\\"', '"')
-    assert "soon" in "".join(row["record"] for row in refused)
-    assert "just text" in "".join(row["record"] for row in refused)
+    assert '"customer_id":"abc"' in "".join(row["record"] for row in quarantined).replace('\\"', '"')
+    assert "soon" in "".join(row["record"] for row in quarantined)
+    assert "just text" in "".join(row["record"] for row in quarantined)
 
 
-def test_good_customers_are_all_there_and_an_identical_copy_is_superseded(dirty: tuple[Path, str, str]) -> None:
+def test_good_customers_are_kept_and_an_identical_copy_is_superseded(dirty: tuple[Path, str, str]) -> None:
     folder, first, _ = dirty
 
     assert sorted(row["customer_id"] for row in rows_of(folder / "first", "customers_silver")) == [
@@ -459,27 +463,27 @@ def test_good_customers_are_all_there_and_an_identical_copy_is_superseded(dirty:
     assert line.endswith(f"50 rows, {len(BAD_RECORDS)} quarantined, 1 superseded")
 
 
-def test_bad_sales_are_in_quarantine_with_the_rules_they_broke(dirty: tuple[Path, str, str]) -> None:
+def test_bad_sales_are_quarantined_with_their_broken_rules(dirty: tuple[Path, str, str]) -> None:
     folder, _, _ = dirty
 
-    refused = rows_of(folder / "first", "transactions_silver_quarantine")
+    quarantined = rows_of(folder / "first", "transactions_silver_quarantine")
 
-    assert {json.loads(row["record"])["transaction_id"]: set(row["broken_rules"]) for row in refused} == {
+    assert {json.loads(row["record"])["transaction_id"]: set(row["broken_rules"]) for row in quarantined} == {
         91: {"quantity_is_positive"},
         92: {FITS, "quantity_is_positive"},
         94: {FITS, "transaction_date_is_present"},
     }
-    assert any("two" in row["record"] for row in refused)
+    assert any("two" in row["record"] for row in quarantined)
 
 
-def test_a_sale_of_an_unknown_customer_waits_in_quarantine_until_the_customer_arrives(
+def test_sale_of_an_unknown_customer_stays_in_quarantine_until_the_customer_arrives(
     dirty: tuple[Path, str, str],
 ) -> None:
     folder, _, _ = dirty
 
     def broken(home: Path) -> dict[int, list[str]]:
-        refused = rows_of(home, "retails_silver_quarantine")
-        return {json.loads(row["record"])["transaction_id"]: row["broken_rules"] for row in refused}
+        quarantined = rows_of(home, "retails_silver_quarantine")
+        return {json.loads(row["record"])["transaction_id"]: row["broken_rules"] for row in quarantined}
 
     def sales(home: Path) -> Counter[int]:
         return Counter(row["transaction_id"] for row in rows_of(home, "retails_silver"))
@@ -494,21 +498,21 @@ def test_a_sale_of_an_unknown_customer_waits_in_quarantine_until_the_customer_ar
     assert late["full_name"] == "Lara Spaeth"
 
 
-def test_every_row_is_accounted_for_and_the_run_says_what_it_refused(dirty: tuple[Path, str, str]) -> None:
+def test_every_row_is_accounted_for_and_the_run_prints_quarantined_rows(dirty: tuple[Path, str, str]) -> None:
     _, first, second = dirty
 
     for output, sales in ((first, 2), (second, 1)):
         title = f"{10 + 3 + sales} rows in quarantine"
         assert title in output.splitlines()
         figures = [line.strip("│").split("│") for line in output[output.index(title) :].splitlines() if "│" in line]
-        said = {(table.strip(), rule.strip()): int(rows) for table, rule, rows, _ in figures}
-        assert said["customers_silver", "key_is_unique"] == 2
-        assert said["transactions_silver", "quantity_is_positive"] == 2
-        assert said.get(("retails_silver", "customer_is_known"), 0) == sales - 1
-        assert said["retails_silver", "store_is_known"] == 1
+        counts = {(table.strip(), rule.strip()): int(rows) for table, rule, rows, _ in figures}
+        assert counts["customers_silver", "key_is_unique"] == 2
+        assert counts["transactions_silver", "quantity_is_positive"] == 2
+        assert counts.get(("retails_silver", "customer_is_known"), 0) == sales - 1
+        assert counts["retails_silver", "store_is_known"] == 1
 
 
-def test_what_was_refused_can_be_shown(dirty: tuple[Path, str, str], cdp: Cdp) -> None:
+def test_quarantine_table_can_be_shown(dirty: tuple[Path, str, str], cdp: Cdp) -> None:
     folder, _, _ = dirty
 
     shown = cdp("show", "retails_silver_quarantine", "--home", folder / "first")

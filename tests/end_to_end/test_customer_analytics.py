@@ -1,4 +1,4 @@
-"""The whole job over a shop that is large enough to fit models on, from its API and database to its KPIs."""
+"""Tests of the whole job over a shop that is large enough to fit models, from its sources to its KPIs."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FIRST_DAY, DAYS, CUSTOMERS = date(2025, 1, 1), 540, 1500
 AS_OF = FIRST_DAY + timedelta(days=DAYS - 1)
 
-# In every test run the engines are compared on a shop of a few customers.
+# Too slow for every run of the tests. Other tests compare the engines on a shop of a few customers.
 pytestmark = pytest.mark.torture
 
 Rows = list[dict[str, Any]]
 
 
 def rows_of(home: Path, contract: TableContract) -> Rows:
-    """Rows of a table, by key."""
+    """Return the rows of a table, sorted by key."""
     rows = DeltaTable(home / "warehouse" / "sales" / contract.name).to_pyarrow_table().to_pylist()
     return sorted(rows, key=lambda row: [str(row[name]) for name in contract.key])
 
 
 def write_shop(folder: Path) -> None:
-    """Customers who buy and leave as Pareto/NBD has it, and spend unequally; every twentieth never buys."""
+    """Write a shop whose customers buy and drop out by Pareto/NBD with unequal spend; every twentieth never buys."""
     generator = np.random.default_rng(20261125)
     people, sales = [], []
     for number in range(1, CUSTOMERS + 1):
@@ -58,8 +58,8 @@ def write_shop(folder: Path) -> None:
             rate, end = generator.gamma(0.6, 1 / 60), start + generator.exponential(1 / generator.gamma(0.6, 1 / 70))
             repeats = start + np.cumsum(generator.exponential(1 / rate, 200))
             days = [start, *(int(at) for at in repeats if at < min(end, DAYS))]
-            taste = 1 / generator.gamma(4.0, 1 / 20)
-            sales += [(number, day, 1 + int(generator.gamma(3.0, taste))) for day in days]
+            spend_scale = 1 / generator.gamma(4.0, 1 / 20)
+            sales += [(number, day, 1 + int(generator.gamma(3.0, spend_scale))) for day in days]
     (folder / "customers.json").write_text(json.dumps(people), encoding="utf-8")
     with closing(sqlite3.connect(folder / "shop.sqlite")) as database:
         database.executescript((FIXTURES / "database.sql").read_text(encoding="utf-8"))
@@ -67,8 +67,8 @@ def write_shop(folder: Path) -> None:
         database.executemany(
             "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (n, who, n % 10 + 1, n % 5 + 1, quantity, str(FIRST_DAY + timedelta(days=day)))
-                for n, (who, day, quantity) in enumerate(sales, 1)
+                (number, customer, number % 10 + 1, number % 5 + 1, quantity, str(FIRST_DAY + timedelta(days=day)))
+                for number, (customer, day, quantity) in enumerate(sales, 1)
             ],
         )
         database.commit()
@@ -76,7 +76,7 @@ def write_shop(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run_shop(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Callable[[str], Path]:
-    """Run the job over the shop on an engine; its home."""
+    """Return a function that runs the job over the shop on an engine and returns its home."""
     folder = tmp_path_factory.mktemp("shop")
     write_shop(folder)
 
@@ -110,7 +110,7 @@ def home(run_shop: Callable[[str], Path], engine: str) -> Path:
     return run_shop(engine)
 
 
-def test_every_buyer_is_predicted_by_a_fit_that_is_kept(home: Path) -> None:
+def test_every_buyer_is_predicted_by_a_stored_fit(home: Path) -> None:
     fits = {row["model"]: row for row in rows_of(home, _table("model_fits_gold"))}
     assert {name: (row["state"], row["last_good_version"]) for name, row in fits.items()} == {
         name: ("fitted", fits[name]["model_version"]) for name in ("pareto_nbd", "gamma_gamma")
@@ -126,7 +126,7 @@ def test_every_buyer_is_predicted_by_a_fit_that_is_kept(home: Path) -> None:
             assert 0 < row["churn_probability"] < 1
 
 
-def test_the_forecast_of_the_last_quarter_beats_those_that_need_no_model(home: Path) -> None:
+def test_model_forecast_of_the_holdout_beats_the_baselines(home: Path) -> None:
     measures = {
         (row["model"], row["measure"]): row["value"]
         for row in rows_of(home, _table("model_quality_gold"))
@@ -146,7 +146,7 @@ def test_every_customer_is_in_one_segment_and_one_movement(home: Path) -> None:
     assert len({row["segment"] for row in segments}) >= 10
 
 
-def test_value_of_customers_adds_up_to_the_kpis(home: Path) -> None:
+def test_customer_values_add_up_to_the_kpis(home: Path) -> None:
     value = rows_of(home, _table("customer_value_gold"))
     latest = {
         row["kpi"]: row
@@ -160,18 +160,18 @@ def test_value_of_customers_adds_up_to_the_kpis(home: Path) -> None:
     assert latest["customers"]["value"] == CUSTOMERS
 
 
-def test_every_engine_gives_the_same_figures(home: Path, run_shop: Callable[[str], Path], engine: str) -> None:
+def test_every_engine_computes_the_same_figures(home: Path, run_shop: Callable[[str], Path], engine: str) -> None:
     if engine == "sail":
-        pytest.skip("this is the embedded engine: the other engine's run compares")
-    embedded = run_shop("sail")
+        pytest.skip("the run of the other engine compares both engines")
+    sail_home = run_shop("sail")
     for contract in ANALYTICS_TABLES:
-        ours, theirs = rows_of(home, contract), rows_of(embedded, contract)
-        assert len(ours) == len(theirs), contract.name
-        for our, their in zip(ours, theirs, strict=True):
+        rows, sail_rows = rows_of(home, contract), rows_of(sail_home, contract)
+        assert len(rows) == len(sail_rows), contract.name
+        for row, sail_row in zip(rows, sail_rows, strict=True):
             different = {
-                name: (our[name], their[name])
-                for name in our
-                if not _is_same(our[name], their[name]) and name != "fitted_at"
+                name: (row[name], sail_row[name])
+                for name in row
+                if not _is_same(row[name], sail_row[name]) and name != "fitted_at"
             }
             assert not different, contract.name
 
@@ -186,16 +186,16 @@ def _table(name: str) -> TableContract:
     return next(contract for contract in ANALYTICS_TABLES if contract.name == name)
 
 
-def test_the_report_shows_what_is_expected_of_customers(home: Path) -> None:
+def test_report_shows_predictions(home: Path) -> None:
     page = (home / "report.html").read_text(encoding="utf-8")
     content = re.search(r'<script id="report" type="application/json">(.*?)</script>', page)
     datasets = json.loads(content[1])["datasets"]
     assert {row["kind"] for row in datasets["clv_bands"]} == {"so far", "expected"}
     assert {row["decile"] for row in datasets["model_deciles"]} == set(range(1, 11))
-    [of_all] = [
+    [total] = [
         row
         for row in datasets["customer_tiles"]
         if (row["country"], row["segment"]) == ("All countries", "All segments")
     ]
     value = [row for row in rows_of(home, _table("customer_value_gold")) if row["predictive_clv"] is not None]
-    assert of_all["predictive_clv"] == pytest.approx(sum(row["predictive_clv"] for row in value) / len(value))
+    assert total["predictive_clv"] == pytest.approx(sum(row["predictive_clv"] for row in value) / len(value))

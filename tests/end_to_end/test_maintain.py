@@ -1,4 +1,4 @@
-"""`cdp maintain` as a person uses it: after runs, and before the next one."""
+"""Tests of `cdp maintain` between two runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdp_local.workspace import PROJECT
 
 
 def contents(home: Path) -> dict[str, list[str]]:
-    """The rows of every table, as any Delta reader sees them."""
+    """Return the rows of every table, read with delta-rs."""
     tables = {log.parent.name: DeltaTable(log.parent) for log in (home / "warehouse").glob("*/*/_delta_log")}
     return {name: sorted(map(repr, table.to_pyarrow_table().to_pylist())) for name, table in tables.items()}
 
@@ -27,8 +27,8 @@ def sizes(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.first_engine  # tests/unit/local maintains tables of every engine
-def test_tables_are_as_they_were_with_fewer_files_and_the_next_run_finds_nothing_new(
+@pytest.mark.first_engine  # tests/unit/local covers tables of every engine
+def test_maintain_keeps_contents_with_fewer_files_and_the_next_run_writes_nothing(
     cdp, tmp_path: Path, engine: str
 ) -> None:
     home = tmp_path / "home"
@@ -41,29 +41,29 @@ def test_tables_are_as_they_were_with_fewer_files_and_the_next_run_finds_nothing
     maintained = cdp("maintain", "--home", home, "--retention-days", 0)
 
     assert (maintained.returncode, maintained.stderr.count("\n")) == (0, 1)
-    assert maintained.stderr.startswith("warning: what reads a table as it was before now")
+    assert maintained.stderr.startswith("warning: a notebook or report that reads a table as it was before now")
     assert f"{len(before)} tables: " in maintained.stdout
     assert contents(home) == before
     assert sizes(home / "landing") == landed and landed
     assert len([path for path in sizes(home / "warehouse") if path.suffix == ".parquet"]) < len(files) / 2
 
-    there = versions(home)
+    versions_before = versions(home)
     run = cdp("run", "--home", home, "--engine", engine)
     assert (run.returncode, run.stderr) == (0, "")
-    assert versions(home) == there
+    assert versions(home) == versions_before
     assert contents(home) == before
 
 
-def test_maintain_keeps_files_as_long_as_the_bundle_says(cdp, tmp_path: Path) -> None:
+def test_maintain_uses_the_retention_of_the_bundle(cdp, tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert cdp("run", "--home", home, "--only", "ingest_customers", "--only", "bronze").returncode == 0
     maintained = cdp("maintain", "--home", home)
     days = Bundle(PROJECT, {}).variable("retention_days")
     assert (maintained.returncode, maintained.stderr) == (0, "")
-    assert maintained.stdout.endswith(f" Files of earlier versions stay for {days} days.\n")
+    assert maintained.stdout.endswith(f" Files of earlier versions are kept for {days} days.\n")
 
 
-def test_what_maintain_can_not_do_is_said_in_a_line(cdp, tmp_path: Path) -> None:
+def test_maintain_errors_are_one_line(cdp, tmp_path: Path) -> None:
     nothing = cdp("maintain", "--home", tmp_path / "nowhere")
     assert (nothing.returncode, nothing.stdout) == (1, "")
     assert nothing.stderr == f"error: {tmp_path}/nowhere holds no tables yet: `cdp run` makes them.\n"

@@ -1,4 +1,4 @@
-"""What is due and why, tables refreshed by name, and the proof that every row is there; on the embedded engine."""
+"""Tests of `cdp plan`, `cdp run --select` and `cdp verify` on Sail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES = len(platform_graph().tables)
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
-    """The home of one run over the samples."""
+    """Return the home of one run over the samples."""
     home = tmp_path_factory.mktemp("refreshed") / "home"
     run = cdp("run", "--home", home)
     assert run.returncode == 0, run.stderr
@@ -39,20 +39,20 @@ def versions(home: Path) -> dict[str, int]:
 
 
 def due(output: str) -> dict[str, str]:
-    """Tables that a plan names, and why."""
+    """Return the tables that a plan lists, with their reasons."""
     rows = [line.strip("│").split("│") for line in output.splitlines() if line.startswith("│")]
     return {table.strip(): why.strip() for table, why in rows}
 
 
 def ended(output: str) -> list[str]:
-    """Tables that a run has looked at."""
+    """Return the tables that a run reports as succeeded."""
     return [line.split()[0] for line in output.splitlines() if " succeeded " in line]
 
 
-# What is due
+# Due tables
 
 
-def test_before_the_first_run_every_table_is_due(cdp: Cdp, tmp_path: Path) -> None:
+def test_every_table_is_due_before_the_first_run(cdp: Cdp, tmp_path: Path) -> None:
     plan = cdp("plan", "--home", tmp_path / "home")
 
     assert plan.returncode == 0, plan.stderr
@@ -61,17 +61,17 @@ def test_before_the_first_run_every_table_is_due(cdp: Cdp, tmp_path: Path) -> No
     assert versions(tmp_path / "home") == {}
 
 
-def test_after_a_run_nothing_is_due(cdp: Cdp, home: Path) -> None:
+def test_nothing_is_due_after_a_run(cdp: Cdp, home: Path) -> None:
     before = versions(home)
 
     plan = cdp("plan", "--home", home)
 
-    assert plan.stdout == f"Nothing is due: all {TABLES} tables are what their inputs make of them.\n"
+    assert plan.stdout == f"Nothing is due: all {TABLES} tables are up to date with their inputs.\n"
     assert versions(home) == before
 
 
 def tasks(output: str) -> dict[str, str]:
-    """How each stage of a run ended."""
+    """Return the final state of each stage of a run."""
     ended = {line.split()[0]: line.split()[1] for line in output.splitlines() if len(line.split()) > 1}
     return {stage: ended[stage] for stage in ("bronze", "is_anything_due", "silver", "gold", "publish")}
 
@@ -80,7 +80,7 @@ NEEDED = dict.fromkeys(("bronze", "is_anything_due", "silver", "gold", "publish"
 NOT_NEEDED = NEEDED | dict.fromkeys(("silver", "gold", "publish"), "excluded")
 
 
-def test_where_nothing_is_due_nothing_behind_bronze_starts(cdp: Cdp, home: Path) -> None:
+def test_run_without_due_tables_ends_after_bronze(cdp: Cdp, home: Path) -> None:
     before = versions(home)
 
     run = cdp("run", "--home", home)
@@ -91,7 +91,7 @@ def test_where_nothing_is_due_nothing_behind_bronze_starts(cdp: Cdp, home: Path)
 
 
 def with_state(home: Path, name: str, **changes: object) -> None:
-    """Change what is known of a table or view."""
+    """Change the stored state of a table or view."""
     path = str(home / "warehouse" / "sales" / "table_state_ops")
     rows = DeltaTable(path).to_pyarrow_table().to_pylist()
     for row in rows:
@@ -114,7 +114,7 @@ def with_state(home: Path, name: str, **changes: object) -> None:
     ],
     ids=["a day", "a full refresh", "a setting", "a kill", "a builder", "a view", "copies"],
 )
-def test_without_news_from_any_source_what_is_due_is_done(
+def test_due_tables_are_refreshed_without_new_batches(
     cdp: Cdp, home: Path, options: list[str], table: str, change: dict[str, object]
 ) -> None:
     if table:
@@ -128,7 +128,7 @@ def test_without_news_from_any_source_what_is_due_is_done(
         assert tasks(again.stdout) == NOT_NEEDED
 
 
-def test_what_is_due_is_said_with_its_reason_and_with_what_is_behind_it(cdp: Cdp, home: Path) -> None:
+def test_plan_lists_due_tables_and_their_downstream_tables_with_reasons(cdp: Cdp, home: Path) -> None:
     before = versions(home)
 
     plan = cdp("plan", "--home", home, "--var", "gross_margin=0.25")
@@ -143,10 +143,10 @@ def test_what_is_due_is_said_with_its_reason_and_with_what_is_behind_it(cdp: Cdp
     assert versions(home) == before
 
 
-# Tables by name
+# Selected tables
 
 
-def test_a_selected_table_alone_is_refreshed_and_no_source_is_asked(cdp: Cdp, home: Path) -> None:
+def test_selection_refreshes_only_the_table_and_reads_no_source(cdp: Cdp, home: Path) -> None:
     before = versions(home)
 
     run = cdp("run", "--home", home, "--select", "customer_value_gold", "--var", "gross_margin=0.25")
@@ -159,7 +159,7 @@ def test_a_selected_table_alone_is_refreshed_and_no_source_is_asked(cdp: Cdp, ho
     assert due(plan.stdout)["customer_segments_gold"] == "customer_value_gold changed"
 
 
-def test_what_a_table_is_built_from_and_what_is_built_from_it_can_be_selected_too(cdp: Cdp, home: Path) -> None:
+def test_selection_can_add_upstream_and_downstream_tables(cdp: Cdp, home: Path) -> None:
     graph = platform_graph()
 
     run = cdp("run", "--home", home, "--select", "+stores_silver", "--select", "customer_segments_gold+")
@@ -177,15 +177,15 @@ def test_what_a_table_is_built_from_and_what_is_built_from_it_can_be_selected_to
     )
 
 
-# The proof
+# Verification
 
 
 def damage(home: Path) -> None:
-    """What somebody does by hand."""
+    """Delete a row, as a person could do by hand."""
     DeltaTable(home / "warehouse" / "sales" / "customers_silver").delete("customer_id = 101")
 
 
-def test_every_row_of_a_run_is_found_in_its_table(cdp: Cdp, home: Path) -> None:
+def test_verify_finds_every_row_of_a_run(cdp: Cdp, home: Path) -> None:
     verified = cdp("verify", "--home", home)
 
     assert (verified.returncode, verified.stderr) == (0, "")
@@ -196,7 +196,7 @@ def test_every_row_of_a_run_is_found_in_its_table(cdp: Cdp, home: Path) -> None:
     }
 
 
-def test_a_row_that_is_missing_is_found_and_repaired_by_the_next_run(cdp: Cdp, home: Path, refreshed: Path) -> None:
+def test_verify_finds_a_missing_row_and_the_next_run_repairs_it(cdp: Cdp, home: Path, refreshed: Path) -> None:
     damage(home)
 
     found = cdp("verify", "--home", home, "--repair")
@@ -205,7 +205,7 @@ def test_a_row_that_is_missing_is_found_and_repaired_by_the_next_run(cdp: Cdp, h
     assert found.stderr == (
         "error: customers_silver: 50 rows in, but 49 out + 0 quarantined + 0 superseded: 1 missing\n"
     )
-    assert "The next run rebuilds customers_silver and what is built from them." in found.stdout
+    assert "The next run rebuilds customers_silver and all downstream tables." in found.stdout
     assert due(cdp("plan", "--home", home).stdout)["customers_silver"] == "its rewrite was interrupted"
     run = cdp("run", "--home", home)
     assert (run.returncode, run.stderr) == (0, "")
@@ -218,9 +218,9 @@ def test_a_row_that_is_missing_is_found_and_repaired_by_the_next_run(cdp: Cdp, h
         assert rows == expected
 
 
-def test_a_run_over_a_damaged_table_fails_and_holds_back_what_is_built_from_it(cdp: Cdp, home: Path) -> None:
+def test_run_over_a_damaged_table_fails_and_skips_downstream_tables(cdp: Cdp, home: Path) -> None:
     damage(home)
-    # A run counts what has changed since it was last counted.
+    # Reconciliation counts only tables that changed since the last count, so remove the last count.
     shutil.rmtree(home / "warehouse" / "sales" / "reconciliation_ops")
     before = versions(home)
 
@@ -230,9 +230,9 @@ def test_a_run_over_a_damaged_table_fails_and_holds_back_what_is_built_from_it(c
     assert run.stderr.startswith("error: task silver: customers_silver: 50 rows in, but 49 out ")
     assert run.stderr.count("\n") == 1
     states = {line.split()[0]: line.split()[1] for line in run.stdout.splitlines() if len(line.split()) > 1}
-    graph, held = platform_graph(), {"customers_silver"}
+    graph, affected = platform_graph(), {"customers_silver"}
     gold = [name for name in graph.tables if name.endswith("_gold")]
     for name in gold:
-        held |= {name} if held & set(graph.reads(name)) else set()
-    assert {name for name in gold if states[name] == "skipped"} == held - {"customers_silver"} != set()
-    assert all(versions(home)[name] == before[name] for name in held if name.endswith("_gold"))
+        affected |= {name} if affected & set(graph.reads(name)) else set()
+    assert {name for name in gold if states[name] == "skipped"} == affected - {"customers_silver"} != set()
+    assert all(versions(home)[name] == before[name] for name in affected if name.endswith("_gold"))

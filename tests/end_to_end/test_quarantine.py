@@ -1,4 +1,4 @@
-"""What a person is told of refused rows and of warnings: at the end of a run, and by `cdp quarantine`."""
+"""Tests of the output about quarantined rows and warnings, at the end of a run and of `cdp quarantine`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ BAD_ROWS = """
 """
 SALES_OF_PRODUCT_3 = 5
 
-# What stands in quarantine, by table and rule: rows, and the smallest key.
-REFUSED = {
+# Expected quarantine by (table, rule): number of rows, and the smallest key.
+QUARANTINED = {
     ("customers_silver", "customer_id_is_present"): (1, "(no key)"),
     ("customers_silver", "country_is_present"): (1, "901"),
     ("products_silver", "price_is_not_negative"): (1, "3"),
@@ -45,7 +45,7 @@ REFUSED = {
     ("retails_silver", "customer_is_known"): (1, "90"),
     ("retails_silver", "product_is_known"): (SALES_OF_PRODUCT_3, "33"),
 }
-REFUSED_ROWS = 2 + 1 + 2 + 1 + SALES_OF_PRODUCT_3
+QUARANTINED_ROWS = 2 + 1 + 2 + 1 + SALES_OF_PRODUCT_3
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -55,7 +55,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def api(folder: Path) -> Iterator[str]:
-    """Variable of an API that answers with the file `customers.json` of a folder."""
+    """Serve the file `customers.json` of a folder; yield the bundle variable with its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield f"customers_api_url=http://127.0.0.1:{server.server_port}/customers.json"
@@ -64,12 +64,12 @@ def api(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Runs:
-    """A run over good sources, and one over the same with bad rows among them.
+    """A run over good sources, followed by a run over the same sources with added bad rows.
 
     Attributes:
-        good: Home after the first.
-        bad: Home after the second.
-        outputs: What both printed, at 80 columns.
+        good: Home after the first run.
+        bad: Home after the second run.
+        outputs: Outputs of both runs, 80 columns wide.
     """
 
     good: Path
@@ -83,21 +83,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Runs:
     shop, home = folder / "shop.sqlite", folder / "home"
     outputs = []
     with api(folder) as variable, closing(sqlite3.connect(shop)) as connection:
-        for script, others, kept in ((DATABASE, [], "good"), (BAD_ROWS, [NO_COUNTRY, NO_NUMBER, WRONG_EMAIL], "bad")):
+        bad_customers = [NO_COUNTRY, NO_NUMBER, WRONG_EMAIL]
+        for script, added_customers, copy in ((DATABASE, [], "good"), (BAD_ROWS, bad_customers, "bad")):
             connection.executescript(script)
-            (folder / "customers.json").write_text(json.dumps([*CUSTOMERS, *others]), encoding="utf-8")
+            (folder / "customers.json").write_text(json.dumps([*CUSTOMERS, *added_customers]), encoding="utf-8")
             run = cdp(
                 "run", "--home", home, "--var", variable, COLUMNS="80", CDP_SECRET_CDP_DATABASE_URL=f"sqlite:///{shop}"
             )
             assert run.returncode == 0, run.stderr
             outputs.append(run.stdout)
-            shutil.copytree(home, folder / kept)
+            shutil.copytree(home, folder / copy)
     return Runs(folder / "good", folder / "bad", (outputs[0], outputs[1]))
 
 
 @pytest.fixture
 def quarantine(cdp: Cdp) -> Callable[..., str]:
-    """What `cdp quarantine` prints."""
+    """Return a function that runs `cdp quarantine` and returns its output."""
 
     def show(home: Path, *arguments: object, **environment: str) -> str:
         shown = cdp("quarantine", *arguments, "--home", home, **environment)
@@ -112,7 +113,7 @@ def line_of(output: str, beginning: str) -> str:
 
 
 def table_of(output: str, title: str) -> list[list[str]]:
-    """Cells of the rows of a table, as they stand under its title."""
+    """Return the cells of the printed table with this title, row by row."""
     lines = output.splitlines()[output.splitlines().index(title) + 4 :]
     body = lines[: next(number for number, line in enumerate(lines) if line.startswith("└"))]
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in body]
@@ -121,7 +122,7 @@ def table_of(output: str, title: str) -> list[list[str]]:
 # The end of a run
 
 
-def test_a_table_says_what_became_of_its_rows(runs: Runs) -> None:
+def test_each_table_line_has_its_row_counts(runs: Runs) -> None:
     good, bad = runs.outputs
 
     assert line_of(good, "retails_silver ").endswith("50 rows, 50 warned")
@@ -131,35 +132,35 @@ def test_a_table_says_what_became_of_its_rows(runs: Runs) -> None:
     assert line_of(bad, "retails_silver ").endswith("5 removed, 6 quarantined")
 
 
-def test_a_run_says_what_stands_in_quarantine_with_a_key_of_each_kind(runs: Runs) -> None:
+def test_run_prints_quarantined_rows_with_an_example_key_per_rule(runs: Runs) -> None:
     _, bad = runs.outputs
 
-    rows = table_of(bad, f"{REFUSED_ROWS} rows in quarantine")
+    rows = table_of(bad, f"{QUARANTINED_ROWS} rows in quarantine")
 
-    assert {(table, rule): (int(count), key) for table, rule, count, key in rows} == REFUSED
-    assert "`cdp quarantine` shows records, and what the rules mean." in bad.splitlines()
+    assert {(table, rule): (int(count), key) for table, rule, count, key in rows} == QUARANTINED
+    assert "`cdp quarantine` shows the records and the meaning of the rules." in bad.splitlines()
 
 
-def test_a_run_prints_no_record(runs: Runs) -> None:
+def test_run_prints_no_records(runs: Runs) -> None:
     assert not re.search("Nour|Lara|example.com", runs.outputs[1])
 
 
-def test_a_run_says_which_rows_are_kept_with_a_warning_and_what_the_rule_means(runs: Runs) -> None:
+def test_run_prints_warnings_with_the_meaning_of_the_rule(runs: Runs) -> None:
     good, bad = (re.sub(r"\s+", " ", output) for output in runs.outputs)
     meaning = next(r.meaning for r in TABLES["retails_silver"].rules if r.severity == "warn")
 
     assert f"Warning: 50 rows of retails_silver break sale_is_not_before_registration – {meaning}" in good
     assert f"Warning: {50 - SALES_OF_PRODUCT_3} rows of retails_silver break sale_is_not_before" in bad
-    assert "Warning: 1 row of customers_silver breaks email_looks_like_one – The e-mail address, where" in bad
+    assert "Warning: 1 row of customers_silver breaks email_looks_like_one – " in bad
 
 
-def test_a_run_without_refused_rows_has_no_word_of_quarantine_but_where_to_look(runs: Runs) -> None:
+def test_run_without_quarantined_rows_mentions_only_the_command(runs: Runs) -> None:
     assert [line for line in runs.outputs[0].splitlines() if "quarantine" in line] == [
-        "`cdp quarantine` shows records, and what the rules mean."
+        "`cdp quarantine` shows the records and the meaning of the rules."
     ]
 
 
-def test_a_run_of_one_table_speaks_of_it_alone(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
+def test_run_of_one_table_reports_only_that_table(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
     shutil.copytree(runs.bad, tmp_path / "home")
 
     run = cdp("run", "--home", tmp_path / "home", "--select", "products_silver")
@@ -168,36 +169,35 @@ def test_a_run_of_one_table_speaks_of_it_alone(runs: Runs, tmp_path: Path, cdp: 
     assert "retails_silver" not in run.stdout
 
 
-def test_a_run_of_one_stage_speaks_of_its_tables_alone(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
+def test_run_of_one_stage_reports_only_its_tables(runs: Runs, tmp_path: Path, cdp: Cdp) -> None:
     shutil.copytree(runs.bad, tmp_path / "home")
 
     silver, bronze = (cdp("run", "--home", tmp_path / "home", "--only", task).stdout for task in ("silver", "bronze"))
 
-    assert {table for table, *_ in table_of(silver, f"{REFUSED_ROWS} rows in quarantine")} == {t for t, _ in REFUSED}
+    assert {table for table, *_ in table_of(silver, f"{QUARANTINED_ROWS} rows in quarantine")} == {
+        t for t, _ in QUARANTINED
+    }
     assert "quarantine" not in bronze
 
 
-def test_identities_of_an_address_that_several_people_have_are_counted(tmp_path: Path, cdp: Cdp) -> None:
-    """The sample contacts have such addresses."""
+def test_run_counts_identities_with_an_ambiguous_address(tmp_path: Path, cdp: Cdp) -> None:
+    """The sample contacts contain e-mail addresses that several people have."""
     run = cdp("run", "--home", tmp_path / "home")
 
     assert run.returncode == 0, run.stderr
     assert line_of(run.stdout, "Not linked: ") == (
-        "Not linked: 2 identities in customer_links_silver, of an e-mail address that several people have"
-        " (ambiguous_email)."
+        "Not linked: 2 identities in customer_links_silver, whose e-mail address several people have (ambiguous_email)."
     )
 
 
 # cdp quarantine
 
 
-def test_every_rule_is_shown_with_its_meaning_its_rows_and_its_batch(
-    runs: Runs, quarantine: Callable[..., str]
-) -> None:
-    rows = table_of(quarantine(runs.bad), f"{REFUSED_ROWS} rows in quarantine, by rule")
+def test_broken_rules_are_listed_with_meaning_rows_and_batch(runs: Runs, quarantine: Callable[..., str]) -> None:
+    rows = table_of(quarantine(runs.bad), f"{QUARANTINED_ROWS} rows in quarantine, by rule")
 
     assert {(table, rule): int(count) for table, rule, _, count, _ in rows} == {
-        where: count for where, (count, _) in REFUSED.items()
+        table_and_rule: count for table_and_rule, (count, _) in QUARANTINED.items()
     }
     for table, rule, meaning, _, batch in rows:
         assert meaning == next(each.meaning for each in TABLES[table].rules if each.name == rule)
@@ -205,14 +205,14 @@ def test_every_rule_is_shown_with_its_meaning_its_rows_and_its_batch(
     assert [table for table, *_ in rows] == sorted((table for table, *_ in rows), key=list(TABLES).index)
 
 
-def test_of_every_rule_some_records_are_shown_as_received(runs: Runs, quarantine: Callable[..., str]) -> None:
+def test_each_broken_rule_has_example_records_as_received(runs: Runs, quarantine: Callable[..., str]) -> None:
     output = quarantine(runs.bad).splitlines()
 
     def records(table: str, rule: str) -> list[str]:
-        after = output[output.index(f"{table}: {rule}") + 1 :]
-        return after[: next(number for number, line in enumerate(after) if not line.startswith("  "))]
+        following = output[output.index(f"{table}: {rule}") + 1 :]
+        return following[: next(number for number, line in enumerate(following) if not line.startswith("  "))]
 
-    assert all(records(*where) for where in REFUSED)
+    assert all(records(table, rule) for table, rule in QUARANTINED)
     [no_country] = records("customers_silver", "country_is_present")
     assert no_country.startswith('  901  {"customer_id":"901","full_name":"Nour Marbach","email":"nour",')
     [no_number] = records("customers_silver", "customer_id_is_present")
@@ -224,12 +224,12 @@ def test_of_every_rule_some_records_are_shown_as_received(runs: Runs, quarantine
     assert [line.split()[0] for line in waiting] == ["33", "43", "53"]
 
 
-def test_as_many_records_are_shown_as_are_asked_for(runs: Runs, quarantine: Callable[..., str]) -> None:
+def test_examples_option_limits_the_records(runs: Runs, quarantine: Callable[..., str]) -> None:
     assert quarantine(runs.bad, "--examples", 99).count('"product_id":3,') == 1 + SALES_OF_PRODUCT_3
     assert quarantine(runs.bad, "--examples", 0).count('"product_id"') == 0
 
 
-def test_warnings_are_shown_with_keys(runs: Runs, quarantine: Callable[..., str]) -> None:
+def test_warnings_are_listed_with_keys(runs: Runs, quarantine: Callable[..., str]) -> None:
     rows = table_of(quarantine(runs.bad), f"{50 - SALES_OF_PRODUCT_3 + 1} rows kept with a warning, by rule")
 
     assert [(table, rule, count, keys) for table, rule, _, count, keys in rows] == [
@@ -239,7 +239,7 @@ def test_warnings_are_shown_with_keys(runs: Runs, quarantine: Callable[..., str]
 
 
 @pytest.mark.parametrize("name", ["retails_silver", "retails_silver_quarantine"])
-def test_the_rows_of_one_table_are_shown_with_their_reasons(
+def test_quarantined_rows_of_one_table_are_listed_with_reasons(
     runs: Runs, quarantine: Callable[..., str], name: str
 ) -> None:
     output = quarantine(runs.bad, name)
@@ -254,14 +254,14 @@ def test_the_rows_of_one_table_are_shown_with_their_reasons(
     assert "customers_silver" not in [cells[0] for cells in table_of(output, "6 rows in quarantine, by rule")]
 
 
-def test_of_one_table_a_part_is_said_to_be_a_part(runs: Runs, quarantine: Callable[..., str]) -> None:
+def test_title_says_how_many_of_the_rows_are_shown(runs: Runs, quarantine: Callable[..., str]) -> None:
     output = quarantine(runs.bad, "transactions_silver", "--examples", 1)
 
     [[key, reasons, _, _]] = table_of(output, "transactions_silver_quarantine: 1 of 2 rows")
     assert (key, reasons) == ("91", "quantity_is_positive")
 
 
-def test_on_a_narrow_terminal_no_line_is_longer_than_it(runs: Runs, quarantine: Callable[..., str]) -> None:
+def test_no_line_exceeds_a_narrow_terminal(runs: Runs, quarantine: Callable[..., str]) -> None:
     for arguments in ([], ["customers_silver"]):
         output = quarantine(runs.bad, *arguments, COLUMNS="80")
         assert max(map(len, output.splitlines())) <= 80
@@ -270,7 +270,7 @@ def test_on_a_narrow_terminal_no_line_is_longer_than_it(runs: Runs, quarantine: 
     assert shortened.endswith("…")
 
 
-def test_nothing_in_quarantine_is_said_in_one_line(runs: Runs, quarantine: Callable[..., str]) -> None:
+def test_empty_quarantine_is_one_line(runs: Runs, quarantine: Callable[..., str]) -> None:
     assert quarantine(runs.good, "products_silver") == "Nothing of products_silver is in quarantine.\n"
     assert quarantine(runs.good).splitlines()[:2] == [
         "Nothing is in quarantine.",
@@ -279,18 +279,20 @@ def test_nothing_in_quarantine_is_said_in_one_line(runs: Runs, quarantine: Calla
 
 
 @pytest.mark.parametrize("name", ["nope", "sales_by_country_gold", "product_prices_silver"])
-def test_a_table_without_rules_is_refused_with_those_that_have_some(runs: Runs, cdp: Cdp, name: str) -> None:
+def test_table_without_rules_is_rejected_with_the_tables_that_have_rules(runs: Runs, cdp: Cdp, name: str) -> None:
     ended = cdp("quarantine", name, "--home", runs.good)
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
-        f"error: Table '{name}' has no rules, and so no quarantine: those that have are "
+        f"error: Table '{name}' has no rules, and so no quarantine: tables with rules are "
         f"{', '.join(name for name, contract in TABLES.items() if contract.rules)}.\n"
     )
 
 
 @pytest.mark.parametrize(("arguments", "what"), [([], ""), (["stores_silver"], " of stores_silver")])
-def test_a_home_without_tables_says_how_to_make_them(cdp: Cdp, tmp_path: Path, arguments: list[str], what: str) -> None:
+def test_error_of_a_home_without_tables_says_how_to_make_them(
+    cdp: Cdp, tmp_path: Path, arguments: list[str], what: str
+) -> None:
     ended = cdp("quarantine", *arguments, "--home", tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")

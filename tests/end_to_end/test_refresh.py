@@ -1,4 +1,4 @@
-"""The whole job, as a person runs it, against results worked out by DuckDB from the sources."""
+"""Tests of the whole job against results that DuckDB computes from the sources."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ Rows = list[tuple[Any, ...]]
 
 
 def rows_of_table(home: Path, name: str) -> Rows:
-    """Rows of a Delta table as any other reader sees them, sorted, in the order of its contract's columns."""
+    """Return the sorted rows of a table, read with delta-rs, with the columns in the order of the contract."""
     table = DeltaTable(home / "warehouse" / "sales" / name).to_pyarrow_table()
     columns = [column for column in TABLES[name].column_names if column not in RUN_COLUMNS]
     return sorted((tuple(row[column] for column in columns) for row in table.to_pylist()), key=repr)
 
 
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
-"""Columns that tell one run from another; the rest is a function of the data."""
+"""Columns that depend on the run; all other columns depend only on the data."""
 
 TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops"))]
-"""Tables that a first run makes: changes are written down once there is something to change."""
+"""Tables that a first run makes. It makes no change sets, because nothing exists yet that could change."""
 
 TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != "ops"]
-"""Tables that are a function of the data; the others tell of runs."""
+"""Tables that depend only on the data, not on the run."""
 
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any], engine: str) -> Path:
-    """The home of one run over the samples."""
+    """Return the home of one run over the samples."""
     home = tmp_path_factory.mktemp("refreshed")
     run = cdp("run", "--engine", engine, "--home", home)
     assert run.returncode == 0, run.stderr
@@ -57,7 +57,7 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any],
 
 @pytest.fixture(scope="module")
 def expected() -> Iterator[duckdb.DuckDBPyConnection]:
-    """The mission's tables, worked out by DuckDB from the fixtures."""
+    """Return a DuckDB connection with the expected gold tables, computed from the fixtures."""
     connection = duckdb.connect()
     connection.execute((FIXTURES / "database.sql").read_text(encoding="utf-8"))
     connection.execute(f"CREATE TABLE customers AS SELECT * FROM read_json('{FIXTURES}/customers.json')")
@@ -68,12 +68,12 @@ def expected() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("name", [contract.name for contract in GOLD_TABLES])
-def test_every_gold_table_equals_what_duckdb_works_out(
+def test_every_gold_table_equals_the_result_of_duckdb(
     refreshed: Path, expected: duckdb.DuckDBPyConnection, name: str
 ) -> None:
     columns = ", ".join(TABLES[name].column_names)
     rows = expected.sql(f"SELECT {columns} FROM {name}").fetchall()
-    assert rows, "an empty expectation would prove nothing"
+    assert rows, "an empty expectation proves nothing"
     assert rows_of_table(refreshed, name) == sorted(rows, key=repr)
 
 
@@ -84,20 +84,20 @@ def test_every_sale_is_in_retails_silver(refreshed: Path, expected: duckdb.DuckD
     assert len(rows) == 50
 
 
-def test_every_table_of_the_platform_is_there_with_its_contracts_columns(refreshed: Path) -> None:
-    there = {log.parent.name for log in (refreshed / "warehouse" / "sales").glob("*/_delta_log")}
-    assert there == set(TABLES_OF_FIRST_RUN)
-    for name in there:
+def test_every_table_exists_with_the_columns_of_its_contract(refreshed: Path) -> None:
+    existing = {log.parent.name for log in (refreshed / "warehouse" / "sales").glob("*/_delta_log")}
+    assert existing == set(TABLES_OF_FIRST_RUN)
+    for name in existing:
         table = DeltaTable(refreshed / "warehouse" / "sales" / name)
         assert tuple(field.name for field in table.schema().fields) == TABLES[name].column_names
         assert table.metadata().description == TABLES[name].comment
 
 
-def test_every_engine_makes_the_tables_the_embedded_one_makes(
+def test_every_engine_makes_the_same_tables_as_sail(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
     if engine == "sail":
-        pytest.skip("this is the embedded engine: the other engine's run compares")
+        pytest.skip("the run of the other engine compares both engines")
     run = cdp("run", "--engine", "sail", "--home", tmp_path)
     assert run.returncode == 0, run.stderr
     assert {name: rows_of_table(refreshed, name) for name in TABLES_OF_DATA} == {
@@ -107,12 +107,12 @@ def test_every_engine_makes_the_tables_the_embedded_one_makes(
 
 def test_kpis_of_all_agree_with_the_marts(refreshed: Path) -> None:
     rows = rows_of_table(refreshed, "kpi_monthly_gold")
-    of_all = {(month, kpi): value for month, dimension, _, kpi, value, *_ in rows if dimension == "all"}
+    totals = {(month, kpi): value for month, dimension, _, kpi, value, *_ in rows if dimension == "all"}
     for year, _, month, revenue, _, transactions, customers in rows_of_table(refreshed, "monthly_sales_gold"):
         day = date(year, month, 1)
-        assert of_all[day, "revenue"] == float(revenue)
-        assert of_all[day, "transactions"] == transactions
-        assert of_all[day, "active_customers"] == customers
+        assert totals[day, "revenue"] == float(revenue)
+        assert totals[day, "transactions"] == transactions
+        assert totals[day, "active_customers"] == customers
 
 
 def test_every_customer_has_a_value_a_segment_and_demographics(refreshed: Path) -> None:
@@ -123,20 +123,18 @@ def test_every_customer_has_a_value_a_segment_and_demographics(refreshed: Path) 
     assert sum(row[-1] for row in rows_of_table(refreshed, "segment_movements_gold")) == len(customers)
 
 
-def test_of_too_few_customers_nothing_is_predicted_and_the_tables_say_so(refreshed: Path) -> None:
-    """The samples have 27 customers who ever bought."""
+def test_too_few_customers_have_no_predictions_and_the_fits_say_so(refreshed: Path) -> None:
+    """27 customers of the samples have bought, which is too few."""
     states = {row[4] for row in rows_of_table(refreshed, "model_fits_gold")}
     assert states == {"27 customers, 23 of them with repeat purchases: a fit needs 100 and 30",
                       "23 customers, 23 of them with repeat purchases: a fit needs 100 and 30"}  # fmt: skip
 
 
-def test_nothing_of_the_samples_is_quarantined(refreshed: Path) -> None:
+def test_no_sample_row_is_quarantined(refreshed: Path) -> None:
     assert {name for name in TABLES if name.endswith("_quarantine") and rows_of_table(refreshed, name)} == set()
 
 
-def test_a_second_run_with_nothing_new_writes_to_no_table(
-    refreshed: Path, cdp: Callable[..., Any], engine: str
-) -> None:
+def test_second_run_without_new_batches_writes_no_table(refreshed: Path, cdp: Callable[..., Any], engine: str) -> None:
     def versions() -> dict[str, int]:
         logs = (refreshed / "warehouse").glob("*/*/_delta_log")
         return {log.parent.name: DeltaTable(log.parent).version() for log in logs}
@@ -147,7 +145,7 @@ def test_a_second_run_with_nothing_new_writes_to_no_table(
     assert versions() == before
 
 
-def test_a_full_refresh_loads_every_landed_batch_again_and_once(
+def test_full_refresh_loads_every_landed_batch_exactly_once(
     refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
     before = {name: rows_of_table(refreshed, name) for name in TABLES if name.endswith("_bronze")}
@@ -157,7 +155,7 @@ def test_a_full_refresh_loads_every_landed_batch_again_and_once(
     assert {name: rows_of_table(refreshed, name) for name in before} == before
 
 
-def test_the_views_serve_what_the_run_prints(refreshed: Path, cdp: Callable[..., Any], engine: str) -> None:
+def test_views_return_the_figures_that_the_run_prints(refreshed: Path, cdp: Callable[..., Any], engine: str) -> None:
     shown = cdp("show", "sales_serving.country_sales", "--engine", engine, "--home", refreshed)
     assert shown.returncode == 0, shown.stderr
     assert all(figure in shown.stdout for figure in ("Saudi Arabia", "74,010.00", "56,414.00", "47,161.00"))
@@ -166,7 +164,7 @@ def test_the_views_serve_what_the_run_prints(refreshed: Path, cdp: Callable[...,
     assert all(figure in shown.stdout for figure in ("Never bought", "23", "62,169.00"))
 
 
-def test_as_of_leaves_later_sales_out_of_gold(
+def test_as_of_excludes_later_sales_from_gold(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
     home = tmp_path / "home"
@@ -180,7 +178,7 @@ def test_as_of_leaves_later_sales_out_of_gold(
     ]
 
 
-def test_ones_own_api_and_database_are_used(tmp_path: Path, cdp: Callable[..., Any]) -> None:
+def test_own_api_and_database_replace_the_samples(tmp_path: Path, cdp: Callable[..., Any]) -> None:
     records = json.loads((FIXTURES / "customers.json").read_text(encoding="utf-8"))[:3]
     (tmp_path / "customers.json").write_text(json.dumps(records, indent=2))
     with closing(sqlite3.connect(tmp_path / "shop.sqlite")) as database:
@@ -213,13 +211,13 @@ def test_ones_own_api_and_database_are_used(tmp_path: Path, cdp: Callable[..., A
     assert {row[1] for row in rows_of_table(tmp_path / "home", "retails_silver")} == {101, 102}
 
 
-def test_a_run_killed_at_random_moments_and_repeated_gives_an_undisturbed_runs_tables(
+def test_run_killed_at_random_times_and_repeated_makes_the_same_tables(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
-    """SIGKILL also within a commit, a landing, a start; `tests/faults` kills between writes, on every engine."""
+    """SIGKILL may hit a commit, a landing or a start. `tests/faults` kills between writes, on every engine."""
     if engine != "sail":
-        pytest.skip("commits are Delta's, and the code around them is the same")
-    moments = random.Random(20261122)
+        pytest.skip("the other engine commits through Delta too, with the same code around it")
+    generator = random.Random(20261122)
     seconds = 5.0
     killed = 0
     for _ in range(10):
@@ -232,8 +230,8 @@ def test_a_run_killed_at_random_moments_and_repeated_gives_an_undisturbed_runs_t
             start_new_session=True,
         )
         try:
-            run.wait(timeout=moments.uniform(0.25, 0.75) * seconds)
-            seconds = time.monotonic() - begin  # what is left to do is less with every run
+            run.wait(timeout=generator.uniform(0.25, 0.75) * seconds)
+            seconds = time.monotonic() - begin  # every run has less to do
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()

@@ -1,4 +1,4 @@
-"""The report as a person opens it, in a browser, and its figures on either engine."""
+"""Tests of the report in a browser, and of its figures on every engine."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from cdp_local.report.page import DASHBOARD, write_page
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = PROJECT / "build" / "screenshots"
-"""Kept for people to look at."""
+"""Folder of screenshots for people to check."""
 
 Rows = list[dict[str, Any]]
 
-# What the samples have nothing of: too few buyers to predict anything, no new customer in July, no row that is refused.
+# Widgets without rows: the samples have too few buyers for predictions, no new customer in July and no rejected row.
 EMPTY = {"cac-by-channel", "clv-to-cac-by-channel", "quarantine-table", "model-deciles"}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
-    """The home of a run over the samples, on the embedded engine."""
+    """Return the home of a run over the samples on Sail."""
     home = tmp_path_factory.mktemp("home")
     run = cdp("run", "--home", home)
     assert run.returncode == 0, run.stderr
@@ -43,69 +43,69 @@ def dashboard() -> Dashboard:
 
 
 def datasets_in(page: Path) -> dict[str, Rows]:
-    """The rows that a report holds."""
+    """Return the rows in a report, by dataset."""
     content = re.search(r'<script id="report" type="application/json">(.*?)</script>', page.read_text(encoding="utf-8"))
     return json.loads(content[1])["datasets"]
 
 
-def chosen_rows(dashboard: Dashboard, datasets: dict[str, Rows], dataset: str, **choices: str) -> Rows:
-    """The rows of a dataset that keep to the filters, at first or as chosen by a filter's column."""
-    filters = [choice for choice in dashboard.filters if dataset in choice.datasets]
+def filtered_rows(dashboard: Dashboard, datasets: dict[str, Rows], dataset: str, **selected: str) -> Rows:
+    """Return the rows of a dataset that match the filters, with selected values by column or else the defaults."""
+    filters = [each for each in dashboard.filters if dataset in each.datasets]
     return [
         row
         for row in datasets[dataset]
-        if all(row[choice.column] == choices.get(choice.column, choice.default) for choice in filters)
+        if all(row[each.column] == selected.get(each.column, each.default) for each in filters)
     ]
 
 
 # On every engine
 
 
-def test_every_dataset_gives_the_same_rows_on_every_engine(
+def test_every_dataset_has_the_same_rows_on_every_engine(
     home: Path, cdp: Callable[..., Any], engine: str, tmp_path: Path
 ) -> None:
-    on_first = datasets_in(home / "report.html")
-    again = tmp_path / "home"
-    shutil.copytree(home, again)
-    (again / "report.html").unlink()
-    written = cdp("report", "--engine", engine, "--home", again)
+    on_sail = datasets_in(home / "report.html")
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    (copy / "report.html").unlink()
+    written = cdp("report", "--engine", engine, "--home", copy)
     assert written.returncode == 0, written.stderr
-    on_this = datasets_in(again / "report.html")
-    assert on_this.keys() == on_first.keys()
-    for name, rows in on_this.items():
-        assert len(rows) == len(on_first[name]), name
-        for row, other in zip(in_order(rows), in_order(on_first[name]), strict=True):
-            assert row.keys() == other.keys()
+    on_engine = datasets_in(copy / "report.html")
+    assert on_engine.keys() == on_sail.keys()
+    for name, rows in on_engine.items():
+        assert len(rows) == len(on_sail[name]), name
+        for row, sail_row in zip(sorted_rows(rows), sorted_rows(on_sail[name]), strict=True):
+            assert row.keys() == sail_row.keys()
             for column, value in row.items():
-                same = pytest.approx(other[column], rel=1e-9) if isinstance(value, float) else other[column]
+                same = pytest.approx(sail_row[column], rel=1e-9) if isinstance(value, float) else sail_row[column]
                 assert value == same, (name, column)
 
 
-def in_order(rows: Rows) -> Rows:
+def sorted_rows(rows: Rows) -> Rows:
     return sorted(rows, key=lambda row: [str(value) for value in row.values() if not isinstance(value, float)])
 
 
-def test_figures_are_those_of_the_mart(home: Path, dashboard: Dashboard) -> None:
+def test_figures_equal_the_tables(home: Path, dashboard: Dashboard) -> None:
     datasets = datasets_in(home / "report.html")
-    by_month = {row["month"]: row["revenue"] for row in chosen_rows(dashboard, datasets, "kpi_trend")}
+    by_month = {row["month"]: row["revenue"] for row in filtered_rows(dashboard, datasets, "kpi_trend")}
     assert by_month["2025-05-01"] == 72_311 and sum(by_month.values()) == 177_585
-    [tile] = chosen_rows(dashboard, datasets, "kpi_tiles")
+    [tile] = filtered_rows(dashboard, datasets, "kpi_tiles")
     assert (tile["month"], tile["revenue"], tile["revenue_before"]) == ("2025-07-01", 20_388, by_month["2025-06-01"])
-    assert sum(row["customers"] for row in chosen_rows(dashboard, datasets, "clv_bands")) == 50
-    [egypt] = chosen_rows(dashboard, datasets, "customer_tiles", country="Egypt")
+    assert sum(row["customers"] for row in filtered_rows(dashboard, datasets, "clv_bands")) == 50
+    [egypt] = filtered_rows(dashboard, datasets, "customer_tiles", country="Egypt")
     assert egypt["customers"] == sum(
-        row["customers"] for row in chosen_rows(dashboard, datasets, "segments", country="Egypt")
+        row["customers"] for row in filtered_rows(dashboard, datasets, "segments", country="Egypt")
     )
 
 
-def test_choices_that_are_made_at_first_are_there(home: Path, dashboard: Dashboard) -> None:
+def test_default_filter_values_exist(home: Path, dashboard: Dashboard) -> None:
     datasets = datasets_in(home / "report.html")
-    for choice in dashboard.filters:
-        for dataset in choice.datasets:
-            assert choice.default in {row[choice.column] for row in datasets[dataset]}, (choice.name, dataset)
+    for each in dashboard.filters:
+        for dataset in each.datasets:
+            assert each.default in {row[each.column] for row in datasets[dataset]}, (each.name, dataset)
 
 
-def test_no_report_without_a_run_and_one_line_says_so(cdp: Callable[..., Any], tmp_path: Path) -> None:
+def test_report_without_a_run_is_an_error_of_one_line(cdp: Callable[..., Any], tmp_path: Path) -> None:
     answer = cdp("report", "--home", tmp_path)
     assert answer.returncode == 1
     assert len(answer.stderr.splitlines()) == 1 and "`cdp run` makes them" in answer.stderr
@@ -116,33 +116,33 @@ def test_no_report_without_a_run_and_one_line_says_so(cdp: Callable[..., Any], t
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser of this machine, without a window."""
+    """Start the browser of this machine without a window."""
     found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     path = next(found, None)
     if path is None:
-        pytest.skip("NOT CHECKED in a browser: there is no chromium on PATH (Debian: apt-get install chromium)")
+        pytest.skip("NOT CHECKED in a browser: chromium is not on PATH (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
-class Opened:
-    """A report in a browser.
+class OpenReport:
+    """A report that is open in a browser.
 
     Attributes:
-        page: The page.
-        said: What it wrote to the console.
-        asked: Addresses it asked for.
+        page: The page of the browser.
+        console: Messages on the console of the page.
+        requested: Addresses that the page requested.
     """
 
     def __init__(self, browser: Browser, path: Path, width: int = 1400, height: int = 1000, scheme: str = "light"):
         self.page: Page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.console: list[str] = []
+        self.requested: list[str] = []
+        self.page.on("console", lambda message: self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.goto(path.as_uri())
         self.wait()
 
@@ -153,7 +153,7 @@ class Opened:
         return self.page.locator(selector).inner_text()
 
     def rows(self) -> dict[str, int]:
-        """Rows that each widget shows."""
+        """Return the number of rows that each widget shows."""
         figures = self.page.eval_on_selector_all(
             "figure[id]", "all => all.map(one => [one.id, Number(one.dataset.rows)])"
         )
@@ -161,29 +161,29 @@ class Opened:
 
 
 @pytest.fixture
-def opened(browser: Browser, home: Path) -> Iterator[Opened]:
-    opened = Opened(browser, home / "report.html")
+def opened(browser: Browser, home: Path) -> Iterator[OpenReport]:
+    opened = OpenReport(browser, home / "report.html")
     yield opened
     opened.page.close()
 
 
-def test_it_says_nothing_to_the_console_and_asks_no_network(opened: Opened, home: Path) -> None:
-    assert opened.said == []
-    assert opened.asked == [(home / "report.html").as_uri()]
+def test_report_writes_nothing_to_the_console_and_uses_no_network(opened: OpenReport, home: Path) -> None:
+    assert opened.console == []
+    assert opened.requested == [(home / "report.html").as_uri()]
 
 
-def test_each_widget_shows_its_rows(opened: Opened, home: Path, dashboard: Dashboard) -> None:
+def test_each_widget_shows_its_rows(opened: OpenReport, home: Path, dashboard: Dashboard) -> None:
     datasets = datasets_in(home / "report.html")
     shown = opened.rows()
     widgets = [widget for page in dashboard.pages for widget in page.widgets if widget.kind != "text"]
     assert len(widgets) > 50 and shown.keys() == {widget.name for widget in widgets}
     for widget in widgets:
-        rows = chosen_rows(dashboard, datasets, widget.dataset)
+        rows = filtered_rows(dashboard, datasets, widget.dataset)
         if widget.kind not in CHARTS:
             assert shown[widget.name] == len(rows), widget.name
         figure = opened.page.locator(f"#{widget.name}")
         if not shown[widget.name]:
-            assert "Nothing to show" in figure.inner_text()
+            assert "No data." in figure.inner_text()
         elif widget.kind == "table":
             assert figure.locator("tbody tr").count() == len(rows)
             assert figure.locator("th").count() == len(widget.encodings["columns"])
@@ -193,7 +193,7 @@ def test_each_widget_shows_its_rows(opened: Opened, home: Path, dashboard: Dashb
     assert {name for name, rows in shown.items() if not rows} == EMPTY
 
 
-def test_the_picture_of_the_tables_has_each_of_them(opened: Opened) -> None:
+def test_lineage_picture_has_every_table(opened: OpenReport) -> None:
     named = opened.page.locator(".lineage text").all_text_contents()
     layers = {layer: opened.page.locator(f".lineage .{layer} rect").count() for layer in LAYERS}
     tables = platform_graph().tables
@@ -201,7 +201,7 @@ def test_the_picture_of_the_tables_has_each_of_them(opened: Opened) -> None:
     assert layers == Counter(table.contract.layer for table in tables.values())
 
 
-def test_a_tile_shows_its_figure_and_the_change(opened: Opened) -> None:
+def test_tile_shows_its_figure_and_the_change(opened: OpenReport) -> None:
     assert opened.text("#overview-transactions .value") == "5"
     assert opened.text("#overview-transactions .change") == "▼ −66.7 % · month before: 15"
     assert opened.text("#overview-churn_rate .value") == "100%"
@@ -209,7 +209,7 @@ def test_a_tile_shows_its_figure_and_the_change(opened: Opened) -> None:
     assert opened.text("#customers-predictive-clv .value") == "–"
 
 
-def test_what_a_chart_shows_is_there_in_words(opened: Opened) -> None:
+def test_charts_have_a_text_description(opened: OpenReport) -> None:
     for chart in opened.page.locator("figure:is(.bar, .line, .heatmap) .body:has(svg)").all():
         assert chart.get_attribute("role") == "img"
         assert len(chart.get_attribute("aria-label") or "") > 20
@@ -217,34 +217,34 @@ def test_what_a_chart_shows_is_there_in_words(opened: Opened) -> None:
     assert label and label.startswith("Revenue by country, bar chart of country, revenue:") and "Egypt" in label
 
 
-def test_a_choice_changes_what_depends_on_it_and_nothing_else(opened: Opened, home: Path, dashboard: Dashboard) -> None:
+def test_filter_changes_only_the_widgets_that_use_it(opened: OpenReport, home: Path, dashboard: Dashboard) -> None:
     before = opened.rows()
     opened.page.select_option("#country-filter", "Egypt")
     opened.wait()
     datasets = datasets_in(home / "report.html")
-    [egypt] = chosen_rows(dashboard, datasets, "kpi_tiles", country="Egypt")
+    [egypt] = filtered_rows(dashboard, datasets, "kpi_tiles", country="Egypt")
     assert opened.text("#sales-transactions .value") == f"{egypt['transactions']}"
     assert (
         opened.text("#customers-count .value")
-        == f"{chosen_rows(dashboard, datasets, 'customer_tiles', country='Egypt')[0]['customers']}"
+        == f"{filtered_rows(dashboard, datasets, 'customer_tiles', country='Egypt')[0]['customers']}"
     )
     opened.page.select_option("#period-filter", "2025-05")
     opened.wait()
-    [may] = chosen_rows(dashboard, datasets, "kpi_tiles", country="Egypt", period="2025-05")
+    [may] = filtered_rows(dashboard, datasets, "kpi_tiles", country="Egypt", period="2025-05")
     assert opened.text("#sales-transactions .value") == f"{may['transactions']}"
     assert opened.rows()["revenue-by-store"] == before["revenue-by-store"]
     opened.page.select_option("#country-filter", "All countries")
     opened.page.select_option("#segment-filter", "Loyal")
     opened.wait()
     assert opened.text("#customers-count .value") == "7"
-    assert opened.said == []
+    assert opened.console == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_readable_on_a_phone_and_on_a_screen(browser: Browser, home: Path, scheme: str) -> None:
+def test_report_is_readable_on_phone_and_screen(browser: Browser, home: Path, scheme: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     for device, width, height in (("phone", 390, 844), ("screen", 1400, 1000)):
-        opened = Opened(browser, home / "report.html", width, height, scheme)
+        opened = OpenReport(browser, home / "report.html", width, height, scheme)
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
         ink, paper = opened.page.evaluate(
             "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
@@ -254,12 +254,12 @@ def test_it_is_readable_on_a_phone_and_on_a_screen(browser: Browser, home: Path,
         card = opened.page.locator("#revenue-by-month").evaluate("one => getComputedStyle(one).backgroundColor")
         assert contrast(*([int(part) for part in re.findall(r"\d+", color)] for color in (labels, card))) > 4.5
         opened.page.screenshot(path=SCREENSHOTS / f"report-{device}-{scheme}.png", full_page=True)
-        assert opened.said == []
+        assert opened.console == []
         opened.page.close()
 
 
 def contrast(one: list[int], other: list[int]) -> float:
-    """Contrast of two colours, as WCAG 2 has it."""
+    """Return the contrast ratio of two colours by WCAG 2."""
 
     def luminance(color: list[int]) -> float:
         shares = [part / 255 for part in color[:3]]
@@ -270,15 +270,13 @@ def contrast(one: list[int], other: list[int]) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_a_name_that_looks_like_code_is_a_name(
-    browser: Browser, home: Path, dashboard: Dashboard, tmp_path: Path
-) -> None:
+def test_name_with_html_is_shown_as_text(browser: Browser, home: Path, dashboard: Dashboard, tmp_path: Path) -> None:
     name = "</script><img src=x onerror=\"console.log('run')\">"
     datasets = datasets_in(home / "report.html")
     for row in datasets["stores"]:
         row["store_name"] = name
     write_page(tmp_path / "report.html", dashboard, datasets, home / "cache")
-    opened = Opened(browser, tmp_path / "report.html")
-    assert opened.said == []
+    opened = OpenReport(browser, tmp_path / "report.html")
+    assert opened.console == []
     assert opened.page.locator("#store-table td").first.inner_text() == name
     opened.page.close()

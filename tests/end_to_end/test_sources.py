@@ -1,4 +1,4 @@
-"""The sources of a run, as a person names, changes and leaves them out; on the embedded engine."""
+"""Tests of naming, changing and leaving out the sources of a run, on Sail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(cdp: Callable[..., Any], home: Path) -> Run:
-    """Run the job in the home; what it printed."""
+    """Return a function that runs the job in the home and returns its output."""
 
     def run(*arguments: object, **environment: str) -> str:
         ended = cdp("run", "--home", home, *arguments, **environment)
@@ -46,12 +46,12 @@ def rows_of(home: Path, table: str) -> list[dict[str, Any]]:
 
 
 def batches_in(home: Path) -> dict[str, int]:
-    """Number of landed batches by bronze table."""
+    """Return the number of landed batches by bronze table."""
     landing = Landing(str(home / "landing"))
     return {table.name: len(landing.batch_ids(table.source, table.entity)) for table in BRONZE_TABLES}
 
 
-def test_every_source_is_landed_once_and_again_only_where_it_has_changed(run: Run, home: Path) -> None:
+def test_source_is_landed_again_only_after_a_change(run: Run, home: Path) -> None:
     assert f"{TASKS} of {TASKS} tasks succeeded" in run()
     assert batches_in(home) == dict.fromkeys((table.name for table in BRONZE_TABLES), 1)
     counts = {table.name: len(rows_of(home, table.name)) for table in BRONZE_TABLES}
@@ -71,17 +71,17 @@ def test_every_source_is_landed_once_and_again_only_where_it_has_changed(run: Ru
     assert batches_in(home) == dict.fromkeys((table.name for table in BRONZE_TABLES), 1)
 
 
-def test_nothing_is_landed_where_something_else_has_landed_it(run: Run, home: Path) -> None:
+def test_ingest_false_uses_batches_that_were_landed_elsewhere(run: Run, home: Path) -> None:
     run()
     shutil.rmtree(home / "warehouse")
-    shutil.copytree(home / "landing", home / "landed by the factory")
-    landed = f"landing={home / 'landed by the factory'}"
+    shutil.copytree(home / "landing", home / "landed elsewhere")
+    landed = f"landing={home / 'landed elsewhere'}"
     assert f"{TASKS} of {TASKS} tasks succeeded" in run("--param", "ingest=false", "--var", landed)
     assert len(rows_of(home, "crm_contacts_bronze")) == 61
     assert batches_in(home) == dict.fromkeys((table.name for table in BRONZE_TABLES), 1)
 
 
-def test_a_source_of_ones_own_leaves_out_the_samples_that_are_not_needed(run: Run, home: Path, tmp_path: Path) -> None:
+def test_own_source_disables_samples_that_are_not_needed(run: Run, home: Path, tmp_path: Path) -> None:
     shutil.copytree(FIXTURES / "events", tmp_path / "events")
     printed = run("--var", f"events_path={tmp_path / 'events'}")
     assert "Sample sources: customers API, database (" in printed
@@ -93,15 +93,15 @@ def test_a_source_of_ones_own_leaves_out_the_samples_that_are_not_needed(run: Ru
     assert "holds samples" not in printed
 
 
-def test_a_home_with_samples_says_so_to_sources_of_ones_own(run: Run, tmp_path: Path) -> None:
+def test_run_with_own_sources_warns_of_earlier_samples(run: Run, tmp_path: Path) -> None:
     assert "holds samples" not in run("--only", "ingest_events")
     shutil.copytree(FIXTURES / "events", tmp_path / "events")
-    assert "also holds samples, of an earlier run" in run(
+    assert "also holds samples of an earlier run" in run(
         "--only", "ingest_events", "--var", f"events_path={tmp_path / 'events'}"
     )
 
 
-def test_a_new_column_of_a_source_is_kept_and_the_run_says_so(run: Run, home: Path, tmp_path: Path) -> None:
+def test_new_source_column_is_kept_and_reported(run: Run, home: Path, tmp_path: Path) -> None:
     path = tmp_path / "shop.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((FIXTURES / "database.sql").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`cdp watch`: figures follow what lands, without anybody starting a run."""
+"""Tests of `cdp watch`, which refreshes tables whenever batches land."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import pytest
 from deltalake import DeltaTable
 
 _SECONDS = 600
-"""More than any refresh takes, on a machine that has much else to do."""
+"""Timeout, longer than any refresh takes on a busy machine."""
 
 
 @contextmanager
 def watching(home: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A watch, and the file it writes to."""
+    """Start a watch; yield the process and the file that it writes to."""
     output = home / "watch.log"
     command = [str(Path(sys.executable).parent / "cdp"), "watch", "--home", str(home)]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
@@ -39,7 +39,7 @@ def watching(home: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 
 def wait_for(output: Path, pattern: str) -> str:
-    """The first line that a pattern is found in."""
+    """Wait for a line that contains a pattern, and return it."""
     until = time.monotonic() + _SECONDS
     while time.monotonic() < until:
         for line in output.read_text(encoding="utf-8").splitlines():
@@ -55,12 +55,12 @@ def transactions(home: Path) -> float:
 
 
 def version(home: Path, table: str) -> int:
-    """Version of a table, which rises with each write."""
+    """Return the Delta version of a table, which rises with each write."""
     return DeltaTable(home / "warehouse" / "sales" / table).version()
 
 
 def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
-    """A further batch of events: those of the first one, changed."""
+    """Land a changed copy of the first batch of events."""
     events = home / "landing" / "events" / "events"
     [first] = [path for path in events.glob("*/*") if path.name < "2099"]
     batch = events / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / name
@@ -78,7 +78,7 @@ def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
 
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
-    """A home in which the samples have landed, and nothing else has happened."""
+    """Return a home in which the samples are landed, but not loaded."""
     home = tmp_path_factory.mktemp("home")
     ingests = [path.stem for path in Path("notebooks/ingest").glob("ingest_*.py")]
     run = cdp("run", "--home", home, *(word for task in ingests for word in ("--only", task)))
@@ -91,47 +91,47 @@ def home(landed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(landed, tmp_path / "home"))
 
 
-def test_figures_follow_what_lands_until_it_is_interrupted(home: Path) -> None:
+def test_watch_refreshes_landed_batches_until_ctrl_c(home: Path) -> None:
     with watching(home) as (watch, output):
-        assert "682 rows taken in: tables are up to date" in wait_for(output, "taken in")
+        assert "682 rows loaded: tables are up to date" in wait_for(output, "rows loaded")
         assert transactions(home) == 50
         first = (home / "report.html").stat().st_mtime_ns
         tables = ("events_bronze", "kpi_monthly_gold", "customers_silver", "monthly_sales_gold")
         before = {table: version(home, table) for table in tables}
         land_again(home, "20991125T000000Z-1", lambda text: text.replace('"evt-', '"late-'))
-        assert "1 batch, 403 rows taken in: tables are up to date" in wait_for(output, "1 batch")
+        assert "1 batch, 403 rows loaded: tables are up to date" in wait_for(output, "1 batch")
         until = time.monotonic() + _SECONDS
         while (home / "report.html").stat().st_mtime_ns == first and time.monotonic() < until:
             time.sleep(0.1)
         assert (home / "report.html").stat().st_mtime_ns > first
-        # Events have nothing to say to the table of customers, and to marts of sales.
+        # The table of customers and the sales marts do not read events.
         written = {table for table in tables if version(home, table) > before[table]}
         assert written == {"events_bronze", "kpi_monthly_gold"}
-        time.sleep(0.5)  # it waits again
+        time.sleep(0.5)  # let the watch wait again
         watch.send_signal(signal.SIGINT)
         assert watch.wait(_SECONDS) == 0
         assert output.read_text(encoding="utf-8").splitlines()[-1] == "No longer watching."
 
 
-def test_neither_a_batch_that_is_no_good_nor_a_report_that_cant_be_written_ends_the_watch(home: Path) -> None:
+def test_bad_batch_and_unwritable_report_do_not_end_the_watch(home: Path) -> None:
     with watching(home) as (watch, output):
-        wait_for(output, "taken in")
+        wait_for(output, "rows loaded")
         land_again(home, "20991125T000000Z-1", lambda text: text + '{"event_id": "one more than the manifest says"}\n')
         assert "tasks failed" in wait_for(output, "1 batch")
         assert "20991125T000000Z-1" in wait_for(output, "^error: ")
-        before_it = version(home, "events_bronze")
+        version_before = version(home, "events_bronze")
         shutil.rmtree(home / "landing" / "events" / "events" / "2099-11-25" / "20991125T000000Z-1")
-        (home / "report.part").mkdir()  # in the place of the file that the report is written to
+        (home / "report.part").mkdir()  # a folder with the name of the temporary file of the report
         land_again(home, "20991125T000001Z-1", lambda text: text)
         assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")
         assert "report.html can't be written (Is a directory)" in wait_for(output, "^warning: no report: ")
-        assert version(home, "events_bronze") > before_it
+        assert version(home, "events_bronze") > version_before
         [error] = [line for line in output.read_text(encoding="utf-8").splitlines() if line.startswith("error: ")]
         assert error.startswith("error: table events_bronze: ")
         assert watch.poll() is None
 
 
-def test_a_home_that_is_watched_is_in_use(home: Path, cdp: Callable[..., Any]) -> None:
+def test_watched_home_is_locked(home: Path, cdp: Callable[..., Any]) -> None:
     with watching(home) as (_, output):
         wait_for(output, "Watching")
         answer = cdp("run", "--home", home)

@@ -1,7 +1,7 @@
-"""`cdp`, against other samples, and killed at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
+"""Run `cdp` with given samples and kill it at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
 
-Points are `task <key>`, before a task begins, and `write <table> <n>`, before the n-th commit to a table; `-` is none.
-Each point that is passed is a line of the log.
+A point is `task <key>`, before a task starts, or `write <table> <n>`, before the n-th commit to a table. `-` kills the
+run at no point. The log gets one line for each passed point.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cdp_local import cli, runner, workspace
 
 
 def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
-    """Run the command with every point watched."""
-    passed: Counter[str] = Counter()
+    """Run the command, log every point, and kill the process at `kill_at`."""
+    commits: Counter[str] = Counter()
     lock = threading.Lock()
-    commit, run_task, play = DeltaStore._commit, runner._run_task, workspace.play_samples
+    commit, run_task, play = DeltaStore._commit, runner._run_task, workspace.serve_samples
 
     def pass_point(point: str) -> None:
         with lock, Path(log).open("a", encoding="utf-8") as file:
@@ -36,19 +36,19 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
     @contextmanager
     def watched_commit(self: DeltaStore, contract: Any) -> Iterator[None]:
         with lock:
-            passed[contract.name] += 1
-            number = passed[contract.name]
+            commits[contract.name] += 1
+            number = commits[contract.name]
         pass_point(f"write {contract.name} {number}")
         with commit(self, contract):
             yield
 
-    def watched_task(task: Any, *others: Any) -> str | None:
+    def watched_task(task: Any, *arguments: Any) -> str | None:
         pass_point(f"task {task.key}")
-        return run_task(task, *others)
+        return run_task(task, *arguments)
 
     DeltaStore._commit = watched_commit  # type: ignore[method-assign]
     runner._run_task = watched_task
-    workspace.play_samples = lambda _, home, given: play(Path(samples), home, given)
+    workspace.serve_samples = lambda _, home, given: play(Path(samples), home, given)
     sys.argv = ["cdp", *arguments]
     cli.main()
 

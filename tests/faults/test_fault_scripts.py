@@ -1,6 +1,6 @@
-"""Random faults over every source, from seeds: each landed record is in bronze once, and silver has what they have.
+"""Random faults of every source: bronze holds each landed record once, and silver equals the source.
 
-As many scripts run for each source as there are `SEEDS`.
+`SEEDS` is the number of random scripts for each source.
 """
 
 from __future__ import annotations
@@ -63,50 +63,50 @@ TIMEOUT_SECONDS = 5.0
 
 
 class Died(BaseException):
-    """The process that extracted is gone; nothing of it cleans up."""
+    """Simulated death of the ingest process. `except Exception` does not catch it."""
 
 
 class DyingFileSystem(LocalFileSystem):
-    """A folder whose writer dies at one of its writes, and does nothing after that."""
+    """A file system that raises `Died` at one write, and at every later write."""
 
     cachable = False
 
-    def __init__(self, writes_to_live: int) -> None:
+    def __init__(self, writes_left: int) -> None:
         super().__init__()
-        self.writes_to_live = writes_to_live
+        self.writes_left = writes_left
 
-    def live(self) -> None:
-        self.writes_to_live -= 1
-        if self.writes_to_live < 0:
+    def count_write(self) -> None:
+        self.writes_left -= 1
+        if self.writes_left < 0:
             raise Died
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         if "w" not in mode:
             return super().open(path, mode, **options)
-        self.live()
+        self.count_write()
         stream = super().open(path, mode, **options)
         write = stream.f.write
 
-        def write_while_alive(chunk: bytes) -> int:
-            if self.writes_to_live <= 0:
+        def counted_write(chunk: bytes) -> int:
+            if self.writes_left <= 0:
                 write(bytes(chunk)[: len(chunk) // 2])
                 stream.f.flush()
-            self.live()
+            self.count_write()
             return int(write(chunk))
 
-        stream.write = write_while_alive
+        stream.write = counted_write
         return stream
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        self.live()
+        self.count_write()
         super().makedirs(path, exist_ok)
 
     def mv(self, path1: str, path2: str, **options: Any) -> None:
-        self.live()
+        self.count_write()
         super().mv(path1, path2, **options)
 
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
-        self.live()
+        self.count_write()
         super().rm(path, recursive, maxdepth)
 
 
@@ -115,7 +115,7 @@ class Source(Protocol):
 
     Attributes:
         contract: Silver table of its records.
-        columns: Some columns of the silver table, as SQL that gives them as the source writes them.
+        columns: SQL expressions over the silver table that return values in the form of the source.
     """
 
     contract: TableContract
@@ -124,17 +124,17 @@ class Source(Protocol):
     def change(self, chance: random.Random) -> None: ...
 
     def fail(self, chance: random.Random) -> Callable[[], None]:
-        """Begin to fail, once or for a while; what ends it."""
+        """Start a fault, for one request or longer; return a function that ends it."""
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        """Land what is new; in the last run of a script all that can only be found by reading everything."""
+        """Land new records. With `last`, also find changes that only a full read can find."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
-        """What the source has now, as silver should have it: `columns` of each record."""
+        """Return the current records of the source, with the values of `columns`."""
 
 
 class CustomersApi:
-    """A REST API, in one array or in pages."""
+    """A REST API that returns one array or pages."""
 
     contract = CUSTOMERS_SILVER
     columns = ("customer_id", "full_name")
@@ -237,26 +237,26 @@ class Crm:
         fault = chance.choice(
             [Fault(429, retry_after=0), Fault(503), *(Fault(body=b) for b in ("reset", "cut", "html", "previous_page"))]
         )
-        left = [fault] * chance.choice([1, 20])
-        changes_meanwhile = chance.random() < 0.5
-        # The page before is one of the same read.
+        faults = [fault] * chance.choice([1, 20])
+        changes_during_read = chance.random() < 0.5
+        # The fault previous_page needs an earlier page of the same read.
         begins_at = len(self.server.requests) + chance.randrange(2 if fault.body == "previous_page" else 1, 4)
 
         def play(_: str) -> Fault | None:
             if len(self.server.requests) < begins_at:
                 return None
-            if changes_meanwhile:
+            if changes_during_read:
                 self.change(chance)
-            return left.pop() if left else None
+            return faults.pop() if faults else None
 
         self.server.before_request(play)
         return lambda: self.server.before_request(lambda _: None)
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        # Without change tracking, nothing says what was removed.
+        # Without change tracking, only a full read finds removed contacts.
         from_scratch = last and not self.change_tracking
-        ask = {**self.client, "timeout_seconds": TIMEOUT_SECONDS, "from_scratch": from_scratch}
-        return land_entity(extraction, CRM_CONTACTS_BRONZE, self.server.url, **ask)
+        options = {**self.client, "timeout_seconds": TIMEOUT_SECONDS, "from_scratch": from_scratch}
+        return land_entity(extraction, CRM_CONTACTS_BRONZE, self.server.url, **options)
 
     def records(self) -> Counter[tuple[Any, ...]]:
         return Counter(self.contacts.items())
@@ -300,12 +300,12 @@ class Database:
             self.run("ALTER TABLE transactions RENAME TO transactions_away")
             return lambda: self.run("ALTER TABLE transactions_away RENAME TO transactions") and None
         is_over = threading.Event()
-        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        connections = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
         def end_connections() -> None:
             with psycopg.connect(self.address, autocommit=True) as connection:
                 while not is_over.wait(0.005):
-                    connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) other")
+                    connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({connections}) other")
 
         thread = threading.Thread(target=end_connections)
         thread.start()
@@ -324,7 +324,7 @@ class Database:
 
 
 class Files:
-    """A folder of files that come, are corrected, come twice, and are written while they are read."""
+    """A folder of files: new files, corrected files, copies of files, and a file that is only partly written."""
 
     suffix: str
 
@@ -338,7 +338,7 @@ class Files:
         return self.folder / f"{name}{self.suffix}"
 
     def lines(self, chance: random.Random) -> Iterator[tuple[str, ...]]:
-        """Records of a new version of a file; no version before had one of them."""
+        """Yield the records of a new version of a file. No earlier version has the same records."""
         self.versions += 1
         for number in range(chance.randrange(1, 6)):
             yield f"{self.versions}-{number}", chance.choice(["page_view", "checkout"])
@@ -469,14 +469,14 @@ CREATE TABLE transactions (
 """
 
 
-# A further engine makes a difference to tables only: of each kind of load one script.
+# Another engine affects only the tables, so it runs one script for each kind of load.
 IS_FURTHER_ENGINE = os.environ.get("CDP_TEST_SCOPE") == "engine"
 
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(1) if IS_FURTHER_ENGINE else range(SEEDS))
 @pytest.mark.parametrize("name", ["CRM", "database with updated_at", "events"] if IS_FURTHER_ENGINE else SOURCES)
-def test_whatever_goes_wrong_silver_has_what_the_source_has(
+def test_silver_equals_the_source_after_random_faults(
     name: str,
     seed: int,
     request: pytest.FixtureRequest,
@@ -498,8 +498,8 @@ def run_script(
     root: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Change, fail, die and try again; in the end silver has what the source has, and refuses nothing."""
-    # A small overlap: of a few dozen rows, some have to lie outside.
+    """Run random changes, faults and deaths, then check that silver equals the source and the quarantine is empty."""
+    # Reduce the overlap, so that some of the few dozen rows are outside of it.
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
     [bronze] = platform_graph().tables[source.contract.name].reads
     assert isinstance(bronze, BronzeContract)
@@ -533,7 +533,7 @@ def run_script(
                 dying.landing.fs = DyingFileSystem(chance.randrange(12))
                 with suppress(CdpError, Died):
                     source.land(dying)
-                if chance.random() < 0.5:  # the same task, tried again
+                if chance.random() < 0.5:  # a retry of the same task
                     source.land(Extraction(Landing(root), dying.source, dying.batch_id, dying.extracted_at))
             case "twice":
                 same = extraction()
@@ -558,7 +558,7 @@ def run_script(
 
 
 def land_at_once(source: Source, extractions: list[Extraction]) -> None:
-    """Land from two threads; one of them may find that the other was faster."""
+    """Land from two threads at once. One of them may fail with a `CdpError`."""
     unexpected: list[BaseException] = []
 
     def land(extraction: Extraction) -> None:
@@ -578,12 +578,12 @@ def land_at_once(source: Source, extractions: list[Extraction]) -> None:
 
 
 def settings_of(started_at: datetime) -> Settings:
-    """Settings of a run that begins at that time."""
-    nothing = dict.fromkeys(Settings.parameter_names(), "")
+    """Return the settings of a run that starts at the given time."""
+    empty = dict.fromkeys(Settings.parameter_names(), "")
     needed = dict.fromkeys(("catalog", "schema", "landing", "secret_scope", "reporting_currency"), "none")
     models = {"gross_margin": "1", "annual_discount_rate": "0", "churn_horizon_days": "90", "clv_horizon_months": "12"}
     run = {"api_timeout_seconds": "1", "run_id": "1", "run_started_at": started_at.isoformat()}
-    return Settings.from_parameters(nothing | needed | models | run)
+    return Settings.from_parameters(empty | needed | models | run)
 
 
 def assert_each_landed_record_is_in_bronze_once(store: DeltaStore, root: str, contract: BronzeContract) -> None:
@@ -601,7 +601,7 @@ def assert_each_landed_record_is_in_bronze_once(store: DeltaStore, root: str, co
 
 
 def assert_no_version_is_landed_twice(store: DeltaStore, contract: BronzeContract) -> None:
-    """An increment holds what has changed, and nothing else."""
+    """Check that increments hold only changed rows."""
     rows = store.read(contract).orderBy("_batch_id", "_is_deleted").collect()
     versions: dict[tuple[str, ...], tuple[object, ...]] = {}
     for row in rows:

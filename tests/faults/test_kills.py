@@ -1,7 +1,7 @@
-"""Runs that are killed (SIGKILL) at any task and before any write, and repeated, give the tables of one that was not.
+"""A run that is killed (SIGKILL) before any task or commit, and repeated, gives the tables of an uninterrupted run.
 
-On the embedded engine `make torture` takes every point, less a sample. A run on a further engine takes minutes:
-there it is as many points, with 20 and more, of runs on top of what the embedded engine has made.
+On the embedded engine `make torture` kills at every point; other test runs take a sample. A run on another engine takes
+minutes, so there `make torture` takes a sample, and the runs start from the home of a run on the embedded engine.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ FIXTURES = PROJECT / "fixtures"
 EMBEDDED = next(iter(ENGINES))
 POINTS_PER_SEED = 4
 TABLES_OF_DATA = [
-    # Changes of tables tell of runs: a table that a killed one has left is made anew, and leaves none.
+    # Change tables depend on the runs: a killed run may leave a table that is rebuilt, without recorded changes.
     name
     for name, contract in TABLES.items()
     if contract.layer != "ops" and not name.endswith("_changes")
 ]
-OF_A_RUN = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
+RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
 
 Tables = dict[str, list[str]]
 
 
 def killed_run(home: Path, samples: Path, engine: str, point: str = "-") -> tuple[int, list[str]]:
-    """Exit code of a run, and the points it passed."""
+    """Run the job, killed at a point; return the exit code and the passed points."""
     log = home.with_suffix(".points")
     log.write_text("")
     run = subprocess.run(
@@ -56,20 +56,20 @@ def killed_run(home: Path, samples: Path, engine: str, point: str = "-") -> tupl
 
 
 def rows_of(home: Path) -> Tables:
-    """Rows of every table, as text, without what tells one run from another."""
+    """Return the rows of every table as text, without the columns that differ between runs."""
     tables = {}
     for name in TABLES_OF_DATA:
-        columns = [column for column in TABLES[name].column_names if column not in OF_A_RUN]
+        columns = [column for column in TABLES[name].column_names if column not in RUN_COLUMNS]
         rows = DeltaTable(home / "warehouse" / "sales" / name).to_pyarrow_table(columns=columns).to_pylist()
-        # A killed run may have landed, and loaded, the same data twice: bronze has each batch.
+        # Bronze may hold the same data in two batches, when a killed run had landed one of them.
         tables[name] = sorted(set(map(repr, rows)) if name.endswith("_bronze") else map(repr, rows))
     return tables
 
 
 def change(samples: Path) -> None:
-    """What happens to the sources of a shop in a day: new, corrected, removed and bad records of every kind."""
+    """Change the samples as in one day of a shop: new, corrected, removed and invalid records of every source."""
     customers = json.loads((samples / "customers.json").read_text(encoding="utf-8"))
-    del customers[40]  # who has bought nothing
+    del customers[40]  # a customer without purchases
     customers[3]["country"] = "Egypt" if customers[3]["country"] != "Egypt" else "UAE"
     customers[5]["registration_date"] = "soon"
     customers.append({**customers[0], "customer_id": 900, "email": "new.customer@example.com"})
@@ -102,7 +102,7 @@ def change(samples: Path) -> None:
 
 @pytest.fixture(scope="module")
 def changed_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The samples a day later."""
+    """Folder of the samples after one day of changes."""
     samples = tmp_path_factory.mktemp("changed") / "fixtures"
     shutil.copytree(FIXTURES, samples)
     change(samples)
@@ -111,7 +111,7 @@ def changed_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a run over the samples."""
+    """Home after a run on the samples."""
     home = tmp_path_factory.mktemp("yesterday") / "home"
     assert killed_run(home, FIXTURES, EMBEDDED)[0] == 0
     return home
@@ -119,7 +119,7 @@ def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def today(tmp_path_factory: pytest.TempPathFactory, yesterday: Path, changed_samples: Path) -> tuple[Tables, list[str]]:
-    """The tables after a second run, over the changed samples, and the points it passed."""
+    """Tables after a second run, on the changed samples, and the points that this run passed."""
     home = tmp_path_factory.mktemp("today") / "home"
     shutil.copytree(yesterday, home)
     _, points = killed_run(home, changed_samples, EMBEDDED)
@@ -127,18 +127,18 @@ def today(tmp_path_factory: pytest.TempPathFactory, yesterday: Path, changed_sam
 
 
 def sample_of(points: list[str], engine: str) -> list[str]:
-    """The points to kill at: all, or some of every kind."""
+    """Return the points to kill at: all of them, or a random sample."""
     chosen = list(dict.fromkeys(points))
     if engine != EMBEDDED:
         return random.Random(engine).sample(chosen, min(SEEDS, len(chosen)))
     if IS_TORTURE:
         return chosen
-    of_silver = [point for point in chosen if "_silver" in point or "_ops" in point]
-    return random.Random(20261124).sample(of_silver, min(SEEDS * POINTS_PER_SEED, len(of_silver)))
+    silver_and_ops = [point for point in chosen if "_silver" in point or "_ops" in point]
+    return random.Random(20261124).sample(silver_and_ops, min(SEEDS * POINTS_PER_SEED, len(silver_and_ops)))
 
 
 @pytest.mark.torture
-def test_a_run_killed_at_any_point_and_repeated_gives_the_tables_of_one_that_was_not(
+def test_repeated_run_after_a_kill_gives_the_tables_of_an_uninterrupted_run(
     tmp_path: Path, yesterday: Path, changed_samples: Path, today: tuple[Tables, list[str]], engine: str
 ) -> None:
     expected, points = today
@@ -147,7 +147,7 @@ def test_a_run_killed_at_any_point_and_repeated_gives_the_tables_of_one_that_was
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(yesterday, home)
         code, _ = killed_run(home, changed_samples, engine, point)
-        assert code == -9, f"the run has passed {point}"
+        assert code == -9, f"the run was not killed at {point}"
         code, _ = killed_run(home, changed_samples, engine)
         assert code == 0
         rows = rows_of(home)
@@ -155,14 +155,14 @@ def test_a_run_killed_at_any_point_and_repeated_gives_the_tables_of_one_that_was
             assert rows[name] == expected[name], f"{name}, killed at: {point}"
 
 
-def test_the_changes_of_a_day_reach_every_kind_of_table(
+def test_changed_samples_change_every_gold_table_and_fill_the_quarantines(
     yesterday: Path, today: tuple[Tables, list[str]], rows_of_home: Callable[[Path], Tables]
 ) -> None:
     before, (after, points) = rows_of_home(yesterday), today
-    same = {name for name in TABLES_OF_DATA if before[name] == after[name]}
-    assert not [name for name in same if name.endswith("_gold")]
-    refused = {name for name in TABLES_OF_DATA if name.endswith("_quarantine") and after[name]}
-    assert refused == {
+    unchanged = {name for name in TABLES_OF_DATA if before[name] == after[name]}
+    assert not [name for name in unchanged if name.endswith("_gold")]
+    filled = {name for name in TABLES_OF_DATA if name.endswith("_quarantine") and after[name]}
+    assert filled == {
         "customers_silver_quarantine",
         "transactions_silver_quarantine",
         "retails_silver_quarantine",
@@ -174,5 +174,5 @@ def test_the_changes_of_a_day_reach_every_kind_of_table(
 
 @pytest.fixture(scope="module")
 def rows_of_home() -> Callable[[Path], Tables]:
-    """Rows of every table of a home."""
+    """The function `rows_of`."""
     return rows_of

@@ -1,6 +1,6 @@
-"""Batches that keep landing under `cdp watch`: nothing is lost, and neither memory nor the time of a batch grows.
+"""Soak test: `cdp watch` loads a steady stream of batches without losing rows or growing in memory or time.
 
-A few batches here; `CDP_SOAK_SECONDS=1800`, a batch every 5 seconds, in `make torture`.
+By default it lands a few batches. `make torture` sets `CDP_SOAK_SECONDS=1800`, with a batch every 5 seconds.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from cdp_lib.reconciliation import WHOLE_TABLE
 SECONDS = float(os.environ.get("CDP_SOAK_SECONDS", "0"))
 IS_LONG = SECONDS > 60
 RESTART_AFTER = 20 if IS_LONG else 3
-PATIENCE = 120
-"""Seconds for one refresh, on a machine that has much else to do."""
+REFRESH_TIMEOUT = 120
+"""Seconds to wait for one refresh, on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def retail_data() -> ModuleType:
-    """The generator of shops, which is no package's."""
+    """The module `retail_data`, which is not part of a package."""
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "retail_data.py"
     spec = importlib.util.spec_from_file_location("retail_data", path)
     module = importlib.util.module_from_spec(spec)
@@ -44,7 +44,7 @@ def retail_data() -> ModuleType:
 
 
 def resident_megabytes(pid: int) -> float:
-    """Memory of a process, the embedded engine included."""
+    """Return the resident memory of a process, including the embedded engine."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
@@ -52,26 +52,26 @@ def rows_of(home: Path, table: str) -> list[dict[str, Any]]:
     return DeltaTable(home / "warehouse" / "sales" / table).to_pyarrow_table().to_pylist()
 
 
-def batches_of(accounts: list[dict[str, Any]], table: str) -> list[dict[str, Any]]:
-    """Accounts of the batches of a table, without that of the whole table."""
+def batch_accounts(accounts: list[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+    """Return the reconciliation rows of a table's batches, without the row of the whole table."""
     return [each for each in accounts if each["table_name"] == table and each["batch_id"] != WHOLE_TABLE]
 
 
-def wait_until_taken_in(home: Path, batches: int, log: Path) -> None:
-    """Wait until so many batches of sales are accounted for."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+def wait_until_loaded(home: Path, batches: int, log: Path) -> None:
+    """Wait until the given number of sales batches is reconciled."""
+    deadline = time.monotonic() + REFRESH_TIMEOUT
+    while time.monotonic() < deadline:
         text = log.read_text(encoding="utf-8")
         assert "failed" not in text and "error" not in text, text
         with suppress(TableNotFoundError):
-            if len(batches_of(rows_of(home, "reconciliation_ops"), "retails_silver")) >= batches:
+            if len(batch_accounts(rows_of(home, "reconciliation_ops"), "retails_silver")) >= batches:
                 return
         time.sleep(0.3)
     raise AssertionError(log.read_text(encoding="utf-8"))
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="NOT CHECKED: memory is asked of Linux")
-def test_batches_that_keep_landing_lose_nothing_and_cost_no_more(retail_data: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="NOT CHECKED: reading memory needs Linux")
+def test_watch_loads_many_batches_without_losing_rows_or_slowing_down(retail_data: ModuleType, tmp_path: Path) -> None:
     shop, landing, log = retail_data.Shop(sales=20_000), Landing(str(tmp_path / "landing")), tmp_path / "watch.log"
     shop.land_history(landing)
     command = [Path(sys.executable).parent / "cdp", "watch", "--home", tmp_path, "--restart-after", f"{RESTART_AFTER}"]
@@ -81,22 +81,22 @@ def test_batches_that_keep_landing_lose_nothing_and_cost_no_more(retail_data: Mo
         subprocess.Popen(list(map(str, command)), stdout=output, stderr=subprocess.STDOUT) as watch,
     ):
         try:
-            wait_until_taken_in(tmp_path, 1, log)
+            wait_until_loaded(tmp_path, 1, log)
             begin, number = time.monotonic(), 0
             while time.monotonic() - begin < SECONDS or number < 5:
                 number += 1
-                landed = time.monotonic()
+                landed_at = time.monotonic()
                 shop.land_small_batch(landing, number)
-                wait_until_taken_in(tmp_path, number + 1, log)
+                wait_until_loaded(tmp_path, number + 1, log)
                 memory.append(resident_megabytes(watch.pid))
                 if IS_LONG:
-                    time.sleep(max(0.0, 5 - (time.monotonic() - landed)))
+                    time.sleep(max(0.0, 5 - (time.monotonic() - landed_at)))
         finally:
             watch.kill()
-    assert log.read_text(encoding="utf-8").count("Watching") > 1, "the engine has not started afresh"
+    assert log.read_text(encoding="utf-8").count("Watching") > 1, "the engine was not restarted"
     accounts = rows_of(tmp_path, "reconciliation_ops")
     assert all(account["is_balanced"] for account in accounts)
-    sales = batches_of(accounts, "transactions_silver")
+    sales = batch_accounts(accounts, "transactions_silver")
     assert len(sales) == number + 1
     assert sum(account["rows_in"] for account in sales) == 20_000 + 50 * number
     lines = re.findall(r"batch(?:es)?, .* after ([\d.]+) s", log.read_text(encoding="utf-8"))

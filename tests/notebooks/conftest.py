@@ -1,4 +1,4 @@
-"""The nutter notebooks of this folder are run by test_nutter.py; pytest collects none of them itself."""
+"""Keep pytest from collecting the nutter notebooks of this folder. test_nutter.py runs them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NOTEBOOKS = sorted(
 )
 collect_ignore = [path.name for path in NOTEBOOKS]
 
-# Nutter's fixtures import its command line, and that the client of a workspace, which is not installed: it would bring
-# an old `databricks` command. No fixture uses it.
+# The fixtures of nutter import its command line, which imports a workspace client. The client is not installed, because
+# it brings an old `databricks` command. No fixture uses the client, so an empty module replaces it.
 _client = ModuleType("databricks_api")
 vars(_client)["DatabricksAPI"] = object
 sys.modules.setdefault("databricks_api", _client)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a `notebook` runs for each of them."""
+    """Run each test with a `notebook` argument for every nutter notebook."""
     if "notebook" in metafunc.fixturenames:
         metafunc.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

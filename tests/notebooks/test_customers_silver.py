@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Test of customers_silver, as the notebooks bronze and silver refresh it
-# MAGIC Runs the notebooks on batches of its own, in a schema that is there for this run only.
+# MAGIC # Test of customers_silver, refreshed by the notebooks bronze and silver
+# MAGIC Runs the notebooks on its own batches, in a schema that exists only during the run.
 # MAGIC
 # MAGIC - In a workspace, on a cluster that has nutter:
 # MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
@@ -28,7 +28,7 @@ from cdp_lib.storage import open_store
 # COMMAND ----------
 
 dbutils.widgets.text("catalog", "cat1")
-# Where the scratch schema's tables are; a workspace knows by itself.
+# Location of the tables of the scratch schema. A workspace has a default location.
 dbutils.widgets.text("location", "")
 
 catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
@@ -37,7 +37,7 @@ location = f"LOCATION '{folder}/{schema}'" if folder else ""
 landing = f"{folder}/landing-{schema}" if folder else f"/Volumes/{catalog}/{schema}/landing"
 store = open_store(spark, catalog, schema)
 
-# Of these the notebooks read none but catalog, schema and landing.
+# The notebooks declare all of these parameters, but this test depends only on catalog, schema and landing.
 parameters = {
     "catalog": catalog,
     "schema": schema,
@@ -56,7 +56,7 @@ parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 
 
 def land(contract, day, *records, load="snapshot", is_deleted=False):
-    """Land a batch of records on a day of January 2026, as a source does; its name."""
+    """Land a batch of records on a day of January 2026, as a source does, and return its name."""
     at = datetime(2026, 1, day, 3, tzinfo=UTC)
     extraction = Landing(landing).extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
     names = [column.name for column in contract.received_columns][: len(records[0])]
@@ -71,25 +71,25 @@ def land(contract, day, *records, load="snapshot", is_deleted=False):
     return batch.manifest.batch_id
 
 
-def refresh(**more):
+def refresh(**parameters_of_run):
     """Run the notebooks under test."""
     for layer in ("bronze", "silver"):
         selected = {"select": f"customers_{layer}"}
-        dbutils.notebook.run(f"../../notebooks/{layer}/{layer}", 600, parameters | selected | more)
+        dbutils.notebook.run(f"../../notebooks/{layer}/{layer}", 600, parameters | selected | parameters_of_run)
 
 
 def customers():
-    """Rows of customers_silver, by id."""
+    """Return the rows of customers_silver, by id."""
     return {row.customer_id: row for row in store.read(CUSTOMERS_SILVER).collect()}
 
 
-def refused():
-    """Broken rules of each row in quarantine, sorted."""
+def broken_rules():
+    """Return the broken rules of each row in quarantine, sorted."""
     return sorted(row.broken_rules for row in store.read(CUSTOMERS_SILVER.quarantine).collect())
 
 
-def changes():
-    """How often the table has been changed, as the log of runs says."""
+def refreshes():
+    """Return how often customers_silver was refreshed, according to the log of runs."""
     return store.read(PIPELINE_RUNS_OPS).where("table_name = 'customers_silver' AND state = 'refreshed'").count()
 
 
@@ -103,7 +103,7 @@ class CustomersSilver(NutterFixture):
             spark.sql(f"CREATE VOLUME `{catalog}`.`{schema}`.landing").collect()
 
     @tag("silver")
-    def run_1_cleans_and_refuses(self):
+    def run_1_cleans_rows_and_quarantines_invalid_rows(self):
         land(
             CUSTOMERS_BRONZE,
             1,
@@ -115,50 +115,50 @@ class CustomersSilver(NutterFixture):
         )
         refresh()
 
-    def assertion_1_cleans_and_refuses(self):
+    def assertion_1_cleans_rows_and_quarantines_invalid_rows(self):
         assert set(customers()) == {1, 4}
         assert customers()[1].full_name == "Alba Ackerfeld"
         assert customers()[1].email == "alba@example.com"
         assert list(customers()[4]["_warnings"]) == ["full_name_is_present", "email_looks_like_one"]
-        assert refused() == [["country_is_present"], ["values_fit_their_columns", "customer_id_is_present"]]
+        assert broken_rules() == [["country_is_present"], ["values_fit_their_columns", "customer_id_is_present"]]
 
     @tag("silver")
-    def run_2_again_changes_nothing(self):
+    def run_2_second_refresh_changes_nothing(self):
         self.before = customers()
         refresh()
 
-    def assertion_2_again_changes_nothing(self):
+    def assertion_2_second_refresh_changes_nothing(self):
         assert customers() == self.before
-        assert len(refused()) == 2
-        assert changes() == 1
+        assert len(broken_rules()) == 2
+        assert refreshes() == 1
 
     @tag("silver")
-    def run_3_follows_the_latest_answer(self):
+    def run_3_new_snapshot_replaces_earlier_snapshot(self):
         land(CUSTOMERS_BRONZE, 2, ("3", "Celeste Ostermoor", "celeste@example.com", "UAE", "2025-10-19"))
         refresh()
 
-    def assertion_3_follows_the_latest_answer(self):
+    def assertion_3_new_snapshot_replaces_earlier_snapshot(self):
         assert set(customers()) == {3}
-        assert refused() == []
+        assert broken_rules() == []
 
     @tag("silver")
-    def run_4_merges_what_has_changed_since(self):
+    def run_4_increments_are_merged(self):
         emil = ("5", "Emil Farnsworth", "emil@example.com", "UAE", "2025-10-21")
         self.batch = land(CUSTOMERS_BRONZE, 3, emil, load="increment")
         land(CUSTOMERS_BRONZE, 4, ("3", None, None, None, None), load="increment", is_deleted=True)
         refresh()
 
-    def assertion_4_merges_what_has_changed_since(self):
+    def assertion_4_increments_are_merged(self):
         assert {number: row["_batch_id"] for number, row in customers().items()} == {5: self.batch}
 
     @tag("silver")
-    def run_5_written_anew_is_the_same(self):
+    def run_5_full_refresh_gives_same_rows(self):
         self.before = customers()
         refresh(full_refresh="true")
 
-    def assertion_5_written_anew_is_the_same(self):
+    def assertion_5_full_refresh_gives_same_rows(self):
         assert customers() == self.before
-        assert changes() == 4
+        assert refreshes() == 4
 
     def after_all(self):
         spark.sql(f"DROP SCHEMA `{catalog}`.`{schema}` CASCADE").collect()

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Test of the marts of sales, as the notebook gold refreshes them, and of sales_views
-# MAGIC Runs the notebooks on batches of its own, in a schema that is there for this run only.
+# MAGIC # Test of the sales marts, refreshed by the notebook gold, and of their views
+# MAGIC Runs the notebooks on its own batches, in a schema that exists only during the run.
 # MAGIC
 # MAGIC - In a workspace, on a cluster that has nutter:
 # MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
@@ -28,7 +28,7 @@ from cdp_lib.storage import open_store
 # COMMAND ----------
 
 dbutils.widgets.text("catalog", "cat1")
-# Where the scratch schema's tables are; a workspace knows by itself.
+# Location of the tables of the scratch schema. A workspace has a default location.
 dbutils.widgets.text("location", "")
 
 catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
@@ -37,7 +37,8 @@ location = f"LOCATION '{folder}/{schema}'" if folder else ""
 landing = f"{folder}/landing-{schema}" if folder else f"/Volumes/{catalog}/{schema}/landing"
 store = open_store(spark, catalog, schema)
 
-# Of these the notebooks read none but catalog, schema and landing and, later, as_of.
+# The notebooks declare all of these parameters, but this test depends only on catalog, schema and landing. Later runs
+# add as_of.
 parameters = {
     "catalog": catalog,
     "schema": schema,
@@ -56,7 +57,7 @@ parameters |= {"customers_api_url": "none", "run_id": "nutter", "serving_schema"
 
 
 def land(contract, day, *records, load="snapshot", is_deleted=False):
-    """Land a batch of records on a day of January 2026, as a source does; its name."""
+    """Land a batch of records on a day of January 2026, as a source does, and return its name."""
     at = datetime(2026, 1, day, 3, tzinfo=UTC)
     extraction = Landing(landing).extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
     names = [column.name for column in contract.received_columns][: len(records[0])]
@@ -71,20 +72,20 @@ def land(contract, day, *records, load="snapshot", is_deleted=False):
     return batch.manifest.batch_id
 
 
-def refresh(**more):
-    """Run the notebooks under test, the marts with what they are built from."""
+def refresh(**parameters_of_run):
+    """Run the notebooks under test for the marts and their upstream tables."""
     marts = " ".join(f"+{contract.name}" for contract in GOLD_TABLES)
     for notebook in ("gold/gold", "serving/publish"):
-        dbutils.notebook.run(f"../../notebooks/{notebook}", 600, parameters | {"select": marts} | more)
+        dbutils.notebook.run(f"../../notebooks/{notebook}", 600, parameters | {"select": marts} | parameters_of_run)
 
 
 def refreshes(contract):
-    """How often a table has been refreshed, as the log of runs says."""
+    """Return how often a table was refreshed, according to the log of runs."""
     return store.read(PIPELINE_RUNS_OPS).where(f"table_name = '{contract.name}' AND state = 'refreshed'").count()
 
 
 def revenue_by_country():
-    """Revenue of each country, as text."""
+    """Return the revenue of each country, as text."""
     rows = store.read(COUNTRY_DETAILED_ANALYSIS_GOLD).collect()
     return {row.country: str(row.total_revenue) for row in rows}
 
@@ -128,26 +129,26 @@ class GoldMarts(NutterFixture):
         }
 
     @tag("serving")
-    def run_2_serves_the_marts(self):
+    def run_2_views_show_the_marts(self):
         self.views = {view: spark.table(f"{catalog}.{schema}.{view}") for view in ("country_sales", "monthly_sales")}
 
-    def assertion_2_serves_the_marts(self):
+    def assertion_2_views_show_the_marts(self):
         assert {row.country: row.customers for row in self.views["country_sales"].collect()} == {"Egypt": 1, "UAE": 1}
         assert [row.month for row in self.views["monthly_sales"].collect()] == ["2025-04", "2025-05", "2025-06"]
 
     @tag("gold")
-    def run_3_ends_on_the_day_it_is_told(self):
+    def run_3_ignores_sales_after_as_of(self):
         refresh(as_of="2025-05-31")
 
-    def assertion_3_ends_on_the_day_it_is_told(self):
+    def assertion_3_ignores_sales_after_as_of(self):
         assert revenue_by_country() == {"Egypt": "800.30"}
 
     @tag("gold")
-    def run_4_leaves_alone_what_is_made_from_nothing_new(self):
+    def run_4_skips_marts_without_new_input(self):
         store.replace(COUNTRY_DETAILED_ANALYSIS_GOLD, store.frame(COUNTRY_DETAILED_ANALYSIS_GOLD, []))
         refresh(as_of="2025-05-31")
 
-    def assertion_4_leaves_alone_what_is_made_from_nothing_new(self):
+    def assertion_4_skips_marts_without_new_input(self):
         assert revenue_by_country() == {}
         assert [refreshes(contract) for contract in (COUNTRY_DETAILED_ANALYSIS_GOLD, MONTHLY_SALES_GOLD)] == [2, 2]
 

@@ -1,4 +1,4 @@
-"""Runs the nutter notebooks as a workspace does, on the engine under test."""
+"""Run the nutter notebooks as a workspace does, on the engine under test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FOLDER = Path(__file__).resolve().parent
 
 @pytest.fixture
 def run(spark: SparkSession, catalog: str, tmp_path: Path):
-    """Run a nutter notebook; its results."""
-    # Imported late: conftest.py stands in for what is not installed.
+    """Run a nutter notebook, and return its results."""
+    # Import here, after conftest.py has replaced the missing module.
     from common.testresult import TestResults
 
     def run_nutter(notebook: Path) -> TestResults:
@@ -32,7 +32,7 @@ def run(spark: SparkSession, catalog: str, tmp_path: Path):
     return run_nutter
 
 
-def test_a_nutter_notebook_passes_and_leaves_no_schema(run, notebook: Path, spark: SparkSession, catalog: str) -> None:
+def test_nutter_notebook_passes_and_drops_its_schema(run, notebook: Path, spark: SparkSession, catalog: str) -> None:
     results = run(notebook)
     assert {test.test_name for test in results.results} == names(notebook, "run_")
     assert [f"{test.test_name}: {test.stack_trace}" for test in results.results if not test.passed] == []
@@ -40,13 +40,13 @@ def test_a_nutter_notebook_passes_and_leaves_no_schema(run, notebook: Path, spar
     assert [schema for schema in schemas if "nutter_" in schema] == []
 
 
-def test_every_run_has_its_assertion(notebook: Path) -> None:
-    # Without a run_ of its name, nutter takes an assertion_ for a test of its own.
+def test_every_run_method_has_an_assertion_method(notebook: Path) -> None:
+    # Nutter takes an assertion_ method without its run_ method as a separate test.
     assert names(notebook, "run_") == names(notebook, "assertion_") != set()
 
 
 @pytest.mark.first_engine
-def test_a_broken_assertion_fails_its_test_and_no_other(run, tmp_path: Path) -> None:
+def test_broken_assertion_fails_only_its_own_test(run, tmp_path: Path) -> None:
     source = (FOLDER / "test_retails_silver.py").read_text(encoding="utf-8")
     broken, count = re.subn(r"(def assertion_1\w*\(self\):\n)", r"\1        assert 1 == 2\n", source)
     assert count == 1
@@ -61,6 +61,6 @@ def test_a_broken_assertion_fails_its_test_and_no_other(run, tmp_path: Path) -> 
 
 
 def names(notebook: Path, prefix: str) -> set[str]:
-    """Names of the notebook's methods that start with a prefix, without it."""
+    """Return the names of methods of a notebook that start with a prefix, without the prefix."""
     functions = [node for node in ast.walk(ast.parse(notebook.read_text())) if isinstance(node, ast.FunctionDef)]
     return {function.name.removeprefix(prefix) for function in functions if function.name.startswith(prefix)}

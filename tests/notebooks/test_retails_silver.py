@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC # Test of retails_silver, as the notebook silver refreshes it with what it is built from
-# MAGIC Runs the notebook on batches of its own, in a schema that is there for this run only.
+# MAGIC # Test of retails_silver, refreshed with its upstream tables by the notebook silver
+# MAGIC Runs the notebook on its own batches, in a schema that exists only during the run.
 # MAGIC
 # MAGIC - In a workspace, on a cluster that has nutter:
 # MAGIC   `nutter run <deployed folder>/tests/notebooks/ --cluster_id <id> --notebook_params "{'catalog': 'cat1'}"`
@@ -27,7 +27,7 @@ from cdp_lib.storage import open_store
 # COMMAND ----------
 
 dbutils.widgets.text("catalog", "cat1")
-# Where the scratch schema's tables are; a workspace knows by itself.
+# Location of the tables of the scratch schema. A workspace has a default location.
 dbutils.widgets.text("location", "")
 
 catalog, schema = dbutils.widgets.get("catalog"), f"nutter_{uuid4().hex}"
@@ -36,7 +36,7 @@ location = f"LOCATION '{folder}/{schema}'" if folder else ""
 landing = f"{folder}/landing-{schema}" if folder else f"/Volumes/{catalog}/{schema}/landing"
 store = open_store(spark, catalog, schema)
 
-# Of these the notebooks read none but catalog, schema and landing.
+# The notebook declares all of these parameters, but this test depends only on catalog, schema and landing.
 parameters = {
     "catalog": catalog,
     "schema": schema,
@@ -55,7 +55,7 @@ parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 
 
 def land(contract, day, *records, load="snapshot", is_deleted=False):
-    """Land a batch of records on a day of January 2026, as a source does; its name."""
+    """Land a batch of records on a day of January 2026, as a source does, and return its name."""
     at = datetime(2026, 1, day, 3, tzinfo=UTC)
     extraction = Landing(landing).extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
     names = [column.name for column in contract.received_columns][: len(records[0])]
@@ -76,12 +76,12 @@ def refresh():
 
 
 def sales():
-    """Rows of retails_silver, by id."""
+    """Return the rows of retails_silver, by id."""
     return {row.transaction_id: row for row in store.read(RETAILS_SILVER).collect()}
 
 
-def refused():
-    """Broken rules of each row in quarantine, sorted."""
+def broken_rules():
+    """Return the broken rules of each row in quarantine, sorted."""
     return sorted(row.broken_rules for row in store.read(RETAILS_SILVER.quarantine).collect())
 
 
@@ -95,9 +95,9 @@ class RetailsSilver(NutterFixture):
             spark.sql(f"CREATE VOLUME `{catalog}`.`{schema}`.landing").collect()
 
     @tag("silver")
-    def run_1_joins_what_is_known_and_refuses_the_rest(self):
+    def run_1_joins_known_keys_and_quarantines_unknown_keys(self):
         land(CUSTOMERS_BRONZE, 1, ("1", "Alba Ackerfeld", "alba@example.com", "Egypt", "2025-10-16"))
-        # The price before is open to the past; that of the next batch is valid from when the batch was extracted.
+        # The first price has no start. The second price is valid from the extraction of its batch.
         land(PRODUCTS_BRONZE, 1, (1, "Wireless Mouse", "Electronics", "800.00"))
         land(PRODUCTS_BRONZE, 10, (1, "Wireless Mouse", "Electronics", "850.00"))
         land(STORE_BRONZE, 1, (1, "City Mall Store", "UAE"))
@@ -110,32 +110,32 @@ class RetailsSilver(NutterFixture):
         )
         refresh()
 
-    def assertion_1_joins_what_is_known_and_refuses_the_rest(self):
+    def assertion_1_joins_known_keys_and_quarantines_unknown_keys(self):
         assert set(sales()) == {31}
         assert sales()[31].full_name == "Alba Ackerfeld"
         assert str(sales()[31].price) == "800.00"
         assert list(sales()[31]["_warnings"]) == ["sale_is_not_before_registration"]
-        assert refused() == [["customer_is_known"], ["product_is_known", "store_is_known"]]
+        assert broken_rules() == [["customer_is_known"], ["product_is_known", "store_is_known"]]
 
     @tag("silver")
-    def run_2_takes_a_sale_back_when_its_customer_arrives(self):
+    def run_2_late_customer_releases_sale_from_quarantine(self):
         bruno = ("2", "Bruno Hollbrook", "bruno@example.com", "UAE", "2025-10-18")
         land(CUSTOMERS_BRONZE, 2, bruno, load="increment")
         refresh()
 
-    def assertion_2_takes_a_sale_back_when_its_customer_arrives(self):
+    def assertion_2_late_customer_releases_sale_from_quarantine(self):
         assert set(sales()) == {31, 32}
         assert str(sales()[32].price) == "850.00"
-        assert refused() == [["product_is_known", "store_is_known"]]
+        assert broken_rules() == [["product_is_known", "store_is_known"]]
 
     @tag("silver")
-    def run_3_follows_a_sale_that_changed(self):
+    def run_3_changed_sale_replaces_earlier_version(self):
         land(TRANSACTIONS_BRONZE, 21, (33, 1, 1, 1, 7, "2025-04-03"), load="increment")
         refresh()
 
-    def assertion_3_follows_a_sale_that_changed(self):
+    def assertion_3_changed_sale_replaces_earlier_version(self):
         assert {number: row.quantity for number, row in sales().items()} == {31: 3, 32: 1, 33: 7}
-        assert refused() == []
+        assert broken_rules() == []
 
     def after_all(self):
         spark.sql(f"DROP SCHEMA `{catalog}`.`{schema}` CASCADE").collect()

@@ -1,5 +1,5 @@
--- The platform's tables in DuckDB, from the valid rows of each source (`<name>_received`, as text): written after
--- docs/tables.md and docs/kpis.md, and after no code.
+-- The expected tables in DuckDB, from the valid rows of each source (`<name>_received`, as text). The queries follow
+-- docs/tables.md and docs/kpis.md, not the code of the library.
 
 -- Silver --------------------------------------------------------------------------------------------------------------
 
@@ -62,7 +62,8 @@ FROM all_customers
 LEFT JOIN (SELECT customer_id, min(transaction_date) AS first_purchase_date FROM retails_silver GROUP BY ALL)
   USING (customer_id);
 
--- Whose address it is: nobody's, where several customers have it, or several contacts who are not known by number.
+-- The customer of each email address. An address is ambiguous when several customers have it, or several contacts without
+-- a known customer id.
 CREATE TABLE addressees AS
 SELECT email, min(customer_id) AS customer_id,
        count(*) > 1 OR (SELECT count(*) FROM contacts x
@@ -86,7 +87,7 @@ SELECT identity, coalesce(k.customer_id, CASE WHEN NOT is_ambiguous THEN a.custo
             ELSE 'no_id_or_email' END AS reason
 FROM identities i LEFT JOIN all_customers k ON k.customer_id = named_id LEFT JOIN addressees a ON a.email = i.email;
 
--- What counts: everything up to `as_of`, the day a run is told, else the latest on which anything happened -------------
+-- Data up to `as_of`: the day of the run, or the latest business date in the data --------------------------------------
 
 CREATE TABLE today AS
 SELECT coalesce((SELECT as_of::DATE FROM run_received),
@@ -126,7 +127,7 @@ SELECT customer_id, least(CASE WHEN registration_date <= until THEN registration
 FROM all_customers LEFT JOIN bought USING (customer_id)
 WHERE registration_date <= until OR first_purchase_date IS NOT NULL;
 
--- A value scores one more than the whole fifths of buyers below the middle of those who have it.
+-- The score of a value is 1 plus the number of whole fifths of buyers below the middle buyer with this value.
 CREATE MACRO score(below, equal, buyers) AS
 CASE WHEN buyers < 5 THEN 3 ELSE 1 + ((2 * below + equal) * 5) // (2 * buyers) END::INT;
 
@@ -187,7 +188,7 @@ WHERE name <> '';
 CREATE MACRO code_of(name) AS
 (SELECT country_code FROM countries WHERE key = regexp_replace(lower(name), '[.,''’()]', '', 'g'));
 
--- Of each attribute the value that counts, whether the contact it is of is linked by number, and whether others differ.
+-- For each attribute: the surviving value, whether its contact is linked by customer id, and whether other values differ.
 CREATE TABLE opinions AS
 WITH said AS (
   SELECT l.customer_id, l.reason = 'customer_id' AS is_by_id, c.modified_at, c.contact_id,
@@ -266,7 +267,7 @@ FROM joined j
 LEFT JOIN (SELECT DISTINCT country_code, country, region, population, income_group, currency FROM countries) f
   USING (country_code);
 
--- Who does what -------------------------------------------------------------------------------------------------------
+-- Activity -----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE activities AS
 SELECT day, e.session_id, l.customer_id, coalesce('customer:' || l.customer_id, e.identity) AS person,
@@ -331,7 +332,7 @@ FROM counted, today WHERE begins_at <= as_of;
 
 -- KPIs ----------------------------------------------------------------------------------------------------------------
 
--- A customer is in one place of each dimension.
+-- Each customer has one value of each dimension.
 CREATE TABLE places AS
 WITH channels AS (
   SELECT l.customer_id, first(channel ORDER BY acquisition_date NULLS LAST, identity) AS channel
@@ -365,7 +366,7 @@ SELECT month, strftime(month, '%Y-%m') AS name, least(last_day(month), as_of) AS
        month = date_trunc('month', as_of) AS is_latest
 FROM months, today;
 
--- What each customer did in each month: revenue is null where they bought nothing.
+-- Activity of each customer in each month. Revenue is null in a month without purchases.
 CREATE TABLE customer_months AS
 SELECT v.customer_id, m.month,
        (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id

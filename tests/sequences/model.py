@@ -1,6 +1,6 @@
-"""What the platform should hold after some batches: silver row by row in Python, gold in DuckDB.
+"""Expected tables after a list of batches: silver is computed row by row in Python, gold in DuckDB.
 
-Nothing of the library is used but the names of tables and columns: another hand, and from scratch each time.
+The model computes everything from scratch and independently: of the library it uses only names of tables and columns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .sources import Batch, Row, Sources
 
 PROJECT = Path(__file__).resolve().parents[2]
 COUNTRIES = PROJECT / "src" / "cdp_lib" / "reference" / "countries.csv"
-# The mission's marts, as the test of the whole job has them, over this model's sales.
+# The queries of the sales marts are shared with the end-to-end test and run on the sales of this model.
 MARTS = "".join(
     (PROJECT / "tests" / "end_to_end" / "expected.sql")
     .read_text(encoding="utf-8")
@@ -49,10 +49,9 @@ VERSIONS = {
     **dict.fromkeys(("customers", "products", "stores", "sales"), "updated_at"),
     "contacts": "modifiedon",
 }
-"""Where a source says when a row has changed; of two versions the later one counts, and where it does not say, batches
-decide."""
+"""Columns with the time of change. The later version of a row wins; without a time, the later batch wins."""
 
-NEEDED = {
+REQUIRED = {
     "customers": ("country", "registration_date"),
     "products": ("product_name", "category", "price"),
     "stores": ("store_name", "location"),
@@ -62,21 +61,21 @@ NEEDED = {
     "spend": ("amount", "currency"),
     "rates": ("rate",),
 }
-"""What a row is refused without, besides its key."""
+"""Columns, besides the key, that must not be null in a valid row."""
 
 DAYS = {"customers": "registration_date", "sales": "transaction_date", "events": "occurred_at"}
-"""Days that can't be after the day a row was read, give or take a time zone."""
+"""Date columns that may be at most one day after the extraction, because of time zones."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A row of a batch, or that it is gone."""
+    """A version of a row in a batch; a version without a row is a removal."""
 
     key: tuple[str, ...]
     changed_at: str
     batch: Batch
     row: Row | None
-    is_good: bool
+    is_valid: bool
 
     @property
     def order(self) -> tuple[str, int]:
@@ -84,21 +83,21 @@ class Version:
 
 
 def current_rows(of: str, batches: Sequence[Batch]) -> list[Row]:
-    """The rows that the batches leave: of each key the latest version that keeps the rules.
+    """Return the current rows after all batches: for each key, the latest version that keeps the rules.
 
-    A snapshot is all there is, and so is the newest version of a file. A row that is gone comes back only with a later
-    batch. Two versions that contradict each other, of the same time and batch, are no good.
+    A snapshot replaces all earlier batches. The newest version of a file replaces earlier versions. A removed row comes
+    back only with a later batch. Different versions of a row with the same time in the same batch are invalid.
     """
     versions: dict[tuple[str, ...], list[Version]] = {}
     for version in _versions(of, batches):
         versions.setdefault(version.key, []).append(version)
     rows = []
-    for of_key in versions.values():
-        gone_in = max((v.batch.number for v in of_key if v.row is None), default=-1)
-        alive = [v for v in of_key if v.batch.number > gone_in]
-        good = [v for v in alive if v.is_good and all(v.row == o.row for o in alive if o.order == v.order)]
-        if good:
-            rows.append(max(good, key=lambda v: v.order).row)
+    for versions_of_key in versions.values():
+        removed_in = max((v.batch.number for v in versions_of_key if v.row is None), default=-1)
+        present = [v for v in versions_of_key if v.batch.number > removed_in]
+        valid = [v for v in present if v.is_valid and all(v.row == o.row for o in present if o.order == v.order)]
+        if valid:
+            rows.append(max(valid, key=lambda v: v.order).row)
     return rows
 
 
@@ -111,16 +110,16 @@ def _versions(of: str, batches: Sequence[Batch]) -> Iterable[Version]:
         for row in batch.rows:
             key = tuple(_text(row.get(name)) or "" for name in KEYS[of])
             if all(key):
-                yield Version(key, row.get(VERSIONS.get(of)) or "", batch, row, is_good(of, row, batch))
+                yield Version(key, row.get(VERSIONS.get(of)) or "", batch, row, is_valid(of, row, batch))
         for key in batch.gone:
             yield Version((str(key),), "", batch, None, True)
 
 
-def is_good(of: str, row: Row, batch: Batch) -> bool:
-    """Whether a row keeps the rules, as far as the rows of these tests break any."""
+def is_valid(of: str, row: Row, batch: Batch) -> bool:
+    """Return whether a row keeps the rules that the generated rows may break."""
     day = row.get(DAYS.get(of))
     return (
-        all(row[name] is not None for name in NEEDED[of])
+        all(row[name] is not None for name in REQUIRED[of])
         and (day is None or date.fromisoformat(day[:10]) <= batch.extracted_at.date() + timedelta(days=1))
         and row.get("quantity") not in (0, "five")
         and row.get("rate") != "-1"
@@ -129,18 +128,18 @@ def is_good(of: str, row: Row, batch: Batch) -> bool:
 
 
 def price_periods(batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """Prices of products and the days they hold: a batch that has another price than the one before begins a period."""
-    seen: dict[int, str] = {}
+    """Return the price periods of products. A batch with a new price starts a period."""
+    latest_price: dict[int, str] = {}
     periods: dict[int, list[tuple[str, str]]] = {}
     for batch in batches:
         for row in batch.rows:
             product, price = row["product_id"], row["price"]
-            if is_good("products", row, batch) and seen.get(product) != price:
-                since = (row["updated_at"] or str(batch.extracted_at))[:10] if product in seen else ""
-                # It knows better than the batches before it: what they said of the time since then is gone.
+            if is_valid("products", row, batch) and latest_price.get(product) != price:
+                since = (row["updated_at"] or str(batch.extracted_at))[:10] if product in latest_price else ""
+                # The newer batch overrides earlier periods that start on or after its own start.
                 earlier = [period for period in periods.get(product, []) if not period[0] or period[0] < since]
                 periods[product] = [*earlier, (since, price)]
-                seen[product] = price
+                latest_price[product] = price
     return [
         {"product_id": product, "price": price, "valid_from": since or None, "valid_to": until or None}
         for product, of_product in periods.items()
@@ -162,20 +161,20 @@ COLUMNS = {
     "predictions": "customer_id predictive_clv",
     "run": "as_of gross_margin",
 }
-"""What is needed of the rows of each source."""
+"""Columns of each source that the model reads."""
 
 
 class Model:
-    """The tables of the platform as DuckDB works them out."""
+    """The expected tables of the platform, computed in DuckDB."""
 
     def __init__(self, sources: Sources, as_of: str, gross_margin: str, predictions: Sequence[Row]) -> None:
-        """Work out what the batches so far make of the tables.
+        """Compute the expected tables from all landed batches.
 
         Args:
-            sources: The sources and their batches.
-            as_of: Last day that counts, empty for the latest on which anything happened.
-            gross_margin: Share of revenue left after the cost of what was sold.
-            predictions: The platform's own predictions of customers, which come out of a fitted model.
+            sources: Sources with their batches.
+            as_of: Day that figures refer to; empty for the latest business date in the data.
+            gross_margin: Share of revenue left after the cost of goods sold.
+            predictions: Predictions that the platform made for customers; the model does not fit models itself.
         """
         rows = {of: current_rows(of, batches) for of, batches in sources.batches.items()}
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}
@@ -183,14 +182,14 @@ class Model:
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
         for name, columns in COLUMNS.items():
-            # As text: the statements type it.
+            # Values are text. The SQL statements cast them.
             texts = [{column: _text(row.get(column)) for column in columns.split()} for row in rows[name]]
             schema = pa.schema([(column, pa.string()) for column in columns.split()])
             self._connection.register(f"{name}_received", pa.Table.from_pylist(texts, schema))
         self._connection.execute(STATEMENTS)
 
     def rows(self, contract: TableContract, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows of a table."""
+        """Return the expected rows of a table."""
         return self._connection.sql(f"SELECT {', '.join(columns)} FROM {contract.name}").to_arrow_table().to_pylist()
 
 
@@ -199,23 +198,23 @@ def _text(value: object) -> str | None:
 
 
 def difference(
-    contract: TableContract, columns: Sequence[str], held: Sequence[Row], expected: Sequence[Row]
+    contract: TableContract, columns: Sequence[str], actual: Sequence[Row], expected: Sequence[Row]
 ) -> list[str]:
-    """What a table holds besides what is expected of it (+), and what it lacks (-); figures that are almost equal are.
+    """Return surplus rows (+) and missing rows (-) of a table. Floats are equal within a relative error of 1e-9.
 
     Args:
         contract: Contract of the table.
         columns: Columns to compare.
-        held: Its rows.
-        expected: The rows it should hold.
+        actual: Rows of the table.
+        expected: Expected rows.
     """
     key = contract.key if contract.key and {*contract.key} <= {*columns} else columns
-    ours, theirs = (_by_key(rows, key, columns) for rows in (held, expected))
+    actual_by_key, expected_by_key = (_by_key(rows, key, columns) for rows in (actual, expected))
     lines = []
-    for key in sorted({*ours, *theirs}):
-        of_key, expected_of_key = ours.get(key, []), theirs.get(key, [])
-        if len(of_key) != len(expected_of_key) or not all(map(_are_equal, of_key, expected_of_key)):
-            lines += [f"+ {row}" for row in of_key] + [f"- {row}" for row in expected_of_key]
+    for key in sorted({*actual_by_key, *expected_by_key}):
+        found, wanted = actual_by_key.get(key, []), expected_by_key.get(key, [])
+        if len(found) != len(wanted) or not all(map(_are_equal, found, wanted)):
+            lines += [f"+ {row}" for row in found] + [f"- {row}" for row in wanted]
     return lines
 
 

@@ -1,9 +1,9 @@
-"""The shop on its first day."""
+"""The changes of the shop's first day."""
 
 from .sources import Change
 
 FIRST_DAY = "2025-09-30"
-"""No later than any day that figures are asked for."""
+"""Not later than any `as_of` of the runs."""
 
 OPENING = (
     Change(
@@ -56,7 +56,7 @@ OPENING = (
                 "updated_at": None,
             }
             for number, day in enumerate(
-                # Twice, so that customers have bought several times, and on one day.
+                # Repeated, so that customers buy several times, also on one day.
                 2
                 * (
                     *("2025-09-30", "2025-10-01", "2025-10-31", "2025-11-15", "2025-12-31"),
@@ -88,4 +88,4 @@ OPENING = (
         ),
     ),
 )
-"""What has landed before the first run of every sequence."""
+"""Changes that land before the first run of every sequence."""

@@ -1,4 +1,4 @@
-"""The platform in a schema of its own: the runner, from bronze to gold, over what has landed."""
+"""The platform under test: the runner, from bronze to gold, in a new schema."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from cdp_local.runner import setting_values
 PROJECT = Path(__file__).resolve().parents[2]
 GROSS_MARGIN = "0.4"
 FIRST_BATCH = "20260101T000000Z"
-"""Sorts before the name of any."""
+"""Sorts before the name of every batch."""
 FIRST_RUN_AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 class Killed(BaseException):
-    """The process of a run is gone; nothing of it cleans up."""
+    """Simulated death of a run's process. `except Exception` does not catch it."""
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """A run of the stages, and what goes before it.
+    """A run of all stages, and the events before it.
 
     Attributes:
-        as_of: Last day that counts, empty for the latest on which anything happened.
-        again: What is done again: nothing, `full_refresh` every table, `replay_from` the first batch on.
-        lost: A table that is dropped first.
-        edited: A table whose builder gives no rows in a run before this one, as by a mistake that is mended afterwards.
-        selected: Tables that a run before this one refreshes, and no others.
-        dies_at: The commit that a run before this one dies at, counted from 0; None where there is no such run.
+        as_of: Day that figures refer to; empty for the latest business date in the data.
+        again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, or empty.
+        lost: Table that is dropped first; empty for none.
+        edited: Table whose builder returns no rows in an earlier run, like a bug that is fixed afterwards.
+        selected: Selection of an earlier run; empty for no such run.
+        dies_at: Number of the commit, from 0, before which an earlier run dies; None for no such run.
     """
 
     as_of: str = ""
@@ -59,13 +59,13 @@ class Refresh:
 
 @cache
 def job_parameters() -> Mapping[str, str]:
-    """The job's parameters as a run on this machine has them."""
+    """Return the parameters of the job for a local run."""
     job = Bundle(PROJECT, {"landing": "/landing", "gross_margin": GROSS_MARGIN}).job("cdp_refresh")
     return setting_values(job, {}, FIRST_RUN_AT)
 
 
-def with_edited(name: str) -> Graph:
-    """The graph with a builder that gives no rows."""
+def graph_with_empty_builder(name: str) -> Graph:
+    """Return the graph with one builder that returns no rows."""
     tables = dict(platform_graph().tables)
     table = tables[name]
 
@@ -77,32 +77,32 @@ def with_edited(name: str) -> Graph:
 
 
 class Platform:
-    """The tables, and the runs that refresh them."""
+    """The tables of one schema, and the runs that refresh them."""
 
     def __init__(self, spark: SparkSession, catalog: str, folder: Path, runs: int = 0) -> None:
-        """Open what a folder holds: tables in `tables`, batches in `landing`.
+        """Open a folder with tables in `tables` and batches in `landing`.
 
         Args:
             spark: Session.
             catalog: Catalog.
-            folder: The folder; its name is that of the schema.
-            runs: How many runs the tables have seen.
+            folder: Folder of the platform; its name is the name of the schema.
+            runs: Number of earlier runs on these tables.
         """
         self.folder = folder
         self.landing = Landing(str(folder / "landing"))
         self.runs = runs
         self._tables = folder / "tables"
         self._spark = spark
-        self._place = {"catalog": catalog, "schema": folder.name, "landing": self.landing.root}
+        self._location = {"catalog": catalog, "schema": folder.name, "landing": self.landing.root}
         spark.sql(f"CREATE SCHEMA {catalog}.{folder.name} LOCATION '{self._tables}'").collect()
         for table in sorted(self._tables.glob("*")):
             spark.sql(f"CREATE TABLE {catalog}.{folder.name}.{table.name} USING delta LOCATION '{table}'").collect()
 
     def refresh(self, run: Refresh) -> None:
-        """Run the stages, after what goes before them.
+        """Apply the events before the run, then run all stages and reconcile.
 
         Raises:
-            AssertionError: A table failed, or does not hold the rows and keys that it has to.
+            AssertionError: A table failed, or its rows do not reconcile.
         """
         parameters = {
             "as_of": run.as_of,
@@ -113,7 +113,7 @@ class Platform:
             self._drop(run.lost)
         if run.edited:
             with _killed_at(run.dies_at):
-                self._run(parameters, graph=with_edited(run.edited))
+                self._run(parameters, graph=graph_with_empty_builder(run.edited))
         if run.selected:
             self._run(parameters, run.selected)
         if run.dies_at is not None:
@@ -127,7 +127,7 @@ class Platform:
         assert not findings, findings
 
     def _store(self) -> DeltaStore:
-        return open_store(self._spark, self._place["catalog"], self._place["schema"])
+        return open_store(self._spark, self._location["catalog"], self._location["schema"])
 
     def _run(
         self,
@@ -138,41 +138,41 @@ class Platform:
         has_to_succeed: bool = False,
     ) -> None:
         self.runs += 1
-        of_run = {
+        run_values = {
             "ingest": "false",
             "fit_models": "false",
             "run_id": str(self.runs),
             "run_started_at": (FIRST_RUN_AT + timedelta(minutes=self.runs)).isoformat(),
         }
-        values = {**job_parameters(), **self._place, **of_run, **parameters}
+        values = {**job_parameters(), **self._location, **run_values, **parameters}
         settings = Settings.from_parameters(values)
         runs = Runner(self._store(), self.landing, settings, graph).refresh(selection)
         failed = [f"{run.table}: {run.error}" for run in runs if run.state == "failed"]
         assert not (has_to_succeed and failed), failed
 
     def _drop(self, name: str) -> None:
-        self._spark.sql(f"DROP TABLE IF EXISTS {self._place['catalog']}.{self._place['schema']}.{name}").collect()
+        self._spark.sql(f"DROP TABLE IF EXISTS {self._location['catalog']}.{self._location['schema']}.{name}").collect()
         shutil.rmtree(self._tables / name, ignore_errors=True)
 
     def rows(self, contract: TableContract, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows of a table as any other reader sees them."""
+        """Return the rows of a table, read without the engine."""
         return DeltaTable(self._tables / contract.name).to_pyarrow_table(columns=list(columns)).to_pylist()
 
 
 @contextmanager
 def _killed_at(commit: int | None) -> Iterator[None]:
-    """Let the process die before a commit, counted from 0, if there are as many."""
+    """Raise `Killed` before the given commit, counted from 0. Nothing happens if there are fewer commits."""
     if commit is None:
         yield
         return
-    left = commit
+    commits_left = commit
     real: Callable[..., Any] = DeltaStore._commit
 
     def dying(store: DeltaStore, contract: TableContract) -> Any:
-        nonlocal left
-        if left <= 0:
+        nonlocal commits_left
+        if commits_left <= 0:
             raise Killed
-        left -= 1
+        commits_left -= 1
         return real(store, contract)
 
     with pytest.MonkeyPatch.context() as monkeypatch:

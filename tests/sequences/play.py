@@ -1,4 +1,4 @@
-"""Plays random sequences on an engine of its own: from `tests`, `python -m sequences.play sail SEED [--shrink]`."""
+"""Run random sequences on a new engine: `cd tests; python -m sequences.play sail SEED [--shrink]`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from .sources import Sources
 from .strategies import Step, sequences
 
 CATALOG = "cat1"
-MOST_LINES = 40
-"""Of a table that is wrong."""
+MAX_LINES = 40
+"""Maximum number of printed rows of a table that differs."""
 
 QUARANTINE = RETAILS_SILVER.quarantine
 
 
 def _columns(contract: TableContract) -> list[str]:
-    """The columns that data alone decide: neither batch nor fitted model."""
+    """Return the columns that depend on the data alone, not on batch names or fitted models."""
     if contract is QUARANTINE:
         return ["record_key", "broken_rules"]
     names = [name for name in contract.column_names if name != "_batch_id"]
@@ -47,7 +47,7 @@ def _columns(contract: TableContract) -> list[str]:
 COMPARED = {
     contract: _columns(contract)
     for contract in (
-        # In the order of the job: where one is wrong, those after it may be wrong by it.
+        # In the order of the job: a wrong table may make later tables wrong.
         RETAILS_SILVER,
         QUARANTINE,
         CUSTOMER_ACQUISITIONS_SILVER,
@@ -60,34 +60,34 @@ COMPARED = {
 
 
 class Shop:
-    """A platform and its sources after the shop's first day: refreshed once, and copied for each sequence."""
+    """A platform and its sources after the first day of a shop. Each sequence starts from a copy."""
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self._spark = spark
         self._sources = Sources()
-        self._opened = Platform(spark, CATALOG, folder / "opened")
+        self._original = Platform(spark, CATALOG, folder / "opened")
         self._sequences = 0
         for change in OPENING:
-            self._sources.land(self._opened.landing, change)
-        # So that there is a fit that knows nothing later than any day that figures are asked for.
-        self._opened.refresh(Refresh(as_of=FIRST_DAY))
-        self._opened.refresh(Refresh())
+            self._sources.land(self._original.landing, change)
+        # This run stores fits that use no data after FIRST_DAY, so every later `as_of` has fits.
+        self._original.refresh(Refresh(as_of=FIRST_DAY))
+        self._original.refresh(Refresh())
 
     @contextmanager
     def copy(self) -> Iterator[tuple[Platform, Sources]]:
-        """A copy, which is gone afterwards."""
+        """Yield a copy, which is removed afterwards."""
         self._sequences += 1
-        folder = self._opened.folder.with_name(f"sequence_{self._sequences}")
-        shutil.copytree(self._opened.folder, folder)
-        yield Platform(self._spark, CATALOG, folder, self._opened.runs), self._sources.copy()
+        folder = self._original.folder.with_name(f"sequence_{self._sequences}")
+        shutil.copytree(self._original.folder, folder)
+        yield Platform(self._spark, CATALOG, folder, self._original.runs), self._sources.copy()
         shutil.rmtree(folder)
 
 
 def play(shop: Shop, sequence: list[Step]) -> None:
-    """Let batches land and runs refresh, and look at every table after every run.
+    """Run the steps of a sequence and check every table after each run.
 
     Raises:
-        AssertionError: A table is not what a computation from scratch gives.
+        AssertionError: A table differs from the computation from scratch.
     """
     with shop.copy() as (platform, sources):
         for step in sequence:
@@ -98,17 +98,17 @@ def play(shop: Shop, sequence: list[Step]) -> None:
 
 
 def check(platform: Platform, sources: Sources, as_of: str) -> None:
-    """Compare every table with the model's.
+    """Compare every table with the table of the model.
 
     Raises:
-        AssertionError: One is another.
+        AssertionError: A table differs.
     """
     predictions = platform.rows(CUSTOMER_VALUE_GOLD, ["customer_id", "predictive_clv"])
     model = Model(sources, as_of, GROSS_MARGIN, predictions)
     for contract, columns in COMPARED.items():
         lines = difference(contract, columns, platform.rows(contract, columns), model.rows(contract, columns))
         if lines:
-            raise AssertionError("\n".join([f"{contract.name}, + surplus, - missing: {columns}", *lines[:MOST_LINES]]))
+            raise AssertionError("\n".join([f"{contract.name}, + surplus, - missing: {columns}", *lines[:MAX_LINES]]))
 
 
 def main() -> None:
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("engine")
     parser.add_argument("seed", type=int)
     parser.add_argument("--sequences", type=int, default=10)
-    parser.add_argument("--shrink", action="store_true", help="make a sequence that fails small: some five minutes")
+    parser.add_argument("--shrink", action="store_true", help="shrink a failing sequence (about five minutes)")
     arguments = parser.parse_args()
 
     with TemporaryDirectory() as home, open_session(arguments.engine, Path(home), CATALOG, []) as spark:
@@ -132,10 +132,10 @@ def main() -> None:
             print_blob=False,
         )
         @given(sequence=sequences)
-        def of_seed(sequence: list[Step]) -> None:
+        def play_sequence(sequence: list[Step]) -> None:
             play(shop, sequence)
 
-        of_seed()
+        play_sequence()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sources of a small shop, and the batches they land."""
+"""The sources of a small shop and the batches that they land."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ TIME_BETWEEN_BATCHES = timedelta(days=3)
 
 @dataclass(frozen=True)
 class Change:
-    """What changes in a source.
+    """A change in a source.
 
     Attributes:
-        of: What it is a change of, one of `ENTITIES`.
-        rows: New rows, and new versions of rows; of a file all its lines.
-        gone: Keys of the rows that are no longer there.
-        file: Name of the file; empty for a source that has records and no files.
-        is_all_sent: Whether a snapshot of everything is landed instead of the change alone.
+        of: Changed entity, a key of `ENTITIES`.
+        rows: New rows and new versions of rows; for a file, all its lines.
+        gone: Keys of removed rows.
+        file: Name of the file; empty for a source of records.
+        is_all_sent: Whether a snapshot of all rows is landed instead of the changed rows.
     """
 
     of: str
@@ -59,11 +59,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Again:
-    """A batch of records is sent once more, as a new one.
+    """An earlier batch of records that is sent again as a new batch.
 
     Attributes:
-        of: What it is a batch of.
-        back: Which: 0 is the latest.
+        of: Entity of the batch.
+        back: Age of the batch; 0 is the latest.
     """
 
     of: str
@@ -75,11 +75,11 @@ class Batch:
     """A landed batch.
 
     Attributes:
-        number: Its place among all batches.
-        load: What part of the source it holds.
-        rows: Its rows.
-        gone: Keys of the rows that it says are gone.
-        file: Name of the file it is, empty where it is none.
+        number: Position among all batches of all sources.
+        load: Kind of batch.
+        rows: Rows of the batch.
+        gone: Keys of the rows that the batch marks as removed.
+        file: Name of the landed file; empty for a batch of records.
     """
 
     number: int
@@ -98,7 +98,7 @@ class Batch:
 
 
 class Sources:
-    """What the sources hold, and what they have landed.
+    """Current rows of the sources, and their landed batches.
 
     Attributes:
         batches: The landed batches of each entity, oldest first.
@@ -106,19 +106,19 @@ class Sources:
 
     def __init__(self) -> None:
         self.batches: dict[str, list[Batch]] = {name: [] for name in ENTITIES}
-        self._now: dict[str, dict[Any, Row]] = {name: {} for name in ENTITIES}
+        self._current_rows: dict[str, dict[Any, Row]] = {name: {} for name in ENTITIES}
         self._landed = 0
 
     def copy(self) -> Sources:
-        """The same sources, which go their own way from here."""
-        other = Sources()
-        other.batches = {name: [*batches] for name, batches in self.batches.items()}
-        other._now = {name: dict(rows) for name, rows in self._now.items()}
-        other._landed = self._landed
-        return other
+        """Return an independent copy."""
+        copied = Sources()
+        copied.batches = {name: [*batches] for name, batches in self.batches.items()}
+        copied._current_rows = {name: dict(rows) for name, rows in self._current_rows.items()}
+        copied._landed = self._landed
+        return copied
 
     def land(self, landing: Landing, change: Change | Again) -> None:
-        """Land a change as a batch; nothing where it is of no rows."""
+        """Land a change as a batch. A change without rows lands nothing."""
         if isinstance(change, Again):
             earlier = self.batches[change.of][::-1][change.back : change.back + 1]
             self._land(landing, change.of, [Batch(self._landed, "increment", b.rows, b.gone) for b in earlier])
@@ -126,14 +126,13 @@ class Sources:
             self._land(landing, change.of, [Batch(self._landed, "files", change.rows, file=change.file)])
         else:
             [key] = ENTITIES[change.of].record_key
-            now = self._now[change.of]
-            now |= {row[key]: row for row in change.rows}
+            current = self._current_rows[change.of]
+            current |= {row[key]: row for row in change.rows}
             for gone in change.gone:
-                now.pop(gone, None)
-            batch = Batch(self._landed, "increment", change.rows, change.gone)
-            self._land(
-                landing, change.of, [Batch(self._landed, "snapshot", [*now.values()]) if change.is_all_sent else batch]
-            )
+                current.pop(gone, None)
+            snapshot = Batch(self._landed, "snapshot", [*current.values()])
+            increment = Batch(self._landed, "increment", change.rows, change.gone)
+            self._land(landing, change.of, [snapshot if change.is_all_sent else increment])
 
     def _land(self, landing: Landing, of: str, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -144,7 +143,7 @@ class Sources:
 
 
 def write_batch(landing: Landing, contract: BronzeContract, batch: Batch) -> None:
-    """Land a batch as an ingest task would."""
+    """Write a landed batch as an ingest task does."""
     extraction = landing.extraction(contract.source, batch.batch_id, batch.extracted_at)
     latest = extraction.find_latest_batch(contract.entity) if batch.load != "snapshot" else None
     folder = f"{FILE_FOLDER}{batch.file}/" if batch.file else ""

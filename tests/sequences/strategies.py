@@ -1,4 +1,4 @@
-"""What may happen in a small shop: few customers, products and stores, so that everything often meets everything."""
+"""Random changes and runs of a small shop. Few customers, products and stores make conflicts frequent."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DAYS = (
     *("2026-01-15", "2026-01-16", "2026-01-31", "2026-02-10", "2026-02-28"),
 )
 TIMES = (None, None, None, "2025-10-20 08:00:00", "2026-01-05 00:00:00", "2026-01-15 12:00:00")
-"""When sources say that a row has changed, if they do."""
+"""Values of `updated_at`; None when a row has no time of change."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Batches that land, and the run after them."""
+    """Changes that land as batches, and the run after them."""
 
     changes: tuple[Change | Again, ...]
     run: Refresh
 
 
 def often(*values: Any, seldom: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
-    """One of these values, and once in a while one of those."""
+    """Draw one of `values` often, and one of `seldom` rarely."""
     return st.sampled_from([*values * 8, *seldom])
 
 
@@ -130,11 +130,11 @@ FILES = {"events": ("e1", "e2"), "spend": ("m1", "m2"), "rates": ("rates",)}
 
 
 def changes_of(of: str) -> st.SearchStrategy[Change]:
-    """Changes of a source of records, or of files."""
+    """Draw changes of an entity, which has records or files."""
     if of in FILES:
         lines = st.lists(ROWS[of], min_size=1, max_size=6).map(tuple)
         return st.builds(Change, st.just(of), lines, file=some_of(*FILES[of]))
-    # The same sale twice in a batch contradicts itself; of a product a source has one row.
+    # Two versions of a sale in one batch are allowed and contradict each other. A batch has one row per product.
     unique_by = (lambda row: row["product_id"]) if of == "products" else None
     fewest, most = (2, 8) if of == "sales" else (0, 4)
     rows = st.lists(ROWS[of], min_size=fewest, max_size=most, unique_by=unique_by).map(tuple)
@@ -148,13 +148,13 @@ LOST = (
     *("table_state_ops", "retails_silver", "customers_silver", "transactions_silver_quarantine", "monthly_sales_gold"),
     *("retails_silver_changes", "transactions_silver_changes", "products_bronze", "pipeline_runs_ops"),
 )
-"""Tables that somebody may drop."""
+"""Tables that a step may drop."""
 
 again = st.builds(Again, some_of(*GONE), st.integers(0, 2))
-"""Any batch of records, sent once more."""
+"""An earlier batch of records that is sent again."""
 
 changes = st.one_of(
-    # Sales come most often.
+    # Sales are the most frequent changes.
     *[changes_of("sales")] * 5,
     *[changes_of("products")] * 2,
     *(changes_of(of) for of in ROWS if of not in ("sales", "products")),

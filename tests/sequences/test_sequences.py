@@ -1,6 +1,7 @@
-"""Whatever lands in whatever order, and however runs end: every table is what a computation from scratch gives.
+"""Random sequences of batches and runs: after every run, every table equals a computation from scratch.
 
-A few sequences here, five hundred in `make torture`; there a few on a further engine, too, which takes minutes for one.
+By default a few sequences run; `make torture` runs 500 on the embedded engine and 8 on another one, which takes minutes
+for each.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ pytestmark = [pytest.mark.torture, pytest.mark.every_case]
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_after_every_run_every_table_is_what_a_computation_from_scratch_gives(seed: int, engine: str) -> None:
+def test_tables_equal_a_computation_from_scratch_after_every_run(seed: int, engine: str) -> None:
     if engine not in ENGINES:
         pytest.skip("shares files with the engine")
-    # In a process of its own, as the embedded engine frees little of what it held.
+    # In a separate process, because the embedded engine frees little of its memory.
     played = subprocess.run(
         [sys.executable, "-m", "sequences.play", engine, str(seed), "--sequences", str(SEQUENCES)],
         cwd=TESTS,

@@ -1,4 +1,4 @@
-"""Frames from rows written down in a test."""
+"""Fixtures: frames from Python rows, and warehouses."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Filled = Callable[[Fill], Warehouse]
 
 @pytest.fixture
 def frame_of(spark: SparkSession) -> FrameOf:
-    """A frame of these columns; a value that a row leaves out is null."""
+    """Return a function that builds a frame from columns and rows. A missing value is null."""
 
     def build(columns: Sequence[Column], *rows: dict[str, Any]) -> DataFrame:
         assert not {name for row in rows for name in row} - {column.name for column in columns}
         schema = StructType.fromDDL(", ".join(f"`{column.name}` {column.type}" for column in columns))
-        # Through Arrow: Spark would send rows through a Python worker each time the frame is looked at.
-        # Delta writes a schema as Spark does; Spark's own way to Arrow differs between pyspark and databricks-connect.
+        # Use Arrow, because Spark would send Python rows through a Python worker each time the frame is read.
+        # Convert the schema with Delta, because Spark's conversion differs between pyspark and databricks-connect.
         arrow_schema = pa.schema(Schema.from_json(schema.json()))
         return spark.createDataFrame(pa.Table.from_pylist(list(rows), arrow_schema), schema)
 
@@ -40,13 +40,13 @@ def frame_of(spark: SparkSession) -> FrameOf:
 
 @pytest.fixture
 def warehouse(store: DeltaStore, tmp_path: Path) -> Warehouse:
-    """A warehouse without a batch."""
+    """Return a warehouse without batches."""
     return Warehouse(store, tmp_path / "landing")
 
 
 @pytest.fixture(scope="session")
 def kept_warehouses() -> dict[Fill, tuple[Path, int]]:
-    """By what has filled them, the files of warehouses, and how many runs they have seen."""
+    """Return the files and number of runs of filled warehouses, by the function that filled them."""
     return {}
 
 
@@ -60,9 +60,9 @@ def filled(
     schema: str,
     kept_warehouses: dict[Fill, tuple[Path, int]],
 ) -> Filled:
-    """A warehouse that a function has filled, for the test alone; it is filled once and copied from then on.
+    """Return a function that returns a filled warehouse, which is filled once per session and copied for each test.
 
-    A workspace shares no files with this machine: there it is filled each time.
+    On Databricks the warehouse is filled for each test, because a workspace shares no files with this machine.
     """
 
     def filled_by(fill: Fill) -> Warehouse:

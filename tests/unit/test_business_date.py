@@ -23,7 +23,7 @@ from .warehouse import Warehouse, customer
 
 @pytest.fixture
 def latest_date(frame_of: Callable[..., DataFrame]) -> Callable[..., date | None]:
-    """The day that the table says, of days of purchase and of registration and of times of events."""
+    """Builder of business_date_silver: returns its day for a purchase, a registration and the time of an event."""
 
     def build(purchased: date | None = None, registered: date | None = None, at: datetime | None = None) -> date | None:
         rows = {
@@ -41,7 +41,7 @@ def latest_date(frame_of: Callable[..., DataFrame]) -> Callable[..., date | None
     return build
 
 
-def test_the_business_date_is_the_latest_day_on_which_anything_happened(
+def test_business_date_is_the_latest_day_of_purchases_registrations_and_events(
     latest_date: Callable[..., date | None],
 ) -> None:
     july, event = date(2026, 7, 1), datetime(2026, 7, 2, 23, 59, tzinfo=UTC)
@@ -55,37 +55,37 @@ DAY_OF_RUN = date(2026, 11, 25)
 
 
 def day_of(store: DeltaStore, tmp_path: Path, latest: str | None, as_of: str = "") -> date:
-    """The day that figures refer to, where the table says this one."""
+    """Return the business date of a run, with `latest` in the state of business_date_silver."""
     if latest is not None:
         write_states(store, {BUSINESS_DATE_SILVER.name: TableState(1, latest)})
     runner = Warehouse(store, tmp_path).runner(run_started_at=f"{DAY_OF_RUN}T03:00:00Z", as_of=as_of)
     return runner.business_date()
 
 
-def test_figures_refer_to_the_day_a_run_is_told(store: DeltaStore, tmp_path: Path) -> None:
+def test_business_date_is_as_of_if_it_is_set(store: DeltaStore, tmp_path: Path) -> None:
     assert day_of(store, tmp_path, "2026-07-01", as_of="2026-06-30") == date(2026, 6, 30)
 
 
-def test_else_to_the_latest_day_on_which_anything_happened(store: DeltaStore, tmp_path: Path) -> None:
+def test_business_date_is_the_latest_date_without_as_of(store: DeltaStore, tmp_path: Path) -> None:
     assert day_of(store, tmp_path, "2026-07-01") == date(2026, 7, 1)
 
 
-def test_else_to_the_day_of_the_run(store: DeltaStore, tmp_path: Path) -> None:
+def test_business_date_is_the_day_of_the_run_without_data(store: DeltaStore, tmp_path: Path) -> None:
     assert day_of(store, tmp_path, None) == DAY_OF_RUN
     assert day_of(store, tmp_path, "None") == DAY_OF_RUN
 
 
-def test_a_clock_that_is_ahead_of_the_run_is_not_believed(store: DeltaStore, tmp_path: Path) -> None:
+def test_business_date_is_never_after_the_day_of_the_run(store: DeltaStore, tmp_path: Path) -> None:
     assert day_of(store, tmp_path, "2026-11-26") == DAY_OF_RUN
 
 
-def test_the_business_date_follows_what_lands(warehouse: Warehouse) -> None:
+def test_business_date_follows_landed_batches(warehouse: Warehouse) -> None:
     def after_refresh() -> date:
         warehouse.run(f"+{BUSINESS_DATE_SILVER.name}")
         return warehouse.runner().business_date()
 
-    of_run = warehouse.runner().settings.run_started_at.date()
-    assert after_refresh() == of_run
+    day_of_run = warehouse.runner().settings.run_started_at.date()
+    assert after_refresh() == day_of_run
     assert warehouse.rows(BUSINESS_DATE_SILVER) == [(None,)]
     warehouse.land(CUSTOMERS_BRONZE, 2, customer(1, registration_date="2026-02-10"))
     assert after_refresh() == date(2026, 2, 10)
@@ -99,7 +99,7 @@ def test_the_business_date_follows_what_lands(warehouse: Warehouse) -> None:
     assert (after.version, after.token) == (before.version, before.token)
 
 
-# Figures of one day are built of figures of that day alone
+# Figures of one day are built only from figures of the same day
 
 _NUMBER = Column("number", "INT", "a number", required=True)
 _DAY = Column("as_of", "DATE", "day that the figures refer to", required=True)
@@ -135,7 +135,7 @@ FIGURES = [VALUES.name, FITS.name, SEGMENTS.name]
 
 @pytest.fixture
 def figures(store: DeltaStore, tmp_path: Path) -> Warehouse:
-    """Sales of some days, and figures of the latest one."""
+    """Warehouse with sales, and with figures of the latest day."""
     warehouse = Warehouse(store, tmp_path / "landing", GRAPH)
     sell(warehouse, 5)
     warehouse.run(BUSINESS_DATE_SILVER.name, *FIGURES)
@@ -153,7 +153,7 @@ def refresh(warehouse: Warehouse, *names: str, **parameters: str) -> dict[str, T
     return {run.table: run for run in warehouse.runner(**parameters).refresh(names)}
 
 
-def test_tables_that_refer_to_a_day_are_due_where_the_day_changes(figures: Warehouse) -> None:
+def test_tables_with_a_business_date_are_due_when_it_changes(figures: Warehouse) -> None:
     assert figures.rows(SEGMENTS) == [(5, date(2026, 2, 6))]
     assert figures.refreshed(BUSINESS_DATE_SILVER.name, *FIGURES) == []
     assert figures.refreshed(*FIGURES, as_of="2026-01-31", fit_models="false") == [VALUES.name, SEGMENTS.name]
@@ -167,7 +167,7 @@ def test_tables_that_refer_to_a_day_are_due_where_the_day_changes(figures: Wareh
     assert figures.rows(SEGMENTS) == [(6, date(2026, 2, 7))]
 
 
-def test_a_table_that_refers_to_another_day_is_not_built_upon(figures: Warehouse) -> None:
+def test_table_is_not_built_from_figures_of_another_day(figures: Warehouse) -> None:
     run = refresh(figures, SEGMENTS.name, as_of="2026-01-31")[SEGMENTS.name]
     assert (run.state, run.error) == (
         "failed",
@@ -182,7 +182,7 @@ def test_a_table_that_refers_to_another_day_is_not_built_upon(figures: Warehouse
     assert {run.state for run in refresh(figures, VALUES.name, SEGMENTS.name).values()} == {"refreshed"}
 
 
-def test_a_table_that_is_built_only_when_asked_for_may_refer_to_an_earlier_day(figures: Warehouse) -> None:
+def test_optional_table_may_have_figures_of_an_earlier_day(figures: Warehouse) -> None:
     sell(figures, 6)
     names = [BUSINESS_DATE_SILVER.name, *FIGURES]
     assert figures.refreshed(*names, fit_models="false") == [BUSINESS_DATE_SILVER.name, VALUES.name, SEGMENTS.name]
@@ -200,5 +200,5 @@ def test_a_table_that_is_built_only_when_asked_for_may_refer_to_an_earlier_day(f
         (date(2026, 1, 31), date(2025, 12, 31)),
     ],
 )
-def test_a_month_before_is_the_same_day_or_the_months_last(day: date, before: date) -> None:
+def test_month_before_is_the_same_day_or_the_last_day_of_the_month(day: date, before: date) -> None:
     assert month_before(day) == before

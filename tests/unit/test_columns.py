@@ -8,9 +8,9 @@ from cdp_lib.columns import (
     clean_email,
     clean_text,
     identity_of,
-    is_until,
+    is_on_or_before,
     price_segment,
-    rescued,
+    rescued_data,
     revenue,
     season,
     to_amount,
@@ -28,19 +28,19 @@ def converted(spark: SparkSession, texts: list[str | None], convert) -> list[obj
     return [row.value for row in numbered.orderBy("n").select(convert(sf.col("text")).alias("value")).collect()]
 
 
-def test_clean_text_knows_every_blank_of_unicode(spark: SparkSession) -> None:
+def test_clean_text_removes_all_unicode_white_space(spark: SparkSession) -> None:
     blanks = "\t\n\x0b\f\r \u0085\u00a0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
     texts = [f"{blank}Nour{blank}{blank}Haddad{blank}" for blank in blanks]
     assert converted(spark, texts, clean_text) == ["Nour Haddad"] * len(blanks)
     assert converted(spark, [blanks, "", None], clean_text) == [None, None, None]
 
 
-def test_clean_text_keeps_what_is_no_blank(spark: SparkSession) -> None:
+def test_clean_text_keeps_other_characters(spark: SparkSession) -> None:
     texts = ["\u200bx", "\x1fz", "Zoë ﷺ 😀", 'O\'Hara \\ "Jr."']
     assert converted(spark, texts, clean_text) == texts
 
 
-def test_to_integer_reads_plain_digits_only(spark: SparkSession) -> None:
+def test_to_integer_accepts_only_plain_integers(spark: SparkSession) -> None:
     expected = {
         " 101 ": 101,
         "\t7\n": 7,
@@ -60,7 +60,7 @@ def test_to_integer_reads_plain_digits_only(spark: SparkSession) -> None:
     assert dict(zip(expected, converted(spark, list(expected), to_integer), strict=True)) == expected
 
 
-def test_to_date_reads_the_day_of_iso_dates_only(spark: SparkSession) -> None:
+def test_to_date_accepts_only_iso_dates(spark: SparkSession) -> None:
     expected = {
         "2025-10-16": date(2025, 10, 16),
         " 2025-10-16 ": date(2025, 10, 16),
@@ -86,7 +86,7 @@ def test_to_date_reads_the_day_of_iso_dates_only(spark: SparkSession) -> None:
     assert dict(zip(expected, converted(spark, list(expected), to_date), strict=True)) == expected
 
 
-def test_to_instant_reads_iso_times_and_is_utc_where_they_name_no_zone(spark: SparkSession) -> None:
+def test_to_instant_accepts_only_iso_times_and_defaults_to_utc(spark: SparkSession) -> None:
     expected = {
         "2025-10-16T08:00:00Z": "2025-10-16 08:00:00",
         " 2025-10-16T08:00:00Z\n": "2025-10-16 08:00:00",
@@ -109,7 +109,7 @@ def test_to_instant_reads_iso_times_and_is_utc_where_they_name_no_zone(spark: Sp
     assert dict(zip(expected, texts, strict=True)) == expected
 
 
-def test_to_month_reads_the_first_day_of_a_month_only_from_a_month(spark: SparkSession) -> None:
+def test_to_month_accepts_only_iso_months(spark: SparkSession) -> None:
     expected = {
         "2026-01": date(2026, 1, 1),
         " 2025-12 ": date(2025, 12, 1),
@@ -125,7 +125,7 @@ def test_to_month_reads_the_first_day_of_a_month_only_from_a_month(spark: SparkS
     assert dict(zip(expected, converted(spark, list(expected), to_month), strict=True)) == expected
 
 
-def test_to_amount_reads_money_to_the_cent(spark: SparkSession) -> None:
+def test_to_amount_accepts_only_decimals_and_keeps_cents(spark: SparkSession) -> None:
     expected = {
         "530.00": "530.00",
         "\u00a0530.5 ": "530.50",
@@ -142,7 +142,7 @@ def test_to_amount_reads_money_to_the_cent(spark: SparkSession) -> None:
     assert dict(zip(expected, (amount and str(amount) for amount in amounts), strict=True)) == expected
 
 
-def test_to_flag_reads_true_and_false_only(spark: SparkSession) -> None:
+def test_to_flag_accepts_only_true_and_false(spark: SparkSession) -> None:
     expected = {
         "true": True,
         " TRUE\n": True,
@@ -158,7 +158,7 @@ def test_to_flag_reads_true_and_false_only(spark: SparkSession) -> None:
     assert dict(zip(expected, converted(spark, list(expected), to_flag), strict=True)) == expected
 
 
-def test_clean_email_is_the_address_as_it_is_compared(spark: SparkSession) -> None:
+def test_clean_email_trims_and_lowercases(spark: SparkSession) -> None:
     expected = {
         " Nour@Example.COM\t": "nour@example.com",
         "nour@example.com": "nour@example.com",
@@ -170,12 +170,12 @@ def test_clean_email_is_the_address_as_it_is_compared(spark: SparkSession) -> No
     assert dict(zip(expected, converted(spark, list(expected), clean_email), strict=True)) == expected
 
 
-def test_identity_of_names_the_kind_and_is_null_where_there_is_no_value(spark: SparkSession) -> None:
+def test_identity_of_prefixes_the_kind_and_is_null_for_null(spark: SparkSession) -> None:
     identities = converted(spark, ["a@example.com", "", None], lambda column: identity_of("email", column))
     assert identities == ["email:a@example.com", "email:", None]
 
 
-def test_to_type_reads_a_price_exactly_or_not_at_all(spark: SparkSession) -> None:
+def test_to_type_parses_decimals_exactly_or_returns_null(spark: SparkSession) -> None:
     expected = {
         "499": "499.00",
         " 12.5 ": "12.50",
@@ -193,7 +193,7 @@ def test_to_type_reads_a_price_exactly_or_not_at_all(spark: SparkSession) -> Non
     assert dict(zip(expected, (price and str(price) for price in prices), strict=True)) == expected
 
 
-def test_to_type_takes_a_value_that_has_its_type_already(spark: SparkSession) -> None:
+def test_to_type_accepts_values_that_have_a_type(spark: SparkSession) -> None:
     row = spark.sql("SELECT 7 AS id, CAST(1.5 AS DOUBLE) AS price, TIMESTAMP'2025-04-01 23:59:59' AS sold_at").select(
         to_type(sf.col("id"), "INT").alias("id"),
         to_type(sf.col("price"), "DECIMAL(18,2)").alias("price"),
@@ -203,9 +203,9 @@ def test_to_type_takes_a_value_that_has_its_type_already(spark: SparkSession) ->
     assert tuple(row.collect()[0]) == (7, Decimal("1.50"), date(2025, 4, 1), "7")
 
 
-def test_rescued_names_every_value_that_did_not_fit_and_no_other(spark: SparkSession) -> None:
+def test_rescued_data_contains_only_values_that_did_not_fit(spark: SparkSession) -> None:
     rows = spark.createDataFrame([("x", '"y"', "3"), (None, "2", "3")], "a string, b string, c string")
-    misfits = rescued([(name, rows[name], to_integer(rows[name])) for name in "abc"])
+    misfits = rescued_data([(name, rows[name], to_integer(rows[name])) for name in "abc"])
     assert [row.r for row in rows.select(misfits.alias("r")).collect()] == ['{"a":"x","b":"\\"y\\""}', None]
 
 
@@ -230,7 +230,7 @@ def test_season_of_every_month(spark: SparkSession) -> None:
     assert seasons == [*["Winter"] * 2, *["Spring"] * 3, *["Summer"] * 3, *["Fall"] * 3, "Winter"]
 
 
-def test_season_at_the_borders_of_months_and_of_no_day(spark: SparkSession) -> None:
+def test_season_at_the_borders_of_months_and_for_null(spark: SparkSession) -> None:
     days = [(1, date(2024, 2, 29)), (2, date(2025, 2, 28)), (3, date(2024, 12, 31)), (4, date(2024, 11, 30)), (5, None)]
     frame = spark.createDataFrame(days, "n int, day date")
     seasons = [row.season for row in frame.orderBy("n").select(season(frame.day).alias("season")).collect()]
@@ -248,7 +248,7 @@ def test_revenue_is_exact_where_integers_overflow_and_floats_round(spark: SparkS
     assert amounts == [Decimal("21474836469999999978525163.53"), Decimal("0.30"), Decimal("-5.00")]
 
 
-def test_is_until_leaves_out_days_after_and_rows_without_a_day(spark: SparkSession) -> None:
+def test_is_on_or_before_excludes_later_days_and_nulls(spark: SparkSession) -> None:
     days = spark.createDataFrame([(date(2025, 5, 1),), (date(2025, 5, 2),), (None,)], "day date")
-    assert days.where(is_until("day", date(2025, 5, 1))).count() == 1
-    assert days.where(is_until("day", None)).count() == 3
+    assert days.where(is_on_or_before("day", date(2025, 5, 1))).count() == 1
+    assert days.where(is_on_or_before("day", None)).count() == 3

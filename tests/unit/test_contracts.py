@@ -23,12 +23,12 @@ from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.published import PUBLISHED_TABLES
 
-RECEIVED_AS = {
+BRONZE_OF = {
     table.contract: table.reads[0]
     for table in platform_graph().tables.values()
     if isinstance(table.materialization, MergeByKey)
 }
-"""Bronze table of each silver table that received rows are merged into."""
+"""Bronze table by silver table, for the silver tables that received rows are merged into."""
 
 every_table = pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
 
@@ -65,55 +65,55 @@ PROMISED = {
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_a_table_begins_with_the_columns_its_readers_were_promised(name: str) -> None:
+def test_table_begins_with_the_columns_promised_to_readers(name: str) -> None:
     promised = tuple(PROMISED[name].split())
     assert TABLES[name].column_names[: len(promised)] == promised
 
 
-def test_the_catalogue_has_every_table_once_and_a_quarantine_and_changes_for_each_that_has_rules() -> None:
+def test_catalogue_has_every_table_and_quarantine_and_changes_of_tables_with_rules() -> None:
     tables = (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
-    beside = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
-    beside |= {"product_prices_silver_changes"}
+    derived = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
+    derived |= {"product_prices_silver_changes"}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
-    assert set(TABLES) == {table.name for table in tables} | beside
-    assert len(TABLES) == len(tables) + len(beside)
+    assert set(TABLES) == {table.name for table in tables} | derived
+    assert len(TABLES) == len(tables) + len(derived)
 
 
-def test_the_catalogue_is_what_the_graph_makes_and_what_the_platform_says_of_its_work() -> None:
-    made = {each.name for table in platform_graph().tables.values() for each in table.contract.with_quarantine}
+def test_catalogue_has_the_tables_of_the_graph_and_the_ops_tables() -> None:
+    built = {contract.name for table in platform_graph().tables.values() for contract in table.contract.with_quarantine}
     changes = {
         table.contract.changes.name
         for table in platform_graph().tables.values()
         if table.contract.rules or getattr(table.materialization, "is_followed", False)
     }
-    assert set(TABLES) == made | changes | {table.name for table in OPS_TABLES}
+    assert set(TABLES) == built | changes | {table.name for table in OPS_TABLES}
 
 
 @every_table
-def test_a_comment_begins_with_the_grain(contract: TableContract) -> None:
+def test_comment_begins_with_the_grain(contract: TableContract) -> None:
     assert contract.comment.startswith("One row: " if contract == BUSINESS_DATE_SILVER else "One row per ")
     assert contract.comment.endswith(".")
 
 
 @every_table
-def test_every_column_says_what_it_means(contract: TableContract) -> None:
+def test_every_column_has_a_comment(contract: TableContract) -> None:
     assert [column.name for column in contract.columns if len(column.comment) < 5] == []
 
 
 @every_table
-def test_names_are_in_snake_case_and_say_their_layer(contract: TableContract) -> None:
+def test_names_are_in_snake_case_and_contain_the_layer(contract: TableContract) -> None:
     assert contract.layer in contract.name
     assert [name for name in contract.column_names if name != name.lower() or " " in name] == []
 
 
-OPEN_TO_THE_PAST = {("product_prices_silver", "valid_from")}
-"""A null that is a value: a product has one price that it had always had."""
+NULLABLE_KEYS = {("product_prices_silver", "valid_from")}
+"""Key columns in which null is a value: the first known price of a product has no start."""
 
 
 @every_table
 def test_key_columns_are_never_null(contract: TableContract) -> None:
     keys = {(contract.name, c.name) for c in contract.columns if c.name in contract.key and not c.required}
-    assert keys <= OPEN_TO_THE_PAST
+    assert keys <= NULLABLE_KEYS
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_tables_above_bronze_have_a_key(contract: TableContract) -> None:
 
 
 @every_table
-def test_money_is_decimal_and_never_floating(contract: TableContract) -> None:
+def test_money_is_decimal(contract: TableContract) -> None:
     words = {"price", "amount", "rate", "revenue"}
-    # The price of a price segment is a word; bronze keeps text as it came.
+    # A price segment is a word. Bronze keeps text as received.
     money = [c for c in contract.columns if words & set(c.name.split("_")) and c.name != "price_segment"]
     exact = "DECIMAL" if contract.layer != "bronze" else ("DECIMAL", "STRING")
     assert [column.name for column in money if not column.type.startswith(exact)] == []
@@ -161,25 +161,25 @@ PERSONAL = {
 
 
 @every_table
-def test_what_is_personal_is_marked_as_such(contract: TableContract) -> None:
+def test_personal_data_is_marked(contract: TableContract) -> None:
     classes = {column.name: column.pii for column in contract.columns if column.name in PERSONAL or column.pii}
     missing = object()
     assert {name: PERSONAL.get(name, missing) for name in classes} == classes
 
 
-@pytest.mark.parametrize("silver", RECEIVED_AS, ids=lambda contract: contract.name)
-def test_what_is_personal_in_bronze_is_personal_in_silver(silver: TableContract) -> None:
-    classes = {column.pii for column in RECEIVED_AS[silver].columns}
+@pytest.mark.parametrize("silver", BRONZE_OF, ids=lambda contract: contract.name)
+def test_silver_has_the_classes_of_personal_data_of_bronze(silver: TableContract) -> None:
+    classes = {column.pii for column in BRONZE_OF[silver].columns}
     assert {column.pii for column in silver.columns} == classes
 
 
 @pytest.mark.parametrize("contract", BRONZE_TABLES, ids=lambda contract: contract.name)
-def test_bronze_rows_carry_their_lineage_and_are_laid_out_by_when_they_were_loaded(contract: BronzeContract) -> None:
+def test_bronze_tables_have_lineage_columns_and_are_clustered_by_version(contract: BronzeContract) -> None:
     assert contract.columns == (*contract.received_columns, *LINEAGE_COLUMNS)
     assert (contract.partitioned_by, contract.clustered_by) == ((), ("_version",))
 
 
-def test_tables_that_grow_are_clustered_by_what_is_asked_for_most() -> None:
+def test_growing_tables_are_clustered_by_the_columns_of_filters() -> None:
     assert {
         name: contract.clustered_by
         for name, contract in TABLES.items()
@@ -196,26 +196,26 @@ def test_tables_that_grow_are_clustered_by_what_is_asked_for_most() -> None:
 
 
 @every_table
-def test_rows_are_clustered_by_columns_that_have_statistics(contract: TableContract) -> None:
-    # Delta gathers them of the first 32 columns, and of no array.
+def test_clustering_columns_have_statistics(contract: TableContract) -> None:
+    # Delta collects statistics of the first 32 columns, except arrays.
     types = {column.name: column.type for column in contract.columns[:32]}
     assert all(not types[name].startswith("ARRAY") for name in contract.clustered_by)
 
 
-def test_tables_that_batches_are_merged_into_have_deletion_vectors_and_none_that_synapse_reads() -> None:
-    having = {contract for contract in TABLES.values() if contract.has_deletion_vectors}
-    assert having == {*RECEIVED_AS, RETAILS_SILVER}
-    assert not having & {*PUBLISHED_TABLES}
+def test_only_merged_tables_have_deletion_vectors_and_no_published_table_has() -> None:
+    with_vectors = {contract for contract in TABLES.values() if contract.has_deletion_vectors}
+    assert with_vectors == {*BRONZE_OF, RETAILS_SILVER}
+    assert not with_vectors & {*PUBLISHED_TABLES}
 
 
-def test_tables_of_a_source_are_those_whose_rows_are_landed_from_it() -> None:
+def test_tables_of_returns_the_bronze_tables_of_a_source() -> None:
     assert [table.entity for table in tables_of("database")] == ["products", "stores", "transactions"]
     assert [table.name for table in tables_of("crm")] == ["crm_contacts_bronze"]
     assert tables_of("telegraph") == ()
 
 
 @pytest.mark.parametrize("table", BRONZE_TABLES, ids=lambda table: table.name)
-def test_a_record_is_identified_by_columns_it_is_received_with(table: BronzeContract) -> None:
+def test_record_key_consists_of_received_columns(table: BronzeContract) -> None:
     assert table.record_key
     assert {*table.record_key} <= {column.name for column in table.received_columns}
 
@@ -227,7 +227,7 @@ def test_select_list_casts_every_column_in_order() -> None:
     assert contract.select_list == ("cast(`b` as INT) as `b`", "cast(`a` as DECIMAL(18,2)) as `a`")
 
 
-def test_a_quarantine_keeps_the_record_the_reasons_and_the_batch() -> None:
+def test_quarantine_has_the_record_the_broken_rules_and_the_batch() -> None:
     quarantine = RETAILS_SILVER.quarantine
     assert (quarantine.name, quarantine.layer) == ("retails_silver_quarantine", "silver")
     assert quarantine.columns == QUARANTINE_COLUMNS
@@ -235,19 +235,19 @@ def test_a_quarantine_keeps_the_record_the_reasons_and_the_batch() -> None:
     assert not quarantine.rules
 
 
-def test_a_table_with_rules_comes_with_its_quarantine() -> None:
+def test_with_quarantine_adds_the_quarantine_of_a_table_with_rules() -> None:
     assert RETAILS_SILVER.with_quarantine == (RETAILS_SILVER, RETAILS_SILVER.quarantine)
     assert RETAILS_SILVER.quarantine.with_quarantine == (RETAILS_SILVER.quarantine,)
 
 
-def test_changes_hold_any_row_of_a_table_and_of_its_quarantine_and_a_header() -> None:
+def test_changes_table_has_the_columns_of_table_and_quarantine_and_a_header() -> None:
     changes = RETAILS_SILVER.changes
     assert (changes.name, changes.layer) == ("retails_silver_changes", "silver")
     assert changes.partitioned_by == ("_change_set",)
     types = changes.types
     for contract in RETAILS_SILVER.with_quarantine:
         assert {name: types[name] for name in contract.column_names} == contract.types
-    # A header has none of their values, and a key that was looked at few.
+    # A header has no values of the table, and a touched key only some.
     assert [column.name for column in changes.columns if column.required] == ["_change_set", "_change_type"]
     assert set(changes.column_names) == {
         *("_change_set", "_change_type", "_header"),
@@ -258,7 +258,7 @@ def test_changes_hold_any_row_of_a_table_and_of_its_quarantine_and_a_header() ->
 
 
 @pytest.mark.parametrize("contract", SILVER_TABLES, ids=lambda contract: contract.name)
-def test_rules_of_a_table_have_different_names_and_say_what_they_mean(contract: TableContract) -> None:
+def test_rules_of_a_table_have_unique_names_and_a_meaning(contract: TableContract) -> None:
     names = [rule.name for rule in contract.rules]
     assert len(set(names)) == len(names)
     assert [name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+)+", name)] == []
@@ -266,35 +266,35 @@ def test_rules_of_a_table_have_different_names_and_say_what_they_mean(contract: 
 
 
 @pytest.mark.parametrize("contract", SILVER_TABLES, ids=lambda contract: contract.name)
-def test_a_table_that_is_checked_says_of_each_row_what_it_was_warned_of_and_its_batch(contract: TableContract) -> None:
+def test_table_with_rules_ends_with_warnings_and_batch(contract: TableContract) -> None:
     assert (contract.columns[-2:] == (WARNINGS, BATCH_ID)) == bool(contract.rules)
 
 
 @pytest.mark.parametrize("contract", SILVER_TABLES, ids=lambda contract: contract.name)
-def test_a_required_column_has_a_rule_that_refuses_rows_without_it(contract: TableContract) -> None:
-    told = " ".join(rule.holds for rule in contract.rules if rule.severity == "reject")
-    given = {BATCH_ID.name, *contract.partitioned_by}  # the month of a day is there if the day is
-    required = [column.name for column in contract.columns if column.required and column.name not in given]
-    unchecked = [name for name in required if not re.search(rf"\b{name}\b", told)]
-    assert contract not in RECEIVED_AS or unchecked == []
+def test_required_column_has_a_rejecting_rule(contract: TableContract) -> None:
+    conditions = " ".join(rule.holds for rule in contract.rules if rule.severity == "reject")
+    never_null = {BATCH_ID.name, *contract.partitioned_by}  # the month is derived from a required day
+    required = [column.name for column in contract.columns if column.required and column.name not in never_null]
+    unchecked = [name for name in required if not re.search(rf"\b{name}\b", conditions)]
+    assert contract not in BRONZE_OF or unchecked == []
 
 
-@pytest.mark.parametrize("silver", RECEIVED_AS, ids=lambda contract: contract.name)
-def test_a_table_with_batches_of_its_own_checks_values_and_keys(silver: TableContract) -> None:
+@pytest.mark.parametrize("silver", BRONZE_OF, ids=lambda contract: contract.name)
+def test_merged_table_checks_values_and_keys(silver: TableContract) -> None:
     assert silver.rules[:2] == (VALUES_FIT, KEY_IS_UNIQUE)
-    assert len(silver.key) == len(RECEIVED_AS[silver].record_key)
+    assert len(silver.key) == len(BRONZE_OF[silver].record_key)
 
 
-def test_every_bronze_table_is_made_into_one_silver_table() -> None:
-    assert sorted(bronze.name for bronze in RECEIVED_AS.values()) == sorted(bronze.name for bronze in BRONZE_TABLES)
-    assert set(RECEIVED_AS) <= set(SILVER_TABLES)
+def test_every_bronze_table_feeds_one_silver_table() -> None:
+    assert sorted(bronze.name for bronze in BRONZE_OF.values()) == sorted(bronze.name for bronze in BRONZE_TABLES)
+    assert set(BRONZE_OF) <= set(SILVER_TABLES)
 
 
-@pytest.mark.parametrize("silver", RECEIVED_AS, ids=lambda contract: contract.name)
-def test_what_may_say_when_a_record_changed_is_the_version_of_its_row(silver: TableContract) -> None:
-    optional = {column.name for column in RECEIVED_AS[silver].columns if column.optional}
+@pytest.mark.parametrize("silver", BRONZE_OF, ids=lambda contract: contract.name)
+def test_optional_column_is_the_version_of_its_table(silver: TableContract) -> None:
+    optional = {column.name for column in BRONZE_OF[silver].columns if column.optional}
     assert optional <= {silver.version}
-    assert not optional & {*RECEIVED_AS[silver].record_key}
+    assert not optional & {*BRONZE_OF[silver].record_key}
     if silver.version:
         [version] = [column for column in silver.columns if column.name == silver.version]
         assert (version.type, version.required) == ("TIMESTAMP", False)
@@ -312,13 +312,13 @@ def test_what_may_say_when_a_record_changed_is_the_version_of_its_row(silver: Ta
         ({"key": ("b",), "partitioned_by": ("a", "c"), "version": "d"}, "no column b, c, d"),
     ],
 )
-def test_a_contract_that_contradicts_itself_is_refused(wrong: dict[str, object], message: str) -> None:
+def test_invalid_contract_is_rejected(wrong: dict[str, object], message: str) -> None:
     fields = {"name": "t", "layer": "silver", "comment": "", "columns": (Column("a", "INT", ""),)}
     with pytest.raises(ValueError, match=f"t: {message}"):
         TableContract(**(fields | wrong))
 
 
-def test_equal_contracts_are_one_key_of_a_mapping() -> None:
+def test_equal_contracts_have_the_same_hash() -> None:
     contracts = [
         TableContract("t", "gold", "", (Column("a", "INT", ""),), rules=(Rule("r", "true", ""),)) for _ in "12"
     ]

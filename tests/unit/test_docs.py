@@ -1,4 +1,4 @@
-"""Generated pages are fresh, and what they tell people to type works."""
+"""Generated pages are fresh, and the names, links and commands on all pages exist."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.maintenance import FEWEST_DAYS, MOST_DAYS
+from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from cdp_lib.storage import DeltaStore
 from cdp_local.bundle import Bundle
 from cdp_local.catalogue import PAGES, data_quality_page, table_catalogue
 from cdp_local.cli import app
+from cdp_local.settings_page import settings_page
 from cdp_local.workspace import PROJECT
 
-RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text(encoding="utf-8")
+PAGE_TEXTS = {
+    path: path.read_text(encoding="utf-8")
+    for path in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+}
+RUNBOOK = PAGE_TEXTS[PROJECT / "docs" / "runbook.md"]
 STATEMENTS = [
     statement.strip()
     for block in re.findall(r"```sql\n(.*?)```", data_quality_page() + RUNBOOK, flags=re.DOTALL)
@@ -30,7 +35,7 @@ STATEMENTS = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_is_what_the_contracts_say(page: Path) -> None:
+def test_generated_page_is_fresh(page: Path) -> None:
     assert page.read_text(encoding="utf-8") == PAGES[page](), "run `make docs`"
 
 
@@ -43,7 +48,7 @@ def test_every_table_has_a_section_with_its_columns(contract: TableContract) -> 
     assert f"\n### {contract.name}\n" in table_catalogue()
 
 
-def test_a_table_says_how_its_files_are_laid_out() -> None:
+def test_table_section_describes_the_layout_of_its_files() -> None:
     _, *sections = table_catalogue().split("\n### ")
     told = {section.split("\n")[0]: re.findall(r"^Files: (.*)\.$", section, re.MULTILINE) for section in sections}
 
@@ -55,7 +60,7 @@ def test_a_table_says_how_its_files_are_laid_out() -> None:
     assert told["sales_by_country_gold"] == []
 
 
-def test_every_rule_of_every_table_is_explained() -> None:
+def test_data_quality_page_explains_every_rule() -> None:
     _, *sections = data_quality_page().split("\n### ")
     rules = {
         section.split("\n")[0]: re.findall(r"^\| `(\w+)` \| (reject|warn) \| (\S.*) \| `.*` \|$", section, re.MULTILINE)
@@ -69,14 +74,14 @@ def test_every_rule_of_every_table_is_explained() -> None:
     }
 
 
-def test_links_between_the_pages_lead_to_sections() -> None:
+def test_tables_page_links_to_sections_with_rules() -> None:
     anchors = re.findall(r"\(data-quality\.md#(\w+)\)", table_catalogue())
 
     assert anchors
     assert all(f"\n### {anchor}\n" in data_quality_page() for anchor in anchors)
 
 
-def test_parameters_that_the_page_names_are_the_jobs() -> None:
+def test_parameters_on_data_quality_page_are_job_parameters() -> None:
     given = re.findall(r"--params? (\S+)", data_quality_page())
     names = {pair.split("=")[0] for pairs in given for pair in pairs.split(",")}
 
@@ -86,7 +91,7 @@ def test_parameters_that_the_page_names_are_the_jobs() -> None:
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.split("\n")[0])
-def test_queries_of_the_page_run(
+def test_queries_on_pages_run(
     spark: SparkSession, store: DeltaStore, catalog: str, schema: str, statement: str
 ) -> None:
     for name in {word.rstrip(".") for word in re.findall(r"cat1\.sales\.(\w+)", statement)}:
@@ -95,18 +100,139 @@ def test_queries_of_the_page_run(
     assert spark.sql(statement.replace("cat1.sales", f"{catalog}.{schema}")).collect() == []
 
 
-# The runbook
+# All pages
+
+_TEXT_FILES = [
+    *(
+        path
+        for folder in (
+            "src",
+            "notebooks",
+            "resources",
+            "adf",
+            "tests",
+            "benchmarks",
+            "powerbi",
+            "synapse",
+            "fixtures",
+            "tools",
+        )
+        for path in sorted((PROJECT / folder).rglob("*"))
+        if path.is_file() and path.suffix not in (".png", ".pyc") and path != Path(__file__)
+    ),
+    *(
+        PROJECT / name
+        for name in ("databricks.yml", "Makefile", "pyproject.toml", "constraints.txt", "requirements.txt")
+    ),
+]
+_NAMES_ELSEWHERE = {
+    "SAIL_RUNTIME__MEMORY_POOL__TYPE",
+    "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE",
+    "percentile_approx",
+}
+"""Names of other products on the pages."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.]*(\(\))?")
+
+
+def _names(text: str) -> set[str]:
+    """Return the names in back-ticks that have an underscore, a dot or camel case."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    quoted = {name for name in re.findall(r"`([^`\n]+)`", text) if _IDENTIFIER.fullmatch(name)}
+    return {name for name in quoted if re.search(r"[_.]|[a-z][A-Z]", name)}
+
+
+def _is_replaced(text: str) -> bool:
+    """Return whether a page is a decision that a later one replaces."""
+    return text.split("\n")[2].startswith("**Replaced by")
+
+
+def test_names_in_backticks_exist() -> None:
+    words = {word for path in _TEXT_FILES for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+    words |= {word for path in _TEXT_FILES for word in re.findall(r"\w+", str(path.relative_to(PROJECT)))}
+    stale = {
+        f"{path.relative_to(PROJECT)}: {name}"
+        for path, text in PAGE_TEXTS.items()
+        if not _is_replaced(text)
+        for name in _names(text) - _NAMES_ELSEWHERE
+        if not set(re.findall(r"\w+", name)) <= words
+    }
+
+    assert stale == set()
+
+
+def test_links_lead_to_files_and_sections() -> None:
+    broken = set()
+    for page, text in PAGE_TEXTS.items():
+        for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+            target = (page.parent / file).resolve() if file else page
+            if not target.exists() or (anchor and anchor not in _anchors(target)):
+                broken.add(f"{page.relative_to(PROJECT)}: {file}#{anchor}")
+
+    assert broken == set()
+
+
+def _anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def test_every_page_is_in_the_index() -> None:
+    docs = PROJECT / "docs"
+    linked = set(re.findall(r"\]\(([^)#]*)", PAGE_TEXTS[docs / "README.md"]))
+
+    assert {path.name for path in docs.glob("*.md")} - {"README.md"} <= linked
+    decisions = set(re.findall(r"\]\(([^)#]*)", PAGE_TEXTS[docs / "adr" / "README.md"]))
+    assert {path.name for path in (docs / "adr").glob("*.md")} - {"README.md"} == decisions
+
+
+def test_commands_on_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for line in _lines("sh"):
+        words = line.split(" #")[0].split()
+        if words[:1] == ["make"]:
+            assert words[1] in targets, line
+        elif words[:1] == ["cdp"]:
+            command = typer.main.get_command(app).commands[words[1]]
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= options, line
+        elif words[:3] == ["databricks", "bundle", "run"]:
+            parameters = Bundle(PROJECT, {}).job(words[3]).parameters
+            given = words[5].split(",") if words[4:5] == ["--params"] else []
+            assert len(words) == (6 if given else 4), line
+            assert {pair.split("=")[0] for pair in given} <= set(parameters), line
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    text = "\n".join(PAGE_TEXTS.values())
+    assert set(re.findall(r"`cdp ([a-z]+)", text)) <= commands
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+
+
+def test_variables_on_pages_exist() -> None:
+    assert set(re.findall(r"--var ([a-z]\w*)=", "\n".join(PAGE_TEXTS.values()))) <= VARIABLES
+
+
+def test_settings_page_has_every_secret() -> None:
+    notebooks = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT / "notebooks").rglob("*.py"))
+    page = settings_page().split("## Secrets")[1]
+
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == set(re.findall(r'_secret\(.*"(\w+)"\)', notebooks))
 
 
 def _lines(language: str) -> list[str]:
-    """Lines of the runbook's blocks in a language."""
+    """Return the lines of all blocks in a language, from every page."""
     return [
-        line for block in re.findall(rf"```{language}\n(.*?)```", RUNBOOK, re.DOTALL) for line in block.splitlines()
+        line
+        for text in PAGE_TEXTS.values()
+        for block in re.findall(rf"^ *```{language}\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
     ]
 
 
+# The runbook
+
+
 def _table(section: str) -> list[list[str]]:
-    """Cells of the first table of a section of the runbook, without its head."""
+    """Return the cells of the first table of a section of the runbook, without its header."""
     rows = re.findall(r"^\| (.*) \|$", RUNBOOK.split(f"\n## {section}\n")[1].split("\n\n## ")[0], re.MULTILINE)
     return [row.split(" | ") for row in rows[1:]]
 
@@ -123,8 +249,8 @@ VARIABLES = {
 }
 
 
-def test_the_runbook_says_of_every_job_when_it_starts_and_what_pauses_it() -> None:
-    told = {row[0].strip("`"): (row[1].split("`")[1], row[2].split("`")[1]) for row in _table("What runs when")}
+def test_runbook_has_the_start_and_the_pause_variable_of_every_job() -> None:
+    told = {row[0].strip("`"): (row[1].split("`")[1], row[2].split("`")[1]) for row in _table("Schedules")}
     starts = {}
     for key, job in _resources("jobs").items():
         # A job has a schedule, or a trigger, or a person who starts it.
@@ -138,8 +264,8 @@ def test_the_runbook_says_of_every_job_when_it_starts_and_what_pauses_it() -> No
     assert told == starts
 
 
-def test_schedules_in_words_are_those_of_the_expressions() -> None:
-    words = {row[0].strip("`"): row[1] for row in _table("What runs when")}
+def test_schedules_in_words_match_their_expressions() -> None:
+    words = {row[0].strip("`"): row[1] for row in _table("Schedules")}
     for job, expected in {
         "cdp_refresh": "`0 0 3 * * ?`: every night at 03:00",
         "cdp_maintenance": "`0 0 12 ? * SUN`: on Sundays at 12:00",
@@ -149,44 +275,16 @@ def test_schedules_in_words_are_those_of_the_expressions() -> None:
     assert {job["schedule"]["timezone_id"] for job in _resources("jobs").values() if "schedule" in job} == {"UTC"}
 
 
-def test_commands_of_the_runbook_are_there() -> None:
-    for line in _lines("sh"):
-        words = line.split()
-        if words[:3] == ["databricks", "bundle", "run"]:
-            parameters = Bundle(PROJECT, {}).job(words[3]).parameters
-            given = words[5].split(",") if words[4:5] == ["--params"] else []
-            assert len(words) == (6 if given else 4)
-            assert {pair.split("=")[0] for pair in given} <= set(parameters)
-        else:
-            assert words[0] == "cdp"
-            command = typer.main.get_command(app).commands[words[1]]
-            options = {option for parameter in command.params for option in parameter.opts}
-            assert {word for word in words if word.startswith("--")} <= options
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {name for name in re.findall(r"`cdp (\w+)", RUNBOOK)} <= commands
-
-
-def test_variables_parameters_and_rules_of_the_runbook_are_there() -> None:
+def test_settings_and_rules_of_the_runbook_exist() -> None:
     parameters = set(Bundle(PROJECT, {}).job("cdp_refresh").parameters)
-    assert set(re.findall(r"--var (\w+)=", RUNBOOK)) <= VARIABLES
     assert set(re.findall(r"`(\w+)=[^`]*`", RUNBOOK)) <= VARIABLES | parameters
     rules = {rule.name for contract in TABLES.values() for rule in contract.rules}
     assert set(re.findall(r"`(\w+_is_\w+)`", RUNBOOK)) <= rules
     days = re.search(r"`retention_days`\*\*, (\d+) to (\d+)", RUNBOOK)
-    assert days and tuple(map(int, days.groups())) == (FEWEST_DAYS, MOST_DAYS)
+    assert days and tuple(map(int, days.groups())) == (MIN_RETENTION_DAYS, MAX_RETENTION_DAYS)
 
 
-def test_the_runbook_says_what_to_do_about_every_alert() -> None:
+def test_runbook_has_every_alert() -> None:
     assert [row[0].strip("`") for row in _table("Alerts")] == [
         alert["display_name"] for alert in _resources("alerts").values()
     ]
-
-
-def test_links_of_the_runbook_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", RUNBOOK)
-    assert links
-    for file, anchor in links:
-        page = PROJECT / "docs" / (file or "runbook.md")
-        titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-        anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
-        assert not anchor or anchor in anchors, f"{file}#{anchor}"

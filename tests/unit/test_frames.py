@@ -7,19 +7,19 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from cdp_lib.frames import frame_of_rows, nulls, of_types, read_csv, worked_out_together
+from cdp_lib.frames import compute_in_parallel, frame_from_rows, nulls, read_csv, with_types
 
 
-def test_frames_that_are_worked_out_together_are_the_rows_of_all(spark: SparkSession) -> None:
-    ones = spark.range(3).selectExpr("id", "CAST(NULL AS DECIMAL(38, 6)) AS amount")
-    others = spark.range(3, 5).selectExpr("id", "CAST(id AS DECIMAL(38, 6)) AS amount")
-    held = worked_out_together([ones, others.limit(0), others])
-    assert held.schema["amount"].dataType.simpleString() == "decimal(38,6)"
-    assert sorted(tuple(row) for row in held.collect()) == [(0, None), (1, None), (2, None), (3, 3), (4, 4)]
-    assert worked_out_together([others.limit(0)]).collect() == []
+def test_compute_in_parallel_returns_the_rows_of_all_frames(spark: SparkSession) -> None:
+    nulls_only = spark.range(3).selectExpr("id", "CAST(NULL AS DECIMAL(38, 6)) AS amount")
+    amounts = spark.range(3, 5).selectExpr("id", "CAST(id AS DECIMAL(38, 6)) AS amount")
+    combined = compute_in_parallel([nulls_only, amounts.limit(0), amounts])
+    assert combined.schema["amount"].dataType.simpleString() == "decimal(38,6)"
+    assert sorted(tuple(row) for row in combined.collect()) == [(0, None), (1, None), (2, None), (3, 3), (4, 4)]
+    assert compute_in_parallel([amounts.limit(0)]).collect() == []
 
 
-def test_lines_of_a_csv_file_are_texts_and_null_where_nothing_stands(spark: SparkSession, tmp_path: Path) -> None:
+def test_read_csv_returns_texts_and_null_for_empty_fields(spark: SparkSession, tmp_path: Path) -> None:
     file = tmp_path / "countries.csv"
     file.write_text('alias,country,code\nNamibia,"Namibia, Republic of",NA\n,Zoë,007\nnull,NaN,""\n', encoding="utf-8")
     rows = read_csv(spark, file)
@@ -36,10 +36,10 @@ AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_python_rows_become_a_frame_of_these_types(spark: SparkSession, count: int) -> None:
+def test_frame_from_rows_has_the_given_types(spark: SparkSession, count: int) -> None:
     values = [(1, 2**40, 0.1 + 0.2, date(2026, 3, 1), AT, "Zoë 'x'"), (2, None, None, None, None, None)][:count]
     rows = [{name: value for name, value in zip(TYPES, row, strict=True) if value is not None} for row in values]
-    frame = frame_of_rows(rows, TYPES, spark.range(1))
+    frame = frame_from_rows(rows, TYPES, spark.range(1))
     assert dict(frame.dtypes) == {name: type_.lower() for name, type_ in TYPES.items()}
     micros = "CAST(unix_micros(at) AS BIGINT) AS at"
     read = frame.orderBy("n").selectExpr("n", "big", "share", "day", micros, "name").collect()
@@ -48,21 +48,23 @@ def test_python_rows_become_a_frame_of_these_types(spark: SparkSession, count: i
     ]
 
 
-def test_a_frame_of_python_rows_can_be_joined_with_another_one(spark: SparkSession) -> None:
-    beside = spark.range(3)
-    frame = frame_of_rows([{"id": 1, "name": "one"}], {"id": "BIGINT", "name": "STRING"}, beside)
-    assert [tuple(row) for row in beside.join(frame, "id").collect()] == [(1, "one")]
+def test_frame_from_rows_joins_with_a_frame_of_its_session(spark: SparkSession) -> None:
+    rows = spark.range(3)
+    frame = frame_from_rows([{"id": 1, "name": "one"}], {"id": "BIGINT", "name": "STRING"}, rows)
+    assert [tuple(row) for row in rows.join(frame, "id").collect()] == [(1, "one")]
 
 
-def test_rows_in_other_types_keep_their_values(spark: SparkSession) -> None:
+def test_with_types_keeps_values(spark: SparkSession) -> None:
     types = {"names": "ARRAY<STRING>", "id": "BIGINT", "amount": "DECIMAL(38,6)"}
-    rows = of_types(spark.sql("SELECT 7 AS id, cast(1.5 AS DECIMAL(10,1)) AS amount, array('a', NULL) AS names"), types)
+    rows = with_types(
+        spark.sql("SELECT 7 AS id, cast(1.5 AS DECIMAL(10,1)) AS amount, array('a', NULL) AS names"), types
+    )
     assert rows.dtypes == [("names", "array<string>"), ("id", "bigint"), ("amount", "decimal(38,6)")]
     [row] = rows.toArrow().to_pylist()
     assert (row["names"], row["id"], float(row["amount"])) == (["a", None], 7, 1.5)
 
 
-def test_nulls_are_of_the_types_that_are_asked_for(spark: SparkSession) -> None:
+def test_nulls_have_the_given_types(spark: SparkSession) -> None:
     rows = spark.range(2).select(*nulls(TYPES))
     assert dict(rows.dtypes) == {name: type_.lower() for name, type_ in TYPES.items()}
     assert rows.toArrow().drop_columns(list(TYPES)[1:]).column("n").null_count == 2

@@ -52,7 +52,7 @@ def files_below(root: str) -> dict[str, bytes]:
     return {name.removeprefix(path).lstrip("/"): fs.cat_file(name) for name in found}
 
 
-def test_a_batch_is_its_answer_its_data_and_its_manifest(root: str) -> None:
+def test_a_batch_consists_of_answer_data_and_manifest(root: str) -> None:
     manifest = land(Landing(root))
     assert files_below(root) == {
         "api/customers/2026-01-31/20260131T000001Z-1/received/answer.json": b"[...]",
@@ -61,7 +61,7 @@ def test_a_batch_is_its_answer_its_data_and_its_manifest(root: str) -> None:
     }
 
 
-def test_the_manifest_accounts_for_the_data(root: str) -> None:
+def test_the_manifest_describes_the_data(root: str) -> None:
     columns_json = b'["id", "name"]'
     checksum = hashlib.sha256(LINES).hexdigest()
     assert land(Landing(root)) == Manifest(
@@ -121,7 +121,7 @@ def test_a_slash_at_the_end_of_the_root_makes_no_difference(root: str) -> None:
     )
 
 
-def test_batches_come_oldest_first_and_only_those_of_the_entity(root: str) -> None:
+def test_batches_of_one_entity_come_oldest_first(root: str) -> None:
     landing = Landing(root)
     for batch_id in ("20251231T000000Z-3", "20260131T000000Z-1", "20260201T000000Z-2"):
         land(landing, batch_id, f'{{"id": "{batch_id}"}}\n'.encode())
@@ -131,7 +131,7 @@ def test_batches_come_oldest_first_and_only_those_of_the_entity(root: str) -> No
     assert landing.find_latest_batch("api", "customers") == found[-1]
 
 
-def test_nothing_landed_is_no_batches(root: str) -> None:
+def test_an_empty_landing_has_no_batches(root: str) -> None:
     assert Landing(root).batches("api", "customers") == []
     assert Landing(root).find_batch("api", "customers", "20260131T000001Z-1") is None
     assert Landing(root).find_latest_batch("api", "customers") is None
@@ -159,7 +159,7 @@ def test_the_manifest_is_written_after_everything_else(root: str) -> None:
     assert landing.batches("api", "customers") == [batch.manifest]
 
 
-def test_what_a_crashed_attempt_left_is_replaced(root: str) -> None:
+def test_files_of_a_crashed_attempt_are_replaced(root: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
     for leftover in ("data/part-00000.jsonl", "data/part-00007.jsonl", "received/old.json", "manifest.json.part"):
         folder = f"{path}/api/customers/2026-01-31/20260131T000001Z-1/{leftover}".rpartition("/")[0]
@@ -182,7 +182,7 @@ def test_a_complete_batch_is_never_changed(root: str) -> None:
     assert files_below(root) == before
 
 
-def test_a_new_batch_leaves_the_others_as_they_were(root: str) -> None:
+def test_a_new_batch_leaves_earlier_batches_unchanged(root: str) -> None:
     landing = Landing(root)
     land(landing, "20260131T000001Z-1")
     before = files_below(root)
@@ -192,7 +192,7 @@ def test_a_new_batch_leaves_the_others_as_they_were(root: str) -> None:
     assert len(after) == len(before) + 3
 
 
-def test_data_like_the_latest_batch_make_no_new_batch(root: str) -> None:
+def test_data_equal_to_the_latest_batch_make_no_new_batch(root: str) -> None:
     landing = Landing(root)
     first = land(landing, "20260131T000001Z-1")
     before = files_below(root)
@@ -200,7 +200,7 @@ def test_data_like_the_latest_batch_make_no_new_batch(root: str) -> None:
     assert files_below(root) == before
 
 
-def test_data_like_an_older_batch_make_a_new_batch(root: str) -> None:
+def test_data_equal_to_an_older_batch_make_a_new_batch(root: str) -> None:
     landing = Landing(root)
     for batch_id, lines in (
         ("20260131T000001Z-1", LINES),
@@ -215,7 +215,7 @@ def test_data_like_an_older_batch_make_a_new_batch(root: str) -> None:
     ]
 
 
-def test_data_like_another_entity_make_a_new_batch(root: str) -> None:
+def test_data_equal_to_another_entity_make_a_new_batch(root: str) -> None:
     landing = Landing(root)
     land(landing, "20260131T000001Z-1")
     assert land(landing, "20260131T000001Z-1", entity="contacts").entity == "contacts"
@@ -243,21 +243,21 @@ def test_a_watermark_moves_with_the_manifest(root: str) -> None:
     assert (latest.after, latest.watermark, latest.load) == ({"id": 3}, {"id": 9}, "increment")
 
 
-def test_an_increment_like_the_one_before_is_a_batch_of_its_own(root: str) -> None:
+def test_an_increment_equal_to_the_previous_one_is_a_new_batch(root: str) -> None:
     landing = Landing(root)
     increment(landing, "20260131T000001Z-1", 3, 1)
     increment(landing, "20260131T000002Z-2", 3, 1)
     assert landing.batch_ids("api", "customers") == ["20260131T000001Z-1", "20260131T000002Z-2"]
 
 
-def test_a_snapshot_like_the_one_before_an_increment_is_a_batch_of_its_own(root: str) -> None:
+def test_a_snapshot_equal_to_the_one_before_an_increment_is_a_new_batch(root: str) -> None:
     landing = Landing(root)
     land(landing, "20260131T000001Z-1")
     increment(landing, "20260131T000002Z-2", 3, 1)
     assert land(landing, "20260131T000003Z-3").batch_id == "20260131T000003Z-3"
 
 
-def test_of_two_runs_that_read_at_the_same_time_one_lands(root: str) -> None:
+def test_only_one_of_two_concurrent_runs_lands(root: str) -> None:
     landing = Landing(root)
     with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
         with landing.extraction("api", "20260131T000002Z-2", STARTED_AT).new_batch("customers", "increment") as batch:
@@ -269,7 +269,7 @@ def test_of_two_runs_that_read_at_the_same_time_one_lands(root: str) -> None:
 
 
 @pytest.mark.parametrize("load", ["increment", "files", "snapshot"])
-def test_what_was_new_before_another_run_landed_is_not_new_after_it(root: str, load: str) -> None:
+def test_a_batch_is_refused_if_another_run_has_landed_since_the_read(root: str, load: str) -> None:
     landing = Landing(root)
     known = land(landing, "20260131T000001Z-1")
     increment(landing, "20260131T000002Z-2", 3, 1)
@@ -279,7 +279,7 @@ def test_what_was_new_before_another_run_landed_is_not_new_after_it(root: str, l
     assert landing.batch_ids("api", "customers") == ["20260131T000001Z-1", "20260131T000002Z-2"]
 
 
-def test_a_first_increment_is_not_a_first_one_after_another(root: str) -> None:
+def test_a_first_increment_is_refused_after_another_batch(root: str) -> None:
     landing = Landing(root)
     increment(landing, "20260131T000001Z-1", 3, 1)
     with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
@@ -287,13 +287,13 @@ def test_a_first_increment_is_not_a_first_one_after_another(root: str) -> None:
             raise AssertionError("the batch must not be begun")
 
 
-def test_a_folder_may_be_called_anything(tmp_path: Path) -> None:
+def test_a_landing_folder_may_have_any_name(tmp_path: Path) -> None:
     landing = Landing(str(tmp_path / "what [1] *?"))
     manifest = land(landing)
     assert landing.batches("api", "customers") == [manifest]
 
 
-def test_a_manifest_of_the_first_version_is_that_of_a_snapshot(root: str) -> None:
+def test_a_manifest_without_load_is_a_snapshot(root: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
     fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/data", exist_ok=True)
     fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000001Z-1/data/a", LINES)
@@ -317,7 +317,7 @@ def test_two_attempts_at_one_batch_do_not_mix(root: str) -> None:
 AHEAD, NOW = "20271001T030000Z-7", "20261201T030000Z-8"
 
 
-def test_a_batch_that_lands_last_is_the_newest_whatever_its_run_clock_says(root: str) -> None:
+def test_the_batch_that_lands_last_is_the_newest_even_if_its_clock_is_behind(root: str) -> None:
     landing = Landing(root)
     land(landing, AHEAD)
     land(landing, NOW, b'{"id": "7", "name": "G"}\n')
@@ -335,11 +335,11 @@ def test_a_repeated_task_finds_the_batch_of_its_run_under_its_moved_name(root: s
     assert Extraction(landing, "api", NOW, "2026-12-02T00:00:00+00:00").find_batch("customers") is None
 
 
-@pytest.mark.parametrize("beside", ["latest", "2026-01-31/latest"])
-def test_a_batch_without_a_time_in_its_name_is_said_to_be_in_the_way(root: str, beside: str) -> None:
+@pytest.mark.parametrize("folder", ["latest", "2026-01-31/latest"])
+def test_a_batch_without_a_time_in_its_name_is_an_error_that_names_it(root: str, folder: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
-    fs.makedirs(f"{path}/api/customers/{beside}", exist_ok=True)
-    fs.pipe_file(f"{path}/api/customers/{beside}/manifest.json", b"{}")
+    fs.makedirs(f"{path}/api/customers/{folder}", exist_ok=True)
+    fs.pipe_file(f"{path}/api/customers/{folder}/manifest.json", b"{}")
     with pytest.raises(CdpError, match="Batch latest has no time in its name"):
         land(Landing(root), NOW)
 
@@ -353,12 +353,12 @@ def test_a_name_that_cannot_be_a_folder_is_refused(root: str, name: str) -> None
     assert files_below(root) == {}
 
 
-def test_batches_of_an_earlier_version_are_read_beside_the_days(root: str) -> None:
+def test_batches_of_an_earlier_version_without_day_folders_are_read(root: str) -> None:
     landing = Landing(root)
     names = ["20260130T000000Z-1", "20260131T000000Z-2", "20260131T000001Z-3"]
-    flat = land(landing, names[0]), land(landing, names[2], b'{"id": 3}\n')
+    without_day = land(landing, names[0]), land(landing, names[2], b'{"id": 3}\n')
     fs, path = fsspec.core.url_to_fs(root)
-    for batch in flat:
+    for batch in without_day:
         day = f"{batch.batch_id[:4]}-{batch.batch_id[4:6]}-{batch.batch_id[6:8]}"
         fs.mv(f"{path}/api/customers/{day}/{batch.batch_id}", f"{path}/api/customers/{batch.batch_id}", recursive=True)
     in_day = GOOD_MANIFEST | {"batch_id": names[1], "files": []}
@@ -367,7 +367,7 @@ def test_batches_of_an_earlier_version_are_read_beside_the_days(root: str) -> No
     landing = Landing(root)
     assert landing.batch_ids("api", "customers") == names
     assert landing.batch_ids("api", "customers", since="20260131T000000Z") == names[1:]
-    assert [landing.examine(batch) for batch in landing.batches("api", "customers")[::2]] == [*flat]
+    assert [landing.examine(batch) for batch in landing.batches("api", "customers")[::2]] == [*without_day]
     with pytest.raises(CdpError, match="already landed"):
         land(landing, names[2])
     assert land(landing, "20260131T000002Z-4", LINES).batch_id == "20260131T000002Z-4"
@@ -375,38 +375,38 @@ def test_batches_of_an_earlier_version_are_read_beside_the_days(root: str) -> No
     assert landing.batch_ids("api", "customers") == [*names[1:], "20260131T000002Z-4"]
 
 
-def test_days_before_the_wanted_one_and_known_batches_are_not_looked_at(tmp_path: Path) -> None:
+def test_earlier_days_and_excluded_batches_are_not_listed(tmp_path: Path) -> None:
     landing = Landing(str(tmp_path))
     names = [f"202601{day:02}T000000Z-{day}" for day in range(1, 31)]
     for name in names:
         land(landing, name, f'{{"id": "{name}"}}\n'.encode())
-    looked_at: list[str] = []
-    landing.fs = _Noting(landing.fs, looked_at)
-    assert landing.batch_ids("api", "customers", since=names[27], besides=names[:29]) == [names[29]]
+    requested: list[str] = []
+    landing.fs = _RecordingFileSystem(landing.fs, requested)
+    assert landing.batch_ids("api", "customers", since=names[27], exclude=names[:29]) == [names[29]]
     days = [f"api/customers/2026-01-{day}" for day in (30, 29, 28)]
-    assert [path.removeprefix(f"{tmp_path}/") for path in looked_at] == [
+    assert [path.removeprefix(f"{tmp_path}/") for path in requested] == [
         "api/customers", days[0], f"{days[0]}/{names[29]}/manifest.json", *days[1:],
     ]  # fmt: skip
-    looked_at.clear()
+    requested.clear()
     assert landing.find_latest_batch("api", "customers").batch_id == names[29]
-    assert len(looked_at) == 3
+    assert len(requested) == 3
 
 
-class _Noting:
-    """A file system that notes which paths are asked for."""
+class _RecordingFileSystem:
+    """A file system that records the requested paths."""
 
-    def __init__(self, fs: fsspec.AbstractFileSystem, looked_at: list[str]) -> None:
-        self._fs, self._looked_at = fs, looked_at
+    def __init__(self, fs: fsspec.AbstractFileSystem, requested: list[str]) -> None:
+        self._fs, self._requested = fs, requested
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._fs, name)
 
     def ls(self, path: str, **options: Any) -> Any:
-        self._looked_at.append(path)
+        self._requested.append(path)
         return self._fs.ls(path, **options)
 
     def exists(self, path: str) -> bool:
-        self._looked_at.append(path)
+        self._requested.append(path)
         return bool(self._fs.exists(path))
 
 
@@ -420,18 +420,18 @@ def test_a_manifest_cannot_name_a_file_outside_of_its_data(root: str, name: str)
         Landing(root).batches("api", "customers")
 
 
-def test_batches_that_are_left_out_are_not_read(root: str) -> None:
+def test_excluded_batches_are_not_read(root: str) -> None:
     landing = Landing(root)
     land(landing, "20260131T000001Z-1")
     fs, path = fsspec.core.url_to_fs(root)
     fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000000Z-0", exist_ok=True)
     fs.pipe_file(f"{path}/api/customers/2026-01-31/20260131T000000Z-0/manifest.json", b"broken")
-    assert [batch.batch_id for batch in landing.batches("api", "customers", besides={"20260131T000000Z-0"})] == [
+    assert [batch.batch_id for batch in landing.batches("api", "customers", exclude={"20260131T000000Z-0"})] == [
         "20260131T000001Z-1"
     ]
 
 
-def test_a_manifest_says_which_file_of_the_source_a_data_file_was_made_from(root: str) -> None:
+def test_a_manifest_has_the_origin_of_each_data_file(root: str) -> None:
     landing = Landing(root)
     origin = Origin("2025/04.csv", 12, "c", "2025-05-01")
     with landing.extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers", "files") as batch:
@@ -445,14 +445,14 @@ def test_a_manifest_says_which_file_of_the_source_a_data_file_was_made_from(root
     assert [(file.origin, file.deletions) for file in manifest.files] == [(origin, False), (None, True)]
 
 
-def test_data_that_are_what_the_manifest_says_are_found_to_be_so(root: str) -> None:
+def test_a_complete_manifest_is_returned_unchanged(root: str) -> None:
     landing = Landing(root)
     manifest = land(landing)
     assert landing.examine(manifest) == manifest
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
-def test_what_a_manifest_leaves_out_is_worked_out_from_the_data(root: str, format: str) -> None:
+def test_missing_values_of_a_manifest_are_computed_from_the_data(root: str, format: str) -> None:
     content = BytesIO()
     pq.write_table(pa.table({"id": [1, 2], "name": ["Nour", None]}), content)
     content = content.getvalue() if format == "parquet" else LINES
@@ -513,7 +513,7 @@ GOOD_MANIFEST = {
         "no format",
         "no files",
         "nameless file",
-        "another's",
+        "of another batch",
         "format",
         "load",
         "time",
@@ -531,7 +531,7 @@ def test_a_broken_manifest_is_an_error_that_names_it(root: str, content: bytes) 
             read()
 
 
-def test_a_manifest_may_say_more_than_this_version_knows(root: str) -> None:
+def test_unknown_fields_of_a_manifest_are_ignored(root: str) -> None:
     fs, path = fsspec.core.url_to_fs(root)
     fs.makedirs(f"{path}/api/customers/2026-01-31/20260131T000001Z-1", exist_ok=True)
     fs.pipe_file(
@@ -554,22 +554,22 @@ def test_a_location_that_cannot_be_written_is_an_error_that_names_it(tmp_path: P
         land(Landing(str(root)))
 
 
-def test_of_many_runs_that_end_at_the_same_moment_one_lands(tmp_path: Path) -> None:
+def test_only_one_of_many_runs_that_end_at_the_same_moment_lands(tmp_path: Path) -> None:
     runs = 8
     first = land(Landing(str(tmp_path)), "20260131T000000Z-0")
-    together = Barrier(runs)
+    barrier = Barrier(runs)
 
     def attempt(number: int) -> str:
         extraction = Landing(str(tmp_path)).extraction("api", f"20260131T00000{number + 1}Z-{number}", STARTED_AT)
         try:
             with extraction.new_batch("customers", "increment", first) as batch:
                 batch.watermark = {"run": number}
-                together.wait(timeout=20)
+                barrier.wait(timeout=20)
         except CdpError as error:
             return str(error)
         return "landed"
 
     with ThreadPoolExecutor(runs) as pool:
-        ended = list(pool.map(attempt, range(runs)))
-    assert ended.count("landed") == 1
+        outcomes = list(pool.map(attempt, range(runs)))
+    assert outcomes.count("landed") == 1
     assert len(Landing(str(tmp_path)).batch_ids("api", "customers")) == 2

@@ -1,4 +1,4 @@
-"""What maintenance promises on the engines that have it, and what it says to Databricks."""
+"""Maintenance of tables on the engines that support it, and the statements sent to Databricks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cdp_lib.contracts.ops import RECONCILIATION_OPS, TABLE_STATE_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
-from cdp_lib.maintenance import Maintained, MaintenanceSettings, maintain_tables, refuse_failures
+from cdp_lib.maintenance import MaintainedTable, MaintenanceSettings, maintain_tables, raise_on_failures
 from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.storage import ConflictError, DeltaStore
 from cdp_lib.storage.delta import Files
 
-from .storage.workspace import said, store_of_databricks
+from .storage.workspace import statements_of, store_of_databricks
 
 PARAMETERS = {
     "catalog": "cat1",
@@ -46,7 +46,7 @@ def test_settings_are_typed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("catalog", "", "Parameter 'catalog' is empty: fill in"),
         ("schema", "", "Parameter 'schema' is empty: fill in"),
@@ -70,10 +70,10 @@ def test_settings_are_typed() -> None:
         ),
     ],
 )
-def test_a_parameter_that_is_no_good_is_refused_in_a_line(name: str, text: str, told: str) -> None:
+def test_an_invalid_parameter_is_refused_in_one_line(name: str, text: str, message: str) -> None:
     with pytest.raises(CdpError) as refused:
         MaintenanceSettings.from_parameters(**(PARAMETERS | {name: text}))
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
 
 
 # On the engines
@@ -90,11 +90,11 @@ def replace_by(store: DeltaStore, *rows: dict[str, object]) -> None:
     store.replace(RECONCILIATION_OPS, store.frame(RECONCILIATION_OPS, rows))
 
 
-def test_only_sail_can_not_maintain(store: DeltaStore, engine: str) -> None:
+def test_only_sail_does_not_support_maintenance(store: DeltaStore, engine: str) -> None:
     assert store.can_maintain == (engine != "sail")
 
 
-def test_tables_have_fewer_files_and_the_same_rows(maintaining: DeltaStore, rows_of: Any) -> None:
+def test_maintenance_compacts_files_and_keeps_rows(maintaining: DeltaStore, rows_of: Any) -> None:
     for number in range(5):
         row = maintaining.frame(RECONCILIATION_OPS, [counted("t_silver", number)])
         maintaining.append(RECONCILIATION_OPS, row)
@@ -103,13 +103,13 @@ def test_tables_have_fewer_files_and_the_same_rows(maintaining: DeltaStore, rows
 
     [maintained] = maintain_tables(maintaining, SETTINGS)
 
-    assert (maintained.table_name, maintained.before, maintained.left_because) == (RECONCILIATION_OPS.name, files, "")
+    assert (maintained.table_name, maintained.before, maintained.skip_reason) == (RECONCILIATION_OPS.name, files, "")
     assert maintained.after.count == 1 < files.count
     assert maintaining.files_of(RECONCILIATION_OPS) == maintained.after
     assert rows_of(maintaining.read(RECONCILIATION_OPS)) == before
 
 
-def test_maintenance_twice_is_maintenance_once(maintaining: DeltaStore, rows_of: Any) -> None:
+def test_maintenance_is_idempotent(maintaining: DeltaStore, rows_of: Any) -> None:
     replace_by(maintaining, counted("t_silver", 1))
     maintain_tables(maintaining, SETTINGS)
     before = rows_of(maintaining.read(RECONCILIATION_OPS))
@@ -118,7 +118,9 @@ def test_maintenance_twice_is_maintenance_once(maintaining: DeltaStore, rows_of:
     assert rows_of(maintaining.read(RECONCILIATION_OPS)) == before
 
 
-def test_files_of_earlier_versions_stay_for_the_retention(maintaining: DeltaStore, tmp_path: Path, schema: str) -> None:
+def test_files_of_earlier_versions_stay_for_the_retention_days(
+    maintaining: DeltaStore, tmp_path: Path, schema: str
+) -> None:
     for number in range(3):
         replace_by(maintaining, counted("t_silver", number))
     maintain_tables(maintaining, replace(SETTINGS, retention_days=9))
@@ -128,9 +130,7 @@ def test_files_of_earlier_versions_stay_for_the_retention(maintaining: DeltaStor
     assert table.to_pyarrow_table().num_rows == 1
 
 
-def test_a_table_can_be_written_and_read_by_all_readers_afterwards(
-    maintaining: DeltaStore, tmp_path: Path, schema: str
-) -> None:
+def test_a_maintained_table_can_be_written_and_read(maintaining: DeltaStore, tmp_path: Path, schema: str) -> None:
     replace_by(maintaining, counted("t_silver", 1))
     maintain_tables(maintaining, SETTINGS)
     rows = maintaining.frame(RECONCILIATION_OPS, [counted("t_silver", 2), counted("u_silver", 3)])
@@ -140,7 +140,7 @@ def test_a_table_can_be_written_and_read_by_all_readers_afterwards(
     assert table.protocol().min_reader_version == 1
 
 
-def test_what_the_next_run_decides_by_is_as_it_was(maintaining: DeltaStore) -> None:
+def test_maintenance_keeps_the_states_of_tables(maintaining: DeltaStore) -> None:
     states = {
         "t_gold": TableState(3, "a", inputs={"t_silver": (2, "b")}, change_sets={3: "a"}),
         "t_silver": TableState(2, "b"),
@@ -152,29 +152,29 @@ def test_what_the_next_run_decides_by_is_as_it_was(maintaining: DeltaStore) -> N
     assert read_states(maintaining) == states
 
 
-def test_a_table_that_another_run_writes_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_with_a_concurrent_write_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_of_databricks(CUSTOMERS_SILVER, RETAILS_SILVER)
     fail(monkeypatch, store, CUSTOMERS_SILVER, ConflictError("Another run has written it."))
     maintained = maintain_tables(store, SETTINGS)
-    assert [(each.table_name, bool(each.left_because), each.is_failed) for each in maintained] == [
+    assert [(each.table_name, bool(each.skip_reason), each.is_failed) for each in maintained] == [
         (CUSTOMERS_SILVER.name, True, False),
         (RETAILS_SILVER.name, False, False),
     ]
-    refuse_failures(maintained)
+    raise_on_failures(maintained)
 
 
-def test_a_table_that_fails_holds_up_no_other_and_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_table_does_not_stop_others_and_is_reported_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_of_databricks(CUSTOMERS_SILVER, RETAILS_SILVER)
     fail(monkeypatch, store, CUSTOMERS_SILVER, AnalysisException("[NOT_OWNER] You may not.\n at line 7"))
     maintained = maintain_tables(store, SETTINGS)
     assert [each.is_failed for each in maintained] == [True, False]
     with pytest.raises(CdpError) as refused:
-        refuse_failures(maintained)
+        raise_on_failures(maintained)
     assert str(refused.value) == (
         "customers_silver: left as it is: [NOT_OWNER] You may not. The rows of every table are as they were."
     )
     with pytest.raises(CdpError, match="and 1 more, in the task's output"):
-        refuse_failures([maintained[0], maintained[0]])
+        raise_on_failures([maintained[0], maintained[0]])
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, store: DeltaStore, failing: TableContract, error: Exception) -> None:
@@ -185,18 +185,18 @@ def fail(monkeypatch: pytest.MonkeyPatch, store: DeltaStore, failing: TableContr
     monkeypatch.setattr(store, "maintain", maintain)
 
 
-def test_a_result_is_a_line() -> None:
-    done = Maintained("t_gold", Files(1200, 5_000_000), Files(1, 4_000_000))
+def test_a_result_is_printed_in_one_line() -> None:
+    done = MaintainedTable("t_gold", Files(1200, 5_000_000), Files(1, 4_000_000))
     assert str(done) == "t_gold: 1,200 → 1 files, 5,000,000 → 4,000,000 bytes"
 
 
-# On Databricks: what is said to it, since none is here to ask
+# Databricks: statements that are sent to a fake workspace
 
 
-def test_a_table_from_before_gets_the_layout_of_its_contract_once() -> None:
+def test_a_table_with_another_layout_gets_that_of_its_contract() -> None:
     store = store_of_databricks(RETAILS_SILVER)
     maintain_tables(store, SETTINGS)
-    assert said(store) == [
+    assert statements_of(store) == [
         "ALTER TABLE `cat1`.`sales`.`retails_silver` SET TBLPROPERTIES ("
         "'delta.deletedFileRetentionDuration' = 'interval 7 days', 'delta.enableDeletionVectors' = 'true')",
         "ALTER TABLE `cat1`.`sales`.`retails_silver` CLUSTER BY (`transaction_date`, `customer_id`, `product_id`)",
@@ -207,35 +207,37 @@ def test_a_table_from_before_gets_the_layout_of_its_contract_once() -> None:
     ]
 
 
-def test_a_table_that_is_as_it_should_be_is_not_altered() -> None:
+def test_a_table_with_the_right_properties_and_layout_is_not_altered() -> None:
     properties = {"delta.deletedFileRetentionDuration": "interval 7 days", "delta.enableDeletionVectors": "true"}
     store = store_of_databricks(
         RETAILS_SILVER, properties=properties, clusteringColumns=list(RETAILS_SILVER.clustered_by)
     )
     maintain_tables(store, SETTINGS)
-    assert [statement.split(" `")[0] for statement in said(store)] == ["OPTIMIZE", "VACUUM", "ANALYZE TABLE"]
-    assert "FULL" not in said(store)[0]
+    assert [statement.split(" `")[0] for statement in statements_of(store)] == ["OPTIMIZE", "VACUUM", "ANALYZE TABLE"]
+    assert "FULL" not in statements_of(store)[0]
 
 
-def test_no_check_of_the_retention_is_switched_off() -> None:
+def test_the_retention_check_of_vacuum_stays_on() -> None:
     store = store_of_databricks(*TABLES.values())
     assert len(maintain_tables(store, SETTINGS)) == len(TABLES)
     assert not [
-        statement for statement in said(store) if "retentionDurationCheck" in statement or "RETAIN" in statement
+        statement
+        for statement in statements_of(store)
+        if "retentionDurationCheck" in statement or "RETAIN" in statement
     ]
 
 
 @pytest.mark.parametrize("state", ["ENABLE", "DISABLE", "INHERIT"])
-def test_predictive_optimization_is_the_schemas(state: str) -> None:
+def test_predictive_optimization_is_set_on_the_schema(state: str) -> None:
     store = store_of_databricks()
     maintain_tables(store, replace(SETTINGS, predictive_optimization=state))
-    assert said(store) == [f"ALTER SCHEMA `cat1`.`sales` {state} PREDICTIVE OPTIMIZATION"]
+    assert statements_of(store) == [f"ALTER SCHEMA `cat1`.`sales` {state} PREDICTIVE OPTIMIZATION"]
 
 
-def test_predictive_optimization_is_left_as_it_is_where_nothing_is_said() -> None:
+def test_predictive_optimization_is_unchanged_without_a_parameter() -> None:
     store = store_of_databricks()
-    assert maintain_tables(store, SETTINGS) == [] == said(store)
+    assert maintain_tables(store, SETTINGS) == [] == statements_of(store)
 
 
-def test_another_engine_has_no_predictive_optimization(store: DeltaStore) -> None:
+def test_local_engines_ignore_predictive_optimization(store: DeltaStore) -> None:
     store.set_predictive_optimization("ENABLE")

@@ -1,4 +1,4 @@
-"""Metric views: measures are the KPIs, and their expressions give the figures of the table."""
+"""Metric views: their measures are the KPIs, and their expressions return the values of the table."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sqlglot import exp, parse_one
 
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension, Kpi
-from cdp_lib.metric_views import metric_views, name_of_metric_view
+from cdp_lib.metric_views import metric_view_name, metric_views
 from cdp_lib.serving import definitions
 from cdp_lib.storage import DeltaStore
 
 VIEWS = {name: json.loads(text) for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items()}
-BY_DIMENSION = {dimension: VIEWS[name_of_metric_view(dimension)] for dimension in DIMENSIONS}
+BY_DIMENSION = {dimension: VIEWS[metric_view_name(dimension)] for dimension in DIMENSIONS}
 MONTHS = [date(2025, month, 1) for month in range(1, 13)] + [date(2026, 1, 1), date(2026, 2, 1)]
 
 Place = tuple[str, str, str]
@@ -34,11 +34,11 @@ def kpis_of(dimension: Dimension) -> list[Kpi]:
     return [kpi for kpi in KPIS if dimension in kpi.dimensions]
 
 
-# What they are
+# Definitions
 
 
-def test_every_kpi_is_a_measure_of_the_views_of_its_dimensions_and_nothing_else_is() -> None:
-    assert set(VIEWS) == {name_of_metric_view(dimension) for dimension in DIMENSIONS}
+def test_measures_of_a_view_are_the_kpis_of_its_dimension() -> None:
+    assert set(VIEWS) == {metric_view_name(dimension) for dimension in DIMENSIONS}
     for dimension, view in BY_DIMENSION.items():
         assert [measure["name"] for measure in view["measures"]] == [kpi.name for kpi in kpis_of(dimension)]
         for measure, kpi in zip(view["measures"], kpis_of(dimension), strict=True):
@@ -46,14 +46,14 @@ def test_every_kpi_is_a_measure_of_the_views_of_its_dimensions_and_nothing_else_
             assert measure["comment"].startswith(kpi.definition)
 
 
-def test_a_definition_is_yaml_and_safe_between_dollars() -> None:
+def test_definition_is_yaml_without_dollar_signs() -> None:
     for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items():
         assert yaml.safe_load(text) == VIEWS[name]
         assert "$" not in text
 
 
-def test_a_definition_has_the_fields_of_the_specification_and_no_others() -> None:
-    of_column = {"name", "expr", "comment", "display_name", "format"}
+def test_definition_has_only_fields_of_the_specification() -> None:
+    column_fields = {"name", "expr", "comment", "display_name", "format"}
     for dimension, view in BY_DIMENSION.items():
         assert view.keys() == {"version", "comment", "source", "filter", "dimensions", "measures"}
         assert view["version"] == "1.1"
@@ -63,11 +63,11 @@ def test_a_definition_has_the_fields_of_the_specification_and_no_others() -> Non
         columns = [*view["dimensions"], *view["measures"]]
         assert len({column["name"] for column in columns}) == len(columns)
         for column in columns:
-            assert of_column - {"format"} <= column.keys() <= of_column | {"window"}
+            assert column_fields - {"format"} <= column.keys() <= column_fields | {"window"}
             assert len(column["display_name"]) <= 255
 
 
-def test_a_format_says_the_unit() -> None:
+def test_format_depends_on_the_unit() -> None:
     formats = {m["name"]: m["format"] for view in VIEWS.values() for m in view["measures"]}
     for kpi in KPIS:
         kind = {"money": "currency", "share": "percentage"}.get(kpi.unit, "number")
@@ -78,15 +78,15 @@ def test_a_format_says_the_unit() -> None:
     assert formats["dau"]["decimal_places"]["places"] == 2
 
 
-def test_of_several_months_a_measure_that_does_not_add_has_the_latest() -> None:
+def test_measure_that_is_not_additive_over_months_has_the_latest_month() -> None:
     latest = [{"order": "month", "range": "current", "semiadditive": "last"}]
     for dimension, view in BY_DIMENSION.items():
         for measure, kpi in zip(view["measures"], kpis_of(dimension), strict=True):
             assert measure.get("window") == (None if kpi.adds_over_months else latest)
-            assert ("that of the latest" in measure["comment"]) == (not kpi.adds_over_months)
+            assert ("Value of the latest month" in measure["comment"]) == (not kpi.adds_over_months)
 
 
-def test_every_expression_is_an_aggregate_of_the_view_s_columns() -> None:
+def test_every_expression_aggregates_columns_of_the_view() -> None:
     for view in VIEWS.values():
         for measure in view["measures"]:
             expression = parse_one(measure["expr"], read="databricks")
@@ -95,7 +95,7 @@ def test_every_expression_is_an_aggregate_of_the_view_s_columns() -> None:
             assert columns <= set(KPI_MONTHLY_GOLD.column_names)
 
 
-def test_a_kpi_is_for_single_values_where_a_customer_may_be_in_several_of_them() -> None:
+def test_kpis_that_are_not_additive_over_a_dimension() -> None:
     single = {(kpi.name, dimension) for kpi in KPIS for dimension in kpi.dimensions if not kpi.adds_over(dimension)}
     assert single == {
         ("active_customers", "category"),
@@ -105,12 +105,12 @@ def test_a_kpi_is_for_single_values_where_a_customer_may_be_in_several_of_them()
     }
 
 
-# What they give
+# Results
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict[tuple[Place, date], Parts]:
-    """Numerators and denominators by KPI, place and month; here and there one is 0, or not known."""
+    """Numerators and denominators by KPI, place and month. Some are 0 or null."""
     chance = random.Random(7)
     parts: dict[tuple[Place, date], Parts] = {}
     for kpi in KPIS:
@@ -130,18 +130,18 @@ def quotient(numerator: float | None, denominator: float | None) -> float | None
     return numerator / denominator if numerator is not None and denominator else None
 
 
-def together(kpi: Kpi, parts: list[Parts]) -> float | None:
-    """Σ numerator / Σ denominator of those that have a figure; of a plain figure Σ numerator."""
+def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
+    """Return Σ numerator / Σ denominator over the parts with a value; Σ numerator for a plain figure."""
     known = [(n, d) for n, d in parts if n is not None and d]
-    counted = sum(n for n, _ in known)
-    return (counted if kpi.denominator == "1" else counted / sum(d for _, d in known)) if known else None
+    numerator = sum(n for n, _ in known)
+    return (numerator if kpi.denominator == "1" else numerator / sum(d for _, d in known)) if known else None
 
 
 @pytest.fixture
 def ask(
     spark: SparkSession, frame_of: Callable[..., Any], figures: dict[tuple[Place, date], Parts]
 ) -> Callable[..., list[dict[str, Any]]]:
-    """Rows of a metric view, as plain SQL: its measures, filtered, by these expressions."""
+    """Query of a metric view as plain SQL: its filter and its measures, grouped by the given expressions."""
     rows = [
         {
             "month": month,
@@ -175,7 +175,7 @@ def close(value: float | None) -> Any:
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_by_month_and_value_a_measure_is_the_table_s_figure(
+def test_measure_by_month_and_value_is_the_value_of_the_table(
     ask: Callable[..., list[dict[str, Any]]], figures: dict[tuple[Place, date], Parts], dimension: Dimension
 ) -> None:
     rows = ask(dimension, month="month", place="dimension_value")
@@ -189,26 +189,26 @@ def test_by_month_and_value_a_measure_is_the_table_s_figure(
 
 
 @pytest.mark.parametrize("dimension", ["all", "channel"])
-def test_of_several_months_a_measure_that_adds_is_the_sum_of_what_they_count(
+def test_additive_measure_over_several_months_combines_their_parts(
     ask: Callable[..., list[dict[str, Any]]], figures: dict[tuple[Place, date], Parts], dimension: Dimension
 ) -> None:
     rows = ask(dimension, year="year(month)", place="dimension_value")
 
     assert {row["year"] for row in rows} == {2025, 2026}
-    adding = [kpi for kpi in kpis_of(dimension) if kpi.adds_over_months]
-    assert len(adding) > 5
+    additive = [kpi for kpi in kpis_of(dimension) if kpi.adds_over_months]
+    assert len(additive) > 5
     for row in rows:
-        for kpi in adding:
-            of_kpi = [
+        for kpi in additive:
+            monthly_parts = [
                 parts
                 for (place, month), parts in figures.items()
                 if place == (kpi.name, dimension, row["place"]) and month.year == row["year"]
             ]
-            assert row[kpi.name] == close(together(kpi, of_kpi)), kpi.name
+            assert row[kpi.name] == close(combined(kpi, monthly_parts)), kpi.name
 
 
 @pytest.mark.parametrize("dimension", ["channel", "segment", "category", "consent_channel"])
-def test_of_several_values_a_measure_is_the_sum_of_what_they_count_or_null(
+def test_measure_over_several_values_combines_their_parts_or_is_null(
     ask: Callable[..., list[dict[str, Any]]], figures: dict[tuple[Place, date], Parts], dimension: Dimension
 ) -> None:
     parts: dict[tuple[str, date], list[Parts]] = defaultdict(list)
@@ -218,15 +218,15 @@ def test_of_several_values_a_measure_is_the_sum_of_what_they_count_or_null(
 
     for row in ask(dimension, month="month"):
         for kpi in kpis_of(dimension):
-            expected = together(kpi, parts[kpi.name, row["month"]]) if kpi.adds_over(dimension) else None
+            expected = combined(kpi, parts[kpi.name, row["month"]]) if kpi.adds_over(dimension) else None
             assert row[kpi.name] == close(expected), (kpi.name, row["month"])
 
 
-# How they are made
+# Creation
 
 
 class Recorder:
-    """A session of Databricks that writes down what it is asked for."""
+    """Fake of a Databricks session that records the SQL statements."""
 
     def __init__(self) -> None:
         self.statements: list[str] = []
@@ -236,27 +236,27 @@ class Recorder:
         self.statements.append(statement)
 
 
-def test_on_databricks_every_metric_view_is_made_over_the_view_of_kpis() -> None:
+def test_metric_views_on_databricks_read_the_serving_view_kpis() -> None:
     session: Any = Recorder()
     store, serving = DeltaStore(session, "cat1", "sales"), DeltaStore(session, "cat1", "sales_serving")
     for name, definition in definitions(store, serving, "AED").items():
         if name in VIEWS:
             serving.create_metric_view(name, definition)
 
-    made = {}
+    created = {}
     for statement in session.statements:
         shape = r"CREATE OR REPLACE VIEW (\S+) WITH METRICS LANGUAGE YAML AS \$\$\n(.*)\n\$\$"
         match = re.fullmatch(shape, statement, re.DOTALL)
         assert match, statement
-        made[match[1]] = yaml.safe_load(match[2])
-    assert set(made) == {f"`cat1`.`sales_serving`.`{name}`" for name in VIEWS}
-    for view in made.values():
+        created[match[1]] = yaml.safe_load(match[2])
+    assert set(created) == {f"`cat1`.`sales_serving`.`{name}`" for name in VIEWS}
+    for view in created.values():
         assert view["source"] == "`cat1`.`sales_serving`.`kpis`"
         [currency] = {m["format"].get("currency_code", "AED") for m in view["measures"]}
         assert currency == "AED"
 
 
-def test_this_machine_has_no_metric_views(store: DeltaStore) -> None:
+def test_local_engines_have_no_metric_views(store: DeltaStore) -> None:
     assert not {*VIEWS} & {*definitions(store, store, "USD")}
 
 

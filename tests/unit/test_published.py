@@ -1,4 +1,4 @@
-"""Copies of the gold tables outside Unity Catalog: what is in them, and when they are written."""
+"""Copies of the gold tables outside Unity Catalog: their content, and when they are written."""
 
 from __future__ import annotations
 
@@ -25,21 +25,26 @@ from cdp_lib.published import PUBLISHED_TABLES
 
 from .warehouse import Warehouse
 
-SOME = (SALES_BY_COUNTRY_GOLD, CATEGORY_COUNTRY_PERFORMANCE_GOLD, CUSTOMER_DEMOGRAPHICS_GOLD, KPI_MONTHLY_GOLD)
-"""Some gold tables, one with personal data."""
+TEST_TABLES = (
+    SALES_BY_COUNTRY_GOLD,
+    CATEGORY_COUNTRY_PERFORMANCE_GOLD,
+    CUSTOMER_DEMOGRAPHICS_GOLD,
+    KPI_MONTHLY_GOLD,
+)
+"""Gold tables of the tests, one of them with personal data."""
 
 
 class Gold:
-    """Some gold tables, which are all that is published."""
+    """Gold tables of the tests; no other table is published."""
 
     def __init__(self, warehouse: Warehouse, frame_of: Callable[..., DataFrame]) -> None:
         self.warehouse = warehouse
         self.frame_of = frame_of
         self.runs = 0
-        self.refresh(*SOME)
+        self.refresh(*TEST_TABLES)
 
     def refresh(self, *contracts: TableContract) -> None:
-        """Write tables anew, as a run does."""
+        """Rewrite tables and their states, as a run does."""
         self.runs += 1
         states = read_states(self.warehouse.store)
         for contract in contracts:
@@ -55,13 +60,13 @@ class Gold:
 
 @pytest.fixture
 def gold(warehouse: Warehouse, frame_of: Callable[..., DataFrame], monkeypatch: pytest.MonkeyPatch) -> Gold:
-    monkeypatch.setattr(published, "PUBLISHED_TABLES", SOME)
+    monkeypatch.setattr(published, "PUBLISHED_TABLES", TEST_TABLES)
     return Gold(warehouse, frame_of)
 
 
 @pytest.fixture
 def location(tmp_path: Path) -> Path:
-    """Folder of the copies, which is not there yet."""
+    """Folder of the copies, which does not exist yet."""
     return tmp_path / "lake" / "gold"
 
 
@@ -78,7 +83,7 @@ def value_of(type_: str, number: int) -> object:
 
 
 def versions(location: Path) -> list[int]:
-    return [DeltaTable(location / contract.name).version() for contract in SOME]
+    return [DeltaTable(location / contract.name).version() for contract in TEST_TABLES]
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
@@ -87,8 +92,8 @@ def rows_in(folder: Path) -> list[dict[str, Any]]:
 
 
 def assert_holds_gold(location: Path, gold: Gold) -> None:
-    """Each copy is its table without personal data."""
-    for contract in SOME:
+    """Assert that each copy has the rows and the public columns of its table."""
+    for contract in TEST_TABLES:
         public = [column.name for column in contract.columns if not column.pii]
         copied = DeltaTable(location / contract.name).to_pyarrow_table()
         assert copied.column_names == public
@@ -97,13 +102,13 @@ def assert_holds_gold(location: Path, gold: Gold) -> None:
 
 
 def test_every_gold_table_is_published_under_its_name(gold: Gold, location: Path) -> None:
-    assert gold.publish(location) == len(SOME)
-    assert sorted(path.name for path in location.iterdir()) == sorted(contract.name for contract in SOME)
+    assert gold.publish(location) == len(TEST_TABLES)
+    assert sorted(path.name for path in location.iterdir()) == sorted(contract.name for contract in TEST_TABLES)
     assert_holds_gold(location, gold)
 
 
 @pytest.mark.first_engine
-def test_what_has_not_changed_is_not_written_again(gold: Gold, location: Path) -> None:
+def test_only_changed_tables_are_copied_again(gold: Gold, location: Path) -> None:
     gold.publish(location)
     assert gold.publish(location) == 0
     assert versions(location) == [0, 0, 0, 0]
@@ -117,7 +122,7 @@ def test_what_has_not_changed_is_not_written_again(gold: Gold, location: Path) -
     assert_holds_gold(location, gold)
 
 
-def test_to_publish_a_table_is_no_change_of_it(gold: Gold, location: Path) -> None:
+def test_publishing_does_not_change_the_states_of_tables(gold: Gold, location: Path) -> None:
     before = read_states(gold.warehouse.store)
     gold.publish(location)
     after = read_states(gold.warehouse.store)
@@ -125,25 +130,25 @@ def test_to_publish_a_table_is_no_change_of_it(gold: Gold, location: Path) -> No
 
 
 @pytest.mark.first_engine
-def test_another_location_gets_everything_and_so_does_the_first_one_after_it(gold: Gold, location: Path) -> None:
+def test_change_of_location_copies_every_table(gold: Gold, location: Path) -> None:
     other = location.with_name("other")
     gold.publish(location)
-    assert gold.publish(other) == len(SOME)
+    assert gold.publish(other) == len(TEST_TABLES)
     gold.refresh(KPI_MONTHLY_GOLD)
-    assert gold.publish(location) == len(SOME)
+    assert gold.publish(location) == len(TEST_TABLES)
     assert (versions(location), versions(other)) == ([1, 1, 1, 1], [0, 0, 0, 0])
     assert_holds_gold(location, gold)
 
 
 @pytest.mark.first_engine
-def test_a_full_refresh_publishes_everything(gold: Gold, location: Path) -> None:
+def test_full_refresh_copies_every_table(gold: Gold, location: Path) -> None:
     gold.publish(location)
-    assert gold.publish(location, full_refresh=True) == len(SOME)
+    assert gold.publish(location, full_refresh=True) == len(TEST_TABLES)
     assert versions(location) == [1, 1, 1, 1]
 
 
 @pytest.mark.first_engine
-def test_a_copy_that_somebody_has_deleted_comes_back(gold: Gold, location: Path) -> None:
+def test_deleted_copy_is_written_again(gold: Gold, location: Path) -> None:
     gold.publish(location)
     shutil.rmtree(location / KPI_MONTHLY_GOLD.name)
     assert gold.publish(location) == 1
@@ -151,31 +156,31 @@ def test_a_copy_that_somebody_has_deleted_comes_back(gold: Gold, location: Path)
 
 
 @pytest.mark.first_engine
-def test_a_column_that_is_found_to_be_personal_leaves_the_copy_though_the_table_has_not_changed(
+def test_column_newly_marked_as_personal_leaves_the_copy_of_an_unchanged_table(
     gold: Gold, location: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gold.publish(location)
     columns = tuple(replace(column, pii=column.pii or "country") for column in SALES_BY_COUNTRY_GOLD.columns[:1])
     changed = replace(SALES_BY_COUNTRY_GOLD, columns=(*columns, *SALES_BY_COUNTRY_GOLD.columns[1:]))
-    monkeypatch.setattr(published, "PUBLISHED_TABLES", (changed, *SOME[1:]))
+    monkeypatch.setattr(published, "PUBLISHED_TABLES", (changed, *TEST_TABLES[1:]))
     assert gold.publish(location) == 1
     assert versions(location) == [1, 0, 0, 0]
     assert list(rows_in(location / changed.name)[0]) == ["total_sales"]
 
 
 @pytest.mark.first_engine
-def test_a_table_that_was_made_anew_is_another_version_of_it(gold: Gold, location: Path) -> None:
-    """Two histories may have come to the same number."""
+def test_same_version_number_with_another_token_is_copied_again(gold: Gold, location: Path) -> None:
+    """A table that was dropped and rebuilt may have the same version number."""
     gold.publish(location)
     states = read_states(gold.warehouse.store)
-    again = replace(states[KPI_MONTHLY_GOLD.name], token="another")
-    write_states(gold.warehouse.store, states | {KPI_MONTHLY_GOLD.name: again})
+    rebuilt = replace(states[KPI_MONTHLY_GOLD.name], token="another")
+    write_states(gold.warehouse.store, states | {KPI_MONTHLY_GOLD.name: rebuilt})
     assert gold.publish(location) == 1
     assert versions(location) == [0, 0, 0, 1]
 
 
 @pytest.mark.first_engine
-def test_a_copy_that_was_killed_at_any_commit_and_is_repeated_gives_the_same_copies(gold: Gold, location: Path) -> None:
+def test_publishing_again_after_a_kill_at_any_commit_gives_the_same_copies(gold: Gold, location: Path) -> None:
     gold.publish(location)
     commit = 0
     while True:
@@ -185,13 +190,13 @@ def test_a_copy_that_was_killed_at_any_commit_and_is_repeated_gives_the_same_cop
         assert gold.publish(location) == 2
         assert_holds_gold(location, gold)
         commit += 1
-    # Two copies, and the states.
+    # Three commits: two copies and the states.
     assert commit == 3
     assert_holds_gold(location, gold)
     assert gold.publish(location) == 0
 
 
-def test_without_a_gold_table_nothing_is_published(warehouse: Warehouse, location: Path) -> None:
+def test_missing_gold_table_is_an_error_and_nothing_is_published(warehouse: Warehouse, location: Path) -> None:
     with pytest.raises(CdpError, match=r"_gold does not exist yet: refresh it first\.$"):
         warehouse.publish(location)
     assert not location.exists()
@@ -199,5 +204,5 @@ def test_without_a_gold_table_nothing_is_published(warehouse: Warehouse, locatio
 
 
 def test_every_table_of_gold_is_published() -> None:
-    of_gold = {name for name, table in platform_graph().tables.items() if table.contract.layer == "gold"}
-    assert {contract.name for contract in PUBLISHED_TABLES} == of_gold
+    gold_tables = {name for name, table in platform_graph().tables.items() if table.contract.layer == "gold"}
+    assert {contract.name for contract in PUBLISHED_TABLES} == gold_tables

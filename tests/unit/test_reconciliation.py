@@ -17,8 +17,8 @@ from cdp_lib.reconciliation import (
     EARLIER,
     WHOLE_TABLE,
     Account,
-    Finding,
-    complaint_about,
+    KeyDifference,
+    describe_imbalance,
     has_imbalance,
     reconcile,
     record_reconciliation,
@@ -29,7 +29,7 @@ from .warehouse import Warehouse, batch_id_of, customer, product, sale, store
 
 
 def sell(warehouse: Warehouse) -> None:
-    """Sales of two batches, one of them waiting and one refused."""
+    """Land and refresh two batches of sales: one has an unknown customer, another breaks a rule."""
     warehouse.land_sales(
         1, customers=[customer(1)], products=[product(1)], store=[store(1)], transactions=[sale(1), sale(2), sale(3)]
     )
@@ -40,7 +40,7 @@ def sell(warehouse: Warehouse) -> None:
 
 @pytest.fixture
 def shop(filled: Callable[..., Warehouse]) -> Warehouse:
-    """The warehouse of a shop that has sold."""
+    """Return a warehouse with two batches of sales."""
     return filled(sell)
 
 
@@ -79,34 +79,34 @@ BY_HAND = [
         "transactions_silver, batch x",
     ),
 ]
-"""Statements of whoever has the tables open, and where it is missed."""
+"""Manual changes of a table, with the start of the message that reports each."""
 
 
 @pytest.mark.parametrize(("contract", "statement", "complaint"), BY_HAND)
-def test_a_row_removed_or_moved_by_hand_is_missed_in_its_table(
+def test_a_row_deleted_or_changed_by_hand_is_reported(
     shop: Warehouse, spark: Any, contract: TableContract, statement: str, complaint: str
 ) -> None:
     spark.sql(statement.format(table=shop.store.name_of(contract.name))).collect()
     complaint = complaint.format(day_2=batch_id_of(2))
     accounts = shop.reconcile()
     complaints = [account.complaint for account in accounts if account.missing]
-    assert any(said.startswith(f"{complaint}:") for said in complaints)
-    assert "Something besides this platform has changed the table" in complaint_about(accounts)
+    assert any(each.startswith(f"{complaint}:") for each in complaints)
+    assert "Something besides this platform has changed the table" in describe_imbalance(accounts)
     assert contract.name.removesuffix("_quarantine") in record_reconciliation(shop.store, accounts)
     rows = shop.rows(RECONCILIATION_OPS, "table_name", "batch_id", "is_balanced")
     assert len(rows) == len(accounts)
     assert not all(is_balanced for *_, is_balanced in rows)
 
 
-def test_a_row_added_by_hand_is_one_too_many(shop: Warehouse, spark: Any) -> None:
+def test_a_row_added_by_hand_is_reported(shop: Warehouse, spark: Any) -> None:
     table = shop.store.name_of(TRANSACTIONS_SILVER.name)
     spark.sql(f"INSERT INTO {table} SELECT * FROM {table} WHERE transaction_id = 1").collect()
     assert "transactions_silver: 5 rows in, but 5 out + 1 quarantined + 0 superseded: 1 too many" in shop.complaints()
 
 
-def test_what_adds_up_is_not_refused(shop: Warehouse) -> None:
+def test_balanced_accounts_are_not_reported(shop: Warehouse) -> None:
     accounts = shop.reconcile()
-    assert (complaint_about(accounts), complaint_about([])) == ("", "")
+    assert (describe_imbalance(accounts), describe_imbalance([])) == ("", "")
     assert record_reconciliation(shop.store, accounts) == []
 
 
@@ -117,7 +117,7 @@ def test_accounts_of_an_earlier_reconciliation_are_replaced(shop: Warehouse) -> 
     assert shop.rows(RECONCILIATION_OPS, "is_balanced") == [(True,)] * len(accounts)
 
 
-def test_accounts_that_are_kept_already_are_not_written_again(shop: Warehouse) -> None:
+def test_unchanged_accounts_are_not_written_again(shop: Warehouse) -> None:
     accounts = shop.reconcile()
     record_reconciliation(shop.store, accounts)
     table = DeltaTable(shop.tables_folder / RECONCILIATION_OPS.name)
@@ -128,7 +128,7 @@ def test_accounts_that_are_kept_already_are_not_written_again(shop: Warehouse) -
     assert len(shop.rows(RECONCILIATION_OPS)) == len(accounts)
 
 
-def test_only_tables_that_have_changed_are_counted_again(shop: Warehouse) -> None:
+def test_only_changed_tables_are_counted_again(shop: Warehouse) -> None:
     record_reconciliation(shop.store, shop.reconcile(), shop.graph)
     assert reconcile(shop.store, shop.graph, only_changed=True) == []
 
@@ -142,7 +142,7 @@ def test_only_tables_that_have_changed_are_counted_again(shop: Warehouse) -> Non
     assert kept == {(each.table_name, each.batch_id): each.rows_out for each in shop.reconcile()}
 
 
-def test_what_does_not_add_up_is_counted_again_until_it_does(shop: Warehouse, spark: Any) -> None:
+def test_unbalanced_tables_are_counted_again_until_they_balance(shop: Warehouse, spark: Any) -> None:
     table = shop.store.name_of(TRANSACTIONS_SILVER.name)
     spark.sql(f"DELETE FROM {table} WHERE transaction_id = 1").collect()
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_what_does_not_add_up_is_counted_again_until_it_does(shop: Warehouse, sp
     assert not has_imbalance(shop.store)
 
 
-def test_old_batches_have_one_account_together(shop: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_batches_share_one_account(shop: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "_SINGLE_BATCHES", 1)
     accounts = {each.batch_id: each for each in shop.reconcile() if each.table_name == "transactions_silver"}
     assert accounts == {
@@ -167,17 +167,17 @@ def test_old_batches_have_one_account_together(shop: Warehouse, monkeypatch: pyt
     assert accounts[EARLIER].complaint.startswith("transactions_silver, earlier batches: 3 rows in, ")
 
 
-def test_a_refusal_says_what_does_not_add_up_and_how_much_more() -> None:
+def test_an_imbalance_is_described_with_the_number_of_further_ones() -> None:
     missing, surplus = Account("a_silver", "b1", 5, 1, 1, 1), Account("b_silver", WHOLE_TABLE, 2, 3)
     assert (missing.missing, surplus.missing) == (2, -1)
-    assert complaint_about([Account("c_silver", "b1", 1, 1), missing, surplus]).startswith(
+    assert describe_imbalance([Account("c_silver", "b1", 1, 1), missing, surplus]).startswith(
         "a_silver, batch b1: 5 rows in, but 1 out + 1 quarantined + 1 superseded: 2 missing"
         " (and 1 more, in reconciliation_ops). "
     )
     assert surplus.complaint == "b_silver: 2 rows in, but 3 out + 0 quarantined + 0 superseded: 1 too many"
 
 
-def test_tables_that_failed_or_are_being_rewritten_or_are_new_are_passed_over(shop: Warehouse, spark: Any) -> None:
+def test_failed_rewriting_and_new_tables_are_not_counted(shop: Warehouse, spark: Any) -> None:
     for contract in (TRANSACTIONS_BRONZE, PRODUCTS_SILVER):
         spark.sql(f"DELETE FROM {shop.store.name_of(contract.name)}").collect()
     assert (
@@ -192,32 +192,32 @@ def test_tables_that_failed_or_are_being_rewritten_or_are_new_are_passed_over(sh
     assert [each.complaint for each in accounts if each.missing and each.table_name == "products_silver"] == []
 
 
-def test_before_the_first_run_there_is_nothing_to_reconcile(warehouse: Warehouse) -> None:
+def test_no_table_is_reconciled_before_the_first_run(warehouse: Warehouse) -> None:
     assert warehouse.reconcile() == []
     assert record_reconciliation(warehouse.store, []) == []
     assert verify(warehouse.store, warehouse.graph) == []
 
 
-def findings(shop: Warehouse) -> dict[str, tuple[int, int]]:
-    """Of each table that is not what it has to be, the keys that are missing and those that are too many."""
-    found = verify(shop.store, shop.graph)
-    assert {each.table_name for each in found} == {
+def key_differences(shop: Warehouse) -> dict[str, tuple[int, int]]:
+    """Return the numbers of missing and surplus keys of each table that differs from its input."""
+    differences = verify(shop.store, shop.graph)
+    assert {each.table_name for each in differences} == {
         name for name, table in shop.graph.tables.items() if table.contract.rules and name in read_states(shop.store)
     }
-    return {each.table_name: (each.missing, each.surplus) for each in found if each.missing or each.surplus}
+    return {each.table_name: (each.missing, each.surplus) for each in differences if each.missing or each.surplus}
 
 
 def test_every_key_of_an_input_is_in_the_table_or_in_quarantine(shop: Warehouse) -> None:
-    assert findings(shop) == {}
+    assert key_differences(shop) == {}
     shop.land(TRANSACTIONS_BRONZE, 3, load="increment", gone=[{"transaction_id": 1}])
     shop.refresh()
-    assert findings(shop) == {}
+    assert key_differences(shop) == {}
     shop.land(TRANSACTIONS_BRONZE, 4, sale(7), sale(7), sale(None), load="increment", gone=[{"transaction_id": 7}])
     shop.refresh()
-    assert findings(shop) == {}
+    assert key_differences(shop) == {}
     shop.land(CUSTOMERS_BRONZE, 5, customer(2), customer(3, country=None), customer(4, customer_id="x"))
     shop.refresh()
-    assert findings(shop) == {}
+    assert key_differences(shop) == {}
 
 
 @pytest.mark.parametrize(
@@ -238,19 +238,19 @@ def test_every_key_of_an_input_is_in_the_table_or_in_quarantine(shop: Warehouse)
         ),
     ],
 )
-def test_keys_that_a_hand_has_changed_are_found(
+def test_keys_changed_by_hand_are_found(
     shop: Warehouse, spark: Any, contract: TableContract, statement: str, expected: dict[str, tuple[int, int]]
 ) -> None:
     spark.sql(statement.format(table=shop.store.name_of(contract.name))).collect()
-    assert findings(shop) == expected
+    assert key_differences(shop) == expected
 
 
-def test_a_finding_is_a_line() -> None:
-    assert str(Finding("t_silver", 1200, 3)) == "t_silver: 1,200 keys missing, 3 too many"
+def test_a_key_difference_is_printed_in_one_line() -> None:
+    assert str(KeyDifference("t_silver", 1200, 3)) == "t_silver: 1,200 keys missing, 3 too many"
 
 
-def test_rows_that_are_behind_bronze_are_no_surplus(shop: Warehouse, spark: Any) -> None:
-    """Bronze that has lost the first batch, and says so."""
+def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse, spark: Any) -> None:
+    """The first batch is missing in bronze, and the state of bronze records that."""
     spark.sql(
         f"DELETE FROM {shop.store.name_of(TRANSACTIONS_BRONZE.name)} WHERE _batch_id < '{batch_id_of(2)}'"
     ).collect()
@@ -258,4 +258,4 @@ def test_rows_that_are_behind_bronze_are_no_surplus(shop: Warehouse, spark: Any)
     bronze = states[TRANSACTIONS_BRONZE.name]
     details = {**bronze.details, "complete_since": batch_id_of(2), "snapshot": ""}
     write_states(shop.store, states | {TRANSACTIONS_BRONZE.name: replace(bronze, details=details, rows=3)})
-    assert findings(shop) == {}
+    assert key_differences(shop) == {}

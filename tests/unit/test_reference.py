@@ -23,7 +23,7 @@ every_country = pytest.mark.parametrize("country", read_countries(), ids=lambda 
 
 
 @every_country
-def test_a_country_is_well_formed(country: Country) -> None:
+def test_country_is_well_formed(country: Country) -> None:
     assert re.fullmatch("[A-Z]{2}", country.country_code)
     assert re.fullmatch("[A-Z]{3}", country.alpha3)
     assert re.fullmatch("[A-Z]{3}", country.currency)
@@ -38,7 +38,7 @@ def test_a_country_is_well_formed(country: Country) -> None:
     assert [name for name in (*country.names, country.region) if not name or name != " ".join(name.split())] == []
 
 
-def test_countries_are_in_the_order_of_their_codes_and_have_codes_of_their_own() -> None:
+def test_countries_are_sorted_by_unique_codes() -> None:
     codes = [country.country_code for country in read_countries()]
     assert codes == sorted(set(codes))
     assert len({country.alpha3 for country in read_countries()}) == len(codes)
@@ -54,13 +54,13 @@ def test_regions_are_those_of_the_un_geoscheme() -> None:
     }
 
 
-def test_the_markets_of_the_platform_and_its_neighbours_are_there() -> None:
+def test_markets_of_the_platform_are_included() -> None:
     codes = {country.country_code for country in read_countries()}
     assert codes >= {*"AE SA QA KW BH OM EG JO LB IQ YE SY PS IL IR TR MA DZ TN LY SD".split()}
     assert codes >= {*"AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE".split()}
 
 
-def test_a_fact_is_what_its_source_says() -> None:
+def test_facts_of_egypt_equal_their_sources() -> None:
     facts = {country.country_code: country for country in read_countries()}
     assert facts["EG"] == Country(
         country_code="EG",
@@ -74,13 +74,13 @@ def test_a_fact_is_what_its_source_says() -> None:
     )
 
 
-def test_a_name_is_of_one_country_however_it_is_written(spark) -> None:
+def test_country_keys_are_unique(spark) -> None:
     keys = Counter(row.country_key for row in countries_by_name(read_csv(spark, COUNTRIES)).collect())
     assert [key for key, count in keys.items() if count > 1 or not key] == []
     assert keys.total() == sum(len(country.names) for country in read_countries())
 
 
-def test_countries_by_name_has_the_types_that_tables_are_made_with(spark) -> None:
+def test_countries_by_name_has_the_expected_types(spark) -> None:
     assert countries_by_name(read_csv(spark, COUNTRIES)).dtypes == [
         ("country_key", "string"),
         ("country_code", "string"),
@@ -92,7 +92,7 @@ def test_countries_by_name_has_the_types_that_tables_are_made_with(spark) -> Non
     ]
 
 
-def test_a_country_is_found_by_what_people_call_it(spark) -> None:
+def test_country_is_found_by_its_usual_spellings(spark) -> None:
     codes = {
         "UAE": "AE",
         "u.a.e.": "AE",
@@ -120,7 +120,7 @@ def test_a_country_is_found_by_what_people_call_it(spark) -> None:
     assert {row["name"]: row.country_code for row in found.collect()} == codes | {None: None}
 
 
-def test_every_country_of_the_samples_is_found(spark) -> None:
+def test_every_country_of_the_fixtures_is_found(spark) -> None:
     customers = json.loads((FIXTURES / "customers.json").read_text(encoding="utf-8"))
     contacts = json.loads((FIXTURES / "crm_contacts.json").read_text(encoding="utf-8"))
     stores = re.findall(r"^ +\(\d+, '[^']+', '([^']+)'\)", (FIXTURES / "database.sql").read_text(), re.MULTILINE)
@@ -131,7 +131,7 @@ def test_every_country_of_the_samples_is_found(spark) -> None:
     assert {name for name in (*names, *stores) if name.lower() not in keys} == set()
 
 
-def test_the_file_comes_with_a_wheel() -> None:
+def test_wheel_contains_the_file() -> None:
     with (PROJECT / "pyproject.toml").open("rb") as file:
         package_data = tomllib.load(file)["tool"]["setuptools"]["package-data"]
     file = Path(module.__file__).with_name("countries.csv")

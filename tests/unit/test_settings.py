@@ -37,7 +37,7 @@ PARAMETERS = {
 
 
 class Widgets:
-    """`dbutils.widgets` that remembers what it was asked to make."""
+    """Fake of `dbutils.widgets` that records the created widgets."""
 
     def __init__(self, passed: dict[str, str]) -> None:
         self.values = dict(passed)
@@ -54,7 +54,7 @@ class Dbutils:
         self.widgets = Widgets(passed)
 
 
-def test_from_parameters_types_what_a_job_passes() -> None:
+def test_from_parameters_parses_the_parameters_of_a_job() -> None:
     assert Settings.from_parameters(PARAMETERS) == Settings(
         catalog="cat1",
         schema="sales",
@@ -89,7 +89,7 @@ def test_from_parameters_types_what_a_job_passes() -> None:
 @pytest.mark.parametrize(
     "name", ["catalog", "schema", "landing", "secret_scope", "api_timeout_seconds", "reporting_currency"]
 )
-def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> None:
+def test_from_parameters_rejects_an_empty_parameter_and_names_it(name: str) -> None:
     with pytest.raises(CdpError, match=f"'{name}' is empty"):
         Settings.from_parameters(PARAMETERS | {name: ""})
 
@@ -117,70 +117,70 @@ def test_from_parameters_refuses_an_empty_parameter_and_names_it(name: str) -> N
         ("replay_from", " 20260131T235959Z-1"),
     ],
 )
-def test_from_parameters_refuses_a_value_that_does_not_parse_and_quotes_it(name: str, text: str) -> None:
-    with pytest.raises(CdpError) as refused:
+def test_from_parameters_rejects_a_value_that_does_not_parse_and_quotes_it(name: str, text: str) -> None:
+    with pytest.raises(CdpError) as rejected:
         Settings.from_parameters(PARAMETERS | {name: text})
-    assert f"Parameter '{name}' is '{text}': write" in str(refused.value)
+    assert f"Parameter '{name}' is '{text}': write" in str(rejected.value)
 
 
 @pytest.mark.parametrize(("text", "flag"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
-def test_flags_are_read_in_any_case(text: str, flag: bool) -> None:
+def test_flags_are_case_insensitive(text: str, flag: bool) -> None:
     for name in ("full_refresh", "from_scratch", "ingest", "fit_models"):
         assert getattr(Settings.from_parameters(PARAMETERS | {name: text}), name) is flag
 
 
-def test_a_notebook_opened_by_hand_lands_what_is_new_and_loads_what_is_new() -> None:
-    left_empty = {"full_refresh": "", "from_scratch": "", "ingest": "", "fit_models": ""}
-    settings = Settings.from_parameters(PARAMETERS | left_empty)
+def test_empty_flags_default_to_an_incremental_run() -> None:
+    empty_flags = {"full_refresh": "", "from_scratch": "", "ingest": "", "fit_models": ""}
+    settings = Settings.from_parameters(PARAMETERS | empty_flags)
     assert (settings.full_refresh, settings.from_scratch) == (False, False)
     assert settings.ingest and settings.fit_models
 
 
-def test_no_number_of_connections_is_the_drivers_one() -> None:
+def test_empty_jdbc_partitions_is_zero() -> None:
     assert Settings.from_parameters(PARAMETERS | {"jdbc_partitions": ""}).jdbc_partitions == 0
 
 
-def test_a_source_that_is_not_named_is_none() -> None:
+def test_empty_source_parameters_stay_empty() -> None:
     sources = ("customers_api_url", "crm_url", "events_path", "marketing_spend_path", "exchange_rates_path")
     settings = Settings.from_parameters(PARAMETERS | dict.fromkeys(sources, ""))
     assert [getattr(settings, name) for name in sources] == [""] * 5
 
 
-def test_as_of_is_a_day() -> None:
+def test_as_of_is_parsed_as_a_date() -> None:
     assert Settings.from_parameters(PARAMETERS | {"as_of": "2026-01-31"}).as_of == date(2026, 1, 31)
 
 
 @pytest.mark.parametrize(
     "text", ["2026-01-31T23:59:59Z", "2026-01-31T23:59:59", "2026-02-01T03:59:59+04:00", "2026-01-31T23:59:59.000000Z"]
 )
-def test_run_started_at_is_utc_however_it_is_written(text: str) -> None:
+def test_run_started_at_is_converted_to_utc(text: str) -> None:
     settings = Settings.from_parameters(PARAMETERS | {"run_started_at": text})
     assert settings.run_started_at.isoformat() == "2026-01-31T23:59:59+00:00"
 
 
-def test_batch_ids_sort_by_the_start_of_their_runs() -> None:
+def test_batch_ids_sort_by_the_start_of_the_run() -> None:
     later = Settings.from_parameters(PARAMETERS | {"run_started_at": "2026-02-01T04:00:00+04:00", "run_id": "1"})
     earlier = Settings.from_parameters(PARAMETERS | {"run_id": "9"})
     assert [earlier.batch_id, later.batch_id] == ["20260131T235959Z-9", "20260201T000000Z-1"]
 
 
-def test_landing_has_no_slash_at_its_end() -> None:
+def test_trailing_slash_of_landing_is_removed() -> None:
     settings = Settings.from_parameters(PARAMETERS | {"landing": "abfss://retail@lake.dfs.core.windows.net/"})
     assert settings.landing == "abfss://retail@lake.dfs.core.windows.net"
 
 
-def test_from_widgets_gives_the_same_settings_as_the_parameters_of_the_job() -> None:
+def test_from_widgets_equals_from_parameters() -> None:
     assert Settings.from_widgets(Dbutils(PARAMETERS)) == Settings.from_parameters(PARAMETERS)
 
 
-def test_from_widgets_makes_the_widgets_a_notebook_opened_by_hand_does_not_have() -> None:
+def test_from_widgets_creates_missing_widgets() -> None:
     dbutils = Dbutils({})
     with pytest.raises(CdpError, match="'catalog' is empty"):
         Settings.from_widgets(dbutils)
     assert set(dbutils.widgets.values) == set(Settings.parameter_names())
 
 
-def test_a_notebook_opened_by_hand_runs_now_as_run_interactive() -> None:
+def test_run_without_a_job_starts_now_and_is_named_interactive() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     settings = Settings.from_parameters(PARAMETERS | {"run_id": "", "run_started_at": ""})
     assert before <= settings.run_started_at <= datetime.now(UTC)
@@ -202,12 +202,12 @@ BATCHES = {"20260130T235959Z-1", "20260131T235959Z-2", "20260131T235959Z-adf", "
         ({"replay_from": "20260202T000000Z-1"}, set()),
     ],
 )
-def test_a_batch_is_replayed_from_the_named_one_on(parameters: dict[str, str], replayed: set[str]) -> None:
+def test_batches_are_replayed_from_replay_from_on(parameters: dict[str, str], replayed: set[str]) -> None:
     settings = Settings.from_parameters(PARAMETERS | parameters)
     assert {batch_id for batch_id in BATCHES if settings.is_replayed(batch_id)} == replayed
 
 
-def test_replay_from_names_batches_as_runs_name_theirs() -> None:
+def test_replay_from_accepts_the_batch_id_of_a_run() -> None:
     settings = Settings.from_parameters(PARAMETERS)
     assert Settings.from_parameters(PARAMETERS | {"replay_from": settings.batch_id}).replay_from == settings.batch_id
 

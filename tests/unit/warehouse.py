@@ -1,4 +1,4 @@
-"""A warehouse that a test fills batch by batch: batches are landed, and the runner takes them in."""
+"""A warehouse that a test fills batch by batch: the test lands batches, and the runner loads them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_SALES = tuple(
     for name in platform_graph().tables
     if name in platform_graph().upstream(["retails_silver"]) and name.endswith("_silver")
 )
-"""What sales are made from, and they, in the order of the graph."""
+"""Contracts of sales and of their silver inputs, in the order of the graph."""
 
 MARTS = tuple(
     table.contract
@@ -37,7 +37,7 @@ MARTS = tuple(
     if table.contract.layer == "gold" and "retails_silver" in platform_graph().upstream([table.name])
     and table.settings in ((), ("as_of",)) and table.name != "segment_movements_gold"
 )  # fmt: skip
-"""Marts of sales."""
+"""Contracts of the marts of sales."""
 
 PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "catalog": "cat1",
@@ -55,11 +55,11 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
 
 
 class Killed(BaseException):
-    """The process of a run is gone; nothing of it cleans up."""
+    """Simulated kill of a process. It is a `BaseException`, so that no `except Exception` catches it."""
 
 
 def batch_id_of(day: int) -> str:
-    """Name of the batch extracted on a day of March 2026."""
+    """Return the name of the batch extracted on a day of March 2026."""
     return f"{extracted_at(day):%Y%m%dT%H%M%SZ}-{day}"
 
 
@@ -68,7 +68,7 @@ def extracted_at(day: int) -> datetime:
 
 
 class Warehouse:
-    """The tables, the landing, and the runs that write the tables; each refresh is a run of its own."""
+    """Tables, landing and runs of a test. Each refresh is a separate run."""
 
     def __init__(self, store: DeltaStore, folder: Path, graph: Graph | None = None) -> None:
         self.store = store
@@ -85,7 +85,7 @@ class Warehouse:
         load: Load = "snapshot",
         gone: Iterable[dict[str, Any]] = (),
     ) -> str:
-        """Land a batch, however late; its name. A row may say what `_source_file` it is of."""
+        """Land a batch and return its name. A row may have a `_source_file`."""
         batch_id, at = batch_id_of(day), extracted_at(day)
         files: dict[str, list[dict[str, Any]]] = {}
         for row in (*rows, *({**key, "_is_deleted": True} for key in gone)):
@@ -114,25 +114,25 @@ class Warehouse:
         return batch_id
 
     def folder_of(self, contract: BronzeContract, day: int) -> Path:
-        """Folder of the batch of a day."""
+        """Return the folder of the batch of a day."""
         return self.folder / contract.source / contract.entity / f"{extracted_at(day):%Y-%m-%d}" / batch_id_of(day)
 
     def land_sales(self, day: int, **rows: Iterable[dict[str, Any]]) -> None:
-        """Land snapshots of the tables that sales are made from."""
+        """Land snapshots of sales and of their inputs."""
         for contract in (CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE):
             if name := next((name for name in rows if contract.name.startswith(name)), None):
                 self.land(contract, day, *rows.pop(name))
         assert not rows
 
     def empty(self) -> None:
-        """Take away every row and batch: quicker than new tables."""
+        """Delete every row and batch, which is faster than creating new tables."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for contract in TABLES.values():
             if self.store.exists(contract):
                 self.store.overwrite(contract, self.store.read(contract).limit(0))
 
     def restore(self, kept: Path) -> None:
-        """Make the tables those of a copy of their folder."""
+        """Restore the tables from a copy of their folder."""
         session, catalog, schema = self.store.session, *self.store.name_of("").split("`")[1:4:2]
         tables = self.tables_folder
         for row in session.sql(f"SHOW TABLES IN {catalog}.{schema}").collect():
@@ -144,25 +144,25 @@ class Warehouse:
 
     @property
     def tables_folder(self) -> Path:
-        """Folder of the tables, on this machine."""
+        """Return the local folder of the tables."""
         return self.folder.parent / self.store.name_of("").split("`")[3]
 
     def runner(self, **parameters: str) -> Runner:
-        """The runner of a run of its own."""
+        """Return the runner of a new run."""
         self.runs += 1
         started_at = datetime(2026, 4, 1, tzinfo=UTC) + timedelta(minutes=self.runs)
         run = {"run_id": str(self.runs), "run_started_at": str(started_at)}
         return Runner(self.store, self.landing, Settings.from_parameters(PARAMETERS | run | parameters), self.graph)
 
     def refresh(self, *contracts: TableContract, **parameters: str) -> dict[str, RowCounts]:
-        """Refresh these tables and the bronze tables that they read; of sales, where none is named."""
+        """Refresh tables (default: those of sales) and their bronze tables; return the row counts of each table."""
         names = [contract.name for contract in contracts or OF_SALES]
         bronze = [name for name in self.graph.upstream(names) if name.endswith("_bronze")]
         runs = self.run(*bronze, *names, **parameters)
         return {run.table: run.counts for run in runs if run.table in names}
 
     def run(self, *selection: str, **parameters: str) -> list[TableRun]:
-        """Refresh what is selected.
+        """Refresh the selected tables.
 
         Raises:
             AssertionError: A table failed.
@@ -173,36 +173,36 @@ class Warehouse:
         return runs
 
     def refreshed(self, *selection: str, **parameters: str) -> list[str]:
-        """Refresh what is selected; names of the tables that were due."""
+        """Refresh the selected tables; return the names of those that were due."""
         return [run.table for run in self.run(*selection, **parameters) if run.state == "refreshed"]
 
     def publish(self, location: Path, **parameters: bool) -> int:
-        """Copy gold to a folder; how many rows are written."""
+        """Copy gold to a folder; return the number of written rows."""
         return publish_gold(self.store, str(location), **parameters)
 
     def reconcile(self) -> list[Account]:
         return reconcile(self.store, self.graph)
 
     def complaints(self) -> list[str]:
-        """What does not add up."""
+        """Return the imbalances of all tables, in words."""
         return [account.complaint for account in self.reconcile() if account.missing]
 
     def rows(self, contract: TableContract, *columns: str) -> list[tuple[Any, ...]]:
-        """Rows of a table, sorted; all that do not say which batch they came with, where no columns are named."""
+        """Return the sorted rows of a table, with all columns but `_batch_id` unless columns are given."""
         names = columns or [name for name in contract.column_names if name != "_batch_id"]
         return sorted((tuple(row) for row in self.store.read(contract).select(*names).collect()), key=repr)
 
     def contents(self, *contracts: TableContract) -> dict[str, list[tuple[Any, ...]]]:
-        """Rows of tables and of their quarantines."""
+        """Return the rows of tables and of their quarantines."""
         held = (each for contract in contracts or OF_SALES for each in contract.with_quarantine)
         return {contract.name: self.rows(contract) for contract in held}
 
     def broken_rules(self, contract: TableContract) -> dict[str | None, list[str]]:
-        """Of each key in quarantine, the rules it breaks."""
+        """Return the broken rules of each key in quarantine."""
         return {key: sorted(rules) for key, rules in self.rows(contract.quarantine, "record_key", "broken_rules")}
 
     def dies_at(self, commit: int, work: Callable[[], object]) -> bool:
-        """Do some work, and die instead of making the n-th commit, counted from 0; whether there was one."""
+        """Do some work, but die at commit number `commit`, counted from 0; return whether that commit was reached."""
         left = commit
         real: Callable[..., Any] = DeltaStore._commit
 
@@ -223,12 +223,12 @@ class Warehouse:
         return left < 0
 
     def is_killed_at(self, commit: int, *contracts: TableContract, **parameters: str) -> bool:
-        """Refresh, and die instead of making the n-th commit; whether there was one."""
+        """Refresh, but die at commit number `commit`, counted from 0; return whether that commit was reached."""
         return self.dies_at(commit, lambda: self.refresh(*contracts, **parameters))
 
 
 def _received(contract: BronzeContract, row: dict[str, Any]) -> dict[str, Any]:
-    """A row as its source writes it."""
+    """Return a row as its source writes it."""
     values = {column.name: row.get(column.name) for column in contract.received_columns}
     return {name: str(value) if isinstance(value, date | Decimal) else value for name, value in values.items()}
 

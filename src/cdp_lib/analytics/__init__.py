@@ -1,1 +1,1 @@
-"""Models of customers. Rows are summed up in the engine; what is fitted and predicted is histories, on the driver."""
+"""Models of customers. The engine aggregates rows to purchase histories; the driver fits and predicts histories."""

@@ -1,4 +1,4 @@
-"""How good a forecast was: what was predicted at a cut-off, beside what came."""
+"""Quality of a forecast: predictions made at a cut-off, compared with the purchases that followed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DECILES = 10
 
 @dataclass(frozen=True)
 class Forecast:
-    """Groups of customers alike in all of this, and how many customers each is.
+    """Predictions and actual purchases, one element per group of customers who agree in all of them.
 
     Attributes:
-        purchases: Purchases predicted for the holdout, by customer.
-        churn: Probability predicted that there is none, 0 to 1.
-        actual: Purchases that came.
-        weight: Customers.
+        purchases: Purchases predicted for the holdout, per customer of the group.
+        churn: Predicted probability of no purchase in the holdout, 0 to 1.
+        actual: Actual purchases in the holdout, per customer of the group.
+        weight: Number of customers in the group.
     """
 
     purchases: Floats
@@ -30,18 +30,19 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One measure of a forecast.
+class ForecastMeasure:
+    """One quality measure of a forecast, for all customers or for a decile.
 
     Attributes:
-        measure: `total_error` (predicted / actual − 1), `mae` (mean absolute error of a customer's purchases),
-            `brier_score` (mean squared error of churn), `auc` (chance that of a churned and a staying customer the
-            churned one has the higher probability of churn), `purchases_by_decile` or `churn_by_decile`.
-        decile: Tenth of the customers by prediction, 1 lowest; 0 for all.
-        customers: Customers compared.
-        predicted: Total (`total_error`) or mean predicted.
-        actual: Total or mean that came.
-        value: The measure; None where it is not defined. Of a decile, predicted − actual.
+        measure: `total_error` (predicted / actual − 1), `mae` (mean absolute error of purchases per customer),
+            `brier_score` (mean squared error of the churn probability), `auc` (probability that a customer who
+            churned has a higher predicted churn probability than a customer who stayed), `purchases_by_decile` or
+            `churn_by_decile`.
+        decile: Tenth of the customers by prediction, 1 lowest; 0 for all customers.
+        customers: Number of customers compared.
+        predicted: Predicted total (`total_error`) or predicted mean (all other measures).
+        actual: Actual total or mean.
+        value: Value of the measure; None if it is undefined. For a decile, predicted − actual.
     """
 
     measure: str
@@ -52,55 +53,62 @@ class Measured:
     value: float | None
 
 
-def measure_forecast(forecast: Forecast) -> list[Measured]:
-    """All measures of a forecast; none of an empty one."""
+def measure_forecast(forecast: Forecast) -> list[ForecastMeasure]:
+    """Return all measures of a forecast; an empty list for a forecast without customers."""
     customers = float(forecast.weight.sum())
     if not customers:
         return []
     churned = (forecast.actual == 0).astype(np.float64)
-    mean_churn, mean_churned = (_mean(of, forecast.weight) for of in (forecast.churn, churned))
-    mean_predicted, mean_actual = (_mean(of, forecast.weight) for of in (forecast.purchases, forecast.actual))
+    mean_churn, mean_churned = (_mean(values, forecast.weight) for values in (forecast.churn, churned))
+    mean_predicted = _mean(forecast.purchases, forecast.weight)
+    mean_actual = _mean(forecast.actual, forecast.weight)
     total, total_actual = mean_predicted * customers, mean_actual * customers
     error = total / total_actual - 1 if total_actual else None
     mae = _mean(np.abs(forecast.purchases - forecast.actual), forecast.weight)
     brier = _mean((forecast.churn - churned) ** 2, forecast.weight)
     auc = area_under_curve(forecast.churn, churned, forecast.weight)
     return [
-        Measured("total_error", 0, customers, total, total_actual, error),
-        Measured("mae", 0, customers, mean_predicted, mean_actual, mae),
-        Measured("brier_score", 0, customers, mean_churn, mean_churned, brier),
-        Measured("auc", 0, customers, mean_churn, mean_churned, auc),
+        ForecastMeasure("total_error", 0, customers, total, total_actual, error),
+        ForecastMeasure("mae", 0, customers, mean_predicted, mean_actual, mae),
+        ForecastMeasure("brier_score", 0, customers, mean_churn, mean_churned, brier),
+        ForecastMeasure("auc", 0, customers, mean_churn, mean_churned, auc),
         *_by_decile("purchases_by_decile", forecast.purchases, forecast.actual, forecast.weight),
         *_by_decile("churn_by_decile", forecast.churn, churned, forecast.weight),
     ]
 
 
 def last_period_rate(purchases: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """The forecast that the last period goes on: everybody buys as often, and as large a share buys nothing.
+    """Return the forecast that each customer buys as often as in the last period.
 
     Args:
-        purchases: Purchases in the last period, by customer.
-        weight: Customers.
+        purchases: Purchases in the last period, per customer of a group.
+        weight: Number of customers in each group.
 
     Returns:
-        Purchases and churn, the same for all.
+        Purchases of each group, and the churn probability of each group. The churn probability is the same for all:
+        the share of customers who bought nothing in the last period.
     """
     share = _mean((purchases == 0).astype(np.float64), weight) if weight.any() else 0.0
     return purchases, np.full_like(purchases, share)
 
 
 def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Floats, Floats]:
-    """The forecast that who bought lately buys again, as often as such customers do, and others do not.
+    """Return the forecast that exactly the customers who bought in the last period buy again.
 
     Args:
-        is_recent: 1 for who bought within the last period, else 0.
-        purchases_if_active: Purchases of a customer who buys again.
+        is_recent: 1 for a customer who bought in the last period, else 0.
+        purchases_if_active: Number of purchases predicted for each customer who buys again.
+
+    Returns:
+        Purchases, and the churn probability (0 or 1), of each group of customers.
     """
     return is_recent * purchases_if_active, 1 - is_recent
 
 
 def area_under_curve(score: Floats, is_positive: Floats, weight: Floats) -> float | None:
-    """P(a positive has a higher score than a negative), equal scores counted half; None where one of them is missing.
+    """Return P(a positive has a higher score than a negative); None without any positive or without any negative.
+
+    A pair of equal scores counts half.
 
     Source: Hanley and McNeil (1982), The meaning and use of the area under a ROC curve. Radiology 143(1).
     """
@@ -118,15 +126,15 @@ def _mean(values: Floats, weight: Floats) -> float:
     return float(values @ weight / weight.sum())
 
 
-def _by_decile(measure: str, predicted: Floats, actual: Floats, weight: Floats) -> Iterator[Measured]:
-    """Calibration. A group of customers with one prediction stays together, in the decile that its middle is in."""
-    values, group = np.unique(predicted, return_inverse=True)
+def _by_decile(measure: str, predicted: Floats, actual: Floats, weight: Floats) -> Iterator[ForecastMeasure]:
+    """Yield the calibration by decile. Customers with equal predictions stay in the decile of their middle."""
+    _, group = np.unique(predicted, return_inverse=True)
     customers = np.bincount(group, weights=weight)
     middle = (np.cumsum(customers) - customers / 2) / customers.sum()
     decile = np.minimum((middle * DECILES).astype(int), DECILES - 1)[group]
     for number in range(DECILES):
         members = decile == number
         if members.any():
-            mean_predicted, mean_actual = (_mean(of[members], weight[members]) for of in (predicted, actual))
+            mean_predicted, mean_actual = (_mean(values[members], weight[members]) for values in (predicted, actual))
             total = float(weight[members].sum())
-            yield Measured(measure, number + 1, total, mean_predicted, mean_actual, mean_predicted - mean_actual)
+            yield ForecastMeasure(measure, number + 1, total, mean_predicted, mean_actual, mean_predicted - mean_actual)

@@ -1,4 +1,4 @@
-"""Maximum likelihood, with a name for every way in which it can fail."""
+"""Maximum likelihood estimation, with a named state for every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -15,43 +15,45 @@ if TYPE_CHECKING:
 
 State = Literal["fitted", "too_few_customers", "not_converged"]
 
-FEWEST_CUSTOMERS = 100
-FEWEST_REPEAT_CUSTOMERS = 30
-"""With fewer, four parameters say more of chance than of customers."""
+MIN_CUSTOMERS = 100
+MIN_REPEAT_CUSTOMERS = 30
+"""Fewest customers for a fit. With fewer, four parameters describe chance rather than customers."""
 
-_LOW, _HIGH = np.log(1e-4), np.log(1e4)
-"""Logarithms of the least and the greatest parameter: one that gets there runs away, the data do not tell where to."""
+_LOWER_BOUND, _UPPER_BOUND = np.log(1e-4), np.log(1e4)
+"""Bounds of log-parameters. The data do not determine a parameter that reaches a bound."""
 
-_EDGE = 1e-6
-_IMPOSSIBLE = 1e10
-"""Loss of parameters that the data are impossible with."""
+_BOUND_TOLERANCE = 1e-6
+"""Distance from a bound within which a log-parameter counts as at the bound."""
 
-_FLAT = 1e-5
-"""Slope of the mean log-likelihood by log-parameter, below which it counts as a maximum."""
+_IMPOSSIBLE_LOSS = 1e10
+"""Loss at parameters for which the data are impossible."""
 
-_CURVED = 1e-6
-"""Curvature there, below which it counts as a ridge: less can't be told from rounding."""
+_MAX_SLOPE = 1e-5
+"""Slope of the mean log-likelihood per log-parameter below which a point counts as flat."""
 
-_VAGUE = 3.0
-"""Standard error of a log-parameter, from which on its estimate says nothing: it may be twenty times as much."""
+_MIN_CURVATURE = 1e-6
+"""Curvature below which a flat point counts as a ridge, because the curvature may be a rounding error."""
 
-_RUNAWAY = 5
-"""Iterations at a bound, after which a parameter won't come back from it."""
+_MAX_STANDARD_ERROR = 3.0
+"""Greatest useful standard error of a log-parameter: exp(3) is a factor of 20."""
+
+_MAX_ITERATIONS_AT_BOUND = 5
+"""Consecutive iterations at a bound after which the search stops, because the parameter does not come back."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit has come to.
+    """Result of fitting a model.
 
     Attributes:
         model: Name of the model.
-        state: `fitted`, or why there are no parameters.
-        customers: Customers fitted on.
-        repeat_customers: Of those, customers who came back.
-        histories: Different histories among them.
+        state: `fitted`, or the reason why the fit has no parameters.
+        customers: Number of customers that the model was fitted on.
+        repeat_customers: Number of these customers with a repeat purchase.
+        histories: Number of distinct histories of these customers.
         parameters: Maximum likelihood estimates by name; empty unless fitted.
-        log_likelihood: Of all customers at these; None unless fitted.
-        message: Why it is not fitted, for people; None where it is.
+        log_likelihood: Log-likelihood of all customers at the parameters; None unless fitted.
+        message: Reason for the missing parameters, for people; None if fitted.
     """
 
     model: str
@@ -64,23 +66,23 @@ class Fit:
     message: str | None = None
 
 
-def too_few(customers: int, repeat_customers: int) -> str | None:
-    """Why there are too few customers to fit on; None where there are enough."""
-    if customers < FEWEST_CUSTOMERS or repeat_customers < FEWEST_REPEAT_CUSTOMERS:
+def explain_too_few(customers: int, repeat_customers: int) -> str | None:
+    """Return a message if the customers are too few for a fit; None if they are enough."""
+    if customers < MIN_CUSTOMERS or repeat_customers < MIN_REPEAT_CUSTOMERS:
         return (
-            f"{customers} customers, {repeat_customers} of them with repeat purchases: a fit needs {FEWEST_CUSTOMERS}"
-            f" and {FEWEST_REPEAT_CUSTOMERS}"
+            f"{customers} customers, {repeat_customers} of them with repeat purchases: a fit needs {MIN_CUSTOMERS}"
+            f" and {MIN_REPEAT_CUSTOMERS}"
         )
     return None
 
 
 @dataclass(frozen=True)
 class Maximum:
-    """Where a likelihood is greatest.
+    """Maximum of a likelihood.
 
     Attributes:
-        parameters: All above 0.
-        inverse_curvature: Of the loss by log-parameters: how far to go for a slope.
+        parameters: Parameters at the maximum, all above 0.
+        inverse_curvature: Inverse Hessian of the loss with respect to the log-parameters, from the optimizer.
     """
 
     parameters: Floats
@@ -90,20 +92,20 @@ class Maximum:
 def maximize(
     mean_log_likelihood: Callable[[Floats], float], customers: int, starts: Sequence[Sequence[float]]
 ) -> tuple[Maximum | None, str | None]:
-    """The parameters of the greatest mean log-likelihood, all above 0, or why there are none.
+    """Return the parameters that maximize a mean log-likelihood, all above 0, or a message if none are found.
 
-    The optimizer's word is not enough: it also stops on a ridge, along which parameters may grow without a change of
-    likelihood. A maximum is flat, within the bounds, and curved in every direction.
+    The optimizer also reports success on a ridge, along which parameters grow without a change of the likelihood. A
+    result therefore counts as a maximum only if it is flat, within the bounds, and curved in every direction.
 
     Args:
-        mean_log_likelihood: By parameters; not a number where they are impossible.
-        customers: How many customers tell where its maximum is.
-        starts: Where to begin; the further ones are tried where the ones before lead nowhere.
+        mean_log_likelihood: Function of the parameters; not finite where the data are impossible.
+        customers: Number of customers. The more customers, the less curvature a maximum needs.
+        starts: Starting values, tried in this order until one leads to a maximum.
 
     Returns:
         The maximum and None, or None and a message.
     """
-    from scipy.optimize import minimize  # half a second, which a run with nothing to fit does not need
+    from scipy.optimize import minimize  # takes half a second, which a run without a fit saves
 
     loss = _loss(mean_log_likelihood)
     message = "no starting values lead to a maximum"
@@ -113,19 +115,19 @@ def maximize(
             np.log(np.asarray(start, dtype=np.float64)),
             method="L-BFGS-B",
             jac="3-point",
-            bounds=[(_LOW, _HIGH)] * len(start),
+            bounds=[(_LOWER_BOUND, _UPPER_BOUND)] * len(start),
             callback=_stop_at_bound(),
             options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 200, "maxfun": 2_000},
         )
         if _is_maximum(loss, found, customers):
             return Maximum(np.exp(found.x), found.hess_inv.todense()), None
-        if found.fun < _IMPOSSIBLE and (_is_flat(found) or not _is_inside(found.x)):
+        if found.fun < _IMPOSSIBLE_LOSS and (_is_flat(found) or not _is_inside(found.x)):
             message = "a parameter grows or shrinks without end: the data do not tell customers apart"
     return None, message
 
 
 def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: int, near: Maximum) -> Maximum | None:
-    """The maximum near that of another, similar likelihood, in a few steps; None where it is not found from there."""
+    """Return the maximum near the maximum of a similar likelihood; None if a few steps do not reach it."""
     from scipy.optimize import minimize
 
     loss = _loss(mean_log_likelihood)
@@ -142,45 +144,46 @@ def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: i
 
 def _loss(mean_log_likelihood: Callable[[Floats], float]) -> Callable[[Floats], float]:
     def loss(logarithms: Floats) -> float:
-        value = mean_log_likelihood(np.exp(np.clip(logarithms, _LOW, _HIGH)))
-        return -value if np.isfinite(value) else _IMPOSSIBLE
+        value = mean_log_likelihood(np.exp(np.clip(logarithms, _LOWER_BOUND, _UPPER_BOUND)))
+        return -value if np.isfinite(value) else _IMPOSSIBLE_LOSS
 
     return loss
 
 
 def _stop_at_bound() -> Callable[[OptimizeResult], None]:
+    """Return a callback that stops a search whose parameters stay at a bound."""
     iterations = 0
 
     def stop(intermediate_result: OptimizeResult) -> None:
         nonlocal iterations
         iterations = 0 if _is_inside(intermediate_result.x) else iterations + 1
-        if iterations == _RUNAWAY:
+        if iterations == _MAX_ITERATIONS_AT_BOUND:
             raise StopIteration
 
     return stop
 
 
 def _is_maximum(loss: Callable[[Floats], float], found: OptimizeResult, customers: int) -> bool:
-    is_candidate = bool(found.fun < _IMPOSSIBLE) and _is_inside(found.x) and _is_flat(found)
+    is_candidate = bool(found.fun < _IMPOSSIBLE_LOSS) and _is_inside(found.x) and _is_flat(found)
     return is_candidate and _is_curved(loss, found.x, customers)
 
 
 def _is_flat(found: OptimizeResult) -> bool:
-    return bool(np.max(np.abs(found.jac)) < _FLAT)
+    return bool(np.max(np.abs(found.jac)) < _MAX_SLOPE)
 
 
 def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> bool:
-    """Whether a loss is curved in every direction, so that so many customers tell where its minimum is.
+    """Return whether a loss is curved enough in every direction for this number of customers to determine the minimum.
 
-    The inverse of the curvature of the total is the variance of the estimate (Fisher information).
+    The inverse of the curvature of the total loss is the variance of the estimate (Fisher information).
     """
     hessian = _hessian(loss, at)
-    least = np.linalg.eigvalsh(hessian)[0] if np.isfinite(hessian).all() else 0.0
-    return bool(least > max(_CURVED, 1 / (_VAGUE**2 * customers)))
+    smallest_curvature = np.linalg.eigvalsh(hessian)[0] if np.isfinite(hessian).all() else 0.0
+    return bool(smallest_curvature > max(_MIN_CURVATURE, 1 / (_MAX_STANDARD_ERROR**2 * customers)))
 
 
 def _hessian(function: Callable[[Floats], float], at: Floats) -> Floats:
-    """Second derivatives, by central differences."""
+    """Return the second derivatives, by central differences."""
     step = 0.01
     moves = np.eye(len(at)) * step
     here = function(at)
@@ -195,4 +198,4 @@ def _hessian(function: Callable[[Floats], float], at: Floats) -> Floats:
 
 
 def _is_inside(logarithms: Floats) -> bool:
-    return bool(np.all((logarithms > _LOW + _EDGE) & (logarithms < _HIGH - _EDGE)))
+    return bool(np.all((logarithms > _LOWER_BOUND + _BOUND_TOLERANCE) & (logarithms < _UPPER_BOUND - _BOUND_TOLERANCE)))

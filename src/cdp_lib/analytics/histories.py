@@ -1,4 +1,4 @@
-"""What models of repeat buying know of customers."""
+"""Purchase histories: the input of the models of repeat buying."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Histories:
-    """Different histories of customers who have bought, and how many customers have each. Time is in weeks.
+    """Distinct purchase histories of buyers, with the number of customers of each. Time is in weeks.
 
     Attributes:
-        frequency: x, repeat purchases: days with a purchase after the first one.
-        recency: t_x, time from the first purchase to the latest, 0 where there is no repeat.
+        frequency: x, repeat purchases: days with a purchase, without the first of these days.
+        recency: t_x, time from the first to the latest purchase; 0 without a repeat purchase.
         age: T, time from the first purchase to the end of the observation.
-        weight: Customers with exactly this history.
+        weight: Number of customers with exactly this history.
     """
 
     frequency: Floats
@@ -28,16 +28,16 @@ class Histories:
     weight: Floats
 
     def __post_init__(self) -> None:
-        """Refuse what is no history.
+        """Validate the arrays.
 
         Raises:
-            ValueError: Columns differ in length, or a value is out of its range.
+            ValueError: The arrays differ in length, or a value is out of its range.
         """
         if len({len(self.frequency), len(self.recency), len(self.age), len(self.weight)}) != 1:
             raise ValueError("histories: columns differ in length")
         faults = {
-            "a frequency is no whole number of 0 or more": ~((self.frequency >= 0) & _is_whole(self.frequency)),
-            "a recency is below 0, or above the age": ~((self.recency >= 0) & (self.recency <= self.age)),
+            "a frequency is not a whole number of 0 or more": ~((self.frequency >= 0) & _is_whole(self.frequency)),
+            "a recency is below 0 or above the age": ~((self.recency >= 0) & (self.recency <= self.age)),
             "a recency without a repeat purchase is not 0": (self.frequency == 0) & (self.recency != 0),
             "an age is not finite": ~np.isfinite(self.age),
             "a weight is not above 0": ~((self.weight > 0) & np.isfinite(self.weight)),
@@ -48,33 +48,33 @@ class Histories:
 
     @classmethod
     def of_customers(cls, frequency: Floats, recency: Floats, age: Floats, weight: Floats | None = None) -> Self:
-        """Group equal histories, in order: the same customers are the same histories, however they are listed.
+        """Group equal histories and sort them, so that the result does not depend on the order of the rows.
 
         Args:
             frequency: x of each row.
             recency: t_x of each row, weeks.
             age: T of each row, weeks.
-            weight: Customers of each row; one, where it is left out.
+            weight: Number of customers of each row; 1 by default.
         """
         rows = np.column_stack([np.asarray(column, dtype=np.float64) for column in (frequency, recency, age)])
         weights = np.ones(len(rows)) if weight is None else np.asarray(weight, dtype=np.float64)
-        different, number = np.unique(rows, axis=0, return_inverse=True)
-        counts = np.bincount(number.ravel(), weights=weights, minlength=len(different))
-        x, t_x, T = different.T
+        distinct, group = np.unique(rows, axis=0, return_inverse=True)
+        counts = np.bincount(group.ravel(), weights=weights, minlength=len(distinct))
+        x, t_x, T = distinct.T
         return cls(x, t_x, T, counts.astype(np.float64))
 
     @property
     def customers(self) -> int:
-        """How many customers there are."""
+        """Number of customers."""
         return round(float(self.weight.sum()))
 
     @property
     def repeat_customers(self) -> int:
-        """How many of them came back."""
+        """Number of customers with a repeat purchase."""
         return round(float(self.weight[self.frequency > 0].sum()))
 
     def sample(self, customers: int) -> Histories:
-        """About so many of the customers: every n-th, in the order of their histories. All, where there are no more."""
+        """Return about `customers` customers: every n-th in the order of the histories, or all if there are no more."""
         last = np.cumsum(self.weight)
         step = max(1.0, float(last[-1]) / customers)
         chosen = np.floor(last / step) - np.floor((last - self.weight) / step)
@@ -82,7 +82,7 @@ class Histories:
         return Histories(self.frequency[kept], self.recency[kept], self.age[kept], chosen[kept])
 
     def __len__(self) -> int:
-        """How many different histories there are."""
+        """Return the number of distinct histories."""
         return len(self.frequency)
 
 

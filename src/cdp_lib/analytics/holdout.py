@@ -1,4 +1,4 @@
-"""The back-test of every refresh: models that know nothing later than a cut-off, beside what came after it."""
+"""Back-test of the models: fit them to the data up to a cut-off, and compare with the purchases after it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ _COUNTS = ("purchases_after", "purchases_before", "purchases_earlier")
 
 @dataclass(frozen=True)
 class Holdout:
-    """Groups of customers who had bought by a cut-off, alike in history and in what they bought around it.
+    """Customers who had bought by a cut-off, grouped by history and by purchases in the periods around the cut-off.
+
+    All periods have the same length.
 
     Attributes:
-        histories: Histories at the cut-off, one row a group; their weight is the customers of the group.
-        after: Purchase days in the period after the cut-off: what is to be forecast.
-        before: Purchase days in the period of the same length before it.
-        earlier: Purchase days in the period before that.
-        cut_off: Last day that the models may know.
-        as_of: Last day of the period after it.
+        histories: Histories at the cut-off, one per group; the weight is the number of customers in the group.
+        after: Purchase days in the period after the cut-off, which the models forecast.
+        before: Purchase days in the period that ends with the cut-off.
+        earlier: Purchase days in the period before `before`.
+        cut_off: Last day that the models see.
+        as_of: Last day of the period after the cut-off.
     """
 
     histories: Histories
@@ -41,25 +43,25 @@ class Holdout:
 
     @property
     def weeks(self) -> float:
-        """Length of a period."""
+        """Length of a period, in weeks."""
         return (self.as_of - self.cut_off).days / 7
 
 
 def collect_holdout(
     customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date, days: int
 ) -> Holdout:
-    """Group the customers who had bought by a cut-off, so many days before `as_of`.
+    """Return the customers who had bought by the cut-off, `days` days before `as_of`, in groups.
 
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         as_of: Last day that counts.
-        days: Length of the period that is forecast.
+        days: Length of the forecast period, in days.
     """
     cut_off = as_of - timedelta(days=days)
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days before the cut-off; below 0 after it
-    around = purchases.groupBy("customer_id").agg(
+    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days before the cut-off, negative after it
+    purchases_by_period = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
         sf.count(sf.when((age >= days) & (age < 2 * days), 1)).alias("purchases_earlier"),
@@ -67,7 +69,7 @@ def collect_holdout(
     known = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, cut_off))
     groups = (
         known.where("frequency IS NOT NULL")
-        .join(around, "customer_id", how="inner")
+        .join(purchases_by_period, "customer_id", how="inner")
         .groupBy(*HISTORY, *_COUNTS)
         .agg(sf.count("*").alias("customers"))
         .toArrow()
@@ -79,45 +81,48 @@ def collect_holdout(
 
 
 def measure_models(holdout: Holdout) -> list[dict[str, object]]:
-    """Rows of `model_quality_gold`, for every model and baseline.
+    """Return rows of `model_quality_gold` for every model and baseline.
 
     Args:
-        holdout: What was known at the cut-off, and what came.
+        holdout: Histories at the cut-off, with the purchases before and after it.
     """
     dates = {"as_of": holdout.as_of, "cut_off": holdout.cut_off}
-    return [row | dates for row in (*_rows_of_models(holdout), *_rows_of_baselines(holdout))]
+    return [row | dates for row in (*_model_rows(holdout), *_baseline_rows(holdout))]
 
 
-def _rows_of_models(holdout: Holdout) -> Iterator[dict[str, object]]:
+def _model_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
     histories = holdout.histories
     known = (histories.frequency, histories.recency, histories.age)
-    different = Histories.of_customers(*known, histories.weight)
+    distinct = Histories.of_customers(*known, histories.weight)
     for name, model in MODELS.items():
-        fit = fit_purchases(model, different)
+        fit = fit_purchases(model, distinct)
         if fit.parameters:
             fitted = model(**fit.parameters)
             purchases = fitted.expected_purchases(holdout.weeks, *known)
-            yield from _measures(name, holdout, purchases, fitted.probability_of_no_purchase(holdout.weeks, *known))
+            yield from _measure_rows(name, holdout, purchases, fitted.probability_of_no_purchase(holdout.weeks, *known))
         else:
-            yield _row(name, fit.state, measure="state", decile=0, customers=fit.customers)
+            yield _quality_row(name, fit.state, measure="state", decile=0, customers=fit.customers)
 
 
-def _rows_of_baselines(holdout: Holdout) -> Iterator[dict[str, object]]:
+def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
     is_recent = (holdout.before > 0).astype(np.float64)
-    yield from _measures("last_period_rate", holdout, *last_period_rate(holdout.before, holdout.histories.weight))
-    yield from _measures("active_if_recent", holdout, *active_if_recent(is_recent, _purchases_if_active(holdout)))
+    yield from _measure_rows("last_period_rate", holdout, *last_period_rate(holdout.before, holdout.histories.weight))
+    yield from _measure_rows("active_if_recent", holdout, *active_if_recent(is_recent, _purchases_if_active(holdout)))
 
 
 def _purchases_if_active(holdout: Holdout) -> float:
-    """Purchases in the last period of the customers who bought in the one before it: what is known at the cut-off."""
+    """Return the mean of `before` over customers with purchases in `earlier`; 0 if no customer has any.
+
+    Both periods end by the cut-off, so the estimate uses no later purchases.
+    """
     were_active = holdout.histories.weight * (holdout.earlier > 0)
     return float(holdout.before @ were_active / were_active.sum()) if were_active.any() else 0.0
 
 
-def _measures(model: str, holdout: Holdout, purchases: Floats, churn: Floats) -> Iterator[dict[str, object]]:
+def _measure_rows(model: str, holdout: Holdout, purchases: Floats, churn: Floats) -> Iterator[dict[str, object]]:
     for measured in measure_forecast(Forecast(purchases, churn, holdout.after, holdout.histories.weight)):
-        yield _row(model, "fitted", **asdict(measured))
+        yield _quality_row(model, "fitted", **asdict(measured))
 
 
-def _row(model: str, state: str, *, customers: float, **measured: object) -> dict[str, object]:
+def _quality_row(model: str, state: str, *, customers: float, **measured: object) -> dict[str, object]:
     return {"model": model, "state": state, "customer_count": round(customers)} | measured

@@ -1,8 +1,8 @@
-"""Predictive customer lifetime value: margin to expect, discounted to today.
+"""Predictive customer lifetime value: expected margin, discounted to today.
 
     CLV = margin × E(spend on a purchase day) × Σ E(purchases in month i) / (1 + d) ^ (i / 12)
 
-Purchases and spend are taken to be independent, so that their expectations multiply. A month is discounted from its
+Purchases and spend are assumed to be independent, so their expectations multiply. Each month is discounted from its
 end.
 
 Source: Fader, Hardie and Lee (2005), RFM and CLV: using iso-value curves for customer base analysis. Journal of
@@ -16,26 +16,26 @@ import numpy as np
 from cdp_lib.analytics.histories import Floats
 from cdp_lib.analytics.purchases import PurchaseModel
 
-WEEKS_A_MONTH = 365.25 / 12 / 7
+WEEKS_PER_MONTH = 365.25 / 12 / 7
 
 
 def discounted_purchases(
     model: PurchaseModel, months: int, annual_discount_rate: float, x: Floats, t_x: Floats, T: Floats
 ) -> Floats:
-    """Purchases to expect within so many months, each discounted from the end of its month.
+    """Return the expected purchases within a number of months, each discounted from the end of its month.
 
     Args:
         model: Fitted model.
-        months: Months from T on.
-        annual_discount_rate: 0.1 for 10 % a year.
+        months: Number of months after T.
+        annual_discount_rate: Discount rate per year; 0.1 for 10 %.
         x: Repeat purchases.
         t_x: Weeks from the first to the latest purchase.
         T: Weeks from the first purchase to now.
     """
     total = np.zeros_like(T)
-    before = np.zeros_like(T)
+    previous = np.zeros_like(T)
     for month in range(1, months + 1):
-        until = model.expected_purchases(month * WEEKS_A_MONTH, x, t_x, T)
-        total += (until - before) / (1 + annual_discount_rate) ** (month / 12)
-        before = until
+        cumulative = model.expected_purchases(month * WEEKS_PER_MONTH, x, t_x, T)
+        total += (cumulative - previous) / (1 + annual_discount_rate) ** (month / 12)
+        previous = cumulative
     return total

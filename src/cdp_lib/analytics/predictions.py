@@ -1,7 +1,7 @@
-"""From summaries of customers to histories, and from fitted models back to customers.
+"""From customer summaries to histories, and from fitted models back to customers.
 
-Customers of the same history are one to the models: what leaves the engine is histories, with how many customers have
-each, and what comes back is a prediction for each of them.
+The models treat customers with the same history alike. The engine sends the driver each distinct history with its
+number of customers, and the driver returns one prediction per history.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.analytics.fits import Fit
 from cdp_lib.analytics.histories import Floats, Histories
-from cdp_lib.analytics.lifetime_value import WEEKS_A_MONTH, discounted_purchases
+from cdp_lib.analytics.lifetime_value import WEEKS_PER_MONTH, discounted_purchases
 from cdp_lib.analytics.purchases import MODELS, ParetoNbd, PurchaseModel, fit_purchases
 from cdp_lib.analytics.rfm import leading_digits
 from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend
-from cdp_lib.frames import frame_of
+from cdp_lib.frames import frame_from_arrow
 
 DEFAULT_MODEL = ParetoNbd
 
 HISTORY = ("frequency", "recency_weeks", "age_weeks")
-"""What two customers who are the same to the models agree in."""
+"""Columns of a history. The models treat customers alike who agree in all of them."""
 
 PREDICTED, PURCHASES_ONLY, NEVER_BOUGHT = "predicted", "purchases_only", "never_bought"
 
@@ -33,13 +33,13 @@ _PREDICTIONS = ("probability_alive", "churn_probability", "expected_purchases", 
 
 @dataclass(frozen=True)
 class Terms:
-    """What predictions refer to.
+    """Horizons, margin and discount rate of predictions.
 
     Attributes:
-        churn_horizon_days: Who buys nothing for so long has churned.
-        clv_horizon_months: Months that predictive CLV counts.
-        gross_margin: Share of revenue left after the cost of what was sold.
-        annual_discount_rate: 0.1 for 10 % a year.
+        churn_horizon_days: Days after `as_of`; a customer who buys nothing in them has churned.
+        clv_horizon_months: Months after `as_of` that predictive CLV covers.
+        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        annual_discount_rate: Discount rate per year; 0.1 for 10 %.
     """
 
     churn_horizon_days: int
@@ -50,12 +50,12 @@ class Terms:
 
 @dataclass(frozen=True)
 class CustomerFits:
-    """The two fits that customers are predicted by.
+    """Fits of the purchase model and of the spend model, with the histories to predict.
 
     Attributes:
-        purchases: Of the default model of purchases.
-        spend: Of the model of spend.
-        histories: What the model of purchases was fitted on, and what it is to predict.
+        purchases: Fit of the default purchase model.
+        spend: Fit of the spend model.
+        histories: Histories of the customers to predict. A new fit of the purchase model is a fit to them.
     """
 
     purchases: Fit
@@ -64,15 +64,15 @@ class CustomerFits:
 
     @property
     def observed_weeks(self) -> int:
-        """Weeks from the first purchase in the data to their last day."""
+        """Weeks from the first purchase in the data to the end of the observation."""
         return int(max(self.histories.age, default=0))
 
 
 def with_history(summaries: DataFrame) -> DataFrame:
-    """Customers with `recency_weeks` and `age_weeks`, as the models count: rounded, null for who never bought.
+    """Return customers with `recency_weeks` and `age_weeks`, in whole weeks; null for customers who never bought.
 
     Args:
-        summaries: One row per customer, as `build_customer_summaries` gives it.
+        summaries: One row per customer, from `build_customer_summaries`.
     """
     span = sf.datediff("last_purchase_date", "first_purchase_date")
     return summaries.select(
@@ -81,10 +81,10 @@ def with_history(summaries: DataFrame) -> DataFrame:
 
 
 def fit_customers(customers: DataFrame) -> CustomerFits:
-    """Fit the models on all customers who have bought.
+    """Fit the purchase model to all buyers, and the spend model to buyers with a repeat purchase.
 
     Args:
-        customers: One row per customer, as `with_history` gives it.
+        customers: One row per customer, from `with_history`.
     """
     histories = collect_histories(customers)
     return CustomerFits(
@@ -95,18 +95,18 @@ def fit_customers(customers: DataFrame) -> CustomerFits:
 
 
 def collect_histories(customers: DataFrame) -> Histories:
-    """Different histories of the customers who have bought."""
+    """Return the distinct histories of the customers who have bought."""
     groups = customers.where("frequency IS NOT NULL").groupBy(*HISTORY).agg(sf.count("*").alias("customers"))
     return Histories.of_customers(*(_floats(column) for column in groups.toArrow().columns))
 
 
 def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> DataFrame:
-    """Customers with what is to be expected of them; null where a model gives no figures.
+    """Return customers with predictions; null for customers who never bought, and where a fit has no parameters.
 
     Args:
-        customers: One row per customer, as `with_history` gives it.
-        fits: Fitted models.
-        terms: What predictions refer to.
+        customers: One row per customer, from `with_history`.
+        fits: Fits of the models.
+        terms: Horizons, margin and discount rate.
 
     Returns:
         The customers with `probability_alive`, `churn_probability`, `purchase_probability`, `expected_purchases`,
@@ -115,12 +115,12 @@ def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> 
     is_buyer = sf.col("frequency").isNotNull()
     if fits.purchases.parameters:
         model = MODELS[fits.purchases.model](**fits.purchases.parameters)
-        by_history = _predictions(customers, fits.histories, model, terms)
+        by_history = _predict_histories(customers, fits.histories, model, terms)
         predicted = customers.join(by_history, [*HISTORY], how="left")
     else:
         predicted = customers.select("*", *(sf.lit(None).cast("double").alias(name) for name in _PREDICTIONS))
     state = PREDICTED if fits.spend.parameters else PURCHASES_ONLY
-    spend = _expected_spend_of_a_day(fits.spend)
+    spend = _expected_spend_per_day(fits.spend)
     margin = sf.lit(terms.gross_margin)
     return predicted.select(
         "*",
@@ -133,23 +133,23 @@ def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> 
     )
 
 
-def _predictions(customers: DataFrame, histories: Histories, model: PurchaseModel, terms: Terms) -> DataFrame:
-    """One row per history, with what is predicted of it."""
+def _predict_histories(customers: DataFrame, histories: Histories, model: PurchaseModel, terms: Terms) -> DataFrame:
+    """Return one row per history, with its predictions."""
     x, t_x, T = histories.frequency, histories.recency, histories.age
     months, rate = terms.clv_horizon_months, terms.annual_discount_rate
     predictions = {
         "probability_alive": model.probability_alive(x, t_x, T),
         "churn_probability": model.probability_of_no_purchase(terms.churn_horizon_days / 7, x, t_x, T),
-        "expected_purchases": model.expected_purchases(months * WEEKS_A_MONTH, x, t_x, T),
+        "expected_purchases": model.expected_purchases(months * WEEKS_PER_MONTH, x, t_x, T),
         "discounted_purchases": discounted_purchases(model, months, rate, x, t_x, T),
     }
     keys = [pa.array(x.astype(np.int64)), pa.array(t_x.astype(np.int32)), pa.array(T.astype(np.int32))]
     table = pa.Table.from_pydict(dict(zip(HISTORY, keys, strict=True)) | predictions)
-    return frame_of(table, beside=customers)
+    return frame_from_arrow(table, session_of=customers)
 
 
 def _collect_spending(customers: DataFrame) -> Spending:
-    """What customers spend on a repeat purchase day; those whose means agree in three digits are taken together."""
+    """Return the mean spend per repeat purchase day. Means that agree in their first three digits form one group."""
     groups = (
         customers.where("frequency > 0 AND repeat_revenue > 0")
         .groupBy("frequency", leading_digits(sf.col("repeat_monetary_value")).alias("digits"))
@@ -159,22 +159,22 @@ def _collect_spending(customers: DataFrame) -> Spending:
     )
     frequency, revenue, weight = (_floats(column) for column in groups.columns)
     mean = revenue / (frequency * weight)
-    # In one order on every engine: the last digits of a sum depend on it, and a fit on those.
+    # Sort the groups: the last digits of a sum depend on the order of the rows, and the fit depends on the sum.
     order = np.lexsort((mean, frequency))
     return Spending(frequency[order], mean[order], weight[order])
 
 
-def _expected_spend_of_a_day(spend: Fit) -> Column:
+def _expected_spend_per_day(spend: Fit) -> Column:
     if not spend.parameters:
         return sf.lit(None).cast("double")
-    # The formula is the same for columns: money is as many values as customers, too many to leave the engine.
+    # Evaluate in the engine: the mean spend of every customer may differ, which is too many values for the driver.
     mean = sf.coalesce("repeat_monetary_value", sf.lit(0.0))
     expected: Column = GammaGamma(**spend.parameters).expected_mean(sf.col("frequency"), mean)
     return expected
 
 
 def _weeks(days: Column) -> Column:
-    """Whole weeks that a number of days is nearest to."""
+    """Return the whole number of weeks nearest to a number of days."""
     return sf.floor((days + 3) / 7).cast("int")
 
 

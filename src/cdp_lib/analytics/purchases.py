@@ -1,10 +1,11 @@
-"""Models of repeat buying where nobody says that they leave: Pareto/NBD, MBG/NBD and BG/NBD.
+"""Models of repeat buying by customers who leave without notice: Pareto/NBD, MBG/NBD and BG/NBD.
 
-A customer buys at random at a rate λ of their own, until they drop out, unseen. The models differ in how: Pareto/NBD at
-any moment, BG/NBD right after a purchase, MBG/NBD right after a purchase, the first one too.
+A customer buys at random, at an individual rate λ, until they drop out. Nobody observes the drop-out. The models differ
+in when a customer can drop out: in Pareto/NBD at any moment, in BG/NBD right after a repeat purchase, in MBG/NBD right
+after any purchase.
 
-Notation is that of the papers. x: repeat purchases. t_x: time from the first to the latest purchase. T: time from the
-first purchase to now. Time is in weeks. All functions take arrays of equal shape and give one of the same shape.
+Notation follows the papers. x: repeat purchases. t_x: time from the first to the latest purchase. T: time from the
+first purchase to now. Time is in weeks. The functions take arrays of one shape and return arrays of the same shape.
 
 Sources:
     Schmittlein, Morrison and Colombo (1987), Counting your customers. Management Science 33(1).
@@ -23,55 +24,55 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import betaln, expit, gammaln, hyp2f1
 
-from cdp_lib.analytics.fits import Fit, State, maximize, maximize_nearby, too_few
+from cdp_lib.analytics.fits import Fit, State, explain_too_few, maximize, maximize_nearby
 from cdp_lib.analytics.histories import Floats, Histories
 
-_NO_LIMIT = 1e-7
-"""Where a formula of BG/NBD divides by nothing (a = 1, a + b + x = 1), it is taken this far away from there."""
+_SINGULARITY_DISTANCE = 1e-7
+"""Distance to keep from the points where a formula of BG/NBD divides by zero: a = 1 and a + b + x = 1."""
 
 _NEAR_ONE = 0.99
-"""From here on the hypergeometric function is slow, and for some shapes not a number, or wrong in the sixth digit."""
+"""Argument from which the hypergeometric function is slow, and for some shapes NaN or wrong in the sixth digit."""
 
 _STEP = 0.3
-"""Of the trapezoidal rule over log u. Its error is about exp(−π² / step), 5e-15."""
+"""Step of the trapezoidal rule over log u. The error of the rule is about exp(−π² / step), 5e-15."""
 
-_NOTHING = 36.0
-"""exp(−36) of a number, 2e-16, is lost in its rounding."""
+_NEGLIGIBLE = 36.0
+"""Logarithm of a ratio so large that the smaller part is lost in rounding: exp(−36) is 2e-16."""
 
 
 class PurchaseModel(ABC):
-    """A model with its parameters, each above 0."""
+    """Model of repeat buying with its parameters, each above 0."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Log-likelihood of each history."""
+        """Return the log-likelihood of each history."""
 
     @abstractmethod
     def probability_alive(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """P(the customer has not dropped out by T), 0 to 1."""
+        """Return P(the customer has not dropped out by T), 0 to 1."""
 
     @abstractmethod
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """E(purchases in (T, T + t]), given the history."""
+        """Return E(purchases in (T, T + t]), given the history."""
 
     @abstractmethod
-    def _purchase_while_alive(self, t: float, x: Floats, T: Floats) -> Floats:
-        """P(at least one purchase in (T, T + t]), given the history and that the customer is alive at T."""
+    def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return P(at least one purchase in (T, T + t]), given the history and that the customer is alive at T."""
 
     def probability_of_no_purchase(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """P(no purchase in (T, T + t]), given the history: the probability of churn. It is more than 1 − P(alive).
+        """Return P(no purchase in (T, T + t]), given the history: the probability of churn.
 
-        Who has dropped out buys nothing, and who has not may buy nothing for so long, too.
+        The probability is at least 1 − P(alive), because a customer who is alive may also buy nothing in that time.
         """
-        purchase = self.probability_alive(x, t_x, T) * self._purchase_while_alive(t, x, T)
+        purchase = self.probability_alive(x, t_x, T) * self._probability_of_purchase_if_alive(t, x, T)
         return np.clip(1 - purchase, 0.0, 1.0)
 
     def log_likelihood(self, histories: Histories) -> float:
-        """Log-likelihood of all customers."""
-        each = self.log_likelihoods(histories.frequency, histories.recency, histories.age)
-        return float(each @ histories.weight)
+        """Return the log-likelihood of all customers."""
+        by_history = self.log_likelihoods(histories.frequency, histories.recency, histories.age)
+        return float(by_history @ histories.weight)
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -81,7 +82,7 @@ class PurchaseModel(ABC):
 
 @dataclass(frozen=True)
 class ParetoNbd(PurchaseModel):
-    """Pareto/NBD: λ ~ Gamma(r, alpha), drop-out at a rate μ ~ Gamma(s, beta)."""
+    """Pareto/NBD: purchase rate λ ~ Gamma(r, alpha), drop-out rate μ ~ Gamma(s, beta)."""
 
     name = "pareto_nbd"
     r: float
@@ -90,28 +91,29 @@ class ParetoNbd(PurchaseModel):
     beta: float
 
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Fader and Hardie (2005), equation 17."""
-        alive, gone = self._log_likelihoods_of_fates(x, t_x, T)
+        """Return the log-likelihood of each history: Fader and Hardie (2005), equation 17."""
+        alive, gone = self._log_likelihoods_alive_and_gone(x, t_x, T)
         constant = gammaln(self.r + x) - gammaln(self.r) + self.r * np.log(self.alpha) + self.s * np.log(self.beta)
         return np.asarray(constant + np.logaddexp(alive, gone))
 
     def probability_alive(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Fader and Hardie (2005), equation 24."""
-        alive, gone = self._log_likelihoods_of_fates(x, t_x, T)
+        """Return P(alive): Fader and Hardie (2005), equation 24."""
+        alive, gone = self._log_likelihoods_alive_and_gone(x, t_x, T)
         return np.asarray(np.exp(alive - np.logaddexp(alive, gone)))
 
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Fader and Hardie (2005), equation 41."""
-        order = self.s - 1 or 1e-15  # the limit for s = 1, to the last digit
-        # (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1), exact for s near 1, too
+        """Return E(purchases in (T, T + t]): Fader and Hardie (2005), equation 41."""
+        order = self.s - 1 or 1e-15  # 0 would divide by zero; 1e-15 gives the limit to the last digit
+        # (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1), in a form that is also exact for s near 1
         time_alive = (self.beta + T) * -np.expm1(-order * np.log1p(t / (self.beta + T))) / order
         rate = (self.r + x) / (self.alpha + T)
         return np.asarray(self.probability_alive(x, t_x, T) * rate * time_alive)
 
-    def _purchase_while_alive(self, t: float, x: Floats, T: Floats) -> Floats:
-        """E(∫ λ exp(−(λ + μ) u) du) over (0, t], where λ ~ Gamma(r + x, α + T) and μ ~ Gamma(s, β + T) are independent.
+    def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return E(∫ λ exp(−(λ + μ) u) du) over (0, t], for independent λ ~ Gamma(r + x, α + T), μ ~ Gamma(s, β + T).
 
-        Fader and Hardie (2014), Deriving the conditional PMF of the Pareto/NBD model, has the same for any number.
+        Source: Fader and Hardie (2014), Deriving the conditional PMF of the Pareto/NBD model. The paper derives the
+        probability of any number of purchases.
         """
         R, A, B = self.r + x, self.alpha + T, self.beta + T
         to_end = _log_tail(R + 1, np.full_like(R, self.s), A, B)
@@ -119,23 +121,27 @@ class ParetoNbd(PurchaseModel):
         ever = np.exp(np.log(R) + R * np.log(A) + self.s * np.log(B) + to_end)
         return np.asarray(ever * -np.expm1(after - to_end))
 
-    def _log_likelihoods_of_fates(self, x: Floats, t_x: Floats, T: Floats) -> tuple[Floats, Floats]:
-        """Of being alive at T, and of having dropped out between t_x and T, up to a factor that both share."""
+    def _log_likelihoods_alive_and_gone(self, x: Floats, t_x: Floats, T: Floats) -> tuple[Floats, Floats]:
+        """Return the log-likelihoods of being alive at T, and of having dropped out between t_x and T.
+
+        Both omit the same factor.
+        """
         R = self.r + x
         alive = -R * np.log(self.alpha + T) - self.s * np.log(self.beta + T)
         q = np.full_like(R, self.s + 1)
         since = _log_tail(R, q, self.alpha + t_x, self.beta + t_x)
         after = _log_tail(R, q, self.alpha + T, self.beta + T)
-        with np.errstate(divide="ignore"):  # nobody drops out in no time: log 0
+        with np.errstate(divide="ignore"):  # log 0 where t_x = T, which leaves no time to drop out
             gone = np.log(self.s) + since + np.log(np.maximum(-np.expm1(after - since), 0.0))
         return alive, gone
 
 
 def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
-    """Logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 on, where p + q > 1.
+    """Return the logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 to infinity, where p + q > 1.
 
-    Written with the hypergeometric function of first argument 1, whose terms are all positive and fall: the usual form
-    overflows for customers with many purchases. Where even that can't be relied on, the integral is taken by steps.
+    The integral is a hypergeometric function with first argument 1, whose terms are positive and decreasing. The usual
+    form overflows for customers with many purchases. Where this form is unreliable too, the integral is computed
+    numerically.
     """
     wide, narrow = np.maximum(A, B), np.minimum(A, B)
     power_of_narrow, b = np.where(A >= B, q, p), np.where(A >= B, p, q)
@@ -143,29 +149,29 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     z = (wide - narrow) / wide
     is_series = z < _NEAR_ONE
     series = hyp2f1(1.0, b, order + 1, np.where(is_series, z, 0.0))
-    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # what its terms add up to; false for no number
+    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # bounds of the sum of its terms; false for NaN
     series = np.where(is_series, series, 1.0)
     logarithm = np.log(series / order) + (1 - power_of_narrow) * np.log(narrow) - b * np.log(wide)
     rest = ~is_series
     if rest.any():
-        logarithm[rest] = _log_tail_by_steps(p[rest], q[rest], A[rest], B[rest])
+        logarithm[rest] = _log_tail_by_quadrature(p[rest], q[rest], A[rest], B[rest])
     return np.asarray(logarithm)
 
 
-def _log_tail_by_steps(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
-    """The same for any arguments, by the trapezoidal rule over y = log u.
+def _log_tail_by_quadrature(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
+    """Return the same integral as `_log_tail` for any arguments, by the trapezoidal rule over y = log u.
 
-    The integrand u (A + u)^−p (B + u)^−q has no singularity within π of the real axis of y, and falls exponentially at
-    both ends, so that the error of the rule falls exponentially with its step. Beyond the last step it is a power of u,
-    whose steps add up to a geometric series.
+    The integrand u (A + u)^−p (B + u)^−q has no singularity within π of the real axis of y, and decreases exponentially
+    at both ends. The error of the rule therefore decreases exponentially as the step becomes smaller. Beyond the last
+    step the integrand is a power of u, so the remaining steps form a geometric series.
 
     Source: Trefethen and Weideman (2014), The exponentially convergent trapezoidal rule. SIAM Review 56(3).
     """
     order = p + q - 1
-    usual = 1 / (p / A + q / B)  # u up to which the integrand grows; its logarithm there keeps the sum in range
-    scale = np.log(usual) - p * np.log(A + usual) - q * np.log(B + usual)
-    begin = np.log(usual) - _NOTHING
-    end = np.minimum(np.log(p * A + q * B) + _NOTHING, np.log(np.maximum(A, B)) + _NOTHING / order)
+    near_peak = 1 / (p / A + q / B)  # a u near the peak of the integrand, which scales the sum to stay in range
+    scale = np.log(near_peak) - p * np.log(A + near_peak) - q * np.log(B + near_peak)
+    begin = np.log(near_peak) - _NEGLIGIBLE
+    end = np.minimum(np.log(p * A + q * B) + _NEGLIGIBLE, np.log(np.maximum(A, B)) + _NEGLIGIBLE / order)
     total = term = np.zeros_like(p)
     for step in range(int(np.ceil(np.max((end - begin) / _STEP))) + 1):
         y = begin + step * _STEP
@@ -178,7 +184,7 @@ def _log_tail_by_steps(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _GeometricNbd(PurchaseModel):
-    """λ ~ Gamma(r, alpha); drop-out with a probability p ~ Beta(a, b) after a purchase."""
+    """Purchase rate λ ~ Gamma(r, alpha); drop-out with probability p ~ Beta(a, b) after a purchase."""
 
     r: float
     alpha: float
@@ -186,37 +192,43 @@ class _GeometricNbd(PurchaseModel):
     b: float
 
     @abstractmethod
-    def _chances(self, x: Floats) -> Floats:
-        """How often a customer has had the chance to drop out and has not, if they are alive."""
+    def _drop_out_chances(self, x: Floats) -> Floats:
+        """Return how often a customer who is alive had the chance to drop out."""
 
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Fader, Hardie and Lee (2005), equation 6; Batislam et al. (2007) with one more chance to drop out."""
-        R, k = self.r + x, self._chances(x)
+        """Return the log-likelihood of each history: Fader, Hardie and Lee (2005), equation 6.
+
+        MBG/NBD has one more chance to drop out: Batislam et al. (2007).
+        """
+        R, k = self.r + x, self._drop_out_chances(x)
         constant = gammaln(R) - gammaln(self.r) + self.r * np.log(self.alpha)
         alive = betaln(self.a, self.b + k) - betaln(self.a, self.b) - R * np.log(self.alpha + T)
-        return np.asarray(constant + alive + np.logaddexp(0.0, self._log_odds_of_gone(x, t_x, T)))
+        return np.asarray(constant + alive + np.logaddexp(0.0, self._log_odds_of_drop_out(x, t_x, T)))
 
     def probability_alive(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """1 / (1 + odds of having dropped out)."""
-        return np.asarray(expit(-self._log_odds_of_gone(x, t_x, T)))
+        """Return P(alive): 1 / (1 + odds of having dropped out)."""
+        return np.asarray(expit(-self._log_odds_of_drop_out(x, t_x, T)))
 
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Fader, Hardie and Lee (2005), equation 10, with Euler's transformation: the usual form overflows."""
-        a = self.a if abs(self.a - 1) > _NO_LIMIT else 1 + _NO_LIMIT
+        """Return E(purchases in (T, T + t]): Fader, Hardie and Lee (2005), equation 10.
+
+        Euler's transformation replaces the usual form, which overflows.
+        """
+        a = self.a if abs(self.a - 1) > _SINGULARITY_DISTANCE else 1 + _SINGULARITY_DISTANCE
         z = t / (self.alpha + T + t)
-        k = self._chances(x)
+        k = self._drop_out_chances(x)
         c = a + self.b + k - 1
-        c = np.where(np.abs(c) > _NO_LIMIT, c, _NO_LIMIT)
+        c = np.where(np.abs(c) > _SINGULARITY_DISTANCE, c, _SINGULARITY_DISTANCE)
         still = np.exp((a - 1) * np.log1p(-z)) * hyp2f1(c - self.r - x, a - 1, c, z)
         return np.asarray(self.probability_alive(x, t_x, T) * c / (a - 1) * (1 - still))
 
-    def _purchase_while_alive(self, t: float, x: Floats, T: Floats) -> Floats:
-        """Who is alive drops out at a purchase at the earliest: λ ~ Gamma(r + x, α + T) alone decides on the next."""
+    def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return P(at least one purchase), from λ ~ Gamma(r + x, α + T) alone: drop-out only follows a purchase."""
         return np.asarray(-np.expm1(-(self.r + x) * np.log1p(t / (self.alpha + T))))
 
-    def _log_odds_of_gone(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Logarithm of the odds of having dropped out: those of a regular who has left overflow."""
-        k = self._chances(x)
+    def _log_odds_of_drop_out(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
+        """Return the logarithm of the odds of having dropped out. The odds overflow for frequent buyers who left."""
+        k = self._drop_out_chances(x)
         drop_out = np.log(self.a) - np.log(self.b + np.maximum(k, 1) - 1)
         silence = (self.r + x) * (np.log(self.alpha + T) - np.log(self.alpha + t_x))
         return np.asarray(np.where(k > 0, drop_out + silence, -np.inf))
@@ -224,46 +236,46 @@ class _GeometricNbd(PurchaseModel):
 
 @dataclass(frozen=True)
 class BgNbd(_GeometricNbd):
-    """BG/NBD. A customer has no chance to drop out at the first purchase: P(alive) of a one-time buyer is always 1."""
+    """BG/NBD. A customer cannot drop out at the first purchase, so P(alive) of a one-time buyer is always 1."""
 
     name = "bg_nbd"
 
-    def _chances(self, x: Floats) -> Floats:
+    def _drop_out_chances(self, x: Floats) -> Floats:
         return x
 
 
 @dataclass(frozen=True)
 class MbgNbd(_GeometricNbd):
-    """MBG/NBD: BG/NBD with a chance to drop out at the first purchase, too."""
+    """MBG/NBD: BG/NBD in which a customer can also drop out at the first purchase."""
 
     name = "mbg_nbd"
 
-    def _chances(self, x: Floats) -> Floats:
+    def _drop_out_chances(self, x: Floats) -> Floats:
         return x + 1
 
 
 MODELS: dict[str, type[PurchaseModel]] = {model.name: model for model in (ParetoNbd, MbgNbd, BgNbd)}
-"""The models by name; the first is the default."""
+"""Models by name; the first model is the default."""
 
 
 _STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0), (0.3, 1.0, 0.3, 10.0))
-"""Starting values of four parameters; all three models take them in the order they are named."""
+"""Starting values of the four parameters, in the order in which each model declares them."""
 
-_SAMPLE = 20_000
-"""Of more customers, a sample of so many finds the neighbourhood of the maximum."""
+_SAMPLE_SIZE = 20_000
+"""Number of customers above which a sample of this size locates the maximum first."""
 
-_A_YEAR = 52.0
+_WEEKS_PER_YEAR = 52.0
 
 
 def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
     """Fit a model to all customers by maximum likelihood, without a penalty.
 
     Args:
-        model: The model.
-        histories: Histories of customers who have bought, one-time buyers too.
+        model: Class of the model.
+        histories: Histories of all customers who have bought, one-time buyers included.
 
     Returns:
-        The fit. It has no parameters where there are too few customers, or no maximum was found.
+        The fit. It has no parameters if the customers are too few, or if no usable maximum is found.
     """
 
     def fit(state: State, message: str | None = None, **found: Any) -> Fit:
@@ -277,26 +289,26 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
             **found,
         )
 
-    if message := too_few(histories.customers, histories.repeat_customers):
+    if message := explain_too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    # Of many customers, a sample tells at little cost whether there is a maximum, and where about.
+    # With many customers, a sample shows at little cost whether the likelihood has a maximum, and where roughly.
     customers = histories.customers
-    found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE)), customers, _STARTS)
-    if found is not None and customers > _SAMPLE:
+    found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE_SIZE)), customers, _STARTS)
+    if found is not None and customers > _SAMPLE_SIZE:
         found = maximize_nearby(_mean_log_likelihood(model, histories), customers, found)
-        message = "the maximum of a sample of the customers leads to none of all"
+        message = "the maximum of a sample of the customers does not lead to a maximum of all customers"
     if found is None:
         return fit("not_converged", message)
     fitted = model(*found.parameters.tolist())
     if not _is_usable(fitted, histories):
-        return fit("not_converged", "parameters so far out that expectations are no numbers")
+        return fit("not_converged", "the parameters are too extreme to compute expected purchases")
     return fit("fitted", parameters=fitted.parameters, log_likelihood=fitted.log_likelihood(histories))
 
 
 def _is_usable(model: PurchaseModel, histories: Histories) -> bool:
-    """Whether what the model expects of the customers it was fitted on are numbers, and none below 0."""
+    """Return whether the expected purchases of all customers in the fit are finite numbers of 0 or more."""
     with np.errstate(all="ignore"):
-        expected = model.expected_purchases(_A_YEAR, histories.frequency, histories.recency, histories.age)
+        expected = model.expected_purchases(_WEEKS_PER_YEAR, histories.frequency, histories.recency, histories.age)
     return bool(np.all(np.isfinite(expected) & (expected >= 0)))
 
 

@@ -1,7 +1,9 @@
-"""RFM: recency, frequency and monetary scores, and the segments they make (Hughes, Strategic Database Marketing, 1994).
+"""RFM: scores of recency, frequency and monetary value, and segments from the scores.
 
-Scores compare values, not places in a list: who has equal values has equal scores, whatever the order of the rows. Only
-counts by value leave the engine, so that the cost on the driver does not grow with customers.
+Scores compare values, not ranks: customers with equal values have equal scores, whatever the order of the rows. Only
+the number of buyers per value leaves the engine, so the cost on the driver does not grow with the number of customers.
+
+Source: Hughes (1994), Strategic Database Marketing.
 """
 
 from __future__ import annotations
@@ -16,18 +18,18 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.segments import SEGMENTS
 
 SCORES = 5
-FEWEST_BUYERS = 5
-"""Fewer buyers have no fifths: all of them score in the middle."""
+MIN_BUYERS = 5
+"""Fewest buyers that can be split into fifths. If there are fewer, all of them get the middle score."""
 
-_MIDDLE = 3
+_MIDDLE_SCORE = 3
 
 
 def with_rfm(customers: DataFrame) -> DataFrame:
-    """Customers with three scores of 1 to 5, null for who never bought, and with `segment`.
+    """Return customers with three scores of 1 to 5, null for customers who never bought, and with `segment`.
 
     Args:
         customers: One row per customer, with `recency_days`, `purchase_day_count` and `total_revenue`; `recency_days`
-            is null for who never bought.
+            is null for customers who never bought.
     """
     values = {
         "recency": -sf.col("recency_days").cast("double"),
@@ -47,18 +49,18 @@ def with_rfm(customers: DataFrame) -> DataFrame:
 
 
 def segment() -> Column:
-    """Name of the segment of a row with scores: the first whose rule holds."""
-    first, *others = SEGMENTS
-    named = reduce(
-        lambda case, each: case.when(sf.expr(each.holds), each.name), others, sf.when(sf.expr(first.holds), first.name)
+    """Return the name of the first segment whose rule holds for the scores of a row."""
+    first, *rest = SEGMENTS
+    names = reduce(
+        lambda case, each: case.when(sf.expr(each.holds), each.name), rest, sf.when(sf.expr(first.holds), first.name)
     )
-    return named
+    return names
 
 
 def leading_digits(amount: Column) -> Column:
-    """An amount of money of 0 or more, in cents, cut to three digits: 1,234.56 is 123,000, and so are its neighbours.
+    """Return an amount of money of 0 or more, in cents, with all digits after the third set to 0.
 
-    Amounts are as many as customers; these are at most nine hundred for each power of ten.
+    1,234.56 becomes 123,000. Amounts of customers may all differ, but there are at most 900 results per power of ten.
 
     >>> amounts = spark.sql("SELECT explode(array(1234.56, 0.99, 12.50)) AS amount")
     >>> sorted(row.cut for row in amounts.select(leading_digits(amounts.amount).alias("cut")).collect())
@@ -71,13 +73,13 @@ def leading_digits(amount: Column) -> Column:
 
 
 def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:
-    """The least value of each score above 1; infinite where no value has it.
+    """Return the lowest value of each score above 1: −∞ if every value reaches the score, ∞ if none does.
 
-    A value scores one more than the whole fifths of buyers who are below the middle of those who have it: equal values
-    are never parted, and where all are equal, all score in the middle.
+    The score of a value is one plus the number of whole fifths of buyers below the middle of the buyers with this
+    value. Equal values always have equal scores. If all values are equal, all buyers get the middle score.
 
     Args:
-        customers_by_value: How many buyers have each value; of higher values, more is better.
+        customers_by_value: Number of buyers with each value. Higher values are better.
 
     >>> score_thresholds({1.0: 6, 2.0: 2, 3.0: 1, 9.0: 1})
     (1.0, 2.0, 2.0, 3.0)
@@ -85,8 +87,8 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
     (-inf, -inf, inf, inf)
     """
     buyers = sum(customers_by_value.values())
-    if buyers < FEWEST_BUYERS:
-        return tuple(-math.inf if score <= _MIDDLE else math.inf for score in range(2, SCORES + 1))
+    if buyers < MIN_BUYERS:
+        return tuple(-math.inf if score <= _MIDDLE_SCORE else math.inf for score in range(2, SCORES + 1))
     thresholds = [math.inf] * (SCORES - 1)
     below = 0
     for value, count in sorted(customers_by_value.items()):
@@ -99,15 +101,15 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
 
 def _thresholds(buyers: DataFrame, values: Mapping[str, Column]) -> dict[str, tuple[float, ...]]:
     by_name = sf.create_map(*(part for name, value in values.items() for part in (sf.lit(name), value)))
-    # One pass, whatever it takes to work out who the buyers are.
-    each = buyers.select(sf.explode(by_name).alias("of", "value"))
+    # One pass over the buyers, because their plan may be expensive.
+    values_by_name = buyers.select(sf.explode(by_name).alias("name", "value"))
     by_value: dict[str, dict[float, int]] = {name: {} for name in values}
-    for name, value, count in each.groupBy("of", "value").agg(sf.count("*")).collect():
+    for name, value, count in values_by_name.groupBy("name", "value").agg(sf.count("*")).collect():
         by_value[name][value] = count
     return {name: score_thresholds(counts) for name, counts in by_value.items()}
 
 
 def _score(value: Column, thresholds: Sequence[float]) -> Column:
-    given = 1 + sum(threshold == -math.inf for threshold in thresholds)
+    lowest_score = 1 + sum(threshold == -math.inf for threshold in thresholds)
     reached = [sf.when(value >= threshold, 1).otherwise(0) for threshold in thresholds if math.isfinite(threshold)]
-    return reduce(Column.__add__, reached, sf.lit(given))
+    return reduce(Column.__add__, reached, sf.lit(lowest_score))

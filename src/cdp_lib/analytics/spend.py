@@ -1,7 +1,7 @@
-"""Gamma-Gamma: what customers spend on a purchase day.
+"""Gamma-Gamma: the spend of customers per purchase day.
 
-What a customer spends varies around a mean of their own, which does not depend on how often they buy. Notation is that
-of the paper. x: repeat purchase days. m: mean spend on them.
+The spend of a customer varies around an individual mean, which does not depend on how often the customer buys. Notation
+follows the paper. x: repeat purchase days. m: mean spend per repeat purchase day.
 
 Source: Fader and Hardie (2013), The gamma-gamma model of monetary value. brucehardie.com/notes/025.
 """
@@ -14,21 +14,21 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from scipy.special import gammaln
 
-from cdp_lib.analytics.fits import Fit, maximize, too_few
+from cdp_lib.analytics.fits import Fit, explain_too_few, maximize
 from cdp_lib.analytics.histories import Floats
 
 _Number = TypeVar("_Number", Floats, Any)
-"""Arrays, or columns of an engine: the formula is the same."""
+"""Arrays, or columns of an engine. A formula works for both."""
 
 
 @dataclass(frozen=True)
 class Spending:
-    """Different pairs of frequency and mean spend of customers who came back, and how many customers have each.
+    """Distinct pairs of frequency and mean spend of repeat buyers, with the number of customers of each pair.
 
     Attributes:
         frequency: x, repeat purchase days, 1 or more.
-        mean: m, mean spend on them, above 0, in the reporting currency.
-        weight: Customers of each pair.
+        mean: m, mean spend per repeat purchase day, above 0, in the reporting currency.
+        weight: Number of customers with this pair.
     """
 
     frequency: Floats
@@ -36,10 +36,10 @@ class Spending:
     weight: Floats
 
     def __post_init__(self) -> None:
-        """Refuse what no spending is.
+        """Validate the arrays.
 
         Raises:
-            ValueError: Columns differ in length, or a value is out of its range.
+            ValueError: The arrays differ in length, or a value is out of its range.
         """
         if len({len(self.frequency), len(self.mean), len(self.weight)}) != 1:
             raise ValueError("spending: columns differ in length")
@@ -48,13 +48,13 @@ class Spending:
 
     @property
     def customers(self) -> int:
-        """How many customers there are."""
+        """Number of customers."""
         return round(float(self.weight.sum()))
 
 
 @dataclass(frozen=True)
 class GammaGamma:
-    """Spend ~ Gamma(p, ν) around a customer's mean, with ν ~ Gamma(q, v)."""
+    """Gamma-Gamma model: the spend on a purchase day ~ Gamma(p, ν), with ν ~ Gamma(q, v) for each customer."""
 
     name: ClassVar[str] = "gamma_gamma"
     p: float
@@ -67,17 +67,17 @@ class GammaGamma:
         return asdict(self)
 
     def expected_mean(self, x: _Number, m: _Number) -> _Number:
-        """E(mean spend of a customer), given x and m: Fader and Hardie (2013), equation 5.
+        """Return E(mean spend of a customer), given x and m: Fader and Hardie (2013), equation 5.
 
-        Without a repeat (x = 0) it is the mean of the population, p v / (q − 1), which exists for q > 1.
+        Without a repeat purchase (x = 0), this is the population mean p v / (q − 1), which exists for q > 1.
         """
         return (x * m + self.v) * self.p / (x * self.p + (self.q - 1))
 
     def log_likelihood(self, spending: Spending) -> float:
-        """Log-likelihood of all customers: Fader and Hardie (2013), equation 1a."""
+        """Return the log-likelihood of all customers: Fader and Hardie (2013), equation 1a."""
         x, m = spending.frequency, spending.mean
         shape = self.p * x
-        each = (
+        by_pair = (
             gammaln(shape + self.q)
             - gammaln(shape)
             - gammaln(self.q)
@@ -86,38 +86,39 @@ class GammaGamma:
             + shape * np.log(x)
             - (shape + self.q) * np.log(self.v + m * x)
         )
-        return float(each @ spending.weight)
+        return float(by_pair @ spending.weight)
 
 
 _STARTS = ((6.0, 4.0, 15.0), (1.0, 2.0, 50.0), (10.0, 2.0, 5.0))
-"""Starting values, of money in such units that customers spend about 35 on average, as in the paper."""
+"""Starting values, for a unit of money in which customers spend about 35 on average, as in the paper."""
 
-_USUAL_MEAN = 35.0
+_TYPICAL_MEAN = 35.0
+"""Mean spend of customers, in the unit of the starting values."""
 
-_PLAUSIBLE = 1.5
-"""How far the mean of the population may be above that of those known: near q = 1 it grows without end."""
+_MAX_MEAN_RATIO = 1.5
+"""Greatest plausible ratio of the population mean to the observed mean. The population mean is unbounded near q = 1."""
 
 
 def fit_spend(spending: Spending) -> Fit:
-    """Fit Gamma-Gamma to all customers who came back, by maximum likelihood.
+    """Fit Gamma-Gamma to all repeat buyers, by maximum likelihood.
 
     Args:
-        spending: What they spend.
+        spending: Frequency and mean spend of the repeat buyers.
 
     Returns:
-        The fit. It has no parameters where there are too few customers, no maximum was found, or the mean of the
-        population does not exist at it (q ≤ 1).
+        The fit. It has no parameters if the customers are too few, if no maximum is found, or if the population mean at
+        the maximum is infinite (q ≤ 1) or implausibly far above the observed mean.
     """
-    groups = len(spending.frequency)
+    pairs = len(spending.frequency)
 
     def unfitted(state: str, message: str) -> Fit:
         customers = spending.customers
-        return Fit(GammaGamma.name, state, customers, customers, groups, message=message)  # type: ignore[arg-type]
+        return Fit(GammaGamma.name, state, customers, customers, pairs, message=message)  # type: ignore[arg-type]
 
-    if message := too_few(spending.customers, spending.customers):
+    if message := explain_too_few(spending.customers, spending.customers):
         return unfitted("too_few_customers", message)
-    # Money may be in any currency: fitted in units in which the starting values are near.
-    unit = float(spending.mean @ spending.weight) / spending.customers / _USUAL_MEAN
+    # Scale the money, so that the starting values suit any currency.
+    unit = float(spending.mean @ spending.weight) / spending.customers / _TYPICAL_MEAN
     scaled = Spending(spending.frequency, spending.mean / unit, spending.weight)
 
     def mean_log_likelihood(parameters: Floats) -> float:
@@ -131,17 +132,18 @@ def fit_spend(spending: Spending) -> Fit:
         return unfitted("not_converged", f"q is {q:.3f}: with 1 or less the mean spend of the population is infinite")
     fitted = GammaGamma(p, q, v * unit)
     mean = float(fitted.expected_mean(0.0, 0.0))
-    if mean > _PLAUSIBLE * unit * _USUAL_MEAN:
+    if mean > _MAX_MEAN_RATIO * unit * _TYPICAL_MEAN:
         return unfitted(
             "not_converged",
-            f"the mean spend of the population would be {mean:,.2f}, and is {unit * _USUAL_MEAN:,.2f} of those known",
+            f"the mean spend of the population would be {mean:,.2f}, but the observed mean is"
+            f" {unit * _TYPICAL_MEAN:,.2f}",
         )
     return Fit(
         GammaGamma.name,
         "fitted",
         spending.customers,
         spending.customers,
-        groups,
+        pairs,
         fitted.parameters,
         fitted.log_likelihood(spending),
     )

@@ -1,4 +1,4 @@
-"""What each customer has done up to a day: the one pass over purchases that all of a customer's figures start from."""
+"""Customer summaries up to a day: the single pass over purchases that all figures of customers are computed from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyspark.sql import functions as sf
 def build_customer_summaries(
     customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date
 ) -> DataFrame:
-    """One row per customer acquired by `as_of`, whether or not they ever bought.
+    """One row per customer acquired by `as_of`, with or without purchases.
 
     Args:
         customer_acquisitions_silver: One row per customer.
@@ -21,7 +21,8 @@ def build_customer_summaries(
     Returns:
         `customer_id`, `acquisition_date`, `tenure_days`; `first_purchase_date`, `last_purchase_date`, `frequency`
         (repeat purchase days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`, null
-        for who never bought; `transaction_count`, `purchase_day_count` and `total_revenue`, then 0.
+        for customers who never bought; `transaction_count`, `purchase_day_count` and `total_revenue`, 0 for customers
+        who never bought. `repeat_monetary_value` is also null without a repeat purchase.
     """
     days = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     purchases = days.groupBy("customer_id").agg(
@@ -34,7 +35,9 @@ def build_customer_summaries(
     )
     customers = customer_acquisitions_silver.select(
         "customer_id",
-        sf.least(_until("registration_date", as_of), _until("first_purchase_date", as_of)).alias("acquisition_date"),
+        sf.least(_null_if_after("registration_date", as_of), _null_if_after("first_purchase_date", as_of)).alias(
+            "acquisition_date"
+        ),
     ).where(sf.col("acquisition_date").isNotNull())
     repeat_revenue = (sf.col("total_revenue") - sf.col("first_revenue")).cast("decimal(38,2)")
     return customers.join(purchases, "customer_id", how="left").select(
@@ -56,6 +59,6 @@ def build_customer_summaries(
     )
 
 
-def _until(day: str, as_of: date) -> Column:
-    """The day, where it is not after `as_of`."""
+def _null_if_after(day: str, as_of: date) -> Column:
+    """Return the day, or null if it is after `as_of`."""
     return sf.when(sf.col(day) <= sf.lit(as_of), sf.col(day))

@@ -1,4 +1,4 @@
-"""What every table promises: one module per layer, and the catalogue of them all."""
+"""Contracts of all tables: one module per layer, and the catalogue of every table."""
 
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
@@ -15,4 +15,4 @@ TABLES: dict[str, TableContract] = {
         *([contract.changes] if contract.rules or contract == PRODUCT_PRICES_SILVER else []),
     )
 }
-"""Every table of the platform by name, each followed by its quarantine and its change sets."""
+"""All tables of the platform by name, each followed by its quarantine and the table of its change sets."""

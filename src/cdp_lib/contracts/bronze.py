@@ -1,25 +1,34 @@
 """Bronze: rows as received, by landed batch.
 
-Columns of a JSON source are text, those of a SQL source keep the source's types. A value that does not
-fit its type is null there and stands, as received, in `_rescued_data`.
+Columns of a JSON source are text; columns of a SQL source keep the types of the source. A value that does not fit the
+type of its column is null in the column, and `_rescued_data` holds the value as received.
 """
 
 from cdp_lib.contracts.table import BronzeContract, Column
 
 LINEAGE_COLUMNS = (
-    Column("_load", "STRING", "snapshot: the batch is all there is; increment: what changed; files: whole files"),
-    Column("_is_deleted", "BOOLEAN", "whether the source says that the record is gone; then only its key is known"),
+    Column("_load", "STRING", "kind of batch: snapshot, all records; increment, changed records; files, whole files"),
+    Column(
+        "_is_deleted",
+        "BOOLEAN",
+        "whether the row is a tombstone: the source deleted the record, and only its key is known",
+    ),
     Column("_rescued_data", "STRING", "JSON object of the values that did not fit their column, as received"),
-    Column("_batch_id", "STRING", "landed batch the row came with; sorts by time of extraction", required=True),
+    Column(
+        "_batch_id",
+        "STRING",
+        "landed batch that contained the row; batch names sort by time of extraction",
+        required=True,
+    ),
     Column("_source_file", "STRING", "data file of the batch, relative to the landing location", required=True),
     Column("_ingested_at", "TIMESTAMP", "start of the run that extracted the batch, UTC", required=True),
-    Column("_version", "BIGINT", "number of the table's version that the row was loaded with"),
+    Column("_version", "BIGINT", "version of the table that the row was loaded in"),
 )
 
 _UPDATED_AT = Column(
     "updated_at",
     "STRING",
-    "when the source last changed the record, UTC, as text; null where it does not say",
+    "time of the last change in the source, UTC, as text; null if the source does not say",
     optional=True,
 )
 
@@ -49,7 +58,7 @@ CUSTOMERS_BRONZE = _bronze(
     "customers_api",
     "customers",
     ("customer_id",),
-    "One row per customer record in a landed answer of the customers API.",
+    "One row per customer record in a landed response of the customers API.",
     Column("customer_id", "STRING", "customer's number, as text"),
     Column("full_name", "STRING", "customer's name", pii="name"),
     Column("email", "STRING", "customer's e-mail address", pii="email"),
@@ -63,7 +72,7 @@ PRODUCTS_BRONZE = _bronze(
     "database",
     "products",
     ("product_id",),
-    "One row per product in a landed snapshot of the database table products.",
+    "One row per product in a landed batch of the database table products.",
     Column("product_id", "INT", "product's number"),
     Column("product_name", "STRING", "product's name"),
     Column("category", "STRING", "product's category"),
@@ -76,7 +85,7 @@ STORE_BRONZE = _bronze(
     "database",
     "stores",
     ("store_id",),
-    "One row per store in a landed snapshot of the database table stores.",
+    "One row per store in a landed batch of the database table stores.",
     Column("store_id", "INT", "store's number"),
     Column("store_name", "STRING", "store's name"),
     Column("location", "STRING", "country the store is in"),
@@ -88,11 +97,11 @@ TRANSACTIONS_BRONZE = _bronze(
     "database",
     "transactions",
     ("transaction_id",),
-    "One row per sale in a landed snapshot of the database table transactions.",
-    Column("transaction_id", "INT", "sale's number"),
+    "One row per sale in a landed batch of the database table transactions.",
+    Column("transaction_id", "INT", "number of the sale"),
     Column("customer_id", "INT", "customer who bought"),
     Column("product_id", "INT", "product sold"),
-    Column("store_id", "INT", "store that sold it"),
+    Column("store_id", "INT", "store that sold the product"),
     Column("quantity", "INT", "pieces sold"),
     Column("transaction_date", "DATE", "day of the sale"),
     _UPDATED_AT,
@@ -103,28 +112,28 @@ CRM_CONTACTS_BRONZE = _bronze(
     "crm",
     "contacts",
     ("contactid",),
-    "One row per version or removal of a contact in a landed batch of the CRM.",
+    "One row per version or tombstone of a contact in a landed batch of the CRM.",
     Column("contactid", "STRING", "contact's GUID"),
     Column("fullname", "STRING", "contact's name", pii="name"),
     Column("emailaddress1", "STRING", "contact's e-mail address", pii="email"),
     Column("mobilephone", "STRING", "contact's phone number, as typed", pii="phone"),
     Column("birthdate", "STRING", "day of birth, as text", pii="birth_date"),
-    Column("gendercode", "STRING", "choice of the CRM: 1 male, 2 female", pii="gender"),
+    Column("gendercode", "STRING", "gender code of the CRM: 1 male, 2 female", pii="gender"),
     Column("address1_city", "STRING", "city the contact lives in", pii="address"),
-    Column("address1_postalcode", "STRING", "postal code of that address", pii="address"),
-    Column("address1_country", "STRING", "country of that address, in the CRM's spelling"),
-    Column("cdp_customerid", "STRING", "number of the customer the contact is known to be, as text"),
-    Column("cdp_acquisitionchannel", "STRING", "marketing channel that brought the contact"),
-    Column("cdp_acquisitiondate", "STRING", "day the contact was won, as text"),
+    Column("address1_postalcode", "STRING", "postal code of the contact's address", pii="address"),
+    Column("address1_country", "STRING", "country the contact lives in, in the CRM's spelling"),
+    Column("cdp_customerid", "STRING", "number of the customer that the CRM assigns to the contact, as text"),
+    Column("cdp_acquisitionchannel", "STRING", "marketing channel that acquired the contact"),
+    Column("cdp_acquisitiondate", "STRING", "day the contact was acquired, as text"),
     Column("cdp_loyaltytier", "STRING", "tier of the loyalty programme"),
     Column("cdp_emailconsent", "STRING", "whether the contact agrees to marketing by e-mail: true or false"),
-    Column("cdp_emailconsenton", "STRING", "when that was last said, UTC, as text"),
+    Column("cdp_emailconsenton", "STRING", "time of the last decision on cdp_emailconsent, UTC, as text"),
     Column("cdp_smsconsent", "STRING", "whether the contact agrees to marketing by text message: true or false"),
-    Column("cdp_smsconsenton", "STRING", "when that was last said, UTC, as text"),
+    Column("cdp_smsconsenton", "STRING", "time of the last decision on cdp_smsconsent, UTC, as text"),
     Column("cdp_phoneconsent", "STRING", "whether the contact agrees to marketing by phone: true or false"),
-    Column("cdp_phoneconsenton", "STRING", "when that was last said, UTC, as text"),
-    Column("createdon", "STRING", "when the contact was made, UTC, as text"),
-    Column("modifiedon", "STRING", "when the contact was last changed, by the CRM's clock, UTC, as text"),
+    Column("cdp_phoneconsenton", "STRING", "time of the last decision on cdp_phoneconsent, UTC, as text"),
+    Column("createdon", "STRING", "time the contact was created, UTC, as text"),
+    Column("modifiedon", "STRING", "time the contact was last changed, by the clock of the CRM, UTC, as text"),
 )
 
 EVENTS_BRONZE = _bronze(
@@ -134,15 +143,15 @@ EVENTS_BRONZE = _bronze(
     ("event_id",),
     "One row per line of a landed event file.",
     Column("event_id", "STRING", "event's identifier"),
-    Column("event_type", "STRING", "what happened: page_view, add_to_cart, checkout, email_open, app_open …"),
-    Column("occurred_at", "STRING", "when it happened, UTC, as text"),
-    Column("channel", "STRING", "where it happened: web, app or email"),
+    Column("event_type", "STRING", "kind of event: page_view, add_to_cart, checkout, email_open, app_open …"),
+    Column("occurred_at", "STRING", "time of the event, UTC, as text"),
+    Column("channel", "STRING", "channel of the event: web, app or email"),
     Column("customer_id", "STRING", "customer who was logged in, as text"),
     Column("anonymous_id", "STRING", "identifier of the device or browser", pii="device"),
-    Column("email", "STRING", "address a message went to", pii="email"),
-    Column("session_id", "STRING", "visit the event belongs to"),
-    Column("campaign", "STRING", "campaign that led to it"),
-    Column("product_id", "STRING", "product it is about, as text"),
+    Column("email", "STRING", "e-mail address that the message was sent to", pii="email"),
+    Column("session_id", "STRING", "session (visit) that the event belongs to"),
+    Column("campaign", "STRING", "campaign that led to the event"),
+    Column("product_id", "STRING", "product that the event is about, as text"),
     Column("consent", "STRING", "whether the visitor agreed to be tracked: true or false"),
 )
 
@@ -165,9 +174,9 @@ EXCHANGE_RATES_BRONZE = _bronze(
     "exchange_rates",
     ("month", "currency"),
     "One row per line of a landed exchange rate file.",
-    Column("month", "STRING", "month the rate is the average of, as 2026-01"),
+    Column("month", "STRING", "month whose average the rate is, as 2026-01"),
     Column("currency", "STRING", "ISO 4217 code of the currency"),
-    Column("rate", "STRING", "units of the reporting currency that one unit of the currency is worth, as text"),
+    Column("rate", "STRING", "units of the reporting currency per unit of the currency, as text"),
 )
 
 BRONZE_TABLES = (
@@ -183,5 +192,5 @@ BRONZE_TABLES = (
 
 
 def tables_of(source: str) -> tuple[BronzeContract, ...]:
-    """The tables whose rows are landed from a source, in the order of their contracts."""
+    """Return the bronze tables of a source, in the order of their contracts."""
     return tuple(contract for contract in BRONZE_TABLES if contract.source == source)

@@ -1,7 +1,7 @@
 """Gold: aggregates for people and dashboards.
 
-Revenue is the sum of quantity × price, in the reporting currency. `country` is the customer's country, `location`
-is the store's. Averages are not rounded.
+Revenue is the sum of quantity × price, in the reporting currency. `country` is the country of the customer, `location`
+the country of the store. Averages are not rounded.
 """
 
 from cdp_lib.contracts.table import Column, gold_table
@@ -20,7 +20,7 @@ _STORE_NAME = Column("store_name", "STRING", "store's name")
 
 SALES_BY_COUNTRY_GOLD = gold_table(
     "sales_by_country_gold",
-    "One row per country in which customers bought.",
+    "One row per country of customers who bought.",
     ("country",),
     _COUNTRY,
     Column("total_sales", "BIGINT", "number of transactions", required=True),
@@ -28,32 +28,32 @@ SALES_BY_COUNTRY_GOLD = gold_table(
 
 CATEGORY_COUNTRY_PERFORMANCE_GOLD = gold_table(
     "category_country_performance_gold",
-    "One row per country and product category bought there.",
+    "One row per country of customers and product category that they bought.",
     ("country", "category"),
     _COUNTRY,
     _CATEGORY,
     Column("revenue", REVENUE, "revenue", required=True),
     Column("quantity_sold", "BIGINT", "pieces sold", required=True),
-    Column("unique_products", "BIGINT", "different products sold", required=True),
+    Column("unique_products", "BIGINT", "number of distinct products sold", required=True),
 )
 
 COUNTRY_DETAILED_ANALYSIS_GOLD = gold_table(
     "country_detailed_analysis_gold",
-    "One row per country in which customers bought.",
+    "One row per country of customers who bought.",
     ("country",),
     _COUNTRY,
     Column("unique_customers", "BIGINT", "customers who bought", required=True),
-    Column("unique_stores", "BIGINT", "stores they bought in", required=True),
+    Column("unique_stores", "BIGINT", "stores that they bought in", required=True),
     Column("total_transactions", "BIGINT", "number of transactions", required=True),
     Column("total_quantity_sold", "BIGINT", "pieces sold", required=True),
     Column("total_revenue", REVENUE, "revenue", required=True),
     Column("avg_transaction_value", "DOUBLE", "total_revenue / total_transactions", required=True),
-    Column("unique_products", "BIGINT", "different products sold", required=True),
+    Column("unique_products", "BIGINT", "number of distinct products sold", required=True),
 )
 
 PRODUCT_PERFORMANCE_GOLD = gold_table(
     "product_performance_gold",
-    "One row per product sold.",
+    "One row per product that was sold.",
     ("product_id",),
     _PRODUCT_ID,
     _PRODUCT_NAME,
@@ -61,12 +61,12 @@ PRODUCT_PERFORMANCE_GOLD = gold_table(
     Column("total_quantity_sold", "BIGINT", "pieces sold", required=True),
     Column("total_revenue", REVENUE, "revenue", required=True),
     Column("unique_transactions", "BIGINT", "number of transactions", required=True),
-    Column("unique_customers", "BIGINT", "customers who bought it", required=True),
+    Column("unique_customers", "BIGINT", "customers who bought the product", required=True),
 )
 
 PRICE_SEGMENT_ANALYSIS_GOLD = gold_table(
     "price_segment_analysis_gold",
-    "One row per price segment and product category sold.",
+    "One row per price segment and product category with sales.",
     ("price_segment", "category"),
     Column("price_segment", "STRING", "Budget (price < 500), Mid-Range (< 1500) or Premium", required=True),
     _CATEGORY,
@@ -91,7 +91,7 @@ CUSTOMER_PRODUCT_AFFINITY_GOLD = gold_table(
 
 STORE_PRODUCT_PERFORMANCE_GOLD = gold_table(
     "store_product_performance_gold",
-    "One row per store and product it sold.",
+    "One row per store and product that the store sold.",
     ("store_id", "product_id"),
     _STORE_ID,
     _STORE_NAME,
@@ -108,14 +108,14 @@ STORE_CUSTOMER_ANALYSIS_GOLD = gold_table(
     _STORE_ID,
     _STORE_NAME,
     Column("location", "STRING", "country the store is in"),
-    Column("unique_customers", "BIGINT", "customers who bought there", required=True),
+    Column("unique_customers", "BIGINT", "customers who bought in the store", required=True),
     Column("total_transactions", "BIGINT", "number of transactions", required=True),
     Column("avg_transactions_per_customer", "DOUBLE", "total_transactions / unique_customers", required=True),
 )
 
 SEASONAL_ANALYSIS_GOLD = gold_table(
     "seasonal_analysis_gold",
-    "One row per season and product category sold in it, over all years.",
+    "One row per season and product category sold in that season, over all years.",
     ("season", "category"),
     Column("season", "STRING", "Winter (Dec-Feb), Spring (Mar-May), Summer (Jun-Aug) or Fall (Sep-Nov)", required=True),
     _CATEGORY,
@@ -125,11 +125,11 @@ SEASONAL_ANALYSIS_GOLD = gold_table(
 
 MONTHLY_SALES_GOLD = gold_table(
     "monthly_sales_gold",
-    "One row per month in which something was sold.",
+    "One row per month with sales.",
     ("transaction_year", "transaction_quarter", "transaction_month"),
     Column("transaction_year", "INT", "calendar year of the sales", required=True),
-    Column("transaction_quarter", "INT", "calendar quarter, 1 to 4", required=True),
-    Column("transaction_month", "INT", "calendar month, 1 to 12", required=True),
+    Column("transaction_quarter", "INT", "calendar quarter of the sales, 1 to 4", required=True),
+    Column("transaction_month", "INT", "calendar month of the sales, 1 to 12", required=True),
     Column("monthly_revenue", REVENUE, "revenue", required=True),
     Column("monthly_quantity", "BIGINT", "pieces sold", required=True),
     Column("monthly_transactions", "BIGINT", "number of transactions", required=True),
@@ -138,7 +138,7 @@ MONTHLY_SALES_GOLD = gold_table(
 
 CATEGORY_MONTHLY_SALES_GOLD = gold_table(
     "category_monthly_sales_gold",
-    "One row per month and product category sold in it.",
+    "One row per month and product category sold in that month.",
     ("sale_month", "category"),
     Column("sale_month", "DATE", "first day of the month of the sales", required=True),
     _CATEGORY,
@@ -150,12 +150,12 @@ CATEGORY_MONTHLY_SALES_GOLD = gold_table(
 
 CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     "customer_registration_trends_gold",
-    "One row per month and country in which customers registered, whether or not they bought.",
+    "One row per month of registration and country of customers, with or without purchases.",
     ("reg_year", "reg_month", "country"),
     Column("reg_year", "INT", "calendar year of registration", required=True),
     Column("reg_month", "INT", "calendar month of registration, 1 to 12", required=True),
     _COUNTRY,
-    Column("new_customers", "BIGINT", "customers registered", required=True),
+    Column("new_customers", "BIGINT", "customers who registered in the month", required=True),
 )
 
 GOLD_TABLES = (

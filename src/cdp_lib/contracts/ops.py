@@ -1,15 +1,15 @@
-"""Ops: what the platform says of its own work."""
+"""Ops: tables about the runs and the state of the platform."""
 
 from cdp_lib.contracts.table import Column, TableContract
 
-_ACCOUNT = (
-    Column("rows_in", "BIGINT", "rows the batch came with", required=True),
-    Column("rows_out", "BIGINT", "of those, rows that are in the table", required=True),
-    Column("rows_quarantined", "BIGINT", "of those, rows that are in the table's quarantine", required=True),
+_ROW_COUNTS = (
+    Column("rows_in", "BIGINT", "rows that the batch contained", required=True),
+    Column("rows_out", "BIGINT", "rows of the batch that are in the table", required=True),
+    Column("rows_quarantined", "BIGINT", "rows of the batch that are in the quarantine", required=True),
     Column(
         "rows_superseded",
         "BIGINT",
-        "of those, rows that a later version, a removal or an equal row has taken the place of",
+        "rows of the batch that a later version, a tombstone or an equal row replaced",
         required=True,
     ),
 )
@@ -17,26 +17,26 @@ _ACCOUNT = (
 PIPELINE_RUNS_OPS = TableContract(
     name="pipeline_runs_ops",
     layer="ops",
-    comment="One row per table that a run refreshed, or failed to. A log for people: no code decides by it.",
+    comment="One row per run and table that was refreshed or failed. A log; refreshes do not depend on it.",
     columns=(
         Column("run_id", "STRING", "run of the job", required=True),
         Column("table_name", "STRING", "table", required=True),
         Column("state", "STRING", "refreshed or failed", required=True),
         Column("reason", "STRING", "why the table was due: new batches, an input, code, a setting …"),
-        Column("error", "STRING", "why it failed, in one line; null where it did not"),
-        Column("version", "BIGINT", "number of the table's version afterwards"),
-        Column("latest_batch", "STRING", "latest landed batch, of a bronze table"),
+        Column("error", "STRING", "why the refresh failed, in one line; null if it succeeded"),
+        Column("version", "BIGINT", "version of the table after the refresh"),
+        Column("latest_batch", "STRING", "latest batch that a bronze table has loaded; null for other tables"),
         Column("rows", "BIGINT", "rows written"),
-        Column("rows_removed", "BIGINT", "rows that left the table"),
-        Column("rows_quarantined", "BIGINT", "rows refused"),
+        Column("rows_removed", "BIGINT", "rows deleted from the table"),
+        Column("rows_quarantined", "BIGINT", "rows sent to quarantine"),
         Column(
             "rows_superseded",
             "BIGINT",
-            "rows older than, or equal to, a row of the table, or that say a record is gone",
+            "rows without effect: older than or equal to a row of the table, or tombstones",
         ),
-        Column("rows_warned", "BIGINT", "rows written in spite of a warning"),
+        Column("rows_warned", "BIGINT", "rows written with a warning"),
         Column("started_at", "TIMESTAMP", "start of the run, UTC", required=True),
-        Column("seconds", "DOUBLE", "time that the table took"),
+        Column("seconds", "DOUBLE", "duration of the refresh, in seconds"),
         Column("engine", "STRING", "engine and its version", required=True),
         Column("code_version", "STRING", "version of this library", required=True),
     ),
@@ -46,13 +46,13 @@ PIPELINE_RUNS_OPS = TableContract(
 TABLE_STATE_OPS = TableContract(
     name="table_state_ops",
     layer="ops",
-    comment="One row per table: the version that it is at, and what it was made from. What is due is decided by it.",
+    comment="One row per table, with its version and its inputs. A run decides from it which tables are due.",
     columns=(
         Column("table_name", "STRING", "table", required=True),
-        Column("version", "BIGINT", "number of its version, rising by one with each change", required=True),
-        Column("row_count", "BIGINT", "rows that it has to hold; null where that is not known"),
-        Column("refused_count", "BIGINT", "rows that its quarantine has to hold"),
-        Column("is_rewriting", "BOOLEAN", "whether a whole rewrite has begun and not ended"),
+        Column("version", "BIGINT", "version of the table; rises by one with each change", required=True),
+        Column("row_count", "BIGINT", "number of rows that the table must hold; null if unknown"),
+        Column("refused_count", "BIGINT", "number of rows that the quarantine must hold"),
+        Column("is_rewriting", "BOOLEAN", "whether a rewrite of the whole table has begun and not ended"),
         Column("state", "STRING", "JSON object: token, inputs, fingerprint, settings, change sets", required=True),
     ),
     key=("table_name",),
@@ -64,10 +64,12 @@ RECONCILIATION_OPS = TableContract(
     comment="One row per table and batch, as last counted; batch `all`: the table; `earlier batches`: all older ones.",
     columns=(
         Column("table_name", "STRING", "table", required=True),
-        Column("batch_id", "STRING", "landed batch", required=True),
-        *_ACCOUNT,
-        Column("is_balanced", "BOOLEAN", "whether rows in = out + quarantined + superseded", required=True),
-        Column("counted_version", "STRING", "versions that were counted; null where the table does not add up"),
+        Column("batch_id", "STRING", "landed batch, `all` or `earlier batches`", required=True),
+        *_ROW_COUNTS,
+        Column(
+            "is_balanced", "BOOLEAN", "whether rows_in = rows_out + rows_quarantined + rows_superseded", required=True
+        ),
+        Column("counted_version", "STRING", "versions that were counted; null if the table is not balanced"),
     ),
     key=("table_name", "batch_id"),
 )
@@ -75,11 +77,11 @@ RECONCILIATION_OPS = TableContract(
 PIPELINE_LEASE_OPS = TableContract(
     name="pipeline_lease_ops",
     layer="ops",
-    comment="One row per resource that a run holds: the tables. Jobs that may meet take it, on Databricks alone.",
+    comment="One row per resource that only one run at a time may hold. Used on Databricks only.",
     columns=(
-        Column("resource", "STRING", "what is held: tables", required=True),
-        Column("job", "STRING", "job whose run holds it, or held it last", required=True),
-        Column("run_id", "STRING", "run that holds it; null where none does"),
+        Column("resource", "STRING", "resource that is held: tables", required=True),
+        Column("job", "STRING", "job whose run holds the resource, or held it last", required=True),
+        Column("run_id", "STRING", "run that holds the resource; null if no run does"),
     ),
     key=("resource",),
 )

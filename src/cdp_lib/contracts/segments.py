@@ -1,17 +1,17 @@
-"""The RFM segments: which customer is in which, and what the name says."""
+"""The RFM segments: their rules and meanings."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A group of customers who can be spoken to alike.
+    """A group of customers who can be addressed in the same way.
 
     Attributes:
-        name: Name, as marketers know it.
+        name: Name that marketers use.
         holds: Boolean SQL expression over `recency_score`, `frequency_score`, `monetary_score` and
-            `purchase_day_count`. A customer belongs to the first segment it is true of.
-        meaning: Who is in it, for people.
+            `purchase_day_count`. A customer belongs to the first segment whose expression is true.
+        meaning: Description of its customers, for people.
     """
 
     name: str
@@ -19,42 +19,50 @@ class Segment:
     meaning: str
 
 
-_SPENT = "frequency_score + monetary_score"
-_CAME_BACK = "purchase_day_count > 1"
+_VALUE_SCORE = "frequency_score + monetary_score"
+_BOUGHT_REPEATEDLY = "purchase_day_count > 1"
 
 SEGMENTS = (
-    Segment("Never bought", "recency_score IS NULL", "Registered, and has not bought anything yet."),
+    Segment("Never bought", "recency_score IS NULL", "Registered, but has not bought anything yet."),
     Segment(
         "Champions",
-        f"recency_score >= 4 AND {_SPENT} >= 8 AND {_CAME_BACK}",
-        "Bought lately, and is among those who buy most often and spend most.",
+        f"recency_score >= 4 AND {_VALUE_SCORE} >= 8 AND {_BOUGHT_REPEATEDLY}",
+        "Bought recently, and is among the customers who buy most often and spend most.",
     ),
     Segment(
         "Cannot lose",
-        f"recency_score <= 2 AND {_SPENT} >= 8 AND {_CAME_BACK}",
-        "Was among those who buy most often and spend most, and has not been back for long.",
+        f"recency_score <= 2 AND {_VALUE_SCORE} >= 8 AND {_BOUGHT_REPEATEDLY}",
+        "Was among the customers who buy most often and spend most, but has not bought for a long time.",
     ),
     Segment(
-        "Loyal", f"recency_score >= 3 AND {_SPENT} >= 6 AND {_CAME_BACK}", "Comes back, and spends more than most."
+        "Loyal",
+        f"recency_score >= 3 AND {_VALUE_SCORE} >= 6 AND {_BOUGHT_REPEATEDLY}",
+        "Bought repeatedly, and spends more than most customers.",
     ),
     Segment(
         "At risk",
-        f"recency_score <= 2 AND {_SPENT} >= 5 AND {_CAME_BACK}",
-        "Came back and spent well, and stays away now.",
+        f"recency_score <= 2 AND {_VALUE_SCORE} >= 5 AND {_BOUGHT_REPEATEDLY}",
+        "Bought repeatedly and spent well, but has not bought for a long time.",
     ),
-    Segment("New", "recency_score = 5 AND purchase_day_count = 1", "Has bought once, among the latest of all."),
-    Segment("Promising", "recency_score = 4 AND purchase_day_count = 1", "Has bought once, lately."),
-    Segment("Potential loyalists", "recency_score >= 4", "Has come back lately, for little so far."),
+    Segment(
+        "New", "recency_score = 5 AND purchase_day_count = 1", "Bought on one day only, among the most recent buyers."
+    ),
+    Segment("Promising", "recency_score = 4 AND purchase_day_count = 1", "Bought on one day only, recently."),
+    Segment(
+        "Potential loyalists",
+        "recency_score >= 4",
+        "Bought repeatedly, last time recently, but has spent little so far.",
+    ),
     Segment(
         "Need attention",
-        f"recency_score = 3 AND {_SPENT} >= 4",
-        "Neither lately nor long ago: a middling buyer, or a good one who has not come back yet.",
+        f"recency_score = 3 AND {_VALUE_SCORE} >= 4",
+        "Last bought neither recently nor long ago: an average buyer, or a good one who bought on one day only.",
     ),
-    Segment("About to sleep", "recency_score = 3", "Neither lately nor long ago, once or for little."),
-    Segment("Hibernating", "recency_score = 2", "Long ago, once or for little."),
-    Segment("Lost", "recency_score = 1", "The longest ago of all, once or for little."),
+    Segment("About to sleep", "recency_score = 3", "Last bought neither recently nor long ago, once or for little."),
+    Segment("Hibernating", "recency_score = 2", "Last bought long ago, once or for little."),
+    Segment("Lost", "recency_score = 1", "Last bought the longest ago, once or for little."),
 )
-"""In the order they are asked in; the last seven need no upper bounds, for those before them have taken the rest."""
+"""Segments in the order in which they are tried. The last seven need no upper bounds: earlier segments match first."""
 
-NOT_YET = "Not a customer yet"
-"""Where customers move from who were acquired since."""
+NOT_YET_A_CUSTOMER = "Not a customer yet"
+"""Value of `from_segment` for customers acquired after `previous_as_of`."""

@@ -1,4 +1,4 @@
-"""The types a contract is written in. Nothing here knows Spark."""
+"""Types of contracts. This module does not depend on Spark."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Severity = Literal["reject", "warn"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, its Spark SQL type and what it means.
+    """One column: its name, Spark SQL type and meaning.
 
     Attributes:
         name: Column name.
         type: Spark SQL type, as in DDL (`INT`, `DECIMAL(18,2)`).
         comment: Meaning, unit and source, in a sentence fragment.
         required: Whether the column is never null.
-        pii: Class of personal data (`name`, `email`), None where there is none.
-        optional: Whether a source may lack the column; it is null then.
+        pii: Class of personal data (`name`, `email`), None for a column without personal data.
+        optional: Whether a source may lack the column. The column is null then.
     """
 
     name: str
@@ -32,14 +32,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """A fact that is true of good rows.
+    """A named check of the rows of a table.
 
     Attributes:
-        name: The fact in snake case; shown to people as the reason.
-        holds: Boolean SQL expression over the table's columns and `_ingested_at`. Null counts as broken.
-        meaning: The fact and why it matters, for people, in a sentence.
-        severity: What becomes of a row it is not true of: `reject` sends it to quarantine, `warn` keeps it and names
-            the rule in `_warnings`.
+        name: The checked fact in snake case. People see it as the reason for a rejection or a warning.
+        holds: Boolean SQL expression over the table's columns and `_ingested_at`. False or null means broken.
+        meaning: The checked fact and why it matters, in a sentence for people.
+        severity: Consequence for a row that breaks the rule: `reject` sends the row to quarantine, `warn` keeps it and
+            names the rule in `_warnings`.
     """
 
     name: str
@@ -53,56 +53,57 @@ VALUES_FIT = Rule(
     "_rescued_data IS NULL",
     "Every received value parses as its column's type.",
 )
-"""Part of every contract whose rows are parsed."""
+"""Rule of every contract whose rows are parsed."""
 
 KEY_IS_UNIQUE = Rule(
     "key_is_unique",
     "NOT _is_ambiguous",
-    "No other row of the same version and batch has the same key and other values: nothing would say which is right.",
+    "No two rows of one version and batch have one key and different values: it is unknown which row is correct.",
 )
-"""Part of every contract whose rows come as versions."""
+"""Rule of every contract whose rows are versions of records."""
 
-BATCH_ID = Column("_batch_id", "STRING", "landed batch the row came with", required=True)
-WARNINGS = Column("_warnings", "ARRAY<STRING>", "names of the rules the row breaks and is kept in spite of")
+BATCH_ID = Column("_batch_id", "STRING", "landed batch that contained the row", required=True)
+WARNINGS = Column("_warnings", "ARRAY<STRING>", "names of the warning rules that the row breaks")
 
 QUARANTINE_COLUMNS = (
     Column("record", "STRING", "the row as received, as a JSON object", required=True),
-    Column("broken_rules", "ARRAY<STRING>", "names of the rules the row broke", required=True),
-    Column("record_key", "STRING", "the row's key as text, its columns joined by |; null where it has none"),
-    Column("_version_at", "TIMESTAMP", "when the source says the row was last changed, UTC; null where it does not"),
+    Column("broken_rules", "ARRAY<STRING>", "names of the rules that the row breaks", required=True),
+    Column(
+        "record_key", "STRING", "key of the row as text, its columns joined by |; null if a part of the key is missing"
+    ),
+    Column("_version_at", "TIMESTAMP", "time of the last change in the source, UTC; null if the source does not say"),
     BATCH_ID,
 )
 
 
 CHANGE_COLUMNS = (
-    Column("_change_set", "STRING", "token of the version that the change set leads to", required=True),
+    Column("_change_set", "STRING", "token of the version that the change set produces", required=True),
     Column(
         "_change_type",
         "STRING",
-        "insert: the row as it is since; before: as it was; delete: the row that left; refuse, waited, mend: the"
-        " same of the quarantine; supersede: a received row of no effect; touched: a key looked at; header: the state",
+        "insert: new row; before: row that was replaced; delete: deleted row; refuse, waited, mend: the same for the"
+        " quarantine; supersede: received row without effect; touched: checked key; header: state of the table",
         required=True,
     ),
-    Column("_header", "STRING", "JSON object: state of the table afterwards, of the header alone"),
+    Column("_header", "STRING", "JSON object: state of the table after the change; null except in the header"),
 )
 
 
 @dataclass(frozen=True)
 class TableContract:
-    """What a table promises to its readers.
+    """The declared name, columns, types, key, rules and layout of a table.
 
     Attributes:
         name: Table name within the schema.
         layer: Layer the table belongs to.
-        comment: Begins with the grain sentence.
+        comment: Comment of the table; begins with the grain sentence.
         columns: Columns in order.
         key: Columns that identify a row.
-        rules: Facts checked of every row, those of every such table besides.
-        version: Column that says when the source last changed the row: of two versions the later one wins, whatever
-            batch it came with. None where the batch alone decides.
-        partitioned_by: Columns the files are laid out by, on engines that can't cluster or where there is nothing to
-            cluster by.
-        clustered_by: Columns by whose values rows lie together in the files, the one asked for most first; at most 4.
+        rules: Checks of every row.
+        version: Column with the time of the last change in the source. The version with the later time wins, in
+            whatever batch it is. None if the batch alone decides.
+        partitioned_by: Partition columns, used on engines without clustering and for tables without `clustered_by`.
+        clustered_by: Clustering columns, at most 4, the most frequently filtered column first.
     """
 
     name: str
@@ -116,11 +117,11 @@ class TableContract:
     clustered_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a contract that contradicts itself.
+        """Validate the contract.
 
         Raises:
-            ValueError: A column is named twice; the key, the version or the layout names no column; or it is
-                clustered by more columns than a table can be.
+            ValueError: A column is named twice; the key, the version or the layout names a column that does not exist;
+                or the contract has more than 4 clustering columns.
         """
         names = self.column_names
         if len(set(names)) != len(names):
@@ -132,73 +133,73 @@ class TableContract:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """Names of the columns, in order."""
+        """Return the names of the columns, in order."""
         return tuple(column.name for column in self.columns)
 
     @property
     def types(self) -> dict[str, str]:
-        """Type of each column by its name, in order."""
+        """Return the type of each column by name, in order."""
         return {column.name: column.type for column in self.columns}
 
     @property
     def public_columns(self) -> tuple[Column, ...]:
-        """The columns that hold no personal data, in order."""
+        """Return the columns without personal data, in order."""
         return tuple(column for column in self.columns if column.pii is None)
 
     @property
     def statistics_columns(self) -> tuple[str, ...]:
-        """Columns whose least and greatest value in each file are known: those by which tables are joined and filtered.
+        """Return the columns that Delta collects file statistics for: the columns of joins and filters.
 
-        Of the others a file has nearly all values that there are. Those of `partitioned_by` are known without. A record
-        as received holds personal data, which statistics would spread.
+        Statistics of other columns skip no files, since each file has nearly all their values. Partition columns need
+        no statistics. `record` holds personal data, which statistics would copy into the Delta log.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))
         return tuple(name for name in wanted if name not in (*self.partitioned_by, "record"))
 
     @property
-    def warns(self) -> bool:
-        """Whether a rule keeps the rows that break it, and names itself in them."""
+    def has_warning_rules(self) -> bool:
+        """Return whether the contract has a warning rule."""
         return any(rule.severity == "warn" for rule in self.rules)
 
     @property
     def has_deletion_vectors(self) -> bool:
-        """Whether a merge may mark rows as gone instead of writing their files again, where the engine can.
+        """Return whether merges use deletion vectors, on engines that support them, instead of rewriting files.
 
-        True of the tables that batches are merged into. No gold table is one: what Synapse reads is made of those, and
-        knows no deletion vectors.
+        True for the tables that batches are merged into. Gold tables have none: Synapse reads copies of them, and does
+        not support deletion vectors.
         """
         return self.layer == "silver" and bool(self.rules)
 
     @property
     def select_list(self) -> tuple[str, ...]:
-        """The contract as the last `selectExpr`: its columns, in order, in its types."""
+        """Return SQL expressions that select the columns of the contract, in order, cast to their types."""
         return tuple(f"cast(`{c.name}` as {c.type}) as `{c.name}`" for c in self.columns)
 
     @property
     def quarantine(self) -> TableContract:
-        """The table that keeps the rows this one refused, with the reasons."""
+        """Return the contract of the quarantine: the rejected rows with the rules that they break."""
         return TableContract(
             name=f"{self.name}_quarantine",
             layer=self.layer,
-            comment=f"One row per row that {self.name} refuses, with the rules it breaks, until a later one mends it.",
+            comment=f"One row per rejected row of {self.name}, with the rules it breaks, until a later version passes.",
             columns=QUARANTINE_COLUMNS,
             key=(BATCH_ID.name, "record"),
         )
 
     @property
     def with_quarantine(self) -> tuple[TableContract, ...]:
-        """The table, and its quarantine where it has rules."""
+        """Return this contract and, if it has rules, the contract of its quarantine."""
         return (self, self.quarantine) if self.rules else (self,)
 
     @property
     def changes(self) -> TableContract:
-        """The table of this one's latest change sets, which its readers follow."""
+        """Return the contract of the table of the latest change sets, which incremental refreshes downstream read."""
         names = set(self.column_names)
         return TableContract(
             name=f"{self.name}_changes",
             layer=self.layer,
-            comment=f"One row per row that a change of {self.name} touches; only the latest change sets are kept.",
+            comment=f"One row per row of a change set of {self.name}; only the latest change sets are kept.",
             columns=(
                 *CHANGE_COLUMNS,
                 *(replace(column, required=False) for column in self.columns),
@@ -210,12 +211,12 @@ class TableContract:
 
 @dataclass(frozen=True)
 class BronzeContract(TableContract):
-    """A table of rows as received, and where they are landed.
+    """A contract of a bronze table, with the source of its rows.
 
     Attributes:
-        source: Source system, first folder of the landing path.
-        entity: What the source calls the table or resource, second folder of the path.
-        record_key: Columns that identify a record in the source; bronze has a row per version of it.
+        source: Source, first folder of the landing path.
+        entity: Entity of the source, second folder of the landing path.
+        record_key: Columns that identify a record in the source. Bronze has one row per version of a record.
     """
 
     source: str = field(default="", kw_only=True)
@@ -224,20 +225,20 @@ class BronzeContract(TableContract):
 
     @property
     def received_columns(self) -> tuple[Column, ...]:
-        """The columns that come from the source; the others are the platform's own."""
+        """Return the columns that come from the source, without the columns that the platform adds."""
         return tuple(column for column in self.columns if not column.name.startswith("_"))
 
 
 def gold_table(
     name: str, grain: str, key: tuple[str, ...], *columns: Column, clustered_by: tuple[str, ...] = ()
 ) -> TableContract:
-    """Contract of a gold table.
+    """Return the contract of a gold table.
 
     Args:
         name: Table name.
         grain: The grain sentence.
         key: Columns that identify a row.
         columns: Columns in order.
-        clustered_by: Columns by whose values rows lie together.
+        clustered_by: Clustering columns.
     """
     return TableContract(name, "gold", grain, columns, key, clustered_by=clustered_by)

@@ -1,1 +1,1 @@
-"""Gold builders: silver rows → aggregates, one module per family of marts."""
+"""Gold builders: silver rows → aggregates. Each module builds one table or a few related tables."""

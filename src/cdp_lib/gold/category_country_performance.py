@@ -1,4 +1,4 @@
-"""category_country_performance_gold: what each country buys of each category."""
+"""category_country_performance_gold: sales by country of customers and product category."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_category_country_performance_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per country and product category bought there.
+    """One row per country of customers and product category that they bought.
 
-    Products come first, and then their number: a set of products for each group takes several times as long.
+    Group by product first, then count products: a distinct count per group takes several times as long.
 
     Args:
         retails_silver: One row per sale.

@@ -1,4 +1,4 @@
-"""category_monthly_sales_gold: what is sold of each category in each month."""
+"""category_monthly_sales_gold: sales by month and product category."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 
 
 def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per month and product category sold in it.
+    """One row per month and product category sold in that month.
 
-    Customers come first, and then their number: a set of customers for each group takes several times as long.
+    Group by customer first, then count customers: a distinct count per group takes several times as long.
 
     Args:
-        retails_silver: One row per sale; all sales of the months that are in it.
+        retails_silver: One row per sale. The sales of a month are either complete or missing.
         as_of: Last day that counts; None for all.
 
     Returns:

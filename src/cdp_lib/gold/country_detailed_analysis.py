@@ -1,4 +1,4 @@
-"""country_detailed_analysis_gold: what is sold to each country."""
+"""country_detailed_analysis_gold: sales by country of customers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_country_detailed_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per country in which customers bought.
+    """One row per country of customers who bought.
 
     Args:
         retails_silver: One row per sale.

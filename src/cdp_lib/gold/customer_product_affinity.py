@@ -1,4 +1,4 @@
-"""customer_product_affinity_gold: what each customer buys."""
+"""customer_product_affinity_gold: sales by customer and product."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def build_customer_product_affinity_gold(
 ) -> DataFrame:
     """One row per customer and product the customer bought.
 
-    Names are looked up beside the pairs, of which there may be millions: texts are most of what a pair would hold.
+    Join names after the aggregation. There may be millions of rows, and names would take most of their memory.
 
     Args:
-        retails_silver: One row per sale; all sales of the pairs that are in it.
+        retails_silver: One row per sale. The sales of a customer and product are either complete or missing.
         customers_silver: One row per customer.
         products_silver: One row per product.
         as_of: Last day that counts; None for all.

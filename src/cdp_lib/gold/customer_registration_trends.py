@@ -1,4 +1,4 @@
-"""customer_registration_trends_gold: when customers registered."""
+"""customer_registration_trends_gold: registrations by month and country."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import is_until
+from cdp_lib.columns import is_on_or_before
 from cdp_lib.contracts.gold import CUSTOMER_REGISTRATION_TRENDS_GOLD
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.pipeline.table import Table
 
 
 def build_customer_registration_trends_gold(customers_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per month and country in which customers registered, whether or not they bought.
+    """One row per month of registration and country of customers, with or without purchases.
 
     Args:
         customers_silver: One row per customer.
@@ -24,7 +24,7 @@ def build_customer_registration_trends_gold(customers_silver: DataFrame, as_of: 
         Columns of `customer_registration_trends_gold`.
     """
     day = sf.col("registration_date")
-    registered = customers_silver.where(is_until("registration_date", as_of))
+    registered = customers_silver.where(is_on_or_before("registration_date", as_of))
     trends = registered.groupBy(sf.year(day).alias("reg_year"), sf.month(day).alias("reg_month"), "country").agg(
         sf.count("*").alias("new_customers")
     )

@@ -1,4 +1,4 @@
-"""customer_demographics_gold: who customers are, as far as sources say."""
+"""customer_demographics_gold: age, gender, place and shopper type of customers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of, is_until
+from cdp_lib.columns import identity_of, is_on_or_before
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
@@ -22,17 +22,17 @@ from cdp_lib.reference.countries import countries_by_name, country_key
 
 _CRM_ATTRIBUTES = ("birth_date", "gender", "city", "country")
 
-_OLDEST = 120
-"""Years of age above which a day of birth is taken for a mistake."""
+_MAX_AGE = 120
+"""Greatest plausible age in years. A day of birth with a greater age counts as a mistake."""
 
 _AGE_BANDS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (55, "45-54"), (65, "55-64"))
-"""Each band with the first age above it."""
+"""Age bands, each with the first age above the band."""
 
 _GENERATIONS = ((1928, "Greatest"), (1946, "Silent"), (1965, "Boomer"), (1981, "X"), (1997, "Millennial"), (2013, "Z"))
-"""Each generation with the first year of birth after it, where Pew Research Center draws the lines; Alpha is next."""
+"""Generations, each with the first year of birth after it, as Pew Research Center defines them. Alpha comes next."""
 
 _TENURE_BANDS = ((30, "under 30 days"), (90, "30-89 days"), (365, "90-364 days"), (731, "1-2 years"))
-"""Each band with the first number of days above it."""
+"""Tenure bands, each with the first number of days above the band."""
 
 
 def build_customer_demographics_gold(
@@ -44,23 +44,26 @@ def build_customer_demographics_gold(
     countries: DataFrame,
     as_of: date,
 ) -> DataFrame:
-    """One row per customer acquired by `as_of`, with what the CRM and the reference table of countries say of them.
+    """One row per customer acquired by `as_of`, with data of the CRM and of the reference table of countries.
 
-    A contact speaks for a customer only through `customer_links_silver`. Several contacts of one customer are several
-    opinions: of each attribute on its own the value of the contact linked by number counts before that of one linked
-    by e-mail address, then that of the contact changed last, then that of the lower `contact_id`. Contacts that have
-    no value for it have no opinion, and a day of birth after `as_of` or of somebody older than 120, a gender that is
-    neither male nor female, and a country that is not in the reference table are no values. Where opinions differ the
-    confidence is low; cities are compared without upper and lower case, countries by their code.
+    A contact describes a customer only if `customer_links_silver` links the contact to the customer. Each attribute
+    comes from one of the contacts that have a value for it: a contact linked by customer number comes before a contact
+    linked by e-mail address, then a later modified contact before an earlier one, then a lower `contact_id` before a
+    higher one.
 
-    The customers API's country is the country of record. A CRM country stands in only where the reference table does
-    not have the API's; where it has neither, the API's name is kept as it is written, without a code.
+    These values are ignored: a day of birth after `as_of` or of a person older than 120, a gender other than male or
+    female, and a country that is not in the reference table. If sources disagree on an attribute, its confidence is
+    low. Cities are compared regardless of case, countries by code.
 
-    Shopper type compares the stores' countries with the customer's, by code. A location that the reference table does
-    not have may be at home or abroad: with one of those, only "both" is certain.
+    The country of the customers API is the country of record. The CRM country replaces it only if the API country is
+    not in the reference table. If neither country is in the reference table, the row keeps the API's name as written,
+    without a code.
 
-    Who is born on 29 February has their birthday on 1 March of other years. Silver keeps the latest version of a
-    contact and of a customer's country, whatever `as_of` is.
+    The shopper type compares the countries of the stores with the country of the customer, by code. If the location of
+    a store is not in the reference table, the type is null, unless the remaining stores already make it "both".
+
+    A customer born on 29 February has their birthday on 1 March in other years. Contacts and the country of a customer
+    are the latest versions that silver has, whatever `as_of` is.
 
     Args:
         customers_silver: One row per customer.
@@ -75,14 +78,16 @@ def build_customer_demographics_gold(
         Columns of `customer_demographics_gold`.
     """
     countries = countries_by_name(countries)
-    customers = _residents(_acquired(customers_silver, customer_acquisitions_silver, as_of), countries)
-    opinions = _opinions(_linked_contacts(crm_contacts_silver, customer_links_silver), countries, as_of)
+    customers = _with_api_code(_acquired(customers_silver, customer_acquisitions_silver, as_of), countries)
+    crm_attributes = _choose_attributes(_linked_contacts(crm_contacts_silver, customer_links_silver), countries, as_of)
     enriched = (
-        customers.join(opinions, "customer_id", how="left")
-        .join(_shopping(retails_silver, countries, as_of), "customer_id", how="left")
+        customers.join(crm_attributes, "customer_id", how="left")
+        .join(_store_countries(retails_silver, countries, as_of), "customer_id", how="left")
         .withColumn("country_code", sf.coalesce("api_code", "country_value"))
         .join(
-            _facts_by_name(countries, "market"), country_key(sf.col("country_code")) == sf.col("market_key"), how="left"
+            _prefixed(countries, "market"),
+            country_key(sf.col("country_code")) == sf.col("market_key"),
+            how="left",
         )
     )
     birth_date = sf.col("birth_date_value")
@@ -91,11 +96,11 @@ def build_customer_demographics_gold(
         sf.lit(as_of).alias("as_of"),
         _band(_age(birth_date, as_of), _AGE_BANDS, "65+").alias("age_band"),
         _band(sf.year(birth_date), _GENERATIONS, "Alpha").alias("generation"),
-        *_told_by_crm("birth_date"),
+        *_crm_source_and_confidence("birth_date"),
         sf.col("gender_value").alias("gender"),
-        *_told_by_crm("gender"),
+        *_crm_source_and_confidence("gender"),
         sf.col("city_value").alias("city"),
-        *_told_by_crm("city"),
+        *_crm_source_and_confidence("city"),
         "country_code",
         sf.coalesce("market_country", "api_country").alias("country"),
         _country_source().alias("country_source"),
@@ -124,32 +129,32 @@ CUSTOMER_DEMOGRAPHICS = Table(
 )
 
 
-def _facts_by_name(countries: DataFrame, prefix: str) -> DataFrame:
-    """The reference table, its columns renamed so that it can be joined several times: `<prefix>_code` and so on."""
+def _prefixed(countries: DataFrame, prefix: str) -> DataFrame:
+    """Return the reference table with columns `<prefix>_code` and so on, so that it can be joined several times."""
     return countries.select(
         *(sf.col(name).alias(f"{prefix}_{name.removeprefix('country_')}") for name in countries.columns)
     )
 
 
 def _acquired(customers: DataFrame, acquisitions: DataFrame, as_of: date) -> DataFrame:
-    """Customers acquired by `as_of`; of one that has no acquisition yet, registration is all that is known."""
-    won = acquisitions.select("customer_id", "acquisition_date")
+    """Return customers acquired by `as_of`. Without an acquisition row, the registration date is used."""
+    acquired = acquisitions.select("customer_id", "acquisition_date")
     acquisition_date = sf.coalesce("acquisition_date", "registration_date")
     return (
-        customers.join(won, "customer_id", how="left")
+        customers.join(acquired, "customer_id", how="left")
         .select("customer_id", sf.col("country").alias("api_country"), acquisition_date.alias("acquisition_date"))
-        .where(is_until("acquisition_date", as_of))
+        .where(is_on_or_before("acquisition_date", as_of))
     )
 
 
-def _residents(customers: DataFrame, countries: DataFrame) -> DataFrame:
-    """Customers with the code of the API's country; null where the reference table does not have it."""
-    found = _facts_by_name(countries, "api").select("api_key", "api_code")
-    return customers.join(found, country_key(sf.col("api_country")) == sf.col("api_key"), how="left").drop("api_key")
+def _with_api_code(customers: DataFrame, countries: DataFrame) -> DataFrame:
+    """Return customers with the code of the API's country; null if the country is not in the reference table."""
+    codes = _prefixed(countries, "api").select("api_key", "api_code")
+    return customers.join(codes, country_key(sf.col("api_country")) == sf.col("api_key"), how="left").drop("api_key")
 
 
 def _linked_contacts(contacts: DataFrame, links: DataFrame) -> DataFrame:
-    """Contacts that belong to a customer; the others speak for nobody."""
+    """Return the contacts that are linked to a customer."""
     linked = links.where("customer_id IS NOT NULL").select(
         "identity", "customer_id", (sf.col("reason") == "customer_id").alias("is_by_id")
     )
@@ -165,33 +170,36 @@ def _linked_contacts(contacts: DataFrame, links: DataFrame) -> DataFrame:
     return attributes.join(linked, "identity", how="inner")
 
 
-def _opinions(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """One row per customer with a contact: of each attribute the value that counts, whose it is, and the range."""
-    values = _valued(contacts, countries, as_of)
+def _choose_attributes(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
+    """Return one row per customer with a contact: per attribute the chosen value, its kind of link, and the range."""
+    values = _valid_values(contacts, countries, as_of)
     of_customer = Window.partitionBy("customer_id")
     best_first = of_customer.orderBy(sf.desc("is_by_id"), sf.desc_nulls_last("modified_at"), sf.asc("contact_id"))
     ranked = values.withColumn("rank", sf.row_number().over(best_first))
-    # Ranks, as a maximum of structs takes ten times as long on one engine, and max_by breaks ties at random.
+    # Use ranks: a maximum of structs takes ten times as long on one engine, and max_by breaks ties at random.
     first_ranks = {name: sf.when(sf.col(name).isNotNull(), sf.col("rank")) for name in _CRM_ATTRIBUTES}
     marked = ranked.select(
         "*", *(sf.min(rank).over(of_customer).alias(f"{name}_rank") for name, rank in first_ranks.items())
     )
     compared = {name: sf.lower(name) if name == "city" else sf.col(name) for name in _CRM_ATTRIBUTES}
-    counts = {name: sf.col("rank") == sf.col(f"{name}_rank") for name in _CRM_ATTRIBUTES}
+    chosen = {name: sf.col("rank") == sf.col(f"{name}_rank") for name in _CRM_ATTRIBUTES}
     return marked.groupBy("customer_id").agg(
-        *(sf.max(sf.when(is_best, sf.col(name))).alias(f"{name}_value") for name, is_best in counts.items()),
-        *(sf.max(sf.when(is_best, sf.col("is_by_id"))).alias(f"{name}_is_by_id") for name, is_best in counts.items()),
+        *(sf.max(sf.when(is_chosen, sf.col(name))).alias(f"{name}_value") for name, is_chosen in chosen.items()),
+        *(
+            sf.max(sf.when(is_chosen, sf.col("is_by_id"))).alias(f"{name}_is_by_id")
+            for name, is_chosen in chosen.items()
+        ),
         *(sf.min(value).alias(f"{name}_least") for name, value in compared.items()),
         *(sf.max(value).alias(f"{name}_greatest") for name, value in compared.items()),
     )
 
 
-def _valued(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """Contacts with what they say of each attribute; what is no value is null."""
-    found = _facts_by_name(countries, "crm").select("crm_key", "crm_code")
+def _valid_values(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
+    """Return contacts with their valid attributes; null if a value is not valid."""
+    codes = _prefixed(countries, "crm").select("crm_key", "crm_code")
     age = _age(sf.col("birth_date"), as_of)
-    is_plausible = (sf.col("birth_date") <= sf.lit(as_of)) & (age <= _OLDEST)
-    return contacts.join(found, country_key(sf.col("crm_country")) == sf.col("crm_key"), how="left").select(
+    is_plausible = (sf.col("birth_date") <= sf.lit(as_of)) & (age <= _MAX_AGE)
+    return contacts.join(codes, country_key(sf.col("crm_country")) == sf.col("crm_key"), how="left").select(
         "customer_id",
         "is_by_id",
         "modified_at",
@@ -203,12 +211,12 @@ def _valued(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame
     )
 
 
-def _shopping(retails: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """One row per customer who has bought: the countries of the stores, and whether one of them is not known."""
-    found = _facts_by_name(countries, "store").select("store_key", "store_code")
-    places = retails.where(is_until("transaction_date", as_of)).select("customer_id", "location").distinct()
+def _store_countries(retails: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
+    """Return one row per buyer: the country codes of the stores, and whether the country of a store is unknown."""
+    codes = _prefixed(countries, "store").select("store_key", "store_code")
+    places = retails.where(is_on_or_before("transaction_date", as_of)).select("customer_id", "location").distinct()
     return (
-        places.join(found, country_key(sf.col("location")) == sf.col("store_key"), how="left")
+        places.join(codes, country_key(sf.col("location")) == sf.col("store_key"), how="left")
         .groupBy("customer_id")
         .agg(
             sf.collect_set("store_code").alias("store_codes"),
@@ -218,7 +226,7 @@ def _shopping(retails: DataFrame, countries: DataFrame, as_of: date) -> DataFram
 
 
 def _shopper_type() -> Column:
-    # Whether an array contains null is null on one engine and false on the other.
+    # `array_contains` with a null value is null on one engine and false on the other.
     is_home = sf.when(sf.col("country_code").isNotNull(), sf.array_contains("store_codes", sf.col("country_code")))
     is_foreign = sf.size("store_codes") > is_home.cast("int")
     return (
@@ -240,43 +248,43 @@ def _crm_confidence(attribute: str) -> Column:
     return sf.when(is_disputed, "low").when(is_by_id, "high").when(~is_by_id, "medium")
 
 
-def _told_by_crm(attribute: str) -> tuple[Column, Column]:
-    """Source and confidence of an attribute that only the CRM has."""
+def _crm_source_and_confidence(attribute: str) -> tuple[Column, Column]:
+    """Return source and confidence of an attribute that only the CRM has."""
     return (
         _crm_source(attribute).alias(f"{attribute}_source"),
         _crm_confidence(attribute).alias(f"{attribute}_confidence"),
     )
 
 
-def _is_of_crm() -> Column:
-    """Whether the CRM's country stands in for one of the API that is not in the reference table."""
+def _is_crm_country() -> Column:
+    """Return whether the CRM's country replaces an API country that is not in the reference table."""
     return sf.col("api_code").isNull() & sf.col("country_value").isNotNull()
 
 
 def _country_source() -> Column:
     is_named = sf.col("api_country").isNotNull()
-    return sf.when(_is_of_crm(), _crm_source("country")).when(is_named, "customers_api")
+    return sf.when(_is_crm_country(), _crm_source("country")).when(is_named, "customers_api")
 
 
 def _country_confidence() -> Column:
     api_code = sf.col("api_code")
     is_disputed = (sf.col("country_least") < api_code) | (sf.col("country_greatest") > api_code)
     return (
-        sf.when(_is_of_crm(), _crm_confidence("country"))
+        sf.when(_is_crm_country(), _crm_confidence("country"))
         .when(is_disputed, "low")
         .when(sf.col("api_country").isNotNull(), "high")
     )
 
 
 def _age(birth_date: Column, as_of: date) -> Column:
-    """Completed years at `as_of`; below 0 or 0 for a day after it."""
+    """Return completed years at `as_of`; 0 or less for a day of birth after `as_of`."""
     birthday = sf.month(birth_date) * 100 + sf.dayofmonth(birth_date)
     is_to_come = birthday > as_of.month * 100 + as_of.day
     return sf.lit(as_of.year) - sf.year(birth_date) - is_to_come.cast("int")
 
 
 def _band(value: Column, bands: Sequence[tuple[int, str]], last: str) -> Column:
-    """Name of the first band whose bound is above the value, else the last one; null for null."""
+    """Return the name of the first band whose bound is above the value, else the last band; null for null."""
     bound, name = bands[0]
     banded = sf.when(value < bound, name)
     for bound, name in bands[1:]:

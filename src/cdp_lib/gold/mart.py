@@ -1,4 +1,4 @@
-"""What marts of sales share: the sales that count, and their measures."""
+"""Common parts of the sales marts: the sales up to a day, and measures of sales."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import is_until, revenue
+from cdp_lib.columns import is_on_or_before, revenue
 
 
 def sales_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """Return the sales up to a day, with what they brought in as `revenue`.
+    """Return the sales up to a day, with their `revenue`.
 
     Args:
         retails_silver: One row per sale.
         as_of: Last day that counts; None for all.
     """
-    sales = retails_silver.where(is_until("transaction_date", as_of))
+    sales = retails_silver.where(is_on_or_before("transaction_date", as_of))
     return sales.withColumn("revenue", revenue(sf.col("quantity"), sf.col("price")))
 
 
 def total(column: str) -> Column:
-    """Return the sum of a whole number or of an amount; sums of whole numbers do not overflow.
+    """Return the sum of a column. The sum of `quantity` is a BIGINT, so that it does not overflow.
 
     >>> spark.range(3).agg(total("id").alias("n")).first().n
     3
@@ -31,7 +31,7 @@ def total(column: str) -> Column:
 
 
 def number_of_sales() -> Column:
-    """Return the number of sales, as a sum that can be summed again: of counts, not every engine can.
+    """Return the number of sales as a sum of ones: not every engine can sum a count again.
 
     >>> spark.range(3).agg(number_of_sales().alias("n")).first().n
     3
@@ -40,5 +40,5 @@ def number_of_sales() -> Column:
 
 
 def ratio(numerator: str, denominator: str) -> Column:
-    """Return the quotient of two measures, unrounded; null where there is nothing to divide by."""
+    """Return the unrounded quotient of two measures; null if the denominator is 0 or null."""
     return sf.col(numerator).cast("double") / sf.nullif(sf.col(denominator), sf.lit(0))

@@ -1,4 +1,4 @@
-"""model_fits_gold: the fits that customers are predicted by, so that every prediction can be made again."""
+"""model_fits_gold: the model fits behind predictions, kept so that every prediction can be reproduced."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.errors import CdpError
-from cdp_lib.frames import frame_of_rows
+from cdp_lib.frames import frame_from_rows
 from cdp_lib.pipeline.table import BUSINESS_DATE, Append, Table
 
 
 @dataclass(frozen=True)
-class KeptFits:
-    """The fits that customers are predicted by, and the names they are kept under.
+class RecordedFits:
+    """Fits of the purchase model and of the spend model, with their versions in `model_fits_gold`.
 
     Attributes:
-        purchases: Of the default model of purchases.
-        spend: Of the model of spend.
-        versions: Name of the fit of purchases, then of that of spend.
+        purchases: Fit of the default purchase model.
+        spend: Fit of the spend model.
+        versions: `model_version` of the purchase fit, then of the spend fit.
     """
 
     purchases: Fit
@@ -44,14 +44,14 @@ def build_model_fits_gold(
     as_of: date,
     recorded_at: datetime,
 ) -> DataFrame:
-    """One row per model, as it fits the customers at `as_of`.
+    """One row per model, with its fit to the customers at `as_of`.
 
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
-        model_fits_gold: The fits so far.
+        model_fits_gold: One row per earlier fit.
         as_of: Last day of the data.
-        recorded_at: Start of the run that fits them.
+        recorded_at: Start of the run.
 
     Returns:
         Columns of `model_fits_gold`.
@@ -72,26 +72,26 @@ MODEL_FITS = Table(
 
 
 def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
-    """Return the name of a fit: the same data and the same model have the same name, whichever run fits them."""
+    """Return the name of a fit, derived from its content, so that the same fit has the same name in every run."""
     content = json.dumps(asdict(fit) | {"observed_weeks": observed_weeks, "code_version": __version__}, sort_keys=True)
     return f"{fit.model}-{as_of:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fitted_at: datetime) -> DataFrame:
-    """Return fits as rows, each with the name of the latest one of its model that has parameters.
+    """Return fits as rows, each with the version of the latest fit of its model that has parameters.
 
     Args:
-        model_fits_gold: The fits so far.
-        fits: Fitted models.
-        as_of: Last day of their data.
-        fitted_at: Start of the run that has fitted them.
+        model_fits_gold: One row per earlier fit.
+        fits: New fits.
+        as_of: Last day of the data of the new fits.
+        fitted_at: Start of the run that made the new fits.
     """
-    both = [fits.purchases, fits.spend]
-    versions = {fit.model: version_of(fit, as_of, fits.observed_weeks) for fit in both}
-    good = model_fits_gold.where((sf.col("state") == "fitted") & (sf.col("as_of") <= sf.lit(as_of)))
-    known = {
+    new_fits = [fits.purchases, fits.spend]
+    versions = {fit.model: version_of(fit, as_of, fits.observed_weeks) for fit in new_fits}
+    fitted = model_fits_gold.where((sf.col("state") == "fitted") & (sf.col("as_of") <= sf.lit(as_of)))
+    last_good = {
         row.model: row.model_version
-        for row in good.orderBy("as_of", "fitted_at", "model_version").select("model", "model_version").collect()
+        for row in fitted.orderBy("as_of", "fitted_at", "model_version").select("model", "model_version").collect()
     }
     rows = [
         {
@@ -107,31 +107,31 @@ def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fi
             "repeat_customer_count": fit.repeat_customers,
             "history_count": fit.histories,
             "observed_weeks": fits.observed_weeks,
-            "last_good_version": versions[fit.model] if fit.parameters else known.get(fit.model),
+            "last_good_version": versions[fit.model] if fit.parameters else last_good.get(fit.model),
             "code_version": __version__,
         }
-        for fit in both
+        for fit in new_fits
     ]
-    return frame_of_rows(rows, MODEL_FITS_GOLD.types, model_fits_gold)
+    return frame_from_rows(rows, MODEL_FITS_GOLD.types, model_fits_gold)
 
 
-def find_fits(model_fits_gold: DataFrame, as_of: date) -> KeptFits:
-    """Return the latest fits that know nothing later than a day, failed ones included.
+def find_fits(model_fits_gold: DataFrame, as_of: date) -> RecordedFits:
+    """Return the latest fits with `as_of` up to the given day, failed fits included.
 
     Args:
-        model_fits_gold: The fits so far.
-        as_of: The day.
+        model_fits_gold: One row per fit.
+        as_of: Last day that the data of a fit may include.
 
     Raises:
-        CdpError: There are none.
+        CdpError: A model has no fit up to that day.
     """
-    known = model_fits_gold.where(sf.col("as_of") <= sf.lit(as_of))
-    latest = {row.model: row for row in known.orderBy("as_of", "fitted_at", "model_version").collect()}
+    available = model_fits_gold.where(sf.col("as_of") <= sf.lit(as_of))
+    latest = {row.model: row for row in available.orderBy("as_of", "fitted_at", "model_version").collect()}
     models = (DEFAULT_MODEL.name, GammaGamma.name)
     if missing := [model for model in models if model not in latest]:
-        raise CdpError(f"No fit of {missing[0]} knows nothing later than {as_of}: run the job with fit_models=true.")
+        raise CdpError(f"model_fits_gold has no fit of {missing[0]} up to {as_of}: run the job with fit_models=true.")
     purchases, spend = (latest[model] for model in models)
-    return KeptFits(_fit(purchases), _fit(spend), (purchases.model_version, spend.model_version))
+    return RecordedFits(_fit(purchases), _fit(spend), (purchases.model_version, spend.model_version))
 
 
 def _fit(row: Row) -> Fit:

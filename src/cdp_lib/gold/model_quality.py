@@ -1,4 +1,4 @@
-"""model_quality_gold: how good forecasts have been."""
+"""model_quality_gold: forecasts from a cut-off, compared with the actual purchases after it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pyspark.sql import DataFrame
 from cdp_lib.analytics.holdout import collect_holdout, measure_models
 from cdp_lib.contracts.analytics import MODEL_QUALITY_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
-from cdp_lib.frames import frame_of_rows
+from cdp_lib.frames import frame_from_rows
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 
 def build_model_quality_gold(
     customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date, churn_horizon_days: int
 ) -> DataFrame:
-    """One row per model or baseline, measure and decile, of a forecast from cut_off to as_of compared with what came.
+    """One row per model or baseline, measure and decile: the forecast from cut_off to as_of, and the actual figures.
 
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         as_of: Last day that counts.
-        churn_horizon_days: Length of the period that is forecast.
+        churn_horizon_days: Length of the forecast period, in days.
 
     Returns:
         Columns of `model_quality_gold`.
     """
     holdout = collect_holdout(customer_acquisitions_silver, purchases_silver, as_of, churn_horizon_days)
-    return frame_of_rows(measure_models(holdout), MODEL_QUALITY_GOLD.types, purchases_silver)
+    return frame_from_rows(measure_models(holdout), MODEL_QUALITY_GOLD.types, purchases_silver)
 
 
 MODEL_QUALITY = Table(

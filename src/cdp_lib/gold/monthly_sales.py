@@ -1,4 +1,4 @@
-"""monthly_sales_gold: what is sold in each month."""
+"""monthly_sales_gold: sales by month."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 
 
 def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per month in which something was sold.
+    """One row per month with sales.
 
-    Customers come first, and then their number: a set of customers for each month takes several times as long.
+    Group by customer first, then count customers: a distinct count per month takes several times as long.
 
     Args:
-        retails_silver: One row per sale; all sales of the months that are in it.
+        retails_silver: One row per sale. The sales of a month are either complete or missing.
         as_of: Last day that counts; None for all.
 
     Returns:
@@ -49,11 +49,13 @@ def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> D
     ).selectExpr(*MONTHLY_SALES_GOLD.select_list)
 
 
-def _of_months(months: list[date]) -> Column:
-    """Return whether a row is of one of these months, given by their first days."""
-    # Comparisons of bare columns: what an overwrite on Spark takes.
-    of_each = [(sf.col("transaction_year") == day.year) & (sf.col("transaction_month") == day.month) for day in months]
-    return reduce(or_, of_each)
+def _is_in_months(months: list[date]) -> Column:
+    """Return whether a row belongs to one of the months, given by their first days."""
+    # The condition of an overwrite on Spark may only compare plain columns.
+    conditions = [
+        (sf.col("transaction_year") == day.year) & (sf.col("transaction_month") == day.month) for day in months
+    ]
+    return reduce(or_, conditions)
 
 
 MONTHLY_SALES = Table(
@@ -61,5 +63,5 @@ MONTHLY_SALES = Table(
     build_monthly_sales_gold,
     reads=(RETAILS_SILVER,),
     settings=("as_of",),
-    materialization=TouchedKeys(by=("sale_month",), where=_of_months),
+    materialization=TouchedKeys(by=("sale_month",), where=_is_in_months),
 )

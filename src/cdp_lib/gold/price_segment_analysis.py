@@ -1,4 +1,4 @@
-"""price_segment_analysis_gold: what is sold at which prices."""
+"""price_segment_analysis_gold: sales by price segment and product category."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_price_segment_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per price segment and product category sold.
+    """One row per price segment and product category with sales.
 
     Args:
         retails_silver: One row per sale.

@@ -1,4 +1,4 @@
-"""product_performance_gold: how each product sells."""
+"""product_performance_gold: sales by product."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -15,9 +15,9 @@ from cdp_lib.pipeline.table import Table
 def build_product_performance_gold(
     customer_product_affinity_gold: DataFrame, store_product_performance_gold: DataFrame, products_silver: DataFrame
 ) -> DataFrame:
-    """One row per product sold.
+    """One row per product that was sold.
 
-    Both marts have all sales of a product, by customer and by store: none is looked at again.
+    Each of the two marts covers all sales of a product, so the sales are not read again.
 
     Args:
         customer_product_affinity_gold: One row per customer and product.

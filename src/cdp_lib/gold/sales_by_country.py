@@ -1,4 +1,4 @@
-"""sales_by_country_gold: how many sales each country has."""
+"""sales_by_country_gold: number of sales by country of customers."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -8,7 +8,7 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_sales_by_country_gold(country_detailed_analysis_gold: DataFrame) -> DataFrame:
-    """One row per country in which customers bought.
+    """One row per country of customers who bought.
 
     Args:
         country_detailed_analysis_gold: One row per country.

@@ -1,4 +1,4 @@
-"""seasonal_analysis_gold: what is sold in which season."""
+"""seasonal_analysis_gold: sales by season and product category."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_seasonal_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """One row per season and product category sold in it, over all years.
+    """One row per season and product category sold in that season, over all years.
 
-    Months come first: the season follows from a few months, and not from every sale.
+    Group by month first, so that the season is computed for a few months and not for every sale.
 
     Args:
         retails_silver: One row per sale.

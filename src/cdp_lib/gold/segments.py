@@ -1,4 +1,4 @@
-"""Marts of the RFM segments: who is in which, and who has moved."""
+"""Tables of the RFM segments: the segment of each customer, and moves between segments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdp_lib.analytics.rfm import with_rfm
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.business_date import month_before
 from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD, CUSTOMER_VALUE_GOLD, SEGMENT_MOVEMENTS_GOLD
-from cdp_lib.contracts.segments import NOT_YET
+from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
@@ -19,10 +19,10 @@ from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 def build_customer_segments_gold(
     customer_value_gold: DataFrame, customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date
 ) -> DataFrame:
-    """One row per customer, with the RFM segment at `as_of` and a month before.
+    """One row per customer, with the RFM segment at `as_of` and one month earlier.
 
     Args:
-        customer_value_gold: One row per customer, of the same `as_of`.
+        customer_value_gold: One row per customer, at the same `as_of`.
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         as_of: Last day that counts.
@@ -44,15 +44,15 @@ CUSTOMER_SEGMENTS = Table(
 
 
 def segments_of(scored: DataFrame, scored_before: DataFrame, as_of: date, previous_as_of: date) -> DataFrame:
-    """Return customers with the segment of now and that of before.
+    """Return customers with their segments at `as_of` and at `previous_as_of`.
 
-    Both are worked out from what is known today, so that a late sale moves nobody by being late.
+    Both segments are computed from today's data, so a late-arriving sale does not look like a move.
 
     Args:
-        scored: One row per customer at `as_of`, as `with_rfm` gives it, or `customer_value_gold`.
-        scored_before: The same at `previous_as_of`.
+        scored: One row per customer at `as_of`, from `with_rfm` or from `customer_value_gold`.
+        scored_before: One row per customer at `previous_as_of`, from `with_rfm`.
         as_of: Last day that counts.
-        previous_as_of: The day the earlier segments refer to.
+        previous_as_of: Day of the earlier segments.
 
     Returns:
         Columns of `customer_segments_gold`.
@@ -64,18 +64,18 @@ def segments_of(scored: DataFrame, scored_before: DataFrame, as_of: date, previo
 
 
 def build_segment_movements_gold(customer_segments_gold: DataFrame) -> DataFrame:
-    """One row per pair of segments that customers moved between, or stayed in.
+    """One row per pair of segments, at previous_as_of and at as_of, that at least one customer has.
 
     Args:
         customer_segments_gold: One row per customer.
 
     Returns:
-        Columns of `segment_movements_gold`. Every customer is in one row's count.
+        Columns of `segment_movements_gold`. Each customer counts in exactly one row.
     """
     movements = customer_segments_gold.groupBy(
         "previous_as_of",
         "as_of",
-        sf.coalesce("previous_segment", sf.lit(NOT_YET)).alias("from_segment"),
+        sf.coalesce("previous_segment", sf.lit(NOT_YET_A_CUSTOMER)).alias("from_segment"),
         sf.col("segment").alias("to_segment"),
     ).agg(sf.count("*").alias("customer_count"))
     return movements.selectExpr(*SEGMENT_MOVEMENTS_GOLD.select_list)

@@ -1,4 +1,4 @@
-"""store_customer_analysis_gold: who buys in each store."""
+"""store_customer_analysis_gold: customers and sales by store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def build_store_customer_analysis_gold(
 ) -> DataFrame:
     """One row per store that sold something.
 
-    Customers come first, and then their number: a set of customers for each store takes several times as long.
+    Group by customer first, then count customers: a distinct count per store takes several times as long.
 
     Args:
         retails_silver: One row per sale.

@@ -1,4 +1,4 @@
-"""store_product_performance_gold: what each store sells."""
+"""store_product_performance_gold: sales by store and product."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cdp_lib.pipeline.table import Table
 def build_store_product_performance_gold(
     retails_silver: DataFrame, stores_silver: DataFrame, products_silver: DataFrame, as_of: date | None
 ) -> DataFrame:
-    """One row per store and product it sold.
+    """One row per store and product that the store sold.
 
     Args:
         retails_silver: One row per sale.

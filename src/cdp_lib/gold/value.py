@@ -1,4 +1,4 @@
-"""customer_value_gold: what each customer has brought in, and what is to be expected."""
+"""customer_value_gold: historic and predicted value of each customer."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def build_customer_value_gold(
     gross_margin: float,
     annual_discount_rate: float,
 ) -> DataFrame:
-    """One row per customer of the platform, whether or not they ever bought.
+    """One row per customer of the platform, with or without purchases.
 
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         model_fits_gold: One row per fit of a model.
         as_of: Last day that counts.
-        churn_horizon_days: Who buys nothing for so long has churned.
-        clv_horizon_months: Months that predictive CLV counts.
-        gross_margin: Share of revenue left after the cost of what was sold.
-        annual_discount_rate: 0.1 for 10 % a year.
+        churn_horizon_days: Days after `as_of`; a customer who buys nothing in them has churned.
+        clv_horizon_months: Months after `as_of` that predictive CLV covers.
+        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        annual_discount_rate: Discount rate per year; 0.1 for 10 %.
 
     Returns:
         Columns of `customer_value_gold`.
 
     Raises:
-        CdpError: No fit knows nothing later than `as_of`.
+        CdpError: A model has no fit up to `as_of`.
     """
     terms = Terms(churn_horizon_days, clv_horizon_months, gross_margin, annual_discount_rate)
     customers = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of))
-    kept = find_fits(model_fits_gold, as_of)
-    fits = CustomerFits(kept.purchases, kept.spend, collect_histories(customers))
-    return with_value(with_predictions(with_rfm(customers), fits, terms), as_of, gross_margin, *kept.versions)
+    recorded = find_fits(model_fits_gold, as_of)
+    fits = CustomerFits(recorded.purchases, recorded.spend, collect_histories(customers))
+    return with_value(with_predictions(with_rfm(customers), fits, terms), as_of, gross_margin, *recorded.versions)
 
 
 CUSTOMER_VALUE = Table(
@@ -64,14 +64,14 @@ CUSTOMER_VALUE = Table(
 def with_value(
     predicted: DataFrame, as_of: date, gross_margin: float, purchase_model_version: str, spend_model_version: str
 ) -> DataFrame:
-    """Return predicted customers with what they have brought in, and the fits they are predicted by.
+    """Return predicted customers with their historic value, and with the versions of the fits.
 
     Args:
-        predicted: One row per customer, with what `build_customer_summaries`, `with_rfm` and `with_predictions` add.
+        predicted: One row per customer, with columns of `build_customer_summaries`, `with_rfm` and `with_predictions`.
         as_of: Last day that counts.
-        gross_margin: Share of revenue left after the cost of what was sold.
-        purchase_model_version: Name of the fit that purchases are predicted by.
-        spend_model_version: Name of the fit that spend is predicted by.
+        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        purchase_model_version: Version of the fit that predicted purchases.
+        spend_model_version: Version of the fit that predicted spend.
 
     Returns:
         Columns of `customer_value_gold`.

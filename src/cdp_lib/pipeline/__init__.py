@@ -1,1 +1,1 @@
-"""Declarations of tables, the graph they make, and the runner that brings them up to date."""
+"""Table declarations, the graph of all tables, and the runner that refreshes them."""

@@ -1,4 +1,4 @@
-"""Takes over a warehouse of the version before the graph, whose log said which batch is in which table."""
+"""Upgrade of a warehouse that an earlier version wrote, whose log recorded which batch is in which table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, TABLE_STATE_OPS
 from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER, PRODUCTS_SILVER
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.landing import Landing
-from cdp_lib.pipeline.load_batches import Loaded
+from cdp_lib.pipeline.load_batches import LoadedBatches
 from cdp_lib.pipeline.state import States, TableState, read_states, write_states
 from cdp_lib.storage import DeltaStore
 
@@ -19,18 +19,18 @@ _LOG = PIPELINE_RUNS_OPS.name
 
 
 def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
-    """Prepare a warehouse of the earlier version for its first run, where there is one.
+    """Prepare a warehouse of the earlier version for its first run with this version, if it is one.
 
-    Where all batches are still landed, every table is rebuilt from them. Of an entity whose older batches are gone,
-    bronze is marked complete since its oldest landed batch: what silver has of older ones stays as it is. Only gold is
-    rebuilt from that. Prices of products that older batches gave are put back into bronze.
+    If all batches are still landed, every table is rebuilt from them. If older batches of an entity were removed, its
+    bronze table is marked as complete since the oldest landed batch. Silver keeps the rows that came with older
+    batches, and gold is rebuilt from silver. Product prices from removed batches are copied from silver to bronze.
 
     Args:
         store: Tables of the platform.
-        landing: Where batches are landed.
+        landing: Landed batches.
 
     Returns:
-        What was done, in a line; empty where there is nothing to take over.
+        One line that says what was done; empty if the warehouse is not of the earlier version.
     """
     is_done = store.exists(TABLE_STATE_OPS) and _LOG not in read_states(store)
     if is_done or not store.exists(PIPELINE_RUNS_OPS) or "change_id" not in store.read(PIPELINE_RUNS_OPS).columns:
@@ -38,34 +38,37 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
     marks: States = {}
     for contract in BRONZE_TABLES:
         landed = landing.batch_ids(contract.source, contract.entity)
-        if gone := _gone(store, contract, set(landed)):
-            since = landed[0] if landed else f"{max(gone)}~"
-            marks[contract.name] = TableState(details=asdict(Loaded(complete_since=since)))
+        if removed := _removed_batches(store, contract, set(landed)):
+            since = landed[0] if landed else f"{max(removed)}~"
+            marks[contract.name] = TableState(details=asdict(LoadedBatches(complete_since=since)))
             if contract is PRODUCTS_BRONZE:
-                _put_back_prices(store, since)
-    # A kill before the log is rewritten leaves this mark: the next run goes on from here.
+                _restore_prices(store, since)
+    # If the run is killed before the log is rewritten, the next run finds this mark and repeats the upgrade.
     write_states(store, marks | {_LOG: TableState(is_rewriting=True)})
     _rewrite_log(store)
     write_states(store, marks)
     if not marks:
-        return "A warehouse of an earlier version was taken over: every table is rebuilt from what has landed."
-    kept = ", ".join(f"{name} since {Loaded.of(state).complete_since}" for name, state in marks.items())
-    return f"A warehouse of an earlier version was taken over: what older batches gave silver stays; bronze: {kept}."
+        return "A warehouse of an earlier version was taken over: every table is rebuilt from the landed batches."
+    complete = ", ".join(f"{name} since {LoadedBatches.of(state).complete_since}" for name, state in marks.items())
+    return (
+        "A warehouse of an earlier version was taken over: silver keeps the rows of older batches; bronze is complete:"
+        f" {complete}."
+    )
 
 
-def _gone(store: DeltaStore, contract: BronzeContract, landed: set[str]) -> set[str]:
-    """Return the batches that the log knows, and neither landing nor bronze has any more."""
+def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[str]) -> set[str]:
+    """Return the batches that the log names, but that are neither landed nor in bronze."""
     log = store.read(PIPELINE_RUNS_OPS).where(f"table_name = '{contract.name}' AND state = 'done'")
-    known = {name for (name,) in log.select("batch_id").distinct().collect() if name}
-    missing = known - landed
-    if missing and store.exists(contract):
-        held = store.read(contract).select("_batch_id").distinct().collect()
-        missing -= {name for (name,) in held}
-    return missing
+    logged = {name for (name,) in log.select("batch_id").distinct().collect() if name}
+    removed = logged - landed
+    if removed and store.exists(contract):
+        in_bronze = store.read(contract).select("_batch_id").distinct().collect()
+        removed -= {name for (name,) in in_bronze}
+    return removed
 
 
-def _put_back_prices(store: DeltaStore, since: str) -> None:
-    """Add to bronze what older batches said of prices: a sale keeps the price of its day."""
+def _restore_prices(store: DeltaStore, since: str) -> None:
+    """Append the prices of removed batches to bronze, so that each sale keeps the price of its day."""
     if not (store.exists(PRODUCT_PRICES_SILVER) and store.exists(PRODUCTS_SILVER) and store.exists(PRODUCTS_BRONZE)):
         return
     names = store.read(PRODUCTS_SILVER).select("product_id", "product_name", "category")
@@ -89,7 +92,7 @@ def _put_back_prices(store: DeltaStore, since: str) -> None:
 
 
 def _rewrite_log(store: DeltaStore) -> None:
-    """Give the log the columns of today."""
+    """Rewrite the log in the columns of its current contract."""
     values = {
         "run_id": sf.col("run_id"),
         "table_name": sf.col("table_name"),

@@ -1,8 +1,8 @@
-"""Change sets: what a table that is merged into is about to change, written down before it is changed.
+"""Change sets: the row changes of one refresh, stored before they are merged into the table.
 
-A change set is computed once, from the table as it is, and stored in `<table>_changes`. Then only what is stored is
-applied, by key, as often as a killed run makes it necessary; a plan computed again would see the table already changed.
-Readers of the table follow the stored change sets.
+A change set is computed once, from the table before the refresh, and stored in `<table>_changes`. The stored rows are
+then merged by key. If a run is killed, the next run merges the stored rows again: computing them again would start from
+a table that is partly changed. Downstream tables read the stored change sets to find out which rows changed.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from cdp_lib.quality import is_warned
 from cdp_lib.storage import DeltaStore
 from cdp_lib.storage.delta import IS_GONE
 
-KEPT = 50
-"""Change sets that a table keeps at most: a reader that is further behind builds its whole table."""
+MAX_CHANGE_SETS = 50
+"""Maximum number of change sets that a table keeps. A downstream table that needs older ones is rebuilt."""
 
 _VERSIONS_BETWEEN_REMOVALS = 16
-"""Change sets that are no longer kept are removed together: a removal is a commit."""
+"""Versions after which expired change sets are deleted together, since each delete is a commit."""
 
 
 def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> TableState:
-    """Return the state that the next change set leads to; its token names the change set.
+    """Return the table's state after the next change set. The state's token identifies the change set.
 
-    Of earlier change sets the state keeps those that a reader has not followed yet.
+    The state keeps the earlier change sets that a downstream table has not read yet.
 
     Args:
-        work: The table.
-        details: What its materialization keeps; None for what it has.
+        work: Table to refresh.
+        details: New details of the materialization; None to keep the current details.
     """
     state = work.next_state()
-    followed = max(min(work.readers, default=state.version), state.version - KEPT)
+    followed = max(min(work.readers, default=state.version), state.version - MAX_CHANGE_SETS)
     if work.store.create(work.contract.changes):
-        followed = state.version  # whatever there was before is gone
+        followed = state.version  # a new table holds none of the earlier change sets
     kept = {number: token for number, token in work.state.change_sets.items() if number > followed}
     return replace(
         state,
@@ -52,15 +52,15 @@ def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> Tabl
 
 
 def stage_rows(work: Work, state: TableState, rows: DataFrame) -> DataFrame:
-    """Store rows beside a change set that is still to come, and return them as they are stored: a plan runs once.
+    """Store rows with the change set that is being computed, and return the stored rows, so that the plan runs once.
 
     Args:
-        work: The table.
-        state: State as `new_change_set` gives it.
-        rows: Rows in columns of the table.
+        work: Table to refresh.
+        state: State from `new_change_set`.
+        rows: Rows with some columns of the table.
     """
     changes = work.contract.changes
-    work.store.append(changes, _in_columns(changes, rows.withColumn("_change_type", sf.lit("touched")), state.token))
+    work.store.append(changes, _align_columns(changes, rows.withColumn("_change_type", sf.lit("touched")), state.token))
     stored = work.store.read(changes).where(
         (sf.col("_change_set") == state.token) & (sf.col("_change_type") == "touched")
     )
@@ -71,72 +71,77 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     """Store a change set and its header in one commit, then apply it.
 
     Args:
-        work: The table.
-        state: State as `new_change_set` gives it.
+        work: Table to refresh.
+        state: State from `new_change_set`.
         rows: Rows with `_change_type`, and columns of the table and of its quarantine.
     """
     changes = work.contract.changes
     header = {"_change_set": state.token, "_change_type": "header", "_header": state.to_json()}
     header_row = work.store.frame(changes, [header])
-    work.store.append(changes, _in_columns(changes, rows, state.token).unionByName(header_row))
+    work.store.append(changes, _align_columns(changes, rows, state.token).unionByName(header_row))
     outcome = _apply(work, state, is_repeated=False)
     if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
-        # A run that is killed from here on leaves the state before: what that keeps stays, too.
+        # If the run is killed from here on, the previous state stays: keep its change sets, too.
         kept = {*state.change_sets.values(), *work.state.change_sets.values()}
-        forget_change_sets(work.store, work.contract, kept)
+        delete_change_sets(work.store, work.contract, kept)
     return outcome
 
 
-def adopt_change_set(work: Work) -> Outcome | None:
-    """Apply a change set that a killed run stored and did not finish.
+def finish_change_set(work: Work) -> Outcome | None:
+    """Apply a change set that a killed run stored but did not finish.
 
     Returns:
-        None where there is none.
+        None if no such change set is stored.
 
     Raises:
-        UnknownContentError: One is stored that does not continue the table's state: what the table holds is unknown.
+        UnknownContentError: A stored change set does not continue the table's state.
     """
     if not work.state.version or not work.store.exists(work.contract.changes):
         return None
     headers = work.store.read(work.contract.changes).where("_change_type = 'header'").select("_header").collect()
     states = [TableState.from_json(header) for (header,) in headers]
-    next_ones = [state for state in states if state.version == work.state.version + 1]
-    for state in next_ones:
+    next_states = [state for state in states if state.version == work.state.version + 1]
+    for state in next_states:
         if state.base == work.state.token:
             return _apply(work, state, is_repeated=True)
-    if next_ones:
+    if next_states:
         raise UnknownContentError
     return None
 
 
 class UnknownContentError(Exception):
-    """A stored change set does not continue the table's state: the table has to be rewritten."""
+    """A stored change set that does not continue the table's state, so the table's content is unknown."""
 
 
-def forget_change_sets(store: DeltaStore, contract: TableContract, but: Collection[str] = ()) -> None:
-    """Remove the change sets of a table.
+def delete_change_sets(store: DeltaStore, contract: TableContract, keep: Collection[str] = ()) -> None:
+    """Delete the change sets of a table.
 
     Args:
         store: Tables of the platform.
         contract: Contract of the table.
-        but: Tokens of those that stay.
+        keep: Tokens of the change sets to keep.
     """
     if store.exists(contract.changes):
-        stays = sf.col("_change_set").isin(*but) if but else sf.lit(False)
-        store.overwrite(contract.changes, store.read(contract.changes).limit(0), ~stays)
+        is_kept = sf.col("_change_set").isin(*keep) if keep else sf.lit(False)
+        store.overwrite(contract.changes, store.read(contract.changes).limit(0), ~is_kept)
 
 
-def _in_columns(changes: TableContract, rows: DataFrame, token: str) -> DataFrame:
-    """Return rows in the columns of a table of change sets, null in those that they lack."""
-    lacking = {column.name: column.type for column in changes.columns if column.name not in rows.columns}
-    values = {name: sf.lit(token if name == "_change_set" else None).cast(type_) for name, type_ in lacking.items()}
+def _align_columns(changes: TableContract, rows: DataFrame, token: str) -> DataFrame:
+    """Return rows in the columns of a change set table. Missing columns are null; `_change_set` is the token."""
+    missing = {column.name: column.type for column in changes.columns if column.name not in rows.columns}
+    values = {name: sf.lit(token if name == "_change_set" else None).cast(type_) for name, type_ in missing.items()}
     return rows.select("*", *(value.alias(name) for name, value in values.items())).selectExpr(*changes.select_list)
 
 
 def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
-    """Merge a stored change set into the table and its quarantine; safe to repeat, if said to be repeated.
+    """Merge a stored change set into the table and its quarantine.
 
-    Where no row of the table is touched, rows are appended: nothing has to be looked for.
+    A change set that only adds rows is appended, which is cheaper than a merge.
+
+    Args:
+        work: Table to refresh.
+        state: State that the change set leads to.
+        is_repeated: Whether an earlier run may have merged the change set already. It is then merged, not appended.
     """
     store, contract = work.store, work.contract
     rows = store.read(contract.changes).where(sf.col("_change_set") == state.token)
@@ -158,13 +163,13 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
         )
         store.create(contract.quarantine)
         store.merge(contract.quarantine, refused.select(*contract.quarantine.column_names, IS_GONE))
-    entered = counts["insert"] - counts["before"] - counts["delete"]
+    rows_added = counts["insert"] - counts["before"] - counts["delete"]
     return Outcome(
         replace(
             state,
-            # Readers are due where the token has changed: a change of no row of the table is none to them.
+            # A new token makes downstream tables due. Keep the token if no row of the table changed.
             token=state.token if counts["insert"] or counts["delete"] else state.base,
-            rows=None if work.state.rows is None else work.state.rows + entered,
+            rows=None if work.state.rows is None else work.state.rows + rows_added,
             refused=work.state.refused + counts["refuse"] - counts["waited"] - counts["mend"],
         ),
         RowCounts(counts["insert"], counts["delete"], counts["refuse"], counts["supersede"], counts["warned"]),
@@ -178,17 +183,17 @@ def rewrite(
     received: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Replace a table, its quarantine and its change sets: readers build their tables again.
+    """Replace a table and its quarantine, and delete its change sets, so that downstream tables are rebuilt.
 
     Args:
-        work: The table.
+        work: Table to refresh.
         kept: All rows of the table.
         refused: All rows of its quarantine.
-        received: Rows that both come from: where all are kept, none is looked for.
-        details: What its materialization keeps.
+        received: Number of input rows. If all of them are kept, `refused` is not computed.
+        details: New details of the materialization.
     """
     store, contract = work.store, work.contract
-    work.announce()
+    work.mark_rewriting()
     written = store.replace(contract, kept, warned=_number_of_warned(contract))
     rows, quarantined = written["rows"], 0
     is_all_kept = rows == received
@@ -196,7 +201,7 @@ def rewrite(
     if not (is_all_kept and (is_new or store.read(contract.quarantine).isEmpty())):
         quarantined = store.replace(contract.quarantine, refused)["rows"]
     superseded = max(0, (received or 0) - rows - quarantined)
-    forget_change_sets(store, contract)
+    delete_change_sets(store, contract)
     outcome = work.rewritten(rows, details=details)
     return replace(
         outcome,
@@ -206,29 +211,39 @@ def rewrite(
 
 
 def _number_of_warned(contract: TableContract) -> Column:
-    """Return the number of rows that break a rule that warns, as an aggregate."""
-    return sf.count(sf.when(is_warned(contract), 1)) if contract.warns else sf.lit(0)
+    """Return an aggregate that counts the rows that break a warning rule."""
+    return sf.count(sf.when(is_warned(contract), 1)) if contract.has_warning_rules else sf.lit(0)
 
 
-def rows_that_differ(
-    old: DataFrame, new: DataFrame, key: list[str], values: Column, replaced: str, entered: str, left: str
+def diff_rows(
+    old: DataFrame, new: DataFrame, key: list[str], values: Column, *, replaced: str, added: str, removed: str
 ) -> DataFrame:
-    """Return rows that are on one side only, or differ, with what that means as `_change_type`."""
-    was = old.select("*", values.alias("_values"), sf.lit(True).alias("_was"))
-    now = new.select("*", values.alias("_values"), sf.lit(False).alias("_was"))
-    of_key = Window.partitionBy(*key)
-    sides = was.unionByName(now).select(
+    """Return the rows that differ between two frames, with their kind of change as `_change_type`.
+
+    Args:
+        old: Rows before, one per key.
+        new: Rows afterwards, one per key.
+        key: Key columns.
+        values: Hash of the values to compare.
+        replaced: Change type of an old row that has a new version.
+        added: Change type of a new row.
+        removed: Change type of an old row whose key is not in `new`.
+    """
+    before = old.select("*", values.alias("_values"), sf.lit(True).alias("_is_old"))
+    after = new.select("*", values.alias("_values"), sf.lit(False).alias("_is_old"))
+    same_key = Window.partitionBy(*key)
+    compared = before.unionByName(after).select(
         "*",
-        sf.count("*").over(of_key).alias("_sides"),
-        (sf.min("_values").over(of_key) == sf.max("_values").over(of_key)).alias("_is_same"),
+        sf.count("*").over(same_key).alias("_versions"),
+        (sf.min("_values").over(same_key) == sf.max("_values").over(same_key)).alias("_is_same"),
     )
-    differing = sides.where("NOT (_sides = 2 AND _is_same)")
-    change_type = sf.when(~sf.col("_was"), entered).when(sf.col("_sides") == 2, replaced).otherwise(left)
-    return differing.withColumn("_change_type", change_type).drop("_values", "_was", "_sides", "_is_same")
+    differing = compared.where("NOT (_versions = 2 AND _is_same)")
+    change_type = sf.when(~sf.col("_is_old"), added).when(sf.col("_versions") == 2, replaced).otherwise(removed)
+    return differing.withColumn("_change_type", change_type).drop("_values", "_is_old", "_versions", "_is_same")
 
 
-def hash_of_row(contract: TableContract) -> Column:
-    """Return a hash of all that a row says."""
+def row_hash(contract: TableContract) -> Column:
+    """Return a hash of all columns of a row."""
     return hash_of(
         [
             sf.concat_ws("|", column.name) if column.type.startswith("ARRAY") else sf.col(column.name)

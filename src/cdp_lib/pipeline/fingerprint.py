@@ -1,6 +1,6 @@
-"""Fingerprint of what makes a table besides its inputs: its builder, contract and declared files and libraries.
+"""Fingerprint of a table: a hash of its builder's code, its contract, and its declared files and libraries.
 
-Comments, docstrings and formatting are no part of it, so they make nothing due.
+Comments, docstrings and formatting are not part of the fingerprint, so changing them makes no table due.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from threading import RLock
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.table import Table
 
-_NOT_OF_A_BUILDER = ("cdp_lib.pipeline", "cdp_lib.storage", "cdp_lib.errors", "cdp_lib.contracts.table")
-
+_EXCLUDED_MODULES = ("cdp_lib.pipeline", "cdp_lib.storage", "cdp_lib.errors", "cdp_lib.contracts.table")
+"""Prefixes of modules whose code does not affect the rows that a builder returns."""
 
 _PARSING = RLock()
-"""Python 3.11 parses source from one thread at a time alone."""
+"""Lock around parsing: Python 3.11 can parse source code in one thread at a time only."""
 
 
 def fingerprint(table: Table) -> str:
-    """Return a hash of the code, the contract, the files and the libraries that a table is made by.
+    """Return the hash of a table's code, contract, declared files and library versions.
 
     Args:
         table: Declaration of the table.
@@ -46,7 +46,7 @@ def _fingerprint(table: Table) -> str:
         ],
         "materialization": repr(table.materialization),
         "reads": [each.name for each in table.reads],
-        "code": sorted(_digest(name) for name in _modules_behind(table.build.__module__)),
+        "code": sorted(_digest(name) for name in _module_closure(table.build.__module__)),
         "files": [_sha256((files("cdp_lib.reference") / name).read_bytes()) for name in table.files],
         "libraries": [version(name) for name in table.libraries],
     }
@@ -54,22 +54,22 @@ def _fingerprint(table: Table) -> str:
 
 
 @cache
-def _modules_behind(name: str) -> frozenset[str]:
-    """Return a module and the modules of this library that it imports, one way or another."""
-    found, waiting = set[str](), [name]
-    while waiting:
-        module = waiting.pop()
+def _module_closure(name: str) -> frozenset[str]:
+    """Return a module and the modules of this library that it imports, directly or indirectly."""
+    found, to_visit = set[str](), [name]
+    while to_visit:
+        module = to_visit.pop()
         if module not in found:
             found.add(module)
-            waiting += _imported_by(module)
+            to_visit += _direct_imports(module)
     return frozenset(found)
 
 
 @cache
-def _imported_by(name: str) -> tuple[str, ...]:
-    """Return the modules of this library that a module imports, as far as builders depend on them."""
+def _direct_imports(name: str) -> tuple[str, ...]:
+    """Return the modules of this library that a module imports, without those that no builder's result depends on."""
     names = set[str]()
-    for node in ast.walk(_tree_of(name)):
+    for node in ast.walk(_syntax_tree(name)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -77,12 +77,12 @@ def _imported_by(name: str) -> tuple[str, ...]:
     return tuple(
         each
         for each in sorted(names)
-        if each.startswith("cdp_lib.") and not each.startswith(_NOT_OF_A_BUILDER) and _is_code(each)
+        if each.startswith("cdp_lib.") and not each.startswith(_EXCLUDED_MODULES) and _is_code_module(each)
     )
 
 
-def _is_code(name: str) -> bool:
-    """Return whether a name is that of a module, and not one of contracts: those count by value."""
+def _is_code_module(name: str) -> bool:
+    """Return whether a name is a module without table contracts. Contracts are part of the fingerprint by value."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError:
@@ -92,26 +92,26 @@ def _is_code(name: str) -> bool:
 
 @cache
 def _digest(name: str) -> str:
-    """Return a hash of a module's syntax tree, without docstrings and without what a fingerprint has by value."""
-    tree, module = _tree_of(name), importlib.import_module(name)
+    """Return a hash of a module's syntax tree without docstrings, contracts and table declarations."""
+    tree, module = _syntax_tree(name), importlib.import_module(name)
     by_value = {key for key, value in vars(module).items() if isinstance(value, TableContract | Table)}
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and _names_of(node) <= by_value)]
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and _assigned_names(node) <= by_value)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [each for each in node.body if not _is_text(each)]
+            node.body = [each for each in node.body if not _is_docstring(each)]
     return _sha256(ast.dump(tree).encode())
 
 
-def _names_of(node: ast.Assign) -> set[str]:
+def _assigned_names(node: ast.Assign) -> set[str]:
     return {target.id for target in node.targets if isinstance(target, ast.Name)} or {""}
 
 
-def _is_text(node: ast.stmt) -> bool:
-    """Return whether a statement is a text and nothing else: a docstring."""
+def _is_docstring(node: ast.stmt) -> bool:
+    """Return whether a statement is a docstring, or another lone string."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _tree_of(name: str) -> ast.Module:
+def _syntax_tree(name: str) -> ast.Module:
     file = importlib.import_module(name).__file__
     with open(str(file), encoding="utf-8") as source:
         return ast.parse(source.read())

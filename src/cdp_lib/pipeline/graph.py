@@ -1,4 +1,4 @@
-"""The graph of all tables: collected from the declarations, so there is no list of them anywhere."""
+"""The graph of all tables, collected from their declarations, so that no list of tables has to be maintained."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 _PACKAGES = ("cdp_lib.bronze", "cdp_lib.silver", "cdp_lib.gold", "cdp_lib.business_date")
-"""Modules, and packages of modules, that declare tables."""
+"""Modules and packages that declare tables."""
 
 LAYERS = ("bronze", "silver", "gold")
 
 
 class Graph:
-    """Tables and what they read."""
+    """Tables and their inputs."""
 
     def __init__(self, tables: Iterable[Table]) -> None:
-        """Order the tables: each after those it reads.
+        """Order the tables, each after its inputs.
 
         Args:
             tables: Declarations of the tables, in any order.
@@ -49,7 +49,7 @@ class Graph:
         return readers
 
     def reads(self, name: str) -> tuple[str, ...]:
-        """Return the tables that a table is built from, that of the business date included."""
+        """Return the tables that a table is built from, including the table of the business date."""
         return self._reads[name]
 
     def readers(self, name: str) -> list[str]:
@@ -57,29 +57,29 @@ class Graph:
         return self._readers[name]
 
     def upstream(self, names: Collection[str]) -> set[str]:
-        """Return tables and all that they are built from, one way or another."""
+        """Return tables and everything they are built from, directly or indirectly."""
         return _reached(names, self.reads)
 
     def downstream(self, names: Collection[str]) -> set[str]:
-        """Return tables and all that is built from them, one way or another."""
+        """Return tables and everything that is built from them, directly or indirectly."""
         return _reached(names, self.readers)
 
     @cached_property
-    def _chains(self) -> dict[str, int]:
-        return chains_behind(self._reads)
+    def _longest_chains(self) -> dict[str, int]:
+        return longest_chains(self._reads)
 
-    def chain_behind(self, name: str) -> int:
-        """Return how many tables wait for a table at most, one after the other."""
-        return self._chains[name]
+    def longest_chain(self, name: str) -> int:
+        """Return the length of the longest chain of tables that are built one after the other from a table."""
+        return self._longest_chains[name]
 
     def select(self, selection: Iterable[str]) -> set[str]:
-        """Return the selected tables; all where nothing is selected.
+        """Return the selected tables, or all tables if nothing is selected.
 
         Args:
-            selection: Names of tables or layers; `+name` adds what it is built from, `name+` what is built from it.
+            selection: Names of tables or layers. `+name` adds everything upstream, `name+` everything downstream.
 
         Raises:
-            CdpError: There is no such table or layer.
+            CdpError: A name is neither a table nor a layer.
         """
         selected: set[str] = set()
         for each in selection:
@@ -95,27 +95,27 @@ class Graph:
         return selected or set(self.tables)
 
 
-def chains_behind(before: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Return of each name how many others wait for it at most, one after the other.
+def longest_chains(predecessors: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """Return, for each name, the length of the longest chain of names that wait for it, one after the other.
 
     Args:
-        before: Of each name those that it waits for.
+        predecessors: The names that each name waits for.
     """
-    chains = dict.fromkeys(before, 0)
-    for name in reversed([*TopologicalSorter(before).static_order()]):
-        for earlier in before[name]:
-            chains[earlier] = max(chains[earlier], chains[name] + 1)
-    return chains
+    lengths = dict.fromkeys(predecessors, 0)
+    for name in reversed([*TopologicalSorter(predecessors).static_order()]):
+        for predecessor in predecessors[name]:
+            lengths[predecessor] = max(lengths[predecessor], lengths[name] + 1)
+    return lengths
 
 
 def _reached(names: Collection[str], neighbours: Callable[[str], Iterable[str]]) -> set[str]:
     found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
+    to_visit = list(names)
+    while to_visit:
+        name = to_visit.pop()
         if name not in found:
             found.add(name)
-            waiting += neighbours(name)
+            to_visit += neighbours(name)
     return found
 
 
@@ -129,8 +129,8 @@ def _declarations() -> Iterator[Table]:
     for name in _PACKAGES:
         package = importlib.import_module(name)
         paths = getattr(package, "__path__", None)
-        inside = [each.name for each in pkgutil.walk_packages(paths, f"{name}.")] if paths else []
-        for module in (package, *map(importlib.import_module, inside)):
+        submodules = [each.name for each in pkgutil.walk_packages(paths, f"{name}.")] if paths else []
+        for module in (package, *map(importlib.import_module, submodules)):
             for value in vars(module).values():
                 yield from (
                     each for each in (value if isinstance(value, tuple) else [value]) if isinstance(each, Table)

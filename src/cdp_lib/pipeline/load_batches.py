@@ -1,4 +1,4 @@
-"""Bronze tables: landed batches as they are, with where each row comes from."""
+"""Materialization of bronze tables: landed batches unchanged, with the batch and file of each row."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from cdp_lib.frames import union
 from cdp_lib.landing import Manifest
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.table import Materialization
-from cdp_lib.pipeline.work import LOADED_AT, Outcome, RowCounts, Work
+from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
 
-REMEMBERED = timedelta(days=7)
-"""Time before the newest batch for which names of batches are kept; an older batch counts as loaded."""
+MAX_LATENESS = timedelta(days=7)
+"""How much older than the newest batch a batch may be and still be loaded. Older batches count as loaded."""
 
 _BATCHES_AT_ONCE = 50
-"""Batches in one commit: engines die of a plan with hundreds."""
+"""Maximum number of batches per commit: engines fail on plans of hundreds of batches."""
 
 _FILE_NAME = r"/data/(?:file=)?(.*?)(?:/part-00000)?\.jsonl$"
-"""Name of a source's file in `_source_file`, as the notebooks (`file=<name>/part-00000.jsonl`) and Data Factory
-(`<name>.jsonl`) land it."""
+"""Pattern of a `_source_file`; its group is the name of the source's file. Notebooks land a file as
+`file=<name>/part-00000.jsonl`, Data Factory lands it as `<name>.jsonl`."""
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """The batches that a bronze table holds.
+class LoadedBatches:
+    """The batches that a bronze table holds, stored in the details of its state.
 
     Attributes:
-        batches: Number of the table's version that each batch of the last days was loaded with, by name.
-        mark: The newest batch before these days: every batch up to it counts as loaded.
-        newest: The newest batch.
-        snapshot: The latest snapshot, empty where there is none.
+        batches: Recent batches (`MAX_LATENESS`) by name, each with the version of the table that loaded it.
+        mark: Newest batch before the recent ones. Every batch up to it counts as loaded.
+        newest: Newest batch.
+        snapshot: Latest snapshot; empty if no snapshot was loaded.
         has_files: Whether batches are whole files of the source.
-        complete_since: Since which batch the table has all there were; what is older is in silver alone. Empty: all.
-        compacted_to: Up to which batch only rows are left that still count; empty: none.
+        complete_since: First batch since which the table is complete; only silver has older rows. Empty: no older rows.
+        compacted_to: Last compacted batch. Up to it the table has only rows that are still needed. Empty: none.
     """
 
     batches: Mapping[str, int] = field(default_factory=dict)
@@ -50,39 +50,39 @@ class Loaded:
     compacted_to: str = ""
 
     @classmethod
-    def of(cls, state: TableState) -> Loaded:
-        """Read what a state says of a bronze table."""
+    def of(cls, state: TableState) -> LoadedBatches:
+        """Return the loaded batches from the state of a bronze table."""
         return cls(**state.details)
 
     @property
-    def since(self) -> str:
-        """How names of the first day begin of which all loaded batches are known; empty before the first batch."""
+    def listed_from(self) -> str:
+        """Start of the first day that a load lists, in the format of batch names; empty before the first batch."""
         return first_day_listed(self.newest)
 
-    def emptied(self) -> Loaded:
-        """Return what is left where every landed batch is loaded again."""
-        return Loaded(complete_since=self.complete_since, compacted_to=self.compacted_to)
+    def reset(self) -> LoadedBatches:
+        """Return the value to start from when every landed batch is loaded again."""
+        return LoadedBatches(complete_since=self.complete_since, compacted_to=self.compacted_to)
 
     def holds(self, batch_id: str) -> bool:
-        """Return whether a batch is loaded."""
+        """Return whether a batch counts as loaded."""
         return batch_id in self.batches or batch_id <= self.mark
 
     def has_whole(self, batch_id: str) -> bool:
-        """Return whether the table has every row that a batch came with."""
+        """Return whether the table still has every row of a batch."""
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
-    def is_on_top(self, seen: int) -> bool:
-        """Return whether what was loaded after a version are increments, or files, newer than all before them."""
+    def adds_newer_batches_only(self, seen: int) -> bool:
+        """Return whether batches loaded after version `seen` are newer than all earlier ones and none is a snapshot."""
         new = [name for name, version in self.batches.items() if version > seen]
-        before = [name for name, version in self.batches.items() if version <= seen]
-        return bool(new) and self.snapshot not in new and min(new) > max(before, default=self.mark)
+        earlier = [name for name, version in self.batches.items() if version <= seen]
+        return bool(new) and self.snapshot not in new and min(new) > max(earlier, default=self.mark)
 
-    def followed_by(self, batches: list[Manifest], version: int) -> Loaded:
-        """Return what the table holds once it holds these batches, too."""
+    def with_batches(self, batches: list[Manifest], version: int) -> LoadedBatches:
+        """Return the loaded batches after a version of the table has loaded more batches."""
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
-        oldest = first_day_listed(newest)
-        forgotten = [name for name in names if name < oldest]
+        listed_from = first_day_listed(newest)
+        forgotten = [name for name in names if name < listed_from]
         return replace(
             self,
             batches={name: number for name, number in sorted(names.items()) if name not in forgotten},
@@ -94,13 +94,15 @@ class Loaded:
 
 
 def first_day_listed(newest: str) -> str:
-    """Return how names of the first day begin in which a batch may land late: seven days before the newest batch's.
+    """Return the start of the day `MAX_LATENESS` before a batch, in the format of batch names.
+
+    Batches may land late up to this day.
 
     >>> first_day_listed("20260131T235959Z-1")
     '20260124T000000Z'
     """
     try:
-        return f"{datetime.strptime(newest[:8], '%Y%m%d') - REMEMBERED:%Y%m%dT%H%M%SZ}"  # noqa: DTZ007
+        return f"{datetime.strptime(newest[:8], '%Y%m%d') - MAX_LATENESS:%Y%m%dT%H%M%SZ}"  # noqa: DTZ007
     except (ValueError, OverflowError):
         return ""
 
@@ -109,99 +111,100 @@ def first_day_listed(newest: str) -> str:
 class LoadBatches(Materialization):
     """Append the rows of landed batches that the table does not hold yet.
 
-    Cost: each new batch is read twice, once for its checksum; of the landing, the days are listed from seven before the
-    newest loaded batch on. What lands before them is not seen (`complaints_of_late_batches`).
+    Cost: each new batch is read twice, once for its checksum. The landing is listed from seven days before the newest
+    loaded batch; a batch that lands in an earlier day is not loaded (`late_batch_messages`).
 
-    A kill is harmless: rows carry the number of the version that they were loaded with (`_version`); what a killed run
-    left has a number that the table's state never reached, and is replaced.
+    A kill is harmless: each row has the version that loaded it (`_version`). Rows of a killed run have a version that
+    the table's state never reached, and the next run replaces them.
     """
 
-    def news(self, work: Work) -> str:
-        """Return how many batches are new."""
-        loaded, contract = Loaded.of(work.state), _contract(work)
-        new = work.landing.batch_ids(contract.source, contract.entity, *_to_look_for(work, loaded))
+    def describe_new_input(self, work: Work) -> str:
+        """Return the number of new batches in words; empty if no batch is new."""
+        loaded, contract = LoadedBatches.of(work.state), _contract(work)
+        new = work.landing.batch_ids(contract.source, contract.entity, *_listing_arguments(work, loaded))
         return f"{len(new)} new {'batch' if len(new) == 1 else 'batches'}" if new else ""
 
     def refresh(self, work: Work) -> Outcome:
-        """Load the new batches, or all that are landed."""
+        """Load the new batches, or all landed batches if the table must be rewritten."""
         contract, store, state = _contract(work), work.store, work.next_state()
-        before = Loaded.of(work.state)
-        loaded = before.emptied() if work.must_rewrite else before
-        unexamined = work.landing.batches(contract.source, contract.entity, *_to_look_for(work, loaded))
+        loaded = LoadedBatches.of(work.state)
+        if work.must_rewrite:
+            loaded = loaded.reset()
+        unexamined = work.landing.batches(contract.source, contract.entity, *_listing_arguments(work, loaded))
         manifests = [work.landing.examine(batch) for batch in unexamined]
         frames: dict[str, DataFrame] = work.table.build(store.session, work.landing, manifests, contract)
         replayed = [name for name in frames if loaded.holds(name)]
         is_whole = work.must_rewrite or bool(replayed)
         if is_whole:
-            work.announce()
-        rows = {
-            name: frame.withColumn(LOADED_AT, sf.lit(state.version).cast("bigint")) for name, frame in frames.items()
-        }
+            work.mark_rewriting()
+        version = sf.lit(state.version).cast("bigint")
+        rows = [frame.withColumn(LOADED_IN_VERSION, version) for frame in frames.values()]
         rows_before: int | None
         if work.must_rewrite:
-            gained, rows_before = self._write_anew(work, list(rows.values()), manifests)
+            new_columns, rows_before = self._rewrite(work, rows, manifests)
         else:
-            gained, rows_before = self._add(work, list(rows.values()), replayed), work.state.rows
+            new_columns, rows_before = self._append(work, rows, replayed), work.state.rows
         received = sum(batch.rows or 0 for batch in manifests if batch.batch_id in frames)
         if replayed or rows_before is None:
             rows_now = store.count([contract])[contract.name]
         else:
             rows_now = rows_before + received
-        details = asdict(loaded.followed_by(manifests, state.version))
+        details = asdict(loaded.with_batches(manifests, state.version))
         return Outcome(
             replace(
                 state, rows=rows_now, rewritten_at=state.version if is_whole else state.rewritten_at, details=details
             ),
             RowCounts(received),
-            tuple(gained),
+            tuple(new_columns),
         )
 
-    def _add(self, work: Work, frames: list[DataFrame], replayed: list[str]) -> list[str]:
-        """Add rows to the table, in place of those of replayed batches and of those that a killed run left."""
+    def _append(self, work: Work, frames: list[DataFrame], replayed: list[str]) -> list[str]:
+        """Append rows, replacing the rows of replayed batches and those of a killed run; return the new columns."""
         contract, store = _contract(work), work.store
-        gained = [name for rows in frames for name in store.gain_columns(contract, rows)]
-        left = sf.col(LOADED_AT) > work.state.version
-        for number, rows in enumerate(self._together(work, frames)):
-            if number == 0 and (replayed or not store.read(contract).where(left).isEmpty()):
-                store.overwrite(contract, rows, left | sf.col("_batch_id").isin(replayed) if replayed else left)
+        new_columns = [name for rows in frames for name in store.add_columns(contract, rows)]
+        is_leftover = sf.col(LOADED_IN_VERSION) > work.state.version
+        is_replaced = is_leftover | sf.col("_batch_id").isin(replayed) if replayed else is_leftover
+        for number, rows in enumerate(self._combine(work, frames)):
+            if number == 0 and (replayed or not store.read(contract).where(is_leftover).isEmpty()):
+                store.overwrite(contract, rows, is_replaced)
             else:
                 store.append(contract, rows)
-        return gained
+        return new_columns
 
-    def _write_anew(self, work: Work, frames: list[DataFrame], landed: list[Manifest]) -> tuple[list[str], int]:
-        """Replace the table. Rows of batches that are landed no more stay: compaction has left what counts of them.
+    def _rewrite(self, work: Work, frames: list[DataFrame], landed: list[Manifest]) -> tuple[list[str], int]:
+        """Replace the rows of landed batches. Rows that compaction kept of removed batches stay.
 
         Returns:
-            The columns that the table gained, and the number of rows that stayed.
+            The new columns of the table, and the number of rows that stayed.
         """
         contract, store, rows_kept = _contract(work), work.store, 0
         if not store.create(contract):
             rows = store.read(contract)
             is_kept = sf.col("_batch_id") < landed[0].batch_id if landed else sf.lit(True)
-            kept = rows.where(is_kept).withColumn(LOADED_AT, sf.lit(work.state.version + 1).cast("bigint"))
+            kept = rows.where(is_kept).withColumn(LOADED_IN_VERSION, sf.lit(work.state.version + 1).cast("bigint"))
             rows_kept = kept.count()
             if rows_kept:
                 store.rewrite(contract, kept)
             else:
                 store.replace(contract, store.frame(contract, []))
-        gained = [name for rows in frames for name in store.gain_columns(contract, rows)]
-        for rows in self._together(work, frames):
+        new_columns = [name for rows in frames for name in store.add_columns(contract, rows)]
+        for rows in self._combine(work, frames):
             store.append(contract, rows)
-        return gained, rows_kept
+        return new_columns, rows_kept
 
-    def _together(self, work: Work, frames: list[DataFrame]) -> list[DataFrame]:
-        """Return rows of many batches, so many in one frame, in all columns that the table has."""
+    def _combine(self, work: Work, frames: list[DataFrame]) -> list[DataFrame]:
+        """Return the frames of batches, combined into fewer frames that have all columns of the table."""
         contract = _contract(work)
         known = set(contract.column_names)
-        others = [each for each in work.store.read(contract).schema if each.name not in known] if frames else []
+        unknown = [each for each in work.store.read(contract).schema if each.name not in known] if frames else []
         aligned = [
             rows.select(
                 *contract.column_names,
                 *(
                     sf.col(f"`{each.name}`") if each.name in rows.columns
-                    # An earlier version of the contract may have promised a text in each row.
+                    # An earlier version of the contract may have declared the column as NOT NULL.
                     else sf.lit(None if each.nullable else "").cast(each.dataType).alias(each.name)
-                    for each in others
+                    for each in unknown
                 ),
             )
             for rows in frames
@@ -215,26 +218,26 @@ def _contract(work: Work) -> BronzeContract:
     return work.contract
 
 
-def _to_look_for(work: Work, loaded: Loaded) -> tuple[str, list[str]]:
-    """Return since which day new batches may have landed, and the batches that are none."""
+def _listing_arguments(work: Work, loaded: LoadedBatches) -> tuple[str, list[str]]:
+    """Return the day to list batches from, and the listed batches to leave out because they are loaded."""
     if work.settings.full_refresh:
         return "", []
     replayed = work.settings.replay_from
-    since = min(loaded.since, replayed) if replayed else loaded.since
+    since = min(loaded.listed_from, replayed) if replayed else loaded.listed_from
     return since, [name for name in loaded.batches if not work.settings.is_replayed(name)]
 
 
 def newest_files(rows: DataFrame) -> DataFrame:
-    """Return of each file of a source the rows of the latest batch that it came with."""
+    """Return, for each file of a source, the rows of the latest batch that contains the file."""
     same_file = Window.partitionBy(sf.regexp_extract("_source_file", _FILE_NAME, 1))
     newest = rows.select("*", sf.max("_batch_id").over(same_file).alias("_newest"))
     return newest.where("_batch_id = _newest").drop("_newest")
 
 
 def repeats_files(rows: DataFrame, seen: int) -> bool:
-    """Return whether a file that was loaded after a version of the table had been loaded before."""
-    is_new = sf.col(LOADED_AT) > seen
-    # The few paths first: names are cut out of one of each, not of that of every row.
+    """Return whether a file that was loaded after version `seen` is also in another batch."""
+    is_new = sf.col(LOADED_IN_VERSION) > seen
+    # Extract file names from the few distinct paths, not from every row.
     paths = rows.select("_source_file", is_new.alias("is_new"), "_batch_id").distinct()
     files = paths.groupBy(sf.regexp_extract("_source_file", _FILE_NAME, 1)).agg(
         sf.bool_or("is_new").alias("is_new"), sf.countDistinct("_batch_id").alias("batches")

@@ -1,4 +1,4 @@
-"""The runner: brings tables up to date, in the order of the graph, each only where it is due."""
+"""The runner: refreshes the tables that are due, in the order of the graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.pipeline.adoption import adopt_warehouse
-from cdp_lib.pipeline.change_sets import UnknownContentError, adopt_change_set
+from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.state import TableState, read_states, write_states
@@ -27,23 +27,23 @@ from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore
 
 TABLES_AT_ONCE = min(4, max(2, os.cpu_count() or 2))
-"""An engine keeps a core busy with each."""
+"""Number of tables refreshed in parallel. Each one keeps a core busy."""
 
 TableRunState = Literal["running", "refreshed", "fresh", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class TableRun:
-    """One table in one run.
+    """Result of one table in one run.
 
     Attributes:
         table: Name of the table.
-        state: `running`; `refreshed`; `fresh`: nothing was due; `failed`; `skipped`: a table that it reads failed.
-        reason: Why it was due.
-        counts: What happened to rows.
-        seconds: How long it took.
-        new_columns: Columns that it gained.
-        error: Why it failed, in one line.
+        state: `running`; `refreshed`; `fresh`: the table was not due; `failed`; `skipped`: an upstream table failed.
+        reason: Why the table was due.
+        counts: Numbers of rows that the refresh wrote, removed and refused.
+        seconds: Duration of the refresh.
+        new_columns: Columns that the refresh added.
+        error: Error in one line; empty if the table did not fail.
     """
 
     table: str
@@ -57,11 +57,11 @@ class TableRun:
 
 @dataclass(frozen=True)
 class Due:
-    """Why a table is to be brought up to date.
+    """Reasons why a table is due.
 
     Attributes:
-        reasons: In words; none where it is not due.
-        is_rewrite: Whether one of them means that its rows can't be taken over.
+        reasons: Reasons in words; empty if the table is not due.
+        is_rewrite: Whether the whole table must be rewritten.
     """
 
     reasons: tuple[str, ...] = ()
@@ -69,16 +69,16 @@ class Due:
 
 
 class Runner:
-    """Tables, their states and the settings of one run."""
+    """Runner of one run: refreshes the tables of a graph with the settings of the run."""
 
     def __init__(self, store: DeltaStore, landing: Landing, settings: Settings, graph: Graph | None = None) -> None:
         """Read the state of every table.
 
         Args:
             store: Tables of the platform.
-            landing: Where batches are landed.
+            landing: Landed batches.
             settings: Settings of the run.
-            graph: Declarations of the tables; those of the platform if there is none.
+            graph: Table declarations; None for those of the platform.
         """
         self.store, self.landing, self.settings = store, landing, settings
         self.graph = graph or platform_graph()
@@ -86,27 +86,27 @@ class Runner:
         self._lock = RLock()
 
     def due(self, name: str) -> Due:
-        """Return why a table is due, by the states that are known now."""
+        """Return why a table is due, given the current states of all tables."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         if not state.version:
             return Due(("it is new",), is_rewrite=True)
-        if self._is_off(table):
+        if self._is_switched_off(table):
             return Due()
-        rewrites = self._rewrites(table, state)
-        inputs = [
+        rewrite_reasons = self._rewrite_reasons(table, state)
+        changed_inputs = [
             f"{contract.name} changed"
             for contract in table.reads
             if state.inputs.get(contract.name, (0, ""))[1] != self.states.get(contract.name, TableState()).token
         ]
-        news = table.materialization.news(self._work(table, state, Due()))
-        return Due((*rewrites, *inputs, *filter(None, [news])), bool(rewrites))
+        new_input = table.materialization.describe_new_input(self._work(table, state, Due()))
+        return Due((*rewrite_reasons, *changed_inputs, *filter(None, [new_input])), bool(rewrite_reasons))
 
-    def _is_off(self, table: Table) -> bool:
-        """Return whether a setting keeps a table that exists as it is."""
+    def _is_switched_off(self, table: Table) -> bool:
+        """Return whether a setting prevents refreshes of a table once the table exists."""
         return bool(table.only_if) and not getattr(self.settings, table.only_if)
 
-    def _rewrites(self, table: Table, state: TableState) -> list[str]:
-        """Return why the rows of a table that exists can't be taken over, in words."""
+    def _rewrite_reasons(self, table: Table, state: TableState) -> list[str]:
+        """Return why a table that exists must be rewritten, in words."""
         values = {key: str(value) for key, value in self._values(table).items()}
         return [
             *(["its rewrite was interrupted"] if state.is_rewriting else []),
@@ -121,10 +121,10 @@ class Runner:
         ]
 
     def plan(self, selection: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
-        """Return why each selected table is due, without running anything: also where only what it reads is due.
+        """Return why each selected table is due, without refreshing any; a due upstream table is a reason, too.
 
         Args:
-            selection: As `Graph.select` takes it.
+            selection: Names of tables or layers, as in `Graph.select`.
         """
         selected = self.graph.select(selection)
         plan: dict[str, tuple[str, ...]] = {}
@@ -132,7 +132,7 @@ class Runner:
             if name in selected:
                 upstream = [f"{each} is due" for each in self.graph.reads(name) if plan.get(each)]
                 reasons = self.due(name).reasons
-                plan[name] = reasons or (() if self._is_off(self.graph.tables[name]) else tuple(upstream))
+                plan[name] = reasons or (() if self._is_switched_off(self.graph.tables[name]) else tuple(upstream))
         return plan
 
     def refresh(
@@ -141,18 +141,18 @@ class Runner:
         held: Collection[str] = (),
         on_change: Callable[[TableRun], None] = lambda run: None,
     ) -> list[TableRun]:
-        """Bring the selected tables up to date, those that do not wait for each other side by side.
+        """Refresh the selected tables, independent tables in parallel.
 
-        What is built from a table that fails is skipped; all else goes on. States are written at the end, and where a
-        whole rewrite begins.
+        If a table fails, its downstream tables are skipped and the other tables continue. States are written at the
+        end of the run, and whenever a whole rewrite starts.
 
         Args:
-            selection: As `Graph.select` takes it.
-            held: Tables that failed before: what is built from them is skipped.
-            on_change: Called, in this thread, with each table that begins or ends.
+            selection: Names of tables or layers, as in `Graph.select`.
+            held: Tables that failed before. They and their downstream tables are skipped.
+            on_change: Called in this thread each time a table starts or ends.
 
         Returns:
-            What became of each table, in the order of the graph.
+            The result of each table, in the order of the graph.
         """
         selected = self.graph.select(selection)
         names = [name for name in self.graph.tables if name in selected]
@@ -160,8 +160,8 @@ class Runner:
             if adopted := adopt_warehouse(self.store, self.landing):
                 self.states = read_states(self.store)
                 on_change(TableRun(PIPELINE_RUNS_OPS.name, "refreshed", adopted))
-        # In one commit, as far as that can be told now.
-        self._announce([name for name in names if self._is_to_be_rewritten(name)])
+        # One commit marks all tables that are known to need a rewrite.
+        self._mark_rewriting([name for name in names if self._needs_rewrite(name)])
         runs: dict[str, TableRun] = {}
         failed = set(held)
         order = TopologicalSorter(
@@ -174,7 +174,7 @@ class Runner:
             with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
                 while order.is_active():
                     ready += order.get_ready()
-                    ready.sort(key=lambda name: (-self.graph.chain_behind(name), name))
+                    ready.sort(key=lambda name: (-self.graph.longest_chain(name), name))
                     while ready and len(futures) < TABLES_AT_ONCE:
                         name = ready.pop(0)
                         if name in failed or failed & set(self.graph.reads(name)):
@@ -185,7 +185,7 @@ class Runner:
                             continue
                         on_change(TableRun(name, "running"))
                         futures[pool.submit(self._run, name)] = name
-                    # Not longer at a time: an engine in this process keeps Ctrl-C from waking a thread that waits.
+                    # Wake up often: with an engine in this process, Ctrl-C does not interrupt a waiting thread.
                     done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                     for future in done:
                         name = futures.pop(future)
@@ -194,21 +194,21 @@ class Runner:
                         order.done(name)
                         on_change(runs[name])
         finally:
-            self._write(runs)
+            self._record(runs)
         return [runs[name] for name in names if name in runs]
 
     def business_date(self) -> date:
-        """Return the day that figures refer to: the one a run is told, else the latest on which anything happened.
+        """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
-        Not the day of the run: in a workspace that was paused every customer would seem to have churned. It is, where
-        nothing has happened yet, or a source's clock is ahead.
+        The day of the run is not the default, because in a paused workspace every customer would seem to have churned.
+        It is used only if the data have no date yet, or a date after the day of the run.
         """
         if self.settings.as_of:
             return self.settings.as_of
-        of_run = self.settings.run_started_at.date()
+        run_day = self.settings.run_started_at.date()
         name = next((name for name in self.graph.tables if name.startswith(BUSINESS_DATE)), "")
         token = self.states.get(name, TableState()).token
-        return min(date.fromisoformat(token), of_run) if token not in ("", "None") else of_run
+        return min(date.fromisoformat(token), run_day) if token not in ("", "None") else run_day
 
     def _values(self, table: Table) -> dict[str, Any]:
         return {
@@ -230,13 +230,13 @@ class Runner:
             {contract.name: self.states.get(contract.name, TableState()) for contract in table.reads},
             self._values(table),
             due.is_rewrite,
-            lambda: self._announce([table.name]),
+            lambda: self._mark_rewriting([table.name]),
             tuple(readers),
         )
 
     def _run(self, name: str) -> TableRun:
-        """Bring one table up to date, if it is due."""
-        begin = time.perf_counter()
+        """Refresh one table if it is due."""
+        started = time.perf_counter()
         reason = ""
         try:
             due = self.due(name)
@@ -246,61 +246,65 @@ class Runner:
             self._require_same_date(self.graph.tables[name])
             outcome = self._outcome(name, due)
         except Exception as error:
-            return TableRun(name, "failed", reason, seconds=time.perf_counter() - begin, error=one_line(error))
-        return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - begin, outcome.new_columns)
+            return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=one_line(error))
+        return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.new_columns)
 
     def _outcome(self, name: str, due: Due) -> Outcome:
         table, state = self.graph.tables[name], self.states.get(name, TableState())
-        adopted = RowCounts()
+        finished = RowCounts()
         if not due.is_rewrite:
             try:
-                outcome = adopt_change_set(self._work(table, state, due))
+                outcome = finish_change_set(self._work(table, state, due))
             except UnknownContentError:
                 due = Due((*due.reasons, "a change set of another history is stored"), is_rewrite=True)
             else:
                 if outcome:
-                    adopted, state = outcome.counts, self._keep(name, outcome.state)
+                    finished, state = outcome.counts, self._set_state(name, outcome.state)
                     due = self.due(name)
                     if not due.reasons:
                         return outcome
         if due.is_rewrite and state.version:
-            self._announce([name])
+            self._mark_rewriting([name])
         outcome = table.materialization.refresh(self._work(table, state, due))
-        self._keep(name, outcome.state)
-        return replace(outcome, counts=outcome.counts + adopted)
+        self._set_state(name, outcome.state)
+        return replace(outcome, counts=outcome.counts + finished)
 
     def _require_same_date(self, table: Table) -> None:
-        """Refuse to mix figures of different days."""
+        """Raise an error if the figures of an input are of another day than those of the table.
+
+        Raises:
+            CdpError: An input has the figures of another day.
+        """
         for contract in table.reads:
-            other = self.graph.tables.get(contract.name)
-            if other and not other.only_if and {BUSINESS_DATE} <= {*table.settings} & {*other.settings}:
-                day, of_input = str(self.business_date()), self.states[contract.name].settings.get(BUSINESS_DATE)
-                if day != of_input:
+            source = self.graph.tables.get(contract.name)
+            if source and not source.only_if and {BUSINESS_DATE} <= {*table.settings} & {*source.settings}:
+                day, old_day = str(self.business_date()), self.states[contract.name].settings.get(BUSINESS_DATE)
+                if day != old_day:
                     raise CdpError(
-                        f"{contract.name} has the figures of {of_input}, not of {day}: refresh it first, or everything."
+                        f"{contract.name} has the figures of {old_day}, not of {day}: refresh it first, or everything."
                     )
 
-    def _keep(self, name: str, state: TableState) -> TableState:
+    def _set_state(self, name: str, state: TableState) -> TableState:
         with self._lock:
             self.states[name] = state
         return state
 
-    def _is_to_be_rewritten(self, name: str) -> bool:
-        """Return whether a table that exists is due for a rewrite, without a look at what has landed."""
+    def _needs_rewrite(self, name: str) -> bool:
+        """Return whether a table that exists must be rewritten; does not list the landing."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
-        return bool(state.version) and not self._is_off(table) and bool(self._rewrites(table, state))
+        return bool(state.version) and not self._is_switched_off(table) and bool(self._rewrite_reasons(table, state))
 
-    def _announce(self, names: Iterable[str]) -> None:
-        """Write down that tables are about to be rewritten: until that has ended, their rows are unknown."""
+    def _mark_rewriting(self, names: Iterable[str]) -> None:
+        """Record that rewrites of tables start. The rows of these tables are unknown until the rewrites end."""
         with self._lock:
             states = {name: self.states.get(name, TableState()) for name in names}
-            begun = {n: replace(s, is_rewriting=True) for n, s in states.items() if s.version and not s.is_rewriting}
-            if begun:
-                self.states |= begun
+            marked = {n: replace(s, is_rewriting=True) for n, s in states.items() if s.version and not s.is_rewriting}
+            if marked:
+                self.states |= marked
                 write_states(self.store, self.states)
 
-    def _write(self, runs: dict[str, TableRun]) -> None:
-        """Write the states, then the log for people, of the tables that a run has changed."""
+    def _record(self, runs: dict[str, TableRun]) -> None:
+        """Write the states of all tables, then a log row for each refreshed or failed table."""
         reported = [run for run in runs.values() if run.state in ("refreshed", "failed")]
         if reported:
             with self._lock:
@@ -333,7 +337,7 @@ class Runner:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line; of an error of Java what Java says, which follows where it was called."""
+    """Return the message of an error in one line. A Java error has its own message on the second line."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     text = lines[1].removeprefix(": ") if type(error).__name__ == "Py4JJavaError" and len(lines) > 1 else lines[0]
     return text if isinstance(error, CdpError) else f"{type(error).__name__}: {text}"

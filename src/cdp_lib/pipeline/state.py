@@ -1,4 +1,4 @@
-"""What each table was last made from. This, and nothing else, decides what is due."""
+"""States of tables: what each table was last built from. Only states decide what is due."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class TableState:
     """The state of one table.
 
     Attributes:
-        version: Number of its version: rises by one with each change of its rows, never taken from a clock.
-        token: Random name of that version: two histories never share one.
-        base: Token of the version before.
-        inputs: Version of each input that it was made from, by table.
-        fingerprint: Fingerprint of the code that made it.
-        settings: Values of its declared settings, as text.
+        version: Number of the table's version. It rises by one with each change; it does not depend on a clock.
+        token: Random name of the version. Two versions with the same token have the same content.
+        base: Token of the previous version.
+        inputs: Version of each input that the table was built from, by table name.
+        fingerprint: Fingerprint of the code that built the table.
+        settings: Values of the table's declared settings, as text.
         rewritten_at: Number of the version that last replaced the whole table.
-        is_rewriting: Whether a whole rewrite has begun and not ended: until it has, its rows are unknown.
-        rows: Rows in it; None where that is not known.
-        refused: Rows in its quarantine.
-        change_sets: Token of each kept change set, by the number of the version it leads to: these are stored whole.
-        details: What its materialization keeps for itself.
+        is_rewriting: Whether a rewrite of the whole table has started but not ended. Its rows are unknown meanwhile.
+        rows: Number of rows of the table; None if unknown.
+        refused: Number of rows in the quarantine.
+        change_sets: Token of each stored change set, by the number of the version it leads to.
+        details: Values that the materialization keeps from one refresh to the next.
     """
 
     version: int = 0
@@ -48,7 +48,7 @@ class TableState:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a state; what it does not know it ignores, as later versions may write more."""
+        """Return a state from JSON; ignore unknown fields, which a later version of the platform may have written."""
         known = {each.name for each in fields(cls)}
         values = {name: value for name, value in json.loads(text).items() if name in known}
         values["inputs"] = {name: (number, token) for name, (number, token) in values.get("inputs", {}).items()}
@@ -56,7 +56,7 @@ class TableState:
         return cls(**values)
 
     def to_json(self) -> str:
-        """The state as the table of states and headers of change sets hold it."""
+        """Return the state as JSON, the format of `table_state_ops` and of change set headers."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -65,7 +65,7 @@ States = dict[str, TableState]
 
 
 def read_states(store: DeltaStore) -> States:
-    """Read the state of every table; empty before the first run."""
+    """Return the state of every table; empty before the first run."""
     if not store.exists(TABLE_STATE_OPS):
         return {}
     rows = store.read(TABLE_STATE_OPS).select("table_name", "state").collect()
@@ -73,7 +73,7 @@ def read_states(store: DeltaStore) -> States:
 
 
 def write_states(store: DeltaStore, states: Mapping[str, TableState]) -> None:
-    """Replace the state of every table, in one commit. There is one writer at a time."""
+    """Replace the states of all tables in one commit. Callers must be the only writer."""
     rows = [
         {
             "table_name": name,
@@ -90,7 +90,7 @@ def write_states(store: DeltaStore, states: Mapping[str, TableState]) -> None:
 
 
 def mark_for_rewrite(store: DeltaStore, names: Collection[str]) -> None:
-    """Let the next run rebuild tables whose rows can't be trusted.
+    """Mark tables, so that the next run rewrites them.
 
     Args:
         store: Tables of the platform.

@@ -1,4 +1,4 @@
-"""The declaration of a table: what it is built from, by what, and how it is brought up to date."""
+"""Declaration of a table: its contract, inputs, builder and materialization."""
 
 from __future__ import annotations
 
@@ -11,35 +11,40 @@ from pyspark.sql import DataFrame
 from cdp_lib.contracts.table import TableContract
 
 if TYPE_CHECKING:
-    from cdp_lib.pipeline.load_batches import Loaded
+    from cdp_lib.pipeline.load_batches import LoadedBatches
     from cdp_lib.pipeline.work import Outcome, Work
 
 BUSINESS_DATE = "business_date"
-"""Setting that stands for the day that figures refer to; the builder gets it as `as_of`."""
+"""Name under which a table declares that it depends on the business date. Its builder gets the date as `as_of`."""
 
 
 class Materialization:
-    """How a table is brought up to date. Each subclass says what that costs and why a kill at any point is harmless."""
+    """Way in which a table is refreshed.
+
+    The docstring of each subclass states the cost of a refresh, and why a kill at any point is harmless.
+    """
 
     def refresh(self, work: Work) -> Outcome:
-        """Bring the table up to date with its inputs.
+        """Refresh the table.
 
         Args:
             work: The table, its state and its inputs.
         """
         raise NotImplementedError
 
-    def news(self, work: Work) -> str:
-        """Return what makes the table due besides its inputs, code and settings; empty for nothing."""
+    def describe_new_input(self, work: Work) -> str:
+        """Return new input outside the platform's tables that makes the table due, in words; empty if none."""
         return ""
 
-    def needed(self, table: Table, rows: DataFrame, loaded: Loaded) -> DataFrame:
-        """Return `_batch_id` and `_record_hash` of the bronze rows that still count, whatever lands later.
+    def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
+        """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
+
+        Without the other rows, the table comes out the same, whatever lands later.
 
         Args:
             table: Declaration of the table.
-            rows: Rows of the bronze table that it reads.
-            loaded: The batches that the bronze table holds.
+            rows: Rows of the bronze table that the table is built from.
+            loaded: Batches that the bronze table holds.
         """
         raise NotImplementedError
 
@@ -48,8 +53,9 @@ class Materialization:
 class Replace(Materialization):
     """Build the whole table and replace it.
 
-    Cost: the inputs are read whole and the table is written whole. A kill is harmless: the table is a function of its
-    inputs, and the overwrite is one commit.
+    Cost: all inputs are read, and the whole table is written.
+
+    A kill is harmless: the table is a function of its inputs, and the overwrite is one commit.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -60,13 +66,17 @@ class Replace(Materialization):
 
 @dataclass(frozen=True)
 class Value(Materialization):
-    """Build a table of one row and one column, whose value is its token: its readers are due where it has changed.
+    """Build a table of one row and one column, and use the value as the table's token.
 
-    Cost: the inputs are read, one row is written. A kill is harmless, as for `Replace`.
+    Downstream tables are due only if the value changed.
+
+    Cost: all inputs are read, and one row is written.
+
+    A kill is harmless: the row is a function of the inputs, and the overwrite is one commit.
     """
 
     def refresh(self, work: Work) -> Outcome:
-        """Build the row, and replace it where it differs."""
+        """Build the row, and replace the table if the value changed."""
         [(value,)] = work.build(*work.frames()).collect()
         if str(value) == work.state.token and not work.must_rewrite:
             return work.unchanged()
@@ -77,11 +87,13 @@ class Value(Materialization):
 
 @dataclass(frozen=True)
 class Append(Materialization):
-    """Add rows to a ledger, whose other rows stay for ever; rows of a key that it has are replaced.
+    """Add rows to a ledger, whose earlier rows stay. A new row replaces the row that has its key.
 
-    The builder gets the ledger's rows after its inputs, and the start of the run as `recorded_at`.
+    The builder gets the frames of its inputs, then a frame of the ledger, and the start of the run as `recorded_at`.
 
-    Cost: a merge of the new rows. A kill is harmless: rows that are added twice have the same key.
+    Cost: the builder's reads, and a merge of the new rows.
+
+    A kill is harmless: rows that are added twice have the same key.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -89,23 +101,23 @@ class Append(Materialization):
         work.store.create(work.contract)
         ledger = work.store.read(work.contract)
         rows = work.build(*work.frames(), ledger, recorded_at=work.settings.run_started_at)
-        return work.moved(work.store.merge_rows(work.contract, rows))
+        return work.partly_changed(work.store.merge_rows(work.contract, rows))
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the platform. Everything else – order, what is due, what a change touches – follows from these.
+    """Declaration of a table. The order of refreshes, and which tables are due, follow from all declarations.
 
     Attributes:
-        contract: What the table promises: columns, key, rules.
-        build: Builder. It gets a frame of each table in `reads`, then one of each of `files`, in order, and the
-            declared settings by name; nothing else. That of a bronze table gets landed batches.
-        reads: Contracts of the tables it is built from.
-        settings: Names of the settings that its rows depend on, as fields of `Settings`, or `BUSINESS_DATE`.
-        files: Names of CSV files in `cdp_lib/reference` that it is built from.
-        libraries: Distributions whose version its rows depend on.
-        materialization: How it is brought up to date.
-        only_if: Setting that has to be true for a table that exists to be built again; empty for none.
+        contract: Contract of the table: columns, key, rules.
+        build: Builder. Its arguments are a frame of each table in `reads`, then a frame of each file in `files`, in
+            this order, and the declared settings by name. The builder of a bronze table gets landed batches instead.
+        reads: Contracts of the tables that the table is built from.
+        settings: Settings that the rows depend on: names of fields of `Settings`, or `BUSINESS_DATE`.
+        files: Names of CSV files in `cdp_lib/reference` that the table is built from.
+        libraries: Names of distributions whose versions affect the rows.
+        materialization: How the table is refreshed.
+        only_if: Name of a setting. The table is not refreshed again unless the setting is true. Empty: no setting.
     """
 
     contract: TableContract
@@ -119,5 +131,5 @@ class Table:
 
     @property
     def name(self) -> str:
-        """Name of the table."""
+        """Return the name of the table."""
         return self.contract.name

@@ -1,4 +1,4 @@
-"""Tables that group their input by keys: what belongs to touched keys is built again."""
+"""Materialization of tables that group their input by keys: only the changed keys are rebuilt."""
 
 from __future__ import annotations
 
@@ -10,83 +10,90 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.pipeline.change_sets import (
-    forget_change_sets,
-    hash_of_row,
+    delete_change_sets,
+    diff_rows,
     new_change_set,
-    rows_that_differ,
+    row_hash,
     write_change_set,
 )
-from cdp_lib.pipeline.load_batches import Loaded
+from cdp_lib.pipeline.load_batches import LoadedBatches
 from cdp_lib.pipeline.table import Materialization, Replace, Table
 from cdp_lib.pipeline.work import Outcome, Work
 
 
 @dataclass(frozen=True)
 class TouchedKeys(Materialization):
-    """Build again what belongs to the keys that changes of the first input touch, from the inputs as they are now.
+    """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are looked up, and have no say: what they change, they have changed in the first input, too.
+    The other inputs are lookup tables. Their changes alone rebuild no key: a change that matters also changes rows of
+    the first input.
 
-    Cost: the first input's rows of these keys are read, and the table's rows of them are written; of a table that is
-    partitioned by the key, these partitions alone. The whole table is built where the input was rewritten or the code
-    has changed. A kill is harmless: what is built is a function of the input, and keys that are built again give the
-    same rows.
+    Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
+    partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input
+    was rewritten, or the code or a setting changed.
+
+    A kill is harmless: the rows of a key are a function of the input, so rebuilding a key twice gives the same rows.
 
     Attributes:
-        by: Columns of the input, and of the table, that keys are compared by.
-        where: Values of the one column of `by` → which rows of a table that lacks it belong to them.
-        touched: Rows of the input that changed and the table → keys to build again; all keys of these rows where None.
-        counts: Rows of a bronze table → those that still count, whatever lands later.
-        is_followed: Whether a table follows the changes of this one: then they are stored before they are merged
-            (`change_sets`), and the quarantine is none.
+        by: Key columns, which the first input and the table share.
+        where: Values of the only column in `by` → condition for the table's rows of these keys. Needed if the table
+            does not have the column.
+        keys_to_build: Changed rows of the first input, and the table → rows of the keys to rebuild. None: all keys of
+            the changed rows.
+        keep_rows: Rows of the bronze table → rows that compaction has to keep. None: no rows.
+        is_followed: Whether downstream tables read the changes of this table. Changes are then stored before they are
+            merged (`change_sets`). Only for tables without a quarantine.
     """
 
     by: tuple[str, ...]
     where: Callable[[list[Any]], Column] | None = None
-    touched: Callable[[DataFrame, DataFrame], DataFrame] | None = None
-    counts: Callable[[DataFrame], DataFrame] | None = None
+    keys_to_build: Callable[[DataFrame, DataFrame], DataFrame] | None = None
+    keep_rows: Callable[[DataFrame], DataFrame] | None = None
     is_followed: bool = False
 
     def refresh(self, work: Work) -> Outcome:
-        """Build the touched keys again, or the whole table."""
+        """Rebuild the changed keys, or the whole table."""
         [contract, *lookups], store = work.table.reads, work.store
         changed = None if work.must_rewrite else work.changed_rows(contract)
         if changed is None:
             if self.is_followed:
-                work.announce()
-                forget_change_sets(store, work.contract)
+                work.mark_rewriting()
+                delete_change_sets(store, work.contract)
             return Replace().refresh(work)
-        there, rows, others = store.read(work.contract), store.read(contract), list(map(store.read, lookups))
-        keys = (self.touched(changed, there) if self.touched else changed).select(*self.by).distinct()
+        existing, rows, looked_up = store.read(work.contract), store.read(contract), list(map(store.read, lookups))
+        to_build = self.keys_to_build(changed, existing) if self.keys_to_build else changed
+        keys = to_build.select(*self.by).distinct()
         if self.is_followed:
-            return self._follow(work, rows, keys, others)
+            return self._merge_changes(work, rows, keys, looked_up)
         if len(self.by) == 1:
             [column] = self.by
             values = [value for (value,) in keys.collect()]
             if not values:
                 return work.unchanged()
-            is_touched = sf.col(column).isin(values)
-            there_too = self.where(values) if self.where else is_touched
-            written = store.overwrite(work.contract, work.build(rows.where(is_touched), *others), there_too)
+            has_key = sf.col(column).isin(values)
+            built = work.build(rows.where(has_key), *looked_up)
+            written = store.overwrite(work.contract, built, self.where(values) if self.where else has_key)
         else:
-            built = work.build(rows.join(keys, list(self.by), how="left_semi"), *others)
+            built = work.build(rows.join(keys, list(self.by), how="left_semi"), *looked_up)
             written = store.merge_rows(work.contract, built, keys)
-        return work.moved(written)
+        return work.partly_changed(written)
 
-    def _follow(self, work: Work, rows: DataFrame, keys: DataFrame, others: list[DataFrame]) -> Outcome:
-        """Build the touched keys again, and merge what differs."""
+    def _merge_changes(self, work: Work, rows: DataFrame, keys: DataFrame, looked_up: list[DataFrame]) -> Outcome:
+        """Rebuild the rows of some keys, and merge the differences as a change set."""
         if keys.isEmpty():
             return work.unchanged()
-        by, values = list(self.by), hash_of_row(work.contract)
-        before = work.store.read(work.contract).join(keys, by, how="left_semi")
-        after = work.build(rows.join(keys, by, how="left_semi"), *others)
-        changes = rows_that_differ(before, after, list(work.contract.key), values, "before", "insert", "delete")
+        by, values = list(self.by), row_hash(work.contract)
+        old = work.store.read(work.contract).join(keys, by, how="left_semi")
+        new = work.build(rows.join(keys, by, how="left_semi"), *looked_up)
+        changes = diff_rows(
+            old, new, list(work.contract.key), values, replaced="before", added="insert", removed="delete"
+        )
         return write_change_set(work, new_change_set(work), changes)
 
-    def needed(self, table: Table, rows: DataFrame, loaded: Loaded) -> DataFrame:
-        """Return `_batch_id` and `_record_hash` of the bronze rows that still count, whatever lands later."""
-        return rows.limit(0) if self.counts is None else self.counts(rows)
+    def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
+        """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep."""
+        return rows.limit(0) if self.keep_rows is None else self.keep_rows(rows)
 
     def __repr__(self) -> str:
-        """Its name and keys: part of a fingerprint, so without addresses."""
+        """Return the name and keys only: fingerprints use it, and addresses of functions differ in each process."""
         return f"TouchedKeys({self.by})"

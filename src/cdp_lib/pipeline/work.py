@@ -1,4 +1,4 @@
-"""The work of one table in one run: what its materialization gets, and what it gives back."""
+"""Input and result of a materialization: the refresh of one table in one run."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore
 
-LOADED_AT = "_version"
-"""Column of bronze: number of the table's version that the row was loaded with."""
+LOADED_IN_VERSION = "_version"
+"""Bronze column: the version of the table that loaded the row."""
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What a refresh did to rows.
+    """Row counts of a refresh.
 
     Attributes:
-        rows: Rows written: new ones, and those that replaced an older version.
+        rows: Rows written: new rows, and rows that replaced an older version.
         removed: Rows that left the table.
         quarantined: Rows that were refused.
-        superseded: Rows older than, or equal to, a row of the table, or that say that a record is gone. After a
-            snapshot, those that are what the table holds do not count.
-        warned: Rows written in spite of a warning.
+        superseded: Tombstones, and received rows that are older than, or equal to, a row of the table. After a
+            snapshot, received rows that equal the table's rows are not counted.
+        warned: Rows written that break a warning rule.
     """
 
     rows: int = 0
@@ -44,18 +44,18 @@ class RowCounts:
     warned: int = 0
 
     def __add__(self, other: RowCounts) -> RowCounts:
-        """Both together."""
+        """Return the sum of both counts."""
         return RowCounts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a refresh came to.
+    """Result of a refresh.
 
     Attributes:
-        state: State of the table afterwards.
-        counts: What happened to rows.
-        new_columns: Columns that the table gained.
+        state: State of the table after the refresh.
+        counts: Row counts of the refresh.
+        new_columns: Columns that the refresh added.
     """
 
     state: TableState
@@ -65,19 +65,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """One table to be brought up to date.
+    """One table to refresh.
 
     Attributes:
-        table: Its declaration.
+        table: Declaration of the table.
         store: Tables of the platform.
-        landing: Where batches are landed.
+        landing: Landed batches.
         settings: Settings of the run.
-        state: Its state before.
-        inputs: State of each table that it reads.
-        values: Values of its declared settings, by name.
-        must_rewrite: Whether its rows can't be taken over: it is new, or its code or a setting has changed.
-        announce: Writes down that a whole rewrite of the table begins.
-        readers: Number of the version that each of its readers has seen.
+        state: State of the table before the refresh.
+        inputs: State of each input, by table name.
+        values: Values of the table's declared settings, by name.
+        must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
+        mark_rewriting: Records that a rewrite of the whole table starts.
+        readers: For each downstream table, the version of this table that it was last built from.
     """
 
     table: Table
@@ -88,43 +88,44 @@ class Work:
     inputs: Mapping[str, TableState]
     values: Mapping[str, Any]
     must_rewrite: bool
-    announce: Callable[[], None]
+    mark_rewriting: Callable[[], None]
     readers: tuple[int, ...] = ()
 
     @property
     def contract(self) -> TableContract:
-        """Contract of the table."""
+        """Return the contract of the table."""
         return self.table.contract
 
     def frames(self) -> list[DataFrame]:
-        """A frame of each table that the builder reads, then of each file."""
+        """Return a frame of each input table, then a frame of each declared file."""
         session = self.store.session
-        of_files = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
-        return [*map(self.store.read, self.table.reads), *of_files]
+        file_frames = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
+        return [*map(self.store.read, self.table.reads), *file_frames]
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
-        """Call the builder with frames and with the declared settings."""
+        """Call the builder with frames, the declared settings and further named arguments."""
         values = {"as_of" if name == BUSINESS_DATE else name: value for name, value in self.values.items()}
         built: DataFrame = self.table.build(*frames, **values, **more)
         return built
 
     def has_changed(self, contract: TableContract) -> bool:
-        """Return whether an input has changed since the version that the table was made from."""
+        """Return whether an input has changed since the table was last built from it."""
         return self.state.inputs[contract.name][0] != self.inputs[contract.name].version
 
     def changed_rows(self, contract: TableContract) -> DataFrame | None:
-        """Return the rows of an input that were changed since the version that the table was made from.
+        """Return the rows of an input that changed since the table was last built from it.
 
-        Of a corrected row both versions, of one that left the last; of bronze the rows that were loaded.
+        A changed row is returned before and after the change, a removed row as it was. For a bronze input, the loaded
+        rows are returned.
 
         Returns:
-            None where that is not known: the input was rewritten, or its change sets are not all there.
+            None if the changes are unknown: the input was rewritten, or change sets are missing.
         """
         seen, now = self.state.inputs[contract.name][0], self.inputs[contract.name]
         if now.rewritten_at > seen:
             return None
         if isinstance(contract, BronzeContract):
-            return self.store.read(contract).where(sf.col(LOADED_AT) > seen)
+            return self.store.read(contract).where(sf.col(LOADED_IN_VERSION) > seen)
         if not self.has_changed(contract):
             return self.store.read(contract).limit(0)
         tokens = [now.change_sets.get(number) for number in range(seen + 1, now.version + 1)]
@@ -134,7 +135,7 @@ class Work:
         return changes.where("_change_type IN ('insert', 'before', 'delete')").select(*contract.column_names)
 
     def next_state(self, token: str = "") -> TableState:
-        """Return the state after the next change, which may leave the rest of the table as it is."""
+        """Return the state after the next change of the table. The other fields of the state stay as they are."""
         return replace(
             self.state,
             version=self.state.version + 1,
@@ -146,17 +147,19 @@ class Work:
             is_rewriting=False,
         )
 
-    def moved(self, written: int) -> Outcome:
-        """Return the outcome of a change of some rows that nobody follows."""
-        return Outcome(replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1), RowCounts(written))
+    def partly_changed(self, rows_written: int) -> Outcome:
+        """Return the outcome of changing some rows without a change set: downstream tables must read all rows."""
+        return Outcome(
+            replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1), RowCounts(rows_written)
+        )
 
     def rewritten(self, rows: int, *, token: str = "", details: Mapping[str, Any] | None = None) -> Outcome:
-        """Return the outcome of a whole rewrite, after which no older change set counts."""
+        """Return the outcome of a rewrite of the whole table, after which older change sets are invalid."""
         state = self.next_state(token)
         changed = replace(state, rows=rows, rewritten_at=state.version, change_sets={}, details=details or {})
         return Outcome(changed, RowCounts(rows))
 
     def unchanged(self) -> Outcome:
-        """Return the outcome where the table is what its inputs make of it already."""
+        """Return the outcome of a refresh that changes no row: the table keeps its version and token."""
         state = self.next_state(self.state.token)
         return Outcome(replace(state, version=self.state.version, token=self.state.token))

@@ -1,1 +1,1 @@
-"""Small tables of public facts that come with the library, and how they are read."""
+"""Reference tables: small tables of public facts that are part of the library, and their readers."""

@@ -1,4 +1,4 @@
-"""The reference table of countries: what each is called, and facts of its market. README.md says where from."""
+"""The reference table of countries: names and market facts. README.md lists the sources."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import clean_text
 
 _FILE = Path(__file__).with_name("countries.csv")
-_NOT_COMPARED = "[.,'’()]"
-"""Punctuation that people leave out: U.A.E. is UAE."""
+_IGNORED_PUNCTUATION = "[.,'’()]"
+"""Punctuation that is ignored in comparisons: U.A.E. equals UAE."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Country:
         country: English short name.
         aliases: Other spellings that sources use.
         region: Subregion of the UN geoscheme (M49).
-        population: People living there in 2023, to 10,000.
+        population: Population in 2023, rounded to 10,000.
         income_group: World Bank income group of fiscal year 2025.
         currency: ISO 4217 code.
     """
@@ -43,13 +43,13 @@ class Country:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything it is called, codes included."""
+        """Return all names of the country, including its codes."""
         return (self.country_code, self.alpha3, self.country, *self.aliases)
 
 
 @cache
 def read_countries() -> tuple[Country, ...]:
-    """The countries, by code.
+    """Return the countries, ordered by code.
 
     >>> read_countries()[0].names
     ('AE', 'ARE', 'United Arab Emirates', 'UAE', 'Emirates')
@@ -71,23 +71,23 @@ def read_countries() -> tuple[Country, ...]:
 
 
 def country_key(name: Column) -> Column:
-    """A name of a country as it is compared: in lower case, without punctuation, outer blanks and a leading "the".
+    """Return a country name for comparison: lower case, without punctuation, outer blanks and a leading "the".
 
     >>> names = spark.createDataFrame([(" The  Netherlands ",), ("U.A.E.",), ("Türkiye",), (" ",)], "name string")
     >>> [row.key for row in names.select(country_key(names.name).alias("key")).collect()]
     ['netherlands', 'uae', 'türkiye', None]
     """
-    return sf.regexp_replace(clean_text(sf.regexp_replace(sf.lower(name), _NOT_COMPARED, "")), "^the ", "")
+    return sf.regexp_replace(clean_text(sf.regexp_replace(sf.lower(name), _IGNORED_PUNCTUATION, "")), "^the ", "")
 
 
 def countries_by_name(countries: DataFrame) -> DataFrame:
-    """Return one row per name a country goes by, codes included, with the country.
+    """Return one row per name of a country, including its codes.
 
     Args:
-        countries: One row per country, as text, as `countries.csv` has it.
+        countries: One row per country, all columns as text, as in `countries.csv`.
 
     Returns:
-        `country_key`, unique, to be joined on `country_key(name)`; `country_code`, `country`, `region`, `population`,
+        `country_key` (unique, joins with `country_key(name)`), `country_code`, `country`, `region`, `population`,
         `income_group` and `currency`.
 
     >>> columns = "country_code string, alpha3 string, country string, aliases string, region string, population string"

@@ -1,7 +1,7 @@
-"""Views for people and BI tools outside the team: written where their definition has changed.
+"""Serving views for people and BI tools outside the team. A view is written if its definition has changed.
 
-The queries stand in the SQL files of this package, over tables by their names. A view computes nothing, so a change of
-the rows that it reads makes nothing due.
+The SQL files of this package contain the queries, with short table names. A view stores no rows, so changed rows in its
+tables do not make it due.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.storage import DeltaStore
 
 _VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS\n(.*?);\n", re.DOTALL)
-_PREFIX = "view "
-_TABLE = re.compile(r"\b(FROM|JOIN) (\w+)\b")
+_STATE_PREFIX = "view "
+_TABLE_REFERENCE = re.compile(r"\b(FROM|JOIN) (\w+)\b")
 
 
 def serving_views() -> dict[str, str]:
-    """Return the query of each view, over tables by their names."""
-    texts = [each.read_text(encoding="utf-8") for each in files(__name__).iterdir() if each.name.endswith(".sql")]
+    """Return the query of each view, with short table names."""
+    texts = [file.read_text(encoding="utf-8") for file in files(__name__).iterdir() if file.name.endswith(".sql")]
     return {name: query for text in sorted(texts) for name, query in _VIEW.findall(text)}
 
 
 def due_views(states: Mapping[str, TableState], store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
-    """Return the views whose definition is not the one that was written last.
+    """Return the views whose definition differs from the one that was written last.
 
     Args:
         states: States of the tables and views.
@@ -41,7 +41,7 @@ def due_views(states: Mapping[str, TableState], store: DeltaStore, serving: Delt
 
 
 def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[str, str]:
-    """Return the definition of each view, with full names of tables: SQL, and YAML of the metric views of Databricks.
+    """Return the definition of each view, with full table names: SQL, and on Databricks the YAML of metric views.
 
     Args:
         store: Tables of the platform.
@@ -49,17 +49,17 @@ def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[s
         currency: ISO 4217 code of the reporting currency.
     """
     queries = {
-        name: _TABLE.sub(lambda found: f"{found[1]} {_full_name(store, found[2])}", query)
+        name: _TABLE_REFERENCE.sub(lambda match: f"{match[1]} {_full_name(store, match[2])}", query)
         for name, query in serving_views().items()
     }
     return queries | (metric_views(serving.name_of("kpis"), currency) if serving.is_databricks else {})
 
 
 def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
-    """Write the views whose definition has changed, and those that are missing.
+    """Write the views whose definition has changed, and the views that are missing.
 
-    A view waits for the tables that it reads. It is written in one statement, and its state afterwards: a run that is
-    killed in between writes it again.
+    A view is written only if all its tables exist. States are written after the views, so after a kill the next run
+    writes the same views again.
 
     Args:
         store: Tables of the platform.
@@ -83,7 +83,7 @@ def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list
         written[_state_name(name)] = TableState(fingerprint=_hash(definition))
     if written:
         write_states(store, states | written)
-    return [name.removeprefix(_PREFIX) for name in written]
+    return [name.removeprefix(_STATE_PREFIX) for name in written]
 
 
 def _has_changed(states: Mapping[str, TableState], name: str, definition: str) -> bool:
@@ -91,7 +91,7 @@ def _has_changed(states: Mapping[str, TableState], name: str, definition: str) -
 
 
 def _tables_of(query: str) -> set[str]:
-    return {name for _, name in _TABLE.findall(query)} & {*TABLES}
+    return {name for _, name in _TABLE_REFERENCE.findall(query)} & {*TABLES}
 
 
 def _full_name(store: DeltaStore, name: str) -> str:
@@ -99,7 +99,7 @@ def _full_name(store: DeltaStore, name: str) -> str:
 
 
 def _state_name(view: str) -> str:
-    return f"{_PREFIX}{view}"
+    return f"{_STATE_PREFIX}{view}"
 
 
 def _hash(definition: str) -> str:

@@ -1,4 +1,4 @@
--- Views of customers and KPIs. What each KPI is: docs/kpis.md. No column is made of personal data.
+-- Views of customers and KPIs. docs/kpis.md defines the KPIs. No column contains or is derived from personal data.
 
 CREATE OR REPLACE VIEW kpis AS
 SELECT month, dimension, dimension_value, kpi, value, numerator, denominator, as_of

@@ -1,4 +1,5 @@
--- Views of the platform's own work: freshness, quarantine, reconciliation, models. No column is made of personal data.
+-- Views of the health of the platform: freshness, quarantine, reconciliation, models.
+-- No column contains or is derived from personal data.
 
 CREATE OR REPLACE VIEW table_freshness AS
 SELECT

@@ -1,4 +1,4 @@
--- Views of what is sold. No column is made of personal data.
+-- Sales views. No column contains or is derived from personal data.
 
 CREATE OR REPLACE VIEW country_sales AS
 SELECT

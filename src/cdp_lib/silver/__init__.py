@@ -1,1 +1,1 @@
-"""Silver builders: bronze rows → typed rows, one module per table."""
+"""Builders of silver tables, one module per table."""

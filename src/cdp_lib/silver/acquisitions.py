@@ -1,4 +1,4 @@
-"""customer_acquisitions_silver: when customers were won."""
+"""customer_acquisitions_silver: the day each customer was acquired."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -8,10 +8,9 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_silver: DataFrame) -> DataFrame:
-    """One row per customer, with the earlier of registration and first purchase.
+    """Return one row per customer, with the earlier of registration and first purchase.
 
-    In the mission's data every customer who bought did so before registering: by registration alone, all of them
-    would have been won after they had bought.
+    Registration alone is not enough: in the sample data every buyer registered after the first purchase.
 
     Args:
         customers_silver: One row per customer.

@@ -1,4 +1,4 @@
-"""crm_contacts_silver: the contacts of the CRM, under the platform's names."""
+"""crm_contacts_silver: the contacts of the CRM, typed and renamed."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
@@ -12,16 +12,15 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
-    """One row per version or removal of a contact, typed.
+    """Return one row per version or tombstone of a contact, typed.
 
-    Several contacts may be one person, and one customer: nothing is merged here, `customer_links_silver` says who is
-    whom.
+    Several contacts may be one person or one customer. `customer_links_silver` links them; this table keeps each one.
 
     Args:
         crm_contacts_bronze: Rows of any batches.
 
     Returns:
-        Columns of `crm_contacts_silver` and those the check needs (`typed_rows`).
+        Columns of `crm_contacts_silver` and the columns that the check needs (`typed_rows`).
     """
     return typed_rows(
         crm_contacts_bronze,
@@ -85,6 +84,6 @@ def _to_guid(received: Column) -> Column:
 
 
 def _to_gender(received: Column) -> Column:
-    """The choices that Dataverse has from the start; an organisation's own are kept as their number."""
+    """Return the gender for the default choices of Dataverse; keep the code of any other choice."""
     code = clean_text(received)
     return sf.when(code == "1", "male").when(code == "2", "female").otherwise(code)

@@ -11,16 +11,16 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
-    """One row per version of a customer record, typed; versions of one customer are not settled yet.
+    """Return one row per version of a customer record, typed. The merge chooses the current version.
 
-    Bronze is text, because the API's JSON is: ids and dates are parsed here, and a value that does not parse is
-    null and named in `_rescued_data`.
+    Bronze columns are text, because the API returns JSON. A value that does not parse is null, and `_rescued_data`
+    holds it.
 
     Args:
         customers_bronze: Rows of any batches.
 
     Returns:
-        Columns of `customers_silver` and those the check needs (`typed_rows`).
+        Columns of `customers_silver` and the columns that the check needs (`typed_rows`).
     """
     return typed_rows(
         customers_bronze,

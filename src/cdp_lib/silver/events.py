@@ -1,4 +1,4 @@
-"""events_silver: what happened on the web, in the app and to e-mails."""
+"""events_silver: events on the web, in the app and in e-mails."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -12,15 +12,15 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_events_silver(events_bronze: DataFrame) -> DataFrame:
-    """One row per version of an event, typed, with the identity it names.
+    """Return one row per version of an event, typed, with the identity of the event.
 
-    An event is of the customer who was logged in, else of the address the message went to, else of the device.
+    The identity is the customer who was logged in, otherwise the e-mail address of the message, otherwise the device.
 
     Args:
         events_bronze: Rows of any batches.
 
     Returns:
-        Columns of `events_silver` and those the check needs (`typed_rows`).
+        Columns of `events_silver` and the columns that the check needs (`typed_rows`).
     """
     typed = typed_rows(
         events_bronze,

@@ -1,4 +1,4 @@
-"""customer_links_silver: which customer a contact or an event belongs to. The only place that decides."""
+"""customer_links_silver: the customer of each contact and of each identity in events. The only place that decides."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -11,11 +11,11 @@ from cdp_lib.pipeline.table import Table
 def build_customer_links_silver(
     customers_silver: DataFrame, crm_contacts_silver: DataFrame, events_silver: DataFrame
 ) -> DataFrame:
-    """One row per contact of the CRM and per identity that events name, with the customer it belongs to, and why.
+    """Return one row per contact of the CRM and per identity in events, with its customer and the reason.
 
-    It belongs to the customer whose number it has; without a known number, to the customer who has its e-mail
-    address. An address is ambiguous, and links nobody, when several customers have it, or several contacts who are
-    not known by number: relatives share addresses. A device alone links nobody.
+    An identity belongs to the customer with the same number. Without a known number, it belongs to the customer with
+    the same e-mail address. An address is ambiguous, and links nobody, if several customers have it, or several
+    contacts without a known number: relatives share addresses. A device alone links nobody.
 
     Args:
         customers_silver: One row per customer.
@@ -28,26 +28,26 @@ def build_customer_links_silver(
     contacts = crm_contacts_silver.select(
         identity_of("contact", sf.col("contact_id")).alias("identity"), sf.col("customer_id").alias("named_id"), "email"
     )
-    is_of_customer = sf.col("identity").startswith("customer:")
-    is_of_email = sf.col("identity").startswith("email:")
-    in_events = events_silver.where("identity IS NOT NULL").select(
+    names_customer = sf.col("identity").startswith("customer:")
+    names_email = sf.col("identity").startswith("email:")
+    event_identities = events_silver.where("identity IS NOT NULL").select(
         "identity",
-        sf.when(is_of_customer, sf.col("customer_id")).alias("named_id"),
-        sf.when(is_of_email, sf.col("email")).alias("email"),
+        sf.when(names_customer, sf.col("customer_id")).alias("named_id"),
+        sf.when(names_email, sf.col("email")).alias("email"),
     )
-    identities = contacts.unionByName(in_events.distinct())
-    known = customers_silver.select(sf.col("customer_id").alias("known_id"))
-    addressees = _addressees(customers_silver, crm_contacts_silver, known)
-    found = identities.join(known, identities.named_id == known.known_id, how="left").join(
-        addressees, "email", how="left"
+    identities = contacts.unionByName(event_identities.distinct())
+    known_ids = customers_silver.select(sf.col("customer_id").alias("known_id"))
+    customers_by_email = _customers_by_email(customers_silver, crm_contacts_silver, known_ids)
+    matches = identities.join(known_ids, identities.named_id == known_ids.known_id, how="left").join(
+        customers_by_email, "email", how="left"
     )
     is_ambiguous = sf.col("is_ambiguous")
-    return found.select(
+    return matches.select(
         "identity",
-        sf.coalesce("known_id", sf.when(~is_ambiguous, sf.col("addressee_id"))).alias("customer_id"),
+        sf.coalesce("known_id", sf.when(~is_ambiguous, sf.col("customer_of_email"))).alias("customer_id"),
         sf.when(sf.col("known_id").isNotNull(), "customer_id")
         .when(is_ambiguous, "ambiguous_email")
-        .when(sf.col("addressee_id").isNotNull(), "email")
+        .when(sf.col("customer_of_email").isNotNull(), "email")
         .when(sf.col("email").isNotNull(), "unknown_email")
         .when(sf.col("named_id").isNotNull(), "unknown_customer_id")
         .otherwise("no_id_or_email")
@@ -62,16 +62,16 @@ CUSTOMER_LINKS = Table(
 )
 
 
-def _addressees(customers: DataFrame, contacts: DataFrame, known: DataFrame) -> DataFrame:
-    """One row per e-mail address of a customer: whose it is, and whether that is uncertain."""
-    of_customers = (
+def _customers_by_email(customers: DataFrame, contacts: DataFrame, known_ids: DataFrame) -> DataFrame:
+    """Return one row per e-mail address of a customer, with the customer and whether the address is ambiguous."""
+    customers_with_email = (
         customers.where("email IS NOT NULL")
         .groupBy("email")
-        .agg(sf.min("customer_id").alias("addressee_id"), sf.count("*").alias("customers"))
+        .agg(sf.min("customer_id").alias("customer_of_email"), sf.count("*").alias("customers"))
     )
-    without_number = contacts.join(known, contacts.customer_id == known.known_id, how="left_anti")
-    strangers = without_number.where("email IS NOT NULL").groupBy("email").agg(sf.count("*").alias("strangers"))
-    shared = (sf.col("customers") > 1) | (sf.coalesce("strangers", sf.lit(0)) > 1)
-    return of_customers.join(strangers, "email", how="left").select(
-        "email", "addressee_id", shared.alias("is_ambiguous")
+    without_number = contacts.join(known_ids, contacts.customer_id == known_ids.known_id, how="left_anti")
+    unnumbered = without_number.where("email IS NOT NULL").groupBy("email").agg(sf.count("*").alias("contacts"))
+    is_shared = (sf.col("customers") > 1) | (sf.coalesce("contacts", sf.lit(0)) > 1)
+    return customers_with_email.join(unnumbered, "email", how="left").select(
+        "email", "customer_of_email", is_shared.alias("is_ambiguous")
     )

@@ -1,4 +1,4 @@
-"""purchases_silver: what customers bought on which days."""
+"""purchases_silver: purchases by customer and day."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -10,10 +10,10 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 
 
 def build_purchases_silver(retails_silver: DataFrame) -> DataFrame:
-    """One row per customer and day on which they bought.
+    """Return one row per customer and day with purchases.
 
     Args:
-        retails_silver: One row per sale, of whole months.
+        retails_silver: One row per sale; all sales of the months to build.
 
     Returns:
         Columns of `purchases_silver`.

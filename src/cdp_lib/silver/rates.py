@@ -1,4 +1,4 @@
-"""exchange_rates_silver: what currencies are worth."""
+"""exchange_rates_silver: exchange rates by month and currency."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -12,13 +12,13 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_exchange_rates_silver(exchange_rates_bronze: DataFrame) -> DataFrame:
-    """One row per version of a line of the rates' file.
+    """Return one row per version of a line of an exchange rate file.
 
     Args:
         exchange_rates_bronze: Rows of any batches.
 
     Returns:
-        Columns of `exchange_rates_silver` and those the check needs (`typed_rows`).
+        Columns of `exchange_rates_silver` and the columns that the check needs (`typed_rows`).
     """
     return typed_rows(
         exchange_rates_bronze,

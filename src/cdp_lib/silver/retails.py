@@ -1,4 +1,4 @@
-"""retails_silver: sales with everything known about their customer, product and store."""
+"""retails_silver: sales joined with their customer, product and store."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
@@ -15,8 +15,8 @@ from cdp_lib.contracts.table import BATCH_ID, WARNINGS
 from cdp_lib.pipeline.merge_touched import MergeTouched
 from cdp_lib.pipeline.table import Table
 
-_OF_A_ROW = (BATCH_ID.name, WARNINGS.name, "updated_at")
-"""Columns that every silver table has of its own: a sale has those of transactions_silver."""
+_COLUMNS_OF_EVERY_TABLE = (BATCH_ID.name, WARNINGS.name, "updated_at")
+"""Columns that all joined tables have. A sale keeps the columns of transactions_silver."""
 
 _IS_PRICE_OF_THE_DAY = "product_id = _priced_id AND transaction_date >= _valid_from AND transaction_date < _valid_to"
 
@@ -28,37 +28,37 @@ def build_retails_silver(
     product_prices_silver: DataFrame,
     stores_silver: DataFrame,
 ) -> DataFrame:
-    """One row per sale, with a flag for each of customer, product and store that says whether it is known.
+    """Return one row per sale, with flags that say whether its customer, product and store are known.
 
-    An inner join would lose a sale of an unknown customer without a trace; these are left joins, so that the check
-    can send such a sale to quarantine, from where it comes out in the first run after the missing row has arrived.
+    An inner join would drop a sale of an unknown customer silently. Left joins keep the sale, so that the check can
+    send it to quarantine. The first run after the missing row has arrived accepts the sale.
 
-    The price is the one that was valid on the day of the sale: a price that changes does not rewrite what was earned.
+    The price is the price that was valid on the day of the sale, so that a later price does not change past revenue.
 
     Args:
         transactions_silver: One row per sale.
         customers_silver: One row per customer.
         products_silver: One row per product.
-        product_prices_silver: One row per product and period.
+        product_prices_silver: One row per product and period of a price.
         stores_silver: One row per store.
 
     Returns:
-        Columns of `retails_silver`, the flags its rules name, and those of the sale as received (`sale_as_received`).
+        Columns of `retails_silver`, the flags that its rules use, and the columns that `sale_as_received` uses.
     """
     sales = transactions_silver.drop(WARNINGS.name)
-    customers = customers_silver.drop(*_OF_A_ROW).withColumn("_customer_is_known", sf.lit(True))
-    products = products_silver.drop(*_OF_A_ROW, "price").withColumn("_product_is_known", sf.lit(True))
-    stores = stores_silver.drop(*_OF_A_ROW).withColumn("_store_is_known", sf.lit(True))
+    customers = customers_silver.drop(*_COLUMNS_OF_EVERY_TABLE).withColumn("_customer_is_known", sf.lit(True))
+    products = products_silver.drop(*_COLUMNS_OF_EVERY_TABLE, "price").withColumn("_product_is_known", sf.lit(True))
+    stores = stores_silver.drop(*_COLUMNS_OF_EVERY_TABLE).withColumn("_store_is_known", sf.lit(True))
     return (
         sales.join(customers, "customer_id", how="left")
         .join(sf.broadcast(products), "product_id", how="left")
         .join(sf.broadcast(stores), "store_id", how="left")
-        .join(sf.broadcast(_periods(product_prices_silver)), sf.expr(_IS_PRICE_OF_THE_DAY), how="left")
+        .join(sf.broadcast(_closed_periods(product_prices_silver)), sf.expr(_IS_PRICE_OF_THE_DAY), how="left")
     )
 
 
 def sale_as_received() -> Column:
-    """A sale as its source gave it, JSON, of a row that `build_retails_silver` has made."""
+    """Return the sale as received, as JSON, from a row of `build_retails_silver`."""
     received = [name for name in TRANSACTIONS_SILVER.column_names if name != "sale_month" and not name.startswith("_")]
     return sf.to_json(sf.struct(*received))
 
@@ -71,8 +71,8 @@ RETAILS = Table(
 )
 
 
-def _periods(product_prices_silver: DataFrame) -> DataFrame:
-    """Periods that are open to neither side."""
+def _closed_periods(product_prices_silver: DataFrame) -> DataFrame:
+    """Return the price periods with an earliest and a latest date in place of nulls."""
     return product_prices_silver.selectExpr(
         "product_id AS _priced_id",
         "price",

@@ -1,4 +1,4 @@
-"""marketing_spend_silver: what marketing cost."""
+"""marketing_spend_silver: marketing spend by month, channel and campaign."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -12,13 +12,13 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame:
-    """One row per version of a line of a spend file, in the currency it came in.
+    """Return one row per version of a line of a spend file, in its original currency.
 
     Args:
         marketing_spend_bronze: Rows of any batches.
 
     Returns:
-        Columns of `marketing_spend_silver` and those the check needs (`typed_rows`).
+        Columns of `marketing_spend_silver` and the columns that the check needs (`typed_rows`).
     """
     return typed_rows(
         marketing_spend_bronze,

@@ -12,13 +12,13 @@ from cdp_lib.silver.received import as_received, typed_rows
 
 
 def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
-    """One row per version of a sale record.
+    """Return one row per version of a sale record.
 
     Args:
         transactions_bronze: Rows of any batches.
 
     Returns:
-        Columns of `transactions_silver` and those the check needs (`typed_rows`).
+        Columns of `transactions_silver` and the columns that the check needs (`typed_rows`).
     """
     names = [column.name for column in TRANSACTIONS_BRONZE.received_columns if not column.optional]
     parse = dict.fromkeys(names, as_received) | {"updated_at": to_instant}

@@ -1,4 +1,4 @@
-"""A table of Dataverse, through its Web API (OData v4): all records once, then what changed."""
+"""Dataverse tables, read through the Web API (OData v4): all records once, then only changes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from urllib.parse import urljoin
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import AccountedFile, BatchWriter, Extraction, Manifest, Watermark, storage_errors
+from cdp_lib.landing import BatchWriter, ChecksummedFile, Extraction, Manifest, Watermark, storage_errors
 from cdp_lib.sources.http import HttpClient, host_of, is_confidential, is_loopback
 from cdp_lib.sources.pages import Page, columns_of, read_pages
 
 RECORDS_PER_PAGE = 5000
-"""The most that Dataverse gives."""
+"""Page size; the maximum that Dataverse allows."""
 
-OVERLAP = timedelta(minutes=5)
-"""How far before the newest change the next read begins, where changes are found by their time: a change may show late,
-have the time of one that is landed already, or come from a server whose clock is behind."""
+OVERLAP_TIME = timedelta(minutes=5)
+"""Time by which a read overlaps with the one before, when changes are found by `modifiedon`.
 
-LONGEST_LIFE_OF_A_LINK = timedelta(days=1)
-"""Age at which a delta link is replaced though nothing has changed; Dataverse forgets it after 7 days, if not told
-otherwise."""
+A change may become visible late, have the same time as a landed one, or come from a server whose clock is behind.
+"""
+
+MAX_DELTA_LINK_AGE = timedelta(days=1)
+"""Age at which a delta link is replaced even if nothing has changed. Dataverse forgets it after 7 days by default."""
 
 ENTRA_ID = (
     "login.microsoftonline.com",
@@ -37,7 +38,7 @@ ENTRA_ID = (
     "login.chinacloudapi.cn",
     "login.windows.net",
 )
-"""The hosts that the client secret is sent to, wherever a CRM says to sign in."""
+"""Hosts of Entra ID. The client secret is sent only to these, whatever address a CRM gives for the sign-in."""
 
 _SECRETS = "the secrets 'crm_client_id' and 'crm_client_secret'"
 _ODATA = {"OData-MaxVersion": "4.0", "OData-Version": "4.0"}
@@ -46,18 +47,18 @@ _TRACKED = {**_ODATA, "Prefer": f"odata.track-changes,odata.maxpagesize={RECORDS
 _TRACKED_ONE = {**_ODATA, "Prefer": "odata.track-changes,odata.maxpagesize=1"}
 
 _REMOVED = b"removed"
-"""Stands for the digest of a record that is gone."""
+"""Value in place of the digest of a deleted record."""
 
 
-class _NothingNew(Exception):
-    """The source is as it was."""
+class _NoChanges(Exception):
+    """The source has not changed."""
 
 
 class _NotTracked(Exception):
     """The source does not track the changes of the table."""
 
 
-class _LinkRefused(Exception):
+class _DeltaLinkRefused(Exception):
     """The source no longer knows the delta link."""
 
 
@@ -71,32 +72,33 @@ def land_entity(
     timeout_seconds: float,
     from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land what is new in a table: all records the first time, then those that were changed or removed.
+    """Land the changes of a table: all records the first time, then the changed and deleted ones.
 
-    Changes come by the delta link of the read before. Where it is refused, or leads elsewhere by now, all records are
-    landed anew. A batch of changes has a record or its removal, or the record and then its removal.
+    Changes are read with the delta link of the latest batch. All records are landed again if the source refuses the
+    link, if the source answers without a new link, or if the address or the columns have changed. An increment holds a
+    changed record, a tombstone, or both if the record was changed and then deleted.
 
-    Where the source does not track changes, they are found by `modifiedon`; records removed are then only found by
-    landing all records (`from_scratch`), and so is a change whose time lies before the overlap. As soon as it tracks
-    them – each run asks – all records are landed anew, and a delta link with them.
+    If the source does not track changes, they are found by `modifiedon`. Deleted records, and changes with a time
+    before the overlap, are then found only when all records are landed (`from_scratch`). Each run asks whether the
+    source tracks changes; as soon as it does, all records are landed again, together with a delta link.
 
-    A record that changes while all are read may stand in the batch twice, as it was and as it is, with another
-    `modifiedon`.
+    A record that changes while all records are read may be in the batch twice: its old and its new version, which
+    differ in `modifiedon`.
 
     Args:
-        extraction: Where to land them.
-        contract: Bronze table of the records: its entity is the entity set, its record key the table's.
+        extraction: Extraction that lands the records.
+        contract: Bronze table of the records: its entity is the entity set, its record key the key of the table.
         crm_url: Address of the organisation.
         client_id: Application that may read the table.
-        client_secret: Its secret.
+        client_secret: Secret of the application.
         timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
-        from_scratch: Whether to land all records, however far the table has been read.
+        from_scratch: Whether to land all records instead of the changes.
 
     Returns:
-        The landed batch; none where nothing has changed.
+        The landed batch; an empty list if nothing has changed.
 
     Raises:
-        CdpError: The CRM can't be reached, refuses, answers with an error or too slowly, or with anything but records.
+        CdpError: The CRM can't be reached, refuses access, answers too slowly, or answers with anything but records.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
@@ -107,27 +109,27 @@ def land_entity(
         crm_url,
         secrets=_SECRETS,
         timeout_seconds=timeout_seconds,
-        renew=_sign_in(crm_url, client_id, client_secret, timeout_seconds),
+        renew=_new_sign_in(crm_url, client_id, client_secret, timeout_seconds),
     ) as client:
         columns = ",".join(column.name for column in contract.received_columns)
         address = f"{crm_url.rstrip('/')}/api/data/v9.2/{contract.entity}?$select={columns}"
         table = _Table(extraction, client, contract.entity, contract.record_key[0], address)
         try:
             return [table.land_changes(from_scratch=from_scratch) or table.land_all()]
-        except _NothingNew:
+        except _NoChanges:
             return []
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of the CRM, and where it is landed.
+    """A table of the CRM with its client and its extraction.
 
     Attributes:
-        extraction: Where to land it.
-        client: Who reads it.
-        entity: What it is called.
+        extraction: Extraction that lands the table.
+        client: Client of the CRM.
+        entity: Name of the table's entity set.
         key: Column that identifies a record.
-        address: Where its records are, with the wanted columns.
+        address: Address of the records, with the wanted columns.
     """
 
     extraction: Extraction
@@ -137,29 +139,29 @@ class _Table:
     address: str
 
     def land_changes(self, *, from_scratch: bool) -> Manifest | None:
-        """Land what changed since the latest batch; None where that can't be told."""
+        """Land the changes since the latest batch. Return None if the changes can't be determined."""
         latest = None if from_scratch else self.extraction.find_latest_batch(self.entity)
         watermark = (latest and latest.watermark) or {}
         if latest and watermark.get("address") == self._address_digest:
             if link := watermark.get("delta_link"):
                 try:
                     return self._land_delta(latest, link)
-                except (_LinkRefused, _NotTracked):
+                except (_DeltaLinkRefused, _NotTracked):
                     return None
-            since = _instant(watermark.get("modifiedon"))
+            since = _parse_time(watermark.get("modifiedon"))
             if since and not self._is_tracked():
                 return self._land_modified(latest, since)
         return None
 
     def land_all(self) -> Manifest:
-        """Land all records there are."""
+        """Land all records of the table."""
         try:
             return self._land_snapshot(is_tracked=True)
         except _NotTracked:
             return self._land_snapshot(is_tracked=False)
 
     def _is_tracked(self) -> bool:
-        """Whether the source tracks the changes of the table."""
+        """Return whether the source tracks the changes of the table."""
         address = f"{self.address.split('?')[0]}?$select={self.key}"
         try:
             with self.client.get(address, _TRACKED_ONE, {400: _NotTracked}) as answer:
@@ -173,46 +175,46 @@ class _Table:
             if is_tracked:
                 pages = self._pages(batch, self.address, _TRACKED, {400: _NotTracked})
             else:
-                pages = self._pages(batch, self._in_order(self.address), _PAGED)
+                pages = self._pages(batch, self._ordered(self.address), _PAGED)
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 for page in pages:
                     for line, record in page.records:
-                        if _removed_key(record):
-                            # An answer to another question: of changes, kept by something on the way.
+                        if _find_removed_key(record):
+                            # A cache on the way may return an earlier answer: one to a request for changes.
                             raise CdpError(
-                                f"{self.client.name_of(self.address)} answered with a removal where all records were"
+                                f"{self.client.label_of(self.address)} answered with a removal where all records were"
                                 " asked for: nothing was landed; run it again."
                             )
                         file.write(line)
-                        newest = _later(newest, _modified(record))
+                        newest = _max_time(newest, _modified_at(record))
                     batch.add(page.rows, page.columns)
             if not batch.rows:
-                # Taken at its word, it would empty the tables built from it.
+                # An empty snapshot would empty the tables downstream.
                 raise CdpError(
-                    f"{self.client.name_of(self.address)} has no records: nothing was landed; check the CRM."
+                    f"{self.client.label_of(self.address)} has no records: nothing was landed; check the CRM."
                 )
             batch.watermark = self._delta_watermark(page) if is_tracked else self._time_watermark(newest)
         if self.extraction.has_landed(batch.manifest):
             return batch.manifest
         if not is_tracked or "delta_link" in (batch.manifest.watermark or {}):
-            raise _NothingNew
-        # The records of the latest batch, and a link to go on from that it has not.
-        with self.extraction.new_batch(self.entity, "increment", batch.manifest) as link:
-            link.watermark = batch.watermark
-        return link.manifest
+            raise _NoChanges
+        # The records equal those of the latest batch, but that batch has no delta link: land the link alone.
+        with self.extraction.new_batch(self.entity, "increment", batch.manifest) as link_batch:
+            link_batch.watermark = batch.watermark
+        return link_batch.manifest
 
     def _land_delta(self, latest: Manifest, link: str) -> Manifest:
         removed: dict[str, None] = {}
-        # A link begins where the read before it began: what changed during that read may be landed already.
-        began_at = _instant(latest.extracted_at)
-        landed = self._landed([latest], began_at - OVERLAP) if began_at else {}
+        # A delta link covers all changes since the previous read began. That read may have landed some of them.
+        began_at = _parse_time(latest.extracted_at)
+        landed = self._landed_digests([latest], began_at - OVERLAP_TIME) if began_at else {}
         with self.extraction.new_batch(self.entity, "increment", latest) as batch:
             with ExitStack() as files:
-                changed: AccountedFile | None = None
-                for page in self._pages(batch, link, _TRACKED, {400: _LinkRefused, 410: _LinkRefused}):
+                changed: ChecksummedFile | None = None
+                for page in self._pages(batch, link, _TRACKED, {400: _DeltaLinkRefused, 410: _DeltaLinkRefused}):
                     for line, record in page.records:
-                        # What comes later is later: a record made again is not removed.
-                        if key := _removed_key(record):
+                        # Changes come in their order: a record that was deleted and created again is not deleted.
+                        if key := _find_removed_key(record):
                             if landed.get(key) != _REMOVED:
                                 removed[key] = None
                             continue
@@ -227,17 +229,17 @@ class _Table:
                     for key in removed:
                         file.write(json.dumps({self.key: key}).encode() + b"\n")
                 batch.add(len(removed))
-            if not batch.rows and not self._is_long_after(latest):
-                raise _NothingNew
+            if not batch.rows and not self._is_delta_link_old(latest):
+                raise _NoChanges
             batch.watermark = self._delta_watermark(page)
         return batch.manifest
 
     def _land_modified(self, latest: Manifest, since: datetime) -> Manifest:
-        start = since - OVERLAP
-        landed = self._landed(self._batches_since(start), start)
+        start = since - OVERLAP_TIME
+        landed = self._landed_digests(self._batches_modified_since(start), start)
         newest: datetime | None = None
         with self.extraction.new_batch(self.entity, "increment", latest) as batch:
-            address = self._in_order(f"{self.address}&$filter=modifiedon ge {_odata_time(start)}")
+            address = self._ordered(f"{self.address}&$filter=modifiedon ge {_odata_time(start)}")
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 for page in self._pages(batch, address, _PAGED):
                     for line, record in page.records:
@@ -245,18 +247,18 @@ class _Table:
                             continue
                         file.write(line)
                         batch.add(1, columns_of(record))
-                        newest = _later(newest, _modified(record))
+                        newest = _max_time(newest, _modified_at(record))
             if not batch.rows:
-                raise _NothingNew
+                raise _NoChanges
             batch.watermark = self._time_watermark(newest or since, latest)
         return batch.manifest
 
-    def _batches_since(self, start: datetime) -> list[Manifest]:
-        """The batches that may have records modified since then, oldest first."""
+    def _batches_modified_since(self, start: datetime) -> list[Manifest]:
+        """Return the batches that may have records modified since `start`, oldest first."""
         landing, source, batches = self.extraction.landing, self.extraction.source, list[Manifest]()
-        for name in landing.newest_first(source, self.entity):
+        for name in landing.batch_ids_newest_first(source, self.entity):
             batch = landing.find_batch(source, self.entity, name)
-            newest = _instant((batch and batch.watermark or {}).get("newest"))
+            newest = _parse_time((batch and batch.watermark or {}).get("newest"))
             if batch is None or (newest and newest < start):
                 break
             batches.insert(0, batch)
@@ -269,31 +271,31 @@ class _Table:
         batch: BatchWriter,
         address: str,
         headers: Mapping[str, str],
-        first_raising: Mapping[int, type[Exception]] | None = None,
+        first_status_errors: Mapping[int, type[Exception]] | None = None,
     ) -> Iterator[Page]:
-        """Read pages, and keep them as received."""
+        """Yield the pages of an answer, and store each page as received."""
         pages = read_pages(
             self.client,
             address,
-            lambda answer, page: _link(answer.url, page, "@odata.nextLink"),
+            lambda answer, page: _find_link(answer.url, page, "@odata.nextLink"),
             headers=headers,
-            first_raising=first_raising,
+            first_status_errors=first_status_errors,
         )
         for number, (answer, page) in enumerate(pages):
             batch.write_received(f"answer-{number:05}.json", answer.body)
             answer.body.seek(0)
             yield page
 
-    def _landed(self, batches: Sequence[Manifest], since: datetime) -> dict[str, bytes]:
-        """Digest of the latest landed version, by key, of the records modified since, and of those removed."""
+    def _landed_digests(self, batches: Sequence[Manifest], since: datetime) -> dict[str, bytes]:
+        """Return digests of landed records by key: of deleted records, and of records modified since a time."""
         landed: dict[str, bytes] = {}
         for batch in batches:
             if batch.format != "jsonl":
                 continue
             for file in batch.files:
                 for line in self._lines_of(self.extraction.landing.path_of(batch, file.name)):
-                    record = _parsed(line)
-                    modified = _modified(record)
+                    record = _parse_json(line)
+                    modified = _modified_at(record)
                     if file.deletions or (modified and modified >= since):
                         landed[self._key_of(record)] = _REMOVED if file.deletions else _digest(line)
         return landed
@@ -302,63 +304,65 @@ class _Table:
         with (
             storage_errors(f"{path} can't be read"),
             self.extraction.landing.fs.open(path, "rb") as file,
-            io.BufferedReader(file) as lines,  # an object store's own is slow by the line
+            io.BufferedReader(file) as lines,  # reading by line from an object store is slow
         ):
             yield from lines
 
     def _delta_watermark(self, last: Page) -> Watermark:
-        link = _link(self.address, last, "@odata.deltaLink")
+        link = _find_link(self.address, last, "@odata.deltaLink")
         if not link:
             raise _NotTracked
         return {"delta_link": link, "address": self._address_digest}
 
     def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
-        """Where the next read by time starts, and the newest time of all landed; None where no record has a time."""
-        started_at = _instant(self.extraction.extracted_at)
+        """Return the start of the next read by time and the newest landed time, or None if no record has a time."""
+        started_at = _parse_time(self.extraction.extracted_at)
         if not newest or not started_at:
             return None
-        before = (latest and latest.watermark) or {}
-        # A record may have a time to come: others must not be passed over until then.
+        previous = (latest and latest.watermark) or {}
+        # The watermark never passes the start of the run: a record with a future time must not hide changes until then.
         reached = min(newest, started_at)
         return {
-            "modifiedon": _odata_time(max(reached, _instant(before.get("modifiedon")) or reached)),
-            "newest": _odata_time(max(newest, _instant(before.get("newest")) or newest)),
+            "modifiedon": _odata_time(max(reached, _parse_time(previous.get("modifiedon")) or reached)),
+            "newest": _odata_time(max(newest, _parse_time(previous.get("newest")) or newest)),
             "address": self._address_digest,
         }
 
-    def _in_order(self, address: str) -> str:
-        """A record that changes while it is read in this order moves to the end: none before the newest is missed."""
+    def _ordered(self, address: str) -> str:
+        """Return the address sorted by time. A record that changes meanwhile moves to the end, so it is not missed."""
         return f"{address}&$orderby=modifiedon,{self.key}"
 
-    def _is_long_after(self, batch: Manifest) -> bool:
-        now, then = _instant(self.extraction.extracted_at), _instant(batch.extracted_at)
-        return not now or not then or now - then > LONGEST_LIFE_OF_A_LINK
+    def _is_delta_link_old(self, batch: Manifest) -> bool:
+        now, then = _parse_time(self.extraction.extracted_at), _parse_time(batch.extracted_at)
+        return not now or not then or now - then > MAX_DELTA_LINK_AGE
 
     def _key_of(self, record: Any) -> str:
         return str(record.get(self.key)) if isinstance(record, dict) else ""
 
     @property
     def _address_digest(self) -> str:
-        """Tells whether the same columns of the same organisation are asked for."""
+        """Digest of organisation, table and columns; a delta link is valid only for the same digest."""
         return _digest(self.address.encode()).hex()
 
 
 def may_sign_in(crm_url: str, address: str) -> bool:
-    """Whether a CRM may send its clients to an address with their secret: Entra ID's, or one beside it on this machine.
+    """Return whether clients of a CRM may send their secret to a sign-in address.
+
+    They may if the address belongs to Entra ID, or if both the CRM and the address are on this machine.
 
     Args:
         crm_url: Address of the CRM.
-        address: Where it says to sign in.
+        address: Address that the CRM gives for the sign-in.
     """
     if is_loopback(address):
         return is_loopback(crm_url)
     return is_confidential(address) and host_of(address) in ENTRA_ID
 
 
-def _sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: float) -> Callable[[str], str]:
-    """Gets a token for the application, from where the CRM's challenge says."""
+def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: float) -> Callable[[str], str]:
+    """Return a function that signs the application in at the address of a challenge, and returns the authorization."""
 
-    def authorization(challenge: str) -> str:
+    def sign_in(challenge: str) -> str:
         found = re.search(r'authorization_uri="?([^",\s]+)/oauth2(?:/v2\.0)?/authorize', challenge)
         if not found or not may_sign_in(crm_url, found[1]):
             raise CdpError(
@@ -376,38 +380,38 @@ def _sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: 
             HttpClient("Sign-in", address, secrets=_SECRETS, timeout_seconds=timeout_seconds) as client,
             client.post(address, form) as answer,
         ):
-            content = _parsed(answer.body.read())
+            content = _parse_json(answer.body.read())
         token = content.get("access_token") if isinstance(content, dict) else None
         if not token:
-            raise CdpError(f"{client.name_of(address)} gave no token: check {_SECRETS}.")
+            raise CdpError(f"{client.label_of(address)} gave no token: check {_SECRETS}.")
         return f"Bearer {token}"
 
-    return authorization
+    return sign_in
 
 
-def _link(base: str, page: Page, name: str) -> str | None:
+def _find_link(base: str, page: Page, name: str) -> str | None:
     link = page.members.get(name)
     return urljoin(base, str(link)) if link else None
 
 
-def _removed_key(record: Any) -> str | None:
-    """The key of a record that is gone, None of any other."""
+def _find_removed_key(record: Any) -> str | None:
+    """Return the key of a deleted record, or None if the record is not deleted."""
     if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         return None
     is_removed = "@removed" in record or str(record.get("@odata.context")).endswith("/$deletedEntity")
     return str(record["id"]) if is_removed else None
 
 
-def _modified(record: Any) -> datetime | None:
-    return _instant(record.get("modifiedon")) if isinstance(record, dict) else None
+def _modified_at(record: Any) -> datetime | None:
+    return _parse_time(record.get("modifiedon")) if isinstance(record, dict) else None
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+def _max_time(one: datetime | None, other: datetime | None) -> datetime | None:
     return max(one, other) if one and other else one or other
 
 
-def _instant(text: Any) -> datetime | None:
-    """A point in time; None of what is none."""
+def _parse_time(text: Any) -> datetime | None:
+    """Return a time in UTC, or None if the text is not a time."""
     try:
         at = datetime.fromisoformat(text)
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
@@ -419,7 +423,7 @@ def _odata_time(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _parsed(text: bytes) -> Any:
+def _parse_json(text: bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

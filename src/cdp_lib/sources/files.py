@@ -1,8 +1,8 @@
-"""Files in a folder, a Unity Catalog volume or `abfss://`: JSON lines of events, CSV tables.
+"""Files in a folder, a Unity Catalog volume or `abfss://`: JSON lines of events, and CSV tables.
 
-A file is known by its name and its content. One whose content has changed is landed again, whole, in a data file of the
-same name as before, and so takes the place of its earlier version. One with the content of another is landed once.
-A file is looked into only when its size or time of change is another than when it was looked into last.
+A file is identified by its name and its content. A file whose content has changed is landed again as a whole, in a data
+file of the same name, which replaces the earlier version. Of several files with the same content, only one is landed. A
+file is read only if its size or modification time differs from those at the last read.
 """
 
 from __future__ import annotations
@@ -31,85 +31,87 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 
-LONGEST_RECORD = 64 << 20
-"""Bytes of a JSON line, or characters of a CSV cell, beyond which a file is not what it is taken for."""
+MAX_RECORD_LENGTH = 64 << 20
+"""Maximum bytes of a JSON line, and characters of a CSV cell. A longer one means that the file has another format."""
 
 _JSON_LINES = re.compile(r"\.(jsonl|json|ndjson)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
 
-_Lines = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
-"""The records of a file as lines of JSON, given its content, its address and the set to put the columns' names into."""
+_LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
+"""Function of a file's content, its address and a set: yields records as JSON lines, adds their columns to the set."""
 
 
 def land_json_lines(
     extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None
 ) -> list[Manifest]:
-    """Land the new and changed files of JSON lines below a folder, a data file a file.
+    """Land the new and changed files of JSON lines below a folder, one data file per file.
 
-    What is not one clean line of UTF-8 a record (gzip, byte order mark, CRLF, blank lines) is kept as received, too. A
-    line that is no UTF-8 becomes a record of its own, `{"_invalid_utf8": …}`; one that is no JSON stays as it is.
+    A file that differs from its data file (gzip, byte order mark, CRLF, blank lines, invalid UTF-8) is also stored as
+    received. A line that is not UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays
+    unchanged.
 
     Args:
-        extraction: Where to land them.
+        extraction: Extraction that lands the files.
         contract: Bronze table of the records.
-        path: The folder, or one file. Names end in .jsonl, .json or .ndjson, or those and .gz; those that start with
-            a dot or an underscore are left alone.
+        path: A folder, or one file. File names end in .jsonl, .json or .ndjson, optionally followed by .gz. Files and
+            folders whose names start with a dot or an underscore are ignored.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
-        The landed batch; nothing where no file is new.
+        The landed batch; an empty list if no file is new or changed.
 
     Raises:
-        CdpError: The folder is not there or has never had a file, a file can't be read or unpacked, or is empty now.
+        CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, or a file
+            that had records has none now.
     """
     return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _JSON_LINES, _json_lines)
 
 
 def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None) -> list[Manifest]:
-    """Land the new and changed CSV files below a folder, a data file a file: cells as text, empty ones as null.
+    """Land the new and changed CSV files below a folder, one data file per file: cells as text, empty cells as null.
 
-    Files are as in RFC 4180, with a header, in UTF-8, with commas or semicolons. A row with more or fewer cells than
-    the header, or that is no UTF-8, becomes the record `{"_row": [cells]}`.
+    Files follow RFC 4180: a header, UTF-8, and commas or semicolons as separators. A row with more or fewer cells than
+    the header, or a row that is not UTF-8, becomes the record `{"_row": [cells]}`.
 
     Args:
-        extraction: Where to land them.
+        extraction: Extraction that lands the files.
         contract: Bronze table of the records.
-        path: The folder, or one file. Names end in .csv or .csv.gz; those that start with a dot or an underscore are
-            left alone.
+        path: A folder, or one file. File names end in .csv or .csv.gz. Files and folders whose names start with a dot
+            or an underscore are ignored.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
-        The landed batch; nothing where no file is new.
+        The landed batch; an empty list if no file is new or changed.
 
     Raises:
-        CdpError: The folder is not there or has never had a file, a file can't be read or unpacked, is empty now, or
-            has no usable header or an open quote.
+        CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, a file that
+            had records has none now, or a file has no usable header or an open quote.
     """
-    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _CSV, _csv_lines_of(contract))
+    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _CSV, _csv_reader(contract))
 
 
 def land_exchange_rates(
     extraction: Extraction, contract: BronzeContract, path: str, *, reporting_currency: str, account_key: str | None
 ) -> list[Manifest]:
-    """Land a snapshot of a CSV file of `month, currency, rate`, as `land_csv` does a file.
+    """Land a snapshot of one CSV file of `month, currency, rate`, in the format that `land_csv` reads.
 
     Args:
-        extraction: Where to land it.
+        extraction: Extraction that lands the file.
         contract: Bronze table of the records.
         path: The file.
-        reporting_currency: ISO 4217 code of the currency that rates lead to; its own rate has to be 1 in every month.
+        reporting_currency: ISO 4217 code of the currency that rates convert to; its own rate must be 1 in every month.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
-        The landed batch; nothing where the rates are those of the latest batch.
+        The landed batch; an empty list if the rates equal those of the latest batch.
 
     Raises:
-        CdpError: The file is not there, can't be read, has no rates, or they lead to another currency.
+        CdpError: The file does not exist, can't be read, has no rates, or has rates for another reporting currency.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
-    folder, csv_lines = _Folder(path, account_key), _csv_lines_of(contract)
+    folder, csv_lines = _Folder(path, account_key), _csv_reader(contract)
     with folder.copy(folder.file()) as (copy, origin):
         _check_rates(list(csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
         with extraction.new_batch(contract.entity, "snapshot") as batch:
@@ -119,7 +121,7 @@ def land_exchange_rates(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file as a listing shows it: its `Origin` but for the checksum."""
+    """A file as a listing shows it: an `Origin` without the checksum, and the address."""
 
     address: str
     name: str
@@ -128,14 +130,14 @@ class _SourceFile:
 
 
 class _Folder:
-    """The folder of a source, or a file of it."""
+    """The folder of a source, or one file."""
 
     def __init__(self, path: str, account_key: str | None) -> None:
         self.path = path.rstrip("/")
         self._fs = open_filesystem(path, account_key)
 
     def files(self, names: re.Pattern[str]) -> list[_SourceFile]:
-        """The files with such names, in their order, but for those that are hidden; the file, where it is none."""
+        """Return the visible files whose names match, sorted by name. If the path is a file, return only this file."""
         with self._errors(self.path):
             self._fs.invalidate_cache()
             if self._fs.isfile(self.path):
@@ -154,7 +156,7 @@ class _Folder:
         ]
 
     def file(self) -> _SourceFile:
-        """The file that the path names."""
+        """Return the file at the path."""
         with self._errors(self.path):
             self._fs.invalidate_cache()
             if self._fs.isdir(self.path):
@@ -165,7 +167,7 @@ class _Folder:
 
     @contextmanager
     def copy(self, file: _SourceFile) -> Iterator[tuple[IO[bytes], Origin]]:
-        """A copy on this machine: however a file may grow, what is landed of it has the checksum that is noted."""
+        """Copy a file to this machine, so that the landed content has the recorded checksum even if the file grows."""
         with TemporaryFile() as copy:
             digest = hashlib.sha256()
             with self._errors(file.address), self._fs.open(file.address, "rb") as stream:
@@ -181,51 +183,51 @@ class _Folder:
 
 
 def _source_file(address: str, name: str, entry: Mapping[str, Any]) -> _SourceFile:
-    """A file from its entry in a listing; what a storage calls the time of change differs."""
+    """Return a file from its entry in a listing. Storages use different names for the modification time."""
     modified = entry.get("last_modified") or entry.get("mtime") or entry.get("created")
     modified = datetime.fromtimestamp(modified, UTC) if isinstance(modified, int | float) else modified
     return _SourceFile(address, name, entry["size"], modified.isoformat() if modified else "")
 
 
-class _Landed:
-    """What of a source's files has been landed: the latest version of each."""
+class _LandedFiles:
+    """The landed files of a source, in the latest version of each."""
 
     def __init__(self, batches: Sequence[Manifest]) -> None:
         self._files = {file.origin.name: file.origin for batch in batches for file in batch.files if file.origin}
-        self._looked_into = {origin.name: origin for batch in batches for origin in _looked_into(batch)}
+        self._known_files = {origin.name: origin for batch in batches for origin in _known_files(batch)}
         self._contents = Counter(origin.checksum for origin in self._files.values())
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
-    def has_seen(self, file: _SourceFile) -> bool:
-        """Whether a file looks as it did when its content was found to be landed, and that still is."""
-        seen = self._looked_into.get(file.name)
-        looks_the_same = seen and (file.bytes, file.modified_at) == (seen.bytes, seen.modified_at)
-        return bool(seen and looks_the_same and self._contents[seen.checksum])
+    def is_unchanged(self, file: _SourceFile) -> bool:
+        """Return whether a file has the size and time of its last read, and the content read then is still landed."""
+        known = self._known_files.get(file.name)
+        looks_the_same = known and (file.bytes, file.modified_at) == (known.bytes, known.modified_at)
+        return bool(known and looks_the_same and self._contents[known.checksum])
 
     def has(self, origin: Origin) -> bool:
-        """Whether a file is landed: that version of it, or, where none is, another file with its content."""
+        """Return whether this version of a file is landed; for a new name, whether any landed file has its content."""
         if origin.name in self._files:
             return self._files[origin.name].checksum == origin.checksum
         return self._contents[origin.checksum] > 0
 
     def add(self, origin: Origin) -> None:
-        """Take a version of a file for the latest."""
+        """Record a version of a file as its latest."""
         if origin.name in self._files:
             self._contents[self._files[origin.name].checksum] -= 1
         self._files[origin.name] = origin
         self._contents[origin.checksum] += 1
 
 
-def _looked_into(batch: Manifest) -> Iterator[Origin]:
-    """The files that were landed with a batch, and those that were found to be landed when it was."""
+def _known_files(batch: Manifest) -> Iterator[Origin]:
+    """Yield the files that a batch landed, and those that its run skipped because their content was already landed."""
     yield from (file.origin for file in batch.files if file.origin)
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
 
 
 def _land_new_files(
-    extraction: Extraction, entity: str, folder: _Folder, names: re.Pattern[str], lines_of: _Lines
+    extraction: Extraction, entity: str, folder: _Folder, names: re.Pattern[str], read_lines: _LineReader
 ) -> list[Manifest]:
     if earlier := extraction.find_batch(entity):
         return [earlier]
@@ -234,42 +236,42 @@ def _land_new_files(
     batches = extraction.landing.batches_of_files(extraction.source, entity)
     if not files and not batches:
         raise CdpError(f"Folder {folder.path} has no {entity} files: check the path; nothing was landed.")
-    landed = _Landed(batches)
-    found_landed = []
+    landed = _LandedFiles(batches)
+    already_landed = []
     with ExitStack() as stack:
         batch: BatchWriter | None = None
-        # The landed ones first: a content that one of them no longer has is no longer landed.
+        # Files with landed names come first: if one of them has changed, its old content no longer counts as landed.
         for file in sorted(files, key=lambda file: file.name not in landed):
-            if landed.has_seen(file):
+            if landed.is_unchanged(file):
                 continue
             with folder.copy(file) as (copy, origin):
                 if landed.has(origin):
-                    found_landed.append(origin)
-                elif not _is_empty(copy, file.address, lines_of):
+                    already_landed.append(origin)
+                elif not _is_empty(copy, file.address, read_lines):
                     batch = batch or stack.enter_context(extraction.new_batch(entity, "files", latest))
-                    _land_file(batch, copy, origin, file.address, lines_of)
+                    _land_file(batch, copy, origin, file.address, read_lines)
                     landed.add(origin)
                 elif file.name in landed:
-                    # Without a row, it could not take the place of its earlier version.
+                    # A data file without rows would not replace the rows of the earlier version.
                     raise CdpError(f"File {file.address} had records and has none now: restore it, or delete it.")
         if batch is None:
             return []
-        batch.watermark = {"found_landed": [asdict(origin) for origin in found_landed]}
+        batch.watermark = {"found_landed": [asdict(origin) for origin in already_landed]}
     return [batch.manifest]
 
 
-def _is_empty(copy: IO[bytes], address: str, lines_of: _Lines) -> bool:
-    first = next(lines_of(copy, address, set()), None)
+def _is_empty(copy: IO[bytes], address: str, read_lines: _LineReader) -> bool:
+    first = next(read_lines(copy, address, set()), None)
     copy.seek(0)
     return first is None
 
 
-def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str, lines_of: _Lines) -> None:
+def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str, read_lines: _LineReader) -> None:
     name = _encoded(origin.name)
-    # The folder is a partition, whose value engines decode: it is encoded once more.
+    # Engines decode the value of a partition folder, so the name is encoded twice.
     rows, columns = 0, set[str]()
     with batch.open_data(f"{FILE_FOLDER}{quote(name)}/part-00000.jsonl", "jsonl", origin=origin) as data:
-        for line in lines_of(copy, address, columns):
+        for line in read_lines(copy, address, columns):
             data.write(line + b"\n")
             rows += 1
     batch.add(rows, columns)
@@ -284,7 +286,7 @@ def _encoded(name: str) -> str:
 
 
 def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
-    for line in _lines(copy, address):
+    for line in _non_blank_lines(copy, address):
         try:
             text = line.decode()
         except UnicodeDecodeError:
@@ -296,29 +298,29 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
         yield line
 
 
-def _lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
-    """The lines that have anything in them, without what ends them, and as every engine splits lines."""
-    with _unpacked(copy, address) as stream:
+def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
+    """Yield the lines that are not blank, without line ends, and split as every engine splits lines."""
+    with _open_decompressed(copy, address) as stream:
         mark = codecs.BOM_UTF8
-        while line := stream.readline(LONGEST_RECORD):
-            if len(line) == LONGEST_RECORD:
-                raise CdpError(f"File {address} has a line of more than {LONGEST_RECORD} bytes: is it JSON lines?")
-            # Inside a JSON text a carriage return can only be white space between tokens.
+        while line := stream.readline(MAX_RECORD_LENGTH):
+            if len(line) == MAX_RECORD_LENGTH:
+                raise CdpError(f"File {address} has a line of more than {MAX_RECORD_LENGTH} bytes: is it JSON lines?")
+            # In JSON, a carriage return can only be white space between tokens.
             line = line.removeprefix(mark).rstrip(b"\r\n").replace(b"\r", b" ")
             mark = b""
             if line.strip():
                 yield line
 
 
-def _csv_lines_of(contract: BronzeContract) -> _Lines:
-    """The records of a CSV file that has to have a contract's columns."""
+def _csv_reader(contract: BronzeContract) -> _LineReader:
+    """Return a reader of CSV files that must have the columns of a contract."""
     return partial(_csv_lines, [column.name for column in contract.received_columns])
 
 
 def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
-    csv.field_size_limit(LONGEST_RECORD)
-    with _unpacked(copy, address) as stream:
-        # What is no UTF-8 is carried along, and found when the record is written as UTF-8.
+    csv.field_size_limit(MAX_RECORD_LENGTH)
+    with _open_decompressed(copy, address) as stream:
+        # Invalid UTF-8 passes as surrogates here; `_is_utf8` finds it in each row.
         text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
         try:
             first = next((line for line in text if line.strip()), "")
@@ -327,13 +329,13 @@ def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: se
             header = [name.strip() for name in next(rows, [])]
             if not first:
                 return
-            # As the contract spells them.
+            # Column names are matched without case and spelled as in the contract.
             known = {name.lower(): name for name in wanted}
             header = [known.get(name.lower(), name) for name in header]
             if missing := sorted(set(wanted) - set(header)):
                 raise CdpError(
                     f"File {address} has no column {', '.join(missing)} (its first line is {first.strip()[:200]!r}):"
-                    " nothing was landed; mend the file, or move it away."
+                    " nothing was landed; correct the file, or move it away."
                 )
             if not header or not all(header) or len(set(header)) < len(header) or not _is_utf8(header):
                 raise CdpError(
@@ -365,11 +367,11 @@ def _is_utf8(cells: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _unpacked(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
-    """The content of a file that may be packed, by its name or by how it begins."""
-    is_packed = copy.read(2) == b"\x1f\x8b" or address.lower().endswith(".gz")
+def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
+    """Open the content of a file, and decompress it if its name or its first bytes say gzip."""
+    is_gzip = copy.read(2) == b"\x1f\x8b" or address.lower().endswith(".gz")
     copy.seek(0)
-    if not is_packed:
+    if not is_gzip:
         yield copy
         return
     try:
@@ -380,9 +382,9 @@ def _unpacked(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
 
 
 def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> None:
-    """Refuse rates that lead to no currency, or to another one. What else may be wrong with a row, silver finds."""
+    """Raise an error if the rates do not convert to the reporting currency. Other errors in rows are left to silver."""
     if not lines:
-        # Taken at its word, it would empty the tables built from it.
+        # An empty snapshot would empty the tables downstream.
         raise CdpError(f"File {path} has no exchange rates: check the source; nothing was landed.")
     rates = [(row.get("month"), row.get("currency"), row.get("rate")) for row in map(json.loads, lines)]
     months = {month for month, currency, rate in rates if month and currency and rate}

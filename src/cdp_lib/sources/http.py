@@ -1,4 +1,4 @@
-"""A client for sources on the web: patient within bounds, and careful with whom it tells a token."""
+"""HTTP client of the sources: it retries within bounds, and sends the token only to the configured server."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from urllib3.util import Retry, parse_url
 
 from cdp_lib.errors import CdpError
 
-RETRIES = 4
-"""Attempts after the first, on a refused connection, on 429 and on 5xx; waits 0, 1, 2 and 4 seconds."""
+MAX_RETRIES = 4
+"""Maximum number of retries after a refused connection, 429 or 5xx. The waits are 0, 1, 2 and 4 seconds."""
 
-LONGEST_WAIT_SECONDS = 60
-"""Bound of one wait between attempts, whatever `Retry-After` asks for."""
+MAX_WAIT_SECONDS = 60
+"""Maximum wait before a retry, even if `Retry-After` asks for more."""
 
-BODY_ATTEMPTS = 3
-"""How often an answer is asked for whose body breaks off."""
+MAX_BODY_ATTEMPTS = 3
+"""Maximum number of requests for an answer whose body is cut off."""
 
 _IN_MEMORY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
-_LONGEST_QUOTE = 200
+_MAX_QUOTE_LENGTH = 200
 _PORTS = {"http": 80, "https": 443}
-_BROKE_OFF = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
+_BODY_ERRORS = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that has arrived whole.
+    """A complete answer.
 
     Attributes:
-        url: Where it came from in the end: what its links are relative to.
+        url: Address after redirects. Links in the answer are relative to it.
         status: HTTP status.
         reason: The status in words.
-        headers: Headers, whatever their case.
-        body: The body, decompressed; beyond a size it is on disk.
+        headers: Headers, case-insensitive.
+        body: The body, decompressed; a large body is on disk.
     """
 
     url: str
@@ -52,7 +52,7 @@ class Answer:
 
 
 class HttpClient:
-    """Reads from one server. Close it, or use `with`."""
+    """Client of one server. Close it, or use `with`."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class HttpClient:
         """Open a client.
 
         Args:
-            name: What messages call the server.
-            address: An address on the server: the only one that is asked, and that gets the authorization.
-            secrets: The secrets to check when access is refused, as messages put it.
+            name: Name of the server in messages.
+            address: An address on the server. `get` reads, and sends the authorization, only there.
+            secrets: The secrets that a message tells the reader to check when access is refused.
             timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
-            authorization: Header `Authorization`, None to begin without.
-            renew: Makes a new one from the challenge (`WWW-Authenticate`) of an answer 401; None where there is no
-                other to be had.
+            authorization: Header `Authorization`; None to begin without the header.
+            renew: Function of the challenge (`WWW-Authenticate`) of an answer 401: returns a new `Authorization`. None
+                if the authorization can't be renewed.
         """
         self._name = name
         self._origin = _origin(address)
@@ -83,27 +83,27 @@ class HttpClient:
         self._renew = renew
         self._session = requests.Session()
         retry = Retry(
-            total=RETRIES,
-            read=1,  # a slow source is asked twice, not five times
+            total=MAX_RETRIES,
+            read=1,  # one retry after a read timeout, instead of four
             backoff_factor=0.5,
             status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=("GET", "POST"),  # all that is posted is a sign-in, which may be repeated
+            allowed_methods=("GET", "POST"),  # only sign-ins are posted, and a sign-in may be repeated
             raise_on_status=False,
-            retry_after_max=LONGEST_WAIT_SECONDS,
+            retry_after_max=MAX_WAIT_SECONDS,
         )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     def __enter__(self) -> Self:
-        """Use the client."""
+        """Return the client."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._session.close()
 
-    def name_of(self, url: str) -> str:
-        """The server and an address as messages show them: a query or a user may be a secret."""
+    def label_of(self, url: str) -> str:
+        """Return the server and an address for messages, without query and user, which may be secret."""
         return f"{self._name} {re.sub(r'//[^/]*@', '//', url.split('?')[0])}"
 
     @contextmanager
@@ -111,43 +111,43 @@ class HttpClient:
         self,
         url: str,
         headers: Mapping[str, str] | None = None,
-        raising: Mapping[int, type[Exception]] | None = None,
+        status_errors: Mapping[int, type[Exception]] | None = None,
     ) -> Iterator[Answer]:
-        """Read an answer; its body is gone when the `with` ends.
+        """Read an answer. Its body is closed when the `with` ends.
 
         Args:
             url: Address to read.
-            headers: Headers besides `Authorization`.
-            raising: What a status raises instead of a `CdpError`.
+            headers: Headers in addition to `Authorization`.
+            status_errors: Exception to raise by status, instead of a `CdpError`.
 
         Raises:
-            CdpError: The address is on another server, there is no answer, one that is cut off time and again, or
-                one that is not 2xx.
+            CdpError: The address is on another server, no answer arrives, each answer is cut off, or the status is not
+                2xx.
         """
         if _origin(url) != self._origin:
-            raise CdpError(f"{self.name_of(url)} is on another server than the one configured: it is not asked.")
+            raise CdpError(f"{self.label_of(url)} is on another server than the one configured: it is not asked.")
         answer = self._ask("GET", url, headers)
-        # Whoever an answer was redirected to may not say where to sign in.
+        # A challenge from another server, after a redirect, must not choose where to sign in.
         if answer.status == 401 and self._renew and _origin(answer.url) == self._origin:
             answer.body.close()
             self._authorization = self._renew(answer.headers.get("WWW-Authenticate", ""))
             answer = self._ask("GET", url, headers)
         with answer.body:
-            if raising and answer.status in raising:
-                raise raising[answer.status]
+            if status_errors and answer.status in status_errors:
+                raise status_errors[answer.status]
             self._check(answer, url, refusals=(401, 403))
             yield answer
 
     @contextmanager
     def post(self, url: str, form: Mapping[str, str]) -> Iterator[Answer]:
-        """Send a form, nowhere but to the address.
+        """Send a form to an address. Do not follow redirects.
 
         Args:
             url: Address to send it to.
             form: Values by field.
 
         Raises:
-            CdpError: There is no answer, or one that is not 2xx.
+            CdpError: No answer arrives, or the status is not 2xx.
         """
         answer = self._ask("POST", url, None, form)
         with answer.body:
@@ -158,12 +158,12 @@ class HttpClient:
         self, method: str, url: str, headers: Mapping[str, str] | None, form: Mapping[str, str] | None = None
     ) -> Answer:
         if self._authorization and not (self._authorization.isascii() and self._authorization.isprintable()):
-            # The library below would quote it in its error.
+            # The library `requests` would quote the token in its error.
             raise CdpError(
-                f"{self.name_of(url)} can't be asked: the token has a character, maybe a line break, that no header"
+                f"{self.label_of(url)} can't be asked: the token has a character, maybe a line break, that no header"
                 f" may have; check {self._secrets}."
             )
-        attempts = BODY_ATTEMPTS
+        attempts = MAX_BODY_ATTEMPTS
         try:
             while True:
                 with self._session.request(
@@ -174,16 +174,17 @@ class HttpClient:
                     auth=self._authorize if self._authorization else None,
                     stream=True,
                     timeout=self._timeout_seconds,
-                    allow_redirects=form is None,  # a form would be sent on
+                    allow_redirects=form is None,  # a redirect would send the secrets in the form to another address
                 ) as response:
                     try:
-                        return _received(response)
-                    except _BROKE_OFF:
+                        return _read_body(response)
+                    except _BODY_ERRORS:
                         attempts -= 1
                         if not attempts:
                             raise
-        except OSError as error:  # all errors of requests are
-            raise CdpError(f"{self.name_of(url)} can't be read: {_reason(error, self._timeout_seconds)}.") from error
+        except OSError as error:  # the base class of all errors of `requests`
+            reason = _connection_error_reason(error, self._timeout_seconds)
+            raise CdpError(f"{self.label_of(url)} can't be read: {reason}.") from error
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = self._authorization or ""
@@ -192,35 +193,35 @@ class HttpClient:
     def _check(self, answer: Answer, url: str, refusals: tuple[int, ...], hidden: tuple[str, ...] = ()) -> None:
         if 200 <= answer.status < 300:
             return
-        said = _said(answer.body, (*hidden, *(self._authorization or "").split()[-1:]))
+        detail = _error_message_in(answer.body, (*hidden, *(self._authorization or "").split()[-1:]))
         if answer.status in refusals:
-            raise CdpError(f"{self.name_of(url)} refused access ({answer.status}{said}): check {self._secrets}.")
+            raise CdpError(f"{self.label_of(url)} refused access ({answer.status}{detail}): check {self._secrets}.")
         raise CdpError(
-            f"{self.name_of(url)} answered {answer.status} {answer.reason}{said}: check the address and the server."
+            f"{self.label_of(url)} answered {answer.status} {answer.reason}{detail}: check the address and the server."
         )
 
 
 def is_confidential(url: str) -> bool:
-    """Whether what is sent to an address can be read by nobody on the way."""
+    """Return whether nobody on the way can read what is sent to an address."""
     origin = _origin(url)
     return origin is not None and (origin[0] == "https" or is_loopback(url))
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine."""
+    """Return whether an address is on this machine."""
     return host_of(url) in ("localhost", "127.0.0.1", "[::1]")
 
 
 def host_of(url: str) -> str | None:
-    """The host that is asked for an address, in small letters; None where there is none."""
+    """Return the host of an address in lower case, or None if the address has no host."""
     origin = _origin(url)
     return origin[1] if origin else None
 
 
 def _origin(url: str) -> tuple[str, str | None, int] | None:
-    """Scheme, host and port of an address: what makes two addresses the same server's; None of what is none."""
+    """Return scheme, host and port of an address, which identify its server, or None if it is not a web address."""
     try:
-        parts = parse_url(url)  # as the client itself does it: others find another host in `//one\@other`
+        parts = parse_url(url)  # parse as `requests` does; other parsers find another host in `//one\@other`
     except ValueError:
         return None
     if parts.scheme not in _PORTS:
@@ -228,8 +229,8 @@ def _origin(url: str) -> tuple[str, str | None, int] | None:
     return parts.scheme, parts.host, parts.port or _PORTS[parts.scheme]
 
 
-def _received(response: requests.Response) -> Answer:
-    """Wait for the whole body: whoever reads it then can't be left with half of it."""
+def _read_body(response: requests.Response) -> Answer:
+    """Read the whole body before the caller sees any of it, so that the caller never processes a part of a body."""
     body = SpooledTemporaryFile(_IN_MEMORY_BYTES)
     try:
         for chunk in response.iter_content(_CHUNK_BYTES):
@@ -241,8 +242,8 @@ def _received(response: requests.Response) -> Answer:
     return Answer(response.url, response.status_code, response.reason, response.headers, body)
 
 
-def _said(body: IO[bytes], hidden: tuple[str, ...]) -> str:
-    """The message in an error's body, as OData and OAuth give it, unless it repeats a secret."""
+def _error_message_in(body: IO[bytes], hidden: tuple[str, ...]) -> str:
+    """Return the message of an error in the format of OData or OAuth, or an empty text if it contains a secret."""
     try:
         content = json.loads(body.read(_IN_MEMORY_BYTES))
     except (ValueError, RecursionError):
@@ -252,11 +253,11 @@ def _said(body: IO[bytes], hidden: tuple[str, ...]) -> str:
     message = error.get("message") if isinstance(error, dict) else content.get("error_description")
     if not isinstance(message, str) or any(secret and secret in message for secret in hidden):
         return ""
-    return f": {message.strip()[:_LONGEST_QUOTE].splitlines()[0].rstrip('.')}" if message.strip() else ""
+    return f": {message.strip()[:_MAX_QUOTE_LENGTH].splitlines()[0].rstrip('.')}" if message.strip() else ""
 
 
-def _reason(error: OSError, timeout_seconds: float) -> str:
-    """Why there was no answer, without the layers of exceptions around it."""
+def _connection_error_reason(error: OSError, timeout_seconds: float) -> str:
+    """Return why no answer arrived, without the layers of exceptions around the reason."""
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
         return f"no answer within {timeout_seconds:g} seconds"
     if isinstance(

@@ -1,4 +1,4 @@
-"""Pages of JSON records, each record in the text it was received in; only the record being read is in memory."""
+"""Pages of JSON records. Each record keeps its original text, and only the current record is in memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from cdp_lib.errors import CdpError
 from cdp_lib.sources.http import Answer, HttpClient
 
 _CHUNK_CHARACTERS = 1 << 16
-_LONGEST_TOKEN = 16
-"""Characters of `-Infinity` or of two escapes, generously: further from the end, nothing is wrong for want of more."""
+_MAX_TOKEN_LENGTH = 16
+"""Upper bound of the characters of a token, such as `-Infinity` or two escapes.
+
+An error at least this far from the end of the buffer is real, and not caused by a token that is cut off.
+"""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -25,10 +28,10 @@ class Page:
     """The records of one answer: an array, or an object with one array in it.
 
     Attributes:
-        records: The records, each as a line of the text it was received in, and parsed; they can be read once.
-        rows: Records read so far.
+        records: Iterator of the records, each as its original text in one line, and parsed.
+        rows: Number of records read so far.
         columns: Names of the fields read so far.
-        members: What the object has besides its records, once they are read.
+        members: Members of the object other than the array of records; complete after all records are read.
     """
 
     def __init__(self, body: IO[bytes], name: str) -> None:
@@ -36,7 +39,7 @@ class Page:
 
         Args:
             body: UTF-8, with or without byte order mark.
-            name: Where it came from, for messages.
+            name: Name of the server and address, for messages.
         """
         self.records = self._read(body)
         self.rows = 0
@@ -52,10 +55,10 @@ class Page:
 
     def _read(self, body: IO[bytes]) -> Iterator[tuple[bytes, Any]]:
         file = io.TextIOWrapper(body, "utf-8-sig", newline="")
-        text = _Text(file)
+        text = _JsonText(file)
         try:
             for raw, record in self._records(text):
-                # A line break inside a JSON text can only be white space between tokens: a blank means the same.
+                # In JSON, a line break can only be white space between tokens, so a blank can replace it.
                 line = raw.replace("\r", " ").replace("\n", " ").encode() + b"\n"
                 self._digest.update(line)
                 self.rows += 1
@@ -68,11 +71,11 @@ class Page:
         except (ValueError, RecursionError) as error:
             raise CdpError(f"{self._name} did not answer with JSON ({error}).") from error
         finally:
-            # Who stopped half way may have closed the body.
+            # A caller that stopped early may have closed the body.
             with suppress(ValueError):
                 file.detach()
 
-    def _records(self, text: _Text) -> Iterator[tuple[str, Any]]:
+    def _records(self, text: _JsonText) -> Iterator[tuple[str, Any]]:
         match text.peek():
             case "[":
                 yield from text.elements()
@@ -82,7 +85,7 @@ class Page:
                 found = {"": "nothing", "<": "a web page (HTML or XML)"}.get(first, f"what begins with {first!r}")
                 raise CdpError(f"{self._name} answered with {found}: JSON, an array of records, is expected.")
 
-    def _records_of_object(self, text: _Text) -> Iterator[tuple[str, Any]]:
+    def _records_of_object(self, text: _JsonText) -> Iterator[tuple[str, Any]]:
         arrays: list[str] = []
         for name in text.names():
             if text.peek() == "[":
@@ -98,32 +101,32 @@ class Page:
 
 
 def columns_of(record: Any) -> set[str]:
-    """Names of a record's fields; OData's remarks on it (`@odata.etag`) are none."""
+    """Return the names of a record's fields, without OData's annotations (`@odata.etag`)."""
     return {name for name in record if "@" not in name} if isinstance(record, dict) else set()
 
 
-class _Text:
-    """A JSON text that is read bit by bit."""
+class _JsonText:
+    """A JSON text that is read and parsed in chunks."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._text = ""
-        self._at = 0
-        self._passed = 0
+        self._position = 0
+        self._consumed = 0
 
     def error(self, problem: str, at: int | None = None) -> ValueError:
-        """What is wrong, and where."""
-        return ValueError(f"{problem} at character {self._passed + (self._at if at is None else at)}")
+        """Return an error with its position in the text."""
+        return ValueError(f"{problem} at character {self._consumed + (self._position if at is None else at)}")
 
     def peek(self) -> str:
-        """The next character that is no white space; empty at the end."""
+        """Return the next character that is not white space, or an empty text at the end."""
         while True:
-            self._at = self._skip_space(self._at)
-            if self._at < len(self._text) or not self._read_on():
-                return self._text[self._at : self._at + 1]
+            self._position = self._skip_space(self._position)
+            if self._position < len(self._text) or not self._read_more():
+                return self._text[self._position : self._position + 1]
 
     def elements(self) -> Iterator[tuple[str, Any]]:
-        """The elements of the array that begins here, as text and parsed."""
+        """Yield the elements of the array at the current position, as text and parsed."""
         self._take("[")
         if self.peek() == "]":
             self._take("]")
@@ -134,7 +137,7 @@ class _Text:
                 return
 
     def names(self) -> Iterator[str]:
-        """The names in the object that begins here; the caller reads the value after each."""
+        """Yield the names in the object at the current position. The caller reads the value after each name."""
         self._take("{")
         if self.peek() == "}":
             self._take("}")
@@ -149,38 +152,38 @@ class _Text:
                 return
 
     def value(self) -> tuple[str, Any]:
-        """The value that begins here, as text and parsed."""
+        """Return the value at the current position, as text and parsed."""
         self.peek()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
+                value, end = _DECODER.raw_decode(self._text, self._position)
                 problem, at = "Expecting a comma or a bracket", self._skip_space(end)
-                # 12 may be the beginning of 123: a value is whole when a delimiter follows.
+                # The text 12 may be the beginning of 123: a value is complete only when a delimiter follows.
                 if at < len(self._text) and self._text[at] in ",]}:":
-                    text, self._at = self._text[self._at : end], at
+                    text, self._position = self._text[self._position : end], at
                     return text, value
             except json.JSONDecodeError as error:
                 problem, at = error.msg.removesuffix(" at"), error.pos
-            wrong = self.error(problem, at)
-            may_go_on = problem.startswith("Unterminated") or at + _LONGEST_TOKEN > len(self._text)
-            if not may_go_on or not self._read_on():
-                raise wrong
+            parse_error = self.error(problem, at)
+            may_be_cut_off = problem.startswith("Unterminated") or at + _MAX_TOKEN_LENGTH > len(self._text)
+            if not may_be_cut_off or not self._read_more():
+                raise parse_error
 
     def _take(self, *expected: str) -> str:
         found = self.peek()
         if found not in expected:
             raise self.error(f"Expecting {' or '.join(expected)}")
-        self._at += 1
+        self._position += 1
         return found
 
     def _skip_space(self, at: int) -> int:
-        return _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # it matches no text, too
+        return _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # the pattern also matches an empty text
 
-    def _read_on(self) -> bool:
-        """Drop what was read and add what follows; twice as much each time one value needs more, so it is quick."""
-        more = self._file.read(max(_CHUNK_CHARACTERS, len(self._text) - self._at))
-        self._passed += self._at
-        self._text, self._at = self._text[self._at :] + more, 0
+    def _read_more(self) -> bool:
+        """Drop the consumed text and read a chunk; a value that needs more text doubles the chunk, for linear time."""
+        more = self._file.read(max(_CHUNK_CHARACTERS, len(self._text) - self._position))
+        self._consumed += self._position
+        self._text, self._position = self._text[self._position :] + more, 0
         return bool(more)
 
 
@@ -191,36 +194,37 @@ def read_pages(
     *,
     headers: Mapping[str, str] | None = None,
     first_headers: Mapping[str, str] | None = None,
-    first_raising: Mapping[int, type[Exception]] | None = None,
+    first_status_errors: Mapping[int, type[Exception]] | None = None,
 ) -> Iterator[tuple[Answer, Page]]:
-    """Read an answer and those that follow it, one after the other.
+    """Yield the pages of an answer one after the other.
 
     Args:
-        client: Who asks.
+        client: Client of the server.
         url: Address of the first page.
-        find_next: Gives the address of the page after this one, whose records are read; None at the end.
+        find_next: Function of an answer and its page, called after all records are read: returns the address of the
+            next page, or None at the end.
         headers: Headers of every request.
-        first_headers: More headers of the first.
-        first_raising: What a status of the first answer raises instead of a `CdpError`.
+        first_headers: Additional headers of the first request.
+        first_status_errors: Exception to raise by status of the first answer, instead of a `CdpError`.
 
     Raises:
-        CdpError: A page can't be read, is no page of records, or comes twice.
+        CdpError: A page can't be read, is not a page of records, or comes twice.
     """
-    seen = set[bytes]()  # digests: an address may be long, and there may be many
+    seen = set[bytes]()  # digests of addresses and of records, which take less memory
     address: str | None = url
     while address:
-        place = hashlib.sha256(address.encode()).digest()
-        if place in seen:
-            raise CdpError(f"{client.name_of(url)} leads back to a page it gave before: nothing was landed.")
+        address_digest = hashlib.sha256(address.encode()).digest()
+        if address_digest in seen:
+            raise CdpError(f"{client.label_of(url)} leads back to a page it gave before: nothing was landed.")
         is_first = not seen
-        seen.add(place)
-        asked = {**(headers or {}), **((first_headers or {}) if is_first else {})}
-        with client.get(address, asked, first_raising if is_first else None) as answer:
-            page = Page(answer.body, client.name_of(address))
+        seen.add(address_digest)
+        request_headers = {**(headers or {}), **((first_headers or {}) if is_first else {})}
+        with client.get(address, request_headers, first_status_errors if is_first else None) as answer:
+            page = Page(answer.body, client.label_of(address))
             yield answer, page
             for _ in page.records:
-                pass  # whatever the caller has left
+                pass  # read the records that the caller did not read
             if page.rows and page.checksum in seen:
-                raise CdpError(f"{client.name_of(url)} gave the same page twice: nothing was landed.")
+                raise CdpError(f"{client.label_of(url)} gave the same page twice: nothing was landed.")
             seen.add(page.checksum)
             address = find_next(answer, page)

@@ -1,4 +1,4 @@
-"""A REST API that answers with JSON records: an array, or pages of them."""
+"""REST APIs that answer with JSON records, in one array or in pages."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from cdp_lib.sources.http import Answer, HttpClient, is_confidential
 from cdp_lib.sources.pages import Page, read_pages
 
 PAGE = re.compile(r"\{page(?::(\d{1,9}))?\}")
-"""Where the number of a page stands in an address, and the first page's, where that is not 1."""
+"""Placeholder of the page number in an address, optionally with the number of the first page (default 1)."""
 
-READS_UNTIL_AGREED = 3
-"""How often numbered pages are read before the source is said to change too fast."""
+MAX_READS = 3
+"""Maximum number of reads of numbered pages; if no two reads in a row agree, the source changes too fast."""
 
-# Names as `_said` writes them.
+# Names as `_metadata_fields` normalizes them.
 _NEXT_LINKS = ("next", "nextlink", "nexturl", "@odata.nextlink")
 _NEXT_CURSOR = "nextcursor"
 _CURSOR = "cursor"
-_MORE = ("hasmore", "hasnext", "hasnextpage", "nextpage", "nextpagetoken", "nexttoken", "nextoffset")
-_PAGES = ("totalpages", "pagecount", "pages", "xtotalpages")
-_RECORDS = ("total", "totalcount", "totalelements", "totalitems", "count", "@odata.count", "xtotalcount")
-_WAYS = "a link (next), a cursor (next_cursor), or {page} in the address where it takes the number of a page"
+_MORE_FLAGS = ("hasmore", "hasnext", "hasnextpage", "nextpage", "nextpagetoken", "nexttoken", "nextoffset")
+_PAGE_TOTALS = ("totalpages", "pagecount", "pages", "xtotalpages")
+_RECORD_TOTALS = ("total", "totalcount", "totalelements", "totalitems", "count", "@odata.count", "xtotalcount")
+_PAGING_METHODS = "a link (next), a cursor (next_cursor), or {page} in the address where it takes the number of a page"
 
 
 class _NotModified(Exception):
-    """The source is as it was."""
+    """The source has not changed."""
 
 
 class _PagesDiffer(Exception):
@@ -54,33 +54,37 @@ def land_records(
     timeout_seconds: float,
     from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land all records an API has: its answers as received, and one record a line.
+    """Land all records of an API: the answers as received, and one record per line.
 
-    An answer is an array, or an object with one array in it. The next page is found by a link (`next`, `next_link`,
-    `next_url`, `@odata.nextLink`, header `Link`), by a cursor (`next_cursor`, or `cursor` where it is not the page's
-    own; sent as `cursor`), or by its number, where the address has `{page}` (from 1; from 0 with `{page:0}`), until a
-    page has no records. Links, cursors and totals may stand one level down (`links`, `meta`, `paging`), in any case,
-    with or without underscores.
+    An answer is an array, or an object with one array in it. The next page is found in one of three ways:
 
-    With numbered pages, a record that comes or goes meanwhile moves others from page to page: they are read until two
-    reads agree. Links and cursors keep their place; a record they give twice is landed twice.
+    - by a link: `next`, `next_link`, `next_url`, `@odata.nextLink` or the header `Link`;
+    - by a cursor: `next_cursor`, or `cursor` if it is not the cursor of the page itself; sent as `cursor`;
+    - by its number, if the address has `{page}` (the first page is 1, or 0 with `{page:0}`), until a page is empty.
 
-    An answer with a strong ETag is asked for again only if it has changed.
+    Links, cursors and totals may be one level deeper (`links`, `meta`, `paging`), in upper or lower case, with or
+    without underscores.
+
+    Numbered pages are read until two reads agree: a record that is added or deleted meanwhile shifts later records to
+    other pages. Links and cursors keep their position, so one read is enough; a record that they return twice is landed
+    twice.
+
+    If the landed answer had a strong ETag, the API is asked to send the answer only if it has changed.
 
     Args:
-        extraction: Where to land them.
+        extraction: Extraction that lands the records.
         contract: Bronze table of the records.
         url: Address of the records.
-        token: Bearer token, None where the API asks for none.
+        token: Bearer token; None if the API does not require one.
         timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
-        from_scratch: Whether to ask for an answer that has not changed, too.
+        from_scratch: Whether to read the answer even if it has not changed.
 
     Returns:
-        The landed batch; none where nothing has changed.
+        The landed batch; an empty list if nothing has changed.
 
     Raises:
-        CdpError: The API can't be reached, would get the token where others can read it, answers with an error or too
-            slowly, with anything but records or with a part of them, or changes while it is read.
+        CdpError: The API can't be reached, the token would be sent unencrypted, the API answers with an error, too
+            slowly, with anything but records, or with only a part of them, or its records change during the read.
     """
     entity = contract.entity
     if earlier := extraction.find_batch(entity):
@@ -93,16 +97,16 @@ def land_records(
         authorization=f"Bearer {token}" if token else None,
     ) as client:
         if token and not is_confidential(url):
-            raise CdpError(f"{client.name_of(url)} does not begin with https://: the token is not sent there.")
+            raise CdpError(f"{client.label_of(url)} does not begin with https://: the token is not sent there.")
         if PAGE.search(url):
             return _land_numbered_pages(extraction, entity, client, url)
         etag = None if from_scratch else _known_etag(extraction.find_latest_batch(entity), url)
         pages = read_pages(
             client,
             url,
-            lambda answer, page: _next_address(answer, page, url, client.name_of(url)),
+            lambda answer, page: _next_address(answer, page, url, client.label_of(url)),
             first_headers={"If-None-Match": etag} if etag else {},
-            first_raising={304: _NotModified} if etag else {},
+            first_status_errors={304: _NotModified} if etag else {},
         )
         try:
             return _land(extraction, entity, client, url, pages)
@@ -116,13 +120,13 @@ def _land_numbered_pages(extraction: Extraction, entity: str, client: HttpClient
         for _ in page.records:
             pass
         checksums.append(page.checksum)
-    for _ in range(READS_UNTIL_AGREED - 1):
+    for _ in range(MAX_READS - 1):
         try:
             return _land(extraction, entity, client, url, _numbered_pages(client, url), checksums)
         except _PagesDiffer as difference:
             checksums = difference.checksums
     raise CdpError(
-        f"{client.name_of(url)} changes while it is read: {READS_UNTIL_AGREED} reads of its pages differ; nothing was"
+        f"{client.label_of(url)} changes while it is read: {MAX_READS} reads of its pages differ; nothing was"
         " landed, run it again."
     )
 
@@ -143,9 +147,9 @@ def _land(
     client: HttpClient,
     url: str,
     pages: Iterator[tuple[Answer, Page]],
-    agreed: list[bytes] | None = None,
+    expected_checksums: list[bytes] | None = None,
 ) -> list[Manifest]:
-    """Land pages, if their records are those agreed upon."""
+    """Land pages. Raise `_PagesDiffer` if the checksums of their records are not the expected ones."""
     checksums: list[bytes] = []
     with extraction.new_batch(entity) as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
@@ -156,29 +160,30 @@ def _land(
                     file.write(line)
                 batch.add(page.rows, page.columns)
                 checksums.append(page.checksum)
-        if agreed not in (None, checksums):
+        if expected_checksums not in (None, checksums):
             raise _PagesDiffer(checksums)
         if not batch.rows:
-            # Taken at its word, it would empty the tables built from it.
-            raise CdpError(f"{client.name_of(url)} answered with an empty array: check the source; nothing was landed.")
-        _check_complete(_said(answer, page), batch.rows, len(checksums), client.name_of(url))
+            # An empty snapshot would empty the tables downstream.
+            label = client.label_of(url)
+            raise CdpError(f"{label} answered with an empty array: check the source; nothing was landed.")
+        _check_completeness(_metadata_fields(answer, page), batch.rows, len(checksums), client.label_of(url))
         etag = answer.headers.get("ETag", "W/")
-        # That of one of several pages says nothing of the others.
+        # The ETag of one page does not cover the other pages.
         if len(checksums) == 1 and not etag.startswith("W/"):
             batch.watermark = {"etag": etag, "address": _digest(url)}
     return [batch.manifest] if extraction.has_landed(batch.manifest) else []
 
 
-def _said(answer: Answer, page: Page) -> list[tuple[str, Any]]:
-    """What an answer says besides its records: its members, theirs, and its headers; `totalPages` is `totalpages`."""
+def _metadata_fields(answer: Answer, page: Page) -> list[tuple[str, Any]]:
+    """Return headers and members of an answer, one level deep, without records; `totalPages` as `totalpages`."""
     inner = [item for value in page.members.values() if isinstance(value, dict) for item in value.items()]
-    said = [*page.members.items(), *inner, *answer.headers.items()]
-    return [(re.sub("[_-]", "", name).lower(), value) for name, value in said]
+    fields = [*page.members.items(), *inner, *answer.headers.items()]
+    return [(re.sub("[_-]", "", name).lower(), value) for name, value in fields]
 
 
 def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None:
-    said = _said(answer, page)
-    links = [value for member, value in said if member in _NEXT_LINKS]
+    fields = _metadata_fields(answer, page)
+    links = [value for member, value in fields if member in _NEXT_LINKS]
     for link in parse_header_links(answer.headers.get("Link", "")):
         links.append(link.get("url") if "next" in link.get("rel", "").split() else None)
     for link in links:
@@ -188,42 +193,45 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
         if not isinstance(address, str):
             raise CdpError(f"{name} answered with a link to the next page that is no text: {str(link)[:50]}.")
         return urljoin(answer.url, address)
-    cursors = [value for member, value in said if member == _NEXT_CURSOR]
+    cursors = [value for member, value in fields if member == _NEXT_CURSOR]
     if not cursors:
-        # An API may repeat the cursor it was sent.
-        sent = parse_qs(urlsplit(answer.url).query).get(_CURSOR, [])
-        cursors = [value for member, value in said if member == _CURSOR and str(value) not in sent]
+        # An API may return the cursor of the request.
+        sent_cursors = parse_qs(urlsplit(answer.url).query).get(_CURSOR, [])
+        cursors = [value for member, value in fields if member == _CURSOR and str(value) not in sent_cursors]
     if cursor := next(filter(None, cursors), None):
         return f"{url}{'&' if '?' in url else '?'}{_CURSOR}={quote(str(cursor), safe='')}"
     return None
 
 
-def _check_complete(said: list[tuple[str, Any]], rows: int, pages: int, name: str) -> None:
-    """Refuse a part of the records where the last page says that there are more: they would be missed in silence."""
-    for what, members, read in (("records", _RECORDS, rows), ("pages", _PAGES, pages)):
-        total = max((_number(value) for member, value in said if member in members), default=0)
+def _check_completeness(fields: list[tuple[str, Any]], rows: int, pages: int, name: str) -> None:
+    """Raise an error if the last page says that the API has more records, which would otherwise be missed silently."""
+    for what, members, read in (("records", _RECORD_TOTALS, rows), ("pages", _PAGE_TOTALS, pages)):
+        total = max((_number(value) for member, value in fields if member in members), default=0)
         if total > read:
-            raise _incomplete(name, f"{total} {what} and gave {read}")
-    if any(value and str(value).lower() != "false" for member, value in said if member in _MORE):
-        raise _incomplete(name, "more records than it gave")
+            raise _incomplete_error(name, f"{total} {what} and gave {read}")
+    if any(value and str(value).lower() != "false" for member, value in fields if member in _MORE_FLAGS):
+        raise _incomplete_error(name, "more records than it gave")
 
 
-def _incomplete(name: str, found: str) -> CdpError:
-    return CdpError(f"{name} says that it has {found}, but no way to the others is known: {_WAYS}; nothing was landed.")
+def _incomplete_error(name: str, found: str) -> CdpError:
+    return CdpError(
+        f"{name} says that it has {found}, but the answer has no known way to the rest: {_PAGING_METHODS};"
+        " nothing was landed."
+    )
 
 
 def _number(value: Any) -> int:
-    """A count, also one written as text; 0 for anything else."""
+    """Return a count, also if it is given as text; 0 for any other value."""
     return int(value) if re.fullmatch("[0-9]{1,18}", str(value)) else 0
 
 
 def _known_etag(latest: Manifest | None, url: str) -> str | None:
-    """The ETag of what is landed already, if it was landed from the same address."""
+    """Return the ETag of the latest batch, if the batch was landed from the same address."""
     watermark = (latest and latest.watermark) or {}
     etag = watermark.get("etag")
     return etag if isinstance(etag, str) and watermark.get("address") == _digest(url) else None
 
 
 def _digest(url: str) -> str:
-    """Tells addresses apart without giving them away: they may hold a key."""
+    """Return a digest that identifies an address without revealing it, because the address may contain a key."""
     return hashlib.sha256(url.encode()).hexdigest()

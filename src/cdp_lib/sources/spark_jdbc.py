@@ -1,6 +1,6 @@
-"""A table of a SQL database, read by many tasks of a Spark cluster at once: for one too large for a single reader.
+"""Large tables of a SQL database, read by many tasks of a Spark cluster in parallel.
 
-The driver has to be on the cluster: `org.postgresql:postgresql` from Maven; Databricks brings Microsoft's.
+The cluster needs the JDBC driver: `org.postgresql:postgresql` from Maven. Databricks includes Microsoft's driver.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from cdp_lib.sources.sql_database import (
     SNAPSHOT_UP_TO_ROWS,
     SourceTable,
     address_of,
-    at_one_moment,
-    draw_up_account,
+    compute_watermark,
     find_table,
     has_more_rows,
+    open_snapshot,
 )
 
-ROWS_PER_FETCH = 10_000
-"""Rows the driver asks the database for at a time."""
+JDBC_FETCH_ROWS = 10_000
+"""Rows that the JDBC driver fetches at a time."""
 
 _DRIVERS = {"postgresql": "org.postgresql.Driver", "mssql": "com.microsoft.sqlserver.jdbc.SQLServerDriver"}
 
@@ -43,29 +43,30 @@ def land_large_tables(
     from_scratch: bool = False,
     snapshot_up_to_rows: int = SNAPSHOT_UP_TO_ROWS,
 ) -> list[Manifest]:
-    """Land the first snapshot of each table that is large, by JDBC. The others are left to `land_tables`.
+    """Land the first snapshot of each large table by JDBC. `land_tables` lands the small tables and the increments.
 
     Args:
         spark: Session.
-        extraction: Where to land them.
+        extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
-        schema: Schema of the tables, empty where the database has none.
+        schema: Schema of the tables, empty for the default schema.
         contracts: The tables: name (entity) and key (record key).
-        partitions: Ranges a table is read in, and connections to the database; 0 leaves every table to `land_tables`.
-        from_scratch: Whether to land every large table, not only those that were never landed.
-        snapshot_up_to_rows: Rows up to which a table is not large.
+        partitions: Number of key ranges per table, and of connections to the database; 0 leaves all tables to
+            `land_tables`.
+        from_scratch: Whether to land all large tables, not only tables that were never landed.
+        snapshot_up_to_rows: Maximum number of rows of a small table.
 
     Returns:
         The landed batches.
 
     Raises:
-        CdpError: As of `land_table_by_jdbc`.
+        CdpError: For the same reasons as `land_table_by_jdbc`.
     """
-    wanted = [table for table in contracts if from_scratch or not extraction.find_latest_batch(table.entity)]
-    if not partitions or not wanted:
+    candidates = [table for table in contracts if from_scratch or not extraction.find_latest_batch(table.entity)]
+    if not partitions or not candidates:
         return []
-    with at_one_moment(database_url) as connection:
-        tables = {table: find_table(connection, schema, table) for table in wanted}
+    with open_snapshot(database_url) as connection:
+        tables = {table: find_table(connection, schema, table) for table in candidates}
         large = [
             contract
             for contract, table in tables.items()
@@ -87,16 +88,16 @@ def land_table_by_jdbc(
     *,
     partitions: int,
 ) -> list[Manifest]:
-    """Land a snapshot of a table, read in ranges of its key; `land_tables` then lands what has changed since.
+    """Land a snapshot of a table, read in ranges of its key. `land_tables` then lands the changes since.
 
-    Each range is a transaction of its own, so the rows are not those of one moment. The watermark is drawn up before:
-    what comes or changes while the table is read is news to the next `land_tables`.
+    Each range is read in its own transaction, so the rows are not a consistent snapshot. The watermark is computed
+    before the read: the next `land_tables` lands rows that are added or changed during the read.
 
     Args:
         spark: Session.
-        extraction: Where to land it.
+        extraction: Extraction that lands the table.
         database_url: SQLAlchemy URL of the database.
-        schema: Schema of the table, empty where the database has none.
+        schema: Schema of the table, empty for the default schema.
         contract: The table: name (entity) and key (record key).
         partitions: Number of ranges, and of connections to the database.
 
@@ -104,13 +105,13 @@ def land_table_by_jdbc(
         The landed batch.
 
     Raises:
-        CdpError: The URL is none or of a database without a driver, the database can't be reached or read, or the
-            table is missing, empty or without a key of one whole number.
+        CdpError: The URL is invalid, no JDBC driver for the database is known, the database can't be reached or read,
+            or the table is missing, is empty, or has no key of one integer column.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
     latest = extraction.find_latest_batch(contract.entity)
-    with at_one_moment(database_url) as connection:
+    with open_snapshot(database_url) as connection:
         database = connection.engine
         table = find_table(connection, schema, contract)
         if table.key is None:
@@ -118,51 +119,51 @@ def land_table_by_jdbc(
                 f"Table '{table.name}' of database {address_of(database)} can't be read in ranges: its primary key is"
                 f" not {', '.join(contract.record_key)}, one whole number. Land it with land_tables."
             )
-        account = draw_up_account(connection, table)
+        watermark = compute_watermark(connection, table)
         lowest = connection.scalar(sa.select(sa.func.min(table.key)))
     rows = spark.read.format("jdbc").options(
         **connection_options(database.url),
-        dbtable=_subquery(database, table, table.key <= account.max_key),
+        dbtable=_subquery(database, table, table.key <= watermark.max_key),
         partitionColumn=table.key.name,
         lowerBound=lowest,
-        upperBound=account.max_key,
+        upperBound=watermark.max_key,
         numPartitions=partitions,
-        fetchsize=ROWS_PER_FETCH,
-        preferTimestampNTZ=True,  # else a time without zone would be taken for one of the cluster's
+        fetchsize=JDBC_FETCH_ROWS,
+        preferTimestampNTZ=True,  # otherwise, times without zone would get the time zone of the cluster
     )
     with extraction.new_batch(table.name, "snapshot", latest) as batch:
         try:
             rows.load().write.parquet(batch.data_folder)
-        except Exception as error:  # what Spark raises depends on the kind of session
+        except Exception as error:  # the type of Spark's error depends on the kind of session
             reason = str(error).strip().splitlines()[0].rstrip(".")
             if database.url.password:
                 reason = reason.replace(database.url.password, "***")
             raise CdpError(
                 f"Table '{table.name}' of database {address_of(database)} can't be read by JDBC: {reason}."
             ) from error
-        _account_for_files(extraction, batch, table)
-        batch.watermark = account.watermark
+        _add_files(extraction, batch, table)
+        batch.watermark = watermark.as_dict
     return [batch.manifest]
 
 
 def connection_options(url: sa.URL) -> dict[str, Any]:
-    """The address and the login of a database as Spark takes them; no secret is part of the address.
+    """Return Spark's JDBC options for a database. The address contains no secret.
 
     Args:
         url: SQLAlchemy URL of the database.
 
     Raises:
-        CdpError: There is no driver for it.
+        CdpError: No JDBC driver for the database is known.
     """
     name = url.get_backend_name()
     if name not in _DRIVERS:
-        raise CdpError(f"Database {name} can't be read by JDBC: there are {' and '.join(_DRIVERS)}.")
+        raise CdpError(f"Database {name} can't be read by JDBC: only {' and '.join(_DRIVERS)} can.")
     host = f"{url.host}:{url.port}" if url.port else f"{url.host}"
     if name == "postgresql":
         address = f"jdbc:postgresql://{host}/{url.database}"
     else:
         address = f"jdbc:sqlserver://{host};databaseName={url.database}"
-    # The drivers know the same settings (sslmode; Encrypt, Authentication), but write yes and no otherwise.
+    # The JDBC drivers have the same settings (sslmode; Encrypt, Authentication), but take true and false.
     settings = {key: {"yes": "true", "no": "false"}.get(str(value), value) for key, value in url.query.items()}
     login = {"user": url.username, "password": url.password}
     return {
@@ -174,7 +175,7 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
 
 
 def _subquery(database: sa.Engine, table: SourceTable, condition: sa.ColumnElement[bool]) -> str:
-    """The table's rows in the types `land_tables` lands them in."""
+    """Return a subquery of the table's rows, with the types that `land_tables` lands."""
     columns: list[Any] = [
         sa.cast(column, sa.types.Unicode()).label(column.name)
         if table.schema.field(column.name).type == pa.string()
@@ -185,7 +186,7 @@ def _subquery(database: sa.Engine, table: SourceTable, condition: sa.ColumnEleme
     return f"({str(query).replace('%%', '%')}) rows_to_land"
 
 
-def _account_for_files(extraction: Extraction, batch: BatchWriter, table: SourceTable) -> None:
+def _add_files(extraction: Extraction, batch: BatchWriter, table: SourceTable) -> None:
     fs = extraction.landing.fs
     fs.invalidate_cache()
     for path in sorted(fs.glob(f"{batch.data_folder}/*.parquet")):

@@ -1,9 +1,9 @@
-"""A transactional SQL database, through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
+"""Tables of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
 
-A small table is landed whole each time, a large one once; then what has changed. Its watermark is an account of what
-was read: as long as the rows up to the key `settled` still add up to what they did, only later rows are read, which
-overlap with those read before. Where they don't, something old was corrected, deleted or came late, and the table is
-landed whole again.
+A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and then in increments.
+The watermark of a large table holds totals of its settled rows: the rows with keys up to `settled`. If the totals still
+hold, an increment reads only the rows with higher keys and recent updates, which overlap with the landed rows. If the
+totals differ, a settled row was corrected, deleted or added late, and the table is landed as a snapshot again.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, Extraction, Manifest, Watermark
 
 SNAPSHOT_UP_TO_ROWS = 100_000
-"""Rows up to which a table is landed whole each time."""
+"""Maximum number of rows of a small table, which is landed as a snapshot in every run."""
 
 OVERLAP_ROWS = 10_000
-"""Rows of the highest keys, which are read again: a lower key may be committed after a higher one."""
+"""Number of rows with the highest keys that are read again: a lower key may be committed after a higher one."""
 
 OVERLAP_TIME = timedelta(minutes=5)
-"""How far before the newest `updated_at` rows are read again: for long transactions, and clocks that differ."""
+"""Time before the newest `updated_at` from which rows are read again, for long transactions and slow clocks."""
 
 ROWS_PER_CHUNK = 50_000
-"""Rows held in memory at a time, and rows of a parquet row group."""
+"""Maximum rows in memory at a time, and in a parquet row group."""
 
 BYTES_PER_CHUNK = 16 << 20
-"""Bytes of text from which on fewer rows make a chunk."""
+"""Bytes of text after which a chunk ends, even with fewer than `ROWS_PER_CHUNK` rows."""
 
 ROWS_PER_FETCH = 100
-"""Rows that are fetched before their bytes are looked at, where they don't come as one stream of text."""
+"""Rows fetched at a time between two checks of `BYTES_PER_CHUNK`; not used for PostgreSQL's COPY."""
 
-_ONE_MOMENT = {"postgresql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
-"""Isolation level in which every statement of a transaction sees the same rows; SQLite has no other."""
+_SNAPSHOT_ISOLATION = {"postgresql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
+"""Isolation level in which every statement of a transaction sees the same rows. SQLite always has it."""
 
-_SAME_TEXT_EVERYWHERE = (
+_POSTGRESQL_TEXT_SETTINGS = (
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres';"
     " SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8'"
 )
@@ -64,31 +64,32 @@ def land_tables(
     from_scratch: bool = False,
     snapshot_up_to_rows: int = SNAPSHOT_UP_TO_ROWS,
 ) -> list[Manifest]:
-    """Land what is new in each table, in the order of its key: a snapshot, or an increment with the rows that are gone.
+    """Land each table, in the order of its key: as a snapshot, or as an increment with tombstones.
 
-    All tables are looked for before the first is read, and read in one transaction, as they were at one moment.
+    The run checks that all tables exist before it reads the first one. It reads all tables in one transaction, so they
+    are consistent with each other.
 
-    Increments are made of a large table of PostgreSQL or Azure SQL whose primary key is the contract's record key, one
-    whole number. If it has a column `updated_at`, an old row is looked at again only where that says so.
+    Increments require a large table of PostgreSQL or Azure SQL whose primary key is the contract's record key: one
+    integer column. If the table has a column `updated_at`, a settled row is read again only if `updated_at` is recent.
 
     Args:
-        extraction: Where to land them.
+        extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
-        schema: Schema of the tables, empty where the database has none.
+        schema: Schema of the tables, empty for the default schema.
         contracts: The tables: name (entity) and key (record key).
-        from_scratch: Whether to land every table whole.
-        snapshot_up_to_rows: Rows up to which a table is landed whole each time.
+        from_scratch: Whether to land every table as a snapshot.
+        snapshot_up_to_rows: Maximum number of rows of a small table.
 
     Returns:
-        The batches of this run; a table without news has none.
+        The batches of this run; an unchanged table has none.
 
     Raises:
-        CdpError: The URL is none, the database can't be reached or read, or a table is missing or empty; another run
+        CdpError: The URL is invalid, the database can't be reached or read, a table is missing or empty, or another run
             has landed a table meanwhile.
     """
-    # Looked up before the database: what another run has landed by then is older than what this one reads.
+    # Find the latest batches before the database snapshot begins: batches landed by then are older than the snapshot.
     latest = {contract.entity: extraction.find_latest_batch(contract.entity) for contract in contracts}
-    with at_one_moment(database_url) as connection:
+    with open_snapshot(database_url) as connection:
         tables = [find_table(connection, schema, contract) for contract in contracts]
         batches = [
             extraction.find_batch(table.name)
@@ -106,30 +107,30 @@ def land_tables(
 
 
 @contextmanager
-def at_one_moment(database_url: str) -> Iterator[sa.Connection]:
-    """A connection whose statements all see the database as it was at one moment.
+def open_snapshot(database_url: str) -> Iterator[sa.Connection]:
+    """Open a connection whose statements all see the same snapshot of the database.
 
     Args:
         database_url: SQLAlchemy URL of the database.
 
     Raises:
-        CdpError: The URL is none, or the database can't be reached or read.
+        CdpError: The URL is invalid, or the database can't be reached or read.
     """
-    engine = _connectable(database_url)
+    engine = _create_engine(database_url)
     driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
     try:
         with engine.connect() as connection:
-            if level := _ONE_MOMENT.get(engine.dialect.name):
+            if level := _SNAPSHOT_ISOLATION.get(engine.dialect.name):
                 connection.execution_options(isolation_level=level)
             if engine.dialect.name == "postgresql":
-                connection.exec_driver_sql(_SAME_TEXT_EVERYWHERE)
+                connection.exec_driver_sql(_POSTGRESQL_TEXT_SETTINGS)
             try:
                 yield connection
             except driver_error:
                 connection.invalidate()
                 raise
     except (sa.exc.SQLAlchemyError, driver_error) as error:
-        raise CdpError(f"Database {address_of(engine)} can't be read: {_reason(error)}.") from error
+        raise CdpError(f"Database {address_of(engine)} can't be read: {_reason_of(error)}.") from error
     finally:
         engine.dispose()
 
@@ -139,10 +140,11 @@ class SourceTable:
     """A table of the database.
 
     Attributes:
-        rows: The table.
-        schema: Types its columns are landed in.
-        key: Its key, None where that is not one whole number, or the database can't be read by it.
-        updated_at: Column that says when a row was last changed, None where there is none.
+        rows: The table in SQLAlchemy.
+        schema: Landed types of the columns.
+        key: Key column for increments; None if the primary key is not the contract's record key of one integer column,
+            or the database is neither PostgreSQL nor Azure SQL.
+        updated_at: Column with the time of a row's last change; None if the table has none.
     """
 
     rows: sa.Table
@@ -162,7 +164,7 @@ class SourceTable:
 
     @property
     def select(self) -> sa.Select[Any]:
-        """All rows, values as the driver gives them, in the order of the key."""
+        """Query of all rows in the order of the key, with values as the driver returns them."""
         columns: list[Any] = [
             sa.type_coerce(column, sa.types.NullType()).label(column.name) for column in self.rows.columns
         ]
@@ -170,17 +172,17 @@ class SourceTable:
 
 
 @dataclass(frozen=True)
-class Account:
-    """What was read of a large table at one moment: the watermark of its batches.
+class TableWatermark:
+    """The watermark of a large table: how far the table was read, and totals of its settled rows.
 
     Attributes:
-        columns: Names and landed types of its columns.
+        columns: Names and landed types of the columns.
         max_key: Highest key.
-        settled: Key up to which no row is expected to change, or to come late.
-        rows: Number of rows up to `settled`.
-        key_total: Sum of their keys.
-        contents: Sum of their hashes, None where `updated_at` says which of them have changed.
-        updated_at: Newest `updated_at`, None where there is none.
+        settled: Highest key of the settled rows. No row up to this key is expected to change or to be added late.
+        rows: Number of settled rows.
+        key_total: Sum of the keys of the settled rows.
+        contents: Sum of the hashes of the settled rows; None if `updated_at` tells which rows have changed.
+        updated_at: Newest `updated_at`; None if the table has no such column, or no value in it.
     """
 
     columns: dict[str, str]
@@ -192,22 +194,23 @@ class Account:
     updated_at: str | None
 
     @classmethod
-    def find(cls, batch: Manifest | None) -> Account | None:
-        """The account in a batch's watermark, None where it has another or none."""
+    def from_batch(cls, batch: Manifest | None) -> TableWatermark | None:
+        """Return the watermark of a batch, or None if the batch has no watermark of this kind."""
         with suppress(TypeError):
             return cls(**(batch.watermark or {})) if batch else None
         return None
 
     @property
-    def watermark(self) -> Watermark:
-        """The account as it stands in a manifest."""
+    def as_dict(self) -> Watermark:
+        """The watermark as it is stored in a manifest."""
         return asdict(self)
 
-    def updated_since(self, extracted_at: str) -> datetime | None:
-        """From when on changed rows are read again, None where no row had been changed.
+    def reread_since(self, extracted_at: str) -> datetime | None:
+        """Return the time from which changed rows are read again, or None if `updated_at` was empty.
 
         Args:
-            extracted_at: Start of the run that drew the account up; an `updated_at` after it is of a wrong clock.
+            extracted_at: Start of the run that computed the watermark. A later `updated_at` comes from a clock that is
+                ahead.
         """
         if self.updated_at is None:
             return None
@@ -215,15 +218,15 @@ class Account:
 
 
 def find_table(connection: sa.Connection, schema: str, contract: BronzeContract) -> SourceTable:
-    """The table of a contract.
+    """Return the database table of a contract.
 
     Args:
         connection: Connection to the database.
-        schema: Schema of the table, empty where the database has none.
+        schema: Schema of the table, empty for the default schema.
         contract: The table: name (entity) and key (record key).
 
     Raises:
-        CdpError: There is no such table.
+        CdpError: The table does not exist.
     """
     try:
         rows = sa.Table(contract.entity, sa.MetaData(), schema=schema or None, autoload_with=connection)
@@ -236,7 +239,11 @@ def find_table(connection: sa.Connection, schema: str, contract: BronzeContract)
     dialect = connection.dialect.name
     arrow_schema = pa.schema([(column.name, _arrow_type(column.type, dialect)) for column in rows.columns])
     key = [column for column in rows.primary_key.columns if isinstance(column.type, sa.types.Integer)]
-    has_key = dialect in _ONE_MOMENT and tuple(rows.primary_key.columns.keys()) == contract.record_key and len(key) == 1
+    has_key = (
+        dialect in _SNAPSHOT_ISOLATION
+        and tuple(rows.primary_key.columns.keys()) == contract.record_key
+        and len(key) == 1
+    )
     updated_at = rows.columns.get("updated_at")
     return SourceTable(
         rows,
@@ -246,13 +253,15 @@ def find_table(connection: sa.Connection, schema: str, contract: BronzeContract)
     )
 
 
-def draw_up_account(connection: sa.Connection, table: SourceTable, before: Account | None = None) -> Account:
-    """The account of a table that has a key.
+def compute_watermark(
+    connection: sa.Connection, table: SourceTable, previous: TableWatermark | None = None
+) -> TableWatermark:
+    """Return the current watermark of a table that has a key for increments.
 
     Args:
         connection: Connection to the database.
         table: The table.
-        before: An earlier account which still holds; then only what came after it is looked at.
+        previous: An earlier watermark whose totals still hold; then only rows with higher keys are added up.
 
     Raises:
         CdpError: The table is empty.
@@ -260,20 +269,20 @@ def draw_up_account(connection: sa.Connection, table: SourceTable, before: Accou
     key, updated_at = _key_of(table), table.updated_at
     lowest, highest = connection.execute(sa.select(sa.func.min(key), sa.func.max(key))).one()
     if highest is None:
-        raise empty_table(connection, table)
+        raise empty_table_error(connection, table)
     settled = connection.scalar(sa.select(key).order_by(key.desc()).offset(OVERLAP_ROWS).limit(1))
     if settled is None:
         settled = lowest - 1
     newest = connection.scalar(sa.select(sa.func.max(updated_at))) if updated_at is not None else None
-    if before:
-        settled = max(settled, before.settled)
-        rows, key_total, contents = _totals(connection, table, key > before.settled, key <= settled)
-        rows += before.rows
-        key_total += int(before.key_total)
-        contents += int(before.contents or 0)
+    if previous:
+        settled = max(settled, previous.settled)
+        rows, key_total, contents = _totals(connection, table, key > previous.settled, key <= settled)
+        rows += previous.rows
+        key_total += int(previous.key_total)
+        contents += int(previous.contents or 0)
     else:
         rows, key_total, contents = _totals(connection, table, key <= settled)
-    return Account(
+    return TableWatermark(
         columns=table.columns,
         max_key=highest,
         settled=settled,
@@ -284,29 +293,29 @@ def draw_up_account(connection: sa.Connection, table: SourceTable, before: Accou
     )
 
 
-def empty_table(connection: sa.Connection, table: SourceTable) -> CdpError:
-    """Why an empty table is not landed: taken at its word, it would empty the tables built from it."""
+def empty_table_error(connection: sa.Connection, table: SourceTable) -> CdpError:
+    """Return the error for an empty table: an empty snapshot would empty the tables downstream."""
     return CdpError(f"Table '{table.name}' of database {address_of(connection.engine)} is empty: check the source.")
 
 
 def address_of(engine: sa.Engine) -> str:
-    """The database without user and password."""
+    """Return the address of a database without user and password."""
     url = engine.url
     return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-def _connectable(database_url: str) -> sa.Engine:
+def _create_engine(database_url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(database_url)
     except (sa.exc.ArgumentError, ValueError, ImportError) as error:
-        # The URL is a secret: neither it nor a message that quotes it may be shown.
+        # The URL is a secret, so the message must not quote it.
         reason = str(error) if isinstance(error, ImportError) else "it is no SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
     if "@" in (engine.url.host or ""):
-        # What stands before that @ is the end of the password, and would be shown as the host.
+        # The text before this @ is the end of the password, and messages would show it as the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in user or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
-        # SQLite would make an empty database of a file that is not there.
+        # Read-only mode, because SQLite would otherwise create a missing file as an empty database.
         engine.dispose()
         read_only = {**engine.url.query, "mode": "ro", "uri": "true"}
         engine = sa.create_engine(engine.url.set(database=f"file:{quote(engine.url.database)}", query=read_only))
@@ -324,10 +333,10 @@ def _land_table(
 ) -> Manifest | None:
     if table.key is None or not has_more_rows(connection, table, snapshot_up_to_rows):
         return _land_snapshot(extraction, connection, table, latest, None)
-    before = Account.find(latest)
-    if latest and before and not from_scratch and _holds(connection, table, before):
-        return _land_increment(extraction, connection, table, latest, before)
-    return _land_snapshot(extraction, connection, table, latest, draw_up_account(connection, table))
+    previous = TableWatermark.from_batch(latest)
+    if latest and previous and not from_scratch and _still_holds(connection, table, previous):
+        return _land_increment(extraction, connection, table, latest, previous)
+    return _land_snapshot(extraction, connection, table, latest, compute_watermark(connection, table))
 
 
 def _land_snapshot(
@@ -335,45 +344,45 @@ def _land_snapshot(
     connection: sa.Connection,
     table: SourceTable,
     latest: Manifest | None,
-    account: Account | None,
+    watermark: TableWatermark | None,
 ) -> Manifest:
     with extraction.new_batch(table.name, "snapshot", latest) as batch:
         with closing(_read(connection, table, table.select)) as chunks:
             _write(batch, "part-00000.parquet", table.schema, chunks)
         if not batch.rows:
-            raise empty_table(connection, table)
-        batch.watermark = account.watermark if account else None
+            raise empty_table_error(connection, table)
+        batch.watermark = watermark.as_dict if watermark else None
     return batch.manifest
 
 
 def _land_increment(
-    extraction: Extraction, connection: sa.Connection, table: SourceTable, latest: Manifest, before: Account
+    extraction: Extraction, connection: sa.Connection, table: SourceTable, latest: Manifest, previous: TableWatermark
 ) -> Manifest | None:
-    key, since = _key_of(table), before.updated_since(latest.extracted_at)
-    landed = _Landed(extraction, table, before, since)
-    gone = landed.unsettled_keys()
-    is_new: sa.ColumnElement[bool] = key > before.settled
+    key, since = _key_of(table), previous.reread_since(latest.extracted_at)
+    landed = _LandedRows(extraction, table, previous, since)
+    deleted_keys = landed.unsettled_keys()
+    is_new: sa.ColumnElement[bool] = key > previous.settled
     if table.updated_at is not None:
         is_new = sa.or_(is_new, _is_updated_since(table.updated_at, since))
 
     def changes() -> Generator[pa.Table, None, None]:
         for chunk in _read(connection, table, table.select.where(is_new)):
-            gone.difference_update(chunk[key.name].to_pylist())
-            changed = landed.leave_out(chunk)
+            deleted_keys.difference_update(chunk[key.name].to_pylist())
+            changed = landed.without_landed_rows(chunk)
             if changed.num_rows:
                 yield changed
 
     with closing(changes()) as changed:
         first = next(changed, None)
-        if first is None and not gone:
+        if first is None and not deleted_keys:
             return None
         with extraction.new_batch(table.name, "increment", latest) as batch:
             if first is not None:
                 _write(batch, "part-00000.parquet", table.schema, chain([first], changed))
-            if gone:
-                keys = pa.table({key.name: pa.array(sorted(gone), table.schema.field(key.name).type)})
+            if deleted_keys:
+                keys = pa.table({key.name: pa.array(sorted(deleted_keys), table.schema.field(key.name).type)})
                 _write(batch, "deletions.parquet", keys.schema, [keys], deletions=True)
-            batch.watermark = draw_up_account(connection, table, before).watermark
+            batch.watermark = compute_watermark(connection, table, previous).as_dict
     return batch.manifest
 
 
@@ -397,50 +406,52 @@ def _write(
             batch.add(chunk.num_rows, () if deletions else schema.names)
 
 
-class _Landed:
-    """The rows of a table that are landed, as far as the next increment may hold them again."""
+class _LandedRows:
+    """Landed rows of a table that the next increment may read again."""
 
-    def __init__(self, extraction: Extraction, table: SourceTable, before: Account, since: datetime | None) -> None:
-        self._where = f"{extraction.source}/{table.name}"
+    def __init__(
+        self, extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
+    ) -> None:
+        self._entity = f"{extraction.source}/{table.name}"
         self._key = _key_of(table).name
-        self._max_key = before.max_key
-        self._settled = before.settled
+        self._max_key = previous.max_key
+        self._settled = previous.settled
         with self._errors():
-            self._files = list(_files_with_overlap(extraction, table, before, since))
+            self._files = list(_overlap_files(extraction, table, previous, since))
 
     def unsettled_keys(self) -> set[int]:
-        """Keys above `settled` of the rows that are there."""
+        """Return the keys above `settled` that are landed and not deleted."""
         keys = set[int]()
         for file, is_deletions in reversed(self._files):
             found = self._read(file, [self._key], ds.field(self._key) > self._settled)[self._key].to_pylist()
             keys = keys.difference(found) if is_deletions else keys.union(found)
         return keys
 
-    def leave_out(self, chunk: pa.Table) -> pa.Table:
-        """A chunk without the rows that are landed as they are."""
+    def without_landed_rows(self, chunk: pa.Table) -> pa.Table:
+        """Return a chunk without the rows that are already landed with the same values."""
         keys = chunk[self._key].combine_chunks()
-        unlike = pc.greater(keys, self._max_key)
-        unknown = chunk.filter(pc.invert(unlike))
-        landed_alike = [keys.slice(0, 0)]
+        is_new_key = pc.greater(keys, self._max_key)
+        unknown = chunk.filter(pc.invert(is_new_key))
+        unchanged_keys = [keys.slice(0, 0)]
         for file, is_deletions in self._files:
             if not unknown.num_rows:
                 break
-            sought = unknown[self._key].combine_chunks()
-            span = pc.min_max(sought)
+            unknown_keys = unknown[self._key].combine_chunks()
+            key_range = pc.min_max(unknown_keys)
             field = ds.field(self._key)
             found = self._read(
                 file,
                 [self._key] if is_deletions else chunk.column_names,
-                # The span lets the reader pass over row groups.
-                (field >= span["min"]) & (field <= span["max"]) & field.isin(sought),
+                # The range of keys lets the reader skip row groups.
+                (field >= key_range["min"]) & (field <= key_range["max"]) & field.isin(unknown_keys),
             )
-            at = pc.index_in(sought, found[self._key].combine_chunks())
-            is_found = pc.is_valid(at)
+            positions = pc.index_in(unknown_keys, found[self._key].combine_chunks())
+            is_found = pc.is_valid(positions)
             if not is_deletions:
-                alike = _alike(unknown.filter(is_found), found.take(at.drop_null()))
-                landed_alike.append(sought.filter(is_found).filter(alike))
+                is_unchanged = _equal_rows(unknown.filter(is_found), found.take(positions.drop_null()))
+                unchanged_keys.append(unknown_keys.filter(is_found).filter(is_unchanged))
             unknown = unknown.filter(pc.invert(is_found))
-        return chunk.filter(pc.invert(pc.is_in(keys, pa.concat_arrays(landed_alike))))
+        return chunk.filter(pc.invert(pc.is_in(keys, pa.concat_arrays(unchanged_keys))))
 
     def _read(self, file: ds.Dataset, columns: list[str], condition: pc.Expression) -> pa.Table:
         with self._errors():
@@ -452,22 +463,23 @@ class _Landed:
             yield
         except (OSError, pa.ArrowException) as error:
             raise CdpError(
-                f"A landed batch of {self._where} can't be read ({_reason(error)}): restore it, or run from scratch."
+                f"A landed batch of {self._entity} can't be read ({_reason_of(error)}): restore it,"
+                " or run from scratch."
             ) from error
 
 
-def _files_with_overlap(
-    extraction: Extraction, table: SourceTable, before: Account, since: datetime | None
+def _overlap_files(
+    extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
 ) -> Iterator[tuple[ds.Dataset, bool]]:
-    """The data files that may hold rows of the overlap, newest first, and whether they are deletions."""
+    """Yield the data files that may hold rows of the overlap, newest first, and whether they hold tombstones."""
     landing = extraction.landing
-    for batch_id in landing.newest_first(extraction.source, table.name):
+    for batch_id in landing.batch_ids_newest_first(extraction.source, table.name):
         batch = landing.find_batch(extraction.source, table.name, batch_id)
-        account = Account.find(batch)
-        if batch is None or account is None:
+        watermark = TableWatermark.from_batch(batch)
+        if batch is None or watermark is None:
             return
-        is_updated = account.updated_at and since and _utc(account.updated_at) >= since
-        if account.max_key <= before.settled and not is_updated:
+        is_updated = watermark.updated_at and since and _utc(watermark.updated_at) >= since
+        if watermark.max_key <= previous.settled and not is_updated:
             return
         for file in batch.files:
             path = landing.fs._strip_protocol(landing.path_of(batch, file.name))
@@ -477,39 +489,39 @@ def _files_with_overlap(
             return
 
 
-def _alike(left: pa.Table, right: pa.Table) -> pa.Array:
-    """Which rows of two tables of the same columns are the same; null and NaN are like themselves."""
-    alike = pa.repeat(True, left.num_rows)
+def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
+    """Return which rows of two tables with the same columns are equal. Null equals null, and NaN equals NaN."""
+    is_equal = pa.repeat(True, left.num_rows)
     for one, other in zip(left.columns, right.columns, strict=True):
         if pa.types.is_floating(one.type):
             one, other = one.cast(pa.string()), other.cast(pa.string())
-        equal = pc.fill_null(pc.equal(one, other), False)
-        alike = pc.and_(alike, pc.or_(equal, pc.and_(pc.is_null(one), pc.is_null(other))))
-    return alike.combine_chunks() if isinstance(alike, pa.ChunkedArray) else alike
+        same_value = pc.fill_null(pc.equal(one, other), False)
+        is_equal = pc.and_(is_equal, pc.or_(same_value, pc.and_(pc.is_null(one), pc.is_null(other))))
+    return is_equal.combine_chunks() if isinstance(is_equal, pa.ChunkedArray) else is_equal
 
 
 def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) -> bool:
-    """Whether a table has more than a number of rows, without counting further.
+    """Return whether a table has more than a number of rows. Stop counting after that number.
 
     Args:
         connection: Connection to the database.
         table: The table.
         number: The number.
     """
-    some = sa.select(sa.literal(1).label("one")).select_from(table.rows).limit(number + 1).subquery()
-    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one() > number
+    rows = sa.select(sa.literal(1).label("one")).select_from(table.rows).limit(number + 1).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one() > number
 
 
-def _holds(connection: sa.Connection, table: SourceTable, before: Account) -> bool:
-    """Whether the columns are what they were, and the settled rows still add up."""
-    if before.columns != table.columns or (before.contents is None) != (table.updated_at is not None):
+def _still_holds(connection: sa.Connection, table: SourceTable, previous: TableWatermark) -> bool:
+    """Return whether the columns are unchanged, and the totals of the settled rows still hold."""
+    if previous.columns != table.columns or (previous.contents is None) != (table.updated_at is not None):
         return False
-    rows, key_total, contents = _totals(connection, table, _key_of(table) <= before.settled)
-    return (rows, str(key_total)) == (before.rows, before.key_total) and before.contents in (None, str(contents))
+    rows, key_total, contents = _totals(connection, table, _key_of(table) <= previous.settled)
+    return (rows, str(key_total)) == (previous.rows, previous.key_total) and previous.contents in (None, str(contents))
 
 
 def _totals(connection: sa.Connection, table: SourceTable, *conditions: sa.ColumnElement[bool]) -> tuple[int, int, int]:
-    """Number of rows, sum of their keys, and sum of their hashes where `updated_at` does not say what has changed."""
+    """Return number of rows, sum of keys, and sum of row hashes, which is 0 for a table with `updated_at`."""
     exact = sa.types.Numeric(38, 0)
     row_hash: sa.ColumnElement[Any] = sa.literal_column("0")
     if table.updated_at is None and connection.dialect.name == "postgresql":
@@ -533,20 +545,20 @@ def _key_of(table: SourceTable) -> sa.Column[int]:
 
 
 def _utc(text: str) -> datetime:
-    """A time in ISO 8601; UTC where it does not say."""
+    """Return a time from ISO 8601. A time without zone is in UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _read(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -> Generator[pa.Table, None, None]:
-    """Rows of a table, a chunk at a time."""
+    """Yield the rows of a table in chunks."""
     read = _read_copy if connection.dialect.driver == "psycopg" else _read_rows
     try:
         yield from read(connection, table, rows)
     except pa.ArrowException as error:
         raise CdpError(
             f"Table '{table.name}' of database {address_of(connection.engine)} can't be read: it has a value that"
-            f" parquet can't hold ({_reason(error)})."
+            f" parquet can't hold ({_reason_of(error)})."
         ) from error
 
 
@@ -565,14 +577,14 @@ def _read_rows(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -> Iterator[pa.Table]:
-    """The same through PostgreSQL's COPY, several times as fast; what has no type of its own comes as its text."""
+    """Yield rows through PostgreSQL's COPY, several times as fast. Types without a parquet type come as text."""
     types = {
         column.name: pa.timestamp("us")
         if isinstance(column.type, sa.types.DateTime) and not column.type.timezone
         else table.schema.field(column.name).type
         for column in table.rows.columns
     }
-    # An unquoted nothing is null, a quoted one the empty text.
+    # In COPY's CSV format, an unquoted empty field is null, and a quoted one is an empty text.
     values = csv.ConvertOptions(
         column_types=types,
         null_values=[""],
@@ -589,10 +601,10 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
     statement = rows.compile(dialect=connection.dialect)
     cursor = connection.connection.cursor()
-    # Without parameters, the driver would not take %% for %.
+    # psycopg turns the %% of the compiled statement into % only if it gets parameters: pass at least an unused one.
     with cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)", {"": None, **statement.params}) as copy:
         text, count = bytearray(), 0
-        for row in copy:  # the server sends one at a time
+        for row in copy:  # the server sends one row at a time
             text += row
             count += 1
             if count == ROWS_PER_CHUNK or len(text) >= BYTES_PER_CHUNK:
@@ -603,9 +615,9 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _arrow_type(type_: sa.types.TypeEngine[Any], dialect: str) -> pa.DataType:
-    """The parquet type of a column; text where the database does not hold a value to a type.
+    """Return the landed type of a column. Types without a matching parquet type, and all columns of SQLite, are text.
 
-    A column of SQLite may hold a value of any type, whatever its declaration says.
+    A column of SQLite may hold values of any type, even if it is declared with one type.
     """
     if dialect == "sqlite":
         return pa.string()
@@ -635,7 +647,7 @@ def _to_arrow(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.table(
         [
             pa.array(
-                [None if value is None else _to_text(value) for value in values]
+                [None if value is None else _as_text(value) for value in values]
                 if field.type == pa.string()
                 else values,
                 field.type,
@@ -646,17 +658,17 @@ def _to_arrow(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     )
 
 
-def _to_text(value: object) -> str:
+def _as_text(value: object) -> str:
     match value:
         case bytes():
             return value.decode(errors="replace")
         case float() | Decimal():
-            # Without an exponent, which not every engine reads.
+            # Not every engine reads a number with an exponent.
             return format(Decimal(str(value)), "f")
         case _:
             return str(value)
 
 
-def _reason(error: Exception) -> str:
-    """What the driver said, without SQL and parameters."""
+def _reason_of(error: Exception) -> str:
+    """Return the driver's message, without SQL and parameters."""
     return str(getattr(error, "orig", None) or error).strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""The only reader and writer of tables."""
+"""Storage: the only way in which the platform reads and writes tables."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cdp_lib.storage.delta import ConflictError, DeltaStore
 from cdp_lib.storage.lease import release_lease, take_lease
 
 STORE_CLASS = "spark.cdp.store"
-"""Setting of a session that names another store than Databricks' own, as `module:Class`."""
+"""Session setting that names the store class of a local engine, as `module:Class`; empty on Databricks."""
 
 __all__ = ["STORE_CLASS", "ConflictError", "DeltaStore", "open_store", "release_lease", "take_lease"]
 
 
 def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
-    """Return the store of a schema's tables.
+    """Return the store of the tables of one schema.
 
     Args:
-        spark: Session. Its setting `STORE_CLASS` names the store of an engine that is not Databricks.
+        spark: Session. Its setting `STORE_CLASS` names the store class if the engine is not Databricks.
         catalog: Unity Catalog catalog.
         schema: Schema of the tables.
     """

@@ -1,7 +1,7 @@
-"""Delta tables of one schema, as Databricks has them.
+"""Delta tables of one schema on Databricks.
 
-Every write is one commit: a reader sees the table before it or after it, and a write that is repeated gives the same
-table. A store of another engine overrides what that engine does in another way.
+Every write is one commit, so a reader sees the table either before or after the write. The stores of local engines
+override the methods in which their engines differ.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
-"""What engines say when another writer committed first."""
+"""Error messages of engines when another writer committed first."""
 
 IS_GONE = "_is_gone"
-"""Column of the changes that `DeltaStore.merge` takes: whether the row is deleted."""
+"""Column of the changes passed to `DeltaStore.merge`: whether the row is deleted."""
 
 
 class ConflictError(CdpError):
-    """Another writer committed first; this write changed nothing."""
+    """Error of a write that changed nothing because another writer committed first."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """The data files of a table's latest version.
+    """Data files of the latest version of a table.
 
     Attributes:
         count: Number of files.
-        bytes: Size of them all.
+        bytes: Total size of the files.
     """
 
     count: int
@@ -49,16 +49,16 @@ class Files:
 
 
 class DeltaStore:
-    """Reads and writes the tables of one schema."""
+    """Reader and writer of the tables of one schema."""
 
     is_databricks = True
-    """Whether the engine has what only Databricks has: clustering, metric views, predictive optimization."""
+    """Whether the engine is Databricks, with clustering, metric views and predictive optimization."""
 
     needs_lease = True
-    """Whether jobs that write the tables may meet."""
+    """Whether several jobs may write the tables at the same time."""
 
     def __init__(self, spark: SparkSession, catalog: str, schema: str) -> None:
-        """Name the schema; nothing is read yet.
+        """Set the schema, and the time zone of the session to UTC. No table is read.
 
         Args:
             spark: Session.
@@ -66,10 +66,10 @@ class DeltaStore:
             schema: Schema of the tables.
         """
         self.session = spark
-        # A day is a day of UTC, whatever a workspace is set to.
+        # Days are UTC days, whatever time zone the workspace has.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
-        self._existing: set[str] = set()  # tables that exist; a table is never dropped by the platform
+        self._existing: set[str] = set()  # known tables; the platform never drops a table
 
     def name_of(self, name: str) -> str:
         """Return the quoted full name of a table or view."""
@@ -95,7 +95,7 @@ class DeltaStore:
         return self.session.table(self.name_of(contract.name))
 
     def read_keys(self, contract: TableContract, keys: DataFrame) -> DataFrame:
-        """Return the rows of some keys; of a partitioned table only their partitions are read.
+        """Return the rows of some keys. In a partitioned table, only the partitions of these keys are read.
 
         Args:
             contract: Contract of the table.
@@ -103,12 +103,12 @@ class DeltaStore:
         """
         rows, key = self.read(contract), list(contract.key)
         if contract.partitioned_by:
-            # Two columns of all rows first: to read all columns would cost what exists, not what is wanted.
+            # Find the partitions from the key and partition columns. Reading all columns of all rows would cost more.
             rows = rows.where(is_in(contract, self.partitions(contract, rows.join(keys, key, how="left_semi"))))
         return rows.join(keys, key, how="left_semi")
 
     def count(self, contracts: Iterable[TableContract]) -> dict[str, int]:
-        """Return the number of rows of each table, in one query."""
+        """Return the number of rows of each table, with one query."""
         counts = [
             self.read(contract).agg(sf.count("*").alias("rows")).select(sf.lit(contract.name).alias("name"), "rows")
             for contract in contracts
@@ -116,12 +116,12 @@ class DeltaStore:
         return {name: rows for name, rows in union(counts).collect()} if counts else {}
 
     def partitions(self, contract: TableContract, rows: DataFrame) -> set[object]:
-        """Return the partitions that rows of a table are in."""
+        """Return the partition values of some rows of a table."""
         [column] = contract.partitioned_by
         return {value for (value,) in rows.select(column).distinct().collect()}
 
     def create(self, contract: TableContract) -> bool:
-        """Create the table that a contract promises, where there is none of that name; return whether it is new."""
+        """Create the table of a contract if it does not exist; return whether it was created."""
         is_new = not self.exists(contract)
         if is_new:
             self._create(contract, "CREATE TABLE IF NOT EXISTS")
@@ -137,28 +137,28 @@ class DeltaStore:
 
     def _layout_ddl(self, contract: TableContract) -> str:
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
-        if self.is_databricks and contract.clustered_by:  # a table has one layout or the other
+        if self.is_databricks and contract.clustered_by:  # Databricks allows either clusters or partitions
             layout = f" CLUSTER BY ({_quoted(contract.clustered_by)})"
         properties = self.properties_of(contract)
         return f"{layout} TBLPROPERTIES ({_properties_ddl(properties)})" if properties else layout
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties of a table. Workspaces differ in whether new tables get deletion vectors."""
+        """Return the Delta properties of a table, set explicitly because their defaults differ between workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
     def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
-        """Make a table hold these rows and no others, in the columns of its contract.
+        """Replace all rows of a table, and its columns if they differ from the contract.
 
         Args:
-            contract: Contract of the table. A table made by an earlier version of it gets the columns of today.
-            rows: Rows in the contract's columns; they may be read from the table itself.
-            counts: Aggregates of the contract's columns, by name.
+            contract: Contract of the table.
+            rows: Rows in the contract's columns. They may be read from the table itself.
+            counts: Aggregates of the written rows to return, by name.
 
         Returns:
-            The number of rows as `rows`, and the aggregates.
+            The number of written rows as `rows`, and the aggregates.
         """
         if not self.exists(contract):
-            # A table that was dropped may have left files in its folder.
+            # A dropped table may have left files in its folder: replace them, too.
             self._create(contract, "CREATE OR REPLACE TABLE")
             return self._write(contract, rows, None, counts, is_empty=True)
         if dict(self.read(contract).dtypes) == {name: type_.lower() for name, type_ in contract.types.items()}:
@@ -167,15 +167,15 @@ class DeltaStore:
         return self._counted(self.read(contract), counts)
 
     def overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None = None) -> int:
-        """Replace the rows for which a condition is true; all rows where there is none.
+        """Replace the rows for which a condition is true, or all rows.
 
         Args:
             contract: Contract of the table.
-            rows: Rows in the contract's columns, of which the condition is true.
-            where: Condition; the other rows stay.
+            rows: New rows in the contract's columns. The condition must be true for them.
+            where: Condition. The rows for which it is not true stay. None: all rows are replaced.
 
         Returns:
-            How many rows were written.
+            Number of written rows.
         """
         return self._write(contract, rows, where, {})["rows"]
 
@@ -188,39 +188,39 @@ class DeltaStore:
         *,
         is_empty: bool = False,
     ) -> dict[str, int]:
-        """Replace rows, and count them as they are written: to count them afterwards is a query."""
+        """Replace rows, and aggregate them while they are written, which saves a query."""
         observation = Observation()
         prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
         with self._commit(contract):
             writer = prepared.writeTo(self.name_of(contract.name))
-            # An overwrite looks for what it replaces.
+            # Append to an empty table: an overwrite would search for rows to replace.
             writer.append() if is_empty else writer.overwrite(sf.lit(True) if where is None else where)
         return dict(observation.get)
 
     def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, int]:
-        """Return the number of rows, and aggregates of them, by name."""
+        """Return the number of rows and further aggregates, by name."""
         [row] = rows.agg(*_counts(counts)).collect()
         return row.asDict()
 
     def rewrite(self, contract: TableContract, rows: DataFrame) -> None:
-        """Replace all rows and the schema in one commit, so that types may widen and columns come and go.
+        """Replace all rows and the schema in one commit. Column types may change, and columns may be added or removed.
 
         Args:
             contract: Contract of the table.
-            rows: Rows in the contract's columns and any others; they may be read from the table itself.
+            rows: Rows in the contract's columns and further columns. They may be read from the table itself.
         """
-        others = [name for name in rows.columns if name not in contract.column_names]
+        unknown = [name for name in rows.columns if name not in contract.column_names]
         columns = [
             sf.col(column.name).cast(column.type).alias(column.name, metadata={"comment": column.comment})
             for column in contract.columns
         ]
-        # A table has one layout or the other.
+        # Databricks allows either clusters or partitions.
         partitions = () if self.is_databricks and contract.clustered_by else contract.partitioned_by
         with self._commit(contract):
-            self._rewrite(contract, rows.select(*columns, *(f"`{name}`" for name in others)), partitions)
+            self._rewrite(contract, rows.select(*columns, *(f"`{name}`" for name in unknown)), partitions)
 
     def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
-        """Replace all rows and the schema."""
+        """Replace all rows and the schema. On Databricks, also set the required columns to NOT NULL."""
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
         (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(self.name_of(contract.name))
         for column in contract.columns:
@@ -228,7 +228,7 @@ class DeltaStore:
                 self.session.sql(f"ALTER TABLE {self.name_of(contract.name)} ALTER COLUMN `{column.name}` SET NOT NULL")
 
     def append(self, contract: TableContract, rows: DataFrame) -> None:
-        """Add rows to a table.
+        """Append rows to a table; create it if it does not exist.
 
         Args:
             contract: Contract of the table.
@@ -238,29 +238,29 @@ class DeltaStore:
         with self._commit(contract):
             self._prepared(contract, rows).writeTo(self.name_of(contract.name)).append()
 
-    def gain_columns(self, contract: TableContract, rows: DataFrame) -> list[str]:
-        """Add the columns that rows have and the table lacks, null in the rows that it has; return their names."""
+    def add_columns(self, contract: TableContract, rows: DataFrame) -> list[str]:
+        """Add the columns of `rows` that the table does not have, as null in existing rows; return their names."""
         self.create(contract)
-        there = self.read(contract).columns
-        gained = [name for name in rows.columns if name not in there]
-        if gained:
-            # The one way to add a column that every engine has: an append of nothing.
-            fields = [StructField(f.name, f.dataType, f.nullable or f.name in gained) for f in rows.schema]
+        existing = self.read(contract).columns
+        added = [name for name in rows.columns if name not in existing]
+        if added:
+            # Appending no rows with mergeSchema is the only way to add a column that works on every engine.
+            fields = [StructField(f.name, f.dataType, f.nullable or f.name in added) for f in rows.schema]
             with self._commit(contract):
                 self.session.createDataFrame([], StructType(fields)).writeTo(self.name_of(contract.name)).option(
                     "mergeSchema", "true"
                 ).append()
-        return gained
+        return added
 
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
         """Upsert and delete rows by key.
 
         Args:
             contract: Contract of the table.
-            changes: The contract's columns and `IS_GONE`, one row per key.
+            changes: Rows in the contract's columns and `IS_GONE`, one per key. A row is deleted if `IS_GONE` is true.
 
         Returns:
-            How many rows were written.
+            Number of inserted and updated rows.
         """
         values = ", ".join(f"`{name}` = s.`{name}`" for name in contract.column_names)
         with self._commit(contract):
@@ -275,50 +275,53 @@ class DeltaStore:
         return int(merged["num_inserted_rows"] + merged["num_updated_rows"])
 
     def merge_rows(self, contract: TableContract, rows: DataFrame, keys: DataFrame | None = None) -> int:
-        """Upsert rows by key, and delete those of some keys that are not among them.
+        """Upsert rows by key, and delete the rows of given keys that have no new row.
 
         Args:
             contract: Contract of the table.
             rows: Rows in the contract's columns, one per key.
-            keys: The contract's key columns; a row of the table with one of them is deleted where `rows` have none.
+            keys: The contract's key columns. Rows of the table with one of these keys are deleted unless `rows` has a
+                row of the same key.
 
         Returns:
-            How many rows were written.
+            Number of inserted and updated rows.
         """
         changes = rows.selectExpr(*contract.select_list, f"false AS {IS_GONE}")
         if keys is not None:
             values = [column for column in contract.columns if column.name not in contract.key]
             nulls = [sf.lit(None).cast(column.type).alias(column.name) for column in values]
-            gone = keys.select(*contract.key, *nulls).selectExpr(*contract.select_list, f"true AS {IS_GONE}")
-            of_key = Window.partitionBy(*contract.key).orderBy(IS_GONE)
-            both = changes.unionByName(gone).withColumn("_place", sf.row_number().over(of_key))
-            changes = both.where("_place = 1").drop("_place")
+            deletions = keys.select(*contract.key, *nulls).selectExpr(*contract.select_list, f"true AS {IS_GONE}")
+            upserts_first = Window.partitionBy(*contract.key).orderBy(IS_GONE)
+            ranked = changes.unionByName(deletions).withColumn("_rank", sf.row_number().over(upserts_first))
+            changes = ranked.where("_rank = 1").drop("_rank")
         return self.merge(contract, changes)
 
     def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return the rows as the engine writes them best. A column of the contract that they lack would become null."""
-        others = [name for name in rows.columns if name not in contract.column_names]
-        return rows.select(*(f"`{name}`" for name in (*contract.column_names, *others)))
+        """Return the rows in the column order of the contract, so that a missing column is an error and not null."""
+        unknown = [name for name in rows.columns if name not in contract.column_names]
+        return rows.select(*(f"`{name}`" for name in (*contract.column_names, *unknown)))
 
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
-        """Return rows of Python values in the columns of a contract; as SQL, since Spark needs no Python worker for it.
+        """Return a frame of Python values in the columns of a contract.
+
+        The values are sent as SQL, because `createDataFrame` needs a Python worker in Spark.
 
         Args:
             contract: Contract of the table.
-            rows: Values by column; a column that is left out is null.
+            rows: Values by column name. A missing column is null.
         """
         names = contract.column_names
         values = ", ".join(f"({', '.join(_sql_value(row.get(name)) for name in names)})" for row in rows)
         if not values:
             values = f"({', '.join('NULL' for _ in names)})"
         frame = self.session.sql(f"SELECT * FROM VALUES {values} AS rows ({_quoted(names)})")
-        # In one task: one file where it is written.
+        # One partition, so that a write makes one file.
         return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
     def publish(self, contract: TableContract, location: str) -> None:
-        """Copy a table to `<location>/<table>` in the columns that hold no personal data.
+        """Copy the columns of a table that hold no personal data to `<location>/<table>`.
 
-        A reader may know Delta's reader version 1 only: no deletion vectors, no column mapping.
+        The copy has no deletion vectors and no column mapping, so that readers with Delta reader version 1 can read it.
 
         Args:
             contract: Contract of the table.
@@ -326,13 +329,13 @@ class DeltaStore:
         """
         columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
         copy = self.read(contract).select(*columns).write.format("delta").mode("overwrite")
-        # Whatever an engine's defaults are, or become: what every reader of Delta and of Parquet knows.
+        # Set explicitly, whatever the defaults of an engine: every reader of Delta and Parquet supports these.
         copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")
         with self._commit(contract):
             copy.option("overwriteSchema", "true").save(f"{location}/{contract.name}")
 
     def is_published(self, contract: TableContract, location: str) -> bool:
-        """Return whether a copy exists in the columns that it is to have."""
+        """Return whether a copy of a table exists with the columns of its contract that hold no personal data."""
         try:
             columns = self.session.read.format("delta").load(f"{location}/{contract.name}").dtypes
         except AnalysisException:
@@ -340,36 +343,36 @@ class DeltaStore:
         return columns == [(column.name, column.type.lower()) for column in contract.public_columns]
 
     def has_view(self, name: str) -> bool:
-        """Return whether the schema has a view, or a table, of a name."""
+        """Return whether the schema has a view or table with a name."""
         if name not in self._existing:
             self._existing |= self._table_names()
         return name in self._existing
 
     def create_view(self, name: str, query: str) -> None:
-        """Create a view, or replace it.
+        """Create or replace a view.
 
         Args:
             name: Name of the view in the schema.
-            query: Query, with full names of tables.
+            query: Query with full table names.
         """
         self.session.sql(f"CREATE OR REPLACE VIEW {self.name_of(name)} AS\n{query}")
 
     def create_metric_view(self, name: str, definition: str) -> None:
-        """Create a metric view, or replace it.
+        """Create or replace a metric view.
 
         Args:
             name: Name of the view in the schema.
-            definition: YAML.
+            definition: Definition of the metric view, YAML.
         """
         self.session.sql(
             f"CREATE OR REPLACE VIEW {self.name_of(name)} WITH METRICS LANGUAGE YAML AS $$\n{definition}\n$$"
         )
 
     can_maintain = True
-    """Whether the engine has OPTIMIZE and VACUUM."""
+    """Whether the engine supports OPTIMIZE and VACUUM."""
 
     def files_of(self, contract: TableContract) -> Files:
-        """Return the files of a table."""
+        """Return the number and size of a table's files."""
         detail = self._detail(contract)
         return Files(detail["numFiles"], detail["sizeInBytes"])
 
@@ -378,18 +381,18 @@ class DeltaStore:
         return detail
 
     def maintain(self, contract: TableContract, retention_days: int) -> None:
-        """Apply a table's layout, compact small files and remove old ones; its rows stay the same.
+        """Apply a table's layout, compact small files and remove old files. The rows stay the same.
 
         Args:
             contract: Contract of the table.
-            retention_days: Days for which files of earlier versions stay, for who reads one of those.
+            retention_days: Days for which files of earlier versions stay, for readers of these versions.
 
         Raises:
-            ConflictError: Another writer committed first; the table is as it was.
+            ConflictError: Another writer committed first.
         """
         name, columns = self.name_of(contract.name), list(contract.clustered_by)
         detail = self._detail(contract)
-        # A property of the table and not of the VACUUM, so that whoever else removes its files keeps them as long.
+        # Set the retention as a table property, not in the VACUUM statement, so that any other VACUUM respects it.
         wanted = {"delta.deletedFileRetentionDuration": f"interval {retention_days} days"}
         wanted |= self.properties_of(contract)
         changed = {key: value for key, value in wanted.items() if detail["properties"].get(key) != value}
@@ -398,7 +401,7 @@ class DeltaStore:
         statements = [
             *([f"ALTER TABLE {name} SET TBLPROPERTIES ({_properties_ddl(changed)})"] if changed else []),
             *([] if is_laid_out else [f"ALTER TABLE {name} CLUSTER BY ({_quoted(columns)})"]),
-            # Files from before a table was clustered stay as they are unless FULL is said.
+            # Without FULL, files written before the table was clustered stay unclustered.
             f"OPTIMIZE {name}{'' if is_laid_out else ' FULL'}",
             f"VACUUM {name}",
             *([f"ANALYZE TABLE {name} COMPUTE STATISTICS{of_columns}"] if self.is_databricks else []),
@@ -408,30 +411,30 @@ class DeltaStore:
                 self.session.sql(statement)
 
     def set_predictive_optimization(self, state: str) -> None:
-        """Let Databricks maintain the schema's tables by itself, too, or not.
+        """Switch Databricks' own maintenance of the schema's tables on or off. Does nothing on other engines.
 
         Args:
-            state: ENABLE, DISABLE or INHERIT, which is what the catalog says.
+            state: ENABLE, DISABLE or INHERIT; INHERIT uses the setting of the catalog.
         """
         if self.is_databricks:
             self.session.sql(f"ALTER SCHEMA {self._schema} {state} PREDICTIVE OPTIMIZATION")
 
     @property
     def engine(self) -> str:
-        """Name and version of the engine."""
+        """Return the name and version of the engine."""
         return f"databricks {os.environ.get('DATABRICKS_RUNTIME_VERSION', '')}".strip()
 
     @contextmanager
     def _commit(self, contract: TableContract) -> Iterator[None]:
-        """Say in one line that another writer committed first."""
+        """Raise a `ConflictError` if another writer committed first."""
         try:
             yield
         except PySparkException as error:
             if not _CONFLICT.search(str(error)):
                 raise
             raise ConflictError(
-                f"Another run has written {self.name_of(contract.name)} meanwhile: nothing of this one is in it."
-                " Let one run end before the next begins, and run it again."
+                f"Another run has written {self.name_of(contract.name)} meanwhile: this write changed nothing."
+                " Run again once the other run has ended."
             ) from error
 
 
@@ -440,19 +443,19 @@ def _counts(counts: Mapping[str, SparkColumn]) -> list[SparkColumn]:
 
 
 def same_key(contract: TableContract) -> str:
-    """Return whether rows `t` and `s` have the same key, as SQL; a part that may be missing is compared as a value."""
+    """Return an SQL condition: rows `t` and `s` have the same key. Nulls in optional key columns are equal."""
     required = {column.name for column in contract.columns if column.required}
     return " AND ".join(f"t.`{name}` {'=' if name in required else '<=>'} s.`{name}`" for name in contract.key)
 
 
 def is_in(contract: TableContract, partitions: Collection[object]) -> SparkColumn:
-    """Return whether a row is in one of some partitions of a table that is partitioned by one column."""
+    """Return a condition: the row is in one of the partitions of a table that is partitioned by one column."""
     [column] = contract.partitioned_by
     return sf.col(column).isin(*partitions) if partitions else sf.lit(False)
 
 
 def column_ddl(column: Column) -> str:
-    """Return a column as CREATE TABLE takes it."""
+    """Return the definition of a column for CREATE TABLE."""
     required = " NOT NULL" if column.required else ""
     return f"`{column.name}` {column.type}{required} COMMENT {sql_literal(column.comment)}"
 
@@ -471,7 +474,7 @@ def _sql_value(value: object) -> str:
     if isinstance(value, datetime):
         return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
     if isinstance(value, float):
-        # Without the D it would be a decimal, and share a scale with its neighbours.
+        # Without the D, the literal would be a decimal whose scale depends on the other rows.
         return f"{float(value)!r}D" if math.isfinite(value) else f"CAST('{float(value)!r}' AS DOUBLE)"
     if isinstance(value, date):
         return f"DATE{sql_literal(value.isoformat())}"
@@ -479,6 +482,6 @@ def _sql_value(value: object) -> str:
 
 
 def sql_literal(text: str) -> str:
-    """Return the text as a literal of Spark SQL."""
+    """Return a text as a string literal of Spark SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

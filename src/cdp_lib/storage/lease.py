@@ -1,4 +1,4 @@
-"""One run at a time writes the tables: the lease of jobs that may meet."""
+"""Lease that lets only one run at a time write the tables, for jobs that may overlap."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _RESOURCE = "tables"
 
 
 def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
-    """Take the lease, where no run of another job holds it.
+    """Take the lease for a run. Do nothing if the store has only one writer.
 
-    A run takes over from an earlier one of its own job, which is dead: a job runs once at a time. Time alone decides
-    nothing, since a slow run is no dead one. Does nothing where the store has no other writer.
+    A run takes the lease over from an earlier run of its own job: a job has one run at a time, so the earlier run has
+    ended. The lease has no timeout, because a slow run is not a dead run.
 
-    Not covered: a cancelled run whose last query still commits after another one has taken over.
+    Not covered: a query of a cancelled run that commits after another run has taken the lease.
 
     Args:
         store: Tables of the platform.
-        job: Name of the job that the run is of.
-        run_id: The run.
+        job: Name of the run's job.
+        run_id: Id of the run.
 
     Raises:
-        CdpError: A run of another job holds it.
+        CdpError: A run of another job holds the lease.
     """
     if not store.needs_lease:
         return
@@ -35,7 +35,7 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
         " WHEN NOT MATCHED THEN INSERT (resource, job, run_id) VALUES (s.resource, s.job, s.run_id)",
         wanted=wanted,
     ).collect()
-    # Of two that take it at once, one commits first: what stands there now decides.
+    # If two runs take the lease at once, the first commit wins: read which run is stored.
     [(holder, holder_run)] = store.read(PIPELINE_LEASE_OPS).select("job", "run_id").collect()
     if (holder, holder_run) != (job, run_id):
         raise CdpError(
@@ -45,12 +45,12 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
 
 
 def release_lease(store: DeltaStore, job: str, run_id: str) -> None:
-    """Give the lease back, if the run holds it.
+    """Release the lease if the run holds it.
 
     Args:
         store: Tables of the platform.
-        job: Name of the job that the run is of.
-        run_id: The run.
+        job: Name of the run's job.
+        run_id: Id of the run.
     """
     if store.needs_lease and store.exists(PIPELINE_LEASE_OPS):
         store.session.sql(

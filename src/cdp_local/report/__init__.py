@@ -1,1 +1,1 @@
-"""The dashboard as a page: the datasets and widgets of the deployed one, over the tables on this machine."""
+"""The report: the deployed dashboard as an HTML page, with data from the tables on this machine."""

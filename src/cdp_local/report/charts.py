@@ -1,4 +1,4 @@
-"""Charts of the dashboard as Vega-Lite, version 6."""
+"""Charts of the dashboard as Vega-Lite 6 specifications."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 ROW_HEIGHT = 44
-"""Pixels of a row of the dashboard's grid."""
+"""Height of a row of the dashboard's grid, in pixels."""
 
 _FRAME_HEIGHT = 96
-"""Pixels of them that title, description and margins take."""
+"""Height of title, description and margins of a widget, in pixels."""
 
 _TYPES = {"quantitative": "quantitative", "categorical": "nominal", "temporal": "temporal"}
 
 
 def chart(widget: Widget, rows: Rows) -> Spec:
-    """A chart that takes its rows from the data named `rows`.
+    """Return the specification of a chart, which reads its rows from the named data source `rows`.
 
     Args:
         widget: A widget of one of the kinds in `CHARTS`.
-        rows: Rows of its dataset, which tell months from days.
+        rows: Rows of its dataset; their dates decide whether a time axis shows months or days.
     """
     draw = _heatmap if widget.kind == "heatmap" else _bars_or_lines
     return {
@@ -37,7 +37,7 @@ def chart(widget: Widget, rows: Rows) -> Spec:
 
 
 def number_format(encoding: Mapping[str, Any]) -> str:
-    """The format of a value, as Vega (d3-format) writes it."""
+    """Return the format of a value in the syntax of d3-format, which Vega uses."""
     form = encoding.get("format", {})
     places = form.get("decimalPlaces", {}).get("places", 2)
     if form.get("type") == "number-percent":
@@ -53,7 +53,7 @@ def _bars_or_lines(widget: Widget, rows: Rows) -> Spec:
     series = encodings["y"].get("fields")
     if series:
         titles = [each["displayName"] for each in series]
-        # A measure each becomes rows with the name of the measure, which is what colours and legends are made of.
+        # Turn each measure into rows with its name, because colours and legends need a column of names.
         spec["transform"] = [
             *({"calculate": f"datum['{each['fieldName']}']", "as": each["displayName"]} for each in series),
             {"fold": titles, "as": ["series", "value"]},
@@ -105,7 +105,7 @@ def _channel(widget: Widget, name: str, rows: Rows) -> Spec:
         is_monthly = all(str(row[field.column])[8:10] in ("01", "") for row in rows)
         channel["timeUnit"] = "utcyearmonth" if is_monthly else "utcyearmonthdate"
         if widget.kind == "bar":
-            channel["type"] = "ordinal"  # a band for each, with space between
+            channel["type"] = "ordinal"  # a band per date, with space between bars
         channel["axis"] = {"format": "%b %Y" if is_monthly else "%d %b %Y", "labelOverlap": True}
     elif kind == "quantitative":
         channel["legend" if name == "color" else "axis"] = {"format": number_format(encoding)}
@@ -121,7 +121,7 @@ def _channel(widget: Widget, name: str, rows: Rows) -> Spec:
 
 
 def _tooltip(encoding: Mapping[str, Spec]) -> list[Spec]:
-    """What a mark says of itself: every channel, with its title and format."""
+    """Return the tooltip of a mark: every channel with its title and format."""
     shown = []
     for name in ("x", "y", "color"):
         channel = encoding.get(name)

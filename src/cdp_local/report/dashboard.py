@@ -1,4 +1,4 @@
-"""Reads a dashboard as the bundle deploys it, a `.lvdash.json` file, as far as the report can show it."""
+"""Reads the `.lvdash.json` file of a dashboard that the bundle deploys, as far as the report can show it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FIELD = re.compile(r"(?:(?P<aggregate>SUM|AVG|MIN|MAX|COUNT)\()?`(?P<column>[^`
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows that widgets show.
+    """Query whose rows widgets show.
 
     Attributes:
         name: Name that widgets refer to.
-        title: What it holds, for people.
+        title: Display name.
         sql: Query in Databricks SQL, over the serving views.
     """
 
@@ -34,11 +34,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Field:
-    """What a widget takes from its dataset.
+    """Column or aggregate that a widget reads from its dataset.
 
     Attributes:
         column: Column of the dataset.
-        aggregate: SUM, AVG, MIN, MAX or COUNT of its values by the widget's other fields; None for each row's own.
+        aggregate: SUM, AVG, MIN, MAX or COUNT over the column, grouped by the widget's other fields; None for the plain
+            column.
     """
 
     column: str
@@ -47,19 +48,19 @@ class Field:
 
 @dataclass(frozen=True)
 class Widget:
-    """One tile, table or chart, or a text.
+    """A tile, table, chart or text of the dashboard.
 
     Attributes:
         name: Name in the dashboard.
         kind: One of `KINDS`, or `text`.
         title: Heading.
-        description: What it shows, where the title does not say it; the words of a text.
+        description: Explanation below the heading, may be empty; the text itself for a text.
         dataset: Name of the dataset; empty for a text.
-        fields: Fields by the names that encodings refer to them by.
-        encodings: Which field is shown how, as the file has it.
+        fields: Fields by the names that encodings refer to.
+        encodings: Mapping of fields to axes, colours and table columns, as in the file.
         layout: `group` for bars side by side, else empty.
-        width: Columns of twelve.
-        height: Rows of the dashboard's grid.
+        width: Width in columns of the dashboard's grid, 1 to 12.
+        height: Height in rows of the dashboard's grid.
     """
 
     name: str
@@ -75,8 +76,8 @@ class Widget:
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page of widgets, in reading order."""
+class DashboardPage:
+    """A page of the dashboard with its widgets in reading order."""
 
     name: str
     title: str
@@ -85,14 +86,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of one value for a column of several datasets.
+    """A filter that selects one value of a column in several datasets.
 
     Attributes:
         name: Name in the dashboard.
-        title: What is chosen.
-        column: Column.
-        default: Value chosen at first.
-        datasets: Names of the datasets of which only rows with the chosen value are shown.
+        title: Label.
+        column: Column that the filter applies to.
+        default: Value that is selected at first.
+        datasets: Names of the datasets that the filter applies to.
     """
 
     name: str
@@ -104,27 +105,27 @@ class Filter:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard.
+    """A dashboard with its datasets, pages and filters.
 
     Attributes:
         datasets: Datasets by name.
-        pages: Pages in order.
-        filters: Filters of all pages.
+        pages: Pages in display order.
+        filters: Filters, which apply to all pages.
     """
 
     datasets: Mapping[str, Dataset]
-    pages: tuple[Page, ...]
+    pages: tuple[DashboardPage, ...]
     filters: tuple[Filter, ...]
 
 
 def read_dashboard(path: Path) -> Dashboard:
-    """Read a dashboard's file.
+    """Read the file of a dashboard.
 
     Args:
         path: The `.lvdash.json` file.
 
     Raises:
-        CdpError: It is not there, or not JSON, or has something that the report can't show: what.
+        CdpError: The file does not exist, is not JSON, or contains an element that the report can't show.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -135,40 +136,40 @@ def read_dashboard(path: Path) -> Dashboard:
         pages, filters = [], []
         for page in content["pages"]:
             if page["pageType"] == "PAGE_TYPE_GLOBAL_FILTERS":
-                filters += [_filter(placed["widget"], datasets) for placed in page["layout"]]
+                filters += [_filter(item["widget"], datasets) for item in page["layout"]]
             else:
-                in_order = sorted(page["layout"], key=lambda placed: (placed["position"]["y"], placed["position"]["x"]))
-                widgets = tuple(_widget(placed["widget"], placed["position"], datasets) for placed in in_order)
-                pages.append(Page(page["name"], page["displayName"], widgets))
+                items = sorted(page["layout"], key=lambda item: (item["position"]["y"], item["position"]["x"]))
+                widgets = tuple(_widget(item["widget"], item["position"], datasets) for item in items)
+                pages.append(DashboardPage(page["name"], page["displayName"], widgets))
     except FileNotFoundError:
-        raise CdpError(f"{path} is not there: it is the dashboard that the report shows.") from None
+        raise CdpError(f"{path} does not exist: the report shows this dashboard.") from None
     except (json.JSONDecodeError, KeyError, IndexError, TypeError) as error:
-        raise CdpError(f"{path.name} is no dashboard that can be read: {type(error).__name__} {error}.") from None
+        raise CdpError(f"{path.name} can't be read as a dashboard: {type(error).__name__} {error}.") from None
     return Dashboard(datasets, tuple(pages), tuple(filters))
 
 
 def check_columns(dashboard: Dashboard, columns: Mapping[str, Collection[str]]) -> None:
-    """Check that datasets have the columns which widgets and filters ask of them.
+    """Check that the datasets have the columns that widgets and filters use.
 
     Args:
         dashboard: The dashboard.
-        columns: Columns of each dataset, by its name.
+        columns: Columns of each dataset, by name of the dataset.
 
     Raises:
-        CdpError: A column is missing: whose.
+        CdpError: A dataset lacks a column; the message names the widget or filter.
     """
     for widget in (widget for page in dashboard.pages for widget in page.widgets):
         for field in widget.fields.values():
             if field.column not in columns[widget.dataset]:
                 raise CdpError(f"Widget '{widget.name}' shows '{field.column}', which {widget.dataset} does not have.")
-    for choice in dashboard.filters:
-        for dataset in choice.datasets:
-            if choice.column not in columns[dataset]:
-                raise CdpError(f"Filter '{choice.name}' asks {dataset} for '{choice.column}', which it does not have.")
+    for each in dashboard.filters:
+        for dataset in each.datasets:
+            if each.column not in columns[dataset]:
+                raise CdpError(f"Filter '{each.name}' uses '{each.column}', which {dataset} does not have.")
 
 
 def shown_fields(encodings: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the fields that encodings refer to, however deep."""
+    """Yield the names of the fields that encodings refer to, at any depth."""
     for key, value in encodings.items():
         if key == "fieldName":
             yield value
@@ -187,7 +188,7 @@ def _widget(widget: dict[str, Any], position: dict[str, int], datasets: Mapping[
     spec, query = widget["spec"], widget["queries"][0]["query"]
     kind, encodings, frame = spec["widgetType"], spec["encodings"], spec["frame"]
     if kind not in KINDS:
-        raise CdpError(f"Widget '{name}' is a {kind}, which the report can't show: it can {', '.join(KINDS)}.")
+        raise CdpError(f"Widget '{name}' is a {kind}, which the report can't show: use {', '.join(KINDS)}.")
     if query["datasetName"] not in datasets:
         raise CdpError(f"Widget '{name}' shows dataset '{query['datasetName']}', which the dashboard does not have.")
     fields = {field["name"]: _field(name, field["expression"]) for field in query["fields"]}
@@ -202,8 +203,8 @@ def _field(widget: str, expression: str) -> Field:
     match = _FIELD.fullmatch(expression)
     if not match:
         raise CdpError(
-            f"Widget '{widget}' has the expression {expression}: the report knows a column, and SUM, AVG, MIN, MAX and"
-            " COUNT of one; anything else belongs into the dataset's query."
+            f"Widget '{widget}' has the expression {expression}: use a column, or SUM, AVG, MIN, MAX or COUNT of a"
+            " column, and write anything else into the query of the dataset."
         )
     return Field(match["column"], match["aggregate"])
 
@@ -211,10 +212,10 @@ def _field(widget: str, expression: str) -> Field:
 def _filter(widget: dict[str, Any], datasets: Mapping[str, Dataset]) -> Filter:
     spec, name = widget["spec"], widget["name"]
     if spec["widgetType"] != _FILTER:
-        raise CdpError(f"Filter '{name}' is a {spec['widgetType']}, which the report can't show: it can {_FILTER}.")
+        raise CdpError(f"Filter '{name}' is a {spec['widgetType']}, which the report can't show: use {_FILTER}.")
     columns = {field["fieldName"] for field in spec["encodings"]["fields"]}
-    bound = tuple(query["query"]["datasetName"] for query in widget["queries"])
-    if len(columns) != 1 or not set(bound) <= set(datasets):
-        raise CdpError(f"Filter '{name}' needs one column, of datasets that the dashboard has.")
+    filtered = tuple(query["query"]["datasetName"] for query in widget["queries"])
+    if len(columns) != 1 or not set(filtered) <= set(datasets):
+        raise CdpError(f"Filter '{name}' must have exactly one column, and only datasets of the dashboard.")
     default = spec["selection"]["defaultSelection"]["values"]["values"][0]["value"]
-    return Filter(name, spec["frame"]["title"], columns.pop(), default, bound)
+    return Filter(name, spec["frame"]["title"], columns.pop(), default, filtered)

@@ -1,4 +1,4 @@
-"""Writes the report: one HTML page with everything in it, which asks no network."""
+"""Writes the report: one self-contained HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from cdp_local.workspace import LocalWorkspace
 
 DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
 REPORT = "report.html"
-"""Name of the page in the home."""
+"""File name of the page in the home."""
 
-HEALTH = "data-health"
-"""Name of the dashboard's page that the picture of the tables is on."""
+LINEAGE_PAGE = "data-health"
+"""Name of the dashboard page that gets the lineage picture."""
 
 _VEGA_LITE = "6.4"
 _FILES = importlib.resources.files("cdp_local.report")
 
 
 def write_report(workspace: LocalWorkspace) -> Path:
-    """Write the dashboard over the tables of a workspace; the page, `<home>/report.html`.
+    """Write the dashboard with the data of a workspace to `<home>/report.html`; return the path.
 
     Raises:
-        CdpError: The dashboard has something that the report can't show, the views it asks are not there yet, or the
+        CdpError: The report can't show an element of the dashboard, the views of the dashboard do not exist yet, or the
             page can't be written.
     """
     dashboard = read_dashboard(workspace.bundle.root / DASHBOARD)
     tables = _read_datasets(workspace, dashboard)
     check_columns(dashboard, {name: table.column_names for name, table in tables.items()})
     rows = {
-        name: [{key: _plain(value) for key, value in row.items()} for row in table.to_pylist()]
+        name: [{key: _to_json_value(value) for key, value in row.items()} for row in table.to_pylist()]
         for name, table in tables.items()
     }
     path = workspace.home / REPORT
@@ -55,13 +55,13 @@ def write_report(workspace: LocalWorkspace) -> Path:
 
 
 def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache: Path) -> None:
-    """Write a dashboard over rows to a page.
+    """Write a dashboard with the given rows to a page.
 
     Args:
-        path: The page.
+        path: File of the page.
         dashboard: The dashboard.
-        rows: Rows of each dataset, by its name; values as JSON has them, days as 2026-01-31.
-        cache: Folder that keeps the charting library.
+        rows: Rows of each dataset, by name of the dataset, as JSON values; dates as 2026-01-31.
+        cache: Folder for the bundled charting library.
 
     Raises:
         CdpError: The page can't be written.
@@ -85,15 +85,15 @@ def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str,
 
 
 def _vega(cache: Path) -> str:
-    """The charting library, bundled once."""
+    """Return the charting library, which is bundled once and then cached."""
     bundle = cache / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     if not bundle.exists():
-        import vl_convert  # large, and asked once
+        import vl_convert  # large, and needed only for the first report
 
         bundle.parent.mkdir(parents=True, exist_ok=True)
         building = bundle.with_suffix(".part")
         library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE)
-        # The end of a script is the first thing that looks like it, wherever it stands.
+        # A browser ends a script element at the first `</script`, even inside a string.
         building.write_text(re.sub(r"</(?=script)", r"<\\/", library, flags=re.IGNORECASE), encoding="utf-8")
         building.replace(bundle)
     return bundle.read_text(encoding="utf-8")
@@ -121,29 +121,30 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
         ),
         sections="".join(
             f'<section id="{page.name}" aria-labelledby="{page.name}-title"><h2 id="{page.name}-title">'
-            f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_placed, page.widgets))}'
-            f"{_lineage() if page.name == HEALTH else ''}</div></section>"
+            f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_widget_html, page.widgets))}'
+            f"{_lineage_html() if page.name == LINEAGE_PAGE else ''}</div></section>"
             for page in dashboard.pages
         ),
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         style=_file("report.css"),
         vega=vega,
         script=_file("report.js"),
-        # Names come from outside: nothing in them may end the script that holds them.
+        # Escape `<`, because names from the data could otherwise end the script element.
         content=json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     )
 
 
-def _lineage() -> str:
-    """The picture of what each table is built from."""
+def _lineage_html() -> str:
+    """Return the figure with the lineage picture."""
     return (
-        '<figure class="table" style="--width:12;--height:34rem"><figcaption><h3>What each table is built from</h3>'
-        "<p>From landed batches on the left to KPIs on the right; a box says what a row is, an arrow what it joins.</p>"
+        '<figure class="table" style="--width:12;--height:34rem"><figcaption><h3>Lineage</h3>'
+        "<p>Inputs of each table, from landed batches on the left to KPIs on the right. Hover over a box to read the"
+        " grain of the table, over an arrow to read which tables it connects.</p>"
         f'</figcaption><div class="body">{lineage_picture()}</div></figure>'
     )
 
 
-def _placed(widget: Widget) -> str:
+def _widget_html(widget: Widget) -> str:
     style = f"--width:{widget.width};--height:{widget.height * ROW_HEIGHT}px"
     if widget.kind == "text":
         return f'<p class="text" style="{style}">{html.escape(widget.description)}</p>'
@@ -166,7 +167,7 @@ def _content(widget: Widget, rows: Rows) -> dict[str, Any]:
     return content | ({"chart": chart(widget, rows)} if widget.kind in CHARTS else {})
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):

@@ -2,7 +2,7 @@
 
 const report = JSON.parse(document.getElementById("report").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const chosen = Object.fromEntries(report.filters.map((filter) => [filter.name, filter.default]));
+const selected = Object.fromEntries(report.filters.map((filter) => [filter.name, filter.default]));
 
 const AGGREGATES = {
   SUM: (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) : null),
@@ -12,21 +12,21 @@ const AGGREGATES = {
   COUNT: (values) => values.length,
 };
 
-/** The rows of a widget's dataset that keep to what is chosen. */
+/** Return the rows of a widget's dataset that match the selected filter values. */
 function rowsOf(widget) {
   const filters = report.filters.filter((filter) => filter.datasets.includes(widget.dataset));
   return report.datasets[widget.dataset].filter((row) =>
-    filters.every((filter) => String(row[filter.column]) === chosen[filter.name]),
+    filters.every((filter) => String(row[filter.column]) === selected[filter.name]),
   );
 }
 
-/** The names of the fields that a chart measures. */
+/** Return the names of the quantitative fields of a chart. */
 function measuresOf(widget) {
   const encodings = Object.values(widget.encodings).filter((encoding) => encoding.scale.type === "quantitative");
   return encodings.flatMap((encoding) => encoding.fields || [encoding]).map((encoding) => encoding.fieldName);
 }
 
-/** A field's value over rows: its aggregate, or the first row's own. */
+/** Return the value of a field over rows: its aggregate, or the value of the first row. */
 function valueOf(widget, name, rows) {
   const [column, aggregate] = widget.fields[name];
   if (!aggregate) return rows.length ? rows[0][column] : null;
@@ -43,10 +43,10 @@ function formatted(value, format = {}) {
 }
 
 function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
 }
 
 function drawCounter(widget, body, rows) {
@@ -89,7 +89,7 @@ function drawTable(widget, body, rows) {
   body.tabIndex = 0;
 }
 
-/** What a chart shows, in words: who can't see it reads this. */
+/** Describe a chart in words, for screen readers. */
 function altText(widget, rows) {
   const columns = Object.values(widget.fields).map(([column]) => column);
   const shown = rows.slice(0, 20).map((row) => columns.map((column) => formatted(row[column])).join(" "));
@@ -122,7 +122,7 @@ function drawChart(widget, body, rows) {
   body.setAttribute("aria-label", altText(widget, rows));
   const drawing = body.appendChild(element("div", "drawing"));
   const options = { actions: false, renderer: "svg", config: vegaConfig() };
-  // Words for the whole; the marks, one by one, would only be in the way of a screen reader.
+  // The label of the chart describes all data. Hide the single marks from screen readers.
   return vegaEmbed(drawing, { ...widget.chart, datasets: { rows } }, options).then(() => {
     drawing.setAttribute("aria-hidden", "true");
   });
@@ -141,19 +141,19 @@ async function draw(widget) {
   }
   figure.dataset.rows = rows.length;
   if (rows.length) await DRAW[widget.kind](widget, body, rows);
-  else body.append(element("p", "none", "Nothing to show."));
+  else body.append(element("p", "none", "No data."));
 }
 
-function offerChoices() {
+function fillFilters() {
   for (const filter of report.filters) {
     const select = document.getElementById(filter.name);
     const values = new Set(filter.datasets.flatMap((name) => report.datasets[name].map((row) => String(row[filter.column]))));
     values.delete(filter.default);
-    // Periods from the latest on; names by the alphabet.
+    // Sort periods from the latest to the earliest, and names alphabetically.
     const order = [...values].sort((a, b) => a.localeCompare(b, "en") * (/^\d/.test(a) ? -1 : 1));
     for (const value of [filter.default, ...order]) select.append(new Option(value, value));
     select.addEventListener("change", () => {
-      chosen[filter.name] = select.value;
+      selected[filter.name] = select.value;
       drawAll(report.widgets.filter((widget) => filter.datasets.includes(widget.dataset)));
     });
   }
@@ -165,6 +165,6 @@ async function drawAll(widgets) {
   document.body.dataset.state = "drawn";
 }
 
-offerChoices();
+fillFilters();
 dark.addEventListener("change", () => drawAll(report.widgets));
 drawAll(report.widgets);

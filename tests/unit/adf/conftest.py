@@ -1,4 +1,4 @@
-"""The factory's resources, and a world to run them in."""
+"""Resources of the factory, and simulated sources to run them against."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def resources(adf: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def entities(adf: Path) -> dict[str, dict[str, Any]]:
-    """The entities the factory lands, by `<source>/<entity>`."""
+    """Entities that the factory lands, by `<source>/<entity>`."""
     listed = json.loads((adf / "control" / "entities.json").read_text(encoding="utf-8"))
     return {f"{entity['source']}/{entity['entity']}": entity for entity in listed}
 
 
 @pytest.fixture(scope="session")
 def deployed(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The resources with global parameters as a deployment fills them in."""
+    """The resources with the global parameters of a deployment."""
     filled = deepcopy(resources)
     (factory,) = filled["factory"].values()
     parameters = factory["properties"]["globalParameters"]
@@ -67,12 +67,12 @@ def deployed(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def new_world(deployed: dict[str, Any], entities: dict[str, Any], tmp_path: Path) -> Callable[[], World]:
-    """Make sources with their first records, a factory that reads them, and an empty lake."""
+    """Return a function that makes sources with their first records, a factory and an empty lake."""
     numbers = itertools.count(1)
     return lambda: World(deployed, list(entities.values()), tmp_path / str(next(numbers)))
 
 
 @pytest.fixture
 def world(new_world: Callable[[], World]) -> World:
-    """The world of a test that needs one."""
+    """Sources, a factory and an empty lake."""
     return new_world()

@@ -1,6 +1,6 @@
-"""Data Factory's expressions, as far as the pipelines use them: what is not listed here is an error.
+"""The subset of Data Factory's expressions that the pipelines use; any other expression is an error.
 
-Arguments are all evaluated, those of `if` too: no pipeline may rely on a branch that is not taken.
+All arguments are evaluated, also those of `if`: no pipeline may rely on a branch that is not taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DATE_PARTS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss
 
 @dataclass
 class Scope:
-    """What an expression can refer to: the functions without arguments, and the outputs of earlier activities."""
+    """Values that an expression can refer to: time, names, variables, and outputs of earlier activities."""
 
     clock: Callable[[], datetime]
     names: dict[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Scope:
                 return FUNCTIONS[function](*arguments)
 
     def evaluate(self, value: Any) -> Any:
-        """A value of a resource with the expressions in it evaluated."""
+        """Return a value of a resource with its expressions evaluated."""
         if isinstance(value, Mapping):
             if value.get("type") == "Expression":
                 return self.evaluate(value["value"])
@@ -57,7 +57,7 @@ class Scope:
 
 
 def expressions_in(value: Any) -> Iterator[str]:
-    """The text of every expression under a value of a resource."""
+    """Yield the text of every expression under a value of a resource."""
     if isinstance(value, Mapping):
         for entry in value.values():
             yield from expressions_in(entry)
@@ -73,7 +73,7 @@ def _format(instant: str, style: str) -> str:
     if style == "R":
         return f"{time:%a, %d %b %Y %H:%M:%S} GMT"
     text = re.sub("|".join(_DATE_PARTS), lambda part: _DATE_PARTS[part[0]], style)
-    assert not set(re.sub("%.", "", text)) - set("-:TZ"), f"date format {style} is none the pipelines use"
+    assert not set(re.sub("%.", "", text)) - set("-:TZ"), f"date format {style} is not supported here"
     return time.strftime(text)
 
 
@@ -121,7 +121,7 @@ _Node = Callable[[Scope], Any]
 
 @cache
 def parse(text: str) -> _Node:
-    """An expression, without its `@`."""
+    """Parse an expression without its `@`."""
     return _Parser(text).parse()
 
 

@@ -1,4 +1,4 @@
-"""Runs the pipelines against folders that play the lake and objects that play the sources; may die on the way."""
+"""Simulator of Data Factory: folders stand for the lake, objects for the sources. A run can be made to die midway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class Crash(Exception):
-    """The run dies here, and nothing after it happens."""
+    """The run dies at this activity."""
 
 
 class Failure(Exception):
@@ -42,12 +42,12 @@ class Simulator:
         lake: Folder with a folder for each container.
         database: Tables in the schema `dbo`.
         contacts: Rows of the CRM's table `contact`, by key.
-        answers: What the API answers, by address.
-        meanwhile: Called with the name of each activity before it runs.
-        crash_at: Number of the activity, counted from 1, at which the run dies; a copy has then written half a file.
-        steps: Activities run so far.
-        now: The clock; it moves with each activity.
-        ran: Name of each activity run so far, and its properties as evaluated.
+        answers: Answers of the API by address.
+        meanwhile: Function called with the name of each activity before the activity runs.
+        crash_at: Number of the activity, counted from 1, at which the run dies. A copy then leaves half a file.
+        steps: Number of activities run so far.
+        now: Current time; it advances by a second with each activity.
+        ran: Name and evaluated properties of each activity run so far.
     """
 
     resources: Mapping[str, Mapping[str, Json]]
@@ -68,7 +68,7 @@ class Simulator:
         return {name: value["value"] for name, value in factory["properties"]["globalParameters"].items()}
 
     def run(self, pipeline: str, **parameters: Any) -> None:
-        """Run a pipeline to its end."""
+        """Run a pipeline."""
         properties = self.resources["pipeline"][pipeline]["properties"]
         defaults = {name: one.get("defaultValue") for name, one in properties.get("parameters", {}).items()}
         assert set(parameters) <= set(defaults), f"{pipeline} has no parameter {set(parameters) - set(defaults)}"
@@ -86,12 +86,12 @@ class Simulator:
         return Scope(lambda: self.now, names)
 
     def _run_all(self, activities: list[Json], scope: Scope) -> None:
-        """Run activities in the order of their file, which has to be one their dependencies allow."""
+        """Run activities in the order of their file. Check that each activity follows its dependencies."""
         done: set[str] = set()
         for activity in activities:
             for dependency in activity["dependsOn"]:
                 assert dependency["dependencyConditions"] == ["Succeeded"]
-                assert dependency["activity"] in done, f"{activity['name']} stands before what it depends on"
+                assert dependency["activity"] in done, f"{activity['name']} comes before an activity that it depends on"
             self._run_one(activity, scope)
             done.add(activity["name"])
 
@@ -136,7 +136,7 @@ class Simulator:
         if not path.exists():
             if "exists" in properties["fieldList"]:
                 return {"exists": False}
-            raise Failure(f"{path} is not there")
+            raise Failure(f"{path} does not exist")
         output: Json = {"exists": True}
         if "childItems" in properties["fieldList"]:
             settings = scope.evaluate(properties["storeSettings"])
@@ -207,7 +207,7 @@ class Simulator:
         return _write(rows, target, sink, properties["sink"]["formatSettings"].get("filePattern"))
 
     def _query(self, query: str) -> pa.Table:
-        """What T-SQL gives on the tables, in DuckDB."""
+        """Run a T-SQL query on the tables in DuckDB."""
         statement = sqlglot.parse_one(query, read="tsql").transform(_for_duckdb)
         return self.database.sql(statement.sql("duckdb")).to_arrow_table()
 
@@ -230,13 +230,13 @@ class Simulator:
         return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names.values()]))
 
     def path_of(self, reference: Json, scope: Scope) -> Path:
-        """File or folder that a reference to a dataset of the lake leads to."""
+        """Return the file or folder of a reference to a dataset of the lake."""
         url, location = self._dataset(reference, scope, "url"), self._dataset(reference, scope)["location"]
         assert url == f"https://{self.global_parameters['lake_account']}.dfs.core.windows.net/"
         return self.lake / location["fileSystem"] / location["folderPath"] / location.get("fileName", "")
 
     def _dataset(self, reference: Json, scope: Scope, of_service: str | None = None) -> Any:
-        """What a dataset, or a property of its linked service, says for a reference to it."""
+        """Return the evaluated properties of a referenced dataset, or one property of its linked service."""
         properties = self.resources["dataset"][reference["referenceName"]]["properties"]
         inner = self._scope(dataset=scope.evaluate(reference.get("parameters", {})))
         if of_service is None:
@@ -248,7 +248,7 @@ class Simulator:
 
 
 def _for_duckdb(node: exp.Expression) -> exp.Expression:
-    """Its texts are not marked as national, and the style of a conversion is that of SQL Server."""
+    """Convert a T-SQL node for DuckDB, which has no national texts and no styles of conversions."""
     match node:
         case exp.National():
             return exp.Literal.string(node.name)

@@ -1,4 +1,4 @@
-"""The list of entities says what the bronze contracts say."""
+"""The factory's list of entities agrees with the bronze contracts."""
 
 from __future__ import annotations
 
@@ -12,38 +12,42 @@ from cdp_lib.landing import BatchFormat, Load
 Json = dict[str, Any]
 Entities = dict[str, Json]
 
-# What an entity of a kind has to say, besides what each says.
-FILLED = {
+# Required fields of an entity by kind, in addition to the fields that are required for every kind.
+REQUIRED_BY_KIND = {
     "rest": {"path"},
     "sql": {"schema", "table"},
     "dynamics": {"table", "columns", "mapping"},
     "files": {"path", "suffix"},
 }
-EVERYWHERE = {"source", "entity", "enabled", "kind", "load", "format"}
+ALWAYS_REQUIRED = {"source", "entity", "enabled", "kind", "load", "format"}
 
 
-def test_the_factory_lands_the_entities_the_bronze_contracts_name(entities: Entities) -> None:
+def test_the_factory_lands_all_entities_of_the_bronze_contracts(entities: Entities) -> None:
     assert set(entities) == {f"{contract.source}/{contract.entity}" for contract in BRONZE_TABLES}
 
 
 def test_every_entity_has_the_same_fields_and_fills_those_of_its_kind(entities: Entities) -> None:
-    fields = {*EVERYWHERE, *set().union(*FILLED.values()), "watermark_column"}
+    fields = {*ALWAYS_REQUIRED, *set().union(*REQUIRED_BY_KIND.values()), "watermark_column"}
     for name, entity in entities.items():
-        assert set(entity) == fields, f"{name}: a lookup gives only the fields that all have"
-        wanted = EVERYWHERE | FILLED[entity["kind"]] | ({"watermark_column"} if entity["load"] != "snapshot" else set())
-        assert {field for field, value in entity.items() if value} == wanted, name
+        assert set(entity) == fields, f"{name}: a lookup returns only the fields that all entities have"
+        required = (
+            ALWAYS_REQUIRED
+            | REQUIRED_BY_KIND[entity["kind"]]
+            | ({"watermark_column"} if entity["load"] != "snapshot" else set())
+        )
+        assert {field for field, value in entity.items() if value} == required, name
         assert entity["load"] in get_args(Load) and entity["format"] in get_args(BatchFormat), name
 
 
-def test_every_kind_of_entity_has_a_way_to_be_copied(entities: Entities, resources: Json) -> None:
+def test_every_kind_of_entity_has_a_copy_activity(entities: Entities, resources: Json) -> None:
     (switch,) = (
         activity
         for activity in resources["pipeline"]["land_entity"]["properties"]["activities"]
         if activity["name"] == "Copy entity"
     )
     cases = {case["value"] for case in switch["typeProperties"]["cases"]}
-    assert cases == {"landed", *FILLED}
-    assert {entity["kind"] for entity in entities.values()} == set(FILLED)
+    assert cases == {"landed", *REQUIRED_BY_KIND}
+    assert {entity["kind"] for entity in entities.values()} == set(REQUIRED_BY_KIND)
 
 
 def test_a_contact_has_the_columns_of_its_contract(entities: Entities) -> None:
@@ -56,6 +60,6 @@ def test_a_contact_has_the_columns_of_its_contract(entities: Entities) -> None:
 
 
 @pytest.mark.parametrize("name", ["database/transactions", "crm/contacts"])
-def test_what_an_increment_goes_by_is_a_column_of_the_contract(entities: Entities, name: str) -> None:
+def test_the_watermark_column_is_a_column_of_the_contract(entities: Entities, name: str) -> None:
     (contract,) = (one for one in BRONZE_TABLES if f"{one.source}/{one.entity}" == name)
     assert entities[name]["watermark_column"] in {column.name for column in contract.received_columns}

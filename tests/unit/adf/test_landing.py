@@ -1,4 +1,4 @@
-"""The pipelines land what `cdp_lib.landing` reads, and lose and double nothing, wherever a run may die."""
+"""The pipelines land batches that `cdp_lib.landing` reads. A run that dies loses and duplicates nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SNAPSHOTS = ["customers_api/customers", "database/stores"]
 
 
 @pytest.mark.parametrize("contract", BRONZE_TABLES, ids=lambda contract: contract.name)
-def test_what_is_landed_is_what_the_library_reads(world: World, contract: BronzeContract, entities: Entities) -> None:
+def test_the_library_reads_the_landed_batches(world: World, contract: BronzeContract, entities: Entities) -> None:
     entity = entities[f"{contract.source}/{contract.entity}"]
     world.run("land_entity", entity=entity)
     (batch,) = world.batches(entity)
@@ -61,7 +61,7 @@ def test_an_entity_that_is_not_enabled_is_left_to_the_notebooks(world: World, en
     assert [name for name, entity in entities.items() if not world.batches(entity)] == ["events/events"]
 
 
-def test_a_source_that_nobody_lists_is_refused(world: World) -> None:
+def test_a_source_without_listed_entities_is_refused(world: World) -> None:
     with pytest.raises(Failure, match="No enabled entity of source 'event'"):
         world.run("refresh_cdp", source="event")
 
@@ -79,15 +79,15 @@ def test_an_unknown_kind_is_refused(world: World, entities: Entities) -> None:
         ("finance/exchange_rates", ["data/exchange_rates.csv.jsonl"]),
     ],
 )
-def test_data_keep_the_name_of_the_sources_file(world: World, entities: Entities, name: str, files: list[str]) -> None:
+def test_data_files_are_named_after_the_source_files(
+    world: World, entities: Entities, name: str, files: list[str]
+) -> None:
     world.run("land_entity", entity=entities[name])
     (batch,) = world.batches(entities[name])
     assert [file.name for file in batch.files] == files
 
 
-def test_data_are_named_as_the_notebooks_name_them_whatever_the_sources_file_is_called(
-    world: World, entities: Entities, tmp_path: Path
-) -> None:
+def test_data_files_have_the_names_that_the_notebooks_use(world: World, entities: Entities, tmp_path: Path) -> None:
     entity, name = entities["events/events"], "a b'(1)!*[2]%20é.jsonl"
     world.write_file(f"events/{name}", event(4), NIGHT - timedelta(hours=1))
     world.run("land_entity", entity=entity)
@@ -101,7 +101,7 @@ def test_data_are_named_as_the_notebooks_name_them_whatever_the_sources_file_is_
     assert f"data/{name_by_notebook}.jsonl" in {each.name for each in batch.files}
 
 
-def test_blanks_in_the_list_of_files_make_no_difference(
+def test_white_space_in_the_list_of_files_makes_no_difference(
     world: World, entities: Entities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FUNCTIONS, "string", lambda value: json.dumps(value, indent=2))
@@ -118,7 +118,7 @@ def test_an_answer_is_kept_as_received(world: World, entities: Entities) -> None
     assert [file.name for file in batch.files] == ["data/part-00000.jsonl"]
 
 
-def test_a_line_that_is_no_json_comes_through_as_it_is(world: World, entities: Entities) -> None:
+def test_a_line_that_is_not_json_is_landed_unchanged(world: World, entities: Entities) -> None:
     text = event(1) + "not json\n"
     world.write_file("events/1.jsonl", text, NIGHT - timedelta(hours=1))
     world.run("land_entity", entity=entities["events/events"])
@@ -126,7 +126,7 @@ def test_a_line_that_is_no_json_comes_through_as_it_is(world: World, entities: E
     assert Path(world.landing.path_of(batch, "data/1.jsonl.jsonl")).read_text() == text
 
 
-def test_hidden_files_and_those_of_another_kind_are_left_alone(world: World, entities: Entities) -> None:
+def test_hidden_files_and_files_with_other_suffixes_are_ignored(world: World, entities: Entities) -> None:
     for name in ("_temporary.jsonl", ".4.jsonl", "4.txt"):
         world.write_file(f"events/{name}", event(4), NIGHT - timedelta(hours=1))
     world.run("land_entity", entity=entities["events/events"])
@@ -167,20 +167,22 @@ def test_a_batch_that_lands_after_the_clock_was_ahead_is_the_newest(world: World
         ("marketing/marketing_spend", "Copy CSV"),
     ],
 )
-def test_what_comes_in_while_a_run_reads_is_landed_once(world: World, entities: Entities, name: str, step: str) -> None:
-    coming = [4]
+def test_records_that_arrive_during_a_run_are_landed_once(
+    world: World, entities: Entities, name: str, step: str
+) -> None:
+    arriving = [4]
 
     def meanwhile(activity: str) -> None:
-        if activity == step and coming:
-            world.change([coming.pop()], NIGHT + timedelta(minutes=1))
+        if activity == step and arriving:
+            world.change([arriving.pop()], NIGHT + timedelta(minutes=1))
 
     world.run("land_entity", meanwhile=meanwhile, entity=entities[name])
-    assert world.landed(entities[name]) == ["1", "2", "3"] and not coming
+    assert world.landed(entities[name]) == ["1", "2", "3"] and not arriving
     world.run("land_entity", MORNING, entity=entities[name])
     assert world.landed(entities[name]) == ["1", "2", "3", "4"]
 
 
-def test_an_increment_may_go_by_the_time_of_change(world: World, entities: Entities) -> None:
+def test_the_watermark_column_may_be_the_time_of_change(world: World, entities: Entities) -> None:
     entity = entities["database/transactions"] | {"watermark_column": "updated_at"}
     world.run("land_entity", entity=entity)
     world.database.execute(
@@ -200,12 +202,14 @@ def test_a_changed_file_is_landed_again_under_its_name(world: World, entities: E
 
 
 @pytest.mark.parametrize("name", INCREMENTS)
-def test_nothing_new_makes_no_batch_and_loses_nothing(world: World, entities: Entities, name: str) -> None:
+def test_a_run_without_new_records_makes_no_batch_and_loses_nothing(
+    world: World, entities: Entities, name: str
+) -> None:
     world.run("land_entity", entity=entities[name])
     watermark = world.watermark(entities[name])
     world.run("land_entity", MORNING, entity=entities[name])
     assert len(world.batches(entities[name])) == 1 and world.watermark(entities[name]) == watermark
-    world.change([4], LATER)  # known only now, though it is from before that run
+    world.change([4], LATER)  # becomes visible only now, but is older than the last run
     world.run("land_entity", MORNING + timedelta(days=1), entity=entities[name])
     assert world.landed(entities[name]) == ["1", "2", "3", "4"]
 
@@ -232,7 +236,7 @@ def test_an_empty_snapshot_is_refused(world: World, entities: Entities, name: st
 
 
 @pytest.mark.parametrize("name", INCREMENTS)
-def test_a_run_that_dies_anywhere_loses_and_doubles_nothing(
+def test_a_run_that_dies_at_any_step_loses_and_duplicates_nothing(
     new_world: Callable[[], World], entities: Entities, name: str
 ) -> None:
     steps = new_world().run("land_entity", entity=entities[name]).steps
@@ -241,15 +245,15 @@ def test_a_run_that_dies_anywhere_loses_and_doubles_nothing(
         world = new_world()
         with pytest.raises(Crash):
             world.run("land_entity", crash_at=step, entity=entities[name])
-        assert world.landed(entities[name]) in ([], ["1", "2", "3"]), f"half a batch can be read, step {step}"
+        assert world.landed(entities[name]) in ([], ["1", "2", "3"]), f"a crash at step {step} left a partial batch"
         world.change([4, 5], LATER)
-        for hours in (0, 1):  # the first of them may do no more than move the watermark
+        for hours in (0, 1):  # the first run may only move the watermark
             world.run("land_entity", MORNING + timedelta(hours=hours), entity=entities[name])
         assert world.landed(entities[name]) == ["1", "2", "3", "4", "5"], f"after a crash at step {step}"
 
 
 @pytest.mark.parametrize("name", INCREMENTS)
-def test_a_later_run_that_dies_anywhere_loses_and_doubles_nothing(
+def test_a_later_run_that_dies_at_any_step_loses_and_duplicates_nothing(
     new_world: Callable[[], World], entities: Entities, name: str
 ) -> None:
     def once_landed() -> World:
@@ -269,7 +273,7 @@ def test_a_later_run_that_dies_anywhere_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
-def test_a_snapshot_that_dies_anywhere_is_there_whole_or_not_at_all(
+def test_a_snapshot_that_dies_at_any_step_is_landed_whole_or_not_at_all(
     new_world: Callable[[], World], entities: Entities, name: str
 ) -> None:
     for step in range(1, new_world().run("land_entity", entity=entities[name]).steps + 1):
@@ -281,8 +285,8 @@ def test_a_snapshot_that_dies_anywhere_is_there_whole_or_not_at_all(
         assert world.landed(entities[name]) == ["1"], f"after a crash at step {step}"
 
 
-def test_what_a_broken_copy_left_is_not_landed(world: World, entities: Entities) -> None:
-    """Not even where the file it was made from is gone."""
+def test_files_of_a_killed_copy_are_not_landed(world: World, entities: Entities) -> None:
+    """Not even if the source file is deleted meanwhile."""
     run = world.run("land_entity", entity=entities["events/events"])
     second_file = [number for number, (name, _) in enumerate(run.ran, start=1) if name == "Copy JSON lines"][1]
     world.change([4, 5], LATER)
@@ -293,8 +297,8 @@ def test_what_a_broken_copy_left_is_not_landed(world: World, entities: Entities)
     assert world.landed(entities["events/events"]) == ["1", "2", "3", "4"]
 
 
-def test_a_manifest_is_never_written_over_another(world: World, entities: Entities) -> None:
-    """Whoever wrote it: the run that finds it there fails."""
+def test_a_manifest_is_never_overwritten(world: World, entities: Entities) -> None:
+    """A run that finds an existing manifest fails."""
     entity = entities["database/stores"]
     world.run("land_entity", entity=entity)
     landed = world.run("land_entity", MORNING, entity=entity)

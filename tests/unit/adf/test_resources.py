@@ -1,4 +1,4 @@
-"""The factory's files: read as typed models, they lose nothing, and everything they name is there."""
+"""Files of the factory: they match their typed models, and everything that they reference exists."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ MODELS = {
 }
 FILES = [pytest.param(kind, path, id=f"{kind}/{path.stem}") for kind in KINDS for path in (ADF / kind).glob("*.json")]
 CONTAINERS = {"ForEach", "IfCondition", "Switch", "Until"}
-REACHES_OUT = {"Copy", "Lookup", "GetMetadata", "WebActivity", "Delete", "DatabricksJob"}
+CALLS_SERVICES = {"Copy", "Lookup", "GetMetadata", "WebActivity", "Delete", "DatabricksJob"}
 CALL = re.compile(r"(\w+)\(")
 TEXT = re.compile(r"'(?:[^']|'')*'")
 
 
 def faults(kind: str, content: Json) -> list[str]:
-    """What is wrong with a resource's file, as its typed model sees it."""
+    """Return the differences between a resource's file and its typed model."""
     resource = MODELS[kind].deserialize(deepcopy(content))
     found = [fault for model in _models_in(resource) for fault in _faults_of(model)]
     return found if resource.serialize(keep_readonly=True) == content else [*found, "a property is lost or changed"]
@@ -55,14 +55,14 @@ def _faults_of(model: Any) -> Iterator[str]:
         yield f"it has an unknown kind of {name}"
     if unknown := getattr(model, "additional_properties", None):
         yield f"{name} knows no {', '.join(unknown)}"
-    # The factory's id, type and e-tag are Azure's own.
+    # Read-only fields, such as id, type and e-tag of the factory, are set by Azure.
     for field, rule in model._validation.items():
         if rule.get("required") and not rule.get("readonly") and getattr(model, field) is None:
             yield f"{name} has no {field}"
 
 
 def nodes(value: Any) -> Iterator[Json]:
-    """Every object under a value."""
+    """Yield every object under a value."""
     if isinstance(value, dict):
         yield value
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -71,12 +71,12 @@ def nodes(value: Any) -> Iterator[Json]:
 
 
 def activities(value: Any) -> Iterator[Json]:
-    """Every activity under a value, those inside others too."""
+    """Yield every activity under a value, including nested ones."""
     return (node for node in nodes(value) if "dependsOn" in node)
 
 
 def branches(activity: Json) -> list[list[Json]]:
-    """Lists of activities inside an activity."""
+    """Return the lists of activities inside an activity."""
     properties = activity["typeProperties"]
     lists = [properties.get(key, []) for key in ("activities", "ifTrueActivities", "ifFalseActivities")]
     lists += [case["activities"] for case in properties.get("cases", [])]
@@ -84,23 +84,23 @@ def branches(activity: Json) -> list[list[Json]]:
 
 
 def used(value: Any, pattern: str) -> set[str]:
-    """What the expressions under a value call by a name that matches."""
+    """Return the names that match a pattern in the expressions under a value."""
     return {name for text in expressions_in(value) for name in re.findall(pattern, text)}
 
 
 def declared(resource: Json, what: str = "parameters") -> Json:
-    """Parameters, or variables, a resource declares."""
+    """Return the parameters, or the variables, that a resource declares."""
     return dict(resource["properties"].get(what, {}))
 
 
 @pytest.mark.parametrize(("kind", "path"), FILES)
-def test_a_file_reads_as_a_typed_model_and_loses_nothing(kind: str, path: Path) -> None:
+def test_a_file_survives_a_round_trip_through_its_typed_model(kind: str, path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["name"] == path.stem
     assert faults(kind, content) == []
 
 
-def test_all_kinds_of_resources_are_there() -> None:
+def test_all_kinds_of_resources_exist() -> None:
     assert {kind for kind, _ in (one.values for one in FILES)} == set(KINDS)
 
 
@@ -121,7 +121,7 @@ def test_a_faulty_file_is_noticed(resources: Resources) -> None:
     assert "it has an unknown kind of Trigger" in broken("trigger", "every_night", type="Cron")
 
 
-def test_every_reference_leads_somewhere_and_passes_what_is_declared_there(resources: Resources) -> None:
+def test_every_reference_has_a_target_and_passes_its_parameters(resources: Resources) -> None:
     kinds = {"DatasetReference": "dataset", "LinkedServiceReference": "linkedService"}
     for node in (node for kind in KINDS for node in nodes(resources[kind])):
         if node.get("type") in kinds:
@@ -134,7 +134,7 @@ def test_every_reference_leads_somewhere_and_passes_what_is_declared_there(resou
                 assert {name for name, one in wanted.items() if "defaultValue" not in one} <= passed <= set(wanted)
 
 
-def test_what_is_declared_is_used_and_what_is_used_is_declared(resources: Resources) -> None:
+def test_declared_and_used_parameters_and_variables_are_the_same(resources: Resources) -> None:
     for dataset in resources["dataset"].values():
         assert used(dataset, r"\bdataset\(\)\.(\w+)") == set(declared(dataset)), dataset["name"]
     for service in resources["linkedService"].values():
@@ -154,13 +154,15 @@ def test_what_is_declared_is_used_and_what_is_used_is_declared(resources: Resour
 def test_every_resource_is_reached_from_a_trigger(resources: Resources) -> None:
     reached: set[tuple[str, str]] = set()
     kinds = {"DatasetReference": "dataset", "LinkedServiceReference": "linkedService", "PipelineReference": "pipeline"}
-    open_ends = [("trigger", name) for name in resources["trigger"]]
-    while open_ends:
-        reached.add(end := open_ends.pop())
+    pending = [("trigger", name) for name in resources["trigger"]]
+    while pending:
+        reached.add(current := pending.pop())
         found = {
-            (kinds[n["type"]], n["referenceName"]) for n in nodes(resources[end[0]][end[1]]) if n.get("type") in kinds
+            (kinds[n["type"]], n["referenceName"])
+            for n in nodes(resources[current[0]][current[1]])
+            if n.get("type") in kinds
         }
-        open_ends += found - reached
+        pending += found - reached
     assert reached == {(kind, name) for kind in KINDS if kind != "factory" for name in resources[kind]}
 
 
@@ -169,7 +171,7 @@ def test_an_activity_refers_only_to_what_has_run_before_it(resources: Resources)
         earlier: dict[str, set[str]] = {}
         for activity in scope:
             direct = {dependency["activity"] for dependency in activity["dependsOn"]}
-            assert direct <= set(earlier), f"{activity['name']} depends on what is not in its scope, or stands after it"
+            assert direct <= set(earlier), f"{activity['name']} depends on an activity outside its scope or after it"
             has_run = before | direct | {name for one in direct for name in earlier[one]}
             earlier[activity["name"]] = has_run - before
             inside = [branch for branch in branches(activity) if branch]
@@ -186,14 +188,16 @@ def test_an_activity_refers_only_to_what_has_run_before_it(resources: Resources)
         assert max(Counter(activity["name"] for activity in activities(pipeline)).values()) == 1
 
 
-def test_containers_nest_as_data_factory_lets_them(resources: Resources) -> None:
-    def check(activity: Json, around: tuple[str, ...]) -> None:
+def test_containers_nest_as_data_factory_allows(resources: Resources) -> None:
+    def check(activity: Json, containers: tuple[str, ...]) -> None:
         if activity["type"] in CONTAINERS:
-            # A branch inside a loop is allowed; a loop in a loop, a loop in a branch or a branch in a branch is not.
-            assert not around or (around == ("ForEach",) and activity["type"] in ("IfCondition", "Switch"))
+            # Data Factory allows a branch in a loop, but no loop in a loop or a branch, and no branch in a branch.
+            assert not containers or (containers == ("ForEach",) and activity["type"] in ("IfCondition", "Switch"))
         for inner in (inner for branch in branches(activity) for inner in branch):
-            assert (around, activity["type"], inner["type"]) != ((), "ForEach", "SetVariable"), "loops run in parallel"
-            check(inner, (*around, activity["type"]) if activity["type"] in CONTAINERS else around)
+            assert (containers, activity["type"], inner["type"]) != ((), "ForEach", "SetVariable"), (
+                "loops run in parallel"
+            )
+            check(inner, (*containers, activity["type"]) if activity["type"] in CONTAINERS else containers)
 
     for pipeline in resources["pipeline"].values():
         for activity in pipeline["properties"]["activities"]:
@@ -211,10 +215,10 @@ def test_expressions_parse_and_call_only_functions_the_tests_know(resources: Res
 
 
 @pytest.mark.parametrize(
-    "text", ["toUpper('a')", "concat('a' 'b')", "concat('a'", "'a' 'b'", "item.name", "variables('there').no"]
+    "text", ["toUpper('a')", "concat('a' 'b')", "concat('a'", "'a' 'b'", "item.name", "variables('known').no"]
 )
-def test_an_expression_nobody_can_evaluate_is_an_error(text: str) -> None:
-    scope = Scope(lambda: pytest.fail("no clock"), variables={"there": {}})
+def test_an_invalid_expression_is_an_error(text: str) -> None:
+    scope = Scope(lambda: pytest.fail("no clock"), variables={"known": {}})
     with pytest.raises((SyntaxError, KeyError, AttributeError)):
         scope.evaluate(f"@{text}")
 
@@ -232,7 +236,7 @@ def test_secrets_are_in_the_key_vault_only(resources: Resources) -> None:
     assert set(services["lake"]) == {"url"}
 
 
-def test_a_copy_through_a_secret_shows_neither_input_nor_output(resources: Resources) -> None:
+def test_a_copy_with_a_secret_hides_input_and_output(resources: Resources) -> None:
     with_secret = {
         name
         for name, dataset in resources["dataset"].items()
@@ -248,10 +252,10 @@ def test_a_copy_through_a_secret_shows_neither_input_nor_output(resources: Resou
     assert all(copy["policy"]["secureInput"] and copy["policy"]["secureOutput"] for copy in copies)
 
 
-def test_what_reaches_out_is_tried_again_and_has_an_end(resources: Resources) -> None:
-    reaching = [activity for activity in activities(resources["pipeline"]) if activity["type"] in REACHES_OUT]
-    assert {activity["type"] for activity in reaching} == REACHES_OUT
-    for activity in reaching:
+def test_activities_that_call_services_have_retries_and_a_timeout(resources: Resources) -> None:
+    calling = [activity for activity in activities(resources["pipeline"]) if activity["type"] in CALLS_SERVICES]
+    assert {activity["type"] for activity in calling} == CALLS_SERVICES
+    for activity in calling:
         policy = activity["policy"]
         assert policy["retry"] >= 1 and policy["retryIntervalInSeconds"] >= 30, activity["name"]
         assert re.fullmatch(r"0\.0[0-6]:\d\d:00", policy["timeout"]), activity["name"]
@@ -277,9 +281,7 @@ def test_triggers_start_the_refresh_one_run_at_a_time(resources: Resources, enti
     assert types == {"ScheduleTrigger", "BlobEventsTrigger"}
 
 
-def test_the_storage_event_is_that_of_a_file_the_events_are_read_from(
-    resources: Resources, entities: dict[str, Json]
-) -> None:
+def test_the_storage_event_trigger_watches_the_files_of_events(resources: Resources, entities: dict[str, Json]) -> None:
     trigger = resources["trigger"]["new_event_file"]["properties"]
     (factory,) = resources["factory"].values()
     container = factory["properties"]["globalParameters"]["incoming_container"]["value"]
@@ -294,7 +296,7 @@ def test_global_parameters_are_deployed_with_the_factory(adf: Path) -> None:
     assert json.loads((adf / "publish_config.json").read_text(encoding="utf-8"))["includeGlobalParamsTemplate"] is True
 
 
-def test_the_page_names_whatever_a_deployment_has_to_fill_in(
+def test_the_documentation_names_everything_that_a_deployment_configures(
     adf: Path, resources: Resources, entities: dict[str, Json]
 ) -> None:
     page = (adf.parent / "docs" / "data-factory.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Sources that change, and a factory that reads them into a lake."""
+"""Sources that change, and a simulated factory that lands them in a lake."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class World:
 
     Attributes:
         lake: Folder with a folder for each container.
-        customers: What the API answers.
+        customers: Records that the API returns.
         database: Tables in the schema `dbo`.
-        contacts: Rows of the CRM's table by key.
+        contacts: Rows of the CRM's table `contact`, by key.
     """
 
     def __init__(self, resources: Json, entities: list[Json], lake: Path) -> None:
@@ -60,23 +60,23 @@ class World:
         self.change([1, 2, 3], EVENING)
 
     def list_entities(self, entities: list[Json]) -> None:
-        """Deploy the list of entities."""
+        """Write the list of entities into the lake."""
         path = self.lake / "retail" / "landing" / "_control" / "entities.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(entities), encoding="utf-8")
 
     def change(self, numbers: list[int], at: datetime) -> None:
-        """A new sale, a new or changed contact, a new event file and a new spend file for each number."""
+        """Add a sale, a file of events and a file of spend, and add or change a contact, for each number."""
         for number in numbers:
             row = [number, at.replace(tzinfo=None)]
             self.database.execute("INSERT INTO dbo.transactions VALUES (?, 1, 1, 1, 2, DATE '2026-01-31', ?)", row)
-            others = dict.fromkeys(column.name for column in CRM_CONTACTS_BRONZE.received_columns)
-            self.contacts[str(number)] = {**others, "contactid": str(number), "modifiedon": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
+            contact = dict.fromkeys(column.name for column in CRM_CONTACTS_BRONZE.received_columns)
+            self.contacts[str(number)] = {**contact, "contactid": str(number), "modifiedon": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
             self.write_file(f"events/{number}.jsonl", event(number), at)
             self.write_file(f"marketing_spend/{number}.csv", f"{SPEND}\n{number},email,spring,10.50,USD\n", at)
 
     def write_file(self, name: str, text: str, at: datetime) -> Path:
-        """A file of the source's folder, last changed at a time."""
+        """Write a file into the source's folder, with a modification time."""
         path = self.lake / "incoming" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -107,21 +107,21 @@ class World:
 
     @property
     def landing(self) -> Landing:
-        """The landed batches."""
+        """Landing location of the factory."""
         return Landing(str(self.lake / "retail" / "landing"))
 
     def batches(self, entity: Json) -> list[Manifest]:
-        """The landed batches of an entity, oldest first, found to be what their manifests say."""
+        """Return the landed batches of an entity, oldest first. Check each against its manifest."""
         batches = self.landing.batches(entity["source"], entity["entity"])
         return [self.landing.examine(batch) for batch in batches]
 
     def watermark(self, entity: Json) -> Json:
-        """What stands in an entity's watermark file."""
+        """Return the content of an entity's watermark file."""
         path = self.lake / "retail" / "landing" / "_watermarks" / entity["source"] / f"{entity['entity']}.json"
         return dict(json.loads(path.read_text()))
 
     def landed(self, entity: Json) -> list[str]:
-        """Number of each record in the landed batches of an entity, as text."""
+        """Return the number of each landed record of an entity, as text."""
         column = {"contacts": "contactid", "events": "event_id", "marketing_spend": "month"}
         column |= {"transactions": "transaction_id", "customers": "customer_id", "stores": "store_id"}
         return sorted(str(record[column[entity["entity"]]]) for record in self._records(entity))
@@ -137,5 +137,5 @@ class World:
 
 
 def event(number: int) -> str:
-    """A line of an event file."""
+    """Return a line of a file of events."""
     return json.dumps(dict.fromkeys(EVENT, "1") | {"event_id": str(number)}) + "\n"

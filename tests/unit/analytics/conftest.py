@@ -1,4 +1,4 @@
-"""CDNOW: 2,357 customers of an online shop for music who first bought in early 1997, the field's reference."""
+"""CDNOW, the reference data of the field: 2,357 customers of an online music shop who first bought in early 1997."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cdnow_sales() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Split:
-    """What is known at a cut-off, customer by customer, and what came in the weeks after it."""
+    """History of each customer at a cut-off, and purchases in the weeks after it."""
 
     x: Floats
     t_x: Floats
@@ -38,7 +38,7 @@ class Split:
 
 @pytest.fixture(scope="session")
 def cdnow_split(cdnow_sales: pd.DataFrame):
-    """CDNOW, split after so many weeks; time in weeks by the day, or rounded to whole ones."""
+    """CDNOW, split at a cut-off week; times are exact fractions of weeks, or rounded to whole weeks."""
 
     def split(cut_off_week: int, weeks: int, *, rounded: bool) -> Split:
         cut_off = pd.Timestamp(FIRST_DAY) + timedelta(weeks=cut_off_week, days=-1)
@@ -56,12 +56,12 @@ def cdnow_split(cdnow_sales: pd.DataFrame):
 
 @pytest.fixture(scope="session")
 def cdnow(cdnow_split) -> Histories:
-    """Histories of the first 39 weeks, by the day."""
+    """Histories of the first 39 weeks, in exact fractions of weeks."""
     split = cdnow_split(39, 39, rounded=False)
     return Histories.of_customers(split.x, split.t_x, split.T)
 
 
 @pytest.fixture(scope="session")
 def cdnow_fits(cdnow: Histories) -> dict[str, Fit]:
-    """Every model, fitted on them."""
+    """Fits of every model to the CDNOW histories."""
     return {name: fit_purchases(model, cdnow) for name, model in MODELS.items()}

@@ -1,4 +1,4 @@
-"""Measures of a forecast, worked out by hand."""
+"""Measures of a forecast, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from cdp_lib.analytics.backtest import (
 
 
 def forecast(*rows: tuple[float, float, float, float]) -> Forecast:
-    """Rows: purchases predicted, churn predicted, purchases that came, customers."""
+    """Return a forecast from rows of predicted purchases, predicted churn, actual purchases, customers."""
     return Forecast(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
 
 
-# Four customers: 1.0 and 0.5 predicted and 2 and 0 came, 0.2 twice, of whom nobody and one bought.
-BY_HAND = forecast((1.0, 0.2, 2, 1), (0.5, 0.5, 0, 1), (0.2, 0.8, 0, 1), (0.2, 0.8, 1, 1))
+# Four customers with predicted purchases 1.0, 0.5, 0.2 and 0.2, and actual purchases 2, 0, 0 and 1.
+FOUR_CUSTOMERS = forecast((1.0, 0.2, 2, 1), (0.5, 0.5, 0, 1), (0.2, 0.8, 0, 1), (0.2, 0.8, 1, 1))
 
 
-def of_all(measured) -> dict[str, tuple[float, float, float]]:
-    return {each.measure: (each.predicted, each.actual, each.value) for each in measured if each.decile == 0}
+def overall(measures) -> dict[str, tuple[float, float, float]]:
+    return {each.measure: (each.predicted, each.actual, each.value) for each in measures if each.decile == 0}
 
 
-def test_measures_are_what_they_are_by_hand() -> None:
-    assert of_all(measure_forecast(BY_HAND)) == {
+def test_measures_equal_values_computed_by_hand() -> None:
+    assert overall(measure_forecast(FOUR_CUSTOMERS)) == {
         "total_error": pytest.approx((1.9, 3.0, 1.9 / 3 - 1)),
         "mae": pytest.approx((1.9 / 4, 3 / 4, (1.0 + 0.5 + 0.2 + 0.8) / 4)),
         # Churned: no, yes, yes, no.
         "brier_score": pytest.approx((2.3 / 4, 2 / 4, (0.04 + 0.25 + 0.04 + 0.64) / 4)),
-        # Pairs of churned and staying: .5 > .2, .5 < .8, .8 > .2, .8 = .8.
+        # Pairs of a churned and a staying customer: .5 > .2, .5 < .8, .8 > .2, .8 = .8.
         "auc": pytest.approx((2.3 / 4, 2 / 4, 2.5 / 4)),
     }
 
 
-def test_a_group_is_as_many_customers_as_its_weight() -> None:
+def test_weight_of_a_group_equals_that_many_single_customers() -> None:
     once = forecast((1.0, 0.2, 2, 3), (0.2, 0.8, 0, 2))
     each = forecast(*[(1.0, 0.2, 2, 1)] * 3, *[(0.2, 0.8, 0, 1)] * 2)
-    assert of_all(measure_forecast(once)) == {
-        name: pytest.approx(values) for name, values in of_all(measure_forecast(each)).items()
+    assert overall(measure_forecast(once)) == {
+        name: pytest.approx(values) for name, values in overall(measure_forecast(each)).items()
     }
 
 
-def test_deciles_are_tenths_of_the_customers_by_prediction() -> None:
+def test_deciles_are_tenths_of_customers_sorted_by_prediction() -> None:
     measured = measure_forecast(forecast(*((n / 100, 1 - n / 100, n % 2, 1) for n in range(100))))
     deciles = [each for each in measured if each.measure == "purchases_by_decile"]
     assert [(each.decile, each.customers) for each in deciles] == [(number, 10) for number in range(1, 11)]
@@ -60,29 +60,29 @@ def test_deciles_are_tenths_of_the_customers_by_prediction() -> None:
     assert churn[0].predicted == pytest.approx(0.055)
 
 
-def test_customers_of_one_prediction_stay_together() -> None:
+def test_customers_with_equal_predictions_stay_in_one_decile() -> None:
     measured = measure_forecast(forecast((0.1, 0.9, 0, 60), (0.5, 0.5, 1, 40)))
     deciles = {each.decile: each.customers for each in measured if each.measure == "purchases_by_decile"}
     assert deciles == {4: 60, 9: 40}
 
 
-def test_what_is_not_defined_is_not_a_number_but_nothing() -> None:
-    measured = of_all(measure_forecast(forecast((1.0, 0.2, 0, 1), (0.5, 0.5, 0, 1))))
-    assert measured["total_error"][2] is None  # nothing came
-    assert measured["auc"][2] is None  # all churned
+def test_undefined_measures_are_none() -> None:
+    measured = overall(measure_forecast(forecast((1.0, 0.2, 0, 1), (0.5, 0.5, 0, 1))))
+    assert measured["total_error"][2] is None  # no actual purchases
+    assert measured["auc"][2] is None  # all customers churned
     assert measure_forecast(forecast((1.0, 0.2, 0, 1)))[1].value == 1
     empty = Forecast(*np.zeros((4, 0)))
     assert measure_forecast(empty) == []
 
 
-def test_the_rate_of_the_last_period_goes_on() -> None:
+def test_last_period_rate_repeats_purchases_and_share_without_purchases() -> None:
     purchases, churn = last_period_rate(np.array([0.0, 3.0]), np.array([1.0, 3.0]))
     assert (purchases.tolist(), churn.tolist()) == ([0, 3], [0.25, 0.25])
-    with warnings.catch_warnings(action="error"):  # nobody had bought by the cut-off
+    with warnings.catch_warnings(action="error"):  # no customer had bought by the cut-off
         assert [each.tolist() for each in last_period_rate(*np.zeros((2, 0)))] == [[], []]
 
 
-def test_who_bought_lately_buys_again() -> None:
+def test_active_if_recent_predicts_purchases_for_recent_buyers_only() -> None:
     purchases, churn = active_if_recent(np.array([1.0, 0.0]), 1.5)
     assert (purchases.tolist(), churn.tolist()) == ([1.5, 0], [0, 1])
 
@@ -92,7 +92,7 @@ scores = st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(1, 4))
 
 @settings(max_examples=100, deadline=None)
 @given(scores)
-def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(rows) -> None:
+def test_area_under_curve_is_share_of_pairs_in_order(rows) -> None:
     score, positive, weight = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     pairs = [
         (a_weight * b_weight, 1.0 if a > b else 0.5 if a == b else 0.0)

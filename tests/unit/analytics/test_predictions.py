@@ -1,4 +1,4 @@
-"""From sales to histories in the engine, and from models back to customers: CDNOW as the platform would see it."""
+"""Predictions for CDNOW, from silver tables to rows by customer."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from ..purchases import purchases_of
 
 AS_OF = date(1997, 9, 30)
 TERMS = Terms(churn_horizon_days=91, clv_horizon_months=12, gross_margin=0.4, annual_discount_rate=0.1)
-STRANGER = 999_999
-"""A customer who registered and never bought."""
+NEVER_BOUGHT = 999_999
+"""Number of a customer who registered and never bought."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def cdnow_tables(spark, cdnow_sales):
     first = cdnow_sales.groupby("customer_id").day.min()
     days = [*first.dt.date, date(1997, 2, 1)]
     acquisitions = {
-        "customer_id": [*first.index, STRANGER],
+        "customer_id": [*first.index, NEVER_BOUGHT],
         "registration_date": days,
         "first_purchase_date": [*days[:-1], None],
         "acquisition_date": days,
@@ -84,7 +84,7 @@ def fits(customers) -> CustomerFits:
     return fit_customers(customers)
 
 
-def test_summaries_are_those_of_lifetimes(customers, cdnow_sales) -> None:
+def test_summaries_equal_summaries_of_lifetimes(customers, cdnow_sales) -> None:
     oracle = summary_data_from_transaction_data(
         cdnow_sales, "customer_id", "day", monetary_value_col="amount", observation_period_end=str(AS_OF)
     )
@@ -97,7 +97,7 @@ def test_summaries_are_those_of_lifetimes(customers, cdnow_sales) -> None:
     assert rows.repeat_monetary_value.fillna(0).to_numpy(dtype=float) == pytest.approx(oracle.monetary_value.to_numpy())
 
 
-def test_histories_are_whole_weeks_the_nearest_ones(customers) -> None:
+def test_histories_are_rounded_to_nearest_whole_week(customers) -> None:
     rows = customers.where("frequency IS NOT NULL").selectExpr(
         "recency_weeks", "age_weeks", "datediff(last_purchase_date, first_purchase_date) AS span", "recency_days"
     )
@@ -107,21 +107,21 @@ def test_histories_are_whole_weeks_the_nearest_ones(customers) -> None:
         assert row.recency_weeks <= row.age_weeks
 
 
-def test_what_leaves_the_engine_is_histories_of_all_buyers(customers) -> None:
+def test_collected_histories_cover_all_buyers_in_few_groups(customers) -> None:
     histories = collect_histories(customers)
     assert (histories.customers, histories.repeat_customers) == (2357, 946)
     assert len(histories) < 700
 
 
-def test_every_engine_gives_the_same_fit_to_the_last_digit(fits: CustomerFits, cdnow_split) -> None:
+def test_fit_from_engine_equals_fit_from_pandas_to_last_digit(fits: CustomerFits, cdnow_split) -> None:
     split = cdnow_split(39, 39, rounded=True)
     assert fits.purchases == fit_purchases(ParetoNbd, Histories.of_customers(split.x, split.t_x, split.T))
 
 
-def test_models_are_fitted_on_them(fits: CustomerFits) -> None:
+def test_models_are_fitted_on_collected_histories_and_spend(fits: CustomerFits) -> None:
     assert (fits.purchases.model, fits.purchases.state, fits.spend.state) == ("pareto_nbd", "fitted", "fitted")
     assert fits.purchases.parameters["r"] == pytest.approx(0.553, rel=0.02)
-    # Means that agree in three digits were taken together.
+    # Means that agree in their first three digits form one group.
     assert fits.spend.parameters == {
         "p": pytest.approx(6.25, rel=0.005),
         "q": pytest.approx(3.74, rel=0.005),
@@ -131,7 +131,7 @@ def test_models_are_fitted_on_them(fits: CustomerFits) -> None:
     assert fits.observed_weeks == 39
 
 
-def test_a_customer_is_predicted_as_the_model_predicts_their_history(customers, fits: CustomerFits) -> None:
+def test_prediction_of_customer_equals_model_prediction_of_history(customers, fits: CustomerFits) -> None:
     rows = with_predictions(customers, fits, TERMS).where("frequency > 0").orderBy("customer_id").limit(50).collect()
     model, spend = ParetoNbd(**fits.purchases.parameters), GammaGamma(**fits.spend.parameters)
     x, t_x, age = (np.array([float(row[name]) for row in rows]) for name in ("frequency", "recency_weeks", "age_weeks"))
@@ -148,16 +148,20 @@ def test_a_customer_is_predicted_as_the_model_predicts_their_history(customers, 
     assert {row.prediction_state for row in rows} == {"predicted"}
 
 
-def test_every_customer_has_a_row_of_value_and_keeps_it(customers, fits: CustomerFits) -> None:
+def test_every_customer_has_one_row_with_plausible_values(customers, fits: CustomerFits) -> None:
     predicted = with_predictions(with_rfm(customers), fits, TERMS)
     value = with_value(predicted, AS_OF, TERMS.gross_margin, "pareto_nbd-1", "gamma_gamma-1")
     assert tuple(value.columns) == CUSTOMER_VALUE_GOLD.column_names
     rows = {row.customer_id: row for row in value.collect()}
     assert len(rows) == 2358
-    stranger = rows.pop(STRANGER)
-    assert (stranger.segment, stranger.prediction_state) == ("Never bought", "never_bought")
-    assert (stranger.frequency, stranger.predictive_clv, stranger.purchase_model_version) == (None, None, None)
-    assert (stranger.historic_clv, stranger.tenure_days) == (0, 241)
+    customer = rows.pop(NEVER_BOUGHT)
+    assert (customer.segment, customer.prediction_state) == ("Never bought", "never_bought")
+    assert (customer.frequency, customer.predictive_clv, customer.purchase_model_version) == (
+        None,
+        None,
+        None,
+    )
+    assert (customer.historic_clv, customer.tenure_days) == (0, 241)
     for row in rows.values():
         assert row.purchase_probability == pytest.approx(1 - row.churn_probability)
         assert 0 <= row.probability_alive <= 1
@@ -168,7 +172,7 @@ def test_every_customer_has_a_row_of_value_and_keeps_it(customers, fits: Custome
 
 
 @pytest.mark.parametrize("state", ["too_few_customers", "not_converged"])
-def test_without_a_fit_there_are_no_figures_and_a_reason(customers, fits: CustomerFits, state) -> None:
+def test_failed_purchase_fit_leaves_predictions_null_and_gives_reason(customers, fits: CustomerFits, state) -> None:
     unfitted = Fit("pareto_nbd", state, 27, 23, 9, message="why")
     rows = with_predictions(customers, replace(fits, purchases=unfitted), TERMS)
     assert {tuple(row) for row in rows.select("prediction_state").distinct().collect()} == {(state,), ("never_bought",)}
@@ -176,7 +180,7 @@ def test_without_a_fit_there_are_no_figures_and_a_reason(customers, fits: Custom
     assert rows.where(" OR ".join(f"{name} IS NOT NULL" for name in names)).count() == 0
 
 
-def test_without_a_fit_of_spend_purchases_are_predicted_and_money_is_not(customers, fits: CustomerFits) -> None:
+def test_failed_spend_fit_leaves_only_money_null(customers, fits: CustomerFits) -> None:
     unfitted = Fit("gamma_gamma", "not_converged", 943, 943, 700, message="why")
     rows = with_predictions(customers, replace(fits, spend=unfitted), TERMS).where("frequency IS NOT NULL")
     assert rows.where("churn_probability IS NULL OR predictive_clv IS NOT NULL").count() == 0
@@ -189,29 +193,29 @@ def quality(cdnow_tables):
     return measure_models(collect_holdout(*cdnow_tables, date(1998, 6, 30), 273))
 
 
-def test_every_refresh_measures_models_and_baselines_on_what_came(quality) -> None:
-    of_all = {(row["model"], row["measure"]): row for row in quality if row["decile"] == 0}
-    total = of_all["pareto_nbd", "total_error"]
+def test_models_beat_baselines_on_actual_purchases(quality) -> None:
+    overall = {(row["model"], row["measure"]): row for row in quality if row["decile"] == 0}
+    total = overall["pareto_nbd", "total_error"]
     assert (total["cut_off"], total["as_of"], total["customer_count"]) == (date(1997, 9, 30), date(1998, 6, 30), 2357)
     assert total["actual"] == 1882
     assert abs(total["value"]) <= 0.12
-    assert of_all["pareto_nbd", "mae"]["value"] <= 0.77
+    assert overall["pareto_nbd", "mae"]["value"] <= 0.77
     for baseline in ("last_period_rate", "active_if_recent"):
-        assert of_all["pareto_nbd", "brier_score"]["value"] < of_all[baseline, "brier_score"]["value"]
-        assert of_all["pareto_nbd", "mae"]["value"] < of_all[baseline, "mae"]["value"]
-        assert of_all["pareto_nbd", "auc"]["value"] > of_all[baseline, "auc"]["value"]
+        assert overall["pareto_nbd", "brier_score"]["value"] < overall[baseline, "brier_score"]["value"]
+        assert overall["pareto_nbd", "mae"]["value"] < overall[baseline, "mae"]["value"]
+        assert overall["pareto_nbd", "auc"]["value"] > overall[baseline, "auc"]["value"]
     assert {row["model"] for row in quality} == {
         "pareto_nbd", "mbg_nbd", "bg_nbd", "last_period_rate", "active_if_recent",
     }  # fmt: skip
 
 
-def test_quality_has_one_row_a_key_in_the_contracts_columns(quality) -> None:
+def test_quality_has_unique_keys_and_columns_of_contract(quality) -> None:
     keys = [tuple(row[name] for name in MODEL_QUALITY_GOLD.key) for row in quality]
     assert len(set(keys)) == len(keys)
     assert all(set(row) == set(MODEL_QUALITY_GOLD.column_names) for row in quality)
 
 
-def test_models_that_can_not_be_fitted_say_so_beside_baselines_that_need_no_fit(cdnow_tables) -> None:
+def test_models_without_fit_give_state_and_baselines_give_measures(cdnow_tables) -> None:
     rows = measure_models(collect_holdout(*cdnow_tables, date(1997, 2, 5), 33))
     states = {row["model"]: row["state"] for row in rows if row["measure"] == "state"}
     assert states == dict.fromkeys(("pareto_nbd", "mbg_nbd", "bg_nbd"), "too_few_customers")

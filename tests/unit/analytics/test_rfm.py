@@ -23,7 +23,7 @@ CUSTOMER = (
 
 @pytest.fixture
 def customers(frame_of):
-    """Customers: (days since the latest purchase, purchase days, revenue) each; None who never bought."""
+    """Build customers from (days since the latest purchase, purchase days, revenue), or None without purchases."""
 
     def build(*rows):
         return frame_of(
@@ -47,26 +47,26 @@ def scores(frame):
     return [(row.recency_score, row.frequency_score, row.monetary_score, row.segment) for row in rows]
 
 
-def test_buyers_are_scored_by_fifths(customers) -> None:
+def test_scores_are_fifths_of_buyers(customers) -> None:
     rows = [(100 - 10 * n, n + 1, 100 * (n + 1)) for n in range(10)]
     scored = scores(with_rfm(customers(*rows)))
     assert [s[:3] for s in scored] == [(n // 2 + 1,) * 3 for n in range(10)]
 
 
-def test_equal_values_have_equal_scores_that_of_their_middle(customers) -> None:
-    # Six of ten bought once: the middle of them is three tenths up, in the second fifth.
+def test_equal_values_get_the_score_of_their_middle(customers) -> None:
+    # Six of ten customers bought once. Their middle is at three tenths, in the second fifth.
     rows = [(5, 1, 10)] * 6 + [(5, 2, 20), (5, 2, 20), (5, 3, 30), (5, 9, 90)]
     scored = scores(with_rfm(customers(*rows)))
     assert [s[1] for s in scored] == [2] * 6 + [4, 4, 5, 5]
-    assert [s[0] for s in scored] == [3] * 10  # all bought on one day: neither late nor early
+    assert [s[0] for s in scored] == [3] * 10  # equal recency gets the middle score
 
 
-def test_who_bought_once_has_not_come_back_however_much_it_was(customers) -> None:
+def test_one_time_buyers_are_never_in_repeat_segments(customers) -> None:
     segments = [s[3] for s in scores(with_rfm(customers(*[(n, 1, 10 * (20 - n)) for n in range(20)])))]
     assert not {"Champions", "Loyal", "At risk", "Cannot lose"} & set(segments)
 
 
-def test_who_never_bought_has_no_scores_and_is_not_counted(customers) -> None:
+def test_customers_without_purchases_have_no_scores_and_do_not_affect_fifths(customers) -> None:
     rows = [None, *[(100 - 10 * n, n + 1, 100) for n in range(5)], None]
     scored = scores(with_rfm(customers(*rows)))
     assert scored[0] == scored[-1] == (None, None, None, "Never bought")
@@ -74,28 +74,28 @@ def test_who_never_bought_has_no_scores_and_is_not_counted(customers) -> None:
 
 
 @pytest.mark.parametrize("buyers", [1, 4])
-def test_too_few_buyers_for_fifths_score_in_the_middle(customers, buyers: int) -> None:
+def test_fewer_than_five_buyers_get_middle_score(customers, buyers: int) -> None:
     rows = [(n, n + 1, n) for n in range(buyers)]
     assert [s[:3] for s in scores(with_rfm(customers(*rows)))] == [(3, 3, 3)] * buyers
 
 
-def test_no_customers_are_no_rows(customers) -> None:
+def test_no_customers_give_no_rows(customers) -> None:
     assert scores(with_rfm(customers())) == []
 
 
-def test_amounts_that_agree_in_three_digits_are_equal(customers) -> None:
+def test_amounts_with_equal_first_three_digits_get_equal_scores(customers) -> None:
     rows = [(5, 1, "100100.00"), (5, 1, "100999.99"), (5, 1, "0.00"), (5, 1, "12.34"), (5, 1, "99999.00")]
     monetary = [s[2] for s in scores(with_rfm(customers(*rows)))]
     assert monetary == [5, 5, 1, 2, 3]
 
 
-def test_leading_digits_cut_and_do_not_round(spark) -> None:
+def test_leading_digits_truncates(spark) -> None:
     amounts = "SELECT explode(array(999999.99, 1000000000000000000000000000000.00, 7.5, 0.0)) AS amount"
     rows = spark.sql(amounts).select(leading_digits(sf.col("amount")).alias("cut")).collect()
     assert sorted(row.cut for row in rows) == [0.0, 750.0, 99900000.0, 1e32]
 
 
-def test_every_combination_of_scores_is_in_exactly_one_segment_and_every_segment_is_reached(spark) -> None:
+def test_every_score_combination_has_a_segment_and_every_segment_is_used(spark) -> None:
     combinations = [(r, f, m, n) for r, f, m in product(range(1, 6), repeat=3) for n in (1, 2)]
     values = ", ".join(map(str, [*combinations, (None, None, None, 0)])).replace("None", "CAST(NULL AS INT)")
     rows = spark.sql(
@@ -122,7 +122,7 @@ def test_every_combination_of_scores_is_in_exactly_one_segment_and_every_segment
         ((1, 1, 1, 1), "Lost"),
     ],
 )
-def test_a_segment_is_what_its_name_says(spark, row, name: str) -> None:
+def test_segment_matches_example_scores(spark, row, name: str) -> None:
     r, f, m, days = row
     frame = spark.sql(
         f"SELECT {r} AS recency_score, {f} AS frequency_score, {m} AS monetary_score, {days} AS purchase_day_count"
@@ -132,7 +132,7 @@ def test_a_segment_is_what_its_name_says(spark, row, name: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.floats(-1e6, 1e6), st.integers(1, 1000), min_size=1))
-def test_thresholds_rise_and_who_reaches_one_has_as_many_below_or_beside_them(counts: dict[float, int]) -> None:
+def test_thresholds_rise_and_cut_off_whole_fifths(counts: dict[float, int]) -> None:
     thresholds = score_thresholds(counts)
     assert len(thresholds) == 4
     assert list(thresholds) == sorted(thresholds)

@@ -15,7 +15,7 @@ AS_OF = date(2026, 6, 30)
 
 @pytest.fixture
 def summaries(frame_of):
-    """Summaries by customer, of acquisitions (registered, first bought) and sales (customer, day, quantity, price)."""
+    """Build summaries from acquisitions (registered, first bought) and sales (customer, day, quantity, price)."""
 
     def build(acquisitions, sales, as_of=AS_OF):
         acquired = frame_of(
@@ -51,7 +51,7 @@ def summaries(frame_of):
     return build
 
 
-def test_a_customer_is_summed_up_by_days(summaries) -> None:
+def test_summary_counts_purchase_days(summaries) -> None:
     row = summaries(
         {1: (date(2026, 3, 1), date(2026, 1, 1))},
         [
@@ -70,19 +70,19 @@ def test_a_customer_is_summed_up_by_days(summaries) -> None:
     assert row.repeat_monetary_value == pytest.approx(40)
 
 
-def test_who_never_bought_is_there_with_nothing(summaries) -> None:
+def test_customer_without_purchases_has_zero_counts_and_null_figures(summaries) -> None:
     row = summaries({1: (date(2026, 3, 1), None)}, [])[1]
     assert (row.transaction_count, row.purchase_day_count, row.total_revenue) == (0, 0, Decimal(0))
     assert (row.first_purchase_date, row.frequency, row.recency_days, row.monetary_value) == (None,) * 4
     assert row.tenure_days == 121
 
 
-def test_one_day_of_buying_has_no_repeat_value(summaries) -> None:
+def test_single_purchase_day_has_no_repeat_value(summaries) -> None:
     row = summaries({1: (date(2026, 3, 1), date(2026, 3, 1))}, [(1, date(2026, 3, 1), 1, "5.00")] * 2)[1]
     assert (row.frequency, row.monetary_value, row.repeat_monetary_value) == (0, 10, None)
 
 
-def test_what_is_after_as_of_is_not_known_yet(summaries) -> None:
+def test_days_after_as_of_are_ignored(summaries) -> None:
     rows = summaries(
         {
             1: (date(2026, 5, 1), date(2026, 2, 1)),

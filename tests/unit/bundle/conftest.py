@@ -1,4 +1,4 @@
-"""The bundle's configuration as the Databricks CLI sees it for each target, before it resolves variables."""
+"""Fixtures: the bundle for each target, merged as the Databricks CLI merges it, with unresolved variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[3]
 CONFIGURATION: dict[str, Any] = yaml.safe_load((PROJECT / "databricks.yml").read_text(encoding="utf-8"))
 
-# Lists of a job whose entries are merged by name; any other list grows.
+# The CLI merges the entries of these lists by name. It concatenates all other lists.
 MERGED_BY = {"tasks": "task_key", "job_clusters": "job_cluster_key", "parameters": "name"}
 
 
@@ -23,31 +23,31 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def files(project: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The bundle's files and what stands in them."""
+    """The bundle's files with their parsed contents."""
     paths = [project / "databricks.yml", *(path for glob in CONFIGURATION["include"] for path in project.glob(glob))]
     return [(path, yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 @pytest.fixture(params=list(CONFIGURATION["targets"]))
 def target(request: pytest.FixtureRequest) -> str:
-    """Name of a target: the test runs for each."""
+    """Name of a target. A test with this fixture runs once per target."""
     return str(request.param)
 
 
 @pytest.fixture
 def bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, Any]:
-    """All files and the target's overrides as one; its paths are relative to the project."""
-    together: dict[str, Any] = {}
+    """All files merged with the overrides of the target. Paths are relative to the project."""
+    merged: dict[str, Any] = {}
     for path, content in files:
-        together = _merge(together, _from_project(content, path.parent))
-    overrides = together.pop("targets")[target]
+        merged = _merge(merged, _relative_to_project(content, path.parent))
+    overrides = merged.pop("targets")[target]
     variables = {name: {"default": value} for name, value in overrides.get("variables", {}).items()}
-    return dict(_without_dropped(_merge(together, overrides | {"variables": variables})))
+    return dict(_without_empty_environments(_merge(merged, overrides | {"variables": variables})))
 
 
 @pytest.fixture
 def jobs(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """Jobs of the target that run notebooks, which is all but those of other tools; each with these tasks alone."""
+    """Jobs of the target with notebook tasks. Each job has only its notebook tasks."""
     jobs = []
     for job in bundle["resources"]["jobs"].values():
         tasks = [task for task in job["tasks"] if "notebook_task" in task]
@@ -72,23 +72,27 @@ def _merge(base: Any, override: Any, name: str = "") -> Any:
     return override
 
 
-def _from_project(value: Any, folder: Path, key: str = "") -> Any:
-    """The value with paths that are relative to the project, not to the file they stand in."""
+def _relative_to_project(value: Any, folder: Path, key: str = "") -> Any:
+    """Return a value with its paths relative to the project instead of its file."""
     if isinstance(value, dict):
-        return {key: _from_project(entry, folder, key) for key, entry in value.items()}
+        return {key: _relative_to_project(entry, folder, key) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_from_project(entry, folder, key) for entry in value]
+        return [_relative_to_project(entry, folder, key) for entry in value]
     if key in ("notebook_path", "requirements", "whl"):
         return str((folder / value).resolve().relative_to(PROJECT))
     if key == "dependencies" and value.startswith("-r "):
-        return "-r " + _from_project(value.removeprefix("-r "), folder, "requirements")
+        return "-r " + _relative_to_project(value.removeprefix("-r "), folder, "requirements")
     if key == "dependencies" and value.startswith("."):
-        return _from_project(value, folder, "whl")
+        return _relative_to_project(value, folder, "whl")
     return value
 
 
-def _without_dropped(value: Any) -> Any:
-    """The value without the empty text that takes a task off its environment, which the CLI drops."""
+def _without_empty_environments(value: Any) -> Any:
+    """Return a value without empty environment keys, which the CLI drops."""
     if isinstance(value, dict):
-        return {key: _without_dropped(entry) for key, entry in value.items() if (key, entry) != ("environment_key", "")}
-    return [_without_dropped(entry) for entry in value] if isinstance(value, list) else value
+        return {
+            key: _without_empty_environments(entry)
+            for key, entry in value.items()
+            if (key, entry) != ("environment_key", "")
+        }
+    return [_without_empty_environments(entry) for entry in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The alerts: their queries run over the serving views, and say something when they should, and nothing when not."""
+"""Tests of the alerts: their queries run on the serving views and trigger only when they should."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WATCHED = ["revenue", "active_customers", "new_customers", "retention_rate"]
 
 
 def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
-    """A part of an alert as it is deployed."""
+    """Return a part of an alert with its variables resolved, as deployed."""
     if isinstance(value, dict):
         return {name: resolved(each, bundle, name) for name, each in value.items()}
     if isinstance(value, list):
@@ -42,7 +42,7 @@ def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
 
 
 def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """What a workspace makes of the rows that an alert's query gives, as its documentation has it."""
+    """Return the state that a workspace derives from the rows of an alert's query, according to its documentation."""
     evaluation = alert["evaluation"]
     if not rows:
         return str(evaluation["empty_result_state"])
@@ -51,13 +51,13 @@ def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         assert evaluation["source"]["aggregation"] == "MAX"
         values = [max(value for value in values if value is not None)]
     assert evaluation["comparison_operator"] == "GREATER_THAN"
-    # Of a null a workspace makes what is not true: an alert that gives one would be silent for ever.
+    # A workspace evaluates a comparison with null as false, so an alert that returns null would never trigger.
     assert values[0] is not None
     return "TRIGGERED" if operator.gt(float(values[0]), evaluation["threshold"]["value"]["double_value"]) else "OK"
 
 
 class Platform:
-    """Tables of the platform, and the serving views over them."""
+    """Tables of the platform and serving views in one schema."""
 
     def __init__(self, store: DeltaStore, bundle: Bundle) -> None:
         self.store = store
@@ -71,7 +71,7 @@ class Platform:
         self.store.create_view(view, definitions(self.store, self.store, "USD")[view])
 
     def evaluate(self, key: str) -> tuple[str, list[dict[str, Any]]]:
-        """State of an alert, and the rows its query gives."""
+        """Return the state of an alert and the rows of its query."""
         alert = resolved(ALERTS[key], self.bundle)
         rows = [row.asDict() for row in self.store.session.sql(alert["query_text"]).collect()]
         return state_of(alert, rows), rows
@@ -85,20 +85,20 @@ def platform(store: DeltaStore, catalog: str, schema: str) -> Platform:
 
 @pytest.fixture
 def deployed() -> dict[str, dict[str, Any]]:
-    """The alerts with every variable's default."""
+    """The alerts with the default of every variable."""
     overrides = {"notification_email": "team@example.com", "warehouse_id": "abc"}
     return {key: resolved(alert, Bundle(PROJECT, overrides)) for key, alert in ALERTS.items()}
 
 
-# What they are
+# Configuration
 
 
-def test_every_alert_is_what_the_sdk_knows_of(deployed: dict[str, dict[str, Any]]) -> None:
+def test_every_alert_is_valid_for_the_sdk(deployed: dict[str, dict[str, Any]]) -> None:
     for alert in deployed.values():
         assert AlertV2.from_dict(alert).as_dict() == alert
 
 
-def test_every_alert_is_told_to_people_and_paused_with_the_jobs() -> None:
+def test_every_alert_notifies_the_team_and_pauses_with_the_jobs() -> None:
     for alert in ALERTS.values():
         assert alert["warehouse_id"] == "${var.warehouse_id}"
         assert alert["schedule"]["pause_status"] == "${var.schedule_state}"
@@ -108,7 +108,7 @@ def test_every_alert_is_told_to_people_and_paused_with_the_jobs() -> None:
         assert alert["evaluation"]["threshold"]["value"]["double_value"] in alert["custom_description"]
 
 
-def test_an_alert_s_query_reads_one_serving_view_by_its_full_name(deployed: dict[str, dict[str, Any]]) -> None:
+def test_every_query_reads_one_serving_view_by_its_full_name(deployed: dict[str, dict[str, Any]]) -> None:
     read = {}
     for key, alert in deployed.items():
         query = parse_one(alert["query_text"], read="databricks")
@@ -121,13 +121,13 @@ def test_an_alert_s_query_reads_one_serving_view_by_its_full_name(deployed: dict
     }
 
 
-def test_the_column_that_is_compared_is_one_of_the_query(deployed: dict[str, dict[str, Any]]) -> None:
+def test_compared_column_is_in_the_query(deployed: dict[str, dict[str, Any]]) -> None:
     for alert in deployed.values():
         query = parse_one(alert["query_text"], read="databricks")
         assert alert["evaluation"]["source"]["name"] in query.named_selects
 
 
-def test_what_is_watched_is_there(deployed: dict[str, dict[str, Any]]) -> None:
+def test_watched_table_and_kpis_exist(deployed: dict[str, dict[str, Any]]) -> None:
     assert re.findall("'(.*?)'", deployed["freshness"]["query_text"]) == [RETAILS_SILVER.name]
     assert re.findall("'(.*?)'", deployed["kpi_out_of_band"]["query_text"]) == ["all", *WATCHED]
     assert set(WATCHED) <= {kpi.name for kpi in KPIS if "all" in kpi.dimensions}
@@ -156,9 +156,9 @@ def change(table: str, hours_ago: float, state: str = "refreshed") -> dict[str, 
         ([change("retails_silver", 200), change("retails_silver", 30), change("customers_silver", 40)], "OK"),
         ([change("retails_silver", 36.5), change("customers_silver", 1)], "TRIGGERED"),
     ],
-    ids=["nothing at all", "another table", "failed only", "within the limit", "over the limit"],
+    ids=["no runs", "another table", "only failed", "within the limit", "over the limit"],
 )
-def test_freshness_is_about_the_last_change_of_sales(
+def test_freshness_depends_on_the_last_change_of_retails_silver(
     platform: Platform, changes: list[dict[str, Any]], state: str
 ) -> None:
     platform.write(PIPELINE_RUNS_OPS, *changes)
@@ -178,7 +178,7 @@ def test_freshness_is_about_the_last_change_of_sales(
 
 
 def batch(table: str, day: int | None, rows_in: int, quarantined: int) -> dict[str, Any]:
-    """The account of the batch of a day, or of the whole table."""
+    """Return the reconciliation row of a day's batch, or of the whole table when `day` is None."""
     return {
         "table_name": table,
         "batch_id": f"202603{day:02}T030000Z-1" if day else WHOLE_TABLE,
@@ -203,17 +203,17 @@ def batch(table: str, day: int | None, rows_in: int, quarantined: int) -> dict[s
         ([batch("retails_silver", 9, 100, 90), batch("retails_silver", None, 9000, 90)], 0.9, "TRIGGERED"),
     ],
     ids=[
-        "nothing at all",
+        "no batches",
         "no rows",
         "at the limit",
-        "over it",
+        "over the limit",
         "an older batch",
         "the newest batch",
         "bronze",
         "the whole table",
     ],
 )
-def test_the_quarantine_rate_is_that_of_the_worst_table_s_newest_batch(
+def test_quarantine_rate_uses_the_newest_batch_of_the_worst_table(
     platform: Platform, batches: list[dict[str, Any]], worst: float | None, state: str
 ) -> None:
     platform.write(RECONCILIATION_OPS, *batches)
@@ -232,7 +232,7 @@ def test_the_quarantine_rate_is_that_of_the_worst_table_s_newest_batch(
 def figures(
     kpi: str, values: list[float | None], as_of: date = date(2026, 6, 30), dimension: str = "all"
 ) -> list[dict[str, Any]]:
-    """Values of a KPI, the last in the month of as_of."""
+    """Return KPI rows of consecutive months. The last value is in the month of `as_of`."""
     months = [as_of.replace(day=1)]
     while len(months) < len(values):
         months.insert(0, (months[0] - timedelta(1)).replace(day=1))
@@ -256,7 +256,7 @@ STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
 
 
 @pytest.mark.parametrize(
-    ("rows", "out", "state"),
+    ("rows", "deviating", "state"),
     [
         ([], [], "OK"),
         (figures("revenue", [500.0]), [], "OK"),
@@ -266,7 +266,7 @@ STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
         (figures("revenue", [*STEADY, 95.7]), ["revenue"], "TRIGGERED"),
         (figures("revenue", [*STEADY, 0.0], date(2026, 6, 29)), [], "OK"),
         (figures("revenue", [*STEADY, 500.0, 0.0], date(2026, 6, 29)), ["revenue"], "TRIGGERED"),
-        # Of the twelve months before, and no older ones: with the first ones the band would be wide.
+        # Only the twelve months before count. The older values would make the band wide.
         (figures("revenue", [9000.0, 1.0, *STEADY, *STEADY, 105.0]), ["revenue"], "TRIGGERED"),
         (figures("retention_rate", [None, *[0.1] * 6, 0.1]), [], "OK"),
         (figures("retention_rate", [None, *[0.1] * 6, 0.2]), ["retention_rate"], "TRIGGERED"),
@@ -282,38 +282,38 @@ STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
         ),
     ],
     ids=[
-        "nothing at all",
+        "no figures",
         "one month",
         "five months before",
         "within the band",
-        "above it",
-        "below it",
-        "a month that is not over",
-        "the month before one that is not over",
+        "above the band",
+        "below the band",
+        "incomplete month",
+        "month before an incomplete month",
         "older months",
-        "the same every month",
-        "off what it was every month",
+        "constant",
+        "changed after constant",
         "five values before",
         "no value",
-        "never any",
-        "the first ever",
-        "others are not watched",
+        "always 0",
+        "first above 0",
+        "not watched",
         "one of two",
     ],
 )
-def test_a_kpi_out_of_its_usual_band_is_said(
-    platform: Platform, rows: list[dict[str, Any]], out: list[str], state: str
+def test_kpi_outside_its_usual_band_triggers_the_alert(
+    platform: Platform, rows: list[dict[str, Any]], deviating: list[str], state: str
 ) -> None:
     platform.write(KPI_MONTHLY_GOLD, *rows)
     platform.make_view("kpis")
 
-    found, answer = platform.evaluate("kpi_out_of_band")
+    found, result = platform.evaluate("kpi_out_of_band")
 
     assert found == state
-    assert [row["kpi"] for row in answer if row["deviations"] > 3] == out
+    assert [row["kpi"] for row in result if row["deviations"] > 3] == deviating
 
 
-def test_thresholds_are_those_of_the_bundle_s_variables() -> None:
+def test_thresholds_come_from_the_bundle_variables() -> None:
     bundle = Bundle(PROJECT, {"quarantine_rate_limit": "0.5"})
     assert resolved(ALERTS["quarantine_rate"], bundle)["evaluation"]["threshold"] == {"value": {"double_value": 0.5}}
     assert "More than 0.5 of the rows" in resolved(ALERTS["quarantine_rate"], bundle)["custom_description"]

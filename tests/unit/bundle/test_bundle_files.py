@@ -1,4 +1,4 @@
-"""What must hold of the bundle in every target, and what `databricks bundle validate` does not see."""
+"""Tests of the bundle in every target, beyond the checks of `databricks bundle validate`."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ TYPES = {
     "volumes": Volume,
 }
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
-OF_A_TASK = re.compile(r"\{\{tasks\.(\w+)\.([\w.]+)\}\}")
+TASK_REFERENCE = re.compile(r"\{\{tasks\.(\w+)\.([\w.]+)\}\}")
 STAGES = ("bronze", "silver", "gold", "publish")
 OPERATIONAL = {"as_of", "ingest", "fit_models", "from_scratch", "full_refresh", "replay_from"}
-"""What an operator may set for one run: whoever may run a job runs it as its service principal."""
-# Fields of a resource that exist once it is deployed, and what the CLI knows of the workspace and the bundle.
+"""Parameters that an operator may set for one run. Jobs run as the service principal, so other settings are fixed."""
 COMPUTED = {"volumes": {"volume_path"}, "jobs": {"id"}}
+"""Fields that a resource has only after its deployment."""
 KNOWN = {
     "bundle.name",
     "bundle.target",
     "workspace.current_user.short_name",
     "workspace.current_user.userName",
 }
+"""References to the bundle and the workspace that the CLI resolves."""
 
 
 def scalars(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every scalar under a value, with the keys that lead to it."""
+    """Yield every scalar in a nested value, with its path of keys."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if entries is None:
         yield path, value
@@ -61,24 +62,24 @@ def scalars(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def references(value: Any) -> set[str]:
-    """What is referred to by `${…}` under a value."""
+    """Return all references `${…}` in a nested value."""
     return {reference for _, text in scalars(value) for reference in REFERENCE.findall(str(text))}
 
 
 def notebook(task: dict[str, Any], project: Path) -> Path:
-    """File of a task's notebook."""
+    """Return the file of a task's notebook."""
     return project / str(task["notebook_task"]["notebook_path"])
 
 
 def calls(path: Path) -> list[ast.Call]:
-    """Calls in a Python notebook."""
+    """Return the calls in a Python notebook."""
     if path.suffix != ".py":
         return []
     return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
 
 
-def asked_for(path: Path) -> set[str]:
-    """Names of the parameters a notebook asks for."""
+def requested_parameters(path: Path) -> set[str]:
+    """Return the names of the parameters that a notebook reads."""
     names = {
         ast.literal_eval(call.args[0]) for call in calls(path) if ast.unparse(call.func).endswith("dbutils.widgets.get")
     }
@@ -90,29 +91,29 @@ def asked_for(path: Path) -> set[str]:
 
 
 def is_stage(path: Path) -> bool:
-    """Whether a notebook works on tables."""
+    """Return whether a notebook uses `Stage`, which refreshes tables."""
     return any(ast.unparse(call.func) == "Stage" for call in calls(path))
 
 
-def before(job: dict[str, Any]) -> dict[str, set[str]]:
-    """Every task a task waits for, directly or not, by task key."""
+def upstream_tasks(job: dict[str, Any]) -> dict[str, set[str]]:
+    """Return task key → all tasks that the task waits for, directly or indirectly."""
     direct = {task["task_key"]: {key["task_key"] for key in task.get("depends_on", ())} for task in job["tasks"]}
-    all_before: dict[str, set[str]] = {}
+    upstream: dict[str, set[str]] = {}
     for key in TopologicalSorter(direct).static_order():
-        all_before[key] = direct[key].union(*(all_before[earlier] for earlier in direct[key]))
-    return all_before
+        upstream[key] = direct[key].union(*(upstream[earlier] for earlier in direct[key]))
+    return upstream
 
 
-def given_to(job: dict[str, Any], key: str) -> dict[str, str]:
-    """The parameters of a task alone."""
+def task_parameters(job: dict[str, Any], key: str) -> dict[str, str]:
+    """Return the parameters of a task, without those of its job."""
     [task] = [task for task in job["tasks"] if task["task_key"] == key]
     return dict(task["notebook_task"].get("base_parameters", {}))
 
 
-# Typed
+# Types
 
 
-def test_every_resource_reads_as_a_typed_object(bundle: Bundle) -> None:
+def test_every_resource_is_valid_for_the_sdk(bundle: Bundle) -> None:
     for kind, resources in bundle["resources"].items():
         for resource in resources.values():
             TYPES[kind].from_dict(resource)
@@ -138,7 +139,7 @@ def test_every_resource_reads_as_a_typed_object(bundle: Bundle) -> None:
         ("secret_scopes", "cdp", ["scope"], "x"),
     ],
 )
-def test_a_typo_is_refused(bundle: Bundle, kind: str, key: str, path: list[str | int], typo: object) -> None:
+def test_typo_is_rejected(bundle: Bundle, kind: str, key: str, path: list[str | int], typo: object) -> None:
     resource = deepcopy(bundle["resources"][kind][key])
     inner: Any = resource
     for step in path[:-1]:
@@ -174,11 +175,11 @@ def test_every_reference_to_a_resource_resolves(bundle: Bundle) -> None:
                 assert reference in KNOWN
 
 
-def test_no_key_holds_a_reference_because_the_cli_resolves_values_only(bundle: Bundle) -> None:
+def test_references_are_in_values_only_because_the_cli_does_not_resolve_keys(bundle: Bundle) -> None:
     assert [path for path, _ in scalars(bundle) if any("${" in key for key in path)] == []
 
 
-def test_the_schema_and_the_catalog_are_named_once(bundle: Bundle, project: Path) -> None:
+def test_schema_and_catalog_are_named_once(bundle: Bundle, project: Path) -> None:
     named = re.compile(r"(^|[^\w])(cat1|sales(_serving)?)($|[^\w])")
     values = [(path, REFERENCE.sub("", str(text))) for path, text in scalars(bundle)]
     found = [path for path, text in values if named.search(text) and path[-1] not in ("description", "comment")]
@@ -194,25 +195,25 @@ def test_the_schema_and_the_catalog_are_named_once(bundle: Bundle, project: Path
         assert not re.search(r"\bcat1\b|\bsales(_serving)?\s*\.", path.read_text(encoding="utf-8")), path.name
 
 
-def test_deployed_names_of_schemas_go_into_the_settings(jobs: Jobs) -> None:
-    settings = [given_to(job, task["task_key"]) for job in jobs for task in job["tasks"]]
-    # ${var.schema} lacks the prefix that a development target puts before the schema.
+def test_settings_use_the_deployed_names_of_schemas(jobs: Jobs) -> None:
+    settings = [task_parameters(job, task["task_key"]) for job in jobs for task in job["tasks"]]
+    # ${var.schema} lacks the prefix that the CLI adds in a development target.
     for name, schema in (("schema", "sales"), ("serving_schema", "serving")):
         assert {each[name] for each in settings if name in each} == {f"${{resources.schemas.{schema}.name}}"}
 
 
-def test_no_secret_stands_in_the_files(bundle: Bundle) -> None:
-    telling = re.compile(r"(key|password|secret|token)$", re.IGNORECASE)
+def test_files_hold_no_secret(bundle: Bundle) -> None:
+    secret_name = re.compile(r"(key|password|secret|token)$", re.IGNORECASE)
     names = {"task_key", "environment_key", "job_cluster_key"}
     for path, text in scalars(bundle):
-        if telling.search(path[-1]) and path[-1] not in names:
+        if secret_name.search(path[-1]) and path[-1] not in names:
             assert str(text).startswith("{{secrets/${var.secret_scope}/"), path
 
 
 # Tasks
 
 
-def test_no_name_stands_twice_in_a_list(files: Files) -> None:
+def test_names_in_lists_are_unique(files: Files) -> None:
     keys = ("task_key", "job_cluster_key", "environment_key")
     for _, content in files:
         for resources in [content, *content.get("targets", {}).values()]:
@@ -223,9 +224,9 @@ def test_no_name_stands_twice_in_a_list(files: Files) -> None:
                         assert sorted(set(named)) == sorted(named)
 
 
-def test_tasks_wait_for_tasks_that_are_there_and_never_in_a_circle(bundle: Bundle) -> None:
+def test_task_dependencies_exist_and_have_no_cycle(bundle: Bundle) -> None:
     for job in bundle["resources"]["jobs"].values():
-        assert before(job).keys() == {task["task_key"] for task in job["tasks"]}
+        assert upstream_tasks(job).keys() == {task["task_key"] for task in job["tasks"]}
 
 
 def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
@@ -233,38 +234,39 @@ def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
     assert {notebook(task, project) for job in jobs for task in job["tasks"]} == notebooks
 
 
-def test_an_operator_sets_what_a_run_does_and_not_where_it_reads(jobs: Jobs, refresh: dict[str, Any]) -> None:
+def test_only_cdp_refresh_has_job_parameters_and_only_operational_ones(jobs: Jobs, refresh: dict[str, Any]) -> None:
     assert {parameter["name"] for parameter in refresh["parameters"]} == OPERATIONAL
     assert not [job["name"] for job in jobs if job["name"] != "cdp_refresh" and "parameters" in job]
 
 
-def test_a_task_is_given_what_its_notebook_asks_for(jobs: Jobs, project: Path) -> None:
+def test_every_task_has_the_parameters_of_its_notebook(jobs: Jobs, project: Path) -> None:
     for job in jobs:
-        of_run = {parameter["name"] for parameter in job.get("parameters", ())}
+        job_parameters = {parameter["name"] for parameter in job.get("parameters", ())}
         for task in job["tasks"]:
-            asked, given = asked_for(notebook(task, project)), set(given_to(job, task["task_key"]))
-            # A person selects tables; the rest is what tasks tell each other.
-            told = {"select", "sources", "held"}
-            assert asked - told - OPERATIONAL <= given | of_run, task["task_key"]
-            assert not given & of_run
+            requested = requested_parameters(notebook(task, project))
+            given = set(task_parameters(job, task["task_key"]))
+            # A person sets `select`; other tasks set `sources` and `held`.
+            optional = {"select", "sources", "held"}
+            assert requested - optional - OPERATIONAL <= given | job_parameters, task["task_key"]
+            assert not given & job_parameters
 
 
-def test_the_settings_of_all_tasks_are_the_same(jobs: Jobs) -> None:
+def test_all_tasks_have_the_same_settings(jobs: Jobs) -> None:
     by_name: dict[str, set[str]] = {}
     for job in jobs:
         for task in job["tasks"]:
-            for name, value in given_to(job, task["task_key"]).items():
+            for name, value in task_parameters(job, task["task_key"]).items():
                 by_name.setdefault(name, set()).add(str(value))
     differing = {name for name, values in by_name.items() if len(values) > 1}
     assert differing <= {"held", "sources"}
 
 
-def test_no_setting_is_empty_where_the_bundle_is_deployed(bundle: Bundle) -> None:
-    of_jobs = [text for path, text in scalars(bundle["resources"]["jobs"]) if "parameters" not in path]
-    assert "" not in of_jobs
+def test_no_job_setting_is_empty(bundle: Bundle) -> None:
+    values = [text for path, text in scalars(bundle["resources"]["jobs"]) if "parameters" not in path]
+    assert "" not in values
 
 
-def test_the_job_has_few_tasks_in_few_levels(refresh: dict[str, Any]) -> None:
+def test_cdp_refresh_has_few_tasks_and_levels(refresh: dict[str, Any]) -> None:
     levels: dict[str, int] = {}
     direct = {task["task_key"]: [key["task_key"] for key in task.get("depends_on", ())] for task in refresh["tasks"]}
     for key in TopologicalSorter(direct).static_order():
@@ -273,7 +275,7 @@ def test_the_job_has_few_tasks_in_few_levels(refresh: dict[str, Any]) -> None:
     assert max(levels.values()) <= 6
 
 
-def test_nothing_behind_bronze_starts_where_nothing_is_due(refresh: dict[str, Any]) -> None:
+def test_no_stage_after_bronze_runs_when_no_table_is_due(refresh: dict[str, Any]) -> None:
     tasks = {task["task_key"]: task for task in refresh["tasks"]}
     assert tasks["is_anything_due"]["condition_task"] == {
         "op": "EQUAL_TO",
@@ -281,65 +283,65 @@ def test_nothing_behind_bronze_starts_where_nothing_is_due(refresh: dict[str, An
         "right": "true",
     }
     assert tasks["silver"]["depends_on"] == [{"task_key": "is_anything_due", "outcome": "true"}]
-    assert "is_anything_due" in before(refresh)["publish"] and "silver" in before(refresh)["gold"]
+    assert "is_anything_due" in upstream_tasks(refresh)["publish"] and "silver" in upstream_tasks(refresh)["gold"]
 
 
-def test_what_a_task_is_told_of_another_comes_from_one_that_it_waits_for(jobs: Jobs, refresh: dict[str, Any]) -> None:
+def test_tasks_refer_only_to_tasks_that_they_wait_for(jobs: Jobs, refresh: dict[str, Any]) -> None:
     for task in refresh["tasks"]:
-        told_of = {key for _, text in scalars(task) for key, _ in OF_A_TASK.findall(str(text))}
-        assert told_of <= before(refresh)[task["task_key"]]
-    others = [job for job in jobs if job["name"] != "cdp_refresh"]
-    assert not [text for _, text in scalars(others) if OF_A_TASK.search(str(text))]
+        referenced = {key for _, text in scalars(task) for key, _ in TASK_REFERENCE.findall(str(text))}
+        assert referenced <= upstream_tasks(refresh)[task["task_key"]]
+    other_jobs = [job for job in jobs if job["name"] != "cdp_refresh"]
+    assert not [text for _, text in scalars(other_jobs) if TASK_REFERENCE.search(str(text))]
 
 
-def test_a_stage_waits_for_every_table_that_its_own_are_built_from(refresh: dict[str, Any]) -> None:
+def test_stage_waits_for_the_stages_of_its_input_tables(refresh: dict[str, Any]) -> None:
     graph = platform_graph()
     for name, table in graph.tables.items():
         layer = table.contract.layer
         read = {graph.tables[each].contract.layer for each in graph.reads(name)}
-        assert read <= {layer, *before(refresh)[layer]}, name
+        assert read <= {layer, *upstream_tasks(refresh)[layer]}, name
 
 
-def test_nothing_is_loaded_before_all_of_it_is_landed(refresh: dict[str, Any]) -> None:
-    assert before(refresh)["bronze"] == {key for key in before(refresh) if key.startswith("ingest_")}
+def test_bronze_waits_for_all_ingest_tasks(refresh: dict[str, Any]) -> None:
+    assert upstream_tasks(refresh)["bronze"] == {key for key in upstream_tasks(refresh) if key.startswith("ingest_")}
 
 
-def test_bronze_is_told_what_became_of_the_sources_that_sales_are_of(refresh: dict[str, Any], project: Path) -> None:
-    told = dict(pair.split("=") for pair in given_to(refresh, "bronze")["sources"].split())
-    assert told.keys() == {contract.source for contract in (CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE)}
-    results = {source: OF_A_TASK.fullmatch(result) for source, result in told.items()}
+def test_bronze_gets_the_results_of_the_ingest_tasks_of_sales(refresh: dict[str, Any], project: Path) -> None:
+    sources = dict(pair.split("=") for pair in task_parameters(refresh, "bronze")["sources"].split())
+    assert sources.keys() == {contract.source for contract in (CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE)}
+    results = {source: TASK_REFERENCE.fullmatch(result) for source, result in sources.items()}
     assert all(match and match[2] == "result_state" for match in results.values())
     tasks = {source: match[1] for source, match in results.items() if match}
-    assert set(tasks.values()) < {key for key in before(refresh) if key.startswith("ingest_")}
+    assert set(tasks.values()) < {key for key in upstream_tasks(refresh) if key.startswith("ingest_")}
     for source, key in tasks.items():
         text = (project / "notebooks" / "ingest" / f"{key}.py").read_text(encoding="utf-8")
         names = [contract.name.upper() for contract in BRONZE_TABLES if contract.source == source]
         assert f'"{source}"' in text or any(name in text for name in names), key
 
 
-def test_each_stage_is_told_which_tables_the_one_before_it_has_held_back(refresh: dict[str, Any]) -> None:
-    assert "held" not in given_to(refresh, STAGES[0])
-    for key, after in pairwise(STAGES):
-        assert given_to(refresh, after)["held"] == f"{{{{tasks.{key}.values.held}}}}"
+def test_each_stage_gets_the_held_tables_of_the_stage_before(refresh: dict[str, Any]) -> None:
+    assert "held" not in task_parameters(refresh, STAGES[0])
+    for key, next_key in pairwise(STAGES):
+        assert task_parameters(refresh, next_key)["held"] == f"{{{{tasks.{key}.values.held}}}}"
 
 
-def test_stages_run_whatever_has_failed_before(refresh: dict[str, Any]) -> None:
+def test_stages_run_after_failed_tasks(refresh: dict[str, Any]) -> None:
     conditions = {task["task_key"]: task["run_if"] for task in refresh["tasks"] if "run_if" in task}
-    # silver waits for the condition alone, and that for nothing but the end of bronze.
+    # silver waits only for the condition, which runs after bronze has ended, failed or not.
     assert conditions == dict.fromkeys(("bronze", "is_anything_due", "gold", "publish"), "ALL_DONE")
 
 
-def test_only_what_may_recover_is_tried_again(jobs: Jobs) -> None:
+def test_only_ingest_tasks_and_cdp_stream_retry(jobs: Jobs) -> None:
     for job in jobs:
         for task in job["tasks"]:
             is_source = "/ingest/" in task["notebook_task"]["notebook_path"]
-            # A stream that meets the run of another job waits for it.
+            # cdp_stream retries until the run of another job has ended.
             assert bool(task.get("max_retries")) == (is_source or job["name"] == "cdp_stream"), task["task_key"]
-            # Serverless compute repeats a failed task of its own accord, unless it is told not to.
+            # Serverless compute retries a failed task unless auto optimization is disabled.
             assert task.get("disable_auto_optimization", False) == (not is_source), task["task_key"]
 
 
-def test_every_task_has_the_compute_it_names(jobs: Jobs) -> None:
+def test_every_task_names_existing_compute(jobs: Jobs) -> None:
     for job in jobs:
         environments = {environment["environment_key"] for environment in job.get("environments", ())}
         clusters = {cluster["job_cluster_key"] for cluster in job.get("job_clusters", ())}
@@ -351,7 +353,7 @@ def test_every_task_has_the_compute_it_names(jobs: Jobs) -> None:
                 assert task["job_cluster_key"] in clusters
 
 
-def test_a_job_never_runs_beside_itself_and_somebody_hears_of_a_failure(jobs: Jobs) -> None:
+def test_jobs_have_one_run_at_a_time_and_report_failures(jobs: Jobs) -> None:
     for job in jobs:
         assert job["queue"] == {"enabled": True}
         assert job["max_concurrent_runs"] == 1
@@ -359,7 +361,7 @@ def test_a_job_never_runs_beside_itself_and_somebody_hears_of_a_failure(jobs: Jo
         assert job["tags"] == "${var.job_tags}"
 
 
-def test_a_job_with_a_schedule_is_watched(jobs: Jobs) -> None:
+def test_scheduled_jobs_are_monitored(jobs: Jobs) -> None:
     scheduled = [job for job in jobs if "schedule" in job]
     assert {job["name"] for job in scheduled} == {"cdp_refresh", "cdp_events", "cdp_maintenance"}
     for job in scheduled:
@@ -369,19 +371,19 @@ def test_a_job_with_a_schedule_is_watched(jobs: Jobs) -> None:
         assert job["email_notifications"]["on_duration_warning_threshold_exceeded"] == ["${var.notification_email}"]
 
 
-def test_what_waits_for_data_starts_at_once_and_what_runs_at_night_costs_less(jobs: Jobs) -> None:
+def test_only_cdp_stream_is_optimized_for_a_fast_start(jobs: Jobs) -> None:
     targets = {job["name"]: job["performance_target"] for job in jobs}
     assert targets.pop("cdp_stream") == "PERFORMANCE_OPTIMIZED"
     assert set(targets.values()) == {"STANDARD"}
 
 
-def test_a_rebuild_takes_as_long_as_it_takes(bundle: Bundle) -> None:
+def test_rebuild_has_no_timeout_and_no_schedule(bundle: Bundle) -> None:
     rebuild = bundle["resources"]["jobs"]["cdp_rebuild"]
     assert "timeout_seconds" not in rebuild and "schedule" not in rebuild
-    assert given_to(rebuild, "rebuild")["full_refresh"] == "true"
+    assert task_parameters(rebuild, "rebuild")["full_refresh"] == "true"
 
 
-def test_a_schedule_runs_in_production_and_is_paused_in_development(bundle: Bundle, jobs: Jobs) -> None:
+def test_schedules_run_in_production_and_are_paused_in_development(bundle: Bundle, jobs: Jobs) -> None:
     states = {job["name"]: job["schedule"]["pause_status"] for job in jobs if "schedule" in job}
     assert states.pop("cdp_events") == "${var.event_stream_state}"
     assert bundle["variables"]["event_stream_state"]["default"] == "PAUSED"
@@ -394,7 +396,7 @@ def test_a_schedule_runs_in_production_and_is_paused_in_development(bundle: Bund
 
 
 @pytest.mark.parametrize("target", ["dev"], indirect=True)
-def test_development_is_the_default_and_has_a_scope_of_each_developer(bundle: Bundle, files: Files) -> None:
+def test_development_is_the_default_and_has_one_secret_scope_per_developer(bundle: Bundle, files: Files) -> None:
     targets = files[0][1]["targets"]
     assert [name for name, target in targets.items() if target.get("default")] == ["dev"]
     assert bundle["mode"] == "development"
@@ -404,7 +406,7 @@ def test_development_is_the_default_and_has_a_scope_of_each_developer(bundle: Bu
 
 
 @pytest.mark.parametrize("target", ["dev"], indirect=True)
-def test_development_needs_no_variable_and_opens_nothing(bundle: Bundle) -> None:
+def test_development_needs_no_variable_and_grants_nothing(bundle: Bundle) -> None:
     assert [name for name, variable in bundle["variables"].items() if not variable.keys() & {"default", "lookup"}] == []
     assert not any("grants" in schema for schema in bundle["resources"]["schemas"].values())
 
@@ -420,20 +422,20 @@ def test_production_belongs_to_a_service_principal(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
-def test_production_is_told_who_it_belongs_to(bundle: Bundle) -> None:
-    untold = {name for name, variable in bundle["variables"].items() if not variable.keys() & {"default", "lookup"}}
-    assert untold == {"landing_storage_location", "notification_email", "operators_group", "service_principal"}
+def test_production_requires_its_location_and_owners(bundle: Bundle) -> None:
+    required = {name for name, variable in bundle["variables"].items() if not variable.keys() & {"default", "lookup"}}
+    assert required == {"landing_storage_location", "notification_email", "operators_group", "service_principal"}
 
 
 @pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
-def test_production_makes_no_scope_and_destroys_no_schema(bundle: Bundle) -> None:
+def test_production_creates_no_scope_and_protects_schemas(bundle: Bundle) -> None:
     assert "secret_scopes" not in bundle["resources"]
     for schema in bundle["resources"]["schemas"].values():
         assert schema["lifecycle"] == {"prevent_destroy": True}
 
 
 @pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
-def test_production_opens_the_views_and_nothing_else(bundle: Bundle) -> None:
+def test_production_grants_access_to_views_only(bundle: Bundle) -> None:
     granted = {key: schema.get("grants") for key, schema in bundle["resources"]["schemas"].items()}
     privileges = [{"principal": "${var.analysts_group}", "privileges": ["USE_SCHEMA", "SELECT"]}]
     assert granted == {"sales": None, "serving": privileges}
@@ -441,7 +443,7 @@ def test_production_opens_the_views_and_nothing_else(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("target", ["prod"], indirect=True)
-def test_production_lands_in_the_lake_and_never_destroys_it(bundle: Bundle) -> None:
+def test_production_lands_in_an_external_volume_that_is_protected(bundle: Bundle) -> None:
     landing = bundle["resources"]["volumes"]["landing"]
     assert landing["volume_type"] == "EXTERNAL"
     assert landing["storage_location"] == "${var.landing_storage_location}"
@@ -449,22 +451,22 @@ def test_production_lands_in_the_lake_and_never_destroys_it(bundle: Bundle) -> N
 
 
 @pytest.mark.parametrize("target", ["adls"], indirect=True)
-def test_exactly_the_tasks_that_touch_the_landing_are_on_the_lake(jobs: Jobs, project: Path) -> None:
+def test_only_tasks_that_use_the_landing_run_on_the_lake_cluster(jobs: Jobs, project: Path) -> None:
     for job in jobs:
         on_the_lake = {task["task_key"] for task in job["tasks"] if task.get("job_cluster_key") == "lake"}
-        touching = {
+        landing_tasks = {
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
             or notebook(task, project).stem in ("bronze", "refresh")
         }
-        assert on_the_lake == touching
+        assert on_the_lake == landing_tasks
         for task in job["tasks"]:
             assert ("libraries" in task) == (task["task_key"] in on_the_lake)
 
 
 @pytest.mark.parametrize("target", ["adls"], indirect=True)
-def test_the_lake_s_key_comes_from_the_scope(bundle: Bundle, jobs: Jobs) -> None:
+def test_account_key_of_the_lake_comes_from_the_secret_scope(bundle: Bundle, jobs: Jobs) -> None:
     clusters = [cluster for job in jobs for cluster in job.get("job_clusters", ())]
     assert clusters
     for lake in clusters:

@@ -1,4 +1,4 @@
-"""The bundle against the JSON schema of the Databricks CLI, where there is one on PATH."""
+"""Validate the bundle against the JSON schema of the Databricks CLI, if the CLI is on PATH."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLI = shutil.which("databricks")
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CLI's schema, as a file."""
+    """File with the JSON schema of the CLI."""
     if CLI is None:
         pytest.skip("NOT CHECKED against the CLI's schema: there is no `databricks` command on PATH")
     answer = subprocess.run([CLI, "bundle", "schema"], capture_output=True, text=True, timeout=60, check=False)
@@ -35,14 +35,14 @@ def check(schema: Path, content: dict[str, Any], folder: Path) -> subprocess.Com
 
 
 def without_overrides(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, Any]:
-    """The target as it stands in databricks.yml, without its resources.
+    """Return a target of databricks.yml without its resources.
 
-    The schema asks of an override all that a resource needs; what is merged of both is checked instead.
+    The schema requires all fields of a resource even in an override, so the merged resources are checked instead.
     """
     return {key: value for key, value in files[0][1]["targets"][target].items() if key != "resources"}
 
 
-def test_every_target_keeps_the_schema(
+def test_every_target_is_valid(
     schema: Path, bundle: dict[str, Any], files: list[tuple[Path, dict[str, Any]]], target: str, tmp_path: Path
 ) -> None:
     sections = {
@@ -53,7 +53,7 @@ def test_every_target_keeps_the_schema(
 
 
 @pytest.mark.parametrize("target", ["dev"], indirect=True)
-def test_a_typo_is_refused(schema: Path, bundle: dict[str, Any], tmp_path: Path) -> None:
+def test_typo_is_rejected(schema: Path, bundle: dict[str, Any], tmp_path: Path) -> None:
     bundle["bundle"]["databricks_cli_versoin"] = "1.0.0"
     answer = check(schema, {"bundle": bundle["bundle"]}, tmp_path)
     assert answer.returncode != 0

@@ -1,4 +1,4 @@
-"""cdp_maintenance: away from the refresh, and with values it takes."""
+"""Tests of the job cdp_maintenance: its schedule and its parameters."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def job(bundle: Resource) -> Resource:
     return bundle["resources"]["jobs"]["cdp_maintenance"]
 
 
-def test_it_starts_when_the_schedule_of_the_refresh_has_long_ended(job: Resource, bundle: Resource) -> None:
+def test_maintenance_and_refresh_do_not_overlap(job: Resource, bundle: Resource) -> None:
     refresh = bundle["resources"]["jobs"]["cdp_refresh"]
-    (_, _, start), (_, _, begin) = (
+    (_, _, maintenance_hour), (_, _, refresh_hour) = (
         map(int, each["schedule"]["quartz_cron_expression"].split()[:3]) for each in (job, refresh)
     )
-    assert begin + refresh["timeout_seconds"] / 3600 <= start
-    assert start + job["timeout_seconds"] / 3600 <= 24 + begin
+    assert refresh_hour + refresh["timeout_seconds"] / 3600 <= maintenance_hour
+    assert maintenance_hour + job["timeout_seconds"] / 3600 <= 24 + refresh_hour
     assert job["schedule"]["timezone_id"] == refresh["schedule"]["timezone_id"]
     assert job["schedule"]["quartz_cron_expression"].endswith(" ? * SUN")
 
 
-def test_it_takes_what_the_variables_say(job: Resource, bundle: Resource) -> None:
+def test_parameters_come_from_variables_with_valid_defaults(job: Resource, bundle: Resource) -> None:
     defaults = job["tasks"][0]["notebook_task"]["base_parameters"]
     names = ("retention_days", "batch_retention_days", "predictive_optimization")
     given = {name: str(bundle["variables"][name]["default"]) for name in names}

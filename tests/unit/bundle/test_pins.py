@@ -1,4 +1,4 @@
-"""What jobs install beside the wheel: exact versions, the same ones that CI verifies by their hashes."""
+"""Tests of the pinned packages that jobs install in addition to the wheel."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Pins = dict[str, str]
 
 
 def lines(path: Path) -> list[str]:
-    """Lines of a requirements file, with those that a backslash continues as one, without comments."""
+    """Return the lines of a requirements file, with continued lines joined and without comments."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def versions(path: Path) -> Pins:
-    """Version of each package that a file pins."""
+    """Return package → pinned version of a file."""
     pinned = [re.fullmatch(r"([\w.-]+)==([\w.]+)(?: +--hash=\S+)*", line) for line in lines(path)]
     assert all(pinned), path
     return {str(canonicalize_name(match[1])): match[2] for match in pinned if match}
@@ -32,7 +32,7 @@ def pins(project: Path) -> Pins:
 
 
 def needed(project: Path) -> set[str]:
-    """Packages that requirements.txt leads to, by the metadata of what is installed here."""
+    """Return the packages of requirements.txt and all their dependencies, from installed metadata."""
     names: set[str] = set()
     waiting = [(Requirement(line), "") for line in lines(project / "requirements.txt")]
     while waiting:
@@ -48,32 +48,32 @@ def needed(project: Path) -> set[str]:
     return {name.partition("[")[0] for name in names}
 
 
-def test_the_pins_meet_what_the_library_needs(project: Path, pins: Pins) -> None:
+def test_pins_meet_the_requirements_of_the_library(project: Path, pins: Pins) -> None:
     for requirement in map(Requirement, lines(project / "requirements.txt")):
         assert requirement.specifier.contains(pins[str(canonicalize_name(requirement.name))]), requirement
 
 
-def test_every_package_that_comes_along_is_pinned(project: Path, pins: Pins) -> None:
+def test_every_dependency_is_pinned(project: Path, pins: Pins) -> None:
     assert needed(project) <= pins.keys()
 
 
-def test_jobs_install_what_a_laptop_tests(project: Path, pins: Pins) -> None:
+def test_jobs_install_the_versions_that_tests_use(project: Path, pins: Pins) -> None:
     constraints = versions(project / "constraints.txt")
     assert {name: constraints.get(name) for name in pins} == pins
 
 
-def test_the_lock_file_has_the_same_versions_with_hashes(project: Path, pins: Pins) -> None:
+def test_lock_file_has_the_same_versions_with_hashes(project: Path, pins: Pins) -> None:
     lock = project / "requirements.lock.txt"
     assert versions(lock) == pins
     assert [line for line in lines(lock) if not re.search(r" --hash=sha256:[0-9a-f]{64}( |$)", line)] == []
 
 
-def test_a_job_s_pins_have_no_hash_because_pip_refuses_them_beside_a_wheel(project: Path) -> None:
+def test_job_pins_have_no_hashes_because_pip_refuses_them_with_a_wheel(project: Path) -> None:
     assert "--hash" not in "".join(lines(project / "requirements.workspace.txt"))
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements.workspace.txt", "requirements.lock.txt"])
-def test_no_file_names_an_index(project: Path, name: str) -> None:
+def test_requirements_files_name_no_package_index(project: Path, name: str) -> None:
     text = (project / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert not re.search(r"^-", text, re.MULTILINE)

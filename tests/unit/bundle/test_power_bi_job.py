@@ -1,4 +1,4 @@
-"""The job that publishes to Power BI: a file to include, off by default, after the refresh, without personal data."""
+"""Tests of the optional job that publishes gold tables without personal data to Power BI."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ OPTIONAL = "resources/optional/cdp_power_bi.job.yml"
 
 @pytest.fixture
 def content(project: Path) -> dict[str, Any]:
-    """The job's file."""
+    """Content of the job's file."""
     return dict(yaml.safe_load((project / OPTIONAL).read_text(encoding="utf-8")))
 
 
 @pytest.fixture
 def job(content: dict[str, Any]) -> dict[str, Any]:
-    """The job."""
+    """The job cdp_power_bi."""
     return dict(content["resources"]["jobs"]["cdp_power_bi"])
 
 
 @pytest.fixture
 def task(job: dict[str, Any]) -> dict[str, Any]:
-    """What its one task is told."""
+    """Settings of the job's only task."""
     (task,) = job["tasks"]
     return dict(task["power_bi_task"])
 
 
-def test_it_is_no_part_of_the_first_deployment(files: list[tuple[Path, dict[str, Any]]], project: Path) -> None:
+def test_job_is_not_included_by_default(files: list[tuple[Path, dict[str, Any]]], project: Path) -> None:
     assert project / OPTIONAL not in [path for path, _ in files]
 
 
-def test_once_it_is_included_everything_it_refers_to_is_there(
+def test_every_reference_resolves_when_the_job_is_included(
     content: dict[str, Any], bundle: dict[str, Any], target: str
 ) -> None:
     variables = bundle["variables"] | content["variables"]
@@ -61,23 +61,23 @@ def test_once_it_is_included_everything_it_refers_to_is_there(
                 assert field in bundle["resources"][kind][key]
 
 
-def test_it_reads_as_a_typed_job(job: dict[str, Any]) -> None:
+def test_job_is_valid_for_the_sdk(job: dict[str, Any]) -> None:
     assert Job.from_dict(job).tasks[0].power_bi_task
 
 
-def test_it_is_off_unless_it_is_asked_for(job: dict[str, Any], content: dict[str, Any]) -> None:
+def test_trigger_is_paused_by_default(job: dict[str, Any], content: dict[str, Any]) -> None:
     assert job["trigger"]["pause_status"] == "${var.power_bi_trigger_state}"
     assert content["variables"]["power_bi_trigger_state"]["default"] == "PAUSED"
     assert "schedule" not in job
 
 
-def test_it_waits_for_the_deployed_table_of_kpis(job: dict[str, Any]) -> None:
+def test_trigger_waits_for_the_deployed_kpi_table(job: dict[str, Any]) -> None:
     (table,) = job["trigger"]["table_update"]["table_names"]
     assert table == "${var.catalog}.${resources.schemas.sales.name}.kpi_monthly_gold"
     assert job["trigger"]["table_update"]["wait_after_last_change_seconds"] >= 60
 
 
-def test_it_publishes_tables_of_the_platform_that_have_no_personal_data(task: dict[str, Any]) -> None:
+def test_published_tables_have_no_personal_data(task: dict[str, Any]) -> None:
     published = [table["name"] for table in task["tables"]]
     assert len(published) == len(set(published)) > 10
     for table in task["tables"]:
@@ -85,14 +85,14 @@ def test_it_publishes_tables_of_the_platform_that_have_no_personal_data(task: di
         assert [column.name for column in TABLES[table["name"]].columns if column.pii] == []
 
 
-def test_it_names_nobody_s_workspace(task: dict[str, Any]) -> None:
+def test_workspace_names_come_from_variables(task: dict[str, Any]) -> None:
     assert task["warehouse_id"] == "${var.warehouse_id}"
     assert task["connection_resource_name"] == "${var.power_bi_connection}"
     assert task["power_bi_model"]["workspace_name"] == "${var.power_bi_workspace}"
     assert task["power_bi_model"]["model_name"] == "${var.power_bi_model}"
 
 
-def test_it_leaves_the_model_of_this_project_alone(
+def test_job_does_not_overwrite_the_model_of_this_project(
     task: dict[str, Any], content: dict[str, Any], project: Path
 ) -> None:
     (model,) = (project / "powerbi").glob("*.SemanticModel")
@@ -100,7 +100,7 @@ def test_it_leaves_the_model_of_this_project_alone(
     assert task["power_bi_model"]["overwrite_existing"] is False
 
 
-def test_it_is_watched_and_never_runs_beside_itself(job: dict[str, Any]) -> None:
+def test_job_is_monitored_and_has_one_run_at_a_time(job: dict[str, Any]) -> None:
     assert job["queue"] == {"enabled": True}
     assert job["max_concurrent_runs"] == 1
     assert job["health"]["rules"][0]["value"] < job["timeout_seconds"]
@@ -108,17 +108,17 @@ def test_it_is_watched_and_never_runs_beside_itself(job: dict[str, Any]) -> None
         assert job["email_notifications"][event] == ["${var.notification_email}"]
 
 
-def test_on_this_machine_it_says_in_one_line_that_it_needs_a_workspace(project: Path, tmp_path: Path) -> None:
+def test_local_run_reports_in_one_line_that_the_job_needs_a_workspace(project: Path, tmp_path: Path) -> None:
     with pytest.raises(CdpError, match=r"^Unknown job 'cdp_power_bi': the bundle has .*cdp_refresh.*\.$"):
         Bundle(project, {}).job("cdp_power_bi")
     (tmp_path / "databricks.yml").write_text(
         yaml.safe_dump({"bundle": {"name": "shop"}, "include": ["*.job.yml"]}), encoding="utf-8"
     )
     shutil.copy(project / OPTIONAL, tmp_path)
-    with pytest.raises(CdpError, match=r"^Task 'power_bi' is no notebook task: it runs in a workspace only\.$"):
+    with pytest.raises(CdpError, match=r"^Task 'power_bi' is not a notebook task: it runs in a workspace only\.$"):
         Bundle(tmp_path, {}).job("cdp_power_bi")
 
 
-def test_a_variable_that_is_looked_up_in_a_workspace_is_empty_on_this_machine(project: Path) -> None:
+def test_lookup_variable_is_empty_in_a_local_run(project: Path) -> None:
     assert Bundle(project, {}).variable("warehouse_id") == ""
     assert Bundle(project, {"warehouse_id": "abc"}).variable("warehouse_id") == "abc"

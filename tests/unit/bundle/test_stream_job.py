@@ -1,4 +1,4 @@
-"""cdp_stream: what has landed is taken in as cdp_refresh would, in one task."""
+"""Tests of the job cdp_stream, which refreshes landed batches in one task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def job(bundle: Resource) -> Resource:
     return bundle["resources"]["jobs"]["cdp_stream"]
 
 
-def test_it_does_what_the_stages_of_cdp_refresh_do_without_reading_a_source(job: Resource, bundle: Resource) -> None:
+def test_stream_has_the_settings_of_cdp_refresh_but_reads_no_source(job: Resource, bundle: Resource) -> None:
     [task] = job["tasks"]
     assert task["notebook_task"]["notebook_path"] == "notebooks/ops/refresh.py"
     given = task["notebook_task"]["base_parameters"]
@@ -26,16 +26,16 @@ def test_it_does_what_the_stages_of_cdp_refresh_do_without_reading_a_source(job:
     }
 
 
-def test_it_waits_for_the_run_before_and_loses_no_arrival(job: Resource) -> None:
+def test_stream_queues_runs_one_at_a_time(job: Resource) -> None:
     assert job["max_concurrent_runs"] == 1 and job["queue"]["enabled"] is True
 
 
-def test_it_watches_the_landing_volume_that_is_deployed_once_it_is_switched_on(job: Resource, bundle: Resource) -> None:
+def test_trigger_watches_the_deployed_landing_volume_and_is_paused_by_default(job: Resource, bundle: Resource) -> None:
     trigger = job["trigger"]
     assert trigger["pause_status"] == "${var.stream_state}"
     assert bundle["variables"]["stream_state"]["default"] == "PAUSED"
     arrival = trigger["file_arrival"]
     assert arrival["url"] == "${resources.volumes.landing.volume_path}/"
-    # The least that a workspace takes.
+    # The minimum that a workspace accepts.
     assert arrival["wait_after_last_change_seconds"] >= 60
     assert arrival["min_time_between_triggers_seconds"] >= 60

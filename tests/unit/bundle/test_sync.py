@@ -1,4 +1,4 @@
-"""What a deployment uploads: a list of what a workspace needs, whatever else is in the folder."""
+"""Tests of the files that a deployment uploads: only the listed files that a workspace needs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Bundle = dict[str, Any]
 
 
 def is_uploaded(bundle: Bundle, name: str) -> bool:
-    """Whether the CLI uploads a file, which git may know or not."""
+    """Return whether the CLI uploads a file, tracked by git or not."""
     sync = bundle["sync"]
     return name in sync["paths"] or any(re.fullmatch(expression(pattern), name) for pattern in sync["include"])
 
 
 def expression(pattern: str) -> str:
-    """A pattern as a regular expression, as the CLI reads it."""
+    """Return a pattern of the CLI as a regular expression."""
     return re.escape(pattern).replace(r"/\*\*/", "/(?:.+/)?").replace(r"\*", "[^/]*")
 
 
 def files_in(project: Path, *folders: str) -> list[str]:
-    """Files under folders of the project that are written by people."""
+    """Return the source files in folders of the project."""
     paths = (path for folder in folders for path in (project / folder).rglob("*"))
     return [path.relative_to(project).as_posix() for path in paths if path.suffix in (".py", ".sql", ".csv")]
 
@@ -34,7 +34,7 @@ def test_notebooks_library_and_pins_are_uploaded(bundle: Bundle, project: Path) 
     assert [name for name in needed if not is_uploaded(bundle, name)] == []
 
 
-def test_a_new_module_of_the_library_is_uploaded_whatever_its_name(bundle: Bundle) -> None:
+def test_new_module_of_the_library_is_uploaded(bundle: Bundle) -> None:
     assert is_uploaded(bundle, "src/cdp_lib/tools/docs/new.py")
 
 
@@ -63,23 +63,24 @@ def test_a_new_module_of_the_library_is_uploaded_whatever_its_name(bundle: Bundl
         "tools/scan_secrets.py",
     ],
 )
-def test_nothing_else_is_uploaded(bundle: Bundle, name: str) -> None:
+def test_other_files_are_not_uploaded(bundle: Bundle, name: str) -> None:
     assert not is_uploaded(bundle, name)
 
 
-def test_the_tests_that_run_in_a_workspace_go_to_development_only(bundle: Bundle) -> None:
+def test_workspace_tests_are_uploaded_to_development_only(bundle: Bundle) -> None:
     name = "tests/notebooks/test_maintenance.py"
     assert is_uploaded(bundle, name) == (bundle["mode"] == "development")
 
 
-def test_the_list_has_no_folder_and_no_pattern_that_matches_at_any_depth(bundle: Bundle, project: Path) -> None:
+def test_sync_lists_only_files_and_anchored_patterns(bundle: Bundle, project: Path) -> None:
     sync = bundle["sync"]
-    # The CLI uploads all that is in a folder of `paths`, and would read `paths` that are missing as the whole project.
+    # The CLI uploads every file of a folder in `paths`. Without `paths` it uploads the whole project.
     assert sync["paths"] and all((project / path).is_file() for path in sync["paths"])
-    # It reads a pattern from the root if a folder comes first and `*.` later, and any other one at any depth.
+    # The CLI anchors a pattern at the root if it starts with a folder and ends with `*.<suffix>`. Other patterns match
+    # at any depth.
     assert [pattern for pattern in sync["include"] if not re.fullmatch(r"[\w/]+/.*\*\.\w+", pattern)] == []
     assert "exclude" not in sync
 
 
-def test_every_pattern_is_of_use(bundle: Bundle, project: Path) -> None:
+def test_every_pattern_matches_a_file(bundle: Bundle, project: Path) -> None:
     assert all(any(project.glob(pattern)) for pattern in bundle["sync"]["include"])

@@ -1,4 +1,4 @@
-"""The library as a wheel: what builds it, what is in it, and who imports it."""
+"""Tests of the library's wheel: its build, its content, and its import in notebooks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Jobs = list[dict[str, Any]]
 
 PINS, WHEEL = "requirements.workspace.txt", "dist/*.whl"
 
-# Python 3.11 brings an old one into a virtual environment, later versions none.
+# Virtual environments of Python 3.11 have an old setuptools, those of later versions have none.
 SETUPTOOLS = max((Version(each.version) for each in metadata.distributions(name="setuptools")), default=Version("0"))
 
 
 @pytest.fixture(scope="module")
 def library(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's content, built from a copy of the project and unpacked."""
+    """Folder of the unpacked wheel, built from a copy of the project."""
     if SETUPTOOLS < Version("80"):
         pytest.skip(
             f"NOT BUILT: the wheel needs setuptools 80, this environment has {SETUPTOOLS}: make check installs it"
@@ -50,7 +50,7 @@ def library(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(code: str, cwd: Path, *options: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter."""
+    """Run code in a new interpreter."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(path)} if path else {}
     command = [sys.executable, *options, "-c", code]
@@ -58,22 +58,22 @@ def run(code: str, cwd: Path, *options: str, path: Path | None = None) -> subpro
 
 
 def head(notebook: Path) -> str:
-    """The cell that finds the library, without what it imports of it."""
+    """Return the cell that adds the library to `sys.path`, without its imports from the library."""
     cell = notebook.read_text(encoding="utf-8").split("# COMMAND ----------\n")[1]
     return cell[: cell.index("from cdp_lib")]
 
 
-# Deployed
+# Deployment
 
 
-def test_each_build_has_a_version_of_its_own(bundle: Bundle) -> None:
+def test_each_build_has_its_own_version(bundle: Bundle) -> None:
     [artifact] = bundle["artifacts"].values()
     assert (artifact["type"], artifact["dynamic_version"]) == ("whl", True)
-    # The CLI takes what is in dist/.
+    # The CLI uploads the wheels in dist/.
     assert "--no-deps --wheel-dir dist ." in artifact["build"]
 
 
-def test_a_deployment_keeps_the_wheels_that_runs_still_install(bundle: Bundle) -> None:
+def test_deployment_keeps_the_wheels_of_earlier_deployments(bundle: Bundle) -> None:
     assert bundle["experimental"] == {"skip_artifact_cleanup": True}
 
 
@@ -90,7 +90,7 @@ def test_a_cluster_installs_the_pins_before_the_wheel(jobs: Jobs) -> None:
     assert all(each == [{"requirements": PINS}, {"whl": WHEEL}] for each in libraries)
 
 
-def test_no_parameter_says_where_the_library_is(jobs: Jobs) -> None:
+def test_no_parameter_is_a_path_of_the_library(jobs: Jobs) -> None:
     names = {parameter["name"] for job in jobs for parameter in job.get("parameters", ())}
     assert not {name for name in names if "path" in name} - {
         "events_path",
@@ -99,7 +99,7 @@ def test_no_parameter_says_where_the_library_is(jobs: Jobs) -> None:
     }
 
 
-# Built
+# Build
 
 
 def test_every_file_of_the_library_is_package_data(project: Path) -> None:
@@ -140,7 +140,7 @@ def test_every_module_is_imported_from_the_wheel(library: Path, tmp_path: Path) 
     assert int(tables) > 0
 
 
-# Found by a notebook
+# Import in a notebook
 
 
 def test_a_notebook_uses_an_installed_library(project: Path, tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_a_notebook_uses_an_installed_library(project: Path, tmp_path: Path) -> 
     assert answer.stdout.split() == [str(tmp_path / "cdp_lib" / "__init__.py"), "False"], answer.stderr
 
 
-def test_a_notebook_that_is_opened_by_hand_uses_the_source_beside_it(project: Path) -> None:
+def test_notebook_without_an_installed_library_uses_the_source_folder(project: Path) -> None:
     notebook = project / "notebooks" / "bronze" / "bronze.py"
-    # Without site-packages nothing is installed.
+    # -S hides the installed packages.
     answer = run(head(notebook) + "import cdp_lib; print(cdp_lib.__file__)", notebook.parent, "-S")
     assert answer.returncode == 0, answer.stderr
     assert Path(notebook.parent, answer.stdout.strip()).resolve() == project / "src" / "cdp_lib" / "__init__.py"

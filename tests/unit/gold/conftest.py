@@ -1,4 +1,4 @@
-"""Sales written down in a test."""
+"""Sales for tests of gold tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SALE = {
 
 @pytest.fixture
 def sales(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
-    """Rows of retails_silver; numbered, of the month of their day, and filled in where a test leaves a column out."""
+    """Build rows of retails_silver, with numbers, months and default values for the columns that a test omits."""
 
     def build(*rows: dict[str, Any]) -> DataFrame:
         numbered = (_SALE | {"transaction_id": number} | row for number, row in enumerate(rows, 1))

@@ -1,4 +1,4 @@
-"""Marts from sales written down in a test."""
+"""Marts built from the sales of a test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from cdp_lib.pipeline.graph import platform_graph
 
 
 def mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
-    """A mart, and whatever it is built from, made of sales alone."""
+    """Return a mart, and build its upstream tables from the sales, too."""
     if contract == RETAILS_SILVER:
         return sales
     if contract.layer == "silver":
-        # One row per key: sales name their products and stores, and many name the same.
+        # Several sales may have the same product or store, but a silver table has one row per key.
         return sales.select(*(name for name in contract.column_names if name in sales.columns)).dropDuplicates(
             [*contract.key]
         )

@@ -6,7 +6,7 @@ from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD, SEASONAL_ANALYSIS_GOLD
 from .marts import mart_of
 
 
-def test_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, rows_of) -> None:
+def test_seasonal_analysis_gold_sums_a_season_over_all_years(sales, rows_of) -> None:
     rows = sales(
         {"transaction_date": date(2024, 12, 31), "quantity": 2, "price": Decimal("0.10")},
         {"transaction_date": date(2025, 1, 1), "quantity": 1, "price": Decimal("0.10")},
@@ -23,7 +23,7 @@ def test_seasonal_analysis_gold_adds_up_a_season_over_all_years(sales, rows_of) 
     ]
 
 
-def test_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) -> None:
+def test_monthly_sales_gold_has_one_row_per_month_and_year(sales, rows_of) -> None:
     rows = sales(
         {"transaction_date": date(2025, 4, 1), "quantity": 3},
         {"transaction_date": date(2025, 4, 30), "customer_id": 102},
@@ -40,11 +40,11 @@ def test_monthly_sales_gold_has_one_row_a_month_of_a_year(sales, rows_of) -> Non
     ]
 
 
-def test_months_in_which_nothing_was_sold_have_no_row(sales) -> None:
+def test_months_without_sales_have_no_row(sales) -> None:
     assert mart_of(MONTHLY_SALES_GOLD, sales()).count() == 0
 
 
-def test_revenue_of_a_month_does_not_overflow(sales) -> None:
+def test_monthly_revenue_does_not_overflow(sales) -> None:
     largest = {"quantity": 2_147_483_647, "price": Decimal("2147483647.00")}
     [row] = mart_of(MONTHLY_SALES_GOLD, sales(largest, largest)).collect()
     assert row.monthly_revenue == 2 * 2_147_483_647**2

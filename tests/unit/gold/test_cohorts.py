@@ -1,4 +1,4 @@
-"""Retention of cohorts: by hand, and against a second account of any customers."""
+"""Retention of cohorts, compared with values computed by hand and with a second implementation."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 
 @pytest.fixture
 def cohorts(frame_of):
-    """Cells of these customers, by cohort type, month, kind of retention and first day of the window.
+    """Build cells by cohort type, cohort month, kind of retention and start of the window.
 
-    `linked` is the customer that events of another one belong to instead, if any.
+    `linked` overrides the customer that the events of a customer are linked to; None removes the link.
     """
 
     def build(
@@ -62,8 +62,11 @@ def cohorts(frame_of):
             for number, (*_, days) in customers.items()
             for day in days
         ]
-        whose = {n: n for n in customers} | (linked or {})
-        links = [{"identity": f"customer:{n}", "customer_id": of, "reason": "-"} for n, of in whose.items()]
+        links_by_number = {n: n for n in customers} | (linked or {})
+        links = [
+            {"identity": f"customer:{n}", "customer_id": customer, "reason": "-"}
+            for n, customer in links_by_number.items()
+        ]
         rows = build_cohort_retention_gold(
             frame_of(CUSTOMER_ACQUISITIONS_SILVER.columns, *acquisitions),
             purchases_of(
@@ -81,8 +84,9 @@ def cohorts(frame_of):
 
 
 JAN, FEB, MAR, APR, MAY, JUN = (date(2026, month, 1) for month in range(1, 7))
-# Acquired in January: 1 to 4, of whom 4 never bought. In February: 5 to 8; 6 bought before registering, 7 looks around
-# and never bought. In March: 9, who first bought in April, and 10. In May: 11, never seen again. In June: 12.
+# Acquired in January: 1 to 4; 4 never bought. Acquired in February: 5 to 8; 6 bought before registering, 7 has events
+# but never bought. Acquired in March: 9, who first bought in April, and 10. Acquired in May: 11, without any activity.
+# Acquired in June: 12.
 CUSTOMERS: Customers = {
     1: (date(2026, 1, 5), [(date(2026, 1, 5), 100), (date(2026, 2, 4), 50), (date(2026, 4, 1), 30)], []),
     2: (date(2026, 1, 10), [(date(2026, 1, 20), 200)], [date(2026, 1, 17)]),
@@ -101,7 +105,7 @@ AS_OF = date(2026, 6, 30)
 
 
 def shares(cells, *cohort, kind: str) -> dict[int, tuple[int, int] | None]:
-    """By first day or month of the window, what is retained and of how much; None where it is not over."""
+    """Return numerator and denominator by start of the window; None for a window that is not over."""
     return {
         start: None if row.numerator is None else (int(row.numerator), int(row.denominator))
         for (*of_cohort, of_kind, start), row in cells.items()
@@ -109,10 +113,10 @@ def shares(cells, *cohort, kind: str) -> dict[int, tuple[int, int] | None]:
     }
 
 
-def test_january_by_hand(cohorts) -> None:
+def test_january_cohort_equals_values_computed_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     january = ("acquisition", JAN)
-    # Days since acquisition: 1: 0, 30, 86. 2: 7, 10. 3: 7, 30, 150. Day 180 of 31 January is 30 July.
+    # Active days since acquisition: 1: 0, 30, 86. 2: 7, 10. 3: 7, 30, 150. Day 180 after 31 January is 30 July.
     assert shares(cells, *january, kind="n_day") == {
         1: (0, 4),
         7: (2, 4),
@@ -143,27 +147,27 @@ def test_january_by_hand(cohorts) -> None:
     assert cells["acquisition", JAN, "unbounded", 7].window_end is None
 
 
-def test_february_by_hand(cohorts) -> None:
+def test_february_cohort_equals_values_computed_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     february = ("acquisition", FEB)
-    # Days since acquisition: 5: 0, 7. 6: 0. 7: 7, 30. 8: 0, 1, 60. Day 180 of 1 February is to come, 91 of it is not.
+    # Active days since acquisition: 5: 0, 7. 6: 0. 7: 7, 30. 8: 0, 1, 60. Day 91 after 1 February is past.
     assert shares(cells, *february, kind="n_day") == {1: (1, 4), 7: (2, 4), 30: (1, 4), 60: (1, 4), 90: (0, 4)}
     assert shares(cells, *february, kind="unbounded") == {1: (3, 4), 7: (3, 4), 30: (2, 4), 60: (1, 4), 90: (0, 4)}
     assert shares(cells, *february, kind="bracket") == {1: (3, 4), 8: (1, 4), 31: (1, 4), 61: (0, 4), 91: None}
-    # Buyers: 5, 6 and 8; 8; 8. Money: 20 + 60 + 40; 20; 25.
+    # Buyers by month: 5, 6 and 8; 8; 8. Revenue by month: 20 + 60 + 40; 20; 25.
     assert shares(cells, *february, kind="purchase") == {0: (3, 4), 1: (1, 4), 2: (1, 4), 3: (0, 4), 4: (0, 4)}
     assert shares(cells, *february, kind="revenue") == {
         0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
     }  # fmt: skip
 
 
-def test_cohorts_of_the_first_purchase_by_hand(cohorts) -> None:
+def test_first_purchase_cohorts_equal_values_computed_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     sizes = {key[1]: row.cohort_size for key, row in cells.items() if key[0] == "first_purchase"}
-    # 1 and 2; 5, 6 and 8; 10, and 3, who was acquired in January; 9, who was in March; 12. Not 4, 7 and 11.
+    # January: 1, 2. February: 5, 6, 8. March: 3 and 10. April: 9. June: 12. Never bought: 4, 7, 11.
     assert sizes == {JAN: 2, FEB: 3, MAR: 2, APR: 1, JUN: 1}
     february = ("first_purchase", FEB)
-    # Days since the first purchase: 5: 0, 7. 6: 0. 8: 0, 1, 60.
+    # Active days since the first purchase: 5: 0, 7. 6: 0. 8: 0, 1, 60.
     assert shares(cells, *february, kind="n_day") == {1: (1, 3), 7: (1, 3), 30: (0, 3), 60: (1, 3), 90: (0, 3)}
     assert shares(cells, *february, kind="unbounded") == {1: (2, 3), 7: (2, 3), 30: (1, 3), 60: (1, 3), 90: (0, 3)}
     assert shares(cells, *february, kind="bracket") == {1: (2, 3), 8: (0, 3), 31: (1, 3), 61: (0, 3), 91: None}
@@ -171,15 +175,15 @@ def test_cohorts_of_the_first_purchase_by_hand(cohorts) -> None:
     assert shares(cells, *february, kind="revenue") == {
         0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
     }  # fmt: skip
-    # What 3 did before the first purchase does not count; 120 days after it they came back, in a bracket not over yet.
+    # Events of 3 before the first purchase do not count. 3 came back 120 days after it, in a bracket that is not over.
     assert shares(cells, "first_purchase", MAR, kind="unbounded")[90] == (1, 2)
     assert shares(cells, "first_purchase", MAR, kind="bracket")[91] is None
 
 
-def test_a_cohort_that_never_came_back_has_zeros(cohorts) -> None:
+def test_cohort_without_activity_has_zeros(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     may = ("acquisition", MAY)
-    # 30 June, the last day that counts, is day 30 of 31 May, and day 60 of 1 May: that window begins on it.
+    # `as_of` is 30 June: day 30 after 31 May, and day 60 after 1 May, so the window of day 60 begins on it.
     assert shares(cells, *may, kind="n_day") == {1: (0, 1), 7: (0, 1), 30: (0, 1), 60: None}
     assert shares(cells, *may, kind="bracket") == {1: (0, 1), 8: (0, 1), 31: None}
     assert shares(cells, *may, kind="purchase") == {0: (0, 1), 1: (0, 1)}
@@ -187,15 +191,15 @@ def test_a_cohort_that_never_came_back_has_zeros(cohorts) -> None:
     assert cells[*may, "revenue", 1].retention is None
 
 
-def test_who_was_won_in_the_last_month_may_have_been_won_on_its_last_day(cohorts) -> None:
+def test_window_waits_for_customers_acquired_on_last_day_of_month(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
-    # 12 did buy on day 1, but day 1 of 30 June is to come for others; the month itself is over.
+    # 12 bought on day 1, but day 1 after 30 June is after `as_of`. The month itself is over.
     assert shares(cells, "acquisition", JUN, kind="n_day") == {1: None, 7: None}
     assert shares(cells, "acquisition", JUN, kind="purchase") == {0: (1, 1)}
     assert shares(cells, "acquisition", JUN, kind="revenue") == {0: (20, 20)}
 
 
-def test_windows_go_on_for_a_year_and_months_for_two(cohorts) -> None:
+def test_day_windows_end_after_one_year_and_month_windows_after_two(cohorts) -> None:
     start, year_later = date(2023, 1, 31), date(2024, 1, 31)
     bought = [(start, 10), (date(2025, 1, 15), 20), (date(2025, 2, 15), 40)]
     customers: Customers = {1: (start, bought, [year_later])}
@@ -213,19 +217,19 @@ def test_windows_go_on_for_a_year_and_months_for_two(cohorts) -> None:
     assert shares(cohorts(customers, year_later), *january, kind="bracket")[181] == (1, 1)
 
 
-def test_who_is_won_after_the_last_day_that_counts_is_in_no_cohort(cohorts) -> None:
+def test_customers_acquired_after_as_of_are_in_no_cohort(cohorts) -> None:
     sizes = {key[:2]: row.cohort_size for key, row in cohorts(CUSTOMERS, date(2026, 2, 13)).items()}
-    # By 13 February, 5 alone was won in that month, and 3 has not bought.
+    # By 13 February, only 5 was acquired in February, and 3 has not bought yet.
     assert sizes == {
         ("acquisition", JAN): 4, ("acquisition", FEB): 1, ("first_purchase", JAN): 2, ("first_purchase", FEB): 1,
     }  # fmt: skip
     assert cohorts(CUSTOMERS, date(2025, 12, 31)) == {}
 
 
-def test_a_window_that_is_not_over_for_all_is_not_known_and_one_that_is_to_come_is_not_there(cohorts) -> None:
+def test_unfinished_window_is_null_and_future_window_has_no_row(cohorts) -> None:
     cells = cohorts(CUSTOMERS, date(2026, 2, 7))
     january = shares(cells, "acquisition", JAN, kind="n_day")
-    assert january == {1: (0, 4), 7: (2, 4), 30: None}  # 7 February is day 7 of 31 January
+    assert january == {1: (0, 4), 7: (2, 4), 30: None}  # 7 February is day 7 after 31 January
     assert shares(cells, "acquisition", JAN, kind="purchase") == {0: (2, 4), 1: None}
     assert shares(cohorts(CUSTOMERS, date(2026, 2, 6)), "acquisition", JAN, kind="n_day")[7] is None
 
@@ -242,20 +246,20 @@ def test_a_window_that_is_not_over_for_all_is_not_known_and_one_that_is_to_come_
     ],
 )
 @pytest.mark.first_engine
-def test_a_mail_that_is_sent_makes_nobody_active_and_one_that_is_opened_does(cohorts, kind: str, active: int) -> None:
+def test_opened_mail_is_an_activity_and_sent_mail_is_not(cohorts, kind: str, active: int) -> None:
     assert shares(cohorts(CUSTOMERS, AS_OF, kind), "acquisition", JAN, kind="n_day")[7] == (active, 4)
 
 
-def test_events_count_for_whom_they_are_linked_to(cohorts) -> None:
+def test_events_count_for_linked_customer(cohorts) -> None:
     def active(linked: dict[int, int | None]) -> dict[int, tuple[int, int] | None]:
         return shares(cohorts(CUSTOMERS, AS_OF, linked=linked), "acquisition", JAN, kind="n_day")
 
-    # On day 7, 2 and 3 are active by events alone. 4 was won on the same day as 3; 999 is no customer.
+    # On day 7, 2 and 3 are active only through events. 4 was acquired on the same day as 3. 999 is not a customer.
     assert active({2: None, 3: 4})[7] == (1, 4)
     assert active({2: 999, 3: None})[7] == (0, 4)
 
 
-def test_without_revenue_in_the_first_month_there_is_no_revenue_retention(cohorts) -> None:
+def test_revenue_retention_is_null_without_revenue_in_cohort_month(cohorts) -> None:
     cells = cohorts({1: (date(2026, 1, 5), [(date(2026, 2, 1), 10)], [])}, AS_OF)
     row = cells["acquisition", JAN, "revenue", 1]
     assert (row.numerator, row.denominator, row.retention) == (10, 0, None)
@@ -265,8 +269,8 @@ def month_end(day: date) -> date:
     return day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
-def second_account(customers: Customers, as_of: date) -> dict[tuple[Any, ...], tuple[int | None, int, int]]:
-    """Retained, of how much, and how many customers there are, counted customer by customer."""
+def count_in_python(customers: Customers, as_of: date) -> dict[tuple[Any, ...], tuple[int | None, int, int]]:
+    """Return numerator, denominator and cohort size of each cell, counted customer by customer in Python."""
     cohorts: dict[tuple[str, date], list[tuple[date, set[date], list[tuple[date, int]]]]] = defaultdict(list)
     for registered, bought, events in customers.values():
         sales = [(day, money) for day, money in bought if day <= as_of]
@@ -303,7 +307,8 @@ def second_account(customers: Customers, as_of: date) -> dict[tuple[Any, ...], t
     return cells
 
 
-# Most days are close together, so that customers meet in cohorts; some are years on, so that long windows are over.
+# Most days are close together, so that cohorts have several customers. Some days are years later, so that long windows
+# are over.
 days = st.dates(date(2025, 10, 1), date(2026, 6, 30)) | st.dates(date(2025, 10, 1), date(2028, 6, 30))
 people = st.dictionaries(
     st.integers(1, 9),
@@ -314,20 +319,20 @@ people = st.dictionaries(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(customers=people, as_of=days)
-def test_of_any_customers_cells_are_those_of_a_second_account(cohorts, engine: str, customers, as_of) -> None:
+def test_cells_equal_second_implementation_for_any_customers(cohorts, engine: str, customers, as_of) -> None:
     if engine != "sail":
-        pytest.skip("the same expressions, on the engine that is quick to plan them")
+        pytest.skip("the expressions are the same on every engine, and sail plans them fastest")
     cells = cohorts(customers, as_of)
-    expected = second_account(customers, as_of)
+    expected = count_in_python(customers, as_of)
     assert {key: (row.numerator, row.denominator, row.cohort_size) for key, row in cells.items()} == expected
     sizes = {key[:2]: row.cohort_size for key, row in cells.items()}
     of_type = {kind: sum(size for key, size in sizes.items() if key[0] == kind) for kind, _ in sizes}
     buyers = sum(any(day <= as_of for day, _ in bought) for _, bought, _ in customers.values())
-    won = sum(
+    acquired = sum(
         any(day <= as_of for day in [registered, *(d for d, _ in bought)])
         for registered, bought, _ in customers.values()
     )
-    assert (of_type.get("acquisition", 0), of_type.get("first_purchase", 0)) == (won, buyers)
+    assert (of_type.get("acquisition", 0), of_type.get("first_purchase", 0)) == (acquired, buyers)
     for cohort in {key[:2] for key in cells}:
         open_ended = [
             row.retention
@@ -342,4 +347,4 @@ def test_of_any_customers_cells_are_those_of_a_second_account(cohorts, engine: s
             assert row.retention == pytest.approx(float(row.numerator) / float(row.denominator))
             assert 0 <= row.retention <= (float("inf") if kind == "revenue" else 1)
             if (cohort_type, kind, start) == ("first_purchase", "purchase", 0):
-                assert row.retention == 1, "who is in the cohort of a month bought in it"
+                assert row.retention == 1, "every customer of a first-purchase cohort bought in the cohort month"

@@ -1,4 +1,4 @@
-"""What every mart promises."""
+"""Contract tests that every mart passes."""
 
 import pytest
 from pyspark.sql import DataFrame
@@ -14,15 +14,15 @@ every_table = pytest.mark.parametrize("contract", GOLD_TABLES, ids=lambda contra
 
 
 def built(contract: TableContract, sales, *rows) -> DataFrame:
-    given = sales(*rows)
-    # Customers have columns that sales have not.
-    absent = [sf.lit(None).cast(c.type).alias(c.name) for c in CUSTOMERS_SILVER.columns if c.name not in given.columns]
-    return mart_of(contract, given.select("*", *absent))
+    frame = sales(*rows)
+    # Some columns of customers are not in sales.
+    missing = [sf.lit(None).cast(c.type).alias(c.name) for c in CUSTOMERS_SILVER.columns if c.name not in frame.columns]
+    return mart_of(contract, frame.select("*", *missing))
 
 
 @pytest.mark.every_case
 @every_table
-def test_a_builder_keeps_the_contract_of_its_table(sales, contract: TableContract) -> None:
+def test_builder_result_satisfies_contract(sales, contract: TableContract) -> None:
     built_rows = built(contract, sales, {}, {"quantity": 2}, {"customer_id": 102, "product_id": 2, "store_id": 2})
     assert built_rows.dtypes == [(column.name, column.type.lower()) for column in contract.columns]
     rows = built_rows.collect()
@@ -31,5 +31,5 @@ def test_a_builder_keeps_the_contract_of_its_table(sales, contract: TableContrac
 
 
 @every_table
-def test_a_builder_makes_no_rows_of_no_sales(sales, contract: TableContract) -> None:
+def test_builder_gives_no_rows_without_sales(sales, contract: TableContract) -> None:
     assert built(contract, sales).count() == 0

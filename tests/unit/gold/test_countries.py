@@ -33,7 +33,7 @@ def test_category_country_performance_gold_counts_each_product_once(sales, rows_
     ]
 
 
-def test_country_detailed_analysis_gold_gives_every_measure_of_a_country(sales, rows_of) -> None:
+def test_country_detailed_analysis_gold_has_every_measure_by_country(sales, rows_of) -> None:
     rows = sales(
         {"customer_id": 101, "store_id": 1, "product_id": 1, "quantity": 2},
         {"customer_id": 101, "store_id": 2, "product_id": 1},
@@ -46,7 +46,7 @@ def test_country_detailed_analysis_gold_gives_every_measure_of_a_country(sales, 
     ]
 
 
-def test_the_average_transaction_value_is_not_rounded(sales) -> None:
+def test_average_transaction_value_is_not_rounded(sales) -> None:
     [row] = mart_of(
         COUNTRY_DETAILED_ANALYSIS_GOLD, sales({"price": Decimal("0.01")}, *[{"price": Decimal(0)}] * 2)
     ).collect()

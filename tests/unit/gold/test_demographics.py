@@ -24,10 +24,10 @@ Demographics = Callable[..., dict[int, Row]]
 
 @pytest.fixture
 def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
-    """Rows by customer.
+    """Build rows of customer_demographics_gold, by customer.
 
-    Customers are in Egypt and acquired a year before AS_OF where a test leaves that out; contacts are the customer's
-    linked by number, in the order c1, c2 …; sales are (customer, location).
+    By default, customers are in Egypt and acquired a year before AS_OF, and contacts c1, c2 … are linked to customer 1
+    by customer number. Sales are (customer, location) or (customer, location, day).
     """
 
     def build(
@@ -37,7 +37,7 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
         links: list[dict[str, Any]] | None = None,
         as_of: date = AS_OF,
     ) -> dict[int, Row]:
-        given = [{"acquired": AS_OF - timedelta(365), "country": "Egypt"} | row for row in customers.values()]
+        with_defaults = [{"acquired": AS_OF - timedelta(365), "country": "Egypt"} | row for row in customers.values()]
         named = [
             {"contact_id": f"c{number}", "of": 1, "reason": "customer_id"} | c for number, c in enumerate(contacts, 1)
         ]
@@ -50,14 +50,14 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
                 CUSTOMERS_SILVER.columns,
                 *(
                     {"customer_id": n, "country": row["country"], "registration_date": row["acquired"]}
-                    for n, row in zip(customers, given, strict=True)
+                    for n, row in zip(customers, with_defaults, strict=True)
                 ),
             ),
             frame_of(
                 CUSTOMER_ACQUISITIONS_SILVER.columns,
                 *(
                     {"customer_id": n, "acquisition_date": row["acquired"]}
-                    for n, row in zip(customers, given, strict=True)
+                    for n, row in zip(customers, with_defaults, strict=True)
                     if row.get("is_in_acquisitions", True)
                 ),
             ),
@@ -91,15 +91,15 @@ def modified(day: int) -> datetime:
     return datetime(2026, 1, day, tzinfo=UTC)
 
 
-def told(row: Row, attribute: str, *columns: str) -> tuple[Any, ...]:
-    """Values of columns of a row, and source and confidence of an attribute."""
+def sourced(row: Row, attribute: str, *columns: str) -> tuple[Any, ...]:
+    """Return values of columns of a row, and source and confidence of an attribute."""
     return (*(row[name] for name in columns or [attribute]), row[f"{attribute}_source"], row[f"{attribute}_confidence"])
 
 
 UNKNOWN = (None, None, None)
 
 
-def test_a_customer_without_a_contact_has_a_row(demographics) -> None:
+def test_customer_without_contact_has_a_row(demographics) -> None:
     [row] = demographics({1: {}}).values()
     assert row.asDict() == {
         "customer_id": 1,
@@ -127,14 +127,14 @@ def test_a_customer_without_a_contact_has_a_row(demographics) -> None:
     }
 
 
-def test_no_customers_make_no_rows(demographics) -> None:
+def test_no_customers_give_no_rows(demographics) -> None:
     assert demographics({}, [{"city": "Cairo"}], [(1, "Egypt")]) == {}
 
 
-# --- whose a contact is
+# --- links of contacts
 
 
-def test_a_contact_linked_by_number_is_sure_and_one_linked_by_address_less_so(demographics) -> None:
+def test_link_by_number_has_high_and_link_by_email_medium_confidence(demographics) -> None:
     by_customer = demographics(
         {1: {}, 2: {}},
         [
@@ -142,65 +142,75 @@ def test_a_contact_linked_by_number_is_sure_and_one_linked_by_address_less_so(de
             {"of": 2, "city": "Giza", "gender": "male", "birth_date": date(1950, 1, 1), "reason": "email"},
         ],
     )
-    assert told(by_customer[1], "city") == ("Cairo", "crm_by_id", "high")
-    assert told(by_customer[1], "gender") == ("female", "crm_by_id", "high")
-    assert told(by_customer[1], "birth_date", "age_band", "generation") == ("25-34", "Z", "crm_by_id", "high")
-    assert told(by_customer[2], "city") == ("Giza", "crm_by_email", "medium")
-    assert told(by_customer[2], "gender") == ("male", "crm_by_email", "medium")
-    assert told(by_customer[2], "birth_date", "age_band", "generation") == ("65+", "Boomer", "crm_by_email", "medium")
+    assert sourced(by_customer[1], "city") == ("Cairo", "crm_by_id", "high")
+    assert sourced(by_customer[1], "gender") == ("female", "crm_by_id", "high")
+    assert sourced(by_customer[1], "birth_date", "age_band", "generation") == (
+        "25-34",
+        "Z",
+        "crm_by_id",
+        "high",
+    )
+    assert sourced(by_customer[2], "city") == ("Giza", "crm_by_email", "medium")
+    assert sourced(by_customer[2], "gender") == ("male", "crm_by_email", "medium")
+    assert sourced(by_customer[2], "birth_date", "age_band", "generation") == (
+        "65+",
+        "Boomer",
+        "crm_by_email",
+        "medium",
+    )
 
 
-def test_only_links_say_whose_a_contact_is(demographics) -> None:
+def test_contact_belongs_only_to_linked_customer(demographics) -> None:
     contacts = [{"contact_id": "c1", "customer_id": 1, "city": "Cairo"}]
     unlinked = [{"identity": "contact:c1", "customer_id": None, "reason": "ambiguous_email"}]
-    assert told(demographics({1: {}, 2: {}}, contacts, links=unlinked)[1], "city") == UNKNOWN
-    assert told(demographics({1: {}, 2: {}}, contacts, links=[])[1], "city") == UNKNOWN
-    others = [{"identity": "contact:c1", "customer_id": 2, "reason": "customer_id"}]
-    by_customer = demographics({1: {}, 2: {}}, contacts, links=others)
-    assert told(by_customer[1], "city") == UNKNOWN
-    assert told(by_customer[2], "city") == ("Cairo", "crm_by_id", "high")
+    assert sourced(demographics({1: {}, 2: {}}, contacts, links=unlinked)[1], "city") == UNKNOWN
+    assert sourced(demographics({1: {}, 2: {}}, contacts, links=[])[1], "city") == UNKNOWN
+    other_customer = [{"identity": "contact:c1", "customer_id": 2, "reason": "customer_id"}]
+    by_customer = demographics({1: {}, 2: {}}, contacts, links=other_customer)
+    assert sourced(by_customer[1], "city") == UNKNOWN
+    assert sourced(by_customer[2], "city") == ("Cairo", "crm_by_id", "high")
 
 
-def test_an_identity_of_events_is_no_contact(demographics) -> None:
+def test_identity_of_events_is_not_a_contact(demographics) -> None:
     contacts = [{"contact_id": "1", "city": "Cairo"}]
     links = [{"identity": "customer:1", "customer_id": 1, "reason": "customer_id"}]
-    assert told(demographics({1: {}}, contacts, links=links)[1], "city") == UNKNOWN
+    assert sourced(demographics({1: {}}, contacts, links=links)[1], "city") == UNKNOWN
 
 
-# --- which contact counts
+# --- choice between contacts
 
 
-def test_a_contact_linked_by_number_counts_before_a_later_one_linked_by_address(demographics) -> None:
-    by_address = {"city": "Giza", "modified_at": modified(9), "reason": "email"}
-    [row] = demographics({1: {}}, [{"city": "Cairo", "modified_at": modified(1)}, by_address]).values()
-    assert told(row, "city") == ("Cairo", "crm_by_id", "low")
+def test_link_by_number_wins_over_later_contact_linked_by_email(demographics) -> None:
+    by_email = {"city": "Giza", "modified_at": modified(9), "reason": "email"}
+    [row] = demographics({1: {}}, [{"city": "Cairo", "modified_at": modified(1)}, by_email]).values()
+    assert sourced(row, "city") == ("Cairo", "crm_by_id", "low")
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [(modified(1), modified(2)), (None, modified(1))], ids=["earlier", "without a time"]
 )
-def test_the_contact_changed_last_counts(demographics, first: datetime | None, second: datetime) -> None:
+def test_contact_modified_last_wins(demographics, first: datetime | None, second: datetime) -> None:
     contacts = [{"city": "Giza", "modified_at": second}, {"city": "Cairo", "modified_at": first}]
     assert demographics({1: {}}, contacts)[1].city == "Giza"
     assert demographics({1: {}}, contacts[::-1])[1].city == "Giza"
 
 
-def test_of_contacts_changed_at_the_same_time_the_lower_identifier_counts(demographics) -> None:
+def test_lower_contact_id_wins_a_tie(demographics) -> None:
     contacts = [{"contact_id": "b", "city": "Giza"}, {"contact_id": "a", "city": "Cairo"}]
     assert demographics({1: {}}, contacts)[1].city == "Cairo"
     assert demographics({1: {}}, contacts[::-1])[1].city == "Cairo"
 
 
-def test_each_attribute_comes_from_the_best_contact_that_has_it(demographics) -> None:
+def test_each_attribute_comes_from_best_contact_with_a_value(demographics) -> None:
     contacts = [
         {"city": "Cairo", "modified_at": modified(1)},
         {"gender": "male", "birth_date": date(1970, 1, 1), "modified_at": modified(2)},
         {"gender": "male", "city": "Cairo", "country": "Egypt", "modified_at": modified(3), "reason": "email"},
     ]
     [row] = demographics({1: {}}, contacts).values()
-    assert told(row, "city") == ("Cairo", "crm_by_id", "high")
-    assert told(row, "gender") == ("male", "crm_by_id", "high")
-    assert told(row, "birth_date", "generation") == ("X", "crm_by_id", "high")
+    assert sourced(row, "city") == ("Cairo", "crm_by_id", "high")
+    assert sourced(row, "gender") == ("male", "crm_by_id", "high")
+    assert sourced(row, "birth_date", "generation") == ("X", "crm_by_id", "high")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +221,7 @@ def test_each_attribute_comes_from_the_best_contact_that_has_it(demographics) ->
         ("birth_date", date(1990, 1, 1), date(1990, 1, 2)),
     ],
 )
-def test_of_an_attribute_that_contacts_disagree_on_little_is_sure(demographics, attribute, one, other) -> None:
+def test_disagreeing_contacts_have_low_confidence(demographics, attribute, one, other) -> None:
     contacts = [{attribute: one, "reason": "email"}, {attribute: other, "reason": "email"}]
     [row] = demographics({1: {}}, contacts).values()
     assert row[f"{attribute}_confidence"] == "low"
@@ -219,14 +229,14 @@ def test_of_an_attribute_that_contacts_disagree_on_little_is_sure(demographics, 
     assert row[f"{attribute}_confidence"] == "medium"
 
 
-def test_a_city_is_the_same_in_capitals(demographics) -> None:
+def test_cities_are_compared_regardless_of_case(demographics) -> None:
     contacts = [{"city": "CAIRO", "modified_at": modified(1)}, {"city": "Cairo", "modified_at": modified(2)}]
-    assert told(demographics({1: {}}, contacts)[1], "city") == ("Cairo", "crm_by_id", "high")
+    assert sourced(demographics({1: {}}, contacts)[1], "city") == ("Cairo", "crm_by_id", "high")
 
 
-def test_customers_do_not_disagree_with_each_other(demographics) -> None:
+def test_contacts_of_different_customers_do_not_disagree(demographics) -> None:
     by_customer = demographics({1: {}, 2: {}}, [{"of": 1, "city": "Cairo"}, {"of": 2, "city": "Giza"}])
-    assert [told(by_customer[n], "city") for n in (1, 2)] == [
+    assert [sourced(by_customer[n], "city") for n in (1, 2)] == [
         ("Cairo", "crm_by_id", "high"),
         ("Giza", "crm_by_id", "high"),
     ]
@@ -235,13 +245,13 @@ def test_customers_do_not_disagree_with_each_other(demographics) -> None:
 # --- gender, age and generation
 
 
-def test_a_gender_that_is_a_number_of_the_organisations_own_is_unknown(demographics) -> None:
-    assert told(demographics({1: {}}, [{"gender": "803750000"}])[1], "gender") == UNKNOWN
+def test_custom_gender_code_is_unknown(demographics) -> None:
+    assert sourced(demographics({1: {}}, [{"gender": "803750000"}])[1], "gender") == UNKNOWN
     contacts = [{"gender": "803750000", "modified_at": modified(2)}, {"gender": "male", "modified_at": modified(1)}]
-    assert told(demographics({1: {}}, contacts)[1], "gender") == ("male", "crm_by_id", "high")
+    assert sourced(demographics({1: {}}, contacts)[1], "gender") == ("male", "crm_by_id", "high")
 
 
-def test_age_is_in_years_that_are_over(demographics) -> None:
+def test_age_band_counts_completed_years(demographics) -> None:
     bands = {
         date(2026, 6, 30): "under 18",
         date(2008, 7, 1): "under 18",
@@ -264,12 +274,12 @@ def test_age_is_in_years_that_are_over(demographics) -> None:
 
 
 @pytest.mark.parametrize(("as_of", "age_band"), [(date(2026, 2, 28), "under 18"), (date(2026, 3, 1), "18-24")])
-def test_who_is_born_on_29_february_is_a_year_older_on_1_march(demographics, as_of: date, age_band: str) -> None:
+def test_birthday_of_29_february_is_1_march_in_other_years(demographics, as_of: date, age_band: str) -> None:
     [row] = demographics({1: {}}, [{"birth_date": date(2008, 2, 29)}], as_of=as_of).values()
     assert row.age_band == age_band
 
 
-def test_a_day_of_birth_that_can_not_be_is_unknown(demographics) -> None:
+def test_implausible_day_of_birth_is_unknown(demographics) -> None:
     impossible = [date(2026, 7, 1), date(1905, 6, 30), date(1, 1, 1)]
     alone = [{"of": n, "birth_date": birth_date} for n, birth_date in enumerate(impossible)]
     latest = [
@@ -278,11 +288,11 @@ def test_a_day_of_birth_that_can_not_be_is_unknown(demographics) -> None:
     earlier = [{"of": n + 3, "birth_date": date(1990, 1, 1), "modified_at": modified(1)} for n in range(3)]
     by_customer = demographics({n: {} for n in range(6)}, [*alone, *latest, *earlier])
     for n in range(3):
-        assert told(by_customer[n], "birth_date", "age_band", "generation") == (None, None, None, None)
-        assert told(by_customer[n + 3], "birth_date", "generation") == ("Millennial", "crm_by_id", "high")
+        assert sourced(by_customer[n], "birth_date", "age_band", "generation") == (None, None, None, None)
+        assert sourced(by_customer[n + 3], "birth_date", "generation") == ("Millennial", "crm_by_id", "high")
 
 
-def test_a_generation_is_a_range_of_years_of_birth(demographics) -> None:
+def test_generation_depends_on_year_of_birth(demographics) -> None:
     generations = {
         1927: "Greatest",
         1928: "Silent",
@@ -307,10 +317,10 @@ def test_a_generation_is_a_range_of_years_of_birth(demographics) -> None:
 
 
 def country(row: Row) -> tuple[Any, ...]:
-    return told(row, "country", "country_code", "country")
+    return sourced(row, "country", "country_code", "country")
 
 
-def test_the_country_of_the_api_is_the_country_of_record(demographics) -> None:
+def test_country_of_api_is_country_of_record(demographics) -> None:
     [row] = demographics({1: {"country": "UAE"}}, [{"country": "United Arab Emirates"}]).values()
     assert country(row) == ("AE", "United Arab Emirates", "customers_api", "high")
     assert (row.region, row.market_population) == ("Western Asia", 10_480_000)
@@ -319,18 +329,18 @@ def test_the_country_of_the_api_is_the_country_of_record(demographics) -> None:
 
 @pytest.mark.parametrize("named", ["Saudi Arabia", "Algeria"], ids=["greater code", "smaller code"])
 @pytest.mark.parametrize("reason", ["customer_id", "email"])
-def test_a_contact_that_names_another_country_makes_it_less_sure(demographics, named: str, reason: str) -> None:
+def test_contact_with_another_country_lowers_confidence(demographics, named: str, reason: str) -> None:
     contacts = [{"country": "Egypt", "modified_at": modified(2)}, {"country": named, "reason": reason}]
     assert country(demographics({1: {}}, contacts)[1]) == ("EG", "Egypt", "customers_api", "low")
     assert country(demographics({1: {}}, contacts[1:])[1]) == ("EG", "Egypt", "customers_api", "low")
 
 
-def test_a_name_that_no_country_has_disagrees_with_nobody(demographics) -> None:
+def test_unknown_country_name_of_contact_is_ignored(demographics) -> None:
     contacts = [{"country": "Atlantis"}, {"country": None}]
     assert country(demographics({1: {}}, contacts)[1]) == ("EG", "Egypt", "customers_api", "high")
 
 
-def test_the_crm_stands_in_for_a_country_of_the_api_that_is_not_known(demographics) -> None:
+def test_crm_country_replaces_unknown_country_of_api(demographics) -> None:
     unknown = {1: {"country": "Atlantis"}}
     by_id, by_email = {"country": "ksa"}, {"country": "UAE", "reason": "email", "modified_at": modified(9)}
     assert country(demographics(unknown, [by_id])[1]) == ("SA", "Saudi Arabia", "crm_by_id", "high")
@@ -340,7 +350,7 @@ def test_the_crm_stands_in_for_a_country_of_the_api_that_is_not_known(demographi
     assert (row.market_currency, row.shopper_type) == ("SAR", "home")
 
 
-def test_a_country_that_nobody_knows_keeps_its_name_and_has_no_facts(demographics) -> None:
+def test_unknown_country_keeps_its_name_and_has_no_market_data(demographics) -> None:
     [row] = demographics({1: {"country": "Atlantis"}}, [{"country": "Utopia"}], [(1, "Atlantis")]).values()
     assert country(row) == (None, "Atlantis", "customers_api", "high")
     assert (row.region, row.market_population, row.market_income_group, row.market_currency) == (None,) * 4
@@ -351,7 +361,7 @@ def test_a_country_that_nobody_knows_keeps_its_name_and_has_no_facts(demographic
 # --- tenure
 
 
-def test_tenure_is_in_days_since_acquisition(demographics) -> None:
+def test_tenure_band_counts_days_since_acquisition(demographics) -> None:
     bands = {
         0: "under 30 days",
         29: "under 30 days",
@@ -367,11 +377,11 @@ def test_tenure_is_in_days_since_acquisition(demographics) -> None:
     assert {days: row.tenure_band for days, row in by_customer.items()} == bands
 
 
-def test_who_is_acquired_later_is_left_out(demographics) -> None:
+def test_customers_acquired_after_as_of_are_excluded(demographics) -> None:
     assert set(demographics({1: {"acquired": AS_OF}, 2: {"acquired": AS_OF + timedelta(1)}})) == {1}
 
 
-def test_who_has_no_acquisition_yet_has_been_there_since_registration(demographics) -> None:
+def test_tenure_starts_at_registration_without_acquisition_row(demographics) -> None:
     new = {"acquired": AS_OF - timedelta(40), "is_in_acquisitions": False}
     late = {"acquired": AS_OF + timedelta(1), "is_in_acquisitions": False}
     assert {n: row.tenure_band for n, row in demographics({1: new, 2: late}).items()} == {1: "30-89 days"}
@@ -380,7 +390,7 @@ def test_who_has_no_acquisition_yet_has_been_there_since_registration(demographi
 # --- shopping
 
 
-def test_shopper_type_is_where_the_stores_are(demographics) -> None:
+def test_shopper_type_depends_on_countries_of_stores(demographics) -> None:
     types = {
         (): None,
         ("UAE",): "home",
@@ -398,13 +408,13 @@ def test_shopper_type_is_where_the_stores_are(demographics) -> None:
     assert {locations: by_customer[n].shopper_type for n, locations in enumerate(types)} == types
 
 
-def test_sales_after_the_day_do_not_count(demographics) -> None:
+def test_sales_after_as_of_do_not_count(demographics) -> None:
     sales = [(1, "Egypt", AS_OF), (1, "Kuwait", AS_OF + timedelta(1)), (2, "Egypt", AS_OF + timedelta(1))]
     by_customer = demographics({1: {}, 2: {}}, sales=sales)
     assert {n: row.shopper_type for n, row in by_customer.items()} == {1: "home", 2: None}
 
 
-def test_many_contacts_sales_and_links_make_one_row(demographics) -> None:
+def test_many_contacts_sales_and_links_give_one_row(demographics) -> None:
     contacts = [{"city": city, "country": "UAE", "gender": "male"} for city in ("Cairo", "Giza") for _ in range(3)]
     sales = [(1, location) for location in ("Egypt", "UAE", "KSA") for _ in range(3)]
     assert [row.shopper_type for row in demographics({1: {}}, contacts, sales).values()] == ["both"]

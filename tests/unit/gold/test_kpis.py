@@ -1,4 +1,4 @@
-"""KPIs of a dozen customers over six months, worked out by hand, and what must hold of any."""
+"""KPIs of twelve customers over six months, compared with values computed by hand, and properties of any KPIs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
-from cdp_lib.contracts.kpis import ADDS_OVER_MONTHS, BY_CUSTOMER, KPIS, MEASURES
+from cdp_lib.contracts.kpis import ADDS_OVER_MONTHS, CUSTOMER_DIMENSIONS, KPIS, MEASURES
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
     CUSTOMER_LINKS_SILVER,
@@ -36,8 +36,8 @@ AS_OF = date(2026, 6, 30)
 MARGIN = 0.4
 
 EGYPT, UAE = "Egypt", "UAE"
-# Number: country, day acquired, sales (day, money, category). Customer 7 bought before registering; 8, 10 and 12 never
-# bought; 9 bought twice on one day.
+# Number: country, day acquired, sales (day, money, category). Customers 8, 10 and 12 never bought. Customer 9 bought
+# twice on one day.
 CUSTOMERS: dict[int, tuple[str, date, list[tuple[date, int, str]]]] = {
     1: (EGYPT, date(2026, 1, 5), [(date(2026, month, 10), 100, "Fitness") for month in range(1, 7)]),
     2: (EGYPT, date(2026, 1, 5), [(date(2026, 1, 10), 200, "Fitness"), (date(2026, 2, 20), 50, "Fitness")]),
@@ -65,7 +65,7 @@ def event(number: int, kind: str, when: datetime, identity: str, **values: Any) 
     return {"event_id": f"e{number}", "event_type": kind, "occurred_at": when, "identity": identity, **values}
 
 
-# February: a customer and a device. April: mailings. May and June: one customer every day, one device once.
+# February: a customer and a device. April: mailings. May: a customer on one day. June: a customer daily, a device once.
 EVENTS = [
     event(1, "page_view", at(2, 3), "customer:3"),
     event(2, "page_view", at(2, 4), "device:d9"),
@@ -86,8 +86,8 @@ SPEND = [
     ("2026-01-01", "paid_search", "100.00", "USD"),
     ("2026-01-01", "email", "20.00", "EUR"),
     ("2026-02-01", "paid_social", "1000.00", "AED"),
-    ("2026-02-01", "email", "20.00", "EUR"),  # at the rate of January: February has none
-    ("2026-04-01", "paid_search", "50.00", "GBP"),  # no rate at all
+    ("2026-02-01", "email", "20.00", "EUR"),  # February has no rate, so the rate of January applies
+    ("2026-04-01", "paid_search", "50.00", "GBP"),  # the currency has no rate
 ]
 RATES = [
     ("2026-01-01", "USD", "1"),
@@ -103,7 +103,7 @@ Sources = dict[str, Any]
 
 @pytest.fixture
 def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
-    """The tables KPIs are made from, of these customers and events."""
+    """Build the input tables of the KPIs from customers and events."""
 
     def build(customers: dict[int, Any], events: list[Row], as_of: date) -> Sources:
         def frame(contract: TableContract, rows: list[Row]) -> Any:
@@ -145,7 +145,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
             ),
             customer_links_silver=frame(
                 CUSTOMER_LINKS_SILVER,
-                [{"identity": i, "customer_id": n, "reason": why} for i, n, why in links],
+                [{"identity": i, "customer_id": n, "reason": reason} for i, n, reason in links],
             ),
             crm_contacts_silver=frame(CRM_CONTACTS_SILVER, [contact | {"_batch_id": "b"} for contact in contacts]),
             events_silver=frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events]),
@@ -199,7 +199,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
 
 
 def figures_of(rows: list[Any]) -> Figures:
-    """Values by KPI and place, then month."""
+    """Return values by KPI, dimension and dimension value, then by month."""
     figures: Figures = defaultdict(dict)
     for row in rows:
         figures[row.kpi, row.dimension, row.dimension_value][row.month.month] = row.value
@@ -213,7 +213,7 @@ def cache() -> dict[date, list[Any]]:
 
 @pytest.fixture
 def rows_at(sources_of: Callable[..., Sources], cache: dict[date, list[Any]]) -> Callable[[date], list[Any]]:
-    """Rows of the worked example at a day."""
+    """Build the KPI rows of the example at a day."""
 
     def build(as_of: date) -> list[Any]:
         if as_of not in cache:
@@ -230,8 +230,8 @@ def figures(rows_at: Callable[[date], list[Any]]) -> Figures:
     return figures_of(rows_at(AS_OF))
 
 
-# By month, January to June.
-OF_ALL: dict[str, list[float | None]] = {
+# Expected values of January to June.
+OVERALL: dict[str, list[float | None]] = {
     "revenue": [500, 800, 280, 220, 100, 600],
     "transactions": [4, 6, 3, 3, 1, 2],
     "average_transaction_value": [125, 800 / 6, 280 / 3, 220 / 3, 100, 300],
@@ -241,21 +241,21 @@ OF_ALL: dict[str, list[float | None]] = {
     "reactivated_customers": [0, 0, 1, 0, 0, 0],  # 4, who bought in January
     "retention_rate": [None, 2 / 4, 2 / 5, 1 / 3, 1 / 2, 1 / 1],
     "churn_rate": [None, 2 / 4, 3 / 5, 2 / 3, 1 / 2, 0],
-    # February: 2 lost 150 of 200, 3 and 4 all of 100 each. March: 2 lost 50, 5 600, 7 10; 6 brought in more.
+    # Revenue lost in February: 150 of customer 2, 100 each of 3 and 4. In March: 50 of 2, 600 of 5, 10 of 7.
     "revenue_churn_rate": [None, 350 / 500, 660 / 800, 180 / 280, 120 / 220, 0],
-    "arpu": [125, 800 / 6, 280 / 3, 110, 50, 300],  # 3 in February and 2 in May came without buying
+    "arpu": [125, 800 / 6, 280 / 3, 110, 50, 300],  # 3 in February and 2 in May have events but no purchase
     "arppu": [125, 160, 280 / 3, 110, 100, 300],
     "repeat_purchase_rate": [0, 3 / 7, 5 / 7, 5 / 8, 5 / 8, 5 / 9],  # 1, 2 and 5; 4 and 6
     "new_customers": [4, 3, 1, 2, 1, 1],
     "customers": [4, 7, 8, 10, 11, 12],
     "clv_historic": [50, 1300 * 0.4 / 7, 1580 * 0.4 / 8, 1800 * 0.4 / 10, 1900 * 0.4 / 11, 2500 * 0.4 / 12],
-    "marketing_spend": [122, 294.3, None, None, None, None],  # nothing said of March; no rate in April
+    "marketing_spend": [122, 294.3, None, None, None, None],  # March has no spend rows; April has no rate
     "cac": [122 / 4, 294.3 / 3, None, None, None, None],
     "cac_paid": [100 / 2, 272.3, None, None, None, None],
     "payback_months": [30.5 / 50, 98.1 / (320 / 6), None, None, None, None],
-    "email_open_rate": [None, None, None, 2 / 3, None, None],  # a click is an open, too
+    "email_open_rate": [None, None, None, 2 / 3, None, None],  # a click counts as an open
     "email_click_rate": [None, None, None, 1 / 3, None, None],
-    # April: an open twice, and a click, of two people. June: 30 views and a checkout of one person, a view of another.
+    # April: one person opens twice, another clicks. June: one person has 30 views and a checkout, another has one view.
     "engagement_score": [None, 1, None, (1 + 1 + 3) / 2, 1, (30 + 5 + 2) / 2],
     "sessions_per_user": [None, None, None, None, 1, 30],
     "dau": [0, 2 / 30, 0, 3 / 30, 1 / 30, 31 / 30],  # the customer of 31 May is not in June's 30 days
@@ -266,10 +266,10 @@ OF_ALL: dict[str, list[float | None]] = {
 
 
 @pytest.mark.every_case
-@pytest.mark.parametrize("kpi", OF_ALL)
-def test_a_kpi_of_all_is_what_it_is_by_hand(figures: Figures, kpi: str) -> None:
+@pytest.mark.parametrize("kpi", OVERALL)
+def test_kpi_of_all_equals_value_computed_by_hand(figures: Figures, kpi: str) -> None:
     assert figures[kpi, "all", "all"] == {
-        month: value if value is None else pytest.approx(value, rel=1e-9) for month, value in enumerate(OF_ALL[kpi], 1)
+        month: value if value is None else pytest.approx(value, rel=1e-9) for month, value in enumerate(OVERALL[kpi], 1)
     }
 
 
@@ -283,14 +283,19 @@ def test_a_kpi_of_all_is_what_it_is_by_hand(figures: Figures, kpi: str) -> None:
         ("revenue", "segment", "Champions", [100] * 6),
         ("retention_rate", "country", EGYPT, [None, 2 / 4, 2 / 4, 1 / 3, 1, 1]),
         ("new_customers", "channel", "unknown", [1, 2, 1, 2, 1, 1]),
-        ("cac", "channel", "paid_search", [50, None, None, None, None, None]),  # none of February's customers is its
+        (
+            "cac",
+            "channel",
+            "paid_search",
+            [50, None, None, None, None, None],
+        ),  # no new customer in February
         ("cac", "channel", "email", [22, None, None, None, None, None]),
         ("cac", "channel", "paid_social", [None, 272.3, None, None, None, None]),
         ("cac", "channel", "unknown", [None] * 6),
         ("customers", "segment", "Never bought", [0, 0, 1, 2, 2, 3]),
     ],
 )
-def test_a_kpi_by_dimension_is_what_it_is_by_hand(
+def test_kpi_by_dimension_equals_value_computed_by_hand(
     figures: Figures, kpi: str, dimension: str, value: str, expected: list[float | None]
 ) -> None:
     assert figures[kpi, dimension, value] == {
@@ -298,31 +303,31 @@ def test_a_kpi_by_dimension_is_what_it_is_by_hand(
     }
 
 
-def test_states_are_given_for_the_latest_month_alone(figures: Figures) -> None:
+def test_state_kpis_have_only_the_latest_month(figures: Figures) -> None:
     assert figures["clv_predictive", "all", "all"] == {6: pytest.approx(40)}
     assert figures["clv_predictive", "channel", "paid_search"] == {6: pytest.approx(55)}
     assert figures["consent_rate", "consent_channel", "email"] == {6: pytest.approx(3 / 4)}
-    assert figures["consent_rate", "consent_channel", "sms"] == {6: 0}  # never asked is no consent
+    assert figures["consent_rate", "consent_channel", "sms"] == {6: 0}  # no answer counts as no consent
     assert figures["clv_to_cac", "all", "all"] == {6: None}  # the spend of April has no rate
 
 
-def test_what_is_later_than_as_of_does_not_count(rows_at: Callable[[date], list[Any]]) -> None:
+def test_data_after_as_of_do_not_count(rows_at: Callable[[date], list[Any]]) -> None:
     figures = figures_of(rows_at(date(2026, 3, 20)))
     assert figures["revenue", "all", "all"] == {1: 500, 2: 800, 3: 280}
     assert figures["customers", "all", "all"] == {1: 4, 2: 7, 3: 8}
-    # Spend so far by customer of the months with spend: 416.3 / 7. Of 8 customers 1,580 × 0.4 so far, 120 expected.
+    # CAC: 416.3 of spend / 7 customers of months with spend. CLV: (1,580 × 0.4 historic + 120 predicted) / 8 customers.
     assert figures["clv_to_cac", "all", "all"] == {3: pytest.approx((79 + 15) / (416.3 / 7))}
     assert figures["cac", "all", "all"][3] is None
 
 
-def test_thirty_days_up_to_the_first_of_march_begin_in_january(sources_of: Callable[..., Sources]) -> None:
+def test_window_of_thirty_days_up_to_first_of_march_begins_in_january(sources_of: Callable[..., Sources]) -> None:
     as_of = date(2026, 3, 1)
     events = [event(1, "page_view", at(1, 31), "device:d1"), event(2, "page_view", at(3, 1), "device:d2")]
     rows = build_kpi_monthly_gold(**sources_of(CUSTOMERS, events, as_of), as_of=as_of, gross_margin=MARGIN).collect()
     assert figures_of(rows)["mau", "all", "all"] == {1: 1, 2: 1, 3: 2}
 
 
-def test_a_month_that_is_not_over_has_no_retention_yet(rows_at: Callable[[date], list[Any]]) -> None:
+def test_unfinished_month_has_no_retention(rows_at: Callable[[date], list[Any]]) -> None:
     figures = figures_of(rows_at(date(2026, 3, 20)))
     for kpi in ("retention_rate", "churn_rate", "revenue_churn_rate"):
         assert figures[kpi, "all", "all"][3] is None
@@ -330,7 +335,7 @@ def test_a_month_that_is_not_over_has_no_retention_yet(rows_at: Callable[[date],
 
 
 def assert_plausible(rows: list[Any]) -> None:
-    """What holds of any KPIs."""
+    """Assert properties that any KPIs have."""
     sums: dict[tuple[Any, ...], float] = defaultdict(float)
     of_all = {}
     for row in rows:
@@ -342,7 +347,7 @@ def assert_plausible(rows: list[Any]) -> None:
         assert row.dimension in kpi.dimensions
         if kpi.unit == "share" and row.value is not None:
             assert 0 <= row.value <= 1
-        if kpi.is_additive and row.dimension in BY_CUSTOMER:
+        if kpi.is_additive and row.dimension in CUSTOMER_DIMENSIONS:
             if row.dimension == "all":
                 of_all[row.month, row.kpi] = row.value
             else:
@@ -359,9 +364,7 @@ def assert_plausible(rows: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("as_of", [date(2026, 3, 20), AS_OF])
-def test_parts_add_up_shares_are_shares_and_values_are_quotients(
-    rows_at: Callable[[date], list[Any]], as_of: date
-) -> None:
+def test_kpis_of_example_are_plausible(rows_at: Callable[[date], list[Any]], as_of: date) -> None:
     assert_plausible(rows_at(as_of))
 
 
@@ -376,12 +379,12 @@ people = st.dictionaries(st.integers(1, 12), st.tuples(st.sampled_from([EGYPT, U
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(customers=people, as_of=days)
-def test_of_any_customers_parts_add_up(
+def test_kpis_of_any_customers_are_plausible(
     sources_of: Callable[..., Sources], engine: str, customers: dict[int, Any], as_of: date
 ) -> None:
     if engine != "sail":
-        pytest.skip("the same expressions, on the engine that is quick to plan them")
-    # A customer is acquired no later than by the first purchase.
+        pytest.skip("the expressions are the same on every engine, and sail plans them fastest")
+    # A customer is acquired on or before the first purchase.
     known = {
         number: (country, min([acquired, *(day for day, *_ in sales)]), sales)
         for number, (country, acquired, sales) in customers.items()
@@ -390,11 +393,11 @@ def test_of_any_customers_parts_add_up(
     assert_plausible(rows)
 
 
-def test_what_counts_people_does_not_add_over_months() -> None:
+def test_kpis_that_count_people_do_not_add_over_months() -> None:
     adding = {kpi.name for kpi in KPIS if kpi.adds_over_months}
     assert {"revenue", "new_customers", "cac", "average_transaction_value", "email_open_rate"} <= adding
     assert not adding & {"active_customers", "arpu", "retention_rate", "mau", "customers", "clv_historic"}
 
 
-def test_the_measures_that_add_over_months_are_measures() -> None:
+def test_measures_that_add_over_months_exist() -> None:
     assert set(ADDS_OVER_MONTHS) <= set(MEASURES)

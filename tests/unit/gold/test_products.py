@@ -5,7 +5,7 @@ from cdp_lib.contracts.gold import CUSTOMER_PRODUCT_AFFINITY_GOLD, PRICE_SEGMENT
 from .marts import mart_of
 
 
-def test_product_performance_gold_has_one_row_a_product(sales, rows_of) -> None:
+def test_product_performance_gold_has_one_row_per_product(sales, rows_of) -> None:
     rows = sales(
         {"product_id": 1, "customer_id": 101, "quantity": 2},
         {"product_id": 1, "customer_id": 101},
@@ -29,12 +29,12 @@ def test_price_segment_analysis_gold_splits_at_500_and_1500(sales, rows_of) -> N
     ]
 
 
-def test_the_segment_is_that_of_one_piece_and_not_of_the_sale(sales) -> None:
+def test_price_segment_uses_unit_price(sales) -> None:
     rows = sales({"price": Decimal("499.00"), "quantity": 100})
     assert [row.price_segment for row in mart_of(PRICE_SEGMENT_ANALYSIS_GOLD, rows).collect()] == ["Budget"]
 
 
-def test_customer_product_affinity_gold_counts_pieces_and_transactions(sales, rows_of) -> None:
+def test_customer_product_affinity_gold_counts_quantity_and_transactions(sales, rows_of) -> None:
     rows = sales(
         {"customer_id": 101, "product_id": 1, "quantity": 3},
         {"customer_id": 101, "product_id": 1, "quantity": 2},
@@ -48,7 +48,7 @@ def test_customer_product_affinity_gold_counts_pieces_and_transactions(sales, ro
     ]
 
 
-def test_two_customers_of_one_name_are_two_customers(sales) -> None:
+def test_customers_with_equal_names_are_separate(sales) -> None:
     assert mart_of(CUSTOMER_PRODUCT_AFFINITY_GOLD, sales({"customer_id": 101}, {"customer_id": 102})).count() == 2
 
 

@@ -19,7 +19,7 @@ SCORED = (
 
 @pytest.fixture
 def segments(frame_of):
-    """Segments of customers now and a month before."""
+    """Build segments of customers from the segments now and a month earlier."""
 
     def build(now, before):
         frames = [
@@ -31,7 +31,7 @@ def segments(frame_of):
     return build
 
 
-def test_a_customer_has_the_segment_of_now_and_of_a_month_before(segments, rows_of) -> None:
+def test_customer_has_current_and_previous_segment(segments, rows_of) -> None:
     rows = segments({1: "Loyal", 2: "New"}, {1: "Champions"})
     assert rows_of(rows.select("customer_id", "as_of", "segment", "previous_as_of", "previous_segment")) == [
         (1, JUNE, "Loyal", MAY, "Champions"),
@@ -39,7 +39,7 @@ def test_a_customer_has_the_segment_of_now_and_of_a_month_before(segments, rows_
     ]
 
 
-def test_every_customer_is_in_one_movement(segments, rows_of) -> None:
+def test_every_customer_counts_in_one_movement(segments, rows_of) -> None:
     now = {1: "Loyal", 2: "Loyal", 3: "Loyal", 4: "New", 5: "Never bought"}
     rows = build_segment_movements_gold(segments(now, {1: "Champions", 2: "Champions", 3: "Loyal", 5: "Never bought"}))
     assert rows_of(rows.select("from_segment", "to_segment", "customer_count", "previous_as_of", "as_of")) == [

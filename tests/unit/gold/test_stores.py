@@ -5,7 +5,7 @@ from cdp_lib.contracts.gold import STORE_CUSTOMER_ANALYSIS_GOLD, STORE_PRODUCT_P
 from .marts import mart_of
 
 
-def test_store_product_performance_gold_has_one_row_a_store_and_product(sales, rows_of) -> None:
+def test_store_product_performance_gold_has_one_row_per_store_and_product(sales, rows_of) -> None:
     rows = sales(
         {"store_id": 1, "product_id": 1, "quantity": 2},
         {"store_id": 1, "product_id": 1, "price": Decimal("0.33")},
@@ -19,7 +19,7 @@ def test_store_product_performance_gold_has_one_row_a_store_and_product(sales, r
     ]
 
 
-def test_store_customer_analysis_gold_gives_the_location_of_the_store(sales, rows_of) -> None:
+def test_store_customer_analysis_gold_has_location_of_store(sales, rows_of) -> None:
     rows = sales(
         {"store_id": 1, "country": "Egypt", "location": "UAE", "customer_id": 101},
         {"store_id": 1, "country": "Kuwait", "location": "UAE", "customer_id": 102},
@@ -31,7 +31,7 @@ def test_store_customer_analysis_gold_gives_the_location_of_the_store(sales, row
     ]
 
 
-def test_the_average_of_transactions_per_customer_is_not_rounded(sales) -> None:
+def test_average_transactions_per_customer_is_not_rounded(sales) -> None:
     rows = sales(*({"customer_id": customer} for customer in (101, 101, 102, 103)))
     assert mart_of(STORE_CUSTOMER_ANALYSIS_GOLD, rows).collect()[0].avg_transactions_per_customer == 4 / 3
 

@@ -1,4 +1,4 @@
-"""Azure's storage on this machine: Azurite, under the address a storage account has."""
+"""Azurite, an emulator of Azure storage, under the address of a storage account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from filelock import FileLock
 _AZURITE = "azurite@3.35.0"
 _ACCOUNT = "devstoreaccount1"
 _CONTAINER = "retail"
-# Azurite's own, the same everywhere, and documented.
+# The documented account key of every Azurite.
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _SECONDS_TO_START = 30
 
@@ -30,8 +30,8 @@ class Azurite:
     """A running Azurite with one container.
 
     Attributes:
-        port: Port it answers on.
-        account_key: Key of its one account.
+        port: Port of the blob service.
+        account_key: Key of the only account.
     """
 
     port: int
@@ -39,16 +39,16 @@ class Azurite:
 
     @property
     def endpoint(self) -> str:
-        """Where it answers, in place of https://<account>.blob.core.windows.net."""
+        """Endpoint in place of https://<account>.blob.core.windows.net."""
         return f"http://127.0.0.1:{self.port}/{_ACCOUNT}"
 
     def connection_string(self, account_key: str = _KEY) -> str:
-        """What leads Azure's clients to it."""
+        """Return a connection string for Azure's clients."""
         return f"AccountName={_ACCOUNT};AccountKey={account_key};BlobEndpoint={self.endpoint};"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads `abfss://` addresses to it: of adlfs, then of Sail."""
+        """Environment variables that lead `abfss://` addresses of adlfs and Sail to Azurite."""
         return {
             "AZURE_STORAGE_CONNECTION_STRING": self.connection_string(),
             "AZURE_ENDPOINT": self.endpoint,
@@ -57,7 +57,7 @@ class Azurite:
 
     @property
     def spark_settings(self) -> dict[str, str]:
-        """What leads `abfss://` addresses of Spark to it; it speaks plain HTTP, and the blob protocol only."""
+        """Settings that lead `abfss://` addresses of Spark to Azurite, which has only HTTP and the blob protocol."""
         return {
             "spark.hadoop.fs.abfss.impl": "org.apache.hadoop.fs.azurebfs.AzureBlobFileSystem",
             "spark.hadoop.fs.azure.abfs.endpoint": f"127.0.0.1:{self.port}",
@@ -69,13 +69,13 @@ class Azurite:
         }
 
     def address(self, path: str, container: str = _CONTAINER) -> str:
-        """Address of a path, as of any storage account."""
+        """Return the `abfss://` address of a path."""
         return f"abfss://{container}@{_ACCOUNT}.dfs.core.windows.net/{path}"
 
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """Azurite, which `abfss://` addresses lead to in this process."""
+    """Azurite; `abfss://` addresses of this process lead to it."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("NOT TESTED: landing in a data lake. It needs Node.js and npm, for the emulator Azurite.")
     emulator = Azurite(_free_port())
@@ -105,14 +105,14 @@ def lake(azurite: Azurite) -> str:
 
 
 def _installed() -> Path:
-    """Azurite's command, installed once into the environment that the tests run in."""
+    """Return Azurite's command. Install Azurite into the environment of the tests first, if it is missing."""
     folder = Path(sys.prefix) / "azurite"
     command = folder / "node_modules" / ".bin" / "azurite-blob"
     with FileLock(f"{folder}.lock"):
         if not command.exists():
             npm = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(folder), _AZURITE]
             folder.mkdir(exist_ok=True)
-            # Node alone does not look at where OpenSSL is told that certificates are.
+            # Node ignores SSL_CERT_FILE and reads NODE_EXTRA_CA_CERTS instead.
             certificates = {"NODE_EXTRA_CA_CERTS": os.environ.get("SSL_CERT_FILE", "")}
             installation = subprocess.run(
                 npm, capture_output=True, text=True, cwd=folder, check=False, env=certificates | os.environ

@@ -60,8 +60,8 @@ def refusal(attempt: Callable[[], object]) -> str:
     return message
 
 
-def say(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
-    """Make the manifest say something else."""
+def change_manifest(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Change the stored manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -81,11 +81,11 @@ def examined(landing: Landing) -> Manifest:
         (lambda it: it["files"][1].update(checksum="0" * 64), "it says checksum 0000"),
         (lambda it: it["files"].append({"name": "data/more.jsonl"}), "data/more.jsonl can't be read"),
     ],
-    ids=["rows", "bytes", "bytes of a file", "checksum of a file", "a file more"],
+    ids=["rows", "bytes", "bytes of a file", "checksum of a file", "additional file"],
 )
-def test_a_manifest_that_lies_is_refused(landing: Landing, folder: Path, change, reason: str) -> None:
+def test_a_manifest_that_differs_from_its_data_is_refused(landing: Landing, folder: Path, change, reason: str) -> None:
     assert land(landing) == examined(landing)
-    say(folder, change)
+    change_manifest(folder, change)
     message = refusal(lambda: examined(landing))
     assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
     assert reason in message
@@ -99,9 +99,9 @@ def test_a_manifest_that_lies_is_refused(landing: Landing, folder: Path, change,
         lambda path: path.unlink(),
         lambda path: (path.unlink(), path.mkdir()),
     ],
-    ids=["cut off", "changed", "gone", "a folder"],
+    ids=["cut off", "changed", "deleted", "a folder"],
 )
-def test_data_that_are_not_what_was_landed_are_refused(landing: Landing, folder: Path, spoil) -> None:
+def test_changed_data_files_are_refused(landing: Landing, folder: Path, spoil) -> None:
     land(landing)
     spoil(folder / "data" / "part-00000.jsonl")
     message = refusal(lambda: examined(landing))
@@ -115,7 +115,9 @@ def test_a_corrupt_parquet_file_is_refused(landing: Landing, folder: Path, keep:
     manifest = land_parquet(landing)
     assert examined(landing) == manifest
     if not knows_the_size:  # as Data Factory writes it
-        say(folder, lambda it: it.update(files=[{"name": "data/part-00000.parquet"}], rows=None, bytes=None))
+        change_manifest(
+            folder, lambda it: it.update(files=[{"name": "data/part-00000.parquet"}], rows=None, bytes=None)
+        )
     path = folder / "data" / "part-00000.parquet"
     path.write_bytes(path.read_bytes()[:keep])
     message = refusal(lambda: examined(landing))
@@ -123,12 +125,12 @@ def test_a_corrupt_parquet_file_is_refused(landing: Landing, folder: Path, keep:
     assert "data/part-00000.parquet" in message
 
 
-def test_what_data_factory_leaves_out_is_worked_out(landing: Landing, folder: Path) -> None:
+def test_values_that_data_factory_leaves_out_are_computed(landing: Landing, folder: Path) -> None:
     complete = land(landing)
     unknown = ("rows", "bytes", "checksum", "columns", "schema_fingerprint")
 
     def as_data_factory(manifest: dict[str, object]) -> None:
-        manifest["pipeline"] = "unknown to us"
+        manifest["pipeline"] = "a field that this version does not know"
         manifest["rows"] = manifest["bytes"] = manifest["checksum"] = None
         del manifest["columns"], manifest["schema_fingerprint"]
         manifest["files"] = [
@@ -136,7 +138,7 @@ def test_what_data_factory_leaves_out_is_worked_out(landing: Landing, folder: Pa
             {"name": "data/gone.jsonl", "bytes": None, "deletions": True},
         ]
 
-    say(folder, as_data_factory)
+    change_manifest(folder, as_data_factory)
     [manifest] = landing.batches("crm", "contacts")
     assert {getattr(manifest, name) for name in unknown} == {None}
     found = landing.examine(manifest)
@@ -144,17 +146,17 @@ def test_what_data_factory_leaves_out_is_worked_out(landing: Landing, folder: Pa
     assert found.columns == ("id", "name")
 
 
-def test_a_batch_of_deletions_alone_has_no_columns(landing: Landing, folder: Path) -> None:
+def test_a_batch_of_tombstones_only_has_no_columns(landing: Landing, folder: Path) -> None:
     land(landing)
-    say(folder, lambda it: it.update(files=it["files"][1:], rows=None, bytes=None, columns=None, checksum=None))
+    change_manifest(
+        folder, lambda it: it.update(files=it["files"][1:], rows=None, bytes=None, columns=None, checksum=None)
+    )
     assert (examined(landing).rows, examined(landing).columns) == (1, ())
 
 
 @needs_a_full_disk
 @pytest.mark.parametrize("name", ["data/part-00000.jsonl", "received/answer.json", "manifest.json.part"])
-def test_a_disk_that_is_full_lands_nothing_and_the_next_run_lands_all(
-    landing: Landing, folder: Path, name: str
-) -> None:
+def test_a_full_disk_lands_nothing_and_the_next_run_lands_all(landing: Landing, folder: Path, name: str) -> None:
     def attempt(*, disk_is_full: bool) -> Manifest:
         with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:
             if disk_is_full:
@@ -178,7 +180,7 @@ def test_a_disk_that_is_full_lands_nothing_and_the_next_run_lands_all(
     assert examined(landing).rows == 20_000
 
 
-def test_of_two_runs_at_once_one_lands_and_the_other_lands_nothing(landing: Landing, folder: Path) -> None:
+def test_only_one_of_two_concurrent_runs_lands(landing: Landing, folder: Path) -> None:
     has_read, has_landed = Event(), Event()
     messages: list[str] = []
 
@@ -215,7 +217,7 @@ def test_a_run_that_started_earlier_lands_after_a_later_one(landing: Landing) ->
 
 
 def test_two_attempts_at_one_batch_land_it_once(landing: Landing, folder: Path) -> None:
-    """A job that was thought dead goes on beside its retry."""
+    """A run that seemed to be dead continues while its retry lands the batch."""
 
     def slower() -> None:
         with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:

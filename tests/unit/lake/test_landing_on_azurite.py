@@ -32,7 +32,7 @@ def fs(azurite, lake: str) -> fsspec.AbstractFileSystem:
 
 @pytest.fixture
 def files_in_lake(fs: fsspec.AbstractFileSystem, lake: str) -> Callable[[], dict[str, bytes]]:
-    """What stands below the landing location, as somebody else sees it."""
+    """Return the files below the landing location, as another client sees them."""
 
     def read() -> dict[str, bytes]:
         fs.invalidate_cache()
@@ -75,7 +75,7 @@ def refusal(attempt: Callable[[], object]) -> str:
     return message
 
 
-def test_a_batch_lands_as_in_a_folder_and_reads_back(landing: Landing, files_in_lake) -> None:
+def test_a_batch_has_the_same_layout_as_in_a_folder_and_reads_back(landing: Landing, files_in_lake) -> None:
     manifest = land(landing)
     assert files_in_lake() == {
         "crm/contacts/2026-01-31/20260131T000001Z-1/received/pages/1.json": b"[...]",
@@ -83,16 +83,16 @@ def test_a_batch_lands_as_in_a_folder_and_reads_back(landing: Landing, files_in_
         "crm/contacts/2026-01-31/20260131T000001Z-1/data/gone/part-00000.jsonl": b'{"id": 3}\n',
         "crm/contacts/2026-01-31/20260131T000001Z-1/manifest.json": manifest.to_json().encode(),
     }
-    again = Landing(landing.root)
-    assert again.batches("crm", "contacts") == [manifest]
-    assert again.find_batch("crm", "contacts", "20260131T000001Z-1") == manifest
-    assert again.find_batch("crm", "contacts", "20260131T000002Z-2") is None
-    assert again.find_latest_batch("crm", "contacts") == manifest
-    assert again.examine(manifest) == manifest
+    reopened = Landing(landing.root)
+    assert reopened.batches("crm", "contacts") == [manifest]
+    assert reopened.find_batch("crm", "contacts", "20260131T000001Z-1") == manifest
+    assert reopened.find_batch("crm", "contacts", "20260131T000002Z-2") is None
+    assert reopened.find_latest_batch("crm", "contacts") == manifest
+    assert reopened.examine(manifest) == manifest
     assert (manifest.after, manifest.watermark) == (None, {"token": "20260131T000001Z-1"})
 
 
-def test_nothing_landed_is_no_batches(landing: Landing) -> None:
+def test_an_empty_landing_has_no_batches(landing: Landing) -> None:
     assert landing.batches("crm", "contacts") == []
     assert landing.find_latest_batch("crm", "contacts") is None
 
@@ -105,7 +105,7 @@ def test_batches_of_other_runs_are_seen_at_once(landing: Landing) -> None:
     assert "already landed" in refusal(lambda: land(landing, "20260131T000002Z-2"))
 
 
-def test_a_snapshot_like_the_latest_makes_no_new_batch(landing: Landing, files_in_lake) -> None:
+def test_a_snapshot_equal_to_the_latest_makes_no_new_batch(landing: Landing, files_in_lake) -> None:
     first = land(landing, "20260131T000001Z-1", "snapshot")
     before = files_in_lake()
     assert land(landing, "20260131T000002Z-2", "snapshot") == first
@@ -122,7 +122,7 @@ def test_a_batch_whose_writing_fails_does_not_exist(landing: Landing, files_in_l
     assert files_in_lake() == {}
 
 
-def test_what_a_killed_attempt_left_is_replaced(landing: Landing, fs, files_in_lake) -> None:
+def test_files_of_a_killed_attempt_are_replaced(landing: Landing, fs, files_in_lake) -> None:
     for leftover in ("data/part-00000.jsonl", "data/part-00007.jsonl", "received/old.json"):
         fs.pipe_file(f"{landing.root}/crm/contacts/2026-01-31/20260131T000001Z-1/{leftover}", b"half")
     assert landing.batches("crm", "contacts") == []
@@ -134,7 +134,7 @@ def test_what_a_killed_attempt_left_is_replaced(landing: Landing, fs, files_in_l
     }
 
 
-def test_of_two_runs_at_once_one_lands(landing: Landing, files_in_lake) -> None:
+def test_only_one_of_two_concurrent_runs_lands(landing: Landing, files_in_lake) -> None:
     def slower() -> None:
         with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
@@ -171,7 +171,7 @@ def test_many_lines_are_examined_in_few_reads(landing: Landing, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("changes", "reason"),
     [
         ({"rows": 7}, "it says 7 rows, its data files have 3"),
         ({"bytes": 7}, "it says 7 bytes"),
@@ -179,14 +179,16 @@ def test_many_lines_are_examined_in_few_reads(landing: Landing, monkeypatch: pyt
     ],
     ids=["rows", "bytes", "checksum"],
 )
-def test_a_manifest_that_lies_is_refused(landing: Landing, fs, said: dict[str, object], reason: str) -> None:
+def test_a_manifest_that_differs_from_its_data_is_refused(
+    landing: Landing, fs, changes: dict[str, object], reason: str
+) -> None:
     land(landing)
     path = f"{landing.root}/crm/contacts/2026-01-31/20260131T000001Z-1/manifest.json"
     manifest = json.loads(fs.cat_file(path))
-    if "checksum" in said:
-        manifest["files"][0] |= said
+    if "checksum" in changes:
+        manifest["files"][0] |= changes
     else:
-        manifest |= said
+        manifest |= changes
     fs.pipe_file(path, json.dumps(manifest).encode())
     message = refusal(lambda: landing.examine(landing.batches("crm", "contacts")[0]))
     assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
@@ -208,7 +210,7 @@ def test_a_missing_data_file_is_refused(landing: Landing, fs) -> None:
     assert "data/part-00000.parquet can't be read" in refusal(lambda: landing.examine(manifest))
 
 
-def test_a_key_that_is_refused_is_one_line_without_it(azurite, lake: str, monkeypatch) -> None:
+def test_a_refused_key_is_an_error_of_one_line_without_the_key(azurite, lake: str, monkeypatch) -> None:
     wrong_key = azurite.account_key.replace("Eby8", "Eby9")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string(wrong_key))
     landing = Landing(lake, wrong_key)
@@ -228,7 +230,7 @@ def test_a_key_that_is_refused_is_one_line_without_it(azurite, lake: str, monkey
         assert wrong_key not in message
 
 
-def test_a_container_that_is_not_there_is_one_line(azurite) -> None:
+def test_a_missing_container_is_an_error_of_one_line(azurite) -> None:
     nowhere = azurite.address("landing", container="nowhere")
     landing = Landing(nowhere, azurite.account_key)
     message = refusal(lambda: land(landing))

@@ -1,4 +1,4 @@
-"""`cdp run` with the landing in a data lake, as a person runs it, on both engines, whichever is under test."""
+"""`cdp run` with the landing in a data lake, on both engines, whichever engine is under test."""
 
 import shutil
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_refused_key_ends_a_run_in_one_line(cdp, azurite, lake: str, tmp_path:
     assert wrong_key not in run.stdout + run.stderr
 
 
-def test_a_lake_without_a_key_ends_a_run_before_it_begins(cdp, tmp_path: Path) -> None:
+def test_a_lake_without_a_key_is_an_error_before_the_run_begins(cdp, tmp_path: Path) -> None:
     landing = "abfss://retail@devstoreaccount1.dfs.core.windows.net/landing"
     run = cdp("run", "--home", tmp_path / "home", "--var", f"landing={landing}")
     assert run.returncode == 1

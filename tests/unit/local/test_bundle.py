@@ -1,4 +1,4 @@
-"""The bundle's files as the local workspace reads them."""
+"""Tests of reading the bundle's files for the local workspace."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a bundle; what is not given is as above."""
+    """Return a function that writes a bundle, with the files above as defaults."""
 
     def write_files(bundle: str = BUNDLE, resources: str = RESOURCES, job: str = JOB) -> Path:
         for name, text in {
@@ -101,11 +101,11 @@ def write(tmp_path: Path) -> Write:
         ("owner", ""),
     ],
 )
-def test_a_variable_has_its_default(write: Write, name: str, value: str) -> None:
+def test_variable_returns_its_default(write: Write, name: str, value: str) -> None:
     assert Bundle(write(), {}).variable(name) == value
 
 
-def test_an_override_wins_wherever_the_variable_is_referred_to(write: Write) -> None:
+def test_override_applies_to_every_reference_to_the_variable(write: Write) -> None:
     bundle = Bundle(write(), {"schema": "shop", "owner": "${var.catalog}_owner"})
 
     assert bundle.variable("schema") == "shop"
@@ -115,7 +115,7 @@ def test_an_override_wins_wherever_the_variable_is_referred_to(write: Write) -> 
     assert bundle.schemas() == ["shop"]
 
 
-def test_an_unknown_override_is_refused_with_the_names_there_are(write: Write) -> None:
+def test_unknown_override_is_rejected_with_the_known_names(write: Write) -> None:
     with pytest.raises(CdpError, match=r"Unknown variable 'nope': the bundle has catalog, schema, "):
         Bundle(write(), {"nope": "1"})
 
@@ -143,7 +143,7 @@ def test_references_are_resolved(write: Write, text: str, resolved: str) -> None
         "${workspace.current_user.userName}",
     ],
 )
-def test_a_reference_without_a_value_is_named(write: Write, reference: str) -> None:
+def test_error_names_a_reference_without_a_value(write: Write, reference: str) -> None:
     with pytest.raises(CdpError) as error:
         Bundle(write(), {}).resolve(f"a {reference}")
 
@@ -151,24 +151,24 @@ def test_a_reference_without_a_value_is_named(write: Write, reference: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("overrides", "circle"),
+    ("overrides", "cycle"),
     [
         ({"catalog": "${var.catalog}"}, "${var.catalog} → ${var.catalog}"),
         ({"catalog": "${var.schema}", "schema": "x${var.catalog}"}, "${var.catalog} → ${var.schema} → ${var.catalog}"),
     ],
 )
-def test_references_in_a_circle_are_shown(write: Write, overrides: dict[str, str], circle: str) -> None:
+def test_error_shows_a_cycle_of_references(write: Write, overrides: dict[str, str], cycle: str) -> None:
     with pytest.raises(CdpError) as error:
         Bundle(write(), overrides).variable("catalog")
 
-    assert str(error.value) == f"The bundle's references lead back to themselves: {circle}."
+    assert str(error.value) == f"The bundle's references form a cycle: {cycle}."
 
 
-def test_a_variable_may_be_referred_to_twice(write: Write) -> None:
+def test_variable_can_be_referenced_twice(write: Write) -> None:
     assert Bundle(write(), {"owner": "${var.schema}/${var.schema}"}).variable("owner") == "sales/sales"
 
 
-def test_a_job_has_its_tasks_and_parameters_resolved(write: Write) -> None:
+def test_job_resolves_its_tasks_and_parameters(write: Write) -> None:
     root = write()
 
     job = Bundle(root, {}).job("refresh")
@@ -189,7 +189,7 @@ def test_a_job_has_its_tasks_and_parameters_resolved(write: Write) -> None:
     )
 
 
-def test_a_condition_compares_two_texts_and_what_follows_waits_for_its_outcome(write: Write) -> None:
+def test_condition_task_has_two_sides_and_downstream_tasks_have_its_outcome(write: Write) -> None:
     job = """
 resources: {jobs: {small: {tasks: [
   {task_key: due, condition_task: {op: EQUAL_TO, left: "{{tasks.a.values.n}}", right: "${var.retries}"}},
@@ -202,7 +202,7 @@ resources: {jobs: {small: {tasks: [
     assert (a.condition, a.depends_on) == (None, {"due": "true"})
 
 
-def test_settings_that_several_tasks_share_are_written_once(write: Write) -> None:
+def test_yaml_anchors_share_parameters_between_tasks(write: Write) -> None:
     job = """
 resources: {jobs: {small: {tasks: [
   {task_key: a, notebook_task: {notebook_path: ../notebooks/first.py, base_parameters: &settings {x: "1", y: "2"}}},
@@ -214,7 +214,7 @@ resources: {jobs: {small: {tasks: [
     assert (a.base_parameters, b.base_parameters) == ({"x": "1", "y": "2"}, {"x": "1", "y": "3"})
 
 
-def test_a_job_may_do_without_parameters(write: Write) -> None:
+def test_job_can_have_no_parameters(write: Write) -> None:
     job = "resources: {jobs: {small: {tasks: [{task_key: a, notebook_task: {notebook_path: ../notebooks/first.py}}]}}}"
 
     assert Bundle(write(job=job), {}).job("small").parameters == {}
@@ -224,36 +224,36 @@ def test_a_job_may_do_without_parameters(write: Write) -> None:
     ("job", "message"),
     [
         (JOB.replace("second.py", "third.sql"), "Task 'second' of refresh.job.yml names no notebook"),
-        (JOB.replace("notebook_task:", "spark_python_task:"), "Task 'first' is no notebook task"),
+        (JOB.replace("notebook_task:", "spark_python_task:"), "Task 'first' is not a notebook task"),
         (JOB.replace("- task_key: first\n          run_if", "- task_key: zero\n          run_if"), "depends on 'zero'"),
         (JOB.replace("${var.landing}", "${var.land}"), r"\$\{var\.land\}, which has no value"),
     ],
 )
-def test_a_job_that_can_not_run_here_is_refused(write: Write, job: str, message: str) -> None:
+def test_job_that_can_not_run_locally_is_rejected(write: Write, job: str, message: str) -> None:
     with pytest.raises(CdpError, match=message):
         Bundle(write(job=job), {}).job("refresh")
 
 
-def test_an_unknown_job_is_refused_with_the_names_there_are(write: Write) -> None:
+def test_unknown_job_is_rejected_with_the_known_names(write: Write) -> None:
     with pytest.raises(CdpError, match="Unknown job 'nope': the bundle has refresh"):
         Bundle(write(), {}).job("nope")
 
 
-def test_a_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CdpError, match=r"databricks\.yml is not there: run cdp in a clone"):
+def test_error_names_a_missing_bundle_file(tmp_path: Path) -> None:
+    with pytest.raises(CdpError, match=r"databricks\.yml does not exist: run cdp in a clone"):
         Bundle(tmp_path, {})
 
 
 @pytest.mark.parametrize("text", ["bundle: [", "a: b: c", "- only\n- a list", "just text", "", "\tbundle:", "\x00"])
-def test_a_file_that_is_no_bundle_is_named(write: Write, text: str) -> None:
+def test_error_names_an_invalid_bundle_file(write: Write, text: str) -> None:
     with pytest.raises(CdpError, match=r"databricks\.yml can't be read"):
         Bundle(write(bundle=text), {})
 
 
-def test_a_broken_file_of_resources_is_named(write: Write) -> None:
+def test_error_names_an_invalid_resource_file(write: Write) -> None:
     with pytest.raises(CdpError, match=r"refresh\.job\.yml can't be read"):
         Bundle(write(job="resources: ["), {})
 
 
-def test_dynamic_values_are_resolved_with_and_without_blanks() -> None:
+def test_dynamic_values_are_resolved_with_and_without_spaces() -> None:
     assert resolve_dynamic_values("{{job.run_id}}/{{ task.name }}/{x}", str.upper) == "JOB.RUN_ID/TASK.NAME/{x}"

@@ -1,4 +1,4 @@
-"""The CRM of the samples keeps the promises of the Dataverse Web API, over HTTP."""
+"""Tests that the simulated CRM behaves as the Dataverse Web API over HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _id(number: int) -> str:
 
 
 def _contact(number: int, **values: Any) -> dict[str, Any]:
-    # Modified in reverse order of their ids, two at a time in the same second.
+    # Modification times are in reverse order of the ids, with two contacts per second.
     modified = f"2025-03-{28 - number // 2:02d}T10:00:00Z"
     return {"contactid": _id(number), "fullname": f"Ærin {number}", "modifiedon": modified, **values}
 
@@ -48,13 +48,13 @@ def crm(start_crm: StartCrm) -> CrmServer:
 
 
 def _ask_for_token(crm: CrmServer, **form: str) -> requests.Response:
-    asked = {
+    defaults = {
         "grant_type": "client_credentials",
         "client_id": "cdp",
         "client_secret": SECRET,
         "scope": f"{crm.url}/.default",
     }
-    return requests.post(f"{crm.url}/{TENANT}/oauth2/v2.0/token", data=asked | form, timeout=5)
+    return requests.post(f"{crm.url}/{TENANT}/oauth2/v2.0/token", data=defaults | form, timeout=5)
 
 
 def _authorization(crm: CrmServer) -> dict[str, str]:
@@ -67,7 +67,7 @@ def _get(crm: CrmServer, url: str = "", headers: dict[str, str] | None = None, *
 
 
 def _read(crm: CrmServer, url: str = "", headers: dict[str, str] | None = None, **query: str) -> list[Page]:
-    """All pages, from this address on."""
+    """Return all pages, beginning with the one at this address."""
     pages = [_get(crm, url, headers, **query).json()]
     while "@odata.nextLink" in pages[-1]:
         pages.append(_get(crm, pages[-1]["@odata.nextLink"]).json())
@@ -82,7 +82,7 @@ def _names(pages: list[Page]) -> list[str]:
     return [record["fullname"] for record in _records(pages)]
 
 
-def test_pages_give_each_contact_once(crm: CrmServer) -> None:
+def test_pages_return_each_contact_once(crm: CrmServer) -> None:
     pages = _read(crm, **SELECT)
     assert [len(page["value"]) for page in pages] == [3, 3, 1]
     assert [record["contactid"] for record in _records(pages)] == [_id(number) for number in range(1, 8)]
@@ -90,44 +90,44 @@ def test_pages_give_each_contact_once(crm: CrmServer) -> None:
     assert len(crm.requests) == 3 and all(target.startswith(f"{CONTACTS}?") for target in crm.requests)
 
 
-def test_an_exact_page_has_no_next_one(start_crm: StartCrm) -> None:
+def test_full_last_page_has_no_next_link(start_crm: StartCrm) -> None:
     assert len(_read(start_crm(page_size=7))) == 1
 
 
-@pytest.mark.parametrize(("asked", "given"), [(2, 2), (500, 3)])
-def test_a_page_is_as_large_as_asked_up_to_the_servers_limit(crm: CrmServer, asked: int, given: int) -> None:
-    answer = _get(crm, headers={"Prefer": f"odata.maxpagesize={asked}"}, **SELECT)
-    assert len(answer.json()["value"]) == given
-    assert answer.headers["Preference-Applied"] == f"odata.maxpagesize={given}"
+@pytest.mark.parametrize(("requested", "returned"), [(2, 2), (500, 3)])
+def test_page_size_is_as_requested_up_to_the_server_limit(crm: CrmServer, requested: int, returned: int) -> None:
+    answer = _get(crm, headers={"Prefer": f"odata.maxpagesize={requested}"}, **SELECT)
+    assert len(answer.json()["value"]) == returned
+    assert answer.headers["Preference-Applied"] == f"odata.maxpagesize={returned}"
 
 
-def test_a_record_has_the_selected_columns_its_key_and_its_version(crm: CrmServer) -> None:
+def test_record_has_the_selected_columns_its_key_and_its_version(crm: CrmServer) -> None:
     record = _get(crm, **{"$select": "fullname,birthdate"}).json()["value"][0]
     assert record == {"@odata.etag": 'W/"1"', "fullname": "Ærin 1", "birthdate": None, "contactid": _id(1)}
 
 
-def test_an_unknown_column_is_named(crm: CrmServer) -> None:
+def test_error_names_an_unknown_column(crm: CrmServer) -> None:
     answer = _get(crm, **{"$select": "fullname,shoesize"})
     assert answer.status_code == 400
     expected = "Could not find a property named 'shoesize' on type 'Microsoft.Dynamics.CRM.contact'."
     assert answer.json()["error"]["message"] == expected
 
 
-def test_an_unknown_resource_is_not_found(crm: CrmServer) -> None:
+def test_unknown_resource_is_not_found(crm: CrmServer) -> None:
     assert _get(crm, f"{crm.url}/api/data/v9.2/accounts").status_code == 404
 
 
-def test_a_filter_gives_what_was_modified_later_in_that_order(crm: CrmServer) -> None:
+def test_filter_returns_later_modifications_in_order(crm: CrmServer) -> None:
     query = SELECT | {"$orderby": "modifiedon asc,contactid asc"}
     after = _read(crm, **query, **{"$filter": "modifiedon gt 2025-03-25T10:00:00Z"})
     assert _names(after) == ["Ærin 4", "Ærin 5", "Ærin 2", "Ærin 3", "Ærin 1"]
     assert len(after) == 2
-    # At the same instant, written in another time zone.
+    # The same time, written in another time zone.
     from_on = _read(crm, **query, **{"$filter": "modifiedon ge 2025-03-25T12:00:00+02:00"})
     assert _names(from_on) == ["Ærin 6", "Ærin 7", *_names(after)]
 
 
-def test_a_filtered_read_shows_changes_under_it(crm: CrmServer) -> None:
+def test_filtered_read_includes_changes_made_during_paging(crm: CrmServer) -> None:
     query = SELECT | {"$filter": "modifiedon gt 2025-03-25T10:00:00Z", "$orderby": "modifiedon,contactid"}
     first = _get(crm, **query).json()
     crm.upsert({"contactid": _id(4), "fullname": "Moved to the end"}, modifiedon="2025-04-01T00:00:00Z")
@@ -140,11 +140,11 @@ def test_a_filtered_read_shows_changes_under_it(crm: CrmServer) -> None:
     [{"$filter": "statecode eq 0"}, {"$orderby": "fullname asc", "$filter": "modifiedon gt 2025-01-01T00:00:00Z"}]
     + [{"$top": "3"}],
 )
-def test_what_is_not_simulated_says_so(crm: CrmServer, query: dict[str, str]) -> None:
+def test_unsupported_query_options_return_501(crm: CrmServer, query: dict[str, str]) -> None:
     assert _get(crm, **query).status_code == 501
 
 
-def test_a_delta_link_gives_changes_and_removals(crm: CrmServer) -> None:
+def test_delta_link_returns_changes_and_removals(crm: CrmServer) -> None:
     pages = _read(crm, headers=TRACK, **SELECT)
     assert [("@odata.deltaLink" in page) for page in pages] == [False, False, True]
     crm.upsert({"contactid": _id(2), "fullname": "Renamed"}, modifiedon="2020-01-01T00:00:00Z")
@@ -156,14 +156,14 @@ def test_a_delta_link_gives_changes_and_removals(crm: CrmServer) -> None:
         "id": _id(5),
         "reason": "deleted",
     }
-    changed, removed, made = delta["value"]
+    changed, removed, created = delta["value"]
     assert (changed["fullname"], changed["modifiedon"]) == ("Renamed", "2020-01-01T00:00:00Z")
     assert removed == removal
-    assert made["fullname"] == "Ærin 8"
+    assert created["fullname"] == "Ærin 8"
     assert _read(crm, delta["@odata.deltaLink"])[0]["value"] == []
 
 
-def test_a_delta_comes_in_pages_too(crm: CrmServer) -> None:
+def test_delta_is_paged(crm: CrmServer) -> None:
     link = _read(crm, headers=TRACK, **SELECT)[-1]["@odata.deltaLink"]
     for number in range(1, 6):
         crm.upsert({"contactid": _id(number), "fullname": f"New {number}"})
@@ -173,7 +173,7 @@ def test_a_delta_comes_in_pages_too(crm: CrmServer) -> None:
     assert _read(crm, pages[-1]["@odata.deltaLink"])[0]["value"] == []
 
 
-def test_a_change_during_paging_is_in_the_next_delta(crm: CrmServer) -> None:
+def test_change_during_paging_is_in_the_next_delta(crm: CrmServer) -> None:
     changes = iter(
         [lambda: None, lambda: crm.upsert({"contactid": _id(1), "fullname": "Late"}), lambda: crm.remove(_id(2))]
     )
@@ -184,7 +184,7 @@ def test_a_change_during_paging_is_in_the_next_delta(crm: CrmServer) -> None:
     assert (changed["fullname"], removed["id"]) == ("Late", _id(2))
 
 
-def test_a_change_while_a_delta_is_paged_is_in_the_next_one(crm: CrmServer) -> None:
+def test_change_during_paging_of_a_delta_is_in_the_next_delta(crm: CrmServer) -> None:
     link = _read(crm, headers=TRACK, **SELECT)[-1]["@odata.deltaLink"]
     for number in range(1, 6):
         crm.upsert({"contactid": _id(number), "fullname": f"New {number}"})
@@ -195,7 +195,7 @@ def test_a_change_while_a_delta_is_paged_is_in_the_next_one(crm: CrmServer) -> N
     assert _names(_read(crm, last["@odata.deltaLink"])) == ["Newer"]
 
 
-def test_both_preferences_may_stand_in_one_header(crm: CrmServer) -> None:
+def test_one_header_can_hold_both_preferences(crm: CrmServer) -> None:
     answer = _get(crm, headers={"Prefer": "odata.track-changes, odata.maxpagesize=2"}, **SELECT)
     assert answer.headers["Preference-Applied"] == "odata.track-changes,odata.maxpagesize=2"
     assert len(answer.json()["value"]) == 2
@@ -203,18 +203,18 @@ def test_both_preferences_may_stand_in_one_header(crm: CrmServer) -> None:
 
 
 @pytest.mark.parametrize("option", [{"$filter": "modifiedon gt 2025-01-01T00:00:00Z"}, {"$orderby": "modifiedon asc"}])
-def test_changes_are_not_tracked_of_a_filtered_or_ordered_read(crm: CrmServer, option: dict[str, str]) -> None:
+def test_change_tracking_of_a_filtered_or_ordered_read_is_rejected(crm: CrmServer, option: dict[str, str]) -> None:
     assert _get(crm, headers=TRACK, **option).status_code == 400
 
 
-def test_a_table_that_tracks_no_changes_gives_no_delta_link(start_crm: StartCrm) -> None:
+def test_table_without_change_tracking_returns_no_delta_link(start_crm: StartCrm) -> None:
     crm = start_crm(change_tracking=False)
     assert "Preference-Applied" not in _get(crm, headers=TRACK, **SELECT).headers
     pages = _read(crm, headers=TRACK, **SELECT)
     assert len(_records(pages)) == 7 and "@odata.deltaLink" not in pages[-1]
 
 
-def test_an_old_delta_link_is_gone_and_a_new_one_is_not(crm: CrmServer) -> None:
+def test_expired_delta_link_is_gone_and_a_new_one_works(crm: CrmServer) -> None:
     old = _read(crm, headers=TRACK, **SELECT)[-1]["@odata.deltaLink"]
     crm.expire_delta_tokens()
     answer = _get(crm, old)
@@ -223,7 +223,7 @@ def test_an_old_delta_link_is_gone_and_a_new_one_is_not(crm: CrmServer) -> None:
     assert _get(crm, new).json()["value"] == []
 
 
-def test_a_delta_link_outlives_the_server_unless_the_contacts_are_others(start_crm: StartCrm) -> None:
+def test_delta_link_works_on_a_restarted_server_only_with_the_same_history(start_crm: StartCrm) -> None:
     before, same, other = start_crm(), start_crm(), start_crm()
     for crm, name in ((before, "Renamed"), (same, "Renamed"), (other, "Renamed otherwise")):
         crm.upsert({"contactid": _id(1), "fullname": name}, modifiedon="2025-04-01T00:00:00Z")
@@ -233,12 +233,12 @@ def test_a_delta_link_outlives_the_server_unless_the_contacts_are_others(start_c
     assert _get(other, link.replace(before.url, other.url)).status_code == 410
 
 
-def test_a_malformed_token_is_refused(crm: CrmServer) -> None:
+def test_malformed_token_is_rejected(crm: CrmServer) -> None:
     for token in ("$skiptoken=%7B", "$skiptoken=7", "$deltatoken=yesterday"):
         assert _get(crm, f"{crm.url}{CONTACTS}?{token}").status_code == 400
 
 
-def test_no_token_no_data_but_where_to_get_one(crm: CrmServer) -> None:
+def test_request_without_token_is_rejected_with_the_token_address(crm: CrmServer) -> None:
     for headers in ({}, {"Authorization": "Bearer made-up"}):
         answer = requests.get(f"{crm.url}{CONTACTS}", headers=headers, timeout=5)
         assert answer.status_code == 401
@@ -256,23 +256,23 @@ def test_no_token_no_data_but_where_to_get_one(crm: CrmServer) -> None:
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
     ],
 )
-def test_a_token_is_only_for_the_client(crm: CrmServer, form: dict[str, str], status: int, error: str) -> None:
+def test_token_is_issued_only_to_the_client(crm: CrmServer, form: dict[str, str], status: int, error: str) -> None:
     answer = _ask_for_token(crm, **form)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert SECRET not in answer.text
 
 
-def test_tokens_end(start_crm: StartCrm) -> None:
+def test_tokens_expire(start_crm: StartCrm) -> None:
     crm = start_crm()
-    held = _authorization(crm)
-    assert _get(crm, headers=held).status_code == 200
+    old_token = _authorization(crm)
+    assert _get(crm, headers=old_token).status_code == 200
     crm.expire_tokens()
-    assert _get(crm, headers=held).status_code == 401
+    assert _get(crm, headers=old_token).status_code == 401
     assert _get(crm).status_code == 200
     assert _get(start_crm(token_seconds=0)).status_code == 401
 
 
-def test_throttling_says_when_to_come_back(crm: CrmServer) -> None:
+def test_throttled_response_has_retry_after(crm: CrmServer) -> None:
     faults = iter([Fault(429, retry_after=7), Fault(503), None])
     crm.before_request(lambda _: next(faults))
     throttled, unavailable, good = _get(crm), _get(crm), _get(crm)
@@ -283,7 +283,7 @@ def test_throttling_says_when_to_come_back(crm: CrmServer) -> None:
     assert len(crm.requests) == 3
 
 
-def test_a_connection_breaks_in_the_middle_of_an_answer(crm: CrmServer) -> None:
+def test_faults_break_the_connection_in_the_middle_of_a_response(crm: CrmServer) -> None:
     crm.before_request(lambda _: Fault(body="reset"))
     with pytest.raises(requests.exceptions.RequestException, match="reset by peer"):
         _get(crm)
@@ -292,7 +292,7 @@ def test_a_connection_breaks_in_the_middle_of_an_answer(crm: CrmServer) -> None:
         _get(crm)
 
 
-def test_an_answer_may_be_no_json(crm: CrmServer) -> None:
+def test_faults_return_bodies_that_are_not_json(crm: CrmServer) -> None:
     crm.before_request(lambda _: Fault(body="html"))
     page = _get(crm)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html") and page.text.startswith("<!DOCTYPE")
@@ -301,20 +301,20 @@ def test_an_answer_may_be_no_json(crm: CrmServer) -> None:
         _get(crm).content.decode("utf-8")
 
 
-def test_a_page_may_come_twice(crm: CrmServer) -> None:
+def test_fault_returns_the_previous_page(crm: CrmServer) -> None:
     first = _get(crm, **SELECT).json()
     crm.before_request(lambda _: Fault(body="previous_page"))
     assert _get(crm, first["@odata.nextLink"]).json() == first
 
 
-def test_the_hook_is_told_what_is_asked_for(crm: CrmServer) -> None:
-    told: list[str] = []
-    crm.before_request(lambda target: told.append(target))
+def test_hook_receives_each_request(crm: CrmServer) -> None:
+    received: list[str] = []
+    crm.before_request(lambda target: received.append(target))
     _read(crm, **SELECT)
-    assert told == crm.requests and len(told) == 3
+    assert received == crm.requests and len(received) == 3
 
 
-def test_the_server_ends_with_its_block() -> None:
+def test_server_stops_at_the_end_of_its_block() -> None:
     with CrmServer([], client_id="cdp", client_secret=SECRET) as crm:
         assert _get(crm).json()["value"] == []
     with pytest.raises(requests.exceptions.ConnectionError):

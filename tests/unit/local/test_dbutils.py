@@ -1,4 +1,4 @@
-"""`dbutils` has the semantics of a workspace."""
+"""Tests that the local `dbutils` behaves as in a workspace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_FILE = Path("not there")
 
 
 @pytest.fixture(autouse=True)
-def _no_secrets_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", {})
 
 
@@ -23,7 +23,7 @@ def secrets_file(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_parameter_that_was_passed_wins_over_the_default() -> None:
+def test_passed_parameter_overrides_the_default() -> None:
     widgets = Widgets({"as_of": "2026-01-31"})
     widgets.text("as_of", "")
     widgets.text("schema", "sales", "Schema")
@@ -33,12 +33,12 @@ def test_a_parameter_that_was_passed_wins_over_the_default() -> None:
     assert widgets.getAll() == {"as_of": "2026-01-31", "schema": "sales", "engine": "sail"}
 
 
-def test_a_widget_nobody_made_is_an_error() -> None:
+def test_undefined_widget_is_an_error() -> None:
     with pytest.raises(ValueError, match="No input widget named nope is defined"):
         Widgets({}).get("nope")
 
 
-def test_the_environment_wins_over_the_file_and_the_file_over_the_samples(
+def test_environment_overrides_the_file_and_the_file_overrides_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = secrets_file(tmp_path, "cdp:\n  database_url: from file\n  api_token: from file\n")
@@ -52,7 +52,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_samples(
     assert store.get("cdp", "storage_account_key") == "from samples"
 
 
-def test_a_scope_is_a_part_of_a_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_name_contains_the_scope(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDP_SECRET_CDP_PROD_API_TOKEN", "of prod")
     store = SecretStore(NO_FILE, {})
 
@@ -61,7 +61,7 @@ def test_a_scope_is_a_part_of_a_variables_name(monkeypatch: pytest.MonkeyPatch) 
         store.get("other", "api_token")
 
 
-def test_list_shows_keys_and_no_values(tmp_path: Path) -> None:
+def test_list_returns_keys_without_values(tmp_path: Path) -> None:
     store = SecretStore(secrets_file(tmp_path, "cdp:\n  b: hidden-1\n  a: hidden-2\n"), {})
 
     assert [secret.key for secret in store.list("cdp")] == ["a", "b"]
@@ -69,30 +69,30 @@ def test_list_shows_keys_and_no_values(tmp_path: Path) -> None:
     assert store.list("other") == []
 
 
-def test_a_number_in_the_file_is_text(tmp_path: Path) -> None:
+def test_number_in_the_file_becomes_text(tmp_path: Path) -> None:
     assert SecretStore(secrets_file(tmp_path, "cdp:\n  pin: 1234\n"), {}).get("cdp", "pin") == "1234"
 
 
-def test_an_empty_file_holds_no_secrets(tmp_path: Path) -> None:
+def test_empty_file_has_no_secrets(tmp_path: Path) -> None:
     assert SecretStore(secrets_file(tmp_path, "# none yet\n"), {}).list("cdp") == []
 
 
 @pytest.mark.parametrize("text", ["cdp: [", "cdp: hidden", "- hidden", "cdp:\n  a: b: hidden", "hidden"])
-def test_a_file_that_is_none_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
+def test_error_names_an_invalid_secrets_file_without_quoting_it(tmp_path: Path, text: str) -> None:
     with pytest.raises(CdpError, match=r"secrets\.yml can't be read: write `scope:`") as error:
         SecretStore(secrets_file(tmp_path, text), {})
 
     assert "hidden" not in str(error.value)
 
 
-def test_every_secret_is_redacted_the_longest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_secrets_are_redacted_longest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDP_SECRET_OTHER_KEY", "blue-moon")
     store = SecretStore(secrets_file(tmp_path, "cdp:\n  a: blue\n  b: ''\n"), {("cdp", "c"): "green"})
 
     assert store.redact("blue-moon, blue, green, red") == "[REDACTED], [REDACTED], [REDACTED], red"
 
 
-def test_task_values_pass_json_from_task_to_task() -> None:
+def test_task_values_pass_json_between_tasks() -> None:
     values: dict[tuple[str, str], object] = {}
     TaskValues("first", values).set("counts", {"rows": (1, 2)})
 
@@ -104,7 +104,7 @@ def test_task_values_pass_json_from_task_to_task() -> None:
         TaskValues("first", values).set("day", object())
 
 
-def test_files_are_put_listed_read_and_removed(tmp_path: Path) -> None:
+def test_file_system_writes_lists_reads_and_removes(tmp_path: Path) -> None:
     fs = FileSystem()
     assert fs.mkdirs(f"{tmp_path}/a/b")
     assert fs.put(f"file:{tmp_path}/a/note.txt", "hello")
@@ -124,7 +124,7 @@ def test_files_are_put_listed_read_and_removed(tmp_path: Path) -> None:
     assert not fs.rm(f"{tmp_path}/a")
 
 
-def test_exit_is_no_exception_a_notebook_would_catch() -> None:
+def test_notebook_exit_is_not_an_exception_subclass() -> None:
     with pytest.raises(NotebookExit) as end:
         NotebookUtils(lambda path, arguments: None).exit(3)
 
@@ -132,7 +132,7 @@ def test_exit_is_no_exception_a_notebook_would_catch() -> None:
     assert not isinstance(end.value, Exception)
 
 
-def test_arguments_of_another_notebook_are_text() -> None:
+def test_arguments_of_child_notebooks_become_text() -> None:
     seen = []
     NotebookUtils(lambda path, arguments: seen.append((path, arguments))).run("./other", 60, {"limit": 5})
 

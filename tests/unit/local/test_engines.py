@@ -1,4 +1,4 @@
-"""Sessions of the local engines."""
+"""Tests of sessions of the local engines."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from cdp_lib.storage import open_store
 from cdp_local.engines import catalog_of, open_session, use_schema
 
 
-def test_an_unknown_engine_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+def test_unknown_engine_is_rejected_with_the_known_names(tmp_path: Path) -> None:
     with (
-        pytest.raises(CdpError, match="Unknown engine 'duck': there are sail and spark"),
+        pytest.raises(CdpError, match="Unknown engine 'duck': the engines are sail and spark"),
         open_session("duck", tmp_path, "cat1", []),
     ):
         pass
 
 
-def test_the_spark_engine_asks_for_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark_engine_without_java_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -35,13 +35,13 @@ def test_the_spark_engine_asks_for_java(tmp_path: Path, monkeypatch: pytest.Monk
         pass
 
 
-# The Spark engine keeps to one session a process, the tests' own: there the command's tests see to this.
+# These tests use Sail only: Spark allows one session per process, which the fixtures use. End-to-end tests cover Spark.
 Open = Callable[[], AbstractContextManager[SparkSession]]
 
 
 @pytest.fixture
 def open_again(tmp_path: Path) -> Open:
-    """Open a session on a home of the test's own, in which every table and view of it has been asked for."""
+    """Return a function that opens a session on the home of the test, with all tables and views registered."""
 
     @contextmanager
     def opened() -> Iterator[SparkSession]:
@@ -54,7 +54,7 @@ def open_again(tmp_path: Path) -> Open:
     return opened
 
 
-def test_a_table_of_one_session_is_there_in_the_next(open_again: Open, tmp_path: Path) -> None:
+def test_table_exists_in_the_next_session(open_again: Open, tmp_path: Path) -> None:
     with open_again() as spark:
         spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta").collect()
         spark.sql("INSERT INTO cat1.sales.colours VALUES ('red')").collect()
@@ -65,19 +65,19 @@ def test_a_table_of_one_session_is_there_in_the_next(open_again: Open, tmp_path:
         assert not spark.catalog.tableExists("cat1.serving.colours")
 
 
-def test_a_session_may_wait_for_weeks(open_again: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_session_stays_open_for_weeks(open_again: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     timeout = "SAIL_SPARK__SESSION_TIMEOUT_SECS"
     monkeypatch.delenv(timeout, raising=False)
     with open_again():
         assert timedelta(seconds=int(os.environ[timeout])) > timedelta(weeks=4)
 
-    monkeypatch.setenv(timeout, "1")  # What the engine makes of it
+    monkeypatch.setenv(timeout, "1")  # check that the engine uses this setting
     with pytest.raises(IllegalArgumentException, match="is not running"), open_again() as spark:
         time.sleep(2)
         spark.range(1).collect()
 
 
-def test_a_table_whose_first_commit_is_missing_is_not_there(open_again: Open, tmp_path: Path) -> None:
+def test_table_without_first_commit_does_not_exist(open_again: Open, tmp_path: Path) -> None:
     (tmp_path / "warehouse" / "sales" / "colours" / "_delta_log").mkdir(parents=True)
 
     with open_again() as spark:
@@ -86,7 +86,7 @@ def test_a_table_whose_first_commit_is_missing_is_not_there(open_again: Open, tm
         assert spark.table("cat1.sales.colours").count() == 0
 
 
-def test_a_view_is_there_in_the_next_session(open_again: Open, tmp_path: Path) -> None:
+def test_view_exists_in_the_next_session(open_again: Open, tmp_path: Path) -> None:
     with open_again() as spark:
         store = open_store(spark, "cat1", "serving")
         assert not store.has_view("one")
@@ -99,7 +99,7 @@ def test_a_view_is_there_in_the_next_session(open_again: Open, tmp_path: Path) -
         assert not open_store(spark, "cat1", "sales").has_view("one")
 
 
-def test_a_view_whose_table_is_gone_is_left_out(open_again: Open, tmp_path: Path) -> None:
+def test_view_of_a_missing_table_is_skipped(open_again: Open, tmp_path: Path) -> None:
     with open_again() as spark:
         spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta")
         open_store(spark, "cat1", "serving").create_view("loud", "SELECT upper(name) AS name FROM cat1.sales.colours")
@@ -109,7 +109,7 @@ def test_a_view_whose_table_is_gone_is_left_out(open_again: Open, tmp_path: Path
         assert not spark.catalog.tableExists("cat1.serving.loud")
 
 
-def test_a_view_finds_its_tables_wherever_its_reader_is(open_again: Open) -> None:
+def test_view_resolves_its_tables_from_any_schema(open_again: Open) -> None:
     with open_again() as spark:
         spark.sql("CREATE TABLE cat1.sales.colours (name STRING) USING delta")
         spark.sql("INSERT INTO cat1.sales.colours VALUES ('red'), ('grey')")

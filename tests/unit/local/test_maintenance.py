@@ -1,4 +1,4 @@
-"""What `cdp maintain` does to tables, whichever engine wrote them: a further engine writes those of two tests."""
+"""Tests of the maintenance of tables, two of them with tables written by every engine."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, TABLE_STATE_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, STORES_SILVER
 from cdp_lib.errors import CdpError
-from cdp_local.maintenance import Upkeep, maintain_home, warning_of
+from cdp_local.maintenance import WatchMaintenance, maintain_home, retention_warning
 from cdp_local.workspace import locked
 
 from ..warehouse import Warehouse, customer, product, sale, store
 
-OF_CUSTOMERS = (
+CUSTOMER_TABLES = (
     CUSTOMERS_BRONZE.name,
     CUSTOMERS_SILVER.name,
     CUSTOMERS_SILVER.changes.name,
     PIPELINE_RUNS_OPS.name,
     TABLE_STATE_OPS.name,
 )
-"""Tables that a refresh of customers writes."""
+"""Tables that a refresh of `customers_silver` writes."""
 
 
 @pytest.fixture
 def home(tmp_path: Path, schema: str) -> Path:
-    """A home with the test's tables."""
+    """Return a home that contains the tables of the test."""
     (tmp_path / "home" / "warehouse").mkdir(parents=True)
     (tmp_path / schema).mkdir(exist_ok=True)
     (tmp_path / "home" / "warehouse" / "sales").symlink_to(tmp_path / schema)
@@ -51,7 +51,7 @@ def land_customers(warehouse: Warehouse, *days: int) -> None:
         warehouse.refresh(CUSTOMERS_SILVER)
 
 
-def test_tables_are_as_they_were_and_the_next_run_goes_on_from_them(warehouse: Warehouse, home: Path) -> None:
+def test_maintenance_keeps_contents_and_the_next_run_continues(warehouse: Warehouse, home: Path) -> None:
     rows = {"products": [product(1, "0.10")], "store": [store(1)], "transactions": [sale(1), sale(2, customer_id=9)]}
     warehouse.land_sales(1, customers=[customer(1), customer(2, email="broken")], **rows)
     warehouse.refresh()
@@ -78,7 +78,7 @@ def test_tables_are_as_they_were_and_the_next_run_goes_on_from_them(warehouse: W
 
 
 @pytest.mark.first_engine
-def test_files_of_earlier_versions_stay_for_the_retention(warehouse: Warehouse, home: Path) -> None:
+def test_files_of_earlier_versions_are_kept_for_the_retention(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1, 2)
     versions = table_of(home, CUSTOMERS_SILVER.name).version()
 
@@ -91,28 +91,28 @@ def test_files_of_earlier_versions_stay_for_the_retention(warehouse: Warehouse, 
 
 
 @pytest.mark.first_engine
-def test_what_a_killed_run_has_left_is_removed_once_it_is_old(warehouse: Warehouse, home: Path) -> None:
+def test_files_left_by_a_killed_run_are_removed_after_the_retention(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1)
     [file, *_] = data_files(home, CUSTOMERS_SILVER.name)
-    left = file.with_name("part-00000-left-behind.parquet")
-    left.write_bytes(file.read_bytes())
+    leftover = file.with_name("part-00000-left-behind.parquet")
+    leftover.write_bytes(file.read_bytes())
     maintain_home(home, 1)
-    assert left.exists()
+    assert leftover.exists()
     maintain_home(home, 0)
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 @pytest.mark.first_engine
-def test_the_second_time_there_is_nothing_to_do(warehouse: Warehouse, home: Path) -> None:
+def test_second_maintenance_changes_nothing(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1, 2)
     maintain_home(home, 0)
-    versions = [table_of(home, name).version() for name in OF_CUSTOMERS]
+    versions = [table_of(home, name).version() for name in CUSTOMER_TABLES]
     assert not [each for each in maintain_home(home, 0) if each.has_changed]
-    assert [table_of(home, name).version() for name in OF_CUSTOMERS] == versions
+    assert [table_of(home, name).version() for name in CUSTOMER_TABLES] == versions
 
 
 @pytest.mark.first_engine
-def test_a_home_that_is_in_use_is_left_alone(warehouse: Warehouse, home: Path) -> None:
+def test_home_in_use_is_not_maintained(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1)
     before = sorted(data_files(home, CUSTOMERS_SILVER.name))
     with locked(home), pytest.raises(CdpError, match="is in use by another cdp"):
@@ -121,7 +121,7 @@ def test_a_home_that_is_in_use_is_left_alone(warehouse: Warehouse, home: Path) -
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "nowhere/warehouse", "nowhere/warehouse/sales/t_silver/_delta_log"])
-def test_a_home_without_tables_is_refused_in_a_line(tmp_path: Path, folder: str) -> None:
+def test_home_without_tables_is_rejected(tmp_path: Path, folder: str) -> None:
     if folder != "nowhere":
         (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(CdpError, match=r"holds no tables yet: `cdp run` makes them\.$"):
@@ -130,7 +130,7 @@ def test_a_home_without_tables_is_refused_in_a_line(tmp_path: Path, folder: str)
 
 
 @pytest.mark.first_engine
-def test_a_table_that_can_not_be_maintained_is_named(warehouse: Warehouse, home: Path) -> None:
+def test_error_names_a_table_that_can_not_be_maintained(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, 1)
     protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["x"], "writerFeatures": ["x"]}
     newest = table_of(home, CUSTOMERS_SILVER.name).version() + 1
@@ -141,28 +141,28 @@ def test_a_table_that_can_not_be_maintained_is_named(warehouse: Warehouse, home:
 
 
 @pytest.mark.parametrize(
-    ("days", "told"), [(0, "as it was before now"), (6, "more than 6 days ago"), (7, ""), (30, "")]
+    ("days", "text"), [(0, "as it was before now"), (6, "more than 6 days ago"), (7, ""), (30, "")]
 )
-def test_who_reads_is_warned_of_a_short_retention(days: int, told: str) -> None:
-    warning: Any = warning_of(days)
-    assert (told in warning) if told else warning is None
+def test_short_retention_returns_a_warning_for_readers(days: int, text: str) -> None:
+    warning: Any = retention_warning(days)
+    assert (text in warning) if text else warning is None
 
 
 def log_files(home: Path, name: str) -> list[Path]:
     return list((home / "warehouse" / "sales" / name / "_delta_log").iterdir())
 
 
-def all_kept_up(upkeep: Upkeep) -> list[str]:
-    """Names of the tables that are kept up, one refresh after the other."""
-    return [folder.name for folders in iter(upkeep.keep_up, []) for folder in folders]
+def maintain_all(maintenance: WatchMaintenance) -> list[str]:
+    """Maintain tables until no grown table is left; return their names in order."""
+    return [folder.name for folders in iter(maintenance.maintain_grown_tables, []) for folder in folders]
 
 
-@pytest.mark.first_engine  # another one lets every engine go on with what was kept up
-def test_what_changes_often_is_kept_quick_to_read(
+@pytest.mark.first_engine
+def test_watch_maintenance_compacts_tables_and_logs_with_many_commits(
     warehouse: Warehouse, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdp_local.maintenance._KEPT_A_MINUTE", "interval 0 seconds")  # as if it were over
-    upkeep = Upkeep(home)
+    monkeypatch.setattr("cdp_local.maintenance._ONE_MINUTE", "interval 0 seconds")  # as if the minute were over
+    maintenance = WatchMaintenance(home)
     rows = {"products": [product(1, "0.10")], "store": [store(1)], "transactions": [sale(1), sale(2)]}
     warehouse.land_sales(1, customers=[customer(1), customer(2)], **rows)
     warehouse.refresh()
@@ -172,18 +172,18 @@ def test_what_changes_often_is_kept_quick_to_read(
     ops = (TABLE_STATE_OPS.name, PIPELINE_RUNS_OPS.name)
     assert all(len(log_files(home, name)) > 10 for name in ops)
 
-    kept_up = all_kept_up(upkeep)
+    maintained = maintain_all(maintenance)
 
-    assert kept_up[0] == TABLE_STATE_OPS.name
-    assert PIPELINE_RUNS_OPS.name in kept_up
-    assert STORES_SILVER.name not in kept_up  # it has had few commits
+    assert maintained[0] == TABLE_STATE_OPS.name
+    assert PIPELINE_RUNS_OPS.name in maintained
+    assert STORES_SILVER.name not in maintained  # has few commits
     for name in ops:
         assert len(log_files(home, name)) <= 4
         assert len(table_of(home, name).file_uris()) == 1
         assert len(data_files(home, name)) == 1
     assert (warehouse.contents(), warehouse.reconcile()) == (before, accounts)
     land_customers(warehouse, *range(11, 20))
-    assert {*ops} <= {*all_kept_up(upkeep)}
+    assert {*ops} <= {*maintain_all(maintenance)}
     land_customers(warehouse, 21)
     warehouse.refresh()
     assert warehouse.complaints() == []
@@ -191,43 +191,43 @@ def test_what_changes_often_is_kept_quick_to_read(
 
 
 @pytest.mark.first_engine
-def test_some_tables_are_kept_up_after_each_refresh(
+def test_each_pass_maintains_a_limited_number_of_tables(
     warehouse: Warehouse, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdp_local.maintenance._TABLES_AT_ONCE", 2)
+    monkeypatch.setattr("cdp_local.maintenance._TABLES_PER_PASS", 2)
     land_customers(warehouse, *range(1, 10))
-    upkeep = Upkeep(home)
-    kept_up = [[folder.name for folder in upkeep.keep_up()] for _ in range(4)]
-    assert kept_up[0][0] == TABLE_STATE_OPS.name
-    assert [len(names) for names in kept_up] == [2, 2, 1, 0]
-    assert {name for names in kept_up for name in names} == {*OF_CUSTOMERS}
+    maintenance = WatchMaintenance(home)
+    maintained = [[folder.name for folder in maintenance.maintain_grown_tables()] for _ in range(4)]
+    assert maintained[0][0] == TABLE_STATE_OPS.name
+    assert [len(names) for names in maintained] == [2, 2, 1, 0]
+    assert {name for names in maintained for name in names} == {*CUSTOMER_TABLES}
 
 
 @pytest.mark.first_engine
-def test_who_began_to_read_a_table_before_its_upkeep_reads_on(warehouse: Warehouse, home: Path) -> None:
+def test_read_that_began_before_watch_maintenance_can_finish(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, *range(1, 20))
     reading = table_of(home, CUSTOMERS_SILVER.name)
     read = reading.to_pyarrow_dataset()
     land_customers(warehouse, 21)
 
-    assert CUSTOMERS_SILVER.name in [folder.name for folder in Upkeep(home).keep_up()]
+    assert CUSTOMERS_SILVER.name in [folder.name for folder in WatchMaintenance(home).maintain_grown_tables()]
 
     assert read.to_table().num_rows == 21
     assert table_of(home, CUSTOMERS_SILVER.name).to_pyarrow_table().num_rows == 23
 
 
 @pytest.mark.first_engine
-def test_what_has_just_been_listed_is_still_there(warehouse: Warehouse, home: Path) -> None:
+def test_recently_listed_files_still_exist_after_watch_maintenance(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, *range(1, 20))
-    there = [file for name in OF_CUSTOMERS for file in (*log_files(home, name), *data_files(home, name))]
-    assert {folder.name for folder in Upkeep(home).keep_up()} == {*OF_CUSTOMERS}
-    assert [file for file in there if not file.exists()] == []
+    files = [file for name in CUSTOMER_TABLES for file in (*log_files(home, name), *data_files(home, name))]
+    assert {folder.name for folder in WatchMaintenance(home).maintain_grown_tables()} == {*CUSTOMER_TABLES}
+    assert [file for file in files if not file.exists()] == []
 
 
 @pytest.mark.first_engine
-def test_a_table_that_cannot_be_kept_up_holds_up_nothing(warehouse: Warehouse, home: Path) -> None:
+def test_broken_table_does_not_block_watch_maintenance(warehouse: Warehouse, home: Path) -> None:
     land_customers(warehouse, *range(1, 10))
     broken = home / "warehouse" / "sales" / "broken_gold" / "_delta_log"
     broken.mkdir(parents=True)
     (broken / f"{17:020}.json").write_text("no commit")
-    assert sorted(all_kept_up(Upkeep(home))) == sorted(OF_CUSTOMERS)
+    assert sorted(maintain_all(WatchMaintenance(home))) == sorted(CUSTOMER_TABLES)

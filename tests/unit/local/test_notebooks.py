@@ -1,4 +1,4 @@
-"""Notebooks in Databricks source format, Python and SQL, as a workspace runs them."""
+"""Tests of running notebooks in Databricks source format."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def offline(tmp_path: Path) -> Notebooks:
     return Notebooks(tmp_path, None)  # type: ignore[arg-type]
 
 
-def test_a_python_notebook_has_the_globals_of_a_workspace(notebooks: Notebooks) -> None:
+def test_python_notebook_has_the_globals_of_a_workspace(notebooks: Notebooks) -> None:
     ended_with = notebooks.run(
         "all.py",
         "# MAGIC %md\n# MAGIC # Title\n\nimport sys",
@@ -68,30 +68,30 @@ def test_a_python_notebook_has_the_globals_of_a_workspace(notebooks: Notebooks) 
     assert notebooks.workspace.task_values == {("task", "rows"): 2}
 
 
-def test_a_notebook_that_runs_to_its_end_gives_nothing(offline: Notebooks) -> None:
+def test_notebook_without_exit_returns_none(offline: Notebooks) -> None:
     assert offline.run("end.py", "print('hello')") is None
 
 
-def test_exit_gets_past_except_exception(offline: Notebooks) -> None:
+def test_except_exception_does_not_catch_notebook_exit(offline: Notebooks) -> None:
     cell = "try:\n    dbutils.notebook.exit('early')\nexcept Exception:\n    pass\ndbutils.notebook.exit('late')"
 
     assert offline.run("exit.py", cell) == "early"
 
 
-def test_a_notebook_runs_others_by_their_path_relative_to_itself(offline: Notebooks) -> None:
+def test_notebook_runs_other_notebooks_by_relative_path(offline: Notebooks) -> None:
     offline.write("parts/inner.py", "dbutils.notebook.exit(dbutils.widgets.get('word') * 2)")
     offline.write("parts/outer.py", "dbutils.notebook.exit(dbutils.notebook.run('./inner', 60, {'word': 'ab'}))")
 
     assert offline.run("main.py", "dbutils.notebook.exit(dbutils.notebook.run('parts/outer.py') + '!')") == "abab!"
 
 
-def test_a_notebook_that_is_not_there_is_named(offline: Notebooks) -> None:
-    with pytest.raises(FileNotFoundError, match=r"main\.py runs \./inner, which is not there"):
+def test_error_names_a_missing_notebook(offline: Notebooks) -> None:
+    with pytest.raises(FileNotFoundError, match=r"main\.py runs \./inner, which does not exist"):
         offline.run("main.py", "dbutils.notebook.run('./inner')")
 
 
 @pytest.mark.parametrize("cell", ["1 / 0", "import sys\nsys.exit(3)", "raise ValueError('no')", "syntax error"])
-def test_an_error_is_raised_and_its_traceback_stands_in_the_output(offline: Notebooks, cell: str) -> None:
+def test_error_is_raised_and_its_traceback_is_in_the_output(offline: Notebooks, cell: str) -> None:
     with pytest.raises((ArithmeticError, SystemExit, ValueError, SyntaxError)) as error:
         offline.run("wrong.py", "print('before')", cell)
 
@@ -100,8 +100,8 @@ def test_an_error_is_raised_and_its_traceback_stands_in_the_output(offline: Note
     assert error.typename in offline.printed
 
 
-def test_a_secret_is_redacted_wherever_it_is_shown(notebooks: Notebooks) -> None:
-    with pytest.raises(ValueError, match=SECRET):  # the runner redacts what it shows of it
+def test_secrets_are_redacted_in_all_output(notebooks: Notebooks) -> None:
+    with pytest.raises(ValueError, match=SECRET):  # the runner redacts the error before it prints it
         notebooks.run(
             "leak.py",
             "secret = dbutils.secrets.get('cdp', 'key')\nassert dbutils.secrets.list('cdp')[0].key == 'key'",
@@ -121,32 +121,32 @@ def test_a_secret_is_redacted_wherever_it_is_shown(notebooks: Notebooks) -> None
         ("magic.sql", "-- MAGIC %python\n-- MAGIC print(1)"),
     ],
 )
-def test_a_magic_of_a_workspace_is_refused(offline: Notebooks, name: str, cell: str) -> None:
+def test_workspace_magics_are_rejected(offline: Notebooks, name: str, cell: str) -> None:
     with pytest.raises(CdpError, match=r"magic\.\w+ uses %\w+.*, which runs in a workspace only"):
         offline.run(name, cell)
 
 
-def test_magics_that_change_nothing_here_are_left_out(offline: Notebooks) -> None:
+def test_markdown_and_pip_magics_are_ignored(offline: Notebooks) -> None:
     offline.run("magic.py", "# MAGIC %md\n# MAGIC # Title", "# MAGIC %pip install nothing", "print('%sql')")
 
     assert offline.printed == "%sql\n"
 
 
-def test_a_sql_notebook_is_a_workspaces(offline: Notebooks) -> None:
-    with pytest.raises(CdpError, match=r"ask\.sql is no Python notebook: it runs in a workspace only"):
+def test_sql_notebook_is_rejected(offline: Notebooks) -> None:
+    with pytest.raises(CdpError, match=r"ask\.sql is not a Python notebook: it runs in a workspace only"):
         offline.run("ask.sql", "SELECT 1")
 
 
-def test_notebooks_side_by_side_never_see_a_module_that_is_not_complete(
+def test_import_ahead_completes_modules_that_import_each_other(
     offline: Notebooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "there_and_back.py").write_text("import back_and_there\ndone = True\n")
-    (tmp_path / "back_and_there.py").write_text("import there_and_back\ndone = True\n")
+    (tmp_path / "first_half.py").write_text("import second_half\ndone = True\n")
+    (tmp_path / "second_half.py").write_text("import first_half\ndone = True\n")
     monkeypatch.syspath_prepend(tmp_path)
     paths = [
-        offline.write(f"{name}_notebook.py", f"from {name} import done", "import not_there_at_all")
-        for name in ("there_and_back", "back_and_there")
+        offline.write(f"{name}_notebook.py", f"from {name} import done", "import missing_module")
+        for name in ("first_half", "second_half")
     ]
     import_ahead([*paths, offline.write("broken.py", "syntax error"), offline.write("q.sql", "SELECT 1")])
-    assert sys.modules["there_and_back"].done and sys.modules["back_and_there"].done
-    assert "not_there_at_all" not in sys.modules
+    assert sys.modules["first_half"].done and sys.modules["second_half"].done
+    assert "missing_module" not in sys.modules

@@ -1,4 +1,4 @@
-"""What a person sees of a run."""
+"""Tests of the terminal output of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def written(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_without_a_terminal_a_task_that_has_ended_is_a_line() -> None:
+def test_without_terminal_each_finished_task_is_one_line() -> None:
     output = console(width=20)
     with Progress(output, ["first", "second", "third"]) as progress:
         progress.show(TaskRun("first", State.RUNNING, started=0.0))
@@ -40,7 +40,7 @@ def test_without_a_terminal_a_task_that_has_ended_is_a_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "text"),
     [
         (
             {"warned": 50, "superseded": 48, "quarantined": 2, "removed": 3, "rows": 50},
@@ -52,15 +52,15 @@ def test_without_a_terminal_a_task_that_has_ended_is_a_line() -> None:
         ({}, ""),
     ],
 )
-def test_a_task_says_what_became_of_rows(counts: dict[str, int], said: str) -> None:
+def test_task_shows_its_row_counts(counts: dict[str, int], text: str) -> None:
     output = console()
     with Progress(output, ["task"]) as progress:
         progress.show(TaskRun("task", State.SUCCEEDED, started=0.0, seconds=0.0, counts=counts))
 
-    assert written(output) == f"task  succeeded    0.0 s  {said}".rstrip() + "\n"
+    assert written(output) == f"task  succeeded    0.0 s  {text}".rstrip() + "\n"
 
 
-def test_on_a_terminal_every_task_is_a_line_that_stays() -> None:
+def test_on_terminal_every_task_keeps_its_line() -> None:
     output = console(terminal=True)
     with Progress(output, ["first", "second"]) as progress:
         progress.show(ENDED)
@@ -73,7 +73,7 @@ def test_on_a_terminal_every_task_is_a_line_that_stays() -> None:
     ]
 
 
-def test_a_table_of_a_stage_has_a_line_once_it_has_begun() -> None:
+def test_table_of_a_stage_has_a_line_once_its_refresh_begins() -> None:
     table = TaskRun("customers_silver", State.RUNNING, started=0.0, seconds=0.5)
     piped, terminal = console(), console(terminal=True)
     for output in (piped, terminal):
@@ -89,7 +89,7 @@ def test_a_table_of_a_stage_has_a_line_once_it_has_begun() -> None:
     ]
 
 
-def test_on_a_terminal_a_run_that_is_refused_leaves_no_line() -> None:
+def test_on_terminal_a_rejected_run_leaves_no_line() -> None:
     output = console(terminal=True)
     try:
         with Progress(output, ["first"]):
@@ -100,7 +100,7 @@ def test_on_a_terminal_a_run_that_is_refused_leaves_no_line() -> None:
     assert written(output).endswith("\x1b[2K")
 
 
-def test_numbers_stand_right_and_amounts_have_separators() -> None:
+def test_numbers_are_right_aligned_and_amounts_have_separators() -> None:
     output = console(width=120)
     rows = [(31234, 2025, Decimal("74010.00"), 12345, True, date(2025, 4, 1), ["a", "b"], None)]
     print_table(output, "Sales", ("sale_id", "sale_year", "revenue", "sales", "is_new", "day", "rules", "note"), rows)
@@ -121,7 +121,7 @@ def test_numbers_stand_right_and_amounts_have_separators() -> None:
     ]
 
 
-def test_figures_are_as_exact_as_people_read_them_and_stand_on_the_right_beside_nothing() -> None:
+def test_floats_are_rounded_and_stay_right_aligned_beside_null() -> None:
     output = console()
     print_table(output, "KPIs", ("arpu", "share"), [(4017.277777777778, 0.2222222222222222), (None, 0.0), (12.0, 1e-7)])
 
@@ -129,7 +129,7 @@ def test_figures_are_as_exact_as_people_read_them_and_stand_on_the_right_beside_
     assert rows == [[" 4,017.28 ", " 0.2222 "], ["          ", "      0 "], ["    12.00 ", "  1e-07 "]]
 
 
-def test_square_brackets_in_a_value_are_no_markup() -> None:
+def test_square_brackets_in_values_are_not_markup() -> None:
     output = console()
     print_table(output, "[red]", ("record",), [("[/b] [red]x",)])
 
@@ -137,7 +137,7 @@ def test_square_brackets_in_a_value_are_no_markup() -> None:
     assert "[/b] [red]x" in written(output)
 
 
-def test_a_table_too_wide_for_the_terminal_has_a_line_for_each_value() -> None:
+def test_table_wider_than_the_terminal_has_one_line_per_value() -> None:
     output = console(width=30)
     print_table(output, "Months of the year", ("transaction_month", "monthly_customers"), [(1, 20), (2, None)])
 
@@ -149,7 +149,7 @@ def test_a_table_too_wide_for_the_terminal_has_a_line_for_each_value() -> None:
     ]
 
 
-def test_shortened_text_is_one_line_and_no_markup() -> None:
+def test_shortened_text_is_one_line_without_markup() -> None:
     output = console(width=20)
     print_shortened(output, '  1  {"name":"[red]x","email":"long@example.com"}')
     print_shortened(output, "  2  {}")
@@ -157,7 +157,7 @@ def test_shortened_text_is_one_line_and_no_markup() -> None:
     assert written(output) == '  1  {"name":"[red]…\n  2  {}\n'
 
 
-def test_an_empty_table_says_so() -> None:
+def test_empty_table_prints_no_rows() -> None:
     output = console()
     print_table(output, "Quarantine of a table with a very long name, longer than the table is wide", ("a",), [])
 

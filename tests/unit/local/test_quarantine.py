@@ -1,4 +1,4 @@
-"""What is read from quarantines and warnings."""
+"""Tests of the queries for quarantined rows and rows with warnings."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cdp_local.quarantine import (
     checked_table,
     examples_by_rule,
     findings,
-    quarantined,
-    refused_rows,
+    first_quarantined,
+    quarantined_rows,
     warned_rows,
 )
 
@@ -29,7 +29,7 @@ FrameOf = Callable[..., DataFrame]
 FIRST, SECOND = "20260101T000000Z-1", "20260102T000000Z-2"
 
 
-def refused(key: str | None, *rules: str, batch_id: str = FIRST) -> dict[str, Any]:
+def rejected(key: str | None, *rules: str, batch_id: str = FIRST) -> dict[str, Any]:
     return {"record": f'{{"key":"{key}"}}', "broken_rules": list(rules), "record_key": key, "_batch_id": batch_id}
 
 
@@ -37,15 +37,15 @@ def write(store: DeltaStore, frame_of: FrameOf, contract: TableContract, *rows: 
     store.replace(contract, frame_of(contract.columns, *rows))
 
 
-def test_a_row_that_breaks_several_rules_counts_for_each_and_once_in_all(store: DeltaStore, frame_of: FrameOf) -> None:
+def test_row_that_breaks_several_rules_counts_per_rule_and_once_in_total(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [
-        refused("10", "store_name_is_present", "location_is_present", batch_id=SECOND),
-        refused("9", "location_is_present"),
-        refused(None, "store_id_is_present"),
+        rejected("10", "store_name_is_present", "location_is_present", batch_id=SECOND),
+        rejected("9", "location_is_present"),
+        rejected(None, "store_id_is_present"),
     ]
     write(store, frame_of, STORES_SILVER.quarantine, *rows)
 
-    found = findings(refused_rows(store, [STORES_SILVER]))
+    found = findings(quarantined_rows(store, [STORES_SILVER]))
 
     assert found == [
         Finding("stores_silver", "store_id_is_present", 1, 1, FIRST, None),
@@ -55,19 +55,19 @@ def test_a_row_that_breaks_several_rules_counts_for_each_and_once_in_all(store: 
     assert found[2].meaning == "A store has a country."
 
 
-def test_a_rule_that_is_none_any_more_says_so(store: DeltaStore, frame_of: FrameOf) -> None:
-    write(store, frame_of, STORES_SILVER.quarantine, refused("1", "is_nice"), refused("2", "store_id_is_present"))
+def test_finding_of_a_removed_rule_says_so(store: DeltaStore, frame_of: FrameOf) -> None:
+    write(store, frame_of, STORES_SILVER.quarantine, rejected("1", "is_nice"), rejected("2", "store_id_is_present"))
 
-    known, unknown = findings(refused_rows(store, [STORES_SILVER]))
+    known, unknown = findings(quarantined_rows(store, [STORES_SILVER]))
 
     assert (known.rule, unknown.rule) == ("store_id_is_present", "is_nice")
-    assert unknown.meaning.startswith("A rule of an earlier version: full_refresh=true")
+    assert unknown.meaning.startswith("A rule of an earlier code version: full_refresh=true")
 
 
-def test_examples_are_the_smallest_keys_and_rows_without_one_come_last(store: DeltaStore, frame_of: FrameOf) -> None:
-    rows = [refused(key, "location_is_present") for key in (None, "100", "20", "3")]
+def test_examples_have_the_smallest_keys_first_and_rows_without_key_last(store: DeltaStore, frame_of: FrameOf) -> None:
+    rows = [rejected(key, "location_is_present") for key in (None, "100", "20", "3")]
     write(store, frame_of, STORES_SILVER.quarantine, *rows)
-    exploded = refused_rows(store, [STORES_SILVER])
+    exploded = quarantined_rows(store, [STORES_SILVER])
 
     def keys(number: int) -> list[str | None]:
         return [row.key for row in examples_by_rule(exploded, number)["stores_silver", "location_is_present"]]
@@ -75,13 +75,11 @@ def test_examples_are_the_smallest_keys_and_rows_without_one_come_last(store: De
     assert keys(2) == ["3", "20"]
     assert keys(9) == ["3", "20", "100", None]
     assert examples_by_rule(exploded, 0) == {}
-    assert [row[0] for row in quarantined(store, STORES_SILVER, 3)] == ["3", "20", "100"]
+    assert [row[0] for row in first_quarantined(store, STORES_SILVER, 3)] == ["3", "20", "100"]
 
 
-def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(
-    store: DeltaStore, frame_of: FrameOf
-) -> None:
-    """They lack the key, and their columns have other comments."""
+def test_quarantines_of_an_earlier_version_can_be_read(store: DeltaStore, frame_of: FrameOf) -> None:
+    """Such quarantines lack the key, and their columns have different comments."""
     old = replace(
         CUSTOMERS_SILVER.quarantine,
         columns=(
@@ -91,9 +89,9 @@ def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(
         ),
     )
     write(store, frame_of, old, {"record": "{}", "broken_rules": ["country_is_present"], "_batch_id": FIRST})
-    write(store, frame_of, STORES_SILVER.quarantine, refused("1", "location_is_present"))
+    write(store, frame_of, STORES_SILVER.quarantine, rejected("1", "location_is_present"))
 
-    rows = refused_rows(store, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
+    rows = quarantined_rows(store, [CUSTOMERS_SILVER, STORES_SILVER, RETAILS_SILVER])
 
     assert [(found.table, found.key) for found in findings(rows)] == [
         ("customers_silver", None),
@@ -103,7 +101,7 @@ def test_quarantines_of_an_earlier_version_are_read_beside_those_of_this_one(
         ("customers_silver", "country_is_present"): [Example(None, "{}")],
         ("stores_silver", "location_is_present"): [Example("1", '{"key":"1"}')],
     }
-    assert quarantined(store, CUSTOMERS_SILVER, 1) == [(None, ["country_is_present"], FIRST, "{}")]
+    assert first_quarantined(store, CUSTOMERS_SILVER, 1) == [(None, ["country_is_present"], FIRST, "{}")]
 
 
 def test_warnings_are_counted_by_rule_with_the_keys_of_rows(store: DeltaStore, frame_of: FrameOf) -> None:
@@ -127,15 +125,15 @@ def test_warnings_are_counted_by_rule_with_the_keys_of_rows(store: DeltaStore, f
     ]
 
 
-def test_where_there_is_no_table_there_is_nothing_to_find(store: DeltaStore) -> None:
-    assert refused_rows(store, [STORES_SILVER]) is None
+def test_missing_tables_have_no_findings(store: DeltaStore) -> None:
+    assert quarantined_rows(store, [STORES_SILVER]) is None
     assert warned_rows(store, [CUSTOMERS_SILVER]) is None
     assert (findings(None), examples_by_rule(None, 3)) == ([], {})
-    assert quarantined(store, STORES_SILVER, 3) == []
+    assert first_quarantined(store, STORES_SILVER, 3) == []
     assert ambiguous_identities(store) == 0
 
 
-def test_identities_of_an_ambiguous_address_are_counted(store: DeltaStore, frame_of: FrameOf) -> None:
+def test_identities_with_an_ambiguous_address_are_counted(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [
         {"identity": "contact:1", "reason": "ambiguous_email"},
         {"identity": "contact:2", "reason": "unknown_email"},
@@ -149,11 +147,11 @@ def test_identities_of_an_ambiguous_address_are_counted(store: DeltaStore, frame
 
 
 @pytest.mark.parametrize("name", ["stores_silver", "stores_silver_quarantine"])
-def test_a_table_is_known_by_its_name_and_that_of_its_quarantine(name: str) -> None:
+def test_table_is_found_by_its_name_or_the_name_of_its_quarantine(name: str) -> None:
     assert checked_table(name) is STORES_SILVER
 
 
 @pytest.mark.parametrize("name", ["", "stores", "country_gold", "country_gold_quarantine"])
-def test_what_has_no_rules_is_refused(name: str) -> None:
+def test_table_without_rules_is_rejected(name: str) -> None:
     with pytest.raises(CdpError, match=f"^Table '{name}' has no rules.* customers_silver, .*, exchange_rates_silver.$"):
         checked_table(name)

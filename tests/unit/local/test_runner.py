@@ -1,4 +1,4 @@
-"""Jobs: order, failures, conditions, parameters, counts, errors."""
+"""Tests of running jobs: order, failures, conditions, parameters, counts, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAIL = "raise ValueError('no')"
 
 
 class Jobs:
-    """Runs jobs whose notebooks are written down in a test; they need no session."""
+    """Runner of jobs whose notebooks a test defines; the notebooks need no session."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,12 +44,12 @@ class Jobs:
         self.tasks[key] = Task(key, None, Condition(left, right), {}, dict.fromkeys(after.split()), "ALL_DONE")
 
     def run(self, *only: str, defaults: dict[str, str] | None = None, **parameters: str) -> dict[str, TaskRun]:
-        def note(run: TaskRun) -> None:
+        def record(run: TaskRun) -> None:
             self.changes.append((run.key, run.state))
             self.on_change(run)
 
         job = Job("job", defaults or {}, self.tasks)
-        runs = run_job(job, parameters, self.workspace, self.logs, STARTED_AT, note, only=only)
+        runs = run_job(job, parameters, self.workspace, self.logs, STARTED_AT, record, only=only)
         return {run.key: run for run in runs}
 
     def states(self, *only: str) -> dict[str, str]:
@@ -61,7 +61,7 @@ def jobs(tmp_path: Path) -> Jobs:
     return Jobs(tmp_path)
 
 
-def test_a_task_starts_when_those_before_it_have_ended(jobs: Jobs) -> None:
+def test_task_starts_after_its_upstream_tasks_end(jobs: Jobs) -> None:
     jobs.add("last", after="left right")
     jobs.add("left", "import time\ntime.sleep(0.1)", after="first")
     jobs.add("right", after="first")
@@ -73,22 +73,22 @@ def test_a_task_starts_when_those_before_it_have_ended(jobs: Jobs) -> None:
     assert jobs.changes.index(("left", State.SUCCEEDED)) < jobs.changes.index(("last", State.RUNNING))
 
 
-def test_the_task_that_most_others_wait_for_comes_first(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_with_the_longest_downstream_chain_starts_first(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cdp_local.runner.TASKS_AT_ONCE", 1)
     jobs.add("alone")
     jobs.add("last", after="second")
     jobs.add("second", after="first")
-    jobs.add("one_behind")
+    jobs.add("with_one_downstream")
     jobs.add("first")
-    jobs.add("behind", after="one_behind")
+    jobs.add("downstream", after="with_one_downstream")
 
     jobs.run()
 
     ended = [key for key, state in jobs.changes if state == State.SUCCEEDED]
-    assert ended == ["first", "second", "one_behind", "alone", "last", "behind"]
+    assert ended == ["first", "second", "with_one_downstream", "alone", "last", "downstream"]
 
 
-def test_of_equals_the_first_in_the_file_comes_first(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_with_equal_chains_start_in_the_order_of_the_file(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cdp_local.runner.TASKS_AT_ONCE", 1)
     jobs.add("c", after="a")
     jobs.add("b")
@@ -100,7 +100,7 @@ def test_of_equals_the_first_in_the_file_comes_first(jobs: Jobs, monkeypatch: py
     assert [key for key, state in jobs.changes if state == State.SUCCEEDED] == ["b", "a", "c", "d"]
 
 
-def test_independent_tasks_run_side_by_side(jobs: Jobs) -> None:
+def test_independent_tasks_run_in_parallel(jobs: Jobs) -> None:
     barrier = threading.Barrier(2)
     threading.cdp_test_barrier = barrier  # type: ignore[attr-defined]
     for key in ("left", "right"):
@@ -109,7 +109,7 @@ def test_independent_tasks_run_side_by_side(jobs: Jobs) -> None:
     assert jobs.states() == {"left": "succeeded", "right": "succeeded"}
 
 
-def test_a_failure_skips_what_comes_after_it_and_nothing_else(jobs: Jobs) -> None:
+def test_failure_skips_only_downstream_tasks(jobs: Jobs) -> None:
     jobs.add("good")
     jobs.add("bad", FAIL)
     jobs.add("after_bad", after="bad")
@@ -136,7 +136,7 @@ def test_a_failure_skips_what_comes_after_it_and_nothing_else(jobs: Jobs) -> Non
         ("ALL_FAILED", "excluded", "excluded", "succeeded", "succeeded"),
     ],
 )
-def test_run_if_is_the_workspaces(
+def test_run_if_behaves_as_in_a_workspace(
     jobs: Jobs, run_if: str, after_good: str, after_good_and_bad: str, after_bad: str, after_skipped: str
 ) -> None:
     jobs.add("good")
@@ -155,7 +155,7 @@ def test_run_if_is_the_workspaces(
     assert states["after_skipped"] == after_skipped
 
 
-def test_an_excluded_task_counts_as_succeeded_and_excludes_what_follows_it_alone(jobs: Jobs) -> None:
+def test_excluded_task_counts_as_succeeded_but_excludes_tasks_that_follow_only_it(jobs: Jobs) -> None:
     jobs.add("good")
     jobs.add("repair", after="good", run_if="AT_LEAST_ONE_FAILED")
     jobs.add("report", after="good repair")
@@ -170,7 +170,7 @@ def test_an_excluded_task_counts_as_succeeded_and_excludes_what_follows_it_alone
 
 
 @pytest.mark.parametrize(("value", "is_run"), [("true", True), ("false", False), ("", False)])
-def test_what_waits_for_an_outcome_runs_where_the_condition_has_it(jobs: Jobs, value: str, is_run: bool) -> None:
+def test_task_runs_only_if_the_condition_has_the_required_outcome(jobs: Jobs, value: str, is_run: bool) -> None:
     jobs.add("first", f"dbutils.jobs.taskValues.set('is_due', {value!r})")
     jobs.add_condition("is_due", "{{tasks.first.values.is_due}}", "true", after="first")
     jobs.add("second", after="is_due")
@@ -183,14 +183,14 @@ def test_what_waits_for_an_outcome_runs_where_the_condition_has_it(jobs: Jobs, v
     assert {str(runs[key].state) for key in ("second", "third")} == {"succeeded" if is_run else "excluded"}
 
 
-def test_an_unknown_condition_is_named(jobs: Jobs) -> None:
+def test_error_names_an_unknown_run_if(jobs: Jobs) -> None:
     jobs.add("odd", run_if="SOMETIMES")
 
-    with pytest.raises(CdpError, match="Task 'odd' has run_if: SOMETIMES; there are ALL_SUCCESS, "):
+    with pytest.raises(CdpError, match="Task 'odd' has run_if: SOMETIMES; known values are ALL_SUCCESS, "):
         jobs.run()
 
 
-def test_tasks_in_a_circle_are_named(jobs: Jobs) -> None:
+def test_error_names_tasks_in_a_cycle(jobs: Jobs) -> None:
     jobs.add("a", after="b")
     jobs.add("b", after="a")
 
@@ -205,7 +205,7 @@ def test_tasks_in_a_circle_are_named(jobs: Jobs) -> None:
         (lambda jobs: jobs.run(defaults={"as_of": ""}, nope="1"), "Unknown parameter 'nope': job job has as_of"),
     ],
 )
-def test_what_the_job_does_not_have_is_refused(jobs: Jobs, run: Callable[[Jobs], object], message: str) -> None:
+def test_unknown_task_or_parameter_is_rejected(jobs: Jobs, run: Callable[[Jobs], object], message: str) -> None:
     jobs.add("first")
 
     with pytest.raises(CdpError, match=message):
@@ -213,14 +213,14 @@ def test_what_the_job_does_not_have_is_refused(jobs: Jobs, run: Callable[[Jobs],
     assert jobs.changes == []
 
 
-def test_a_setting_is_no_parameter_of_a_run(jobs: Jobs) -> None:
+def test_bundle_variable_is_rejected_as_a_parameter(jobs: Jobs) -> None:
     jobs.add("first", gross_margin="1")
 
-    with pytest.raises(CdpError, match="'gross_margin' is no parameter of a run, but a variable of the bundle: --var"):
+    with pytest.raises(CdpError, match="'gross_margin' is not a parameter of a run, but a variable of the bundle"):
         jobs.run(gross_margin="0.4")
 
 
-def test_only_runs_these_tasks_whatever_they_depend_on(jobs: Jobs) -> None:
+def test_only_runs_the_given_tasks_without_their_upstream_tasks(jobs: Jobs) -> None:
     jobs.add("first", FAIL)
     jobs.add("second", after="first")
     jobs.add("third", after="second")
@@ -233,7 +233,7 @@ def test_only_runs_these_tasks_whatever_they_depend_on(jobs: Jobs) -> None:
     }
 
 
-def test_parameters_get_their_dynamic_values(jobs: Jobs) -> None:
+def test_dynamic_values_in_parameters_are_resolved(jobs: Jobs) -> None:
     jobs.add(
         "show",
         "print(dbutils.widgets.getAll())",
@@ -250,33 +250,33 @@ def test_parameters_get_their_dynamic_values(jobs: Jobs) -> None:
         "run": "1769903999123",
         "at": "2026-01-31T23:59:59+00:00",
         "name": "job",
-        "day": "2026-01-31",  # a job's parameter wins over a task's of that name
+        "day": "2026-01-31",  # a job parameter overrides a task parameter with the same name
         "label": "show on 2026-01-31",
     }
 
 
-def test_a_task_is_told_what_became_of_those_before_it(jobs: Jobs) -> None:
-    show = "print(dbutils.widgets.get('told'))"
-    keys = ("good", "bad", "skipped", "excluded", "no_part_of_the_run")
-    told = " ".join(f"{key}={{{{tasks.{key}.result_state}}}}" for key in keys)
+def test_task_receives_result_states_of_upstream_tasks(jobs: Jobs) -> None:
+    show = "print(dbutils.widgets.get('states'))"
+    keys = ("good", "bad", "skipped", "excluded", "not_in_the_run")
+    states = " ".join(f"{key}={{{{tasks.{key}.result_state}}}}" for key in keys)
     jobs.add("good")
     jobs.add("bad", FAIL)
     jobs.add("skipped", after="bad")
     jobs.add("excluded", after="good", run_if="AT_LEAST_ONE_FAILED")
-    jobs.add("show", show, after=" ".join(keys[:-1]), run_if="ALL_DONE", told=told)
+    jobs.add("show", show, after=" ".join(keys[:-1]), run_if="ALL_DONE", states=states)
 
     jobs.run()
 
     assert (jobs.logs / "show.log").read_text() == (
-        "good=success bad=failed skipped=upstream_failed excluded=excluded no_part_of_the_run=\n"
+        "good=success bad=failed skipped=upstream_failed excluded=excluded not_in_the_run=\n"
     )
 
 
-def test_a_task_gets_values_of_those_before_it_also_of_one_that_failed(jobs: Jobs) -> None:
+def test_task_receives_values_of_upstream_tasks_even_of_failed_ones(jobs: Jobs) -> None:
     jobs.add("first", "dbutils.jobs.taskValues.set('n', 3)")
     jobs.add("bad", f"dbutils.jobs.taskValues.set('held', 'a b')\n{FAIL}")
-    told = "{{tasks.first.values.n}} {{tasks.bad.values.held}} {{tasks.bad.values.never_set}}."
-    jobs.add("show", "print(dbutils.widgets.get('told'))", after="first bad", run_if="ALL_DONE", told=told)
+    values = "{{tasks.first.values.n}} {{tasks.bad.values.held}} {{tasks.bad.values.never_set}}."
+    jobs.add("show", "print(dbutils.widgets.get('values'))", after="first bad", run_if="ALL_DONE", values=values)
 
     jobs.run()
 
@@ -284,14 +284,14 @@ def test_a_task_gets_values_of_those_before_it_also_of_one_that_failed(jobs: Job
 
 
 @pytest.mark.parametrize("reference", ["tasks.first.output", "job.parameters.nope", "workspace.id"])
-def test_a_dynamic_value_there_is_not_is_named(jobs: Jobs, reference: str) -> None:
+def test_error_names_an_unknown_dynamic_value(jobs: Jobs, reference: str) -> None:
     jobs.add("show", label=f"{{{{{reference}}}}}")
 
     error = f"The job refers to {{{{{reference}}}}}, which has no value on this machine."
     assert jobs.run()["show"].error == error
 
 
-def test_a_task_tells_its_counts_and_later_tasks_read_its_values(jobs: Jobs) -> None:
+def test_task_reports_row_counts_and_later_tasks_read_its_values(jobs: Jobs) -> None:
     jobs.add("first", "\n".join(f"dbutils.jobs.taskValues.set('{key}', 3)" for key in ("rows", "quarantined", "x")))
     jobs.add("second", "print(dbutils.jobs.taskValues.get('first', 'x') + 1)", after="first")
 
@@ -302,7 +302,7 @@ def test_a_task_tells_its_counts_and_later_tasks_read_its_values(jobs: Jobs) -> 
     assert (jobs.logs / "second.log").read_text() == "4\n"
 
 
-def test_an_unexpected_error_is_one_line_and_a_traceback_in_the_log(jobs: Jobs) -> None:
+def test_unexpected_error_is_one_line_with_the_traceback_in_the_log(jobs: Jobs) -> None:
     jobs.add("bad", f"print('before')\nraise ValueError('first line {SECRET}\\nsecond line')")
 
     run = jobs.run()["bad"]
@@ -336,26 +336,26 @@ def test_every_error_is_one_line(jobs: Jobs, source: str, error: str) -> None:
     assert "Traceback" in (jobs.logs / "bad.log").read_text()
 
 
-# Tables that stages tell of
+# Tables that stages report
 
 
-def told(run: TableRun) -> str:
-    """What a stage's notebook does when a table has begun or ended."""
+def report(run: TableRun) -> str:
+    """Return the statement with which the notebook of a stage reports the state of a table."""
     return f"dbutils.jobs.taskValues.set({run.table!r}, {asdict(run)!r})"
 
 
-def test_the_tables_of_a_stage_come_before_the_tasks(jobs: Jobs) -> None:
+def test_tables_of_stages_are_returned_before_the_tasks(jobs: Jobs) -> None:
     counts = RowCounts(rows=5, quarantined=2)
     refreshed = TableRun("a_silver", "refreshed", "it is new", counts, 1.5, ("colour",))
     ended = [refreshed, TableRun("b_silver", "fresh"), TableRun("c_silver", "failed", "x", seconds=0.5, error="no")]
     ended.append(TableRun("d_silver", "skipped"))
-    jobs.add("silver", "\n".join(map(told, ended)))
-    jobs.add("gold", told(TableRun("e_gold", "fresh")), after="silver")
+    jobs.add("silver", "\n".join(map(report, ended)))
+    jobs.add("gold", report(TableRun("e_gold", "fresh")), after="silver")
 
     runs = jobs.run()
 
     assert list(runs) == ["a_silver", "b_silver", "c_silver", "d_silver", "e_gold", "silver", "gold"]
-    assert [run.told is None for run in runs.values()] == [False] * 5 + [True] * 2
+    assert [run.stage_report is None for run in runs.values()] == [False] * 5 + [True] * 2
     states = {key: str(run.state) for key, run in runs.items()}
     assert states["a_silver"] == states["b_silver"] == "succeeded"
     assert (states["c_silver"], states["d_silver"]) == ("failed", "skipped")
@@ -366,13 +366,13 @@ def test_the_tables_of_a_stage_come_before_the_tasks(jobs: Jobs) -> None:
     assert (c.counts, c.error) == ({}, "no")
 
 
-def test_a_table_is_shown_as_it_begins_and_as_it_ends(jobs: Jobs) -> None:
+def test_table_is_shown_when_its_refresh_begins_and_ends(jobs: Jobs) -> None:
     wait = "import threading\nthreading.cdp_test_shown.wait(timeout=10)"
     running, ended = TableRun("a_silver", "running"), TableRun("a_silver", "refreshed", seconds=0.1)
     shown = threading.Event()
     threading.cdp_test_shown = shown  # type: ignore[attr-defined]
     jobs.on_change = lambda run: shown.set() if run.key == "a_silver" else None
-    jobs.add("silver", "\n".join([told(running), wait, told(ended)]))
+    jobs.add("silver", "\n".join([report(running), wait, report(ended)]))
 
     jobs.run()
 
@@ -380,6 +380,6 @@ def test_a_table_is_shown_as_it_begins_and_as_it_ends(jobs: Jobs) -> None:
 
 
 def test_secrets_are_redacted_in_the_error_of_a_table(jobs: Jobs) -> None:
-    jobs.add("silver", told(TableRun("a_silver", "failed", error=f"refused {SECRET}")))
+    jobs.add("silver", report(TableRun("a_silver", "failed", error=f"wrong {SECRET}")))
 
-    assert jobs.run()["a_silver"].error == "refused [REDACTED]"
+    assert jobs.run()["a_silver"].error == "wrong [REDACTED]"

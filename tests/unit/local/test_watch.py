@@ -1,4 +1,4 @@
-"""Batches are seen as they land."""
+"""Tests of waiting for batches to land."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def landing(tmp_path: Path) -> Landing:
 
 
 def land(landing: Landing, contract: BronzeContract, minute: int) -> None:
-    """A batch of one record."""
+    """Land a batch of one record."""
     at = datetime(2026, 6, 30, 12, minute, tzinfo=UTC)
     extraction = landing.extraction(contract.source, f"{at:%Y%m%dT%H%M%SZ}-1", at)
     with extraction.new_batch(contract.entity, "increment") as batch, batch.open_data("part.jsonl", "jsonl") as data:
@@ -31,7 +31,7 @@ def land(landing: Landing, contract: BronzeContract, minute: int) -> None:
         batch.add(1, ["a"])
 
 
-def test_batches_that_are_there_come_first(landing: Landing) -> None:
+def test_existing_batches_are_the_first_set(landing: Landing) -> None:
     land(landing, EVENTS_BRONZE, 1)
     land(landing, TRANSACTIONS_BRONZE, 1)
     assert next(landed_batches(landing)) == {
@@ -40,11 +40,11 @@ def test_batches_that_are_there_come_first(landing: Landing) -> None:
     }
 
 
-def test_a_landing_that_is_not_there_yet_has_none(landing: Landing) -> None:
+def test_missing_landing_has_no_batches(landing: Landing) -> None:
     assert next(landed_batches(landing)) == set()
 
 
-def test_what_lands_between_two_looks_is_not_missed(landing: Landing) -> None:
+def test_batches_landed_between_two_polls_are_found(landing: Landing) -> None:
     batches = landed_batches(landing)
     assert next(batches) == set()
     land(landing, EVENTS_BRONZE, 1)
@@ -52,7 +52,7 @@ def test_what_lands_between_two_looks_is_not_missed(landing: Landing) -> None:
     assert {table for table, _ in next(batches)} == {EVENTS_BRONZE.name, TRANSACTIONS_BRONZE.name}
 
 
-def test_a_batch_is_there_once_its_manifest_is(landing: Landing) -> None:
+def test_batch_counts_as_landed_once_its_manifest_exists(landing: Landing) -> None:
     land(landing, EVENTS_BRONZE, 1)
     [manifest] = Path(landing.root).rglob("manifest.json")
     text = manifest.read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def test_a_batch_is_there_once_its_manifest_is(landing: Landing) -> None:
     timer.join()
 
 
-def test_an_interrupt_while_it_waits_ends_it_and_is_nobodys_afterwards(landing: Landing) -> None:
+def test_ctrl_c_during_a_wait_ends_the_iteration_and_restores_the_handler(landing: Landing) -> None:
     before = signal.getsignal(signal.SIGINT)
     batches = landed_batches(landing)
     next(batches)
@@ -75,14 +75,14 @@ def test_an_interrupt_while_it_waits_ends_it_and_is_nobodys_afterwards(landing: 
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_interrupt_during_a_look_ends_it_as_well(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_during_a_poll_ends_the_iteration(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = landed_batches(landing)
     next(batches)
-    looked_at = Landing.batch_ids
+    batch_ids = Landing.batch_ids
 
     def interrupted(*arguments: Any) -> list[str]:
         os.kill(os.getpid(), signal.SIGINT)
-        return looked_at(*arguments)
+        return batch_ids(*arguments)
 
     monkeypatch.setattr(Landing, "batch_ids", interrupted)
     assert list(batches) == []

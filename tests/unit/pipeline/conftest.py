@@ -1,4 +1,4 @@
-"""The shop of these tests."""
+"""Fixtures of the pipeline tests."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from .shop import sell
 
 @pytest.fixture
 def shop(filled: Callable[..., Warehouse]) -> Warehouse:
-    """The warehouse of a shop that has sold."""
+    """Return a warehouse with two sales."""
     return filled(sell)

@@ -1,4 +1,4 @@
-"""A shop with two sales, and what it has earned."""
+"""Test data: a shop with two sales."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JANUARY, FEBRUARY, MARCH = date(2026, 1, 10), date(2026, 2, 10), date(2026, 3, 1
 
 
 def sell(warehouse: Warehouse) -> None:
-    """A customer, a product, a store and two sales."""
+    """Land and refresh a customer, a product, a store and two sales."""
     warehouse.land_sales(
         1,
         customers=[customer(1)],
@@ -25,8 +25,8 @@ def sell(warehouse: Warehouse) -> None:
     warehouse.refresh()
 
 
-def sold(warehouse: Warehouse) -> dict[int, Decimal]:
-    """Price of each sale."""
+def prices_of_sales(warehouse: Warehouse) -> dict[int, Decimal]:
+    """Return the price of each sale, by transaction id."""
     rows: list[tuple[Any, ...]] = warehouse.rows(RETAILS_SILVER, "transaction_id", "price")
-    assert len(rows) == len(dict(rows)), "a sale is there twice"
+    assert len(rows) == len(dict(rows)), "duplicate sale"
     return dict(rows)

@@ -1,4 +1,4 @@
-"""Old batches can be removed, and whatever lands later, tables come out as with them."""
+"""Compaction of old batches: tables get the same rows as without it, whatever lands later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cdp_lib.contracts.bronze import (
     TRANSACTIONS_BRONZE,
 )
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, PRODUCT_PRICES_SILVER, TRANSACTIONS_SILVER
-from cdp_lib.pipeline.compaction import Compacted, complaints_of_late_batches, remove_old_batches
+from cdp_lib.pipeline.compaction import CompactedTable, late_batch_messages, remove_old_batches
 from cdp_lib.storage import open_store
 
 from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, extracted_at, product, sale
@@ -37,7 +37,7 @@ def contact(name: str, **values: Any) -> dict[str, Any]:
 
 
 def trade(warehouse: Warehouse) -> None:
-    """A shop of some days: everything new, corrected, removed, refused and waiting."""
+    """Land and refresh several days with new, corrected, deleted and refused rows."""
     sell(warehouse)
     warehouse.land(TRANSACTIONS_BRONZE, 2, sale(2, FEBRUARY, quantity=3), sale(3, customer_id=9), load="increment")
     warehouse.land(TRANSACTIONS_BRONZE, 3, sale(4), load="increment", gone=[{"transaction_id": 1}])
@@ -55,8 +55,8 @@ def trade(warehouse: Warehouse) -> None:
     warehouse.refresh(*TABLES)
 
 
-def go_on(warehouse: Warehouse) -> None:
-    """What lands after that, some of it about rows that came with the oldest batches."""
+def land_later_batches(warehouse: Warehouse) -> None:
+    """Land and refresh later batches, some of which change rows of the oldest batches."""
     warehouse.land(TRANSACTIONS_BRONZE, 5, sale(2, JANUARY), load="increment", gone=[{"transaction_id": 4}])
     warehouse.land(CUSTOMERS_BRONZE, 5, customer(1), customer(9))
     warehouse.land(PRODUCTS_BRONZE, 5, product(1, "11.00", updated_at="2026-03-02T00:00:00Z"))
@@ -67,31 +67,31 @@ def go_on(warehouse: Warehouse) -> None:
 
 @pytest.fixture
 def shop(filled: Callable[..., Warehouse]) -> Warehouse:
-    """The warehouse of that shop."""
+    """Return a warehouse with several days of batches."""
     return filled(trade)
 
 
-def compact(warehouse: Warehouse) -> list[Compacted]:
-    """Remove all old batches: a month has passed."""
+def compact(warehouse: Warehouse) -> list[CompactedTable]:
+    """Remove all old batches, as if a month had passed."""
     return remove_old_batches(warehouse.store, warehouse.landing, 30, extracted_at(30) + timedelta(days=30))
 
 
-def state_of(warehouse: Warehouse) -> dict[str, Any]:
+def contents_of(warehouse: Warehouse) -> dict[str, Any]:
     contents = warehouse.contents(*TABLES)
     assert warehouse.complaints() == []
     return contents
 
 
 @pytest.mark.first_engine
-@pytest.mark.parametrize("parameters", [{}, {"full_refresh": "true"}], ids=["as it goes", "made again"])
-def test_whatever_lands_after_old_batches_are_removed_tables_are_the_same(
+@pytest.mark.parametrize("parameters", [{}, {"full_refresh": "true"}], ids=["incremental", "full refresh"])
+def test_tables_get_the_same_rows_after_compaction(
     shop: Warehouse, tmp_path: Path, spark: Any, parameters: dict[str, str]
 ) -> None:
     kept, kept_landing = tmp_path / "kept", tmp_path / "kept_landing"
     shutil.copytree(shop.tables_folder, kept)
     shutil.copytree(shop.folder, kept_landing)
-    go_on(shop)
-    expected = state_of(shop)
+    land_later_batches(shop)
+    expected = contents_of(shop)
 
     shutil.rmtree(shop.folder)
     shutil.copytree(kept_landing, shop.folder)
@@ -106,13 +106,13 @@ def test_whatever_lands_after_old_batches_are_removed_tables_are_the_same(
     }
     assert [each.rows_after < each.rows_before for each in compacted].count(True) >= 4
     assert shop.landing.batch_ids("database", "products") == [batch_id_of(4)]
-    go_on(shop)
+    land_later_batches(shop)
     if parameters:
         shop.refresh(*TABLES, **parameters)
-    assert state_of(shop) == expected
+    assert contents_of(shop) == expected
 
 
-def test_every_change_of_a_price_outlives_its_batch(shop: Warehouse) -> None:
+def test_compaction_keeps_every_price_change(shop: Warehouse) -> None:
     prices = shop.rows(PRODUCT_PRICES_SILVER)
     assert len(prices) == 3
     compact(shop)
@@ -121,27 +121,27 @@ def test_every_change_of_a_price_outlives_its_batch(shop: Warehouse) -> None:
 
 
 @pytest.mark.first_engine
-def test_lost_state_costs_no_row_whose_batch_is_removed(shop: Warehouse, spark: Any, catalog: str, schema: str) -> None:
-    expected = state_of(shop)
+def test_lost_state_keeps_rows_of_removed_batches(shop: Warehouse, spark: Any, catalog: str, schema: str) -> None:
+    expected = contents_of(shop)
     compact(shop)
     spark.sql(f"DROP TABLE {shop.store.name_of('table_state_ops')}").collect()
     shutil.rmtree(shop.tables_folder / "table_state_ops")
     shop.store = open_store(spark, catalog, schema)
     shop.refresh(*TABLES)
-    assert state_of(shop) == expected
+    assert contents_of(shop) == expected
 
 
 @pytest.mark.first_engine
-def test_batches_stay_until_every_reader_has_taken_them_in(shop: Warehouse) -> None:
+def test_batches_stay_until_downstream_tables_have_read_them(shop: Warehouse) -> None:
     shop.land(PRODUCTS_BRONZE, 6, product(1, "13.00"))
     shop.run("products_bronze", "products_silver")
-    left = {each.table_name: each.left_because for each in compact(shop) if each.left_because}
-    assert left == {"products_bronze": "a table has not taken in its newest rows: refresh first"}
+    skipped = {each.table_name: each.skip_reason for each in compact(shop) if each.skip_reason}
+    assert skipped == {"products_bronze": "a downstream table has not read its newest rows: refresh first"}
     assert len(shop.landing.batch_ids("database", "products")) == 5
 
 
 @pytest.mark.first_engine
-def test_a_batch_that_landed_too_late_to_be_seen_is_not_removed_but_said_to_be_there(shop: Warehouse) -> None:
+def test_batches_that_landed_too_late_are_reported_and_kept(shop: Warehouse) -> None:
     shop.land(PRODUCTS_BRONZE, 20, product(1, "14.00"))
     shop.refresh(*TABLES)
     shop.land(PRODUCTS_BRONZE, 12, product(2, "15.00"))
@@ -149,26 +149,26 @@ def test_a_batch_that_landed_too_late_to_be_seen_is_not_removed_but_said_to_be_t
     shop.land(TRANSACTIONS_BRONZE, 23, sale(8), load="increment")
     shop.refresh(*TABLES)
     late = f"batch {batch_id_of(12)} landed more than 7 days late and is not loaded"
-    said = {"products_bronze": f"{late}: run with replay_from={batch_id_of(12)}, or delete its folder"}
-    assert complaints_of_late_batches(shop.store, shop.landing) == said
-    assert {each.table_name: each.left_because for each in compact(shop) if each.left_because} == said
+    messages = {"products_bronze": f"{late}: run with replay_from={batch_id_of(12)}, or delete its folder"}
+    assert late_batch_messages(shop.store, shop.landing) == messages
+    assert {each.table_name: each.skip_reason for each in compact(shop) if each.skip_reason} == messages
     assert batch_id_of(12) in shop.landing.batch_ids("database", "products")
     assert {8, 9} <= {row[0] for row in shop.rows(TRANSACTIONS_SILVER, "transaction_id")}
     shop.refresh(*TABLES, replay_from=batch_id_of(12))
-    assert complaints_of_late_batches(shop.store, shop.landing) == {}
+    assert late_batch_messages(shop.store, shop.landing) == {}
     assert compact(shop)
 
 
 @pytest.mark.first_engine
-def test_young_batches_and_the_newest_one_stay(shop: Warehouse) -> None:
+def test_young_batches_and_the_newest_batch_stay(shop: Warehouse) -> None:
     assert remove_old_batches(shop.store, shop.landing, 30, extracted_at(30)) == []
     assert remove_old_batches(shop.store, shop.landing, 0, datetime(2026, 3, 9, tzinfo=UTC)) != []
     assert shop.landing.batch_ids("database", "stores") == [batch_id_of(1)]
 
 
 @pytest.mark.first_engine
-def test_a_compaction_killed_anywhere_loses_nothing(shop: Warehouse, tmp_path: Path) -> None:
-    expected = state_of(shop)
+def test_killed_compaction_loses_no_row(shop: Warehouse, tmp_path: Path) -> None:
+    expected = contents_of(shop)
     kept, kept_landing = tmp_path / "kept", tmp_path / "kept_landing"
     shutil.copytree(shop.tables_folder, kept)
     shutil.copytree(shop.folder, kept_landing)
@@ -181,6 +181,6 @@ def test_a_compaction_killed_anywhere_loses_nothing(shop: Warehouse, tmp_path: P
             break
         compact(shop)
         shop.refresh(*TABLES, full_refresh="true")
-        assert state_of(shop) == expected, commit
+        assert contents_of(shop) == expected, commit
         commit += 4
     assert commit >= 12

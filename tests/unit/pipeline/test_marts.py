@@ -1,4 +1,4 @@
-"""Marts follow changes of sales, and are what their inputs make of them."""
+"""Incremental refreshes of marts give the same rows as building them from their whole inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from effort import IS_TORTURE
 from ..warehouse import MARTS, Warehouse, customer, product, sale, store
 from .shop import FEBRUARY, JANUARY, MARCH, sell
 
-# Every commit is the torture's.
+# Only the torture tests kill a run at every commit.
 STEP = 1 if IS_TORTURE else 4
 
 LANDINGS: dict[str, Callable[[Warehouse, int], object]] = {
@@ -44,7 +44,7 @@ LANDINGS: dict[str, Callable[[Warehouse, int], object]] = {
 
 
 def expected(shop: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
-    """What the inputs as they are now make of the marts."""
+    """Return the rows of each mart, built from its whole inputs."""
     rows = {}
     for contract in MARTS:
         table = shop.graph.tables[contract.name]
@@ -55,7 +55,7 @@ def expected(shop: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def marts(shop: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
-    """What the marts hold."""
+    """Return the stored rows of the marts."""
     return {contract.name: shop.rows(contract) for contract in MARTS}
 
 
@@ -63,24 +63,24 @@ NAMES = [contract.name for contract in MARTS]
 
 
 def refresh(shop: Warehouse, **parameters: str) -> list[str]:
-    """Refresh sales and marts; the marts that were due."""
+    """Refresh sales and marts; return the marts that were due."""
     due = shop.refreshed(*(f"+{name}" for name in NAMES), **parameters)
     return [name for name in due if name in NAMES]
 
 
 @pytest.fixture
 def mall(filled: Callable[..., Warehouse]) -> Warehouse:
-    """The warehouse of a shop that has sold, with its marts."""
+    """Return a warehouse with two sales and their marts."""
     return filled(sell_and_sum)
 
 
 def sell_and_sum(warehouse: Warehouse) -> None:
-    """A shop that has sold, and its marts."""
+    """Land and refresh two sales, and refresh their marts."""
     sell(warehouse)
     refresh(warehouse)
 
 
-@pytest.mark.first_engine  # another engine shows what it makes of them all at once
+@pytest.mark.first_engine  # other engines test all changes in one refresh
 def test_marts_follow_every_kind_of_change(mall: Warehouse) -> None:
     for day, (kind, land) in enumerate(LANDINGS.items(), 2):
         land(mall, day)
@@ -98,8 +98,8 @@ def test_marts_that_missed_runs_catch_up(mall: Warehouse) -> None:
 
 
 @pytest.mark.first_engine
-def test_only_touched_keys_are_built_again(mall: Warehouse) -> None:
-    """What a hand has added to another month stays there, until a full refresh."""
+def test_only_changed_keys_are_rebuilt(mall: Warehouse) -> None:
+    """Rows of other months that were edited by hand stay until a full refresh."""
     rows = mall.store.read(CATEGORY_MONTHLY_SALES_GOLD)
     mall.store.replace(CATEGORY_MONTHLY_SALES_GOLD, rows.withColumn("quantity", rows.quantity + 100))
     LANDINGS["new"](mall, 2)
@@ -111,7 +111,7 @@ def test_only_touched_keys_are_built_again(mall: Warehouse) -> None:
 
 
 @pytest.mark.torture
-def test_nothing_new_makes_no_mart_due(mall: Warehouse) -> None:
+def test_marts_are_not_due_without_changes(mall: Warehouse) -> None:
     assert refresh(mall) == []
     mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY), load="increment")
     mall.refresh()
@@ -121,7 +121,7 @@ def test_nothing_new_makes_no_mart_due(mall: Warehouse) -> None:
 
 
 @pytest.mark.first_engine
-def test_a_day_in_the_past_and_back(mall: Warehouse) -> None:
+def test_as_of_in_the_past_and_back(mall: Warehouse) -> None:
     refresh(mall, as_of="2026-01-31")
     assert mall.rows(MONTHLY_SALES_GOLD, "transaction_month", "monthly_transactions") == [(1, 1)]
     LANDINGS["late"](mall, 2)
@@ -132,7 +132,7 @@ def test_a_day_in_the_past_and_back(mall: Warehouse) -> None:
 
 
 @pytest.mark.first_engine
-def test_a_mart_that_is_gone_is_built_again(mall: Warehouse, spark: Any, catalog: str, schema: str) -> None:
+def test_a_dropped_mart_is_rebuilt(mall: Warehouse, spark: Any, catalog: str, schema: str) -> None:
     spark.sql(f"DROP TABLE {mall.store.name_of(STORE_PRODUCT_PERFORMANCE_GOLD.name)}").collect()
     mall.store = open_store(spark, catalog, schema)
     assert "store_product_performance_gold" in refresh(mall)
@@ -140,10 +140,10 @@ def test_a_mart_that_is_gone_is_built_again(mall: Warehouse, spark: Any, catalog
 
 
 @pytest.mark.first_engine
-def test_a_reader_that_is_behind_all_kept_change_sets_builds_its_whole_table(
+def test_a_mart_is_rebuilt_if_change_sets_it_needs_are_deleted(
     mall: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(change_sets, "KEPT", 2)
+    monkeypatch.setattr(change_sets, "MAX_CHANGE_SETS", 2)
     monkeypatch.setattr(change_sets, "_VERSIONS_BETWEEN_REMOVALS", 1)
     for day, kind in enumerate(("new", "late", "corrected", "deleted"), 2):
         LANDINGS[kind](mall, day)
@@ -155,9 +155,7 @@ def test_a_reader_that_is_behind_all_kept_change_sets_builds_its_whole_table(
 
 
 @pytest.mark.first_engine
-def test_a_refresh_of_marts_killed_before_any_of_its_commits_and_repeated_is_right(
-    mall: Warehouse, tmp_path: Path
-) -> None:
+def test_marts_are_right_after_a_killed_refresh_is_repeated(mall: Warehouse, tmp_path: Path) -> None:
     LANDINGS["new"](mall, 2)
     LANDINGS["a customer moves"](mall, 2)
     mall.refresh()

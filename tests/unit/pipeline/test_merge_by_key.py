@@ -1,4 +1,4 @@
-"""Whatever comes in whatever order: a silver table is what its batches say, and every row of them is accounted for."""
+"""Silver tables match a Python model for random batches in random order, and every received row is accounted for."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Row = dict[str, Any]
 
 @dataclass
 class Batch:
-    """A batch as the source gave it.
+    """Batch of a source, and the run after it lands.
 
     Attributes:
-        load: What it is: snapshot, increment, files.
-        rows: Its records.
-        lateness: How many of the batches after it are in bronze before it is.
-        run: What run comes when it is there: `none`, a usual one (empty), `full_refresh` or `replay_from`.
-        dies_at: The write that a run before that one dies at, counted from 0, None where there is no such run.
+        load: Kind of batch: snapshot, increment or files.
+        rows: Records of the batch.
+        lateness: Number of later batches that land before this batch.
+        run: Run after the batch lands: `none`, empty for a normal run, `full_refresh` or `replay_from`.
+        dies_at: Commit, counted from 0, at which an additional run before that run is killed; None for no such run.
     """
 
     load: str
@@ -49,26 +49,26 @@ class Batch:
 
 @dataclass
 class Silver:
-    """What a table and its quarantine should hold, worked out row by row in Python.
+    """Content of a table and its quarantine, as the Python model computes it or as it is stored.
 
     Attributes:
-        table: By key, the row's values and the batch it came with.
-        quarantine: Record, broken rules and batch of each refused row.
+        table: Values and batch of each row, by key.
+        quarantine: Number of refused rows by record, broken rules and batch.
     """
 
     table: dict[str, tuple[tuple[Any, ...], str]] = field(default_factory=dict)
     quarantine: Counter[tuple[str, tuple[str, ...], str]] = field(default_factory=Counter)
 
     def refreshed(self, contract: TableContract, batches: dict[int, Batch]) -> Silver:
-        """After a refresh from these batches, by day."""
+        """Return the content after a refresh from batches, given by day."""
         versions: dict[str, list[Version]] = {}
-        for day, row in in_force(batches):
-            version = judged(contract, row, day)
+        for day, row in current_rows(batches):
+            version = checked(contract, row, day)
             identity = version.key or f"without key: {day} {version.record}"
             versions.setdefault(identity, []).append(version)
         silver = Silver()
         for key, of_key in versions.items():
-            best, refused = settled(of_key)
+            best, refused = resolved(of_key)
             if best:
                 values, batch_id = self.table.get(key, ((), ""))
                 silver.table[key] = best.values, batch_id if best.values == values else batch_id_of(best.day)
@@ -86,7 +86,7 @@ class Silver:
 
 @dataclass
 class Version:
-    """One record of one batch."""
+    """Record of a batch, typed and checked."""
 
     key: str | None
     changed_at: str
@@ -101,8 +101,8 @@ class Version:
         return self.changed_at, self.day
 
 
-def in_force(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
-    """The rows that are not replaced as a whole: by a later snapshot, or by a later version of their file."""
+def current_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
+    """Yield the rows, with their days, that no later snapshot or later version of their file replaces."""
     latest_snapshot = max((day for day, batch in batches.items() if batch.load == "snapshot"), default=0)
     newest: dict[str, int] = {}
     for day, batch in sorted(batches.items()):
@@ -113,8 +113,8 @@ def in_force(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
                 yield day, row
 
 
-def settled(versions: list[Version]) -> tuple[Version | None, list[Version]]:
-    """Of the versions of one key: the one that is kept, and those that are refused."""
+def resolved(versions: list[Version]) -> tuple[Version | None, list[Version]]:
+    """Return the kept version and the refused versions of one key."""
     removed_on = max((version.day for version in versions if version.is_removal), default=0)
     alive = list({(v.order, v.record): v for v in versions if v.day > removed_on}.values())
     for version in alive:
@@ -127,15 +127,15 @@ def settled(versions: list[Version]) -> tuple[Version | None, list[Version]]:
     return best, [version for version in alive if version.broken and version.order == latest_refused]
 
 
-def judged(contract: TableContract, row: Row, day: int) -> Version:
-    """A record, typed and checked, as far as the rows of these tests make a difference."""
+def checked(contract: TableContract, row: Row, day: int) -> Version:
+    """Return a typed and checked record. The checks cover only the rules that the rows of these tests can break."""
     received = {column.name: row.get(column.name) for column in RECEIVED_AS[contract].received_columns}
-    key, values, broken = (judged_customer if contract is CUSTOMERS_SILVER else judged_event)(received)
+    key, values, broken = (checked_customer if contract is CUSTOMERS_SILVER else checked_event)(received)
     record = json.dumps({name: value for name, value in received.items() if value is not None}, sort_keys=True)
     return Version(key, received.get("updated_at") or "", day, bool(row.get("_is_deleted")), record, values, broken)
 
 
-def judged_customer(row: Row) -> tuple[str | None, tuple[Any, ...], set[str]]:
+def checked_customer(row: Row) -> tuple[str | None, tuple[Any, ...], set[str]]:
     number, email = row["customer_id"], row["email"]
     key = str(int(number)) if number and number.isdecimal() else None
     broken = set()
@@ -151,7 +151,7 @@ def judged_customer(row: Row) -> tuple[str | None, tuple[Any, ...], set[str]]:
     return key, (key, row["full_name"], email, row["country"], row["updated_at"], warnings), broken
 
 
-def judged_event(row: Row) -> tuple[str | None, tuple[Any, ...], set[str]]:
+def checked_event(row: Row) -> tuple[str | None, tuple[Any, ...], set[str]]:
     broken = set()
     if row["event_id"] is None:
         broken.add("event_id_is_present")
@@ -174,8 +174,8 @@ COLUMNS = {
 }
 
 
-def held(warehouse: Warehouse, contract: TableContract) -> Silver:
-    """What the table and its quarantine do hold."""
+def stored(warehouse: Warehouse, contract: TableContract) -> Silver:
+    """Return the stored content of a table and its quarantine."""
     [key] = contract.key
     rows = warehouse.store.read(contract).selectExpr(f"CAST({key} AS STRING)", *COLUMNS[contract], "_batch_id")
     refused = warehouse.store.read(contract.quarantine).select("record", "broken_rules", "_batch_id").collect()
@@ -209,7 +209,7 @@ events = st.fixed_dictionaries(
         "event_type": st.sampled_from(["page_view", "checkout", None]),
         "occurred_at": st.sampled_from(["2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z", None]),
         "customer_id": st.sampled_from(["1", None]),
-        "channel": st.just("web"),  # a record of nothing at all is no record
+        "channel": st.just("web"),  # a record needs at least one value
     }
 )
 
@@ -228,7 +228,7 @@ rows_by_load = {
 
 
 def histories(*loads: str) -> st.SearchStrategy[list[Batch]]:
-    """Batches in the order of their extraction."""
+    """Return a strategy for lists of batches in the order of their extraction."""
     batches = st.sampled_from(loads).flatmap(
         lambda load: st.builds(
             Batch,
@@ -247,7 +247,7 @@ TORTURE = settings(
     derandomize=True,
     deadline=None,
     database=None,
-    phases=[Phase.generate],  # to shrink a history takes minutes
+    phases=[Phase.generate],  # shrinking a history takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -255,66 +255,64 @@ TORTURE = settings(
 @pytest.mark.first_engine
 @TORTURE
 @given(history=histories("snapshot", "increment", "increment"))
-def test_whatever_snapshots_and_increments_come_the_table_is_what_they_say(
-    warehouse: Warehouse, history: list[Batch]
-) -> None:
+def test_tables_match_the_model_for_snapshots_and_increments(warehouse: Warehouse, history: list[Batch]) -> None:
     replay(warehouse, CUSTOMERS_SILVER, history)
 
 
 @pytest.mark.first_engine
 @TORTURE
 @given(history=histories("files"))
-def test_whatever_files_come_the_table_is_what_their_newest_versions_say(
-    warehouse: Warehouse, history: list[Batch]
-) -> None:
+def test_tables_match_the_model_for_files(warehouse: Warehouse, history: list[Batch]) -> None:
     replay(warehouse, EVENTS_SILVER, history)
 
 
 def replay(warehouse: Warehouse, contract: TableContract, history: list[Batch]) -> None:
-    """Let the batches arrive, with runs between, and look after each run."""
+    """Land the batches with runs between them, and compare the table with the model after each run."""
     bronze = RECEIVED_AS[contract]
     warehouse.empty()
     by_day = dict(enumerate(history, start=1))
-    there: dict[int, Batch] = {}
+    landed: dict[int, Batch] = {}
     for day in sorted(by_day, key=lambda day: (day + by_day[day].lateness, day)):
         batch = by_day[day]
         warehouse.land(bronze, day, *batch.rows, load=batch.load)
-        there[day] = batch
+        landed[day] = batch
         if batch.run == "none":
             continue
-        parameters = {"full_refresh": {"full_refresh": "true"}, "replay_from": {"replay_from": batch_id_of(min(there))}}
+        parameters = {
+            "full_refresh": {"full_refresh": "true"},
+            "replay_from": {"replay_from": batch_id_of(min(landed))},
+        }
         run = parameters.get(batch.run, {})
         if batch.dies_at is not None:
             warehouse.is_killed_at(batch.dies_at, contract, **run)
         warehouse.refresh(contract, **run)
-        check(warehouse, contract, there)
+        check(warehouse, contract, landed)
     warehouse.refresh(contract)
-    silver = check(warehouse, contract, there)
+    silver = check(warehouse, contract, landed)
     assert warehouse.refresh(contract) == {contract.name: RowCounts()}
-    assert held(warehouse, contract) == silver
+    assert stored(warehouse, contract) == silver
     warehouse.refresh(contract, full_refresh="true")
-    assert held(warehouse, contract) == Silver().refreshed(contract, there)
-    check(warehouse, contract, there)
+    assert stored(warehouse, contract) == Silver().refreshed(contract, landed)
+    check(warehouse, contract, landed)
 
 
 def check(warehouse: Warehouse, contract: TableContract, batches: dict[int, Batch]) -> Silver:
-    """Compare the table with the model, and its accounts; what it holds.
+    """Compare a table and its accounts with the model; return the stored content.
 
-    With which batch a row that did not change came, says the first of them that a run took in; here any of them may.
+    Batches of table rows are not compared: if a row is received unchanged again, its batch depends on the runs.
     """
-    there = held(warehouse, contract)
+    content = stored(warehouse, contract)
     expected = Silver().refreshed(contract, batches)
-    assert {key: values for key, (values, _) in there.table.items()} == {
+    assert {key: values for key, (values, _) in content.table.items()} == {
         key: values for key, (values, _) in expected.table.items()
     }
-    assert there.quarantine == expected.quarantine
+    assert content.quarantine == expected.quarantine
     accounts = {
-        batch_id_of(day): there.account(contract.name, day, batch) for day, batch in batches.items() if batch.rows
+        batch_id_of(day): content.account(contract.name, day, batch) for day, batch in batches.items() if batch.rows
     }
     reconciled = warehouse.reconcile()
     of_table = {each.batch_id: each for each in reconciled if each.table_name == contract.name}
     assert {name: each for name, each in of_table.items() if name != WHOLE_TABLE} == accounts
     assert [each.complaint for each in reconciled if each.missing] == []
-    findings = [str(found) for found in verify(warehouse.store) if found.missing or found.surplus]
-    assert findings == []
-    return there
+    assert [str(each) for each in verify(warehouse.store) if each.missing or each.surplus] == []
+    return content

@@ -1,4 +1,4 @@
-"""What is due, and that tables are right after a repair, a wrong clock, an edit, a loss."""
+"""Due tables, and refreshes after repaired runs, wrong clocks, code edits and lost tables."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ AT_FIRST = datetime(2026, 4, 2, tzinfo=UTC)
 
 @pytest.fixture
 def mall(filled: Callable[..., Warehouse]) -> Warehouse:
-    """The warehouse of a shop that has sold, with a mart by month."""
+    """Return a warehouse with two sales and a monthly mart."""
     return filled(sell_by_month)
 
 
 def sell_by_month(warehouse: Warehouse) -> None:
-    """A shop that has sold, and its mart by month."""
+    """Land and refresh two sales, and refresh the monthly mart."""
     sell(warehouse)
     warehouse.run(GOLD)
 
 
 def land_as(warehouse: Warehouse, started_at: datetime, run_id: str, contract: BronzeContract, *rows: Any) -> str:
-    """Land an increment as a run with this start would; its name."""
+    """Land an increment as a run with this start would; return its name."""
     batch_id = f"{started_at:%Y%m%dT%H%M%SZ}-{run_id}"
     extraction = warehouse.landing.extraction(contract.source, batch_id, started_at)
     latest = extraction.find_latest_batch(contract.entity)
@@ -59,7 +59,7 @@ def land_as(warehouse: Warehouse, started_at: datetime, run_id: str, contract: B
 
 
 def fresh(warehouse: Warehouse, contracts: tuple[Any, ...] = (*OF_SALES, MONTHLY_SALES_GOLD)) -> dict[str, Any]:
-    """Contents of the tables once everything is built again from what has landed."""
+    """Return the contents of tables before and after a full refresh."""
     before = warehouse.contents(*contracts)
     warehouse.run(GOLD, full_refresh="true")
     return {"before": before, "after": warehouse.contents(*contracts)}
@@ -74,8 +74,8 @@ def months(warehouse: Warehouse) -> dict[int, int]:
     return dict(warehouse.rows(MONTHLY_SALES_GOLD, "transaction_month", "monthly_transactions"))
 
 
-def test_a_run_that_is_repaired_after_a_later_one_loses_nothing(mall: Warehouse) -> None:
-    """Run A fails at the customers; run B does all; A is repaired under its old start."""
+def test_a_run_repaired_after_a_later_run_loses_no_row(mall: Warehouse) -> None:
+    """Run A fails at the customers, run B succeeds, then A is repaired with its original start time."""
     started_a, started_b = AT_FIRST, AT_FIRST + timedelta(days=1)
     land_as(mall, started_a, "A", TRANSACTIONS_BRONZE, sale(3, MARCH, customer_id=7))
     mall.run("transactions_bronze", run_id="A", run_started_at=str(started_a))
@@ -90,7 +90,7 @@ def test_a_run_that_is_repaired_after_a_later_one_loses_nothing(mall: Warehouse)
 
 
 @pytest.mark.first_engine
-def test_a_clock_that_was_ahead_does_no_harm(mall: Warehouse) -> None:
+def test_batches_load_after_a_clock_was_ahead(mall: Warehouse) -> None:
     ahead = AT_FIRST + timedelta(days=300)
     land_as(mall, ahead, "1", TRANSACTIONS_BRONZE, sale(3, MARCH))
     mall.run(GOLD, full_refresh="true", run_started_at=str(ahead))
@@ -102,7 +102,7 @@ def test_a_clock_that_was_ahead_does_no_harm(mall: Warehouse) -> None:
 
 
 def edited(name: str, edit: Callable[[DataFrame], DataFrame]) -> Graph:
-    """The graph with another builder of one table."""
+    """Return the graph with an edited builder of one table."""
     tables = dict(platform_graph().tables)
     table = tables[name]
 
@@ -113,7 +113,7 @@ def edited(name: str, edit: Callable[[DataFrame], DataFrame]) -> Graph:
 
 
 @pytest.mark.first_engine
-def test_an_edited_builder_makes_its_table_and_what_is_built_from_it_due(mall: Warehouse) -> None:
+def test_an_edited_builder_makes_its_table_and_downstream_tables_due(mall: Warehouse) -> None:
     everything = [f"+{contract.name}" for contract in MARTS]
     mall.run(*everything)
     assert mall.refreshed(*everything) == []
@@ -143,7 +143,7 @@ def test_an_edited_builder_of_a_merged_table_rebuilds_it(mall: Warehouse) -> Non
 
 
 @pytest.mark.first_engine
-def test_a_contract_that_gains_a_column_gives_the_table_its_columns(mall: Warehouse) -> None:
+def test_a_new_column_of_a_contract_is_added_to_the_table(mall: Warehouse) -> None:
     tables = dict(platform_graph().tables)
     table = tables["monthly_sales_gold"]
     wider = replace(table.contract, columns=(*table.contract.columns, Column("note", "STRING", "a note")))
@@ -157,7 +157,7 @@ def test_a_contract_that_gains_a_column_gives_the_table_its_columns(mall: Wareho
 
 
 @pytest.mark.first_engine
-def test_a_setting_makes_the_tables_due_that_declare_it(mall: Warehouse) -> None:
+def test_a_changed_setting_makes_tables_due_that_declare_it(mall: Warehouse) -> None:
     plan = mall.runner(as_of="2026-01-31").plan([GOLD])
     assert {name: reasons for name, reasons in plan.items() if reasons} == {
         "monthly_sales_gold": ("setting as_of changed: None → 2026-01-31",),
@@ -165,7 +165,7 @@ def test_a_setting_makes_the_tables_due_that_declare_it(mall: Warehouse) -> None
 
 
 @pytest.mark.first_engine
-def test_a_selection_refreshes_what_it_names_and_nothing_else(mall: Warehouse) -> None:
+def test_only_selected_tables_are_refreshed(mall: Warehouse) -> None:
     mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
     assert mall.refreshed("monthly_sales_gold") == []
     assert mall.refreshed("transactions_bronze", "transactions_silver") == [
@@ -181,7 +181,7 @@ def test_a_selection_refreshes_what_it_names_and_nothing_else(mall: Warehouse) -
 
 
 @pytest.mark.first_engine
-def test_what_a_failed_table_feeds_is_skipped_and_all_else_goes_on(mall: Warehouse) -> None:
+def test_downstream_tables_of_a_failed_table_are_skipped(mall: Warehouse) -> None:
     def fail(rows: DataFrame) -> DataFrame:
         raise CdpError("The builder is broken.")
 
@@ -205,7 +205,7 @@ def test_what_a_failed_table_feeds_is_skipped_and_all_else_goes_on(mall: Warehou
 
 
 @pytest.mark.first_engine
-def test_what_an_earlier_stage_held_back_is_skipped(mall: Warehouse) -> None:
+def test_held_tables_and_their_downstream_tables_are_skipped(mall: Warehouse) -> None:
     mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
     mall.run("bronze")
     seen: list[TableRun] = []
@@ -234,9 +234,7 @@ def test_what_an_earlier_stage_held_back_is_skipped(mall: Warehouse) -> None:
         PIPELINE_RUNS_OPS.name,
     ],
 )
-def test_a_table_that_is_dropped_is_built_again(
-    mall: Warehouse, spark: Any, catalog: str, schema: str, lost: str
-) -> None:
+def test_a_dropped_table_is_rebuilt(mall: Warehouse, spark: Any, catalog: str, schema: str, lost: str) -> None:
     mall.land(TRANSACTIONS_BRONZE, 2, sale(2, FEBRUARY, quantity=5), load="increment")
     mall.run(GOLD)
     mall.land(TRANSACTIONS_BRONZE, 3, sale(3, MARCH), sale(4, customer_id=9), load="increment")
@@ -249,8 +247,8 @@ def test_a_table_that_is_dropped_is_built_again(
 
 
 @pytest.mark.first_engine
-def test_tables_that_are_restored_from_a_backup_end_right(mall: Warehouse, tmp_path: Path) -> None:
-    """All of them, with the state: then everything since is taken in again, whatever change sets say."""
+def test_tables_restored_from_a_backup_catch_up(mall: Warehouse, tmp_path: Path) -> None:
+    """Tables and states are restored but newer change sets remain: batches since the backup are loaded again."""
     backup = tmp_path / "backup"
     shutil.copytree(mall.tables_folder, backup)
     mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY, quantity=9), load="increment")
@@ -265,7 +263,7 @@ def test_tables_that_are_restored_from_a_backup_end_right(mall: Warehouse, tmp_p
 
 
 @pytest.mark.first_engine
-def test_a_restored_table_is_found_by_its_rows(mall: Warehouse, tmp_path: Path) -> None:
+def test_a_single_restored_table_is_found_by_its_row_count(mall: Warehouse, tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     shutil.copytree(mall.tables_folder / "transactions_silver", backup)
     mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), load="increment")
@@ -277,7 +275,7 @@ def test_a_restored_table_is_found_by_its_rows(mall: Warehouse, tmp_path: Path) 
 
 
 @pytest.mark.first_engine
-def test_more_batches_than_fit_into_a_commit_and_more_change_sets_than_are_kept(
+def test_many_batches_load_in_several_commits_and_old_change_sets_are_deleted(
     mall: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_batches, "_BATCHES_AT_ONCE", 3)
@@ -289,7 +287,7 @@ def test_more_batches_than_fit_into_a_commit_and_more_change_sets_than_are_kept(
         land_as(mall, AT_FIRST + timedelta(minutes=number), str(number), TRANSACTIONS_BRONZE, sale(number, MARCH))
         mall.run("transactions_bronze", "transactions_silver")
     kept = mall.store.read(TRANSACTIONS_SILVER.changes).select("_change_set").distinct().count()
-    assert kept == 20  # those that retails_silver has not followed
+    assert kept == 20  # the change sets that retails_silver has not read
     mall.run(GOLD)
     assert months(mall) == {1: 1, 2: 1, 3: 29}
     land_as(mall, AT_FIRST + timedelta(minutes=40), "40", TRANSACTIONS_BRONZE, sale(40, MARCH))
@@ -302,7 +300,7 @@ def test_more_batches_than_fit_into_a_commit_and_more_change_sets_than_are_kept(
 
 
 @pytest.mark.first_engine
-def test_the_log_says_for_people_what_was_refreshed_and_why(mall: Warehouse) -> None:
+def test_the_log_records_refreshed_tables_and_reasons(mall: Warehouse) -> None:
     mall.land(TRANSACTIONS_BRONZE, 2, sale(3, MARCH), sale(4, quantity=0), load="increment")
     mall.run(GOLD)
     log = mall.store.read(PIPELINE_RUNS_OPS).where(f"run_id = '{mall.runs}'")
@@ -315,7 +313,7 @@ def test_the_log_says_for_people_what_was_refreshed_and_why(mall: Warehouse) -> 
 
 
 @pytest.mark.first_engine
-def test_nothing_due_writes_nothing(mall: Warehouse) -> None:
+def test_a_run_without_due_tables_writes_nothing(mall: Warehouse) -> None:
     def versions() -> dict[str, int]:
         return {log.parent.name: len(list(log.glob("*.json"))) for log in mall.tables_folder.glob("*/_delta_log")}
 

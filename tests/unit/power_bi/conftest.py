@@ -1,4 +1,4 @@
-"""The Power BI project: its model, its report and all of its files."""
+"""Fixtures for the tests of the Power BI project: its model and its report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REPORT = POWER_BI / "retail-cdp.Report"
 
 @pytest.fixture(scope="session")
 def model() -> SemanticModel:
-    """The semantic model."""
+    """Return the semantic model."""
     return read_model(MODEL)
 
 
 @pytest.fixture(scope="session")
 def visuals() -> dict[str, dict[str, Any]]:
-    """Every visual of the report, by page and name."""
+    """Return every visual of the report, by `page/name`."""
     paths = sorted(REPORT.glob("definition/pages/*/visuals/*/visual.json"))
     return {f"{p.parents[2].name}/{p.parent.name}": json.loads(p.read_text(encoding="utf-8")) for p in paths}

@@ -1,7 +1,7 @@
-"""Runs the few functions of DAX that the model uses, as their documentation describes them.
+"""Interpreter of the DAX functions that the model uses, written from their documentation.
 
-It is no Power BI: it takes a formula apart by itself, and knows filters as conditions on columns of single tables,
-which is all that the formulas need. What it does not know it refuses.
+It is not Power BI: it has its own parser, and supports only filters on columns of single tables, which is all that the
+formulas need. Anything else raises an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PRECEDENCE = [("||",), ("&&",), ("=", "<>", "<", ">", "<=", ">=", "IN"), ("+", 
 
 @dataclass(frozen=True)
 class Node:
-    """A part of a formula."""
+    """A node of the syntax tree of a formula."""
 
     kind: str
     value: Any = None
@@ -37,8 +37,8 @@ class Node:
 
 @cache
 def parse(formula: str) -> Node:
-    """Take a formula apart."""
-    return _Parser(formula).whole()
+    """Parse a formula into a syntax tree."""
+    return _Parser(formula).formula()
 
 
 class _Parser:
@@ -51,17 +51,17 @@ class _Parser:
             self.tokens.append((match.lastgroup, match[match.lastgroup]))
             position = match.end()
         self.tokens.append(("end", ""))
-        self.at = 0
+        self.position = 0
 
-    def whole(self) -> Node:
+    def formula(self) -> Node:
         node = self.block()
-        assert self.tokens[self.at][0] == "end", f"too much: {self.tokens[self.at :]}"
+        assert self.tokens[self.position][0] == "end", f"unexpected: {self.tokens[self.position :]}"
         return node
 
     def block(self) -> Node:
         variables = []
-        while self.tokens[self.at] == ("word", "VAR"):
-            self.at += 1
+        while self.tokens[self.position] == ("word", "VAR"):
+            self.position += 1
             name = self.take("word")
             self.take("sign", "=")
             variables.append(Node("variable", name, (self.expression(),)))
@@ -74,15 +74,15 @@ class _Parser:
         if level == len(_PRECEDENCE):
             return self.operand()
         left = self.expression(level + 1)
-        while self.tokens[self.at][1] in _PRECEDENCE[level] and self.tokens[self.at][0] in ("sign", "word"):
-            sign = self.tokens[self.at][1]
-            self.at += 1
+        while self.tokens[self.position][1] in _PRECEDENCE[level] and self.tokens[self.position][0] in ("sign", "word"):
+            sign = self.tokens[self.position][1]
+            self.position += 1
             left = Node("operator", sign, (left, self.expression(level + 1)))
         return left
 
     def operand(self) -> Node:
-        kind, text = self.tokens[self.at]
-        self.at += 1
+        kind, text = self.tokens[self.position]
+        self.position += 1
         match kind, text:
             case "text", _:
                 return Node("constant", text[1:-1].replace('""', '"'))
@@ -100,13 +100,13 @@ class _Parser:
                 return Node("call", "NOT", (self.expression(2),))
             case "table", _:
                 table = text[1:-1].replace("''", "'")
-                if self.tokens[self.at][0] == "column":
+                if self.tokens[self.position][0] == "column":
                     return Node("column", (table, self.take("column")[1:-1]))
                 return Node("table", table)
             case "column", _:
                 return Node("bare", text[1:-1])
-            case "word", _ if self.tokens[self.at] == ("sign", "("):
-                self.at += 1
+            case "word", _ if self.tokens[self.position] == ("sign", "("):
+                self.position += 1
                 return Node("call", text, self.arguments(")"))
             case "word", _:
                 return Node("name", text)
@@ -114,17 +114,17 @@ class _Parser:
 
     def arguments(self, end: str) -> tuple[Node, ...]:
         found: list[Node] = []
-        while self.tokens[self.at] != ("sign", end):
+        while self.tokens[self.position] != ("sign", end):
             if found:
                 self.take("sign", ",")
             found.append(self.block())
-        self.at += 1
+        self.position += 1
         return tuple(found)
 
     def take(self, kind: str, text: str | None = None) -> str:
-        token = self.tokens[self.at]
+        token = self.tokens[self.position]
         assert token[0] == kind and text in (None, token[1]), f"{text or kind} is expected, not {token}"
-        self.at += 1
+        self.position += 1
         return token[1]
 
 
@@ -139,7 +139,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Context:
-    """What a formula is worked out under."""
+    """Filter context, row context and variables of an evaluation."""
 
     filters: tuple[Filter, ...] = ()
     variables: dict[str, Any] = field(default_factory=dict)
@@ -148,52 +148,52 @@ class Context:
 
 
 class Engine:
-    """Works out formulas over the rows of a model."""
+    """Engine that evaluates formulas over the rows of a model."""
 
     def __init__(self, model: SemanticModel, rows: dict[str, list[dict[str, Any]]], user: str = "") -> None:
         self.model = model
         self.user = user
         self.rows = {
-            table: [{(table, name): value for name, value in row.items()} for row in rows_of]
-            for table, rows_of in rows.items()
+            table: [{(table, name): value for name, value in row.items()} for row in table_rows]
+            for table, table_rows in rows.items()
         }
 
     def in_role(self, role: str) -> Engine:
-        """The same, seen by its user in a role."""
-        seen = Engine(self.model, {}, self.user)
+        """Return an engine with only the rows that its user sees in a role."""
+        restricted = Engine(self.model, {}, self.user)
         conditions = {table: parse(condition) for table, condition in self.model.roles[role].items()}
-        seen.rows = {
+        restricted.rows = {
             table: [
                 row for row in rows if table not in conditions or self.evaluate(conditions[table], Context(row=row))
             ]
             for table, rows in self.rows.items()
         }
-        return seen
+        return restricted
 
     def measure(self, name: str, *filters: Filter, calculation: str | None = None) -> Any:
-        """A measure, under filters and a calculation item."""
+        """Return the value of a measure under filters and, if given, a calculation item."""
         if calculation:
             item = self.model.tables["Time calculation"].calculation_items[calculation]
             return self.evaluate(parse(item), Context(filters, selected_measure=name))
         return self.evaluate(parse(self.model.measures[name].dax), Context(filters))
 
     def visible(self, table: str, context: Context) -> list[Row]:
-        """Rows of a table under the filters of a context, and of those that reach it by relationships."""
-        own = [each for each in context.filters if each.table == table]
-        rows = [row for row in self.rows[table] if all(each.holds(row) for each in own)]
+        """Return the rows of a table that pass the filters on it and on tables that filter it by relationships."""
+        filters = [each for each in context.filters if each.table == table]
+        rows = [row for row in self.rows[table] if all(each.holds(row) for each in filters)]
         for many, one in self.model.relationships:
-            if many.table == table and self._is_reached(one.table, context):
+            if many.table == table and self._is_filtered(one.table, context):
                 keys = {row[one.table, one.column] for row in self.visible(one.table, context)}
                 rows = [row for row in rows if row[table, many.column] in keys]
         return rows
 
-    def _is_reached(self, table: str, context: Context) -> bool:
+    def _is_filtered(self, table: str, context: Context) -> bool:
         return any(each.table == table for each in context.filters) or any(
-            many.table == table and self._is_reached(one.table, context) for many, one in self.model.relationships
+            many.table == table and self._is_filtered(one.table, context) for many, one in self.model.relationships
         )
 
     def evaluate(self, node: Node, context: Context) -> Any:
-        """The value of a formula: a number, text, date or truth, None for BLANK, or rows."""
+        """Return the value of a formula: a number, text, date or boolean, None for BLANK, or rows."""
         match node.kind:
             case "constant":
                 return node.value
@@ -219,7 +219,7 @@ class Engine:
 
     def _bare(self, name: str, context: Context) -> Any:
         if name in self.model.measures:
-            assert context.row is None, "a measure within a row is not known here"
+            assert context.row is None, "a measure in a row context is not supported"
             return self.evaluate(parse(self.model.measures[name].dax), Context(context.filters))
         assert context.row is not None
         ((_, value),) = [(column, value) for column, value in context.row.items() if column[1] == name]
@@ -239,7 +239,7 @@ class Engine:
             return None if blank else (left or 0) + (right or 0) * (1 if node.value == "+" else -1)
         if node.value == "*":
             return None if left is None or right is None else left * right
-        assert node.value != "/", "divide by DIVIDE"
+        assert node.value != "/", "use DIVIDE instead of /"
         left, right = _comparable(left, right)
         compare = {"=": "__eq__", "<>": "__ne__", "<": "__lt__", ">": "__gt__", "<=": "__le__", ">=": "__ge__"}
         return getattr(left, compare[node.value])(right)
@@ -247,7 +247,7 @@ class Engine:
     # Filters
 
     def _filtered(self, context: Context, filters: Iterable[Node]) -> Context:
-        """The context with filters of CALCULATE: one on a column takes the place of another on it."""
+        """Return the context with the filters of CALCULATE, which replace existing filters on the same columns."""
         kept = list(context.filters)
         added = []
         for node in filters:
@@ -308,9 +308,11 @@ class Engine:
     def _related(self, context: Context, column: Node) -> Any:
         table, name = column.value
         assert context.row is not None
-        (own,) = {table for table, _ in context.row}
-        ((many, one),) = [ends for ends in self.model.relationships if ends[0].table == own and ends[1].table == table]
-        key = context.row[own, many.column]
+        (row_table,) = {table for table, _ in context.row}
+        ((many, one),) = [
+            ends for ends in self.model.relationships if ends[0].table == row_table and ends[1].table == table
+        ]
+        key = context.row[row_table, many.column]
         return next((row[table, name] for row in self.rows[table] if row[table, one.column] == key), None)
 
     # Values
@@ -325,8 +327,8 @@ class Engine:
         return not self.evaluate(truth, context)
 
     def _if(self, context: Context, condition: Node, *branches: Node) -> Any:
-        chosen = branches[0 if self.evaluate(condition, context) else 1 :][:1]
-        return self.evaluate(chosen[0], context) if chosen else None
+        branch = branches[0 if self.evaluate(condition, context) else 1 :][:1]
+        return self.evaluate(branch[0], context) if branch else None
 
     def _switch(self, context: Context, value: Node, *cases: Node) -> Any:
         wanted = self.evaluate(value, context)
@@ -373,7 +375,7 @@ class Engine:
 
 
 def selection(table: str, column: str, *values: Any) -> Filter:
-    """What a slicer does."""
+    """Return the filter of a slicer that selects values of a column."""
     return Filter(table, frozenset([column]), lambda row: row[table, column] in values)
 
 
@@ -393,10 +395,10 @@ def _distinct(rows: list[Row]) -> list[Row]:
 
 
 def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
-    """BLANK compares as 0, as an empty text, or as the first day there is."""
-    instead = {str: "", date: date(1899, 12, 30)}
+    """Return both values with BLANK replaced by 0, an empty text or the first date of DAX."""
+    blank_values = {str: "", date: date(1899, 12, 30)}
     if left is None:
-        left = None if right is None else instead.get(type(right), 0)
+        left = None if right is None else blank_values.get(type(right), 0)
     if right is None:
-        right = instead.get(type(left), 0)
+        right = blank_values.get(type(left), 0)
     return (0, 0) if left is None else (left, right)

@@ -1,4 +1,4 @@
-"""What stands in the TMDL files of a semantic model, as tests look at it."""
+"""Reader of the TMDL files of a semantic model, for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = r"'(?:[^']|'')+'|\w+"
 
 @dataclass
 class ReadColumn:
-    """A column: its properties, and its DAX if Power BI works it out."""
+    """A column with its properties, and its DAX if it is a calculated column."""
 
     properties: dict[str, str]
     description: str
@@ -23,7 +23,7 @@ class ReadColumn:
 
 @dataclass
 class ReadMeasure:
-    """A measure."""
+    """A measure of the model."""
 
     properties: dict[str, str]
     description: str
@@ -52,7 +52,7 @@ class End:
 
 @dataclass
 class SemanticModel:
-    """Tables, relationships (many → one) and, by role, the condition on each table."""
+    """A model with its tables, its relationships (many → one), and the conditions of each role by table."""
 
     tables: dict[str, ReadTable]
     relationships: list[tuple[End, End]]
@@ -61,11 +61,11 @@ class SemanticModel:
 
     @property
     def measures(self) -> dict[str, ReadMeasure]:
-        """All measures by name."""
+        """All measures of the model, by name."""
         return {name: measure for table in self.tables.values() for name, measure in table.measures.items()}
 
     def dax(self) -> Iterator[tuple[str, str, str]]:
-        """Every DAX expression of the model: where it stands, the table whose row it sees, and the expression."""
+        """Yield every DAX expression of the model as (location, table of its row context, expression)."""
         for table, read in self.tables.items():
             yield from ((f"{table}[{name}]", table, measure.dax) for name, measure in read.measures.items())
             yield from ((f"{table}[{name}]", table, column.dax) for name, column in read.columns.items() if column.dax)
@@ -75,7 +75,7 @@ class SemanticModel:
 
 
 def read_model(folder: Path) -> SemanticModel:
-    """Read the files under `definition/`."""
+    """Read the model from the files under `definition/`."""
     tables = {}
     for path in sorted((folder / "definition" / "tables").glob("*.tmdl")):
         name, table = _read_table(path)
@@ -86,35 +86,35 @@ def read_model(folder: Path) -> SemanticModel:
     return SemanticModel(tables, relationships, properties, roles)
 
 
-def plain(name: str) -> str:
-    """A name without the quotation marks of TMDL."""
+def unquoted(name: str) -> str:
+    """Return a name without the quotation marks of TMDL."""
     return name[1:-1].replace("''", "'") if name.startswith("'") else name
 
 
 def _read_table(path: Path) -> tuple[str, ReadTable]:
     (table,) = TMLDParser().parse_file(str(path))
-    name = _named(table.element, "table")
+    name = _name_of(table.element, "table")
     read = ReadTable(_properties([p.element for p in table.properties]), table.description)
     for part in table.properties:
         kind = part.element.split(" ")[0]
         if kind == "column":
-            column = _named(part.element, "column")
+            column = _name_of(part.element, "column")
             read.columns[column] = ReadColumn(_properties(part.properties), part.description, _dedented(part))
         elif kind == "measure":
-            measure = _named(part.element, "measure")
+            measure = _name_of(part.element, "measure")
             read.measures[measure] = ReadMeasure(_properties(part.properties), part.description, _dedented(part))
         elif kind == "partition":
-            assert _named(part.element, "partition") == name
+            assert _name_of(part.element, "partition") == name
             read.source = part.calculation
     if "calculationGroup" in [part.element for part in table.properties]:
         read.calculation_items = dict(_calculation_items(path.read_text(encoding="utf-8")))
     return name, read
 
 
-def _named(element: str, kind: str) -> str:
+def _name_of(element: str, kind: str) -> str:
     found = re.fullmatch(rf"{kind} ({NAME})( =.*)?", element)
-    assert found, f"{element!r} is no {kind}"
-    return plain(found[1])
+    assert found, f"{element!r} is not a {kind}"
+    return unquoted(found[1])
 
 
 def _properties(lines: list[str]) -> dict[str, str]:
@@ -128,7 +128,7 @@ def _dedented(part: TMDL) -> str:
 
 def _calculation_items(text: str) -> Iterator[tuple[str, str]]:
     for found in re.finditer(rf"^\t\tcalculationItem ({NAME}) =\n((?:\t{{4}}.*\n)+)", text, re.MULTILINE):
-        yield plain(found[1]), re.sub(r"^\t{4}", "", found[2], flags=re.MULTILINE).strip("\n")
+        yield unquoted(found[1]), re.sub(r"^\t{4}", "", found[2], flags=re.MULTILINE).strip("\n")
 
 
 def _read_relationships(path: Path) -> tuple[list[tuple[End, End]], set[str]]:
@@ -143,12 +143,13 @@ def _read_relationships(path: Path) -> tuple[list[tuple[End, End]], set[str]]:
 def _end(text: str) -> End:
     found = re.fullmatch(rf"({NAME})\.({NAME})", text)
     assert found, text
-    return End(plain(found[1]), plain(found[2]))
+    return End(unquoted(found[1]), unquoted(found[2]))
 
 
 def _read_role(path: Path) -> dict[str, str]:
     text = path.read_text(encoding="utf-8")
     assert re.search(rf"^role ('{path.stem}'|{path.stem})$", text, re.MULTILINE)
     return {
-        plain(found[1]): found[2] for found in re.finditer(rf"^\ttablePermission ({NAME}) = (.+)$", text, re.MULTILINE)
+        unquoted(found[1]): found[2]
+        for found in re.finditer(rf"^\ttablePermission ({NAME}) = (.+)$", text, re.MULTILINE)
     }

@@ -1,4 +1,4 @@
-"""The DAX of KPIs, run on rows whose figures are worked out in another way: by their formulas, over summed measures."""
+"""Tests of the DAX of KPIs against figures that are computed from the KPI formulas over summed measures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cdp_lib.contracts.kpis import BY_CUSTOMER, KPIS, MEASURES, Kpi
-from cdp_local.semantic_model import PLACES
+from cdp_lib.contracts.kpis import CUSTOMER_DIMENSIONS, KPIS, MEASURES, Kpi
+from cdp_local.semantic_model import DIMENSION_TABLES
 
 from .conftest import MODEL
 from .dax import Context, Engine, Filter, parse, selection
@@ -31,56 +31,56 @@ VALUES = {
     "category": ["Sports", "Toys"],
     "consent_channel": ["email", "sms"],
 }
-BY_DIMENSION = [name for name in BY_CUSTOMER if name != "all"]
+BY_DIMENSION = [name for name in CUSTOMER_DIMENSIONS if name != "all"]
 OF_CATEGORIES = ("revenue", "transactions", "active_customers")
 MARGIN = 0.4
 USER = "someone@example.com"
 
 Measures = dict[str, float | None]
-Place = tuple[date, str, str]
+Cell = tuple[date, str, str]
 
 
-def measured() -> dict[Place, Measures]:
-    """Measures by month, dimension and value: whole numbers of cells, summed up. Nobody in Oman ever did anything."""
+def random_cells() -> dict[Cell, Measures]:
+    """Return random measures by (month, dimension, value), consistent over dimensions; all measures of Oman are 0."""
     dice = random.Random(7)
-    places: dict[Place, Measures] = {}
+    cells: dict[Cell, Measures] = {}
 
-    def add(place: Place, counted: Measures) -> None:
-        before = places.setdefault(place, dict.fromkeys(MEASURES, 0))
+    def add(cell: Cell, counted: Measures) -> None:
+        sums = cells.setdefault(cell, dict.fromkeys(MEASURES, 0))
         for name, value in counted.items():
-            before[name] = (before[name] or 0) + (value or 0)
+            sums[name] = (sums[name] or 0) + (value or 0)
 
     for month in MONTHS:
         for country in VALUES["country"]:
             for channel in VALUES["channel"]:
                 for segment in VALUES["segment"]:
                     counted = {name: 0 if country == "Oman" else dice.randint(1, 50) for name in MEASURES}
-                    where = {"all": "all", "country": country, "channel": channel, "segment": segment}
-                    for dimension, value in where.items():
+                    values = {"all": "all", "country": country, "channel": channel, "segment": segment}
+                    for dimension, value in values.items():
                         add((month, dimension, value), counted)
         for category in VALUES["category"]:
             add((month, "category", category), {name: dice.randint(1, 50) for name in OF_CATEGORIES})
-        for way in VALUES["consent_channel"]:
-            add((month, "consent_channel", way), {"contacts": 40, "contacts_agreeing": dice.randint(1, 40)})
-    for (_, dimension, value), counted in places.items():
+        for consent_channel in VALUES["consent_channel"]:
+            add((month, "consent_channel", consent_channel), {"contacts": 40, "contacts_agreeing": dice.randint(1, 40)})
+    for (_, dimension, value), counted in cells.items():
         counted["gross_margin"] = MARGIN
         if (dimension, value) == ("channel", "unknown"):
             counted |= {"spend": None, "paid_spend": None, "spend_to_date": None}
-    return places
+    return cells
 
 
-PLACES_MEASURED = measured()
+CELLS = random_cells()
 
 
 def summed(measures: Iterable[Measures]) -> Measures:
-    """Measures of several places together."""
-    together = list(measures)
+    """Return the sums of the measures of several cells."""
+    cells = list(measures)
     names = [name for name in MEASURES if name != "gross_margin"]
-    return {name: sum(each[name] or 0 for each in together) for name in names} | {"gross_margin": MARGIN}
+    return {name: sum(cell[name] or 0 for cell in cells) for name in names} | {"gross_margin": MARGIN}
 
 
 def part(formula: str, measures: Measures) -> float | None:
-    """Numerator or denominator of a KPI, as SQL would have it."""
+    """Return the numerator or denominator of a KPI, with the null semantics of SQL."""
     if any(measures.get(name, 0) is None for name in re.findall(r"[a-z_]+", formula)):
         return None
     nullif: Callable[[float, float], float] = lambda a, b: float("nan") if a == b else a  # noqa: E731
@@ -94,9 +94,9 @@ def figure(kpi: Kpi, measures: Measures) -> float | None:
 
 
 def kpi_rows(kpis: Iterable[Kpi]) -> list[dict[str, Any]]:
-    """Rows as in kpi_monthly_gold."""
+    """Return rows as in `kpi_monthly_gold`."""
     rows = []
-    for (month, dimension, value), measures in PLACES_MEASURED.items():
+    for (month, dimension, value), measures in CELLS.items():
         is_over = month.replace(day=monthrange(month.year, month.month)[1]) <= AS_OF
         for kpi in kpis:
             if dimension in kpi.dimensions and (month == MAY or not kpi.is_of_latest_month):
@@ -111,7 +111,7 @@ def kpi_rows(kpis: Iterable[Kpi]) -> list[dict[str, Any]]:
                         "numerator": part(kpi.numerator, measures) if known else None,
                         "denominator": part(kpi.denominator, measures) if known else None,
                         "as_of": AS_OF,
-                        **{name: value if name == dimension else None for name in PLACES},
+                        **{name: value if name == dimension else None for name in DIMENSION_TABLES},
                     }
                 )
     return rows
@@ -122,7 +122,7 @@ DECOYS = KPIS[:2]
 
 
 def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = None) -> Engine:
-    """The model with rows of some KPIs, and with who may see which country."""
+    """Return an engine with rows of some KPIs, and with users by the country that they may see."""
     days = [MONTHS[0] + timedelta(days=number) for number in range(120)]
     rows: dict[str, list[dict[str, Any]]] = {
         "KPI values": kpi_rows(kpis),
@@ -130,20 +130,20 @@ def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = Non
         "Date": [{"date": day, "month": day.replace(day=1), "year": day.year} for day in days],
         "Country access": [{"user_principal_name": u, "country": c} for c, u in (access or {}).items()],
     }
-    for dimension, table in PLACES.items():
+    for dimension, table in DIMENSION_TABLES.items():
         rows[table] = [{dimension: value} for value in VALUES[dimension]]
     return Engine(MODEL_READ, rows, USER)
 
 
 @cache
-def everyone(kpi: Kpi) -> Engine:
-    """The model as who sees everything sees it: rows of the KPI, and of others that are not to be read."""
+def unrestricted(kpi: Kpi) -> Engine:
+    """Return an engine without a role, with rows of the KPI and of decoy KPIs that the measure must not read."""
     return engine_of(dict.fromkeys((kpi, *DECOYS)))
 
 
 @cache
 def restricted(kpi: Kpi) -> Engine:
-    """The model as who may see Egypt and the UAE sees it."""
+    """Return an engine with the rows that a user with access to Egypt and the UAE sees."""
     access: dict[str | None, str] = {"Egypt": USER, "UAE": USER, "Oman": "other@example.com"}
     return engine_of(dict.fromkeys((kpi, *DECOYS)), access).in_role("By country")
 
@@ -153,11 +153,11 @@ def period(*months: date) -> Filter:
 
 
 def by(dimension: str, *values: str) -> Filter:
-    return selection(PLACES[dimension], dimension, *values)  # type: ignore[index]
+    return selection(DIMENSION_TABLES[dimension], dimension, *values)  # type: ignore[index]
 
 
 def expected(kpi: Kpi, months: list[date], dimension: str = "all", values: Iterable[str] = ("all",)) -> float | None:
-    """The figure of a period and values of a dimension, by the KPI's formula over what they count together."""
+    """Return the figure for months and dimension values, from the KPI formula over their summed measures."""
     if dimension not in kpi.dimensions:
         return None
     known = [month for month in months if not (kpi.needs_whole_month and month == MAY)]
@@ -166,9 +166,9 @@ def expected(kpi: Kpi, months: list[date], dimension: str = "all", values: Itera
         known = known[-1:]
         if kpi.is_of_latest_month and MAY not in months:
             return None
-    places = [PLACES_MEASURED[month, dimension, value] for month in known for value in values]
-    given = [measures for measures in places if figure(kpi, measures) is not None]
-    return figure(kpi, summed(given)) if given else None
+    cells = [CELLS[month, dimension, value] for month in known for value in values]
+    defined = [measures for measures in cells if figure(kpi, measures) is not None]
+    return figure(kpi, summed(defined)) if defined else None
 
 
 def is_formula_of_parts(kpi: Kpi) -> bool:
@@ -184,53 +184,53 @@ EACH_KPI = pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.name)
 
 @EACH_KPI
 @pytest.mark.parametrize("month", MONTHS, ids=lambda month: f"{month:%b}")
-def test_without_a_choice_a_figure_is_that_of_everything(kpi: Kpi, month: date) -> None:
-    assert same(everyone(kpi).measure(kpi.title, period(month)), expected(kpi, [month]))
+def test_unfiltered_figure_is_that_of_all(kpi: Kpi, month: date) -> None:
+    assert same(unrestricted(kpi).measure(kpi.title, period(month)), expected(kpi, [month]))
 
 
 @EACH_KPI
 @pytest.mark.parametrize("dimension", VALUES)
-def test_of_one_value_a_figure_is_the_value_s(kpi: Kpi, dimension: str) -> None:
+def test_figure_for_one_dimension_value_is_that_of_the_value(kpi: Kpi, dimension: str) -> None:
     for value in VALUES[dimension]:
         for month in (APRIL, MAY):
-            found = everyone(kpi).measure(kpi.title, period(month), by(dimension, value))
+            found = unrestricted(kpi).measure(kpi.title, period(month), by(dimension, value))
             assert same(found, expected(kpi, [month], dimension, [value])), value
 
 
 @EACH_KPI
 @pytest.mark.parametrize("months", [MONTHS, [FEBRUARY, MARCH], [MARCH, MAY]], ids=["all", "two", "with a gap"])
-def test_a_figure_of_several_months_is_that_of_their_period(kpi: Kpi, months: list[date]) -> None:
-    assert same(everyone(kpi).measure(kpi.title, period(*months)), expected(kpi, months))
+def test_figure_for_several_months_is_that_of_the_period(kpi: Kpi, months: list[date]) -> None:
+    assert same(unrestricted(kpi).measure(kpi.title, period(*months)), expected(kpi, months))
     if months == MONTHS:
-        assert same(everyone(kpi).measure(kpi.title), expected(kpi, months))
+        assert same(unrestricted(kpi).measure(kpi.title), expected(kpi, months))
 
 
 @EACH_KPI
 @pytest.mark.parametrize("dimension", BY_DIMENSION)
-def test_a_figure_of_several_values_is_what_they_have_together(kpi: Kpi, dimension: str) -> None:
-    # The last value of channels is one whose spend is not known: it does not count.
+def test_figure_for_several_dimension_values_combines_their_sums(kpi: Kpi, dimension: str) -> None:
+    # Spend of the last channel is unknown, so the channel is left out of the sums.
     for values in (VALUES[dimension][:2], VALUES[dimension]):
         for months in ([APRIL], MONTHS):
             wanted = None if is_formula_of_parts(kpi) else expected(kpi, months, dimension, values)
-            assert same(everyone(kpi).measure(kpi.title, period(*months), by(dimension, *values)), wanted)
+            assert same(unrestricted(kpi).measure(kpi.title, period(*months), by(dimension, *values)), wanted)
 
 
 @EACH_KPI
-def test_over_categories_and_ways_only_sales_add_up(kpi: Kpi) -> None:
-    is_of_sales = kpi.name in ("revenue", "transactions", "average_transaction_value")
-    wanted = expected(kpi, [APRIL], "category", VALUES["category"]) if is_of_sales else None
-    assert same(everyone(kpi).measure(kpi.title, period(APRIL), by("category", *VALUES["category"])), wanted)
-    assert everyone(kpi).measure(kpi.title, by("consent_channel", *VALUES["consent_channel"])) is None
+def test_only_sales_kpis_add_up_over_categories_and_consent_channels(kpi: Kpi) -> None:
+    is_sales_kpi = kpi.name in ("revenue", "transactions", "average_transaction_value")
+    wanted = expected(kpi, [APRIL], "category", VALUES["category"]) if is_sales_kpi else None
+    assert same(unrestricted(kpi).measure(kpi.title, period(APRIL), by("category", *VALUES["category"])), wanted)
+    assert unrestricted(kpi).measure(kpi.title, by("consent_channel", *VALUES["consent_channel"])) is None
 
 
 @EACH_KPI
-def test_where_two_dimensions_are_chosen_there_is_no_figure(kpi: Kpi) -> None:
-    assert everyone(kpi).measure(kpi.title, by("country", "Egypt"), by("segment", "Loyal")) is None
-    assert everyone(kpi).measure(kpi.title, selection("Store", "store_id", 1)) is None
+def test_figure_is_blank_if_two_dimensions_are_filtered(kpi: Kpi) -> None:
+    assert unrestricted(kpi).measure(kpi.title, by("country", "Egypt"), by("segment", "Loyal")) is None
+    assert unrestricted(kpi).measure(kpi.title, selection("Store", "store_id", 1)) is None
 
 
 @EACH_KPI
-def test_who_may_see_two_countries_sees_what_they_have_together(kpi: Kpi) -> None:
+def test_user_with_two_countries_sees_their_combined_figure(kpi: Kpi) -> None:
     for months in ([APRIL], MONTHS):
         wanted = expected(kpi, months, "country", ["Egypt", "UAE"])
         assert same(restricted(kpi).measure(kpi.title, period(*months)), wanted)
@@ -241,7 +241,7 @@ def test_who_may_see_two_countries_sees_what_they_have_together(kpi: Kpi) -> Non
 
 
 @EACH_KPI
-def test_who_may_see_two_countries_sees_nothing_of_others(kpi: Kpi) -> None:
+def test_user_with_two_countries_sees_no_other_figures(kpi: Kpi) -> None:
     assert restricted(kpi).measure(kpi.title, by("country", "Oman")) is None
     for dimension in VALUES:
         if dimension != "country":
@@ -251,25 +251,25 @@ def test_who_may_see_two_countries_sees_nothing_of_others(kpi: Kpi) -> None:
 @pytest.mark.parametrize(
     "access",
     [{}, {"Egypt": "other@example.com"}, {"": USER}, {None: USER}, {"all": USER}],
-    ids=["nobody has any", "others have", "empty", "blank", "all"],
+    ids=["no access", "access of another user", "empty", "blank", "all"],
 )
-def test_who_has_no_country_sees_nothing(access: dict[str | None, str]) -> None:
+def test_user_without_country_sees_nothing(access: dict[str | None, str]) -> None:
     seen = engine_of(KPIS, access).in_role("By country")
     assert seen.rows["KPI values"] == seen.rows["Country"] == []
     assert all(seen.measure(kpi.title) is None for kpi in KPIS)
 
 
-def test_the_other_role_sees_everything() -> None:
+def test_all_countries_role_sees_all_rows() -> None:
     engine = engine_of(DECOYS)
     assert engine.in_role("All countries").rows == engine.rows
 
 
-def test_a_user_in_the_role_sees_only_their_own_access() -> None:
+def test_user_in_the_role_sees_only_their_own_access() -> None:
     rows = restricted(DECOYS[0]).rows["Country access"]
     assert {row["Country access", "user_principal_name"] for row in rows} == {USER}
 
 
-def test_customers_and_stores_are_those_of_the_countries(model: SemanticModel) -> None:
+def test_customers_and_stores_are_filtered_by_country(model: SemanticModel) -> None:
     rows = {
         "Customer": [{"customer_id": 1, "country": "Egypt"}, {"customer_id": 2, "country": "UAE"}],
         "Customer value": [{"customer_id": number} for number in (1, 2, 3)],
@@ -282,7 +282,7 @@ def test_customers_and_stores_are_those_of_the_countries(model: SemanticModel) -
         "Country access": [{"user_principal_name": USER, "country": "UAE"}],
     }
     seen = Engine(model, rows, USER).in_role("By country").rows
-    assert {table: len(of_table) for table, of_table in seen.items()} == {
+    assert {table: len(table_rows) for table, table_rows in seen.items()} == {
         "Customer": 1,
         "Customer value": 1,
         "Customer segments": 1,
@@ -298,30 +298,30 @@ def test_customers_and_stores_are_those_of_the_countries(model: SemanticModel) -
 
 
 @pytest.mark.parametrize("kpi", [kpi for kpi in KPIS if not kpi.is_of_latest_month], ids=lambda kpi: kpi.name)
-def test_a_change_compares_the_latest_month_that_is_over_with_the_one_before(kpi: Kpi) -> None:
+def test_change_compares_the_latest_complete_month_with_the_month_before(kpi: Kpi) -> None:
     april, march = expected(kpi, [APRIL]), expected(kpi, [MARCH])
     if april is None or march is None:
         april = march = None
-    assert same(everyone(kpi).measure(kpi.title, calculation="Latest whole month"), april)
-    assert same(everyone(kpi).measure(kpi.title, calculation="Month before"), march)
+    assert same(unrestricted(kpi).measure(kpi.title, calculation="Latest whole month"), april)
+    assert same(unrestricted(kpi).measure(kpi.title, calculation="Month before"), march)
     change = None if april is None or not march else (april - march) / abs(march)
-    assert same(everyone(kpi).measure(kpi.title, calculation="Change on month before"), change)
-    assert everyone(kpi).measure(kpi.title, period(MAY), calculation="Change on month before") is None
-    assert everyone(kpi).measure(kpi.title, calculation="Year before") is None
+    assert same(unrestricted(kpi).measure(kpi.title, calculation="Change on month before"), change)
+    assert unrestricted(kpi).measure(kpi.title, period(MAY), calculation="Change on month before") is None
+    assert unrestricted(kpi).measure(kpi.title, calculation="Year before") is None
 
 
 @pytest.mark.parametrize(
     ("clv", "band"),
     [(None, None), (0.0, 0), (0.5, 0), (1.0, 1), (2.9, 1), (3.0, 3), (9.9, 3), (25.0, 10), (31.5, 30), (1234.0, 1000)],
 )
-def test_a_band_of_clv_begins_at_or_below_it(model: SemanticModel, clv: float | None, band: int | None) -> None:
+def test_clv_band_starts_at_or_below_the_value(model: SemanticModel, clv: float | None, band: int | None) -> None:
     engine = Engine(model, {"Customer value": [{"predictive_clv": clv}]})
     column = parse(model.tables["Customer value"].columns["predictive_clv_from"].dax)
     (row,) = engine.rows["Customer value"]
     assert engine.evaluate(column, Context(row=row)) == band
 
 
-def test_the_interpreter_refuses_what_is_no_dax() -> None:
+def test_interpreter_rejects_invalid_dax() -> None:
     for broken in ("SUM('a'[b]", "IF(, 1)", "VAR x = 1", "1 +", "SUMX('a' 'a'[b])"):
         with pytest.raises(AssertionError):
             parse(broken)

@@ -1,4 +1,4 @@
-"""The project is complete, and its TMDL is written as Power BI writes it."""
+"""Tests that the project is complete, and that its TMDL has the syntax of Power BI."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BY_HAND = {
     "tables/Date.tmdl",
     "tables/Time calculation.tmdl",
 }
-# What may begin a line, by what stands around it.
+# Keywords that may begin a line, by the enclosing object.
 OBJECTS = {
     "": {"database", "model", "table", "expression", "relationship", "role", "annotation"},
     "database": {"compatibilityLevel"},
@@ -59,49 +59,49 @@ HAS_EXPRESSION = re.compile(r"^(measure|column|expression|calculationItem|source
 
 
 def outline(path: Path) -> list[tuple[str, str]]:
-    """Each line of a file that is no expression and no comment: what it stands in, and its first word."""
-    lines, around = [], [""]
+    """Return (enclosing object, first word) of each line of a file that is no expression and no comment."""
+    lines, enclosing = [], [""]
     expression_from: int | None = None
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         text = line.lstrip("\t")
         depth = len(line) - len(text)
-        assert text == text.strip(), f"{path.name}:{number} has blanks around it"
+        assert text == text.strip(), f"{path.name}:{number} has spaces at an end"
         if expression_from is not None and (depth > expression_from or not text):
             continue
         expression_from = None
         if text and not text.startswith("///"):
             word = re.split(r"[ :]", text)[0]
-            assert depth < len(around), f"{path.name}:{number} is too far to the right"
-            lines.append((around[depth], word))
-            around = [*around[: depth + 1], word]
+            assert depth < len(enclosing), f"{path.name}:{number} is indented too far"
+            lines.append((enclosing[depth], word))
+            enclosing = [*enclosing[: depth + 1], word]
             if HAS_EXPRESSION.match(text):
                 expression_from = depth + 1
     return lines
 
 
 @pytest.mark.parametrize("path", TMDL, ids=lambda path: path.stem)
-def test_a_file_of_the_model_has_the_objects_and_properties_of_tmdl(path: Path) -> None:
+def test_model_files_have_only_objects_and_properties_of_tmdl(path: Path) -> None:
     assert [line for line in outline(path) if line[1] not in OBJECTS.get(line[0], ())] == []
 
 
-def test_what_is_not_written_from_the_contracts_is_known() -> None:
-    written = {path.relative_to(MODEL / "definition").as_posix() for path in model_files(MODEL)}
-    there = {path.relative_to(MODEL / "definition").as_posix() for path in TMDL}
-    assert there == written | BY_HAND
-    assert not written & BY_HAND
+def test_model_has_only_generated_files_and_known_manual_files() -> None:
+    generated = {path.relative_to(MODEL / "definition").as_posix() for path in model_files(MODEL)}
+    existing = {path.relative_to(MODEL / "definition").as_posix() for path in TMDL}
+    assert existing == generated | BY_HAND
+    assert not generated & BY_HAND
 
 
 @pytest.mark.parametrize("path", model_files(MODEL), ids=lambda path: path.stem)
-def test_what_is_written_from_the_contracts_is_fresh(path: Path) -> None:
+def test_generated_model_files_are_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == model_files(MODEL)[path](), "run `make docs`"
 
 
-def test_every_lineage_tag_is_one_object_s() -> None:
+def test_lineage_tags_are_unique() -> None:
     tags = [tag for path in TMDL for tag in re.findall(r"lineageTag: (\S+)", path.read_text(encoding="utf-8"))]
     assert len(tags) == len(set(tags)) > 100
 
 
-def test_the_project_opens_the_report_and_the_report_the_model() -> None:
+def test_project_refers_to_the_report_and_the_report_to_the_model() -> None:
     project = json.loads((POWER_BI / "retail-cdp.pbip").read_text(encoding="utf-8"))
     assert [POWER_BI / artifact["report"]["path"] for artifact in project["artifacts"]] == [REPORT]
     report = json.loads((REPORT / "definition.pbir").read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def test_the_project_opens_the_report_and_the_report_the_model() -> None:
     assert len({platform["config"]["logicalId"] for platform in platforms}) == 2
 
 
-def test_no_workspace_stands_in_the_files() -> None:
+def test_files_name_no_real_workspace() -> None:
     expressions = (MODEL / "definition" / "expressions.tmdl").read_text(encoding="utf-8")
     parameters = dict(
         re.findall(r'^expression (\w+) = "(.*?)" meta \[IsParameterQuery=true', expressions, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Every KPI is a measure, every measure is documented, and no DAX names what is not there."""
+"""Tests that every KPI has a measure, every measure is documented, and DAX refers only to existing objects."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .semantic_model import SemanticModel, read_model
 pytestmark = pytest.mark.first_engine
 
 READ = list(read_model(MODEL).dax())
-EXPRESSIONS = {place: dax for place, _, dax in READ}
-TABLES = {place: table for place, table, _ in READ}
+EXPRESSIONS = {location: dax for location, _, dax in READ}
+TABLES = {location: table for location, table, _ in READ}
 FUNCTIONS = {
     "ABS", "AVERAGE", "CALCULATE", "CALCULATETABLE", "COUNTROWS", "DISTINCT", "DIVIDE", "EDATE", "EOMONTH", "FALSE",
     "FILTER", "HASONEVALUE", "IF", "INT", "ISBLANK", "ISEMPTY", "ISFILTERED", "LOG10", "MAX", "MAXX", "POWER",
@@ -28,9 +28,11 @@ KEYWORDS = {"VAR", "RETURN", "NOT", "IN"}
 
 
 @pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.name)
-def test_a_kpi_has_exactly_one_measure(model: SemanticModel, kpi: Kpi) -> None:
-    of_kpi = [name for name, measure in model.measures.items() if f"'KPI values'[kpi] = \"{kpi.name}\"" in measure.dax]
-    assert of_kpi == [kpi.title]
+def test_each_kpi_has_exactly_one_measure(model: SemanticModel, kpi: Kpi) -> None:
+    measures = [
+        name for name, measure in model.measures.items() if f"'KPI values'[kpi] = \"{kpi.name}\"" in measure.dax
+    ]
+    assert measures == [kpi.title]
     measure = model.measures[kpi.title]
     assert kpi.definition in measure.description
     assert measure.properties["displayFolder"] == f"{kpi.owner}\\{kpi.unit}"
@@ -45,7 +47,7 @@ def test_every_measure_is_documented(model: SemanticModel) -> None:
         assert f"measure `{name}`" in page or f"\n| `{name}` | " in page, name
 
 
-def test_no_two_measures_have_one_name_and_none_that_of_a_column(model: SemanticModel) -> None:
+def test_measure_names_are_unique_and_differ_from_column_names(model: SemanticModel) -> None:
     names = [name.lower() for table in model.tables.values() for name in table.measures]
     assert len(names) == len(set(names))
     for name, table in model.tables.items():
@@ -61,22 +63,22 @@ def test_every_visible_measure_has_a_format(model: SemanticModel) -> None:
     ] == []
 
 
-@pytest.mark.parametrize("place", EXPRESSIONS)
-def test_dax_names_what_is_there(model: SemanticModel, place: str) -> None:
-    read = DAXExpression(EXPRESSIONS[place], verify_best_practices=False)
+@pytest.mark.parametrize("location", EXPRESSIONS)
+def test_dax_refers_only_to_existing_tables_columns_and_measures(model: SemanticModel, location: str) -> None:
+    read = DAXExpression(EXPRESSIONS[location], verify_best_practices=False)
     for reference in read.table_column_references:
         if reference.table_name:
             assert reference.artifact_name in model.tables[reference.table_name].columns, reference.artifact_name
         else:
-            known = model.measures.keys() | model.tables[TABLES[place]].columns.keys()
+            known = model.measures.keys() | model.tables[TABLES[location]].columns.keys()
             assert reference.artifact_name in known, reference.artifact_name
-    tables = set(re.findall(r"'((?:[^']|'')+)'", re.sub(r'"(?:[^"]|"")*"', "", EXPRESSIONS[place])))
+    tables = set(re.findall(r"'((?:[^']|'')+)'", re.sub(r'"(?:[^"]|"")*"', "", EXPRESSIONS[location])))
     assert tables <= set(model.tables)
 
 
-@pytest.mark.parametrize("place", EXPRESSIONS)
-def test_dax_is_well_formed(place: str) -> None:
-    dax = EXPRESSIONS[place]
+@pytest.mark.parametrize("location", EXPRESSIONS)
+def test_dax_is_well_formed(location: str) -> None:
+    dax = EXPRESSIONS[location]
     bare = re.sub(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|\[[^\]]*\]', "x", dax)
     opened: list[str] = []
     for sign in re.findall(r"[(){}]", bare):
@@ -92,18 +94,18 @@ def test_dax_is_well_formed(place: str) -> None:
     assert len(declared) == len(set(declared))
     for position, name in enumerate(declared):
         later = bare.split(f"VAR {name} =")[1]
-        assert re.search(rf"\b{name}\b", later), f"{name} is of no use"
-        assert not re.search(rf"\b{name}\b", bare.split(f"VAR {name} =")[0]), f"{name} is used before it is there"
+        assert re.search(rf"\b{name}\b", later), f"{name} is unused"
+        assert not re.search(rf"\b{name}\b", bare.split(f"VAR {name} =")[0]), f"{name} is used before its definition"
         assert name.upper() not in FUNCTIONS | KEYWORDS, position
 
 
-@pytest.mark.parametrize("place", EXPRESSIONS)
-def test_dax_keeps_the_rules_that_can_be_checked(place: str) -> None:
-    read = DAXExpression(EXPRESSIONS[place])
+@pytest.mark.parametrize("location", EXPRESSIONS)
+def test_dax_follows_the_best_practice_rules(location: str) -> None:
+    read = DAXExpression(EXPRESSIONS[location])
     assert [rule.name for rule in read.best_practice_rules if rule.violators_tokens] == []
 
 
-def test_a_calculation_compares_whole_months(model: SemanticModel) -> None:
+def test_time_calculations_compare_complete_months(model: SemanticModel) -> None:
     items = model.tables["Time calculation"].calculation_items
     assert len(items) == 5
     for dax in items.values():

@@ -1,4 +1,4 @@
-"""The report keeps the format, shows what the model has, and can be used without seeing it."""
+"""Tests that the report is valid, refers only to objects of the model, and is accessible."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.first_engine
 Visuals = dict[str, dict[str, Any]]
 PAGES = ["Overview", "Customers", "Sales", "Marketing", "Data health"]
 TEXT_BOX = "textbox"
-# What a visual calls the places of its fields; in a place it does not know, a field is not shown.
-PLACES = {
+# Field roles by type of visual. Power BI does not show a field in a role that the visual does not know.
+ROLES = {
     "barChart": {"Category", "Series", "Y"},
     "cardVisual": {"Data"},
     "clusteredBarChart": {"Category", "Series", "Y"},
@@ -39,7 +39,7 @@ def validate(report: Path) -> ValidationResult:
 
 
 def fields(value: Any, aliases: dict[str, str] | None = None) -> Iterator[tuple[str, str, str]]:
-    """Every field that is named under a value: kind, table and name."""
+    """Yield every field that a value refers to, as (kind, table, name)."""
     if isinstance(value, list):
         for entry in value:
             yield from fields(entry, aliases)
@@ -55,26 +55,26 @@ def fields(value: Any, aliases: dict[str, str] | None = None) -> Iterator[tuple[
 
 
 def literal(visual: dict[str, Any], thing: str, name: str) -> str:
-    """A text of a visual's container."""
+    """Return a text property of the container of a visual."""
     (entry,) = visual["visual"]["visualContainerObjects"][thing]
     return str(entry["properties"][name]["expr"]["Literal"]["Value"]).strip("'")
 
 
-def test_pbir_utils_finds_nothing_wrong() -> None:
+def test_pbir_utils_finds_no_errors() -> None:
     result = validate(REPORT)
     assert (result.error_count, result.warning_count) == (0, 0)
     assert result.passed >= 15
 
 
-@pytest.mark.parametrize("fault", ["empty page", "page without a name of its own", "lost bookmark"])
-def test_pbir_utils_refuses_a_broken_report(tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["empty page", "page with default name", "lost bookmark"])
+def test_pbir_utils_rejects_a_broken_report(tmp_path: Path, fault: str) -> None:
     report = tmp_path / REPORT.name
     shutil.copytree(REPORT, report)
     pages = report / "definition" / "pages"
     match fault:
         case "empty page":
             shutil.rmtree(pages / "sales" / "visuals")
-        case "page without a name of its own":
+        case "page with default name":
             page = json.loads((pages / "sales" / "page.json").read_text(encoding="utf-8"))
             (pages / "sales" / "page.json").write_text(json.dumps(page | {"displayName": "Page 1"}), encoding="utf-8")
         case "lost bookmark":
@@ -87,7 +87,7 @@ def test_pbir_utils_refuses_a_broken_report(tmp_path: Path, fault: str) -> None:
     assert result.error_count + result.warning_count > 0
 
 
-def test_pages_are_those_of_the_dashboard_in_order() -> None:
+def test_pages_match_the_dashboard_in_order() -> None:
     pages = REPORT / "definition" / "pages"
     order = json.loads((pages / "pages.json").read_text(encoding="utf-8"))["pageOrder"]
     content = [json.loads((pages / name / "page.json").read_text(encoding="utf-8")) for name in order]
@@ -96,7 +96,7 @@ def test_pages_are_those_of_the_dashboard_in_order() -> None:
     assert {path.name for path in pages.iterdir() if path.is_dir()} == set(order)
 
 
-def test_every_field_is_the_model_s(visuals: Visuals, model: SemanticModel) -> None:
+def test_every_field_exists_and_is_visible_in_the_model(visuals: Visuals, model: SemanticModel) -> None:
     found = {field for visual in visuals.values() for field in fields(visual)}
     assert len(found) > 60
     for kind, table, name in found:
@@ -105,12 +105,12 @@ def test_every_field_is_the_model_s(visuals: Visuals, model: SemanticModel) -> N
         assert "isHidden" not in known[name].properties, f"{table}[{name}] is hidden"
 
 
-def test_a_field_that_is_not_there_would_be_seen(visuals: Visuals) -> None:
+def test_helper_finds_renamed_fields(visuals: Visuals) -> None:
     visual = json.loads(json.dumps(visuals["overview/overview_revenue"]).replace("Revenue", "Revenu"))
     assert ("Measure", "KPI values", "Revenu") in set(fields(visual))
 
 
-def test_a_query_names_its_fields_as_power_bi_does(visuals: Visuals) -> None:
+def test_query_references_have_the_form_of_power_bi(visuals: Visuals) -> None:
     for key, visual in visuals.items():
         for role in visual["visual"].get("query", {}).get("queryState", {}).values():
             for projection in role["projections"]:
@@ -118,32 +118,32 @@ def test_a_query_names_its_fields_as_power_bi_does(visuals: Visuals) -> None:
                 assert (projection["queryRef"], projection["nativeQueryRef"]) == (f"{table}.{name}", name), key
 
 
-def test_a_visual_has_its_fields_in_places_it_knows(visuals: Visuals) -> None:
+def test_visuals_use_only_roles_of_their_type(visuals: Visuals) -> None:
     for key, visual in visuals.items():
-        places = visual["visual"].get("query", {}).get("queryState", {})
-        assert set(places) <= PLACES[visual["visual"]["visualType"]], key
+        roles = visual["visual"].get("query", {}).get("queryState", {})
+        assert set(roles) <= ROLES[visual["visual"]["visualType"]], key
 
 
-def test_values_that_filters_choose_are_there(visuals: Visuals, model: SemanticModel) -> None:
-    chosen = [
+def test_values_selected_by_filters_exist(visuals: Visuals, model: SemanticModel) -> None:
+    selected = [
         condition["Condition"]["In"]["Values"][0][0]["Literal"]["Value"].strip("'")
         for visual in visuals.values()
         for each in visual.get("filterConfig", {}).get("filters", ())
         for condition in each["filter"]["Where"]
         if "In" in condition["Condition"] and each["field"]["Column"]["Property"] == "calculation"
     ]
-    assert chosen
-    assert set(chosen) <= set(model.tables["Time calculation"].calculation_items)
+    assert selected
+    assert set(selected) <= set(model.tables["Time calculation"].calculation_items)
 
 
-def test_every_visual_can_be_heard_and_has_a_title(visuals: Visuals) -> None:
+def test_every_visual_has_alt_text_and_a_title(visuals: Visuals) -> None:
     for key, visual in visuals.items():
         assert len(literal(visual, "general", "altText")) >= 5, key
         if visual["visual"]["visualType"] != TEXT_BOX:
             assert literal(visual, "title", "text"), key
 
 
-def test_every_page_has_its_slicers_and_they_go_together(visuals: Visuals) -> None:
+def test_pages_have_their_slicers_in_sync_groups(visuals: Visuals) -> None:
     slicers: dict[str, list[str]] = {}
     for key, visual in visuals.items():
         if visual["visual"]["visualType"] == "slicer":
@@ -157,14 +157,14 @@ def test_every_page_has_its_slicers_and_they_go_together(visuals: Visuals) -> No
     }
 
 
-def test_a_visual_by_a_dimension_of_kpis_leaves_out_rows_of_none(visuals: Visuals) -> None:
-    # Rows of KPIs by another dimension have none of this: Power BI would list them as (Blank).
+def test_slicers_exclude_blank_dimension_values(visuals: Visuals) -> None:
+    # KPI rows by another dimension have null here, which Power BI would list as (Blank).
     for key, visual in visuals.items():
         if visual["visual"]["visualType"] == "slicer":
             assert '"Value": "null"' in json.dumps(visual.get("filterConfig")), key
 
 
-def test_visuals_are_on_their_page_and_not_on_each_other(visuals: Visuals) -> None:
+def test_visuals_are_inside_their_page_and_do_not_overlap(visuals: Visuals) -> None:
     by_page: dict[str, list[dict[str, float]]] = {}
     for key, visual in visuals.items():
         position = visual["position"]
@@ -179,7 +179,7 @@ def test_visuals_are_on_their_page_and_not_on_each_other(visuals: Visuals) -> No
             assert beside or above, page
 
 
-def test_a_visual_has_its_folder_s_name(visuals: Visuals) -> None:
+def test_visuals_have_the_name_of_their_folder(visuals: Visuals) -> None:
     for key, visual in visuals.items():
         assert visual["name"] == key.split("/")[1]
         assert len(visual["name"]) <= 50

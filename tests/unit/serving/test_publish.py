@@ -1,4 +1,4 @@
-"""When serving views are written."""
+"""Tests of when serving views are written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def queries(store: DeltaStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
     return queries
 
 
-def test_a_view_is_written_where_it_is_new_or_its_definition_has_changed(
+def test_view_is_written_if_it_is_new_or_its_definition_has_changed(
     store: DeltaStore, queries: dict[str, str], rows_of: Callable[..., Any]
 ) -> None:
     assert sorted(publish_views(store, store, "USD")) == ["late_runs", "runs"]
@@ -42,29 +42,27 @@ def test_a_view_is_written_where_it_is_new_or_its_definition_has_changed(
     assert store.session.table(store.name_of("runs")).columns == ["run_id"]
 
 
-def test_a_view_that_is_gone_is_written_again(
-    store: DeltaStore, queries: dict[str, str], catalog: str, schema: str
-) -> None:
+def test_dropped_view_is_written_again(store: DeltaStore, queries: dict[str, str], catalog: str, schema: str) -> None:
     publish_views(store, store, "USD")
     name = store.name_of("runs")
     store.session.sql(f"DROP VIEW {name.partition('.')[2] if 'spark' in store.engine else name}")
     assert publish_views(store, open_store(store.session, catalog, schema), "USD") == ["runs"]
 
 
-def test_a_view_waits_for_its_tables(store: DeltaStore, queries: dict[str, str]) -> None:
-    queries["refused"] = "SELECT record_key FROM customers_silver_quarantine"
-    assert "refused" not in publish_views(store, store, "USD")
+def test_view_is_written_only_after_its_tables_exist(store: DeltaStore, queries: dict[str, str]) -> None:
+    queries["rejected"] = "SELECT record_key FROM customers_silver_quarantine"
+    assert "rejected" not in publish_views(store, store, "USD")
     store.create(CUSTOMERS_SILVER.quarantine)
-    assert publish_views(store, store, "USD") == ["refused"]
+    assert publish_views(store, store, "USD") == ["rejected"]
 
 
-def test_the_states_of_tables_stay(store: DeltaStore, queries: dict[str, str]) -> None:
+def test_publishing_views_keeps_the_states_of_tables(store: DeltaStore, queries: dict[str, str]) -> None:
     write_states(store, {"a_silver": TableState(3, "x")})
     publish_views(store, store, "USD")
     assert read_states(store)["a_silver"] == TableState(3, "x")
 
 
-def test_tables_alone_get_their_full_name(store: DeltaStore, queries: dict[str, str]) -> None:
+def test_only_tables_get_their_full_name(store: DeltaStore, queries: dict[str, str]) -> None:
     queries["odd"] = "SELECT 'FROM pipeline_runs_ops' AS text, x.n FROM x"
     assert definitions(store, store, "USD")["odd"].endswith("x.n FROM x")
     assert store.name_of("pipeline_runs_ops") in definitions(store, store, "USD")["late_runs"]

@@ -1,4 +1,4 @@
-"""Serving views, by what they are made of: no personal data, and no column that a contract does not have."""
+"""Lineage of serving views: no personal data, and only columns of contracts."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ SCHEMA = {contract.name: {column.name: column.type for column in contract.column
 PERSONAL = {
     f"{contract.name}.{column.name}" for contract in TABLES.values() for column in contract.columns if column.pii
 }
-# A row as received, of whatever table: it may say anything.
+# A row as received may contain personal data of any kind.
 AS_RECEIVED = {
     f"{name}.{column}" for name in SCHEMA for column in ("record", "_rescued_data") if column in SCHEMA[name]
 }
 
 
 def query_of(text: str) -> exp.Query:
-    """A query, parsed."""
+    """Return the parsed query."""
     query = parse_one(text, read="databricks")
     assert isinstance(query, exp.Query)
     return query
 
 
 def qualified(query: exp.Query) -> exp.Query:
-    """The query with every column's table.
+    """Return the query with every column qualified by its table.
 
     Raises:
-        OptimizeError: A column or a table is in no contract.
+        OptimizeError: No contract has a column or a table of the query.
     """
     for scope in traverse_scope(query):
         if unknown := {table.name for table in scope.sources.values() if isinstance(table, exp.Table)} - set(SCHEMA):
             raise OptimizeError(f"no contract of {', '.join(sorted(unknown))}")
-    answer = qualify(query.copy(), schema=SCHEMA, dialect="databricks", validate_qualify_columns=True)
-    assert isinstance(answer, exp.Query)
-    return answer
+    result = qualify(query.copy(), schema=SCHEMA, dialect="databricks", validate_qualify_columns=True)
+    assert isinstance(result, exp.Query)
+    return result
 
 
-def made_of(query: exp.Query) -> dict[str, set[str]]:
-    """Of each column that a view gives, the columns of tables that it is made of, as `table.column`."""
-    whole = qualified(query)
-    return {name: set(_leaves(name, whole)) for name in whole.named_selects}
+def origins_of(query: exp.Query) -> dict[str, set[str]]:
+    """Return by column of a view the table columns that it is derived from, as `table.column`."""
+    qualified_query = qualified(query)
+    return {name: set(_origins(name, qualified_query)) for name in qualified_query.named_selects}
 
 
-def _leaves(column: str, query: exp.Query) -> Iterator[str]:
+def _origins(column: str, query: exp.Query) -> Iterator[str]:
     for node in lineage(column, query, schema=SCHEMA, dialect="databricks").walk():
         if isinstance(node.expression, exp.Table) and not node.downstream:
             column_name = node.name.rpartition(".")[2].strip('"')
@@ -63,7 +63,7 @@ def _leaves(column: str, query: exp.Query) -> Iterator[str]:
 VIEWS = {name: query_of(text) for name, text in serving_views().items()}
 
 
-def test_every_view_of_the_files_is_looked_at() -> None:
+def test_every_view_of_the_sql_files_is_tested() -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted((PROJECT / "src/cdp_lib/serving").glob("*.sql"))]
     created = [statement.this.name for text in texts for statement in parse(text, read="databricks") if statement]
     assert sorted(created) == sorted(VIEWS)
@@ -71,24 +71,24 @@ def test_every_view_of_the_files_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_no_column_of_a_view_is_made_of_personal_data(name: str) -> None:
-    for column, origins in made_of(VIEWS[name]).items():
+def test_no_column_of_a_view_is_derived_from_personal_data(name: str) -> None:
+    for column, origins in origins_of(VIEWS[name]).items():
         assert origins & (PERSONAL | AS_RECEIVED) == set(), f"{name}.{column}"
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_every_column_that_a_view_names_is_in_a_contract(name: str) -> None:
-    origins = set().union(*made_of(VIEWS[name]).values())
+def test_every_column_of_a_view_is_in_a_contract(name: str) -> None:
+    origins = set().union(*origins_of(VIEWS[name]).values())
     assert origins
     assert origins <= {f"{table}.{column}" for table, columns in SCHEMA.items() for column in columns}
 
 
-def test_what_a_column_is_made_of_is_known_through_joins_unions_and_nested_queries() -> None:
-    of_customers = made_of(VIEWS["customers"])
-    assert of_customers["sales"] == {"customer_value_gold.transaction_count"}
-    assert of_customers["country"] == {"customers_silver.country"}
-    assert made_of(VIEWS["store_sales"])["revenue"] == {"store_product_performance_gold.revenue_generated"}
-    assert "retails_silver_quarantine.broken_rules" in made_of(VIEWS["quarantined_rows"])["rule"]
+def test_origins_are_found_through_joins_unions_and_nested_queries() -> None:
+    customers = origins_of(VIEWS["customers"])
+    assert customers["sales"] == {"customer_value_gold.transaction_count"}
+    assert customers["country"] == {"customers_silver.country"}
+    assert origins_of(VIEWS["store_sales"])["revenue"] == {"store_product_performance_gold.revenue_generated"}
+    assert "retails_silver_quarantine.broken_rules" in origins_of(VIEWS["quarantined_rows"])["rule"]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_what_a_column_is_made_of_is_known_through_joins_unions_and_nested_queri
         ("SELECT record AS row FROM customers_silver_quarantine", "row", "customers_silver_quarantine.record"),
     ],
 )
-def test_a_view_with_personal_data_is_caught(query: str, column: str, origin: str) -> None:
+def test_view_with_personal_data_is_detected(query: str, column: str, origin: str) -> None:
     bad = query_of(query)
-    assert origin in made_of(bad)[column] & (PERSONAL | AS_RECEIVED)
+    assert origin in origins_of(bad)[column] & (PERSONAL | AS_RECEIVED)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_view_with_personal_data_is_caught(query: str, column: str, origin: st
         "SELECT (SELECT max(x) FROM customer_values_gold) AS x FROM customer_value_gold",
     ],
 )
-def test_a_view_that_names_what_is_not_there_is_caught(query: str) -> None:
+def test_view_with_an_unknown_table_or_column_is_detected(query: str) -> None:
     bad = query_of(query)
     with pytest.raises(OptimizeError):
-        made_of(bad)
+        origins_of(bad)

@@ -1,4 +1,4 @@
-"""Bronze rows written down in a test, and what the checks of silver make of them."""
+"""Fixtures: bronze rows from the values in a test, and the results of checking silver rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINEAGE = {
 
 @pytest.fixture
 def bronze_rows(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
-    """Rows of a bronze table; lineage is filled in where a test leaves it out."""
+    """Builder of bronze rows from dicts; missing lineage columns get default values."""
 
     def build(contract: BronzeContract, *rows: dict[str, Any]) -> DataFrame:
         return frame_of(contract.columns, *(_LINEAGE | row for row in rows))
@@ -31,7 +31,7 @@ def bronze_rows(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
 
 @pytest.fixture
 def verdicts() -> Callable[[DataFrame, TableContract], list[Row]]:
-    """Typed rows after the check, in the order of their records: `broken_rules`, `_warnings` and the rest."""
+    """Check of typed rows: returns them ordered by record, with `broken_rules` and `_warnings`."""
 
     def check(rows: DataFrame, contract: TableContract) -> list[Row]:
         return check_versions(rows, contract).orderBy("record").collect()

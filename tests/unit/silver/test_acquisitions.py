@@ -12,7 +12,7 @@ from ..purchases import purchases_of
 
 @pytest.fixture
 def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., list[tuple[object, ...]]]:
-    """Rows of customers registered, and of sales, on days of April."""
+    """Acquisitions from days of April: the day of registration by customer, and (customer, day) of sales."""
 
     def build(registered: dict[int, int], *sold: tuple[int, int]) -> list[tuple[object, ...]]:
         customers = ({"customer_id": n, "registration_date": april(day)} for n, day in registered.items())
@@ -30,25 +30,25 @@ def april(day: int) -> date:
     return date(2025, 4, day)
 
 
-def test_who_buys_before_registering_is_won_by_the_first_purchase(acquisitions) -> None:
+def test_first_purchase_acquires_a_customer_who_registers_later(acquisitions) -> None:
     assert acquisitions({1: 9}, (1, 5), (1, 3), (1, 20)) == [(1, april(9), april(3), april(3))]
 
 
-def test_who_registers_first_is_won_by_registering(acquisitions) -> None:
+def test_registration_acquires_a_customer_who_buys_later(acquisitions) -> None:
     assert acquisitions({1: 2}, (1, 5), (1, 3)) == [(1, april(2), april(3), april(2))]
 
 
-def test_who_registers_on_the_day_of_the_purchase_is_won_then(acquisitions) -> None:
+def test_acquisition_is_the_common_day_of_registration_and_first_purchase(acquisitions) -> None:
     assert acquisitions({1: 2}, (1, 2)) == [(1, april(2), april(2), april(2))]
 
 
-def test_who_never_bought_is_won_by_registering(acquisitions) -> None:
+def test_registration_acquires_a_customer_without_purchases(acquisitions) -> None:
     assert acquisitions({1: 2, 2: 4}, (1, 3)) == [
         (1, april(2), april(3), april(2)),
         (2, april(4), None, april(4)),
     ]
 
 
-def test_nobody_is_won_who_is_no_customer(acquisitions) -> None:
+def test_buyers_missing_in_customers_have_no_acquisition(acquisitions) -> None:
     assert acquisitions({1: 2}, (2, 3)) == [(1, april(2), None, april(2))]
     assert acquisitions({}, (2, 3)) == []

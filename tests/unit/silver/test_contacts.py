@@ -34,7 +34,7 @@ ALBA = {
 
 
 def built(bronze_rows, **changes: object) -> dict[str, object]:
-    """The contact as typed, its timestamps as text."""
+    """Return the typed row of the contact, with timestamps as text."""
     rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | changes))
     times = [column.name for column in CRM_CONTACTS_SILVER.columns if column.type == "TIMESTAMP"]
     [row] = rows.withColumns({name: rows[name].cast("string") for name in times}).collect()
@@ -70,7 +70,7 @@ def test_build_crm_contacts_silver_gives_every_field_its_name_and_type(bronze_ro
     assert row["_rescued_data"] is None
 
 
-def test_every_field_of_a_contact_is_read(bronze_rows) -> None:
+def test_every_received_field_changes_a_silver_column(bronze_rows) -> None:
     silver = set(built(bronze_rows)) - {"record", "_rescued_data"}
     before = built(bronze_rows)
     other = {"birthdate": "1991-01-01", "cdp_acquisitiondate": "2024-01-01", "cdp_customerid": "7", "gendercode": "1"}
@@ -84,7 +84,7 @@ def test_every_field_of_a_contact_is_read(bronze_rows) -> None:
 
 
 @pytest.mark.parametrize(("code", "gender"), [("1", "male"), (" 2 ", "female"), ("3", "3"), ("", None), (None, None)])
-def test_a_gender_is_a_word_where_dataverse_has_one(bronze_rows, code: str | None, gender: str | None) -> None:
+def test_gender_is_a_word_for_the_default_codes_of_dataverse(bronze_rows, code: str | None, gender: str | None) -> None:
     row = built(bronze_rows, gendercode=code)
     assert (row["gender"], row["_rescued_data"]) == (gender, None)
 
@@ -100,26 +100,26 @@ def test_a_gender_is_a_word_where_dataverse_has_one(bronze_rows, code: str | Non
         ("modifiedon", "now", "modified_at"),
     ],
 )
-def test_a_value_that_does_not_parse_is_null_and_named_as_the_crm_does(
+def test_value_that_does_not_parse_is_null_and_rescued_under_its_crm_name(
     bronze_rows, name: str, text: str, column: str
 ) -> None:
     row = built(bronze_rows, **{name: text})
     assert (row[column], json.loads(str(row["_rescued_data"]))) == (None, {name: text})
 
 
-def test_a_contact_with_a_value_that_does_not_parse_is_refused(bronze_rows, verdicts) -> None:
+def test_contact_with_a_value_that_does_not_parse_is_rejected(bronze_rows, verdicts) -> None:
     rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | {"birthdate": "spring"}))
     [verdict] = verdicts(rows, CRM_CONTACTS_SILVER)
     assert verdict.broken_rules == [VALUES_FIT.name]
 
 
-def test_contacts_whose_guids_differ_in_case_are_one_contact(bronze_rows) -> None:
+def test_guids_that_differ_only_in_case_are_one_contact(bronze_rows) -> None:
     rows = [ALBA, ALBA | {"contactid": str(ALBA["contactid"]).lower()}]
     built_rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, *rows))
     assert built_rows.select("contact_id").distinct().count() == 1
 
 
-def test_a_removed_contact_is_its_guid_alone(bronze_rows) -> None:
-    removal = {"contactid": ALBA["contactid"], "_is_deleted": True}
-    [row] = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, removal)).collect()
+def test_tombstone_of_a_contact_has_only_its_guid(bronze_rows) -> None:
+    tombstone = {"contactid": ALBA["contactid"], "_is_deleted": True}
+    [row] = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, tombstone)).collect()
     assert (row.contact_id, row.full_name, row["_is_deleted"]) == (str(ALBA["contactid"]).lower(), None, True)

@@ -23,7 +23,7 @@ def test_build_customers_silver_types_ids_and_days(bronze_rows) -> None:
     assert (row["updated_at"], row["_rescued_data"]) == (None, None)
 
 
-def test_build_customers_silver_cleans_texts_and_writes_addresses_in_lower_case(bronze_rows) -> None:
+def test_build_customers_silver_cleans_texts_and_lowercases_addresses(bronze_rows) -> None:
     received = ALBA | {
         "customer_id": " 101 ",
         "full_name": " Alba \t Ackerfeld\u00a0",
@@ -36,7 +36,7 @@ def test_build_customers_silver_cleans_texts_and_writes_addresses_in_lower_case(
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u00a0"])
-def test_build_customers_silver_takes_a_blank_as_missing_and_not_as_misfit(bronze_rows, blank: str) -> None:
+def test_build_customers_silver_reads_blanks_as_null_without_rescuing_them(bronze_rows, blank: str) -> None:
     rows = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, dict.fromkeys(ALBA, blank)))
     [row] = rows.collect()
     assert [row[name] for name in ALBA] == [None] * 5
@@ -46,13 +46,13 @@ def test_build_customers_silver_takes_a_blank_as_missing_and_not_as_misfit(bronz
 @pytest.mark.parametrize(
     ("name", "text"), [("customer_id", "C-101"), ("customer_id", "101.5"), ("registration_date", "16.10.2025")]
 )
-def test_build_customers_silver_names_a_value_that_does_not_parse(bronze_rows, name: str, text: str) -> None:
+def test_build_customers_silver_rescues_a_value_that_does_not_parse(bronze_rows, name: str, text: str) -> None:
     [row] = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, ALBA | {name: text})).collect()
     assert row[name] is None
     assert json.loads(row["_rescued_data"]) == {name: text}
 
 
-def test_build_customers_silver_keeps_what_bronze_had_rescued(bronze_rows) -> None:
+def test_build_customers_silver_keeps_rescued_data_of_bronze(bronze_rows) -> None:
     received = {"customer_id": "x", "_rescued_data": '{"_record":"[1]"}'}
     [row] = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, received)).collect()
     assert row["_rescued_data"] == '{"_record":"[1]"}'
@@ -73,27 +73,27 @@ def test_build_customers_silver_keeps_the_record_as_received(bronze_rows) -> Non
         (None, None),
     ],
 )
-def test_build_customers_silver_reads_the_time_of_change_where_there_is_one(bronze_rows, text, seconds) -> None:
+def test_build_customers_silver_parses_updated_at(bronze_rows, text, seconds) -> None:
     rows = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, ALBA | {"updated_at": text}))
     [row] = rows.selectExpr("unix_seconds(updated_at) AS seconds", "_rescued_data").collect()
     assert tuple(row) == (seconds, None)
 
 
-def test_build_customers_silver_takes_every_row_for_a_version_and_says_which_are_removals(bronze_rows) -> None:
-    removal = {"customer_id": "101", "_is_deleted": True, "_batch_id": "b2"}
-    rows = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, ALBA, ALBA, ALBA | {"_is_deleted": False}, removal))
+def test_build_customers_silver_keeps_every_version_and_marks_tombstones(bronze_rows) -> None:
+    tombstone = {"customer_id": "101", "_is_deleted": True, "_batch_id": "b2"}
+    rows = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, ALBA, ALBA, ALBA | {"_is_deleted": False}, tombstone))
     versions = rows.select("customer_id", "_is_deleted", "_batch_id").collect()
     assert sorted(tuple(row) for row in versions) == [*[(101, False, "b1")] * 3, (101, True, "b2")]
 
 
-def test_a_customer_whose_day_does_not_parse_is_refused_with_every_reason(bronze_rows, verdicts) -> None:
+def test_customer_with_an_unparsable_registration_date_has_every_broken_rule(bronze_rows, verdicts) -> None:
     rows = bronze_rows(CUSTOMERS_BRONZE, ALBA | {"registration_date": "soon"})
-    [refused] = verdicts(build_customers_silver(rows), CUSTOMERS_SILVER)
-    assert refused.broken_rules == [VALUES_FIT.name, "registration_date_is_present"]
-    assert json.loads(refused.record)["registration_date"] == "soon"
+    [rejected] = verdicts(build_customers_silver(rows), CUSTOMERS_SILVER)
+    assert rejected.broken_rules == [VALUES_FIT.name, "registration_date_is_present"]
+    assert json.loads(rejected.record)["registration_date"] == "soon"
 
 
-def test_customers_of_one_id_that_differ_only_in_blanks_are_two_different_records(bronze_rows, verdicts) -> None:
+def test_records_of_one_customer_that_differ_only_in_blanks_are_different(bronze_rows, verdicts) -> None:
     rows = bronze_rows(CUSTOMERS_BRONZE, ALBA, ALBA | {"customer_id": " 101"})
     checked = verdicts(build_customers_silver(rows), CUSTOMERS_SILVER)
     assert [row.broken_rules for row in checked] == [[KEY_IS_UNIQUE.name]] * 2

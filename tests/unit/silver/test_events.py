@@ -52,7 +52,7 @@ def test_build_events_silver_gives_every_field_its_name_and_type(bronze_rows) ->
         ({"email": None, "anonymous_id": None}, "customer:101"),
     ],
 )
-def test_an_event_is_of_the_customer_else_of_the_address_else_of_the_device(
+def test_identity_is_the_customer_or_else_the_address_or_else_the_device(
     bronze_rows, named: dict[str, str | None], identity: str | None
 ) -> None:
     [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | named)).collect()
@@ -68,14 +68,14 @@ def test_an_event_is_of_the_customer_else_of_the_address_else_of_the_device(
         ("consent", "unknown", "is_tracking_allowed"),
     ],
 )
-def test_a_value_that_does_not_parse_is_null_and_named_as_it_came(
+def test_value_that_does_not_parse_is_null_and_rescued_under_its_received_name(
     bronze_rows, name: str, text: str, column: str
 ) -> None:
     [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | {name: text})).collect()
     assert (row[column], json.loads(row["_rescued_data"])) == (None, {name: text})
 
 
-def test_an_event_that_names_nobody_is_kept_with_a_warning(bronze_rows, verdicts) -> None:
-    nobody = dict.fromkeys(("customer_id", "email", "anonymous_id"))
-    [verdict] = verdicts(build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | nobody)), EVENTS_SILVER)
+def test_event_without_identity_is_kept_with_a_warning(bronze_rows, verdicts) -> None:
+    no_identity = dict.fromkeys(("customer_id", "email", "anonymous_id"))
+    [verdict] = verdicts(build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | no_identity)), EVENTS_SILVER)
     assert (verdict.broken_rules, verdict["_warnings"]) == ([], ["identity_is_present"])

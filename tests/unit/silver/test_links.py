@@ -14,7 +14,7 @@ ALBA, BRUNO = (101, "alba@example.com"), (102, "bruno@example.com")
 
 @pytest.fixture
 def links(frame_of: Callable[..., DataFrame]) -> Callable[..., Links]:
-    """Customer and reason by identity. Customers are (id, e-mail), contacts (GUID, customer's id, e-mail)."""
+    """Links as (customer, reason) by identity, from customers (id, e-mail) and contacts (GUID, customer id, e-mail)."""
 
     def build(
         customers: list[tuple[int, str | None]],
@@ -38,20 +38,20 @@ def links(frame_of: Callable[..., DataFrame]) -> Callable[..., Links]:
     return build
 
 
-def test_a_contact_belongs_to_the_customer_whose_number_it_has(links) -> None:
+def test_contact_belongs_to_the_customer_with_its_number(links) -> None:
     assert links([ALBA, BRUNO], [("c1", 101, None)]) == {"contact:c1": (101, "customer_id")}
 
 
-def test_the_number_of_a_contact_wins_over_its_address(links) -> None:
+def test_number_of_a_contact_takes_precedence_over_its_address(links) -> None:
     assert links([ALBA, BRUNO], [("c1", 102, "alba@example.com")]) == {"contact:c1": (102, "customer_id")}
 
 
-def test_a_contact_without_a_known_number_belongs_to_the_customer_with_its_address(links) -> None:
+def test_contact_without_a_known_number_belongs_to_the_customer_with_its_address(links) -> None:
     contacts = [("c1", None, "alba@example.com"), ("c2", 999, "bruno@example.com")]
     assert links([ALBA, BRUNO], contacts) == {"contact:c1": (101, "email"), "contact:c2": (102, "email")}
 
 
-def test_an_address_that_several_customers_have_links_nobody(links) -> None:
+def test_address_of_several_customers_links_nobody(links) -> None:
     customers = [ALBA, (103, "alba@example.com")]
     contacts = [("c1", None, "alba@example.com"), ("c2", 103, "alba@example.com")]
     assert links(customers, contacts) == {
@@ -61,17 +61,17 @@ def test_an_address_that_several_customers_have_links_nobody(links) -> None:
 
 
 @pytest.mark.parametrize("number", [None, 999])
-def test_an_address_that_several_contacts_without_a_known_number_have_links_none_of_them(links, number) -> None:
+def test_address_of_several_contacts_without_a_known_number_links_nobody(links, number) -> None:
     contacts = [("c1", None, "alba@example.com"), ("c2", number, "alba@example.com")]
     assert links([ALBA], contacts) == dict.fromkeys(("contact:c1", "contact:c2"), (None, "ambiguous_email"))
 
 
-def test_a_contact_that_is_known_by_number_does_not_make_its_address_ambiguous(links) -> None:
+def test_contact_with_a_known_number_does_not_make_its_address_ambiguous(links) -> None:
     contacts = [("c1", 101, "alba@example.com"), ("c2", None, "alba@example.com")]
     assert links([ALBA], contacts) == {"contact:c1": (101, "customer_id"), "contact:c2": (101, "email")}
 
 
-def test_a_contact_that_belongs_to_nobody_says_why(links) -> None:
+def test_contact_without_a_customer_has_a_reason(links) -> None:
     contacts = [
         ("c1", None, "nour@example.com"),
         ("c2", 999, None),
@@ -86,14 +86,14 @@ def test_a_contact_that_belongs_to_nobody_says_why(links) -> None:
     }
 
 
-def test_customers_and_contacts_without_an_address_do_not_share_it(links) -> None:
+def test_missing_addresses_do_not_match_each_other(links) -> None:
     assert links([(101, None), (102, None)], [("c1", None, None), ("c2", None, None)]) == {
         "contact:c1": (None, "no_id_or_email"),
         "contact:c2": (None, "no_id_or_email"),
     }
 
 
-def test_an_identity_that_events_name_is_linked_once_by_number_or_address(links) -> None:
+def test_identity_in_several_events_has_one_link_by_number_or_address(links) -> None:
     logged_in = {"identity": "customer:101", "customer_id": 101, "email": "bruno@example.com", "anonymous_id": "d1"}
     events = [
         {"event_id": "e1", **logged_in},
@@ -112,12 +112,12 @@ def test_an_identity_that_events_name_is_linked_once_by_number_or_address(links)
     }
 
 
-def test_an_unknown_number_in_an_event_is_not_made_up_for_by_an_address(links) -> None:
+def test_event_with_an_unknown_number_is_not_linked_by_its_address(links) -> None:
     event = {"identity": "customer:999", "customer_id": 999, "email": "alba@example.com"}
     assert links([ALBA], events=[event]) == {"customer:999": (None, "unknown_customer_id")}
 
 
-def test_a_device_alone_links_nobody(links) -> None:
+def test_device_alone_links_nobody(links) -> None:
     events = [
         {"identity": "device:d1", "anonymous_id": "d1"},
         {"identity": "customer:101", "customer_id": 101, "anonymous_id": "d1"},
@@ -126,11 +126,11 @@ def test_a_device_alone_links_nobody(links) -> None:
     assert found["device:d1"] == (None, "no_id_or_email")
 
 
-def test_an_address_in_events_that_several_contacts_have_links_nobody(links) -> None:
+def test_event_address_of_several_contacts_links_nobody(links) -> None:
     contacts = [("c1", None, "alba@example.com"), ("c2", None, "alba@example.com")]
     event = {"identity": "email:alba@example.com", "email": "alba@example.com"}
     assert links([ALBA], contacts, [event])["email:alba@example.com"] == (None, "ambiguous_email")
 
 
-def test_customers_that_nobody_names_have_no_link(links) -> None:
+def test_customers_without_contacts_and_events_have_no_link(links) -> None:
     assert links([ALBA, BRUNO]) == {}

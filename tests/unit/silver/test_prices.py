@@ -9,7 +9,7 @@ from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER
 from cdp_lib.contracts.table import Column
 from cdp_lib.silver.prices import price_periods
 
-SIGHTING = (
+OBSERVED_PRICE = (
     Column("product_id", "INT", ""),
     Column("price", "DECIMAL(18,2)", ""),
     Column("updated_at", "TIMESTAMP", ""),
@@ -17,7 +17,7 @@ SIGHTING = (
     Column("_batch_id", "STRING", ""),
 )
 
-Sighting = tuple[int, str] | tuple[int, str, int]
+ObservedPrice = tuple[int, str] | tuple[int, str, int]
 Periods = list[tuple[str, date | None, date | None, str]]
 
 
@@ -27,9 +27,9 @@ def april(day: int) -> date:
 
 @pytest.fixture
 def periods(frame_of: Callable[..., DataFrame]) -> Callable[..., Periods]:
-    """Periods of a product: each sighting is the day of April it was extracted on, its price, and when it changed."""
+    """Price periods of a product, from tuples: day of extraction in April, price and optionally day of the change."""
 
-    def build(*sightings: Sighting, product_id: int = 1) -> Periods:
+    def build(*observed: ObservedPrice, product_id: int = 1) -> Periods:
         rows = [
             {
                 "product_id": product,
@@ -38,35 +38,39 @@ def periods(frame_of: Callable[..., DataFrame]) -> Callable[..., Periods]:
                 "extracted_at": datetime(2025, 4, extracted, 23, tzinfo=UTC),
                 "_batch_id": f"b{extracted:02}",
             }
-            for product, (extracted, price, *changed) in [*((1, s) for s in sightings), (2, (1, "7")), (2, (2, "7"))]
+            for product, (extracted, price, *changed) in [
+                *((1, price) for price in observed),
+                (2, (1, "7")),
+                (2, (2, "7")),
+            ]
         ]
-        prices = price_periods(frame_of(SIGHTING, *rows))
+        prices = price_periods(frame_of(OBSERVED_PRICE, *rows))
         assert prices.dtypes == [(column.name, column.type.lower()) for column in PRODUCT_PRICES_SILVER.columns]
-        mine = [row for row in prices.collect() if row.product_id == product_id]
-        mine.sort(key=lambda row: row.valid_from or date.min)
-        return [(str(row.price), row.valid_from, row.valid_to, row["_batch_id"]) for row in mine]
+        periods_of_product = [row for row in prices.collect() if row.product_id == product_id]
+        periods_of_product.sort(key=lambda row: row.valid_from or date.min)
+        return [(str(row.price), row.valid_from, row.valid_to, row["_batch_id"]) for row in periods_of_product]
 
     return build
 
 
-def test_the_first_known_price_is_open_to_both_sides(periods) -> None:
+def test_first_known_price_has_no_start_and_no_end(periods) -> None:
     assert periods((5, "10")) == [("10.00", None, None, "b05")]
     assert periods((5, "10", 3)) == [("10.00", None, None, "b05")]
 
 
-def test_a_price_that_does_not_change_is_one_period_of_the_batch_that_first_gave_it(periods) -> None:
+def test_unchanged_price_is_one_period_with_the_first_batch(periods) -> None:
     assert periods((5, "10"), (6, "10.0"), (7, "10", 7)) == [("10.00", None, None, "b05")]
 
 
-def test_a_price_is_valid_from_the_day_it_was_first_seen_where_the_source_does_not_say(periods) -> None:
+def test_price_without_a_change_time_is_valid_from_the_day_of_extraction(periods) -> None:
     assert periods((5, "10"), (9, "12")) == [("10.00", None, april(9), "b05"), ("12.00", april(9), None, "b09")]
 
 
-def test_a_price_is_valid_from_when_the_source_says_that_it_changed(periods) -> None:
+def test_price_with_a_change_time_is_valid_from_that_day(periods) -> None:
     assert periods((5, "10"), (9, "12", 6)) == [("10.00", None, april(6), "b05"), ("12.00", april(6), None, "b09")]
 
 
-def test_a_price_that_comes_back_is_a_period_of_its_own(periods) -> None:
+def test_price_that_returns_to_an_earlier_value_starts_a_new_period(periods) -> None:
     assert periods((5, "10"), (6, "12"), (7, "10")) == [
         ("10.00", None, april(6), "b05"),
         ("12.00", april(6), april(7), "b06"),
@@ -74,34 +78,34 @@ def test_a_price_that_comes_back_is_a_period_of_its_own(periods) -> None:
     ]
 
 
-def test_of_changes_on_one_day_the_last_counts_for_the_whole_day(periods) -> None:
+def test_last_change_of_a_day_counts_for_the_whole_day(periods) -> None:
     assert periods((5, "10"), (8, "12", 8), (9, "14", 8)) == [
         ("10.00", None, april(8), "b05"),
         ("14.00", april(8), None, "b09"),
     ]
 
 
-def test_a_later_batch_that_says_its_price_holds_since_before_a_period_ends_that_period(periods) -> None:
+def test_later_batch_with_an_earlier_change_time_replaces_a_period(periods) -> None:
     assert periods((5, "10"), (6, "12", 6), (7, "14", 4)) == [
         ("10.00", None, april(4), "b05"),
         ("14.00", april(4), None, "b07"),
     ]
 
 
-def test_a_price_that_changes_again_before_the_first_one_was_seen_is_valid_from_then(periods) -> None:
+def test_price_may_be_valid_from_before_the_first_extraction(periods) -> None:
     assert periods((5, "10"), (6, "12", 2)) == [("10.00", None, april(2), "b05"), ("12.00", april(2), None, "b06")]
 
 
-def test_prices_of_products_have_nothing_to_do_with_each_other(periods) -> None:
+def test_prices_of_products_are_independent(periods) -> None:
     assert periods((5, "10"), (6, "12"), product_id=2) == [("7.00", None, None, "b01")]
 
 
-def test_every_day_has_one_price(periods) -> None:
+def test_periods_cover_every_day_exactly_once(periods) -> None:
     found = periods((1, "10"), (3, "12", 2), (5, "14"), (7, "10", 4), (8, "9", 8), (9, "11", 8))
     assert [valid_to for _, _, valid_to, _ in found[:-1]] == [valid_from for _, valid_from, _, _ in found[1:]]
     assert (found[0][1], found[-1][2]) == (None, None)
     assert len({valid_from for _, valid_from, _, _ in found}) == len(found)
 
 
-def test_no_sightings_are_no_periods(frame_of) -> None:
-    assert price_periods(frame_of(SIGHTING)).count() == 0
+def test_no_observed_prices_give_no_periods(frame_of) -> None:
+    assert price_periods(frame_of(OBSERVED_PRICE)).count() == 0

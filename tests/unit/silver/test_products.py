@@ -15,13 +15,13 @@ def test_build_products_silver_cleans_names_and_keeps_the_price_to_the_cent(bron
     assert [row[name] for name in MAT] == [3, "Yoga Mat", "Fitness", Decimal("499.90")]
 
 
-def test_build_products_silver_reads_the_time_of_change(bronze_rows) -> None:
+def test_build_products_silver_parses_updated_at(bronze_rows) -> None:
     rows = build_products_silver(bronze_rows(PRODUCTS_BRONZE, MAT | {"updated_at": "2026-01-30 06:00:00.25"}))
     assert rows.selectExpr("unix_millis(updated_at)").collect() == [(1769752800250,)]
 
 
-def test_a_product_whose_price_did_not_fit_is_refused_with_the_price_as_received(bronze_rows, verdicts) -> None:
+def test_product_with_a_rescued_price_is_rejected_with_the_price_as_received(bronze_rows, verdicts) -> None:
     received = MAT | {"price": None, "_rescued_data": '{"price":"EUR 5"}'}
-    [refused] = verdicts(build_products_silver(bronze_rows(PRODUCTS_BRONZE, received)), PRODUCTS_SILVER)
-    assert refused.broken_rules == [VALUES_FIT.name, "price_is_not_negative"]
-    assert json.loads(json.loads(refused.record)["_rescued_data"]) == {"price": "EUR 5"}
+    [rejected] = verdicts(build_products_silver(bronze_rows(PRODUCTS_BRONZE, received)), PRODUCTS_SILVER)
+    assert rejected.broken_rules == [VALUES_FIT.name, "price_is_not_negative"]
+    assert json.loads(json.loads(rejected.record)["_rescued_data"]) == {"price": "EUR 5"}

@@ -12,7 +12,7 @@ from cdp_lib.silver.rates import build_exchange_rates_silver
 RATE = {"month": " 2026-01 ", "currency": "eur ", "rate": "1.08345678"}
 
 
-def test_build_exchange_rates_silver_types_a_line(bronze_rows) -> None:
+def test_build_exchange_rates_silver_parses_a_line(bronze_rows) -> None:
     [row] = build_exchange_rates_silver(bronze_rows(EXCHANGE_RATES_BRONZE, RATE)).collect()
     assert [row[name] for name in RATE] == [date(2026, 1, 1), "EUR", Decimal("1.08345678")]
     assert row["_rescued_data"] is None
@@ -26,7 +26,7 @@ def test_build_exchange_rates_silver_types_a_line(bronze_rows) -> None:
         ("rate", "NaN", "rate_is_positive"),
     ],
 )
-def test_a_line_that_does_not_parse_is_refused_with_what_stood_there(
+def test_line_that_does_not_parse_is_rejected_with_the_text_as_received(
     bronze_rows, verdicts, name: str, text: str, reason: str
 ) -> None:
     rows = build_exchange_rates_silver(bronze_rows(EXCHANGE_RATES_BRONZE, RATE | {name: text}))

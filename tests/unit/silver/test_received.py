@@ -42,7 +42,7 @@ def typed(bronze_rows) -> Callable[..., DataFrame]:
     return build
 
 
-def test_typed_rows_have_the_silver_columns_and_what_the_check_needs(typed) -> None:
+def test_typed_rows_have_the_silver_columns_and_the_columns_for_the_check(typed) -> None:
     rows = typed({"_is_deleted": True, "_batch_id": "b7"})
     [row] = rows.select(*[name for name in rows.columns if name not in ("record", "_ingested_at")]).collect()
     assert row.asDict() == {
@@ -69,51 +69,49 @@ def test_typed_rows_have_the_silver_columns_and_what_the_check_needs(typed) -> N
         ({"_rescued_data": '{"_record":"[1]"}'}, {"_rescued_data": '{"_record":"[2]"}'}),
     ],
 )
-def test_records_have_one_hash_where_they_are_identical_alone(
-    typed, one: dict[str, Any], other: dict[str, Any]
-) -> None:
+def test_only_identical_records_have_the_same_hash(typed, one: dict[str, Any], other: dict[str, Any]) -> None:
     hashes = [row[0] for row in typed(one, other, one).select("_record_hash").collect()]
     assert hashes[0] == hashes[2] != hashes[1]
 
 
-def test_typed_rows_know_when_they_were_ingested(typed) -> None:
+def test_typed_rows_keep_ingested_at(typed) -> None:
     at = datetime(2026, 1, 31, 12, tzinfo=UTC)
     [[seconds]] = typed({"_ingested_at": at}).selectExpr("unix_seconds(_ingested_at)").collect()
     assert seconds == at.timestamp()
 
 
-def test_a_record_is_the_row_as_received_under_its_own_names(typed) -> None:
+def test_record_is_the_row_as_received_with_bronze_names(typed) -> None:
     [row] = typed({"note": ' "x" \\ ', "_rescued_data": '{"colour":"red"}'}).collect()
     assert json.loads(row.record) == CARD | {"note": ' "x" \\ ', "_rescued_data": '{"colour":"red"}'}
 
 
-def test_a_value_that_does_not_parse_is_null_and_rescued_under_its_received_name(typed) -> None:
+def test_value_that_does_not_parse_is_null_and_rescued_under_its_bronze_name(typed) -> None:
     [row] = typed({"card_no": "seven"}).collect()
     assert (row.card_id, json.loads(row["_rescued_data"])) == (None, {"card_no": "seven"})
 
 
 @pytest.mark.parametrize("blank", ["", " \t", "\u00a0", None])
-def test_a_blank_is_missing_and_not_rescued(typed, blank: str | None) -> None:
+def test_blank_is_null_and_not_rescued(typed, blank: str | None) -> None:
     [row] = typed({"card_no": blank, "note": blank}).collect()
     assert (row.card_id, row.note, row["_rescued_data"]) == (None, None, None)
 
 
-def test_an_optional_value_that_does_not_parse_is_null_and_no_reason_to_refuse(typed) -> None:
+def test_optional_value_that_does_not_parse_is_null_and_not_rescued(typed) -> None:
     [row] = typed({"tier": "gold"}).collect()
     assert (row.tier, row["_rescued_data"]) == (None, None)
     assert json.loads(row.record)["tier"] == "gold"
 
 
-def test_what_bronze_has_rescued_stays(typed) -> None:
+def test_rescued_data_of_bronze_stays(typed) -> None:
     [row] = typed({"card_no": "seven", "_rescued_data": '{"_record":"[1]"}'}).collect()
     assert row["_rescued_data"] == '{"_record":"[1]"}'
 
 
-def test_rows_from_before_there_were_removals_are_none(typed) -> None:
+def test_rows_with_null_is_deleted_are_not_tombstones(typed) -> None:
     deleted = typed({"_is_deleted": None}, {"_is_deleted": False}).select("_is_deleted")
     assert deleted.collect() == [(False,), (False,)]
 
 
-def test_a_filter_on_a_typed_column_sees_what_it_gives(typed) -> None:
+def test_filter_applies_to_typed_values(typed) -> None:
     rows = typed({"card_no": "1"}, {"card_no": "x"}, {"card_no": "2"})
     assert sorted(row.card_id for row in rows.where(sf.col("card_id").isNotNull()).collect()) == [1, 2]

@@ -42,9 +42,13 @@ PLAZA = {"store_id": 5, "store_name": "Mega Plaza", "location": "Kuwait"}
 
 @pytest.fixture
 def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
-    """Sales of one known customer, product and store after the check."""
-    # What the other tables have of the columns that a sale has of its own.
-    others = {"updated_at": datetime(2026, 1, 1, tzinfo=UTC), "_warnings": ["a warning"], "_batch_id": "of another"}
+    """Check of sales, with one known customer, product and store."""
+    # Columns of the joined tables that must not replace the columns of the sale.
+    shared_columns = {
+        "updated_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "_warnings": ["a warning"],
+        "_batch_id": "other",
+    }
 
     def check(
         *sales: dict[str, Any],
@@ -52,25 +56,25 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
         prices: tuple[dict[str, Any], ...] = (PRICE,),
     ) -> CheckedRows:
         rows = build_retails_silver(
-            frame_of(TRANSACTIONS_SILVER.columns, *(others | SALE | sale for sale in sales)),
-            frame_of(CUSTOMERS_SILVER.columns, *(others | customer for customer in customers)),
-            # Its price of today is not that of the sale.
-            frame_of(PRODUCTS_SILVER.columns, others | MAT | {"price": Decimal("1.00")}),
-            frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "of another"} | price for price in prices)),
-            frame_of(STORES_SILVER.columns, others | PLAZA),
+            frame_of(TRANSACTIONS_SILVER.columns, *(shared_columns | SALE | sale for sale in sales)),
+            frame_of(CUSTOMERS_SILVER.columns, *(shared_columns | customer for customer in customers)),
+            # The latest price differs from the price on the day of the sale.
+            frame_of(PRODUCTS_SILVER.columns, shared_columns | MAT | {"price": Decimal("1.00")}),
+            frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "other"} | price for price in prices)),
+            frame_of(STORES_SILVER.columns, shared_columns | PLAZA),
         )
         return check_rows(rows, RETAILS_SILVER, sale_as_received())
 
     return check
 
 
-def test_build_retails_silver_adds_what_is_known_of_customer_product_and_store(checked) -> None:
+def test_build_retails_silver_adds_columns_of_customer_product_and_store(checked) -> None:
     [row] = checked({}).kept.collect()
     expected = SALE | ALBA | MAT | PRICE | PLAZA | {"_warnings": []}
     assert tuple(row) == tuple(expected[name] for name in RETAILS_SILVER.column_names)
 
 
-def test_build_retails_silver_keeps_a_sale_dated_before_its_customer_registered_with_a_warning(checked) -> None:
+def test_build_retails_silver_warns_of_a_sale_before_registration(checked) -> None:
     days = {"transaction_id": 31, "transaction_date": date(2025, 2, 28)}, {"transaction_date": date(2025, 3, 1)}
     result = checked(days[0], days[1] | {"transaction_id": 32})
     assert {row.transaction_id: row["_warnings"] for row in result.kept.collect()} == {
@@ -98,12 +102,12 @@ PRICES = (
         (date(2030, 1, 1), "500.00"),
     ],
 )
-def test_a_sale_has_the_price_of_its_day(checked, day: date, price: str) -> None:
+def test_sale_has_the_price_of_its_day(checked, day: date, price: str) -> None:
     [row] = checked({"transaction_date": day}, prices=PRICES).kept.collect()
     assert str(row.price) == price
 
 
-def test_a_sale_of_a_product_whose_price_on_that_day_is_not_known_waits(checked) -> None:
+def test_sale_without_a_price_for_its_day_goes_to_quarantine(checked) -> None:
     result = checked({}, prices=PRICES[2:])
     assert [row.broken_rules for row in result.refused.collect()] == [["product_is_known"]]
     assert result.kept.count() == 0
@@ -111,7 +115,7 @@ def test_a_sale_of_a_product_whose_price_on_that_day_is_not_known_waits(checked)
 
 @pytest.mark.parametrize("noun", ["customer", "product", "store"])
 @pytest.mark.parametrize("number", [999, None])
-def test_build_retails_silver_keeps_a_sale_of_something_unknown_in_quarantine(checked, noun: str, number) -> None:
+def test_build_retails_silver_sends_a_sale_with_an_unknown_reference_to_quarantine(checked, noun: str, number) -> None:
     result = checked({}, {"transaction_id": 32, f"{noun}_id": number})
     [refused] = result.refused.collect()
     assert refused.broken_rules == [f"{noun}_is_known"]
@@ -120,18 +124,18 @@ def test_build_retails_silver_keeps_a_sale_of_something_unknown_in_quarantine(ch
     assert [row.transaction_id for row in result.kept.collect()] == [31]
 
 
-def test_build_retails_silver_names_everything_that_is_unknown(checked) -> None:
+def test_build_retails_silver_names_every_unknown_reference(checked) -> None:
     [refused] = checked({"customer_id": 9, "product_id": 9, "store_id": 9}).refused.collect()
     assert refused.broken_rules == ["customer_is_known", "product_is_known", "store_is_known"]
 
 
-def test_a_sale_comes_out_of_quarantine_when_its_customer_has_arrived(checked) -> None:
+def test_sale_is_accepted_when_its_customer_has_arrived(checked) -> None:
     sale = {"customer_id": 102}
     assert checked(sale).kept.count() == 0
     assert checked(sale, customers=(ALBA, ALBA | {"customer_id": 102})).kept.count() == 1
 
 
-def test_a_quarantined_sale_keeps_its_batch_and_the_record_nothing_else(checked) -> None:
+def test_quarantined_sale_keeps_its_batch_and_only_its_received_columns(checked) -> None:
     [refused] = checked({"customer_id": 999, "_batch_id": "b7"}).refused.collect()
     assert (refused["_batch_id"], refused.record_key) == ("b7", "31")
     record = json.loads(refused.record)
@@ -151,11 +155,11 @@ def test_sales_are_neither_lost_nor_multiplied(checked) -> None:
     assert (result.kept.count(), result.refused.count()) == (10, 20)
 
 
-def test_customers_who_never_bought_are_in_no_sale(checked) -> None:
+def test_customers_without_purchases_are_in_no_sale(checked) -> None:
     result = checked({}, customers=(ALBA, ALBA | {"customer_id": 102}))
     assert [row.customer_id for row in result.kept.collect()] == [101]
 
 
-def test_no_sales_are_no_rows(checked) -> None:
+def test_no_sales_give_no_rows(checked) -> None:
     result = checked()
     assert (result.kept.count(), result.refused.count()) == (0, 0)

@@ -1,4 +1,4 @@
-"""Every rule of a silver table has the rows that break it, as the source would send them."""
+"""Rules of silver tables: for each rule, received rows that break it, and unusual rows that pass all rules."""
 
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -31,7 +31,7 @@ Received = dict[str, Any]
 TABLES = {
     table.contract: table for table in platform_graph().tables.values() if isinstance(table.materialization, MergeByKey)
 }
-"""By contract, the tables that received rows are merged into."""
+"""Tables that received rows are merged into, by contract."""
 
 GOOD: dict[TableContract, Received] = {
     CUSTOMERS_SILVER: {
@@ -72,14 +72,14 @@ GOOD: dict[TableContract, Received] = {
     },
     EXCHANGE_RATES_SILVER: {"month": "2026-01", "currency": "EUR", "rate": "1.08"},
 }
-"""By silver table, a row of its bronze table that breaks nothing, read on 31 January 2026."""
+"""By silver table, a bronze row that passes all rules, extracted on 31 January 2026."""
 
 
 def each(column: str, *values: Any) -> list[Received]:
     return [{column: value} for value in values]
 
 
-NO_EMAILS = ("alba", "alba@example", "@example.com", "alba@", "al ba@example.com", "a@b@example.com", "a@example.")
+INVALID_EMAILS = ("alba", "alba@example", "@example.com", "alba@", "al ba@example.com", "a@b@example.com", "a@example.")
 TOO_EARLY, TOO_LATE = "1989-12-31", "2026-02-02"
 
 BREAKING: dict[TableContract, dict[str, list[Received]]] = {
@@ -89,7 +89,7 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "registration_date_is_present": each("registration_date", None, ""),
         "registration_date_is_plausible": each("registration_date", TOO_EARLY, TOO_LATE, "9999-12-31"),
         "full_name_is_present": each("full_name", None, " "),
-        "email_looks_like_one": each("email", *NO_EMAILS),
+        "email_looks_like_one": each("email", *INVALID_EMAILS),
         "values_fit_their_columns customer_id_is_present": each("customer_id", "C-101", "101.5"),
     },
     PRODUCTS_SILVER: {
@@ -112,7 +112,7 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
     CRM_CONTACTS_SILVER: {
         "contact_id_is_present": each("contactid", None, " "),
         "birth_date_is_plausible": each("birthdate", "1899-12-31", "2026-02-01"),
-        "email_looks_like_one": each("emailaddress1", *NO_EMAILS),
+        "email_looks_like_one": each("emailaddress1", *INVALID_EMAILS),
     },
     EVENTS_SILVER: {
         "event_id_is_present": each("event_id", None, ""),
@@ -120,7 +120,7 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "occurred_at_is_present": each("occurred_at", None, ""),
         "occurred_at_is_plausible": each("occurred_at", "1989-12-31T23:59:59Z", "2026-02-02T00:00:01Z"),
         "identity_is_present": each("customer_id", None),
-        "email_looks_like_one": each("email", *NO_EMAILS),
+        "email_looks_like_one": each("email", *INVALID_EMAILS),
     },
     MARKETING_SPEND_SILVER: {
         "month_is_present": each("month", None, ""),
@@ -135,9 +135,9 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "rate_is_positive": each("rate", "0", "-1.08", None),
     },
 }
-"""By the rules that they break, changes to the good row. The first rule is the one that they are there for."""
+"""Changes to the good row, by the rules that they break. The first rule is the tested one."""
 
-KEEPING: dict[TableContract, list[Received]] = {
+VALID: dict[TableContract, list[Received]] = {
     CUSTOMERS_SILVER: [
         *each("email", None, "", "Alba.A+b@sub.example.co"),
         *each("registration_date", "1990-01-01", "2026-02-01"),
@@ -164,7 +164,7 @@ KEEPING: dict[TableContract, list[Received]] = {
     MARKETING_SPEND_SILVER: [*each("amount", "0"), *each("currency", "usd", " EUR ")],
     EXCHANGE_RATES_SILVER: [*each("rate", "0.00000001"), *each("currency", "eur")],
 }
-"""Changes that look odd and break nothing."""
+"""Unusual changes to the good row that pass all rules."""
 
 SALE_COLUMNS = (
     *RETAILS_SILVER.columns[:-2],
@@ -188,40 +188,40 @@ BREAKING_SALES: dict[str, list[Received]] = {
     "store_is_known": each("_store_is_known", None, False),
     "sale_is_not_before_registration": each("registration_date", date(2025, 4, 2)),
 }
-KEEPING_SALES = each("registration_date", None, date(2025, 3, 31))
+VALID_SALES = each("registration_date", None, date(2025, 3, 31))
 
 every_table = pytest.mark.parametrize("contract", TABLES, ids=lambda contract: contract.name)
 
 
 def expected(contract: TableContract, names: str) -> tuple[list[str], list[str]]:
-    """Of these rules, those that reject and those that warn, in the contract's order."""
+    """Return the rejecting rules and the warning rules among the named rules, in the order of the contract."""
     rules = [rule for rule in contract.rules if rule.name in names.split()]
     assert len(rules) == len(names.split())
     reject, warn = ([rule.name for rule in rules if rule.severity == severity] for severity in ("reject", "warn"))
     return reject, warn
 
 
-def judged(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
-    """Broken rules and warnings of each row, in the order of their batches."""
-    numbered = rows.orderBy(sf.col("_batch_id").cast("int")).select("broken_rules", "_warnings")
-    return [(row["broken_rules"], row["_warnings"]) for row in numbered.collect()]
+def verdicts_of(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
+    """Return broken rules and warnings of each row, ordered by batch."""
+    ordered = rows.orderBy(sf.col("_batch_id").cast("int")).select("broken_rules", "_warnings")
+    return [(row["broken_rules"], row["_warnings"]) for row in ordered.collect()]
 
 
 @pytest.fixture
 def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
-    """What good rows break after these changes, each in a batch of its own."""
+    """Check of changed good rows, each in its own batch: returns their verdicts."""
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:
         received = [GOOD[contract] | change | {"_batch_id": str(n)} for n, change in enumerate(changes)]
         rows = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], *received))
-        return judged(check_versions(rows, contract))
+        return verdicts_of(check_versions(rows, contract))
 
     return judge
 
 
 @pytest.mark.every_case
 @every_table
-def test_a_row_that_breaks_a_rule_is_told_by_its_name(judge, contract: TableContract) -> None:
+def test_row_that_breaks_a_rule_has_the_name_of_the_rule(judge, contract: TableContract) -> None:
     broken = [(names, change) for names, changes in BREAKING[contract].items() for change in changes]
     verdicts = judge(contract, [change for _, change in broken])
     for (names, change), verdict in zip(broken, verdicts, strict=True):
@@ -230,18 +230,18 @@ def test_a_row_that_breaks_a_rule_is_told_by_its_name(judge, contract: TableCont
 
 @pytest.mark.every_case
 @every_table
-def test_rows_that_look_odd_and_break_nothing_are_kept(judge, contract: TableContract) -> None:
-    changes = [{}, *KEEPING[contract]]
+def test_unusual_rows_that_pass_all_rules_are_kept(judge, contract: TableContract) -> None:
+    changes = [{}, *VALID[contract]]
     assert dict(enumerate(judge(contract, changes))) == {number: ([], []) for number in range(len(changes))}
 
 
 @every_table
-def test_a_value_that_bronze_could_not_type_is_told(judge, contract: TableContract) -> None:
+def test_row_with_rescued_data_breaks_values_fit(judge, contract: TableContract) -> None:
     assert judge(contract, [{"_rescued_data": '{"x":"y"}'}]) == [([VALUES_FIT.name], [])]
 
 
 @every_table
-def test_rows_of_one_key_and_batch_with_other_values_are_told(bronze_rows, contract: TableContract) -> None:
+def test_different_rows_of_one_key_and_batch_break_key_is_unique(bronze_rows, contract: TableContract) -> None:
     received = [GOOD[contract] | {"_rescued_data": f'{{"x":"{text}"}}'} for text in ("one", "other")]
     for rows, names in ((received, [VALUES_FIT.name, KEY_IS_UNIQUE.name]), (received[:1] * 2, [VALUES_FIT.name])):
         built = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], *rows))
@@ -249,40 +249,40 @@ def test_rows_of_one_key_and_batch_with_other_values_are_told(bronze_rows, contr
         assert [row.broken_rules for row in verdicts] == [names] * 2
 
 
-def test_a_sale_that_breaks_a_rule_is_told_by_its_name(frame_of) -> None:
+def test_sale_that_breaks_a_rule_has_the_name_of_the_rule(frame_of) -> None:
     broken = [(names, change) for names, changes in BREAKING_SALES.items() for change in changes]
     sales = [SALE | change | {"_batch_id": str(number)} for number, (_, change) in enumerate(broken)]
     checked = check_rows(frame_of(SALE_COLUMNS, *sales), RETAILS_SILVER)
-    told = {row["_batch_id"]: (row.broken_rules, []) for row in checked.refused.collect()}
-    told |= {row["_batch_id"]: ([], row["_warnings"]) for row in checked.kept.collect()}
-    assert told == {str(number): expected(RETAILS_SILVER, names) for number, (names, _) in enumerate(broken)}
+    verdicts = {row["_batch_id"]: (row.broken_rules, []) for row in checked.refused.collect()}
+    verdicts |= {row["_batch_id"]: ([], row["_warnings"]) for row in checked.kept.collect()}
+    assert verdicts == {str(number): expected(RETAILS_SILVER, names) for number, (names, _) in enumerate(broken)}
 
 
-def test_sales_that_look_odd_and_break_nothing_are_kept(frame_of) -> None:
-    sales = [SALE | change for change in ({}, *KEEPING_SALES)]
+def test_unusual_sales_that_pass_all_rules_are_kept(frame_of) -> None:
+    sales = [SALE | change for change in ({}, *VALID_SALES)]
     checked = check_rows(frame_of(SALE_COLUMNS, *sales), RETAILS_SILVER)
     assert [row["_warnings"] for row in checked.kept.collect()] == [[]] * len(sales)
     assert checked.refused.count() == 0
 
 
-def test_every_rule_has_a_row_that_breaks_it_and_every_such_row_a_rule() -> None:
-    of_every_table = {VALUES_FIT.name, KEY_IS_UNIQUE.name}
+def test_every_rule_has_a_breaking_row_and_every_breaking_row_has_a_rule() -> None:
+    shared_rules = {VALUES_FIT.name, KEY_IS_UNIQUE.name}
     breaking = {contract.name: rules for contract, rules in (*BREAKING.items(), (RETAILS_SILVER, BREAKING_SALES))}
     for contract in SILVER_TABLES:
         names = {names.split()[0] for names, changes in breaking.get(contract.name, {}).items() if changes}
-        own = {rule.name for rule in contract.rules} - of_every_table
-        assert names - of_every_table == own, contract.name
-        assert of_every_table <= {rule.name for rule in contract.rules} or contract not in TABLES
+        own = {rule.name for rule in contract.rules} - shared_rules
+        assert names - shared_rules == own, contract.name
+        assert shared_rules <= {rule.name for rule in contract.rules} or contract not in TABLES
 
 
-def test_every_table_that_received_rows_are_merged_into_has_rows_here() -> None:
+def test_every_merged_table_has_test_rows() -> None:
     assert set(TABLES) == set(GOOD)
-    assert list(GOOD) == list(BREAKING) == list(KEEPING)
+    assert list(GOOD) == list(BREAKING) == list(VALID)
 
 
 @pytest.mark.every_case
 @every_table
-def test_a_builder_gives_the_columns_of_its_table(bronze_rows, contract: TableContract) -> None:
+def test_builder_returns_the_columns_of_its_table(bronze_rows, contract: TableContract) -> None:
     rows = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], GOOD[contract]))
     types = dict(rows.dtypes)
     typed = {c.name: c.type.lower() for c in contract.columns if c.name != "_warnings"}
@@ -290,9 +290,9 @@ def test_a_builder_gives_the_columns_of_its_table(bronze_rows, contract: TableCo
 
 
 @every_table
-def test_a_removal_needs_nothing_but_its_key(bronze_rows, contract: TableContract) -> None:
+def test_tombstone_needs_only_its_key(bronze_rows, contract: TableContract) -> None:
     key = {name: GOOD[contract][name] for name in TABLES[contract].reads[0].record_key}
     rows = TABLES[contract].build(bronze_rows(TABLES[contract].reads[0], key | {"_is_deleted": True}, key))
-    removed = {row["_is_deleted"]: row.asDict() for row in rows.collect()}
-    assert set(removed) == {True, False}
-    assert all(removed[True][name] is not None for name in contract.key)
+    by_is_deleted = {row["_is_deleted"]: row.asDict() for row in rows.collect()}
+    assert set(by_is_deleted) == {True, False}
+    assert all(by_is_deleted[True][name] is not None for name in contract.key)

@@ -12,7 +12,7 @@ from cdp_lib.silver.spend import build_marketing_spend_silver
 SPEND = {"month": "2026-01", "channel": " email", "campaign": "New  Year", "amount": " 530.5 ", "currency": "usd"}
 
 
-def test_build_marketing_spend_silver_types_a_line(bronze_rows) -> None:
+def test_build_marketing_spend_silver_parses_a_line(bronze_rows) -> None:
     [row] = build_marketing_spend_silver(bronze_rows(MARKETING_SPEND_BRONZE, SPEND)).collect()
     assert [row[name] for name in SPEND] == [date(2026, 1, 1), "email", "New Year", Decimal("530.50"), "USD"]
     assert row["_rescued_data"] is None
@@ -29,7 +29,7 @@ def test_build_marketing_spend_silver_types_a_line(bronze_rows) -> None:
         ("amount", "EUR 5", "amount_is_not_negative"),
     ],
 )
-def test_a_line_that_does_not_parse_is_refused_with_what_stood_there(
+def test_line_that_does_not_parse_is_rejected_with_the_text_as_received(
     bronze_rows, verdicts, name: str, text: str, reason: str
 ) -> None:
     rows = build_marketing_spend_silver(bronze_rows(MARKETING_SPEND_BRONZE, SPEND | {name: text}))
@@ -39,6 +39,6 @@ def test_a_line_that_does_not_parse_is_refused_with_what_stood_there(
     assert verdict.broken_rules == [VALUES_FIT.name, reason]
 
 
-def test_lines_of_one_month_channel_and_campaign_that_differ_in_case_are_two(bronze_rows) -> None:
+def test_campaigns_that_differ_only_in_case_are_different_keys(bronze_rows) -> None:
     rows = build_marketing_spend_silver(bronze_rows(MARKETING_SPEND_BRONZE, SPEND, SPEND | {"campaign": "new year"}))
     assert rows.select(*MARKETING_SPEND_SILVER.key).distinct().count() == 2

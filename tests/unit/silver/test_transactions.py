@@ -14,18 +14,18 @@ SALE = {
 }
 
 
-def test_build_transactions_silver_keeps_a_sale_as_it_is_with_its_batch(bronze_rows) -> None:
+def test_build_transactions_silver_keeps_values_and_batch_of_a_sale(bronze_rows) -> None:
     [row] = build_transactions_silver(bronze_rows(TRANSACTIONS_BRONZE, SALE | {"_batch_id": "b7"})).collect()
     assert {name: row[name] for name in SALE} == SALE
     assert (row["updated_at"], row["_batch_id"], row["_rescued_data"]) == (None, "b7", None)
 
 
-def test_build_transactions_silver_keeps_sales_that_name_nobody(bronze_rows, verdicts) -> None:
+def test_build_transactions_silver_keeps_sales_without_references(bronze_rows, verdicts) -> None:
     rows = bronze_rows(TRANSACTIONS_BRONZE, SALE | {"customer_id": None, "product_id": None, "store_id": None})
     [verdict] = verdicts(build_transactions_silver(rows), TRANSACTIONS_SILVER)
     assert (verdict.broken_rules, verdict["_warnings"]) == ([], [])
 
 
-def test_build_transactions_silver_reads_the_time_of_change(bronze_rows) -> None:
+def test_build_transactions_silver_parses_updated_at(bronze_rows) -> None:
     rows = bronze_rows(TRANSACTIONS_BRONZE, SALE | {"updated_at": "2026-01-30 06:00:00"})
     assert build_transactions_silver(rows).selectExpr("unix_seconds(updated_at)").collect() == [(1769752800,)]

@@ -1,4 +1,4 @@
-"""Where a source under test lands."""
+"""A landing location for the source under test, and a web server for sources on the web."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def landing(tmp_path: Path) -> Landing:
 
 @pytest.fixture
 def extraction(landing: Landing) -> Extraction:
-    """What one run lands."""
+    """Extraction of one run."""
     return landing.extraction("source", "20260131T000001Z-1", datetime(2026, 1, 31, tzinfo=UTC))
 
 
@@ -41,16 +41,16 @@ def landed(tmp_path: Path) -> Path:
 
 @dataclass
 class Answer:
-    """What a web server answers.
+    """An answer of the web server.
 
     Attributes:
         body: Body.
         status: HTTP status.
-        headers: Headers besides Content-Length.
-        missing_bytes: Bytes that Content-Length promises and the body lacks.
+        headers: Headers other than Content-Length.
+        missing_bytes: Number of bytes that Content-Length promises but the body lacks.
         is_reset: Whether the connection is reset after half of the body.
         after_seconds: Time until the answer begins.
-        meanwhile: Called before the answer begins.
+        meanwhile: Function called before the answer begins.
     """
 
     body: bytes
@@ -63,10 +63,10 @@ class Answer:
 
 
 class Api:
-    """A web server that gives its answers one after the other, and the last one for ever.
+    """A web server that returns its answers one after the other, and repeats the last one.
 
     Attributes:
-        url: Address it is asked at.
+        url: Address of the records.
         requests: Headers of the requests.
         paths: Path and query of the requests.
     """
@@ -81,19 +81,19 @@ class Api:
         self._answers_by_path: dict[str, list[Answer]] = {}
 
     def then(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object) -> Self:
-        """The next answer."""
+        """Add an answer."""
         self._answers.append(Answer(body, status, headers or {}, **options))
         return self
 
     def at(
         self, path: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object
     ) -> Self:
-        """The next answer at a path with query."""
+        """Add an answer at a path with query."""
         self._answers_by_path.setdefault(path, []).append(Answer(body, status, headers or {}, **options))
         return self
 
     def take(self, path: str, headers: dict[str, str]) -> Answer:
-        """The answer to a request."""
+        """Record a request, and return its answer."""
         self.requests.append(headers)
         self.paths.append(path)
         answers = self._answers_by_path.get(path, self._answers) or [Answer(b"no such page", 404)]
@@ -102,7 +102,7 @@ class Api:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Api]]:
-    """Start a web server; the arguments are its first answer."""
+    """Return a function that starts a web server. Its arguments are the first answer."""
     running: list[tuple[ThreadingHTTPServer, Api]] = []
 
     def start(*answer: object, **options: object) -> Api:
@@ -119,12 +119,12 @@ def serve() -> Iterator[Callable[..., Api]]:
                 self.end_headers()
                 if answer.is_reset:
                     self.wfile.write(answer.body[: len(answer.body) // 2])
-                    # Closed with nothing lingering, a connection is reset; `rfile` would keep it open.
+                    # SO_LINGER of 0 seconds resets the connection at close. An open `rfile` would keep it open.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.rfile.close()
                     self.connection.close()
                 else:
-                    with suppress(ConnectionError):  # a client that has no patience hangs up
+                    with suppress(ConnectionError):  # a client may hang up after its timeout
                         self.wfile.write(answer.body)
 
             def do_POST(self) -> None:
@@ -151,7 +151,7 @@ def serve() -> Iterator[Callable[..., Api]]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds waited between attempts, which here take no time."""
+    """Seconds of each wait between attempts; the tests do not actually wait."""
     seconds: list[float] = []
     monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=seconds.append, time=time.time))
     return seconds

@@ -13,19 +13,19 @@ from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, LINEAGE_COLUMNS
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
-from cdp_lib.sources.dataverse import OVERLAP, land_entity, may_sign_in
-from cdp_lib.sources.http import BODY_ATTEMPTS, RETRIES
+from cdp_lib.sources.dataverse import OVERLAP_TIME, land_entity, may_sign_in
+from cdp_lib.sources.http import MAX_BODY_ATTEMPTS, MAX_RETRIES
 from cdp_local.crm_server import CONTACTS, CrmServer, Fault
 
 CLIENT_ID = "cdp"
-QUESTION = f"{CONTACTS}?$select=contactid"
-"""Asks whether changes are tracked by now."""
+TRACKING_CHECK = f"{CONTACTS}?$select=contactid"
+"""Target of the request that checks whether changes are tracked."""
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def at(minutes: float) -> str:
-    """A time by the CRM's clock, in minutes after noon."""
+    """Return a time of the CRM's clock, in minutes after noon."""
     return (NOON + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -39,7 +39,7 @@ def contact(number: int, minutes: float = -600, **values: Any) -> dict[str, Any]
 
 @dataclass
 class Crm:
-    """A CRM, and the runs that read it, each a minute after the one before."""
+    """A CRM, and runs that read it, each a minute after the previous one."""
 
     server: CrmServer
     landing: Landing
@@ -50,7 +50,7 @@ class Crm:
     options: dict[str, Any] = field(default_factory=dict)
 
     def run(self, **options: Any) -> Manifest | None:
-        """Land what one run finds."""
+        """Run once, and return the landed batch."""
         self.runs += 1
         self.now += timedelta(minutes=1)
         self.server.requests.clear()
@@ -64,7 +64,7 @@ class Crm:
         return found[0] if found else None
 
     def refusal(self, **options: Any) -> str:
-        """The message of a run that lands nothing."""
+        """Return the error message of a run. Check that it lands nothing."""
         before = self.batches
         with pytest.raises(CdpError) as refused:
             self.run(**options)
@@ -76,7 +76,7 @@ class Crm:
         return message
 
     def change(self, number: int, minutes: float = -600, **values: Any) -> None:
-        """Make or change a contact, at a time by the CRM's clock."""
+        """Create or change a contact, at a time of the CRM's clock."""
         self.server.upsert(contact(number, **values), modifiedon=at(minutes))
 
     @property
@@ -84,7 +84,7 @@ class Crm:
         return self.landing.batches("crm", "contacts")
 
     def records_of(self, batch: Manifest, *, deletions: bool = False) -> list[dict[str, Any]]:
-        """The records of a batch's data files."""
+        """Return the records of a batch's data files, or its tombstones."""
         lines = [
             line
             for file in batch.files
@@ -98,7 +98,7 @@ class Crm:
 
     @property
     def landed(self) -> dict[str, str]:
-        """The contacts as the batches tell them: of each the version with the newest time, and none that is gone."""
+        """Contacts according to the batches: the version with the newest time of each, without deleted ones."""
         state: dict[str, dict[str, Any]] = {}
         for batch in self.batches:
             if batch.load == "snapshot":
@@ -113,7 +113,7 @@ class Crm:
 
     @property
     def truth(self) -> dict[str, str]:
-        """The contacts as the CRM has them."""
+        """Contacts of the CRM."""
         return {key: record["fullname"] for key, record in self.server._contacts.items()}
 
 
@@ -136,22 +136,22 @@ def start(landing: Landing, waits: list[float]) -> Iterator[Callable[..., Crm]]:
 
 @pytest.fixture(params=[True, False], ids=["tracked", "not tracked"])
 def crm(request: pytest.FixtureRequest, start: Callable[..., Crm]) -> Crm:
-    """A CRM whose table tracks changes, and one whose table does not."""
+    """A CRM with and without change tracking."""
     return start(change_tracking=request.param)
 
 
 def on_request(number: int, act: Callable[[], Any]) -> Callable[[str], Fault | None]:
-    """A hook that acts before one of the requests for records, from 1, and answers with the fault that comes of it."""
-    asked = iter(range(1, 1_000_000))
+    """Return a hook that calls `act` before the request with this number, and answers with its fault, if any."""
+    request_numbers = iter(range(1, 1_000_000))
 
     def hook(target: str) -> Fault | None:
-        result = act() if target != QUESTION and next(asked) == number else None
+        result = act() if target != TRACKING_CHECK and next(request_numbers) == number else None
         return result if isinstance(result, Fault) else None
 
     return hook
 
 
-# All records, then what changed
+# All records, then changes
 
 
 def test_the_first_run_lands_all_records_page_by_page(crm: Crm) -> None:
@@ -165,18 +165,18 @@ def test_the_first_run_lands_all_records_page_by_page(crm: Crm) -> None:
     assert [record for page in pages for record in page] == crm.records_of(batch)
 
 
-def test_the_columns_of_the_contract_are_asked_for_and_no_others(crm: Crm) -> None:
+def test_only_the_columns_of_the_contract_are_requested(crm: Crm) -> None:
     batch = crm.run()
     assert set(batch.columns) == {column.name for column in CRM_CONTACTS_BRONZE.received_columns}
 
 
-def test_nothing_changed_is_no_batch(crm: Crm) -> None:
+def test_no_changes_make_no_batch(crm: Crm) -> None:
     crm.run()
     assert crm.run() is None
     assert len(crm.batches) == 1
 
 
-def test_the_next_run_lands_what_changed_and_where_it_went_on(crm: Crm) -> None:
+def test_the_next_run_lands_the_changes_and_starts_at_the_watermark(crm: Crm) -> None:
     first = crm.run()
     crm.change(2, 1, fullname="Renamed")
     crm.change(8, 1)
@@ -188,7 +188,7 @@ def test_the_next_run_lands_what_changed_and_where_it_went_on(crm: Crm) -> None:
     assert crm.run() is None
 
 
-def test_an_earlier_attempt_of_the_run_is_not_repeated(crm: Crm) -> None:
+def test_a_run_that_has_landed_is_not_repeated(crm: Crm) -> None:
     batch = crm.run()
     crm.change(8, 1)
     crm.runs -= 1
@@ -196,7 +196,7 @@ def test_an_earlier_attempt_of_the_run_is_not_repeated(crm: Crm) -> None:
     assert crm.server.requests == []
 
 
-def test_all_records_are_landed_again_when_asked_for(crm: Crm) -> None:
+def test_from_scratch_lands_all_records_again(crm: Crm) -> None:
     crm.run()
     crm.change(8, 1)
     crm.run()
@@ -206,30 +206,30 @@ def test_all_records_are_landed_again_when_asked_for(crm: Crm) -> None:
     assert crm.landed == crm.truth
 
 
-def test_the_same_records_asked_for_again_are_no_batch(crm: Crm) -> None:
+def test_unchanged_records_from_scratch_make_no_batch(crm: Crm) -> None:
     crm.run()
     assert crm.run(from_scratch=True) is None
     assert len(crm.batches) == 1
 
 
-def test_changes_in_the_place_of_all_records_are_an_error(start) -> None:
+def test_an_answer_with_changes_instead_of_all_records_is_an_error(start) -> None:
     crm = start()
     crm.run()
     crm.server.remove(contact_id(2))
     crm.run()
-    # Something on the way answers with what it was answered before.
+    # A cache on the way returns an earlier answer.
     crm.server.before_request(lambda _: Fault(body="previous_page"))
     assert "answered with a removal where all records were asked for" in crm.refusal(from_scratch=True)
     crm.server.before_request(lambda _: None)
     assert crm.run(from_scratch=True).rows == 6
 
 
-def test_what_changed_while_it_was_read_is_landed_once(start) -> None:
+def test_changes_during_a_read_are_landed_once(start) -> None:
     crm = start()
     crm.server.before_request(on_request(2, lambda: crm.change(7, 0, fullname="Renamed")))
     assert crm.names_of(crm.run()).count("Renamed") == 1
     crm.server.before_request(lambda _: None)
-    # The delta has it, too: a link begins where the read before it began.
+    # The delta answer also has the record: a delta link covers all changes since the previous read began.
     assert crm.run() is None
     crm.server.before_request(on_request(1, lambda: crm.server.remove(contact_id(7))))
     crm.change(1, 1, fullname="Changed")
@@ -239,7 +239,7 @@ def test_what_changed_while_it_was_read_is_landed_once(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_other_columns_are_another_read(crm: Crm) -> None:
+def test_changed_columns_make_a_snapshot(crm: Crm) -> None:
     crm.run()
     columns = [column for column in CRM_CONTACTS_BRONZE.received_columns if column.name != "mobilephone"]
     crm.contract = BronzeContract(
@@ -256,7 +256,7 @@ def test_other_columns_are_another_read(crm: Crm) -> None:
     assert "mobilephone" not in batch.columns
 
 
-def test_a_batch_that_something_else_landed_is_followed_by_all_records(crm: Crm) -> None:
+def test_an_unknown_watermark_makes_the_next_batch_a_snapshot(crm: Crm) -> None:
     run = Extraction(crm.landing, "crm", "20260131T000000Z-0", NOON.isoformat())
     with run.new_batch("contacts") as batch, batch.open_data("part-00000.jsonl", "jsonl") as file:
         file.write(b'{"contactid": "x"}\n')
@@ -273,7 +273,7 @@ def test_a_large_field_is_landed(crm: Crm) -> None:
 # Removed records
 
 
-def test_a_removed_record_is_landed_as_its_key(start) -> None:
+def test_a_removed_record_is_landed_as_a_tombstone(start) -> None:
     crm = start()
     crm.run()
     crm.server.remove(contact_id(2))
@@ -291,7 +291,7 @@ def test_a_removed_record_is_landed_as_its_key(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_only_removed_records_are_a_batch_of_removals(start) -> None:
+def test_a_batch_of_removed_records_only_has_no_data_file(start) -> None:
     crm = start()
     crm.run()
     crm.server.remove(contact_id(2))
@@ -300,7 +300,7 @@ def test_only_removed_records_are_a_batch_of_removals(start) -> None:
     assert (batch.rows, batch.columns) == (1, ())
 
 
-def test_a_record_made_again_is_not_removed(start) -> None:
+def test_a_record_that_is_created_again_has_no_tombstone(start) -> None:
     crm = start()
     crm.run()
     crm.server.remove(contact_id(2))
@@ -310,7 +310,7 @@ def test_a_record_made_again_is_not_removed(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_a_removal_told_before_the_record_is_made_again_is_none(serve, landing, waits) -> None:
+def test_a_removal_before_the_record_in_the_same_answer_is_ignored(serve, landing, waits) -> None:
     removed = {"@odata.context": "x/$metadata#contacts/$deletedEntity", "id": contact_id(1), "reason": "deleted"}
     other = {"@removed": {"reason": "deleted"}, "id": contact_id(2)}
     api = serve()
@@ -360,7 +360,7 @@ def test_a_delta_link_that_is_refused_is_followed_by_all_records(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_a_delta_link_that_leads_to_no_other_is_followed_by_all_records(serve, landing, waits) -> None:
+def test_a_delta_answer_without_a_new_link_is_followed_by_all_records(serve, landing, waits) -> None:
     names = ",".join(column.name for column in CRM_CONTACTS_BRONZE.received_columns)
     api = serve()
     path = f"/api/data/v9.2/contacts?$select={names}"
@@ -404,7 +404,7 @@ def test_a_delta_link_is_kept_alive_while_nothing_changes(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_a_batch_without_a_delta_link_does_not_happen_where_there_is_one(start) -> None:
+def test_the_watermark_has_the_delta_link_if_the_crm_gives_one(start) -> None:
     crm = start()
     assert set(crm.run().watermark) == {"delta_link", "address"}
     assert "$orderby" not in "".join(crm.server.requests)
@@ -419,14 +419,14 @@ def test_without_change_tracking_the_watermark_is_the_newest_time(start) -> None
     batch = crm.run()
     assert (batch.watermark["modifiedon"], batch.watermark["newest"]) == (at(-1), at(-1))
     crm.run()
-    assert f"$filter=modifiedon%20ge%20{at(-1 - OVERLAP.total_seconds() / 60)}&" in crm.server.requests[1]
+    assert f"$filter=modifiedon%20ge%20{at(-1 - OVERLAP_TIME.total_seconds() / 60)}&" in crm.server.requests[1]
 
 
 def test_records_with_the_time_of_the_watermark_are_landed_once_each(start) -> None:
     crm = start(change_tracking=False)
     crm.change(8, 0)
     crm.run()
-    # In the second of the newest record, after it was read.
+    # These changes have the time of the newest record, but come after the read.
     crm.change(9, 0)
     crm.change(8, 0, fullname="Renamed")
     assert sorted(crm.names_of(crm.run())) == ["Contact 9", "Renamed"]
@@ -434,7 +434,7 @@ def test_records_with_the_time_of_the_watermark_are_landed_once_each(start) -> N
     assert crm.landed == crm.truth
 
 
-def test_a_record_that_is_as_it_was_two_versions_ago_is_landed(start) -> None:
+def test_a_record_that_is_changed_back_is_landed(start) -> None:
     crm = start(change_tracking=False)
     crm.change(8, 0)
     crm.run()
@@ -444,7 +444,7 @@ def test_a_record_that_is_as_it_was_two_versions_ago_is_landed(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_a_change_by_a_clock_that_is_behind_is_found_within_the_overlap(start) -> None:
+def test_a_change_by_a_slow_clock_is_found_within_the_overlap(start) -> None:
     crm = start(change_tracking=False)
     crm.change(8, 0)
     watermark = crm.run().watermark["modifiedon"]
@@ -455,7 +455,7 @@ def test_a_change_by_a_clock_that_is_behind_is_found_within_the_overlap(start) -
     assert crm.run() is None
 
 
-def test_a_time_that_is_still_to_come_hides_no_change(start) -> None:
+def test_a_future_time_hides_no_change(start) -> None:
     crm = start(change_tracking=False)
     crm.change(8, 60 * 24 * 365)
     crm.run()
@@ -468,7 +468,7 @@ def test_a_time_that_is_still_to_come_hides_no_change(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_a_clock_of_ours_that_is_behind_lands_nothing_twice(start) -> None:
+def test_a_slow_clock_of_the_run_lands_nothing_twice(start) -> None:
     crm = start(change_tracking=False)
     crm.change(8, 60)
     crm.run()
@@ -477,7 +477,7 @@ def test_a_clock_of_ours_that_is_behind_lands_nothing_twice(start) -> None:
     assert crm.run() is None
 
 
-def test_batches_that_hold_nothing_of_the_overlap_are_not_read_again(start) -> None:
+def test_batches_without_records_of_the_overlap_are_not_read(start) -> None:
     crm = start(change_tracking=False)
     old = crm.run()
     crm.change(8, 0)
@@ -493,7 +493,7 @@ def test_a_crm_that_refuses_to_track_changes_is_read_by_time(start) -> None:
     assert (batch.rows, batch.watermark["modifiedon"]) == (7, at(-600))
 
 
-def test_as_soon_as_changes_are_tracked_all_records_are_landed_and_then_what_changes(start) -> None:
+def test_a_snapshot_is_landed_as_soon_as_changes_are_tracked(start) -> None:
     crm = start(change_tracking=False)
     crm.run()
     crm.server.remove(contact_id(2))
@@ -507,10 +507,10 @@ def test_as_soon_as_changes_are_tracked_all_records_are_landed_and_then_what_cha
     crm.server.remove(contact_id(4))
     assert crm.run().load == "increment"
     assert crm.landed == crm.truth
-    assert QUESTION not in crm.server.requests
+    assert TRACKING_CHECK not in crm.server.requests
 
 
-def test_the_same_records_with_a_delta_link_are_a_batch_of_the_link_alone(start) -> None:
+def test_unchanged_records_with_a_new_delta_link_make_a_batch_of_the_link(start) -> None:
     crm = start(change_tracking=False)
     first = crm.run()
     crm.server.change_tracking = True
@@ -518,7 +518,7 @@ def test_the_same_records_with_a_delta_link_are_a_batch_of_the_link_alone(start)
     assert (batch.load, batch.rows, batch.files, batch.after) == ("increment", 0, (), first.watermark)
     assert crm.landing.examine(batch).rows == 0
     assert crm.run() is None
-    assert QUESTION not in crm.server.requests
+    assert TRACKING_CHECK not in crm.server.requests
     crm.server.remove(contact_id(4))
     assert crm.records_of(crm.run(), deletions=True) == [{"contactid": contact_id(4)}]
     assert crm.landed == crm.truth
@@ -528,7 +528,7 @@ def test_a_crm_that_refused_to_track_changes_once_is_asked_again(start) -> None:
     crm = start()
     crm.server.before_request(on_request(1, lambda: Fault(status=400)))
     crm.run()
-    crm.server.before_request(lambda target: Fault(status=400) if target == QUESTION else None)
+    crm.server.before_request(lambda target: Fault(status=400) if target == TRACKING_CHECK else None)
     crm.change(8, 1)
     assert "modifiedon" in crm.run().watermark
     crm.server.before_request(lambda _: None)
@@ -537,35 +537,35 @@ def test_a_crm_that_refused_to_track_changes_once_is_asked_again(start) -> None:
     assert crm.landed == crm.truth
 
 
-def test_whether_changes_are_tracked_is_asked_with_one_record(serve, landing, waits) -> None:
+def test_the_check_for_change_tracking_requests_one_record(serve, landing, waits) -> None:
     api = serve()
     names = ",".join(column.name for column in CRM_CONTACTS_BRONZE.received_columns)
     path = f"{CONTACTS}?$select={names}"
     api.at(path, b"", 400)
     api.at(f"{path}&$orderby=modifiedon,contactid", json.dumps({"value": [contact(1)]}).encode())
-    api.at(QUESTION, b'{"value": []}', 200, {"Preference-Applied": "odata.maxpagesize=1"})
-    since = f"&$filter=modifiedon%20ge%20{at(-600 - OVERLAP.total_seconds() / 60)}&$orderby=modifiedon,contactid"
+    api.at(TRACKING_CHECK, b'{"value": []}', 200, {"Preference-Applied": "odata.maxpagesize=1"})
+    since = f"&$filter=modifiedon%20ge%20{at(-600 - OVERLAP_TIME.total_seconds() / 60)}&$orderby=modifiedon,contactid"
     api.at(f"{path}{since}", b'{"value": []}')
     crm = Crm(CrmServer([], client_id="", client_secret=""), landing, "")
     crm.server.url = api.root
     assert crm.run().rows == 1
     assert crm.run() is None
-    assert api.paths[-2:] == [QUESTION, f"{path}{since}"]
+    assert api.paths[-2:] == [TRACKING_CHECK, f"{path}{since}"]
     assert api.requests[-2]["Prefer"] == "odata.track-changes,odata.maxpagesize=1"
 
 
-def test_a_question_that_is_not_answered_lands_nothing(start) -> None:
+def test_an_error_in_the_check_for_change_tracking_lands_nothing(start) -> None:
     crm = start(change_tracking=False)
     crm.run()
     crm.change(8, 1)
-    crm.server.before_request(lambda target: Fault(status=404) if target == QUESTION else None)
+    crm.server.before_request(lambda target: Fault(status=404) if target == TRACKING_CHECK else None)
     assert "answered 404 Not Found" in crm.refusal()
 
 
-# It changes while it is read
+# Changes during a read
 
 
-def test_what_changes_while_all_is_read_is_landed_then_or_by_the_next_run(crm: Crm) -> None:
+def test_changes_during_a_snapshot_are_landed_with_it_or_by_the_next_run(crm: Crm) -> None:
     def change() -> None:
         crm.change(1, 0, fullname="Changed after it was read")
         crm.change(7, 0, fullname="Changed before it was read")
@@ -579,7 +579,7 @@ def test_what_changes_while_all_is_read_is_landed_then_or_by_the_next_run(crm: C
     assert crm.run() is None
 
 
-def test_what_changes_while_changes_are_read_is_landed_then_or_by_the_next_run(crm: Crm) -> None:
+def test_changes_during_an_increment_are_landed_with_it_or_by_the_next_run(crm: Crm) -> None:
     crm.run()
     for number in range(1, 6):
         crm.change(number, 0, fullname="Renamed")
@@ -596,7 +596,7 @@ def test_what_changes_while_changes_are_read_is_landed_then_or_by_the_next_run(c
     assert crm.run() is None
 
 
-def test_what_is_removed_while_it_is_read_is_gone_with_the_next_run(start) -> None:
+def test_a_record_removed_during_a_read_is_removed_by_the_next_run(start) -> None:
     crm = start()
     crm.server.before_request(on_request(2, lambda: crm.server.remove(contact_id(1))))
     crm.run()
@@ -605,7 +605,7 @@ def test_what_is_removed_while_it_is_read_is_gone_with_the_next_run(start) -> No
     assert crm.landed == crm.truth
 
 
-def test_of_two_runs_at_once_one_lands_and_the_other_says_so(crm: Crm) -> None:
+def test_only_one_of_two_concurrent_runs_lands(crm: Crm) -> None:
     crm.run()
     crm.change(8, 1)
     other = Crm(crm.server, crm.landing, crm.secret, crm.now, runs=1)
@@ -619,7 +619,7 @@ def test_of_two_runs_at_once_one_lands_and_the_other_says_so(crm: Crm) -> None:
     assert crm.landed == crm.truth
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["all", "changes"])
@@ -634,7 +634,7 @@ def test_of_two_runs_at_once_one_lands_and_the_other_says_so(crm: Crm) -> None:
     ],
     ids=lambda value: f"{value.status} {value.body}" if isinstance(value, Fault) else "",
 )
-def test_a_page_that_is_none_lands_nothing_and_the_next_run_lands_all(crm: Crm, fault, reason, first: bool) -> None:
+def test_an_invalid_page_lands_nothing_and_the_next_run_lands_all(crm: Crm, fault, reason, first: bool) -> None:
     if not first:
         crm.run()
         for number in range(1, 6):
@@ -647,29 +647,29 @@ def test_a_page_that_is_none_lands_nothing_and_the_next_run_lands_all(crm: Crm, 
 
 
 @pytest.mark.parametrize("body", ["reset", "cut"])
-def test_a_page_that_breaks_off_is_asked_for_again(crm: Crm, body) -> None:
+def test_a_page_that_is_cut_off_is_requested_again(crm: Crm, body) -> None:
     crm.server.before_request(on_request(2, lambda: Fault(body=body)))
     assert crm.run().rows == 7
     assert crm.landed == crm.truth
 
 
 @pytest.mark.parametrize("body", ["reset", "cut"])
-def test_a_page_that_breaks_off_time_and_again_lands_nothing(crm: Crm, body) -> None:
+def test_a_page_that_is_always_cut_off_lands_nothing(crm: Crm, body) -> None:
     crm.server.before_request(lambda _: Fault(body=body))
     assert "the answer is cut off" in crm.refusal()
-    assert len(crm.server.requests) == BODY_ATTEMPTS
+    assert len(crm.server.requests) == MAX_BODY_ATTEMPTS
 
 
-def test_a_crm_that_asks_for_patience_gets_it(crm: Crm, waits) -> None:
+def test_a_crm_that_asks_to_wait_is_read_after_the_wait(crm: Crm, waits) -> None:
     crm.server.before_request(on_request(2, lambda: Fault(status=429, retry_after=7)))
     assert crm.run().rows == 7
     assert waits == [7]
 
 
-def test_a_crm_that_asks_for_patience_all_the_time_is_an_error(crm: Crm, waits) -> None:
+def test_a_crm_that_always_asks_to_wait_is_an_error(crm: Crm, waits) -> None:
     crm.server.before_request(lambda _: Fault(status=429, retry_after=300))
     assert "answered 429 Too Many Requests: Number of requests exceeded the limit" in crm.refusal()
-    assert waits == [60] * RETRIES
+    assert waits == [60] * MAX_RETRIES
 
 
 def test_a_crm_without_records_lands_nothing(start) -> None:
@@ -683,13 +683,13 @@ def test_a_column_that_the_crm_does_not_have_is_named(crm: Crm) -> None:
     assert "Could not find a property named 'cdp_loyaltytier'" in crm.refusal()
 
 
-def test_an_address_that_is_no_crm_is_an_error(serve, start) -> None:
+def test_an_address_that_is_not_a_crm_is_an_error(serve, start) -> None:
     crm = start()
     crm.server.url = serve(b"<html>", 404).root
     assert "answered 404 Not Found" in crm.refusal()
 
 
-def test_a_landed_batch_that_has_gone_bad_is_an_error(start) -> None:
+def test_a_landed_batch_with_a_missing_file_is_an_error(start) -> None:
     crm = start(change_tracking=False)
     batch = crm.run()
     Path(crm.landing.path_of(batch, "data/part-00000.jsonl")).unlink()
@@ -705,7 +705,7 @@ def test_a_token_that_expires_midway_is_renewed(crm: Crm) -> None:
     assert crm.run().rows == 7
 
 
-def test_a_token_lasts_from_page_to_page(serve, start) -> None:
+def test_a_token_is_reused_for_all_pages(serve, start) -> None:
     crm = start()
     api = serve()
     names = ",".join(column.name for column in CRM_CONTACTS_BRONZE.received_columns)
@@ -762,7 +762,7 @@ def test_a_sign_in_that_is_refused_names_the_secrets_and_shows_none(start, wrong
         "Bearer authorization_uri=https://[x/t/oauth2/authorize",
     ],
 )
-def test_the_client_secret_is_sent_to_entra_id_alone(serve, start, challenge: str) -> None:
+def test_the_client_secret_is_sent_only_to_entra_id(serve, start, challenge: str) -> None:
     crm = start()
     crm.server.url = serve(b"", 401, {"WWW-Authenticate": challenge}).root
     assert "asks for a sign-in, and not at Entra ID" in crm.refusal()
@@ -786,11 +786,11 @@ def test_the_client_secret_is_sent_to_entra_id_alone(serve, start, challenge: st
         ("http://localhost:8000", "https://login.example.com/t", False),
     ],
 )
-def test_a_crm_on_this_machine_may_have_its_sign_in_there_and_no_other(crm_url, address, is_trusted) -> None:
+def test_only_a_crm_on_this_machine_may_sign_in_on_this_machine(crm_url, address, is_trusted) -> None:
     assert may_sign_in(crm_url, address) == is_trusted
 
 
-def test_a_crm_without_https_is_not_asked(start) -> None:
+def test_a_crm_without_https_gets_no_request(start) -> None:
     crm = start()
     crm.server.url = "http://crm.example.com"
     assert "does not begin with https://" in crm.refusal()

@@ -1,6 +1,6 @@
-"""Events as a stream: every message lands once, whatever is killed, in the layout of the files of events.
+"""Events as a stream: every message lands once, even after kills, in the layout of files of events.
 
-The parts that know nothing of Spark are tested alone; the stream with Structured Streaming, over a folder of files.
+The parts without Spark are tested separately. The stream is tested with Structured Streaming over a folder of files.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from cdp_lib.landing import Landing, Manifest
 from cdp_lib.sources.event_stream import (
     KafkaLogin,
     MicroBatches,
+    json_line_of,
     kafka_login,
     land_event_stream,
     read_kafka,
-    record_of,
 )
 from cdp_lib.sources.files import land_json_lines
 
@@ -51,7 +51,7 @@ def event(number: int) -> bytes:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A checkpoint as Spark begins one."""
+    """A checkpoint as Spark creates it."""
     folder = tmp_path / "checkpoints" / "events"
     folder.mkdir(parents=True)
     (folder / "metadata").write_text(json.dumps({"id": STREAM}))
@@ -60,7 +60,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def land(landing: Landing, checkpoint: Path) -> Callable[..., None]:
-    """Land a micro-batch of these values."""
+    """Return a function that lands a micro-batch of values."""
 
     def land(epoch: int, *values: bytes | None, hours: int = 0) -> None:
         batches = MicroBatches(landing, "events", "events", str(checkpoint), STARTED_AT + timedelta(hours=hours))
@@ -84,7 +84,7 @@ def folders(landing: Landing) -> list[str]:
 # Names
 
 
-def test_a_micro_batch_lands_as_a_file_of_events_does(landing, land) -> None:
+def test_a_micro_batch_lands_like_a_file_of_events(landing, land) -> None:
     land(3, event(1), event(2))
 
     [manifest] = landing.batches("events", "events")
@@ -96,7 +96,7 @@ def test_a_micro_batch_lands_as_a_file_of_events_does(landing, land) -> None:
     assert lines_of(landing, manifest.batch_id) == [event(1), event(2)]
 
 
-def test_an_epoch_that_is_landed_is_found_by_any_later_run_and_not_even_read(landing, land, checkpoint) -> None:
+def test_a_landed_epoch_is_not_read_again_by_a_later_run(landing, land, checkpoint) -> None:
     land(0, event(1))
     land(1, event(2))
 
@@ -111,7 +111,7 @@ def test_an_epoch_that_is_landed_is_found_by_any_later_run_and_not_even_read(lan
     assert len(landing.batch_ids("events", "events")) == 2
 
 
-def test_the_same_epoch_of_a_stream_that_is_begun_anew_is_another_one(landing, land, checkpoint) -> None:
+def test_a_new_checkpoint_starts_a_new_stream_with_its_own_epochs(landing, land, checkpoint) -> None:
     land(0, event(1))
     (checkpoint / "metadata").write_text(json.dumps({"id": STREAM[::-1]}))
     land(0, event(2), hours=1)
@@ -123,7 +123,7 @@ def test_batches_sort_in_the_order_of_their_landing(landing, land) -> None:
     for epoch in (9, 10, 11):
         land(epoch, event(epoch))
     land(12, event(12), hours=5)
-    # A run that began before and is still landing.
+    # A run that started earlier is still landing.
     land(13, event(13), hours=1)
 
     names = landing.batch_ids("events", "events")
@@ -133,7 +133,7 @@ def test_batches_sort_in_the_order_of_their_landing(landing, land) -> None:
 
 
 @pytest.mark.parametrize(
-    ("latest", "begins"),
+    ("latest", "prefix"),
     [
         ("", "20260131T000000Z"),
         ("20260130T235959Z-8", "20260131T000000Z"),
@@ -142,12 +142,12 @@ def test_batches_sort_in_the_order_of_their_landing(landing, land) -> None:
         ("20260131T235959Z-zoe", "20260201T000000Z"),
     ],
 )
-def test_a_batch_is_named_after_the_run_unless_a_later_one_has_landed(landing, land, latest: str, begins: str) -> None:
+def test_a_batch_is_named_after_the_run_unless_a_later_one_has_landed(landing, land, latest: str, prefix: str) -> None:
     if latest:
         with landing.extraction("events", latest, STARTED_AT).new_batch("events", "files"):
             pass
     land(0, event(1))
-    assert landing.batch_ids("events", "events") == [*filter(None, [latest]), f"{begins}-{NAME}-0000000000"]
+    assert landing.batch_ids("events", "events") == [*filter(None, [latest]), f"{prefix}-{NAME}-0000000000"]
 
 
 def test_files_and_the_stream_land_side_by_side(landing, land, tmp_path) -> None:
@@ -176,7 +176,7 @@ def test_an_empty_micro_batch_lands_nothing(landing, land) -> None:
     assert landing.batch_ids("events", "events") == []
 
 
-def test_a_kill_between_data_and_manifest_leaves_nothing_once_it_is_repeated(landing, land, monkeypatch) -> None:
+def test_a_repeated_epoch_removes_the_files_of_a_killed_attempt(landing, land, monkeypatch) -> None:
     land(0, event(1))
     with monkeypatch.context() as killed:
         killed.setattr(Landing, "_land_manifest", _die)
@@ -203,7 +203,7 @@ def test_a_checkpoint_that_can_not_be_read_is_an_error_that_names_it(landing, la
     assert landing.batch_ids("events", "events") == []
 
 
-def test_what_runs_where_spark_is_can_be_sent_there(landing, checkpoint) -> None:
+def test_the_writer_of_micro_batches_can_be_pickled(landing, checkpoint) -> None:
     batches = MicroBatches(landing, "events", "events", str(checkpoint), STARTED_AT, account_key="a key")
     pickle.loads(pickle.dumps(batches)).land_messages([(event(1), None)], 0)
     assert len(landing.batch_ids("events", "events")) == 1
@@ -230,15 +230,15 @@ def test_what_runs_where_spark_is_can_be_sent_there(landing, checkpoint) -> None
         (b" \r\n", b'{"_empty_message": "web/0/7"}'),
     ],
 )
-def test_a_message_is_one_line_whatever_is_in_it(value: bytes | None, line: bytes) -> None:
-    assert record_of(value, "web/0/7")[0] == line
-    assert record_of(value and bytearray(value), "web/0/7")[0] == line
+def test_every_message_becomes_one_line(value: bytes | None, line: bytes) -> None:
+    assert json_line_of(value, "web/0/7")[0] == line
+    assert json_line_of(value and bytearray(value), "web/0/7")[0] == line
 
 
 # Kafka
 
 
-def test_event_hubs_are_read_by_connection_string_encrypted() -> None:
+def test_event_hubs_are_read_encrypted_with_a_connection_string() -> None:
     login = kafka_login(CONNECTION_STRING, None, None)
     options = login.options(is_databricks=True)
     assert options == {
@@ -247,24 +247,24 @@ def test_event_hubs_are_read_by_connection_string_encrypted() -> None:
         "kafka.sasl.jaas.config": "kafkashaded.org.apache.kafka.common.security.plain.PlainLoginModule required"
         f' username="$ConnectionString" password="{CONNECTION_STRING}";',
     }
-    elsewhere = login.options(is_databricks=False)["kafka.sasl.jaas.config"]
-    assert elsewhere.startswith("org.apache.kafka.common.security.plain.PlainLoginModule required ")
+    open_source_config = login.options(is_databricks=False)["kafka.sasl.jaas.config"]
+    assert open_source_config.startswith("org.apache.kafka.common.security.plain.PlainLoginModule required ")
 
 
-def test_kafka_is_read_by_name_and_password_or_by_nobody_in_particular_encrypted() -> None:
+def test_kafka_is_read_encrypted_with_a_login_or_anonymously() -> None:
     options = kafka_login(None, "cdp", "pw").options(is_databricks=False)
     assert 'username="cdp" password="pw";' in options["kafka.sasl.jaas.config"]
     assert kafka_login(None, None, None).options(is_databricks=True) == {"kafka.security.protocol": "SSL"}
 
 
 @pytest.mark.parametrize(("username", "password"), [("cdp", None), (None, "pw")])
-def test_half_a_login_is_refused(username: str | None, password: str | None) -> None:
-    with pytest.raises(CdpError, match="kafka_username and kafka_password one is missing"):
+def test_an_incomplete_login_is_refused(username: str | None, password: str | None) -> None:
+    with pytest.raises(CdpError, match="One of the secrets kafka_username and kafka_password is missing"):
         kafka_login(None, username, password)
 
 
 @pytest.mark.parametrize("wrong", ['key";x', "key\nx", "key x", "key\\x"])
-def test_a_secret_that_would_end_the_login_is_refused_without_being_shown(wrong: str) -> None:
+def test_a_secret_with_invalid_characters_is_refused_and_not_shown(wrong: str) -> None:
     with pytest.raises(CdpError) as refused:
         kafka_login(wrong, None, None)
     assert wrong not in str(refused.value)
@@ -278,7 +278,7 @@ def test_a_login_shows_its_password_nowhere() -> None:
 
 
 class Reader:
-    """What `spark.readStream` is, as far as it is asked."""
+    """A stand-in for `spark.readStream` that records its options."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.given: dict[str, str] = {}
@@ -316,7 +316,7 @@ def test_a_topic_is_read_from_its_beginning_in_bounded_micro_batches(spark, monk
         ("a:9093", "", "Variable 'event_stream_max_events' is ''"),
     ],
 )
-def test_what_is_not_configured_is_named(servers: str, max_events: str, message: str) -> None:
+def test_an_invalid_setting_is_an_error_that_names_it(servers: str, max_events: str, message: str) -> None:
     with pytest.raises(CdpError, match=f"^{message}"):
         read_kafka(SimpleNamespace(readStream=Reader()), servers, "web", KafkaLogin(), max_events=max_events)
 
@@ -331,7 +331,7 @@ def test_an_error_of_the_source_does_not_show_the_login() -> None:
     assert len(str(failed.value).splitlines()) == 1
 
 
-def test_an_engine_without_kafka_says_so_in_one_line(spark) -> None:
+def test_an_engine_without_kafka_is_an_error_of_one_line(spark) -> None:
     with pytest.raises(CdpError, match="^This engine can't stream events from Kafka .* events_path") as refused:
         read_kafka(spark, "a:9093", "web", KafkaLogin(), max_events="1")
     assert len(str(refused.value).splitlines()) == 1
@@ -341,7 +341,7 @@ def test_an_engine_without_kafka_says_so_in_one_line(spark) -> None:
 
 
 class Source:
-    """A folder of files that is read as a stream of messages, a file a micro-batch."""
+    """A folder of files that is read as a stream of messages, one file per micro-batch."""
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self.spark = spark
@@ -350,7 +350,7 @@ class Source:
         folder.mkdir()
 
     def send(self, *values: bytes | None) -> None:
-        """A file of messages."""
+        """Write a file of messages."""
         self.files += 1
         rows = [{"value": value, "position": f"web/{self.files}/{n}"} for n, value in enumerate(values)]
         schema = pa.schema([("value", pa.binary()), ("position", pa.string())])
@@ -371,7 +371,7 @@ def source(engine: str, spark: SparkSession, tmp_path: Path) -> Source:
 
 @pytest.fixture
 def run(source: Source, landing: Landing, tmp_path: Path) -> Land:
-    """A run of the job, an hour after the one before."""
+    """Return a function that runs the job, each time an hour later."""
     runs = iter(range(100))
 
     def run(
@@ -388,7 +388,7 @@ def run(source: Source, landing: Landing, tmp_path: Path) -> Land:
 
 @pytest.fixture
 def load(landing: Landing, warehouse: Warehouse) -> Callable[[], list[str | None]]:
-    """Load bronze as its task does; the events it has then."""
+    """Return a function that loads bronze and returns the ids of its events."""
     warehouse.landing = landing
 
     def load() -> list[str | None]:
@@ -417,7 +417,7 @@ def test_micro_batches_land_one_by_one_and_bronze_has_each_event_once(source, ru
     ]
 
 
-def test_a_micro_batch_holds_no_more_than_it_may(source, run) -> None:
+def test_the_size_of_a_micro_batch_is_bounded(source, run) -> None:
     for number in range(5):
         source.send(event(number), event(100 + number))
     assert [batch.rows for batch in run(files_per_micro_batch=2)] == [4, 4, 2]
@@ -426,15 +426,15 @@ def test_a_micro_batch_holds_no_more_than_it_may(source, run) -> None:
 def test_a_kill_between_landing_and_the_checkpoint_lands_each_event_once(source, run, load, monkeypatch) -> None:
     source.send(event(1))
     source.send(event(2), event(3))
-    landed = MicroBatches.land
+    original_land = MicroBatches.land
 
-    def killed_after(batches: MicroBatches, messages: DataFrame, epoch: int) -> None:
-        landed(batches, messages, epoch)
+    def land_and_die(batches: MicroBatches, messages: DataFrame, epoch: int) -> None:
+        original_land(batches, messages, epoch)
         if epoch == 1:
             _die()
 
     with monkeypatch.context() as killed:
-        killed.setattr(MicroBatches, "land", killed_after)
+        killed.setattr(MicroBatches, "land", land_and_die)
         with pytest.raises(CdpError, match="The stream of events has failed"):
             run()
     assert load() == ["e1", "e2", "e3"]
@@ -458,13 +458,13 @@ def test_a_kill_between_data_and_manifest_lands_each_event_once(source, run, loa
     assert load() == ["e1", "e2"]
 
 
-def test_a_stream_whose_checkpoint_is_lost_lands_its_messages_again_under_other_names(source, run, tmp_path) -> None:
+def test_a_stream_with_a_new_checkpoint_lands_its_messages_again(source, run, tmp_path) -> None:
     source.send(event(1))
     assert [batch.rows for batch in run()] == [1]
     assert [batch.rows for batch in run(checkpoint=tmp_path / "another")] == [1]
 
 
-def test_messages_that_are_no_events_end_in_quarantine(source, run, load, warehouse) -> None:
+def test_messages_that_are_not_events_end_in_quarantine(source, run, load, warehouse) -> None:
     good = b'{"event_id": "e1", "event_type": "page_view", "occurred_at": "2026-01-30T10:00:00Z", "channel": "web",'
     good += b' "customer_id": "1", "session_id": "s1", "consent": "true"}'
     source.send(good, None, b"", b"caf\xe9", b"text", b'{"event_id": ', b'{"other": 1}', b'{"a":1}\n{"a":2}')
@@ -477,12 +477,12 @@ def test_messages_that_are_no_events_end_in_quarantine(source, run, load, wareho
     assert len(warehouse.rows(EVENTS_SILVER.quarantine, "record")) == 7
 
 
-def test_a_run_that_has_nothing_to_read_lands_nothing(source, run, landing) -> None:
+def test_a_run_without_new_messages_lands_nothing(source, run, landing) -> None:
     assert run() == []
     assert landing.batch_ids("events", "events") == []
 
 
-def test_an_error_of_landing_is_said_in_its_own_words(source, run, landing) -> None:
+def test_an_error_of_landing_keeps_its_message(source, run, landing) -> None:
     source.send(event(1))
     Path(landing.root).mkdir()
     Path(landing.root, "events").write_text("no folder")
@@ -497,7 +497,7 @@ def test_a_checkpoint_within_the_landing_is_refused(run, landing) -> None:
         run(checkpoint=Path(landing.root, "_checkpoints"))
 
 
-def test_an_interval_that_is_none_is_an_error_of_one_line(source, run) -> None:
+def test_an_invalid_interval_is_an_error_of_one_line(source, run) -> None:
     with pytest.raises(CdpError) as failed:
         run(interval="often")
     assert len(str(failed.value).splitlines()) == 1

@@ -22,7 +22,7 @@ OTHER = b'{"event_id": "e2", "email": "b@example.com"}\n'
 MONTH = b"month,channel,amount\n2026-01,search,10.50\n"
 RATES = b"month,currency,rate\n2026-01,USD,1\n2026-01,EUR,1.08\n2026-02,EUR,1.09\n2026-02,USD,1.0\n"
 
-# Of a table that wants no columns, so that each test may have its own.
+# The table declares no columns, so each test may use other columns.
 EVENTS = BronzeContract("events_bronze", "bronze", "", (), source="source", entity="events")
 
 Land = Callable[..., list[Manifest]]
@@ -92,14 +92,14 @@ def received_of(landed: Path, batch_id: str = "20260131T000001Z-1") -> dict[str,
 
 
 def write(path: Path, content: bytes, seconds: float = 0.0) -> None:
-    """A file whose time of change is this long after the first of the year."""
+    """Write a file with a modification time in seconds after the first of January 2026."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     time = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
     os.utime(path, (time, time))
 
 
-def test_a_file_is_landed_as_it_is_with_where_it_came_from(folder, land_events, landed) -> None:
+def test_a_file_is_landed_unchanged_with_its_origin(folder, land_events, landed) -> None:
     write(folder / "web" / "2026-01.jsonl", EVENT)
     write(folder / "app.ndjson", OTHER + EVENT)
     [manifest] = land_events()
@@ -107,7 +107,7 @@ def test_a_file_is_landed_as_it_is_with_where_it_came_from(folder, land_events, 
     assert manifest.columns == ("channel", "email", "event_id")
     app, web = manifest.files
     assert app.name == "data/file=app.ndjson/part-00000.jsonl"
-    # A folder is a part of the name: one level of folders is what engines take for a partition.
+    # Folders are encoded into the name, because engines expect one level of folders for one partition column.
     assert web.name == "data/file=web%252F2026-01.jsonl/part-00000.jsonl"
     assert web.origin.name == "web/2026-01.jsonl"
     assert web.origin.modified_at == "2026-01-01T00:00:00+00:00"
@@ -135,7 +135,7 @@ def test_a_changed_file_is_landed_again_whole_under_its_name(folder, land_events
     assert land_events("20260131T000003Z-3") == []
 
 
-def test_a_change_back_is_a_change(folder, land_events) -> None:
+def test_a_file_that_is_changed_back_is_landed_again(folder, land_events) -> None:
     for second, (batch_id, content) in enumerate(
         [("20260131T000001Z-1", EVENT), ("20260131T000002Z-2", OTHER), ("20260131T000003Z-3", EVENT)]
     ):
@@ -159,18 +159,18 @@ def test_the_same_content_under_another_name_is_landed_once(folder, land_events,
     assert land_events("20260131T000002Z-2") == []
 
 
-def test_a_file_found_to_be_landed_is_not_looked_into_again(folder, land_events) -> None:
+def test_a_copy_of_a_landed_file_is_not_read_again(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "copy.jsonl", EVENT)
     land_events("20260131T000001Z-1")
-    # Nobody who does not read it can see this.
+    # Size and modification time stay the same: only a read would find the change.
     write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"))
     assert land_events("20260131T000002Z-2") == []
     write(folder / "copy.jsonl", EVENT.replace(b"e1", b"e9"), seconds=1)
     assert names_of(land_events("20260131T000003Z-3")) == ["copy.jsonl"]
 
 
-def test_a_copy_is_landed_once_its_original_is_another(folder, land_events) -> None:
+def test_a_copy_is_landed_when_its_original_changes(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     write(folder / "copy.jsonl", EVENT)
     land_events("20260131T000001Z-1")
@@ -179,7 +179,7 @@ def test_a_copy_is_landed_once_its_original_is_another(folder, land_events) -> N
     assert land_events("20260131T000003Z-3") == []
 
 
-def test_an_attempt_that_was_landed_is_not_repeated(folder, land_events) -> None:
+def test_a_run_that_has_landed_is_not_repeated(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     first = land_events("20260131T000001Z-1")
     write(folder / "b.jsonl", OTHER)
@@ -207,7 +207,9 @@ def test_an_attempt_that_was_landed_is_not_repeated(folder, land_events) -> None
         "no last newline",
     ],
 )
-def test_what_is_no_clean_lines_is_kept_as_received_too(folder, land_events, landed, name: str, content: bytes) -> None:
+def test_files_that_are_not_plain_json_lines_are_also_stored_as_received(
+    folder, land_events, landed, name: str, content: bytes
+) -> None:
     write(folder / name, content)
     [manifest] = land_events()
     assert manifest.rows == 2
@@ -221,7 +223,7 @@ def test_a_carriage_return_between_tokens_does_not_end_a_record(folder, land_eve
     assert data_of(landed, "a.jsonl") == b'{"event_id": "e1"}\n'
 
 
-def test_a_line_that_is_no_utf8_becomes_a_record_of_its_own(folder, land_events, landed) -> None:
+def test_a_line_that_is_not_utf8_becomes_a_separate_record(folder, land_events, landed) -> None:
     content = EVENT + '{"event_id": "é"}\n'.encode("latin-1") + OTHER
     write(folder / "a.jsonl", content)
     [manifest] = land_events()
@@ -233,7 +235,7 @@ def test_a_line_that_is_no_utf8_becomes_a_record_of_its_own(folder, land_events,
 
 
 @pytest.mark.parametrize("line", [b'{"event_id": ', b"[1, 2]", b"text", b'{"a": 1}{"b": 2}', b"[" * 5000])
-def test_a_line_that_is_no_record_is_landed_for_silver_to_refuse(folder, land_events, landed, line: bytes) -> None:
+def test_a_line_that_is_not_a_record_is_landed_unchanged(folder, land_events, landed, line: bytes) -> None:
     write(folder / "a.jsonl", line + b"\n" + EVENT)
     [manifest] = land_events()
     assert data_of(landed, "a.jsonl") == line + b"\n" + EVENT
@@ -250,8 +252,8 @@ def test_a_field_of_ten_megabytes_is_landed(folder, land_events, land_spend, lan
     assert [len(record["channel"]) for record in records_of(landed, "a.csv", "20260131T000002Z-2")] == [10_000_000]
 
 
-def test_a_line_without_an_end_is_an_error_that_names_the_file(folder, land_events, landed, monkeypatch) -> None:
-    monkeypatch.setattr(files, "LONGEST_RECORD", 1000)
+def test_a_line_that_is_too_long_is_an_error_that_names_the_file(folder, land_events, landed, monkeypatch) -> None:
+    monkeypatch.setattr(files, "MAX_RECORD_LENGTH", 1000)
     write(folder / "array.json", b"[" + b'{"event_id": "e1"}, ' * 1000)
     message = refusal(land_events)
     assert "array.json has a line of more than 1000 bytes" in message
@@ -270,17 +272,17 @@ def test_a_truncated_gzip_lands_nothing_and_the_whole_one_lands_all(folder, land
     assert land_events()[0].rows == 101
 
 
-def test_what_is_gzip_by_its_name_alone_is_an_error_that_names_it(folder, land_events) -> None:
+def test_a_file_that_is_gzip_only_by_name_is_an_error_that_names_it(folder, land_events) -> None:
     write(folder / "a.jsonl.gz", EVENT)
     assert f"{folder}/a.jsonl.gz can't be unpacked" in refusal(land_events)
 
 
-def test_a_file_that_is_gone_when_it_is_read_is_an_error_that_names_it(folder, land_events) -> None:
+def test_a_file_that_disappears_before_it_is_read_is_an_error_that_names_it(folder, land_events) -> None:
     (folder / "a.jsonl").symlink_to(folder / "nothing")
     assert f"{folder}/a.jsonl can't be read" in refusal(land_events)
 
 
-def test_what_is_hidden_or_being_written_is_left_for_later(folder, land_events) -> None:
+def test_hidden_and_unfinished_files_are_ignored(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     for name in (
         ".b.jsonl",
@@ -322,7 +324,7 @@ def test_a_file_that_loses_its_records_is_an_error(folder, land_events, land_spe
     assert f"{folder}/a.jsonl had records and has none now" in refusal(land_events, "20260131T000002Z-2")
 
 
-def test_files_of_like_names_do_not_take_each_others_place(folder, land_events, landed) -> None:
+def test_files_with_similar_names_do_not_replace_each_other(folder, land_events, landed) -> None:
     names = [
         "a.json",
         "a.json.jsonl",
@@ -356,9 +358,7 @@ def test_a_data_file_has_a_name_that_every_engine_takes_literally(folder, land_e
     assert names_of(land_events("20260131T000002Z-2")) == [landed_name]
 
 
-def test_what_many_batches_had_is_summed_up_so_that_their_manifests_are_not_read_again(
-    folder, land_events, landing: Landing
-) -> None:
+def test_landed_files_of_many_batches_are_summarized_in_one_manifest(folder, land_events, landing: Landing) -> None:
     days = [f"202601{day:02}T000000Z-{day}" for day in range(1, 31)] + [
         f"202602{day:02}T000000Z-{day}" for day in range(1, 26)
     ]
@@ -419,13 +419,13 @@ def test_a_csv_row_is_landed_as_text_and_the_file_as_received(folder, land_spend
     ],
     ids=["BOM", "CRLF", "CR", "semicolons", "blanks in the header", "blank lines", "quotes", "gzip"],
 )
-def test_csv_is_read_however_it_was_saved(folder, land_spend, landed, content: bytes) -> None:
+def test_csv_is_read_in_every_usual_encoding_and_layout(folder, land_spend, landed, content: bytes) -> None:
     write(folder / "a.csv", content)
     land_spend()
     assert records_of(landed, "a.csv") == [{"month": "2026-01", "channel": "search", "amount": "10.50"}]
 
 
-def test_a_csv_row_that_does_not_fit_the_header_is_landed_for_silver_to_refuse(folder, land_spend, landed) -> None:
+def test_a_csv_row_that_does_not_fit_the_header_is_landed_as_a_list_of_cells(folder, land_spend, landed) -> None:
     write(folder / "a.csv", MONTH + b"2026-01,search\n2026-01,a,1,2\n2026-01,caf\xe9,1\n")
     [manifest] = land_spend()
     assert manifest.columns == ("amount", "channel", "month")
@@ -449,7 +449,7 @@ def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_spend, la
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", MONTH.splitlines(keepends=True)[0]], ids=["", "blank", "header"])
-def test_a_csv_file_without_rows_waits_until_it_has_some(folder, land_spend, content: bytes) -> None:
+def test_a_csv_file_without_rows_is_landed_when_it_has_rows(folder, land_spend, content: bytes) -> None:
     write(folder / "good.csv", MONTH)
     write(folder / "later.csv", content)
     assert names_of(land_spend("20260131T000001Z-1")) == ["good.csv"]
@@ -457,7 +457,7 @@ def test_a_csv_file_without_rows_waits_until_it_has_some(folder, land_spend, con
     assert names_of(land_spend("20260131T000002Z-2")) == ["later.csv"]
 
 
-def test_a_csv_file_has_the_columns_of_its_table_in_whatever_case(folder, landing, landed) -> None:
+def test_csv_columns_match_the_contract_in_any_case(folder, landing, landed) -> None:
     def land(batch_id: str) -> list[Manifest]:
         extraction = landing.extraction("marketing", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
         return land_csv(extraction, MARKETING_SPEND_BRONZE, str(folder), account_key=None)
@@ -487,7 +487,7 @@ def test_a_corrected_month_is_landed_again_and_the_others_are_not(folder, land_s
     assert [record["amount"] for record in records_of(landed, "2026-01.csv", "20260131T000002Z-2")] == ["11.50"]
 
 
-def test_a_month_without_rows_waits_and_one_that_loses_them_is_an_error(folder, land_spend) -> None:
+def test_a_csv_file_that_loses_its_rows_is_an_error(folder, land_spend) -> None:
     write(folder / "2026-01.csv", MONTH)
     write(folder / "2026-02.csv", b"month,channel,amount\n")
     assert names_of(land_spend("20260131T000001Z-1")) == ["2026-01.csv"]
@@ -495,7 +495,7 @@ def test_a_month_without_rows_waits_and_one_that_loses_them_is_an_error(folder, 
     assert "had records and has none now" in refusal(land_spend, "20260131T000002Z-2")
 
 
-def test_exchange_rates_are_a_snapshot_that_is_landed_when_it_changes(folder, land_rates, landed) -> None:
+def test_exchange_rates_are_landed_as_a_snapshot_when_they_change(folder, land_rates, landed) -> None:
     write(folder / "rates.csv", RATES)
     [manifest] = land_rates("20260131T000001Z-1")
     assert (manifest.load, manifest.rows, manifest.columns) == ("snapshot", 4, ("currency", "month", "rate"))
@@ -517,7 +517,7 @@ def test_exchange_rates_are_a_snapshot_that_is_landed_when_it_changes(folder, la
         (b"", "USD", "has no exchange rates"),
     ],
 )
-def test_exchange_rates_that_lead_elsewhere_land_nothing(
+def test_exchange_rates_for_another_currency_land_nothing(
     folder, land_rates, landed, content: bytes, reporting_currency: str, reason: str
 ) -> None:
     write(folder / "rates.csv", content)
@@ -527,10 +527,10 @@ def test_exchange_rates_that_lead_elsewhere_land_nothing(
     assert not list(landed.rglob("manifest.json"))
 
 
-def test_a_rate_that_can_not_be_read_is_for_silver_to_refuse(folder, land_rates) -> None:
+def test_an_invalid_rate_is_landed(folder, land_rates) -> None:
     write(folder / "rates.csv", RATES + b"2026-02,GBP\n2026-02,GBP,much\n,,\n")
     assert land_rates()[0].rows == 7
 
 
-def test_a_file_of_rates_that_is_not_there_is_an_error(folder, land_rates) -> None:
+def test_a_missing_file_of_rates_is_an_error(folder, land_rates) -> None:
     assert f"File {folder}/none.csv is not there" in refusal(land_rates, name="none.csv")

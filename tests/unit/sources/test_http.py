@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from cdp_lib.errors import CdpError
-from cdp_lib.sources.http import BODY_ATTEMPTS, RETRIES, HttpClient, is_confidential
+from cdp_lib.sources.http import MAX_BODY_ATTEMPTS, MAX_RETRIES, HttpClient, is_confidential
 
 BODY = b'{"records": 2}'
 
@@ -26,7 +26,7 @@ def client(waits: list[float]) -> Iterator[Callable[..., HttpClient]]:
 
 @pytest.fixture
 def read(client: Callable[..., HttpClient]) -> Callable[..., bytes]:
-    """The body at an address."""
+    """Return a function that reads the body at an address."""
 
     def read(url: str, **options: object) -> bytes:
         with client(url, **options).get(url) as answer:
@@ -37,7 +37,7 @@ def read(client: Callable[..., HttpClient]) -> Callable[..., bytes]:
 
 @pytest.fixture
 def refusal(read: Callable[..., bytes]) -> Callable[..., str]:
-    """The message of an attempt that has no answer."""
+    """Return a function that returns the error message of a read."""
 
     def refusal(url: str, **options: object) -> str:
         with pytest.raises(CdpError) as refused:
@@ -51,7 +51,7 @@ def refusal(read: Callable[..., bytes]) -> Callable[..., str]:
     return refusal
 
 
-def test_an_answer_is_its_status_its_headers_and_its_body(serve, client) -> None:
+def test_an_answer_has_status_headers_and_body(serve, client) -> None:
     url = serve(BODY, headers={"ETag": '"1"'}).url
     with client(url).get(url, {"X-Asked": "yes"}) as answer:
         assert (answer.status, answer.headers["etag"], answer.url) == (200, '"1"', url)
@@ -70,23 +70,23 @@ def test_a_compressed_body_is_decompressed(serve, read) -> None:
     assert read(serve(gzip.compress(BODY), headers={"Content-Encoding": "gzip"}).url) == BODY
 
 
-def test_a_body_that_is_not_compressed_as_promised_is_an_error(serve, refusal) -> None:
+def test_a_body_that_is_not_compressed_as_its_header_says_is_an_error(serve, refusal) -> None:
     assert "can't be read" in refusal(serve(BODY, headers={"Content-Encoding": "gzip"}).url)
 
 
 @pytest.mark.parametrize("fault", [{"missing_bytes": 10}, {"is_reset": True}], ids=["cut off", "reset"])
-def test_a_body_that_breaks_off_is_asked_for_again(serve, read, fault) -> None:
+def test_a_body_that_is_cut_off_is_requested_again(serve, read, fault) -> None:
     large = BODY * 100_000
     api = serve(large, **fault).then(large, **fault).then(large)
     assert read(api.url) == large
-    assert len(api.requests) == BODY_ATTEMPTS
+    assert len(api.requests) == MAX_BODY_ATTEMPTS
 
 
 @pytest.mark.parametrize("fault", [{"missing_bytes": 10}, {"is_reset": True}], ids=["cut off", "reset"])
-def test_a_body_that_breaks_off_time_and_again_is_an_error(serve, refusal, fault) -> None:
+def test_a_body_that_is_always_cut_off_is_an_error(serve, refusal, fault) -> None:
     api = serve(BODY, **fault)
     assert f"API {api.url} can't be read: the answer is cut off." in refusal(api.url)
-    assert len(api.requests) == BODY_ATTEMPTS
+    assert len(api.requests) == MAX_BODY_ATTEMPTS
 
 
 def test_a_redirect_is_followed(serve, read) -> None:
@@ -104,7 +104,7 @@ def test_the_authorization_is_sent(serve, read) -> None:
     assert api.requests[0]["Authorization"] == authorization
 
 
-def test_without_one_no_authorization_is_sent(serve, read) -> None:
+def test_no_authorization_is_sent_by_default(serve, read) -> None:
     api = serve(BODY)
     read(api.url)
     assert "Authorization" not in api.requests[0]
@@ -128,7 +128,7 @@ def test_the_authorization_is_not_sent_to_another_host_that_is_redirected_to(ser
         "customers",
     ],
 )
-def test_another_server_than_the_configured_one_is_not_asked(serve, client, other: str) -> None:
+def test_a_server_other_than_the_configured_one_gets_no_request(serve, client, other: str) -> None:
     api = serve(BODY)
     with pytest.raises(CdpError, match="on another server"):
         with client(api.url).get(other.format(port=api.root.rsplit(":")[-1])):
@@ -136,7 +136,7 @@ def test_another_server_than_the_configured_one_is_not_asked(serve, client, othe
     assert api.requests == []
 
 
-def test_a_port_that_goes_without_saying_is_the_same_server(client) -> None:
+def test_the_default_port_belongs_to_the_same_server(client) -> None:
     with pytest.raises(CdpError, match="can't be read"):
         with client("https://nowhere.invalid/a").get("https://nowhere.invalid:443/b"):
             pass
@@ -152,7 +152,7 @@ def test_a_refusal_names_the_secret_to_check_and_never_shows_it(serve, refusal, 
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\nX-Other: 1", "\u2026", "\x00"])
-def test_a_token_that_no_header_can_hold_is_an_error_that_does_not_show_it(serve, refusal, ending: str) -> None:
+def test_a_token_with_invalid_characters_is_an_error_that_does_not_show_it(serve, refusal, ending: str) -> None:
     token = uuid4().hex
     message = refusal(serve(BODY).url, authorization=f"Bearer {token}{ending}")
     assert "no header may have; check the secret 'api_token'" in message
@@ -179,29 +179,29 @@ def test_a_new_token_that_is_refused_is_an_error(serve, refusal) -> None:
     assert len(api.requests) == 2
 
 
-def test_a_server_that_was_redirected_to_does_not_say_where_to_sign_in(serve, refusal) -> None:
+def test_a_challenge_after_a_redirect_to_another_server_is_ignored(serve, refusal) -> None:
     other = serve(b"", 401, {"WWW-Authenticate": "Bearer authorization_uri=https://evil.example.com"})
     challenges: list[str] = []
     assert "refused access (401)" in refusal(serve(b"", 302, {"Location": other.url}).url, renew=challenges.append)
     assert challenges == []
 
 
-def test_what_the_server_says_of_an_error_is_passed_on(serve, refusal) -> None:
-    said = json.dumps({"error": {"code": "0x1", "message": "Could not find a property\nnamed 'x'."}}).encode()
-    assert "answered 400 Bad Request: Could not find a property: check" in refusal(serve(said, 400).url)
+def test_the_error_message_of_the_server_is_shown(serve, refusal) -> None:
+    error = json.dumps({"error": {"code": "0x1", "message": "Could not find a property\nnamed 'x'."}}).encode()
+    assert "answered 400 Bad Request: Could not find a property: check" in refusal(serve(error, 400).url)
 
 
 @pytest.mark.parametrize(
     "body",
     [b"<html>", b"[1]", b'{"error": "x"}', b'{"error": {"message": 1}}', b'{"error": {"message": " "}}', b"\xff"],
 )
-def test_an_error_without_a_message_is_its_status(serve, refusal, body: bytes) -> None:
+def test_an_error_without_a_message_shows_its_status(serve, refusal, body: bytes) -> None:
     api = serve(body, 404)
     assert refusal(api.url) == f"API {api.url} answered 404 Not Found: check the address and the server."
     assert len(api.requests) == 1
 
 
-def test_a_message_without_an_end_is_shortened(serve, refusal) -> None:
+def test_a_long_error_message_is_shortened(serve, refusal) -> None:
     assert len(refusal(serve(json.dumps({"error": {"message": "x" * 100_000}}).encode(), 400).url)) < 400
 
 
@@ -212,13 +212,13 @@ def test_a_query_and_a_user_are_not_shown(serve, refusal) -> None:
     assert message == f"API {api.url} answered 404 Not Found: check the address and the server."
 
 
-def test_a_status_may_have_a_meaning_of_its_own(serve, client) -> None:
+def test_a_status_can_raise_its_own_exception(serve, client) -> None:
     api = serve(b"", 304)
-    with pytest.raises(KeyError), client(api.url).get(api.url, raising={304: KeyError}):
+    with pytest.raises(KeyError), client(api.url).get(api.url, status_errors={304: KeyError}):
         pass
 
 
-def test_a_form_is_posted_and_not_sent_on(serve, client) -> None:
+def test_a_form_is_not_sent_to_a_redirect(serve, client) -> None:
     target = serve(BODY)
     api = serve(b"", 307, {"Location": target.url})
     with pytest.raises(CdpError, match="answered 307"), client(api.url).post(api.url, {"a": "b"}):
@@ -234,30 +234,30 @@ def test_a_form_that_is_refused_names_the_secrets_and_shows_none_of_its_values(s
     assert str(refused.value) == f"API {api.url} refused access (400): check the secret 'api_token'."
 
 
-def test_too_many_requests_are_tried_again_after_the_time_the_server_asks_for(serve, read, waits) -> None:
+def test_too_many_requests_are_retried_after_the_wait_that_the_server_asks_for(serve, read, waits) -> None:
     api = serve(b"slow down", 429, {"Retry-After": "0"}).then(BODY)
     assert read(api.url) == BODY
     assert len(api.requests) == 2
     assert waits == []
 
 
-def test_a_storm_of_too_many_requests_is_an_error_after_bounded_waits(serve, refusal, waits) -> None:
+def test_repeated_too_many_requests_are_an_error_after_bounded_waits(serve, refusal, waits) -> None:
     api = serve(b"", 429, {"Retry-After": "9"})
     assert "answered 429 Too Many Requests" in refusal(api.url)
-    assert waits == [9] * RETRIES
+    assert waits == [9] * MAX_RETRIES
 
 
-def test_the_time_a_server_asks_to_wait_is_bounded(serve, read, waits) -> None:
+def test_the_wait_that_a_server_asks_for_is_bounded(serve, read, waits) -> None:
     read(serve(b"", 429, {"Retry-After": "86400"}).then(b"", 503, {"Retry-After": "7"}).then(BODY).url)
     assert waits == [60, 7]
 
 
-def test_a_wait_that_cannot_be_read_is_an_error(serve, refusal) -> None:
+def test_an_invalid_retry_after_is_an_error(serve, refusal) -> None:
     assert "Retry-After" in refusal(serve(b"", 503, {"Retry-After": "soon"}).url)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_server_that_is_down_for_a_while_is_asked_again_with_growing_waits(serve, read, waits, status: int) -> None:
+def test_a_server_that_is_down_for_a_while_is_retried_with_growing_waits(serve, read, waits, status: int) -> None:
     api = serve(b"", status).then(b"", status).then(b"", status).then(BODY)
     assert read(api.url) == BODY
     assert len(api.requests) == 4
@@ -267,17 +267,17 @@ def test_a_server_that_is_down_for_a_while_is_asked_again_with_growing_waits(ser
 def test_a_server_that_stays_down_is_an_error_after_bounded_retries(serve, refusal, waits) -> None:
     api = serve(b"", 503)
     assert "answered 503 Service Unavailable" in refusal(api.url)
-    assert len(api.requests) == 1 + RETRIES
+    assert len(api.requests) == 1 + MAX_RETRIES
     assert waits == [1, 2, 4]
 
 
-def test_a_server_that_is_too_slow_is_asked_twice_and_is_an_error(serve, refusal) -> None:
+def test_a_slow_server_is_retried_once_and_then_an_error(serve, refusal) -> None:
     api = serve(BODY, after_seconds=5)
     assert "no answer within 0.3 seconds" in refusal(api.url, timeout_seconds=0.3)
     assert len(api.requests) == 2
 
 
-def test_nobody_listening_is_an_error(refusal, waits) -> None:
+def test_a_refused_connection_is_an_error(refusal, waits) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -286,7 +286,7 @@ def test_nobody_listening_is_an_error(refusal, waits) -> None:
 
 
 @pytest.mark.parametrize("url", ["customers.json", "ftp://example.com/customers.json", "http://", "http://a b/", "//"])
-def test_what_is_no_web_address_is_an_error(refusal, url: str) -> None:
+def test_an_invalid_web_address_is_an_error(refusal, url: str) -> None:
     assert f"API {url} can't be read" in refusal(url)
 
 
@@ -303,11 +303,11 @@ def test_https_and_this_machine_are_confidential(url: str) -> None:
         "http://crm.example.com",
         "http://localhost.example.com",
         "http://localhost@example.com",
-        "http://example.com\\@localhost",  # a client of the web takes the backslash for a slash
+        "http://example.com\\@localhost",  # HTTP clients treat the backslash as a slash
         "http://[x",
         "localhost",
         "",
     ],
 )
-def test_what_others_can_read_is_not_confidential(url: str) -> None:
+def test_unencrypted_and_invalid_addresses_are_not_confidential(url: str) -> None:
     assert not is_confidential(url)

@@ -35,14 +35,14 @@ def lines_of(body: bytes) -> list[str]:
 @pytest.mark.parametrize(
     "frame", ["[{}]", '{{"value": [{}], "next": "/2"}}', " \n[ {} ]\n ", '{{"n": 12, "data":[{}]}}']
 )
-def test_records_are_whole_wherever_a_chunk_ends(
+def test_a_chunk_may_end_anywhere_in_a_record(
     monkeypatch: pytest.MonkeyPatch, characters: int, between: str, frame: str
 ) -> None:
     monkeypatch.setattr(pages, "_CHUNK_CHARACTERS", characters)
     assert lines_of(frame.format(between.join(RECORDS)).encode()) == RECORDS
 
 
-def test_the_records_are_parsed_and_accounted_for() -> None:
+def test_a_page_has_records_rows_columns_and_members() -> None:
     page = Page(
         io.BytesIO(b'{"count": 2, "value": [{"@odata.etag": "1", "a": 1}, {"b": [2]}], "more": {"x": [3]}}'), "API"
     )
@@ -66,7 +66,7 @@ def test_a_line_break_between_tokens_becomes_a_blank() -> None:
     assert lines_of(b'[{"a":\r\n1,\n"b": "\\n"}]') == ['{"a":  1, "b": "\\n"}']
 
 
-def test_a_byte_order_mark_is_no_part_of_the_records() -> None:
+def test_a_byte_order_mark_is_not_part_of_the_records() -> None:
     assert lines_of(b"\xef\xbb\xbf[1]") == ["1"]
 
 
@@ -109,7 +109,7 @@ def test_a_page_may_have_no_records(body: bytes) -> None:
     ],
     ids=lambda value: value[:20].decode(errors="replace") if isinstance(value, bytes) else None,
 )
-def test_what_is_no_page_of_records_is_an_error(
+def test_an_answer_without_a_page_of_records_is_an_error(
     monkeypatch: pytest.MonkeyPatch, body: bytes, reason: str, characters: int
 ) -> None:
     monkeypatch.setattr(pages, "_CHUNK_CHARACTERS", characters)
@@ -119,7 +119,7 @@ def test_what_is_no_page_of_records_is_an_error(
     assert str(refused.value).startswith("API ")
 
 
-def test_a_field_of_many_chunks_is_not_read_again_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_of_many_chunks_is_parsed_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
     class CountingDecoder(json.JSONDecoder):
         parsed = 0
 
@@ -146,7 +146,7 @@ def test_only_the_record_being_read_is_in_memory() -> None:
     assert peak < 600_000 < len(body.getvalue())
 
 
-def test_what_is_wrong_early_is_found_without_reading_on() -> None:
+def test_an_early_error_is_found_without_reading_the_rest() -> None:
     body = io.BytesIO(b"[{1}, " + b"1," * 1_000_000 + b"1]")
     with pytest.raises(CdpError, match="at character 2"):
         list(Page(body, "API").records)

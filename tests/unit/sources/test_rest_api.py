@@ -9,7 +9,7 @@ import pytest
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
-from cdp_lib.sources.rest_api import READS_UNTIL_AGREED, land_records
+from cdp_lib.sources.rest_api import MAX_READS, land_records
 
 ANSWER = b'[{"customer_id": 101, "country": "Egypt"}, {"customer_id": 102, "email": "b@example.com"}]'
 RECORDS = json.loads(ANSWER)
@@ -18,7 +18,7 @@ Land = Callable[..., list[Manifest]]
 
 
 def page(*numbers: int, **members: object) -> bytes:
-    """An object with the customers of these numbers."""
+    """Return a page with the customers of the given numbers."""
     return json.dumps({"value": [{"customer_id": number} for number in numbers], **members}).encode()
 
 
@@ -35,7 +35,7 @@ def land(landing: Landing, extraction: Extraction, waits: list[float]) -> Land:
 
 @pytest.fixture
 def refusal(land: Land, landed: Path) -> Callable[..., str]:
-    """The message of an attempt that lands nothing."""
+    """Return a function that returns the error message of an attempt, and checks that it lands nothing."""
 
     def refusal(url: str, **options: object) -> str:
         with pytest.raises(CdpError) as refused:
@@ -79,7 +79,7 @@ def test_an_array_is_landed_as_received_and_as_one_record_a_line(serve, land, la
     assert manifest.columns == ("country", "customer_id", "email")
 
 
-def test_pretty_printed_records_are_one_line_each(serve, land, landed) -> None:
+def test_pretty_printed_records_become_one_line_each(serve, land, landed) -> None:
     text = json.dumps(RECORDS, indent=2).replace("\n", "\r\n")
     [manifest] = land(serve(text.encode()).url)
     assert [json.loads(line) for line in lines_of(landed)] == RECORDS
@@ -87,13 +87,13 @@ def test_pretty_printed_records_are_one_line_each(serve, land, landed) -> None:
     assert received_in(landed) == {"answer-00000.json": text.encode()}
 
 
-def test_records_that_are_no_objects_are_landed_too(serve, land, landed) -> None:
+def test_records_that_are_not_objects_are_landed(serve, land, landed) -> None:
     [manifest] = land(serve(b'[{"a": null}, [1, [2]], "text", 3, true, null, {} ]').url)
     assert lines_of(landed) == ['{"a": null}', "[1, [2]]", '"text"', "3", "true", "null", "{}"]
     assert (manifest.rows, manifest.columns) == (7, ("a",))
 
 
-def test_numbers_keep_the_digits_they_came_with(serve, land, landed) -> None:
+def test_numbers_keep_their_original_digits(serve, land, landed) -> None:
     land(serve(b'[{"price": 1.10, "id": 12345678901234567890.50, "x": 1E5}]').url)
     assert lines_of(landed) == ['{"price": 1.10, "id": 12345678901234567890.50, "x": 1E5}']
 
@@ -129,7 +129,7 @@ def test_without_a_token_no_authorization_is_sent(serve, land) -> None:
     assert "Authorization" not in api.requests[0]
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_an_answer_without_records_lands_nothing(serve, refusal, body: bytes, re
 
 
 @pytest.mark.parametrize("fault", [{"missing_bytes": 10}, {"is_reset": True}], ids=["cut off", "reset"])
-def test_an_answer_that_breaks_off_lands_nothing_and_the_next_run_all_of_it(
+def test_an_answer_that_is_cut_off_lands_nothing_and_the_next_run_lands_all(
     serve, refusal, land, landed, fault
 ) -> None:
     api = serve(ANSWER, **fault)
@@ -170,14 +170,14 @@ def test_a_gzip_answer_that_ends_early_lands_nothing(serve, refusal) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_an_api_that_refuses_the_token_names_the_secret_and_never_shows_it(serve, refusal, status: int) -> None:
+def test_a_refused_token_is_an_error_that_names_the_secret_and_does_not_show_it(serve, refusal, status: int) -> None:
     token = uuid4().hex
     message = refusal(serve(f"wrong token {token}".encode(), status).url, token=token)
     assert f"refused access ({status}): check the secret 'api_token'" in message
     assert token not in message
 
 
-def test_an_address_that_is_not_there_lands_nothing(serve, refusal) -> None:
+def test_an_unknown_address_lands_nothing(serve, refusal) -> None:
     assert "answered 404 Not Found" in refusal(serve(b"nothing here", 404).url)
 
 
@@ -190,7 +190,7 @@ def test_an_api_that_is_too_slow_lands_nothing(serve, refusal) -> None:
 
 
 @pytest.mark.parametrize("url", ["customers.json", "ftp://example.com/customers.json", "http://a b/"])
-def test_what_is_no_web_address_lands_nothing(refusal, url: str) -> None:
+def test_an_invalid_web_address_lands_nothing(refusal, url: str) -> None:
     assert "this is no web address" in refusal(url)
 
 
@@ -201,7 +201,7 @@ def test_a_landing_location_that_cannot_be_written_is_an_error(serve, land, tmp_
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com/customers.json?key=secret", "ftp://api.example.com/c"])
-def test_the_token_is_not_sent_where_others_could_read_it(refusal, url: str) -> None:
+def test_the_token_is_not_sent_unencrypted(refusal, url: str) -> None:
     token = uuid4().hex
     message = refusal(url, token=token)
     assert "does not begin with https://: the token is not sent there" in message
@@ -272,7 +272,7 @@ def test_a_cursor_may_stand_one_level_down(serve, land, landed) -> None:
     assert numbers_of(landed) == [1, 2]
 
 
-def test_the_cursor_of_the_page_itself_is_not_that_of_the_next(serve, land, landed) -> None:
+def test_the_cursor_of_the_current_page_is_not_used_for_the_next(serve, land, landed) -> None:
     api = serve()
     api.at("/customers.json", page(1, cursor="first", next_cursor="a"))
     api.at("/customers.json?cursor=a", page(2, cursor="a", next_cursor="b"))
@@ -317,7 +317,7 @@ def test_a_page_without_records_is_not_the_last_if_it_links_to_another(serve, la
     assert numbers_of(landed) == [1]
 
 
-def test_a_record_that_comes_on_two_pages_is_landed_as_it_came(serve, land, landed) -> None:
+def test_a_record_on_two_pages_is_landed_twice(serve, land, landed) -> None:
     api = serve()
     api.at("/customers.json", page(1, 2, next="?page=2"))
     api.at("/customers.json?page=2", page(2, 3))
@@ -332,7 +332,7 @@ def test_a_page_that_comes_twice_lands_nothing(serve, refusal) -> None:
     assert "gave the same page twice" in refusal(api.url)
 
 
-def test_an_api_that_takes_no_number_of_a_page_lands_nothing(serve, refusal) -> None:
+def test_an_api_that_ignores_the_page_number_lands_nothing(serve, refusal) -> None:
     api = serve()
     for number in (1, 2):
         api.at(f"/customers.json?page={number}", page(1, 2, page=number))
@@ -347,7 +347,7 @@ def test_a_link_that_leads_back_lands_nothing(serve, refusal) -> None:
     assert len(api.requests) == 2
 
 
-def test_a_link_to_another_host_is_not_followed(serve, land, landed) -> None:
+def test_a_link_to_another_host_is_an_error(serve, land, landed) -> None:
     other = serve(ANSWER)
     api = serve(page(1, next=other.url))
     with pytest.raises(CdpError, match=f"API {other.url} is on another server than the one configured"):
@@ -382,12 +382,12 @@ def test_a_link_that_cannot_be_followed_lands_nothing(serve, refusal, link: obje
     ],
     ids=str,
 )
-def test_a_part_of_the_records_without_a_way_to_the_others_lands_nothing(serve, refusal, members) -> None:
+def test_incomplete_records_without_a_known_next_page_land_nothing(serve, refusal, members) -> None:
     message = refusal(serve(page(1, 2, **members)).url)
     assert "a link (next), a cursor (next_cursor), or {page} in the address" in message
 
 
-def test_an_array_that_is_counted_in_a_header_and_has_fewer_lands_nothing(serve, refusal) -> None:
+def test_an_array_with_fewer_records_than_its_header_says_lands_nothing(serve, refusal) -> None:
     assert "has 5 records and gave 2" in refusal(serve(ANSWER, headers={"X-Total-Count": "5"}).url)
 
 
@@ -414,12 +414,12 @@ def test_links_that_end_before_the_last_page_land_nothing(serve, refusal) -> Non
     ],
     ids=lambda members: str(members)[:50],
 )
-def test_an_api_that_counts_its_records_right_is_landed(serve, land, landed, members) -> None:
+def test_an_api_with_matching_totals_is_landed(serve, land, landed, members) -> None:
     land(serve(page(1, 2, **members)).url)
     assert numbers_of(landed) == [1, 2]
 
 
-def test_an_error_on_a_later_page_lands_nothing_and_the_next_run_all_of_it(serve, refusal, land, landed) -> None:
+def test_an_error_on_a_later_page_lands_nothing_and_the_next_run_lands_all(serve, refusal, land, landed) -> None:
     api = serve()
     api.at("/customers.json", page(1, next="?page=2"))
     api.at("/customers.json?page=2", b"<html>", 404).at("/customers.json?page=2", page(2))
@@ -430,25 +430,25 @@ def test_an_error_on_a_later_page_lands_nothing_and_the_next_run_all_of_it(serve
 
 def test_numbered_pages_that_shift_while_they_are_read_are_read_until_two_reads_agree(serve, land, landed) -> None:
     api = serve()
-    # The record 1 is removed after the first page: 3 moves to it, and the first read never sees it.
+    # Record 1 is deleted after the first page was read: record 3 moves to that page, and the first read misses it.
     api.at("/customers.json?page=1", page(1, 2)).at("/customers.json?page=1", page(2, 3))
     api.at("/customers.json?page=2", page(4))
     api.at("/customers.json?page=3", page())
     land(f"{api.url}?page={{page}}")
     assert numbers_of(landed) == [2, 3, 4]
-    assert len(api.requests) == 3 * READS_UNTIL_AGREED
+    assert len(api.requests) == 3 * MAX_READS
 
 
 def test_numbered_pages_that_never_agree_land_nothing(serve, refusal) -> None:
     api = serve()
-    for number in range(READS_UNTIL_AGREED + 1):
+    for number in range(MAX_READS + 1):
         api.at("/customers.json?page=1", page(number))
     api.at("/customers.json?page=2", page())
     assert "changes while it is read" in refusal(f"{api.url}?page={{page}}")
-    assert len(api.requests) == 2 * READS_UNTIL_AGREED
+    assert len(api.requests) == 2 * MAX_READS
 
 
-def test_numbered_pages_that_are_counted_right_are_landed(serve, land, landed) -> None:
+def test_numbered_pages_with_matching_totals_are_landed(serve, land, landed) -> None:
     api = serve()
     api.at("/customers.json?page=1", page(1, total="2", total_pages=2, next_page=2))
     api.at("/customers.json?page=2", page(2, total="2", total_pages=2))
@@ -457,7 +457,7 @@ def test_numbered_pages_that_are_counted_right_are_landed(serve, land, landed) -
     assert numbers_of(landed) == [1, 2]
 
 
-def test_numbered_pages_agree_whatever_else_they_say(serve, land, landed) -> None:
+def test_numbered_pages_agree_if_only_other_members_differ(serve, land, landed) -> None:
     api = serve()
     for minute in range(4):
         api.at("/customers.json?page=1", page(1, at=f"10:0{minute}"))
@@ -470,7 +470,7 @@ def test_numbered_pages_agree_whatever_else_they_say(serve, land, landed) -> Non
 # The next run
 
 
-def test_an_earlier_attempt_of_the_run_is_not_asked_for_again(serve, land) -> None:
+def test_a_run_that_has_landed_does_not_ask_again(serve, land) -> None:
     api = serve(ANSWER).then(b"[]")
     assert land(api.url) == land(api.url)
     assert len(api.requests) == 1
@@ -495,7 +495,7 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(serve, land, landing: 
 
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"7"'}], ids=str)
-def test_without_a_strong_etag_all_is_read_again(serve, land, headers) -> None:
+def test_without_a_strong_etag_the_records_are_read_again(serve, land, headers) -> None:
     api = serve(ANSWER, headers=headers)
     [manifest] = land(api.url)
     assert manifest.watermark is None
@@ -510,7 +510,7 @@ def test_the_etag_of_another_address_is_not_sent(serve, land) -> None:
     assert "If-None-Match" not in api.requests[1]
 
 
-def test_the_etag_of_one_of_several_pages_says_nothing_of_the_others(serve, land) -> None:
+def test_the_etag_of_one_of_several_pages_is_not_stored(serve, land) -> None:
     api = serve()
     api.at("/customers.json", page(1, next="?page=2"), headers={"ETag": '"7"'})
     api.at("/customers.json?page=2", page(2), headers={"ETag": '"8"'})
@@ -518,7 +518,7 @@ def test_the_etag_of_one_of_several_pages_says_nothing_of_the_others(serve, land
     assert manifest.watermark is None
 
 
-def test_the_etag_of_a_first_page_that_is_followed_by_others_now_is_only_sent_for_it(serve, land, landed) -> None:
+def test_the_etag_is_sent_only_with_the_first_page(serve, land, landed) -> None:
     api = serve()
     api.at("/customers.json", page(1), headers={"ETag": '"7"'}).at("/customers.json", page(1, next="?page=2"))
     api.at("/customers.json?page=2", page(2))
@@ -528,13 +528,13 @@ def test_the_etag_of_a_first_page_that_is_followed_by_others_now_is_only_sent_fo
     assert numbers_of(landed, "20260131T000002Z-2") == [1, 2]
 
 
-def test_the_manifest_does_not_give_the_address_away(serve, land, landed) -> None:
+def test_the_manifest_does_not_reveal_the_address(serve, land, landed) -> None:
     secret = uuid4().hex
     land(f"{serve(ANSWER, headers={'ETag': '1'}).url}?key={secret}")
     assert secret not in (landed / "customers/2026-01-31/20260131T000001Z-1/manifest.json").read_text()
 
 
-def test_of_two_runs_at_once_one_lands_and_the_other_says_so(serve, land, landing: Landing) -> None:
+def test_only_one_of_two_concurrent_runs_lands(serve, land, landing: Landing) -> None:
     api = serve()
     api.at("/customers.json", page(1, 2), meanwhile=lambda: land(f"{api.url}?other", batch_id="20260131T000000Z-0"))
     api.at("/customers.json?other", page(1, 2))

@@ -1,4 +1,4 @@
-"""Against real Spark and PostgreSQL, in a process of its own: a Spark session can't have its packages changed."""
+"""JDBC reads with Spark and PostgreSQL. Spark runs in another process, because a session can't add packages."""
 
 import json
 import os
@@ -51,16 +51,16 @@ from cdp_local.engines import delta_session
 
 home, url = Path(sys.argv[1]), sys.argv[2]
 extraction = Landing(f"{home}/landing").extraction("source", "20260131T000001Z-1", datetime(2026, 1, 31, tzinfo=UTC))
-# A time zone of its own: what is landed must not depend on it.
+# The landed times must not depend on the time zone of the session.
 with delta_session(home, {"spark.sql.session.timeZone": "Asia/Riyadh"}, ["org.postgresql:postgresql:42.7.14"]) as spark:
     answers = {}
     for entity in ("sales", "refused"):
         contract = BronzeContract(entity, "bronze", "", (), source="source", entity=entity, record_key=("id",))
         try:
-            ask = spark, extraction, url, "", [contract]
-            [manifest] = land_large_tables(*ask, partitions=3, snapshot_up_to_rows=0)
-            [again] = land_large_tables(*ask, partitions=3, snapshot_up_to_rows=0, from_scratch=True)
-            answers[entity] = manifest.to_json() if manifest == again else "landed again"
+            arguments = spark, extraction, url, "", [contract]
+            [manifest] = land_large_tables(*arguments, partitions=3, snapshot_up_to_rows=0)
+            [second] = land_large_tables(*arguments, partitions=3, snapshot_up_to_rows=0, from_scratch=True)
+            answers[entity] = manifest.to_json() if manifest == second else "landed twice"
         except CdpError as error:
             answers[entity] = str(error)
 print(json.dumps(answers))
@@ -71,12 +71,12 @@ print(json.dumps(answers))
 @pytest.mark.skipif(
     not (shutil.which("java") or os.environ.get("JAVA_HOME")), reason="needs Java 17 or newer: `make java`"
 )
-def test_a_table_read_in_ranges_is_landed_and_goes_on_in_increments(
+def test_a_table_read_in_ranges_is_landed_and_then_continued_in_increments(
     new_postgresql_database: Callable[[str], str], tmp_path: Path
 ) -> None:
     url = new_postgresql_database(DATABASE).replace("cdp@", "cdp:unseen@")  # pragma: allowlist secret
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), url]
-    # A session of this process leaves word in its environment that Spark is to be reached through Spark Connect.
+    # A session in this process may have set variables that make Spark use Spark Connect.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
     answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert answer.returncode == 0, answer.stderr
@@ -94,15 +94,15 @@ def test_a_table_read_in_ranges_is_landed_and_goes_on_in_increments(
     assert len(snapshot.files) == 3
     assert landing.examine(snapshot).rows == 12_001
 
-    with sql_database.at_one_moment(url) as connection:
+    with sql_database.open_snapshot(url) as connection:
         table = sql_database.find_table(connection, "", SALES)
-        there = pa.concat_tables(sql_database._read(connection, table, table.select))
+        source_rows = pa.concat_tables(sql_database._read(connection, table, table.select))
     landed = pa.concat_tables(
         pq.read_table(landing.path_of(snapshot, file.name), partitioning=None) for file in snapshot.files
     )
-    assert set(snapshot.columns) == set(landed.column_names) == set(there.column_names)
-    as_landed = landed.select(there.column_names).cast(there.schema).sort_by("id")
-    assert repr(as_landed.to_pylist()) == repr(there.to_pylist())
+    assert set(snapshot.columns) == set(landed.column_names) == set(source_rows.column_names)
+    as_landed = landed.select(source_rows.column_names).cast(source_rows.schema).sort_by("id")
+    assert repr(as_landed.to_pylist()) == repr(source_rows.to_pylist())
 
     def next_run(batch_id: str) -> list[tuple[str, int]]:
         extraction = Extraction(landing, "source", batch_id, snapshot.extracted_at)
@@ -114,19 +114,19 @@ def test_a_table_read_in_ranges_is_landed_and_goes_on_in_increments(
     assert next_run("20260131T000003Z-3") == [("increment", 2)]
 
 
-def test_what_is_not_large_or_was_landed_before_is_left_to_a_single_reader(
+def test_small_and_already_landed_tables_are_not_read_by_jdbc(
     new_postgresql_database: Callable[[str], str], extraction: Extraction
 ) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id INT PRIMARY KEY); INSERT INTO sales VALUES (1), (2)")
-    ask = None, extraction, url, "", [SALES]
-    assert land_large_tables(*ask, partitions=2) == []
-    assert land_large_tables(*ask, partitions=0, snapshot_up_to_rows=1) == []
-    [landed] = land_tables(*ask[1:])
-    assert land_large_tables(*ask, partitions=2, snapshot_up_to_rows=1) == []
-    assert land_large_tables(*ask, partitions=2, snapshot_up_to_rows=1, from_scratch=True) == [landed]
+    arguments = None, extraction, url, "", [SALES]
+    assert land_large_tables(*arguments, partitions=2) == []
+    assert land_large_tables(*arguments, partitions=0, snapshot_up_to_rows=1) == []
+    [landed] = land_tables(*arguments[1:])
+    assert land_large_tables(*arguments, partitions=2, snapshot_up_to_rows=1) == []
+    assert land_large_tables(*arguments, partitions=2, snapshot_up_to_rows=1, from_scratch=True) == [landed]
 
 
-def test_a_table_without_a_key_of_one_whole_number_is_an_error(
+def test_a_table_without_an_integer_key_is_an_error(
     new_postgresql_database: Callable[[str], str], extraction: Extraction
 ) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id TEXT PRIMARY KEY); INSERT INTO sales VALUES ('a')")
@@ -173,7 +173,7 @@ def test_an_empty_table_is_an_error(new_postgresql_database: Callable[[str], str
         ),
     ],
 )
-def test_a_url_becomes_what_jdbc_takes_with_the_login_apart(url: str, options: dict[str, str]) -> None:
+def test_a_url_becomes_jdbc_options_with_a_separate_login(url: str, options: dict[str, str]) -> None:
     assert connection_options(sa.make_url(url)) == options
 
 

@@ -42,7 +42,7 @@ TABLES = (PRODUCTS, STORES, TRANSACTIONS)
 
 @pytest.fixture
 def new_sqlite(tmp_path: Path) -> Callable[[str], str]:
-    """Make a SQLite file with a script, and give its SQLAlchemy URL."""
+    """Return a function that creates a SQLite file with a script, and returns its SQLAlchemy URL."""
 
     def create(script: str, name: str = "retail.db") -> str:
         with sqlite3.connect(tmp_path / name) as connection:
@@ -55,7 +55,7 @@ def new_sqlite(tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def refusal(extraction: Extraction, landed: Path) -> Callable[..., str]:
-    """The message of an attempt that lands nothing."""
+    """Return a function that returns the error message of an attempt, and checks that it lands nothing."""
 
     def refusal(url: str, *tables: BronzeContract, schema: str = "") -> str:
         with pytest.raises(CdpError) as refused:
@@ -77,7 +77,7 @@ def table_of(landed: Path, table: str) -> pa.Table:
     return pq.read_table(landed / table / "2026-01-31/20260131T000001Z-1/data/part-00000.parquet", partitioning=None)
 
 
-def test_the_tables_are_landed_one_batch_each_in_the_order_asked_for(new_sqlite, extraction, landed) -> None:
+def test_the_tables_are_landed_one_batch_each_in_the_given_order(new_sqlite, extraction, landed) -> None:
     manifests = land_tables(extraction, new_sqlite(DATABASE_SQL), "", TABLES)
     assert [(manifest.entity, manifest.rows) for manifest in manifests] == [
         ("products", 10),
@@ -89,7 +89,7 @@ def test_the_tables_are_landed_one_batch_each_in_the_order_asked_for(new_sqlite,
     assert len(rows_of(landed, "transactions")) == 50
 
 
-def test_sqlite_values_come_as_text_whatever_the_column_was_declared_as(new_sqlite, extraction, landed) -> None:
+def test_sqlite_values_become_text_for_every_declared_type(new_sqlite, extraction, landed) -> None:
     url = new_sqlite("""
         CREATE TABLE products (product_id INT PRIMARY KEY, product_name VARCHAR(100), price INT, since DATE);
         INSERT INTO products VALUES
@@ -187,12 +187,12 @@ def test_an_empty_table_is_an_error(new_sqlite, refusal) -> None:
     assert "is empty: check the source" in refusal(url)
 
 
-def test_a_file_that_is_not_there_is_an_error_and_is_not_made(refusal, tmp_path) -> None:
+def test_a_missing_file_is_an_error_and_is_not_created(refusal, tmp_path) -> None:
     assert "unable to open database file" in refusal(f"sqlite:///{tmp_path / 'missing.db'}")
     assert list(tmp_path.glob("*.db")) == []
 
 
-def test_the_file_is_read_and_never_written(new_sqlite, extraction, tmp_path) -> None:
+def test_the_sqlite_file_is_never_written(new_sqlite, extraction, tmp_path) -> None:
     url = new_sqlite(DATABASE_SQL)
     before = (tmp_path / "retail.db").read_bytes()
     land_tables(extraction, url, "", TABLES)
@@ -206,7 +206,7 @@ def test_a_file_may_have_any_name(new_sqlite, extraction, name: str) -> None:
     assert manifest.rows == 5
 
 
-def test_a_file_that_is_no_database_is_an_error(refusal, tmp_path) -> None:
+def test_a_file_that_is_not_a_database_is_an_error(refusal, tmp_path) -> None:
     (tmp_path / "broken.db").write_bytes(b"SQLite, but not really" * 100)
     assert "file is not a database" in refusal(f"sqlite:///{tmp_path / 'broken.db'}")
 
@@ -251,7 +251,7 @@ def test_a_url_that_cannot_be_used_is_an_error_that_does_not_show_it(make_url: C
     assert secret not in message
 
 
-def test_the_password_is_not_shown_when_nobody_answers(refusal) -> None:
+def test_the_password_is_not_shown_when_the_connection_fails(refusal) -> None:
     secret = uuid4().hex
     message = refusal(f"postgresql+psycopg://cdp:{secret}@127.0.0.1:1/retail?connect_timeout=2")
     assert "postgresql://127.0.0.1:1/retail can't be read" in message
@@ -291,7 +291,7 @@ def test_postgresql_tables_keep_their_types(retail_postgresql: str, extraction, 
     }
 
 
-def test_postgresql_types_have_their_parquet_types(new_postgresql_database, extraction, landed) -> None:
+def test_postgresql_types_become_parquet_types(new_postgresql_database, extraction, landed) -> None:
     url = new_postgresql_database("""
         CREATE TABLE kinds (
             small SMALLINT, big BIGINT PRIMARY KEY, price NUMERIC(18, 2), any_number NUMERIC, wide NUMERIC(50, 2),
@@ -328,7 +328,7 @@ def test_postgresql_types_have_their_parquet_types(new_postgresql_database, extr
     assert [value for value in empty if value is not None] == [9223372036854775806]
 
 
-def test_a_schema_names_whose_tables_are_read(new_postgresql_database, extraction, landed) -> None:
+def test_the_tables_of_the_configured_schema_are_read(new_postgresql_database, extraction, landed) -> None:
     url = new_postgresql_database("""
         CREATE SCHEMA dbo;
         CREATE TABLE dbo.stores (store_id INT PRIMARY KEY);
@@ -340,7 +340,7 @@ def test_a_schema_names_whose_tables_are_read(new_postgresql_database, extractio
     assert rows_of(landed, "stores") == [{"store_id": 7}]
 
 
-def test_a_schema_that_does_not_have_the_table_is_named(retail_postgresql: str, refusal) -> None:
+def test_a_missing_table_is_an_error_that_names_the_schema(retail_postgresql: str, refusal) -> None:
     assert "has no table 'products' in schema 'dbo'" in refusal(retail_postgresql, schema="dbo")
 
 
@@ -351,7 +351,7 @@ def test_a_value_that_parquet_cannot_hold_is_an_error(new_postgresql_database, r
     assert "can't be read" in refusal(url)
 
 
-def test_a_day_that_no_calendar_has_is_an_error(new_postgresql_database, refusal) -> None:
+def test_an_infinite_date_is_an_error(new_postgresql_database, refusal) -> None:
     url = new_postgresql_database("CREATE TABLE products (since DATE); INSERT INTO products VALUES ('infinity');")
     assert "can't be read" in refusal(url)
 
@@ -366,7 +366,7 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement)
 
 
-def test_copy_gives_what_rows_give(new_postgresql_database, tmp_path) -> None:
+def test_copy_and_fetch_return_the_same_rows(new_postgresql_database, tmp_path) -> None:
     url = new_postgresql_database("""
         CREATE TABLE "All % kinds" (
             id BIGINT PRIMARY KEY, small SMALLINT, price NUMERIC(18, 2), any_number NUMERIC, ratio DOUBLE PRECISION,
@@ -390,7 +390,7 @@ def test_copy_gives_what_rows_give(new_postgresql_database, tmp_path) -> None:
     execute(
         url, f"ALTER DATABASE {database} SET TimeZone = 'Asia/Riyadh'; ALTER DATABASE {database} SET DateStyle = 'SQL'"
     )
-    with sql_database.at_one_moment(url) as connection:
+    with sql_database.open_snapshot(url) as connection:
         table = sql_database.find_table(connection, "", contract("All % kinds", "id"))
         [copied] = sql_database._read_copy(connection, table, table.select)
         [fetched] = sql_database._read_rows(connection, table, table.select)
@@ -398,7 +398,7 @@ def test_copy_gives_what_rows_give(new_postgresql_database, tmp_path) -> None:
     assert repr(copied.to_pylist()) == repr(fetched.to_pylist())
 
 
-def test_what_has_no_parquet_type_comes_as_the_text_the_database_gives(
+def test_types_without_a_parquet_type_become_the_text_of_the_database(
     new_postgresql_database, extraction, landed
 ) -> None:
     url = new_postgresql_database("""
@@ -412,7 +412,7 @@ def test_what_has_no_parquet_type_comes_as_the_text_the_database_gives(
     ]
 
 
-def test_a_null_of_a_single_column_is_a_row(new_postgresql_database, extraction, landed) -> None:
+def test_a_row_of_a_single_null_is_landed(new_postgresql_database, extraction, landed) -> None:
     url = new_postgresql_database(
         "CREATE TABLE words (word TEXT); INSERT INTO words VALUES ('b'), (NULL), (''), (NULL)"
     )
@@ -462,11 +462,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @dataclass(frozen=True)
-class Meanwhile(Extraction):
-    """An extraction in which something happens once the first rows of a table are written."""
+class ActingExtraction(Extraction):
+    """An extraction that calls a function once the first rows of a table are written."""
 
     entity: str
-    happens: Callable[[], object]
+    act: Callable[[], object]
 
     @contextmanager
     def new_batch(self, entity: str, *load: Any) -> Iterator[BatchWriter]:
@@ -474,12 +474,12 @@ class Meanwhile(Extraction):
             if entity == self.entity:
                 add = batch.add
 
-                def add_and_happen(*arguments: Any) -> None:
+                def add_and_act(*arguments: Any) -> None:
                     batch.add = add
                     add(*arguments)
-                    self.happens()
+                    self.act()
 
-                batch.add = add_and_happen
+                batch.add = add_and_act
             yield batch
 
 
@@ -488,13 +488,13 @@ Run = Callable[..., Extraction]
 
 @pytest.fixture
 def run(landing: Landing) -> Run:
-    """The next run, an hour after the one before: `run()`, or `run("sales", happens)` with what happens meanwhile."""
+    """Return a function that starts the next run, an hour later: `run()`, or `run("sales", act)` to act meanwhile."""
     numbers = count(1)
 
     def run(*meanwhile: Any) -> Extraction:
         number = next(numbers)
         started_at = datetime(2026, 1, 31, tzinfo=UTC) + timedelta(hours=number)
-        return (Meanwhile if meanwhile else Extraction)(
+        return (ActingExtraction if meanwhile else Extraction)(
             landing, "source", f"20260131T000{number:03}Z-{number}", started_at.isoformat(), *meanwhile
         )
 
@@ -505,7 +505,7 @@ LONG_ROWS = """
     CREATE TABLE sales (id INT PRIMARY KEY, note TEXT);
     INSERT INTO sales SELECT n, repeat(md5(n::text), 32768) FROM generate_series(1, 60) n;
 """
-"""More than the buffers between server and client hold."""
+"""More bytes than the buffers between server and client hold."""
 SALES = contract("sales", "id")
 
 
@@ -524,7 +524,7 @@ def message_of(land: Callable[[], object]) -> str:
     return str(refused.value)
 
 
-def test_a_connection_lost_in_the_middle_is_an_error_and_the_next_attempt_lands_the_rest(
+def test_a_lost_connection_is_an_error_and_the_next_attempt_lands_the_rest(
     new_postgresql_database, run: Run, landing: Landing, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
@@ -540,7 +540,7 @@ def test_a_connection_lost_in_the_middle_is_an_error_and_the_next_attempt_lands_
     assert [(batch.entity, batch.rows) for batch in batches] == [("stores", 5), ("sales", 60)]
 
 
-def test_a_server_that_restarts_in_the_middle_is_an_error_and_the_next_run_is_right(
+def test_a_server_restart_during_a_read_is_an_error_and_the_next_run_lands_all(
     postgresql_server: str, run: Run, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
@@ -557,7 +557,7 @@ def test_a_server_that_restarts_in_the_middle_is_an_error_and_the_next_run_is_ri
         assert [batch.rows for batch in land_tables(run(), url, "", [SALES])] == [60]
 
 
-def test_a_full_disk_is_an_error_and_the_next_run_is_right(
+def test_a_full_disk_is_an_error_and_the_next_run_lands_all(
     new_postgresql_database, run: Run, landing: Landing, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 10)
@@ -575,8 +575,8 @@ def test_a_full_disk_is_an_error_and_the_next_run_is_right(
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large table has more than five rows."""
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits so small that a table of a few rows has chunks and settled rows."""
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 7)
 
@@ -591,7 +591,7 @@ UPDATED_AT = KEY_ONLY + "ALTER TABLE sales ADD COLUMN updated_at TIMESTAMPTZ NOT
 def land(
     extraction: Extraction, url: str, *, from_scratch: bool = False, snapshot_up_to_rows: int = 0
 ) -> tuple[str, int] | None:
-    """What a run lands: load and rows."""
+    """Return load and rows of the batch that a run lands."""
     batches = land_tables(
         extraction, url, "", [SALES], from_scratch=from_scratch, snapshot_up_to_rows=snapshot_up_to_rows
     )
@@ -611,10 +611,10 @@ def last_rows(landing: Landing, *, deletions: bool = False) -> list[dict[str, An
     return landed_rows(landing, landing.batches("source", "sales")[-1], deletions=deletions)
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("script", [KEY_ONLY, UPDATED_AT], ids=["key", "updated_at"])
 class TestIncrements:
-    def test_without_news_there_is_no_batch(self, new_postgresql_database, run: Run, script: str) -> None:
+    def test_an_unchanged_table_makes_no_batch(self, new_postgresql_database, run: Run, script: str) -> None:
         url = new_postgresql_database(script)
         assert land(run(), url) == ("snapshot", 50)
         assert land(run(), url) is None
@@ -628,7 +628,7 @@ class TestIncrements:
         assert [row["id"] for row in last_rows(landing)] == list(range(51, 71))
         assert land(run(), url) is None
 
-    def test_an_increment_follows_the_batch_before(
+    def test_an_increment_starts_at_the_watermark_of_the_previous_batch(
         self, new_postgresql_database, run: Run, landing: Landing, script: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -653,7 +653,7 @@ class TestIncrements:
         assert land(run(), url) == ("increment", 1)
         assert [row["id"] for row in last_rows(landing)] == [51]
 
-    def test_a_correction_of_a_late_row_is_landed(
+    def test_a_correction_of_an_unsettled_row_is_landed(
         self, new_postgresql_database, run: Run, landing: Landing, script: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -665,7 +665,7 @@ class TestIncrements:
         assert land(run(), url) == ("increment", 1)
         assert land(run(), url) is None
 
-    def test_a_late_row_that_is_gone_is_a_deletion(
+    def test_a_deleted_unsettled_row_becomes_a_tombstone(
         self, new_postgresql_database, run: Run, landing: Landing, script: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -691,7 +691,7 @@ class TestIncrements:
             "ALTER TABLE sales RENAME COLUMN name TO title",
         ],
     )
-    def test_what_an_increment_cannot_say_makes_a_snapshot(
+    def test_changes_that_an_increment_cannot_express_make_a_snapshot(
         self, new_postgresql_database, run: Run, script: str, change: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -701,7 +701,7 @@ class TestIncrements:
         assert load == "snapshot"
         assert land(run(), url) is None
 
-    def test_from_scratch_everything_is_landed(self, new_postgresql_database, run: Run, script: str) -> None:
+    def test_from_scratch_lands_a_snapshot(self, new_postgresql_database, run: Run, script: str) -> None:
         url = new_postgresql_database(script)
         land(run(), url)
         execute(url, "INSERT INTO sales (id) VALUES (51)")
@@ -718,7 +718,7 @@ class TestIncrements:
         assert "is empty: check the source" in message_of(lambda: land(run(), url))
         assert len(landing.batches("source", "sales")) == 1
 
-    def test_of_two_runs_at_once_one_lands_and_the_next_run_lands_the_rest(
+    def test_only_one_of_two_concurrent_runs_lands_and_the_next_run_lands_the_rest(
         self, new_postgresql_database, run: Run, landing: Landing, script: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -734,7 +734,7 @@ class TestIncrements:
         assert [batch.rows for batch in landing.batches("source", "sales")] == [50, 21]
         assert land(run(), url) is None
 
-    def test_an_increment_cut_off_in_the_middle_lands_nothing_and_the_next_run_is_right(
+    def test_a_lost_connection_during_an_increment_lands_nothing_and_the_next_run_lands_all(
         self, new_postgresql_database, run: Run, landing: Landing, script: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -757,7 +757,7 @@ class TestIncrements:
         Path(landing.path_of(batch, batch.files[0].name)).unlink()
         assert "A landed batch of source/sales can't be read" in message_of(lambda: land(run(), url))
 
-    def test_batches_that_cannot_hold_what_is_read_again_are_not_opened(
+    def test_batches_without_rows_of_the_overlap_are_not_opened(
         self, new_postgresql_database, run: Run, landing: Landing, script: str
     ) -> None:
         url = new_postgresql_database(script)
@@ -773,7 +773,7 @@ class TestIncrements:
         assert land(run(), url) == ("increment", 1)
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("column", ["amount = 0", "day = day + 1", "name = 'Sale 7'", "name = NULL", "ratio = 0"])
 def test_without_updated_at_an_old_correction_makes_a_snapshot(new_postgresql_database, run: Run, column: str) -> None:
     url = new_postgresql_database(KEY_ONLY)
@@ -783,7 +783,7 @@ def test_without_updated_at_an_old_correction_makes_a_snapshot(new_postgresql_da
     assert land(run(), url) is None
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 def test_with_updated_at_an_old_correction_is_an_increment(new_postgresql_database, run: Run, landing: Landing) -> None:
     url = new_postgresql_database(UPDATED_AT)
     land(run(), url)
@@ -793,7 +793,7 @@ def test_with_updated_at_an_old_correction_is_an_increment(new_postgresql_databa
     assert land(run(), url) is None
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 def test_rows_updated_at_the_same_time_in_two_reads_are_all_landed(
     new_postgresql_database, run: Run, landing: Landing
 ) -> None:
@@ -806,8 +806,8 @@ def test_rows_updated_at_the_same_time_in_two_reads_are_all_landed(
     assert land(run(), url) is None
 
 
-@pytest.mark.usefixtures("few")
-def test_a_clock_that_is_slow_is_seen_within_the_overlap(new_postgresql_database, run: Run) -> None:
+@pytest.mark.usefixtures("small_limits")
+def test_an_update_by_a_slow_clock_is_found_within_the_overlap(new_postgresql_database, run: Run) -> None:
     url = new_postgresql_database(UPDATED_AT)
     land(run(), url)
     execute(url, "UPDATE sales SET updated_at = '2026-01-30 12:00+00' WHERE id = 7")
@@ -816,7 +816,7 @@ def test_a_clock_that_is_slow_is_seen_within_the_overlap(new_postgresql_database
     assert land(run(), url) == ("increment", 1)
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 def test_a_clock_far_ahead_hides_no_correction(new_postgresql_database, run: Run, landing: Landing) -> None:
     url = new_postgresql_database(UPDATED_AT)
     execute(url, "UPDATE sales SET updated_at = '2099-01-01' WHERE id = 7")
@@ -828,7 +828,7 @@ def test_a_clock_far_ahead_hides_no_correction(new_postgresql_database, run: Run
     assert land(run(), url) is None
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 def test_updated_at_may_be_null_before_the_first_correction(new_postgresql_database, run: Run) -> None:
     url = new_postgresql_database(KEY_ONLY + "ALTER TABLE sales ADD COLUMN updated_at TIMESTAMPTZ;")
     land(run(), url)
@@ -839,7 +839,7 @@ def test_updated_at_may_be_null_before_the_first_correction(new_postgresql_datab
     assert land(run(), url) is None
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 def test_updated_at_may_have_no_time_zone(new_postgresql_database, run: Run) -> None:
     url = new_postgresql_database(UPDATED_AT.replace("TIMESTAMPTZ", "TIMESTAMP"))
     land(run(), url)
@@ -848,7 +848,7 @@ def test_updated_at_may_have_no_time_zone(new_postgresql_database, run: Run) -> 
     assert land(run(), url) is None
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize(
     "change",
     [
@@ -858,7 +858,7 @@ def test_updated_at_may_have_no_time_zone(new_postgresql_database, run: Run) -> 
     ],
     ids=["none", "of two columns", "text"],
 )
-def test_without_a_key_of_one_whole_number_the_table_is_landed_whole(
+def test_a_table_without_an_integer_key_is_always_landed_as_a_snapshot(
     new_postgresql_database, run: Run, change: str
 ) -> None:
     url = new_postgresql_database(KEY_ONLY)
@@ -868,16 +868,16 @@ def test_without_a_key_of_one_whole_number_the_table_is_landed_whole(
     assert land(run(), url) == ("snapshot", 51)
 
 
-@pytest.mark.usefixtures("few")
-def test_a_table_of_sqlite_is_landed_whole(new_sqlite, run: Run) -> None:
+@pytest.mark.usefixtures("small_limits")
+def test_a_table_of_sqlite_is_always_landed_as_a_snapshot(new_sqlite, run: Run) -> None:
     url = new_sqlite("CREATE TABLE sales (id INTEGER PRIMARY KEY)")
     for rows in (10, 20):
         new_sqlite(f"INSERT INTO sales VALUES {', '.join(f'({rows + number})' for number in range(10))}")
         assert land(run(), url) == ("snapshot", rows)
 
 
-@pytest.mark.usefixtures("few")
-def test_a_table_that_has_grown_large_is_landed_whole_once(new_postgresql_database, run: Run) -> None:
+@pytest.mark.usefixtures("small_limits")
+def test_a_table_that_becomes_large_is_landed_once_as_a_snapshot(new_postgresql_database, run: Run) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id BIGINT PRIMARY KEY); INSERT INTO sales VALUES (1), (2)")
     assert land(run(), url, snapshot_up_to_rows=10) == ("snapshot", 2)
     execute(url, "INSERT INTO sales SELECT generate_series(3, 10)")
@@ -890,7 +890,7 @@ def test_a_table_that_has_grown_large_is_landed_whole_once(new_postgresql_databa
     assert land(run(), url, snapshot_up_to_rows=10) == ("snapshot", 10)
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 def test_a_table_may_be_smaller_than_the_overlap(new_postgresql_database, run: Run, landing: Landing) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id SMALLINT PRIMARY KEY); INSERT INTO sales VALUES (-1), (2)")
     assert land(run(), url) == ("snapshot", 2)
@@ -900,10 +900,10 @@ def test_a_table_may_be_smaller_than_the_overlap(new_postgresql_database, run: R
     assert last_rows(landing, deletions=True) == [{"id": -1}]
 
 
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("has_updated_at", [False, True], ids=["key", "updated_at"])
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_happens_to_the_table_the_landed_rows_become_it(
+def test_landed_rows_equal_the_table_after_random_changes(
     new_postgresql_database, run: Run, landing: Landing, seed: int, has_updated_at: bool
 ) -> None:
     url = new_postgresql_database(UPDATED_AT if has_updated_at else KEY_ONLY)
@@ -913,7 +913,7 @@ def test_whatever_happens_to_the_table_the_landed_rows_become_it(
     loads = set[str]()
     for _ in range(15):
         extraction = run()
-        # As of the last run, give or take a clock that is slow or a transaction that takes its time.
+        # Times since the last run, minus the overlap for slow clocks and long transactions.
         since = datetime.fromisoformat(extraction.extracted_at) - timedelta(minutes=64)
         with psycopg.connect(url.replace("+psycopg", "")) as connection:
             for _ in range(chance.randrange(4)):
@@ -941,13 +941,13 @@ def test_whatever_happens_to_the_table_the_landed_rows_become_it(
         land(extraction, url)
         if batch := landing.find_batch("source", "sales", extraction.batch_id):
             loads.add(batch.load)
-            gone = {row["id"] for row in landed_rows(landing, batch, deletions=True)}
+            deleted = {row["id"] for row in landed_rows(landing, batch, deletions=True)}
             changed = {row["id"]: row for row in landed_rows(landing, batch)}
             if batch.load == "snapshot":
                 current = {}
-            assert gone <= current.keys()
+            assert deleted <= current.keys()
             assert not [key for key, row in changed.items() if repr(current.get(key)) == repr(row)]
-            current = {key: row for key, row in {**current, **changed}.items() if key not in gone}
+            current = {key: row for key, row in {**current, **changed}.items() if key not in deleted}
         with psycopg.connect(url.replace("+psycopg", ""), row_factory=dict_row) as connection:
             rows = connection.execute("SELECT * FROM sales ORDER BY id").fetchall()
         assert [comparable(row) for _, row in sorted(current.items())] == [comparable(row) for row in rows]

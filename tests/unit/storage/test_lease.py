@@ -1,4 +1,4 @@
-"""One run at a time writes the tables."""
+"""The lease lets only one job at a time write the tables."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cdp_lib.storage import DeltaStore, release_lease, take_lease
 
 @pytest.fixture
 def shared(store: DeltaStore) -> DeltaStore:
-    """A store that several jobs write."""
+    """Return a store that several jobs write."""
     store.needs_lease = True
     return store
 
 
-def test_a_run_of_another_job_is_refused_until_the_lease_is_given_back(
+def test_a_run_of_another_job_is_refused_until_the_lease_is_released(
     shared: DeltaStore, rows_of: Callable[..., Any]
 ) -> None:
     take_lease(shared, "refresh", "1")
@@ -30,7 +30,7 @@ def test_a_run_of_another_job_is_refused_until_the_lease_is_given_back(
     assert rows_of(shared.read(PIPELINE_LEASE_OPS)) == [("tables", "stream", "2")]
 
 
-def test_a_run_takes_over_from_a_dead_one_of_its_own_job_and_holds_what_it_has(shared: DeltaStore) -> None:
+def test_a_run_takes_the_lease_over_from_an_earlier_run_of_its_job(shared: DeltaStore) -> None:
     take_lease(shared, "refresh", "1")
     take_lease(shared, "refresh", "1")
     take_lease(shared, "refresh", "2")
@@ -38,7 +38,7 @@ def test_a_run_takes_over_from_a_dead_one_of_its_own_job_and_holds_what_it_has(s
         take_lease(shared, "stream", "3")
 
 
-def test_nobody_gives_back_what_another_run_holds(shared: DeltaStore) -> None:
+def test_a_run_does_not_release_the_lease_of_another_run(shared: DeltaStore) -> None:
     release_lease(shared, "refresh", "1")
     take_lease(shared, "refresh", "2")
     release_lease(shared, "refresh", "1")
@@ -47,7 +47,7 @@ def test_nobody_gives_back_what_another_run_holds(shared: DeltaStore) -> None:
         take_lease(shared, "stream", "3")
 
 
-def test_a_home_of_one_process_needs_no_lease(store: DeltaStore) -> None:
+def test_a_local_home_needs_no_lease(store: DeltaStore) -> None:
     take_lease(store, "refresh", "1")
     take_lease(store, "stream", "2")
     assert not store.exists(PIPELINE_LEASE_OPS)

@@ -1,4 +1,4 @@
-"""What every verb of the store promises, on every engine."""
+"""Methods of the store, on every engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.storage import ConflictError, DeltaStore, open_store
 from cdp_lib.storage.delta import IS_GONE
 
-from .workspace import said, store_of_databricks
+from .workspace import statements_of, store_of_databricks
 
 VISITS = TableContract(
     name="visits_silver",
@@ -74,7 +74,7 @@ A1, A2, B1, C1 = (1, "a", "a"), (2, None, "a"), (1, "b", "b"), (1, "c", "c")
 
 @pytest.fixture
 def visits(frame_of: Rows) -> Rows:
-    """Rows of these values, which `OTHER`, `CLUSTERED` and `CALLS` have, too."""
+    """Return a function that builds rows of `VISITS`. `OTHER`, `CLUSTERED` and `CALLS` have the same columns."""
 
     def build(*rows: tuple[int | None, str | None, str | None]) -> DataFrame:
         return frame_of(VISITS.columns, *(dict(zip(VISITS.column_names, row, strict=True)) for row in rows))
@@ -84,23 +84,25 @@ def visits(frame_of: Rows) -> Rows:
 
 @pytest.fixture
 def new_store(spark: SparkSession, catalog: str, schema: str) -> Callable[[], DeltaStore]:
-    """A further store of the same tables, as another process has one."""
+    """Return a function that opens another store of the same tables, as another process would."""
     return lambda: open_store(spark, catalog, schema)
 
 
-def with_gone(rows: DataFrame, gone: DataFrame) -> DataFrame:
-    """Changes that upsert some rows and delete those of the keys of others."""
-    return rows.withColumn(IS_GONE, sf.lit(False)).unionByName(gone.withColumn(IS_GONE, sf.lit(True)))
+def with_deletions(rows: DataFrame, deleted: DataFrame) -> DataFrame:
+    """Return changes that upsert `rows` and delete the keys of `deleted`."""
+    return rows.withColumn(IS_GONE, sf.lit(False)).unionByName(deleted.withColumn(IS_GONE, sf.lit(True)))
 
 
 def filled(store: DeltaStore, contract: TableContract, rows: DataFrame) -> None:
-    """Make a table of these rows, and two more whose rows nothing is to touch."""
+    """Fill a table, and the tables of `LAYOUTS`, which later writes must not change, with rows."""
     for each in dict.fromkeys((contract, *LAYOUTS.values())):
         store.create(each)
         store.append(each, rows)
 
 
-def assert_others_hold(store: DeltaStore, rows_of: RowsOf, contract: TableContract, rows: Sequence[object]) -> None:
+def assert_other_tables_hold(
+    store: DeltaStore, rows_of: RowsOf, contract: TableContract, rows: Sequence[object]
+) -> None:
     for each in LAYOUTS.values():
         if each != contract:
             assert rows_of(store.read(each)) == rows, each.name
@@ -128,7 +130,7 @@ WRITES: dict[str, Write] = {
     "merge_rows": lambda store, rows: store.merge_rows(VISITS, rows),
     "rewrite": lambda store, rows: store.rewrite(VISITS, rows),
 }
-"""Each verb that writes rows; of batch a, where it takes a condition."""
+"""Methods that write rows. The one with a condition writes batch a."""
 
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 every_write_but_rewrite = pytest.mark.parametrize(
@@ -139,7 +141,7 @@ every_write_but_rewrite = pytest.mark.parametrize(
 # Tables that exist
 
 
-def test_a_table_exists_from_when_it_is_made(store: DeltaStore, new_store: Callable[[], DeltaStore]) -> None:
+def test_a_table_exists_once_it_is_created(store: DeltaStore, new_store: Callable[[], DeltaStore]) -> None:
     other = new_store()
     assert (store.exists(VISITS), other.exists(VISITS)) == (False, False)
     other.create(VISITS)
@@ -147,7 +149,7 @@ def test_a_table_exists_from_when_it_is_made(store: DeltaStore, new_store: Calla
     assert not store.exists(OTHER)
 
 
-def test_create_makes_an_empty_table_and_keeps_the_rows_of_one_that_exists(
+def test_create_makes_an_empty_table_or_keeps_existing_rows(
     store: DeltaStore, new_store: Callable[[], DeltaStore], visits: Rows, rows_of: RowsOf, tmp_path: Path
 ) -> None:
     store.create(VISITS)
@@ -172,7 +174,7 @@ def test_reading_a_table_that_does_not_exist_says_what_to_run(store: DeltaStore,
 
 
 @pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
-def test_a_table_is_made_as_its_contract_says(store: DeltaStore, tmp_path: Path, contract: TableContract) -> None:
+def test_a_created_table_matches_its_contract(store: DeltaStore, tmp_path: Path, contract: TableContract) -> None:
     store.create(contract)
     assert_has_the_columns_of(store, tmp_path, contract)
     assert_has_the_comments_of(tmp_path, contract)
@@ -217,7 +219,7 @@ def test_comments_survive_a_write(store: DeltaStore, visits: Rows, tmp_path: Pat
     [(OTHER, {"visit_id", "_batch_id"}), (VISITS, {"visit_id"}), (NOTES, set())],
     ids=["key and batch", "partitioned by batch", "neither"],
 )
-def test_files_say_what_they_hold_of_the_columns_that_are_searched(
+def test_files_have_statistics_of_the_columns_that_are_searched(
     store: DeltaStore, visits: Rows, tmp_path: Path, engine: str, contract: TableContract, known: set[str]
 ) -> None:
     store.replace(contract, visits(A1, A2).select(*contract.column_names))
@@ -258,7 +260,7 @@ def test_read_keys_compares_a_key_of_several_columns_by_all_of_them(
     assert rows_of(store.read_keys(CALLS, keys)) == [B1]
 
 
-def test_count_says_of_each_table_how_many_rows_it_has(store: DeltaStore, visits: Rows) -> None:
+def test_count_returns_the_rows_of_each_table(store: DeltaStore, visits: Rows) -> None:
     store.replace(VISITS, visits(A1, A2))
     store.replace(OTHER, visits(A1))
     store.create(CALLS)
@@ -267,7 +269,7 @@ def test_count_says_of_each_table_how_many_rows_it_has(store: DeltaStore, visits
     assert store.count([]) == {}
 
 
-def test_partitions_are_those_that_rows_are_in(store: DeltaStore, visits: Rows) -> None:
+def test_partitions_returns_the_partitions_of_rows(store: DeltaStore, visits: Rows) -> None:
     store.replace(VISITS, visits(A1, A2, (3, "c", "c")))
     rows = store.read(VISITS)
     assert store.partitions(VISITS, rows) == {"a", "c"}
@@ -289,7 +291,7 @@ def test_a_null_in_a_required_column_is_refused_and_the_table_stays(
 
 
 @every_write
-def test_a_null_in_a_row_that_was_filtered_out_is_no_reason_to_refuse_the_others(
+def test_a_null_in_a_filtered_row_does_not_refuse_the_write(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, write: Write
 ) -> None:
     store.create(VISITS)
@@ -327,7 +329,7 @@ def test_a_write_is_one_commit(
 
 
 @every_write
-def test_a_write_of_nothing_leaves_a_table_that_can_be_written(
+def test_a_table_can_be_written_after_a_write_of_no_rows(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, write: Write
 ) -> None:
     store.replace(VISITS, visits((7, "stays", "b")))
@@ -342,7 +344,7 @@ def test_a_write_of_nothing_leaves_a_table_that_can_be_written(
 
 
 @every_layout
-def test_replace_holds_the_new_rows_and_no_others(
+def test_replace_keeps_only_the_new_rows(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     filled(store, contract, visits(A1, B1))
@@ -350,10 +352,10 @@ def test_replace_holds_the_new_rows_and_no_others(
     assert rows_of(store.read(contract)) == [C1, A2]
     store.replace(contract, visits())
     assert rows_of(store.read(contract)) == []
-    assert_others_hold(store, rows_of, contract, [A1, B1])
+    assert_other_tables_hold(store, rows_of, contract, [A1, B1])
 
 
-def test_writes_say_how_many_rows_they_wrote(store: DeltaStore, visits: Rows) -> None:
+def test_writes_return_the_number_of_written_rows(store: DeltaStore, visits: Rows) -> None:
     notes = {"notes": sf.count("note")}
     assert store.replace(VISITS, visits(A1, (2, None, "b")), **notes) == {"rows": 2, "notes": 1}
     assert store.replace(VISITS, visits(A1, A2, (3, None, "b")), **notes) == {"rows": 3, "notes": 1}
@@ -363,7 +365,7 @@ def test_writes_say_how_many_rows_they_wrote(store: DeltaStore, visits: Rows) ->
     assert store.merge_rows(VISITS, visits((7, "y", "a"), (8, "z", "c"))) == 2
 
 
-def test_replace_makes_the_table_and_twice_is_once(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
+def test_replace_creates_the_table_and_is_idempotent(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     for _ in range(2):
         store.replace(VISITS, visits(A1, B1))
         assert rows_of(store.read(VISITS)) == [A1, B1]
@@ -396,15 +398,15 @@ every_shape = pytest.mark.parametrize("contract", SHAPES.values(), ids=SHAPES)
 
 
 def in_shape(contract: TableContract, rows: DataFrame) -> DataFrame:
-    """Rows in the columns of a contract, null in those that they lack."""
-    lacking = {name: type_ for name, type_ in contract.types.items() if name not in rows.columns}
-    given = rows.select("*", *(sf.lit(None).cast(type_).alias(name) for name, type_ in lacking.items()))
+    """Return rows in the columns of a contract; missing columns are null."""
+    missing = {name: type_ for name, type_ in contract.types.items() if name not in rows.columns}
+    given = rows.select("*", *(sf.lit(None).cast(type_).alias(name) for name, type_ in missing.items()))
     return given.selectExpr(*contract.select_list)
 
 
 @pytest.mark.every_case
 @every_shape
-def test_replace_gives_a_table_of_an_earlier_contract_the_columns_of_this_one(
+def test_replace_changes_the_columns_to_those_of_the_contract(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, tmp_path: Path, contract: TableContract
 ) -> None:
     store.replace(OTHER, visits(A1, B1))
@@ -419,14 +421,14 @@ def test_replace_gives_a_table_of_an_earlier_contract_the_columns_of_this_one(
 
 
 @every_layout
-def test_overwrite_holds_the_new_rows_and_no_others(
+def test_overwrite_keeps_only_the_new_rows(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     filled(store, contract, visits(A1, B1))
     for rows in ([C1, A2], []):
         store.overwrite(contract, visits(*rows))
         assert rows_of(store.read(contract)) == rows
-    assert_others_hold(store, rows_of, contract, [A1, B1])
+    assert_other_tables_hold(store, rows_of, contract, [A1, B1])
 
 
 STAYS = [(1, "a", "a"), (2, None, "a"), (3, "c", "b"), (4, None, "c")]
@@ -445,12 +447,12 @@ CONDITIONS: dict[str, tuple[Callable[[], Any], list[int]]] = {
     "nothing": (lambda: sf.lit(False), []),
     "everything": (lambda: sf.lit(True), [1, 2, 3, 4]),
 }
-"""Conditions, and the numbers of the rows for which they are true."""
+"""Conditions, with the numbers of the rows for which they are true."""
 
 
 @every_layout
 @pytest.mark.parametrize(("where", "numbers"), CONDITIONS.values(), ids=CONDITIONS)
-def test_overwrite_where_keeps_every_row_for_which_the_condition_is_not_true(
+def test_overwrite_where_keeps_rows_for_which_the_condition_is_not_true(
     store: DeltaStore,
     visits: Rows,
     rows_of: RowsOf,
@@ -461,11 +463,11 @@ def test_overwrite_where_keeps_every_row_for_which_the_condition_is_not_true(
     filled(store, contract, visits(*STAYS))
     store.overwrite(contract, store.read(contract).limit(0), where())
     assert rows_of(store.read(contract)) == [row for row in STAYS if row[0] not in numbers]
-    assert_others_hold(store, rows_of, contract, STAYS)
+    assert_other_tables_hold(store, rows_of, contract, STAYS)
 
 
 @every_layout
-def test_overwrite_where_replaces_rows_and_twice_is_once(
+def test_overwrite_where_is_idempotent(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     store.create(contract)
@@ -488,7 +490,7 @@ def test_overwrite_where_by_rows_read_from_the_table_itself(
     assert rows_of(store.read(contract)) == [(1, "b", "b"), (1, "read", "a")]
 
 
-def test_a_value_that_names_a_partition_may_be_any_text(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
+def test_partition_values_may_have_any_characters(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     names = ["o'brien", 'a"b', "50%", "a b", "x=y", "C:\\n", "ä/ö"]
     store.create(VISITS)
     for name in (*names, names[0]):
@@ -501,24 +503,22 @@ def test_a_value_that_names_a_partition_may_be_any_text(store: DeltaStore, visit
 
 
 @every_layout
-def test_append_adds_to_what_is_there(
-    store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
-) -> None:
+def test_append_keeps_existing_rows(store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract) -> None:
     filled(store, contract, visits(A1, B1))
     for _ in range(2):
         store.append(contract, visits((3, None, "a")))
     assert rows_of(store.read(contract)) == [A1, B1, (3, None, "a"), (3, None, "a")]
-    assert_others_hold(store, rows_of, contract, [A1, B1])
+    assert_other_tables_hold(store, rows_of, contract, [A1, B1])
 
 
-def test_append_makes_the_table(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
+def test_append_creates_the_table(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     store.append(VISITS, visits(A1))
     assert rows_of(store.read(VISITS)) == [A1]
 
 
 @pytest.fixture
 def cards(frame_of: Rows) -> Rows:
-    """Rows of one batch: its name, and `(card, note)` pairs."""
+    """Return a function that builds rows of one batch from its name and `(card, note)` pairs."""
 
     def build(batch_id: str, *notes: tuple[int, str]) -> DataFrame:
         rows = ({"card_id": card, "note": note, "_batch_id": batch_id} for card, note in notes)
@@ -527,44 +527,40 @@ def cards(frame_of: Rows) -> Rows:
     return build
 
 
-def test_gain_columns_adds_those_that_the_table_lacks_null_in_the_rows_that_it_has(
-    store: DeltaStore, cards: Rows, rows_of: RowsOf
-) -> None:
+def test_add_columns_adds_missing_columns_as_null(store: DeltaStore, cards: Rows, rows_of: RowsOf) -> None:
     store.append(CARDS, cards("a", (1, "a")))
     red = cards("b", (2, "b")).withColumn("colour", sf.lit("red"))
-    assert store.gain_columns(CARDS, cards("b", (2, "b"))) == []
-    assert store.gain_columns(CARDS, red) == ["colour"]
-    assert store.gain_columns(CARDS, red.withColumn("size", sf.lit("XL"))) == ["size"]
-    assert store.gain_columns(CARDS, red) == []
+    assert store.add_columns(CARDS, cards("b", (2, "b"))) == []
+    assert store.add_columns(CARDS, red) == ["colour"]
+    assert store.add_columns(CARDS, red.withColumn("size", sf.lit("XL"))) == ["size"]
+    assert store.add_columns(CARDS, red) == []
     assert rows_of(store.read(CARDS)) == [(1, "a", "a", None, None)]
     store.append(CARDS, red.withColumn("size", sf.lit(None).cast("string")))
     assert rows_of(store.read(CARDS)) == [(1, "a", "a", None, None), (2, "b", "b", "red", None)]
 
 
-def test_gain_columns_makes_the_table(store: DeltaStore, cards: Rows, rows_of: RowsOf) -> None:
+def test_add_columns_creates_the_table(store: DeltaStore, cards: Rows, rows_of: RowsOf) -> None:
     rows = cards("a", (1, "a")).withColumn("colour", sf.lit("red"))
-    assert store.gain_columns(CARDS, rows) == ["colour"]
+    assert store.add_columns(CARDS, rows) == ["colour"]
     assert rows_of(store.read(CARDS)) == []
 
 
-def test_every_bronze_table_can_gain_a_column(store: DeltaStore, frame_of: Rows) -> None:
+def test_a_column_can_be_added_to_every_bronze_table(store: DeltaStore, frame_of: Rows) -> None:
     at = datetime(2026, 1, 31, tzinfo=UTC)
     for contract in BRONZE_TABLES:
         rows = frame_of(contract.columns, {"_batch_id": "a", "_source_file": "", "_ingested_at": at})
         store.append(contract, rows)
         later = rows.withColumns({"_batch_id": sf.lit("b"), "colour": sf.lit("red")})
-        assert store.gain_columns(contract, later) == ["colour"]
+        assert store.add_columns(contract, later) == ["colour"]
         store.append(contract, later)
         seen = store.read(contract).orderBy("_batch_id").selectExpr("colour", "unix_seconds(_ingested_at)")
         assert [tuple(row) for row in seen.collect()] == [(None, 1769817600), ("red", 1769817600)]
 
 
-def test_a_table_of_an_earlier_contract_gains_the_columns_of_this_one(
-    store: DeltaStore, cards: Rows, rows_of: RowsOf
-) -> None:
+def test_add_columns_adds_new_columns_of_the_contract(store: DeltaStore, cards: Rows, rows_of: RowsOf) -> None:
     earlier = replace(CARDS, columns=(CARDS.columns[0], CARDS.columns[2]))
     store.append(earlier, cards("a", (1, "a")).drop("note"))
-    assert store.gain_columns(CARDS, cards("b", (2, "b"))) == ["note"]
+    assert store.add_columns(CARDS, cards("b", (2, "b"))) == ["note"]
     store.append(CARDS, cards("b", (2, "b")))
     assert rows_of(store.read(CARDS).select(*CARDS.column_names)) == [(1, None, "a"), (2, "b", "b")]
 
@@ -574,70 +570,70 @@ def test_a_table_of_an_earlier_contract_gains_the_columns_of_this_one(
 
 @pytest.mark.every_case
 @every_layout
-def test_merge_updates_deletes_and_adds_by_key_and_keeps_rows_of_other_keys(
+def test_merge_keeps_rows_of_other_keys(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
-    stays, older, gone, beside = (1, "stays", "a"), (2, "older", "a"), (3, "gone", "b"), (5, None, "z")
-    filled(store, contract, visits(stays, older, gone, beside))
+    stays, older, deleted, unrelated = (1, "stays", "a"), (2, "older", "a"), (3, "deleted", "b"), (5, None, "z")
+    filled(store, contract, visits(stays, older, deleted, unrelated))
     newer, new = (2, None, "c"), (4, "new", "d")
-    never = (9, "never there", "a")
+    unknown = (9, "unknown", "a")
     for _ in range(2):
-        store.merge(contract, with_gone(visits(newer, new), visits(gone, never)))
-        assert rows_of(store.read(contract)) == [stays, newer, new, beside]
-    assert_others_hold(store, rows_of, contract, [stays, older, gone, beside])
+        store.merge(contract, with_deletions(visits(newer, new), visits(deleted, unknown)))
+        assert rows_of(store.read(contract)) == [stays, newer, new, unrelated]
+    assert_other_tables_hold(store, rows_of, contract, [stays, older, deleted, unrelated])
 
 
 @every_layout
-def test_merge_takes_the_key_alone_of_a_row_that_is_gone(
+def test_merge_needs_only_the_key_of_a_deleted_row(
     store: DeltaStore, visits: Rows, frame_of: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     store.replace(contract, visits(A1, A2, (3, "c", "c")))
     nullable = [replace(column, required=False) for column in contract.columns]
-    gone = frame_of(nullable, {"visit_id": 2}, {"visit_id": 3}, {"visit_id": 9}).withColumn(IS_GONE, sf.lit(True))
-    store.merge(contract, gone)
+    deleted = frame_of(nullable, {"visit_id": 2}, {"visit_id": 3}, {"visit_id": 9}).withColumn(IS_GONE, sf.lit(True))
+    store.merge(contract, deleted)
     assert rows_of(store.read(contract)) == [A1]
 
 
 @every_layout
-def test_merge_of_new_keys_alone_keeps_all_rows(
+def test_merge_of_new_keys_keeps_all_rows(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     store.create(contract)
-    store.merge(contract, with_gone(visits(A1), visits()))
-    store.merge(contract, with_gone(visits((3, "c", "a"), (4, None, "d")), visits()))
+    store.merge(contract, with_deletions(visits(A1), visits()))
+    store.merge(contract, with_deletions(visits((3, "c", "a"), (4, None, "d")), visits()))
     assert rows_of(store.read(contract)) == [A1, (3, "c", "a"), (4, None, "d")]
 
 
 @every_layout
-def test_merge_of_nothing_changes_nothing(
+def test_merge_of_no_rows_changes_nothing(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     store.replace(contract, visits(A1, A2))
-    store.merge(contract, with_gone(visits(), visits()))
+    store.merge(contract, with_deletions(visits(), visits()))
     assert rows_of(store.read(contract)) == [A1, A2]
 
 
 @every_layout
 def test_merge_may_delete_every_row(store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract) -> None:
     store.replace(contract, visits(A1, A2))
-    store.merge(contract, with_gone(visits(), visits(A1, A2)))
+    store.merge(contract, with_deletions(visits(), visits(A1, A2)))
     assert rows_of(store.read(contract)) == []
-    store.merge(contract, with_gone(visits(A2), visits()))
+    store.merge(contract, with_deletions(visits(A2), visits()))
     assert rows_of(store.read(contract)) == [A2]
 
 
-def test_merge_moves_a_row_to_a_partition_that_holds_others(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
+def test_merge_moves_a_row_to_another_partition(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     store.replace(VISITS, visits((1, "moves", "a"), (2, "stays", "a"), (3, "stays", "b"), (4, "stays", "c")))
-    store.merge(VISITS, with_gone(visits((1, "moved", "b")), visits()))
-    moved, *others = (1, "moved", "b"), (2, "stays", "a"), (3, "stays", "b"), (4, "stays", "c")
-    assert rows_of(store.read(VISITS)) == [moved, *others]
+    store.merge(VISITS, with_deletions(visits((1, "moved", "b")), visits()))
+    expected = [(1, "moved", "b"), (2, "stays", "a"), (3, "stays", "b"), (4, "stays", "c")]
+    assert rows_of(store.read(VISITS)) == expected
 
 
 def test_merge_compares_a_key_of_several_columns_by_all_of_them(
     store: DeltaStore, visits: Rows, rows_of: RowsOf
 ) -> None:
     store.replace(CALLS, visits(A1, A2, B1, C1))
-    store.merge(CALLS, with_gone(visits((1, "new", "b"), (2, "new", "b")), visits(C1)))
+    store.merge(CALLS, with_deletions(visits((1, "new", "b"), (2, "new", "b")), visits(C1)))
     assert rows_of(store.read(CALLS)) == [A1, (1, "new", "b"), (2, "new", "b"), A2]
 
 
@@ -647,33 +643,33 @@ def test_merge_of_rows_read_from_the_table_itself(
 ) -> None:
     store.replace(contract, visits(*((number, "older", "a") for number in range(6))))
     rows = store.read(contract)
-    in_turn = rows.where("visit_id % 2 = 0").withColumns({"note": sf.lit("newer"), "_batch_id": sf.lit("b")})
-    store.merge(contract, with_gone(in_turn, rows.where("visit_id = 5")))
+    even = rows.where("visit_id % 2 = 0").withColumns({"note": sf.lit("newer"), "_batch_id": sf.lit("b")})
+    store.merge(contract, with_deletions(even, rows.where("visit_id = 5")))
     expected = [(number, "older", "a") if number % 2 else (number, "newer", "b") for number in range(5)]
     assert rows_of(store.read(contract)) == expected
 
 
-def test_merge_leaves_out_what_is_no_column_of_the_contract(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
+def test_merge_ignores_columns_that_are_not_in_the_contract(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     store.create(OTHER)
-    changes = with_gone(visits(A1), visits()).selectExpr("true AS more", "visit_id", IS_GONE, "note", "_batch_id")
+    changes = with_deletions(visits(A1), visits()).selectExpr("true AS more", "visit_id", IS_GONE, "note", "_batch_id")
     store.merge(OTHER, changes)
     assert rows_of(store.read(OTHER)) == [A1]
     assert store.read(OTHER).columns == list(OTHER.column_names)
 
 
 @every_layout
-def test_merge_rows_writes_over_the_rows_of_its_keys_and_leaves_the_others(
+def test_merge_rows_replaces_rows_by_key_and_keeps_other_rows(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     filled(store, contract, visits(A1, A2, (3, "c", "c")))
     for _ in range(2):
         store.merge_rows(contract, visits((2, "b", "b"), (4, None, "a")))
         assert rows_of(store.read(contract)) == [A1, (2, "b", "b"), (3, "c", "c"), (4, None, "a")]
-    assert_others_hold(store, rows_of, contract, [A1, A2, (3, "c", "c")])
+    assert_other_tables_hold(store, rows_of, contract, [A1, A2, (3, "c", "c")])
 
 
 @every_layout
-def test_merge_rows_deletes_the_rows_of_keys_that_do_not_come_again(
+def test_merge_rows_deletes_rows_of_keys_without_a_new_row(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, contract: TableContract
 ) -> None:
     filled(store, contract, visits(A1, A2, (3, "c", "c"), (4, "d", "d")))
@@ -681,13 +677,13 @@ def test_merge_rows_deletes_the_rows_of_keys_that_do_not_come_again(
     for _ in range(2):
         store.merge_rows(contract, visits((2, "again", "b"), (5, "new", "a")), keys)
         assert rows_of(store.read(contract)) == [(2, "again", "b"), (3, "c", "c"), (5, "new", "a")]
-    assert_others_hold(store, rows_of, contract, [A1, A2, (3, "c", "c"), (4, "d", "d")])
+    assert_other_tables_hold(store, rows_of, contract, [A1, A2, (3, "c", "c"), (4, "d", "d")])
 
 
 def test_merge_rows_takes_keys_from_rows_of_the_table_itself(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     store.replace(OTHER, visits(A1, A2, (3, "c", "c")))
-    there = store.read(OTHER)
-    store.merge_rows(OTHER, there.where("visit_id = 1"), there.where("visit_id < 3"))
+    rows = store.read(OTHER)
+    store.merge_rows(OTHER, rows.where("visit_id = 1"), rows.where("visit_id < 3"))
     assert rows_of(store.read(OTHER)) == [A1, (3, "c", "c")]
 
 
@@ -701,12 +697,12 @@ def test_merge_rows_by_a_key_of_several_columns(store: DeltaStore, visits: Rows,
 # rewrite
 
 
-NOT_NULL_IS_LOST = "Delta without Databricks can't require a column of a table that there is"
+NOT_NULL_IS_LOST = "Delta without Databricks can't set NOT NULL on a column of an existing table"
 
 
 @pytest.mark.every_case
 @every_shape
-def test_rewrite_gives_a_table_other_columns_and_keeps_what_rows_read_from_itself_hold(
+def test_rewrite_changes_the_columns_and_keeps_rows_read_from_the_table_itself(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, tmp_path: Path, contract: TableContract
 ) -> None:
     filled(store, OTHER, visits(A1, A2, B1))
@@ -716,18 +712,18 @@ def test_rewrite_gives_a_table_other_columns_and_keeps_what_rows_read_from_itsel
     assert rows_of(store.read(contract).select(*names)) == [
         tuple(row[place] for place in places) for row in (A1, B1, A2)
     ]
-    others = [name for name in contract.column_names if name not in names]
-    assert rows_of(store.read(contract).select(*others).distinct()) == [(None,) * len(others)]
+    new_columns = [name for name in contract.column_names if name not in names]
+    assert rows_of(store.read(contract).select(*new_columns).distinct()) == [(None,) * len(new_columns)]
     assert_has_the_columns_of(store, tmp_path, contract)
-    assert_others_hold(store, rows_of, OTHER, [A1, B1, A2])
-    # Numbers that were too large before.
+    assert_other_tables_hold(store, rows_of, OTHER, [A1, B1, A2])
+    # The wider type accepts numbers that were too large before.
     if contract.types["visit_id"] == "BIGINT":
         store.append(contract, in_shape(contract, visits(A1)).withColumn("visit_id", sf.lit(2**40)))
         assert store.read(contract).where(f"visit_id = {2**40}").count() == 1
 
 
 @every_shape
-def test_rewrite_gives_a_table_the_comments_of_its_contract(
+def test_rewrite_sets_the_comments_of_the_contract(
     store: DeltaStore, visits: Rows, tmp_path: Path, contract: TableContract
 ) -> None:
     store.replace(OTHER, visits(A1, B1))
@@ -736,7 +732,7 @@ def test_rewrite_gives_a_table_the_comments_of_its_contract(
 
 
 SOURCES: dict[str, Callable[[DataFrame, DataFrame], DataFrame]] = {
-    "rows of the table itself": lambda there, _: there,
+    "rows of the table itself": lambda existing, _: existing,
     "rows from elsewhere": lambda _, rows: rows,
     "values that are never null": lambda _, rows: rows.withColumn("note", sf.lit("x")).withColumn(
         "visit_id", sf.lit(1)
@@ -747,7 +743,7 @@ SOURCES: dict[str, Callable[[DataFrame, DataFrame], DataFrame]] = {
 @pytest.mark.every_case
 @every_layout
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_rewrite_requires_the_columns_that_the_contract_requires_and_no_others(
+def test_rewrite_sets_not_null_on_exactly_the_required_columns(
     store: DeltaStore,
     visits: Rows,
     rows_of: RowsOf,
@@ -779,18 +775,16 @@ def test_rewrite_refuses_a_null_in_a_required_column_and_the_table_stays(
     assert rows_of(store.read(VISITS)) == [A1, B1]
 
 
-def test_rewrite_keeps_the_columns_that_the_contract_does_not_know(
-    store: DeltaStore, cards: Rows, rows_of: RowsOf
-) -> None:
+def test_rewrite_keeps_columns_that_are_not_in_the_contract(store: DeltaStore, cards: Rows, rows_of: RowsOf) -> None:
     rows = cards("a", (1, "a")).withColumn("colour", sf.lit("red"))
-    store.gain_columns(CARDS, rows)
+    store.add_columns(CARDS, rows)
     store.append(CARDS, rows)
     store.rewrite(CARDS, store.read(CARDS).unionByName(rows))
     names = ("card_id", "note", "_batch_id", "colour")
     assert rows_of(store.read(CARDS).select(*names)) == [(1, "a", "a", "red")] * 2
 
 
-def test_rewrite_gives_a_table_of_an_earlier_contract_the_layout_of_this_one(
+def test_rewrite_changes_the_layout_to_that_of_the_contract(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, tmp_path: Path
 ) -> None:
     store.replace(replace(OTHER, partitioned_by=("_batch_id",)), visits(A1, B1))
@@ -799,10 +793,10 @@ def test_rewrite_gives_a_table_of_an_earlier_contract_the_layout_of_this_one(
     assert rows_of(store.read(OTHER).select(*OTHER.column_names)) == [A1, B1]
 
 
-# Writers at once
+# Concurrent writers
 
 
-def _overtaken(message: str) -> Callable[..., None]:
+def _raising(message: str) -> Callable[..., None]:
     def write(*_: object) -> None:
         raise PySparkException(message)
 
@@ -817,17 +811,17 @@ CONFLICTS = (
 )
 
 
-@pytest.mark.first_engine  # its errors are made up; those of writers at once are not
+@pytest.mark.first_engine  # the errors are simulated; tests of concurrent writers cause real ones
 @pytest.mark.parametrize("message", CONFLICTS)
 @every_write
-def test_a_commit_that_another_one_came_before_says_so_in_one_line_and_changes_nothing(
+def test_a_conflicting_write_fails_with_one_line_and_changes_nothing(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch, write: Write, message: str
 ) -> None:
     store.replace(VISITS, visits(A1))
     with monkeypatch.context() as patch:
         for verb in ("overwrite", "append"):
-            patch.setattr(type(visits().writeTo("visits")), verb, _overtaken(message))
-        patch.setattr(type(visits().write), "saveAsTable", _overtaken(message))
+            patch.setattr(type(visits().writeTo("visits")), verb, _raising(message))
+        patch.setattr(type(visits().write), "saveAsTable", _raising(message))
         with pytest.raises(ConflictError, match=r"Another run has written .*visits_silver` meanwhile") as refused:
             write(store, visits(A2))
     assert len(str(refused.value).splitlines()) == 1
@@ -835,17 +829,17 @@ def test_a_commit_that_another_one_came_before_says_so_in_one_line_and_changes_n
 
 
 @pytest.mark.first_engine
-def test_an_error_that_is_no_conflict_stays_what_it_is(
+def test_an_error_that_is_not_a_conflict_is_not_replaced(
     store: DeltaStore, visits: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create(VISITS)
-    monkeypatch.setattr(type(visits().writeTo("visits")), "overwrite", _overtaken("The disk is full"))
+    monkeypatch.setattr(type(visits().writeTo("visits")), "overwrite", _raising("The disk is full"))
     with pytest.raises(PySparkException, match="The disk is full"):
         store.replace(VISITS, visits(A1))
 
 
-def _at_once(writes: Sequence[Callable[[], object]]) -> list[int]:
-    """Do it all at once; the numbers of those that said no to have been overtaken."""
+def _run_concurrently(writes: Sequence[Callable[[], object]]) -> list[int]:
+    """Run writes concurrently; return the numbers of those that raised no conflict."""
 
     def write(number: int) -> list[int]:
         try:
@@ -858,22 +852,22 @@ def _at_once(writes: Sequence[Callable[[], object]]) -> list[int]:
         return [number for numbers in threads.map(write, range(len(writes))) for number in numbers]
 
 
-def test_of_replacements_at_once_each_is_whole_or_said_to_be_overtaken(
+def test_concurrent_replacements_are_whole_or_raise_a_conflict(
     store: DeltaStore, new_store: Callable[[], DeltaStore], visits: Rows, rows_of: RowsOf
 ) -> None:
     stores = [new_store() for _ in range(4)]
     store.replace(VISITS, visits(A1))
     rows = [[(number, "x", "a"), (number, "y", "b")] for number in range(4)]
-    written = _at_once([lambda n=n: stores[n].replace(VISITS, visits(*rows[n])) for n in range(4)])
+    written = _run_concurrently([lambda n=n: stores[n].replace(VISITS, visits(*rows[n])) for n in range(4)])
     assert rows_of(store.read(VISITS)) in [rows[number] for number in written]
 
 
-def test_of_merges_at_once_those_are_in_the_table_that_were_not_said_to_be_overtaken(
+def test_concurrent_merges_are_stored_unless_they_raise_a_conflict(
     store: DeltaStore, new_store: Callable[[], DeltaStore], visits: Rows, rows_of: RowsOf
 ) -> None:
     stores = [new_store() for _ in range(4)]
     store.replace(OTHER, visits((9, "stays", "a"), *((number, "older", "a") for number in range(4))))
-    written = _at_once([lambda n=n: stores[n].merge_rows(OTHER, visits((n, "newer", "b"))) for n in range(4)])
+    written = _run_concurrently([lambda n=n: stores[n].merge_rows(OTHER, visits((n, "newer", "b"))) for n in range(4)])
     assert written
     assert rows_of(store.read(OTHER)) == [
         *((n, "newer", "b") if n in written else (n, "older", "a") for n in range(4)),
@@ -881,12 +875,12 @@ def test_of_merges_at_once_those_are_in_the_table_that_were_not_said_to_be_overt
     ]
 
 
-def test_appends_at_once_are_all_in_the_table(
+def test_concurrent_appends_are_all_stored(
     store: DeltaStore, new_store: Callable[[], DeltaStore], visits: Rows, rows_of: RowsOf
 ) -> None:
     stores = [new_store() for _ in range(3)]
     store.replace(VISITS, visits(A1))
-    written = _at_once([lambda n=n: stores[n].append(VISITS, visits((n, "at once", "a"))) for n in range(3)])
+    written = _run_concurrently([lambda n=n: stores[n].append(VISITS, visits((n, "at once", "a"))) for n in range(3)])
     assert written == [0, 1, 2]
     assert rows_of(store.read(VISITS)) == [(0, "at once", "a"), A1, (1, "at once", "a"), (2, "at once", "a")]
 
@@ -920,7 +914,7 @@ LOW = (2, -(2**63), Decimal("-0.01"), Decimal("-0.01"), -0.0, date(1, 1, 1), dat
 EMPTY = (3, *[None] * 8)
 
 
-def test_values_come_back_as_they_were_and_every_delta_reader_sees_them(
+def test_values_survive_a_round_trip_and_every_delta_reader_sees_them(
     store: DeltaStore, frame_of: Rows, tmp_path: Path
 ) -> None:
     names = KINDS.column_names
@@ -947,7 +941,7 @@ def _microseconds(instant: datetime) -> int:
     return round((instant - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
 
 
-def test_a_frame_of_python_values_holds_them_in_the_columns_and_types_of_the_contract(store: DeltaStore) -> None:
+def test_a_frame_of_python_values_has_the_types_of_the_contract(store: DeltaStore) -> None:
     contract = replace(KINDS, columns=tuple(column for column in KINDS.columns if column.name != "names"))
     names = contract.column_names
     large, least = Decimal("9999999999999999.99"), Decimal("-0.01")
@@ -969,9 +963,7 @@ def test_a_frame_of_python_values_holds_them_in_the_columns_and_types_of_the_con
     assert store.count([contract]) == {contract.name: 3}
 
 
-def test_a_frame_of_no_rows_has_the_columns_and_types_of_the_contract(
-    store: DeltaStore, visits: Rows, rows_of: RowsOf
-) -> None:
+def test_an_empty_frame_has_the_types_of_the_contract(store: DeltaStore, visits: Rows, rows_of: RowsOf) -> None:
     frame = store.frame(VISITS, [])
     assert frame.dtypes == [(name, type_.lower()) for name, type_ in VISITS.types.items()]
     store.replace(VISITS, visits(A1))
@@ -979,12 +971,12 @@ def test_a_frame_of_no_rows_has_the_columns_and_types_of_the_contract(
     assert rows_of(store.read(VISITS)) == []
 
 
-def test_a_frame_of_truths_and_of_numbers_that_are_not_finite(store: DeltaStore, rows_of: RowsOf) -> None:
+def test_a_frame_of_booleans_and_infinite_numbers(store: DeltaStore, rows_of: RowsOf) -> None:
     columns = (VISITS.columns[0], Column("is_kept", "BOOLEAN", ""), Column("share", "DOUBLE", ""))
     contract = TableContract("shares_silver", "silver", "One row per number.", columns, ("visit_id",))
     shares = [0.1 + 0.2, 1e-7, 123456789.12345679, float("inf"), float("-inf"), None]
-    truths = [True, False, None] * 2
-    rows = [{"visit_id": n, "is_kept": truths[n], "share": shares[n]} for n in range(6)]
+    flags = [True, False, None] * 2
+    rows = [{"visit_id": n, "is_kept": flags[n], "share": shares[n]} for n in range(6)]
     store.append(contract, store.frame(contract, rows))
     assert rows_of(store.read(contract)) == [tuple(row.values()) for row in rows]
     [(share,)] = store.frame(contract, [{"share": float("nan")}]).select("share").collect()
@@ -1018,7 +1010,7 @@ PUBLIC = ("member_id", "spent", "seen_at")
 
 @pytest.fixture
 def members(frame_of: Rows) -> Rows:
-    """Frame of the members with these numbers."""
+    """Return a function that builds rows of the members with some numbers."""
 
     def build(*numbers: int) -> DataFrame:
         return frame_of(MEMBERS.columns, *(row for row in ROWS if row["member_id"] in numbers))
@@ -1028,7 +1020,7 @@ def members(frame_of: Rows) -> Rows:
 
 @pytest.fixture
 def location(tmp_path: Path) -> Path:
-    """Folder of the copies, which is not there yet."""
+    """Return the folder of the copies, which does not exist yet."""
     return tmp_path / "lake" / "gold"
 
 
@@ -1041,12 +1033,12 @@ def log_of(folder: Path) -> str:
 
 
 def texts(folder: Path) -> str:
-    """Everything that whoever may open the files can read."""
+    """Return the content of all files, as text."""
     return "".join(path.read_bytes().decode("latin-1") for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def assert_any_reader_can_read(folder: Path) -> None:
-    """The table is of reader version 1 and stays so."""
+    """Assert that a table has reader version 1, and no property that would raise it."""
     table = DeltaTable(folder)
     assert table.protocol().min_reader_version == 1
     assert not table.protocol().reader_features
@@ -1055,9 +1047,7 @@ def assert_any_reader_can_read(folder: Path) -> None:
     assert "columnMapping" not in log_of(folder)
 
 
-def test_a_copy_has_the_rows_of_its_table_in_the_contracts_order_and_types(
-    store: DeltaStore, members: Rows, location: Path
-) -> None:
+def test_a_copy_has_the_rows_and_types_of_its_table(store: DeltaStore, members: Rows, location: Path) -> None:
     store.replace(MEMBERS, members(1, 2, 3))
     store.publish(MEMBERS, str(location))
     assert rows_in(location / MEMBERS.name) == [{name: row[name] for name in PUBLIC} for row in ROWS]
@@ -1081,7 +1071,7 @@ def test_the_files_of_a_copy_hold_no_personal_data(
 
 
 @pytest.mark.parametrize("change", ["replaced", "merged", "emptied"])
-def test_whatever_has_become_of_a_table_every_reader_of_delta_can_read_its_copy(
+def test_every_delta_reader_can_read_a_copy_after_any_change_of_its_table(
     store: DeltaStore, members: Rows, location: Path, change: str
 ) -> None:
     store.replace(MEMBERS, members(1, 2, 3))
@@ -1098,7 +1088,7 @@ def test_whatever_has_become_of_a_table_every_reader_of_delta_can_read_its_copy(
     assert_any_reader_can_read(location / MEMBERS.name)
 
 
-def test_deletion_vectors_and_column_mapping_of_a_table_stay_out_of_its_copy(
+def test_a_copy_has_no_deletion_vectors_and_no_column_mapping(
     store: DeltaStore, members: Rows, spark: SparkSession, tmp_path: Path, schema: str, location: Path, engine: str
 ) -> None:
     if engine == "sail":
@@ -1150,14 +1140,12 @@ def test_a_copy_follows_the_columns_of_the_contract(store: DeltaStore, frame_of:
         ]
 
 
-def test_a_copy_that_is_not_there_or_not_whole_is_not_published(
-    store: DeltaStore, members: Rows, location: Path
-) -> None:
+def test_a_missing_or_incomplete_copy_is_not_published(store: DeltaStore, members: Rows, location: Path) -> None:
     store.replace(MEMBERS, members(1))
     assert not store.is_published(MEMBERS, str(location))
     store.publish(MEMBERS, str(location))
     assert store.is_published(MEMBERS, str(location))
-    # What a process leaves that is killed before its first commit: data, and a log without a commit.
+    # A process that is killed before its first commit leaves data files and a log without a commit.
     other = location.with_name("other")
     (other / MEMBERS.name / "_delta_log").mkdir(parents=True)
     for file in (location / MEMBERS.name).glob("*.parquet"):
@@ -1173,14 +1161,14 @@ def test_a_table_that_does_not_exist_is_not_copied(store: DeltaStore, location: 
     assert not location.exists()
 
 
-# On Databricks: what is said to it, since none is here to ask
+# Databricks: statements that are sent to a fake workspace
 
 
 @pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
-def test_a_new_table_of_databricks_is_laid_out_as_its_contract_says(contract: TableContract) -> None:
+def test_a_new_databricks_table_has_the_layout_of_its_contract(contract: TableContract) -> None:
     store = store_of_databricks()
     store.create(contract)
-    [statement] = said(store)
+    [statement] = statements_of(store)
     assert isinstance(parse_one(statement, read="databricks"), exp.Create)
     clusters = re.findall(r" CLUSTER BY \(([^)]*)\) ", statement)
     assert clusters == ([", ".join(f"`{name}`" for name in contract.clustered_by)] if contract.clustered_by else [])
@@ -1189,22 +1177,20 @@ def test_a_new_table_of_databricks_is_laid_out_as_its_contract_says(contract: Ta
     assert statement.count(f"TBLPROPERTIES ('delta.enableDeletionVectors' = '{expected}')") == 1
 
 
-def test_a_table_that_databricks_has_is_not_made_again() -> None:
+def test_an_existing_databricks_table_is_not_created_again() -> None:
     store = store_of_databricks(VISITS)
     store.create(VISITS)
-    assert said(store) == []
+    assert statements_of(store) == []
 
 
-def test_a_new_table_of_another_engine_has_neither_clusters_nor_deletion_vectors(
-    store: DeltaStore, tmp_path: Path
-) -> None:
+def test_a_new_local_table_has_neither_clusters_nor_deletion_vectors(store: DeltaStore, tmp_path: Path) -> None:
     store.create(RETAILS_SILVER)
     table = delta_table(tmp_path, RETAILS_SILVER)
     assert table.protocol().min_reader_version == 1
     assert not {"clustering", "deletionVectors"} & {*(table.protocol().writer_features or ())}
 
 
-def test_databricks_is_known_by_its_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_of_databricks_is_its_runtime_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
     store = store_of_databricks()
     assert (store.engine, store.is_databricks) == ("databricks 17.3", True)

@@ -1,4 +1,4 @@
-"""A session that keeps the statements it is given, and answers as a Databricks workspace would: none is here to ask."""
+"""A fake session of a Databricks workspace, which records SQL statements and answers a few of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cdp_lib.storage import DeltaStore
 
 
 class Workspace:
-    """Session of a workspace.
+    """Fake session of a Databricks workspace.
 
     Attributes:
-        statements: What it was told, without questions.
+        statements: Recorded SQL statements, without queries.
     """
 
-    def __init__(self, there: Iterable[TableContract], detail: dict[str, Any]) -> None:
-        self.there = {contract.name for contract in there}
+    def __init__(self, existing: Iterable[TableContract], detail: dict[str, Any]) -> None:
+        self.existing = {contract.name for contract in existing}
         self.detail = {"numFiles": 3, "sizeInBytes": 30, "properties": {}, "clusteringColumns": []} | detail
         self.statements: list[str] = []
         self.answer: list[Any] = []
@@ -29,7 +29,7 @@ class Workspace:
     def sql(self, statement: str) -> Workspace:
         self.answer = []
         if statement == "SHOW TABLES IN `cat1`.`sales`":
-            self.answer = [{"tableName": name} for name in self.there]
+            self.answer = [{"tableName": name} for name in self.existing]
         elif statement.startswith("DESCRIBE DETAIL"):
             self.answer = [self.detail]
         else:
@@ -40,17 +40,17 @@ class Workspace:
         return self.answer
 
 
-def store_of_databricks(*there: TableContract, **detail: Any) -> DeltaStore:
-    """The store of a workspace's schema.
+def store_of_databricks(*existing: TableContract, **detail: Any) -> DeltaStore:
+    """Return the store of a fake workspace's schema.
 
     Args:
-        there: Tables that exist.
-        detail: What the workspace says of each.
+        existing: Tables that exist.
+        detail: Result of DESCRIBE DETAIL for each table.
     """
-    return DeltaStore(Workspace(there, detail), "cat1", "sales")  # type: ignore[arg-type]
+    return DeltaStore(Workspace(existing, detail), "cat1", "sales")  # type: ignore[arg-type]
 
 
-def said(store: DeltaStore) -> list[str]:
-    """What the workspace was told."""
+def statements_of(store: DeltaStore) -> list[str]:
+    """Return the SQL statements that a store sent to its fake workspace."""
     statements: list[str] = store.session.statements  # type: ignore[attr-defined]
     return statements

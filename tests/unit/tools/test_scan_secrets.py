@@ -1,6 +1,6 @@
-"""The secret scan, in a git repository of its own.
+"""Tests of the secret scan in a temporary git repository.
 
-Keys are made at run time, since the scan also reads this file.
+The tests generate keys at run time, because the scan also reads this file.
 """
 
 import json
@@ -46,7 +46,7 @@ def notebook(source: str) -> str:
         ("with space/naïve.toml", f'[a]\nb = "{AZURE_KEY}"\n', 2),
     ],
 )
-def test_azure_key_is_found_and_not_repeated(repository: Path, name: str, text: str, line: int) -> None:
+def test_azure_key_is_found_and_not_printed(repository: Path, name: str, text: str, line: int) -> None:
     path = repository / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -77,7 +77,7 @@ def test_azure_key_is_found_and_not_repeated(repository: Path, name: str, text: 
         (f'password = "{HEX}"', "Secret Keyword"),
     ],
 )
-def test_other_secret_is_found(repository: Path, secret: str, kind: str) -> None:
+def test_secret_of_each_kind_is_found(repository: Path, secret: str, kind: str) -> None:
     (repository / "notes.md").write_text(f"{secret}\n")
 
     assert scan(repository).stdout == f"notes.md:1: {kind}\n"
@@ -96,7 +96,7 @@ def test_other_secret_is_found(repository: Path, secret: str, kind: str) -> None
         'token = dbutils.secrets.get(scope="cdp", key="cosmos-key")',
     ],
 )
-def test_other_text_passes(repository: Path, text: str) -> None:
+def test_allowed_text_passes(repository: Path, text: str) -> None:
     (repository / "file.py").write_text(f"{text}\n")
 
     result = scan(repository)
@@ -104,7 +104,7 @@ def test_other_text_passes(repository: Path, text: str) -> None:
     assert (result.returncode, result.stdout) == (0, "no secrets in 1 files\n")
 
 
-def test_only_files_git_ignores_are_left_out(repository: Path) -> None:
+def test_only_ignored_files_are_skipped(repository: Path) -> None:
     (repository / ".gitignore").write_text(".env\n")
     (repository / ".env").write_text(AZURE_KEY)
     (repository / "staged").write_text(AZURE_KEY)

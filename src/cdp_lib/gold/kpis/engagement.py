@@ -1,4 +1,4 @@
-"""Measures of engagement: who does what on the web, in the app and with e-mails."""
+"""Measures of engagement: activities on the web, in the app and in e-mails."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import identity_of
 from cdp_lib.contracts.kpis import ENGAGEMENT_POINTS, NOT_AN_ACTIVITY, TRAILING_DAYS
-from cdp_lib.gold.kpis.measures import Measured, measures_by_dimensions, month_of, union_measures, with_measures
+from cdp_lib.gold.kpis.measures import MeasureRows, measures_by_dimensions, month_of, union_measures, with_measures
 
-_WEEK = 7
+_WEEK_DAYS = 7
 
 
 def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame, as_of: date) -> DataFrame:
-    """One row per activity: an event that a person has done.
+    """One row per activity of a person.
+
+    An activity is an event with an identity, of a type that is not in `NOT_AN_ACTIVITY`.
 
     Args:
         events_silver: One row per event.
@@ -24,12 +26,12 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
         as_of: Last day that counts.
 
     Returns:
-        `person` (the customer, else the identity), `customer_id` (null of who is no known customer), `day`,
+        `person` (the customer, else the identity), `customer_id` (null for people who are not known customers), `day`,
         `has_session` and `points`.
     """
     links = customer_links_silver.select("identity", sf.col("customer_id").alias("linked_id"))
     return (
-        _done(events_silver, as_of)
+        _select_activities(events_silver, as_of)
         .join(links, "identity", how="left")
         .select(
             sf.coalesce(identity_of("customer", sf.col("linked_id")), "identity").alias("person"),
@@ -41,50 +43,55 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
     )
 
 
-def _done(events_silver: DataFrame, as_of: date) -> DataFrame:
-    """The events that a person has done, with their day."""
-    is_done = ~sf.col("event_type").isin(*NOT_AN_ACTIVITY) & sf.col("identity").isNotNull()
-    days = events_silver.where(is_done).withColumn("day", sf.col("occurred_at").cast("date"))
+def _select_activities(events_silver: DataFrame, as_of: date) -> DataFrame:
+    """Return the events that are activities of a person, with their day."""
+    is_activity = ~sf.col("event_type").isin(*NOT_AN_ACTIVITY) & sf.col("identity").isNotNull()
+    days = events_silver.where(is_activity).withColumn("day", sf.col("occurred_at").cast("date"))
     return days.where(sf.col("day") <= sf.lit(as_of))
 
 
-def engagement_measures(activities: DataFrame, events_silver: DataFrame, as_of: date) -> Measured:
-    """Measures of engagement by month.
+def engagement_measures(activities: DataFrame, events_silver: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of engagement by month.
 
     Args:
-        activities: As `build_activities` gives them.
+        activities: One row per activity, from `build_activities`.
         events_silver: One row per event.
         as_of: Last day that counts.
     """
-    parts = [_of_people(activities, as_of), _of_sessions(events_silver, as_of), _of_mailings(events_silver, as_of)]
+    parts = [
+        _people_measures(activities, as_of),
+        _session_measures(events_silver, as_of),
+        _mailing_measures(events_silver, as_of),
+    ]
     return measures_by_dimensions(union_measures(parts), ["all"])
 
 
 def _points() -> Column:
-    kinds = list(ENGAGEMENT_POINTS.items())
-    (kind, points), *others = kinds
-    is_of = sf.col("event_type")
-    scored = reduce(lambda case, each: case.when(is_of == each[0], each[1]), others, sf.when(is_of == kind, points))
+    event_type = sf.col("event_type")
+    (first, points), *rest = ENGAGEMENT_POINTS.items()
+    scored = reduce(
+        lambda case, each: case.when(event_type == each[0], each[1]), rest, sf.when(event_type == first, points)
+    )
     return scored.otherwise(1)
 
 
-def _of_sessions(events_silver: DataFrame, as_of: date) -> Measured:
-    months = _done(events_silver, as_of).groupBy(month_of("day").alias("month"))
+def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
+    months = _select_activities(events_silver, as_of).groupBy(month_of("day").alias("month"))
     sessions = months.agg(sf.countDistinct("session_id").alias("sessions"))
     return with_measures(sessions, ["month"], {"sessions": sf.col("sessions")})
 
 
-def _of_people(activities: DataFrame, as_of: date) -> Measured:
-    """Of each month, who did what in it, and in the days that end with it.
+def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of people by month, from their activities in the month and in the days up to its end.
 
-    A day can be in the windows of its own month and of the next two: 30 days up to 1 March begin in January.
+    A day can belong to the windows of its own month and of the next two: the 30 days up to 1 March begin in January.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")
     )
     own_month = month_of("day")
     own, *later = (sf.add_months(own_month, number) for number in range(3))
-    of_months = days.select(
+    by_month = days.select(
         "*",
         sf.explode(sf.array_compact(sf.array(own, *(sf.when(_is_in_window(m, as_of), m) for m in later)))).alias(
             "month"
@@ -92,12 +99,12 @@ def _of_people(activities: DataFrame, as_of: date) -> Measured:
     )
     is_own = sf.col("month") == own_month
     is_in_window = _is_in_window(sf.col("month"), as_of)
-    people = of_months.groupBy("month", "person").agg(
+    people = by_month.groupBy("month", "person").agg(
         sf.bool_or(is_own).alias("is_active"),
         sf.bool_or(is_own & sf.col("has_session")).alias("has_session"),
         sf.sum(sf.when(is_own, sf.col("points"))).alias("points"),
         sf.count(sf.when(is_in_window, 1)).alias("days"),
-        sf.bool_or(is_in_window & (_age(sf.col("month"), as_of) < _WEEK)).alias("is_of_week"),
+        sf.bool_or(is_in_window & (_days_to_end(sf.col("month"), as_of) < _WEEK_DAYS)).alias("is_in_week"),
     )
     counts = {
         "session_people": sf.count_if("has_session"),
@@ -105,24 +112,29 @@ def _of_people(activities: DataFrame, as_of: date) -> Measured:
         "points": sf.sum("points"),
         "person_days": sf.sum("days"),
         "month_people": sf.count_if(sf.col("days") > 0),
-        "week_people": sf.count_if("is_of_week"),
+        "week_people": sf.count_if("is_in_week"),
     }
     months = people.groupBy("month").agg(*(count.alias(name) for name, count in counts.items()))
     return with_measures(months, ["month"], {name: sf.col(name) for name in counts})
 
 
 def _is_in_window(month: Column, as_of: date) -> Column:
-    """Whether a day is one of those that end with a month, or with the last day that counts."""
-    age = _age(month, as_of)
-    return (month <= sf.lit(as_of)) & (age >= 0) & (age < TRAILING_DAYS)
+    """Return whether `day` is in the window that ends with the month, or with `as_of` if that is earlier."""
+    days_to_end = _days_to_end(month, as_of)
+    return (month <= sf.lit(as_of)) & (days_to_end >= 0) & (days_to_end < TRAILING_DAYS)
 
 
-def _age(month: Column, as_of: date) -> Column:
+def _days_to_end(month: Column, as_of: date) -> Column:
+    """Return the days from `day` to the end of the month, or to `as_of` if that is earlier."""
     return sf.datediff(sf.least(sf.last_day(month), sf.lit(as_of)), "day")
 
 
-def _of_mailings(events_silver: DataFrame, as_of: date) -> Measured:
-    """A mailing is an address and a campaign in a month; only those that were sent in it count as opened."""
+def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of mailings by month.
+
+    A mailing is an address and a campaign in a month. Opens and clicks count only in the month in which the mailing was
+    sent.
+    """
 
     def has(event_type: str) -> Column:
         return sf.max((sf.col("event_type") == event_type).cast("int"))
@@ -137,11 +149,11 @@ def _of_mailings(events_silver: DataFrame, as_of: date) -> Measured:
         )
         .agg(
             has("email_sent").alias("sent"),
-            # Who clicks has opened, even where the picture that tells so is blocked.
+            # A click implies an open, even if the tracking picture that reports opens is blocked.
             sf.greatest(has("email_open"), has("email_click")).alias("opened"),
             has("email_click").alias("clicked"),
         )
         .where("sent = 1")
     )
-    measures = {f"mailings_{fate}": sf.col(fate) for fate in ("sent", "opened", "clicked")}
+    measures = {f"mailings_{stage}": sf.col(stage) for stage in ("sent", "opened", "clicked")}
     return with_measures(mailings, ["month"], measures)

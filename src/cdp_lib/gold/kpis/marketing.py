@@ -1,4 +1,4 @@
-"""Measures of marketing: what was spent, in the reporting currency, and who may be spoken to."""
+"""Measures of marketing: spend in the reporting currency, and consent."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from datetime import date
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.kpis import PAID_CHANNELS
+from cdp_lib.contracts.kpis import PAID_CHANNEL_PREFIX
 from cdp_lib.frames import union
-from cdp_lib.gold.kpis.measures import PLACE, Measured, by_dimensions, sum_measures, with_measures
+from cdp_lib.gold.kpis.measures import MEASURE_KEY, MeasureRows, by_dimensions, sum_measures, with_measures
 
-_CONSENTS = ("email", "sms", "phone")
+_CONSENT_CHANNELS = ("email", "sms", "phone")
 
 
-def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: DataFrame, as_of: date) -> Measured:
-    """Measures of spend by month and channel; `spend_rows` and `spend_rows_without_rate` say whether it is known.
+def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of spend by month and channel.
+
+    The measures `spend_rows` and `spend_rows_without_rate` tell whether the spend of a month is known.
 
     Args:
         marketing_spend_silver: One row per month, channel and campaign.
@@ -35,7 +37,7 @@ def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: Dat
         .withColumn("rank", sf.row_number().over(latest_first))
         .where("rank = 1")
         .withColumn("money", (sf.col("amount") * sf.col("rate")).cast("decimal(38,6)"))
-        .withColumn("is_paid", sf.col("channel").startswith(PAID_CHANNELS))
+        .withColumn("is_paid", sf.col("channel").startswith(PAID_CHANNEL_PREFIX))
     )
     measures = {
         "spend": sf.col("money"),
@@ -44,24 +46,24 @@ def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: Dat
         "spend_rows_without_rate": sf.col("rate").isNull().cast("int"),
     }
     by_channel = by_dimensions(converted, ["all", "channel"])
-    return sum_measures(with_measures(by_channel, PLACE, measures))
+    return sum_measures(with_measures(by_channel, MEASURE_KEY, measures))
 
 
-def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> Measured:
-    """Measures of consent as the CRM has it now, by way of marketing.
+def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of the current consent in the CRM, by consent channel.
 
     Args:
         crm_contacts_silver: One row per contact.
         as_of: Last day that counts.
     """
-    ways = union(
+    consents = union(
         [
             crm_contacts_silver.select(
-                sf.lit(way).alias("consent_channel"),
-                sf.coalesce(f"is_{way}_allowed", sf.lit(False)).cast("int").alias("agrees"),
+                sf.lit(channel).alias("consent_channel"),
+                sf.coalesce(f"is_{channel}_allowed", sf.lit(False)).cast("int").alias("agrees"),
             )
-            for way in _CONSENTS
+            for channel in _CONSENT_CHANNELS
         ]
     ).withColumn("month", sf.lit(as_of.replace(day=1)))
     measures = {"contacts": sf.lit(1), "contacts_agreeing": sf.col("agrees")}
-    return sum_measures(with_measures(by_dimensions(ways, ["consent_channel"]), PLACE, measures))
+    return sum_measures(with_measures(by_dimensions(consents, ["consent_channel"]), MEASURE_KEY, measures))

@@ -1,4 +1,4 @@
-"""The shape all measures of `kpi_monthly_gold` are worked out in: one column for each, null where it has no say."""
+"""Common form of the measures of `kpi_monthly_gold`: one column per measure, null where a row does not contribute."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from dataclasses import dataclass, replace
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import uncommented
+from cdp_lib.columns import without_comment
 from cdp_lib.contracts.kpis import Dimension
 from cdp_lib.frames import union
 
 EXACT = "decimal(38,6)"
-"""Measures are summed exactly: figures of a month are the same on every engine, however its rows are spread."""
+"""Type of exact sums. A measure is the same on every engine, however the rows are distributed."""
 
 UNKNOWN = "unknown"
-"""Value of a dimension for what has none."""
+"""Value of a dimension for rows without one."""
 
-PLACE = ("dimension", "dimension_value", "month")
+MEASURE_KEY = ("dimension", "dimension_value", "month")
+"""Key columns of measures in their final form."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Rows with exact measures, null where a row has no say.
+class MeasureRows:
+    """Rows with exact measures. A measure is null in a row that does not contribute to it.
 
-    The columns are known without asking the engine for them, which takes as long as to plan a query.
+    The names of the columns are stored here, because asking the engine for them takes as long as planning a query.
 
     Attributes:
-        rows: The rows, in the columns of `keys` and `measures`.
-        keys: Names of the columns that say what the measures are of.
+        rows: Rows with the columns of `keys` and `measures`.
+        keys: Names of the key columns.
         measures: Names of the measures.
     """
 
@@ -38,85 +39,89 @@ class Measured:
     measures: tuple[str, ...]
 
 
-def with_measures(rows: DataFrame, keys: Iterable[str], measures: Mapping[str, Column]) -> Measured:
-    """Rows with these columns and exact measures.
+def with_measures(rows: DataFrame, keys: Iterable[str], measures: Mapping[str, Column]) -> MeasureRows:
+    """Return rows with the given key columns and exact measures.
 
     Args:
-        rows: Any rows.
-        keys: Names of the columns that say what the measures are of.
-        measures: Measure by name.
+        rows: Rows that the measures are computed from.
+        keys: Names of the key columns.
+        measures: Expression of each measure, by name.
     """
     names = tuple(keys)
     columns = [
-        *(uncommented(sf.col(name)).alias(name) for name in names),
+        *(without_comment(sf.col(name)).alias(name) for name in names),
         *(measure.cast(EXACT).alias(name) for name, measure in measures.items()),
     ]
-    return Measured(rows.select(*columns), names, tuple(measures))
+    return MeasureRows(rows.select(*columns), names, tuple(measures))
 
 
-def align_measures(parts: Sequence[Measured]) -> list[Measured]:
-    """The same rows, each with a column for each measure that any of them has.
+def align_measures(parts: Sequence[MeasureRows]) -> list[MeasureRows]:
+    """Return the parts, each with a column for every measure that any part has.
 
     Args:
-        parts: Rows with measures, all of the same keys.
+        parts: Rows with measures, all with the same keys.
     """
-    every = tuple(dict.fromkeys(name for part in parts for name in part.measures))
-    # `unionByName` could fill in what is missing, but on some engines in no type that can be summed.
-    nothing = {name: sf.lit(None).cast(EXACT).alias(name) for name in every}
+    all_measures = tuple(dict.fromkeys(name for part in parts for name in part.measures))
+    # `unionByName` could add missing columns, but some engines give these columns a type that cannot be summed.
+    null_measures = {name: sf.lit(None).cast(EXACT).alias(name) for name in all_measures}
     return [
         replace(
             part,
-            rows=part.rows.select(*part.keys, *(name if name in part.measures else nothing[name] for name in every)),
-            measures=every,
+            rows=part.rows.select(
+                *part.keys, *(name if name in part.measures else null_measures[name] for name in all_measures)
+            ),
+            measures=all_measures,
         )
         for part in parts
     ]
 
 
-def union_measures(parts: Sequence[Measured]) -> Measured:
-    """The rows of all.
+def union_measures(parts: Sequence[MeasureRows]) -> MeasureRows:
+    """Return the rows of all parts.
 
     Args:
-        parts: Rows with measures, all of the same keys.
+        parts: Rows with measures, all with the same keys.
     """
     aligned = align_measures(parts)
     return replace(aligned[0], rows=union([part.rows for part in aligned]))
 
 
-def sum_measures(measured: Measured) -> Measured:
-    """One row per key, with the sum of each measure, null where no row of the key has it."""
+def sum_measures(measured: MeasureRows) -> MeasureRows:
+    """Return one row per key, with the sum of each measure; null if it is null in every row of the key."""
     sums = [sf.sum(name).cast(EXACT).alias(name) for name in measured.measures]
     return replace(measured, rows=measured.rows.groupBy(*measured.keys).agg(*sums))
 
 
-def measures_by_dimensions(measured: Measured, dimensions: Sequence[Dimension]) -> Measured:
-    """Measures of a month and values of dimensions, by one dimension at a time.
+def measures_by_dimensions(measured: MeasureRows, dimensions: Sequence[Dimension]) -> MeasureRows:
+    """Return measures by month and one dimension at a time.
 
     Args:
-        measured: Rows with a column for each dimension but `all`, and `month`.
-        dimensions: The dimensions.
+        measured: Rows with `month`, and with a column for each dimension except `all`.
+        dimensions: Dimensions to return measures by.
     """
-    return Measured(
-        by_dimensions(measured.rows, dimensions).select(*PLACE, *measured.measures), PLACE, measured.measures
+    return MeasureRows(
+        by_dimensions(measured.rows, dimensions).select(*MEASURE_KEY, *measured.measures),
+        MEASURE_KEY,
+        measured.measures,
     )
 
 
 def by_dimensions(rows: DataFrame, dimensions: Sequence[Dimension]) -> DataFrame:
-    """Each row once for each dimension, with `dimension` and `dimension_value`.
+    """Return each row once per dimension, with `dimension` and `dimension_value`.
 
     Args:
-        rows: Rows with a column for each dimension but `all`.
-        dimensions: The dimensions.
+        rows: Rows with a column for each dimension except `all`.
+        dimensions: Dimensions to repeat the rows for.
     """
     named = [dimension for dimension in dimensions if dimension != "all"]
     value = sf.lit("all")
     for dimension in named:
-        of_row = uncommented(sf.coalesce(dimension, sf.lit(UNKNOWN)))
-        value = sf.when(sf.col("dimension") == dimension, of_row).otherwise(value)
-    each = rows.select("*", sf.explode(sf.array(*map(sf.lit, dimensions))).alias("dimension"))
-    return each.select("*", value.alias("dimension_value")).drop(*named)
+        value_of_row = without_comment(sf.coalesce(dimension, sf.lit(UNKNOWN)))
+        value = sf.when(sf.col("dimension") == dimension, value_of_row).otherwise(value)
+    repeated = rows.select("*", sf.explode(sf.array(*map(sf.lit, dimensions))).alias("dimension"))
+    return repeated.select("*", value.alias("dimension_value")).drop(*named)
 
 
 def month_of(day: str) -> Column:
-    """First day of the month of a day."""
+    """Return the first day of the month of a day."""
     return sf.trunc(sf.col(day), "month")

@@ -23,16 +23,16 @@ from cdp_lib.contracts.silver import (
     PURCHASES_SILVER,
     RETAILS_SILVER,
 )
-from cdp_lib.frames import of_types, union, without_comments, worked_out_together
+from cdp_lib.frames import compute_in_parallel, union, with_types, without_comments
 from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
 from cdp_lib.gold.kpis.measures import (
     EXACT,
-    PLACE,
+    MEASURE_KEY,
     UNKNOWN,
-    Measured,
+    MeasureRows,
     align_measures,
     month_of,
     sum_measures,
@@ -40,13 +40,13 @@ from cdp_lib.gold.kpis.measures import (
 )
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
-_SUMMED_UP = {
+_CUMULATIVE = {
     "customers_to_date": "new_customers",
     "buyers_to_date": "first_time_buyers",
     "repeat_buyers_to_date": "repeat_buyers",
     "revenue_to_date": "revenue",
 }
-"""Measures up to the end of a month, and the measure of the month they are the sum of."""
+"""Cumulative measures up to the end of a month, and the monthly measure that each of them sums."""
 
 
 def build_kpi_monthly_gold(
@@ -63,10 +63,10 @@ def build_kpi_monthly_gold(
     as_of: date,
     gross_margin: float,
 ) -> DataFrame:
-    """One row per month, dimension, value of it and KPI.
+    """One row per month, dimension, dimension value and KPI.
 
-    Months are all from the first in which anything happened to that of `as_of`, without a gap: a month without a sale
-    has a revenue of 0.
+    The months run from the first month with an acquisition, an event or marketing spend to the month of `as_of`,
+    without gaps. A month without a sale has a revenue of 0.
 
     Args:
         customers_silver: One row per customer.
@@ -78,17 +78,17 @@ def build_kpi_monthly_gold(
         category_monthly_sales_gold: One row per month and product category.
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
-        customer_value_gold: One row per customer, of the same `as_of`.
+        customer_value_gold: One row per customer, at the same `as_of`.
         as_of: Last day that counts.
-        gross_margin: Share of revenue left after the cost of what was sold.
+        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
 
     Returns:
         Columns of `kpi_monthly_gold`.
     """
-    channels = _channels(crm_contacts_silver, customer_links_silver)
-    dimensions = _dimensions(customer_value_gold, customers_silver, channels)
+    channels = _customer_channels(crm_contacts_silver, customer_links_silver)
+    dimensions = _customer_dimensions(customer_value_gold, customers_silver, channels)
     first_days = {
-        "acquisition_date": customer_value_gold,  # never after a customer's first purchase
+        "acquisition_date": customer_value_gold,  # on or before the customer's first purchase
         "occurred_at": events_silver,
         "month": marketing_spend_silver,
     }
@@ -100,14 +100,14 @@ def build_kpi_monthly_gold(
         spend_measures(marketing_spend_silver, exchange_rates_silver, as_of),
         consent_measures(crm_contacts_silver, as_of),
         engagement_measures(activities, events_silver, as_of),
-        _beginning(first_days, as_of),
+        _first_month(first_days, as_of),
     ]
-    first, *others = align_measures(parts)
-    # As many rows as months and values of dimensions: from here on, nothing depends on how many customers there are.
+    first, *rest = align_measures(parts)
+    # From here on, the number of rows depends on months and dimension values, not on customers.
     types = {"dimension": "STRING", "dimension_value": "STRING", "month": "DATE"} | dict.fromkeys(first.measures, EXACT)
-    few = replace(first, rows=worked_out_together([of_types(part.rows, types) for part in (first, *others)]))
-    complete = _with_measures_to_date(_without_gaps(sum_measures(few), as_of), gross_margin)
-    return _divided(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
+    collected = replace(first, rows=compute_in_parallel([with_types(part.rows, types) for part in (first, *rest)]))
+    complete = _with_measures_to_date(_without_gaps(sum_measures(collected), as_of), gross_margin)
+    return _kpi_rows(complete, as_of).selectExpr(*KPI_MONTHLY_GOLD.select_list)
 
 
 KPI_MONTHLY = Table(
@@ -130,22 +130,27 @@ KPI_MONTHLY = Table(
 
 
 def _category_months(category_months: DataFrame, retails: DataFrame, as_of: date) -> DataFrame:
-    """Sales by month and category up to `as_of`: of its month, which may go on after it, from the sales themselves."""
+    """Return sales by month and category up to `as_of`.
+
+    The month of `as_of` is computed from the sales, because the mart may contain later sales of this month.
+    """
     month = sf.lit(as_of.replace(day=1))
-    before = category_months.where(sf.col("sale_month") < month)
-    until = build_category_monthly_sales_gold(retails.where(sf.col("sale_month") == month), as_of)
-    return union([without_comments(rows, CATEGORY_MONTHLY_SALES_GOLD.column_names) for rows in (before, until)])
+    earlier_months = category_months.where(sf.col("sale_month") < month)
+    last_month = build_category_monthly_sales_gold(retails.where(sf.col("sale_month") == month), as_of)
+    return union(
+        [without_comments(rows, CATEGORY_MONTHLY_SALES_GOLD.column_names) for rows in (earlier_months, last_month)]
+    )
 
 
-def _dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
-    """One row per customer, with a value of each dimension."""
+def _customer_dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
+    """Return one row per customer, with a value of each dimension."""
     countries = customers.select("customer_id", "country")
     segments = values.select("customer_id", "segment")
     return segments.join(countries, "customer_id", how="left").join(channels, "customer_id", how="left")
 
 
-def _channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
-    """One row per customer with a linked contact that has a channel: that of the contact who was won first."""
+def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
+    """Return the channel of each customer: the channel of the linked contact with the earliest acquisition date."""
     with_channel = contacts.where("acquisition_channel IS NOT NULL").select(
         identity_of("contact", sf.col("contact_id")).alias("identity"),
         sf.col("acquisition_channel").alias("channel"),
@@ -157,8 +162,8 @@ def _channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
     return ranked.where("rank = 1").select("customer_id", "channel")
 
 
-def _beginning(first_days: Mapping[str, DataFrame], as_of: date) -> Measured:
-    """Nothing, in the first month in which anything happened or was spent: from there on, no month is left out."""
+def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
+    """Return a measure of 0 in the first month with an acquisition, an event or spend, so that no month is left out."""
     days = union(
         [
             rows.select(sf.min(day).cast("date").alias("day")).where(sf.col("day") <= sf.lit(as_of))
@@ -166,65 +171,67 @@ def _beginning(first_days: Mapping[str, DataFrame], as_of: date) -> Measured:
         ]
     )
     first = days.agg(sf.min(month_of("day")).alias("month")).where("month IS NOT NULL")
-    everything = sf.lit("all")
-    places = first.select(everything.alias("dimension"), everything.alias("dimension_value"), "month")
-    return with_measures(places, PLACE, {"transactions": sf.lit(0)})
+    all_values = sf.lit("all")
+    keys = first.select(all_values.alias("dimension"), all_values.alias("dimension_value"), "month")
+    return with_measures(keys, MEASURE_KEY, {"transactions": sf.lit(0)})
 
 
-def _without_gaps(measured: Measured, as_of: date) -> DataFrame:
-    """A row for every month of every value of a dimension. What is counted there is 0 if there is none."""
-    places = measured.rows.select("dimension", "dimension_value").distinct()
+def _without_gaps(measured: MeasureRows, as_of: date) -> DataFrame:
+    """Return a row for every month of every dimension value, with 0 for missing measures."""
+    keys = measured.rows.select("dimension", "dimension_value").distinct()
     first = measured.rows.agg(sf.min("month").alias("first"))
     every_month = sf.sequence("first", sf.lit(as_of.replace(day=1)), sf.expr("INTERVAL 1 MONTH"))
-    grid = places.join(sf.broadcast(first.select(sf.explode(every_month).alias("month"))), how="cross")
-    filled = grid.join(measured.rows, [*PLACE], how="left")
+    grid = keys.join(sf.broadcast(first.select(sf.explode(every_month).alias("month"))), how="cross")
+    filled = grid.join(measured.rows, [*MEASURE_KEY], how="left")
     zero = sf.lit(0).cast(EXACT)
-    return filled.select(*PLACE, *(sf.coalesce(name, zero).alias(name) for name in measured.measures))
+    return filled.select(*MEASURE_KEY, *(sf.coalesce(name, zero).alias(name) for name in measured.measures))
 
 
 def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
-    """The measures that look back, and null for spend that is not known."""
+    """Return rows with cumulative measures, and with null for unknown spend."""
     to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
     so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    # The row of all channels says whether there was spend at all: a channel may well have had none.
+    # The spend of a channel without rows is 0, but only in a month in which any channel has spend.
     of_month = Window.partitionBy("month")
     has_spend = sf.max("spend_rows").over(of_month) > 0
     known = rows.select("*", has_spend.alias("has_spend"))
-    is_unknown = sf.col("spend_rows_without_rate") > 0
-    was_unknown = sf.sum("spend_rows_without_rate").over(so_far) > 0
+    lacks_rate = sf.col("spend_rows_without_rate") > 0
+    lacked_rate = sf.sum("spend_rows_without_rate").over(so_far) > 0
 
     def sum_so_far(measure: Column) -> Column:
         return sf.sum(measure).over(so_far)
 
     new_with_spend = sf.when(sf.col("has_spend"), sf.col("new_customers")).otherwise(0)
-    looking_back = {name: sum_so_far(sf.col(monthly)) for name, monthly in _SUMMED_UP.items()}
-    is_of_nobody = (sf.col("dimension") == "channel") & (sf.col("dimension_value") == UNKNOWN)
-    is_known = sf.col("has_spend") & ~is_unknown & ~is_of_nobody
-    others = {
+    cumulative = {name: sum_so_far(sf.col(monthly)) for name, monthly in _CUMULATIVE.items()}
+    is_unknown_channel = (sf.col("dimension") == "channel") & (sf.col("dimension_value") == UNKNOWN)
+    is_known = sf.col("has_spend") & ~lacks_rate & ~is_unknown_channel
+    adjusted = {
         "predicted_clv": sf.when(sf.col("predicted_customers") > 0, sf.col("predicted_clv")),
         "spend": sf.when(is_known, sf.col("spend")),
         "paid_spend": sf.when(is_known, sf.col("paid_spend")),
-        "spend_to_date": sf.when(~was_unknown & ~is_of_nobody, sum_so_far(sf.col("spend"))),
+        "spend_to_date": sf.when(~lacked_rate & ~is_unknown_channel, sum_so_far(sf.col("spend"))),
         "new_customers_with_spend": sum_so_far(new_with_spend),
         "gross_margin": sf.lit(gross_margin),
     }
-    columns = {name: sf.col(name) for name in MEASURES} | looking_back | others
-    return known.select(*PLACE, *(columns[name].cast("double").alias(name) for name in MEASURES))
+    columns = {name: sf.col(name) for name in MEASURES} | cumulative | adjusted
+    return known.select(*MEASURE_KEY, *(columns[name].cast("double").alias(name) for name in MEASURES))
 
 
-def _divided(rows: DataFrame, as_of: date) -> DataFrame:
-    """One row per place and KPI that is given there."""
-    numerators = sf.array(*(_unless_too_early(kpi.numerator, kpi, as_of) for kpi in KPIS))
-    denominators = sf.array(*(_unless_too_early(kpi.denominator, kpi, as_of) for kpi in KPIS))
-    given = sf.array_compact(sf.array(*(sf.when(_is_given(kpi, as_of), number) for number, kpi in enumerate(KPIS))))
+def _kpi_rows(rows: DataFrame, as_of: date) -> DataFrame:
+    """Return one row per month, dimension value and KPI that is reported for the dimension."""
+    numerators = sf.array(*(_null_until_month_ends(kpi.numerator, kpi, as_of) for kpi in KPIS))
+    denominators = sf.array(*(_null_until_month_ends(kpi.denominator, kpi, as_of) for kpi in KPIS))
+    reported = sf.array_compact(
+        sf.array(*(sf.when(_is_reported(kpi, as_of), number) for number, kpi in enumerate(KPIS)))
+    )
     each = rows.select(
-        *PLACE,
+        *MEASURE_KEY,
         numerators.alias("numerators"),
         denominators.alias("denominators"),
-        sf.explode(given).alias("number"),
+        sf.explode(reported).alias("number"),
     )
     parts = each.select(
-        *PLACE,
+        *MEASURE_KEY,
         sf.get(sf.array(*(sf.lit(kpi.name) for kpi in KPIS)), sf.col("number")).alias("kpi"),
         sf.get("numerators", sf.col("number")).alias("numerator"),
         sf.get("denominators", sf.col("number")).alias("denominator"),
@@ -233,11 +240,13 @@ def _divided(rows: DataFrame, as_of: date) -> DataFrame:
     return parts.select("*", value.alias("value"), sf.lit(as_of).alias("as_of"))
 
 
-def _is_given(kpi: Kpi, as_of: date) -> Column:
-    is_given = sf.col("dimension").isin(*kpi.dimensions)
-    return is_given & (sf.col("month") == sf.lit(as_of.replace(day=1))) if kpi.is_of_latest_month else is_given
+def _is_reported(kpi: Kpi, as_of: date) -> Column:
+    """Return whether a row has a figure of the KPI: by dimension, and only in the latest month for a state."""
+    is_reported = sf.col("dimension").isin(*kpi.dimensions)
+    return is_reported & (sf.col("month") == sf.lit(as_of.replace(day=1))) if kpi.is_of_latest_month else is_reported
 
 
-def _unless_too_early(part: str, kpi: Kpi, as_of: date) -> Column:
+def _null_until_month_ends(part: str, kpi: Kpi, as_of: date) -> Column:
+    """Return numerator or denominator of a KPI; null in a month that is not over, if the KPI needs the whole month."""
     figure = sf.expr(part).cast("double")
     return sf.when(sf.last_day("month") <= sf.lit(as_of), figure) if kpi.needs_whole_month else figure

@@ -1,0 +1,113 @@
+"""Cost of a small refresh in a young and in an old warehouse, on the embedded engine.
+
+    .venv/bin/python benchmarks/aging.py                        # 20 refreshes after 20 batches and after 2,000
+    .venv/bin/python benchmarks/aging.py --batches 200 --engine spark
+
+A batch has 50 sales and 20 events, and is five minutes later than the batch before. Each phase of 20 refreshes runs in
+a process of its own. Between the phases, batches are refreshed 50 at a time. Small files are compacted as `cdp watch`
+does it; compaction is not part of the seconds of a refresh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from latency import land_and_load, resident_megabytes
+from retail_data import Shop
+
+from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
+from cdp_local.watch import refreshes
+from cdp_local.workspace import open_workspace
+
+REFRESHES = 20
+"""Refreshes in a phase, and batches before the first phase."""
+
+AT_ONCE = 50
+"""Batches in a refresh between the phases."""
+
+
+@dataclass
+class Phase:
+    """One value per refresh of a phase.
+
+    Attributes:
+        seconds: Time of the refresh.
+        megabytes_read: Bytes that the process read, in millions.
+        memory: Resident megabytes after the refresh.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    megabytes_read: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+
+def refresh_batches(engine: str, home: Path, shop: Shop, refreshed: int, batches: int) -> Phase:
+    """Land and refresh batches, and measure each refresh.
+
+    Args:
+        engine: Engine of the workspace.
+        home: Home that holds the shop's history.
+        shop: The shop.
+        refreshed: Refreshes to do.
+        batches: Batches in each refresh.
+    """
+    phase = Phase()
+    with open_workspace(engine, home, {}) as workspace:
+        following = refreshes(workspace, workspace.bundle.job("cdp_stream"))
+        next(following)
+        number = len(workspace.landing.batch_ids(TRANSACTIONS_BRONZE.source, TRANSACTIONS_BRONZE.entity))
+        for _ in range(refreshed):
+            for _ in range(batches):
+                shop.land_small_batch(workspace.landing, number)
+                number += 1
+            read = _bytes_read()
+            refresh = next(following)
+            assert not refresh.failed, refresh.failed
+            phase.seconds.append(refresh.seconds)
+            phase.megabytes_read.append((_bytes_read() - read) / 1e6)
+            phase.memory.append(resident_megabytes())
+    return phase
+
+
+def _bytes_read() -> int:
+    """Return the bytes that this process has read, from the page cache too."""
+    return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
+
+
+def main() -> None:
+    """Measure both phases and print their medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sales", type=int, default=200_000)
+    parser.add_argument("--batches", type=int, default=2_000)
+    parser.add_argument("--engine", default="sail")
+    arguments = parser.parse_args()
+    shop, phases, begin = Shop(sales=arguments.sales), [], time.monotonic()
+    left = (arguments.batches - 2 * REFRESHES) // AT_ONCE
+    between = [(min(REFRESHES, left - done), AT_ONCE) for done in range(0, left, REFRESHES)]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        with open_workspace(arguments.engine, home, {}) as workspace:
+            land_and_load(workspace, shop)
+        for refreshed, batches in [(REFRESHES, 1), (REFRESHES, 1), *between, (REFRESHES, 1)]:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                task = process.submit(refresh_batches, arguments.engine, home, shop, refreshed, batches)
+                phases.append(task.result())
+            seconds = np.median(phases[-1].seconds)
+            print(f"{time.monotonic() - begin:5.0f} s: {refreshed} × {batches}, median {seconds:.2f} s", flush=True)
+    young, old = phases[1], phases[-1]
+    print(f"\n| median of {REFRESHES} refreshes | after {REFRESHES} batches | after {arguments.batches:,} | ratio |")
+    print("|---|---|---|---|")
+    for name in ("seconds", "megabytes_read", "memory"):
+        before, after = (float(np.median(getattr(each, name))) for each in (young, old))
+        print(f"| {name.replace('_', ' ')} | {before:,.1f} | {after:,.1f} | {after / before:.2f} × |")
+
+
+if __name__ == "__main__":
+    main()
