@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/aging.py                        # 20 refreshes after 20 batches and after 2,000
     .venv/bin/python benchmarks/aging.py --batches 200 --engine spark
 
-A batch has 50 sales and 20 events, and is five minutes later than the batch before. Each phase of 20 refreshes runs in
-a process of its own. Between the phases, batches are refreshed 50 at a time. Small files are compacted as `cdp watch`
-does it; compaction is not part of the seconds of a refresh.
+A batch has 50 sales and 20 events, and is five minutes later than the previous batch. Each phase of 20 refreshes runs
+in a process of its own. Between the phases, each refresh loads 50 batches. Small files are compacted as in `cdp watch`;
+the duration of a refresh does not include compaction.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from cdp_local.watch import refreshes
 from cdp_local.workspace import open_workspace
 
 REFRESHES = 20
-"""Refreshes in a phase, and batches before the first phase."""
+"""Number of refreshes in a phase, and of batches before the first phase."""
 
 AT_ONCE = 50
-"""Batches in a refresh between the phases."""
+"""Number of batches in a refresh between the phases."""
 
 
 @dataclass
@@ -39,11 +39,13 @@ class Phase:
 
     Attributes:
         seconds: Time of the refresh.
+        cpu_seconds: CPU time of the process, engine included.
         megabytes_read: Bytes that the process read, in millions.
         memory: Resident megabytes after the refresh.
     """
 
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     megabytes_read: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
 
@@ -55,8 +57,8 @@ def refresh_batches(engine: str, home: Path, shop: Shop, refreshed: int, batches
         engine: Engine of the workspace.
         home: Home that holds the shop's history.
         shop: The shop.
-        refreshed: Refreshes to do.
-        batches: Batches in each refresh.
+        refreshed: Number of refreshes.
+        batches: Number of batches in each refresh.
     """
     phase = Phase()
     with open_workspace(engine, home, {}) as workspace:
@@ -67,17 +69,18 @@ def refresh_batches(engine: str, home: Path, shop: Shop, refreshed: int, batches
             for _ in range(batches):
                 shop.land_small_batch(workspace.landing, number)
                 number += 1
-            read = _bytes_read()
+            read, cpu = _bytes_read(), time.process_time()
             refresh = next(following)
             assert not refresh.failed, refresh.failed
             phase.seconds.append(refresh.seconds)
+            phase.cpu_seconds.append(time.process_time() - cpu)
             phase.megabytes_read.append((_bytes_read() - read) / 1e6)
             phase.memory.append(resident_megabytes())
     return phase
 
 
 def _bytes_read() -> int:
-    """Return the bytes that this process has read, from the page cache too."""
+    """Return the bytes that this process has read, including reads from the page cache."""
     return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
 
 
@@ -104,7 +107,7 @@ def main() -> None:
     young, old = phases[1], phases[-1]
     print(f"\n| median of {REFRESHES} refreshes | after {REFRESHES} batches | after {arguments.batches:,} | ratio |")
     print("|---|---|---|---|")
-    for name in ("seconds", "megabytes_read", "memory"):
+    for name in ("seconds", "cpu_seconds", "megabytes_read", "memory"):
         before, after = (float(np.median(getattr(each, name))) for each in (young, old))
         print(f"| {name.replace('_', ' ')} | {before:,.1f} | {after:,.1f} | {after / before:.2f} × |")
 

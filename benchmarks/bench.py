@@ -1,10 +1,10 @@
-"""Benchmark a refresh of millions of sales against scripts that one would write without the platform: `make bench`.
+"""Benchmark a refresh of millions of sales against scripts that do the same without the platform: `make bench`.
 
     make bench                                                             # 1 million sales
     make bench SALES=10000000,40000000 BENCH="--only product,duckdb --repeat 3 --docs"
 
 The benchmark lands a shop once. Each contestant runs in its own process, reads the same files and writes the same Delta
-tables. Unequal tables end the benchmark. Each round runs every contestant once. Ratios are computed within a
+tables. The benchmark fails if the tables differ. Each round runs every contestant once. Ratios are computed within a
 round, and the reported figure is the median over the rounds. `MEASURES` lists what is measured.
 """
 
@@ -37,11 +37,11 @@ from cdp_lib.landing import Landing
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
-"""One sale in this many names an unknown product, so that quarantine receives rows and inner joins drop rows."""
+"""Sales per sale with an unknown product. Such sales go to quarantine, and inner joins drop them."""
 
 BYTES_LANDED = 60
 BYTES_OF_TABLES = 200
-"""Bytes on disk per sale, rounded up: in the landed files, and in the tables of one contestant."""
+"""Bytes on disk per sale, rounded up: of the landed files, and of the tables of one contestant."""
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -87,7 +87,7 @@ class Bench:
         return folder
 
     def loaded_home(self, sales: int, name: str) -> Path:
-        """Return a home in which a contestant has loaded a shop's history. It is loaded at the first call."""
+        """Return a home in which a contestant has loaded a shop's history. The first call loads the history."""
         if (sales, name) not in self._loaded:
             home = self._empty_folder(f"loaded-{sales}-{name}")
             console.print(f"Loading {sales:,} sales with {name} ...")
@@ -101,7 +101,7 @@ class Bench:
         measure: Callable[[str], RefreshMeasurement],
         inspect: Callable[[str], None],
     ) -> tuple[dict[str, RefreshMeasurement], ...]:
-        """Run every contestant once in each round. Each round starts with another contestant.
+        """Run every contestant once in each round. Each round starts with a different contestant.
 
         Args:
             names: Names of the contestants.
@@ -174,7 +174,7 @@ class Bench:
         return self._result("batch", sales, rounds, batch=self.batch, rows=ensure_same(contents))
 
     def nothing_new(self, sales: int) -> BenchmarkResult | None:
-        """Measure the whole job with nothing new, and for comparison on the fixture, twice."""
+        """Measure the whole job with nothing new, and for comparison twice on the fixture."""
         if "product" not in self.contestants:
             return None
         landing = self.landing(sales)
@@ -191,7 +191,7 @@ class Bench:
         return self._result("nothing-new", sales, rounds)
 
     def remove_loaded(self, sales: int) -> None:
-        """Free disk space: remove the loaded homes of a size, and its landing with the batch."""
+        """Free disk space: remove the loaded homes of a size, and the landing of this size with the batch."""
         for key in [key for key in self._loaded if key[0] == sales]:
             shutil.rmtree(self._loaded.pop(key))
         shutil.rmtree(self.home / f"landing-{sales}-and-batch", ignore_errors=True)
@@ -264,7 +264,7 @@ def _sizes(option: str, text: str) -> list[int]:
 
 
 def _selected(only: str) -> tuple[list[str], list[str]]:
-    """Return the measures and the contestants that `--only` names. When it names none of a kind, return all of them."""
+    """Return the measures and contestants in `--only`. If `--only` has no measure (contestant), return all of them."""
     names = [name for name in only.split(",") if name]
     for name in names:
         if name not in MEASURES and name not in CONTESTANTS:
@@ -368,7 +368,7 @@ def _print(results: Sequence[BenchmarkResult]) -> None:
 
 def main() -> None:
     """Run the command. An error is reported in one line, with a non-zero exit code."""
-    # Exit like after Ctrl-C, so that child processes end and temporary files are removed.
+    # Exit as after Ctrl-C, so that child processes end and temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         typer.run(bench)

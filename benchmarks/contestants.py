@@ -1,4 +1,4 @@
-"""The contestants of the benchmark: run a refresh in its own process and measure its seconds and peak memory."""
+"""The contestants of the benchmark. Each refresh runs in its own process; its duration and peak memory are measured."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEMORY_POOL = {
 """Environment that makes the embedded engine spill sorts and groups to disk (docs/benchmarks.md)."""
 
 TIMEOUT_SECONDS = 3 * 3600
-"""A refresh that takes longer fails."""
+"""Timeout of a refresh."""
 
 SAMPLE_INTERVAL_SECONDS = 0.2
 _SPARK_CONF = "SPARK_CONF_DIR"
@@ -101,7 +101,7 @@ class RefreshMeasurement:
     Attributes:
         seconds: Seconds from the start of the first task, or from the first read, to the last commit.
         process_seconds: Seconds of the whole process, including the start of its engine.
-        peak_megabytes: Peak resident memory of all its processes together; None on a system without /proc.
+        peak_megabytes: Peak of the total resident memory of all processes; None on a system without /proc.
         tasks: Seconds of each task; for a baseline, seconds of each table.
         bytes_written: Bytes of the files that were added to each table; empty when not measured.
     """
@@ -118,7 +118,7 @@ def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> 
 
     Args:
         contestant: Contestant to run.
-        home: Folder of its tables, created if missing; its log is written beside this folder.
+        home: Folder of the contestant's tables, created if missing. The log is written beside this folder.
         landing: Folder of the landed batches; None makes the product ingest the fixture.
 
     Raises:
@@ -178,7 +178,7 @@ def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
 def resident_megabytes(session_id: int) -> float | None:
     """Return the total resident memory of all processes of a session; None on a system without /proc.
 
-    A forked child that has not started its own program shares the memory of its parent and is not counted. Hadoop forks
+    A forked child that has not started its own program shares the memory of its parent and is left out. Hadoop forks
     such a child for each file that it writes.
     """
     pages = 0

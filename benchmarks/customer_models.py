@@ -1,4 +1,4 @@
-"""Measure the fit and the predictions of customer models, compared with `lifetimes`, for growing numbers of customers.
+"""Measure the fit and the predictions of customer models for growing numbers of customers, compared with `lifetimes`.
 
     .venv/bin/python benchmarks/customer_models.py            # all, about 4 minutes
     .venv/bin/python benchmarks/customer_models.py refresh    # one part: fit, refresh or weeks

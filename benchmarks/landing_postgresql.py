@@ -1,4 +1,4 @@
-"""Measure seconds and memory of landing a large PostgreSQL table, compared with a plain COPY and with pandas.
+"""Measure the duration and memory of landing a large PostgreSQL table, compared with a plain COPY and with pandas.
 
     .venv/bin/python benchmarks/landing_postgresql.py --rows 10000000
 
@@ -74,7 +74,7 @@ METHODS: dict[str, Callable[[str, Path, int], int | None]] = {"land": land, "cop
 
 
 def measure(method: str, address: str, folder: Path, number: int) -> dict[str, float]:
-    """Run one method in a new process; return its seconds, peak memory and rows."""
+    """Run one method in a new process; return its duration, peak memory and number of rows."""
     command = [sys.executable, __file__, "measure", method, address, str(folder), str(number)]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:

@@ -40,7 +40,7 @@ def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
 
 
 def refresh_tables(workspace: LocalWorkspace, parameters: dict[str, str], *selection: str) -> tuple[float, int]:
-    """Refresh tables; return the seconds of the last table and the number of rows it wrote."""
+    """Refresh tables; return the seconds of the last table's refresh and the number of rows written to that table."""
     runner: Runner = open_runner(workspace, "cdp_refresh", parameters)
     runs = runner.refresh(selection)
     assert not [run.error for run in runs if run.error], runs

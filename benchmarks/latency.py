@@ -6,7 +6,7 @@
 A batch has 20 events and 50 sales, some of them corrections, late or invalid. The clock starts when the manifest of the
 sales is written. It stops when `kpi_monthly_gold` is reported as refreshed, just after its commit. The next batch lands
 when the refresh has ended. The engine restarts in a new process as often as in `cdp watch`. CPU seconds are a lower
-bound for an idle machine.
+bound of the duration on an idle machine.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
 
 
 def _by_size(results: Results, figure: str) -> list[dict[str, Any]]:
-    """Return one point per contestant and size: the median of its newest result."""
+    """Return one point per contestant and size: the median of the newest result."""
     newest: dict[tuple[str, int], BenchmarkResult] = {}
     for result in results.values():
         if result.measure == "full":

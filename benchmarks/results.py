@@ -19,7 +19,7 @@ from cdp_lib.errors import CdpError
 from cdp_local.markdown import table
 
 _LARGEST_MART_TASKS = (LARGEST_MART, "product_gold")
-"""Names of the task that writes the largest mart: now, and in older results, when one task wrote several marts."""
+"""Names of the task that writes the largest mart: the current name, and the name in older results."""
 
 _PACKAGES = ("pyspark", "delta-spark", "pysail", "duckdb", "deltalake")
 
@@ -34,7 +34,7 @@ class BenchmarkResult:
         rounds: For each round, contestant → measurement.
         date: Day of the measurement, ISO 8601.
         command: Command that repeats the measurement.
-        machine: Hardware and software it was measured on.
+        machine: Hardware and software of the measurement.
         batch: Sales in the batch; 0 for a measure without a batch.
         rows: Table → row count, equal for all contestants.
     """
@@ -60,7 +60,7 @@ class BenchmarkResult:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Build a result from its form in `results.json`."""
+        """Build a result from its JSON in `results.json`."""
         rounds = tuple(
             {name: RefreshMeasurement(**measurement) for name, measurement in each.items()} for each in values["rounds"]
         )
@@ -78,7 +78,7 @@ class BenchmarkResult:
         return median(self.values(contestant, figure))
 
     def ratio(self, contestant: str, baseline: str) -> float:
-        """Return the median over the rounds of the seconds of a contestant divided by those of a baseline."""
+        """Return the median over the rounds of a contestant's duration divided by a baseline's duration."""
         pair = {contestant, baseline}
         return median(each[contestant].seconds / each[baseline].seconds for each in self.rounds if pair <= each.keys())
 
@@ -125,7 +125,7 @@ def machine_facts() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Goal:
-    """A measured figure with its targets, as texts for a table.
+    """A measured figure with its targets, as strings for a table.
 
     Attributes:
         title: Name of the figure.
@@ -153,7 +153,7 @@ def latest(results: Results, measure: str, *contestants: str) -> dict[int, Bench
 
 
 def latest_of_largest(results: Results, measure: str, *contestants: str) -> BenchmarkResult | None:
-    """Return the latest result of the largest size in which all given contestants took part; None without one."""
+    """Return the latest result of the largest size in which all given contestants took part; None if there is none."""
     found = latest(results, measure, *contestants)
     return found[max(found)] if found else None
 
@@ -220,7 +220,7 @@ def _batch_against_rerun(results: Results) -> Goal:
 
 
 def _batch_by_history(results: Results) -> Goal:
-    """Compare the same batch size on the smallest and the largest history, for the largest batch with two sizes."""
+    """Compare the largest batch that was measured on two histories: on the smallest and on the largest history."""
     pair: tuple[BenchmarkResult, BenchmarkResult] | None = None
     for batch in sorted({result.batch for result in results.values()}):
         same_batch = {key: result for key, result in results.items() if result.batch == batch}
@@ -255,7 +255,7 @@ def _seconds_of_largest_mart(one: RefreshMeasurement) -> float:
 
 
 def _seconds_without_largest_mart(one: RefreshMeasurement) -> float:
-    """Return the seconds of the refresh minus those of the largest mart, which was refreshed alone."""
+    """Return the duration of the refresh without the largest mart, which was refreshed alone at the end."""
     return one.seconds - _seconds_of_largest_mart(one)
 
 
@@ -370,7 +370,7 @@ def _figures(results: Results) -> Iterator[list[str]]:
 
 
 def task_seconds(result: BenchmarkResult, contestant: str) -> dict[str, float]:
-    """Return task → median of its seconds, the longest first."""
+    """Return task → median of its duration in seconds, the longest first."""
     rounds = [each[contestant].tasks for each in result.rounds if contestant in each]
     names = dict.fromkeys(name for tasks in rounds for name in tasks)
     seconds = {name: median(tasks.get(name, 0.0) for tasks in rounds) for name in names}

@@ -9,7 +9,7 @@
     .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land a shop and print the seconds
 
 Customers, products and stores are skewed as in real shops: some customers buy a hundred times, most only a few times,
-and a tenth of the products makes most of the sales. numpy and pyarrow write about a million sales per second, in chunks
+and a tenth of the products has most of the sales. numpy and pyarrow write about a million sales per second, in chunks
 of a million, so that memory does not grow with the number of sales.
 """
 
@@ -62,11 +62,11 @@ class Shop:
 
     Attributes:
         sales: Number of sales in the history.
-        customers: Number of customers; 0 means one for 40 sales.
+        customers: Number of customers; 0 means one customer per 40 sales.
         products: Number of products.
         stores: Number of stores.
-        events: Number of behavioural events in the history; below 0 means one for 5 sales.
-        orphans: One sale in this many names an unknown product; 0 means none.
+        events: Number of behavioural events in the history; a negative number means one event per 5 sales.
+        orphans: Number of sales per sale with an unknown product; 0 means no such sale.
         seed: Seed of all random numbers.
     """
 
@@ -142,9 +142,9 @@ class Shop:
     def land_small_batch(
         self, landing: Landing, number: int, sales: int = 50, events: int = 20
     ) -> tuple[Manifest, ...]:
-        """Land a batch of events and a batch of sales. A tenth of the sales corrects earlier ones, a tenth is late.
+        """Land a batch of events and a batch of sales. A tenth of the sales corrects earlier sales, a tenth is late.
 
-        Two sales are invalid: the last but one names an unknown product, the last one has a quantity of 0.
+        The last two sales are invalid: the first of them names an unknown product, the second has a quantity of 0.
 
         Args:
             landing: Landing to write to.
@@ -204,7 +204,7 @@ class Shop:
 
     @cached_property
     def _customer_shares(self) -> NDArray[np.float64]:
-        """Cumulative share of each customer in all sales."""
+        """Cumulative sum of each customer's share of all sales."""
         observed = np.minimum(DAYS - self._registered, self._days_active)
         return _cumulative_shares(self._random("customers").gamma(0.7, 1.0, self.customer_count) * observed)
 
@@ -357,7 +357,7 @@ class Shop:
 
 
 def _batch_name_and_time(number: int) -> tuple[str, datetime]:
-    """Return the name and the extraction time of the batches with a number."""
+    """Return the name and the extraction time of the batches that have this number."""
     at = HISTORY_AT + timedelta(minutes=5 * number)
     return f"{at:%Y%m%dT%H%M%SZ}-{number}", at
 

@@ -55,7 +55,7 @@ def contents_of(warehouse: Path) -> Contents:
 
 
 def _value(column: str, type_name: str) -> str:
-    """Return the SQL value to compare for a column. Doubles are rounded: their last digits depend on the engine."""
+    """Return the SQL value to compare for a column. Doubles are rounded, because engines differ in the last digits."""
     value = f"CAST({column} AS {_DUCKDB_TYPES.get(type_name, type_name)})"
     return f"round({value}, 6)" if type_name == "DOUBLE" else value
 

@@ -1,10 +1,10 @@
-"""Count the SQL executions of a job run on local Spark. Each one costs 0.1 to 1 s, even with few rows.
+"""Count the SQL executions of a job run on local Spark. Each execution costs 0.1 to 1 s, even with few rows.
 
     .venv/bin/python benchmarks/spark_queries.py            # about 6 minutes
     .venv/bin/python benchmarks/spark_queries.py --tables   # executions of each table, one table at a time
 
-The script runs the job on the samples three times: for the first time, after 50 more sales, and with nothing new. It
-measures the run with nothing new a second time in a new process, from the start of its Spark session.
+The script runs the job on the samples three times: on a new home, after 50 more sales, and with nothing new. It then
+measures a run with nothing new in a new process, from the start of the Spark session.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from cdp_local.runner import TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 RETAINED_EXECUTIONS = "100000"
-"""Executions that Spark keeps in its status store. Executions beyond this number are not counted."""
+"""Executions that Spark keeps in its status store. Executions beyond this number are missing in the results."""
 
 
 @dataclass(frozen=True)
 class JobMeasurement:
-    """Seconds and SQL executions of one job run.
+    """Duration and SQL executions of one job run.
 
     Attributes:
         run: Name of the run.
         seconds: Seconds of the job, without the start of the session.
         executions: SQL executions of the job.
         process_seconds: Seconds from the start of the session to the end of the job; 0 when not measured.
-        process_executions: SQL executions in that time.
+        process_executions: SQL executions from the start of the session to the end of the job.
     """
 
     run: str

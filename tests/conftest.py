@@ -20,7 +20,7 @@ _database_numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """Address of a running PostgreSQL, as `user@host:port`; anyone on this machine may log in."""
+    """Address of a running PostgreSQL server, as `user@host:port`; every user of this machine may log in."""
     try:
         postgresql.binaries_folder()
     except CdpError as error:

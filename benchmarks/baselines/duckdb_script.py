@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/baselines/duckdb_script.py LANDING HOME
 
-This is what one would write without a platform: no quarantine, no reconciliation, no incremental refresh. The last line
+This is a typical script without a platform: no quarantine, no reconciliation, no incremental refresh. The last line
 of the output is the measurement as JSON.
 """
 

@@ -87,7 +87,7 @@ MARTS = {
         FROM customers GROUP BY 1, 2, 3
     """,
 }
-"""Mart → its query over `sales`. The last one reads all customers."""
+"""Mart → its query over `sales`. The last query reads all customers."""
 
 
 def landed_files(landing: Path, source: str) -> list[str]:

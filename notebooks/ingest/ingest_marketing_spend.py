@@ -23,7 +23,7 @@ from cdp_lib.task_values import exit_unless, report_rows
 # COMMAND ----------
 
 settings = Settings.from_widgets(dbutils)
-exit_unless(dbutils, settings.ingest, "The parameter ingest is false: something else has landed the batches.")
+exit_unless(dbutils, settings.ingest, "The parameter ingest is false: this run reads no source.")
 exit_unless(dbutils, settings.marketing_spend_path, "No marketing spend: the variable marketing_spend_path is empty.")
 account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
 

@@ -47,9 +47,7 @@ store = open_store(spark, settings.catalog, settings.schema)
 started_at = parse_time("run_started_at", dbutils.widgets.get("run_started_at"))
 account_key = find_secret(dbutils, dbutils.widgets.get("secret_scope"), "storage_account_key")
 landing = Landing(dbutils.widgets.get("landing"), account_key)
-exit_unless(
-    dbutils, store.can_maintain, "This engine has no OPTIMIZE and no VACUUM: on a laptop there is `cdp maintain`."
-)
+exit_unless(dbutils, store.can_maintain, "This engine has no OPTIMIZE and no VACUUM: on a laptop, run `cdp maintain`.")
 
 # COMMAND ----------
 

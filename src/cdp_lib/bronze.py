@@ -28,7 +28,7 @@ _COMPATIBLE_TYPES = {
     "DECIMAL": _NUMBERS,
     "DATE": ("date", "timestamp", "timestamp_ntz"),
 }
-"""Received types that a bronze type accepts. Every bronze type also accepts text."""
+"""Received types that a bronze type accepts. Every bronze type also accepts strings."""
 
 _NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=`]")
 _DATA_FOLDER = f"data/{FILE_FOLDER}"
@@ -69,7 +69,7 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     A value that does not fit the type of its column becomes null and is kept in `_rescued_data`. A JSON record that has
     none of the columns is kept whole in `_rescued_data`, as `_record`. Silver sends both to quarantine.
 
-    A column that is not in the contract is kept as text, after the columns of the contract.
+    A column that is not in the contract is kept as a string, after the columns of the contract.
 
     Args:
         spark: Session.
@@ -112,13 +112,13 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
-            f" (it has {', '.join(sorted(received))}): {contract.name} is left as it was. {_ADVICE}"
+            f" (its columns are {', '.join(sorted(received))}): {contract.name} is unchanged. {_ADVICE}"
         )
     names = Counter(name.lower() for name in received)
     if batch.format == "parquet" and (duplicates := [name for name, number in names.items() if number > 1]):
         raise CdpError(
-            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has several columns {', '.join(duplicates)}"
-            f" that differ only in case: {contract.name} is left as it was. {_ADVICE}"
+            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has columns whose names differ only in"
+            f" upper and lower case ({', '.join(duplicates)}): {contract.name} is unchanged. {_ADVICE}"
         )
 
 
@@ -151,7 +151,7 @@ def _bronze_rows(
         received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
         extra = {name: fields[field] for field, name in unknown.items()}
         no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
-        # Text always fits. Do not test it: Spark would parse the line again for each tested column.
+        # A string always fits. Do not test it: Spark would parse the line again for each tested column.
         fitting = {name for name, type_ in known.items() if type_ == "STRING"}
     else:
         present = set(rows.columns)
@@ -189,7 +189,7 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
     received_type = rows.schema[name].dataType.simpleString()
     family = received_type.split("(")[0]
     if family == "string" and type_name != "STRING":
-        # Some sources, such as SQLite, send numbers and dates as text. If no value parses, the column is another one.
+        # Some sources, such as SQLite, send numbers and dates as strings. If no value parses, the type is wrong.
         typed = rows.select(rows[name].alias("received"), to_type(rows[name], type_name).alias("typed"))
         values, fitting = typed.agg(sf.count("received"), sf.count("typed")).collect()[0]
         is_compatible = fitting > 0 or values == 0
@@ -197,8 +197,8 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
         is_compatible = family == "string" or family in _COMPATIBLE_TYPES[type_name.split("(")[0]]
     if not is_compatible:
         raise CdpError(
-            f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has come as {received_type},"
-            f" {contract.name} holds {type_name}: the table is left as it was. {_ADVICE}"
+            f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has the type {received_type},"
+            f" but {contract.name} expects {type_name}: the table is unchanged. {_ADVICE}"
         )
     return rows[name]
 

@@ -17,7 +17,8 @@ def build_business_date_silver(
 ) -> DataFrame:
     """Return one row: the latest day with a purchase, a registration or an event.
 
-    If sales arrive later than other data, customers look churned until the sales arrive. Set `as_of` for such a run.
+    If sales arrive later than other data, customers seem to have churned until the sales arrive. Set `as_of` to avoid
+    this.
 
     Args:
         purchases_silver: One row per customer and day of purchase.

@@ -18,18 +18,18 @@ _ISO_DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$"
 
 
 def clean_text(column: Column) -> Column:
-    """Return text with outer blanks removed and inner runs of blanks collapsed; null if nothing is left.
+    """Return text without leading, trailing and repeated blanks; null if no text is left.
 
     >>> people = spark.createDataFrame([("  Nour   Haddad ",), ("   ",)], "full_name string")
     >>> [row.name for row in people.select(clean_text(people.full_name).alias("name")).collect()]
     ['Nour Haddad', None]
     """
-    # Skip nulls: on some engines a null costs as much as a text.
+    # Skip nulls: on some engines, a null takes as long as a string.
     return sf.when(column.isNotNull(), sf.nullif(sf.trim(sf.regexp_replace(column, _BLANKS, " ")), sf.lit("")))
 
 
 def without_comment(column: Column) -> Column:
-    """Return a column without its comment: some engines cannot unite columns with different comments.
+    """Return a column without its comment: some engines cannot union columns with different comments.
 
     >>> spark.range(2).select(without_comment(sf.col("id")).alias("id")).union(spark.range(1)).count()
     3
@@ -38,7 +38,7 @@ def without_comment(column: Column) -> Column:
 
 
 def to_integer(column: Column) -> Column:
-    """Return a 32-bit integer; null if the text is not one.
+    """Return a 32-bit integer; null if the text is not an integer of this size.
 
     >>> ids = spark.createDataFrame([("101",), ("1.5",), ("n/a",), ("99999999999",)], "customer_id string")
     >>> [row.id for row in ids.select(to_integer(ids.customer_id).alias("id")).collect()]
@@ -50,7 +50,7 @@ def to_integer(column: Column) -> Column:
 def to_date(column: Column) -> Column:
     """Return the day of an ISO 8601 date or timestamp; null if the text is neither, or the day does not exist.
 
-    The format is checked first, because engines differ in which other texts they cast to a date, such as a bare year.
+    The format is checked first, because engines differ in the other strings that they cast to a date, such as a year.
 
     >>> days = spark.createDataFrame([("2025-10-16",), ("2025-10-16T08:00Z",), ("2025-02-30",), ("2025",)], "d string")
     >>> [str(row.day) for row in days.select(to_date(days.d).alias("day")).collect()]
@@ -61,7 +61,7 @@ def to_date(column: Column) -> Column:
 
 
 def clean_email(column: Column) -> Column:
-    """Return an e-mail address for comparison: without outer blanks and in lower case, as mail systems compare it.
+    """Return an e-mail address without outer blanks and in lower case, so that equal addresses have equal values.
 
     >>> people = spark.createDataFrame([(" Nour@Example.Com ",), ("",)], "email string")
     >>> [row.email for row in people.select(clean_email(people.email).alias("email")).collect()]
@@ -82,7 +82,7 @@ def to_instant(column: Column) -> Column:
 
 
 def to_month(column: Column) -> Column:
-    """Return the first day of a month written as 2026-01; null if the text has another format.
+    """Return the first day of a month written as 2026-01; null for any other text.
 
     >>> months = spark.createDataFrame([("2026-01",), ("2026-13",), ("January",)], "m string")
     >>> [str(row.m) for row in months.select(to_month(months.m).alias("m")).collect()]
@@ -103,7 +103,7 @@ def to_amount(column: Column) -> Column:
 
 
 def to_flag(column: Column) -> Column:
-    """Return the boolean of the text true or false, in any case; null for any other text.
+    """Return true or false for the text "true" or "false" in upper or lower case; null for any other text.
 
     >>> answers = spark.createDataFrame([("true",), ("False",), ("maybe",)], "a string")
     >>> [row.a for row in answers.select(to_flag(answers.a).alias("a")).collect()]
@@ -114,7 +114,7 @@ def to_flag(column: Column) -> Column:
 
 
 def hash_of(columns: Sequence[Column]) -> Column:
-    """Return the xxHash64 of values and their null flags. Without the flags, (null, a) and (a, null) have one hash.
+    """Return the xxHash64 of values and null flags. Without the flags, (null, a) and (a, null) have the same hash.
 
     >>> rows = spark.createDataFrame([("a", None), (None, "a"), ("a", None)], "one string, other string")
     >>> len({row.h for row in rows.select(hash_of([rows.one, rows.other]).alias("h")).collect()})
@@ -124,7 +124,7 @@ def hash_of(columns: Sequence[Column]) -> Column:
 
 
 def identity_of(kind: str, value: Column) -> Column:
-    """Return the name of an identity, as in `customer_links_silver`; null if the value is null.
+    """Return an identity in the format of `customer_links_silver`; null if the value is null.
 
     >>> rows = spark.createDataFrame([(101,), (None,)], "customer_id int")
     >>> [row.i for row in rows.select(identity_of("customer", rows.customer_id).alias("i")).collect()]
@@ -134,7 +134,7 @@ def identity_of(kind: str, value: Column) -> Column:
 
 
 def to_type(column: Column, type_name: str) -> Column:
-    """Cast a value to a Spark SQL type; null if it does not fit.
+    """Return a value cast to a Spark SQL type; null if the value does not fit the type.
 
     Args:
         column: Received value: text, or a value that already has the type or a related type.
@@ -148,7 +148,7 @@ def to_type(column: Column, type_name: str) -> Column:
 
 
 def rescued_data(received_and_typed: Iterable[tuple[str, Column, Column]]) -> Column:
-    """Return a JSON object of the received values that did not fit their type; null if all fitted.
+    """Return a JSON object of the received values that do not fit their type; null if all values fit.
 
     Args:
         received_and_typed: Column name, received value and typed value of each column.
@@ -171,7 +171,7 @@ def is_on_or_before(day: str, as_of: date | None) -> Column:
 
     Args:
         day: Name of a date column.
-        as_of: Last day that counts.
+        as_of: Last day to include.
 
     >>> days = spark.sql("SELECT DATE'2025-05-01' AS d UNION ALL SELECT DATE'2025-05-02'")
     >>> days.where(is_on_or_before("d", date(2025, 5, 1))).count(), days.where(is_on_or_before("d", None)).count()
@@ -207,7 +207,7 @@ def season(day: Column) -> Column:
 
 
 def revenue(quantity: Column, price: Column) -> Column:
-    """Return quantity × price as an exact decimal: INT × INT would overflow, a float would round.
+    """Return quantity × price as an exact decimal, because an INT could overflow and a float would round.
 
     >>> sales = spark.sql("SELECT 2147483647 AS quantity, CAST(4999.00 AS DECIMAL(18,2)) AS price")
     >>> sales.select(revenue(sales.quantity, sales.price).alias("revenue")).first().revenue

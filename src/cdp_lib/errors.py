@@ -2,8 +2,8 @@
 
 
 class CdpError(Exception):
-    """Error outside the code. Its message says in one line what happened, where, and what to do."""
+    """Error with a cause outside the code. Its message says in one line what happened, where, and what to do."""
 
     def __init__(self, message: str) -> None:
-        """Collapse the message to one line; messages of drivers and servers may have several."""
+        """Collapse the message to one line, because messages of drivers and servers may have several lines."""
         super().__init__(" ".join(message.split()))

@@ -26,11 +26,11 @@ _JSON_TYPES: Mapping[str, object] = {
     "BIGINT": "long",
     "ARRAY<STRING>": {"type": "array", "elementType": "string", "containsNull": True},
 }
-"""Names of types in a JSON schema, for types whose name in DDL differs."""
+"""JSON schema names of the types that have a different name in DDL."""
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:
-    """Return the rows of all DataFrames. The depth of the plan grows with the logarithm of their number.
+    """Return the rows of all DataFrames. The depth of the plan grows with the logarithm of the number of DataFrames.
 
     >>> union([spark.range(2), spark.range(3), spark.range(4)]).count()
     9
@@ -42,7 +42,7 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
 
 
 def without_comments(rows: DataFrame, names: Iterable[str]) -> DataFrame:
-    """Select columns without their comments: some engines cannot unite columns with different comments."""
+    """Select columns without their comments: some engines cannot union columns with different comments."""
     return rows.select(*(without_comment(sf.col(name)).alias(name) for name in names))
 
 
@@ -66,7 +66,7 @@ def with_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
 def compute_in_parallel(frames: Sequence[DataFrame]) -> DataFrame:
     """Compute DataFrames in parallel and return their rows as one DataFrame in memory.
 
-    Planning a large query keeps one core busy for long, so several queries are planned side by side.
+    Planning a large query takes long and uses only one core, so several queries are planned in parallel.
 
     Args:
         frames: DataFrames with few rows and the same columns, preferably from `with_types`.
@@ -74,7 +74,7 @@ def compute_in_parallel(frames: Sequence[DataFrame]) -> DataFrame:
     with ThreadPoolExecutor() as pool:
         tables = list(pool.map(lambda frame: frame.toArrow(), frames))
     table = pa.concat_tables(tables, promote_options="default")
-    if not table.num_rows:  # Spark cannot infer types from no rows
+    if not table.num_rows:  # Spark cannot infer the types of an empty table
         return frames[0].limit(0)
     return frame_from_arrow(table, frames[0])
 
@@ -84,14 +84,14 @@ def frame_from_arrow(table: pa.Table, session_of: DataFrame) -> DataFrame:
 
     Args:
         table: Rows, at least one.
-        session_of: DataFrame whose session is used, so that both can be joined.
+        session_of: DataFrame whose Spark session creates the result, so that the two DataFrames can be joined.
     """
-    # Combine the chunks: Spark reads no rows from the chunks after an empty one.
+    # Combine the chunks, because Spark ignores the rows after an empty chunk.
     return session_of.sparkSession.createDataFrame(table.combine_chunks())
 
 
 def read_csv(session: SparkSession, file: Traversable) -> DataFrame:
-    """Return the lines of a CSV file with a header. All columns are text; an empty field is null."""
+    """Return the rows of a CSV file that has a header. All columns are text; an empty field is null."""
     with file.open("rb") as content:
         names = csv.read_csv(content).column_names
     with file.open("rb") as content:
@@ -108,7 +108,7 @@ def frame_from_rows(rows: Sequence[Mapping[str, object]], types: Mapping[str, st
     Args:
         rows: Values by column. A missing column is null.
         types: Types as in DDL, by column.
-        session_of: DataFrame whose session is used.
+        session_of: DataFrame whose Spark session creates the result.
     """
     schema = pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in types.items()])
     table = pa.Table.from_pylist([{name: row.get(name) for name in types} for row in rows], schema)

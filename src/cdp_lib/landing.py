@@ -1,13 +1,13 @@
 """Layout of landed batches; the same in a folder, a Unity Catalog volume and under `abfss://`.
 
-    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw answers of the source, unless they are the data
+    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw responses of the source, unless data/ has them
                                                 /data/…         JSON lines or parquet, one row per record; the records
                                                                 of a source file are in a folder `file=<name>`
                                                 /manifest.json  written last: a folder without it is not a batch
 
 A batch id begins with a time: batch `20260131T235959Z-7` is in the day folder `2026-01-31`. A run therefore lists only
-the few days that may hold new batches, however old the landing is. Earlier versions stored batches directly in the
-entity's folder, without day folders; these batches are still read from there.
+the few days that may hold new batches, however many days the landing has. Earlier versions stored batches directly in
+the entity's folder, without day folders; these batches are still read from that folder.
 
 A batch with a manifest is never changed. The manifest also holds the watermark, so the watermark always matches the
 landed data.
@@ -45,7 +45,7 @@ Watermark = dict[str, Any]
 MANIFEST = "manifest.json"
 
 _LANDED_FILES = "landed_files.json"
-"""File in an entity's folder that lists the source files landed by its batches, up to one of the batches."""
+"""File in an entity's folder. It lists the source files that the entity's batches landed, up to a certain batch."""
 
 _MAX_UNSUMMARIZED_BATCHES = 50
 """Maximum number of manifests to read for the list of landed files; beyond it, a new summary file is written."""
@@ -53,7 +53,7 @@ _MAX_UNSUMMARIZED_BATCHES = 50
 FILE_FOLDER = "file="
 """Prefix of the folder below `data/` that holds the records of one source file.
 
-Engines read these folders as partitions: one read covers any number of files and tells the file of each row.
+Engines read these folders as partitions: one read covers any number of files and returns the file of each row.
 """
 
 _CHUNK_BYTES = 1 << 20
@@ -117,7 +117,8 @@ class Manifest:
         format: Format of the data files.
         files: Data files.
         extractor_version: Version of the code that wrote the batch.
-        after: Start of the extraction window, which is the watermark of the previous batch; None if all was read.
+        after: Start of the extraction window, which is the watermark of the previous batch. None if all records were
+            read.
         watermark: End of the extraction window, where the next extraction starts; None if the source has no watermark.
         rows: Number of records in the data files.
         bytes: Size of the data files.
@@ -172,7 +173,7 @@ def _data_file(values: dict[str, Any] | str) -> DataFile:
     values = {"name": values} if isinstance(values, str) else values
     file = DataFile(**_known_fields(DataFile, values))
     if not file.name.startswith("data/") or ".." in file.name.split("/"):
-        raise ValueError(f"its file {file.name} is outside of the batch's data")
+        raise ValueError(f"the file {file.name} is outside the batch's data folder")
     return replace(file, origin=Origin(**values["origin"])) if values.get("origin") else file
 
 
@@ -382,9 +383,11 @@ class Landing:
             columns |= set() if file.deletions else stats.columns
         for what, stated, counted in (("rows", batch.rows, rows), ("bytes", batch.bytes, size)):
             if stated is not None and stated != counted:
-                raise self._mismatch_error(batch, f"it says {stated} {what}, its data files have {counted}")
+                raise self._mismatch_error(
+                    batch, f"the manifest states {stated} {what}, but the data files have {counted}"
+                )
         if batch.checksum and batch.checksum != _checksum_of(batch.files):
-            raise self._mismatch_error(batch, "its checksum is not that of its files' checksums")
+            raise self._mismatch_error(batch, "the manifest's checksum does not match the checksums of its files")
         names = batch.columns if batch.columns is not None else tuple(sorted(columns))
         return replace(batch, rows=rows, bytes=size, columns=names, schema_fingerprint=_fingerprint(names))
 
@@ -401,7 +404,7 @@ class Landing:
         """Write a batch: its files inside the `with`, its manifest when the `with` ends without an error.
 
         Files that a failed attempt at the same batch left behind are removed first. A snapshot whose data files equal
-        those of the latest batch, byte for byte, makes no new batch: the writer then has the latest batch's manifest.
+        those of the latest batch, byte for byte, creates no new batch: the writer then has the latest batch's manifest.
 
         Batch ids of an entity sort in the order of landing, even if the clocks of the runs disagree (`batch_id_after`).
 
@@ -420,7 +423,7 @@ class Landing:
         """
         for name, form in ((source, NAME), (entity, NAME), (batch_id, _BATCH_ID)):
             if not form.fullmatch(name):
-                raise CdpError(f"'{name}' can't name a folder of the landing: it has to match {form.pattern}.")
+                raise CdpError(f"'{name}' can't be a folder name in the landing: a name must match {form.pattern}.")
         latest_id = next(self.batch_ids_newest_first(source, entity), "")
         if self._is_landed(source, entity, batch_id):
             raise CdpError(f"Batch {batch_id} of {source}/{entity} is already landed: a landed batch is never changed.")
@@ -457,7 +460,9 @@ class Landing:
             for file in manifest.files:
                 path = f"{folder}/{file.name}"
                 if not self.fs.exists(path) or self.fs.size(path) != file.bytes:
-                    raise CdpError(f"File {path} was changed by somebody else while it was written: run it again.")
+                    raise CdpError(
+                        f"File {path} was changed by another process while this run wrote it: run the task again."
+                    )
             text = manifest.to_json().encode()
             if isinstance(self.fs, LocalFileSystem):
                 self.fs.makedirs(folder, exist_ok=True)  # a batch without files has no folder yet
@@ -470,7 +475,7 @@ class Landing:
 
     @contextmanager
     def _entity_lock(self, folder: str) -> Iterator[None]:
-        """Let one run at a time on this machine finish a batch of the entity. Without effect on an object store."""
+        """Let one run at a time on this machine finish a batch of the entity. This has no effect on an object store."""
         if not isinstance(self.fs, LocalFileSystem):
             yield
             return
@@ -507,22 +512,25 @@ class Landing:
         except (OSError, AzureError, ValueError) as error:
             raise self._mismatch_error(batch, f"{file.name} can't be read ({error})") from error
         for what, stated, actual in (
-            ("bytes", file.bytes, stats.bytes),
+            ("size in bytes", file.bytes, stats.bytes),
             ("checksum", file.checksum, stats.checksum),
         ):
             if stated is not None and stated != actual:
-                raise self._mismatch_error(batch, f"it says {what} {stated} of {file.name}, which has {actual}")
+                raise self._mismatch_error(
+                    batch, f"the {what} of {file.name} is {actual}, but the manifest states {stated}"
+                )
         return stats
 
     def _mismatch_error(self, batch: Manifest, reason: str) -> CdpError:
         return CdpError(
-            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} is not what its manifest says: {reason}."
-            " Restore it, or delete its folder; none of its rows were loaded."
+            f"Batch {batch.batch_id} of {batch.source}/{batch.entity} does not match its manifest: {reason}."
+            " None of the batch's rows were loaded. Restore the batch, or delete its folder."
         )
 
     def _concurrent_run_error(self, source: str, entity: str) -> CdpError:
         return CdpError(
-            f"Another run has landed {source}/{entity} meanwhile: nothing was landed by this one; run it again."
+            f"Another run has landed a batch of {source}/{entity} meanwhile: this run landed nothing; run"
+            " the task again."
         )
 
     def _remove(self, folder: str) -> None:
@@ -556,7 +564,7 @@ def storage_errors(failure: str) -> Iterator[None]:
 
 
 def _run_suffix(batch_id: str) -> str:
-    """Return the part of a batch id that identifies its run: everything after the time, which may have been moved."""
+    """Return the part of a batch id that identifies its run: everything after the time."""
     return batch_id[_TIME_LENGTH:]
 
 
@@ -567,15 +575,19 @@ def _day_of(batch_id: str) -> str:
         CdpError: The batch id does not begin with a time.
     """
     if not _BATCH_ID.fullmatch(batch_id):
-        raise CdpError(f"Batch {batch_id} has no time in its name: rename it as 20260131T235959Z-1, or delete it.")
+        raise CdpError(
+            f"Batch {batch_id} has no time in its name: rename the batch, for example to"
+            " 20260131T235959Z-1, or delete the batch."
+        )
     return f"{batch_id[:4]}-{batch_id[4:6]}-{batch_id[6:8]}"
 
 
 def batch_id_after(batch_id: str, latest: str) -> str:
     """Return a batch id that sorts after the latest batch.
 
-    If `batch_id` does not, its time is moved to one second after the time of the latest batch. This happens after a run
-    whose clock was ahead, and when a run is repaired under its original start: the batch that lands last is the newest.
+    If `batch_id` sorts earlier, its time is moved to one second after the time of the latest batch, so that the batch
+    that lands last is the newest. This happens after a run whose clock was ahead, and when a run is repaired under its
+    original start.
 
     Args:
         batch_id: Id of the batch, `<time>-<anything>`.
@@ -595,7 +607,8 @@ def batch_id_after(batch_id: str, latest: str) -> str:
         moved = datetime.strptime(latest[:_TIME_LENGTH], _TIME_FORMAT) + timedelta(seconds=1)  # noqa: DTZ007
     except (ValueError, OverflowError):
         raise CdpError(
-            f"Batch {latest} has no time in its name, and sorts after every other: rename it as {batch_id}."
+            f"Batch {latest} has no time in its name, and sorts after all other batches: rename the batch"
+            f" to {batch_id}."
         ) from None
     return f"{moved:{_TIME_FORMAT}}{batch_id[_TIME_LENGTH:]}"
 
@@ -648,7 +661,7 @@ class Extraction:
         return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)
 
     def find_latest_batch(self, entity: str) -> Manifest | None:
-        """Return the latest batch of an entity, from any run. The extraction continues at its watermark."""
+        """Return the latest batch of an entity, from any run. The extraction continues at that batch's watermark."""
         return self.landing.find_latest_batch(self.source, entity)
 
     def new_batch(
@@ -680,7 +693,7 @@ class BatchWriter:
         self.rows = 0
 
     def write_received(self, name: str, content: IO[bytes]) -> None:
-        """Store an answer of the source unchanged, from the current position of `content`."""
+        """Store a response of the source unchanged, from the current position of `content`."""
         with self._open(f"received/{name}") as file:
             shutil.copyfileobj(content, file, _CHUNK_BYTES)
 
@@ -702,13 +715,13 @@ class BatchWriter:
         self._files.append(DataFile(f"data/{name}", file.bytes, file.checksum, origin, deletions))
 
     def add_file(self, file: DataFile, format: BatchFormat) -> None:
-        """Add a data file to the manifest that another writer, such as Spark, has put into the batch's folder."""
+        """Add to the manifest a data file that another writer, such as Spark, has written to the batch's folder."""
         self._format = format
         self._files.append(file)
 
     @property
     def data_folder(self) -> str:
-        """Address of the folder for data files, for writers other than this one."""
+        """Address of the folder for data files, for other writers, such as Spark."""
         return f"{self._folder}/data"
 
     def add(self, rows: int, columns: Collection[str] = ()) -> None:
@@ -812,7 +825,7 @@ class _FileStats:
 
 
 def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
-    """Read a file of JSON lines once. Every line that is not empty counts as a record, valid JSON or not."""
+    """Read a file of JSON lines once. Every line that is not empty is treated as a record, valid JSON or not."""
     stats, digest = _FileStats(0, 0, "", set()), hashlib.sha256()
     # Reading lines from an adlfs file directly takes a block of memory per line.
     with fs.open(path, "rb") as file, io.BufferedReader(file, _CHUNK_BYTES) as lines:

@@ -53,7 +53,7 @@ class MaintenanceSettings:
         if state not in _STATES:
             raise CdpError(
                 f"Parameter 'predictive_optimization' is '{predictive_optimization}':"
-                f" write {', '.join(_STATES[1:])}, or leave it empty."
+                f" write one of {', '.join(_STATES[1:])}, or leave it empty."
             )
         return cls(
             catalog, schema, to_retention_days(retention_days), to_batch_retention_days(batch_retention_days), state
@@ -108,7 +108,7 @@ class MaintainedTable:
     def __str__(self) -> str:
         """Return the result in one line."""
         if self.skip_reason:
-            return f"{self.table_name}: left as it is: {self.skip_reason}"
+            return f"{self.table_name}: not maintained: {self.skip_reason}"
         return (
             f"{self.table_name}: {self.before.count:,} → {self.after.count:,} files,"
             f" {self.before.bytes:,} → {self.after.bytes:,} bytes"
@@ -140,8 +140,8 @@ def raise_on_failures(maintained: list[MaintainedTable]) -> None:
     """
     failed = [each for each in maintained if each.is_failed]
     if failed:
-        more = f" (and {len(failed) - 1} more, in the task's output)" if len(failed) > 1 else ""
-        raise CdpError(f"{failed[0]}{more}. The rows of every table are as they were.")
+        more = f" (and {len(failed) - 1} more; the task's output lists them)" if len(failed) > 1 else ""
+        raise CdpError(f"{failed[0]}{more}. The rows of all tables are unchanged.")
 
 
 def _maintain(store: DeltaStore, contract: TableContract, retention_days: int) -> MaintainedTable:
@@ -152,7 +152,7 @@ def _maintain(store: DeltaStore, contract: TableContract, retention_days: int) -
         return MaintainedTable(contract.name, before, store.files_of(contract))
     except ConflictError:
         return MaintainedTable(
-            contract.name, no_files, no_files, "another run wrote it meanwhile: the next maintenance goes on"
+            contract.name, no_files, no_files, "another run wrote the table meanwhile: the next maintenance tries again"
         )
     except PySparkException as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

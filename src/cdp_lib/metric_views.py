@@ -1,8 +1,9 @@
 """Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures for people and BI tools.
 
-A definition is JSON, which is valid YAML. It follows version 1.1 of the Databricks specification, which needs runtime
-17.3. The specification calls `window`, which makes a measure semi-additive, experimental. Tests compare the results of
-the expressions with the table; no workspace has read the definitions yet.
+A definition is JSON, which is valid YAML. It follows version 1.1 of the Databricks specification, which requires
+Databricks Runtime 17.3. The specification marks the key `window`, which makes a measure semi-additive, as experimental.
+Tests compare the results of the expressions with `kpi_monthly_gold`. The definitions have not been loaded into a
+Databricks workspace yet.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _measure(kpi: Kpi, dimension: Dimension, currency: str) -> dict[str, Any]:
 
 
 def _expression(kpi: Kpi, dimension: Dimension) -> str:
-    """Return Σ numerator / Σ denominator over the rows with a value; for a single row this is its value."""
+    """Return SQL for Σ numerator / Σ denominator over the rows with a value. For one row, the result is its value."""
     has_value = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
     measure = f"sum(numerator) {has_value}"
     if kpi.denominator != "1":

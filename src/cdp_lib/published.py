@@ -15,18 +15,18 @@ PUBLISHED_TABLES = (*GOLD_TABLES, *ANALYTICS_TABLES)
 
 
 def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False) -> int:
-    """Copy the gold tables that have changed since the last copy to a location.
+    """Copy each gold table to a location if the table has changed since its last copy, or if the copy is missing.
 
-    The state of a copy names the version of the table that was copied. The states are written last, so after a kill the
-    next run copies the same tables again.
+    The state of a copy records the version of the table that was copied. The states are written last: if a run is
+    killed before that, the next run copies the same tables again.
 
     Args:
         store: Tables of the platform.
         location: Folder of the copies.
-        full_refresh: Whether every table is copied, changed or not.
+        full_refresh: Whether to copy every table, even if it has not changed.
 
     Returns:
-        Rows written.
+        Number of rows written.
 
     Raises:
         CdpError: A gold table does not exist yet.
@@ -53,7 +53,7 @@ def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False
 
 
 def due_copies(states: States, location: str) -> list[TableContract]:
-    """Return the tables that have changed since the last copy to a location.
+    """Return the tables that have changed since their last copy, or whose last copy is at another location.
 
     Args:
         states: States of the tables and copies.

@@ -14,7 +14,7 @@ from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
 from cdp_lib.frames import union
 
 _NO_VERSION = "1970-01-01 00:00:00"
-"""Time of change of a version without one. Every version with a time of change is later."""
+"""Time of change used for a version without one. Every version with a time of change is later."""
 
 _BEFORE_VALUES = "#"
 """Separator of order and hash of values. It sorts before all characters that batch names contain."""
@@ -170,7 +170,7 @@ def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contrac
 
     Args:
         refused: Rows of the quarantine.
-        keys: Keys whose rows to return: the contract's key columns and `record_key`, one row per key. None: all rows.
+        keys: Keys of the rows to return: the contract's key columns and `record_key`, one row per key. None: all rows.
         contract: Contract of the table of the quarantine.
     """
     if keys is None:
@@ -255,20 +255,20 @@ def resolve_versions(
 
 
 def _order() -> Column:
-    """Return a text that orders versions by time of change, then batch; comparing structs is slow on some engines."""
+    """Return a string that orders versions by time of change, then batch; comparing structs is slow on some engines."""
     micros = sf.greatest(sf.unix_micros(sf.coalesce("_version_at", sf.lit(_NO_VERSION).cast("timestamp"))), sf.lit(0))
     return sf.concat(sf.lpad(micros.cast("string"), 20, "0"), sf.lit("|"), sf.col("_batch_id"))
 
 
 def record_key(contract: TableContract) -> Column:
-    """Return the key of a row as text; null if a key column is null."""
+    """Return the key of a row as a string; null if a key column is null."""
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
     return sf.concat(*separated).alias("record_key")  # null if one column is null
 
 
 def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Return rows with their key as text in `record_key`, and the source's time of change in `_version_at`."""
+    """Return rows with their key as a string in `record_key`, and the source's time of change in `_version_at`."""
     version = sf.col(contract.version) if contract.version else sf.lit(None)
     return rows.select("*", record_key(contract), version.cast("timestamp").alias("_version_at"))
 
@@ -315,5 +315,5 @@ def _if_broken(rule: Rule) -> Column:
 
 
 def _holds(rule: Rule) -> Column:
-    """Return a condition: a row satisfies a rule. A null result counts as broken."""
+    """Return a condition: a row satisfies a rule. A null result means that the rule is broken."""
     return sf.coalesce(sf.expr(rule.holds), sf.lit(False))

@@ -1,4 +1,4 @@
-"""Reconciliation: counts, in the tables themselves, that prove that every row of every batch is accounted for."""
+"""Reconciliation: row counts of the tables, which prove that every row of every batch is accounted for."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Account:
     Attributes:
         table_name: Name of the table.
         batch_id: Name of the batch, or `EARLIER`, or `WHOLE_TABLE`.
-        rows_in: Rows of the batch in the table's input. For `WHOLE_TABLE`, the rows that the table's state says it and
-            its quarantine have.
+        rows_in: Rows of the batch in the table's input. For `WHOLE_TABLE`, the rows of the table and its quarantine
+            according to the table's state.
         rows_out: Rows of the batch in the table.
         rows_quarantined: Rows of the batch in the table's quarantine.
         rows_superseded: Rows of the batch that a later version, a tombstone or an equal row replaced.
@@ -100,7 +100,7 @@ def reconcile(
 
 
 def _version_key(state: TableState) -> str:
-    """Return a text that identifies the version of a table and the versions of its inputs."""
+    """Return a string that identifies the version of a table and the versions of its inputs."""
     return " ".join([state.token, *(f"{name}={token}" for name, (_, token) in sorted(state.inputs.items()))])
 
 
@@ -212,8 +212,8 @@ def describe_imbalance(accounts: list[Account]) -> str:
         return ""
     more = f" (and {len(complaints) - 1} more, in reconciliation_ops)" if len(complaints) > 1 else ""
     return (
-        f"{complaints[0]}{more}. Something besides this platform has changed the table:"
-        " run again with full_refresh=true to rebuild it from the landed batches."
+        f"{complaints[0]}{more}. Something other than this platform has changed the table:"
+        " run the job with full_refresh=true, which rebuilds all tables from the landed batches."
     )
 
 
@@ -246,7 +246,7 @@ def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]
         graph: Table declarations; None for those of the platform.
 
     Returns:
-        One difference per table with rules, also if it is zero.
+        One difference per table with rules, even if it is zero.
     """
     states = read_states(store)
     return [

@@ -1,4 +1,4 @@
-"""Secrets from a secret scope. `dbutils.secrets` is the only way in which the library reads secrets."""
+"""Secrets from a secret scope. The library reads secrets only through `dbutils.secrets`."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def find_secret(dbutils: Any, scope: str, key: str) -> str | None:
         key: Key within the scope.
 
     Raises:
-        CdpError: The scope does not exist or may not be read.
+        CdpError: The scope does not exist, or the caller may not read it.
     """
     try:
         keys = {secret.key for secret in dbutils.secrets.list(scope)}
@@ -32,7 +32,7 @@ def read_secret(dbutils: Any, scope: str, key: str) -> str:
         key: Key within the scope.
 
     Raises:
-        CdpError: The secret is missing or empty, or the scope does not exist or may not be read.
+        CdpError: The secret is missing or empty, the scope does not exist, or the caller may not read it.
     """
     secret = find_secret(dbutils, scope, key)
     if not secret:

@@ -26,26 +26,26 @@ class Settings:
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
         customers_api_url: URL of the customers API, empty for none.
-        api_timeout_seconds: Timeout of an API request: seconds to connect, and seconds between two bytes.
+        api_timeout_seconds: Timeout of an API request: seconds to connect, and seconds without any data.
         crm_url: URL of the Dataverse organisation, empty for none.
         database_schema: Schema of the source database, empty for a database without schemas (SQLite).
-        jdbc_partitions: Number of connections that read the first snapshot of a large table in parallel, on a cluster;
-            0 for the single connection of the driver.
+        jdbc_partitions: Number of connections through which a cluster reads the first snapshot of a large table in
+            parallel; 0 to read through the single connection of the driver.
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
         reporting_currency: ISO 4217 code of the currency of prices, into which exchange rates convert.
-        gross_margin: Share of revenue that is left after the cost of goods sold, above 0 and up to 1.
-        annual_discount_rate: Yearly rate at which future money is discounted, 0.1 for 10 %.
-        churn_horizon_days: Number of days after `as_of`; a customer who buys nothing in them has churned.
+        gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
+        annual_discount_rate: Discount rate per year; 0.1 for 10 %.
+        churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.
         clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
         synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
-        as_of: Day that the figures refer to; without one, the latest business date in the data.
-        ingest: Whether the ingest tasks land batches; false if another system has landed them.
-        fit_models: Whether customer models are fitted again; if false, predictions use the latest fits.
-        from_scratch: Whether every source is extracted completely, regardless of its watermark.
-        full_refresh: Whether every landed batch is loaded again and every table rebuilt.
-        replay_from: Batch that is loaded again, together with all later batches; empty for none.
+        as_of: Day that the figures refer to; empty for the latest business date in the data.
+        ingest: Whether the ingest tasks land batches; false if another system lands them.
+        fit_models: Whether to fit the customer models again; if false, predictions use the latest fits.
+        from_scratch: Whether to extract every source completely, regardless of its watermark.
+        full_refresh: Whether to load every landed batch again and to rebuild every table.
+        replay_from: First batch to load again, together with all later batches; empty for none.
         run_id: Identifier of the run.
         run_started_at: Start of the run, UTC. The code reads no other clock.
     """
@@ -85,7 +85,7 @@ class Settings:
 
     @classmethod
     def from_widgets(cls, dbutils: Any) -> Self:
-        """Read the widgets of a notebook, and create the widgets that the job has not set.
+        """Read the settings from the widgets of a notebook. A widget that the job has not set is created empty.
 
         Args:
             dbutils: The notebook's `dbutils`.
@@ -107,7 +107,7 @@ class Settings:
         Raises:
             CdpError: A parameter is empty or does not parse.
         """
-        # The clock is read only here: an interactive notebook gets no start time from a job.
+        # Only an interactive notebook reads the clock: it gets no start time from a job.
         started_at = parameters["run_started_at"] or datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
             catalog=_require(parameters, "catalog"),
@@ -185,14 +185,16 @@ def _to_positive_count(parameters: dict[str, str], name: str) -> int:
 def _to_batch_id(parameters: dict[str, str], name: str) -> str:
     text = parameters[name]
     if text and not _BATCH_ID.fullmatch(text):
-        raise CdpError(f"Parameter '{name}' is '{text}': write a batch as 20260131T235959Z-1, or leave it empty.")
+        raise CdpError(f"Parameter '{name}' is '{text}': write a batch such as 20260131T235959Z-1, or leave it empty.")
     return text
 
 
 def _to_name(parameters: dict[str, str], name: str) -> str:
     text = parameters[name]
     if text and not _NAME.fullmatch(text):
-        raise CdpError(f"Parameter '{name}' is '{text}': it names batches, and may have letters, digits, '-' and '_'.")
+        raise CdpError(
+            f"Parameter '{name}' is '{text}': batch names contain this value; use only letters, digits, '-' and '_'."
+        )
     return text
 
 
@@ -201,7 +203,7 @@ def _to_date(parameters: dict[str, str], name: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise CdpError(f"Parameter '{name}' is '{text}': write a date as 2026-01-31, or leave it empty.") from None
+        raise CdpError(f"Parameter '{name}' is '{text}': write a date such as 2026-01-31, or leave it empty.") from None
 
 
 def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
@@ -224,5 +226,5 @@ def parse_time(name: str, text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise CdpError(f"Parameter '{name}' is '{text}': write a time as 2026-01-31T23:59:59Z.") from None
+        raise CdpError(f"Parameter '{name}' is '{text}': write a time such as 2026-01-31T23:59:59Z.") from None
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUCCEEDED = ("", "success", "excluded")
-"""Result states of an ingest task that count as success; empty if no job passes a state."""
+"""Result states of an ingest task that mean success; empty if no job passes a state."""
 
 _BY_HAND = "a notebook opened by hand"
 
@@ -67,7 +67,7 @@ class Stage:
 
         Args:
             layer: `bronze`, `silver` or `gold`.
-            show: The notebook's `print`. It gets a line for each table.
+            show: The notebook's `print`, called with one line per table.
         """
         selection = self._dbutils.widgets.get("select").split() or [layer]
         runs = self._runner.refresh(selection, self._held, lambda run: report_table(self._dbutils, run, show))
@@ -161,6 +161,6 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
 
 
 def _tables_of_failed(sources: str) -> list[str]:
-    """Return the bronze tables of failed sources, from `source=result state` texts separated by spaces."""
+    """Return the bronze tables of failed sources, from strings `source=result state`, separated by spaces."""
     states = dict(each.partition("=")[::2] for each in sources.split())
     return [table.name for source, state in states.items() if state not in _SUCCEEDED for table in tables_of(source)]

@@ -17,11 +17,11 @@ HELD = "held"
 
 
 def report_rows(dbutils: Any, rows: int) -> None:
-    """Set the task value `rows`, which the progress of the run shows. Does nothing outside a job.
+    """Set the task value `rows`, which the progress display of the run shows. Do nothing outside a job.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        rows: Rows landed or written.
+        rows: Number of rows landed or written.
     """
     dbutils.jobs.taskValues.set(key="rows", value=rows)
 
@@ -66,7 +66,7 @@ def exit_unless(dbutils: Any, condition: object, reason: str) -> None:
     Args:
         dbutils: The notebook's `dbutils`.
         condition: The notebook continues if the value is truthy.
-        reason: Why the notebook ends; its exit value.
+        reason: Reason for the end. It becomes the exit value of the notebook.
     """
     if not condition:
         report_rows(dbutils, 0)

@@ -1,4 +1,4 @@
-"""Reads the bundle's files as the Databricks CLI does, as far as a run on this machine needs them."""
+"""Reads the parts of the bundle's files that a run on this machine needs, as the Databricks CLI does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Condition:
 
     Attributes:
         left: Left side; its references are resolved when the task starts.
-        right: Right side, likewise.
+        right: Right side; its references are resolved when the task starts.
     """
 
     left: str
@@ -38,7 +38,7 @@ class Task:
         notebook: File of the notebook; None for a condition task.
         condition: Condition of a condition task; None for a notebook task.
         base_parameters: Parameters of this task only.
-        depends_on: Keys of the upstream tasks, each with the condition outcome that this task requires, or None.
+        depends_on: Condition outcome that this task requires, or None, by the key of the upstream task.
         run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 
@@ -76,7 +76,7 @@ class Bundle:
             overrides: Values of variables, by name.
 
         Raises:
-            CdpError: A file is missing or not YAML, or an override names no variable of the bundle.
+            CdpError: A file is missing or not YAML, or an override is not for a variable of the bundle.
         """
         self.root = root
         self._config = _read_yaml(root / "databricks.yml")
@@ -93,7 +93,7 @@ class Bundle:
                 raise CdpError(f"Unknown variable '{name}': the bundle has {', '.join(self._variables)}.")
 
     def variable(self, name: str) -> str:
-        """Return the value of a variable: its override if given, else its default."""
+        """Return the value of a variable: the override if one is given, else the default."""
         return self.resolve(f"${{var.{name}}}")
 
     def schemas(self) -> list[str]:
@@ -108,8 +108,8 @@ class Bundle:
         """Return a job with its variables resolved.
 
         Raises:
-            CdpError: The job does not exist, or one of its tasks has no notebook, can't run on this machine, or depends
-                on a task that the job does not have.
+            CdpError: The job does not exist, or a task of the job has no notebook, can't run on this machine, or
+                depends on a task that is not in the job.
         """
         if key not in self._resources.get("jobs", {}):
             raise CdpError(f"Unknown job '{key}': the bundle has {', '.join(self.job_keys())}.")
@@ -128,15 +128,15 @@ class Bundle:
         return Job(key, parameters, tasks)
 
     def resolve(self, text: str) -> str:
-        """Replace the `${…}` references in a text with their values.
+        """Replace the `${…}` references in a string with their values.
 
         Raises:
-            CdpError: A reference has no value on this machine, or refers back to itself.
+            CdpError: A reference has no value on this machine, or the references form a cycle.
         """
         return self._resolve(text, ())
 
     def _resolve(self, text: str, outer: tuple[str, ...]) -> str:
-        """Resolve a text recursively; `outer` holds the references that are being resolved, to detect cycles."""
+        """Resolve a string recursively; `outer` holds the references that are being resolved, to detect cycles."""
 
         def value_of(match: re.Match[str]) -> str:
             path = (*outer, match[0])
@@ -171,7 +171,9 @@ class Bundle:
             notebook = (job_file.parent / task["notebook_task"]["notebook_path"]).resolve()
             parameters = task["notebook_task"].get("base_parameters", {})
             if not notebook.is_file():
-                raise CdpError(f"Task '{key}' of {job_file.name} names no notebook: {notebook} does not exist.")
+                raise CdpError(
+                    f"Task '{key}' of {job_file.name} refers to the notebook {notebook}, which does not exist."
+                )
         else:
             raise CdpError(f"Task '{key}' is not a notebook task: it runs in a workspace only.")
         return Task(
@@ -185,7 +187,7 @@ class Bundle:
 
 
 def resolve_dynamic_values(text: str, value_of: Callable[[str], str]) -> str:
-    """Replace the `{{…}}` references in a text, whose values are known only when a job or task starts."""
+    """Replace the `{{…}}` references in a string. Their values are known only when a job or task starts."""
     return _DYNAMIC_VALUE.sub(lambda match: value_of(match[1]), text)
 
 

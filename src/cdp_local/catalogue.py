@@ -63,7 +63,7 @@ def _columns(columns: tuple[Column, ...], key: tuple[str, ...] = ()) -> list[str
 
 
 def _layout(contract: TableContract) -> list[str]:
-    """Return a sentence about the file layout of a table; nothing if its contract defines no layout."""
+    """Return a sentence about the file layout of a table; empty if the contract defines no layout."""
     properties = [
         *([f"partitioned by {_name_list(contract.partitioned_by)}"] if contract.partitioned_by else []),
         *([f"clustered by {_name_list(contract.clustered_by)}"] if contract.clustered_by else []),
@@ -86,7 +86,7 @@ def _rule_names(contract: TableContract) -> list[str]:
 
 
 def data_quality_page() -> str:
-    """Return the page of the rules, and of the handling of rows that break them, as Markdown."""
+    """Return the page of rules, and of what happens to rows that break a rule, as Markdown."""
     lines = [_DATA_QUALITY.strip()]
     for name, contract in TABLES.items():
         if contract.rules:
@@ -133,14 +133,15 @@ gold, serving views    computed from rows of silver only
 
 A bad row does not cause its batch to be rejected or a run to fail.
 
-**The latest version wins.** The latest version of a record has the latest change time of the source (`updated_at`,
-`modifiedon`), then the latest batch. A rejected version that is later than the good one stays in quarantine until it is
-repaired. If the source lands increments, the table keeps the last good version meanwhile. If the source lands
-snapshots, the row leaves the table, because a snapshot holds every record. A rejected version that is older than a good
-one is superseded.
+**The table has the latest version of a record.** This is the version with the latest change time in the source
+(`updated_at`, `modifiedon`). If versions have the same time, or the source has no such time, it is the version in the
+latest batch. A rejected version that is later than a good version stays in quarantine until it is repaired. If the
+source lands increments, the table keeps the last good version in the meantime. If the source lands snapshots, the row
+leaves the table, because a snapshot holds every record. A rejected version that is older than a good version is
+superseded.
 
-**A rule** is an SQL condition that is true of good rows; unknown (null) counts as broken. The severity of the rule
-decides what happens to a row that breaks it:
+**A rule** is an SQL condition that is true for good rows. A row breaks the rule if the condition is false or null. The
+severity of the rule decides what happens to such a row:
 
 | severity | the row | reason |
 |---|---|---|
@@ -153,16 +154,18 @@ For every table and batch, `rows_in = rows_out + rows_quarantined + rows_superse
 the number of rows in the manifest; for a silver table, the rows of the batch in bronze; for `retails_silver`, the rows
 in `transactions_silver`.
 
-- `table_state_ops` has what each table was built from, and the number of rows that results from its changes.
-- `reconciliation_ops` has the number of rows that the tables contain. At its end, the stage `silver` counts the tables
-  that have changed, per batch and in total (batch `all`). Its task fails if the two disagree.
+- `table_state_ops` has the inputs that each table was built from, and its expected number of rows, computed from its
+  changes.
+- `reconciliation_ops` has the number of rows that each table really contains. At the end of the stage `silver`, the
+  rows of the changed tables are counted, per batch and in total (batch `all`). The task fails if a count differs from
+  the expected number.
 - `pipeline_runs_ops` is a log for people. It has one row per table that a run refreshed or failed to refresh, with the
   reason why the table was due.
 
 ## How to find rejected rows
 
 On a laptop, `cdp run` ends with a summary of quarantined rows and of rows with a warning: rules, numbers of rows and an
-example key. It shows no records, because logs keep the output. For more, run:
+example key. It shows no records, because the output is stored in logs. To see more, run:
 
 ```sh
 cdp quarantine                       # broken rules: meaning, number of rows, earliest batch, example records
@@ -170,7 +173,7 @@ cdp quarantine retails_silver        # rejected rows of one table; --examples 10
 cdp show reconciliation_ops
 ```
 
-In a workspace (`cat1.sales` is prod; `dev` has a schema of your own):
+In a workspace (`cat1.sales` is the schema of `prod`; in `dev`, use your own schema):
 
 ```sql
 -- Rejected rows by rule, with the earliest batch and an example key
@@ -198,7 +201,7 @@ ORDER BY started_at DESC, table_name
 LIMIT 100;
 ```
 
-`record` contains personal data if the rows of the source do.
+The column `record` contains personal data if the rows of the source contain personal data.
 
 ## How to repair
 
@@ -216,7 +219,7 @@ LIMIT 100;
   `20260131T235959Z`.
 - **Silver or gold tables changed by hand**: run `cdp verify --repair`, or use `full_refresh=true`.
 
-All of these can be repeated safely. In a workspace:
+You can repeat all these repairs safely. In a workspace:
 
 ```sh
 databricks bundle run cdp_refresh --params replay_from=20260131T235959Z
@@ -240,21 +243,20 @@ The run ends with an error such as:
 customers_silver, batch 20260131T235959Z-17: 50 rows in, but 48 out + 0 quarantined + 0 superseded: 2 missing.
 ```
 
-Something other than this platform has changed a table: a statement by hand, a restored table, or two workspaces that
-write to one schema. Gold tables downstream of the table are unchanged since
-before the run.
+Something other than this platform has changed the table: a manual SQL statement, a restore, or a second workspace that
+writes to the same schema. The run did not refresh the gold tables downstream of this table.
 
 1. `SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced` lists the tables and batches.
 2. `DESCRIBE HISTORY cat1.sales.customers_silver` shows who wrote the table, when, and with which statement.
-3. Run again with `full_refresh=true`, which rebuilds the tables from the landed batches.
+3. Run the job again with `full_refresh=true`, which rebuilds the tables from the landed batches.
 4. If reconciliation fails again, report a bug, and keep `table_state_ops` and `pipeline_runs_ops`.
 
 ## When two runs meet
 
 The job has `max_concurrent_runs: 1` and a queue, so a second run waits for the first. On a laptop `cdp` locks its home,
-and a second `cdp` on the same home ends with an error. Two writers can still meet if somebody runs a notebook by hand
-while the job runs. Then one of the two commits fails, and its task ends with an error: another run has written the
-table, nothing of this run is in it, run it again. No row is lost or duplicated.
+and a second `cdp` on the same home ends with an error. Two runs can still write the same table if somebody runs a
+notebook by hand while the job runs. In this case, one of the two commits fails, and its task ends with an error,
+without any effect on the table. Run this task again. No row is lost or duplicated.
 
 ## Rules
 """

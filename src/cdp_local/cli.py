@@ -87,12 +87,12 @@ def main() -> None:
 def _interrupt(stderr: int) -> None:
     """End the process at once on Ctrl-C.
 
-    The engine receives the signal too, and threads that wait for it would wait for minutes. The operating system
-    releases the lock of the home, and an interrupted run can be repeated.
+    The engine receives the signal, too, and threads that wait for the engine would not end for minutes. The operating
+    system releases the lock of the home, and an interrupted run can be repeated.
     """
     if console.is_terminal:
         os.write(1, b"\x1b[?25h\n")  # show the cursor again, which the live lines hide
-    os.write(stderr, b"error: interrupted: finished tasks are complete, the rest is not: run it again.\n")
+    os.write(stderr, b"error: interrupted: finished tasks are complete, all others are not: run the command again.\n")
     os._exit(130)
 
 
@@ -108,7 +108,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="TABLE",
-            help="Refresh only this table or layer, without reading any source: +TABLE adds its upstream tables,"
+            help="Refresh only this table or layer, and read no source. +TABLE also refreshes its upstream tables,"
             " TABLE+ its downstream tables. May be repeated.",
         ),
     ] = None,
@@ -124,7 +124,8 @@ def run(
         opened = time.monotonic()
         if workspace.sample_sources:
             console.print(
-                f"Sample sources: {', '.join(workspace.sample_sources)} (yours: README, “On your own data”)",
+                f"Sample sources: {', '.join(workspace.sample_sources)} (to use your own, see “On your own"
+                " data” in the README)",
                 soft_wrap=True,
             )
         if _holds_earlier_samples(workspace):
@@ -148,14 +149,14 @@ def run(
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
-        # The cause of a failed task may also break this query. The error line of the task explains it better.
+        # The cause of a failed task may also break this query. The error line of the task explains the cause better.
         with suppress(PySparkException) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
                 _print_findings(workspace, [*only, *tables] if only else ())
         for task in runs:
             if task.new_columns:
-                console.print(f"New columns in the source of {task.key}, kept: {', '.join(task.new_columns)}")
+                console.print(f"New columns in the source, added to {task.key}: {', '.join(task.new_columns)}")
         console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
         succeeded = sum(task.state == State.SUCCEEDED for task in tasks)
         console.print(
@@ -174,7 +175,7 @@ def _end_with_errors(failed: Sequence[TaskRun]) -> None:
 
 
 def _print_errors(failed: Sequence[TaskRun]) -> None:
-    """Print one line per error; leave out a stage whose error only repeats that of one of its tables."""
+    """Print one line per error; leave out the error of a stage if it only repeats the error of a table."""
     table_errors = tuple(f"{run.key}: {run.error}" for run in failed if run.stage_report)
     shown = [run for run in failed if run.stage_report or not (run.error or "").startswith(table_errors)]
     for error in dict.fromkeys(run.error for run in shown):
@@ -187,7 +188,7 @@ def _print_errors(failed: Sequence[TaskRun]) -> None:
 def _refresh_selected(
     engine: str, home: Path, variables: dict[str, str], job: str, parameters: dict[str, str], selection: list[str]
 ) -> None:
-    """Refresh the selected tables as the stages of the job do."""
+    """Refresh the selected tables in the same way as the stages of the job."""
     with open_workspace(engine, home, variables) as workspace:
         runner = open_runner(workspace, job, parameters)
         selected = runner.graph.select(selection)
@@ -254,12 +255,14 @@ def watch(
     var: Variables = None,
     restart_after: Annotated[
         int,
-        typer.Option(min=1, help="Restart the engine after this many refreshes, because it frees little memory."),
+        typer.Option(
+            min=1, help="Restart the engine after this many refreshes, because the engine frees little memory."
+        ),
     ] = RESTART_AFTER,
 ) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
-        console.print(f"Watching {workspace.landing.root}. Ctrl-C ends it.", soft_wrap=True)
+        console.print(f"Watching {workspace.landing.root}. Press Ctrl-C to stop.", soft_wrap=True)
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
             if not refresh.failed:
                 _report_if_possible(workspace)
@@ -267,7 +270,7 @@ def watch(
             if number == restart_after:
                 break
         else:
-            console.print("No longer watching.")
+            console.print("Stopped watching.")
             return
     # The new process begins with a refresh, which includes batches that land during the restart.
     sys.stdout.flush()
@@ -295,14 +298,14 @@ def tables(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = 
             if workspace.spark.catalog.tableExists(f"{prefix}.{name}")
         ]
         if not rows:
-            raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` makes them.")
+            raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` creates them.")
         print_table(console, f"Tables of {prefix}", ("table", "rows", "grain"), rows)
 
 
 @app.command()
 def show(
     table: Annotated[str, typer.Argument(help="Table or view: name, schema.name or catalog.schema.name.")],
-    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
+    rows: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 20,
     engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
     var: Variables = None,
@@ -324,11 +327,13 @@ def report(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = 
 @app.command()
 def quarantine(
     table: Annotated[
-        str | None, typer.Argument(help="Table with rules, or its quarantine. Default: all tables.")
+        str | None, typer.Argument(help="Table with rules, or the quarantine of that table. Default: all tables.")
     ] = None,
     examples: Annotated[
         int | None,
-        typer.Option(min=0, help="How many rows. Default: 3 per rule, or 20 of a named table.", show_default=False),
+        typer.Option(
+            min=0, help="Number of example rows. Default: 3 per rule, or 20 for a named table.", show_default=False
+        ),
     ] = None,
     engine: Engine = "sail",
     home: Home = DEFAULT_HOME,
@@ -341,14 +346,16 @@ def quarantine(
         refused = quarantined_rows(tables, contracts)
         if refused is None:
             what = f"quarantine of {contracts[0].name}" if table else "quarantine"
-            raise CdpError(f"{workspace.home} holds no {what} yet: `cdp run` makes it.")
+            raise CdpError(f"{workspace.home} holds no {what} yet: `cdp run` creates it.")
         found = findings(refused)
         if found:
             rows = [(each.table, each.rule, each.meaning, each.rows, each.since) for each in found]
             title = f"{rows_in_words(_count(found))} in quarantine, by rule"
             print_table(console, title, ("table", "broken rule", "meaning", "rows", "since batch"), rows)
         else:
-            console.print(f"Nothing of {contracts[0].name} is in quarantine." if table else "Nothing is in quarantine.")
+            console.print(
+                f"No rows of {contracts[0].name} are in quarantine." if table else "No rows are in quarantine."
+            )
         if table and found:
             _print_quarantined(tables, contracts[0], _count(found), 20 if examples is None else examples)
         elif found:
@@ -367,7 +374,7 @@ def maintain(
         int | None,
         typer.Option(
             min=MIN_RETENTION_DAYS,
-            help="Days to keep landed batches. Default: batch_retention_days of the bundle.",
+            help="Days to keep landed batches. Default: the bundle variable batch_retention_days.",
             show_default=False,
         ),
     ] = None,
@@ -376,7 +383,7 @@ def maintain(
         typer.Option(
             min=0,
             max=MAX_RETENTION_DAYS,
-            help="Days to keep files of earlier table versions. Default: retention_days of the bundle.",
+            help="Days to keep files of earlier table versions. Default: the bundle variable retention_days.",
             show_default=False,
         ),
     ] = None,
@@ -452,7 +459,7 @@ def _full_name(workspace: LocalWorkspace, table: str) -> str:
     for name in candidates:
         if _NAME.fullmatch(table) and parts[:-2] in ([], [catalog]) and workspace.spark.catalog.tableExists(name):
             return name
-    raise CdpError(f"Unknown table '{table}': `cdp tables` lists the existing tables, `cdp run` makes them.")
+    raise CdpError(f"Unknown table '{table}': `cdp tables` lists the existing tables, `cdp run` creates them.")
 
 
 def _print_results(workspace: LocalWorkspace) -> None:
@@ -473,12 +480,12 @@ def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
     try:
         return write_report(workspace)
     except CdpError as error:
-        errors.print(f"warning: no report: {error}", markup=False)
+        errors.print(f"warning: the report was not written: {error}", markup=False)
         return None
 
 
 def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
-    """Print the quarantined rows and the rows with a warning; keys but no records, because logs keep the output."""
+    """Print the keys of quarantined rows and of rows with a warning. Print no records, because logs keep the output."""
     tables = _tables(workspace)
     contracts = [contract for contract in CHECKED_TABLES if not only or contract.name in only]
     refused = findings(quarantined_rows(tables, contracts))
@@ -506,12 +513,12 @@ def _print_ambiguous(identities: int) -> None:
     if identities:
         console.print(
             f"Not linked: {identities:,} {'identity' if identities == 1 else 'identities'} in customer_links_silver,"
-            " whose e-mail address several people have (ambiguous_email)."
+            " because several people share the e-mail address (ambiguous_email)."
         )
 
 
 def _count(found: Sequence[Finding]) -> int:
-    """Return the number of rows, each counted once even if it breaks several rules."""
+    """Return the number of distinct rows, because a row may break several rules."""
     return sum(each.first_broken for each in found)
 
 

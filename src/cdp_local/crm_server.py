@@ -1,4 +1,4 @@
-"""Loopback server that simulates the part of the Dataverse Web API (OData v4) that the extract of contacts uses."""
+"""Loopback server that simulates the part of the Dataverse Web API (OData v4) that the extraction of contacts uses."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Fault:
     """A faulty response.
 
     Attributes:
-        status: HTTP status. From 400 on, the body is the error JSON of Dataverse unless `body` says otherwise.
+        status: HTTP status. From 400 on, the body is the error JSON of Dataverse, unless `body` requests another body.
         retry_after: Value of the Retry-After header, in seconds or as an HTTP date; None for no header.
         body: `whole`: no fault in the body; `reset`: the connection is reset after half of the body; `cut`: the body
             has half of the bytes in Content-Length; `html`: an HTML page; `not_utf8`: JSON with a byte that is not
-            UTF-8; `previous_page`: the last successful page again.
+            UTF-8; `previous_page`: the last successful page is sent again.
     """
 
     status: int = 200
@@ -70,7 +70,7 @@ def _answer(status: int, content: Mapping[str, Any], **headers: str) -> _Answer:
 
 
 class CrmServer:
-    """Simulated CRM with contacts, which listens inside a `with` block.
+    """Simulated CRM with contacts. Its server runs inside a `with` block.
 
     Attributes:
         url: Address, `http://127.0.0.1:<port>`; the contacts are at `<url>/api/data/v9.2/contacts`.
@@ -108,7 +108,7 @@ class CrmServer:
         self._token_seconds = token_seconds
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
-        # Digest of all changes up to each version. It detects a delta token that belongs to another history.
+        # Digest of all changes up to each version, to detect a delta token that belongs to another history.
         self._history = [""]
         self._oldest_version = 0
         self._contacts: dict[str, dict[str, Any]] = {}
@@ -161,7 +161,7 @@ class CrmServer:
             self._tokens.clear()
 
     def expire_delta_tokens(self) -> None:
-        """Expire all delta links issued so far, and the pages that follow them."""
+        """Expire all delta links issued so far, and the links to further pages of their responses."""
         with self._lock:
             self._oldest_version = len(self._history)
             self._history.append(self._history[-1])
@@ -258,7 +258,7 @@ class CrmServer:
         """Return the position of a read from the tokens in the query.
 
         The position has three parts: `after`, the key after which the page begins; `since`, the version after which
-        changes are wanted; and `at`, the version at which a read with change tracking began.
+        changes are requested; and `at`, the version at which a read with change tracking began.
         """
         cookie: dict[str, Any] = {"after": None, "since": None, "at": None}
         try:
@@ -280,7 +280,7 @@ class CrmServer:
         return cookie
 
     def _matching(self, query: Mapping[str, str], cookie: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        """Return sort keys, ending in contactid, of the contacts that match now, independent of earlier pages."""
+        """Return the sort keys of all contacts that currently match, on any page. A sort key ends in contactid."""
         if cookie["since"] is not None:
             return [(contactid,) for contactid, version in self._versions.items() if version > cookie["since"]]
         if not query.keys() & {"$filter", "$orderby"}:

@@ -34,7 +34,7 @@ class SecretMetadata(NamedTuple):
 
 
 class SecretStore:
-    """Secrets from environment variables, else from a git-ignored file, else of the sample sources.
+    """Secrets from environment variables, else from a git-ignored file, else from the sample sources.
 
     Key `database_url` in scope `cdp` comes from the variable `CDP_SECRET_CDP_DATABASE_URL`. The file
     `.cdp-secrets.yml` maps each scope to a mapping of keys to secrets.
@@ -56,7 +56,7 @@ class SecretStore:
             self._file = {scope: {key: str(value) for key, value in keys.items()} for scope, keys in self._file.items()}
         except (yaml.YAMLError, AttributeError, ValueError, OSError):
             # Leave out the parser's message, because it quotes the file.
-            raise CdpError(f"{file} can't be read: write `scope:` and under it `key: secret` lines.") from None
+            raise CdpError(f"{file} can't be read: write a line `scope:`, then indented lines `key: secret`.") from None
 
     def list(self, scope: str) -> list[SecretMetadata]:
         """Return the keys of a scope."""
@@ -179,7 +179,7 @@ class FileSystem:
         return [_file_info(entry) for entry in sorted(_local(path).iterdir())]
 
     def head(self, path: str, maxBytes: int = 65536) -> str:
-        """Return the beginning of a file as text."""
+        """Return the beginning of a file as a string."""
         with _local(path).open("rb") as file:
             return file.read(maxBytes).decode(errors="replace")
 

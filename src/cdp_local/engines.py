@@ -21,14 +21,14 @@ from cdp_lib.storage import STORE_CLASS
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
-"""Package that reads `abfss://`, in the version of Spark's own Hadoop."""
+"""Package that reads `abfss://`. It has the same version as the Hadoop libraries of Spark."""
 
 _NO_CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
-"""PySpark would record the call site of each column for error messages, a third of the time of a small run."""
+"""Setting that keeps PySpark from recording the call site of each column, which takes a third of a small run."""
 
 
 class HomeCatalog:
-    """Catalog of the tables and views of a home in one session, which registers each at its first use.
+    """Catalog of the tables and views of a home in one session. It registers each table or view at its first use.
 
     No local engine keeps a catalog between processes. Registering a table costs a query.
     """
@@ -153,7 +153,7 @@ def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
 
 @contextmanager
 def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
-    # Without this, Sail logs every retry of a commit that another commit overtook.
+    # Without this, Sail logs every retry of a commit that conflicted with another commit.
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
     # A shuffle splits each record batch among the partitions; with small batches the overhead exceeds the work.
     os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
@@ -180,7 +180,7 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     spark.conf.set(STORE_CLASS, "cdp_local.stores:SailStore")
     # A server in this process does not recover, so do not retry for the default ten minutes.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
-    # A connection inside this process is not lost, so save the two requests per query that keep results for that case.
+    # A connection inside this process is never lost, so omit the two requests per query that allow a reconnect.
     spark.client.disable_reattachable_execute()
     try:
         yield spark
@@ -196,7 +196,7 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
         settings["spark.hadoop.fs.azure.account.key"] = account_key
     packages = [_HADOOP_AZURE] if landing.startswith("abfss://") else []
     with delta_session(home, settings, packages) as spark:
-        # Make Delta's catalog under the second name an alias of the session catalog.
+        # Let the second Delta catalog delegate to the session catalog, so that both contain the same tables.
         manager = spark._jsparkSession.sessionState().catalogManager()
         manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
         yield spark

@@ -59,7 +59,9 @@ def _section(kpi: Kpi) -> list[str]:
         "unit": kpi.unit,
         "grain": f"{months}, by {', '.join(f'`{name}`' for name in kpi.dimensions)}",
         "additive": "over country, channel and segment" if kpi.is_additive else "no",
-        "several months": "calculated from their sums" if kpi.adds_over_months else "value of the latest month",
+        "several months": "computed from the sums of the months"
+        if kpi.adds_over_months
+        else "value of the latest month",
         "Power BI": _in_power_bi(kpi),
         "source": kpi.source,
         "owner": kpi.owner,
@@ -95,24 +97,24 @@ from `src/cdp_lib/contracts/kpis.py` and `segments.py`, which the code uses too;
 are in [`kpi_monthly_gold`](tables.md#kpi_monthly_gold) and, per customer, in
 [`customer_value_gold`](tables.md#customer_value_gold).
 
-**Period.** Figures include everything up to the end of `as_of`: the day that a run is given, or else the latest
-business date in the data. Days are UTC days. A figure is null if it is not defined (division by zero) or not known
-(spend in a currency without an exchange rate); a zero is a real zero. Months have no gaps. The owner is the department
-that decides what a figure means. Opening an e-mail is an activity, although mail programs open some e-mails
-automatically. Events of people who refused tracking count as well, if a source sends them.
+**Period.** Figures include all data up to the end of the day `as_of`. If a run does not set `as_of`, it is the latest
+business date in the data. Days are UTC days. A figure is null if it is undefined (division by zero) or unknown (spend
+in a currency without an exchange rate); 0 is always a known value. There are rows for every month, even without sales.
+The owner is the department that decides on the definition of a figure. Opening an e-mail is an activity, although mail
+clients open some e-mails automatically. Events of people who refused tracking are included, if a source sends them.
 
-**Dimensions.** Each KPI has a figure for everything together and, if its section says so, for the values of other
-dimensions:
+**Dimensions.** Each KPI is computed for the values of the dimensions that its section lists:
 """
 
 _SEGMENTS = """
 ## Segments
 
 Segments use RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value (revenue
-so far). Each is scored from 1 to 5 by fifths of the buyers. Customers with equal values get the same score, that of the
-middle of their group: if six of ten buyers have bought once, all six score 2 in frequency; if all buyers bought on the
-same day, all score 3 in recency. Revenue is compared by its first three digits. With fewer than five buyers, all score
-3. A customer belongs to the first segment whose rule is true, and so to exactly one segment.
+so far). Each of them has a score from 1 to 5, by quintiles of the buyers. Customers with equal values get the same
+score, the score of the middle of their group: if six of ten buyers have bought once, all six score 2 in frequency; if
+all buyers bought on the same day, all score 3 in recency. For the comparison of revenues, all digits after the first
+three are set to 0. With fewer than five buyers, all score 3. A customer belongs to the first segment whose rule is
+true, and therefore to exactly one segment.
 """
 
 _PREDICTIONS = """
@@ -120,29 +122,30 @@ _PREDICTIONS = """
 
 **Purchases** are predicted with Pareto/NBD (Schmittlein, Morrison and Colombo 1987). The model assumes that each
 customer buys at random at an individual rate, until the customer drops out, unobserved, at a random time. It is fitted
-by maximum likelihood to the histories of all buyers, including one-time buyers. A history is the number of repeat
-purchase days, the week of the latest purchase and the weeks since the first. Customers with the same history are fitted
-and predicted once. **Spend** per purchase day is predicted with Gamma-Gamma (Fader and Hardie 2013), fitted to the
-customers who bought again.
+by maximum likelihood to the histories of all buyers, including one-time buyers. A history consists of the number of
+repeat purchase days, the week of the latest purchase, and the number of weeks since the first purchase. Customers with
+the same history are one weighted history in the fit, and have the same prediction. **Spend** per purchase day is
+predicted with Gamma-Gamma (Fader and Hardie 2013), fitted to the customers who bought again.
 
 **`churn_probability` is the probability of no purchase within the churn horizon** (job parameter `churn_horizon_days`),
-not 1 − `probability_alive`. A customer who is alive may well buy nothing for a quarter, and a campaign needs to know
-that. BG/NBD, kept for comparison, assumes that every one-time buyer is certainly alive: 1 − P(alive) would say that
-none of them churns.
+not 1 − `probability_alive`. A customer who is alive may buy nothing for a quarter, and a campaign needs this
+information. The model BG/NBD, which is fitted for comparison, assumes that every one-time buyer is certainly alive.
+With 1 − P(alive), none of these customers would churn.
 
-**`predictive_clv`** = margin × expected spend × Σ over the months of the CLV horizon of the purchases expected in the
-month / (1 + discount rate) ^ years until then (Fader, Hardie and Lee 2005). Margin, discount rate and horizon are job
-parameters (`gross_margin`, `annual_discount_rate`, `clv_horizon_months`). The default margin is 1, so that CLV is in
-revenue: set your own margin.
+**`predictive_clv`** = margin × expected spend × Σ (expected purchases in a month / (1 + discount rate) ^ years until
+that month). The sum is over the months of the CLV horizon (Fader, Hardie and Lee 2005). Margin, discount rate and
+horizon are job parameters (`gross_margin`, `annual_discount_rate`, `clv_horizon_months`). The default margin is 1, so
+that CLV is in revenue; set your own margin.
 
 **A model that can't be fitted gives no figures.** With too few customers, or without convergence, `prediction_state`
 names the reason and predictions are null. [`model_fits_gold`](tables.md#model_fits_gold) keeps every fit with its
-parameters, and names the last good one.
+parameters, and the version of the last good fit.
 
 **Every refresh tests the models.** [`model_quality_gold`](tables.md#model_quality_gold) compares forecasts with the
-actual purchases of a holdout, the last churn horizon before `as_of`. The models are fitted without the holdout. The
-table also has two baselines: `last_period_rate` predicts that each customer buys as often as in the period before the
-holdout, and `active_if_recent` that exactly the customers who bought in that period buy again.
+actual purchases in a holdout: a period of the length of the churn horizon that ends with `as_of`. The models are fitted
+without the holdout. The table also has two baselines. `last_period_rate` predicts that each customer buys as often as
+in the period before the holdout. `active_if_recent` predicts that exactly the customers who bought in that period buy
+again.
 """
 
 _POWER_BI = """
@@ -150,7 +153,7 @@ _POWER_BI = """
 
 The semantic model in [`powerbi/`](../powerbi/README.md) has a measure for each KPI, named by its title, in the table
 `{table}`. The measure reads the rows of the filtered dimension: country, channel, segment, category or consent channel.
-Without a filter it reads the rows for everything together. If two dimensions are filtered, no figure exists and the
+Without a filter, it reads the rows of the dimension `all`. If two dimensions are filtered, no figure exists, and the
 measure is blank. Several values of one dimension are combined as Σ numerator / Σ denominator, unless the section of the
 KPI says otherwise. The other measures:
 """

@@ -61,7 +61,7 @@ def lineage_picture() -> str:
 
 
 def _box_corners(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Return the upper left corner of each table's box; a table is one column right of its rightmost input."""
+    """Return the upper left corner of each table's box. A table is one column to the right of its rightmost input."""
     steps: dict[str, int] = {}
     for name in graph.tables:
         steps[name] = 1 + max((steps[each] for each in graph.reads(name)), default=-1)

@@ -15,17 +15,17 @@ from cdp_lib.maintenance import MIN_RETENTION_DAYS
 from cdp_local.workspace import locked
 
 _MIN_NEW_COMMITS = 4
-"""New commits after which a table is maintained between refreshes.
+"""Number of new commits after which a table is maintained between refreshes.
 
 Each commit makes opening the table about 10 % slower, because the reader reads the log. A refresh opens hundreds of
 tables.
 """
 
 _TABLES_PER_PASS = 8
-"""Tables maintained between two refreshes. Each takes about 50 ms, during which landed batches wait."""
+"""Maximum number of tables to maintain between two refreshes. Each takes about 50 ms, and landed batches wait."""
 
 _ONE_HOUR, _ONE_MINUTE = "interval 1 hours", "interval 1 minutes"
-"""How long replaced files and log entries are kept while a home is watched, so that running reads can finish."""
+"""Retention of replaced files and log entries while `cdp watch` runs, so that running reads can finish."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,19 @@ def retention_warning(days: int) -> str | None:
     """Return a warning for readers of the tables if the retention is short, else None."""
     if days >= MIN_RETENTION_DAYS:
         return None
-    when = f"more than {days} days ago" if days else "before now"
-    return f"a notebook or report that reads a table as it was {when} loses files of it: start it again."
+    versions = f"table versions that were replaced more than {days} days ago" if days else "all earlier table versions"
+    return f"files of {versions} are removed: restart every notebook or report that reads such a version."
 
 
 def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
     """Compact the small files of every table, and remove files of versions that are older than the retention.
 
-    The home is locked meanwhile. Other programs may read the tables: files of the latest version are never removed.
+    The home is locked during the maintenance. Other programs may read the tables: files of the latest version are never
+    removed.
 
     Args:
         home: Folder of the local workspace.
-        retention_days: Days to keep files of earlier versions, counted from when they were replaced.
+        retention_days: Days for which files of earlier versions stay after they are replaced.
 
     Returns:
         One result per table, ordered by name.
@@ -77,12 +78,12 @@ def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
     """
     home = home.resolve()
     if not (home / "warehouse").is_dir():
-        raise CdpError(f"{home} holds no tables yet: `cdp run` makes them.")
+        raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
     with locked(home):
         # A killed run may leave a log without its first commit; that folder is not a table yet.
         folders = sorted({commit.parents[1] for commit in (home / "warehouse").glob("*/*/_delta_log/*.json")})
         if not folders:
-            raise CdpError(f"{home} holds no tables yet: `cdp run` makes them.")
+            raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
         return [_maintain(folder, retention_days) for folder in folders]
 
 
@@ -101,8 +102,8 @@ class WatchMaintenance:
     def maintain_grown_tables(self) -> list[Path]:
         """Compact the tables with many commits since their last maintenance, and shorten their logs.
 
-        Nothing may write the tables meanwhile. Replaced versions become unreadable after an hour, those of ops tables
-        after a minute.
+        No other program may write the tables at the same time. Replaced versions of a table become unreadable after an
+        hour, those of ops tables after a minute.
 
         Returns:
             Folders of the maintained tables, ordered by number of commits, most first.
@@ -126,7 +127,7 @@ def _newest_version(log: Path) -> int:
 
 def _compact_and_trim(folder: Path) -> int:
     """Compact the small files of a table and remove its earlier versions; return its version."""
-    # Every stage replaces the state table, so names of removed files would soon fill most of its log.
+    # Each stage replaces the state table, so the names of removed files would soon fill most of the table's log.
     is_ops_table = folder.name in {contract.name for contract in OPS_TABLES}
     properties = {
         "delta.logRetentionDuration": _ONE_MINUTE,
@@ -159,13 +160,14 @@ def _maintain(folder: Path, retention_days: int) -> MaintenanceResult:
 
 
 def _vacuum(folder: Path, retention_days: int) -> None:
-    """Remove old files, including files that belong to no version, which a killed run leaves behind.
+    """Remove old files, including files that a killed run wrote without a commit.
 
     The given retention overrides the retention properties of the table.
     """
     hours, table = 24 * retention_days, DeltaTable(folder)
     old = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-    # The log still lists files that earlier vacuums removed. A vacuum makes two commits, so skip one without effect.
+    # The log still lists files that earlier vacuums removed. Skip a vacuum that would remove nothing, because it makes
+    # two commits.
     if any((folder / file).exists() for file in old):
         table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 

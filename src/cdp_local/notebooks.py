@@ -39,8 +39,8 @@ class Workspace:
 def import_ahead(paths: Iterable[Path]) -> None:
     """Import the modules that notebooks import, one after the other.
 
-    Notebooks that run in parallel could otherwise import modules that import each other from two threads at once, and
-    one thread would see a partially initialized module. Import errors are ignored here; the notebook raises them.
+    Otherwise, notebooks that run in parallel could import modules with circular imports in two threads at once, and one
+    thread would see a partially initialized module. Import errors are ignored here; the notebook raises them.
 
     Args:
         paths: Files of the notebooks.
@@ -52,7 +52,7 @@ def import_ahead(paths: Iterable[Path]) -> None:
 
 
 def _imported_modules(path: Path) -> Iterator[str]:
-    """Yield the modules that a Python notebook imports; nothing for other notebooks."""
+    """Yield the modules that a Python notebook imports; none for a notebook in another language."""
     if path.suffix == ".py":
         with suppress(SyntaxError):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -112,7 +112,7 @@ def _run_python(
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)
 
     if catalog := catalog_of(workspace.spark) if "spark." in source else None:
-        catalog.register_all()  # the notebook may name any table
+        catalog.register_all()  # the notebook may read any table
     namespace = {
         "__name__": "__main__",
         "__file__": str(path),

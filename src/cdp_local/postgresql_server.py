@@ -1,4 +1,4 @@
-"""Temporary PostgreSQL server for tests and benchmarks, which also works as root and is deleted at the end."""
+"""Temporary PostgreSQL server for tests and benchmarks. It also works for the user root."""
 
 from __future__ import annotations
 

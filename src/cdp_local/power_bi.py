@@ -2,7 +2,7 @@
 
 `make docs` writes every table that is read from the warehouse, with its columns and measures, the tables that list
 segments and KPIs, the relationships, and the role that limits users to countries. All other files of the model are
-maintained by hand.
+written by hand.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _relationships() -> str:
 
 
 def _role() -> str:
-    # Exclude an empty country: it would allow every row without a country, such as the totals of all countries.
+    # Exclude an empty country, which would give access to every row without a country, such as totals of all countries.
     own_access = f"'{_ACCESS}'[user_principal_name] = USERPRINCIPALNAME() && '{_ACCESS}'[country] <> \"\""
     allowed = f"SELECTCOLUMNS(FILTER('{_ACCESS}', {own_access}), \"country\", '{_ACCESS}'[country])"
     conditions = {"Country": f"[country] IN {allowed}", _ACCESS: "[user_principal_name] = USERPRINCIPALNAME()"}
@@ -217,7 +217,7 @@ def _list_literal(names: Iterable[str]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return a name as TMDL writes it, in quotes if it is not an identifier."""
+    """Return a name in TMDL syntax: in quotes if it is not an identifier."""
     return name if re.fullmatch(r"\w+", name) else "'" + name.replace("'", "''") + "'"
 
 
@@ -231,5 +231,5 @@ def _indented(text: str, tabs: int) -> str:
 
 
 def _lineage_tag(*names: str) -> str:
-    """Return a stable lineage tag, by which Power BI recognizes an object after it is renamed."""
+    """Return a stable lineage tag. Power BI uses the tag to recognize an object that was renamed."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(["retail-cdp", *names])))

@@ -29,7 +29,8 @@ class Finding:
         table: The table.
         rule: Name of the rule.
         rows: Number of rows that break the rule.
-        first_broken: Number of rows whose first broken rule this is. The sum over all findings counts each row once.
+        first_broken: Number of rows whose first broken rule is this rule. The sum over all findings includes each row
+            once.
         since: Earliest batch with a row that breaks the rule.
         key: Key of one row that breaks the rule, None if these rows have no keys.
     """
@@ -43,7 +44,7 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """Meaning of the rule: a sentence that is not true of the rows."""
+        """Meaning of the rule: a sentence that is false for these rows."""
         return next((rule.meaning for rule in TABLES[self.table].rules if rule.name == self.rule), _UNKNOWN_RULE)
 
 
@@ -81,13 +82,13 @@ def quarantined_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> 
 
     Args:
         tables: Tables of the platform.
-        contracts: Contracts of the tables that the rows were rejected from.
+        contracts: Contracts of the tables that rejected the rows.
     """
     frames = []
     for contract in contracts:
         if tables.exists(contract.quarantine):
             rows = tables.read(contract.quarantine)
-            # A quarantine written by an earlier code version may lack the key column.
+            # A quarantine that an earlier version of the platform wrote may have no key column.
             key = sf.col("record_key") if "record_key" in rows.columns else sf.lit(None).cast("string")
             frames.append(_by_rule(rows, contract, "broken_rules", key, sf.col("record")))
     return union(frames) if frames else None
@@ -123,7 +124,7 @@ def _by_rule(rows: DataFrame, contract: TableContract, broken: str, key: Column,
 
 
 def _without_comment(text: Column) -> Column:
-    """Return a text column without its comment; Sail can't union columns whose comments differ."""
+    """Return a string column without its comment; Sail can't union columns with different comments."""
     return sf.concat(text, sf.lit(""))
 
 
@@ -135,7 +136,7 @@ def findings(rows: DataFrame | None) -> list[Finding]:
     """
     if rows is None:
         return []
-    # Numeric keys are stored as text. Ordering by length first sorts them as numbers.
+    # Numeric keys are stored as strings. Ordering by length first sorts them as numbers.
     keys = sf.when(sf.col("key").isNotNull(), sf.struct(sf.length("key").alias("length"), "key"))
     counted = rows.groupBy("table_name", "rule").agg(
         sf.count("*").alias("rows"),
@@ -191,7 +192,7 @@ def _shortest_first(*columns: str) -> list[Column]:
 
 
 def ambiguous_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
-    """Return the number of identities that are not linked because several people have their e-mail address.
+    """Return the number of identities that are not linked because several people share their e-mail address.
 
     Args:
         tables: Tables of the platform.

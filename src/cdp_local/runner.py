@@ -36,10 +36,10 @@ class State(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """Not run, because an upstream task failed. Counts as failed for downstream tasks."""
+    """Not run, because an upstream task failed. Downstream tasks treat this task as failed."""
     EXCLUDED = "excluded"
-    """Not run, because its `run_if` asks for failures and none happened, or because a condition had the other outcome.
-    Counts as succeeded for downstream tasks."""
+    """Not run, because its `run_if` requires failures and no upstream task failed, or because a condition had the other
+    outcome. Downstream tasks treat this task as succeeded."""
 
 
 @dataclass
@@ -51,8 +51,8 @@ class TaskRun:
         state: Current state.
         started: Monotonic time of the start; None before the start.
         seconds: Duration; None before the end.
-        counts: Numbers of rows by name (`ROW_COUNTS`), as far as they are reported.
-        new_columns: Columns that the table has gained.
+        counts: Reported numbers of rows, by name (`ROW_COUNTS`).
+        new_columns: Columns that the refresh added to the table.
         error: Reason of a failure, in one line.
         stage_report: For a table, the values that its stage reported; None for a task.
         outcome: For a finished condition task, `true` or `false`; else None.
@@ -86,7 +86,7 @@ _TABLE_STATES = {
 }
 """State of a table, by the state that its stage reports."""
 
-# Per `run_if`: a condition on the failures of the upstream tasks, and the state of the task if it does not hold.
+# For each `run_if`: a condition on the failures of the upstream tasks, and the state of the task if it is false.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
     "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
     "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
@@ -123,22 +123,22 @@ def run_job(
         The tables that stages reported, then the tasks in the order of the job's file.
 
     Raises:
-        CdpError: The job has no such parameter or task, a task has an unknown `run_if`, or the dependencies of the
-            tasks have a cycle.
+        CdpError: The job does not have a given parameter or task, a task has an unknown `run_if`, or the dependencies
+            of the tasks have a cycle.
     """
     values, job_values = parameter_values(job, parameters), job_reference_values(job, started_at)
     _require_known("task", only, job.tasks, job)
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
     for task in tasks.values():
         if task.run_if not in _RUN_IF:
-            raise CdpError(f"Task '{task.key}' has run_if: {task.run_if}; known values are {', '.join(_RUN_IF)}.")
+            raise CdpError(f"Task '{task.key}' has run_if: {task.run_if}; supported values are {', '.join(_RUN_IF)}.")
     runs = {key: TaskRun(key) for key in tasks}
     graph = {key: [upstream for upstream in task.depends_on if upstream in tasks] for key, task in tasks.items()}
     order = TopologicalSorter(graph)
     try:
         order.prepare()
     except CycleError as error:
-        raise CdpError(f"The tasks of job {job.key} depend on each other: {' → '.join(error.args[1])}.") from None
+        raise CdpError(f"The tasks of job {job.key} form a cycle: {' → '.join(error.args[1])}.") from None
     logs.mkdir(parents=True, exist_ok=True)
     import_ahead(task.notebook for task in tasks.values() if task.notebook)
     futures: dict[Future[str | None], str] = {}
@@ -160,7 +160,7 @@ def run_job(
                 else:
                     order.done(key)
                 on_change(runs[key])
-            # Wait in short steps, because an engine in this process keeps Ctrl-C from waking a waiting thread.
+            # Wait in short steps: with an engine in this process, Ctrl-C does not interrupt a waiting thread.
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
             for table in _tables_reported(workspace, reported):
                 on_change(table)
@@ -200,7 +200,7 @@ def _dynamic_values(
 
 
 def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list[TaskRun]:
-    """Return the tables with a new report of their stage since the last call, and store them in `reported`."""
+    """Return the tables that their stage has reported since the last call, and store the reports in `reported`."""
     new = []
     for (_, name), value in list(workspace.task_values.items()):
         is_report = isinstance(value, dict) and "table" in value
@@ -213,7 +213,7 @@ def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list
 
 
 def table_run(run: TableRun) -> TaskRun:
-    """Return the refresh of a table in the form that `Progress` shows."""
+    """Return the result of a table in the form that `Progress` shows."""
     has_ended = run.state in ("refreshed", "fresh")
     return TaskRun(
         run.table,
@@ -300,7 +300,7 @@ def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime
 
 
 def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:
-    """Return a runner with the settings of a job's stages, for tables that a person selects.
+    """Return a runner with the settings of a job's stages, to refresh tables that a person selects.
 
     Args:
         workspace: The local workspace.
@@ -340,7 +340,9 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
         run.error = workspace.secrets.redact(str(error))
     elif error is not None:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        run.error = workspace.secrets.redact(f"{type(error).__name__}: {first_line} (all of it: {logs}/{run.key}.log)")
+        run.error = workspace.secrets.redact(
+            f"{type(error).__name__}: {first_line} (full output: {logs}/{run.key}.log)"
+        )
 
 
 def new_run_start() -> datetime:

@@ -23,7 +23,7 @@ _FILES = {
 """Bundle variable of a source → name of the source for messages, and path of the sample below the fixtures folder."""
 
 NEEDED_SOURCES = {"customers_api_url", "database_url"}
-"""Variables and secrets of the sources that sales figures need."""
+"""Variables and secrets of the sources that are required to compute sales figures."""
 
 SOURCES = NEEDED_SOURCES | {"crm_url"} | set(_FILES)
 """Variables and secrets that configure a source."""
@@ -46,12 +46,12 @@ class Samples:
 
 @contextmanager
 def serve_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator[Samples]:
-    """Serve a sample for each source that is not given.
+    """Serve a sample for each source that is not configured.
 
     Args:
         fixtures: Folder of the sample sources.
         home: Folder of the local workspace.
-        given: Members of `SOURCES` that need no sample.
+        given: Members of `SOURCES` that are configured and need no sample.
     """
     samples = Samples()
     with ExitStack() as stack:

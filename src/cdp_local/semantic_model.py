@@ -101,12 +101,12 @@ class ModelTable:
         contract: Contract of the table of the platform.
         only: Columns to read; empty for all columns without personal data.
         joins: Referenced table and column, by referencing column.
-        country: DAX expression for the country of a row, which the role `By country` filters by; None hides all rows of
+        country: DAX expression for the country of a row. The role `By country` filters by it; None hides all rows of
             the table from the role.
         measures: Measures of the table.
         calculated: Columns that Power BI computes.
-        null_labels: Text that replaces null, by column.
-        has_dimensions: Whether this is the table of KPIs, whose rows each belong to one of several dimensions.
+        null_labels: String that replaces null, by column.
+        has_dimensions: Whether this is the table of KPIs. Each of its rows belongs to one of several dimensions.
     """
 
     name: str
@@ -135,7 +135,7 @@ def data_type(column: Column) -> str | None:
 
 
 def text_literal(text: str) -> str:
-    """Return a text as a string literal of DAX and M."""
+    """Return a string as a literal of DAX and M."""
     return '"' + text.replace('"', '""') + '"'
 
 
@@ -157,7 +157,7 @@ DIMENSION_TABLES: dict[Dimension, str] = {
 
 
 def single_value_dimensions(kpi: Kpi) -> tuple[Dimension, ...]:
-    """Return the dimensions over which a KPI does not add up, so that it has a figure for a single value only."""
+    """Return the dimensions over which a KPI is not additive, so that it has a figure only for a single value."""
     return tuple(dimension for dimension in kpi.dimensions if not kpi.adds_over(dimension))
 
 
@@ -242,7 +242,7 @@ def _dimension_read() -> Measure:
 
 
 def _over_batches(sum_of_rows: str) -> str:
-    """Return a sum over batches without the account `all`, which counts the rows of all batches again."""
+    """Return a sum over batches without the account `all`, which includes the rows of all batches again."""
     return f"CALCULATE({sum_of_rows}, 'Reconciliation'[batch_id] <> \"all\")"
 
 
@@ -431,7 +431,7 @@ MODEL_TABLES = (
             _measure("Latest run", "Start of the latest run, UTC.", "MAX('Runs'[started_at])", "yyyy-MM-dd HH:mm"),
             _measure(
                 "Seconds to the end",
-                "Largest number of seconds that a table took.",
+                "Longest refresh of a table, in seconds.",
                 "CALCULATE(MAX('Runs'[seconds]), 'Runs'[state] = \"refreshed\")",
             ),
         ),
@@ -469,4 +469,4 @@ MODEL_TABLES = (
 `OPEN_TABLES`."""
 
 OPEN_TABLES = ("Product",)
-"""Tables without figures, of which the role `By country` sees all rows."""
+"""Tables without figures. The role `By country` sees all rows of these tables."""

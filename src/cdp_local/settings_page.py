@@ -38,7 +38,7 @@ _WAYS_TO_SET = (
         "`databricks secrets put-secret <scope> <key>`",
     ),
 )
-"""Kind of setting, who sets it, and how: on a laptop, in a workspace."""
+"""Kinds of settings: name, role that sets it, how to set it on a laptop, how to set it in a workspace."""
 
 _SECRETS = (
     ("database_url", "SQLAlchemy URL of the database with products, stores and transactions"),
@@ -50,7 +50,7 @@ _SECRETS = (
     ("kafka_password", "password of the Kafka login"),
     ("storage_account_key", "account key of the lake, for an `abfss://` address without an external location"),
 )
-"""Key of each secret and its meaning. Code reads secrets by these keys, but declares them nowhere."""
+"""Key of each secret and its meaning, listed here because the code has no other declaration of secrets."""
 
 
 def settings_page() -> str:
@@ -122,7 +122,7 @@ def _default(variable: Mapping[str, Any]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return a text in which `<name>` is not an HTML tag."""
+    """Return a string in which `<name>` is not an HTML tag."""
     return text.replace("<", "\\<")
 
 

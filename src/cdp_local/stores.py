@@ -18,9 +18,9 @@ from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_k
 from cdp_local.engines import HomeCatalog, catalog_of
 
 _WRITING: dict[str, Lock] = {}
-"""Per-table write locks, because an overwrite on Sail does not detect a commit made since it read the table.
+"""Per-table write locks, because an overwrite on Sail does not detect a commit made after it read the table.
 
-Locks within this process are enough: the engine runs in it, and a home belongs to one process.
+Locks within this process are enough: the engine runs in this process, and a home belongs to one process.
 """
 
 
@@ -33,7 +33,7 @@ class SparkStore(DeltaStore):
 
     is_databricks = False
     needs_lease = False
-    """A home belongs to one process."""
+    """False, because a home belongs to one process."""
 
     @property
     def _home(self) -> HomeCatalog | None:
@@ -71,7 +71,7 @@ class SparkStore(DeltaStore):
         return home.has_view(self._schema, name) if (home := self._home) else super().has_view(name)
 
     def create_view(self, name: str, query: str) -> None:
-        """Create or replace a view, also for later sessions."""
+        """Create or replace a view, and store it for later sessions."""
         # Spark supports views only in its own catalog, which also contains the schema.
         is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
@@ -122,18 +122,18 @@ class SailStore(SparkStore):
         is_empty: bool = False,
     ) -> dict[str, int]:
         """Replace rows, then count them with a query, because Sail reports no counts of a write."""
-        # Sail also deletes rows for which the condition is null, so add a null-safe copy. The plain condition stays,
-        # because Sail skips whole files by it.
+        # Sail also deletes rows for which the condition is null, so add a null-safe copy. Keep the plain condition,
+        # because Sail uses it to skip whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
         self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
 
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
-        """Upsert and delete rows by rewriting the partitions, or the table, that contain them.
+        """Upsert and delete rows by rewriting their partitions, or the whole table.
 
         This takes 0.25 s per million rows; Sail's MERGE takes several seconds. If no key is in the table yet, the new
-        rows are appended. Otherwise, the method rewrites the partitions that the keys leave and enter, or the whole
-        table if it has no partitions. The changes are computed once, into a file.
+        rows are appended. Otherwise, the method rewrites the partitions that had or get a row of these keys, or the
+        whole table if it has no partitions. The changes are written to a file, so that they are computed once.
         """
         with TemporaryDirectory() as folder:
             changes.selectExpr(*contract.select_list, IS_GONE).write.parquet(f"{folder}/changes")
@@ -195,7 +195,7 @@ class SailStore(SparkStore):
         return rows if contract.layer == "bronze" else rows.offset(0)
 
     def _distribute(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Repartition the rows of a growing table to the number of cores, each table partition in one of them."""
+        """Repartition the rows of a growing table by the number of cores and by the partitions of the table."""
         if contract.layer in ("bronze", "ops") or not (contract.clustered_by or contract.partitioned_by):
             return rows
         return rows.repartition(os.cpu_count() or 2, *contract.partitioned_by)

@@ -17,8 +17,8 @@ _TYPES = {
     "DATE": "DATE",
     "DOUBLE": "FLOAT",
     "INT": "INT",
-    # Contracts define no length: 8000 is the longest one below MAX. With this collation serverless SQL reads UTF-8
-    # correctly whatever the collation of the database, and skips data that a text filter excludes.
+    # Contracts define no length: 8000 is the maximum below MAX. With this collation, serverless SQL reads UTF-8
+    # correctly in any database, and skips data that a filter on strings excludes.
     "STRING": "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8",
     "TIMESTAMP": "DATETIME2(6)",
 }

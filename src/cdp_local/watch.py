@@ -21,10 +21,10 @@ from cdp_local.workspace import LocalWorkspace
 
 _FOLDER_POLL_SECONDS = 0.1
 _STORAGE_ACCOUNT_POLL_SECONDS = 5.0
-"""Longer than for a folder, because each poll sends one request per entity."""
+"""Longer than the interval for a folder, because each poll sends one request per entity."""
 
 RESTART_AFTER = 20
-"""Refreshes after which `cdp watch` restarts the engine, because it frees little memory."""
+"""Number of refreshes after which `cdp watch` restarts the engine, because the engine frees little memory."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Refresh:
     Attributes:
         batches: Batches that landed since the previous refresh; 0 for the first refresh.
         started_at: Start of the run, UTC.
-        runs: Final state of its tables and tasks.
-        seconds: Duration.
+        runs: Final states of the tables and tasks of the run.
+        seconds: Duration of the run.
     """
 
     batches: int
@@ -55,7 +55,7 @@ class Refresh:
 
 
 def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
-    """Run a job at once and again whenever batches have landed, even after a failed run; yield each refresh.
+    """Run a job now, and again whenever batches have landed, even after a failed run; yield each refresh.
 
     The stages of the job decide which tables are due.
 
@@ -78,7 +78,7 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
     """Wait for batches to land; yield each new set as pairs of bronze table and batch.
 
-    The first set holds all batches of the last days. A batch counts as landed once its manifest exists. The function
+    The first set holds all batches of the last days. A batch is landed once its manifest exists. The function
     polls the landing, because file system notifications miss files in a folder that was just created. Ctrl-C during a
     wait or a poll ends the iteration; Ctrl-C has its usual effect while the caller handles a set.
 
@@ -103,7 +103,7 @@ def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
 
 
 def _poll(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[str, str]]:
-    """Return the batches that are not in `seen` yet, and add them to it."""
+    """Return the batches that are not in `seen` yet, and add them to `seen`."""
     new: set[tuple[str, str]] = set()
     for table, names in seen.items():
         newest = max(names, default="") or next(landing.batch_ids_newest_first(table.source, table.entity), "")
@@ -116,7 +116,7 @@ def _poll(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[s
 
 @contextmanager
 def _ctrl_c_event() -> Iterator[Event]:
-    """Yield an event that Ctrl-C sets, instead of raising KeyboardInterrupt in this block."""
+    """Yield an event. In this block, Ctrl-C sets the event instead of raising KeyboardInterrupt."""
     stop = Event()
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:

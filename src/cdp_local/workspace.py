@@ -21,7 +21,7 @@ from cdp_local.samples import NEEDED_SOURCES, SOURCES, serve_samples
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
 DEFAULT_SCOPE = "cdp"
-_KEY_OF_LAKE = "the key of its storage account, as CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY in the environment"
+_KEY_OF_LAKE = "set the environment variable CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY to the key of the storage account"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LocalWorkspace:
 
     @property
     def session(self) -> SparkSession:
-        """The session, in which only the tables that a store has used are registered."""
+        """The session. Only the tables that a store has used are registered in it."""
         return self.notebooks.spark
 
     @property
@@ -59,9 +59,9 @@ class LocalWorkspace:
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
     """Open a local workspace and lock its home.
 
-    A sample replaces each source that is not given. If at least one source is given, samples replace only the sources
-    in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Samples that need secrets exist
-    only in the default secret scope.
+    A sample replaces each source that is not configured. If at least one source is configured, samples replace only the
+    sources in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Samples that need secrets
+    exist only in the default secret scope.
 
     Args:
         engine: `sail` or `spark`.
@@ -75,7 +75,7 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
     with ExitStack() as stack:
         stack.enter_context(locked(home))
         overrides = {"landing": str(home / "landing"), **variables}
-        # The secret scope must be known first, because secrets decide which sources are given.
+        # Read the secret scope first, because secrets determine which sources are configured.
         real_secrets = SecretStore(PROJECT / SECRETS_FILE, {})
         scope = Bundle(PROJECT, overrides).variable("secret_scope")
         in_scope = {secret.key for secret in real_secrets.list(scope)}
@@ -114,7 +114,9 @@ def locked(home: Path) -> Iterator[None]:
         home.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise CdpError(f"{home} is in use by another cdp: wait until it has ended, or use another --home.") from None
+        raise CdpError(
+            f"{home} is in use by another cdp process: wait until that process has ended, or use another --home."
+        ) from None
     except OSError as error:
         raise CdpError(f"{home} can't be written ({error.strerror}): use another --home.") from None
     try:

@@ -34,7 +34,7 @@ Rows = list[dict[str, Any]]
 
 
 class Api(ThreadingHTTPServer):
-    """HTTP server that returns its answers in order, and repeats the last one."""
+    """HTTP server that returns its responses in order, and repeats the last response."""
 
     daemon_threads = True
 
@@ -91,7 +91,7 @@ def rows_of(home: Path, table: str) -> Rows:
 
 
 def silver_and_gold(home: Path) -> dict[str, list[str]]:
-    """Return the rows of every table and quarantine of silver and gold, as text."""
+    """Return the rows of every table and quarantine of silver and gold, as strings."""
     existing = {log.parent.name for log in (home / "warehouse" / "sales").glob("*/_delta_log")}
     names = [name for name in TABLES if name in existing and TABLES[name].layer in ("silver", "gold")]
     return {name: sorted(map(repr, rows_of(home, name))) for name in names}
@@ -135,17 +135,17 @@ def run_rejected(home: Path, refreshed: Path, cdp: Cdp) -> RunRejected:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (404, b"not here", "answered 404 Not Found: check the address and the server."),
+        (404, b"not here", "returned 404 Not Found: check the address and the server."),
         (403, b"", "refused access (403): check the secret 'api_token'."),
         (
             200,
             b"<html>Welcome</html>",
-            "answered with a web page (HTML or XML): JSON, an array of records, is expected.",
+            "returned a web page (HTML or XML) instead of JSON with an array of records.",
         ),
-        (200, b'[{"customer_id": 1}', "did not answer with JSON (Expecting a comma or a bracket at character 19)."),
-        (200, b'{"customers": []}', "answered with an empty array: check the source; nothing was landed."),
-        (200, b'{"customers": {}}', "answered with an object without an array: one array of records is expected."),
-        (200, b"[]", "answered with an empty array: check the source; nothing was landed."),
+        (200, b'[{"customer_id": 1}', "did not return valid JSON (Expecting a comma or a bracket at character 19)."),
+        (200, b'{"customers": []}', "returned an empty array: check the source; nothing was landed."),
+        (200, b'{"customers": {}}', "returned an object without an array: exactly one array of records is expected."),
+        (200, b"[]", "returned an empty array: check the source; nothing was landed."),
     ],
 )
 def test_unusable_api_response_is_rejected(
@@ -164,7 +164,10 @@ def test_api_response_without_a_column_changes_no_table(run_rejected: RunRejecte
     line = run_rejected("run", "--var", api.variable)
 
     assert line.startswith("table customers_bronze: Batch ")
-    assert "customers_api/customers has no column customer_id, email, full_name, registration_date (it has" in line
+    assert (
+        "customers_api/customers has no column customer_id, email, full_name, registration_date (its columns are"
+        in line
+    )
 
 
 def test_unreachable_api_is_an_error(run_rejected: RunRejected) -> None:
@@ -182,7 +185,7 @@ def test_failing_api_is_requested_five_times(run_rejected: RunRejected, api: Api
     line = run_rejected("run", "--var", api.variable)
 
     assert line == (
-        f"task ingest_customers: API {api.url} answered 500 Internal Server Error: check the address and the server."
+        f"task ingest_customers: API {api.url} returned 500 Internal Server Error: check the address and the server."
     )
     assert api.requests == 5
     assert "Traceback" in max(home.glob("logs/*/ingest_customers.log")).read_text()
@@ -193,7 +196,7 @@ def test_slow_api_times_out(run_rejected: RunRejected, api: Api) -> None:
 
     line = run_rejected("run", "--var", api.variable, "--var", "api_timeout_seconds=0.5")
 
-    assert line == f"task ingest_customers: API {api.url} can't be read: no answer within 0.5 seconds."
+    assert line == f"task ingest_customers: API {api.url} can't be read: no response within 0.5 seconds."
 
 
 def test_throttled_api_request_is_repeated(cdp: Cdp, home: Path, api: Api) -> None:
@@ -217,8 +220,8 @@ def test_throttled_api_request_is_repeated(cdp: Cdp, home: Path, api: Api) -> No
             "postgresql+psycopg://shop@127.0.0.1:{port}/shop",
             "Database postgresql://127.0.0.1:{port}/shop can't be read",
         ),
-        ("our shop, the blue one", "Secret 'database_url' can't be used: it is no SQLAlchemy URL."),
-        ("nosuchsql://127.0.0.1/shop", "Secret 'database_url' can't be used: it is no SQLAlchemy URL."),
+        ("our shop, the blue one", "Secret 'database_url' can't be used: the secret is not an SQLAlchemy URL."),
+        ("nosuchsql://127.0.0.1/shop", "Secret 'database_url' can't be used: the secret is not an SQLAlchemy URL."),
     ],
 )
 def test_unreachable_database_is_an_error(run_rejected: RunRejected, url: str, reason: str) -> None:
@@ -252,7 +255,7 @@ def test_database_without_a_column_changes_no_table(run_rejected: RunRejected, t
     line = run_rejected("run", CDP_SECRET_CDP_DATABASE_URL=url)
 
     assert line.startswith("table store_bronze: Batch ")
-    assert "database/stores has no column location (it has store_id, store_name)" in line
+    assert "database/stores has no column location (its columns are store_id, store_name)" in line
 
 
 def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejected) -> None:
@@ -275,13 +278,16 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         (["run", "--only", "nope"], "Unknown task 'nope': job cdp_refresh has ingest_customers, "),
         (
             ["run", "--select", "nope"],
-            "Unknown table 'nope': name a table (`cdp plan` lists them) or a layer, bronze, ",
+            "Unknown table 'nope': write the name of a table (`cdp plan` lists the tables) or of a layer (bronze, ",
         ),
-        (["plan", "--select", "gold", "--select", "+nope+"], "Unknown table 'nope': name a table (`cdp plan` lists"),
+        (
+            ["plan", "--select", "gold", "--select", "+nope+"],
+            "Unknown table 'nope': write the name of a table (`cdp plan` lists",
+        ),
         (["plan", "--param", "nope=1"], "Unknown parameter 'nope': job cdp_refresh has as_of, ingest, fit_models, "),
         (
             ["run", "--select", "gold", "--param", "as_of=yesterday"],
-            "Parameter 'as_of' is 'yesterday': write a date as",
+            "Parameter 'as_of' is 'yesterday': write a date such as",
         ),
         (["run", "--var", "x"], "--var x: write NAME=VALUE."),
         (["run", "--param", "=x"], "--param =x: write NAME=VALUE."),
@@ -289,7 +295,7 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         (["run", "--var", "schema=${var.nope}"], "The bundle refers to ${var.nope}, which has no value"),
         (
             ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "as_of=yesterday"],
-            "tasks ingest_customers, ingest_database: Parameter 'as_of' is 'yesterday': write a date as 2026-01-31, or",
+            "tasks ingest_customers, ingest_database: Parameter 'as_of' is 'yesterday': write a date such as 2026",
         ),
         (
             ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "full_refresh=maybe"],
@@ -301,7 +307,7 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         ),
         (
             ["run", "--only", "ingest_customers", "--var", "customers_api_url=the usual one"],
-            "task ingest_customers: API the usual one can't be read: this is no web address.",
+            "task ingest_customers: API the usual one can't be read: this is not a web address.",
         ),
         (
             ["run", "--only", "ingest_crm", "--var", "crm_url=http://crm.example.com"],
@@ -309,14 +315,14 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         ),
         (
             ["run", "--only", "ingest_events", "--var", "events_path=/not/there"],
-            "task ingest_events: Folder /not/there is not there: check the path; nothing was landed.",
+            "task ingest_events: Folder /not/there does not exist: check the path; nothing was landed.",
         ),
         (
             ["run", "--only", "ingest_exchange_rates", "--var", "exchange_rates_path=fixtures/exchange_rates.csv"]
             + ["--var", "reporting_currency=EUR"],
-            "task ingest_exchange_rates: Exchange rates fixtures/exchange_rates.csv are not in terms of EUR",
+            "task ingest_exchange_rates: The exchange rates in fixtures/exchange_rates.csv do not convert to EUR",
         ),
-        (["show", "nope"], "Unknown table 'nope': `cdp tables` lists the existing tables, `cdp run` makes them."),
+        (["show", "nope"], "Unknown table 'nope': `cdp tables` lists the existing tables, `cdp run` creates them."),
         (["show", "other.sales.stores_silver"], "Unknown table 'other.sales.stores_silver': "),
         (["show", "two words"], "Unknown table 'two words': "),
     ],
@@ -340,7 +346,7 @@ def test_error_of_a_home_without_tables_says_how_to_make_them(cdp: Cdp, tmp_path
     ended = cdp("tables", "--home", tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"error: {tmp_path} holds no tables yet: `cdp run` makes them.\n"
+    assert ended.stderr == f"error: {tmp_path} holds no tables yet: `cdp run` creates them.\n"
 
 
 @pytest.mark.parametrize(("place", "reason"), [("file", "File exists"), ("file/home", "Not a directory")])
@@ -357,7 +363,7 @@ def test_home_in_use_is_rejected(run_rejected: RunRejected, home: Path) -> None:
     with FileLock(home / ".lock"):
         line = run_rejected("run")
 
-    assert line == f"{home} is in use by another cdp: wait until it has ended, or use another --home."
+    assert line == f"{home} is in use by another cdp process: wait until that process has ended, or use another --home."
 
 
 def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(home: Path, refreshed: Path, api: Api, cdp: Cdp) -> None:
@@ -378,7 +384,7 @@ def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(home: Path, refreshed: 
     _, errors = run.communicate(timeout=5)
 
     assert run.returncode == 130
-    assert errors == "error: interrupted: finished tasks are complete, the rest is not: run it again.\n"
+    assert errors == "error: interrupted: finished tasks are complete, all others are not: run the command again.\n"
     assert silver_and_gold(home) == silver_and_gold(refreshed)
     assert cdp("run", "--home", home, "--only", "ingest_customers").returncode == 0
 

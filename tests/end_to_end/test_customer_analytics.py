@@ -38,7 +38,7 @@ def rows_of(home: Path, contract: TableContract) -> Rows:
 
 
 def write_shop(folder: Path) -> None:
-    """Write a shop whose customers buy and drop out by Pareto/NBD with unequal spend; every twentieth never buys."""
+    """Write a shop with customers who buy and drop out by Pareto/NBD with unequal spend; every twentieth never buys."""
     generator = np.random.default_rng(20261125)
     people, sales = [], []
     for number in range(1, CUSTOMERS + 1):

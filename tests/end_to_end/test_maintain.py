@@ -41,7 +41,7 @@ def test_maintain_keeps_contents_with_fewer_files_and_the_next_run_writes_nothin
     maintained = cdp("maintain", "--home", home, "--retention-days", 0)
 
     assert (maintained.returncode, maintained.stderr.count("\n")) == (0, 1)
-    assert maintained.stderr.startswith("warning: a notebook or report that reads a table as it was before now")
+    assert maintained.stderr.startswith("warning: files of all earlier table versions are removed: restart")
     assert f"{len(before)} tables: " in maintained.stdout
     assert contents(home) == before
     assert sizes(home / "landing") == landed and landed
@@ -66,10 +66,10 @@ def test_maintain_uses_the_retention_of_the_bundle(cdp, tmp_path: Path) -> None:
 def test_maintain_errors_are_one_line(cdp, tmp_path: Path) -> None:
     nothing = cdp("maintain", "--home", tmp_path / "nowhere")
     assert (nothing.returncode, nothing.stdout) == (1, "")
-    assert nothing.stderr == f"error: {tmp_path}/nowhere holds no tables yet: `cdp run` makes them.\n"
+    assert nothing.stderr == f"error: {tmp_path}/nowhere holds no tables yet: `cdp run` creates them.\n"
     (tmp_path / "busy" / "warehouse").mkdir(parents=True)
     with FileLock(tmp_path / "busy" / ".lock"):
         busy = cdp("maintain", "--home", tmp_path / "busy")
     assert busy.returncode == 1
-    assert busy.stderr.startswith(f"error: {tmp_path}/busy is in use by another cdp: wait")
+    assert busy.stderr.startswith(f"error: {tmp_path}/busy is in use by another cdp process: wait")
     assert cdp("maintain", "--retention-days", "-1").returncode == 2

@@ -57,7 +57,7 @@ def test_every_table_is_due_before_the_first_run(cdp: Cdp, tmp_path: Path) -> No
 
     assert plan.returncode == 0, plan.stderr
     assert f"{TABLES} of {TABLES} tables are due" in plan.stdout
-    assert set(due(plan.stdout).values()) == {"it is new"}
+    assert set(due(plan.stdout).values()) == {"the table is new"}
     assert versions(tmp_path / "home") == {}
 
 
@@ -206,7 +206,7 @@ def test_verify_finds_a_missing_row_and_the_next_run_repairs_it(cdp: Cdp, home: 
         "error: customers_silver: 50 rows in, but 49 out + 0 quarantined + 0 superseded: 1 missing\n"
     )
     assert "The next run rebuilds customers_silver and all downstream tables." in found.stdout
-    assert due(cdp("plan", "--home", home).stdout)["customers_silver"] == "its rewrite was interrupted"
+    assert due(cdp("plan", "--home", home).stdout)["customers_silver"] == "an earlier rewrite was interrupted"
     run = cdp("run", "--home", home)
     assert (run.returncode, run.stderr) == (0, "")
     assert cdp("verify", "--home", home).returncode == 0

@@ -181,12 +181,13 @@ def test_run_of_one_stage_reports_only_its_tables(runs: Runs, tmp_path: Path, cd
 
 
 def test_run_counts_identities_with_an_ambiguous_address(tmp_path: Path, cdp: Cdp) -> None:
-    """The sample contacts contain e-mail addresses that several people have."""
+    """The sample contacts contain e-mail addresses that several people share."""
     run = cdp("run", "--home", tmp_path / "home")
 
     assert run.returncode == 0, run.stderr
     assert line_of(run.stdout, "Not linked: ") == (
-        "Not linked: 2 identities in customer_links_silver, whose e-mail address several people have (ambiguous_email)."
+        "Not linked: 2 identities in customer_links_silver,"
+        " because several people share the e-mail address (ambiguous_email)."
     )
 
 
@@ -271,9 +272,9 @@ def test_no_line_exceeds_a_narrow_terminal(runs: Runs, quarantine: Callable[...,
 
 
 def test_empty_quarantine_is_one_line(runs: Runs, quarantine: Callable[..., str]) -> None:
-    assert quarantine(runs.good, "products_silver") == "Nothing of products_silver is in quarantine.\n"
+    assert quarantine(runs.good, "products_silver") == "No rows of products_silver are in quarantine.\n"
     assert quarantine(runs.good).splitlines()[:2] == [
-        "Nothing is in quarantine.",
+        "No rows are in quarantine.",
         "50 rows kept with a warning, by rule",
     ]
 
@@ -296,4 +297,4 @@ def test_error_of_a_home_without_tables_says_how_to_make_them(
     ended = cdp("quarantine", *arguments, "--home", tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"error: {tmp_path} holds no quarantine{what} yet: `cdp run` makes it.\n"
+    assert ended.stderr == f"error: {tmp_path} holds no quarantine{what} yet: `cdp run` creates it.\n"

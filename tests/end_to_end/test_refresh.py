@@ -40,7 +40,7 @@ RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_
 """Columns that depend on the run; all other columns depend only on the data."""
 
 TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops"))]
-"""Tables that a first run makes. It makes no change sets, because nothing exists yet that could change."""
+"""Tables that a first run creates. It creates no change sets, because no table exists before."""
 
 TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != "ops"]
 """Tables that depend only on the data, not on the run."""
@@ -126,8 +126,8 @@ def test_every_customer_has_a_value_a_segment_and_demographics(refreshed: Path) 
 def test_too_few_customers_have_no_predictions_and_the_fits_say_so(refreshed: Path) -> None:
     """27 customers of the samples have bought, which is too few."""
     states = {row[4] for row in rows_of_table(refreshed, "model_fits_gold")}
-    assert states == {"27 customers, 23 of them with repeat purchases: a fit needs 100 and 30",
-                      "23 customers, 23 of them with repeat purchases: a fit needs 100 and 30"}  # fmt: skip
+    assert states == {"27 customers (a fit needs 100), 23 of them with repeat purchases (a fit needs 30)",
+                      "23 customers (a fit needs 100), 23 of them with repeat purchases (a fit needs 30)"}  # fmt: skip
 
 
 def test_no_sample_row_is_quarantined(refreshed: Path) -> None:
@@ -231,7 +231,7 @@ def test_run_killed_at_random_times_and_repeated_makes_the_same_tables(
         )
         try:
             run.wait(timeout=generator.uniform(0.25, 0.75) * seconds)
-            seconds = time.monotonic() - begin  # every run has less to do
+            seconds = time.monotonic() - begin  # each run has less left to do
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()

@@ -108,7 +108,7 @@ def test_default_filter_values_exist(home: Path, dashboard: Dashboard) -> None:
 def test_report_without_a_run_is_an_error_of_one_line(cdp: Callable[..., Any], tmp_path: Path) -> None:
     answer = cdp("report", "--home", tmp_path)
     assert answer.returncode == 1
-    assert len(answer.stderr.splitlines()) == 1 and "`cdp run` makes them" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1 and "`cdp run` creates them" in answer.stderr
 
 
 # In a browser

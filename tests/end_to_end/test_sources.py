@@ -109,5 +109,5 @@ def test_new_source_column_is_kept_and_reported(run: Run, home: Path, tmp_path: 
     assert "New columns" not in run(**environment)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("ALTER TABLE products ADD colour TEXT; UPDATE products SET colour = 'red';")
-    assert "New columns in the source of products_bronze, kept: colour" in run(**environment)
+    assert "New columns in the source, added to products_bronze: colour" in run(**environment)
     assert sorted(str(row["colour"]) for row in rows_of(home, "products_bronze")) == ["None"] * 10 + ["red"] * 10

@@ -110,7 +110,7 @@ def test_watch_refreshes_landed_batches_until_ctrl_c(home: Path) -> None:
         time.sleep(0.5)  # let the watch wait again
         watch.send_signal(signal.SIGINT)
         assert watch.wait(_SECONDS) == 0
-        assert output.read_text(encoding="utf-8").splitlines()[-1] == "No longer watching."
+        assert output.read_text(encoding="utf-8").splitlines()[-1] == "Stopped watching."
 
 
 def test_bad_batch_and_unwritable_report_do_not_end_the_watch(home: Path) -> None:
@@ -124,7 +124,9 @@ def test_bad_batch_and_unwritable_report_do_not_end_the_watch(home: Path) -> Non
         (home / "report.part").mkdir()  # a folder with the name of the temporary file of the report
         land_again(home, "20991125T000001Z-1", lambda text: text)
         assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")
-        assert "report.html can't be written (Is a directory)" in wait_for(output, "^warning: no report: ")
+        assert "report.html can't be written (Is a directory)" in wait_for(
+            output, "^warning: the report was not written: "
+        )
         assert version(home, "events_bronze") > version_before
         [error] = [line for line in output.read_text(encoding="utf-8").splitlines() if line.startswith("error: ")]
         assert error.startswith("error: table events_bronze: ")

@@ -1,4 +1,4 @@
-"""Run `cdp` with given samples and kill it at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
+"""Run `cdp` with given samples and kill the run at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
 
 A point is `task <key>`, before a task starts, or `write <table> <n>`, before the n-th commit to a table. `-` kills the
 run at no point. The log gets one line for each passed point.

@@ -127,7 +127,7 @@ class Source(Protocol):
         """Start a fault, for one request or longer; return a function that ends it."""
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        """Land new records. With `last`, also find changes that only a full read can find."""
+        """Land new records. If `last` is true, also find changes that only a full read can find."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
         """Return the current records of the source, with the values of `columns`."""

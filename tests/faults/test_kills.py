@@ -1,7 +1,7 @@
 """A run that is killed (SIGKILL) before any task or commit, and repeated, gives the tables of an uninterrupted run.
 
-On the embedded engine `make torture` kills at every point; other test runs take a sample. A run on another engine takes
-minutes, so there `make torture` takes a sample, and the runs start from the home of a run on the embedded engine.
+On the embedded engine, `make torture` kills at every point; other test runs use a sample of points. On another engine,
+a run takes minutes, so `make torture` uses a sample, and the runs start from the home of a run on the embedded engine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def killed_run(home: Path, samples: Path, engine: str, point: str = "-") -> tupl
 
 
 def rows_of(home: Path) -> Tables:
-    """Return the rows of every table as text, without the columns that differ between runs."""
+    """Return the rows of every table as strings, without the columns that differ between runs."""
     tables = {}
     for name in TABLES_OF_DATA:
         columns = [column for column in TABLES[name].column_names if column not in RUN_COLUMNS]

@@ -85,7 +85,7 @@ def refreshes(contract):
 
 
 def revenue_by_country():
-    """Return the revenue of each country, as text."""
+    """Return the revenue of each country, as strings."""
     rows = store.read(COUNTRY_DETAILED_ANALYSIS_GOLD).collect()
     return {row.country: str(row.total_revenue) for row in rows}
 

@@ -41,7 +41,7 @@ def test_nutter_notebook_passes_and_drops_its_schema(run, notebook: Path, spark:
 
 
 def test_every_run_method_has_an_assertion_method(notebook: Path) -> None:
-    # Nutter takes an assertion_ method without its run_ method as a separate test.
+    # Nutter treats an assertion_ method without a run_ method as a separate test.
     assert names(notebook, "run_") == names(notebook, "assertion_") != set()
 
 

@@ -1,6 +1,6 @@
 """Expected tables after a list of batches: silver is computed row by row in Python, gold in DuckDB.
 
-The model computes everything from scratch and independently: of the library it uses only names of tables and columns.
+The model computes everything from scratch. The only parts of the library that it uses are names of tables and columns.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ REQUIRED = {
     "spend": ("amount", "currency"),
     "rates": ("rate",),
 }
-"""Columns, besides the key, that must not be null in a valid row."""
+"""Columns other than the key that must not be null in a valid row."""
 
 DAYS = {"customers": "registration_date", "sales": "transaction_date", "events": "occurred_at"}
 """Date columns that may be at most one day after the extraction, because of time zones."""
@@ -69,7 +69,7 @@ DAYS = {"customers": "registration_date", "sales": "transaction_date", "events":
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a row in a batch; a version without a row is a removal."""
+    """A version of a row in a batch; a version without a row is a tombstone."""
 
     key: tuple[str, ...]
     changed_at: str

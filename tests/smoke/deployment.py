@@ -1,6 +1,6 @@
-"""What a deployment has to be like in a workspace. Each check gives its findings, one line each.
+"""Checks of a deployment in a workspace. Each check returns its findings, one line per finding.
 
-Looks and does not change: the job is not started, secrets are not read; one marker file is written and removed again.
+The checks change nothing: they do not start the job and read no secrets. They write one marker file and remove it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ VIEW_PRIVILEGES = {"USE_SCHEMA", "CREATE_TABLE"}
 
 
 def connect(**config: str) -> WorkspaceClient:
-    """Client of the workspace that the arguments name, else the environment or a profile of the Databricks CLI.
+    """Return a client of the workspace in the arguments, else in the environment or a profile of the Databricks CLI.
 
     Raises:
-        ValueError: None does, or it can't be logged in to.
+        ValueError: No workspace is configured, or the login fails.
     """
-    # The plain Files API: the experimental one goes through addresses signed by the storage account.
+    # Use the plain Files API, because the experimental API uses addresses that the storage account signs.
     return WorkspaceClient(
         config=Config(**config, retry_timeout_seconds=30, disable_experimental_files_api_client=True)
     )
 
 
 def check_deployment(client: WorkspaceClient, target: str, parameters: Collection[str]) -> list[str]:
-    """Everything the job needs, by the names that the job itself is given.
+    """Check everything that the job needs, with the names in the parameters of the deployed job.
 
     Args:
         client: Client of the workspace.
@@ -58,7 +58,7 @@ def check_deployment(client: WorkspaceClient, target: str, parameters: Collectio
 
 
 def find_job(client: WorkspaceClient, target: str) -> tuple[Job | None, list[str]]:
-    """The deployed job; in a development target it is the caller's own, called `[dev <user>] cdp_refresh`."""
+    """Return the deployed job. In a development target, it is the job `[dev <user>] cdp_refresh` of the caller."""
     findings: list[str] = []
     with _refusals(findings, f"Job {JOB}"):
         if target == "dev":
@@ -81,13 +81,13 @@ def _own_development_jobs(client: WorkspaceClient) -> Iterator[BaseJob]:
 
 
 def settings_of(job: Job) -> dict[str, str]:
-    """What the deployment has fixed: the parameters that all tasks have."""
+    """Return the parameters that the deployment has set for all tasks."""
     given = [task.notebook_task.base_parameters or {} for task in job.settings.tasks or () if task.notebook_task]
     return given[0] if given else {}
 
 
 def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
-    """The job is what the bundle says: its parameters are complete and resolved, and it runs when it should."""
+    """Check that the job matches the bundle: its parameters are complete and resolved, and its schedule is right."""
     findings = []
     values = {parameter.name: parameter.default for parameter in job.settings.parameters or ()}
     if set(values) != set(parameters):
@@ -109,7 +109,7 @@ def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
 
 
 def check_may_run(client: WorkspaceClient, job: Job) -> list[str]:
-    """The caller may run the job, alone or through a group."""
+    """Check that the caller may run the job, directly or through a group."""
     findings: list[str] = []
     with _refusals(findings, f"Permissions of job {JOB}"):
         me = client.current_user.me()
@@ -127,11 +127,11 @@ def check_may_run(client: WorkspaceClient, job: Job) -> list[str]:
 
 
 def check_schema(client: WorkspaceClient, name: str, runs_as: str, privileges: Collection[str]) -> list[str]:
-    """The schema is there, the caller may use it, and the job may do in it what it has to."""
+    """Check that the schema exists, that the caller may use it, and that the job has the required privileges."""
     findings: list[str] = []
     with _refusals(findings, f"Schema {name}"):
         schema = client.schemas.get(name)
-        # Asks for nothing but USE CATALOG and USE SCHEMA; what may not be seen is left out of the answer.
+        # This request requires only USE CATALOG and USE SCHEMA. The response omits tables that the caller may not see.
         next(iter(client.tables.list(*name.split("."), max_results=1)), None)
         if schema.owner != runs_as:
             granted = client.grants.get_effective("schema", name, principal=runs_as).privilege_assignments or ()
@@ -143,7 +143,7 @@ def check_schema(client: WorkspaceClient, name: str, runs_as: str, privileges: C
 
 
 def check_landing(client: WorkspaceClient, path: str) -> list[str]:
-    """The landing volume is there, and can be written and read. An `abfss://` address can't be seen from here."""
+    """Check that the landing volume exists and can be written and read. An `abfss://` address is not checked."""
     findings: list[str] = []
     if not path.startswith("/Volumes/"):
         return findings
@@ -161,7 +161,7 @@ def check_landing(client: WorkspaceClient, path: str) -> list[str]:
 
 
 def check_secret(client: WorkspaceClient, scope: str, key: str) -> list[str]:
-    """The scope is there and holds the key; its value is not read."""
+    """Check that the secret scope exists and contains the key, without reading the secret."""
     findings: list[str] = []
     with _refusals(findings, f"Secret scope {scope}"):
         if key not in {secret.key for secret in client.secrets.list_secrets(scope)}:
@@ -171,7 +171,7 @@ def check_secret(client: WorkspaceClient, scope: str, key: str) -> list[str]:
 
 @contextmanager
 def _refusals(findings: list[str], what: str) -> Iterator[None]:
-    """Turn what the workspace refuses into a finding."""
+    """Convert an error of the workspace into a finding."""
     try:
         yield
     except NotFound as error:

@@ -1,4 +1,4 @@
-"""The smoke test's checks, against a server that answers as a workspace's REST API does."""
+"""Tests of the smoke test's checks, against a server that simulates the REST API of a workspace."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 class RestApi:
-    """A workspace with a deployment of target dev, until a test changes an answer."""
+    """A workspace with a deployment of target dev. Tests change single responses."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -107,7 +107,7 @@ def client(api: RestApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceC
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    # The developer's own workspace and proxy have no say here.
+    # Ignore the proxy and the workspace that the developer has configured.
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/dev/null")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

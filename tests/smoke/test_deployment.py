@@ -1,4 +1,4 @@
-"""Looks at what is deployed in a workspace: `make smoke TARGET=dev`."""
+"""Check of a deployment in a workspace: `make smoke TARGET=dev`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_everything_the_job_needs_is_deployed() -> None:
     try:
         client = connect()
     except ValueError as error:
-        # Who has named a workspace wants to hear that it can't be looked at.
+        # Fail if a workspace is configured, because the user expects the check to run.
         if os.environ.get("DATABRICKS_HOST") or os.environ.get("DATABRICKS_CONFIG_PROFILE"):
             raise
         pytest.skip(f"NOT CHECKED in a workspace: none is configured, set DATABRICKS_HOST or log in ({error})")

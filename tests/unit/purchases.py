@@ -1,4 +1,4 @@
-"""Purchases of sales written down in a test."""
+"""Purchases, built from the sales of a test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cdp_lib.silver.purchases import build_purchases_silver
 
 
 def with_month(sales: DataFrame) -> DataFrame:
-    """Sales with the month of their day."""
+    """Return sales with the month of the sale."""
     return sales.withColumn("sale_month", sf.trunc("transaction_date", "month").cast("date"))
 
 
 def purchases_of(sales: DataFrame) -> DataFrame:
-    """What customers bought on which days."""
+    """Return the days on which customers bought, and their purchases, from sales."""
     return build_purchases_silver(with_month(sales))

@@ -223,7 +223,7 @@ def test_a_column_of_an_incompatible_type_is_an_error_that_names_both_types(
     products, name: str, values: pa.Array, received_type: str
 ) -> None:
     with pytest.raises(
-        CdpError, match=f"Column {name} of batch 20260131T000001Z-1 of database/products has come as {received_type}"
+        CdpError, match=f"Column {name} of batch 20260131T000001Z-1 of database/products has the type {received_type}"
     ):
         products(**products_of(**{name: values}))
 
@@ -233,8 +233,8 @@ def test_a_missing_column_is_an_error_that_names_missing_and_received_columns(pr
     del columns["price"], columns["category"]
     with pytest.raises(CdpError, match="has no column category, price") as refused:
         products(**columns)
-    assert "it has product_id, product_name" in str(refused.value)
-    assert "products_bronze is left as it was" in str(refused.value)
+    assert "its columns are product_id, product_name" in str(refused.value)
+    assert "products_bronze is unchanged" in str(refused.value)
 
 
 def test_a_missing_optional_column_is_null(customers, products) -> None:
@@ -278,7 +278,8 @@ def test_an_unknown_json_field_is_kept_as_text(spark: SparkSession, landing: Lan
 
 def test_columns_that_differ_only_in_case_are_an_error_that_names_them(products) -> None:
     with pytest.raises(
-        CdpError, match="has several columns price that differ only in case: products_bronze is left as it"
+        CdpError,
+        match="has columns whose names differ only in upper and lower case .price.: products_bronze is unchanged",
     ):
         products(**products_of(PRICE=pa.array([1])))
 
@@ -374,7 +375,7 @@ def test_unreadable_lines_of_a_file_are_rescued(spark: SparkSession, landing: La
 @pytest.mark.parametrize("column", ["product_id", "price"])
 def test_a_text_column_without_any_fitting_value_is_an_error(products, column: str) -> None:
     with pytest.raises(
-        CdpError, match=f"Column {column} of batch 20260131T000001Z-1 of database/products has come as string"
+        CdpError, match=f"Column {column} of batch 20260131T000001Z-1 of database/products has the type string"
     ):
         products(**products_of(**{column: pa.array(["499 EUR"])}))
 
@@ -541,7 +542,7 @@ def test_a_batch_that_differs_from_its_manifest_is_refused(landing: Landing, tmp
     land_parquet(landing, "products", pa.table(products_of()))
     file = tmp_path / "landing/database/products/2026-01-31/20260131T000001Z-1/data/part-00000.parquet"
     file.write_bytes(file.read_bytes()[:-1] + b"X")
-    with pytest.raises(CdpError, match="Batch 20260131T000001Z-1 of database/products is not what its manifest says"):
+    with pytest.raises(CdpError, match="Batch 20260131T000001Z-1 of database/products does not match its manifest"):
         examined(landing, PRODUCTS_BRONZE)
 
 

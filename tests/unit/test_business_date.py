@@ -171,14 +171,14 @@ def test_table_is_not_built_from_figures_of_another_day(figures: Warehouse) -> N
     run = refresh(figures, SEGMENTS.name, as_of="2026-01-31")[SEGMENTS.name]
     assert (run.state, run.error) == (
         "failed",
-        "values_gold has the figures of 2026-02-06, not of 2026-01-31: refresh it first, or everything.",
+        "values_gold was computed as of 2026-02-06, not 2026-01-31: refresh values_gold first, or refresh all tables.",
     )
     assert figures.rows(SEGMENTS) == [(5, date(2026, 2, 6))]
     assert read_states(figures.store)[SEGMENTS.name].settings == {BUSINESS_DATE: "2026-02-06"}
 
     sell(figures, 6)
     runs = refresh(figures, BUSINESS_DATE_SILVER.name, SEGMENTS.name)
-    assert runs[SEGMENTS.name].error.startswith("values_gold has the figures of 2026-02-06, not of 2026-02-07: refresh")
+    assert runs[SEGMENTS.name].error.startswith("values_gold was computed as of 2026-02-06, not 2026-02-07: refresh")
     assert {run.state for run in refresh(figures, VALUES.name, SEGMENTS.name).values()} == {"refreshed"}
 
 

@@ -304,12 +304,12 @@ def test_optional_column_is_the_version_of_its_table(silver: TableContract) -> N
     ("wrong", "message"),
     [
         ({"columns": (Column("a", "INT", ""), Column("a", "STRING", ""))}, "a column is named twice"),
-        ({"key": ("b",)}, "no column b"),
-        ({"partitioned_by": ("c",)}, "no column c"),
-        ({"version": "d"}, "no column d"),
-        ({"clustered_by": ("a", "e")}, "no column e"),
-        ({"clustered_by": ("a", "a", "a", "a", "a")}, "a table is clustered by up to 4 columns"),
-        ({"key": ("b",), "partitioned_by": ("a", "c"), "version": "d"}, "no column b, c, d"),
+        ({"key": ("b",)}, "the contract has no column b"),
+        ({"partitioned_by": ("c",)}, "the contract has no column c"),
+        ({"version": "d"}, "the contract has no column d"),
+        ({"clustered_by": ("a", "e")}, "the contract has no column e"),
+        ({"clustered_by": ("a", "a", "a", "a", "a")}, "a table can be clustered by up to 4 columns"),
+        ({"key": ("b",), "partitioned_by": ("a", "c"), "version": "d"}, "the contract has no column b, c, d"),
     ],
 )
 def test_invalid_contract_is_rejected(wrong: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The sample sources agree with each other and with the contracts, and know no real person."""
+"""The sample sources agree with each other and with the contracts, and contain no real person."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_files_have_the_columns_of_their_contracts() -> None:
     assert {tuple(contact) for contact in CONTACTS} == {tuple(_names(CRM_CONTACTS_BRONZE))}
     assert {tuple(row) for row in SPEND} == {tuple(_names(MARKETING_SPEND_BRONZE))}
     assert {tuple(row) for row in RATES} == {tuple(_names(EXCHANGE_RATES_BRONZE))}
-    # An event leaves out what it doesn't know.
+    # An event omits fields without a value.
     assert {name for event in EVENTS for name in event} == set(_names(EVENTS_BRONZE))
 
 
@@ -102,7 +102,7 @@ def test_nobody_in_them_is_real() -> None:
         row[name] for rows, name in [(CONTACTS, "emailaddress1"), (EVENTS, "email")] for row in rows if row.get(name)
     }
     assert {address.lower().split("@")[1] for address in addresses} == {"example.com"}
-    # Subscriber numbers that begin with three zeros are nobody's.
+    # Subscriber numbers that begin with three zeros are not assigned.
     digits = [re.sub(r"\D", "", contact["mobilephone"]) for contact in CONTACTS if contact["mobilephone"]]
     assert digits and [number for number in digits if not re.search(r"(100|50)0000[19]\d\d$", number)] == []
 
@@ -113,7 +113,7 @@ def test_contacts_name_customers_there_are() -> None:
     addresses = {customer["email"]: customer["customer_id"] for customer in CUSTOMERS}
     unnamed = [contact for contact in CONTACTS if not contact["cdp_customerid"] and contact["emailaddress1"]]
     by_address = {addresses.get(contact["emailaddress1"].lower()) for contact in unnamed} - {None}
-    # Two customers have no contact; some contacts are no customer's.
+    # Two customers have no contact; some contacts belong to no customer.
     assert CUSTOMER_IDS - named - by_address == {119, 143}
     assert sum(contact["emailaddress1"].lower() not in addresses for contact in unnamed) >= 5
 
@@ -136,7 +136,7 @@ def test_a_contact_is_never_changed_before_what_it_says() -> None:
             said, on = contact[f"cdp_{channel}consent"], contact[f"cdp_{channel}consenton"]
             assert (said is None) == (on is None), contact["fullname"]
             assert on is None or on <= contact["modifiedon"]
-    # Three and more are changed in the same second: a watermark of that second has not seen them all.
+    # At least three contacts change in the same second, to test a watermark in the middle of that second.
     assert max(Counter(contact["modifiedon"] for contact in CONTACTS).values()) > 2
 
 
@@ -179,7 +179,7 @@ def test_visitors_become_known() -> None:
         seen.setdefault(event["anonymous_id"], set()).add(event.get("customer_id"))
     assert sum(event.get("customer_id") is None for event in EVENTS if event["channel"] != "email") > len(EVENTS) / 4
     assert sum(None in customers and len(customers) == 2 for customers in seen.values()) >= 4
-    # One device is two customers'.
+    # Two customers share one device.
     assert [customers - {None} for customers in seen.values() if len(customers - {None}) > 1] == [{104, 110}]
     assert {event.get("consent") for event in visits} == {True, False, None}
 
@@ -196,7 +196,7 @@ def test_messages_go_to_addresses_of_contacts_who_did_not_refuse() -> None:
         assert event["campaign"] and event["occurred_at"] <= min(refused, unsubscribed.get(event["email"], "9"))
         if event["event_type"] == "unsubscribe":
             unsubscribed[event["email"]] = event["occurred_at"]
-    # Of one the CRM has not heard.
+    # The CRM does not know about one of these unsubscribe events.
     not_heard = [address for address in unsubscribed if contacts[address]["cdp_emailconsent"]]
     assert len(unsubscribed) == 4 and not_heard == ["vesna.hollbrook@example.com"]
 

@@ -259,7 +259,7 @@ def test_a_snapshot_equal_to_the_one_before_an_increment_is_a_new_batch(root: st
 
 def test_only_one_of_two_concurrent_runs_lands(root: str) -> None:
     landing = Landing(root)
-    with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
+    with pytest.raises(CdpError, match="Another run has landed a batch of api/customers meanwhile"):
         with landing.extraction("api", "20260131T000002Z-2", STARTED_AT).new_batch("customers", "increment") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
@@ -273,7 +273,7 @@ def test_a_batch_is_refused_if_another_run_has_landed_since_the_read(root: str, 
     landing = Landing(root)
     known = land(landing, "20260131T000001Z-1")
     increment(landing, "20260131T000002Z-2", 3, 1)
-    with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
+    with pytest.raises(CdpError, match="Another run has landed a batch of api/customers meanwhile"):
         with landing.extraction("api", "20260131T000003Z-3", STARTED_AT).new_batch("customers", load, known):
             raise AssertionError("the batch must not be begun")
     assert landing.batch_ids("api", "customers") == ["20260131T000001Z-1", "20260131T000002Z-2"]
@@ -282,7 +282,7 @@ def test_a_batch_is_refused_if_another_run_has_landed_since_the_read(root: str, 
 def test_a_first_increment_is_refused_after_another_batch(root: str) -> None:
     landing = Landing(root)
     increment(landing, "20260131T000001Z-1", 3, 1)
-    with pytest.raises(CdpError, match="Another run has landed api/customers meanwhile"):
+    with pytest.raises(CdpError, match="Another run has landed a batch of api/customers meanwhile"):
         with landing.extraction("api", "20260131T000002Z-2", STARTED_AT).new_batch("customers", "increment"):
             raise AssertionError("the batch must not be begun")
 
@@ -305,7 +305,7 @@ def test_a_manifest_without_load_is_a_snapshot(root: str) -> None:
 
 def test_two_attempts_at_one_batch_do_not_mix(root: str) -> None:
     landing = Landing(root)
-    with pytest.raises(CdpError, match="run it again|can't be written"):
+    with pytest.raises(CdpError, match="run the task again|can't be written"):
         with landing.extraction("api", "20260131T000001Z-1", STARTED_AT).new_batch("customers") as batch:
             with batch.open_data("part-00000.jsonl", "jsonl") as file:
                 file.write(LINES)
@@ -346,9 +346,9 @@ def test_a_batch_without_a_time_in_its_name_is_an_error_that_names_it(root: str,
 
 @pytest.mark.parametrize("name", ["latest", "../20260131T000000Z-1", "20260131T000000Z/1", "20260131T000000Z-ü"])
 def test_a_name_that_cannot_be_a_folder_is_refused(root: str, name: str) -> None:
-    with pytest.raises(CdpError, match="can't name a folder of the landing"):
+    with pytest.raises(CdpError, match="can't be a folder name in the landing"):
         land(Landing(root), name)
-    with pytest.raises(CdpError, match="can't name a folder of the landing"):
+    with pytest.raises(CdpError, match="can't be a folder name in the landing"):
         land(Landing(root), NOW, entity=f"../{name}")
     assert files_below(root) == {}
 
@@ -416,7 +416,7 @@ def test_a_manifest_cannot_name_a_file_outside_of_its_data(root: str, name: str)
     folder = f"{path}/api/customers/2026-01-31/{GOOD_MANIFEST['batch_id']}"
     fs.makedirs(folder, exist_ok=True)
     fs.pipe_file(f"{folder}/manifest.json", json.dumps(GOOD_MANIFEST | {"files": [name]}).encode())
-    with pytest.raises(CdpError, match="is outside of the batch's data"):
+    with pytest.raises(CdpError, match="is outside the batch's data folder"):
         Landing(root).batches("api", "customers")
 
 

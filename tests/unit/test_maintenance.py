@@ -66,7 +66,7 @@ def test_settings_are_typed() -> None:
         (
             "predictive_optimization",
             "on",
-            "Parameter 'predictive_optimization' is 'on': write ENABLE, DISABLE, INHERIT",
+            "Parameter 'predictive_optimization' is 'on': write one of ENABLE, DISABLE, INHERIT",
         ),
     ],
 )
@@ -171,9 +171,9 @@ def test_a_failed_table_does_not_stop_others_and_is_reported_at_the_end(monkeypa
     with pytest.raises(CdpError) as refused:
         raise_on_failures(maintained)
     assert str(refused.value) == (
-        "customers_silver: left as it is: [NOT_OWNER] You may not. The rows of every table are as they were."
+        "customers_silver: not maintained: [NOT_OWNER] You may not. The rows of all tables are unchanged."
     )
-    with pytest.raises(CdpError, match="and 1 more, in the task's output"):
+    with pytest.raises(CdpError, match="and 1 more; the task's output lists them"):
         raise_on_failures([maintained[0], maintained[0]])
 
 

@@ -141,7 +141,7 @@ def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
 def ask(
     spark: SparkSession, frame_of: Callable[..., Any], figures: dict[tuple[Place, date], Parts]
 ) -> Callable[..., list[dict[str, Any]]]:
-    """Query of a metric view as plain SQL: its filter and its measures, grouped by the given expressions."""
+    """Return the query of a metric view as plain SQL: its filter and its measures, grouped by the given expressions."""
     rows = [
         {
             "month": month,

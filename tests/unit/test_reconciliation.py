@@ -91,7 +91,7 @@ def test_a_row_deleted_or_changed_by_hand_is_reported(
     accounts = shop.reconcile()
     complaints = [account.complaint for account in accounts if account.missing]
     assert any(each.startswith(f"{complaint}:") for each in complaints)
-    assert "Something besides this platform has changed the table" in describe_imbalance(accounts)
+    assert "Something other than this platform has changed the table" in describe_imbalance(accounts)
     assert contract.name.removesuffix("_quarantine") in record_reconciliation(shop.store, accounts)
     rows = shop.rows(RECONCILIATION_OPS, "table_name", "batch_id", "is_balanced")
     assert len(rows) == len(accounts)

@@ -1,1 +1,1 @@
-"""Models of customers. The engine aggregates rows to purchase histories; the driver fits and predicts histories."""
+"""Models of customers. The engine aggregates rows to purchase histories; the driver fits and applies models."""

@@ -14,7 +14,7 @@ DECILES = 10
 
 @dataclass(frozen=True)
 class Forecast:
-    """Predictions and actual purchases, one element per group of customers who agree in all of them.
+    """Predictions and actual purchases, one element per group of customers with equal values in all arrays.
 
     Attributes:
         purchases: Purchases predicted for the holdout, per customer of the group.
@@ -85,15 +85,15 @@ def last_period_rate(purchases: Floats, weight: Floats) -> tuple[Floats, Floats]
         weight: Number of customers in each group.
 
     Returns:
-        Purchases of each group, and the churn probability of each group. The churn probability is the same for all:
-        the share of customers who bought nothing in the last period.
+        Purchases of each group, and the churn probability of each group. The churn probability is the same for all
+        groups: the share of customers who bought nothing in the last period.
     """
     share = _mean((purchases == 0).astype(np.float64), weight) if weight.any() else 0.0
     return purchases, np.full_like(purchases, share)
 
 
 def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Floats, Floats]:
-    """Return the forecast that exactly the customers who bought in the last period buy again.
+    """Return the forecast that a customer buys again if, and only if, the customer bought in the last period.
 
     Args:
         is_recent: 1 for a customer who bought in the last period, else 0.
@@ -106,9 +106,9 @@ def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Flo
 
 
 def area_under_curve(score: Floats, is_positive: Floats, weight: Floats) -> float | None:
-    """Return P(a positive has a higher score than a negative); None without any positive or without any negative.
+    """Return P(a positive case has a higher score than a negative case); None if either kind is missing.
 
-    A pair of equal scores counts half.
+    A pair of cases with equal scores contributes one half.
 
     Source: Hanley and McNeil (1982), The meaning and use of the area under a ROC curve. Radiology 143(1).
     """
@@ -127,7 +127,7 @@ def _mean(values: Floats, weight: Floats) -> float:
 
 
 def _by_decile(measure: str, predicted: Floats, actual: Floats, weight: Floats) -> Iterator[ForecastMeasure]:
-    """Yield the calibration by decile. Customers with equal predictions stay in the decile of their middle."""
+    """Yield predicted and actual means by decile. Customers with equal predictions are not split between deciles."""
     _, group = np.unique(predicted, return_inverse=True)
     customers = np.bincount(group, weights=weight)
     middle = (np.cumsum(customers) - customers / 2) / customers.sum()

@@ -1,4 +1,4 @@
-"""Maximum likelihood estimation, with a named state for every way in which it can fail."""
+"""Maximum likelihood estimation, with a named state for each kind of failure."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ State = Literal["fitted", "too_few_customers", "not_converged"]
 
 MIN_CUSTOMERS = 100
 MIN_REPEAT_CUSTOMERS = 30
-"""Fewest customers for a fit. With fewer, four parameters describe chance rather than customers."""
+"""Minimum numbers of customers and of repeat customers for a fit. With fewer, four parameters would fit noise."""
 
 _LOWER_BOUND, _UPPER_BOUND = np.log(1e-4), np.log(1e4)
 """Bounds of log-parameters. The data do not determine a parameter that reaches a bound."""
 
 _BOUND_TOLERANCE = 1e-6
-"""Distance from a bound within which a log-parameter counts as at the bound."""
+"""A log-parameter closer to a bound than this distance is treated as being at the bound."""
 
 _IMPOSSIBLE_LOSS = 1e10
-"""Loss at parameters for which the data are impossible."""
+"""Loss at parameters under which the data have probability 0."""
 
 _MAX_SLOPE = 1e-5
-"""Slope of the mean log-likelihood per log-parameter below which a point counts as flat."""
+"""A point is treated as flat if the mean log-likelihood has a smaller slope than this in every log-parameter."""
 
 _MIN_CURVATURE = 1e-6
-"""Curvature below which a flat point counts as a ridge, because the curvature may be a rounding error."""
+"""A flat point with less curvature than this is treated as a ridge: the curvature may be a rounding error."""
 
 _MAX_STANDARD_ERROR = 3.0
-"""Greatest useful standard error of a log-parameter: exp(3) is a factor of 20."""
+"""Largest accepted standard error of a log-parameter. An error of 3 is a factor of exp(3) ≈ 20 in the parameter."""
 
 _MAX_ITERATIONS_AT_BOUND = 5
-"""Consecutive iterations at a bound after which the search stops, because the parameter does not come back."""
+"""The search stops after this number of iterations at a bound, because the parameter does not leave the bound."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Fit:
     Attributes:
         model: Name of the model.
         state: `fitted`, or the reason why the fit has no parameters.
-        customers: Number of customers that the model was fitted on.
+        customers: Number of customers that the model was fitted to.
         repeat_customers: Number of these customers with a repeat purchase.
         histories: Number of distinct histories of these customers.
         parameters: Maximum likelihood estimates by name; empty unless fitted.
         log_likelihood: Log-likelihood of all customers at the parameters; None unless fitted.
-        message: Reason for the missing parameters, for people; None if fitted.
+        message: Reason why there are no parameters, for people; None if fitted.
     """
 
     model: str
@@ -70,8 +70,8 @@ def explain_too_few(customers: int, repeat_customers: int) -> str | None:
     """Return a message if the customers are too few for a fit; None if they are enough."""
     if customers < MIN_CUSTOMERS or repeat_customers < MIN_REPEAT_CUSTOMERS:
         return (
-            f"{customers} customers, {repeat_customers} of them with repeat purchases: a fit needs {MIN_CUSTOMERS}"
-            f" and {MIN_REPEAT_CUSTOMERS}"
+            f"{customers} customers (a fit needs {MIN_CUSTOMERS}), {repeat_customers} of them with repeat purchases"
+            f" (a fit needs {MIN_REPEAT_CUSTOMERS})"
         )
     return None
 
@@ -82,7 +82,7 @@ class Maximum:
 
     Attributes:
         parameters: Parameters at the maximum, all above 0.
-        inverse_curvature: Inverse Hessian of the loss with respect to the log-parameters, from the optimizer.
+        inverse_curvature: Inverse Hessian of the loss in the log-parameters, as the optimizer approximates it.
     """
 
     parameters: Floats
@@ -92,23 +92,24 @@ class Maximum:
 def maximize(
     mean_log_likelihood: Callable[[Floats], float], customers: int, starts: Sequence[Sequence[float]]
 ) -> tuple[Maximum | None, str | None]:
-    """Return the parameters that maximize a mean log-likelihood, all above 0, or a message if none are found.
+    """Return the positive parameters that maximize a mean log-likelihood, or a message if no maximum is found.
 
-    The optimizer also reports success on a ridge, along which parameters grow without a change of the likelihood. A
-    result therefore counts as a maximum only if it is flat, within the bounds, and curved in every direction.
+    The optimizer also reports success on a ridge, along which parameters grow without changing the likelihood. A result
+    is therefore accepted only if the parameters are within the bounds, the slope is nearly 0, and the likelihood is
+    curved in every direction.
 
     Args:
         mean_log_likelihood: Function of the parameters; not finite where the data are impossible.
-        customers: Number of customers. The more customers, the less curvature a maximum needs.
+        customers: Number of customers. With more customers, a maximum needs less curvature.
         starts: Starting values, tried in this order until one leads to a maximum.
 
     Returns:
         The maximum and None, or None and a message.
     """
-    from scipy.optimize import minimize  # takes half a second, which a run without a fit saves
+    from scipy.optimize import minimize  # imported only for a fit: the import takes half a second
 
     loss = _loss(mean_log_likelihood)
-    message = "no starting values lead to a maximum"
+    message = "the optimizer found no maximum from any of the starting values"
     for start in starts:
         found = minimize(
             loss,
@@ -122,12 +123,12 @@ def maximize(
         if _is_maximum(loss, found, customers):
             return Maximum(np.exp(found.x), found.hess_inv.todense()), None
         if found.fun < _IMPOSSIBLE_LOSS and (_is_flat(found) or not _is_inside(found.x)):
-            message = "a parameter grows or shrinks without end: the data do not tell customers apart"
+            message = "a parameter grows or shrinks without limit: the data do not show differences between customers"
     return None, message
 
 
 def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: int, near: Maximum) -> Maximum | None:
-    """Return the maximum near the maximum of a similar likelihood; None if a few steps do not reach it."""
+    """Return the maximum close to `near`, the maximum of a similar likelihood; None if a few steps do not find it."""
     from scipy.optimize import minimize
 
     loss = _loss(mean_log_likelihood)
@@ -173,7 +174,7 @@ def _is_flat(found: OptimizeResult) -> bool:
 
 
 def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> bool:
-    """Return whether a loss is curved enough in every direction for this number of customers to determine the minimum.
+    """Return whether the curvature of the loss determines its minimum in every direction for this number of customers.
 
     The inverse of the curvature of the total loss is the variance of the estimate (Fisher information).
     """
@@ -183,7 +184,7 @@ def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> b
 
 
 def _hessian(function: Callable[[Floats], float], at: Floats) -> Floats:
-    """Return the second derivatives, by central differences."""
+    """Return the matrix of second derivatives, computed from central differences."""
     step = 0.01
     moves = np.eye(len(at)) * step
     here = function(at)

@@ -16,7 +16,7 @@ class Histories:
     """Distinct purchase histories of buyers, with the number of customers of each. Time is in weeks.
 
     Attributes:
-        frequency: x, repeat purchases: days with a purchase, without the first of these days.
+        frequency: x, repeat purchases: number of days with a purchase, excluding the first of these days.
         recency: t_x, time from the first to the latest purchase; 0 without a repeat purchase.
         age: T, time from the first purchase to the end of the observation.
         weight: Number of customers with exactly this history.
@@ -38,7 +38,7 @@ class Histories:
         faults = {
             "a frequency is not a whole number of 0 or more": ~((self.frequency >= 0) & _is_whole(self.frequency)),
             "a recency is below 0 or above the age": ~((self.recency >= 0) & (self.recency <= self.age)),
-            "a recency without a repeat purchase is not 0": (self.frequency == 0) & (self.recency != 0),
+            "a recency is not 0 although its frequency is 0": (self.frequency == 0) & (self.recency != 0),
             "an age is not finite": ~np.isfinite(self.age),
             "a weight is not above 0": ~((self.weight > 0) & np.isfinite(self.weight)),
         }
@@ -74,7 +74,7 @@ class Histories:
         return round(float(self.weight[self.frequency > 0].sum()))
 
     def sample(self, customers: int) -> Histories:
-        """Return about `customers` customers: every n-th in the order of the histories, or all if there are no more."""
+        """Return about `customers` customers, evenly spaced in the order of the histories; all if there are fewer."""
         last = np.cumsum(self.weight)
         step = max(1.0, float(last[-1]) / customers)
         chosen = np.floor(last / step) - np.floor((last - self.weight) / step)

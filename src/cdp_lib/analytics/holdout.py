@@ -1,4 +1,4 @@
-"""Back-test of the models: fit them to the data up to a cut-off, and compare with the purchases after it."""
+"""Back-test: fit the models to the data up to a cut-off, and compare their forecasts with the later purchases."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Holdout:
 def collect_holdout(
     customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date, days: int
 ) -> Holdout:
-    """Return the customers who had bought by the cut-off, `days` days before `as_of`, in groups.
+    """Return groups of the customers who had bought by the cut-off, which is `days` days before `as_of`.
 
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
-        as_of: Last day that counts.
+        as_of: Last day to include.
         days: Length of the forecast period, in days.
     """
     cut_off = as_of - timedelta(days=days)
@@ -111,7 +111,7 @@ def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
 
 
 def _purchases_if_active(holdout: Holdout) -> float:
-    """Return the mean of `before` over customers with purchases in `earlier`; 0 if no customer has any.
+    """Return the mean of `before` over customers with purchases in `earlier`; 0 if there are none.
 
     Both periods end by the cut-off, so the estimate uses no later purchases.
     """

@@ -2,8 +2,8 @@
 
     CLV = margin × E(spend on a purchase day) × Σ E(purchases in month i) / (1 + d) ^ (i / 12)
 
-Purchases and spend are assumed to be independent, so their expectations multiply. Each month is discounted from its
-end.
+Purchases and spend are assumed to be independent, so their expectations multiply. The purchases of a month are
+discounted from the end of the month.
 
 Source: Fader, Hardie and Lee (2005), RFM and CLV: using iso-value curves for customer base analysis. Journal of
 Marketing Research 42(4).

@@ -1,7 +1,7 @@
-"""From customer summaries to histories, and from fitted models back to customers.
+"""Histories from customer summaries, and predictions for customers from fitted models.
 
-The models treat customers with the same history alike. The engine sends the driver each distinct history with its
-number of customers, and the driver returns one prediction per history.
+A purchase model makes the same prediction for all customers with the same history. The engine therefore sends the
+driver each distinct history with its number of customers, and the driver returns one prediction per history.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cdp_lib.frames import frame_from_arrow
 DEFAULT_MODEL = ParetoNbd
 
 HISTORY = ("frequency", "recency_weeks", "age_weeks")
-"""Columns of a history. The models treat customers alike who agree in all of them."""
+"""Columns of a history. Customers with equal values in these columns get the same prediction of purchases."""
 
 PREDICTED, PURCHASES_ONLY, NEVER_BOUGHT = "predicted", "purchases_only", "never_bought"
 
@@ -36,9 +36,9 @@ class Terms:
     """Horizons, margin and discount rate of predictions.
 
     Attributes:
-        churn_horizon_days: Days after `as_of`; a customer who buys nothing in them has churned.
-        clv_horizon_months: Months after `as_of` that predictive CLV covers.
-        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.
+        clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
+        gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
     """
 
@@ -55,7 +55,7 @@ class CustomerFits:
     Attributes:
         purchases: Fit of the default purchase model.
         spend: Fit of the spend model.
-        histories: Histories of the customers to predict. A new fit of the purchase model is a fit to them.
+        histories: Histories of the customers to predict. If the purchase model is fitted again, it is fitted to these.
     """
 
     purchases: Fit
@@ -101,7 +101,7 @@ def collect_histories(customers: DataFrame) -> Histories:
 
 
 def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> DataFrame:
-    """Return customers with predictions; null for customers who never bought, and where a fit has no parameters.
+    """Return customers with predictions; null if the customer never bought or if the fit has no parameters.
 
     Args:
         customers: One row per customer, from `with_history`.
@@ -149,7 +149,7 @@ def _predict_histories(customers: DataFrame, histories: Histories, model: Purcha
 
 
 def _collect_spending(customers: DataFrame) -> Spending:
-    """Return the mean spend per repeat purchase day. Means that agree in their first three digits form one group."""
+    """Return the mean spend per repeat purchase day. Means with the same first three digits form one group."""
     groups = (
         customers.where("frequency > 0 AND repeat_revenue > 0")
         .groupBy("frequency", leading_digits(sf.col("repeat_monetary_value")).alias("digits"))
@@ -167,14 +167,14 @@ def _collect_spending(customers: DataFrame) -> Spending:
 def _expected_spend_per_day(spend: Fit) -> Column:
     if not spend.parameters:
         return sf.lit(None).cast("double")
-    # Evaluate in the engine: the mean spend of every customer may differ, which is too many values for the driver.
+    # Evaluate in the engine: every customer may have a different mean, and the driver cannot hold that many values.
     mean = sf.coalesce("repeat_monetary_value", sf.lit(0.0))
     expected: Column = GammaGamma(**spend.parameters).expected_mean(sf.col("frequency"), mean)
     return expected
 
 
 def _weeks(days: Column) -> Column:
-    """Return the whole number of weeks nearest to a number of days."""
+    """Return a number of days in weeks, rounded to the nearest whole number."""
     return sf.floor((days + 3) / 7).cast("int")
 
 

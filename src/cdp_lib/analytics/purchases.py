@@ -1,6 +1,6 @@
 """Models of repeat buying by customers who leave without notice: Pareto/NBD, MBG/NBD and BG/NBD.
 
-A customer buys at random, at an individual rate λ, until they drop out. Nobody observes the drop-out. The models differ
+A customer buys at random, at an individual rate λ, until they drop out. The drop-out is not observed. The models differ
 in when a customer can drop out: in Pareto/NBD at any moment, in BG/NBD right after a repeat purchase, in MBG/NBD right
 after any purchase.
 
@@ -28,16 +28,16 @@ from cdp_lib.analytics.fits import Fit, State, explain_too_few, maximize, maximi
 from cdp_lib.analytics.histories import Floats, Histories
 
 _SINGULARITY_DISTANCE = 1e-7
-"""Distance to keep from the points where a formula of BG/NBD divides by zero: a = 1 and a + b + x = 1."""
+"""Minimum distance from the points at which a formula of BG/NBD divides by zero: a = 1 and a + b + x = 1."""
 
 _NEAR_ONE = 0.99
-"""Argument from which the hypergeometric function is slow, and for some shapes NaN or wrong in the sixth digit."""
+"""From this argument up, the hypergeometric function is slow and sometimes NaN or wrong in the sixth digit."""
 
 _STEP = 0.3
 """Step of the trapezoidal rule over log u. The error of the rule is about exp(−π² / step), 5e-15."""
 
 _NEGLIGIBLE = 36.0
-"""Logarithm of a ratio so large that the smaller part is lost in rounding: exp(−36) is 2e-16."""
+"""Logarithm of a ratio at which rounding loses the smaller of two terms: exp(−36) is 2e-16."""
 
 
 class PurchaseModel(ABC):
@@ -64,7 +64,7 @@ class PurchaseModel(ABC):
     def probability_of_no_purchase(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return P(no purchase in (T, T + t]), given the history: the probability of churn.
 
-        The probability is at least 1 − P(alive), because a customer who is alive may also buy nothing in that time.
+        The probability is at least 1 − P(alive), because even a customer who is alive may buy nothing in (T, T + t].
         """
         purchase = self.probability_alive(x, t_x, T) * self._probability_of_purchase_if_alive(t, x, T)
         return np.clip(1 - purchase, 0.0, 1.0)
@@ -103,8 +103,9 @@ class ParetoNbd(PurchaseModel):
 
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return E(purchases in (T, T + t]): Fader and Hardie (2005), equation 41."""
-        order = self.s - 1 or 1e-15  # 0 would divide by zero; 1e-15 gives the limit to the last digit
-        # (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1), in a form that is also exact for s near 1
+        # With s = 1, the formula divides by zero; 1e-15 in place of 0 gives the limit for s → 1 in full precision.
+        order = self.s - 1 or 1e-15
+        # (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1), in a form that stays precise for s near 1
         time_alive = (self.beta + T) * -np.expm1(-order * np.log1p(t / (self.beta + T))) / order
         rate = (self.r + x) / (self.alpha + T)
         return np.asarray(self.probability_alive(x, t_x, T) * rate * time_alive)
@@ -124,14 +125,14 @@ class ParetoNbd(PurchaseModel):
     def _log_likelihoods_alive_and_gone(self, x: Floats, t_x: Floats, T: Floats) -> tuple[Floats, Floats]:
         """Return the log-likelihoods of being alive at T, and of having dropped out between t_x and T.
 
-        Both omit the same factor.
+        Both values omit their common factor.
         """
         R = self.r + x
         alive = -R * np.log(self.alpha + T) - self.s * np.log(self.beta + T)
         q = np.full_like(R, self.s + 1)
         since = _log_tail(R, q, self.alpha + t_x, self.beta + t_x)
         after = _log_tail(R, q, self.alpha + T, self.beta + T)
-        with np.errstate(divide="ignore"):  # log 0 where t_x = T, which leaves no time to drop out
+        with np.errstate(divide="ignore"):  # log 0 = −∞ if t_x = T: no time to drop out
             gone = np.log(self.s) + since + np.log(np.maximum(-np.expm1(after - since), 0.0))
         return alive, gone
 
@@ -139,9 +140,9 @@ class ParetoNbd(PurchaseModel):
 def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     """Return the logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 to infinity, where p + q > 1.
 
-    The integral is a hypergeometric function with first argument 1, whose terms are positive and decreasing. The usual
-    form overflows for customers with many purchases. Where this form is unreliable too, the integral is computed
-    numerically.
+    The integral is written as a hypergeometric function with first argument 1. The terms of its series are positive and
+    decreasing, whereas the usual form overflows for customers with many purchases. For arguments with which this form
+    is unreliable too, the integral is computed numerically.
     """
     wide, narrow = np.maximum(A, B), np.minimum(A, B)
     power_of_narrow, b = np.where(A >= B, q, p), np.where(A >= B, p, q)
@@ -149,7 +150,7 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     z = (wide - narrow) / wide
     is_series = z < _NEAR_ONE
     series = hyp2f1(1.0, b, order + 1, np.where(is_series, z, 0.0))
-    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # bounds of the sum of its terms; false for NaN
+    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # bounds of the series; false for NaN
     series = np.where(is_series, series, 1.0)
     logarithm = np.log(series / order) + (1 - power_of_narrow) * np.log(narrow) - b * np.log(wide)
     rest = ~is_series
@@ -168,7 +169,8 @@ def _log_tail_by_quadrature(p: Floats, q: Floats, A: Floats, B: Floats) -> Float
     Source: Trefethen and Weideman (2014), The exponentially convergent trapezoidal rule. SIAM Review 56(3).
     """
     order = p + q - 1
-    near_peak = 1 / (p / A + q / B)  # a u near the peak of the integrand, which scales the sum to stay in range
+    # Divide by the integrand at a value of u near its peak, to keep the sum in range.
+    near_peak = 1 / (p / A + q / B)
     scale = np.log(near_peak) - p * np.log(A + near_peak) - q * np.log(B + near_peak)
     begin = np.log(near_peak) - _NEGLIGIBLE
     end = np.minimum(np.log(p * A + q * B) + _NEGLIGIBLE, np.log(np.maximum(A, B)) + _NEGLIGIBLE / order)
@@ -184,7 +186,7 @@ def _log_tail_by_quadrature(p: Floats, q: Floats, A: Floats, B: Floats) -> Float
 
 @dataclass(frozen=True)
 class _GeometricNbd(PurchaseModel):
-    """Purchase rate λ ~ Gamma(r, alpha); drop-out with probability p ~ Beta(a, b) after a purchase."""
+    """Base of BG/NBD and MBG/NBD: purchase rate λ ~ Gamma(r, alpha), drop-out probability p ~ Beta(a, b)."""
 
     r: float
     alpha: float
@@ -193,12 +195,12 @@ class _GeometricNbd(PurchaseModel):
 
     @abstractmethod
     def _drop_out_chances(self, x: Floats) -> Floats:
-        """Return how often a customer who is alive had the chance to drop out."""
+        """Return the number of purchases after which a customer could have dropped out."""
 
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the log-likelihood of each history: Fader, Hardie and Lee (2005), equation 6.
 
-        MBG/NBD has one more chance to drop out: Batislam et al. (2007).
+        In MBG/NBD, the customer has one more chance to drop out: Batislam et al. (2007).
         """
         R, k = self.r + x, self._drop_out_chances(x)
         constant = gammaln(R) - gammaln(self.r) + self.r * np.log(self.alpha)
@@ -212,7 +214,7 @@ class _GeometricNbd(PurchaseModel):
     def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return E(purchases in (T, T + t]): Fader, Hardie and Lee (2005), equation 10.
 
-        Euler's transformation replaces the usual form, which overflows.
+        The hypergeometric function is computed after Euler's transformation, because the usual form overflows.
         """
         a = self.a if abs(self.a - 1) > _SINGULARITY_DISTANCE else 1 + _SINGULARITY_DISTANCE
         z = t / (self.alpha + T + t)
@@ -223,11 +225,11 @@ class _GeometricNbd(PurchaseModel):
         return np.asarray(self.probability_alive(x, t_x, T) * c / (a - 1) * (1 - still))
 
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
-        """Return P(at least one purchase), from λ ~ Gamma(r + x, α + T) alone: drop-out only follows a purchase."""
+        """Return P(at least one purchase). It depends only on λ ~ Gamma(r + x, α + T): drop-out follows a purchase."""
         return np.asarray(-np.expm1(-(self.r + x) * np.log1p(t / (self.alpha + T))))
 
     def _log_odds_of_drop_out(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return the logarithm of the odds of having dropped out. The odds overflow for frequent buyers who left."""
+        """Return the log odds of having dropped out. The odds themselves overflow for frequent buyers who left."""
         k = self._drop_out_chances(x)
         drop_out = np.log(self.a) - np.log(self.b + np.maximum(k, 1) - 1)
         silence = (self.r + x) * (np.log(self.alpha + T) - np.log(self.alpha + t_x))
@@ -262,7 +264,7 @@ _STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0),
 """Starting values of the four parameters, in the order in which each model declares them."""
 
 _SAMPLE_SIZE = 20_000
-"""Number of customers above which a sample of this size locates the maximum first."""
+"""Sample size. If there are more customers, a sample of this size is used to locate the maximum first."""
 
 _WEEKS_PER_YEAR = 52.0
 
@@ -291,12 +293,12 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
     if message := explain_too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    # With many customers, a sample shows at little cost whether the likelihood has a maximum, and where roughly.
+    # With many customers, a sample quickly shows whether the likelihood has a maximum, and approximately where.
     customers = histories.customers
     found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE_SIZE)), customers, _STARTS)
     if found is not None and customers > _SAMPLE_SIZE:
         found = maximize_nearby(_mean_log_likelihood(model, histories), customers, found)
-        message = "the maximum of a sample of the customers does not lead to a maximum of all customers"
+        message = "the optimizer found a maximum for a sample of the customers, but none near it for all customers"
     if found is None:
         return fit("not_converged", message)
     fitted = model(*found.parameters.tolist())
@@ -306,7 +308,7 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
 
 def _is_usable(model: PurchaseModel, histories: Histories) -> bool:
-    """Return whether the expected purchases of all customers in the fit are finite numbers of 0 or more."""
+    """Return whether the expected purchases of all customers in the fit are finite and not negative."""
     with np.errstate(all="ignore"):
         expected = model.expected_purchases(_WEEKS_PER_YEAR, histories.frequency, histories.recency, histories.age)
     return bool(np.all(np.isfinite(expected) & (expected >= 0)))

@@ -1,7 +1,7 @@
 """RFM: scores of recency, frequency and monetary value, and segments from the scores.
 
-Scores compare values, not ranks: customers with equal values have equal scores, whatever the order of the rows. Only
-the number of buyers per value leaves the engine, so the cost on the driver does not grow with the number of customers.
+Scores depend on values, not on ranks: customers with equal values have equal scores, regardless of the order of the
+rows. The driver receives only the number of buyers per value, so its work does not grow with the number of customers.
 
 Source: Hughes (1994), Strategic Database Marketing.
 """
@@ -19,7 +19,7 @@ from cdp_lib.contracts.segments import SEGMENTS
 
 SCORES = 5
 MIN_BUYERS = 5
-"""Fewest buyers that can be split into fifths. If there are fewer, all of them get the middle score."""
+"""Minimum number of buyers to split into fifths. If there are fewer, all buyers get the middle score."""
 
 _MIDDLE_SCORE = 3
 
@@ -58,9 +58,10 @@ def segment() -> Column:
 
 
 def leading_digits(amount: Column) -> Column:
-    """Return an amount of money of 0 or more, in cents, with all digits after the third set to 0.
+    """Return a non-negative amount of money in cents, with all digits after the third set to 0.
 
-    1,234.56 becomes 123,000. Amounts of customers may all differ, but there are at most 900 results per power of ten.
+    1,234.56 becomes 123,000. The result has at most 900 distinct values per power of ten, even if every customer has a
+    different amount.
 
     >>> amounts = spark.sql("SELECT explode(array(1234.56, 0.99, 12.50)) AS amount")
     >>> sorted(row.cut for row in amounts.select(leading_digits(amounts.amount).alias("cut")).collect())
@@ -73,10 +74,11 @@ def leading_digits(amount: Column) -> Column:
 
 
 def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:
-    """Return the lowest value of each score above 1: −∞ if every value reaches the score, ∞ if none does.
+    """Return the lowest value for each of the scores 2 to 5: −∞ if every value reaches the score, ∞ if none does.
 
-    The score of a value is one plus the number of whole fifths of buyers below the middle of the buyers with this
-    value. Equal values always have equal scores. If all values are equal, all buyers get the middle score.
+    Buyers are sorted by value and divided into fifths. The score of a value is the fifth that contains the middle of
+    the buyers with this value; on a border, the higher fifth. Equal values always have equal scores. If all values are
+    equal, all buyers get the middle score.
 
     Args:
         customers_by_value: Number of buyers with each value. Higher values are better.
@@ -101,7 +103,7 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
 
 def _thresholds(buyers: DataFrame, values: Mapping[str, Column]) -> dict[str, tuple[float, ...]]:
     by_name = sf.create_map(*(part for name, value in values.items() for part in (sf.lit(name), value)))
-    # One pass over the buyers, because their plan may be expensive.
+    # Read the buyers only once, because their query may be expensive.
     values_by_name = buyers.select(sf.explode(by_name).alias("name", "value"))
     by_value: dict[str, dict[float, int]] = {name: {} for name in values}
     for name, value, count in values_by_name.groupBy("name", "value").agg(sf.count("*")).collect():

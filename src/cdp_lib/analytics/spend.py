@@ -18,7 +18,7 @@ from cdp_lib.analytics.fits import Fit, explain_too_few, maximize
 from cdp_lib.analytics.histories import Floats
 
 _Number = TypeVar("_Number", Floats, Any)
-"""Arrays, or columns of an engine. A formula works for both."""
+"""Arrays, or columns of an engine. The same formula works for both."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Spending:
         if len({len(self.frequency), len(self.mean), len(self.weight)}) != 1:
             raise ValueError("spending: columns differ in length")
         if not (np.all(self.frequency >= 1) and np.all(self.mean > 0) and np.all(self.weight > 0)):
-            raise ValueError("spending: frequency is 1 or more, mean and weight are above 0")
+            raise ValueError("spending: every frequency must be 1 or more, every mean and weight above 0")
 
     @property
     def customers(self) -> int:
@@ -90,13 +90,13 @@ class GammaGamma:
 
 
 _STARTS = ((6.0, 4.0, 15.0), (1.0, 2.0, 50.0), (10.0, 2.0, 5.0))
-"""Starting values, for a unit of money in which customers spend about 35 on average, as in the paper."""
+"""Starting values for amounts with a mean of about 35, as in the paper."""
 
 _TYPICAL_MEAN = 35.0
-"""Mean spend of customers, in the unit of the starting values."""
+"""Mean amount for which the starting values are suitable."""
 
 _MAX_MEAN_RATIO = 1.5
-"""Greatest plausible ratio of the population mean to the observed mean. The population mean is unbounded near q = 1."""
+"""Largest plausible ratio of the population mean to the observed mean. Near q = 1, the population mean is unbounded."""
 
 
 def fit_spend(spending: Spending) -> Fit:
@@ -117,7 +117,7 @@ def fit_spend(spending: Spending) -> Fit:
 
     if message := explain_too_few(spending.customers, spending.customers):
         return unfitted("too_few_customers", message)
-    # Scale the money, so that the starting values suit any currency.
+    # Scale the amounts, so that the starting values suit any currency.
     unit = float(spending.mean @ spending.weight) / spending.customers / _TYPICAL_MEAN
     scaled = Spending(spending.frequency, spending.mean / unit, spending.weight)
 
@@ -129,7 +129,9 @@ def fit_spend(spending: Spending) -> Fit:
         return unfitted("not_converged", str(failure))
     p, q, v = found.parameters.tolist()
     if q <= 1:
-        return unfitted("not_converged", f"q is {q:.3f}: with 1 or less the mean spend of the population is infinite")
+        return unfitted(
+            "not_converged", f"q is {q:.3f}, but the mean spend of the population is finite only if q is above 1"
+        )
     fitted = GammaGamma(p, q, v * unit)
     mean = float(fitted.expected_mean(0.0, 0.0))
     if mean > _MAX_MEAN_RATIO * unit * _TYPICAL_MEAN:

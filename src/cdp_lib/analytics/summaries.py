@@ -1,4 +1,4 @@
-"""Customer summaries up to a day: the single pass over purchases that all figures of customers are computed from."""
+"""Customer summaries up to a day, computed in a single pass over purchases: the input of all customer figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def build_customer_summaries(
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
-        as_of: Last day that counts.
+        as_of: Last day to include.
 
     Returns:
         `customer_id`, `acquisition_date`, `tenure_days`; `first_purchase_date`, `last_purchase_date`, `frequency`

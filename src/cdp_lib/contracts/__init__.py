@@ -15,4 +15,4 @@ TABLES: dict[str, TableContract] = {
         *([contract.changes] if contract.rules or contract == PRODUCT_PRICES_SILVER else []),
     )
 }
-"""All tables of the platform by name, each followed by its quarantine and the table of its change sets."""
+"""All tables of the platform by name. Quarantines and tables of change sets follow the table that they belong to."""

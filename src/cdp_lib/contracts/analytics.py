@@ -5,7 +5,7 @@ Every table holds the figures at the end of `as_of`. Money is in the reporting c
 
 from cdp_lib.contracts.table import Column, gold_table
 
-_AS_OF = Column("as_of", "DATE", "day that the figures refer to; later data does not count", required=True)
+_AS_OF = Column("as_of", "DATE", "day that the figures refer to; later data is not included", required=True)
 _CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
 
 

@@ -80,7 +80,7 @@ ADDS_OVER_MONTHS = (
     "mailings_opened",
     "mailings_clicked",
 )
-"""Measures that are additive over months: no customer, sale or mailing counts in two months."""
+"""Measures that are additive over months: each customer, sale or mailing belongs to one month."""
 
 ADDS_OVER_CATEGORIES = ("revenue", "transactions")
 """Measures that are additive over categories: a sale has one category, but a customer may buy from several."""
@@ -128,14 +128,14 @@ class Kpi:
         """Return whether the KPI of a period is computed from the sums of its months.
 
         It is then Σ numerator / Σ denominator, or Σ numerator for a plain figure. For any other KPI, a period has the
-        value of its latest month, because one person may count in several months.
+        value of its latest month, because one person may be active in several months.
         """
         return self._measures <= set(ADDS_OVER_MONTHS)
 
     def adds_over(self, dimension: Dimension) -> bool:
         """Return whether numerator and denominator are additive over the values of a dimension.
 
-        They are not if one of them is itself a quotient, or if one customer may count for several values.
+        They are not if one of them is itself a quotient, or if one customer may belong to several values.
         """
         if dimension == "all":
             return True
@@ -207,15 +207,15 @@ _SALES_KPIS = (
     Kpi(
         "first_time_buyers",
         "First-time buyers",
-        "Active customers whose first purchase is in the month. Active customers are first-time buyers, returning"
-        " customers and reactivated customers.",
+        "Active customers whose first purchase is in the month. Every active customer is a first-time buyer, a"
+        " returning customer or a reactivated customer.",
         "first_time_buyers",
         "1",
         "count",
         CUSTOMER_DIMENSIONS,
         _SALES,
         "Marketing",
-        "Bought for the first time in May, twice: 1 in May.",
+        "A customer buys in May for the first time, and again in May: 1 in May.",
     ),
     Kpi(
         "returning_customers",
@@ -227,7 +227,7 @@ _SALES_KPIS = (
         CUSTOMER_DIMENSIONS,
         _SALES,
         "Marketing",
-        "Bought in April and in May: returning in May.",
+        "A customer buys in April and in May: a returning customer in May.",
     ),
     Kpi(
         "reactivated_customers",
@@ -239,13 +239,13 @@ _SALES_KPIS = (
         CUSTOMER_DIMENSIONS,
         _SALES,
         "Marketing",
-        "Bought in March and in May: reactivated in May.",
+        "A customer buys in March and in May, but not in April: a reactivated customer in May.",
     ),
     Kpi(
         "retention_rate",
         "Retention rate",
         "Share of the customers active in the previous month who are active again. Customers who return after a longer"
-        " break do not count.",
+        " break are not included.",
         "returning_customers",
         "active_before",
         "share",
@@ -331,7 +331,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         CUSTOMER_DIMENSIONS,
         _CUSTOMERS,
         "Marketing",
-        "Registered on 3 May, first bought in April: new in April.",
+        "A customer first buys in April and registers on 3 May: a new customer in April.",
     ),
     Kpi(
         "customers",
@@ -361,8 +361,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
     Kpi(
         "cac",
         "Customer acquisition cost (CAC)",
-        "Marketing spend per new customer. For all channels it is the blended CAC, which also counts customers who cost"
-        " nothing. By channel it is the spend of the channel per new customer of the channel.",
+        "Marketing spend per new customer. For all channels it is the blended CAC, which includes customers acquired"
+        " without any spend. By channel it is the spend of the channel per new customer of the channel.",
         "spend",
         "new_customers",
         "money",
@@ -382,13 +382,13 @@ _ACQUISITION_AND_VALUE_KPIS = (
         _ALL,
         f"{_SPEND}, {_CUSTOMERS}, `customer_links_silver`, `crm_contacts_silver`",
         "Marketing",
-        "400.00 of the 500.00 were spent on paid search, which acquired 4 of the 10 customers: 100.00.",
+        "400.00 spent on paid search, which acquired 4 customers: 100.00.",
         needs_whole_month=True,
     ),
     Kpi(
         "clv_historic",
         "Historic customer lifetime value",
-        "Average margin earned from a customer so far; customers who never bought count.",
+        "Average margin earned from a customer so far. Customers without a purchase are included.",
         "revenue_to_date * gross_margin",
         "customers_to_date",
         "money",
@@ -407,14 +407,14 @@ _ACQUISITION_AND_VALUE_KPIS = (
         CUSTOMER_DIMENSIONS,
         "`customer_value_gold`",
         "Finance",
-        "Three customers with 10.00, 30.00 and 80.00: 40.00.",
+        "Three customers with expected margins of 10.00, 30.00 and 80.00: 40.00.",
         is_of_latest_month=True,
     ),
     Kpi(
         "clv_to_cac",
         "CLV : CAC",
         "Average margin of a customer, earned and expected, divided by the average cost of acquiring a customer."
-        " Customers who never bought count. Null if the margin or the cost is unknown.",
+        " Customers without a purchase are included. Null if the margin or the cost is unknown.",
         "(revenue_to_date * gross_margin + predicted_clv) / nullif(customers_to_date, 0)",
         "spend_to_date / nullif(new_customers_with_spend, 0)",
         "ratio",
@@ -504,7 +504,7 @@ _ENGAGEMENT_KPIS = (
         "email_open_rate",
         "E-mail open rate",
         "Share of the mailings sent in the month that were opened in the month. A mailing is an address and a campaign."
-        " Automatic opens by mail programs count.",
+        " Automatic opens by mail clients are included.",
         "mailings_opened",
         "mailings_sent",
         "share",

@@ -11,7 +11,7 @@ class Segment:
         name: Name that marketers use.
         holds: Boolean SQL expression over `recency_score`, `frequency_score`, `monetary_score` and
             `purchase_day_count`. A customer belongs to the first segment whose expression is true.
-        meaning: Description of its customers, for people.
+        meaning: Description of the customers in the segment.
     """
 
     name: str
@@ -62,7 +62,7 @@ SEGMENTS = (
     Segment("Hibernating", "recency_score = 2", "Last bought long ago, once or for little."),
     Segment("Lost", "recency_score = 1", "Last bought the longest ago, once or for little."),
 )
-"""Segments in the order in which they are tried. The last seven need no upper bounds: earlier segments match first."""
+"""Segments in order of priority. The last seven need no upper bounds, because earlier segments match first."""
 
 NOT_YET_A_CUSTOMER = "Not a customer yet"
 """Value of `from_segment` for customers acquired after `previous_as_of`."""

@@ -16,7 +16,7 @@ _SHARED_RULES = (VALUES_FIT, KEY_IS_UNIQUE)
 
 _EARLIEST_DAY = "DATE'1990-01-01'"
 _DAY_AFTER_INGESTION = "date_add(CAST(_ingested_at AS DATE), 1)"
-"""Last plausible day of a record: clocks and time zones differ by up to a day."""
+"""Latest plausible day of a record, because clocks and time zones differ by up to a day."""
 
 _EMAIL_SHAPE = "'^[^@ ]+@[^@ ]+[.][^@ .]+$'"
 
@@ -50,7 +50,7 @@ def _is_present(column: str, meaning: str) -> Rule:
 
 
 def _is_plausible(column: str, first: str, last: str, meaning: str, severity: Severity = "reject") -> Rule:
-    """Return a rule that a value is null or within bounds, which are SQL expressions."""
+    """Return the rule that a column is null or between two SQL expressions, bounds included."""
     return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning, severity)
 
 
@@ -209,22 +209,24 @@ RETAILS_SILVER = TableContract(
         Rule(
             "customer_is_known",
             "_customer_is_known",
-            "The customer is in customers_silver; until then the sale waits in quarantine, and is then accepted.",
+            "The customer is in customers_silver. Otherwise, the sale waits in quarantine until the"
+            " customer is loaded.",
         ),
         Rule(
             "product_is_known",
             "_product_is_known AND price IS NOT NULL",
-            "The product is in products_silver and has a price for the day; until then the sale waits in quarantine.",
+            "The product is in products_silver and has a price for the day. Otherwise, the sale waits in"
+            " quarantine until product and price are loaded.",
         ),
         Rule(
             "store_is_known",
             "_store_is_known",
-            "The store is in stores_silver; until then the sale waits in quarantine.",
+            "The store is in stores_silver. Otherwise, the sale waits in quarantine until the store is loaded.",
         ),
         Rule(
             "sale_is_not_before_registration",
             "NOT coalesce(transaction_date < registration_date, false)",
-            "The customer registered on or before the day of the sale. For customers who buy first,"
+            "The customer registered on or before the day of the sale. For customers who buy before they register,"
             " customer_acquisitions_silver has the day of the first purchase.",
             severity="warn",
         ),
@@ -234,7 +236,7 @@ RETAILS_SILVER = TableContract(
 
 
 def _consent(channel: str, channel_name: str) -> tuple[Column, Column]:
-    """Return the columns of the consent to marketing through a channel and of the time of the last decision."""
+    """Return two columns: consent to marketing through a channel, and time of the last decision on this consent."""
     return (
         Column(
             f"is_{channel}_allowed",

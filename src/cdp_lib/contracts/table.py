@@ -35,11 +35,12 @@ class Rule:
     """A named check of the rows of a table.
 
     Attributes:
-        name: The checked fact in snake case. People see it as the reason for a rejection or a warning.
-        holds: Boolean SQL expression over the table's columns and `_ingested_at`. False or null means broken.
-        meaning: The checked fact and why it matters, in a sentence for people.
-        severity: Consequence for a row that breaks the rule: `reject` sends the row to quarantine, `warn` keeps it and
-            names the rule in `_warnings`.
+        name: The checked fact in snake case. Shown as the reason for a rejection or a warning.
+        holds: Boolean SQL expression over the table's columns and `_ingested_at`. A row breaks the rule if the
+            expression is false or null.
+        meaning: The checked fact and why it matters, in one sentence.
+        severity: Consequence for a row that breaks the rule: `reject` sends the row to quarantine, `warn` keeps the row
+            and adds the name of the rule to `_warnings`.
     """
 
     name: str
@@ -53,14 +54,14 @@ VALUES_FIT = Rule(
     "_rescued_data IS NULL",
     "Every received value parses as its column's type.",
 )
-"""Rule of every contract whose rows are parsed."""
+"""Rule of every table whose rows are parsed from received values."""
 
 KEY_IS_UNIQUE = Rule(
     "key_is_unique",
     "NOT _is_ambiguous",
-    "No two rows of one version and batch have one key and different values: it is unknown which row is correct.",
+    "No two rows with the same key, version and batch have different values: it is unknown which row is correct.",
 )
-"""Rule of every contract whose rows are versions of records."""
+"""Rule of every table that keeps one of several versions of a record."""
 
 BATCH_ID = Column("_batch_id", "STRING", "landed batch that contained the row", required=True)
 WARNINGS = Column("_warnings", "ARRAY<STRING>", "names of the warning rules that the row breaks")
@@ -95,13 +96,13 @@ class TableContract:
 
     Attributes:
         name: Table name within the schema.
-        layer: Layer the table belongs to.
+        layer: Layer that the table belongs to.
         comment: Comment of the table; begins with the grain sentence.
         columns: Columns in order.
         key: Columns that identify a row.
         rules: Checks of every row.
-        version: Column with the time of the last change in the source. The version with the later time wins, in
-            whatever batch it is. None if the batch alone decides.
+        version: Column with the time of the last change in the source. The latest version of a record wins, even if it
+            is in an older batch. None if the version in the latest batch wins.
         partitioned_by: Partition columns, used on engines without clustering and for tables without `clustered_by`.
         clustered_by: Clustering columns, at most 4, the most frequently filtered column first.
     """
@@ -120,16 +121,16 @@ class TableContract:
         """Validate the contract.
 
         Raises:
-            ValueError: A column is named twice; the key, the version or the layout names a column that does not exist;
-                or the contract has more than 4 clustering columns.
+            ValueError: Two columns have the same name; the key, the version or the layout refers to a column that does
+                not exist; or the contract has more than 4 clustering columns.
         """
         names = self.column_names
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a column is named twice")
         if unknown := {*self.key, *self.partitioned_by, *self.clustered_by, *filter(None, [self.version])} - set(names):
-            raise ValueError(f"{self.name}: no column {', '.join(sorted(unknown))}")
+            raise ValueError(f"{self.name}: the contract has no column {', '.join(sorted(unknown))}")
         if len(self.clustered_by) > 4:
-            raise ValueError(f"{self.name}: a table is clustered by up to 4 columns")
+            raise ValueError(f"{self.name}: a table can be clustered by up to 4 columns")
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -150,8 +151,9 @@ class TableContract:
     def statistics_columns(self) -> tuple[str, ...]:
         """Return the columns that Delta collects file statistics for: the columns of joins and filters.
 
-        Statistics of other columns skip no files, since each file has nearly all their values. Partition columns need
-        no statistics. `record` holds personal data, which statistics would copy into the Delta log.
+        Statistics of other columns would not help to skip files, because nearly all their values occur in every file.
+        Partition columns need no statistics. `record` holds personal data, which statistics would copy into the Delta
+        log.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))
@@ -166,8 +168,8 @@ class TableContract:
     def has_deletion_vectors(self) -> bool:
         """Return whether merges use deletion vectors, on engines that support them, instead of rewriting files.
 
-        True for the tables that batches are merged into. Gold tables have none: Synapse reads copies of them, and does
-        not support deletion vectors.
+        True for the tables that batches are merged into. Gold tables have no deletion vectors, because Synapse reads
+        copies of gold tables and does not support deletion vectors.
         """
         return self.layer == "silver" and bool(self.rules)
 
@@ -178,7 +180,7 @@ class TableContract:
 
     @property
     def quarantine(self) -> TableContract:
-        """Return the contract of the quarantine: the rejected rows with the rules that they break."""
+        """Return the contract of the quarantine, which holds the rejected rows and the rules that they break."""
         return TableContract(
             name=f"{self.name}_quarantine",
             layer=self.layer,
@@ -194,7 +196,7 @@ class TableContract:
 
     @property
     def changes(self) -> TableContract:
-        """Return the contract of the table of the latest change sets, which incremental refreshes downstream read."""
+        """Return the contract of the table with the latest change sets, which incremental refreshes downstream read."""
         names = set(self.column_names)
         return TableContract(
             name=f"{self.name}_changes",
@@ -211,11 +213,11 @@ class TableContract:
 
 @dataclass(frozen=True)
 class BronzeContract(TableContract):
-    """A contract of a bronze table, with the source of its rows.
+    """Contract of a bronze table, with the source of its rows.
 
     Attributes:
-        source: Source, first folder of the landing path.
-        entity: Entity of the source, second folder of the landing path.
+        source: Name of the source: the first folder of the landing path.
+        entity: Name of the entity: the second folder of the landing path.
         record_key: Columns that identify a record in the source. Bronze has one row per version of a record.
     """
 

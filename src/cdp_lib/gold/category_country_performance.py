@@ -16,11 +16,11 @@ from cdp_lib.pipeline.table import Table
 def build_category_country_performance_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per country of customers and product category that they bought.
 
-    Group by product first, then count products: a distinct count per group takes several times as long.
+    The query groups by product before it counts products: a distinct count per group takes several times as long.
 
     Args:
         retails_silver: One row per sale.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `category_country_performance_gold`.

@@ -21,7 +21,7 @@ from cdp_lib.frames import union, without_comments
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 _DAYS = (1, 7, 30, 60, 90, 180, 365)
-"""Days N of N-day and of unbounded retention."""
+"""Values of N for N-day and unbounded retention, in days."""
 
 _BRACKETS = ((1, 7), (8, 30), (31, 60), (61, 90), (91, 180), (181, 365))
 """First and last day of each bracket."""
@@ -43,32 +43,32 @@ def build_cohort_retention_gold(
 
     A customer belongs to the acquisition cohort of the month of acquisition. A buyer also belongs to the first-purchase
     cohort of the month of the first purchase. Day 0 is the day of acquisition or of the first purchase. A customer is
-    active on a day with a purchase, or with an activity in an event linked to the customer.
+    active on a day with a purchase or with an activity linked to the customer.
 
     - N-day: active exactly on day N. Unbounded: active on day N or later. Bracket: active on a day of the bracket. Days
       are calendar days.
     - Purchase: bought in the k-th calendar month after the cohort month. Revenue: revenue of the cohort in this month,
       divided by its revenue in the cohort month.
 
-    A window is over when it is over for a customer whose day 0 is the last day of the cohort month. The window of
-    unbounded retention is over when day N is over. Before that, the cell is null, never 0. Unbounded retention may
-    still rise with a later `as_of`, because customers come back.
+    A window is over when it is over for a customer whose day 0 is the last day of the cohort month. A window of
+    unbounded retention is over when day N is over. A cell is null, never 0, until its window is over. Unbounded
+    retention may still rise with a later `as_of`, because customers come back.
 
     Source: Amplitude, Retention Analysis (“return on”, “return on or after”, strict calendar dates); Adobe Customer
     Journey Analytics, guided analysis (bounded, unbounded, custom brackets). Amplitude excludes customers who have not
     reached day N from the average. This table waits for the whole cohort instead, so that all cells of a cohort
-    describe the same customers.
+    refer to the same customers.
 
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         events_silver: One row per event.
         customer_links_silver: One row per identity.
-        as_of: Last day that counts.
+        as_of: Last day to include.
 
     Returns:
-        Columns of `cohort_retention_gold`. A window has no row if it begins after `as_of`, even for a customer whose
-        day 0 is the first day of the cohort month.
+        Columns of `cohort_retention_gold`. A window has no row if it begins after `as_of`, measured from the first
+        day of the cohort month.
     """
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)
@@ -106,7 +106,7 @@ COHORT_RETENTION = Table(
 
 
 def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:
-    """Return one row per customer and cohort of the customer, with the customer's day 0."""
+    """Return one row per customer and cohort, with the customer's day 0 in the cohort."""
     until = sf.lit(as_of)
     bought = sf.when(sf.col("first_purchase_date") <= until, sf.col("first_purchase_date"))
     registered = sf.when(sf.col("registration_date") <= until, sf.col("registration_date"))
@@ -128,7 +128,7 @@ def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:
 def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_of: date) -> DataFrame:
     """Return the days with a purchase or an activity of each customer.
 
-    A day may occur several times, which does not change whether the customer was active.
+    A day may occur several times. Repeated days do not affect the result.
     """
     day = sf.col("occurred_at").cast("date")
     activities = events.where(~sf.col("event_type").isin(*NOT_AN_ACTIVITY)).where(day <= sf.lit(as_of))
@@ -193,7 +193,7 @@ def _cells(by_cohort: DataFrame, windows: Sequence[tuple[str, int, int | None]],
 
     Args:
         by_cohort: One row per cohort, with the numerator of each window in its column.
-        windows: Kind of retention, first and last day or month of each window; the last is None without an end.
+        windows: Kind of retention, first and last day or month of each window; the last is None for no end.
         first_revenue: Column with the revenue in the cohort month, the denominator of revenue retention.
     """
     zero = sf.lit(0).cast("decimal(38,2)")

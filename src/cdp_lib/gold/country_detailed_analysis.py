@@ -18,7 +18,7 @@ def build_country_detailed_analysis_gold(retails_silver: DataFrame, as_of: date 
 
     Args:
         retails_silver: One row per sale.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `country_detailed_analysis_gold`.

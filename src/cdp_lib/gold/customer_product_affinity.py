@@ -19,13 +19,13 @@ def build_customer_product_affinity_gold(
 ) -> DataFrame:
     """One row per customer and product the customer bought.
 
-    Join names after the aggregation. There may be millions of rows, and names would take most of their memory.
+    Names are joined after the aggregation, because names in millions of rows would take most of the memory.
 
     Args:
-        retails_silver: One row per sale. The sales of a customer and product are either complete or missing.
+        retails_silver: One row per sale. For each customer and product, either all sales or none.
         customers_silver: One row per customer.
         products_silver: One row per product.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `customer_product_affinity_gold`.

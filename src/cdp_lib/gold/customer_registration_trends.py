@@ -18,7 +18,7 @@ def build_customer_registration_trends_gold(customers_silver: DataFrame, as_of: 
 
     Args:
         customers_silver: One row per customer.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `customer_registration_trends_gold`.

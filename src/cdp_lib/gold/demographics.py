@@ -23,16 +23,16 @@ from cdp_lib.reference.countries import countries_by_name, country_key
 _CRM_ATTRIBUTES = ("birth_date", "gender", "city", "country")
 
 _MAX_AGE = 120
-"""Greatest plausible age in years. A day of birth with a greater age counts as a mistake."""
+"""Greatest plausible age in years. A day of birth that implies a greater age is ignored."""
 
 _AGE_BANDS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (55, "45-54"), (65, "55-64"))
-"""Age bands, each with the first age above the band."""
+"""Age bands, each with the first age of the next band."""
 
 _GENERATIONS = ((1928, "Greatest"), (1946, "Silent"), (1965, "Boomer"), (1981, "X"), (1997, "Millennial"), (2013, "Z"))
-"""Generations, each with the first year of birth after it, as Pew Research Center defines them. Alpha comes next."""
+"""Generations by Pew Research Center, each with the first year of birth of the next. The last generation is Alpha."""
 
 _TENURE_BANDS = ((30, "under 30 days"), (90, "30-89 days"), (365, "90-364 days"), (731, "1-2 years"))
-"""Tenure bands, each with the first number of days above the band."""
+"""Tenure bands, each with the first number of days of the next band."""
 
 
 def build_customer_demographics_gold(
@@ -47,23 +47,22 @@ def build_customer_demographics_gold(
     """One row per customer acquired by `as_of`, with data of the CRM and of the reference table of countries.
 
     A contact describes a customer only if `customer_links_silver` links the contact to the customer. Each attribute
-    comes from one of the contacts that have a value for it: a contact linked by customer number comes before a contact
-    linked by e-mail address, then a later modified contact before an earlier one, then a lower `contact_id` before a
-    higher one.
+    comes from the first contact that has a value for the attribute. Contacts linked by customer number come before
+    contacts linked by e-mail address, then the latest modified contacts come first, then the lowest `contact_id`.
 
     These values are ignored: a day of birth after `as_of` or of a person older than 120, a gender other than male or
     female, and a country that is not in the reference table. If sources disagree on an attribute, its confidence is
-    low. Cities are compared regardless of case, countries by code.
+    low. Cities are compared without regard to upper and lower case, countries by code.
 
     The country of the customers API is the country of record. The CRM country replaces it only if the API country is
     not in the reference table. If neither country is in the reference table, the row keeps the API's name as written,
     without a code.
 
     The shopper type compares the countries of the stores with the country of the customer, by code. If the location of
-    a store is not in the reference table, the type is null, unless the remaining stores already make it "both".
+    a store is not in the reference table, the type is null, unless the other stores alone already make it "both".
 
-    A customer born on 29 February has their birthday on 1 March in other years. Contacts and the country of a customer
-    are the latest versions that silver has, whatever `as_of` is.
+    In years without 29 February, a customer born on this day has their birthday on 1 March. Contacts and countries of
+    customers are the latest versions in silver, regardless of `as_of`.
 
     Args:
         customers_silver: One row per customer.
@@ -71,8 +70,8 @@ def build_customer_demographics_gold(
         crm_contacts_silver: One row per contact.
         customer_links_silver: One row per identity.
         retails_silver: One row per sale.
-        countries: One row per country, as text (`countries.csv`).
-        as_of: Last day that counts.
+        countries: One row per country, all columns as text (`countries.csv`).
+        as_of: Last day to include.
 
     Returns:
         Columns of `customer_demographics_gold`.
@@ -171,7 +170,7 @@ def _linked_contacts(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _choose_attributes(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """Return one row per customer with a contact: per attribute the chosen value, its kind of link, and the range."""
+    """Return one row per customer: for each CRM attribute, the chosen value, its kind of link and the value range."""
     values = _valid_values(contacts, countries, as_of)
     of_customer = Window.partitionBy("customer_id")
     best_first = of_customer.orderBy(sf.desc("is_by_id"), sf.desc_nulls_last("modified_at"), sf.asc("contact_id"))
@@ -195,7 +194,7 @@ def _choose_attributes(contacts: DataFrame, countries: DataFrame, as_of: date) -
 
 
 def _valid_values(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """Return contacts with their valid attributes; null if a value is not valid."""
+    """Return contacts with null in place of invalid attributes."""
     codes = _prefixed(countries, "crm").select("crm_key", "crm_code")
     age = _age(sf.col("birth_date"), as_of)
     is_plausible = (sf.col("birth_date") <= sf.lit(as_of)) & (age <= _MAX_AGE)
@@ -277,14 +276,14 @@ def _country_confidence() -> Column:
 
 
 def _age(birth_date: Column, as_of: date) -> Column:
-    """Return completed years at `as_of`; 0 or less for a day of birth after `as_of`."""
+    """Return the age in completed years at `as_of`; 0 or less if the day of birth is after `as_of`."""
     birthday = sf.month(birth_date) * 100 + sf.dayofmonth(birth_date)
-    is_to_come = birthday > as_of.month * 100 + as_of.day
-    return sf.lit(as_of.year) - sf.year(birth_date) - is_to_come.cast("int")
+    birthday_is_ahead = birthday > as_of.month * 100 + as_of.day
+    return sf.lit(as_of.year) - sf.year(birth_date) - birthday_is_ahead.cast("int")
 
 
 def _band(value: Column, bands: Sequence[tuple[int, str]], last: str) -> Column:
-    """Return the name of the first band whose bound is above the value, else the last band; null for null."""
+    """Return the name of the first band whose bound is above the value, else the last band; null for a null value."""
     bound, name = bands[0]
     banded = sf.when(value < bound, name)
     for bound, name in bands[1:]:

@@ -15,7 +15,7 @@ def sales_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
 
     Args:
         retails_silver: One row per sale.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
     """
     sales = retails_silver.where(is_on_or_before("transaction_date", as_of))
     return sales.withColumn("revenue", revenue(sf.col("quantity"), sf.col("price")))
@@ -31,7 +31,7 @@ def total(column: str) -> Column:
 
 
 def number_of_sales() -> Column:
-    """Return the number of sales as a sum of ones: not every engine can sum a count again.
+    """Return the number of sales as a sum of ones, because not every engine can sum the results of `count`.
 
     >>> spark.range(3).agg(number_of_sales().alias("n")).first().n
     3

@@ -78,7 +78,7 @@ def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
 
 
 def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fitted_at: datetime) -> DataFrame:
-    """Return fits as rows, each with the version of the latest fit of its model that has parameters.
+    """Return one row per new fit, with the version of the latest fit of the same model that has parameters.
 
     Args:
         model_fits_gold: One row per earlier fit.

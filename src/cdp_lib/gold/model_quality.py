@@ -21,7 +21,7 @@ def build_model_quality_gold(
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
-        as_of: Last day that counts.
+        as_of: Last day to include.
         churn_horizon_days: Length of the forecast period, in days.
 
     Returns:

@@ -19,11 +19,11 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per month with sales.
 
-    Group by customer first, then count customers: a distinct count per month takes several times as long.
+    The query groups by customer before it counts customers: a distinct count per month takes several times as long.
 
     Args:
-        retails_silver: One row per sale. The sales of a month are either complete or missing.
-        as_of: Last day that counts; None for all.
+        retails_silver: One row per sale. For each month, either all sales or none.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `monthly_sales_gold`.

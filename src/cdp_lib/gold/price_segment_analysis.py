@@ -19,7 +19,7 @@ def build_price_segment_analysis_gold(retails_silver: DataFrame, as_of: date | N
 
     Args:
         retails_silver: One row per sale.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `price_segment_analysis_gold`.

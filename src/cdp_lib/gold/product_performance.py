@@ -17,7 +17,7 @@ def build_product_performance_gold(
 ) -> DataFrame:
     """One row per product that was sold.
 
-    Each of the two marts covers all sales of a product, so the sales are not read again.
+    The figures come from two marts that each include all sales of a product, so the sales are not read again.
 
     Args:
         customer_product_affinity_gold: One row per customer and product.

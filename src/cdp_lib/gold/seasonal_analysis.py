@@ -17,11 +17,11 @@ from cdp_lib.pipeline.table import Table
 def build_seasonal_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per season and product category sold in that season, over all years.
 
-    Group by month first, so that the season is computed for a few months and not for every sale.
+    The query groups by month first, so that it computes the season for a few months and not for every sale.
 
     Args:
         retails_silver: One row per sale.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `seasonal_analysis_gold`.

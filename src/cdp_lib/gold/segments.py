@@ -25,7 +25,7 @@ def build_customer_segments_gold(
         customer_value_gold: One row per customer, at the same `as_of`.
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
-        as_of: Last day that counts.
+        as_of: Last day to include.
 
     Returns:
         Columns of `customer_segments_gold`.
@@ -46,12 +46,12 @@ CUSTOMER_SEGMENTS = Table(
 def segments_of(scored: DataFrame, scored_before: DataFrame, as_of: date, previous_as_of: date) -> DataFrame:
     """Return customers with their segments at `as_of` and at `previous_as_of`.
 
-    Both segments are computed from today's data, so a late-arriving sale does not look like a move.
+    Both segments are computed from the current data, so a late-arriving sale does not cause a move between segments.
 
     Args:
         scored: One row per customer at `as_of`, from `with_rfm` or from `customer_value_gold`.
         scored_before: One row per customer at `previous_as_of`, from `with_rfm`.
-        as_of: Last day that counts.
+        as_of: Last day to include.
         previous_as_of: Day of the earlier segments.
 
     Returns:
@@ -70,7 +70,7 @@ def build_segment_movements_gold(customer_segments_gold: DataFrame) -> DataFrame
         customer_segments_gold: One row per customer.
 
     Returns:
-        Columns of `segment_movements_gold`. Each customer counts in exactly one row.
+        Columns of `segment_movements_gold`. Each customer is included in exactly one row.
     """
     movements = customer_segments_gold.groupBy(
         "previous_as_of",

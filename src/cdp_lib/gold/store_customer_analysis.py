@@ -18,12 +18,12 @@ def build_store_customer_analysis_gold(
 ) -> DataFrame:
     """One row per store that sold something.
 
-    Group by customer first, then count customers: a distinct count per store takes several times as long.
+    The query groups by customer before it counts customers: a distinct count per store takes several times as long.
 
     Args:
         retails_silver: One row per sale.
         stores_silver: One row per store.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `store_customer_analysis_gold`.

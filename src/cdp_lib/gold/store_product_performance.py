@@ -21,7 +21,7 @@ def build_store_product_performance_gold(
         retails_silver: One row per sale.
         stores_silver: One row per store.
         products_silver: One row per product.
-        as_of: Last day that counts; None for all.
+        as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `store_product_performance_gold`.

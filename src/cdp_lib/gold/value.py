@@ -33,10 +33,10 @@ def build_customer_value_gold(
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         model_fits_gold: One row per fit of a model.
-        as_of: Last day that counts.
-        churn_horizon_days: Days after `as_of`; a customer who buys nothing in them has churned.
-        clv_horizon_months: Months after `as_of` that predictive CLV covers.
-        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        as_of: Last day to include.
+        churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.
+        clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
+        gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
 
     Returns:
@@ -68,8 +68,8 @@ def with_value(
 
     Args:
         predicted: One row per customer, with columns of `build_customer_summaries`, `with_rfm` and `with_predictions`.
-        as_of: Last day that counts.
-        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        as_of: Last day to include.
+        gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         purchase_model_version: Version of the fit that predicted purchases.
         spend_model_version: Version of the fit that predicted spend.
 

@@ -1,4 +1,7 @@
-"""Upgrade of a warehouse that an earlier version wrote, whose log recorded which batch is in which table."""
+"""Upgrade of a warehouse that an earlier version of the platform wrote.
+
+The log of that version recorded which batch is in which table.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _LOG = PIPELINE_RUNS_OPS.name
 
 
 def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
-    """Prepare a warehouse of the earlier version for its first run with this version, if it is one.
+    """Prepare a warehouse for its first run with this version of the platform, if an earlier version wrote it.
 
     If all batches are still landed, every table is rebuilt from them. If older batches of an entity were removed, its
     bronze table is marked as complete since the oldest landed batch. Silver keeps the rows that came with older
@@ -30,7 +33,7 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
         landing: Landed batches.
 
     Returns:
-        One line that says what was done; empty if the warehouse is not of the earlier version.
+        One line that says what was done; empty if no earlier version wrote the warehouse.
     """
     is_done = store.exists(TABLE_STATE_OPS) and _LOG not in read_states(store)
     if is_done or not store.exists(PIPELINE_RUNS_OPS) or "change_id" not in store.read(PIPELINE_RUNS_OPS).columns:
@@ -48,11 +51,11 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
     _rewrite_log(store)
     write_states(store, marks)
     if not marks:
-        return "A warehouse of an earlier version was taken over: every table is rebuilt from the landed batches."
+        return "The tables are from an earlier version of the platform: every table is rebuilt from the landed batches."
     complete = ", ".join(f"{name} since {LoadedBatches.of(state).complete_since}" for name, state in marks.items())
     return (
-        "A warehouse of an earlier version was taken over: silver keeps the rows of older batches; bronze is complete:"
-        f" {complete}."
+        "The tables are from an earlier version of the platform: silver keeps the rows of removed batches, and bronze"
+        f" is complete only since a later batch ({complete})."
     )
 
 

@@ -27,7 +27,7 @@ MAX_CHANGE_SETS = 50
 """Maximum number of change sets that a table keeps. A downstream table that needs older ones is rebuilt."""
 
 _VERSIONS_BETWEEN_REMOVALS = 16
-"""Versions after which expired change sets are deleted together, since each delete is a commit."""
+"""Number of versions after which expired change sets are deleted together, because each delete is a commit."""
 
 
 def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> TableState:
@@ -81,7 +81,7 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     work.store.append(changes, _align_columns(changes, rows, state.token).unionByName(header_row))
     outcome = _apply(work, state, is_repeated=False)
     if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
-        # If the run is killed from here on, the previous state stays: keep its change sets, too.
+        # A run that is killed from here on leaves the previous state in place, so keep its change sets, too.
         kept = {*state.change_sets.values(), *work.state.change_sets.values()}
         delete_change_sets(work.store, work.contract, kept)
     return outcome
@@ -224,7 +224,7 @@ def diff_rows(
         old: Rows before, one per key.
         new: Rows afterwards, one per key.
         key: Key columns.
-        values: Hash of the values to compare.
+        values: Expression of the hash of the values to compare.
         replaced: Change type of an old row that has a new version.
         added: Change type of a new row.
         removed: Change type of an old row whose key is not in `new`.

@@ -39,7 +39,7 @@ class CompactedTable:
     def __str__(self) -> str:
         """Return the result in one line."""
         if self.skip_reason:
-            return f"{self.table_name}: left as it is: {self.skip_reason}"
+            return f"{self.table_name}: not compacted: {self.skip_reason}"
         return f"{self.table_name}: {self.batches:,} batches removed, {self.rows_before:,} → {self.rows_after:,} rows"
 
 
@@ -49,16 +49,16 @@ def remove_old_batches(
     """Compact the bronze rows of batches that are older than a number of days, and remove these batches.
 
     For old batches, a bronze table keeps only the rows that downstream tables may still need: the latest good version
-    of each key, a refused version that is later, all rows of a file's newest version, and every change of a price. So
-    downstream tables get the same rows as without compaction, whatever lands later. The newest batch of an entity
-    stays, because the next extraction starts from it.
+    of each key, any later refused version, all rows of a file's newest version, and every change of a price. So
+    downstream tables get the same rows as without compaction, whichever batches land later. The newest batch of an
+    entity stays, because the next extraction starts from it.
 
     A kill is harmless: rows are replaced in one commit, before a batch is removed.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
-        keep_days: Days for which batches stay; at least `MAX_LATENESS` is used.
+        keep_days: Days for which batches stay. If `MAX_LATENESS` is longer, it is used instead.
         now: Start of the run, UTC.
         graph: Table declarations; None for those of the platform.
 
@@ -88,9 +88,10 @@ def remove_old_batches(
 def late_batch_messages(store: DeltaStore, landing: Landing, graph: Graph | None = None) -> dict[str, str]:
     """Return, by table, a message about batches that landed too late to be loaded.
 
-    Such a batch is older than the days that a load lists, and not in bronze.
+    A load no longer lists the day of such a batch, and the batch is not in bronze.
 
-    Cost: the names of all landed batches, the manifests of batches before these days, and the batch names in bronze.
+    Cost: reads the names of all landed batches, the names of the batches of older days in bronze, and the manifests of
+    the landed batches of older days that are not in bronze.
 
     Args:
         store: Tables of the platform.
@@ -113,10 +114,10 @@ def late_batch_messages(store: DeltaStore, landing: Landing, graph: Graph | None
 
 
 def _late_batch_message(late: list[str]) -> str:
-    more = f" and {len(late) - 1} more" if late[1:] else ""
+    more = f" (and {len(late) - 1} more)" if late[1:] else ""
     return (
         f"batch {late[0]}{more} landed more than {MAX_LATENESS.days} days late and is not loaded: run with"
-        f" replay_from={late[0]}, or delete its folder"
+        f" replay_from={late[0]}, or delete the folders of the late batches"
     )
 
 
@@ -126,7 +127,10 @@ def _compact(store: DeltaStore, states: States, table: Table, readers: list[Tabl
     if any(
         states.get(each.name, TableState()).inputs.get(table.name) != (state.version, state.token) for each in readers
     ):
-        return CompactedTable(table.name, skip_reason="a downstream table has not read its newest rows: refresh first")
+        return CompactedTable(
+            table.name,
+            skip_reason="a downstream table has not read the newest rows: refresh the downstream tables first",
+        )
     rows = store.read(contract)
     is_old = sf.col("_batch_id") <= sf.lit(last)
     key = ["_batch_id", "_record_hash"]
@@ -134,7 +138,7 @@ def _compact(store: DeltaStore, states: States, table: Table, readers: list[Tabl
     needed = union([each.materialization.rows_to_keep(each, rows, loaded).select(*key) for each in readers])
     hashed = rows.where(is_old).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").drop("_record_hash")
-    # The number of rows is unknown until the table is counted: a kill in between must not leave a wrong number.
+    # Mark the number of rows as unknown until the rows are counted, so that a kill before then leaves no wrong number.
     states[table.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
     write_states(store, states)
     store.overwrite(contract, kept, is_old)

@@ -67,7 +67,7 @@ def _module_closure(name: str) -> frozenset[str]:
 
 @cache
 def _direct_imports(name: str) -> tuple[str, ...]:
-    """Return the modules of this library that a module imports, without those that no builder's result depends on."""
+    """Return the modules of this library that a module imports, except those that affect no builder's result."""
     names = set[str]()
     for node in ast.walk(_syntax_tree(name)):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -107,7 +107,7 @@ def _assigned_names(node: ast.Assign) -> set[str]:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    """Return whether a statement is a docstring, or another lone string."""
+    """Return whether a statement is a docstring, or another string that is not assigned."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

@@ -21,7 +21,7 @@ class Graph:
     """Tables and their inputs."""
 
     def __init__(self, tables: Iterable[Table]) -> None:
-        """Order the tables, each after its inputs.
+        """Order the tables so that each table comes after its inputs.
 
         Args:
             tables: Declarations of the tables, in any order.
@@ -87,7 +87,8 @@ class Graph:
             names = {table for table in self.tables if name in (table, self.tables[table].contract.layer)}
             if not names:
                 raise CdpError(
-                    f"Unknown table '{name}': name a table (`cdp plan` lists them) or a layer, {', '.join(LAYERS)}."
+                    f"Unknown table '{name}': write the name of a table (`cdp plan` lists the tables) or of a"
+                    f" layer ({', '.join(LAYERS)})."
                 )
             selected |= names
             selected |= self.upstream(names) if each.startswith("+") else set()

@@ -17,7 +17,7 @@ from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
 
 MAX_LATENESS = timedelta(days=7)
-"""How much older than the newest batch a batch may be and still be loaded. Older batches count as loaded."""
+"""Maximum age of a batch to be loaded, relative to the newest batch. Older batches are treated as loaded."""
 
 _BATCHES_AT_ONCE = 50
 """Maximum number of batches per commit: engines fail on plans of hundreds of batches."""
@@ -33,12 +33,13 @@ class LoadedBatches:
 
     Attributes:
         batches: Recent batches (`MAX_LATENESS`) by name, each with the version of the table that loaded it.
-        mark: Newest batch before the recent ones. Every batch up to it counts as loaded.
+        mark: Newest batch before the recent ones. Every batch up to the mark is treated as loaded.
         newest: Newest batch.
         snapshot: Latest snapshot; empty if no snapshot was loaded.
         has_files: Whether batches are whole files of the source.
         complete_since: First batch since which the table is complete; only silver has older rows. Empty: no older rows.
-        compacted_to: Last compacted batch. Up to it the table has only rows that are still needed. Empty: none.
+        compacted_to: Last compacted batch. The table has only the needed rows of this batch and of all earlier batches.
+            Empty: no batch was compacted.
     """
 
     batches: Mapping[str, int] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class LoadedBatches:
         return LoadedBatches(complete_since=self.complete_since, compacted_to=self.compacted_to)
 
     def holds(self, batch_id: str) -> bool:
-        """Return whether a batch counts as loaded."""
+        """Return whether a batch is treated as loaded."""
         return batch_id in self.batches or batch_id <= self.mark
 
     def has_whole(self, batch_id: str) -> bool:
@@ -72,13 +73,13 @@ class LoadedBatches:
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
     def adds_newer_batches_only(self, seen: int) -> bool:
-        """Return whether batches loaded after version `seen` are newer than all earlier ones and none is a snapshot."""
+        """Return whether batches loaded after version `seen` are newer than all earlier batches and no snapshot."""
         new = [name for name, version in self.batches.items() if version > seen]
         earlier = [name for name, version in self.batches.items() if version <= seen]
         return bool(new) and self.snapshot not in new and min(new) > max(earlier, default=self.mark)
 
     def with_batches(self, batches: list[Manifest], version: int) -> LoadedBatches:
-        """Return the loaded batches after a version of the table has loaded more batches."""
+        """Return the value that includes further batches, which the given version of the table loaded."""
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
         listed_from = first_day_listed(newest)
@@ -96,7 +97,7 @@ class LoadedBatches:
 def first_day_listed(newest: str) -> str:
     """Return the start of the day `MAX_LATENESS` before a batch, in the format of batch names.
 
-    Batches may land late up to this day.
+    Batches of earlier days are not loaded.
 
     >>> first_day_listed("20260131T235959Z-1")
     '20260124T000000Z'
@@ -112,7 +113,7 @@ class LoadBatches(Materialization):
     """Append the rows of landed batches that the table does not hold yet.
 
     Cost: each new batch is read twice, once for its checksum. The landing is listed from seven days before the newest
-    loaded batch; a batch that lands in an earlier day is not loaded (`late_batch_messages`).
+    loaded batch; a batch in an earlier day folder is not loaded (`late_batch_messages`).
 
     A kill is harmless: each row has the version that loaded it (`_version`). Rows of a killed run have a version that
     the table's state never reached, and the next run replaces them.
@@ -172,7 +173,7 @@ class LoadBatches(Materialization):
         return new_columns
 
     def _rewrite(self, work: Work, frames: list[DataFrame], landed: list[Manifest]) -> tuple[list[str], int]:
-        """Replace the rows of landed batches. Rows that compaction kept of removed batches stay.
+        """Replace the rows of landed batches. Rows of removed batches that compaction kept stay.
 
         Returns:
             The new columns of the table, and the number of rows that stayed.
@@ -214,7 +215,7 @@ class LoadBatches(Materialization):
 
 def _contract(work: Work) -> BronzeContract:
     if not isinstance(work.contract, BronzeContract):
-        raise TypeError(f"{work.contract.name} is no bronze table")
+        raise TypeError(f"{work.contract.name} is not a bronze table")
     return work.contract
 
 

@@ -28,8 +28,8 @@ class MergeByKey(Materialization):
     """Merge the rows of new batches by key.
 
     The table is a function of all batches, in the order of their extraction. If the new batches are increments that are
-    newer than all others, only their rows are merged. After a snapshot, a late-arriving batch or a repeated file, all
-    rows since the latest snapshot are resolved again.
+    newer than all loaded batches, only their rows are merged. After a snapshot, a late-arriving batch or a repeated
+    file, all rows since the latest snapshot are resolved again.
 
     Cost: an increment reads the new rows and the rows of their keys. Otherwise all rows since the latest snapshot are
     compared with the whole table by key and hash, and only the differences are resolved and written.
@@ -112,7 +112,7 @@ class MergeByKey(Materialization):
 
 
 def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:
-    """Return the bronze rows since the latest snapshot; of each file only the rows of its newest version."""
+    """Return the bronze rows since the latest snapshot; for a source file, only the rows of its newest version."""
     rows = bronze.where(sf.col("_batch_id") >= loaded.snapshot) if loaded.snapshot else bronze
     return newest_files(rows) if loaded.has_files else rows
 
@@ -144,7 +144,7 @@ def _change_type() -> Column:
 
 
 def _compare_with_quarantine(changes: DataFrame, quarantine: DataFrame) -> DataFrame:
-    """Return changes without refusals that quarantine already has, and with removals of rows no longer refused."""
+    """Drop refusals that quarantine already has, and add removals of quarantined rows that are no longer refused."""
     row = ["_batch_id", "record"]
     refused = changes.where("_change_type = 'refuse'").select(*row)
     known = quarantine.select(*row, sf.lit(True).alias("_is_known"))

@@ -27,7 +27,7 @@ from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore
 
 TABLES_AT_ONCE = min(4, max(2, os.cpu_count() or 2))
-"""Number of tables refreshed in parallel. Each one keeps a core busy."""
+"""Number of tables refreshed in parallel. Each refresh keeps one core busy."""
 
 TableRunState = Literal["running", "refreshed", "fresh", "failed", "skipped"]
 
@@ -89,7 +89,7 @@ class Runner:
         """Return why a table is due, given the current states of all tables."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         if not state.version:
-            return Due(("it is new",), is_rewrite=True)
+            return Due(("the table is new",), is_rewrite=True)
         if self._is_switched_off(table):
             return Due()
         rewrite_reasons = self._rewrite_reasons(table, state)
@@ -102,17 +102,21 @@ class Runner:
         return Due((*rewrite_reasons, *changed_inputs, *filter(None, [new_input])), bool(rewrite_reasons))
 
     def _is_switched_off(self, table: Table) -> bool:
-        """Return whether a setting prevents refreshes of a table once the table exists."""
+        """Return whether a setting prevents the refresh of a table that already exists."""
         return bool(table.only_if) and not getattr(self.settings, table.only_if)
 
     def _rewrite_reasons(self, table: Table, state: TableState) -> list[str]:
         """Return why a table that exists must be rewritten, in words."""
         values = {key: str(value) for key, value in self._values(table).items()}
         return [
-            *(["its rewrite was interrupted"] if state.is_rewriting else []),
-            *(["a full refresh is asked for"] if self.settings.full_refresh else []),
-            *([] if all(map(self.store.exists, table.contract.with_quarantine)) else ["the table is missing"]),
-            *(["its code or contract changed"] if state.fingerprint != fingerprint(table) else []),
+            *(["an earlier rewrite was interrupted"] if state.is_rewriting else []),
+            *(["a full refresh was requested"] if self.settings.full_refresh else []),
+            *(
+                []
+                if all(map(self.store.exists, table.contract.with_quarantine))
+                else ["the table or its quarantine is missing"]
+            ),
+            *(["the code or contract changed"] if state.fingerprint != fingerprint(table) else []),
             *(
                 f"setting {key} changed: {state.settings.get(key)} → {values.get(key)}"
                 for key in sorted({*state.settings, *values})
@@ -201,7 +205,7 @@ class Runner:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
         The day of the run is not the default, because in a paused workspace every customer would seem to have churned.
-        It is used only if the data have no date yet, or a date after the day of the run.
+        The day of the run is used only if the data have no date yet, or a date after the day of the run.
         """
         if self.settings.as_of:
             return self.settings.as_of
@@ -256,7 +260,9 @@ class Runner:
             try:
                 outcome = finish_change_set(self._work(table, state, due))
             except UnknownContentError:
-                due = Due((*due.reasons, "a change set of another history is stored"), is_rewrite=True)
+                due = Due(
+                    (*due.reasons, "a stored change set does not continue the table's current version"), is_rewrite=True
+                )
             else:
                 if outcome:
                     finished, state = outcome.counts, self._set_state(name, outcome.state)
@@ -270,10 +276,10 @@ class Runner:
         return replace(outcome, counts=outcome.counts + finished)
 
     def _require_same_date(self, table: Table) -> None:
-        """Raise an error if the figures of an input are of another day than those of the table.
+        """Raise an error if an input of the table was computed as of another day than the current business date.
 
         Raises:
-            CdpError: An input has the figures of another day.
+            CdpError: An input was computed as of another day.
         """
         for contract in table.reads:
             source = self.graph.tables.get(contract.name)
@@ -281,7 +287,8 @@ class Runner:
                 day, old_day = str(self.business_date()), self.states[contract.name].settings.get(BUSINESS_DATE)
                 if day != old_day:
                     raise CdpError(
-                        f"{contract.name} has the figures of {old_day}, not of {day}: refresh it first, or everything."
+                        f"{contract.name} was computed as of {old_day}, not {day}:"
+                        f" refresh {contract.name} first, or refresh all tables."
                     )
 
     def _set_state(self, name: str, state: TableState) -> TableState:
@@ -290,7 +297,7 @@ class Runner:
         return state
 
     def _needs_rewrite(self, name: str) -> bool:
-        """Return whether a table that exists must be rewritten; does not list the landing."""
+        """Return whether an existing table must be rewritten, without listing the landing."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         return bool(state.version) and not self._is_switched_off(table) and bool(self._rewrite_reasons(table, state))
 

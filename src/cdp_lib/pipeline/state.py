@@ -24,9 +24,9 @@ class TableState:
         base: Token of the previous version.
         inputs: Version of each input that the table was built from, by table name.
         fingerprint: Fingerprint of the code that built the table.
-        settings: Values of the table's declared settings, as text.
+        settings: Values of the table's declared settings, as strings.
         rewritten_at: Number of the version that last replaced the whole table.
-        is_rewriting: Whether a rewrite of the whole table has started but not ended. Its rows are unknown meanwhile.
+        is_rewriting: Whether a rewrite of the whole table has started but not ended. The rows are then unknown.
         rows: Number of rows of the table; None if unknown.
         refused: Number of rows in the quarantine.
         change_sets: Token of each stored change set, by the number of the version it leads to.
@@ -73,7 +73,7 @@ def read_states(store: DeltaStore) -> States:
 
 
 def write_states(store: DeltaStore, states: Mapping[str, TableState]) -> None:
-    """Replace the states of all tables in one commit. Callers must be the only writer."""
+    """Replace the states of all tables in one commit. The caller must be the only writer of the states."""
     rows = [
         {
             "table_name": name,

@@ -39,7 +39,7 @@ class Materialization:
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
 
-        Without the other rows, the table comes out the same, whatever lands later.
+        Compaction may delete all other rows: a rebuild gives the same table, whichever batches land later.
 
         Args:
             table: Declaration of the table.
@@ -87,11 +87,11 @@ class Value(Materialization):
 
 @dataclass(frozen=True)
 class Append(Materialization):
-    """Add rows to a ledger, whose earlier rows stay. A new row replaces the row that has its key.
+    """Add rows to a ledger and keep its earlier rows. A new row replaces an earlier row with the same key.
 
     The builder gets the frames of its inputs, then a frame of the ledger, and the start of the run as `recorded_at`.
 
-    Cost: the builder's reads, and a merge of the new rows.
+    Cost: what the builder reads, and a merge of the new rows.
 
     A kill is harmless: rows that are added twice have the same key.
     """
@@ -106,7 +106,7 @@ class Append(Materialization):
 
 @dataclass(frozen=True)
 class Table:
-    """Declaration of a table. The order of refreshes, and which tables are due, follow from all declarations.
+    """Declaration of a table. The declarations of all tables determine the order of refreshes and which are due.
 
     Attributes:
         contract: Contract of the table: columns, key, rules.

@@ -25,8 +25,8 @@ from cdp_lib.pipeline.work import Outcome, Work
 class TouchedKeys(Materialization):
     """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are lookup tables. Their changes alone rebuild no key: a change that matters also changes rows of
-    the first input.
+    The other inputs are lookup tables. A change of a lookup table alone rebuilds no key: if the change matters, rows of
+    the first input change, too.
 
     Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
     partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input
@@ -36,11 +36,12 @@ class TouchedKeys(Materialization):
 
     Attributes:
         by: Key columns, which the first input and the table share.
-        where: Values of the only column in `by` → condition for the table's rows of these keys. Needed if the table
-            does not have the column.
-        keys_to_build: Changed rows of the first input, and the table → rows of the keys to rebuild. None: all keys of
-            the changed rows.
-        keep_rows: Rows of the bronze table → rows that compaction has to keep. None: no rows.
+        where: Function of values of the only column in `by`: returns the condition for the table's rows of these keys.
+            Needed if the table does not have the column.
+        keys_to_build: Function of the changed rows of the first input, and of the table: returns the rows of the keys
+            to rebuild. None: all keys of the changed rows.
+        keep_rows: Function of the rows of the bronze table: returns the rows that compaction has to keep. None: no
+            rows.
         is_followed: Whether downstream tables read the changes of this table. Changes are then stored before they are
             merged (`change_sets`). Only for tables without a quarantine.
     """

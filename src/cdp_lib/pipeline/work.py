@@ -33,7 +33,7 @@ class RowCounts:
         removed: Rows that left the table.
         quarantined: Rows that were refused.
         superseded: Tombstones, and received rows that are older than, or equal to, a row of the table. After a
-            snapshot, received rows that equal the table's rows are not counted.
+            snapshot, received rows that equal the table's rows are not included.
         warned: Rows written that break a warning rule.
     """
 
@@ -76,7 +76,7 @@ class Work:
         inputs: State of each input, by table name.
         values: Values of the table's declared settings, by name.
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
-        mark_rewriting: Records that a rewrite of the whole table starts.
+        mark_rewriting: Function that records that a rewrite of the whole table starts.
         readers: For each downstream table, the version of this table that it was last built from.
     """
 
@@ -115,8 +115,8 @@ class Work:
     def changed_rows(self, contract: TableContract) -> DataFrame | None:
         """Return the rows of an input that changed since the table was last built from it.
 
-        A changed row is returned before and after the change, a removed row as it was. For a bronze input, the loaded
-        rows are returned.
+        A changed row is returned twice, as it was before and after the change. A removed row is returned as it was. For
+        a bronze input, the loaded rows are returned.
 
         Returns:
             None if the changes are unknown: the input was rewritten, or change sets are missing.

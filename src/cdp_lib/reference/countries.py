@@ -14,7 +14,7 @@ from cdp_lib.columns import clean_text
 
 _FILE = Path(__file__).with_name("countries.csv")
 _IGNORED_PUNCTUATION = "[.,'’()]"
-"""Punctuation that is ignored in comparisons: U.A.E. equals UAE."""
+"""Punctuation that comparisons ignore: U.A.E. equals UAE."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Serving views for people and BI tools outside the team. A view is written if its definition has changed.
 
-The SQL files of this package contain the queries, with short table names. A view stores no rows, so changed rows in its
-tables do not make it due.
+The SQL files of this package contain the queries, with short table names. A view stores no rows, so changed rows in the
+underlying tables do not make the view due.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def serving_views() -> dict[str, str]:
 
 
 def due_views(states: Mapping[str, TableState], store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
-    """Return the views whose definition differs from the one that was written last.
+    """Return the views whose definition differs from the definition that was written last.
 
     Args:
         states: States of the tables and views.
@@ -58,8 +58,8 @@ def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[s
 def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
     """Write the views whose definition has changed, and the views that are missing.
 
-    A view is written only if all its tables exist. States are written after the views, so after a kill the next run
-    writes the same views again.
+    A view is written only if all its tables exist. States are written after the views: if a run is killed before
+    that, the next run writes the same views again.
 
     Args:
         store: Tables of the platform.

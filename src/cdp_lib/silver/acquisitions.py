@@ -10,7 +10,7 @@ from cdp_lib.pipeline.table import Table
 def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_silver: DataFrame) -> DataFrame:
     """Return one row per customer, with the earlier of registration and first purchase.
 
-    Registration alone is not enough: in the sample data every buyer registered after the first purchase.
+    The day of registration alone is not enough: in the sample data, every buyer registered after the first purchase.
 
     Args:
         customers_silver: One row per customer.

@@ -14,13 +14,13 @@ from cdp_lib.silver.received import typed_rows
 def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
     """Return one row per version or tombstone of a contact, typed.
 
-    Several contacts may be one person or one customer. `customer_links_silver` links them; this table keeps each one.
+    Several contacts may belong to one customer. This table keeps every contact; `customer_links_silver` has the links.
 
     Args:
         crm_contacts_bronze: Rows of any batches.
 
     Returns:
-        Columns of `crm_contacts_silver` and the columns that the check needs (`typed_rows`).
+        Columns of `crm_contacts_silver` and the columns that the check of rules needs (see `typed_rows`).
     """
     return typed_rows(
         crm_contacts_bronze,
@@ -84,6 +84,6 @@ def _to_guid(received: Column) -> Column:
 
 
 def _to_gender(received: Column) -> Column:
-    """Return the gender for the default choices of Dataverse; keep the code of any other choice."""
+    """Return the gender for the default codes of Dataverse, and any other code unchanged."""
     code = clean_text(received)
     return sf.when(code == "1", "male").when(code == "2", "female").otherwise(code)

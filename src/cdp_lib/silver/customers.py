@@ -20,7 +20,7 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
         customers_bronze: Rows of any batches.
 
     Returns:
-        Columns of `customers_silver` and the columns that the check needs (`typed_rows`).
+        Columns of `customers_silver` and the columns that the check of rules needs (see `typed_rows`).
     """
     return typed_rows(
         customers_bronze,

@@ -20,7 +20,7 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
         events_bronze: Rows of any batches.
 
     Returns:
-        Columns of `events_silver` and the columns that the check needs (`typed_rows`).
+        Columns of `events_silver` and the columns that the check of rules needs (see `typed_rows`).
     """
     typed = typed_rows(
         events_bronze,

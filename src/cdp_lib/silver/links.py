@@ -1,4 +1,4 @@
-"""customer_links_silver: the customer of each contact and of each identity in events. The only place that decides."""
+"""customer_links_silver: the customer of each contact and of each identity in events. No other module links them."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -14,8 +14,8 @@ def build_customer_links_silver(
     """Return one row per contact of the CRM and per identity in events, with its customer and the reason.
 
     An identity belongs to the customer with the same number. Without a known number, it belongs to the customer with
-    the same e-mail address. An address is ambiguous, and links nobody, if several customers have it, or several
-    contacts without a known number: relatives share addresses. A device alone links nobody.
+    the same e-mail address. An address is ambiguous, and creates no link, if several customers share it, or if
+    several contacts without a known number share it: they may be relatives. A device alone creates no link.
 
     Args:
         customers_silver: One row per customer.

@@ -26,14 +26,15 @@ def build_product_prices_silver(products_bronze: DataFrame) -> DataFrame:
 def price_periods(observed_prices: DataFrame) -> DataFrame:
     """Return one row per product and period in which its price did not change.
 
-    The source keeps only the current price, so a change shows as a difference between two consecutive batches. A new
-    price is valid from the day that the source changed the product, or from the day of extraction if the source does
-    not say. The first known price has no start. A later batch overrides earlier ones: a period that starts on or after
-    the start of a later price is dropped. If a price changes several times on one day, the last change counts for the
-    whole day.
+    The source keeps only the current price, so a change is detected as a difference between two consecutive batches. A
+    new price is valid from the day on which the source changed the product, or from the day of extraction if the day of
+    the change is unknown. The first known price has no start. A later batch overrides earlier batches: a period is
+    dropped if it starts on or after the start of a price from a later batch. If a price changes several times on one
+    day, the last change applies to the whole day.
 
     Args:
-        observed_prices: One row per product and batch: `product_id, price, updated_at, extracted_at, _batch_id`.
+        observed_prices: One row per product and batch, with the columns `product_id`, `price`, `updated_at`,
+            `extracted_at` and `_batch_id`.
 
     Returns:
         Columns of `product_prices_silver`.
@@ -63,7 +64,7 @@ def _price_changes(observed_prices: DataFrame) -> DataFrame:
 
 
 def _rows_that_change_price(products_bronze: DataFrame) -> DataFrame:
-    """Return the bronze rows that change a price. The periods depend on no other rows."""
+    """Return the bronze rows that change a price. The price periods depend only on these rows."""
     changes = _price_changes(_observed_prices(products_bronze)).select("product_id", "_batch_id")
     rows = products_bronze.join(changes, ["product_id", "_batch_id"], how="left_semi")
     return rows.withColumn("_record_hash", record_hash(PRODUCTS_BRONZE))

@@ -11,13 +11,13 @@ from cdp_lib.silver.received import as_received, typed_rows
 
 
 def build_products_silver(products_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a product record, names cleaned.
+    """Return one row per version of a product record, with cleaned names.
 
     Args:
         products_bronze: Rows of any batches.
 
     Returns:
-        Columns of `products_silver` and the columns that the check needs (`typed_rows`).
+        Columns of `products_silver` and the columns that the check of rules needs (see `typed_rows`).
     """
     return typed_rows(
         products_bronze,

@@ -23,8 +23,8 @@ def typed_rows(
     Args:
         bronze_rows: Rows of a bronze table.
         contract: Contract of that table.
-        parse: By silver column, the function that cleans and types a received value. It returns null for a value that
-            does not parse.
+        parse: Function that cleans and types a received value, by silver column. The function returns null for a value
+            that does not parse.
         received_as: Bronze name by silver name, for columns whose names differ.
 
     Returns:
@@ -32,19 +32,19 @@ def typed_rows(
         received values, hexadecimal), `_is_deleted`, `_ingested_at` and `_batch_id`.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
-    # A row is not rejected for an optional value that does not parse.
+    # An optional value that does not parse does not cause a rejection.
     optional = {column.name for column in contract.received_columns if column.optional}
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [*(column.name for column in contract.received_columns), "_rescued_data"]
-    # Parse each value once: engines copy an expression to every use of its column, except across an offset.
+    # Parse each value once: engines copy an expression to every use of its column, but not across `offset`.
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
         *(_null_if_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parsed_names),
         sf.to_json(sf.struct(*received)).alias("record"),
         "_rescued_data",
-        # Hash of the same values as `record`. Only the comparison of versions uses it.
+        # Hash of the values in `record`, used only to compare versions.
         record_hash(contract).alias("_record_hash"),
-        # Rows loaded before bronze had `_is_deleted` are null in it.
+        # `_is_deleted` is null in rows that were loaded before bronze had this column.
         sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"),
         "_ingested_at",
         "_batch_id",
@@ -64,10 +64,10 @@ def typed_rows(
 
 
 def as_received(received: Column) -> Column:
-    """Return the value unchanged, for a column that bronze has typed already."""
+    """Return the value unchanged, for a column that already has its type in bronze."""
     return received
 
 
 def _null_if_blank(received: Column) -> Column:
-    """Return null for a blank text: it is a missing value, not a value of the wrong type."""
+    """Return null for a blank string, because it is a missing value and not a value of the wrong type."""
     return sf.when(clean_text(received.cast("string")).isNotNull(), received)

@@ -16,7 +16,7 @@ from cdp_lib.pipeline.merge_touched import MergeTouched
 from cdp_lib.pipeline.table import Table
 
 _COLUMNS_OF_EVERY_TABLE = (BATCH_ID.name, WARNINGS.name, "updated_at")
-"""Columns that all joined tables have. A sale keeps the columns of transactions_silver."""
+"""Columns that all joined tables have. A sale takes these columns from transactions_silver."""
 
 _IS_PRICE_OF_THE_DAY = "product_id = _priced_id AND transaction_date >= _valid_from AND transaction_date < _valid_to"
 
@@ -30,16 +30,16 @@ def build_retails_silver(
 ) -> DataFrame:
     """Return one row per sale, with flags that say whether its customer, product and store are known.
 
-    An inner join would drop a sale of an unknown customer silently. Left joins keep the sale, so that the check can
-    send it to quarantine. The first run after the missing row has arrived accepts the sale.
+    An inner join would silently drop the sale of an unknown customer. Left joins keep the sale, so that the check of
+    rules can send it to quarantine. The sale is accepted in the first run after the customer has arrived.
 
-    The price is the price that was valid on the day of the sale, so that a later price does not change past revenue.
+    The price is the price that was valid on the day of the sale, so that a price change does not change past revenue.
 
     Args:
         transactions_silver: One row per sale.
         customers_silver: One row per customer.
         products_silver: One row per product.
-        product_prices_silver: One row per product and period of a price.
+        product_prices_silver: One row per product and price period.
         stores_silver: One row per store.
 
     Returns:

@@ -11,13 +11,13 @@ from cdp_lib.silver.received import as_received, typed_rows
 
 
 def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a store record, names cleaned.
+    """Return one row per version of a store record, with cleaned names.
 
     Args:
         store_bronze: Rows of any batches.
 
     Returns:
-        Columns of `stores_silver` and the columns that the check needs (`typed_rows`).
+        Columns of `stores_silver` and the columns that the check of rules needs (see `typed_rows`).
     """
     return typed_rows(
         store_bronze,

@@ -1,4 +1,4 @@
-"""Dataverse tables, read through the Web API (OData v4): all records once, then only changes."""
+"""Dataverse tables, read through the Web API (OData v4): all records in the first run, then only changes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RECORDS_PER_PAGE = 5000
 """Page size; the maximum that Dataverse allows."""
 
 OVERLAP_TIME = timedelta(minutes=5)
-"""Time by which a read overlaps with the one before, when changes are found by `modifiedon`.
+"""Time by which a read overlaps with the previous read, when changes are found by `modifiedon`.
 
-A change may become visible late, have the same time as a landed one, or come from a server whose clock is behind.
+A change may become visible late, have the same time as a landed change, or come from a server whose clock is behind.
 """
 
 MAX_DELTA_LINK_AGE = timedelta(days=1)
-"""Age at which a delta link is replaced even if nothing has changed. Dataverse forgets it after 7 days by default."""
+"""Age at which a delta link is replaced even if nothing has changed. By default, a link expires after 7 days."""
 
 ENTRA_ID = (
     "login.microsoftonline.com",
@@ -38,7 +38,7 @@ ENTRA_ID = (
     "login.chinacloudapi.cn",
     "login.windows.net",
 )
-"""Hosts of Entra ID. The client secret is sent only to these, whatever address a CRM gives for the sign-in."""
+"""Hosts of Entra ID. The client secret is sent only to them, even if a CRM gives another sign-in address."""
 
 _SECRETS = "the secrets 'crm_client_id' and 'crm_client_secret'"
 _ODATA = {"OData-MaxVersion": "4.0", "OData-Version": "4.0"}
@@ -72,18 +72,18 @@ def land_entity(
     timeout_seconds: float,
     from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land the changes of a table: all records the first time, then the changed and deleted ones.
+    """Land the changes of a table: all records in the first run, then the changed and deleted records.
 
     Changes are read with the delta link of the latest batch. All records are landed again if the source refuses the
-    link, if the source answers without a new link, or if the address or the columns have changed. An increment holds a
-    changed record, a tombstone, or both if the record was changed and then deleted.
+    link, if its response has no new link, or if the address or the columns have changed. An increment holds a changed
+    record, a tombstone, or both if the record was changed and then deleted.
 
     If the source does not track changes, they are found by `modifiedon`. Deleted records, and changes with a time
-    before the overlap, are then found only when all records are landed (`from_scratch`). Each run asks whether the
-    source tracks changes; as soon as it does, all records are landed again, together with a delta link.
+    before the overlap, are then found only when all records are landed (`from_scratch`). Each run checks whether the
+    source tracks changes. As soon as the source does, all records are landed again, together with a delta link.
 
-    A record that changes while all records are read may be in the batch twice: its old and its new version, which
-    differ in `modifiedon`.
+    A record that changes while all records are read may be in the batch twice, in its old and its new version. The two
+    versions differ in `modifiedon`.
 
     Args:
         extraction: Extraction that lands the records.
@@ -91,19 +91,19 @@ def land_entity(
         crm_url: Address of the organisation.
         client_id: Application that may read the table.
         client_secret: Secret of the application.
-        timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
+        timeout_seconds: Seconds to wait for a connection and between two bytes of a response.
         from_scratch: Whether to land all records instead of the changes.
 
     Returns:
         The landed batch; an empty list if nothing has changed.
 
     Raises:
-        CdpError: The CRM can't be reached, refuses access, answers too slowly, or answers with anything but records.
+        CdpError: The CRM can't be reached, refuses access, responds too slowly, or responds with anything but records.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
     if not is_confidential(crm_url):
-        raise CdpError(f"CRM address '{crm_url}' does not begin with https://: the client secret is not sent there.")
+        raise CdpError(f"CRM address '{crm_url}' does not begin with https://: the client secret was not sent.")
     with HttpClient(
         "CRM",
         crm_url,
@@ -180,10 +180,10 @@ class _Table:
                 for page in pages:
                     for line, record in page.records:
                         if _find_removed_key(record):
-                            # A cache on the way may return an earlier answer: one to a request for changes.
+                            # A cache on the network may return the response to a request for changes.
                             raise CdpError(
-                                f"{self.client.label_of(self.address)} answered with a removal where all records were"
-                                " asked for: nothing was landed; run it again."
+                                f"{self.client.label_of(self.address)} returned a deleted record in response to a full"
+                                " read: nothing was landed; run the task again."
                             )
                         file.write(line)
                         newest = _max_time(newest, _modified_at(record))
@@ -191,14 +191,14 @@ class _Table:
             if not batch.rows:
                 # An empty snapshot would empty the tables downstream.
                 raise CdpError(
-                    f"{self.client.label_of(self.address)} has no records: nothing was landed; check the CRM."
+                    f"{self.client.label_of(self.address)} returned no records: nothing was landed; check the CRM."
                 )
             batch.watermark = self._delta_watermark(page) if is_tracked else self._time_watermark(newest)
         if self.extraction.has_landed(batch.manifest):
             return batch.manifest
         if not is_tracked or "delta_link" in (batch.manifest.watermark or {}):
             raise _NoChanges
-        # The records equal those of the latest batch, but that batch has no delta link: land the link alone.
+        # The records equal those of the latest batch, but that batch has no delta link: land only the link.
         with self.extraction.new_batch(self.entity, "increment", batch.manifest) as link_batch:
             link_batch.watermark = batch.watermark
         return link_batch.manifest
@@ -213,7 +213,7 @@ class _Table:
                 changed: ChecksummedFile | None = None
                 for page in self._pages(batch, link, _TRACKED, {400: _DeltaLinkRefused, 410: _DeltaLinkRefused}):
                     for line, record in page.records:
-                        # Changes come in their order: a record that was deleted and created again is not deleted.
+                        # Changes are in order: a record that was deleted and then created again is not deleted.
                         if key := _find_removed_key(record):
                             if landed.get(key) != _REMOVED:
                                 removed[key] = None
@@ -273,7 +273,7 @@ class _Table:
         headers: Mapping[str, str],
         first_status_errors: Mapping[int, type[Exception]] | None = None,
     ) -> Iterator[Page]:
-        """Yield the pages of an answer, and store each page as received."""
+        """Yield the pages of a response, and store each page as received."""
         pages = read_pages(
             self.client,
             address,
@@ -287,7 +287,7 @@ class _Table:
             yield page
 
     def _landed_digests(self, batches: Sequence[Manifest], since: datetime) -> dict[str, bytes]:
-        """Return digests of landed records by key: of deleted records, and of records modified since a time."""
+        """Return, by key, the digests of landed records that were modified since a time, and of deleted records."""
         landed: dict[str, bytes] = {}
         for batch in batches:
             if batch.format != "jsonl":
@@ -304,7 +304,7 @@ class _Table:
         with (
             storage_errors(f"{path} can't be read"),
             self.extraction.landing.fs.open(path, "rb") as file,
-            io.BufferedReader(file) as lines,  # reading by line from an object store is slow
+            io.BufferedReader(file) as lines,  # reading single lines from an object store is slow
         ):
             yield from lines
 
@@ -315,7 +315,7 @@ class _Table:
         return {"delta_link": link, "address": self._address_digest}
 
     def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
-        """Return the start of the next read by time and the newest landed time, or None if no record has a time."""
+        """Return the time from which the next run reads and the newest landed time; None if no record has a time."""
         started_at = _parse_time(self.extraction.extracted_at)
         if not newest or not started_at:
             return None
@@ -329,7 +329,7 @@ class _Table:
         }
 
     def _ordered(self, address: str) -> str:
-        """Return the address sorted by time. A record that changes meanwhile moves to the end, so it is not missed."""
+        """Return the address sorted by time, so that a record that changes during the read moves to the end."""
         return f"{address}&$orderby=modifiedon,{self.key}"
 
     def _is_delta_link_old(self, batch: Manifest) -> bool:
@@ -341,14 +341,14 @@ class _Table:
 
     @property
     def _address_digest(self) -> str:
-        """Digest of organisation, table and columns; a delta link is valid only for the same digest."""
+        """Digest of organisation, table and columns. A delta link is valid only as long as the digest is the same."""
         return _digest(self.address.encode()).hex()
 
 
 def may_sign_in(crm_url: str, address: str) -> bool:
     """Return whether clients of a CRM may send their secret to a sign-in address.
 
-    They may if the address belongs to Entra ID, or if both the CRM and the address are on this machine.
+    Clients may send it if the address belongs to Entra ID, or if both the CRM and the address are on this machine.
 
     Args:
         crm_url: Address of the CRM.
@@ -366,8 +366,8 @@ def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_secon
         found = re.search(r'authorization_uri="?([^",\s]+)/oauth2(?:/v2\.0)?/authorize', challenge)
         if not found or not may_sign_in(crm_url, found[1]):
             raise CdpError(
-                f"CRM {crm_url} asks for a sign-in, and not at Entra ID ({ENTRA_ID[0]}): the client secret is not sent"
-                " there; check 'crm_url'."
+                f"CRM {crm_url} requires a sign-in, but not at Entra ID ({ENTRA_ID[0]}): the client secret was not"
+                " sent; check 'crm_url'."
             )
         address = f"{found[1]}/oauth2/v2.0/token"
         form = {
@@ -383,7 +383,7 @@ def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_secon
             content = _parse_json(answer.body.read())
         token = content.get("access_token") if isinstance(content, dict) else None
         if not token:
-            raise CdpError(f"{client.label_of(address)} gave no token: check {_SECRETS}.")
+            raise CdpError(f"{client.label_of(address)} returned no token: check {_SECRETS}.")
         return f"Bearer {token}"
 
     return sign_in
@@ -411,7 +411,7 @@ def _max_time(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def _parse_time(text: Any) -> datetime | None:
-    """Return a time in UTC, or None if the text is not a time."""
+    """Return a time in UTC, or None if the string is not a time."""
     try:
         at = datetime.fromisoformat(text)
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

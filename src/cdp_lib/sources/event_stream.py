@@ -4,7 +4,7 @@
 
 Spark writes the id of a stream into its checkpoint. That id and the epoch identify a micro-batch. Spark repeats an
 epoch, with the same messages, until the checkpoint marks it as done. The end of a batch id names the stream and the
-epoch, so an epoch that is already landed is found and skipped. A batch id begins with the start of the run, or with a
+epoch, so a run finds and skips an epoch that is already landed. A batch id begins with the start of the run, or with a
 later time if a later batch has landed meanwhile, so that batch ids sort in the order of landing. The times of the
 messages are not used: after one message from a clock that is ahead, all later batches would need a later time.
 """
@@ -81,18 +81,18 @@ def kafka_login(connection_string: str | None, username: str | None, password: s
         password: Password of the user.
 
     Raises:
-        CdpError: A secret is missing, or has a character that a login can't have.
+        CdpError: A secret is missing, or has a character that is not allowed in a login.
     """
     login = KafkaLogin("$ConnectionString", connection_string) if connection_string else KafkaLogin()
     if not connection_string and (username or password):
         if not (username and password):
-            raise CdpError("One of the secrets kafka_username and kafka_password is missing: put both into the scope.")
+            raise CdpError("One of the secrets kafka_username and kafka_password is missing: set both secrets.")
         login = KafkaLogin(username, password)
     # A quote or backslash would break the quoted values of the JAAS configuration; white space means a copy error.
     if re.search(r'["\\\s]', login.username + login.password):
         raise CdpError(
-            "The secret for the event stream has a quote, a backslash or white space in it: copy it again, without"
-            " anything around it."
+            "The secret for the event stream contains a quote, a backslash or white space: copy the secret again,"
+            " without surrounding characters."
         )
     return login
 
@@ -116,7 +116,7 @@ def read_kafka(
         CdpError: An argument is missing, or the engine can't stream from Kafka.
     """
     if not bootstrap_servers:
-        raise CdpError("Variable 'event_stream_servers' is empty: name the servers of the topic, as host:port.")
+        raise CdpError("Variable 'event_stream_servers' is empty: write the servers of the topic as host:port.")
     if not (max_events.isascii() and max_events.isdecimal() and int(max_events)):
         raise CdpError(f"Variable 'event_stream_max_events' is '{max_events}': write a whole number, 1 or more.")
     options = {
@@ -126,7 +126,7 @@ def read_kafka(
         # Fail if messages expired before they were read, so that a person notices the gap.
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": max_events,
-        # Event Hubs answers more slowly than Kafka's defaults allow.
+        # Event Hubs responds more slowly than Kafka's defaults allow.
         "kafka.request.timeout.ms": "60000",
         "kafka.session.timeout.ms": "30000",
         **login.options(is_databricks="DATABRICKS_RUNTIME_VERSION" in os.environ),
@@ -156,10 +156,10 @@ def land_event_stream(
     """Land the messages of a stream, one batch per micro-batch.
 
     The driver holds at most one partition of a micro-batch at a time, and the source bounds the size of a micro-batch.
-    Empty messages, and messages that are not a JSON object in UTF-8, are landed too; silver rejects them.
+    Empty messages, and messages that are not a JSON object in UTF-8, are also landed; silver rejects them.
 
     Args:
-        messages: Stream of `value` (binary) and `position` (text).
+        messages: Stream of `value` (binary) and `position` (string).
         landing: Landing location of the batches.
         contract: Bronze table of the records.
         checkpoint: Folder in which Spark stores the progress of this stream only; outside of the landing location.
@@ -178,7 +178,10 @@ def land_event_stream(
     """
     started_at = parse_time("run_started_at", run_started_at)
     if f"{checkpoint}/".startswith(f"{landing.root}/"):
-        raise CdpError(f"Checkpoint {checkpoint} is in the landing location, where only batches may be: move it.")
+        raise CdpError(
+            f"Checkpoint {checkpoint} is in the landing location, which may contain only batches:"
+            " set another checkpoint."
+        )
     since = f"{started_at:{_TIME_FORMAT}}"
     before = landing.batch_ids(contract.source, contract.entity, since)
     # Spark may run the function in another process, which can't import a library from the notebook's folder.
@@ -220,7 +223,7 @@ class MicroBatches:
         """Land a micro-batch, unless it is already landed or empty.
 
         Args:
-            messages: `value` (binary) and `position` (text) of the messages.
+            messages: `value` (binary) and `position` (string) of the messages.
             epoch: Number of the micro-batch in the stream.
         """
         self.land_messages(((row["value"], row["position"]) for row in messages.toLocalIterator()), epoch)
@@ -302,15 +305,15 @@ def _to_json(record: Mapping[str, object]) -> bytes:
 
 def _unsupported_engine_error(reason: str) -> CdpError:
     return CdpError(
-        f"This engine can't stream events from Kafka ({reason.rstrip('.')}): stream on Databricks, or land files of"
-        " events here (variable events_path)."
+        f"This engine can't stream events from Kafka ({reason.rstrip('.')}): run the stream on Databricks, or land"
+        " event files on this engine (variable events_path)."
     )
 
 
 def _failure_message(error: PySparkException) -> str:
     """Return why a stream failed: the message of a `CdpError` inside Spark's error, or the first line of that error."""
     ours = _CDP_ERROR.findall(str(error))
-    return ours[-1].strip() if ours else f"The stream of events has failed: {_first_line(error)}"
+    return ours[-1].strip() if ours else f"The event stream has failed: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """Files in a folder, a Unity Catalog volume or `abfss://`: JSON lines of events, and CSV tables.
 
 A file is identified by its name and its content. A file whose content has changed is landed again as a whole, in a data
-file of the same name, which replaces the earlier version. Of several files with the same content, only one is landed. A
-file is read only if its size or modification time differs from those at the last read.
+file of the same name, which replaces the earlier version. If several files have the same content, only one is landed. A
+file is read again only if its size or modification time has changed since it was last read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
 
 _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
-"""Function of a file's content, its address and a set: yields records as JSON lines, adds their columns to the set."""
+"""Function of a file's content, its address and a set: yields JSON lines, and adds their columns to the set."""
 
 
 def land_json_lines(
@@ -69,7 +69,7 @@ def land_json_lines(
 
 
 def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None) -> list[Manifest]:
-    """Land the new and changed CSV files below a folder, one data file per file: cells as text, empty cells as null.
+    """Land the new and changed CSV files below a folder, one data file per file: cells as strings, empty cells as null.
 
     Files follow RFC 4180: a header, UTF-8, and commas or semicolons as separators. A row with more or fewer cells than
     the header, or a row that is not UTF-8, becomes the record `{"_row": [cells]}`.
@@ -94,13 +94,13 @@ def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, acc
 def land_exchange_rates(
     extraction: Extraction, contract: BronzeContract, path: str, *, reporting_currency: str, account_key: str | None
 ) -> list[Manifest]:
-    """Land a snapshot of one CSV file of `month, currency, rate`, in the format that `land_csv` reads.
+    """Land a snapshot of one CSV file with the columns `month`, `currency` and `rate`, in the format of `land_csv`.
 
     Args:
         extraction: Extraction that lands the file.
         contract: Bronze table of the records.
         path: The file.
-        reporting_currency: ISO 4217 code of the currency that rates convert to; its own rate must be 1 in every month.
+        reporting_currency: ISO 4217 code of the currency that rates convert to. Its rate must be 1 in every month.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
@@ -121,7 +121,7 @@ def land_exchange_rates(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file as a listing shows it: an `Origin` without the checksum, and the address."""
+    """An entry of a listing: the values of an `Origin` without the checksum, and the address."""
 
     address: str
     name: str
@@ -143,7 +143,7 @@ class _Folder:
             if self._fs.isfile(self.path):
                 return [self.file()]
             if not self._fs.isdir(self.path):
-                raise CdpError(f"Folder {self.path} is not there: check the path; nothing was landed.")
+                raise CdpError(f"Folder {self.path} does not exist: check the path; nothing was landed.")
             root = self._fs._strip_protocol(self.path)
             found = {
                 address.removeprefix(f"{root}/"): entry
@@ -160,9 +160,9 @@ class _Folder:
         with self._errors(self.path):
             self._fs.invalidate_cache()
             if self._fs.isdir(self.path):
-                raise CdpError(f"{self.path} is a folder: name the file in it; nothing was landed.")
+                raise CdpError(f"{self.path} is a folder: write the path of a file; nothing was landed.")
             if not self._fs.isfile(self.path):
-                raise CdpError(f"File {self.path} is not there: check the path; nothing was landed.")
+                raise CdpError(f"File {self.path} does not exist: check the path; nothing was landed.")
             return _source_file(self.path, self.path.rsplit("/", 1)[-1], self._fs.info(self.path))
 
     @contextmanager
@@ -190,7 +190,7 @@ def _source_file(address: str, name: str, entry: Mapping[str, Any]) -> _SourceFi
 
 
 class _LandedFiles:
-    """The landed files of a source, in the latest version of each."""
+    """The latest version of each landed file of a source."""
 
     def __init__(self, batches: Sequence[Manifest]) -> None:
         self._files = {file.origin.name: file.origin for batch in batches for file in batch.files if file.origin}
@@ -207,7 +207,7 @@ class _LandedFiles:
         return bool(known and looks_the_same and self._contents[known.checksum])
 
     def has(self, origin: Origin) -> bool:
-        """Return whether this version of a file is landed; for a new name, whether any landed file has its content."""
+        """Return whether this version of a file is landed; for a new name, whether any landed file has this content."""
         if origin.name in self._files:
             return self._files[origin.name].checksum == origin.checksum
         return self._contents[origin.checksum] > 0
@@ -240,7 +240,7 @@ def _land_new_files(
     already_landed = []
     with ExitStack() as stack:
         batch: BatchWriter | None = None
-        # Files with landed names come first: if one of them has changed, its old content no longer counts as landed.
+        # Read files with landed names first: once a changed file is landed, its old content may land under a new name.
         for file in sorted(files, key=lambda file: file.name not in landed):
             if landed.is_unchanged(file):
                 continue
@@ -253,7 +253,9 @@ def _land_new_files(
                     landed.add(origin)
                 elif file.name in landed:
                     # A data file without rows would not replace the rows of the earlier version.
-                    raise CdpError(f"File {file.address} had records and has none now: restore it, or delete it.")
+                    raise CdpError(
+                        f"File {file.address} had records before, but has none now: restore or delete the file."
+                    )
         if batch is None:
             return []
         batch.watermark = {"found_landed": [asdict(origin) for origin in already_landed]}
@@ -304,7 +306,9 @@ def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
         mark = codecs.BOM_UTF8
         while line := stream.readline(MAX_RECORD_LENGTH):
             if len(line) == MAX_RECORD_LENGTH:
-                raise CdpError(f"File {address} has a line of more than {MAX_RECORD_LENGTH} bytes: is it JSON lines?")
+                raise CdpError(
+                    f"File {address} has a line of more than {MAX_RECORD_LENGTH} bytes: write one JSON record per line."
+                )
             # In JSON, a carriage return can only be white space between tokens.
             line = line.removeprefix(mark).rstrip(b"\r\n").replace(b"\r", b" ")
             mark = b""
@@ -313,14 +317,14 @@ def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
 
 
 def _csv_reader(contract: BronzeContract) -> _LineReader:
-    """Return a reader of CSV files that must have the columns of a contract."""
+    """Return a function that reads CSV files, which must have the columns of a contract."""
     return partial(_csv_lines, [column.name for column in contract.received_columns])
 
 
 def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
     csv.field_size_limit(MAX_RECORD_LENGTH)
     with _open_decompressed(copy, address) as stream:
-        # Invalid UTF-8 passes as surrogates here; `_is_utf8` finds it in each row.
+        # Decode invalid UTF-8 as surrogates here; `_is_utf8` detects them in each row.
         text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
         try:
             first = next((line for line in text if line.strip()), "")
@@ -329,24 +333,25 @@ def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: se
             header = [name.strip() for name in next(rows, [])]
             if not first:
                 return
-            # Column names are matched without case and spelled as in the contract.
+            # Match column names in upper or lower case, and spell them as in the contract.
             known = {name.lower(): name for name in wanted}
             header = [known.get(name.lower(), name) for name in header]
             if missing := sorted(set(wanted) - set(header)):
                 raise CdpError(
                     f"File {address} has no column {', '.join(missing)} (its first line is {first.strip()[:200]!r}):"
-                    " nothing was landed; correct the file, or move it away."
+                    " nothing was landed; correct the file, or move it to another folder."
                 )
             if not header or not all(header) or len(set(header)) < len(header) or not _is_utf8(header):
                 raise CdpError(
-                    f"File {address} has no header of different names, in UTF-8, in its first line:"
-                    " save it as CSV (UTF-8) with one; nothing was landed."
+                    f"The first line of file {address} is not a header of unique column names in UTF-8:"
+                    " save the file as CSV (UTF-8) with a header; nothing was landed."
                 )
             columns.update(header)
             yield from (_csv_record(header, row) for row in rows if row)
         except csv.Error as error:
             raise CdpError(
-                f"File {address} is no CSV at line {rows.line_num} ({error}): is a quote open? Nothing was landed."
+                f"File {address} is not valid CSV at line {rows.line_num} ({error}): look for a quote"
+                " that is not closed; nothing was landed."
             ) from error
         finally:
             text.detach()
@@ -368,7 +373,7 @@ def _is_utf8(cells: Sequence[str]) -> bool:
 
 @contextmanager
 def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
-    """Open the content of a file, and decompress it if its name or its first bytes say gzip."""
+    """Open the content of a file, and decompress it if its name or its first bytes indicate gzip."""
     is_gzip = copy.read(2) == b"\x1f\x8b" or address.lower().endswith(".gz")
     copy.seek(0)
     if not is_gzip:
@@ -378,11 +383,13 @@ def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
         with gzip.open(copy) as stream:
             yield cast(IO[bytes], stream)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CdpError(f"File {address} can't be unpacked ({error}): send it again; nothing was landed.") from error
+        raise CdpError(
+            f"File {address} can't be decompressed ({error}): upload the file again; nothing was landed."
+        ) from error
 
 
 def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> None:
-    """Raise an error if the rates do not convert to the reporting currency. Other errors in rows are left to silver."""
+    """Raise an error if the rates do not convert to the reporting currency. Silver handles other errors in rows."""
     if not lines:
         # An empty snapshot would empty the tables downstream.
         raise CdpError(f"File {path} has no exchange rates: check the source; nothing was landed.")
@@ -393,7 +400,8 @@ def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> 
     )
     if wrong:
         raise CdpError(
-            f"Exchange rates {path} are not in terms of {reporting_currency}: it has no rate of 1 in {wrong[0]}"
+            f"The exchange rates in {path} do not convert to {reporting_currency}: {reporting_currency}"
+            f" has no rate of 1 in {wrong[0]}"
             f"{f' and {len(wrong) - 1} other months' if wrong[1:] else ''}. Check the file and the variable"
             " 'reporting_currency'; nothing was landed."
         )

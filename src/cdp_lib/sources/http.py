@@ -20,10 +20,10 @@ MAX_RETRIES = 4
 """Maximum number of retries after a refused connection, 429 or 5xx. The waits are 0, 1, 2 and 4 seconds."""
 
 MAX_WAIT_SECONDS = 60
-"""Maximum wait before a retry, even if `Retry-After` asks for more."""
+"""Maximum wait before a retry, even if `Retry-After` is longer."""
 
 MAX_BODY_ATTEMPTS = 3
-"""Maximum number of requests for an answer whose body is cut off."""
+"""Maximum number of requests for a response whose body is cut off."""
 
 _IN_MEMORY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
@@ -34,10 +34,10 @@ _BODY_ERRORS = (requests.exceptions.ChunkedEncodingError, requests.exceptions.Co
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete answer.
+    """A complete response.
 
     Attributes:
-        url: Address after redirects. Links in the answer are relative to it.
+        url: Address after redirects. Links in the response are relative to it.
         status: HTTP status.
         reason: The status in words.
         headers: Headers, case-insensitive.
@@ -68,11 +68,11 @@ class HttpClient:
 
         Args:
             name: Name of the server in messages.
-            address: An address on the server. `get` reads, and sends the authorization, only there.
-            secrets: The secrets that a message tells the reader to check when access is refused.
-            timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
-            authorization: Header `Authorization`; None to begin without the header.
-            renew: Function of the challenge (`WWW-Authenticate`) of an answer 401: returns a new `Authorization`. None
+            address: An address on the server. `get` sends requests and the authorization only to this server.
+            secrets: Names of the secrets to check when access is refused, for messages.
+            timeout_seconds: Seconds to wait for a connection and between two bytes of a response.
+            authorization: Header `Authorization`; None to send the first request without the header.
+            renew: Function of the challenge (`WWW-Authenticate`) of a response 401: returns a new `Authorization`. None
                 if the authorization can't be renewed.
         """
         self._name = name
@@ -113,7 +113,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         status_errors: Mapping[int, type[Exception]] | None = None,
     ) -> Iterator[Answer]:
-        """Read an answer. Its body is closed when the `with` ends.
+        """Read a response. Its body is closed when the `with` ends.
 
         Args:
             url: Address to read.
@@ -121,11 +121,13 @@ class HttpClient:
             status_errors: Exception to raise by status, instead of a `CdpError`.
 
         Raises:
-            CdpError: The address is on another server, no answer arrives, each answer is cut off, or the status is not
-                2xx.
+            CdpError: The address is on another server, no response arrives, each response is cut off, or the status is
+                not 2xx.
         """
         if _origin(url) != self._origin:
-            raise CdpError(f"{self.label_of(url)} is on another server than the one configured: it is not asked.")
+            raise CdpError(
+                f"{self.label_of(url)} is on another server than the configured address: no request was sent."
+            )
         answer = self._ask("GET", url, headers)
         # A challenge from another server, after a redirect, must not choose where to sign in.
         if answer.status == 401 and self._renew and _origin(answer.url) == self._origin:
@@ -143,11 +145,11 @@ class HttpClient:
         """Send a form to an address. Do not follow redirects.
 
         Args:
-            url: Address to send it to.
+            url: Address to send the form to.
             form: Values by field.
 
         Raises:
-            CdpError: No answer arrives, or the status is not 2xx.
+            CdpError: No response arrives, or the status is not 2xx.
         """
         answer = self._ask("POST", url, None, form)
         with answer.body:
@@ -160,8 +162,8 @@ class HttpClient:
         if self._authorization and not (self._authorization.isascii() and self._authorization.isprintable()):
             # The library `requests` would quote the token in its error.
             raise CdpError(
-                f"{self.label_of(url)} can't be asked: the token has a character, maybe a line break, that no header"
-                f" may have; check {self._secrets}."
+                f"{self.label_of(url)} can't be requested: the token has a character that is not allowed in a header,"
+                f" such as a line break; check {self._secrets}."
             )
         attempts = MAX_BODY_ATTEMPTS
         try:
@@ -197,12 +199,12 @@ class HttpClient:
         if answer.status in refusals:
             raise CdpError(f"{self.label_of(url)} refused access ({answer.status}{detail}): check {self._secrets}.")
         raise CdpError(
-            f"{self.label_of(url)} answered {answer.status} {answer.reason}{detail}: check the address and the server."
+            f"{self.label_of(url)} returned {answer.status} {answer.reason}{detail}: check the address and the server."
         )
 
 
 def is_confidential(url: str) -> bool:
-    """Return whether nobody on the way can read what is sent to an address."""
+    """Return whether requests to an address are encrypted, or stay on this machine."""
     origin = _origin(url)
     return origin is not None and (origin[0] == "https" or is_loopback(url))
 
@@ -230,7 +232,7 @@ def _origin(url: str) -> tuple[str, str | None, int] | None:
 
 
 def _read_body(response: requests.Response) -> Answer:
-    """Read the whole body before the caller sees any of it, so that the caller never processes a part of a body."""
+    """Read the whole body before the caller sees any of it, so that the caller never processes an incomplete body."""
     body = SpooledTemporaryFile(_IN_MEMORY_BYTES)
     try:
         for chunk in response.iter_content(_CHUNK_BYTES):
@@ -243,7 +245,7 @@ def _read_body(response: requests.Response) -> Answer:
 
 
 def _error_message_in(body: IO[bytes], hidden: tuple[str, ...]) -> str:
-    """Return the message of an error in the format of OData or OAuth, or an empty text if it contains a secret."""
+    """Return the message of an error in the format of OData or OAuth, or an empty string if it contains a secret."""
     try:
         content = json.loads(body.read(_IN_MEMORY_BYTES))
     except (ValueError, RecursionError):
@@ -257,16 +259,16 @@ def _error_message_in(body: IO[bytes], hidden: tuple[str, ...]) -> str:
 
 
 def _connection_error_reason(error: OSError, timeout_seconds: float) -> str:
-    """Return why no answer arrived, without the layers of exceptions around the reason."""
+    """Return why no response arrived, without the exceptions that wrap the reason."""
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return f"no answer within {timeout_seconds:g} seconds"
+        return f"no response within {timeout_seconds:g} seconds"
     if isinstance(
         error,
         requests.exceptions.InvalidURL | requests.exceptions.MissingSchema | requests.exceptions.InvalidSchema,
     ):
-        return "this is no web address"
+        return "this is not a web address"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the answer is cut off"
+        return "the response is incomplete"
     if isinstance(error, requests.exceptions.InvalidHeader):
         return str(error)
     cause: Any = getattr(error.args[0], "reason", error) if error.args else error

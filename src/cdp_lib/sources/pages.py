@@ -25,7 +25,7 @@ _DECODER = json.JSONDecoder()
 
 
 class Page:
-    """The records of one answer: an array, or an object with one array in it.
+    """The records of one response: an array, or an object with one array in it.
 
     Attributes:
         records: Iterator of the records, each as its original text in one line, and parsed.
@@ -35,7 +35,7 @@ class Page:
     """
 
     def __init__(self, body: IO[bytes], name: str) -> None:
-        """Begin to read an answer.
+        """Begin to read a response.
 
         Args:
             body: UTF-8, with or without byte order mark.
@@ -67,9 +67,9 @@ class Page:
             if text.peek():
                 raise text.error("Extra data")
         except UnicodeDecodeError as error:
-            raise CdpError(f"{self._name} did not answer with UTF-8 ({error.reason}).") from error
+            raise CdpError(f"{self._name} did not return valid UTF-8 ({error.reason}).") from error
         except (ValueError, RecursionError) as error:
-            raise CdpError(f"{self._name} did not answer with JSON ({error}).") from error
+            raise CdpError(f"{self._name} did not return valid JSON ({error}).") from error
         finally:
             # A caller that stopped early may have closed the body.
             with suppress(ValueError):
@@ -82,8 +82,8 @@ class Page:
             case "{":
                 yield from self._records_of_object(text)
             case first:
-                found = {"": "nothing", "<": "a web page (HTML or XML)"}.get(first, f"what begins with {first!r}")
-                raise CdpError(f"{self._name} answered with {found}: JSON, an array of records, is expected.")
+                found = {"": "nothing", "<": "a web page (HTML or XML)"}.get(first, f"text that begins with {first!r}")
+                raise CdpError(f"{self._name} returned {found} instead of JSON with an array of records.")
 
     def _records_of_object(self, text: _JsonText) -> Iterator[tuple[str, Any]]:
         arrays: list[str] = []
@@ -97,7 +97,7 @@ class Page:
                 self.members[name] = text.value()[1]
         if len(arrays) != 1:
             found = f"with more than one array ({', '.join(arrays)})" if arrays else "without an array"
-            raise CdpError(f"{self._name} answered with an object {found}: one array of records is expected.")
+            raise CdpError(f"{self._name} returned an object {found}: exactly one array of records is expected.")
 
 
 def columns_of(record: Any) -> set[str]:
@@ -119,14 +119,14 @@ class _JsonText:
         return ValueError(f"{problem} at character {self._consumed + (self._position if at is None else at)}")
 
     def peek(self) -> str:
-        """Return the next character that is not white space, or an empty text at the end."""
+        """Return the next character that is not white space, or an empty string at the end."""
         while True:
             self._position = self._skip_space(self._position)
             if self._position < len(self._text) or not self._read_more():
                 return self._text[self._position : self._position + 1]
 
     def elements(self) -> Iterator[tuple[str, Any]]:
-        """Yield the elements of the array at the current position, as text and parsed."""
+        """Yield the elements of the array at the current position, as original text and parsed."""
         self._take("[")
         if self.peek() == "]":
             self._take("]")
@@ -152,7 +152,7 @@ class _JsonText:
                 return
 
     def value(self) -> tuple[str, Any]:
-        """Return the value at the current position, as text and parsed."""
+        """Return the value at the current position, as original text and parsed."""
         self.peek()
         while True:
             try:
@@ -180,7 +180,7 @@ class _JsonText:
         return _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # the pattern also matches an empty text
 
     def _read_more(self) -> bool:
-        """Drop the consumed text and read a chunk; a value that needs more text doubles the chunk, for linear time."""
+        """Drop the consumed text and read a chunk. A value longer than a chunk doubles the chunk, for linear time."""
         more = self._file.read(max(_CHUNK_CHARACTERS, len(self._text) - self._position))
         self._consumed += self._position
         self._text, self._position = self._text[self._position :] + more, 0
@@ -196,26 +196,26 @@ def read_pages(
     first_headers: Mapping[str, str] | None = None,
     first_status_errors: Mapping[int, type[Exception]] | None = None,
 ) -> Iterator[tuple[Answer, Page]]:
-    """Yield the pages of an answer one after the other.
+    """Yield the pages of a resource one after the other.
 
     Args:
         client: Client of the server.
         url: Address of the first page.
-        find_next: Function of an answer and its page, called after all records are read: returns the address of the
+        find_next: Function of a response and its page, called after all records are read: returns the address of the
             next page, or None at the end.
         headers: Headers of every request.
         first_headers: Additional headers of the first request.
-        first_status_errors: Exception to raise by status of the first answer, instead of a `CdpError`.
+        first_status_errors: Exception to raise by status of the first response, instead of a `CdpError`.
 
     Raises:
-        CdpError: A page can't be read, is not a page of records, or comes twice.
+        CdpError: A page can't be read, is not a page of records, or is returned twice.
     """
     seen = set[bytes]()  # digests of addresses and of records, which take less memory
     address: str | None = url
     while address:
         address_digest = hashlib.sha256(address.encode()).digest()
         if address_digest in seen:
-            raise CdpError(f"{client.label_of(url)} leads back to a page it gave before: nothing was landed.")
+            raise CdpError(f"{client.label_of(url)} returned a link to an earlier page: nothing was landed.")
         is_first = not seen
         seen.add(address_digest)
         request_headers = {**(headers or {}), **((first_headers or {}) if is_first else {})}
@@ -223,8 +223,8 @@ def read_pages(
             page = Page(answer.body, client.label_of(address))
             yield answer, page
             for _ in page.records:
-                pass  # read the records that the caller did not read
+                pass  # read the remaining records, in case the caller stopped early
             if page.rows and page.checksum in seen:
-                raise CdpError(f"{client.label_of(url)} gave the same page twice: nothing was landed.")
+                raise CdpError(f"{client.label_of(url)} returned the same page twice: nothing was landed.")
             seen.add(page.checksum)
             address = find_next(answer, page)

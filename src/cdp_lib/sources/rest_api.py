@@ -1,4 +1,4 @@
-"""REST APIs that answer with JSON records, in one array or in pages."""
+"""REST APIs that return JSON records, in one array or in pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = re.compile(r"\{page(?::(\d{1,9}))?\}")
 """Placeholder of the page number in an address, optionally with the number of the first page (default 1)."""
 
 MAX_READS = 3
-"""Maximum number of reads of numbered pages; if no two reads in a row agree, the source changes too fast."""
+"""Maximum number of reads of numbered pages. If no two consecutive reads agree, the source changes too fast."""
 
 # Names as `_metadata_fields` normalizes them.
 _NEXT_LINKS = ("next", "nextlink", "nexturl", "@odata.nextlink")
@@ -30,7 +30,7 @@ _CURSOR = "cursor"
 _MORE_FLAGS = ("hasmore", "hasnext", "hasnextpage", "nextpage", "nextpagetoken", "nexttoken", "nextoffset")
 _PAGE_TOTALS = ("totalpages", "pagecount", "pages", "xtotalpages")
 _RECORD_TOTALS = ("total", "totalcount", "totalelements", "totalitems", "count", "@odata.count", "xtotalcount")
-_PAGING_METHODS = "a link (next), a cursor (next_cursor), or {page} in the address where it takes the number of a page"
+_PAGING_METHODS = "a link (next), a cursor (next_cursor), or {page} as the page number in the address"
 
 
 class _NotModified(Exception):
@@ -54,9 +54,9 @@ def land_records(
     timeout_seconds: float,
     from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land all records of an API: the answers as received, and one record per line.
+    """Land all records of an API: the responses as received, and one record per line.
 
-    An answer is an array, or an object with one array in it. The next page is found in one of three ways:
+    A response is an array, or an object with one array in it. The next page is found in one of three ways:
 
     - by a link: `next`, `next_link`, `next_url`, `@odata.nextLink` or the header `Link`;
     - by a cursor: `next_cursor`, or `cursor` if it is not the cursor of the page itself; sent as `cursor`;
@@ -66,25 +66,26 @@ def land_records(
     without underscores.
 
     Numbered pages are read until two reads agree: a record that is added or deleted meanwhile shifts later records to
-    other pages. Links and cursors keep their position, so one read is enough; a record that they return twice is landed
-    twice.
+    other pages. Links and cursors keep their position, so one read is enough. A record that the API returns on two of
+    these pages is landed twice.
 
-    If the landed answer had a strong ETag, the API is asked to send the answer only if it has changed.
+    Records in a single page with a strong ETag are requested conditionally, so they are downloaded again only if they
+    have changed.
 
     Args:
         extraction: Extraction that lands the records.
         contract: Bronze table of the records.
         url: Address of the records.
         token: Bearer token; None if the API does not require one.
-        timeout_seconds: Seconds to wait for a connection and between two bytes of an answer.
-        from_scratch: Whether to read the answer even if it has not changed.
+        timeout_seconds: Seconds to wait for a connection and between two bytes of a response.
+        from_scratch: Whether to read the records even if they have not changed.
 
     Returns:
         The landed batch; an empty list if nothing has changed.
 
     Raises:
-        CdpError: The API can't be reached, the token would be sent unencrypted, the API answers with an error, too
-            slowly, with anything but records, or with only a part of them, or its records change during the read.
+        CdpError: The API can't be reached, the token would be sent unencrypted, the API responds with an error, too
+            slowly, with anything but records, or with only some of its records, or the records change during the read.
     """
     entity = contract.entity
     if earlier := extraction.find_batch(entity):
@@ -97,7 +98,7 @@ def land_records(
         authorization=f"Bearer {token}" if token else None,
     ) as client:
         if token and not is_confidential(url):
-            raise CdpError(f"{client.label_of(url)} does not begin with https://: the token is not sent there.")
+            raise CdpError(f"{client.label_of(url)} does not begin with https://: the token was not sent.")
         if PAGE.search(url):
             return _land_numbered_pages(extraction, entity, client, url)
         etag = None if from_scratch else _known_etag(extraction.find_latest_batch(entity), url)
@@ -126,8 +127,8 @@ def _land_numbered_pages(extraction: Extraction, entity: str, client: HttpClient
         except _PagesDiffer as difference:
             checksums = difference.checksums
     raise CdpError(
-        f"{client.label_of(url)} changes while it is read: {MAX_READS} reads of its pages differ; nothing was"
-        " landed, run it again."
+        f"{client.label_of(url)} changed during the read: {MAX_READS} reads of its pages differ; nothing was"
+        " landed; run the task again."
     )
 
 
@@ -165,7 +166,7 @@ def _land(
         if not batch.rows:
             # An empty snapshot would empty the tables downstream.
             label = client.label_of(url)
-            raise CdpError(f"{label} answered with an empty array: check the source; nothing was landed.")
+            raise CdpError(f"{label} returned an empty array: check the source; nothing was landed.")
         _check_completeness(_metadata_fields(answer, page), batch.rows, len(checksums), client.label_of(url))
         etag = answer.headers.get("ETag", "W/")
         # The ETag of one page does not cover the other pages.
@@ -175,7 +176,7 @@ def _land(
 
 
 def _metadata_fields(answer: Answer, page: Page) -> list[tuple[str, Any]]:
-    """Return headers and members of an answer, one level deep, without records; `totalPages` as `totalpages`."""
+    """Return headers and members of a response, one level deep, without records; `totalPages` as `totalpages`."""
     inner = [item for value in page.members.values() if isinstance(value, dict) for item in value.items()]
     fields = [*page.members.items(), *inner, *answer.headers.items()]
     return [(re.sub("[_-]", "", name).lower(), value) for name, value in fields]
@@ -191,7 +192,7 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
         if not address:
             continue
         if not isinstance(address, str):
-            raise CdpError(f"{name} answered with a link to the next page that is no text: {str(link)[:50]}.")
+            raise CdpError(f"{name} returned a link to the next page that is not a string: {str(link)[:50]}.")
         return urljoin(answer.url, address)
     cursors = [value for member, value in fields if member == _NEXT_CURSOR]
     if not cursors:
@@ -208,20 +209,20 @@ def _check_completeness(fields: list[tuple[str, Any]], rows: int, pages: int, na
     for what, members, read in (("records", _RECORD_TOTALS, rows), ("pages", _PAGE_TOTALS, pages)):
         total = max((_number(value) for member, value in fields if member in members), default=0)
         if total > read:
-            raise _incomplete_error(name, f"{total} {what} and gave {read}")
+            raise _incomplete_error(name, f"{total} {what} but returned {read}")
     if any(value and str(value).lower() != "false" for member, value in fields if member in _MORE_FLAGS):
-        raise _incomplete_error(name, "more records than it gave")
+        raise _incomplete_error(name, "more records than it returned")
 
 
 def _incomplete_error(name: str, found: str) -> CdpError:
     return CdpError(
-        f"{name} says that it has {found}, but the answer has no known way to the rest: {_PAGING_METHODS};"
+        f"{name} reports {found}, and the address of the next page is unknown: use {_PAGING_METHODS};"
         " nothing was landed."
     )
 
 
 def _number(value: Any) -> int:
-    """Return a count, also if it is given as text; 0 for any other value."""
+    """Return a number given as integer or string; 0 for any other value."""
     return int(value) if re.fullmatch("[0-9]{1,18}", str(value)) else 0
 
 

@@ -88,7 +88,7 @@ def land_table_by_jdbc(
     *,
     partitions: int,
 ) -> list[Manifest]:
-    """Land a snapshot of a table, read in ranges of its key. `land_tables` then lands the changes since.
+    """Land a snapshot of a table, read in ranges of its key. `land_tables` then lands the later changes.
 
     Each range is read in its own transaction, so the rows are not a consistent snapshot. The watermark is computed
     before the read: the next `land_tables` lands rows that are added or changed during the read.
@@ -117,7 +117,7 @@ def land_table_by_jdbc(
         if table.key is None:
             raise CdpError(
                 f"Table '{table.name}' of database {address_of(database)} can't be read in ranges: its primary key is"
-                f" not {', '.join(contract.record_key)}, one whole number. Land it with land_tables."
+                f" not the integer column {', '.join(contract.record_key)}. Land the table with land_tables."
             )
         watermark = compute_watermark(connection, table)
         lowest = connection.scalar(sa.select(sa.func.min(table.key)))
@@ -157,13 +157,13 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
     """
     name = url.get_backend_name()
     if name not in _DRIVERS:
-        raise CdpError(f"Database {name} can't be read by JDBC: only {' and '.join(_DRIVERS)} can.")
+        raise CdpError(f"Database {name} can't be read by JDBC: only {' and '.join(_DRIVERS)} are supported.")
     host = f"{url.host}:{url.port}" if url.port else f"{url.host}"
     if name == "postgresql":
         address = f"jdbc:postgresql://{host}/{url.database}"
     else:
         address = f"jdbc:sqlserver://{host};databaseName={url.database}"
-    # The JDBC drivers have the same settings (sslmode; Encrypt, Authentication), but take true and false.
+    # The JDBC drivers have the same settings (sslmode; Encrypt, Authentication), but with the values true and false.
     settings = {key: {"yes": "true", "no": "false"}.get(str(value), value) for key, value in url.query.items()}
     login = {"user": url.username, "password": url.password}
     return {

@@ -1,9 +1,9 @@
 """Tables of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
 
 A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and then in increments.
-The watermark of a large table holds totals of its settled rows: the rows with keys up to `settled`. If the totals still
-hold, an increment reads only the rows with higher keys and recent updates, which overlap with the landed rows. If the
-totals differ, a settled row was corrected, deleted or added late, and the table is landed as a snapshot again.
+The watermark of a large table holds totals of its settled rows: the rows with keys up to `settled`. If the totals are
+unchanged, an increment reads only the rows with higher keys and recent updates, which overlap with the landed rows. If
+the totals differ, a settled row was corrected, deleted or added late, and the table is landed as a snapshot again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SNAPSHOT_UP_TO_ROWS = 100_000
 """Maximum number of rows of a small table, which is landed as a snapshot in every run."""
 
 OVERLAP_ROWS = 10_000
-"""Number of rows with the highest keys that are read again: a lower key may be committed after a higher one."""
+"""Number of rows with the highest keys to read again, because a lower key may be committed after a higher key."""
 
 OVERLAP_TIME = timedelta(minutes=5)
 """Time before the newest `updated_at` from which rows are read again, for long transactions and slow clocks."""
@@ -87,7 +87,7 @@ def land_tables(
         CdpError: The URL is invalid, the database can't be reached or read, a table is missing or empty, or another run
             has landed a table meanwhile.
     """
-    # Find the latest batches before the database snapshot begins: batches landed by then are older than the snapshot.
+    # Find the latest batches before the database snapshot begins, so that the snapshot is newer than these batches.
     latest = {contract.entity: extraction.find_latest_batch(contract.entity) for contract in contracts}
     with open_snapshot(database_url) as connection:
         tables = [find_table(connection, schema, contract) for contract in contracts]
@@ -181,7 +181,7 @@ class TableWatermark:
         settled: Highest key of the settled rows. No row up to this key is expected to change or to be added late.
         rows: Number of settled rows.
         key_total: Sum of the keys of the settled rows.
-        contents: Sum of the hashes of the settled rows; None if `updated_at` tells which rows have changed.
+        contents: Sum of the hashes of the settled rows; None if `updated_at` shows which rows have changed.
         updated_at: Newest `updated_at`; None if the table has no such column, or no value in it.
     """
 
@@ -206,11 +206,11 @@ class TableWatermark:
         return asdict(self)
 
     def reread_since(self, extracted_at: str) -> datetime | None:
-        """Return the time from which changed rows are read again, or None if `updated_at` was empty.
+        """Return the time from which changed rows are read again, or None if `updated_at` has no value.
 
         Args:
             extracted_at: Start of the run that computed the watermark. A later `updated_at` comes from a clock that is
-                ahead.
+                fast.
         """
         if self.updated_at is None:
             return None
@@ -261,7 +261,7 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: An earlier watermark whose totals still hold; then only rows with higher keys are added up.
+        previous: An earlier watermark whose totals are unchanged. If given, only rows with higher keys are added up.
 
     Raises:
         CdpError: The table is empty.
@@ -309,11 +309,11 @@ def _create_engine(database_url: str) -> sa.Engine:
         engine = sa.create_engine(database_url)
     except (sa.exc.ArgumentError, ValueError, ImportError) as error:
         # The URL is a secret, so the message must not quote it.
-        reason = str(error) if isinstance(error, ImportError) else "it is no SQLAlchemy URL"
+        reason = str(error) if isinstance(error, ImportError) else "the secret is not an SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
     if "@" in (engine.url.host or ""):
         # The text before this @ is the end of the password, and messages would show it as the host.
-        raise CdpError("Secret 'database_url' can't be used: write an @ in user or password as %40.")
+        raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         # Read-only mode, because SQLite would otherwise create a missing file as an empty database.
         engine.dispose()
@@ -463,8 +463,8 @@ class _LandedRows:
             yield
         except (OSError, pa.ArrowException) as error:
             raise CdpError(
-                f"A landed batch of {self._entity} can't be read ({_reason_of(error)}): restore it,"
-                " or run from scratch."
+                f"A landed batch of {self._entity} can't be read ({_reason_of(error)}): restore the batch,"
+                " or run with from_scratch=true."
             ) from error
 
 
@@ -490,7 +490,7 @@ def _overlap_files(
 
 
 def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
-    """Return which rows of two tables with the same columns are equal. Null equals null, and NaN equals NaN."""
+    """Return, row by row, whether two tables with the same columns are equal. Null equals null, and NaN equals NaN."""
     is_equal = pa.repeat(True, left.num_rows)
     for one, other in zip(left.columns, right.columns, strict=True):
         if pa.types.is_floating(one.type):
@@ -501,7 +501,7 @@ def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
 
 
 def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) -> bool:
-    """Return whether a table has more than a number of rows. Stop counting after that number.
+    """Return whether a table has more than the given number of rows, without counting the rows beyond it.
 
     Args:
         connection: Connection to the database.
@@ -513,7 +513,7 @@ def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) ->
 
 
 def _still_holds(connection: sa.Connection, table: SourceTable, previous: TableWatermark) -> bool:
-    """Return whether the columns are unchanged, and the totals of the settled rows still hold."""
+    """Return whether the columns and the totals of the settled rows are unchanged."""
     if previous.columns != table.columns or (previous.contents is None) != (table.updated_at is not None):
         return False
     rows, key_total, contents = _totals(connection, table, _key_of(table) <= previous.settled)
@@ -540,7 +540,7 @@ def _totals(connection: sa.Connection, table: SourceTable, *conditions: sa.Colum
 
 def _key_of(table: SourceTable) -> sa.Column[int]:
     if table.key is None:
-        raise ValueError(f"{table.name} has no key of one whole number")
+        raise ValueError(f"{table.name} has no key of one integer column")
     return table.key
 
 
@@ -557,8 +557,8 @@ def _read(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -
         yield from read(connection, table, rows)
     except pa.ArrowException as error:
         raise CdpError(
-            f"Table '{table.name}' of database {address_of(connection.engine)} can't be read: it has a value that"
-            f" parquet can't hold ({_reason_of(error)})."
+            f"Table '{table.name}' of database {address_of(connection.engine)} can't be read: Parquet can't store one"
+            f" of its values ({_reason_of(error)})."
         ) from error
 
 
@@ -577,14 +577,14 @@ def _read_rows(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -> Iterator[pa.Table]:
-    """Yield rows through PostgreSQL's COPY, several times as fast. Types without a parquet type come as text."""
+    """Yield rows through PostgreSQL's COPY, several times as fast. Values without a parquet type become strings."""
     types = {
         column.name: pa.timestamp("us")
         if isinstance(column.type, sa.types.DateTime) and not column.type.timezone
         else table.schema.field(column.name).type
         for column in table.rows.columns
     }
-    # In COPY's CSV format, an unquoted empty field is null, and a quoted one is an empty text.
+    # In COPY's CSV format, an unquoted empty field is null, and a quoted one is an empty string.
     values = csv.ConvertOptions(
         column_types=types,
         null_values=[""],
@@ -615,7 +615,7 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _arrow_type(type_: sa.types.TypeEngine[Any], dialect: str) -> pa.DataType:
-    """Return the landed type of a column. Types without a matching parquet type, and all columns of SQLite, are text.
+    """Return the landed type of a column: a string for SQLite, and for types without a matching parquet type.
 
     A column of SQLite may hold values of any type, even if it is declared with one type.
     """

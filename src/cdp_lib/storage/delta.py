@@ -28,7 +28,7 @@ _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commi
 """Error messages of engines when another writer committed first."""
 
 IS_GONE = "_is_gone"
-"""Column of the changes passed to `DeltaStore.merge`: whether the row is deleted."""
+"""Column of the changes passed to `DeltaStore.merge`; it is true if the row is to be deleted."""
 
 
 class ConflictError(CdpError):
@@ -52,7 +52,7 @@ class DeltaStore:
     """Reader and writer of the tables of one schema."""
 
     is_databricks = True
-    """Whether the engine is Databricks, with clustering, metric views and predictive optimization."""
+    """Whether the engine is Databricks, which supports clustering, metric views and predictive optimization."""
 
     needs_lease = True
     """Whether several jobs may write the tables at the same time."""
@@ -172,7 +172,7 @@ class DeltaStore:
         Args:
             contract: Contract of the table.
             rows: New rows in the contract's columns. The condition must be true for them.
-            where: Condition. The rows for which it is not true stay. None: all rows are replaced.
+            where: Condition. Rows for which the condition is not true stay. None: all rows are replaced.
 
         Returns:
             Number of written rows.
@@ -315,7 +315,7 @@ class DeltaStore:
         if not values:
             values = f"({', '.join('NULL' for _ in names)})"
         frame = self.session.sql(f"SELECT * FROM VALUES {values} AS rows ({_quoted(names)})")
-        # One partition, so that a write makes one file.
+        # One partition, so that a write creates one file.
         return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
     def publish(self, contract: TableContract, location: str) -> None:
@@ -329,7 +329,7 @@ class DeltaStore:
         """
         columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
         copy = self.read(contract).select(*columns).write.format("delta").mode("overwrite")
-        # Set explicitly, whatever the defaults of an engine: every reader of Delta and Parquet supports these.
+        # Set both explicitly, because defaults of engines differ. Every reader of Delta and Parquet supports them.
         copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")
         with self._commit(contract):
             copy.option("overwriteSchema", "true").save(f"{location}/{contract.name}")
@@ -434,7 +434,7 @@ class DeltaStore:
                 raise
             raise ConflictError(
                 f"Another run has written {self.name_of(contract.name)} meanwhile: this write changed nothing."
-                " Run again once the other run has ended."
+                " Run the task again after the other run has ended."
             ) from error
 
 
@@ -482,6 +482,6 @@ def _sql_value(value: object) -> str:
 
 
 def sql_literal(text: str) -> str:
-    """Return a text as a string literal of Spark SQL."""
+    """Return a string as a literal of Spark SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

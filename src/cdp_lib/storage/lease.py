@@ -35,12 +35,12 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
         " WHEN NOT MATCHED THEN INSERT (resource, job, run_id) VALUES (s.resource, s.job, s.run_id)",
         wanted=wanted,
     ).collect()
-    # If two runs take the lease at once, the first commit wins: read which run is stored.
+    # If two runs take the lease at the same time, the first commit wins. Read back which run holds the lease.
     [(holder, holder_run)] = store.read(PIPELINE_LEASE_OPS).select("job", "run_id").collect()
     if (holder, holder_run) != (job, run_id):
         raise CdpError(
-            f"Run {holder_run} of {holder} is writing the tables: wait until it has ended. If it was killed, run"
-            f" {holder} again: a run of the same job takes over."
+            f"Run {holder_run} of {holder} is writing the tables: wait until the run has ended. If the run was"
+            f" killed, start {holder} again: a new run of the same job takes over."
         )
 
 

@@ -24,7 +24,7 @@ def chart(widget: Widget, rows: Rows) -> Spec:
 
     Args:
         widget: A widget of one of the kinds in `CHARTS`.
-        rows: Rows of its dataset; their dates decide whether a time axis shows months or days.
+        rows: Rows of the widget's dataset. Their dates determine whether a time axis shows months or days.
     """
     draw = _heatmap if widget.kind == "heatmap" else _bars_or_lines
     return {

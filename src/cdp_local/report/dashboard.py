@@ -1,4 +1,4 @@
-"""Reads the `.lvdash.json` file of a dashboard that the bundle deploys, as far as the report can show it."""
+"""Reads the `.lvdash.json` file of a dashboard that the bundle deploys, with the elements that the report can show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELD = re.compile(r"(?:(?P<aggregate>SUM|AVG|MIN|MAX|COUNT)\()?`(?P<column>[^`
 
 @dataclass(frozen=True)
 class Dataset:
-    """Query whose rows widgets show.
+    """Query that provides the rows of widgets.
 
     Attributes:
         name: Name that widgets refer to.
@@ -54,8 +54,8 @@ class Widget:
         name: Name in the dashboard.
         kind: One of `KINDS`, or `text`.
         title: Heading.
-        description: Explanation below the heading, may be empty; the text itself for a text.
-        dataset: Name of the dataset; empty for a text.
+        description: Explanation below the heading, may be empty. For a text widget, the text.
+        dataset: Name of the dataset; empty for a text widget.
         fields: Fields by the names that encodings refer to.
         encodings: Mapping of fields to axes, colours and table columns, as in the file.
         layout: `group` for bars side by side, else empty.
@@ -142,7 +142,7 @@ def read_dashboard(path: Path) -> Dashboard:
                 widgets = tuple(_widget(item["widget"], item["position"], datasets) for item in items)
                 pages.append(DashboardPage(page["name"], page["displayName"], widgets))
     except FileNotFoundError:
-        raise CdpError(f"{path} does not exist: the report shows this dashboard.") from None
+        raise CdpError(f"Dashboard {path} does not exist: the report needs this file.") from None
     except (json.JSONDecodeError, KeyError, IndexError, TypeError) as error:
         raise CdpError(f"{path.name} can't be read as a dashboard: {type(error).__name__} {error}.") from None
     return Dashboard(datasets, tuple(pages), tuple(filters))
@@ -204,7 +204,7 @@ def _field(widget: str, expression: str) -> Field:
     if not match:
         raise CdpError(
             f"Widget '{widget}' has the expression {expression}: use a column, or SUM, AVG, MIN, MAX or COUNT of a"
-            " column, and write anything else into the query of the dataset."
+            " column, and write other expressions into the query of the dataset."
         )
     return Field(match["column"], match["aggregate"])
 
@@ -216,6 +216,6 @@ def _filter(widget: dict[str, Any], datasets: Mapping[str, Dataset]) -> Filter:
     columns = {field["fieldName"] for field in spec["encodings"]["fields"]}
     filtered = tuple(query["query"]["datasetName"] for query in widget["queries"])
     if len(columns) != 1 or not set(filtered) <= set(datasets):
-        raise CdpError(f"Filter '{name}' must have exactly one column, and only datasets of the dashboard.")
+        raise CdpError(f"Filter '{name}' must have exactly one column, and use only datasets of the dashboard.")
     default = spec["selection"]["defaultSelection"]["values"]["values"][0]["value"]
     return Filter(name, spec["frame"]["title"], columns.pop(), default, filtered)

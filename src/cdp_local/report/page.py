@@ -81,11 +81,11 @@ def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str,
         return {name: workspace.spark.sql(dataset.sql).toArrow() for name, dataset in dashboard.datasets.items()}
     except AnalysisException as error:
         first_line = str(error).strip().splitlines()[0]
-        raise CdpError(f"The dashboard's views can't be read ({first_line}): `cdp run` makes them.") from None
+        raise CdpError(f"The dashboard's views can't be read ({first_line}): `cdp run` creates them.") from None
 
 
 def _vega(cache: Path) -> str:
-    """Return the charting library, which is bundled once and then cached."""
+    """Return the charting library as a bundle. The bundle is created once and then cached."""
     bundle = cache / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     if not bundle.exists():
         import vl_convert  # large, and needed only for the first report

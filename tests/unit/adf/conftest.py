@@ -67,7 +67,7 @@ def deployed(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def new_world(deployed: dict[str, Any], entities: dict[str, Any], tmp_path: Path) -> Callable[[], World]:
-    """Return a function that makes sources with their first records, a factory and an empty lake."""
+    """Return a function that creates sources with their first records, a factory and an empty lake."""
     numbers = itertools.count(1)
     return lambda: World(deployed, list(entities.values()), tmp_path / str(next(numbers)))
 

@@ -1,6 +1,6 @@
 """The subset of Data Factory's expressions that the pipelines use; any other expression is an error.
 
-All arguments are evaluated, also those of `if`: no pipeline may rely on a branch that is not taken.
+All arguments are evaluated, even those of `if`: no pipeline may rely on a branch that is not taken.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Simulator of Data Factory: folders stand for the lake, objects for the sources. A run can be made to die midway."""
+"""Simulator of Data Factory with folders as the lake and objects as the sources. A run can die at any activity."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Simulator:
         lake: Folder with a folder for each container.
         database: Tables in the schema `dbo`.
         contacts: Rows of the CRM's table `contact`, by key.
-        answers: Answers of the API by address.
+        answers: Responses of the API by address.
         meanwhile: Function called with the name of each activity before the activity runs.
         crash_at: Number of the activity, counted from 1, at which the run dies. A copy then leaves half a file.
         steps: Number of activities run so far.
@@ -248,7 +248,7 @@ class Simulator:
 
 
 def _for_duckdb(node: exp.Expression) -> exp.Expression:
-    """Convert a T-SQL node for DuckDB, which has no national texts and no styles of conversions."""
+    """Convert a T-SQL node for DuckDB, which has no national strings (N'…') and no styles of conversions."""
     match node:
         case exp.National():
             return exp.Literal.string(node.name)

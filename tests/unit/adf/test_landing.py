@@ -1,4 +1,4 @@
-"""The pipelines land batches that `cdp_lib.landing` reads. A run that dies loses and duplicates nothing."""
+"""The pipelines land batches that `cdp_lib.landing` reads. A run that dies loses and duplicates no record."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_a_snapshot_that_dies_at_any_step_is_landed_whole_or_not_at_all(
 
 
 def test_files_of_a_killed_copy_are_not_landed(world: World, entities: Entities) -> None:
-    """Not even if the source file is deleted meanwhile."""
+    """The files are not landed even if the source file is deleted before the next run."""
     run = world.run("land_entity", entity=entities["events/events"])
     second_file = [number for number, (name, _) in enumerate(run.ran, start=1) if name == "Copy JSON lines"][1]
     world.change([4, 5], LATER)

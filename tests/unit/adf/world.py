@@ -121,7 +121,7 @@ class World:
         return dict(json.loads(path.read_text()))
 
     def landed(self, entity: Json) -> list[str]:
-        """Return the number of each landed record of an entity, as text."""
+        """Return the number of each landed record of an entity, as a string."""
         column = {"contacts": "contactid", "events": "event_id", "marketing_spend": "month"}
         column |= {"transactions": "transaction_id", "customers": "customer_id", "stores": "store_id"}
         return sorted(str(record[column[entity["entity"]]]) for record in self._records(entity))

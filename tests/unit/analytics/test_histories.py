@@ -46,7 +46,7 @@ def test_sample_takes_every_nth_customer() -> None:
         ((1, -1, 5), "recency is below 0"),
         ((1, 6, 5), "or above the age"),
         ((1, np.nan, 5), "recency is below 0"),
-        ((0, 1, 5), "without a repeat purchase is not 0"),
+        ((0, 1, 5), "a recency is not 0 although its frequency is 0"),
         ((1, 1, np.inf), "age is not finite"),
     ],
 )

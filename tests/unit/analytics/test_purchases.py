@@ -284,14 +284,18 @@ def equal_customers(customers: int, x: float, t_x: float, age: float) -> Histori
 @pytest.mark.parametrize(
     ("histories", "state", "message"),
     [
-        (Histories.of_customers(*np.zeros((3, 0))), "too_few_customers", "0 customers, 0 of them"),
+        (Histories.of_customers(*np.zeros((3, 0))), "too_few_customers", "0 customers (a fit needs 100), 0 of them"),
         (
             equal_customers(99, 1, 2, 9),
             "too_few_customers",
-            "99 customers, 99 of them with repeat purchases: a fit needs",
+            "99 customers (a fit needs 100), 99 of them with repeat purchases",
         ),
-        (equal_customers(5000, 0, 0, 9), "too_few_customers", "5000 customers, 0 of them with repeat purchases"),
-        (equal_customers(5000, 4, 8, 9), "not_converged", "without end"),
+        (
+            equal_customers(5000, 0, 0, 9),
+            "too_few_customers",
+            "5000 customers (a fit needs 100), 0 of them with repeat purchases (a fit needs 30)",
+        ),
+        (equal_customers(5000, 4, 8, 9), "not_converged", "without limit"),
     ],
     ids=["none", "few", "no repeat customer", "all equal"],
 )
@@ -304,7 +308,7 @@ def test_fit_without_enough_information_fails(name: str, histories: Histories, s
 
 
 def test_fit_with_diverging_parameters_fails_or_is_usable() -> None:
-    """If all customers drop out with one probability, a and b grow without end, and expectations become NaN."""
+    """If all customers drop out with one probability, a and b grow without limit, and expectations become NaN."""
     generator = np.random.default_rng(3)
     x, t_x = np.zeros(2000), np.zeros(2000)
     for customer in range(2000):
@@ -352,7 +356,7 @@ def test_ridge_is_not_accepted_as_maximum(name: str) -> None:
         warnings.simplefilter("error")
         fit = fit_purchases(MODELS[name], histories)
     assert (fit.state, fit.parameters) == ("not_converged", {})
-    assert "without end" in fit.message
+    assert "without limit" in fit.message
 
 
 rows = st.lists(

@@ -72,7 +72,7 @@ def equal_customers(customers: int, frequency: float, mean: float) -> Spending:
     [
         (Spending(*np.zeros((3, 0))), "too_few_customers", "0 customers"),
         (equal_customers(99, 2, 10), "too_few_customers", "99 customers"),
-        (equal_customers(5000, 2, 10), "not_converged", "without end"),
+        (equal_customers(5000, 2, 10), "not_converged", "without limit"),
     ],
     ids=["none", "few", "all equal"],
 )
@@ -89,7 +89,7 @@ def test_infinite_population_mean_fails() -> None:
     mean = generator.gamma(20.0, 1 / nu) / 4
     fit = fit_spend(Spending(np.full(4000, 4.0), np.maximum(mean, 1e-9), np.ones(4000)))
     assert fit.state == "not_converged"
-    assert "infinite" in fit.message or "without end" in fit.message
+    assert "infinite" in fit.message or "without limit" in fit.message
 
 
 def test_population_mean_far_above_observed_mean_fails() -> None:
@@ -101,5 +101,5 @@ def test_population_mean_far_above_observed_mean_fails() -> None:
 
 @pytest.mark.parametrize("row", [(0, 1, 1), (1, 0, 1), (1, -5, 1), (1, 1, 0), (1, np.nan, 1)])
 def test_invalid_spending_is_refused(row: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="frequency is 1 or more, mean and weight are above 0"):
+    with pytest.raises(ValueError, match="every frequency must be 1 or more, every mean and weight above 0"):
         Spending(*(np.array([float(value)]) for value in row))

@@ -266,7 +266,7 @@ STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
         (figures("revenue", [*STEADY, 95.7]), ["revenue"], "TRIGGERED"),
         (figures("revenue", [*STEADY, 0.0], date(2026, 6, 29)), [], "OK"),
         (figures("revenue", [*STEADY, 500.0, 0.0], date(2026, 6, 29)), ["revenue"], "TRIGGERED"),
-        # Only the twelve months before count. The older values would make the band wide.
+        # Only the twelve months before are used. The older values would make the band wide.
         (figures("revenue", [9000.0, 1.0, *STEADY, *STEADY, 105.0]), ["revenue"], "TRIGGERED"),
         (figures("retention_rate", [None, *[0.1] * 6, 0.1]), [], "OK"),
         (figures("retention_rate", [None, *[0.1] * 6, 0.2]), ["retention_rate"], "TRIGGERED"),

@@ -175,7 +175,7 @@ def test_first_purchase_cohorts_equal_values_computed_by_hand(cohorts) -> None:
     assert shares(cells, *february, kind="revenue") == {
         0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
     }  # fmt: skip
-    # Events of 3 before the first purchase do not count. 3 came back 120 days after it, in a bracket that is not over.
+    # Events of 3 before the first purchase are ignored. 3 came back 120 days after it, in a bracket that is not over.
     assert shares(cells, "first_purchase", MAR, kind="unbounded")[90] == (1, 2)
     assert shares(cells, "first_purchase", MAR, kind="bracket")[91] is None
 
@@ -183,7 +183,7 @@ def test_first_purchase_cohorts_equal_values_computed_by_hand(cohorts) -> None:
 def test_cohort_without_activity_has_zeros(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     may = ("acquisition", MAY)
-    # `as_of` is 30 June: day 30 after 31 May, and day 60 after 1 May, so the window of day 60 begins on it.
+    # `as_of` is 30 June: day 30 after 31 May, and day 60 after 1 May, so the window of day 60 begins on that day.
     assert shares(cells, *may, kind="n_day") == {1: (0, 1), 7: (0, 1), 30: (0, 1), 60: None}
     assert shares(cells, *may, kind="bracket") == {1: (0, 1), 8: (0, 1), 31: None}
     assert shares(cells, *may, kind="purchase") == {0: (0, 1), 1: (0, 1)}

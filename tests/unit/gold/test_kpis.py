@@ -253,7 +253,7 @@ OVERALL: dict[str, list[float | None]] = {
     "cac": [122 / 4, 294.3 / 3, None, None, None, None],
     "cac_paid": [100 / 2, 272.3, None, None, None, None],
     "payback_months": [30.5 / 50, 98.1 / (320 / 6), None, None, None, None],
-    "email_open_rate": [None, None, None, 2 / 3, None, None],  # a click counts as an open
+    "email_open_rate": [None, None, None, 2 / 3, None, None],  # a click is treated as an open
     "email_click_rate": [None, None, None, 1 / 3, None, None],
     # April: one person opens twice, another clicks. June: one person has 30 views and a checkout, another has one view.
     "engagement_score": [None, 1, None, (1 + 1 + 3) / 2, 1, (30 + 5 + 2) / 2],
@@ -307,7 +307,7 @@ def test_state_kpis_have_only_the_latest_month(figures: Figures) -> None:
     assert figures["clv_predictive", "all", "all"] == {6: pytest.approx(40)}
     assert figures["clv_predictive", "channel", "paid_search"] == {6: pytest.approx(55)}
     assert figures["consent_rate", "consent_channel", "email"] == {6: pytest.approx(3 / 4)}
-    assert figures["consent_rate", "consent_channel", "sms"] == {6: 0}  # no answer counts as no consent
+    assert figures["consent_rate", "consent_channel", "sms"] == {6: 0}  # a missing answer means no consent
     assert figures["clv_to_cac", "all", "all"] == {6: None}  # the spend of April has no rate
 
 

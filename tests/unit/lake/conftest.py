@@ -20,7 +20,7 @@ from filelock import FileLock
 _AZURITE = "azurite@3.35.0"
 _ACCOUNT = "devstoreaccount1"
 _CONTAINER = "retail"
-# The documented account key of every Azurite.
+# The documented account key, which is the same for every Azurite.
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _SECONDS_TO_START = 30
 
@@ -48,7 +48,7 @@ class Azurite:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables that lead `abfss://` addresses of adlfs and Sail to Azurite."""
+        """Environment variables that make adlfs and Sail send requests for `abfss://` addresses to Azurite."""
         return {
             "AZURE_STORAGE_CONNECTION_STRING": self.connection_string(),
             "AZURE_ENDPOINT": self.endpoint,
@@ -57,7 +57,7 @@ class Azurite:
 
     @property
     def spark_settings(self) -> dict[str, str]:
-        """Settings that lead `abfss://` addresses of Spark to Azurite, which has only HTTP and the blob protocol."""
+        """Settings that make Spark send requests for `abfss://` addresses to Azurite, which has only HTTP and blobs."""
         return {
             "spark.hadoop.fs.abfss.impl": "org.apache.hadoop.fs.azurebfs.AzureBlobFileSystem",
             "spark.hadoop.fs.azure.abfs.endpoint": f"127.0.0.1:{self.port}",
@@ -75,7 +75,7 @@ class Azurite:
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """Azurite; `abfss://` addresses of this process lead to it."""
+    """Azurite, which receives all requests of this process for `abfss://` addresses."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("NOT TESTED: landing in a data lake. It needs Node.js and npm, for the emulator Azurite.")
     emulator = Azurite(_free_port())

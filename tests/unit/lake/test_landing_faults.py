@@ -75,10 +75,13 @@ def examined(landing: Landing) -> Manifest:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda it: it.update(rows=7), "it says 7 rows, its data files have 3"),
-        (lambda it: it.update(bytes=7), "it says 7 bytes, its data files have 46"),
-        (lambda it: it["files"][0].update(bytes=7), "it says bytes 7 of data/part-00000.jsonl, which has 36"),
-        (lambda it: it["files"][1].update(checksum="0" * 64), "it says checksum 0000"),
+        (lambda it: it.update(rows=7), "the manifest states 7 rows, but the data files have 3"),
+        (lambda it: it.update(bytes=7), "the manifest states 7 bytes, but the data files have 46"),
+        (
+            lambda it: it["files"][0].update(bytes=7),
+            "the size in bytes of data/part-00000.jsonl is 36, but the manifest states 7",
+        ),
+        (lambda it: it["files"][1].update(checksum="0" * 64), "but the manifest states 0000"),
         (lambda it: it["files"].append({"name": "data/more.jsonl"}), "data/more.jsonl can't be read"),
     ],
     ids=["rows", "bytes", "bytes of a file", "checksum of a file", "additional file"],
@@ -87,7 +90,7 @@ def test_a_manifest_that_differs_from_its_data_is_refused(landing: Landing, fold
     assert land(landing) == examined(landing)
     change_manifest(folder, change)
     message = refusal(lambda: examined(landing))
-    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
+    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts does not match its manifest: ")
     assert reason in message
 
 
@@ -105,7 +108,7 @@ def test_changed_data_files_are_refused(landing: Landing, folder: Path, spoil) -
     land(landing)
     spoil(folder / "data" / "part-00000.jsonl")
     message = refusal(lambda: examined(landing))
-    assert "Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: " in message
+    assert "Batch 20260131T000001Z-1 of crm/contacts does not match its manifest: " in message
     assert "part-00000.jsonl" in message
 
 
@@ -121,7 +124,7 @@ def test_a_corrupt_parquet_file_is_refused(landing: Landing, folder: Path, keep:
     path = folder / "data" / "part-00000.parquet"
     path.write_bytes(path.read_bytes()[:keep])
     message = refusal(lambda: examined(landing))
-    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
+    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts does not match its manifest: ")
     assert "data/part-00000.parquet" in message
 
 
@@ -204,7 +207,7 @@ def test_only_one_of_two_concurrent_runs_lands(landing: Landing, folder: Path) -
     faster = land(landing, "20260131T000002Z-2")
     has_landed.set()
     thread.join(timeout=20)
-    assert ["Another run has landed crm/contacts meanwhile" in message for message in messages] == [True]
+    assert ["Another run has landed a batch of crm/contacts meanwhile" in message for message in messages] == [True]
     assert landing.batches("crm", "contacts") == [faster]
     assert not folder.exists()
 
@@ -217,7 +220,7 @@ def test_a_run_that_started_earlier_lands_after_a_later_one(landing: Landing) ->
 
 
 def test_two_attempts_at_one_batch_land_it_once(landing: Landing, folder: Path) -> None:
-    """A run that seemed to be dead continues while its retry lands the batch."""
+    """A run that seemed to be dead continues while the retry lands the batch."""
 
     def slower() -> None:
         with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:

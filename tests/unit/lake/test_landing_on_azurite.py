@@ -141,7 +141,7 @@ def test_only_one_of_two_concurrent_runs_lands(landing: Landing, files_in_lake) 
                 file.write(LINES)
             land(Landing(landing.root), "20260131T000002Z-2")
 
-    assert "Another run has landed crm/contacts meanwhile" in refusal(slower)
+    assert "Another run has landed a batch of crm/contacts meanwhile" in refusal(slower)
     assert {name.split("/")[3] for name in files_in_lake()} == {"20260131T000002Z-2"}
 
 
@@ -173,9 +173,9 @@ def test_many_lines_are_examined_in_few_reads(landing: Landing, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"rows": 7}, "it says 7 rows, its data files have 3"),
-        ({"bytes": 7}, "it says 7 bytes"),
-        ({"checksum": "0" * 64}, "it says checksum 0000"),
+        ({"rows": 7}, "the manifest states 7 rows, but the data files have 3"),
+        ({"bytes": 7}, "the manifest states 7 bytes"),
+        ({"checksum": "0" * 64}, "but the manifest states 0000"),
     ],
     ids=["rows", "bytes", "checksum"],
 )
@@ -191,7 +191,7 @@ def test_a_manifest_that_differs_from_its_data_is_refused(
         manifest |= changes
     fs.pipe_file(path, json.dumps(manifest).encode())
     message = refusal(lambda: landing.examine(landing.batches("crm", "contacts")[0]))
-    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts is not what its manifest says: ")
+    assert message.startswith("Batch 20260131T000001Z-1 of crm/contacts does not match its manifest: ")
     assert reason in message
 
 
@@ -237,7 +237,7 @@ def test_a_missing_container_is_an_error_of_one_line(azurite) -> None:
     assert message == f"Landing location {nowhere} can't be written: The specified container does not exist."
     extraction = landing.extraction("crm", "20260131T000001Z-1", STARTED_AT)
     message = refusal(lambda: land_csv(extraction, MARKETING_SPEND_BRONZE, nowhere, account_key=azurite.account_key))
-    assert message == f"Folder {nowhere} is not there: check the path; nothing was landed."
+    assert message == f"Folder {nowhere} does not exist: check the path; nothing was landed."
 
 
 def test_files_are_landed_from_the_lake_into_the_lake(azurite, landing: Landing, lake: str, fs) -> None:
@@ -248,7 +248,7 @@ def test_files_are_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
             landing.extraction("events", batch_id, STARTED_AT), EVENTS_BRONZE, source, account_key=key
         )
 
-    assert "is not there" in refusal(lambda: run("20260131T000000Z-0"))
+    assert "does not exist" in refusal(lambda: run("20260131T000000Z-0"))
     fs.pipe_file(f"{source}/web/1.jsonl", LINES)
     fs.pipe_file(f"{source}/copy of 1.jsonl", LINES)
     fs.pipe_file(f"{source}/2.jsonl.gz", gzip.compress(b'{"id": 3}'))
@@ -273,7 +273,7 @@ def test_a_file_is_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
         extraction = landing.extraction("finance", batch_id, STARTED_AT)
         return land_exchange_rates(extraction, EXCHANGE_RATES_BRONZE, path, reporting_currency="USD", account_key=key)
 
-    assert f"File {path} is not there" in refusal(lambda: run("20260131T000000Z-0"))
+    assert f"File {path} does not exist" in refusal(lambda: run("20260131T000000Z-0"))
     fs.pipe_file(path, b"month,currency,rate\n2026-01,USD,1\n")
     assert [batch.rows for batch in run("20260131T000001Z-1")] == [1]
     assert run("20260131T000002Z-2") == []

@@ -57,6 +57,6 @@ def test_a_lake_without_a_key_is_an_error_before_the_run_begins(cdp, tmp_path: P
     run = cdp("run", "--home", tmp_path / "home", "--var", f"landing={landing}")
     assert run.returncode == 1
     assert run.stderr == (
-        f"error: landing {landing} needs the secret 'storage_account_key': the key of its storage account, as"
-        " CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY in the environment.\n"
+        f"error: landing {landing} needs the secret 'storage_account_key': set the environment variable"
+        " CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY to the key of the storage account.\n"
     )

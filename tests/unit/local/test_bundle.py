@@ -223,7 +223,7 @@ def test_job_can_have_no_parameters(write: Write) -> None:
 @pytest.mark.parametrize(
     ("job", "message"),
     [
-        (JOB.replace("second.py", "third.sql"), "Task 'second' of refresh.job.yml names no notebook"),
+        (JOB.replace("second.py", "third.sql"), "Task 'second' of refresh.job.yml refers to the notebook"),
         (JOB.replace("notebook_task:", "spark_python_task:"), "Task 'first' is not a notebook task"),
         (JOB.replace("- task_key: first\n          run_if", "- task_key: zero\n          run_if"), "depends on 'zero'"),
         (JOB.replace("${var.landing}", "${var.land}"), r"\$\{var\.land\}, which has no value"),

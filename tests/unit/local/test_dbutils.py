@@ -79,7 +79,7 @@ def test_empty_file_has_no_secrets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["cdp: [", "cdp: hidden", "- hidden", "cdp:\n  a: b: hidden", "hidden"])
 def test_error_names_an_invalid_secrets_file_without_quoting_it(tmp_path: Path, text: str) -> None:
-    with pytest.raises(CdpError, match=r"secrets\.yml can't be read: write `scope:`") as error:
+    with pytest.raises(CdpError, match=r"secrets\.yml can't be read: write a line `scope:`") as error:
         SecretStore(secrets_file(tmp_path, text), {})
 
     assert "hidden" not in str(error.value)

@@ -124,7 +124,7 @@ def test_home_in_use_is_not_maintained(warehouse: Warehouse, home: Path) -> None
 def test_home_without_tables_is_rejected(tmp_path: Path, folder: str) -> None:
     if folder != "nowhere":
         (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(CdpError, match=r"holds no tables yet: `cdp run` makes them\.$"):
+    with pytest.raises(CdpError, match=r"holds no tables yet: `cdp run` creates them\.$"):
         maintain_home(tmp_path / "nowhere", 7)
     assert (tmp_path / "nowhere").exists() == (folder != "nowhere")
 
@@ -141,7 +141,7 @@ def test_error_names_a_table_that_can_not_be_maintained(warehouse: Warehouse, ho
 
 
 @pytest.mark.parametrize(
-    ("days", "text"), [(0, "as it was before now"), (6, "more than 6 days ago"), (7, ""), (30, "")]
+    ("days", "text"), [(0, "all earlier table versions"), (6, "more than 6 days ago"), (7, ""), (30, "")]
 )
 def test_short_retention_returns_a_warning_for_readers(days: int, text: str) -> None:
     warning: Any = retention_warning(days)

@@ -186,7 +186,7 @@ def test_task_runs_only_if_the_condition_has_the_required_outcome(jobs: Jobs, va
 def test_error_names_an_unknown_run_if(jobs: Jobs) -> None:
     jobs.add("odd", run_if="SOMETIMES")
 
-    with pytest.raises(CdpError, match="Task 'odd' has run_if: SOMETIMES; known values are ALL_SUCCESS, "):
+    with pytest.raises(CdpError, match="Task 'odd' has run_if: SOMETIMES; supported values are ALL_SUCCESS, "):
         jobs.run()
 
 
@@ -194,7 +194,7 @@ def test_error_names_tasks_in_a_cycle(jobs: Jobs) -> None:
     jobs.add("a", after="b")
     jobs.add("b", after="a")
 
-    with pytest.raises(CdpError, match="The tasks of job job depend on each other: (a → b → a|b → a → b)"):
+    with pytest.raises(CdpError, match="The tasks of job job form a cycle: (a → b → a|b → a → b)"):
         jobs.run()
 
 
@@ -308,7 +308,7 @@ def test_unexpected_error_is_one_line_with_the_traceback_in_the_log(jobs: Jobs) 
     run = jobs.run()["bad"]
 
     log = jobs.logs / "bad.log"
-    assert run.error == f"ValueError: first line [REDACTED] (all of it: {log})"
+    assert run.error == f"ValueError: first line [REDACTED] (full output: {log})"
     assert log.read_text().startswith("before\nTraceback (most recent call last):\n")
     assert "second line" in log.read_text()
     assert SECRET not in log.read_text()
@@ -319,9 +319,9 @@ def test_unexpected_error_is_one_line_with_the_traceback_in_the_log(jobs: Jobs) 
     ("source", "error"),
     [
         (f"from cdp_lib.errors import CdpError\nraise CdpError('two\\nlines, {SECRET}')", "two lines, [REDACTED]"),
-        ("raise ValueError", "ValueError: ValueError (all of it: "),
-        ("import sys\nsys.exit(3)", "SystemExit: 3 (all of it: "),
-        ("def", "SyntaxError: invalid syntax (bad.py, line 1) (all of it: "),
+        ("raise ValueError", "ValueError: ValueError (full output: "),
+        ("import sys\nsys.exit(3)", "SystemExit: 3 (full output: "),
+        ("def", "SyntaxError: invalid syntax (bad.py, line 1) (full output: "),
     ],
 )
 def test_every_error_is_one_line(jobs: Jobs, source: str, error: str) -> None:
@@ -346,7 +346,7 @@ def report(run: TableRun) -> str:
 
 def test_tables_of_stages_are_returned_before_the_tasks(jobs: Jobs) -> None:
     counts = RowCounts(rows=5, quarantined=2)
-    refreshed = TableRun("a_silver", "refreshed", "it is new", counts, 1.5, ("colour",))
+    refreshed = TableRun("a_silver", "refreshed", "the table is new", counts, 1.5, ("colour",))
     ended = [refreshed, TableRun("b_silver", "fresh"), TableRun("c_silver", "failed", "x", seconds=0.5, error="no")]
     ended.append(TableRun("d_silver", "skipped"))
     jobs.add("silver", "\n".join(map(report, ended)))

@@ -1,4 +1,4 @@
-"""Compaction of old batches: tables get the same rows as without it, whatever lands later."""
+"""Compaction of old batches: tables get the same rows as without compaction, whichever batches land later."""
 
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ def test_batches_stay_until_downstream_tables_have_read_them(shop: Warehouse) ->
     shop.land(PRODUCTS_BRONZE, 6, product(1, "13.00"))
     shop.run("products_bronze", "products_silver")
     skipped = {each.table_name: each.skip_reason for each in compact(shop) if each.skip_reason}
-    assert skipped == {"products_bronze": "a downstream table has not read its newest rows: refresh first"}
+    assert skipped == {
+        "products_bronze": "a downstream table has not read the newest rows: refresh the downstream tables first"
+    }
     assert len(shop.landing.batch_ids("database", "products")) == 5
 
 
@@ -149,7 +151,9 @@ def test_batches_that_landed_too_late_are_reported_and_kept(shop: Warehouse) -> 
     shop.land(TRANSACTIONS_BRONZE, 23, sale(8), load="increment")
     shop.refresh(*TABLES)
     late = f"batch {batch_id_of(12)} landed more than 7 days late and is not loaded"
-    messages = {"products_bronze": f"{late}: run with replay_from={batch_id_of(12)}, or delete its folder"}
+    messages = {
+        "products_bronze": f"{late}: run with replay_from={batch_id_of(12)}, or delete the folders of the late batches"
+    }
     assert late_batch_messages(shop.store, shop.landing) == messages
     assert {each.table_name: each.skip_reason for each in compact(shop) if each.skip_reason} == messages
     assert batch_id_of(12) in shop.landing.batch_ids("database", "products")

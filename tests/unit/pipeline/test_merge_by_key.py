@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Batch:
-    """Batch of a source, and the run after it lands.
+    """Batch of a source, and the run after the batch lands.
 
     Attributes:
         load: Kind of batch: snapshot, increment or files.

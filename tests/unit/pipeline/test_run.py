@@ -121,7 +121,7 @@ def test_an_edited_builder_makes_its_table_and_downstream_tables_due(mall: Wareh
     plan = mall.runner().plan(everything)
     due = {name: reasons for name, reasons in plan.items() if reasons}
     assert due == {
-        "store_product_performance_gold": ("its code or contract changed",),
+        "store_product_performance_gold": ("the code or contract changed",),
         "product_performance_gold": ("store_product_performance_gold is due",),
     }
     assert mall.refreshed(*everything) == list(due)

@@ -122,7 +122,7 @@ def second_day(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, *rows, load="increment", gone=[{"transaction_id": 1}])
 
 
-@pytest.mark.first_engine  # tests/faults kills runs; make torture kills those of a second engine
+@pytest.mark.first_engine  # tests/faults kills runs; make torture kills runs of a second engine
 def test_tables_are_right_after_a_killed_refresh_is_repeated(filled: Callable[..., Warehouse], tmp_path: Path) -> None:
     shop = filled(sell)
     copy = tmp_path / "copy"

@@ -1,7 +1,7 @@
 """Interpreter of the DAX functions that the model uses, written from their documentation.
 
 It is not Power BI: it has its own parser, and supports only filters on columns of single tables, which is all that the
-formulas need. Anything else raises an error.
+formulas need. Any other DAX raises an error.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Engine:
         )
 
     def evaluate(self, node: Node, context: Context) -> Any:
-        """Return the value of a formula: a number, text, date or boolean, None for BLANK, or rows."""
+        """Return the value of a formula: a number, string, date or boolean, None for BLANK, or rows."""
         match node.kind:
             case "constant":
                 return node.value
@@ -395,7 +395,7 @@ def _distinct(rows: list[Row]) -> list[Row]:
 
 
 def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
-    """Return both values with BLANK replaced by 0, an empty text or the first date of DAX."""
+    """Return both values with BLANK replaced by 0, an empty string or the first date of DAX."""
     blank_values = {str: "", date: date(1899, 12, 30)}
     if left is None:
         left = None if right is None else blank_values.get(type(right), 0)

@@ -12,7 +12,10 @@ from ..purchases import purchases_of
 
 @pytest.fixture
 def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., list[tuple[object, ...]]]:
-    """Acquisitions from days of April: the day of registration by customer, and (customer, day) of sales."""
+    """Return a function that builds acquisitions from days of April.
+
+    Its arguments are the day of registration by customer, and (customer, day) of sales.
+    """
 
     def build(registered: dict[int, int], *sold: tuple[int, int]) -> list[tuple[object, ...]]:
         customers = ({"customer_id": n, "registration_date": april(day)} for n, day in registered.items())

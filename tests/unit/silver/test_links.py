@@ -14,7 +14,10 @@ ALBA, BRUNO = (101, "alba@example.com"), (102, "bruno@example.com")
 
 @pytest.fixture
 def links(frame_of: Callable[..., DataFrame]) -> Callable[..., Links]:
-    """Links as (customer, reason) by identity, from customers (id, e-mail) and contacts (GUID, customer id, e-mail)."""
+    """Return a function that builds links (customer, reason) by identity from customers and contacts.
+
+    Customers are (id, e-mail), contacts are (GUID, customer id, e-mail).
+    """
 
     def build(
         customers: list[tuple[int, str | None]],

@@ -27,7 +27,7 @@ def april(day: int) -> date:
 
 @pytest.fixture
 def periods(frame_of: Callable[..., DataFrame]) -> Callable[..., Periods]:
-    """Price periods of a product, from tuples: day of extraction in April, price and optionally day of the change."""
+    """Return a function that builds price periods from (day of extraction in April, price[, day of the change])."""
 
     def build(*observed: ObservedPrice, product_id: int = 1) -> Periods:
         rows = [

@@ -42,7 +42,7 @@ PLAZA = {"store_id": 5, "store_name": "Mega Plaza", "location": "Kuwait"}
 
 @pytest.fixture
 def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
-    """Check of sales, with one known customer, product and store."""
+    """Return a function that checks sales, with one known customer, product and store."""
     # Columns of the joined tables that must not replace the columns of the sale.
     shared_columns = {
         "updated_at": datetime(2026, 1, 1, tzinfo=UTC),

@@ -209,7 +209,7 @@ def verdicts_of(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
 
 @pytest.fixture
 def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
-    """Check of changed good rows, each in its own batch: returns their verdicts."""
+    """Return a function that checks changed good rows, each in its own batch, and returns their verdicts."""
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:
         received = [GOOD[contract] | change | {"_batch_id": str(n)} for n, change in enumerate(changes)]

@@ -41,16 +41,16 @@ def landed(tmp_path: Path) -> Path:
 
 @dataclass
 class Answer:
-    """An answer of the web server.
+    """A response of the web server.
 
     Attributes:
         body: Body.
         status: HTTP status.
         headers: Headers other than Content-Length.
-        missing_bytes: Number of bytes that Content-Length promises but the body lacks.
+        missing_bytes: Number of bytes by which the body is shorter than Content-Length.
         is_reset: Whether the connection is reset after half of the body.
-        after_seconds: Time until the answer begins.
-        meanwhile: Function called before the answer begins.
+        after_seconds: Time until the response begins.
+        meanwhile: Function called before the response begins.
     """
 
     body: bytes
@@ -63,7 +63,7 @@ class Answer:
 
 
 class Api:
-    """A web server that returns its answers one after the other, and repeats the last one.
+    """A web server that returns its responses one after the other, and repeats the last response.
 
     Attributes:
         url: Address of the records.
@@ -81,19 +81,19 @@ class Api:
         self._answers_by_path: dict[str, list[Answer]] = {}
 
     def then(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object) -> Self:
-        """Add an answer."""
+        """Add a response."""
         self._answers.append(Answer(body, status, headers or {}, **options))
         return self
 
     def at(
         self, path: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object
     ) -> Self:
-        """Add an answer at a path with query."""
+        """Add a response to requests for a path with query."""
         self._answers_by_path.setdefault(path, []).append(Answer(body, status, headers or {}, **options))
         return self
 
     def take(self, path: str, headers: dict[str, str]) -> Answer:
-        """Record a request, and return its answer."""
+        """Record a request, and return the response."""
         self.requests.append(headers)
         self.paths.append(path)
         answers = self._answers_by_path.get(path, self._answers) or [Answer(b"no such page", 404)]
@@ -102,7 +102,7 @@ class Api:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Api]]:
-    """Return a function that starts a web server. Its arguments are the first answer."""
+    """Return a function that starts a web server. Its arguments are the first response."""
     running: list[tuple[ThreadingHTTPServer, Api]] = []
 
     def start(*answer: object, **options: object) -> Api:

@@ -98,7 +98,7 @@ class Crm:
 
     @property
     def landed(self) -> dict[str, str]:
-        """Contacts according to the batches: the version with the newest time of each, without deleted ones."""
+        """Contacts according to the batches: the newest version of each contact, without deleted contacts."""
         state: dict[str, dict[str, Any]] = {}
         for batch in self.batches:
             if batch.load == "snapshot":
@@ -141,7 +141,7 @@ def crm(request: pytest.FixtureRequest, start: Callable[..., Crm]) -> Crm:
 
 
 def on_request(number: int, act: Callable[[], Any]) -> Callable[[str], Fault | None]:
-    """Return a hook that calls `act` before the request with this number, and answers with its fault, if any."""
+    """Return a hook that calls `act` before the request with this number, and responds with the fault from `act`."""
     request_numbers = iter(range(1, 1_000_000))
 
     def hook(target: str) -> Fault | None:
@@ -217,9 +217,9 @@ def test_an_answer_with_changes_instead_of_all_records_is_an_error(start) -> Non
     crm.run()
     crm.server.remove(contact_id(2))
     crm.run()
-    # A cache on the way returns an earlier answer.
+    # A cache on the network returns an earlier response.
     crm.server.before_request(lambda _: Fault(body="previous_page"))
-    assert "answered with a removal where all records were asked for" in crm.refusal(from_scratch=True)
+    assert "returned a deleted record in response to a full read" in crm.refusal(from_scratch=True)
     crm.server.before_request(lambda _: None)
     assert crm.run(from_scratch=True).rows == 6
 
@@ -229,7 +229,7 @@ def test_changes_during_a_read_are_landed_once(start) -> None:
     crm.server.before_request(on_request(2, lambda: crm.change(7, 0, fullname="Renamed")))
     assert crm.names_of(crm.run()).count("Renamed") == 1
     crm.server.before_request(lambda _: None)
-    # The delta answer also has the record: a delta link covers all changes since the previous read began.
+    # The response of the delta link also has the record: a delta link covers all changes since the previous read began.
     assert crm.run() is None
     crm.server.before_request(on_request(1, lambda: crm.server.remove(contact_id(7))))
     crm.change(1, 1, fullname="Changed")
@@ -380,7 +380,7 @@ def test_a_delta_link_that_expires_between_its_pages_is_an_error_and_the_next_ru
     for number in range(1, 6):
         crm.change(number, 1, fullname="Renamed")
     crm.server.before_request(on_request(2, crm.server.expire_delta_tokens))
-    assert "answered 410 Gone: Version stamp associated with the client has expired" in crm.refusal()
+    assert "returned 410 Gone: Version stamp associated with the client has expired" in crm.refusal()
     assert crm.run().load == "snapshot"
     assert crm.landed == crm.truth
 
@@ -559,7 +559,7 @@ def test_an_error_in_the_check_for_change_tracking_lands_nothing(start) -> None:
     crm.run()
     crm.change(8, 1)
     crm.server.before_request(lambda target: Fault(status=404) if target == TRACKING_CHECK else None)
-    assert "answered 404 Not Found" in crm.refusal()
+    assert "returned 404 Not Found" in crm.refusal()
 
 
 # Changes during a read
@@ -611,7 +611,7 @@ def test_only_one_of_two_concurrent_runs_lands(crm: Crm) -> None:
     other = Crm(crm.server, crm.landing, crm.secret, crm.now, runs=1)
     crm.runs = 2
     crm.server.before_request(on_request(1, other.run))
-    with pytest.raises(CdpError, match="Another run has landed crm/contacts meanwhile"):
+    with pytest.raises(CdpError, match="Another run has landed a batch of crm/contacts meanwhile"):
         crm.run()
     assert [batch.batch_id for batch in crm.batches] == ["20260131T000001Z-1", "20260131T000002Z-2"]
     crm.server.before_request(lambda _: None)
@@ -626,10 +626,10 @@ def test_only_one_of_two_concurrent_runs_lands(crm: Crm) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (Fault(body="html"), "answered with a web page"),
-        (Fault(body="not_utf8"), "did not answer with UTF-8"),
-        (Fault(body="previous_page"), "gave the same page twice"),
-        (Fault(status=404), "answered 404 Not Found: An unexpected error occurred"),
+        (Fault(body="html"), "returned a web page"),
+        (Fault(body="not_utf8"), "did not return valid UTF-8"),
+        (Fault(body="previous_page"), "returned the same page twice"),
+        (Fault(status=404), "returned 404 Not Found: An unexpected error occurred"),
         (Fault(status=403), "refused access (403: An unexpected error occurred): check the secrets 'crm_client_id'"),
     ],
     ids=lambda value: f"{value.status} {value.body}" if isinstance(value, Fault) else "",
@@ -656,7 +656,7 @@ def test_a_page_that_is_cut_off_is_requested_again(crm: Crm, body) -> None:
 @pytest.mark.parametrize("body", ["reset", "cut"])
 def test_a_page_that_is_always_cut_off_lands_nothing(crm: Crm, body) -> None:
     crm.server.before_request(lambda _: Fault(body=body))
-    assert "the answer is cut off" in crm.refusal()
+    assert "the response is incomplete" in crm.refusal()
     assert len(crm.server.requests) == MAX_BODY_ATTEMPTS
 
 
@@ -668,14 +668,14 @@ def test_a_crm_that_asks_to_wait_is_read_after_the_wait(crm: Crm, waits) -> None
 
 def test_a_crm_that_always_asks_to_wait_is_an_error(crm: Crm, waits) -> None:
     crm.server.before_request(lambda _: Fault(status=429, retry_after=300))
-    assert "answered 429 Too Many Requests: Number of requests exceeded the limit" in crm.refusal()
+    assert "returned 429 Too Many Requests: Number of requests exceeded the limit" in crm.refusal()
     assert waits == [60] * MAX_RETRIES
 
 
 def test_a_crm_without_records_lands_nothing(start) -> None:
     for change_tracking in (True, False):
         crm = start(contacts=0, change_tracking=change_tracking)
-        assert "has no records" in crm.refusal()
+        assert "returned no records" in crm.refusal()
 
 
 def test_a_column_that_the_crm_does_not_have_is_named(crm: Crm) -> None:
@@ -686,7 +686,7 @@ def test_a_column_that_the_crm_does_not_have_is_named(crm: Crm) -> None:
 def test_an_address_that_is_not_a_crm_is_an_error(serve, start) -> None:
     crm = start()
     crm.server.url = serve(b"<html>", 404).root
-    assert "answered 404 Not Found" in crm.refusal()
+    assert "returned 404 Not Found" in crm.refusal()
 
 
 def test_a_landed_batch_with_a_missing_file_is_an_error(start) -> None:
@@ -765,7 +765,7 @@ def test_a_sign_in_that_is_refused_names_the_secrets_and_shows_none(start, wrong
 def test_the_client_secret_is_sent_only_to_entra_id(serve, start, challenge: str) -> None:
     crm = start()
     crm.server.url = serve(b"", 401, {"WWW-Authenticate": challenge}).root
-    assert "asks for a sign-in, and not at Entra ID" in crm.refusal()
+    assert "requires a sign-in, but not at Entra ID" in crm.refusal()
 
 
 @pytest.mark.parametrize(
@@ -803,4 +803,4 @@ def test_a_sign_in_that_gives_no_token_is_an_error(serve, start, body: bytes) ->
     challenge = f'Bearer authorization_uri="{api.root}/t/oauth2/v2.0/authorize", resource_id=x'
     api.then(b"", 401, {"WWW-Authenticate": challenge}).at("/t/oauth2/v2.0/token", body)
     crm.server.url = api.root
-    assert "gave no token" in crm.refusal()
+    assert "returned no token" in crm.refusal()

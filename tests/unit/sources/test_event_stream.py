@@ -435,7 +435,7 @@ def test_a_kill_between_landing_and_the_checkpoint_lands_each_event_once(source,
 
     with monkeypatch.context() as killed:
         killed.setattr(MicroBatches, "land", land_and_die)
-        with pytest.raises(CdpError, match="The stream of events has failed"):
+        with pytest.raises(CdpError, match="The event stream has failed"):
             run()
     assert load() == ["e1", "e2", "e3"]
     source.send(event(4))
@@ -448,7 +448,7 @@ def test_a_kill_between_data_and_manifest_lands_each_event_once(source, run, loa
     with monkeypatch.context() as killed:
         killed.setattr(Landing, "_land_manifest", _die)
         killed.setattr(Landing, "_remove", _die)
-        with pytest.raises(CdpError, match="The stream of events has failed"):
+        with pytest.raises(CdpError, match="The event stream has failed"):
             run()
     assert len(folders(landing)) == 1
     assert landing.batch_ids("events", "events") == []

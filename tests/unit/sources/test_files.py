@@ -266,7 +266,7 @@ def test_a_truncated_gzip_lands_nothing_and_the_whole_one_lands_all(folder, land
     write(folder / "a.jsonl", OTHER)
     write(folder / "b.jsonl.gz", whole[:cut])
     message = refusal(land_events)
-    assert f"{folder}/b.jsonl.gz can't be unpacked" in message
+    assert f"{folder}/b.jsonl.gz can't be decompressed" in message
     assert not list(landed.rglob("manifest.json"))
     write(folder / "b.jsonl.gz", whole, seconds=1)
     assert land_events()[0].rows == 101
@@ -274,7 +274,7 @@ def test_a_truncated_gzip_lands_nothing_and_the_whole_one_lands_all(folder, land
 
 def test_a_file_that_is_gzip_only_by_name_is_an_error_that_names_it(folder, land_events) -> None:
     write(folder / "a.jsonl.gz", EVENT)
-    assert f"{folder}/a.jsonl.gz can't be unpacked" in refusal(land_events)
+    assert f"{folder}/a.jsonl.gz can't be decompressed" in refusal(land_events)
 
 
 def test_a_file_that_disappears_before_it_is_read_is_an_error_that_names_it(folder, land_events) -> None:
@@ -299,12 +299,12 @@ def test_hidden_and_unfinished_files_are_ignored(folder, land_events) -> None:
 
 def test_a_missing_folder_and_a_first_run_without_files_are_errors(folder, land_events) -> None:
     assert f"Folder {folder} has no events files" in refusal(land_events)
-    assert f"Folder {folder}/nothing is not there" in refusal(land_events, path=folder / "nothing")
+    assert f"Folder {folder}/nothing does not exist" in refusal(land_events, path=folder / "nothing")
     write(folder / "a.jsonl", EVENT)
     land_events()
     (folder / "a.jsonl").unlink()
     assert land_events("20260131T000002Z-2") == []
-    assert "is not there" in refusal(land_events, "20260131T000003Z-3", path=folder / "nothing")
+    assert "does not exist" in refusal(land_events, "20260131T000003Z-3", path=folder / "nothing")
 
 
 def test_an_empty_file_is_landed_once_it_has_records(folder, land_events) -> None:
@@ -321,7 +321,7 @@ def test_a_file_that_loses_its_records_is_an_error(folder, land_events, land_spe
     write(folder / "a.jsonl", EVENT)
     land_events("20260131T000001Z-1")
     write(folder / "a.jsonl", b"", seconds=1)
-    assert f"{folder}/a.jsonl had records and has none now" in refusal(land_events, "20260131T000002Z-2")
+    assert f"{folder}/a.jsonl had records before, but has none now" in refusal(land_events, "20260131T000002Z-2")
 
 
 def test_files_with_similar_names_do_not_replace_each_other(folder, land_events, landed) -> None:
@@ -444,7 +444,7 @@ def test_a_csv_row_that_does_not_fit_the_header_is_landed_as_a_list_of_cells(fol
 def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_spend, landed, content: bytes) -> None:
     write(folder / "good.csv", MONTH)
     write(folder / "worse.csv", content)
-    assert f"{folder}/worse.csv has no header" in refusal(land_spend)
+    assert f"{folder}/worse.csv is not a header" in refusal(land_spend)
     assert not list(landed.rglob("manifest.json"))
 
 
@@ -474,7 +474,7 @@ def test_csv_columns_match_the_contract_in_any_case(folder, landing, landed) -> 
 def test_an_open_quote_is_an_error_that_names_file_and_line(folder, land_spend, landed) -> None:
     write(folder / "a.csv", MONTH + b'2026-01,"search,1\n2026-01,mail,2\n')
     message = refusal(land_spend)
-    assert f"{folder}/a.csv is no CSV at line 4" in message
+    assert f"{folder}/a.csv is not valid CSV at line 4" in message
     assert not list(landed.rglob("manifest.json"))
 
 
@@ -492,7 +492,7 @@ def test_a_csv_file_that_loses_its_rows_is_an_error(folder, land_spend) -> None:
     write(folder / "2026-02.csv", b"month,channel,amount\n")
     assert names_of(land_spend("20260131T000001Z-1")) == ["2026-01.csv"]
     write(folder / "2026-01.csv", b"month,channel,amount\n", seconds=1)
-    assert "had records and has none now" in refusal(land_spend, "20260131T000002Z-2")
+    assert "had records before, but has none now" in refusal(land_spend, "20260131T000002Z-2")
 
 
 def test_exchange_rates_are_landed_as_a_snapshot_when_they_change(folder, land_rates, landed) -> None:
@@ -509,10 +509,10 @@ def test_exchange_rates_are_landed_as_a_snapshot_when_they_change(folder, land_r
 @pytest.mark.parametrize(
     ("content", "reporting_currency", "reason"),
     [
-        (RATES, "EUR", "not in terms of EUR: it has no rate of 1 in 2026-01 and 1 other months"),
-        (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,1.1"), "USD", "it has no rate of 1 in 2026-02."),
-        (RATES.replace(b"2026-02,USD,1.0\n", b""), "USD", "it has no rate of 1 in 2026-02."),
-        (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,one"), "USD", "it has no rate of 1 in 2026-02."),
+        (RATES, "EUR", "do not convert to EUR: EUR has no rate of 1 in 2026-01 and 1 other months"),
+        (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,1.1"), "USD", "USD has no rate of 1 in 2026-02."),
+        (RATES.replace(b"2026-02,USD,1.0\n", b""), "USD", "USD has no rate of 1 in 2026-02."),
+        (RATES.replace(b"2026-02,USD,1.0", b"2026-02,USD,one"), "USD", "USD has no rate of 1 in 2026-02."),
         (b"month,currency,rate\n", "USD", "has no exchange rates"),
         (b"", "USD", "has no exchange rates"),
     ],
@@ -533,4 +533,4 @@ def test_an_invalid_rate_is_landed(folder, land_rates) -> None:
 
 
 def test_a_missing_file_of_rates_is_an_error(folder, land_rates) -> None:
-    assert f"File {folder}/none.csv is not there" in refusal(land_rates, name="none.csv")
+    assert f"File {folder}/none.csv does not exist" in refusal(land_rates, name="none.csv")

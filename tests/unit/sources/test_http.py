@@ -85,7 +85,7 @@ def test_a_body_that_is_cut_off_is_requested_again(serve, read, fault) -> None:
 @pytest.mark.parametrize("fault", [{"missing_bytes": 10}, {"is_reset": True}], ids=["cut off", "reset"])
 def test_a_body_that_is_always_cut_off_is_an_error(serve, refusal, fault) -> None:
     api = serve(BODY, **fault)
-    assert f"API {api.url} can't be read: the answer is cut off." in refusal(api.url)
+    assert f"API {api.url} can't be read: the response is incomplete." in refusal(api.url)
     assert len(api.requests) == MAX_BODY_ATTEMPTS
 
 
@@ -155,7 +155,7 @@ def test_a_refusal_names_the_secret_to_check_and_never_shows_it(serve, refusal, 
 def test_a_token_with_invalid_characters_is_an_error_that_does_not_show_it(serve, refusal, ending: str) -> None:
     token = uuid4().hex
     message = refusal(serve(BODY).url, authorization=f"Bearer {token}{ending}")
-    assert "no header may have; check the secret 'api_token'" in message
+    assert "not allowed in a header, such as a line break; check the secret 'api_token'" in message
     assert token not in message
 
 
@@ -188,7 +188,7 @@ def test_a_challenge_after_a_redirect_to_another_server_is_ignored(serve, refusa
 
 def test_the_error_message_of_the_server_is_shown(serve, refusal) -> None:
     error = json.dumps({"error": {"code": "0x1", "message": "Could not find a property\nnamed 'x'."}}).encode()
-    assert "answered 400 Bad Request: Could not find a property: check" in refusal(serve(error, 400).url)
+    assert "returned 400 Bad Request: Could not find a property: check" in refusal(serve(error, 400).url)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_error_message_of_the_server_is_shown(serve, refusal) -> None:
 )
 def test_an_error_without_a_message_shows_its_status(serve, refusal, body: bytes) -> None:
     api = serve(body, 404)
-    assert refusal(api.url) == f"API {api.url} answered 404 Not Found: check the address and the server."
+    assert refusal(api.url) == f"API {api.url} returned 404 Not Found: check the address and the server."
     assert len(api.requests) == 1
 
 
@@ -209,7 +209,7 @@ def test_a_query_and_a_user_are_not_shown(serve, refusal) -> None:
     api = serve(b"", 404)
     secret = uuid4().hex
     message = refusal(f"{api.url.replace('//', f'//user:{secret}@')}?key={secret}")
-    assert message == f"API {api.url} answered 404 Not Found: check the address and the server."
+    assert message == f"API {api.url} returned 404 Not Found: check the address and the server."
 
 
 def test_a_status_can_raise_its_own_exception(serve, client) -> None:
@@ -221,7 +221,7 @@ def test_a_status_can_raise_its_own_exception(serve, client) -> None:
 def test_a_form_is_not_sent_to_a_redirect(serve, client) -> None:
     target = serve(BODY)
     api = serve(b"", 307, {"Location": target.url})
-    with pytest.raises(CdpError, match="answered 307"), client(api.url).post(api.url, {"a": "b"}):
+    with pytest.raises(CdpError, match="returned 307"), client(api.url).post(api.url, {"a": "b"}):
         pass
     assert target.requests == []
 
@@ -243,7 +243,7 @@ def test_too_many_requests_are_retried_after_the_wait_that_the_server_asks_for(s
 
 def test_repeated_too_many_requests_are_an_error_after_bounded_waits(serve, refusal, waits) -> None:
     api = serve(b"", 429, {"Retry-After": "9"})
-    assert "answered 429 Too Many Requests" in refusal(api.url)
+    assert "returned 429 Too Many Requests" in refusal(api.url)
     assert waits == [9] * MAX_RETRIES
 
 
@@ -266,14 +266,14 @@ def test_a_server_that_is_down_for_a_while_is_retried_with_growing_waits(serve, 
 
 def test_a_server_that_stays_down_is_an_error_after_bounded_retries(serve, refusal, waits) -> None:
     api = serve(b"", 503)
-    assert "answered 503 Service Unavailable" in refusal(api.url)
+    assert "returned 503 Service Unavailable" in refusal(api.url)
     assert len(api.requests) == 1 + MAX_RETRIES
     assert waits == [1, 2, 4]
 
 
 def test_a_slow_server_is_retried_once_and_then_an_error(serve, refusal) -> None:
     api = serve(BODY, after_seconds=5)
-    assert "no answer within 0.3 seconds" in refusal(api.url, timeout_seconds=0.3)
+    assert "no response within 0.3 seconds" in refusal(api.url, timeout_seconds=0.3)
     assert len(api.requests) == 2
 
 

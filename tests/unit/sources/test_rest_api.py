@@ -136,12 +136,12 @@ def test_without_a_token_no_authorization_is_sent(serve, land) -> None:
     ("body", "reason"),
     [
         (b"<html><body>Sign in</body></html>", "a web page"),
-        (ANSWER[:-7], "did not answer with JSON"),
-        (b"", "answered with nothing"),
-        (ANSWER + b"]", "did not answer with JSON"),
-        (ANSWER + b"\xff", "did not answer with UTF-8"),
+        (ANSWER[:-7], "did not return valid JSON"),
+        (b"", "returned nothing"),
+        (ANSWER + b"]", "did not return valid JSON"),
+        (ANSWER + b"\xff", "did not return valid UTF-8"),
         (b'{"error": "quota"}', "an object without an array"),
-        (b"null", "an array of records, is expected"),
+        (b"null", "instead of JSON with an array of records"),
         (b"[]", "an empty array"),
         (b" [ \n ] ", "an empty array"),
         (b'{"value": []}', "an empty array"),
@@ -157,7 +157,7 @@ def test_an_answer_that_is_cut_off_lands_nothing_and_the_next_run_lands_all(
     serve, refusal, land, landed, fault
 ) -> None:
     api = serve(ANSWER, **fault)
-    assert "the answer is cut off" in refusal(api.url)
+    assert "the response is incomplete" in refusal(api.url)
     api.then(ANSWER).take("", {})
     [manifest] = land(api.url)
     assert manifest.rows == 2
@@ -178,20 +178,20 @@ def test_a_refused_token_is_an_error_that_names_the_secret_and_does_not_show_it(
 
 
 def test_an_unknown_address_lands_nothing(serve, refusal) -> None:
-    assert "answered 404 Not Found" in refusal(serve(b"nothing here", 404).url)
+    assert "returned 404 Not Found" in refusal(serve(b"nothing here", 404).url)
 
 
 def test_an_api_that_stays_down_lands_nothing(serve, refusal) -> None:
-    assert "answered 503 Service Unavailable" in refusal(serve(b"", 503).url)
+    assert "returned 503 Service Unavailable" in refusal(serve(b"", 503).url)
 
 
 def test_an_api_that_is_too_slow_lands_nothing(serve, refusal) -> None:
-    assert "no answer within 0.2 seconds" in refusal(serve(ANSWER, after_seconds=5).url, timeout_seconds=0.2)
+    assert "no response within 0.2 seconds" in refusal(serve(ANSWER, after_seconds=5).url, timeout_seconds=0.2)
 
 
 @pytest.mark.parametrize("url", ["customers.json", "ftp://example.com/customers.json", "http://a b/"])
 def test_an_invalid_web_address_lands_nothing(refusal, url: str) -> None:
-    assert "this is no web address" in refusal(url)
+    assert "this is not a web address" in refusal(url)
 
 
 def test_a_landing_location_that_cannot_be_written_is_an_error(serve, land, tmp_path) -> None:
@@ -204,7 +204,7 @@ def test_a_landing_location_that_cannot_be_written_is_an_error(serve, land, tmp_
 def test_the_token_is_not_sent_unencrypted(refusal, url: str) -> None:
     token = uuid4().hex
     message = refusal(url, token=token)
-    assert "does not begin with https://: the token is not sent there" in message
+    assert "does not begin with https://: the token was not sent" in message
     assert not [secret for secret in (token, "key=") if secret in message]
 
 
@@ -329,28 +329,28 @@ def test_a_page_that_comes_twice_lands_nothing(serve, refusal) -> None:
     api = serve()
     api.at("/customers.json", page(1, 2, next="?page=2"))
     api.at("/customers.json?page=2", page(1, 2, next="?page=3"))
-    assert "gave the same page twice" in refusal(api.url)
+    assert "returned the same page twice" in refusal(api.url)
 
 
 def test_an_api_that_ignores_the_page_number_lands_nothing(serve, refusal) -> None:
     api = serve()
     for number in (1, 2):
         api.at(f"/customers.json?page={number}", page(1, 2, page=number))
-    assert "gave the same page twice" in refusal(f"{api.url}?page={{page}}")
+    assert "returned the same page twice" in refusal(f"{api.url}?page={{page}}")
 
 
 def test_a_link_that_leads_back_lands_nothing(serve, refusal) -> None:
     api = serve()
     api.at("/customers.json", page(1, next="?page=2"))
     api.at("/customers.json?page=2", page(2, next="/customers.json"))
-    assert "leads back to a page it gave before" in refusal(api.url)
+    assert "returned a link to an earlier page" in refusal(api.url)
     assert len(api.requests) == 2
 
 
 def test_a_link_to_another_host_is_an_error(serve, land, landed) -> None:
     other = serve(ANSWER)
     api = serve(page(1, next=other.url))
-    with pytest.raises(CdpError, match=f"API {other.url} is on another server than the one configured"):
+    with pytest.raises(CdpError, match=f"API {other.url} is on another server than the configured address"):
         land(api.url, token=uuid4().hex)
     assert other.requests == []
     assert not list(landed.glob("*/*"))
@@ -358,7 +358,7 @@ def test_a_link_to_another_host_is_an_error(serve, land, landed) -> None:
 
 @pytest.mark.parametrize("link", [2, True, {"page": 2}, {"href": 2}], ids=str)
 def test_a_link_that_cannot_be_followed_lands_nothing(serve, refusal, link: object) -> None:
-    assert "a link to the next page that is no text" in refusal(serve(page(1, next=link)).url)
+    assert "a link to the next page that is not a string" in refusal(serve(page(1, next=link)).url)
 
 
 @pytest.mark.parametrize(
@@ -384,18 +384,18 @@ def test_a_link_that_cannot_be_followed_lands_nothing(serve, refusal, link: obje
 )
 def test_incomplete_records_without_a_known_next_page_land_nothing(serve, refusal, members) -> None:
     message = refusal(serve(page(1, 2, **members)).url)
-    assert "a link (next), a cursor (next_cursor), or {page} in the address" in message
+    assert "a link (next), a cursor (next_cursor), or {page} as the page number in the address" in message
 
 
 def test_an_array_with_fewer_records_than_its_header_says_lands_nothing(serve, refusal) -> None:
-    assert "has 5 records and gave 2" in refusal(serve(ANSWER, headers={"X-Total-Count": "5"}).url)
+    assert "reports 5 records but returned 2" in refusal(serve(ANSWER, headers={"X-Total-Count": "5"}).url)
 
 
 def test_links_that_end_before_the_last_page_land_nothing(serve, refusal) -> None:
     api = serve()
     api.at("/customers.json", page(1, next="?page=2", total_pages=3))
     api.at("/customers.json?page=2", page(2, next=None, total_pages=3))
-    assert "has 3 pages and gave 2" in refusal(api.url)
+    assert "reports 3 pages but returned 2" in refusal(api.url)
 
 
 @pytest.mark.parametrize(
@@ -423,14 +423,14 @@ def test_an_error_on_a_later_page_lands_nothing_and_the_next_run_lands_all(serve
     api = serve()
     api.at("/customers.json", page(1, next="?page=2"))
     api.at("/customers.json?page=2", b"<html>", 404).at("/customers.json?page=2", page(2))
-    assert "answered 404" in refusal(api.url)
+    assert "returned 404" in refusal(api.url)
     land(api.url)
     assert numbers_of(landed) == [1, 2]
 
 
 def test_numbered_pages_that_shift_while_they_are_read_are_read_until_two_reads_agree(serve, land, landed) -> None:
     api = serve()
-    # Record 1 is deleted after the first page was read: record 3 moves to that page, and the first read misses it.
+    # Record 1 is deleted after the first page is read: record 3 moves to that page, and the first read misses record 3.
     api.at("/customers.json?page=1", page(1, 2)).at("/customers.json?page=1", page(2, 3))
     api.at("/customers.json?page=2", page(4))
     api.at("/customers.json?page=3", page())
@@ -444,7 +444,7 @@ def test_numbered_pages_that_never_agree_land_nothing(serve, refusal) -> None:
     for number in range(MAX_READS + 1):
         api.at("/customers.json?page=1", page(number))
     api.at("/customers.json?page=2", page())
-    assert "changes while it is read" in refusal(f"{api.url}?page={{page}}")
+    assert "changed during the read" in refusal(f"{api.url}?page={{page}}")
     assert len(api.requests) == 2 * MAX_READS
 
 
@@ -538,7 +538,7 @@ def test_only_one_of_two_concurrent_runs_lands(serve, land, landing: Landing) ->
     api = serve()
     api.at("/customers.json", page(1, 2), meanwhile=lambda: land(f"{api.url}?other", batch_id="20260131T000000Z-0"))
     api.at("/customers.json?other", page(1, 2))
-    with pytest.raises(CdpError, match="Another run has landed source/customers meanwhile"):
+    with pytest.raises(CdpError, match="Another run has landed a batch of source/customers meanwhile"):
         land(api.url)
     assert [batch.batch_id for batch in landing.batches("source", "customers")] == ["20260131T000000Z-0"]
     assert land(f"{api.url}?other", batch_id="20260131T000002Z-2") == []

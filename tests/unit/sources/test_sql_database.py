@@ -488,7 +488,7 @@ Run = Callable[..., Extraction]
 
 @pytest.fixture
 def run(landing: Landing) -> Run:
-    """Return a function that starts the next run, an hour later: `run()`, or `run("sales", act)` to act meanwhile."""
+    """Return a function that starts the next run, an hour later. `run("sales", act)` calls `act` during the run."""
     numbers = count(1)
 
     def run(*meanwhile: Any) -> Extraction:
@@ -730,7 +730,7 @@ class TestIncrements:
             execute(url, "INSERT INTO sales (id) VALUES (71)")
             land(first, url)
 
-        assert "nothing was landed by this one" in message_of(lambda: land(run("sales", another_run), url))
+        assert "this run landed nothing" in message_of(lambda: land(run("sales", another_run), url))
         assert [batch.rows for batch in landing.batches("source", "sales")] == [50, 21]
         assert land(run(), url) is None
 

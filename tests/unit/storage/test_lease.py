@@ -23,7 +23,7 @@ def test_a_run_of_another_job_is_refused_until_the_lease_is_released(
     shared: DeltaStore, rows_of: Callable[..., Any]
 ) -> None:
     take_lease(shared, "refresh", "1")
-    with pytest.raises(CdpError, match="Run 1 of refresh is writing the tables: wait until it has ended"):
+    with pytest.raises(CdpError, match="Run 1 of refresh is writing the tables: wait until the run has ended"):
         take_lease(shared, "stream", "2")
     release_lease(shared, "refresh", "1")
     take_lease(shared, "stream", "2")

@@ -130,7 +130,7 @@ WRITES: dict[str, Write] = {
     "merge_rows": lambda store, rows: store.merge_rows(VISITS, rows),
     "rewrite": lambda store, rows: store.rewrite(VISITS, rows),
 }
-"""Methods that write rows. The one with a condition writes batch a."""
+"""Methods that write rows. The method with a condition writes batch a."""
 
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 every_write_but_rewrite = pytest.mark.parametrize(
@@ -1033,7 +1033,7 @@ def log_of(folder: Path) -> str:
 
 
 def texts(folder: Path) -> str:
-    """Return the content of all files, as text."""
+    """Return the content of all files as strings."""
     return "".join(path.read_bytes().decode("latin-1") for path in sorted(folder.rglob("*")) if path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""A fake session of a Databricks workspace, which records SQL statements and answers a few of them."""
+"""A fake session of a Databricks workspace, which records SQL statements and returns results for a few of them."""
 
 from __future__ import annotations
 

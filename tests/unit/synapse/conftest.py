@@ -1,4 +1,4 @@
-"""Published tables, which the views are run over."""
+"""Published tables for the tests of the views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.published import PUBLISHED_TABLES
 from cdp_lib.storage import open_store
 
-# Of each type, what is hard to get through: ends of the range, digits that a narrower type loses, text of many bytes.
+# Values of each type that are easily lost: ends of the range, digits beyond a narrower type, strings of many bytes.
 VALUES: dict[str, tuple[Any, ...]] = {
     "BIGINT": (2**63 - 1, -(2**62), 0),
     "DATE": (date(9999, 12, 31), date(1900, 1, 1), date(2024, 2, 29)),
@@ -35,14 +35,14 @@ VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def rows_of(contract: TableContract) -> list[dict[str, Any]]:
-    """Three rows of a table, and one in which all is null that may be."""
+    """Return three rows of a table without nulls, and a row in which every optional column is null."""
     rows = [{column.name: VALUES[column.type][number] for column in contract.columns} for number in range(3)]
     return [*rows, {column.name: VALUES[column.type][2] for column in contract.columns if column.required}]
 
 
 @dataclass(frozen=True)
 class Gold:
-    """Gold tables, and the copies of them that are published.
+    """Gold tables and their published copies.
 
     Attributes:
         tables: Folder of the tables.
@@ -55,7 +55,7 @@ class Gold:
 
 @pytest.fixture(scope="session")
 def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Gold:
-    """Tables written as the job writes them: each is replaced, the fits of models are merged."""
+    """Tables written in the same way as by the job: all tables are replaced, and a row of model fits is merged."""
     gold = Gold(tmp_path_factory.mktemp("gold"), tmp_path_factory.mktemp("published"))
     spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{gold.tables}'").collect()
     store = open_store(spark, catalog, "cdp_test_synapse")
@@ -73,7 +73,7 @@ def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def refreshed(cdp: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Gold:
-    """The tables that the job makes of the samples."""
+    """Tables that the job builds from the samples."""
     home = tmp_path_factory.mktemp("refreshed")
     gold = Gold(home / "warehouse" / "sales", home / "gold")
     run = cdp("run", "--home", home, "--var", f"synapse_location={gold.published}")

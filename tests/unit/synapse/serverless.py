@@ -1,4 +1,4 @@
-"""Serverless SQL, as far as the scripts need it: sqlfluff parses them, and DuckDB runs the views over Delta tables."""
+"""Substitute for serverless SQL: sqlfluff parses the scripts, and DuckDB runs their views over Delta tables."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class View:
 
     Attributes:
         name: Schema and name.
-        selected: Columns of its SELECT.
-        folder: What it says after BULK.
-        options: What else it says of the files.
-        columns: Types by column, as it reads them from the files.
-        statement: The whole statement, as T-SQL.
-        openrowset: Its OPENROWSET with the WITH clause, as it stands in the statement.
+        selected: Columns of the SELECT clause.
+        folder: Folder after BULK.
+        options: Other options of OPENROWSET, by name.
+        columns: Types of the columns in the WITH clause, by name.
+        statement: The whole T-SQL statement.
+        openrowset: The OPENROWSET of the statement with the WITH clause.
     """
 
     name: str
@@ -46,9 +46,9 @@ class View:
 
     @property
     def in_duckdb(self) -> str:
-        """The statement for DuckDB, in which a table of the folder's name takes the place of the files.
+        """The statement for DuckDB, which reads a table with the name of the folder instead of files.
 
-        As OPENROWSET does, it finds columns by name and gives them the types of the WITH clause.
+        Like OPENROWSET, the statement finds columns by name and casts them to the types of the WITH clause.
         """
         read = ", ".join(
             f"CAST([{name}] AS {type_.removesuffix(_COLLATION)}) AS [{name}]" for name, type_ in self.columns.items()
@@ -57,7 +57,7 @@ class View:
         return parse_one(statement, read="tsql").transform(_with_all_bits).sql("duckdb")
 
     def rows(self, files: pa.Table) -> pa.Table:
-        """What the view shows of a table's files."""
+        """Return the rows of the view over the given files of a table."""
         with duckdb.connect() as connection:
             connection.register("files", files)
             connection.execute(f"CREATE TABLE {self.folder} AS FROM files; CREATE SCHEMA sales; {self.in_duckdb}")
@@ -65,12 +65,12 @@ class View:
 
 
 def _with_all_bits(node: exp.Expr) -> exp.Expr:
-    """T-SQL's FLOAT has 53 bits; sqlglot takes it for one of 24."""
+    """Convert FLOAT to DOUBLE: FLOAT has 53 bits in T-SQL, but sqlglot assumes 24 bits."""
     return exp.DataType.build("DOUBLE") if isinstance(node, exp.DataType) and node.is_type("FLOAT") else node
 
 
 def contents(table: DeltaTable) -> pa.Table:
-    """The rows of a Delta table; times are of UTC, without saying so, as DATETIME2 has them."""
+    """Return the rows of a Delta table, with times in UTC without a time zone, as in DATETIME2."""
     rows = table.to_pyarrow_table()
     fields = [
         field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field for field in rows.schema
@@ -79,14 +79,14 @@ def contents(table: DeltaTable) -> pa.Table:
 
 
 def script(path: Path) -> str:
-    """A script as `sqlcmd` sends it: variables filled in."""
+    """Return a script with its variables replaced, as `sqlcmd` sends it."""
     return re.sub(r"\$\((\w+)\)", lambda found: VARIABLES[found[1]], path.read_text(encoding="utf-8"))
 
 
 @cache
 def parsed(path: Path) -> BaseSegment:
-    """A script as sqlfluff understands it."""
-    # Of what GRANT may be ON, sqlfluff does not know credentials: for it, they are schemas.
+    """Return the syntax tree of a script."""
+    # Replace credentials by schemas, because sqlfluff does not know GRANT … ON a credential.
     text = script(path).replace("DATABASE SCOPED CREDENTIAL::", "SCHEMA::")
     result = Linter(config=FluffConfig(overrides={"dialect": "tsql"})).parse_string(text)
     assert result.violations == [], path.name
@@ -95,12 +95,12 @@ def parsed(path: Path) -> BaseSegment:
 
 
 def batches(path: Path) -> list[BaseSegment]:
-    """What stands between the GOs of a script."""
+    """Return the batches of a script, which GO separates."""
     return list(parsed(path).recursive_crawl("batch"))
 
 
 def views() -> Iterator[View]:
-    """All views of the scripts."""
+    """Yield all views of the scripts."""
     for path in SCRIPTS:
         for statement in parsed(path).recursive_crawl("create_view_statement"):
             yield _view(statement)
@@ -114,7 +114,7 @@ def _view(statement: BaseSegment) -> View:
     [clause] = openrowset.recursive_crawl("openrowset_with_clause")
     folder, *values = [literal.raw.strip("'") for literal in files.recursive_crawl("quoted_literal")]
     options = [keyword.raw for keyword in files.get_children("keyword") if keyword.raw != "BULK"]
-    # Each column is a name and all that stands before the next one.
+    # A column is a name in brackets, followed by its type up to the end of the line.
     columns = re.findall(r"\[(\w+)\] (.+?),?\n", clause.raw)
     return View(
         name=name.raw.replace("[", "").replace("]", ""),

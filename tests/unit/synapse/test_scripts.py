@@ -1,4 +1,4 @@
-"""The scripts are T-SQL, may be run again, agree on names, and hold no secret."""
+"""The scripts are valid T-SQL, can be run repeatedly, use the same names, and contain no secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from .serverless import SCRIPTS, SYNAPSE, VARIABLES, batches, parsed, script
 
 [SQLCMD] = re.findall(r"```sh\n *(sqlcmd .*?)```", (SYNAPSE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-"""The command that people are told to run the scripts with."""
+"""The documented command that runs the scripts."""
 
 each_script = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 
@@ -53,7 +53,7 @@ def test_a_view_is_alone_in_its_batch(path: Path) -> None:
 def test_a_script_is_of_the_database_whatever_has_run_before_it(path: Path) -> None:
     used = [number for number, batch in enumerate(batches(path)) if batch.raw.startswith("USE [cdp];")]
 
-    # Only what makes the database comes before it is used.
+    # Only the batch that creates the database comes before USE.
     assert used == [1 if "CREATE DATABASE [cdp]" in script(path) else 0]
 
 

@@ -34,7 +34,7 @@ _MEASURE_TYPES = {
     "predicted_customers": "bigint",
     "predicted_clv": EXACT,
 }
-"""Measures per customer and month, in types that are fast to sum: each customer may have a row for every month."""
+"""Measures per customer and month. The types allow fast sums, because each customer may have a row for every month."""
 
 
 def customer_measures(
@@ -51,7 +51,7 @@ def customer_measures(
         customer_value: One row per customer, at `as_of`.
         dimensions: One row per customer: `customer_id`, `country`, `channel`, `segment`.
         activities: One row per activity, with `day` and with `customer_id`, null for people who are not customers.
-        as_of: Last day that counts.
+        as_of: Last day to include.
     """
     names = [name for name in CUSTOMER_DIMENSIONS if name != "all"]
     customer_months = [
@@ -111,7 +111,7 @@ def _months_with_visit(purchases: DataFrame, activities: DataFrame) -> DataFrame
 
 
 def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_of: date) -> DataFrame:
-    """Return the months in which a customer was acquired, bought for the first and second time, and is predicted."""
+    """Return one row per customer and milestone: acquisition, first purchase, second purchase and prediction."""
     value = customer_value.select("customer_id", "acquisition_date", "first_purchase_date", "predictive_clv")
     later = purchases.join(value, "customer_id", how="inner").where("purchase_date > first_purchase_date")
     second = later.groupBy("customer_id").agg(sf.min("purchase_date").alias("second_purchase_date"))
@@ -132,16 +132,16 @@ def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_o
     return _with_all_measures(milestones, counts | {"predicted_clv": clv})
 
 
-def _with_all_measures(rows: DataFrame, counts: Mapping[str, Column]) -> DataFrame:
-    """Return rows with a column for every measure per customer and month, null for a measure without an expression."""
-    columns = [counts.get(name, sf.lit(None)).cast(type).alias(name) for name, type in _MEASURE_TYPES.items()]
+def _with_all_measures(rows: DataFrame, measures: Mapping[str, Column]) -> DataFrame:
+    """Return rows with a column for every measure of `_MEASURE_TYPES`; null for a measure without an expression."""
+    columns = [measures.get(name, sf.lit(None)).cast(type).alias(name) for name, type in _MEASURE_TYPES.items()]
     return without_comments(rows.select("customer_id", "month", *columns), ["customer_id", "month", *_MEASURE_TYPES])
 
 
 def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date) -> MeasureRows:
-    """Return the measures of each month, including those that describe the month before it.
+    """Return the measures of each month, including the measures that refer to the previous month.
 
-    Each row counts twice: in its own month, and in the month after it.
+    Each row is used twice: for its own month, and as the previous month of the next month.
     """
     repeated = groups.select("*", sf.explode(sf.array(sf.lit(0), sf.lit(1))).alias("months_later"))
     months = repeated.withColumn("month", sf.add_months("month", sf.col("months_later"))).where(
@@ -164,7 +164,7 @@ def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date
     measures = {
         **{name: sf.when(is_own_month, measure) for name, measure in own_measures.items()},
         **{name: sf.when(~is_own_month, measure) for name, measure in previous_measures.items()},
-        # Revenue of the previous month minus the part its customers repeated.
+        # Revenue of the previous month minus the part that its customers spent again.
         "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue")),
     }
     return with_measures(months, [*dimensions, "month"], measures)

@@ -23,7 +23,7 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
     Args:
         events_silver: One row per event.
         customer_links_silver: One row per identity.
-        as_of: Last day that counts.
+        as_of: Last day to include.
 
     Returns:
         `person` (the customer, else the identity), `customer_id` (null for people who are not known customers), `day`,
@@ -56,7 +56,7 @@ def engagement_measures(activities: DataFrame, events_silver: DataFrame, as_of: 
     Args:
         activities: One row per activity, from `build_activities`.
         events_silver: One row per event.
-        as_of: Last day that counts.
+        as_of: Last day to include.
     """
     parts = [
         _people_measures(activities, as_of),
@@ -82,9 +82,9 @@ def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
 
 
 def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
-    """Return measures of people by month, from their activities in the month and in the days up to its end.
+    """Return measures of people by month, from activities in the month and in the trailing days up to its end.
 
-    A day can belong to the windows of its own month and of the next two: the 30 days up to 1 March begin in January.
+    A day can be in the windows of its own month and of the next two months: the 30 days up to 1 March begin in January.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")
@@ -132,8 +132,7 @@ def _days_to_end(month: Column, as_of: date) -> Column:
 def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of mailings by month.
 
-    A mailing is an address and a campaign in a month. Opens and clicks count only in the month in which the mailing was
-    sent.
+    A mailing is one campaign sent to one address in one month. Opens and clicks in another month are not included.
     """
 
     def has(event_type: str) -> Column:
@@ -149,7 +148,7 @@ def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
         )
         .agg(
             has("email_sent").alias("sent"),
-            # A click implies an open, even if the tracking picture that reports opens is blocked.
+            # A click implies an open, even if the tracking pixel that reports opens is blocked.
             sf.greatest(has("email_open"), has("email_click")).alias("opened"),
             has("email_click").alias("clicked"),
         )

@@ -17,12 +17,12 @@ _CONSENT_CHANNELS = ("email", "sms", "phone")
 def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of spend by month and channel.
 
-    The measures `spend_rows` and `spend_rows_without_rate` tell whether the spend of a month is known.
+    The measures `spend_rows` and `spend_rows_without_rate` show whether the spend of a month is known.
 
     Args:
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
-        as_of: Last day that counts.
+        as_of: Last day to include.
     """
     spend = marketing_spend_silver.where(sf.col("month") <= sf.lit(as_of)).select(
         "month", "channel", "campaign", "amount", "currency"
@@ -54,7 +54,7 @@ def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> MeasureRows
 
     Args:
         crm_contacts_silver: One row per contact.
-        as_of: Last day that counts.
+        as_of: Last day to include.
     """
     consents = union(
         [

@@ -13,10 +13,10 @@ from cdp_lib.contracts.kpis import Dimension
 from cdp_lib.frames import union
 
 EXACT = "decimal(38,6)"
-"""Type of exact sums. A measure is the same on every engine, however the rows are distributed."""
+"""Type of exact sums. A measure has the same value on every engine, regardless of how the rows are distributed."""
 
 UNKNOWN = "unknown"
-"""Value of a dimension for rows without one."""
+"""Value of a dimension for rows in which the dimension is null."""
 
 MEASURE_KEY = ("dimension", "dimension_value", "month")
 """Key columns of measures in their final form."""
@@ -87,7 +87,7 @@ def union_measures(parts: Sequence[MeasureRows]) -> MeasureRows:
 
 
 def sum_measures(measured: MeasureRows) -> MeasureRows:
-    """Return one row per key, with the sum of each measure; null if it is null in every row of the key."""
+    """Return one row per key, with the sum of each measure; null if the measure is null in every row of the key."""
     sums = [sf.sum(name).cast(EXACT).alias(name) for name in measured.measures]
     return replace(measured, rows=measured.rows.groupBy(*measured.keys).agg(*sums))
 

@@ -46,7 +46,7 @@ _CUMULATIVE = {
     "repeat_buyers_to_date": "repeat_buyers",
     "revenue_to_date": "revenue",
 }
-"""Cumulative measures up to the end of a month, and the monthly measure that each of them sums."""
+"""Cumulative measures up to the end of a month, each with the monthly measure that it sums."""
 
 
 def build_kpi_monthly_gold(
@@ -79,8 +79,8 @@ def build_kpi_monthly_gold(
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
         customer_value_gold: One row per customer, at the same `as_of`.
-        as_of: Last day that counts.
-        gross_margin: Share of revenue left after the cost of goods sold, above 0, up to 1.
+        as_of: Last day to include.
+        gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
 
     Returns:
         Columns of `kpi_monthly_gold`.
@@ -191,7 +191,7 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
     """Return rows with cumulative measures, and with null for unknown spend."""
     to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
     so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    # The spend of a channel without rows is 0, but only in a month in which any channel has spend.
+    # Without rows, the spend of a channel is 0 if another channel has spend in the month, otherwise unknown.
     of_month = Window.partitionBy("month")
     has_spend = sf.max("spend_rows").over(of_month) > 0
     known = rows.select("*", has_spend.alias("has_spend"))
@@ -241,12 +241,12 @@ def _kpi_rows(rows: DataFrame, as_of: date) -> DataFrame:
 
 
 def _is_reported(kpi: Kpi, as_of: date) -> Column:
-    """Return whether a row has a figure of the KPI: by dimension, and only in the latest month for a state."""
+    """Return whether a KPI is reported for a row: for the KPI's dimensions, and some KPIs only in the latest month."""
     is_reported = sf.col("dimension").isin(*kpi.dimensions)
     return is_reported & (sf.col("month") == sf.lit(as_of.replace(day=1))) if kpi.is_of_latest_month else is_reported
 
 
 def _null_until_month_ends(part: str, kpi: Kpi, as_of: date) -> Column:
-    """Return numerator or denominator of a KPI; null in a month that is not over, if the KPI needs the whole month."""
+    """Return a numerator or denominator; null if the KPI needs the whole month and the month is not over."""
     figure = sf.expr(part).cast("double")
     return sf.when(sf.last_day("month") <= sf.lit(as_of), figure) if kpi.needs_whole_month else figure
