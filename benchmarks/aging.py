@@ -1,11 +1,12 @@
-"""Cost of a small refresh in a young and in an old warehouse, on the embedded engine.
+"""Compare the cost of a small refresh in a new warehouse and in one that has loaded many batches.
 
     .venv/bin/python benchmarks/aging.py                        # 20 refreshes after 20 batches and after 2,000
     .venv/bin/python benchmarks/aging.py --batches 200 --engine spark
 
-A batch has 50 sales and 20 events, and is five minutes later than the previous batch. Each phase of 20 refreshes runs
-in a process of its own. Between the phases, each refresh loads 50 batches. Small files are compacted as in `cdp watch`;
-the duration of a refresh does not include compaction.
+The default engine is the embedded engine. A batch has 50 sales and 20 events. The extraction time of a batch is five
+minutes after the extraction time of the previous batch. A measured phase has 20 refreshes, each with one batch. The
+phase runs in its own process. Between the measured phases, each refresh loads 50 batches. Small files are compacted as
+in `cdp watch`. The duration of a refresh does not include compaction.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from cdp_local.watch import refreshes
 from cdp_local.workspace import open_workspace
 
 REFRESHES = 20
-"""Number of refreshes in a phase, and of batches before the first phase."""
+"""Number of refreshes in a phase. The same number of batches is loaded before the first measured phase."""
 
 AT_ONCE = 50
-"""Number of batches in a refresh between the phases."""
+"""Number of batches in each refresh between the measured phases."""
 
 
 @dataclass
 class Phase:
-    """One value per refresh of a phase.
+    """Measurements of a phase. Each list has one value per refresh.
 
     Attributes:
-        seconds: Time of the refresh.
-        cpu_seconds: CPU time of the process, engine included.
-        megabytes_read: Bytes that the process read, in millions.
-        memory: Resident megabytes after the refresh.
+        seconds: Duration of the refresh in seconds.
+        cpu_seconds: CPU time of the process during the refresh, in seconds. It includes the engine.
+        megabytes_read: Megabytes that the process read during the refresh.
+        memory: Resident memory of the process after the refresh, in megabytes.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -51,12 +52,12 @@ class Phase:
 
 
 def refresh_batches(engine: str, home: Path, shop: Shop, refreshed: int, batches: int) -> Phase:
-    """Land and refresh batches, and measure each refresh.
+    """Land batches, refresh after each group of batches, and measure each refresh.
 
     Args:
         engine: Engine of the workspace.
-        home: Home that holds the shop's history.
-        shop: The shop.
+        home: Home folder of a workspace that has loaded the shop's history.
+        shop: Shop that generates the batches.
         refreshed: Number of refreshes.
         batches: Number of batches in each refresh.
     """
@@ -80,12 +81,12 @@ def refresh_batches(engine: str, home: Path, shop: Shop, refreshed: int, batches
 
 
 def _bytes_read() -> int:
-    """Return the bytes that this process has read, including reads from the page cache."""
+    """Return the number of bytes that this process has read, including reads from the page cache."""
     return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
 
 
 def main() -> None:
-    """Measure both phases and print their medians and ratios."""
+    """Measure the phase with few batches and the phase with many batches. Print their medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=200_000)
     parser.add_argument("--batches", type=int, default=2_000)

@@ -1,11 +1,12 @@
-"""Benchmark a refresh of millions of sales against scripts that do the same without the platform: `make bench`.
+"""Compare the platform's refresh of millions of sales with scripts that build the same tables: `make bench`.
 
     make bench                                                             # 1 million sales
     make bench SALES=10000000,40000000 BENCH="--only product,duckdb --repeat 3 --docs"
 
-The benchmark lands a shop once. Each contestant runs in its own process, reads the same files and writes the same Delta
-tables. The benchmark fails if the tables differ. Each round runs every contestant once. Ratios are computed within a
-round, and the reported figure is the median over the rounds. `MEASURES` lists what is measured.
+The benchmark lands the data of a generated shop once. Each contestant is the platform or a script. It runs in its own
+process, reads the same landed files and writes the same Delta tables. The benchmark fails if the tables of two
+contestants differ. Each round runs every contestant once. The ratio of two durations is computed for each round, and
+the median of these ratios is reported. `MEASURES` lists what is measured.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from cdp_lib.landing import Landing
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
-"""Sales per sale with an unknown product. Such sales go to quarantine, and inner joins drop them."""
+"""One of this many sales has an unknown product. Such sales go to quarantine, and inner joins drop them."""
 
 BYTES_LANDED = 60
 BYTES_OF_TABLES = 200
-"""Bytes on disk per sale, rounded up: of the landed files, and of the tables of one contestant."""
+"""Disk space in bytes per sale, rounded up, for the landed files and for the tables of one contestant."""
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -53,14 +54,14 @@ class Bench:
     """One run of the benchmark.
 
     Attributes:
-        home: Folder of temporary files, removed after the run.
-        landings: Folder of the landed shops.
+        home: Folder of temporary files. It is removed after the run.
+        landings: Folder of the landed data of the shops.
         contestants: Names of the contestants to run.
         repeat: Number of rounds.
         repeat_spark: Number of rounds in which contestants on Spark take part.
-        batch: Sales in the batch that lands after the history.
-        smallest: Sales of the smallest shop.
-        command: Command that repeats this run.
+        batch: Number of sales in the batch that lands after the history.
+        smallest: Number of sales in the smallest history.
+        command: Command line that repeats this run.
     """
 
     home: Path
@@ -74,7 +75,7 @@ class Bench:
     _loaded: dict[tuple[int, str], Path] = field(default_factory=dict)
 
     def landing(self, sales: int) -> Path:
-        """Return the folder of a shop's landed history. An existing folder of the same shop is reused."""
+        """Return the folder of a shop's landed history. A folder with the history of the same shop is reused."""
         folder = self.landings / f"landing-{sales}"
         description_file = folder.with_suffix(".json")
         shop = _shop(sales)
@@ -87,7 +88,7 @@ class Bench:
         return folder
 
     def loaded_home(self, sales: int, name: str) -> Path:
-        """Return a home in which a contestant has loaded a shop's history. The first call loads the history."""
+        """Return a home folder in which a contestant has loaded a shop's history. The first call loads the history."""
         if (sales, name) not in self._loaded:
             home = self._empty_folder(f"loaded-{sales}-{name}")
             console.print(f"Loading {sales:,} sales with {name} ...")
@@ -105,8 +106,8 @@ class Bench:
 
         Args:
             names: Names of the contestants.
-            measure: Runs and measures one contestant.
-            inspect: Called after each contestant of the first round.
+            measure: Function that runs and measures one contestant.
+            inspect: Function called after each contestant of the first round.
         """
         rounds: list[dict[str, RefreshMeasurement]] = []
         names = list(names)
@@ -141,9 +142,10 @@ class Bench:
         return self._result("full", sales, rounds, rows=ensure_same(contents))
 
     def batch_on_history(self, sales: int) -> BenchmarkResult | None:
-        """Measure a refresh after a batch of new sales of the newest month has landed on a loaded history.
+        """Measure a refresh of one new batch in a workspace that has loaded the history.
 
-        With the smallest history, the first version on Sail also runs: it rebuilds all tables from all landed files.
+        The batch has new sales, all in the newest month. With the smallest history, the first version on Sail also
+        runs: it rebuilds all tables from all landed files.
         """
         names = [name for name in ("product", "product-apart", "product-whole-job") if name in self.contestants]
         if not names:
@@ -153,7 +155,7 @@ class Bench:
         loaded_by = "product-whole-job" if "product-whole-job" in names else "product"
         history = self.landing(sales)
         landing = self._empty_folder(f"landing-{sales}-and-batch")
-        # Landed batches are immutable, so hard links are enough.
+        # Landed batches are immutable, so hard links can replace copies.
         shutil.copytree(history, landing, copy_function=os.link, dirs_exist_ok=True)
         _shop(sales).land_newest_sales(Landing(str(landing)), self.batch)
         contents: dict[str, Contents] = {}
@@ -174,7 +176,7 @@ class Bench:
         return self._result("batch", sales, rounds, batch=self.batch, rows=ensure_same(contents))
 
     def nothing_new(self, sales: int) -> BenchmarkResult | None:
-        """Measure the whole job with nothing new, and for comparison twice on the fixture."""
+        """Measure the whole job when nothing has landed, and for comparison two runs of the job on the sample data."""
         if "product" not in self.contestants:
             return None
         landing = self.landing(sales)
@@ -186,12 +188,12 @@ class Bench:
                 return refresh(whole_job, loaded, landing)
             return refresh(whole_job, self._empty_folder("fixture") if name == "fixture" else fixture)
 
-        # The first round starts with "fixture", so its home exists for "fixture-again" in every round.
+        # The first round starts with "fixture", so the home folder of "fixture" exists when "fixture-again" runs.
         rounds = self.run_rounds(("fixture", "fixture-again", "nothing-new"), measure, lambda _: None)
         return self._result("nothing-new", sales, rounds)
 
     def remove_loaded(self, sales: int) -> None:
-        """Free disk space: remove the loaded homes of a size, and the landing of this size with the batch."""
+        """Free disk space: remove all loaded home folders of a size, and the landing with the history and the batch."""
         for key in [key for key in self._loaded if key[0] == sales]:
             shutil.rmtree(self._loaded.pop(key))
         shutil.rmtree(self.home / f"landing-{sales}-and-batch", ignore_errors=True)
@@ -227,7 +229,7 @@ MEASURES: dict[str, Callable[[Bench, int], BenchmarkResult | None]] = {
     "batch": Bench.batch_on_history,
     "nothing-new": Bench.nothing_new,
 }
-"""Measures to run at each size. Growth and peak memory come from `full`."""
+"""For each measure: the method that runs it at one size. Growth and peak memory come from `full`."""
 
 
 def _shop(sales: int) -> Shop:
@@ -239,12 +241,12 @@ def _warehouse(home: Path) -> Path:
 
 
 def _commits(home: Path) -> set[Path]:
-    """Return the commit files of all Delta tables."""
+    """Return the commit files of all Delta tables in a home folder."""
     return set(_warehouse(home).glob("*/_delta_log/*.json"))
 
 
 def _bytes_added(commits: Collection[Path]) -> dict[str, int]:
-    """Return the bytes of the files that commits add, by table."""
+    """Return the number of bytes in the files that the commits add, for each table."""
     sizes: dict[str, int] = {}
     for commit in commits:
         table = commit.parents[1].name
@@ -264,7 +266,7 @@ def _sizes(option: str, text: str) -> list[int]:
 
 
 def _selected(only: str) -> tuple[list[str], list[str]]:
-    """Return the measures and contestants in `--only`. If `--only` has no measure (contestant), return all of them."""
+    """Return measures and contestants named in `--only`: all measures if it names none, and likewise contestants."""
     names = [name for name in only.split(",") if name]
     for name in names:
         if name not in MEASURES and name not in CONTESTANTS:

@@ -1,4 +1,4 @@
-"""The contestants of the benchmark. Each refresh runs in its own process; its duration and peak memory are measured."""
+"""The contestants of the benchmark, and the measurement of a refresh, which runs in its own process."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cdp_lib.errors import CdpError
 
 FOLDER = Path(__file__).resolve().parent
 SPARK_MEMORY = "8g"
-"""Driver memory of Spark, for the product and the baseline. The default of 1 GB is too little for both."""
+"""Memory of the Spark driver, for the product and the baseline. Both need more than the default of 1 GB."""
 
 MEMORY_POOL_GIGABYTES = 3.5
 MEMORY_POOL = {
     "SAIL_RUNTIME__MEMORY_POOL__TYPE": "greedy",
     "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE": str(int(MEMORY_POOL_GIGABYTES * 1e9)),
 }
-"""Environment that makes the embedded engine spill sorts and groups to disk (docs/benchmarks.md)."""
+"""Environment variables that make the embedded engine spill sorts and groups to disk (docs/benchmarks.md)."""
 
 TIMEOUT_SECONDS = 3 * 3600
-"""Timeout of a refresh."""
+"""Timeout of a refresh, in seconds."""
 
 SAMPLE_INTERVAL_SECONDS = 0.2
 _SPARK_CONF = "SPARK_CONF_DIR"
@@ -36,10 +36,10 @@ _SPARK_CONF = "SPARK_CONF_DIR"
 
 @dataclass(frozen=True)
 class Contestant:
-    """A script that refreshes the tables, with its options.
+    """A script that refreshes the tables, with the options and environment that it runs with.
 
     Attributes:
-        title: Name in tables and messages.
+        title: Name of the contestant in tables and messages.
         script: Path of the script, relative to this folder.
         options: Options of the script.
         environment: Environment variables of the process, in addition to the inherited ones.
@@ -62,15 +62,15 @@ class Contestant:
 
     @property
     def refreshes_largest_mart_last(self) -> bool:
-        """Whether the largest mart is refreshed after all other tables; only the measure `batch` uses this."""
+        """Whether the largest mart is refreshed after all other tables. The measure `full` skips such contestants."""
         return "--apart" in self.options
 
     def command(self, home: Path, landing: Path | None) -> list[str]:
-        """Return the command that refreshes the tables.
+        """Return the command line that refreshes the tables.
 
         Args:
             home: Folder that the tables are written to.
-            landing: Folder of the landed batches; None makes the product ingest the fixture.
+            landing: Folder of the landed batches. None makes the product ingest the sample data.
         """
         command = [sys.executable, str(FOLDER / self.script), *self.options]
         if self.is_product:
@@ -96,14 +96,14 @@ CONTESTANTS = {
 
 @dataclass
 class RefreshMeasurement:
-    """Measured times, memory and written bytes of one refresh.
+    """Measured durations, memory and written bytes of one refresh.
 
     Attributes:
-        seconds: Seconds from the start of the first task, or from the first read, to the last commit.
-        process_seconds: Seconds of the whole process, including the start of its engine.
+        seconds: Duration in seconds, from the start of the first task or from the first read to the last commit.
+        process_seconds: Duration of the whole process in seconds, including the start of the engine.
         peak_megabytes: Peak of the total resident memory of all processes; None on a system without /proc.
-        tasks: Seconds of each task; for a baseline, seconds of each table.
-        bytes_written: Bytes of the files that were added to each table; empty when not measured.
+        tasks: Duration of each task in seconds; for a baseline, of each table.
+        bytes_written: Size in bytes of the files that were added to each table; empty when not measured.
     """
 
     seconds: float
@@ -118,11 +118,11 @@ def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> 
 
     Args:
         contestant: Contestant to run.
-        home: Folder of the contestant's tables, created if missing. The log is written beside this folder.
-        landing: Folder of the landed batches; None makes the product ingest the fixture.
+        home: Folder of the contestant's tables. It is created if missing. The log is written beside this folder.
+        landing: Folder of the landed batches. None makes the product ingest the sample data.
 
     Raises:
-        CdpError: The process failed or reached the timeout.
+        CdpError: The process failed or ran longer than the timeout.
     """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_suffix(".log")
@@ -134,7 +134,7 @@ def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> 
 
 
 def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) -> tuple[str, float | None]:
-    """Run a contestant; return its output and its peak memory. The process never outlives this call."""
+    """Run a contestant; return the output and peak memory of its process. The process never outlives this call."""
     peak: float | None = None
     deadline = time.monotonic() + TIMEOUT_SECONDS
     output_file = log.with_suffix(".out")
@@ -167,7 +167,7 @@ def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) ->
 
 
 def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a contestant, without the Spark variables of this process.
+    """Return the environment variables of a contestant, without the Spark variables of this process.
 
     `SPARK_CONF_DIR` is kept, so that the product and the baselines use the same Spark settings.
     """
@@ -176,17 +176,17 @@ def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def resident_megabytes(session_id: int) -> float | None:
-    """Return the total resident memory of all processes of a session; None on a system without /proc.
+    """Return the total resident memory of all processes in a session, in MB. Return None on a system without /proc.
 
-    A forked child that has not started its own program shares the memory of its parent and is left out. Hadoop forks
-    such a child for each file that it writes.
+    A forked child process shares the memory of its parent until the child starts its own program. Until then, the child
+    is left out. Hadoop forks a child process for each file that Hadoop writes.
     """
     pages = 0
     if not Path("/proc/self/stat").exists():
         return None
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # the process has just ended
-            # Fields after the program name, which may contain any character: state, parent, group, session.
+            # The program name may contain any character. The fields after it are state, parent, group and session.
             _, parent, _, session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
             if int(session) != session_id:
                 continue

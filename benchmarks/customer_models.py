@@ -1,15 +1,15 @@
-"""Measure the fit and the predictions of customer models for growing numbers of customers, compared with `lifetimes`.
+"""Measure the speed and memory of fitting customer models and of predicting, compared with `lifetimes`.
 
     .venv/bin/python benchmarks/customer_models.py            # all, about 4 minutes
     .venv/bin/python benchmarks/customer_models.py refresh    # one part: fit, refresh or weeks
 
-Customers are simulated from the Pareto/NBD model of CDNOW, with first purchases spread over three years. Each
-measurement runs in its own process and includes peak memory.
+Customers are simulated from the Pareto/NBD model that was fitted to the data set CDNOW. Their first purchases are
+spread over three years. Each measurement runs in its own process and reports the peak memory of this process.
 
-- `fit`: Pareto/NBD on 10 thousand to 10 million customers, and `lifetimes` on the first 300 thousand of them.
-- `refresh`: `customer_value_gold` for 1 million customers on the embedded engine: read the silver tables, compute
-  summaries, segments, fits and predictions, write the table.
-- `weeks`: the difference between whole weeks and days on CDNOW.
+- `fit`: fit Pareto/NBD to 10 thousand to 10 million customers, and fit it with `lifetimes` to up to 300 thousand.
+- `refresh`: build `customer_value_gold` for 1 million customers on the embedded engine: read the silver tables, compute
+  summaries, segments, fits and predictions, and write the table.
+- `weeks`: fit CDNOW with times in whole weeks and with times in days, to compare the results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AS_OF = date(2026, 6, 30)
 
 
 def simulate(customers: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Simulate customers.
+    """Simulate customers and their repeat purchases.
 
     Returns:
         For each customer, the age in weeks and the number of repeat purchases. For each repeat purchase, the index of
@@ -68,7 +68,7 @@ def simulated_histories(customers: int) -> Histories:
 
 
 def fit(customers: int) -> dict[str, object]:
-    """Fit the Pareto/NBD model on histories."""
+    """Fit the Pareto/NBD model to simulated histories, in which customers with equal histories are one weighted row."""
     histories = simulated_histories(customers)
     begin = time.perf_counter()
     fitted = fit_purchases(ParetoNbd, histories)
@@ -77,7 +77,7 @@ def fit(customers: int) -> dict[str, object]:
 
 
 def fit_by_lifetimes(customers: int) -> dict[str, object]:
-    """Fit the same model with `lifetimes`, on single customers."""
+    """Fit the same model with `lifetimes`, which reads one row per customer."""
     from lifetimes import ParetoNBDFitter
 
     age, repeats, buyer, at = simulate(customers, 0)
@@ -90,7 +90,7 @@ def fit_by_lifetimes(customers: int) -> dict[str, object]:
 
 
 def refresh(customers: int) -> dict[str, object]:
-    """Build and write `customer_value_gold` from silver tables on the embedded engine."""
+    """Build `customer_value_gold` from silver tables on the embedded engine, and write it."""
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -133,7 +133,7 @@ def refresh(customers: int) -> dict[str, object]:
                     .cast(pa.decimal128(38, 2)),
                 }
             )
-            # The models count days with a purchase, so purchases of one day become one row.
+            # The models count days with a purchase, so all purchases of a customer on one day become one row.
             purchase_days = purchases.group_by(["customer_id", "purchase_date"]).aggregate(
                 [("transaction_count", "sum"), ("revenue", "sum")]
             )
@@ -166,7 +166,7 @@ def refresh(customers: int) -> dict[str, object]:
 
 
 def weeks() -> dict[str, object]:
-    """Fit CDNOW in days and in whole weeks, and return parameters and forecast errors."""
+    """Fit CDNOW with times in days and in whole weeks. Return parameters and forecast error of both fits."""
     from importlib.resources import files
 
     import pandas as pd
@@ -190,7 +190,7 @@ def weeks() -> dict[str, object]:
 
 
 def peak_megabytes() -> float:
-    """Return the peak memory of this process."""
+    """Return the peak memory of this process, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

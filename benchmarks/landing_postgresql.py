@@ -1,9 +1,9 @@
-"""Measure the duration and memory of landing a large PostgreSQL table, compared with a plain COPY and with pandas.
+"""Measure how long it takes to land a large PostgreSQL table and how much memory, compared with COPY and pandas.
 
     .venv/bin/python benchmarks/landing_postgresql.py --rows 10000000
 
-The script starts a temporary PostgreSQL server. Each measurement runs in its own process. Each round runs every method
-once.
+The methods are `land_tables`, a plain `COPY` and pandas. The script starts a temporary PostgreSQL server. Each
+measurement runs in its own process. Each round runs every method once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NEW_ROWS = """
 
 
 def land(address: str, folder: Path, number: int) -> int:
-    """Land new rows; the first call lands all rows."""
+    """Land the new rows of the table and return their number. The first call for a folder lands all rows."""
     started_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
     extraction = Landing(str(folder)).extraction("database", f"20260131T{number:06}Z", started_at)
     batches = land_tables(extraction, f"postgresql+psycopg://{address}/postgres", "", [TRANSACTIONS_BRONZE])
@@ -60,7 +60,7 @@ def copy(address: str, folder: Path, number: int) -> None:
 
 
 def pandas(address: str, folder: Path, number: int) -> int:
-    """Copy the table with `read_sql` and `to_parquet`."""
+    """Copy the table to a Parquet file with `read_sql` and `to_parquet`, and return the number of rows."""
     import pandas as pd  # type: ignore[import-untyped]
     import sqlalchemy as sa
 
@@ -74,7 +74,7 @@ METHODS: dict[str, Callable[[str, Path, int], int | None]] = {"land": land, "cop
 
 
 def measure(method: str, address: str, folder: Path, number: int) -> dict[str, float]:
-    """Run one method in a new process; return its duration, peak memory and number of rows."""
+    """Run one method in a new process. Return duration, peak memory and number of rows."""
     command = [sys.executable, __file__, "measure", method, address, str(folder), str(number)]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:

@@ -1,11 +1,12 @@
-"""Measure the merge of a snapshot that differs from the table by a few late sales, without `updated_at`.
+"""Measure the merge of a snapshot that has a few more rows than the table, all of them late sales.
 
     .venv/bin/python benchmarks/late_rows.py                      # 3,000 late rows on 1.5 million sales, Sail
     .venv/bin/python benchmarks/late_rows.py --engine spark
 
-A source without `updated_at` lands a snapshot whenever one old row differs. The script loads the tables once. Then it
-lands the same sales again as a snapshot, with late sales added, and refreshes `transactions_silver`. For comparison, it
-also rewrites the whole table. Peak memory is that of the process, including the engine.
+A source without `updated_at` lands a snapshot if any old row differs from the previous extract. The script loads the
+sales once. Then it adds late sales, lands all sales again as a snapshot, and refreshes `transactions_silver`. For
+comparison, it also rewrites the whole table. The reported memory is the peak memory of the process, including the
+engine.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TABLE = "transactions_silver"
 
 
 def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
-    """Yield the sales of a shop in chunks, plus late sales: copies of the first sales with new ids."""
+    """Yield the sales of a shop in chunks, and one more chunk of late sales: copies of sales with new ids."""
     for number, chunk in enumerate(shop._sales()):
         yield chunk
         if not number:
@@ -40,7 +41,7 @@ def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
 
 
 def refresh_tables(workspace: LocalWorkspace, parameters: dict[str, str], *selection: str) -> tuple[float, int]:
-    """Refresh tables; return the seconds of the last table's refresh and the number of rows written to that table."""
+    """Refresh tables. For the last table, return the duration in seconds and the number of written rows."""
     runner: Runner = open_runner(workspace, "cdp_refresh", parameters)
     runs = runner.refresh(selection)
     assert not [run.error for run in runs if run.error], runs

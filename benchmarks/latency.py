@@ -1,12 +1,13 @@
-"""Measure the latency from "batch landed" to "KPI row changed", on the embedded engine, as `cdp watch` works.
+"""Measure the time from a landed batch to changed KPI rows, when batches refresh as in `cdp watch`.
 
     .venv/bin/python benchmarks/latency.py                      # 100 batches onto 1 million sales, about 15 minutes
     .venv/bin/python benchmarks/latency.py --batches 10 --sales 100000
 
-A batch has 20 events and 50 sales, some of them corrections, late or invalid. The clock starts when the manifest of the
-sales is written. It stops when `kpi_monthly_gold` is reported as refreshed, just after its commit. The next batch lands
-when the refresh has ended. The engine restarts in a new process as often as in `cdp watch`. CPU seconds are a lower
-bound of the duration on an idle machine.
+The script uses the embedded engine. A batch has 20 events and 50 sales. Some of the sales are corrections, some are
+late, and two are invalid. The clock starts when the manifest of the sales is written. It stops when `kpi_monthly_gold`
+is reported as refreshed, just after the commit to this table. The next batch lands when the refresh has ended. The
+engine restarts in a new process as often as in `cdp watch`. On an idle machine, a refresh cannot take less time than
+its CPU seconds.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ QUANTILES = (0.5, 0.95, 1.0)
 
 @dataclass
 class LatencyMeasurements:
-    """Measurements of refreshes, one value per batch in each list.
+    """Measurements of refreshes. Each list has one value per batch.
 
     Attributes:
-        latency: Seconds from the manifest to the end of the refresh of `kpi_monthly_gold`.
-        total: Seconds of the whole refresh.
-        cpu: CPU seconds of the refresh.
-        memory: Resident megabytes after the refresh.
-        tasks: Seconds of each table and task.
+        latency: Seconds from the time of the manifest to the end of the refresh of `kpi_monthly_gold`.
+        total: Duration of the whole refresh in seconds.
+        cpu: CPU time of the refresh in seconds.
+        memory: Resident memory after the refresh, in megabytes.
+        tasks: For each table and each task, the durations in seconds.
     """
 
     latency: list[float] = field(default_factory=list)
@@ -55,7 +56,7 @@ class LatencyMeasurements:
     tasks: defaultdict[str, list[float]] = field(default_factory=partial(defaultdict, list))
 
     def extend(self, later: LatencyMeasurements) -> None:
-        """Append later measurements."""
+        """Append the measurements of later batches."""
         self.latency += later.latency
         self.total += later.total
         self.cpu += later.cpu
@@ -74,11 +75,11 @@ def land_and_load(workspace: LocalWorkspace, shop: Shop) -> None:
 
 
 def measure_with_new_engine(home: Path, shop: Shop, batches: int) -> LatencyMeasurements:
-    """Start an engine, land small batches one by one and refresh after each.
+    """Start an engine, land small batches one by one and refresh after each batch.
 
     Args:
-        home: Home that holds the shop's history.
-        shop: Shop that lands the batches.
+        home: Home folder of a workspace that has loaded the shop's history.
+        shop: Shop that generates the batches.
         batches: Number of batches.
     """
     measured = LatencyMeasurements()
@@ -89,13 +90,13 @@ def measure_with_new_engine(home: Path, shop: Shop, batches: int) -> LatencyMeas
 
 
 def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: LatencyMeasurements) -> Iterator[Refresh]:
-    """Land small batches one by one and refresh after each.
+    """Land small batches one by one and refresh after each batch.
 
     Args:
-        workspace: Workspace that holds the shop's history.
-        shop: Shop that lands the batches.
+        workspace: Workspace that has loaded the shop's history.
+        shop: Shop that generates the batches.
         batches: Number of batches.
-        measured: Measurements to append to.
+        measured: Measurements that the measurements of each refresh are appended to.
 
     Yields:
         Each refresh.
@@ -103,7 +104,7 @@ def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: Laten
     landing = workspace.landing
     next_refreshes = refreshes(workspace, workspace.bundle.job("cdp_stream"))
     next(next_refreshes)
-    # A reused home already holds its history and the batches of earlier runs.
+    # A reused home folder already holds the shop's history and the batches of earlier runs.
     first = len(landing.batch_ids(TRANSACTIONS_BRONZE.source, TRANSACTIONS_BRONZE.entity))
     for number in range(first, first + batches):
         *_, sales = shop.land_small_batch(landing, number)
@@ -124,13 +125,13 @@ def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: Laten
 
 
 def resident_megabytes() -> float:
-    """Return the resident memory of this process, including the engine."""
+    """Return the resident memory of this process in megabytes, including the engine."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
 def _ignore(run: TaskRun) -> None:
-    """Print nothing."""
+    """Ignore a task run, so that nothing is printed."""
 
 
 def _quantiles(values: list[float]) -> str:
@@ -138,7 +139,7 @@ def _quantiles(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure all batches and print quantiles."""
+    """Measure all batches and print quantiles of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=100)

@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its plots from the results and from `notes.md`, which is written by hand."""
+"""Write docs/benchmarks.md and its plots from the stored results and the hand-written `notes.md`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).resolve().parent
 _VEGA_LITE = "6.4"
 _WIDTH = 560
 _SHORTEST_TASK = 0.01
-"""Tasks shorter than this share of the longest task are not plotted."""
+"""A task is not plotted if its duration is less than this fraction of the longest task's duration."""
 
 
 def write_page(project: Path, results: Results) -> None:
@@ -48,7 +48,7 @@ def page(results: Results, links: Sequence[str]) -> str:
 
     Args:
         results: All results.
-        links: Markdown images of the plots.
+        links: For each plot, the Markdown image that shows it.
     """
     notes = FOLDER / "notes.md"
     machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in result.machine.items()) for result in results.values())
@@ -63,7 +63,7 @@ def page(results: Results, links: Sequence[str]) -> str:
 
 
 def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
-    """Return name → Vega-Lite specification and alternative text, for each plot that has figures."""
+    """Return, for each plot that has figures, its Vega-Lite specification and alternative text, by name of the plot."""
     found: dict[str, tuple[dict[str, Any], str]] = {}
     seconds = _by_size(results, "seconds")
     if seconds:
@@ -87,7 +87,7 @@ def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
 
 
 def _by_size(results: Results, figure: str) -> list[dict[str, Any]]:
-    """Return one point per contestant and size: the median of the newest result."""
+    """Return one point per contestant and number of sales: the median of a figure in the newest result."""
     newest: dict[tuple[str, int], BenchmarkResult] = {}
     for result in results.values():
         if result.measure == "full":
@@ -106,7 +106,7 @@ def _in_words(points: Sequence[dict[str, Any]], unit: str) -> str:
 
 
 def _lines(points: Sequence[dict[str, Any]], title: str, scale: str) -> dict[str, Any]:
-    """Return a line plot with one line per contestant, on a `linear` or `log` scale."""
+    """Return the specification of a line plot with one line per contestant. `scale` is `linear` or `log`."""
     sizes = sorted({point["sales"] for point in points})
     return {
         "width": _WIDTH,
@@ -129,7 +129,7 @@ def _lines(points: Sequence[dict[str, Any]], title: str, scale: str) -> dict[str
 
 
 def _bars(tasks: dict[str, float], title: str) -> dict[str, Any]:
-    """Return a bar plot of the seconds of each task."""
+    """Return the specification of a bar plot that shows the duration of each task in seconds."""
     longest = max(tasks.values())
     values = [
         {"task": task, "seconds": round(seconds, 3)}
@@ -150,7 +150,7 @@ def _bars(tasks: dict[str, float], title: str) -> dict[str, Any]:
 
 def to_svg(specification: dict[str, Any]) -> str:
     """Return a plot as SVG."""
-    import vl_convert  # imported late: the package is large
+    import vl_convert  # imported here, because the package is large
 
     svg: str = vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=_VEGA_LITE)
     return svg

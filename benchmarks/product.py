@@ -1,11 +1,11 @@
-"""Run one refresh of the platform, as `cdp run` does, on landed batches.
+"""Run one refresh of the platform on landed batches, in the same way as `cdp run`.
 
     .venv/bin/python benchmarks/product.py HOME --landing LANDING           # the tables of the baselines
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --whole   # whole job: customers, KPIs, views
     .venv/bin/python benchmarks/product.py HOME --whole                     # ingest the fixture
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --apart   # the largest mart last
 
-The last line of the output is the measurement as JSON. Seconds run from the first read to the last commit.
+The last line of the output is the measurement as JSON. The duration is the time from the first read to the last commit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JOB = "cdp_refresh"
 BASELINE_TABLES = (*(table for table, _ in SOURCES.values()), "retails_silver", *MARTS)
 
 LARGEST_MART = "customer_product_affinity_gold"
-"""The mart with one row per customer and product, which grows with the history."""
+"""The mart with one row per (customer, product) pair. Its number of rows grows with the history."""
 
 
 def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart: bool) -> dict[str, object]:
@@ -38,12 +38,12 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
     Args:
         engine: `sail` or `spark`.
         home: Folder of the local workspace.
-        landing: Folder of the landed batches; None ingests the fixture.
+        landing: Folder of the landed batches. If None, the job ingests the sample data.
         whole: Whether to run the whole job cdp_refresh.
         apart: Whether to refresh the largest mart after all other tables.
 
     Returns:
-        Seconds of the refresh, of each table, and of each task other than the stages bronze, silver and gold.
+        Durations in seconds: of the refresh, of each table, and of each task except the stages bronze, silver and gold.
 
     Raises:
         CdpError: A table or task failed.
@@ -73,7 +73,7 @@ def _run_job(workspace: LocalWorkspace, parameters: dict[str, str]) -> list[Task
 
 
 def _refresh_tables(runner: Runner, *, apart: bool) -> list[TaskRun]:
-    """Refresh the tables of the baselines and everything upstream, in the order of the job's stages."""
+    """Refresh the tables that the baselines also build, and their upstream tables, stage by stage as in the job."""
     graph = platform_graph()
     tables = graph.upstream(BASELINE_TABLES)
     gold = {name for name in tables if name.endswith("_gold")}
@@ -104,7 +104,7 @@ def _refuse_failures(runs: Sequence[TaskRun]) -> None:
 
 
 def _ignore(run: TaskRun) -> None:
-    """Print nothing."""
+    """Ignore a task run, so that nothing is printed."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The benchmark results: stored as JSON, and summarized in a table of goals and a table of figures."""
+"""Store the benchmark results as JSON, and summarize them in a table of goals and a table of figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cdp_lib.errors import CdpError
 from cdp_local.markdown import table
 
 _LARGEST_MART_TASKS = (LARGEST_MART, "product_gold")
-"""Names of the task that writes the largest mart: the current name, and the name in older results."""
+"""Names of the task that writes the largest mart: the current name, and the name that older results use."""
 
 _PACKAGES = ("pyspark", "delta-spark", "pysail", "duckdb", "deltalake")
 
@@ -30,13 +30,13 @@ class BenchmarkResult:
 
     Attributes:
         measure: Name of the measure.
-        sales: Sales in the shop's history.
-        rounds: For each round, contestant → measurement.
-        date: Day of the measurement, ISO 8601.
-        command: Command that repeats the measurement.
+        sales: Number of sales in the shop's history.
+        rounds: For each round, the measurement of each contestant by its name.
+        date: Day of the measurement, in ISO 8601.
+        command: Command line that repeats the measurement.
         machine: Hardware and software of the measurement.
-        batch: Sales in the batch; 0 for a measure without a batch.
-        rows: Table → row count, equal for all contestants.
+        batch: Number of sales in the batch; 0 for a measure without a batch.
+        rows: Row count of each table. All contestants have the same counts.
     """
 
     measure: str
@@ -55,30 +55,30 @@ class BenchmarkResult:
 
     @property
     def key(self) -> str:
-        """Identity of the result: a later result with the same key replaces this one."""
+        """Key of this result. A later result with the same key replaces this result."""
         return f"{self.measure} {self.sales} {self.batch} {','.join(sorted(self.contestants))}"
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Build a result from its JSON in `results.json`."""
+        """Build a result from an entry of `results.json`."""
         rounds = tuple(
             {name: RefreshMeasurement(**measurement) for name, measurement in each.items()} for each in values["rounds"]
         )
         return cls(**{**values, "rounds": rounds})
 
     def values(self, contestant: str, figure: Callable[[RefreshMeasurement], float | None]) -> list[float]:
-        """Return one figure of a contestant for each round, without rounds in which the figure is unknown."""
+        """Return one figure of a contestant for each round. Rounds in which the figure is unknown are left out."""
         found = (figure(each[contestant]) for each in self.rounds if contestant in each)
         return [value for value in found if value is not None]
 
     def median(
         self, contestant: str, figure: Callable[[RefreshMeasurement], float | None] = lambda one: one.seconds
     ) -> float:
-        """Return the median over the rounds of one figure of a contestant."""
+        """Return one figure of a contestant: the median of the values in all rounds."""
         return median(self.values(contestant, figure))
 
     def ratio(self, contestant: str, baseline: str) -> float:
-        """Return the median over the rounds of a contestant's duration divided by a baseline's duration."""
+        """Divide a contestant's duration by a baseline's duration in each round. Return the median of these ratios."""
         pair = {contestant, baseline}
         return median(each[contestant].seconds / each[baseline].seconds for each in self.rounds if pair <= each.keys())
 
@@ -87,10 +87,10 @@ Results = dict[str, BenchmarkResult]
 
 
 def read_results(path: Path) -> Results:
-    """Read the stored results; return none when the file does not exist.
+    """Read the stored results. Return an empty dict if the file does not exist.
 
     Raises:
-        CdpError: The file does not have the format of this version.
+        CdpError: The file does not have the format that this version writes.
     """
     if not path.exists():
         return {}
@@ -102,10 +102,10 @@ def read_results(path: Path) -> Results:
 
 
 def merge_results(path: Path, new_results: Iterable[BenchmarkResult]) -> Results:
-    """Add results to the stored ones. A result with the same key is replaced."""
+    """Add results to the stored results, and return all. A stored result with the same key as a new one is replaced."""
     results = read_results(path)
     for result in new_results:
-        results.pop(result.key, None)  # so that the latest result is the last one
+        results.pop(result.key, None)  # so that the latest result is last in the file
         results[result.key] = result
     path.write_text(json.dumps([asdict(result) for result in results.values()], indent=1) + "\n", encoding="utf-8")
     return results
@@ -125,7 +125,7 @@ def machine_facts() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Goal:
-    """A measured figure with its targets, as strings for a table.
+    """A measured figure and its targets, as strings for a table.
 
     Attributes:
         title: Name of the figure.
@@ -143,7 +143,10 @@ class Goal:
 
 
 def latest(results: Results, measure: str, *contestants: str) -> dict[int, BenchmarkResult]:
-    """Return sales → the latest result of a measure in which all given contestants took part, smallest size first."""
+    """Return the latest result of a measure for each number of sales, smallest first.
+
+    Only results in which all given contestants took part in one round count.
+    """
     found = {
         result.sales: result
         for result in results.values()
@@ -153,7 +156,10 @@ def latest(results: Results, measure: str, *contestants: str) -> dict[int, Bench
 
 
 def latest_of_largest(results: Results, measure: str, *contestants: str) -> BenchmarkResult | None:
-    """Return the latest result of the largest size in which all given contestants took part; None if there is none."""
+    """Return the latest result of a measure for the largest number of sales.
+
+    Only results in which all given contestants took part in one round count. Return None if there is no such result.
+    """
     found = latest(results, measure, *contestants)
     return found[max(found)] if found else None
 
@@ -175,7 +181,7 @@ def goals(results: Results) -> list[Goal]:
 
 
 def _goal(title: str, reach: str, dream: str, value: float, bounds: tuple[float, float], measured: str) -> Goal:
-    """Build a goal from a value that should be small, and its two bounds: required and dream."""
+    """Build a goal from a measured value that should be small. The bounds are the required and the dream value."""
     state = "dream" if value <= bounds[1] else "reached" if value <= bounds[0] else "missed"
     return Goal(title, reach, dream, measured, state)
 
@@ -220,7 +226,10 @@ def _batch_against_rerun(results: Results) -> Goal:
 
 
 def _batch_by_history(results: Results) -> Goal:
-    """Compare the largest batch that was measured on two histories: on the smallest and on the largest history."""
+    """Compare the refresh of the same batch size after the smallest and after the largest history.
+
+    The batch size is the largest that was measured after at least two histories.
+    """
     pair: tuple[BenchmarkResult, BenchmarkResult] | None = None
     for batch in sorted({result.batch for result in results.values()}):
         same_batch = {key: result for key, result in results.items() if result.batch == batch}
@@ -255,7 +264,7 @@ def _seconds_of_largest_mart(one: RefreshMeasurement) -> float:
 
 
 def _seconds_without_largest_mart(one: RefreshMeasurement) -> float:
-    """Return the duration of the refresh without the largest mart, which was refreshed alone at the end."""
+    """Return the duration of the refresh, minus the largest mart, which was refreshed alone after all other tables."""
     return one.seconds - _seconds_of_largest_mart(one)
 
 
@@ -272,7 +281,7 @@ def _growth(results: Results) -> Goal:
     small, large = (sizes[0], sizes[-1]) if len(sizes) > 1 else (None, None)
     if not small or not large:
         return Goal("growth of a full refresh from 10 to 40 million sales", "≤ 4.2 ×", "4.0 ×")
-    # The goal (4.2 × for four times the sales) is 5 % above proportional growth.
+    # The required value is 5 % above proportional growth: 4.2 × for four times as many sales.
     factor = large.sales / small.sales
     words = (
         f"growth of a full refresh from {millions(small.sales)} to {millions(large.sales)} sales",
@@ -307,7 +316,7 @@ def _memory(results: Results) -> Goal:
 
 
 def peak_gigabytes(one: RefreshMeasurement) -> float | None:
-    """Return the peak memory; None when it is unknown."""
+    """Return the peak memory in gigabytes. Return None if it is unknown."""
     return None if one.peak_megabytes is None else one.peak_megabytes / 1e3
 
 
@@ -331,7 +340,7 @@ def millions(sales: int) -> str:
 
 
 def title_of(contestant: str) -> str:
-    """Return the title of a contestant of a result."""
+    """Return the title of a contestant, given by its name in a result."""
     titles = {
         "nothing-new": "product, Sail, whole job, nothing new",
         "fixture": "product, Sail, whole job, the fixture",
@@ -347,7 +356,7 @@ def goal_table(results: Results) -> str:
 
 
 def figure_table(results: Results) -> str:
-    """Return the medians of every contestant of every result as a Markdown table."""
+    """Return a Markdown table with one row per result and contestant. The figures are medians over the rounds."""
     header = ("measure", "sales", "who", "rounds", "seconds of the job", "of the process", "peak memory", "measured on")
     return "\n".join(table(header, _figures(results)))
 
@@ -370,7 +379,7 @@ def _figures(results: Results) -> Iterator[list[str]]:
 
 
 def task_seconds(result: BenchmarkResult, contestant: str) -> dict[str, float]:
-    """Return task → median of its duration in seconds, the longest first."""
+    """Return the median duration of each task in seconds, the longest duration first."""
     rounds = [each[contestant].tasks for each in result.rounds if contestant in each]
     names = dict.fromkeys(name for tasks in rounds for name in tasks)
     seconds = {name: median(tasks.get(name, 0.0) for tasks in rounds) for name in names}

@@ -1,4 +1,4 @@
-"""Generate the data of a shop of any size and land it as its sources would. The same seed gives the same shop.
+"""Generate the data of a shop of any size and land it as the sources of a shop do.
 
     from retail_data import Shop
     shop = Shop(sales=1_000_000)
@@ -6,11 +6,11 @@
     shop.land_small_batch(Landing(folder), 1)  # 20 events and 50 sales, some of them corrected or late
     shop.land_newest_sales(Landing(folder), 10_000)  # 10,000 more sales of the newest month
 
-    .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land a shop and print the seconds
+    .venv/bin/python benchmarks/retail_data.py FOLDER --sales 10000000    # land the data of a generated shop
 
-Customers, products and stores are skewed as in real shops: some customers buy a hundred times, most only a few times,
-and a tenth of the products has most of the sales. numpy and pyarrow write about a million sales per second, in chunks
-of a million, so that memory does not grow with the number of sales.
+The same seed gives the same shop. Sales are skewed as in real shops: some customers buy a hundred times and most only a
+few times, and a tenth of the products has most of the sales. The script writes about a million sales per second with
+numpy and pyarrow. It writes them in chunks of a million, so that memory does not grow with the number of sales.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shop:
-    """A shop with a history of three years.
+    """A generated shop with a history of three years.
 
     Attributes:
         sales: Number of sales in the history.
@@ -66,7 +66,7 @@ class Shop:
         products: Number of products.
         stores: Number of stores.
         events: Number of behavioural events in the history; a negative number means one event per 5 sales.
-        orphans: Number of sales per sale with an unknown product; 0 means no such sale.
+        orphans: One of this many sales has an unknown product; 0 means that every product is known.
         seed: Seed of all random numbers.
     """
 
@@ -89,7 +89,7 @@ class Shop:
         return self.events if self.events >= 0 else self.sales // 5
 
     def land_history(self, landing: Landing) -> None:
-        """Land the first batch of every source.
+        """Land the history of the shop: the first batch of every source.
 
         Args:
             landing: Landing to write to.
@@ -142,15 +142,16 @@ class Shop:
     def land_small_batch(
         self, landing: Landing, number: int, sales: int = 50, events: int = 20
     ) -> tuple[Manifest, ...]:
-        """Land a batch of events and a batch of sales. A tenth of the sales corrects earlier sales, a tenth is late.
+        """Land a batch of events and a batch of sales, some of them corrected, late or invalid.
 
-        The last two sales are invalid: the first of them names an unknown product, the second has a quantity of 0.
+        A tenth of the sales are corrections of earlier sales, and another tenth are late. The last two sales are
+        invalid: one of them has an unknown product, the other has the quantity 0.
 
         Args:
             landing: Landing to write to.
             number: Number of the batch, 1 or more.
             sales: Number of sales.
-            events: Number of events. They are landed before the sales.
+            events: Number of events; 0 lands no batch of events. Events are landed before the sales.
         """
         random = np.random.default_rng([self.seed, number])
         landed = []
@@ -189,12 +190,12 @@ class Shop:
         return self._land_parquet(landing, TRANSACTIONS_BRONZE, "increment", [rows], 1)
 
     def _random(self, purpose: str) -> np.random.Generator:
-        """Return a generator that depends on the seed and the purpose only."""
+        """Return a generator of random numbers that depends only on the seed and the purpose."""
         return np.random.default_rng([self.seed, *purpose.encode()])
 
     @cached_property
     def _registered(self) -> Ints:
-        """Day of registration of each customer; 0 is the first day of the history."""
+        """Day of registration of each customer, as a number; 0 is the first day of the history."""
         return self._random("registered").integers(0, DAYS - 30, self.customer_count)
 
     @cached_property
@@ -204,7 +205,7 @@ class Shop:
 
     @cached_property
     def _customer_shares(self) -> NDArray[np.float64]:
-        """Cumulative sum of each customer's share of all sales."""
+        """Cumulative shares: for each customer, the share of all sales that this and earlier customers have."""
         observed = np.minimum(DAYS - self._registered, self._days_active)
         return _cumulative_shares(self._random("customers").gamma(0.7, 1.0, self.customer_count) * observed)
 
@@ -217,7 +218,7 @@ class Shop:
         return _cumulative_shares(self._random("stores").lognormal(0.0, 0.8, self.stores))
 
     def _draw(self, random: np.random.Generator, shares: NDArray[np.float64], number: int) -> Ints:
-        """Draw ids, starting at 1, with the given cumulative shares."""
+        """Draw random ids. The first id is 1, and the probabilities of ids are given as cumulative shares."""
         return np.searchsorted(shares, random.random(number)) + 1
 
     def _draw_customers(self, random: np.random.Generator, number: int) -> Ints:
@@ -268,7 +269,7 @@ class Shop:
         )
 
     def _contacts(self, number: int) -> pa.Table:
-        """Return a contact for every second customer, with the id of that customer."""
+        """Return one CRM contact for every second customer. The contact has the id of its customer."""
         random = self._random("contacts")
         ids = np.arange(1, number + 1, 2)
         days = _dates(self._registered[ids - 1]).cast(pa.string())
@@ -357,7 +358,7 @@ class Shop:
 
 
 def _batch_name_and_time(number: int) -> tuple[str, datetime]:
-    """Return the name and the extraction time of the batches that have this number."""
+    """Return the name and the extraction time of a batch, from the number of the batch."""
     at = HISTORY_AT + timedelta(minutes=5 * number)
     return f"{at:%Y%m%dT%H%M%SZ}-{number}", at
 
@@ -369,7 +370,7 @@ def _cumulative_shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw_skewed(random: np.random.Generator, kinds: int, number: int) -> Ints:
-    """Draw numbers below `kinds`. Small numbers are more frequent."""
+    """Draw random numbers from 0 to `kinds` - 1. Small numbers are more frequent than large numbers."""
     return np.searchsorted(_cumulative_shares(1.0 / np.arange(1, kinds + 1)), random.random(number))
 
 
@@ -392,7 +393,7 @@ def _write_json_lines(rows: pa.Table, file: object) -> None:
 
 
 def main() -> None:
-    """Land a shop and print the seconds."""
+    """Land the data of a generated shop and print the duration in seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="landing folder")
     parser.add_argument("--sales", type=int, default=1_000_000)

@@ -1,4 +1,4 @@
-"""Compare the tables of all contestants: times are comparable only when the tables are equal."""
+"""Compare the tables of all contestants. Durations are comparable only if the tables are equal."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ COMPARED: dict[str, list[str]] = {
     },
     **{name: parse_one(query).named_selects for name, query in {"retails_silver": SALES, **MARTS}.items()},
 }
-"""Tables that all contestants write, with their common columns. The product's tables may have more columns."""
+"""Tables that all contestants write, with the columns that all write. Tables of the product may have more columns."""
 
 _DUCKDB_TYPES = {"STRING": "VARCHAR", "INT": "INTEGER"}
 
 Contents = dict[str, tuple[int, int]]
-"""Table → row count and sum of the row hashes. Equal rows give equal contents, in any order."""
+"""For each table: row count and sum of the row hashes. The order of the rows does not change these values."""
 
 
 def contents_of(warehouse: Path) -> Contents:
-    """Return the contents of a contestant's tables: the common columns, cast to the types of the contracts.
+    """Return the contents of a contestant's tables, from the common columns cast to the types in the contracts.
 
     Args:
         warehouse: Folder of the Delta tables.
@@ -55,7 +55,7 @@ def contents_of(warehouse: Path) -> Contents:
 
 
 def _value(column: str, type_name: str) -> str:
-    """Return the SQL value to compare for a column. Doubles are rounded, because engines differ in the last digits."""
+    """Return the SQL expression to compare a column by. It rounds doubles: engines differ in the last digits."""
     value = f"CAST({column} AS {_DUCKDB_TYPES.get(type_name, type_name)})"
     return f"round({value}, 6)" if type_name == "DOUBLE" else value
 
@@ -64,10 +64,10 @@ def ensure_same(contents: Mapping[str, Contents]) -> dict[str, int]:
     """Check that all contestants have equal tables.
 
     Args:
-        contents: Contestant → contents of its tables.
+        contents: For each contestant, the contents of its tables.
 
     Returns:
-        Table → row count.
+        Row count of each table.
 
     Raises:
         CdpError: A table differs between two contestants.

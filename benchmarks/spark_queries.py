@@ -1,10 +1,11 @@
-"""Count the SQL executions of a job run on local Spark. Each execution costs 0.1 to 1 s, even with few rows.
+"""Count the SQL executions of job runs on local Spark. Each execution takes 0.1 to 1 s, even with few rows.
 
     .venv/bin/python benchmarks/spark_queries.py            # about 6 minutes
     .venv/bin/python benchmarks/spark_queries.py --tables   # executions of each table, one table at a time
 
-The script runs the job on the samples three times: on a new home, after 50 more sales, and with nothing new. It then
-measures a run with nothing new in a new process, from the start of the Spark session.
+The script runs the job on the sample data three times: in a new home folder, after 50 sales have been added, and with
+no new data. Then it runs the job with no new data in a new process. The measurement of the new process includes the
+start of the Spark session.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from cdp_local.runner import TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 RETAINED_EXECUTIONS = "100000"
-"""Executions that Spark keeps in its status store. Executions beyond this number are missing in the results."""
+"""Maximum number of executions that Spark keeps in its status store. The results lack executions beyond it."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class JobMeasurement:
 
     Attributes:
         run: Name of the run.
-        seconds: Seconds of the job, without the start of the session.
-        executions: SQL executions of the job.
+        seconds: Duration of the job in seconds, without the start of the session.
+        executions: Number of SQL executions of the job.
         process_seconds: Seconds from the start of the session to the end of the job; 0 when not measured.
-        process_executions: SQL executions from the start of the session to the end of the job.
+        process_executions: Number of SQL executions from the start of the session to the end of the job.
     """
 
     run: str
@@ -54,7 +55,7 @@ class JobMeasurement:
 
 
 def count_executions(spark: SparkSession) -> int:
-    """Return the number of SQL executions that a session has started."""
+    """Return the number of SQL executions that a Spark session has started."""
     spark._jsc.sc().listenerBus().waitUntilEmpty()
     return int(spark._jsparkSession.sharedState().statusStore().executionsCount())
 
@@ -66,7 +67,7 @@ def measure_run(workspace: LocalWorkspace, name: str, parameters: dict[str, str]
         workspace: Workspace to run the job in.
         name: Name of the run in the results.
         parameters: Job parameters that differ from their defaults.
-        by_table: Whether to print the executions and seconds of each table.
+        by_table: Whether to print, for each table, the number of executions and the duration in seconds.
     """
     job, logs = workspace.bundle.job("cdp_refresh"), workspace.home / "logs"
     on_event = _table_counter(workspace.session) if by_table else _ignore
@@ -79,11 +80,11 @@ def measure_run(workspace: LocalWorkspace, name: str, parameters: dict[str, str]
 
 
 def _ignore(run: TaskRun) -> None:
-    """Print nothing."""
+    """Ignore a task run, so that nothing is printed."""
 
 
 def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
-    """Return a callback that prints the executions of each table. Tables then refresh one at a time."""
+    """Return a callback that prints the number of executions of each table. Tables are then refreshed one at a time."""
     pipeline_run.TABLES_AT_ONCE = 1
     last: Counter[str] = Counter()
 
@@ -97,7 +98,7 @@ def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
 
 
 def add_sales(home: Path) -> None:
-    """Insert 50 sales into the sample database. Each new workspace creates that database again."""
+    """Insert 50 sales into the sample database. Opening a workspace creates this database again without them."""
     rows = [
         (1_000_000 + n, 101 + n % 10, 1 + n % 5, 1 + n % 3, 1 + n % 4, str(date(2025, 1, 1) + timedelta(days=n)))
         for n in range(50)
@@ -111,7 +112,7 @@ def add_sales(home: Path) -> None:
 
 
 def measure(home: Path, *, by_table: bool) -> list[JobMeasurement]:
-    """Run the job three times in one session, and once in a new process."""
+    """Run the job three times in one session, and then once in a new process. Return the measurements."""
     with open_workspace("spark", home, {}) as workspace:
         measured = [measure_run(workspace, "first", {}, by_table=by_table)]
         add_sales(home)
@@ -123,7 +124,7 @@ def measure(home: Path, *, by_table: bool) -> list[JobMeasurement]:
 
 
 def measure_new_session(home: Path) -> JobMeasurement:
-    """Run the job in a new session, with nothing due."""
+    """Run and measure the job in a new session when no table is due."""
     with open_workspace("spark", home, {}) as workspace:
         add_sales(home)
         begin = workspace.session._jsc.sc().startTime() / 1000

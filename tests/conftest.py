@@ -20,7 +20,7 @@ _database_numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """Address of a running PostgreSQL server, as `user@host:port`; every user of this machine may log in."""
+    """Address of a running PostgreSQL server, as `user@host:port`. Every user of this machine may log in."""
     try:
         postgresql.binaries_folder()
     except CdpError as error:
@@ -31,7 +31,7 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture
 def new_postgresql_database(postgresql_server: str) -> Callable[[str], str]:
-    """Function that creates a database, runs a script in it and returns its SQLAlchemy URL."""
+    """Function that creates a database, runs a script in it and returns the SQLAlchemy URL of the database."""
 
     def create(script: str) -> str:
         name = f"test_{os.getpid()}_{next(_database_numbers)}"

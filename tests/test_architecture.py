@@ -22,7 +22,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 LIBRARY = PROJECT / "src" / "cdp_lib"
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.py"))
 
-# Module → modules of cdp_lib that it may import. A package entry covers its modules without their own entry.
+# For each module: the modules of cdp_lib that it may import. An entry for a package applies to all modules of the
+# package that have no entry.
 ALLOWED_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
     "contracts": {"contracts"},
@@ -34,14 +35,14 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "quality": {"columns", "contracts.table", "frames"},
     "landing": {"errors", ""},
     "sources": {"contracts.table", "errors", "landing", "sources"},
-    # Imports the library itself, to send it to the process in which Spark runs a micro-batch.
+    # This module imports the package `cdp_lib`, to send it to the process in which Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
     "settings": {"errors"},
     "secrets": {"errors"},
     "storage": {"storage.delta", "storage.lease"},
     "storage.lease": {"contracts.ops", "errors", "storage.delta"},
     "storage.delta": {"contracts.table", "errors", "frames"},
-    # Modules that declare tables import declarations and materializations, but neither the runner nor the store.
+    # Modules that declare tables may import declarations and materializations, but not the runner and not the store.
     "bronze": {
         "columns",
         "contracts.bronze",
@@ -160,7 +161,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "analytics.lifetime_value": {"analytics.histories", "analytics.purchases"},
     "analytics.backtest": {"analytics.histories"},
     "analytics": {"analytics", "contracts.segments", "frames"},
-    # The pipeline imports no table: the graph collects the declarations by package name.
+    # The pipeline imports no module of a table: the graph collects the declarations by package name.
     "pipeline.table": {"contracts.table", "pipeline.load_batches", "pipeline.work"},
     "pipeline.fingerprint": {"contracts.table", "pipeline.table"},
     "pipeline.graph": {"errors", "pipeline.table"},
@@ -270,7 +271,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
 }
 
 BUILDERS = ("silver", "gold", "business_date", "analytics")
-"""Modules and packages with builders of tables."""
+"""Modules and packages that contain builders of tables."""
 
 GRAPH = grimp.build_graph("cdp_lib", "cdp_local")
 MODULES = sorted(module for module in GRAPH.modules if module.startswith("cdp_lib."))
@@ -323,7 +324,7 @@ def _calls(path: Path) -> set[str]:
 
 
 def _names(path: Path) -> set[str]:
-    """Return all names `a.b` in a module: attributes, and names b that are imported from a."""
+    """Return the names `a.b` that a module uses: attributes `b` of `a`, and names `b` that are imported from `a`."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} | {
@@ -337,7 +338,7 @@ def _names(path: Path) -> set[str]:
     ids=["in a workspace", "by make run"],
 )
 def test_every_imported_package_is_a_requirement(packages: list[str], extra: str, preinstalled: set[str]) -> None:
-    """The test environment has more packages, so an import test here would not find a missing requirement."""
+    """The test environment has more packages than the requirements, so an import here would succeed without one."""
     graph = grimp.build_graph(*packages, include_external_packages=True)
     imported = {name.split(".")[0] for name in graph.modules} - {*packages} - sys.stdlib_module_names - preinstalled
     installed, waiting = set(), [("retail-cdp", extra)]
@@ -354,7 +355,7 @@ def test_every_imported_package_is_a_requirement(packages: list[str], extra: str
 
 
 def _modules_that_name(*names: str) -> set[str]:
-    """Return the modules of the library, such as `pipeline/run.py`, that contain one of the names."""
+    """Return the modules of the library that contain one of the names, as paths such as `pipeline/run.py`."""
     modules = LIBRARY.rglob("*.py")
     return {path.relative_to(LIBRARY).as_posix() for path in modules if _names(path) & {*names}}
 
@@ -379,7 +380,7 @@ def test_only_the_runner_measures_durations() -> None:
 
 
 def test_only_the_graph_the_fingerprint_and_the_store_import_modules_by_name() -> None:
-    """The graph collects tables, the fingerprint hashes code, and the store opens another engine's class."""
+    """The graph collects tables, the fingerprint hashes code, and the store imports the class of another engine."""
     by_name = _modules_that_name("importlib.import_module", "pkgutil.walk_packages")
     assert by_name == {"pipeline/graph.py", "pipeline/fingerprint.py", "storage/__init__.py"}
 

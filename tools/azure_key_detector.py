@@ -1,4 +1,4 @@
-"""Detectors for detect-secrets, for credentials that it does not detect itself."""
+"""Additional detectors for the tool detect-secrets. They detect credentials that the tool itself does not detect."""
 
 import re
 from collections.abc import Generator
@@ -12,7 +12,7 @@ class AzureKeyDetector(RegexBasedDetector):
 
     secret_type = "Azure credential"
     denylist = (
-        # Storage and Cosmos DB: 64 bytes in base64, also after an escaped line break of a JSON string.
+        # Keys of Storage and Cosmos DB: 64 bytes in base64. A key may follow an escaped line break in a JSON string.
         re.compile(
             r"(?:(?<![A-Za-z0-9+/])|(?<=\\[nrt]))"
             r"(?<!sha512-)"  # checksums in lock files have the same form
@@ -40,7 +40,7 @@ class GitHubFineGrainedTokenDetector(RegexBasedDetector):
 
 
 class CredentialKeywordDetector(KeywordDetector):
-    """Detector of values that look generated and are assigned to a name such as `password`.
+    """Detector of values that are assigned to a name such as `password` and that look generated.
 
     Values that do not look generated, such as the name of a secret scope, are ignored.
     """

@@ -1,4 +1,7 @@
-"""Run a command with SPARK_REMOTE set to a Spark Connect server with Delta, which stops with the command."""
+"""Runs a command together with a temporary Spark Connect server that supports Delta.
+
+The environment variable SPARK_REMOTE of the command has the address of the server. The server stops after the command.
+"""
 
 import os
 import signal
@@ -24,14 +27,14 @@ SETTINGS = {
 
 
 def address_of(server: SparkSession) -> str:
-    """Return the address of the Spark Connect server in the JVM of a session."""
+    """Return the address of the Spark Connect server that runs in the JVM of a session."""
     assert server._jvm is not None
     service = getattr(server._jvm.org.apache.spark.sql.connect.service, "SparkConnectService$")
     return f"sc://127.0.0.1:{getattr(service, 'MODULE$').localPort()}"
 
 
 def main(command: list[str]) -> int:
-    """Run the command and return its exit code."""
+    """Run the command with a server; return the exit code of the command."""
     # On SIGTERM, stop the command and the server too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
@@ -39,7 +42,7 @@ def main(command: list[str]) -> int:
         try:
             server = stack.enter_context(delta_session(home, SETTINGS))
         except CdpError:
-            # Print the log, because the temporary folder that the error names is deleted.
+            # Print the log, because the error names a file in the temporary folder, and this folder is deleted.
             for log in home.glob("logs/*.log"):
                 sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
             raise

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Pin all direct and indirect dependencies of requirements.txt to the versions of constraints.txt, in two files. The lock
-# file has hashes, which CI verifies. The jobs install the other file, because pip refuses to install a wheel without a
-# hash together with requirements that have hashes.
+# Write all direct and indirect dependencies of requirements.txt to two files, with the versions of constraints.txt.
+# requirements.lock.txt has hashes, and CI verifies the hashes. requirements.workspace.txt has no hashes, and the jobs
+# install it together with the wheel. The wheel has no hash, and pip refuses to install it together with requirements
+# that have hashes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lock=requirements.lock.txt workspace=requirements.workspace.txt

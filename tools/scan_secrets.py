@@ -1,4 +1,4 @@
-"""Reject secrets in files that git tracks or would track, without printing the secrets.
+"""Rejects secrets in all files that git does not ignore, without printing the secrets.
 
 The comment `pragma: allowlist secret` at the end of a line allows a value that only looks like a secret.
 """
@@ -26,7 +26,7 @@ from detect_secrets.plugins.private_key import PrivateKeyDetector
 from detect_secrets.plugins.slack import SlackDetector
 from detect_secrets.util.code_snippet import get_code_snippet
 
-# No entropy detectors: identifiers and checksums would cause too many false positives.
+# Entropy detectors are not in this list, because identifiers and checksums would cause too many false positives.
 DETECTORS: tuple[BasePlugin, ...] = (
     AWSKeyDetector(),
     AzureKeyDetector(),
@@ -50,7 +50,7 @@ def repository_files() -> list[str]:
 
 
 def scan(name: str) -> Iterator[str]:
-    """Yield one message per line of the file and kind of secret in it.
+    """Yield one message for each line of the file that has a secret. Two kinds of secrets in a line are two messages.
 
     The file scan of detect-secrets skips YAML lists, comments, lock files, and lines with a call such as
     connect(url, "key"). This function passes every line to the detectors unchanged.
@@ -68,7 +68,7 @@ def scan(name: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the findings; return 1 if there are any, else 0."""
+    """Print where the files have secrets. Return 1 if a file has a secret, else 0."""
     names = repository_files()
     findings = [finding for name in names for finding in scan(name)]
     print("\n".join(findings) or f"no secrets in {len(names)} files")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Run the tests through databricks-connect. If the environment names a workspace (SPARK_REMOTE, DATABRICKS_HOST,
-# DATABRICKS_CONFIG_PROFILE, DATABRICKS_CLUSTER_ID, DATABRICKS_SERVERLESS_COMPUTE_ID), the tests run there in the catalog
-# CDP_TEST_CATALOG; else they run on a temporary local Spark Connect server.
+# Run the tests through databricks-connect. If an environment variable names a workspace, the tests run in this workspace,
+# in the catalog CDP_TEST_CATALOG. These variables are SPARK_REMOTE, DATABRICKS_HOST, DATABRICKS_CONFIG_PROFILE,
+# DATABRICKS_CLUSTER_ID and DATABRICKS_SERVERLESS_COMPUTE_ID. Otherwise, the tests run on a temporary local Spark Connect
+# server.
 set -euo pipefail
 
 pytest=(.venv-connect/bin/python -m pytest "$@")

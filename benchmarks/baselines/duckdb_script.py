@@ -1,9 +1,9 @@
-"""Baseline: build the same tables with DuckDB. Join once, build the marts from the joined table, write with deltalake.
+"""Baseline: build the same tables as the platform with DuckDB, and write them with deltalake.
 
     .venv/bin/python benchmarks/baselines/duckdb_script.py LANDING HOME
 
-This is a typical script without a platform: no quarantine, no reconciliation, no incremental refresh. The last line
-of the output is the measurement as JSON.
+The script joins the sources once and builds the marts from the joined table. It is a typical script without a platform:
+no quarantine, no reconciliation, no incremental refresh. The last line of the output is the measurement as JSON.
 """
 
 from __future__ import annotations

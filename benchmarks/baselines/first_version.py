@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/baselines/first_version.py LANDING HOME --engine spark
 
-It has no quarantine, no reconciliation and no incremental refresh: every table reads and joins the raw files again. The
-session is the same as in `cdp run`: Sail, or local Spark with as many shuffle partitions as cores, one partition for
-Delta's snapshots and no UI. The last line of the output is the measurement as JSON.
+It has no quarantine, no reconciliation and no incremental refresh: each mart reads and joins the raw files again. The
+session has the same settings as in `cdp run`. It is a session of Sail or of local Spark. Spark has as many shuffle
+partitions as cores, one partition for the snapshots of Delta logs, and no UI. The last line of the output is the
+measurement as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def join_sales(spark: SparkSession, landing: Path) -> DataFrame:
 
 
 def write(rows: DataFrame, warehouse: Path, table: str) -> None:
-    """Write a Delta table, replacing its content."""
+    """Write rows to a Delta table. They replace the table's content."""
     rows.write.format("delta").mode("overwrite").save(str(warehouse / table))
 
 

@@ -1,4 +1,4 @@
-"""Tables of both baselines, in SQL that Spark, Sail and DuckDB all run, and the landed files they are built from."""
+"""Queries of the tables of both baselines, and the landed files that they read. Spark, Sail and DuckDB run this SQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SOURCES = {
     "stores": ("store_bronze", "database/stores"),
     "customers": ("customers_bronze", "customers_api/customers"),
 }
-"""Source → its bronze table, and its folder in the landing."""
+"""For each source: its bronze table, and its folder in the landing."""
 
 SALES = """
     SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,
@@ -87,7 +87,7 @@ MARTS = {
         FROM customers GROUP BY 1, 2, 3
     """,
 }
-"""Mart → its query over `sales`. The last query reads all customers."""
+"""For each mart: its query. The queries read `sales`, except the last query, which reads `customers`."""
 
 
 def landed_files(landing: Path, source: str) -> list[str]:

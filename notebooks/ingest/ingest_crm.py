@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_crm
-# MAGIC Lands the CRM's contacts: all contacts in the first run, then only changed and removed ones.
+# MAGIC Lands the CRM's contacts: all contacts in the first run, then only changed and removed contacts.
 # MAGIC
 # MAGIC - Reads: `crm_url` (Dataverse)
 # MAGIC - Writes: landed batches of `crm/contacts`

@@ -1,9 +1,9 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # publish
-# MAGIC Creates or replaces the serving views whose definition has changed, for people and BI tools outside the team. On Databricks
-# MAGIC it also publishes metric views of the KPIs. If `synapse_location` is set, it copies each changed gold table to this
-# MAGIC location, without personal data.
+# MAGIC Creates or replaces the serving views whose definition has changed, for users and BI tools outside the team. On
+# MAGIC Databricks, the notebook also publishes metric views of the KPIs. If `synapse_location` is set, the notebook copies each
+# MAGIC changed gold table to this location, without personal data.
 # MAGIC
 # MAGIC - Reads: gold tables, `table_state_ops`
 # MAGIC - Writes: the views of the serving schema, `<synapse_location>/<table>`, `table_state_ops`

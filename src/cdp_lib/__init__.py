@@ -1,3 +1,3 @@
-"""The product: everything a notebook of the Customer Data Platform imports."""
+"""The library of the Customer Data Platform. The notebooks take all their logic from this package."""
 
 __version__ = "0.1.0"

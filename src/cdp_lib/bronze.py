@@ -1,4 +1,4 @@
-"""Bronze rows of landed batches: unchanged, with the batch and file of each row."""
+"""Builder of bronze tables: returns the rows of landed batches unchanged, with the batch and file of each row."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _ADVICE = "Repair the source: its next snapshot replaces the batch. Or delete th
 def build_batches(
     spark: SparkSession, landing: Landing, batches: Sequence[Manifest], contract: BronzeContract
 ) -> dict[str, DataFrame]:
-    """Return the rows of each batch that is not empty, by batch name.
+    """Return a data frame with the rows of each batch that is not empty, by batch name.
 
     A batch that can't be loaded is skipped if a later snapshot is landed, because a snapshot holds all records.
 
     Args:
-        spark: Session.
+        spark: Spark session.
         landing: Landed batches.
-        batches: Examined manifests, oldest first.
+        batches: Manifests that `Landing.examine` has returned, oldest first.
         contract: Contract of the bronze table.
 
     Raises:
@@ -67,12 +67,13 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     """One row per record of a landed batch.
 
     A value that does not fit the type of its column becomes null and is kept in `_rescued_data`. A JSON record that has
-    none of the columns is kept whole in `_rescued_data`, as `_record`. Silver sends both to quarantine.
+    none of the columns is kept whole in `_rescued_data`, under the name `_record`. Silver sends both kinds of records
+    to quarantine.
 
     A column that is not in the contract is kept as a string, after the columns of the contract.
 
     Args:
-        spark: Session.
+        spark: Spark session.
         landing: Landed batches.
         batch: Manifest of the batch.
         contract: Contract of the bronze table.
@@ -87,7 +88,7 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     frames = []
     in_folders = [file.name for file in batch.files if file.name.startswith(_DATA_FOLDER)]
     if in_folders:
-        # Read all files as one relation: engines fail on plans of hundreds of files.
+        # Read all files as one relation: engines fail on query plans that read hundreds of files one by one.
         rows = spark.read.text(landing.path_of(batch, "data"))
         folder = landing.relative_path_of(batch, _DATA_FOLDER)
         # The partition column `file` holds the percent-decoded name of the file's folder.
@@ -108,7 +109,7 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
     missing = sorted({c.name for c in contract.received_columns if not c.optional} - received)
-    # Records of whole files may omit fields; the rules of silver check the required ones. Tombstones have keys only.
+    # Records of whole files may omit fields; the rules of silver check the required fields. Tombstones have only keys.
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
@@ -123,10 +124,11 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
 
 
 def _unknown_column_names(batch: Manifest, contract: BronzeContract) -> dict[str, str]:
-    """Return the received columns that are not in the contract, with their names in the table.
+    """Return the table's names for the received columns that are not in the contract, by received name.
 
-    Names are lower case, because a table's columns must differ in more than case and some engines can't write upper
-    case. Characters that Delta does not allow become underscores, and a duplicate name gets a hash as suffix.
+    Names in the table are lower case, because column names must not differ only in case, and because some engines can't
+    write upper case. Characters that Delta does not allow become underscores, and a duplicate name gets a hash as
+    suffix.
     """
     known = {column.name for column in contract.received_columns}
     taken = set(contract.column_names)

@@ -24,7 +24,7 @@ def clean_text(column: Column) -> Column:
     >>> [row.name for row in people.select(clean_text(people.full_name).alias("name")).collect()]
     ['Nour Haddad', None]
     """
-    # Skip nulls: on some engines, a null takes as long as a string.
+    # Skip nulls: some engines spend as much time on a null as on a string.
     return sf.when(column.isNotNull(), sf.nullif(sf.trim(sf.regexp_replace(column, _BLANKS, " ")), sf.lit("")))
 
 
@@ -71,7 +71,7 @@ def clean_email(column: Column) -> Column:
 
 
 def to_instant(column: Column) -> Column:
-    """Return the instant of an ISO 8601 timestamp or date, UTC if it has no zone; null if the text is neither.
+    """Return the instant of an ISO 8601 timestamp or date; null for any other text. Without a zone, the text is UTC.
 
     >>> times = spark.createDataFrame([("2025-10-16T08:00:00+02:00",), ("2025-10-16",), ("08:00",)], "t string")
     >>> [str(row.t) for row in times.select(to_instant(times.t).cast("string").alias("t")).collect()]
@@ -114,7 +114,9 @@ def to_flag(column: Column) -> Column:
 
 
 def hash_of(columns: Sequence[Column]) -> Column:
-    """Return the xxHash64 of values and null flags. Without the flags, (null, a) and (a, null) have the same hash.
+    """Return the xxHash64 of columns and their null flags.
+
+    Without the flags, (null, a) and (a, null) have the same hash.
 
     >>> rows = spark.createDataFrame([("a", None), (None, "a"), ("a", None)], "one string, other string")
     >>> len({row.h for row in rows.select(hash_of([rows.one, rows.other]).alias("h")).collect()})
@@ -151,7 +153,7 @@ def rescued_data(received_and_typed: Iterable[tuple[str, Column, Column]]) -> Co
     """Return a JSON object of the received values that do not fit their type; null if all values fit.
 
     Args:
-        received_and_typed: Column name, received value and typed value of each column.
+        received_and_typed: (column name, received value, typed value) of each column.
 
     >>> rows = spark.createDataFrame([("5",), ("five",), (None,)], "quantity string")
     >>> typed = to_integer(rows.quantity)

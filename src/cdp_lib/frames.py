@@ -26,7 +26,7 @@ _JSON_TYPES: Mapping[str, object] = {
     "BIGINT": "long",
     "ARRAY<STRING>": {"type": "array", "elementType": "string", "containsNull": True},
 }
-"""JSON schema names of the types that have a different name in DDL."""
+"""Types whose name in a JSON schema of Spark differs from their DDL name, by DDL name."""
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:
@@ -50,7 +50,7 @@ def with_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
     """Select columns with declared types, so that later steps know the schema without planning the query.
 
     Args:
-        rows: Rows with at least these columns. Their types must convert to the given types without loss.
+        rows: Rows with at least these columns. The types of the columns must convert to the given types without loss.
         types: Types as in DDL, by column.
 
     >>> with_types(spark.range(2), {"id": "BIGINT"}).toArrow().schema.names
@@ -80,7 +80,7 @@ def compute_in_parallel(frames: Sequence[DataFrame]) -> DataFrame:
 
 
 def frame_from_arrow(table: pa.Table, session_of: DataFrame) -> DataFrame:
-    """Return a DataFrame of an Arrow table.
+    """Return the rows of an Arrow table as a DataFrame.
 
     Args:
         table: Rows, at least one.
@@ -103,10 +103,10 @@ def read_csv(session: SparkSession, file: Traversable) -> DataFrame:
 
 
 def frame_from_rows(rows: Sequence[Mapping[str, object]], types: Mapping[str, str], session_of: DataFrame) -> DataFrame:
-    """Return a DataFrame of Python rows.
+    """Return Python rows as a DataFrame.
 
     Args:
-        rows: Values by column. A missing column is null.
+        rows: Values of each row, by column name. A missing column is null.
         types: Types as in DDL, by column.
         session_of: DataFrame whose Spark session creates the result.
     """

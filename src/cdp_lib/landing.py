@@ -1,4 +1,4 @@
-"""Layout of landed batches; the same in a folder, a Unity Catalog volume and under `abfss://`.
+"""Landed batches. Their layout is the same in a folder, in a Unity Catalog volume and under `abfss://`.
 
     <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw responses of the source, unless data/ has them
                                                 /data/…         JSON lines or parquet, one row per record; the records
@@ -37,7 +37,8 @@ from cdp_lib.errors import CdpError
 
 BatchFormat = Literal["jsonl", "parquet"]
 Load = Literal["snapshot", "increment", "files"]
-"""`snapshot`: all records. `increment`: the records that changed since `after`. `files`: whole files of the source."""
+"""`snapshot`: all records. `increment`: the records that changed since the watermark `after`. `files`: whole files of
+the source."""
 
 Watermark = dict[str, Any]
 """How far an entity has been extracted, as JSON; the keys depend on the kind of source."""
@@ -48,7 +49,7 @@ _LANDED_FILES = "landed_files.json"
 """File in an entity's folder. It lists the source files that the entity's batches landed, up to a certain batch."""
 
 _MAX_UNSUMMARIZED_BATCHES = 50
-"""Maximum number of manifests to read for the list of landed files; beyond it, a new summary file is written."""
+"""Maximum number of manifests to read for the list of landed files. If more are read, a new summary file is written."""
 
 FILE_FOLDER = "file="
 """Prefix of the folder below `data/` that holds the records of one source file.
@@ -59,13 +60,13 @@ Engines read these folders as partitions: one read covers any number of files an
 _CHUNK_BYTES = 1 << 20
 
 _TIME_FORMAT, _TIME_LENGTH = "%Y%m%dT%H%M%SZ", 16
-"""Time at the beginning of a batch id, and its number of characters."""
+"""Format of the time at the beginning of a batch id, and the number of characters of this time."""
 
 _BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-"""Allowed names of sources, entities, runs and batches, which become folder names."""
+"""Pattern of the allowed names of sources, entities, runs and batches, which become folder names."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class DataFile:
     """A data file of a landed batch.
 
     Attributes:
-        name: Path, relative to the batch.
-        bytes: Size; None if the writer does not know it.
-        checksum: SHA-256; None if the writer does not know it.
+        name: Path of the file, relative to the batch's folder.
+        bytes: Size in bytes; None if the writer does not know the size.
+        checksum: SHA-256 of the content; None if the writer does not know the checksum.
         origin: Source file that this file was made from; None if the source has no files.
         deletions: Whether the file holds tombstones: the keys of records that were deleted in the source.
     """
@@ -92,9 +93,9 @@ class Origin:
     """A file in the source.
 
     Attributes:
-        name: Path, relative to the source's folder.
-        bytes: Size.
-        checksum: SHA-256.
+        name: Path of the file, relative to the source's folder.
+        bytes: Size in bytes.
+        checksum: SHA-256 of the content.
         modified_at: Time of the last change, as the storage reports it.
     """
 
@@ -106,7 +107,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Content of a landed batch. Data Factory leaves out the values it can't know; `Landing.examine` fills them in.
+    """Content of a landed batch.
+
+    Data Factory leaves out the values that it can't know. `Landing.examine` fills them in.
 
     Attributes:
         source: Source system.
@@ -117,14 +120,15 @@ class Manifest:
         format: Format of the data files.
         files: Data files.
         extractor_version: Version of the code that wrote the batch.
-        after: Start of the extraction window, which is the watermark of the previous batch. None if all records were
+        after: Position at which the extraction started: the watermark of the previous batch. None if all records were
             read.
-        watermark: End of the extraction window, where the next extraction starts; None if the source has no watermark.
+        watermark: Position up to which the batch was extracted. The next extraction starts at this position. None if
+            the source has no watermark.
         rows: Number of records in the data files.
-        bytes: Size of the data files.
-        checksum: SHA-256 of the files' checksums, in order.
-        columns: Columns or fields seen in the data, sorted; columns of tombstones are not included.
-        schema_fingerprint: SHA-256 of the columns.
+        bytes: Total size of the data files in bytes.
+        checksum: SHA-256 of the checksums of the data files, in the order of `files`.
+        columns: Sorted names of the columns or fields in the data. The columns of tombstones are not included.
+        schema_fingerprint: SHA-256 of the column names.
     """
 
     source: str
@@ -145,7 +149,9 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a manifest. Ignore unknown fields, because later versions may write more.
+        """Return a manifest from its text.
+
+        Ignore unknown fields, because later versions of the platform may write more fields.
 
         Raises:
             ValueError: The text is not a manifest.
@@ -182,7 +188,7 @@ def _known_fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class Landing:
-    """Landed batches under one root."""
+    """Landing location: reader and writer of the landed batches under one root."""
 
     def __init__(self, root: str, account_key: str | None = None) -> None:
         """Open a landing location.
@@ -197,7 +203,7 @@ class Landing:
         """Source, entity and id of batches that an earlier version stored without a day folder."""
 
     def extraction(self, source: str, batch_id: str, extracted_at: datetime) -> Extraction:
-        """Return the extraction of one run from a source.
+        """Return the extraction with which one run lands the data of a source.
 
         Args:
             source: Source system.
@@ -209,12 +215,14 @@ class Landing:
     def batch_ids(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[str]:
         """List the ids of an entity's landed batches, oldest first.
 
-        Cost: one request for the entity, one per listed day, one per batch that is not in `exclude`.
+        Cost: one request to list the entity's folder, one request per listed day, and one request per batch that is not
+        in `exclude`.
 
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            since: A batch id, or the time at its beginning; earlier days are not listed.
+            since: A batch id, or the time at the beginning of a batch id. Earlier days are not listed. Empty to list
+                all days.
             exclude: Batch ids to leave out.
 
         Raises:
@@ -224,11 +232,14 @@ class Landing:
         return sorted(name for name in folders if name not in exclude and self._is_landed(source, entity, name))
 
     def batch_ids_newest_first(self, source: str, entity: str) -> Iterator[str]:
-        """Yield the ids of an entity's landed batches, newest first. A day is listed only when it is reached."""
+        """Yield the ids of an entity's landed batches, newest first.
+
+        A day is listed only when the caller reaches it.
+        """
         return (name for name in self._batch_folders(source, entity) if self._is_landed(source, entity, name))
 
     def _batch_folders(self, source: str, entity: str, since: str = "") -> Iterator[str]:
-        """Yield the names of an entity's batch folders, newest first, with or without a manifest."""
+        """Yield the names of an entity's batch folders, newest first. Folders without a manifest may be included."""
         folder, outside_by_day = f"{self.root}/{source}/{entity}", dict[str, list[str]]()
         for name in self._subfolders(folder):
             if _DAY.fullmatch(name):
@@ -256,7 +267,7 @@ class Landing:
         return f"{self.root}/{source}/{entity}/{f'{_day_of(batch_id)}/' if is_in_day else ''}{batch_id}"
 
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
-        """Return the batch with this id, or None if it is not landed completely.
+        """Return the manifest of the batch with this id, or None if the batch is not landed completely.
 
         Raises:
             CdpError: The manifest can't be read.
@@ -264,7 +275,9 @@ class Landing:
         return self._read_manifest(source, entity, batch_id) if self._is_landed(source, entity, batch_id) else None
 
     def batches(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[Manifest]:
-        """Return the landed batches of an entity, oldest first. The arguments are those of `batch_ids`.
+        """Return the manifests of an entity's landed batches, oldest first.
+
+        The arguments are the same as for `batch_ids`.
 
         Raises:
             CdpError: A manifest can't be read.
@@ -273,7 +286,7 @@ class Landing:
         return [self._read_manifest(source, entity, name) for name in names]
 
     def find_latest_batch(self, source: str, entity: str) -> Manifest | None:
-        """Return the batch of an entity that was landed last, or None if no batch is landed.
+        """Return the manifest of an entity's latest batch, or None if no batch is landed.
 
         Raises:
             CdpError: The manifest can't be read.
@@ -284,8 +297,9 @@ class Landing:
     def batches_of_files(self, source: str, entity: str) -> list[Manifest]:
         """Return manifests that list all landed source files of an entity, oldest first.
 
-        The first manifest may be a summary of many batches, including removed ones. It is stored in the entity's folder
-        (`landed_files.json`), so that the cost does not grow with the number of batches.
+        The first manifest may be a summary of many batches, including removed batches. The summary is stored in the
+        entity's folder (`landed_files.json`), so that the number of files to read does not grow with the number of
+        batches.
 
         Raises:
             CdpError: A manifest can't be read.
@@ -305,7 +319,10 @@ class Landing:
             return Manifest.from_json(self.fs.cat_file(path).decode()) if self.fs.exists(path) else None
 
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
-        """Store one manifest with the latest version of each file in the batches, under the id of the last batch."""
+        """Store a summary: a manifest with the latest version of each source file in the batches.
+
+        The summary has the id of the last batch.
+        """
         files, found = dict[str, DataFile](), dict[str, Any]()
         for batch in batches:
             for file in batch.files:
@@ -318,7 +335,7 @@ class Landing:
             self._write_atomically(f"{self.root}/{summary.source}/{summary.entity}/{_LANDED_FILES}", summary.to_json())
 
     def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
-        """Remove landed batches, but remember their source files, so that these files do not land again.
+        """Remove landed batches, but remember their source files, so that these files are not landed again.
 
         Args:
             source: Source system.
@@ -333,18 +350,19 @@ class Landing:
             self._write_summary(self.batches_of_files(source, entity))
         with self._errors("written"):
             for folder in (self._folder(source, entity, name) for name in names):
-                # The manifest goes first: a folder without one is not a batch, even if the removal stops here.
+                # Remove the manifest first: a folder without a manifest is not a batch, even if the removal stops here.
                 self.fs.rm(f"{folder}/{MANIFEST}")
                 self._remove(folder)
 
     def remove_incomplete_batches(self, source: str, entity: str, id_suffix: str, since: str) -> None:
-        """Remove the folders that killed runs left behind without a manifest.
+        """Remove batch folders without a manifest, which killed runs have left behind.
 
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            id_suffix: End of the batch id; the time at its beginning may differ from run to run.
-            since: A batch id; earlier days are not listed.
+            id_suffix: End of the ids of the batches to remove. The time at the beginning of an id may differ from run
+                to run.
+            since: A batch id. Days before the day of this batch are not listed.
 
         Raises:
             CdpError: The location can't be read or written.
@@ -354,7 +372,10 @@ class Landing:
                 self._remove(self._folder(source, entity, name))
 
     def _write_atomically(self, path: str, text: str) -> None:
-        """Write a file so that no reader sees a part of it. An object store writes each object atomically anyway."""
+        """Write a file so that a reader never sees an incomplete file.
+
+        An object store always writes each object atomically.
+        """
         if isinstance(self.fs, LocalFileSystem):
             self.fs.pipe_file(f"{path}.part", text.encode())
             self.fs.mv(f"{path}.part", path)
@@ -362,7 +383,7 @@ class Landing:
             self.fs.pipe_file(path, text.encode())
 
     def path_of(self, batch: Manifest, file: str) -> str:
-        """Return the address of a data file, as Spark reads it."""
+        """Return the address of a data file. Spark can read the file at this address."""
         return f"{self._folder(batch.source, batch.entity, batch.batch_id)}/{file}"
 
     def relative_path_of(self, batch: Manifest, file: str) -> str:
@@ -401,21 +422,24 @@ class Landing:
         load: Load = "snapshot",
         previous: Manifest | None = None,
     ) -> Iterator[BatchWriter]:
-        """Write a batch: its files inside the `with`, its manifest when the `with` ends without an error.
+        """Write a batch. The manifest is written when the `with` statement ends without an error.
 
-        Files that a failed attempt at the same batch left behind are removed first. A snapshot whose data files equal
-        those of the latest batch, byte for byte, creates no new batch: the writer then has the latest batch's manifest.
+        The caller writes the files of the batch inside the `with` statement. Files that a failed attempt to write the
+        same batch left behind are removed first. If a snapshot has exactly the same data files as the latest batch, and
+        the latest batch is a snapshot, no new batch is created. The writer's `manifest` is then the manifest of the
+        latest batch.
 
         Batch ids of an entity sort in the order of landing, even if the clocks of the runs disagree (`batch_id_after`).
 
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            batch_id: Id of the run's batches. Its time is moved if the id would not sort after the latest batch.
+            batch_id: Id of the run's batches. If the id does not sort after the latest batch, the time in the id is
+                moved to a later time.
             extracted_at: Start of the run, ISO 8601.
             load: Whether the batch is a snapshot, an increment or whole files.
-            previous: The latest batch at the time when the run determined what is new. None if no batch was landed, or
-                for a snapshot that does not depend on an earlier batch.
+            previous: The batch that was the latest when the run determined which records are new. None if no batch was
+                landed, or if the batch is a snapshot that does not depend on an earlier batch.
 
         Raises:
             CdpError: A name can't be a folder name, the batch is already complete, the location can't be written, or
@@ -452,9 +476,12 @@ class Landing:
             raise
 
     def _land_manifest(self, folder: str, manifest: Manifest, latest: str) -> None:
-        """Write the manifest, unless another run has landed a batch meanwhile or has changed this batch's files."""
+        """Write the manifest of a batch.
+
+        Raise an error if another run has landed a batch meanwhile, or has changed the files of this batch.
+        """
         with self._errors("written"), self._entity_lock(f"{self.root}/{manifest.source}/{manifest.entity}"):
-            # Otherwise, two runs that read at the same time would land the same changes twice.
+            # Without this check, two runs that read at the same time would land the same changes twice.
             if next(self.batch_ids_newest_first(manifest.source, manifest.entity), "") != latest:
                 raise self._concurrent_run_error(manifest.source, manifest.entity)
             for file in manifest.files:
@@ -466,7 +493,7 @@ class Landing:
             text = manifest.to_json().encode()
             if isinstance(self.fs, LocalFileSystem):
                 self.fs.makedirs(folder, exist_ok=True)  # a batch without files has no folder yet
-                # Write to another name, then rename: a manifest that a crash cut off must not be read.
+                # Write a file with another name, then rename it, so that a manifest that a crash cut off is never read.
                 self.fs.pipe_file(f"{folder}/{MANIFEST}.part", text)
                 self.fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
             else:
@@ -475,7 +502,10 @@ class Landing:
 
     @contextmanager
     def _entity_lock(self, folder: str) -> Iterator[None]:
-        """Let one run at a time on this machine finish a batch of the entity. This has no effect on an object store."""
+        """Lock an entity, so that only one run at a time on this machine finishes a batch of the entity.
+
+        The lock has no effect on an object store.
+        """
         if not isinstance(self.fs, LocalFileSystem):
             yield
             return
@@ -546,10 +576,10 @@ class Landing:
 
 @contextmanager
 def storage_errors(failure: str) -> Iterator[None]:
-    """Turn a storage error into a `CdpError` of one line with the reason.
+    """Turn a storage error into a `CdpError` whose message gives the reason in one line.
 
     Args:
-        failure: What failed: the beginning of the message.
+        failure: Beginning of the message: what failed.
 
     Raises:
         CdpError: The storage raises an error inside the `with`.
@@ -585,13 +615,13 @@ def _day_of(batch_id: str) -> str:
 def batch_id_after(batch_id: str, latest: str) -> str:
     """Return a batch id that sorts after the latest batch.
 
-    If `batch_id` sorts earlier, its time is moved to one second after the time of the latest batch, so that the batch
-    that lands last is the newest. This happens after a run whose clock was ahead, and when a run is repaired under its
-    original start.
+    If `batch_id` sorts earlier, its time is moved to one second after the time of the latest batch. The batch that is
+    landed last is then always the newest batch. This is needed if the clock of an earlier run was ahead, or if a failed
+    run is repaired and keeps its original start time.
 
     Args:
-        batch_id: Id of the batch, `<time>-<anything>`.
-        latest: Id of the entity's latest batch, empty for none.
+        batch_id: Id of the new batch, `<time>-<anything>`.
+        latest: Id of the entity's latest batch; empty if no batch is landed.
 
     Raises:
         CdpError: The id of the latest batch has no time.
@@ -621,7 +651,7 @@ def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFil
         account_key: Key of the storage account of an `abfss://` address; None for the managed identity.
 
     Raises:
-        CdpError: The kind of address is unknown, or the address lacks the name of the account.
+        CdpError: The kind of address is unknown, or the address lacks the name of the storage account.
     """
     options: dict[str, Any] = {}
     if address.startswith("abfss://"):
@@ -634,7 +664,7 @@ def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFil
 
 @dataclass(frozen=True)
 class Extraction:
-    """One run's extraction from one source: one batch per entity, all with the same id.
+    """Extraction from one source in one run. The run lands one batch per entity, and these batches have the same id.
 
     Attributes:
         landing: Landing location of the batches.
@@ -649,19 +679,28 @@ class Extraction:
     extracted_at: str
 
     def find_batch(self, entity: str) -> Manifest | None:
-        """Return the run's batch of an entity, or None if no attempt of the task has landed it yet."""
+        """Return the manifest of the run's batch of an entity, or None if the batch is not landed.
+
+        The batch may have been landed by an earlier attempt of the task.
+        """
         names = self.landing.batch_ids(self.source, entity, since=self.batch_id)
         same_run = [name for name in names if _run_suffix(name) == _run_suffix(self.batch_id)]
         batch = self.landing.find_batch(self.source, entity, same_run[-1]) if same_run else None
         return batch if batch and self.has_landed(batch) else None
 
     def has_landed(self, batch: Manifest) -> bool:
-        """Return whether this run has landed the batch. Manual runs share a name, so their start is compared, too."""
+        """Return whether this run has landed a batch.
+
+        Manual runs have the same id suffix, so the start of the run is compared, too.
+        """
         is_same_suffix = _run_suffix(batch.batch_id) == _run_suffix(self.batch_id)
         return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)
 
     def find_latest_batch(self, entity: str) -> Manifest | None:
-        """Return the latest batch of an entity, from any run. The extraction continues at that batch's watermark."""
+        """Return the manifest of an entity's latest batch, which any run may have landed.
+
+        The extraction continues at the watermark of this batch.
+        """
         return self.landing.find_latest_batch(self.source, entity)
 
     def new_batch(
@@ -672,12 +711,12 @@ class Extraction:
 
 
 class BatchWriter:
-    """Writer of the files of one batch; it collects the values of the manifest.
+    """Writer of the files of one batch. It also collects the values for the batch's manifest.
 
     Attributes:
         manifest: Manifest of the batch, once the batch is complete.
         watermark: How far the entity has been extracted; the caller sets it before the batch ends.
-        rows: Records written to data files so far.
+        rows: Number of records written to data files so far.
     """
 
     manifest: Manifest
@@ -701,11 +740,11 @@ class BatchWriter:
     def open_data(
         self, name: str, format: BatchFormat, *, origin: Origin | None = None, deletions: bool = False
     ) -> Iterator[ChecksummedFile]:
-        """Write a data file. The caller reports the number and columns of its records (`add`).
+        """Write a data file. The caller reports the number and the columns of the records with `add`.
 
         Args:
             name: Name of the file; may include folders.
-            format: Format of the file; all data files of a batch have the same.
+            format: Format of the file. All data files of a batch have the same format.
             origin: Source file that the data file is made from.
             deletions: Whether the file holds tombstones.
         """
@@ -715,24 +754,27 @@ class BatchWriter:
         self._files.append(DataFile(f"data/{name}", file.bytes, file.checksum, origin, deletions))
 
     def add_file(self, file: DataFile, format: BatchFormat) -> None:
-        """Add to the manifest a data file that another writer, such as Spark, has written to the batch's folder."""
+        """Add a data file to the manifest.
+
+        Another writer, such as Spark, has written the file to the batch's folder.
+        """
         self._format = format
         self._files.append(file)
 
     @property
     def data_folder(self) -> str:
-        """Address of the folder for data files, for other writers, such as Spark."""
+        """Address of the folder into which other writers, such as Spark, write data files."""
         return f"{self._folder}/data"
 
     def add(self, rows: int, columns: Collection[str] = ()) -> None:
-        """Add written records and their columns to the manifest."""
+        """Add the number of written records and their columns to the values of the manifest."""
         self.rows += rows
         self._columns |= set(columns)
 
     def finish(
         self, source: str, entity: str, batch_id: str, extracted_at: str, load: Load, after: Watermark | None
     ) -> Manifest:
-        """Set and return the manifest of the written files."""
+        """Create the manifest of the written files, store it in `manifest`, and return it."""
         columns = tuple(sorted(self._columns))
         self.manifest = Manifest(
             source=source,
@@ -774,7 +816,7 @@ class ChecksummedFile:
     """A file opened for writing that counts and hashes the bytes written to it.
 
     Attributes:
-        bytes: Bytes written so far.
+        bytes: Number of bytes written so far.
     """
 
     closed = False
@@ -825,7 +867,7 @@ class _FileStats:
 
 
 def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
-    """Read a file of JSON lines once. Every line that is not empty is treated as a record, valid JSON or not."""
+    """Read a JSON lines file once. Every line that is not blank counts as a record, even if it is not valid JSON."""
     stats, digest = _FileStats(0, 0, "", set()), hashlib.sha256()
     # Reading lines from an adlfs file directly takes a block of memory per line.
     with fs.open(path, "rb") as file, io.BufferedReader(file, _CHUNK_BYTES) as lines:
@@ -842,7 +884,7 @@ def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: boo
 
 
 def _parquet_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
-    """Read a parquet file once for its checksum, and its footer for rows and columns."""
+    """Read a parquet file to compute its checksum, and its footer to get the number of rows and the columns."""
     import pyarrow.parquet as pq
 
     size, digest = 0, hashlib.sha256()

@@ -13,8 +13,9 @@ from cdp_lib.errors import CdpError
 from cdp_lib.storage.delta import ConflictError, DeltaStore, Files
 
 MIN_RETENTION_DAYS, MAX_RETENTION_DAYS = 7, 30
-"""Bounds of the retention, in days. Delta refuses to remove younger files, because writers may still need them. The
-Delta log is kept for 30 days, so older files would be of no use."""
+"""Minimum and maximum of the retention in days. Delta refuses to remove files that are younger than the minimum,
+because writers may still need these files. The Delta log is kept for 30 days, so files older than the maximum would be
+of no use."""
 
 _STATES = ("", "ENABLE", "DISABLE", "INHERIT")
 
@@ -26,8 +27,8 @@ class MaintenanceSettings:
     Attributes:
         catalog: Unity Catalog catalog.
         schema: Schema of the platform's tables.
-        retention_days: Days for which files of earlier versions of a table stay.
-        batch_retention_days: Days for which landed batches stay.
+        retention_days: Number of days for which the files of earlier table versions are kept.
+        batch_retention_days: Number of days for which landed batches are kept.
         predictive_optimization: ENABLE, DISABLE or INHERIT for the schema; empty to change nothing.
     """
 
@@ -93,9 +94,9 @@ class MaintainedTable:
 
     Attributes:
         table_name: Name of the table.
-        before: Files of the table's latest version before the maintenance.
-        after: Files of the table's latest version afterwards.
-        skip_reason: Why the table was not maintained; empty if it was.
+        before: Data files of the table's latest version before the maintenance.
+        after: Data files of the table's latest version after the maintenance.
+        skip_reason: Why the table was not maintained; empty if the table was maintained.
         is_failed: Whether the maintenance failed, so that a person has to look at it.
     """
 
@@ -123,7 +124,8 @@ def maintain_tables(store: DeltaStore, settings: MaintenanceSettings) -> list[Ma
         settings: Settings of the run.
 
     Returns:
-        The result of each table, in the order of the contracts. A table that fails does not stop the others.
+        The result of each table, in the order of the contracts. If the maintenance of a table fails, the other tables
+        are still maintained.
     """
     if settings.predictive_optimization:
         store.set_predictive_optimization(settings.predictive_optimization)

@@ -1,9 +1,9 @@
-"""Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures for people and BI tools.
+"""Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures for analysts and BI tools.
 
-A definition is JSON, which is valid YAML. It follows version 1.1 of the Databricks specification, which requires
-Databricks Runtime 17.3. The specification marks the key `window`, which makes a measure semi-additive, as experimental.
-Tests compare the results of the expressions with `kpi_monthly_gold`. The definitions have not been loaded into a
-Databricks workspace yet.
+A definition is JSON, which is valid YAML. The definitions follow version 1.1 of the Databricks specification. This
+version requires Databricks Runtime 17.3. The key `window` makes a measure semi-additive; the specification marks this
+key as experimental. Tests compare the results of the expressions with `kpi_monthly_gold`. The definitions have not been
+loaded into a Databricks workspace yet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SPECIFICATION = "1.1"
 
 
 def metric_views(kpis: str, currency: str) -> dict[str, str]:
-    """Return the definition of one metric view per dimension, by name.
+    """Return one metric view definition per dimension, by name of the view.
 
     Args:
         kpis: Full name of the serving view `kpis`.
@@ -74,7 +74,11 @@ def _measure(kpi: Kpi, dimension: Dimension, currency: str) -> dict[str, Any]:
 
 
 def _expression(kpi: Kpi, dimension: Dimension) -> str:
-    """Return SQL for Σ numerator / Σ denominator over the rows with a value. For one row, the result is its value."""
+    """Return the SQL expression for Σ numerator / Σ denominator over the selected rows that have a value.
+
+    If one row is selected, the expression returns the value of this row. If the KPI is not additive over the dimension
+    and several dimension values are selected, the expression returns null.
+    """
     has_value = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
     measure = f"sum(numerator) {has_value}"
     if kpi.denominator != "1":

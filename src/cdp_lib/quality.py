@@ -1,4 +1,4 @@
-"""Checks of rows against their contract: each row is kept or refused, and none is lost."""
+"""Checks of rows against their contract: each row is kept or refused, and no row is lost."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
 from cdp_lib.frames import union
 
 _NO_VERSION = "1970-01-01 00:00:00"
-"""Time of change used for a version without one. Every version with a time of change is later."""
+"""Time of change that is used for a version without a time of change. Every version with a time of change is later."""
 
 _BEFORE_VALUES = "#"
-"""Separator of order and hash of values. It sorts before all characters that batch names contain."""
+"""Separator between the order of a version and the hash of its values. The separator sorts before all characters that
+batch names contain."""
 
 _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
-"""Columns that are not compared when versions are compared."""
+"""Columns that are ignored when versions are compared."""
 
 _VERSION_COLUMNS = (
     *("record", "broken_rules", "_keeps_rules", "record_key", "_version_at", "_record_hash", "_is_deleted"),
@@ -30,7 +31,7 @@ _VERSION_COLUMNS = (
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """Kept and refused rows of a check.
+    """Result of a check: the kept rows and the refused rows.
 
     Attributes:
         kept: Rows that break no rejecting rule, in the contract's columns.
@@ -45,9 +46,10 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
     """Split rows into kept and refused rows by the rules of a contract. `rows` must have one row per key.
 
     Args:
-        rows: Columns of the contract, columns that its rules use, and `_batch_id`.
+        rows: Rows with the columns of the contract, the columns that its rules use, and `_batch_id`.
         contract: Contract of the rows' table.
-        record: Expression of the row as received, as JSON, computed for refused rows only. None: the column `record`.
+        record: Expression that returns the received row as JSON. It is computed only for refused rows. None to use the
+            column `record`.
     """
     as_received = sf.col("record") if record is None else record
     checked = _with_broken_rules(with_record_key(rows, contract), contract)
@@ -59,7 +61,7 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
 
 
 def record_hash(contract: TableContract) -> Column:
-    """Return the xxHash64, in hexadecimal, of the received values of a bronze row.
+    """Return an expression: the xxHash64 of the received values of a bronze row, in hexadecimal.
 
     Args:
         contract: Contract of the bronze table.
@@ -69,7 +71,7 @@ def record_hash(contract: TableContract) -> Column:
 
 
 def is_warned(contract: TableContract) -> Column:
-    """Return a condition: the row of a table breaks a warning rule.
+    """Return a condition that is true if a row of a table breaks a warning rule.
 
     The rules are evaluated again, because that is faster than reading `_warnings`. If a rule uses `_ingested_at`, which
     the table does not have, `_warnings` is read.
@@ -89,9 +91,12 @@ def check_versions(
     """Check versions of rows against the rules of a contract.
 
     Args:
-        rows: Columns as for `check_rows`, and `record`, `_record_hash`, `_is_deleted`. A key may have several rows.
+        rows: Rows with the columns that `check_rows` needs, and with `record`, `_record_hash` and `_is_deleted`. A key
+            may have several rows.
         contract: Contract of the rows' table.
-        keys_are_unique: Whether each key has only one row. Ambiguous versions are then not searched.
+        keys_are_unique: Whether each key has only one row. No version is then ambiguous, and the search for ambiguous
+            versions is skipped. Versions are ambiguous if a batch has different records with the same key and time of
+            change.
         extra_columns: Further columns of `rows` to keep in the result.
 
     Returns:
@@ -109,7 +114,7 @@ def check_versions(
 def unchanged_keys(
     received: DataFrame, existing: DataFrame, quarantine: DataFrame, contract: TableContract
 ) -> DataFrame:
-    """Return the keys with one received version that equals the table's row, and with no refused row.
+    """Return the keys whose only received version equals the table's row. Keys with a row in quarantine are left out.
 
     Finding these keys takes a fraction of the time that resolving their versions takes.
 
@@ -119,7 +124,7 @@ def unchanged_keys(
         quarantine: Rows of the table's quarantine.
         contract: Contract of the table.
     """
-    # A key with a single received version is never ambiguous; keys with several are not returned.
+    # A key with a single received version is never ambiguous. Keys with several received versions are not returned.
     keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
     checked = _with_broken_rules(keyed, contract)
     is_good = sf.col("_keeps_rules") & ~sf.col("_is_deleted")
@@ -128,7 +133,7 @@ def unchanged_keys(
             *(without_comment(sf.col(name)).alias(name) for name in contract.key),
             without_comment(record_key(contract)).alias("record_key"),
             _values(contract),
-            # Null for a version that breaks a rule or is a tombstone: its key is never unchanged.
+            # Null for a version that breaks a rule or is a tombstone: the key of this version is never unchanged.
             sf.when(good, side).alias("_side"),
         )
         for rows, good, side in ((checked, is_good, sf.lit(1)), (existing, sf.lit(True), sf.lit(2)))
@@ -170,8 +175,9 @@ def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contrac
 
     Args:
         refused: Rows of the quarantine.
-        keys: Keys of the rows to return: the contract's key columns and `record_key`, one row per key. None: all rows.
-        contract: Contract of the table of the quarantine.
+        keys: Data frame with the keys of the rows to return: the contract's key columns and `record_key`, one row per
+            key. None to return all rows.
+        contract: Contract of the table that the quarantine belongs to.
     """
     if keys is None:
         parts = sf.split("record_key", "[|]", len(contract.key))
@@ -197,19 +203,20 @@ def resolve_versions(
 ) -> DataFrame:
     """Return the candidates with their outcome: kept, refused or superseded.
 
-    For each key, the latest version that breaks no rejecting rule is kept. Versions are ordered by the source's time of
+    For each key, the latest version that breaks no rejecting rule is kept. Versions are sorted by the source's time of
     change, then by batch. A later version that breaks a rejecting rule is refused. A version that equals the row of the
     table does not replace it.
 
     Args:
         candidates: Versions from `check_versions`, and the rows of the table and of its quarantine.
         contract: Contract of the table.
-        competes: Condition: the candidate competes. If the versions hold all records, rows of the table do not compete.
+        competes: Condition that is true if a candidate competes with the other candidates of its key. If the received
+            versions hold all records, rows of the table do not compete.
         keys_are_unique: Whether each key has only one candidate. Candidates are then not compared.
 
     Returns:
-        The candidates with `_outcome` – `kept` (in the table, or to be inserted), `refused` (in the quarantine, or to
-        be inserted there), `superseded` – and `_is_gone`: whether no version of the key is kept.
+        The candidates with two further columns. `_outcome` is `kept` (in the table, or to be inserted), `refused` (in
+        the quarantine, or to be inserted there) or `superseded`. `_is_gone` is true if no version of the key is kept.
     """
     is_good = sf.col("_keeps_rules")
     if keys_are_unique:
@@ -218,7 +225,7 @@ def resolve_versions(
             "*", (sf.col("_outcome") != "kept").alias("_is_gone")
         )
     is_row_of_table = sf.col("_origin") == "table"
-    # Rows without a key are versions of the same row only if they are equal and of the same batch.
+    # Rows without a key are versions of the same row only if they are equal and come from the same batch.
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     same_row = Window.partitionBy(*contract.key, no_key)
     copies = Window.partitionBy(*contract.key, no_key, "_version_at", "_batch_id", "_record_hash", "_origin")
@@ -255,13 +262,16 @@ def resolve_versions(
 
 
 def _order() -> Column:
-    """Return a string that orders versions by time of change, then batch; comparing structs is slow on some engines."""
+    """Return an expression: a string that sorts versions by time of change, then by batch.
+
+    It is a string and not a struct, because comparing structs is slow on some engines.
+    """
     micros = sf.greatest(sf.unix_micros(sf.coalesce("_version_at", sf.lit(_NO_VERSION).cast("timestamp"))), sf.lit(0))
     return sf.concat(sf.lpad(micros.cast("string"), 20, "0"), sf.lit("|"), sf.col("_batch_id"))
 
 
 def record_key(contract: TableContract) -> Column:
-    """Return the key of a row as a string; null if a key column is null."""
+    """Return an expression: the key of a row as a string, or null if a key column is null."""
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
     return sf.concat(*separated).alias("record_key")  # null if one column is null
@@ -283,15 +293,18 @@ def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
 
 
 def _values(contract: TableContract) -> Column:
-    """Return a hash of the columns by which versions are compared."""
+    """Return an expression: a hash of the columns by which versions are compared."""
     return hash_of([sf.col(name) for name in contract.column_names if name not in _TECHNICAL]).alias("_values")
 
 
 def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Return rows with the names of the rules they break, in `broken_rules` (rejecting) and `_warnings`.
+    """Return rows with the names of the rules that they break.
+
+    Rejecting rules are named in `broken_rules`, and warning rules in `_warnings`.
 
     The names of warnings are collected only for rows that break a warning rule, because collecting names is slower than
-    testing the rules. `_keeps_rules`, whether no rejecting rule is broken, does not use the names for the same reason.
+    testing the rules. The column `_keeps_rules` is true if the row breaks no rejecting rule. For the same reason, this
+    column does not use the names.
     """
 
     def broken(severity: str) -> Column:
@@ -310,10 +323,13 @@ def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 
 def _if_broken(rule: Rule) -> Column:
-    """Return the name of the rule if a row breaks it, else null."""
+    """Return an expression: the name of a rule if a row breaks the rule, else null."""
     return sf.when(~_holds(rule), sf.lit(rule.name))
 
 
 def _holds(rule: Rule) -> Column:
-    """Return a condition: a row satisfies a rule. A null result means that the rule is broken."""
+    """Return a condition that is true if a row satisfies a rule.
+
+    If the result of the rule is null, the rule is broken.
+    """
     return sf.coalesce(sf.expr(rule.holds), sf.lit(False))

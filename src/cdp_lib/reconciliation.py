@@ -1,4 +1,7 @@
-"""Reconciliation: row counts of the tables, which prove that every row of every batch is accounted for."""
+"""Reconciliation: row counts show whether every row of every batch is accounted for.
+
+The rows of a table's input are compared with the rows of the table and of its quarantine.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,24 @@ WHOLE_TABLE = "all"
 """Value of `batch_id` in the account of a whole table."""
 
 EARLIER = "earlier batches"
-"""Value of `batch_id` in the account of all older batches together."""
+"""Value of `batch_id` in the account of all batches that have no account of their own."""
 
 _SINGLE_BATCHES = 100
-"""Number of newest batches that have an account each."""
+"""Number of newest batches for which each table has a separate account."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Row counts of one batch in one table. They balance if in = out + quarantined + superseded.
+    """Row counts of one batch in one table. The counts balance if in = out + quarantined + superseded.
 
     Attributes:
         table_name: Name of the table.
         batch_id: Name of the batch, or `EARLIER`, or `WHOLE_TABLE`.
-        rows_in: Rows of the batch in the table's input. For `WHOLE_TABLE`, the rows of the table and its quarantine
-            according to the table's state.
-        rows_out: Rows of the batch in the table.
-        rows_quarantined: Rows of the batch in the table's quarantine.
-        rows_superseded: Rows of the batch that a later version, a tombstone or an equal row replaced.
+        rows_in: Number of rows of the batch in the table's input. For `WHOLE_TABLE`, the number of rows of the table
+            and its quarantine according to the table's state.
+        rows_out: Number of rows of the batch in the table.
+        rows_quarantined: Number of rows of the batch in the table's quarantine.
+        rows_superseded: Number of rows of the batch that a later version, a tombstone or an equal row replaced.
     """
 
     table_name: str
@@ -74,9 +77,9 @@ def reconcile(
 
     Args:
         store: Tables of the platform.
-        graph: Table declarations; None for those of the platform.
+        graph: Graph of the tables; None for the graph of the platform.
         held: Tables that failed in this run. They are not counted.
-        only_changed: Count only the tables that changed since their accounts were last recorded.
+        only_changed: Whether to count only the tables that changed since their accounts were last recorded.
 
     Returns:
         One account per counted table whose number of rows is known. A table with rules also has one account for each of
@@ -105,11 +108,11 @@ def _version_key(state: TableState) -> str:
 
 
 Counts = dict[str, Counter[str]]
-"""Rows by table and batch. If a table is not counted by batch, the name of its only batch is empty."""
+"""Number of rows by table name and batch name. If a table is not counted by batch, the only batch name is empty."""
 
 
 def _count_by_batch(store: DeltaStore, tables: list[Table], since: Mapping[str, str]) -> Counts:
-    """Count the rows of tables, their quarantines and their inputs by batch, with one query."""
+    """Count the rows of the tables, of their quarantines and of their inputs, by batch. Use one query."""
     counts = {}
     for table in tables:
         is_single = sf.col("_batch_id") >= since[table.name]
@@ -125,7 +128,10 @@ def _count_by_batch(store: DeltaStore, tables: list[Table], since: Mapping[str, 
 
 
 def _first_single_batch(graph: Graph, states: States, table: Table) -> str:
-    """Return the oldest batch with its own account, so that the number of accounts does not grow with the batches."""
+    """Return the oldest batch that has an account of its own.
+
+    Earlier batches share one account, so that the number of accounts does not grow with the number of batches.
+    """
     while table.reads:
         table = graph.tables[table.reads[0].name]
     return min(sorted(LoadedBatches.of(states.get(table.name, TableState())).batches)[-_SINGLE_BATCHES:], default="")
@@ -152,12 +158,12 @@ def _accounts(states: States, table: Table, counts: Counts) -> list[Account]:
 
 
 def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Graph | None = None) -> list[str]:
-    """Store the accounts in `reconciliation_ops`, replacing earlier accounts of the same tables.
+    """Store accounts in `reconciliation_ops`. They replace earlier accounts of the same tables.
 
     Args:
         store: Tables of the platform.
         accounts: Accounts from `reconcile`.
-        graph: Table declarations; None for those of the platform.
+        graph: Graph of the tables; None for the graph of the platform.
 
     Returns:
         Names of the tables with an imbalance.
@@ -178,7 +184,7 @@ def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Gra
 
 
 def _recorded(store: DeltaStore) -> list[dict[str, Any]]:
-    """Return the recorded accounts; none if an earlier version of the platform recorded them."""
+    """Return the recorded accounts; an empty list if an earlier version of the platform recorded them."""
     if not store.exists(RECONCILIATION_OPS):
         return []
     rows = store.read(RECONCILIATION_OPS)
@@ -190,7 +196,7 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def has_imbalance(store: DeltaStore) -> bool:
-    """Return whether the recorded accounts have an imbalance, so that tables have to be counted again."""
+    """Return whether a recorded account has an imbalance. The tables must then be counted again."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 
@@ -206,7 +212,7 @@ def raise_on_imbalance(accounts: list[Account]) -> None:
 
 
 def describe_imbalance(accounts: list[Account]) -> str:
-    """Return the imbalances and what to do about them, in one line; empty if all accounts balance."""
+    """Return a message in one line: the imbalance and what to do about it. It is empty if all accounts balance."""
     complaints = [account.complaint for account in accounts if account.missing]
     if not complaints:
         return ""
@@ -237,13 +243,15 @@ class KeyDifference:
 
 
 def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]:
-    """Compare tables with their inputs by key: the table and its quarantine must have exactly the current keys.
+    """Compare tables with their inputs by key.
+
+    A table and its quarantine together must have exactly the current keys of the table's input.
 
     Cost: two anti-joins for each table with rules.
 
     Args:
         store: Tables of the platform.
-        graph: Table declarations; None for those of the platform.
+        graph: Graph of the tables; None for the graph of the platform.
 
     Returns:
         One difference per table with rules, even if it is zero.

@@ -14,7 +14,7 @@ def find_secret(dbutils: Any, scope: str, key: str) -> str | None:
         key: Key within the scope.
 
     Raises:
-        CdpError: The scope does not exist, or the caller may not read it.
+        CdpError: The scope does not exist, or the caller may not read the scope.
     """
     try:
         keys = {secret.key for secret in dbutils.secrets.list(scope)}
@@ -32,7 +32,7 @@ def read_secret(dbutils: Any, scope: str, key: str) -> str:
         key: Key within the scope.
 
     Raises:
-        CdpError: The secret is missing or empty, the scope does not exist, or the caller may not read it.
+        CdpError: The secret is missing or empty, the scope does not exist, or the caller may not read the scope.
     """
     secret = find_secret(dbutils, scope, key)
     if not secret:

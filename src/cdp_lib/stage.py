@@ -1,4 +1,4 @@
-"""Stages of a job – bronze, silver, gold, publish – that the notebooks run."""
+"""Stages of a job, which the notebooks run: bronze, silver, gold and publish."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUCCEEDED = ("", "success", "excluded")
-"""Result states of an ingest task that mean success; empty if no job passes a state."""
+"""Result states of an ingest task that mean success. The state is empty if no job passes a state."""
 
 _BY_HAND = "a notebook opened by hand"
 
@@ -35,13 +35,17 @@ class Stage:
     def __init__(self, dbutils: Any, spark: SparkSession) -> None:
         """Read the notebook's widgets and the states of the tables, and take the lease.
 
-        The notebook has the widgets of `Settings`, and `select` (tables and layers separated by spaces, as in
-        `cdp run --select`), `sources` (`source=result state` of the ingest tasks, separated by spaces), `held` (tables
-        that failed before) and `job` (name of the job).
+        In addition to the widgets of `Settings`, the notebook has four widgets. Values in a list are separated by
+        spaces:
+
+        - `select`: tables and layers, as in `cdp run --select`;
+        - `sources`: the results of the ingest tasks, each as `source=result state`;
+        - `held`: tables that failed in earlier tasks;
+        - `job`: name of the job.
 
         Args:
             dbutils: The notebook's `dbutils`.
-            spark: Session.
+            spark: Spark session.
 
         Raises:
             CdpError: A parameter does not parse, or a run of another job is writing the tables.
@@ -63,7 +67,9 @@ class Stage:
         self._imbalance = ""
 
     def refresh(self, layer: str, show: Callable[[str], object]) -> list[TableRun]:
-        """Refresh the selected tables, or the tables of a layer; report each table when it starts and ends.
+        """Refresh the selected tables, or the tables of a layer if no tables are selected.
+
+        Each table is reported when its refresh starts and ends.
 
         Args:
             layer: `bronze`, `silver` or `gold`.
@@ -91,7 +97,11 @@ class Stage:
         return runs
 
     def is_anything_due(self) -> bool:
-        """Return whether silver, gold or publishing is due, and report it to the job; if not, release the lease."""
+        """Return whether the stages after bronze are due, and report the answer to the job.
+
+        The stages are also due if the recorded reconciliation has an imbalance. If they are not due, the lease is
+        released.
+        """
         states, settings = self._runner.states, self._settings
         is_due = (
             any(self._runner.plan(["silver", "gold"]).values())
@@ -105,15 +115,15 @@ class Stage:
         return is_due
 
     def reconcile(self) -> None:
-        """Reconcile the tables that changed. Tables downstream of an imbalance are not refreshed."""
+        """Reconcile the tables that changed. If a table has an imbalance, its downstream tables are not refreshed."""
         accounts = reconcile(self._store, self._runner.graph, self._held, only_changed=True)
         self._held |= {*record_reconciliation(self._store, accounts, self._runner.graph)}
         self._imbalance = describe_imbalance(accounts)
 
     def publish(self) -> list[str]:
-        """Write the views whose definitions changed, and copies of the gold tables that changed.
+        """Write the views whose definitions changed, and the copies of gold tables that changed.
 
-        No copy is written if a table failed.
+        No copy is written if a table failed or has an imbalance. The lease is released at the end.
 
         Returns:
             One line for each written view, and one line for the copies.
@@ -144,7 +154,7 @@ class Stage:
 
 
 def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
-    """Return the results of tables as a pandas table to display.
+    """Return the results of tables as a pandas data frame to display.
 
     Args:
         runs: Results of `Stage.refresh`.
@@ -161,6 +171,10 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
 
 
 def _tables_of_failed(sources: str) -> list[str]:
-    """Return the bronze tables of failed sources, from strings `source=result state`, separated by spaces."""
+    """Return the bronze tables of failed sources.
+
+    Args:
+        sources: Results of the ingest tasks, each as `source=result state`, separated by spaces.
+    """
     states = dict(each.partition("=")[::2] for each in sources.split())
     return [table.name for source, state in states.items() if state not in _SUCCEEDED for table in tables_of(source)]

@@ -13,7 +13,9 @@ ROW_COUNTS = ("rows", "removed", "quarantined", "superseded", "warned")
 """Names of the row counts that a task or a table reports."""
 
 HELD = "held"
-"""Name of the task value that lists failed, skipped and unbalanced tables. Their downstream tables are held back."""
+"""Name of the task value that lists the tables that failed, were skipped, or have missing rows in the reconciliation.
+Their downstream tables are held.
+"""
 
 
 def report_rows(dbutils: Any, rows: int) -> None:
@@ -41,11 +43,11 @@ def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> 
 
 
 def report_held(dbutils: Any, tables: Iterable[str]) -> None:
-    """Set the task value `held`, the tables whose downstream tables are held back.
+    """Set the task value `held`: the tables whose downstream tables are held.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        tables: Names of the failed, skipped and unbalanced tables.
+        tables: Names of the tables that failed, were skipped, or have missing rows in the reconciliation.
     """
     dbutils.jobs.taskValues.set(key=HELD, value=" ".join(sorted(set(tables))))
 

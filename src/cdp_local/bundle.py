@@ -1,4 +1,4 @@
-"""Reads the parts of the bundle's files that a run on this machine needs, as the Databricks CLI does."""
+"""Reads the files of the bundle, as the Databricks CLI does, for runs on this machine."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Condition:
     """The two strings that a condition task compares.
 
     Attributes:
-        left: Left side; its references are resolved when the task starts.
-        right: Right side; its references are resolved when the task starts.
+        left: Left side. Its `{{…}}` references are resolved when the task starts.
+        right: Right side. Its `{{…}}` references are resolved when the task starts.
     """
 
     left: str
@@ -38,7 +38,7 @@ class Task:
         notebook: File of the notebook; None for a condition task.
         condition: Condition of a condition task; None for a notebook task.
         base_parameters: Parameters of this task only.
-        depends_on: Condition outcome that this task requires, or None, by the key of the upstream task.
+        depends_on: Upstream tasks by key. The value is the condition outcome that this task requires, or None.
         run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 
@@ -55,9 +55,9 @@ class Job:
     """A job of the bundle.
 
     Attributes:
-        key: Key of the resource.
-        parameters: Default of each job parameter.
-        tasks: Tasks by key, in the file's order.
+        key: Key of the job in the bundle.
+        parameters: Default of each job parameter, by name.
+        tasks: Tasks by key, in the order of the job file.
     """
 
     key: str
@@ -66,17 +66,17 @@ class Job:
 
 
 class Bundle:
-    """A bundle with variables resolved for a run on this machine."""
+    """The Databricks bundle. Its variables have the values for a run on this machine."""
 
     def __init__(self, root: Path, overrides: Mapping[str, str]) -> None:
         """Read the bundle's files.
 
         Args:
             root: Folder of `databricks.yml`.
-            overrides: Values of variables, by name.
+            overrides: Values of bundle variables, by name. They override the defaults.
 
         Raises:
-            CdpError: A file is missing or not YAML, or an override is not for a variable of the bundle.
+            CdpError: A file is missing or not YAML, or the bundle does not have an overridden variable.
         """
         self.root = root
         self._config = _read_yaml(root / "databricks.yml")
@@ -136,7 +136,10 @@ class Bundle:
         return self._resolve(text, ())
 
     def _resolve(self, text: str, outer: tuple[str, ...]) -> str:
-        """Resolve a string recursively; `outer` holds the references that are being resolved, to detect cycles."""
+        """Replace the references in a string, and the references in their values.
+
+        `outer` holds the references that are being resolved. A reference that is in `outer` already is part of a cycle.
+        """
 
         def value_of(match: re.Match[str]) -> str:
             path = (*outer, match[0])
@@ -147,7 +150,7 @@ class Bundle:
         return _REFERENCE.sub(value_of, text)
 
     def _text_of(self, reference: str) -> str:
-        """Return the value of a reference, in which nested references are still unresolved."""
+        """Return the value of a reference. References inside the value are not resolved yet."""
         match reference.split("."):
             case ["var", name] if name in self._variables:
                 return _to_text(self._overrides.get(name, self._variables[name].get("default", "")))

@@ -1,4 +1,4 @@
-"""Writes the pages and scripts that are generated from the contracts."""
+"""Writes all generated files: pages of the documentation, files of the Power BI model, and a script for Synapse."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ _LAYERS = {
 
 
 def table_catalogue() -> str:
-    """Return the page of all tables as Markdown."""
+    """Return the page about all tables, as Markdown."""
     lines = [
         "# Tables",
         "",
@@ -86,7 +86,10 @@ def _rule_names(contract: TableContract) -> list[str]:
 
 
 def data_quality_page() -> str:
-    """Return the page of rules, and of what happens to rows that break a rule, as Markdown."""
+    """Return the page about data quality, as Markdown.
+
+    The page lists the rules, and explains what happens to rows that break a rule.
+    """
     lines = [_DATA_QUALITY.strip()]
     for name, contract in TABLES.items():
         if contract.rules:

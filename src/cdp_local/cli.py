@@ -56,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# Programs that read a pipe or a file expect one line per row.
+# Programs that read the output from a pipe or a file expect one line per table row.
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -74,7 +74,7 @@ _NAME = re.compile(r"\w+(\.\w+)*")
 
 
 def main() -> None:
-    """Run the command; print an expected error as one line and exit with code 1."""
+    """Run the `cdp` command. After an expected error, print the error as one line and exit with code 1."""
     stderr = os.dup(2)
     signal.signal(signal.SIGINT, lambda *_: _interrupt(stderr))
     try:
@@ -87,11 +87,11 @@ def main() -> None:
 def _interrupt(stderr: int) -> None:
     """End the process at once on Ctrl-C.
 
-    The engine receives the signal, too, and threads that wait for the engine would not end for minutes. The operating
-    system releases the lock of the home, and an interrupted run can be repeated.
+    The engine receives the signal, too. Threads that wait for the engine would therefore not end for minutes. The
+    operating system releases the lock of the home folder. An interrupted run can be repeated.
     """
     if console.is_terminal:
-        os.write(1, b"\x1b[?25h\n")  # show the cursor again, which the live lines hide
+        os.write(1, b"\x1b[?25h\n")  # the live display hides the cursor: show it again
     os.write(stderr, b"error: interrupted: finished tasks are complete, all others are not: run the command again.\n")
     os._exit(130)
 
@@ -149,7 +149,8 @@ def run(
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
-        # The cause of a failed task may also break this query. The error line of the task explains the cause better.
+        # The cause of a failed task may also break the queries of the findings. Ignore their errors then, because the
+        # error line of the task explains the cause better.
         with suppress(PySparkException) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
@@ -175,7 +176,10 @@ def _end_with_errors(failed: Sequence[TaskRun]) -> None:
 
 
 def _print_errors(failed: Sequence[TaskRun]) -> None:
-    """Print one line per error; leave out the error of a stage if it only repeats the error of a table."""
+    """Print one line per error.
+
+    If the error of a stage only repeats the error of one of its tables, print only the error of the table.
+    """
     table_errors = tuple(f"{run.key}: {run.error}" for run in failed if run.stage_report)
     shown = [run for run in failed if run.stage_report or not (run.error or "").startswith(table_errors)]
     for error in dict.fromkeys(run.error for run in shown):
@@ -272,7 +276,7 @@ def watch(
         else:
             console.print("Stopped watching.")
             return
-    # The new process begins with a refresh, which includes batches that land during the restart.
+    # The new process begins with a refresh. This refresh also loads batches that land during the restart.
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
@@ -444,7 +448,7 @@ def _print_warned(warned: DataFrame | None, number: int) -> None:
 
 
 def _holds_earlier_samples(workspace: LocalWorkspace) -> bool:
-    """Return whether an earlier run landed samples that this run does not use."""
+    """Return whether the home folder holds sample data of sources for which this run uses no samples."""
     mark = workspace.home / "sources" / "all-are-samples"
     if len(workspace.sample_sources) == len(SOURCES):
         mark.touch()
@@ -476,7 +480,10 @@ def _print_results(workspace: LocalWorkspace) -> None:
 
 
 def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
-    """Write the report and return its path; print a warning if that fails, because the tables are complete anyway."""
+    """Write the report and return its path; if the report can't be written, print a warning and return None.
+
+    The error does not end the command, because the tables are complete without the report.
+    """
     try:
         return write_report(workspace)
     except CdpError as error:
@@ -485,7 +492,10 @@ def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
 
 
 def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
-    """Print the keys of quarantined rows and of rows with a warning. Print no records, because logs keep the output."""
+    """Print the rules that rows break, with the number of rows; for quarantined rows, also print an example key.
+
+    The function prints no records, because the output may be stored in logs.
+    """
     tables = _tables(workspace)
     contracts = [contract for contract in CHECKED_TABLES if not only or contract.name in only]
     refused = findings(quarantined_rows(tables, contracts))
@@ -518,7 +528,7 @@ def _print_ambiguous(identities: int) -> None:
 
 
 def _count(found: Sequence[Finding]) -> int:
-    """Return the number of distinct rows, because a row may break several rules."""
+    """Return the number of distinct rows. A row that breaks several rules is counted once."""
     return sum(each.first_broken for each in found)
 
 

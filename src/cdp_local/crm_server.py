@@ -1,4 +1,4 @@
-"""Loopback server that simulates the part of the Dataverse Web API (OData v4) that the extraction of contacts uses."""
+"""Loopback server that simulates the Dataverse Web API (OData v4), as far as the extraction of contacts needs it."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ class Fault:
     """A faulty response.
 
     Attributes:
-        status: HTTP status. From 400 on, the body is the error JSON of Dataverse, unless `body` requests another body.
+        status: HTTP status. If the status is 400 or higher, the body is an error of Dataverse in JSON, unless `body`
+            requests another body.
         retry_after: Value of the Retry-After header, in seconds or as an HTTP date; None for no header.
-        body: `whole`: no fault in the body; `reset`: the connection is reset after half of the body; `cut`: the body
-            has half of the bytes in Content-Length; `html`: an HTML page; `not_utf8`: JSON with a byte that is not
-            UTF-8; `previous_page`: the last successful page is sent again.
+        body: Fault in the body. `whole`: no fault. `reset`: the connection is reset after half of the body. `cut`: the
+            body has only half of the bytes that Content-Length declares. `html`: the body is an HTML page. `not_utf8`:
+            the body is JSON with a byte that is not UTF-8. `previous_page`: the last successful page is sent again.
     """
 
     status: int = 200
@@ -74,9 +75,9 @@ class CrmServer:
 
     Attributes:
         url: Address, `http://127.0.0.1:<port>`; the contacts are at `<url>/api/data/v9.2/contacts`.
-        columns: Columns of contacts; any other column in `$select` is an error.
-        change_tracking: Whether the table tracks changes.
-        requests: Path and query of the data requests with a valid token, in order.
+        columns: Names of the columns of contacts. Any other column in `$select` is an error.
+        change_tracking: Whether the table of contacts tracks changes.
+        requests: Path and query of each data request that had a valid token, in the order of the requests.
     """
 
     def __init__(
@@ -89,15 +90,15 @@ class CrmServer:
         change_tracking: bool = True,
         token_seconds: float = 3600,
     ) -> None:
-        """Fill the CRM.
+        """Create the CRM with the given contacts.
 
         Args:
-            contacts: Records by column name. A record without `modifiedon` gets the current time.
-            client_id: The only application that gets a token.
-            client_secret: Secret of the application.
-            page_size: Maximum number of records per page, and the default if the client requests no size.
-            change_tracking: Whether the table tracks changes.
-            token_seconds: Lifetime of an access token.
+            contacts: Records, each as values by column name. A record without `modifiedon` gets the current time.
+            client_id: Id of the only application that gets an access token.
+            client_secret: Secret of this application.
+            page_size: Maximum number of records per page. It is also the page size if the client requests none.
+            change_tracking: Whether the table of contacts tracks changes.
+            token_seconds: Lifetime of an access token in seconds.
         """
         self.url = ""
         self.columns = {column.name for column in CRM_CONTACTS_BRONZE.received_columns}
@@ -108,11 +109,12 @@ class CrmServer:
         self._token_seconds = token_seconds
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
-        # Digest of all changes up to each version, to detect a delta token that belongs to another history.
+        # The entry of a version is a digest of all changes up to this version. The digest shows whether a delta token
+        # belongs to another history.
         self._history = [""]
         self._oldest_version = 0
         self._contacts: dict[str, dict[str, Any]] = {}
-        # Version of the last change by contactid, including removed contacts.
+        # Version of the last change of each contact, by contactid. Removed contacts are included.
         self._versions: dict[str, int] = {}
         self._hook: Callable[[str], Fault | None] = lambda _: None
         self._previous_page = b""
@@ -139,7 +141,7 @@ class CrmServer:
 
         Args:
             contact: Values by column name.
-            modifiedon: Modification time, to simulate a skewed clock; None for the clock of the server.
+            modifiedon: Modification time, to simulate a wrong clock. None for the current time of the server.
         """
         with self._lock:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -156,21 +158,22 @@ class CrmServer:
             self._touch(contactid, None)
 
     def expire_tokens(self) -> None:
-        """Reject all access tokens issued so far."""
+        """Make all access tokens invalid that the server has issued so far."""
         with self._lock:
             self._tokens.clear()
 
     def expire_delta_tokens(self) -> None:
-        """Expire all delta links issued so far, and the links to further pages of their responses."""
+        """Expire all delta links issued so far. Links to further pages of the changes expire, too."""
         with self._lock:
             self._oldest_version = len(self._history)
             self._history.append(self._history[-1])
 
     def before_request(self, hook: Callable[[str], Fault | None]) -> None:
-        """Set the function to call before each data request; it replaces the previous function.
+        """Set the function that the server calls before each data request. It replaces any earlier function.
 
         Args:
-            hook: Receives path and query. It may change contacts, and may return a fault to respond with.
+            hook: Function that receives the path and the query of a request. The function may change contacts. If it
+                returns a fault, the response has this fault.
         """
         self._hook = hook
 
@@ -183,7 +186,7 @@ class CrmServer:
         """Return the response of the token endpoint, which simulates Microsoft Entra ID."""
         if form.get("grant_type") != "client_credentials":
             return _token_error(400, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant.")
-        # The scope of a resource whose address ends in a slash contains two slashes.
+        # If the address of the resource ends with a slash, the scope contains two slashes.
         if form.get("scope") not in (f"{self.url}/.default", f"{self.url}//.default"):
             return _token_error(400, "invalid_scope", "AADSTS70011: The provided value for 'scope' is not valid.")
         if form.get("client_id") != self._client[0]:
@@ -196,13 +199,13 @@ class CrmServer:
         return _answer(200, {"token_type": "Bearer", "expires_in": int(self._token_seconds), "access_token": token})
 
     def _data(self, target: str, authorization: str, preferences: list[str]) -> tuple[_Answer, Fault]:
-        """Return the response to a data request, and the fault to apply when it is sent."""
+        """Return the response to a data request, and the fault to apply when the response is sent."""
         with self._lock:
             if time.monotonic() >= self._tokens.get(authorization.removeprefix("Bearer "), 0):
                 challenge = f"authorization_uri={self.url}/{TENANT}/oauth2/authorize, resource_id={self.url}/"
                 return _Answer(401, b"", {"WWW-Authenticate": f"Bearer {challenge}"}), Fault()
             self.requests.append(target)
-        # Call the hook without the lock, because it may wait for other requests.
+        # Call the hook without the lock, because the hook may wait for other requests.
         fault = self._hook(target) or Fault()
         if fault.status >= 400:
             error = _TOO_MANY if fault.status == 429 else ("0x80040216", "An unexpected error occurred.")
@@ -255,10 +258,11 @@ class CrmServer:
         return _answer(200, page, **({"Preference-Applied": ",".join(applied)} if applied else {}))
 
     def _cookie(self, query: Mapping[str, str], track_changes: bool) -> dict[str, Any]:
-        """Return the position of a read from the tokens in the query.
+        """Return the position in a read of several pages. The tokens in the query contain the position.
 
-        The position has three parts: `after`, the key after which the page begins; `since`, the version after which
-        changes are requested; and `at`, the version at which a read with change tracking began.
+        The position has three parts, and each part may be None. `after` is the sort key after which the page begins.
+        `since` is the version after which the client wants changes. `at` is the version at which a read with change
+        tracking began.
         """
         cookie: dict[str, Any] = {"after": None, "since": None, "at": None}
         try:
@@ -280,7 +284,10 @@ class CrmServer:
         return cookie
 
     def _matching(self, query: Mapping[str, str], cookie: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        """Return the sort keys of all contacts that currently match, on any page. A sort key ends in contactid."""
+        """Return the sort keys of all contacts that match the query now, for all pages of the read.
+
+        The contactid is the last part of each sort key.
+        """
         if cookie["since"] is not None:
             return [(contactid,) for contactid, version in self._versions.items() if version > cookie["since"]]
         if not query.keys() & {"$filter", "$orderby"}:
@@ -351,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault.body in ("cut", "reset") else body)
         if fault.body == "reset":
-            # A close with a linger time of zero resets the connection.
+            # Closing a socket that has a linger time of zero resets the connection.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 

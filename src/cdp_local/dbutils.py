@@ -1,4 +1,4 @@
-"""The part of `dbutils` that the notebooks use, with the semantics of a workspace."""
+"""The functions of `dbutils` that the notebooks use. They behave as in a Databricks workspace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ REDACTED = "[REDACTED]"
 
 
 class NotebookExit(BaseException):
-    """End of a notebook with a value; a BaseException, so that `except Exception` in a notebook can't catch it."""
+    """Exception that ends a notebook and holds its exit value.
+
+    The class is a BaseException, so that `except Exception` in a notebook does not catch it.
+    """
 
     def __init__(self, value: str) -> None:
         """Store the exit value of the notebook."""
@@ -28,16 +31,18 @@ class NotebookExit(BaseException):
 
 
 class SecretMetadata(NamedTuple):
-    """Key of a secret, without its value."""
+    """Key of a secret, without the secret itself."""
 
     key: str
 
 
 class SecretStore:
-    """Secrets from environment variables, else from a git-ignored file, else from the sample sources.
+    """Secrets by scope and key, from three places.
 
-    Key `database_url` in scope `cdp` comes from the variable `CDP_SECRET_CDP_DATABASE_URL`. The file
-    `.cdp-secrets.yml` maps each scope to a mapping of keys to secrets.
+    A secret comes from an environment variable. If the variable does not exist, the secret comes from the secrets file.
+    If the file does not have the secret either, the secret comes from the sample sources. The environment variable for
+    the key `database_url` in the scope `cdp` is `CDP_SECRET_CDP_DATABASE_URL`. The secrets file is `.cdp-secrets.yml`,
+    which git ignores. It has one mapping of keys to secrets per scope.
     """
 
     def __init__(self, file: Path, samples: Mapping[tuple[str, str], str]) -> None:
@@ -45,7 +50,7 @@ class SecretStore:
 
         Args:
             file: The secrets file.
-            samples: Secrets of the sample sources by scope and key, used if no other secret is given.
+            samples: Secrets of the sample sources, by scope and key. Any other secret with the same key overrides them.
 
         Raises:
             CdpError: The file can't be read, or is not a mapping of mappings.
@@ -55,7 +60,7 @@ class SecretStore:
             self._file: dict[str, dict[str, str]] = yaml.safe_load(file.read_text() if file.is_file() else "") or {}
             self._file = {scope: {key: str(value) for key, value in keys.items()} for scope, keys in self._file.items()}
         except (yaml.YAMLError, AttributeError, ValueError, OSError):
-            # Leave out the parser's message, because it quotes the file.
+            # Leave out the message of the parser, because the message quotes the file with the secrets.
             raise CdpError(f"{file} can't be read: write a line `scope:`, then indented lines `key: secret`.") from None
 
     def list(self, scope: str) -> list[SecretMetadata]:
@@ -74,7 +79,7 @@ class SecretStore:
             raise ValueError(f"Secret does not exist with scope: {scope} and key: {key}") from None
 
     def redact(self, text: str) -> str:
-        """Return the text with every known secret replaced, as a workspace does in the output of a notebook."""
+        """Replace every known secret in a text, as a workspace does in the output of a notebook."""
         known = {*self._samples.values(), *self._environment().values()}
         known.update(secret for keys in self._file.values() for secret in keys.values())
         for secret in sorted(filter(None, known), key=len, reverse=True):
@@ -101,18 +106,18 @@ def _variable_name(scope: str) -> str:
 
 
 class Widgets:
-    """Parameters of a notebook; values from the job override the defaults in the notebook."""
+    """Parameters of a notebook. Values that the job passes override the defaults in the notebook."""
 
     def __init__(self, passed: Mapping[str, str]) -> None:
         """Start with the parameters that the job passes."""
         self._values = dict(passed)
 
     def text(self, name: str, defaultValue: str, label: str | None = None) -> None:
-        """Create a text widget."""
+        """Create a text widget with a default value."""
         self._values.setdefault(name, defaultValue)
 
     def dropdown(self, name: str, defaultValue: str, choices: list[str], label: str | None = None) -> None:
-        """Create a dropdown widget."""
+        """Create a dropdown widget with a default value."""
         self._values.setdefault(name, defaultValue)
 
     def get(self, name: str) -> str:
@@ -134,12 +139,15 @@ class TaskValues:
     """Values that the tasks of a run pass to later tasks."""
 
     def __init__(self, task_key: str, values: dict[tuple[str, str], Any]) -> None:
-        """Set the task that writes, and the shared values of the run by task and key."""
+        """Store the key of the current task, and the values of the run by task and key.
+
+        All tasks of the run share the same mapping of values.
+        """
         self._task_key = task_key
         self._values = values
 
     def set(self, key: str, value: Any) -> None:
-        """Set a value of this task; the value has to be serializable as JSON."""
+        """Set a value of the current task. The value must be serializable as JSON."""
         self._values[self._task_key, key] = json.loads(json.dumps(value))
 
     def get(self, taskKey: str, key: str, default: Any = None, debugValue: Any = None) -> Any:
@@ -157,13 +165,13 @@ class TaskValues:
 
 @dataclass
 class Jobs:
-    """`dbutils.jobs`."""
+    """The object `dbutils.jobs`."""
 
     taskValues: TaskValues
 
 
 class FileInfo(NamedTuple):
-    """An entry of a folder."""
+    """A file or subfolder in the result of `FileSystem.ls`."""
 
     path: str
     name: str
@@ -172,10 +180,10 @@ class FileInfo(NamedTuple):
 
 
 class FileSystem:
-    """`dbutils.fs` over local folders."""
+    """The object `dbutils.fs`, for files and folders on this machine."""
 
     def ls(self, path: str) -> list[FileInfo]:
-        """Return the entries of a folder, ordered by name."""
+        """Return the files and subfolders of a folder, ordered by name."""
         return [_file_info(entry) for entry in sorted(_local(path).iterdir())]
 
     def head(self, path: str, maxBytes: int = 65536) -> str:
@@ -184,7 +192,7 @@ class FileSystem:
             return file.read(maxBytes).decode(errors="replace")
 
     def put(self, path: str, contents: str, overwrite: bool = False) -> bool:
-        """Write a file."""
+        """Write a string to a file. Replace an existing file only if `overwrite` is true."""
         target = _local(path)
         if target.exists() and not overwrite:
             raise FileExistsError(f"{path} already exists")
@@ -198,7 +206,7 @@ class FileSystem:
         return True
 
     def rm(self, path: str, recurse: bool = False) -> bool:
-        """Remove a file or a folder; return whether it existed."""
+        """Remove a file or a folder; return whether the file or folder existed."""
         target = _local(path)
         if target.is_dir() and recurse:
             shutil.rmtree(target)
@@ -220,24 +228,24 @@ def _file_info(entry: Path) -> FileInfo:
 
 
 class NotebookUtils:
-    """`dbutils.notebook`."""
+    """The object `dbutils.notebook`."""
 
     def __init__(self, run: Callable[[str, dict[str, str]], str | None]) -> None:
         """Set the function that runs other notebooks."""
         self._run = run
 
     def run(self, path: str, timeout_seconds: int = 0, arguments: Mapping[str, str] | None = None) -> str | None:
-        """Run another notebook, given by its path relative to this one; return its exit value."""
+        """Run another notebook and return its exit value. The path is relative to the current notebook."""
         return self._run(path, {name: str(value) for name, value in (arguments or {}).items()})
 
     def exit(self, value: str) -> None:
-        """End the notebook with a value."""
+        """End the notebook with an exit value."""
         raise NotebookExit(str(value))
 
 
 @dataclass
 class LocalDbutils:
-    """`dbutils` of one notebook run."""
+    """The object `dbutils` in one run of a notebook."""
 
     widgets: Widgets
     secrets: SecretStore

@@ -1,4 +1,4 @@
-"""The local engines behind one `open_session`. This module and `stores` hold all differences between engines."""
+"""Sessions of the local engines, Sail and Spark. Only this module and `stores` have code that depends on the engine."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ from cdp_lib.storage import STORE_CLASS
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
-"""Package that reads `abfss://`. It has the same version as the Hadoop libraries of Spark."""
+"""Maven package with which Spark reads `abfss://` addresses. Its version equals that of Spark's Hadoop libraries."""
 
 _NO_CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
-"""Setting that keeps PySpark from recording the call site of each column, which takes a third of a small run."""
+"""Setting that stops PySpark from recording the line of code that created each column.
+
+The recording takes a third of the time of a small run.
+"""
 
 
 class HomeCatalog:
-    """Catalog of the tables and views of a home in one session. It registers each table or view at its first use.
+    """Catalog of one session, with the tables and views of a home folder.
 
-    No local engine keeps a catalog between processes. Registering a table costs a query.
+    No local engine keeps a catalog between processes, so each session has to register its tables again. Each
+    registration costs a query, so `register` registers one table when the table is first used. `register_all` registers
+    all tables and views.
     """
 
     def __init__(self, spark: SparkSession, home: Path, catalog: str, schemas: Sequence[str]) -> None:
         """Create the schemas. `catalog.schema.table` is the Delta table in `<home>/warehouse/<schema>/<table>`.
 
         Args:
-            spark: Session.
+            spark: Spark session.
             home: Folder of the local workspace.
             catalog: Name of the catalog.
             schemas: Names of the schemas.
@@ -50,11 +55,11 @@ class HomeCatalog:
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
 
     def has_schema(self, schema: str) -> bool:
-        """Return whether the home has a schema with this quoted full name."""
+        """Return whether the catalog has a schema with this full name, in backquotes."""
         return schema in self._folders
 
     def register(self, schema: str, table: str) -> bool:
-        """Register a table; return whether it exists.
+        """Register a table if it exists; return whether it exists.
 
         Args:
             schema: Quoted full name of the schema.
@@ -68,20 +73,20 @@ class HomeCatalog:
             return name in self._registered
 
     def has_table(self, schema: str, table: str) -> bool:
-        """Return whether the home has a table, registered or not."""
-        # A killed run may leave a log without its first commit; that folder is not a table yet.
+        """Return whether the home folder has a table. The table need not be registered."""
+        # A killed run may leave a folder with a Delta log that has no commit. This folder is not a table.
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
-        """Remember a table that was created in this session."""
+        """Mark a table as registered, because this session has created it."""
         self._registered.add(f"{schema}.`{table}`")
 
     def has_view(self, schema: str, view: str) -> bool:
-        """Return whether the home has a view."""
+        """Return whether the home folder has a view."""
         return self._path_of_view(schema, view).exists()
 
     def keep_view(self, schema: str, view: str, statement: str) -> None:
-        """Store the statement of a view, so that later sessions can create the view."""
+        """Store the SQL statement that creates a view, so that later sessions can create the view again."""
         path = self._path_of_view(schema, view)
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.with_suffix(".part")
@@ -93,7 +98,7 @@ class HomeCatalog:
         return self._home / "views" / f"{schema.rpartition('.')[2].strip('`')}.{view}.sql"
 
     def register_all(self) -> None:
-        """Register every table and view."""
+        """Register every table and view of the home folder."""
         with self._lock:
             for schema, folder in self._folders.items():
                 for table in sorted(path.name for path in folder.glob("*") if path.is_dir()):
@@ -110,7 +115,7 @@ _CATALOGS: WeakKeyDictionary[SparkSession, HomeCatalog] = WeakKeyDictionary()
 
 
 def catalog_of(spark: SparkSession) -> HomeCatalog | None:
-    """Return the catalog of a session from `open_session`; None for any other session."""
+    """Return the catalog of a session that `open_session` has opened; None for any other session."""
     return _CATALOGS.get(spark)
 
 
@@ -118,15 +123,15 @@ def catalog_of(spark: SparkSession) -> HomeCatalog | None:
 def open_session(
     engine: str, home: Path, catalog: str, schemas: Sequence[str], landing: str = "", account_key: str | None = None
 ) -> Iterator[SparkSession]:
-    """Open a session with the tables and views of a home (`HomeCatalog`).
+    """Open a session with the tables and views of a home folder (`HomeCatalog`).
 
     Args:
         engine: `sail` or `spark`.
         home: Folder of the local workspace.
         catalog: Name of the catalog.
         schemas: Names of the schemas.
-        landing: Landing location, a folder or an `abfss://` address.
-        account_key: Key of the storage account of an `abfss://` address.
+        landing: Landing location: a folder or an `abfss://` address.
+        account_key: Key of the storage account; needed if the session reads an `abfss://` address.
 
     Raises:
         CdpError: The engine is unknown, or it can't start on this machine.
@@ -139,11 +144,12 @@ def open_session(
 
 
 def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
-    """Resolve unqualified table names in this schema.
+    """Set the schema that the session uses for table names without a schema.
 
     Args:
-        spark: Session.
-        catalog: Name of the catalog. Open-source Spark ignores it: its one catalog needs no `USE CATALOG`.
+        spark: Spark session.
+        catalog: Name of the catalog. A session of open-source Spark ignores this argument, because it stays in its
+            catalog `spark_catalog`, which has the same schemas.
         schema: Name of the schema.
     """
     if spark.catalog.currentCatalog() != "spark_catalog":
@@ -153,13 +159,14 @@ def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
 
 @contextmanager
 def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
-    # Without this, Sail logs every retry of a commit that conflicted with another commit.
+    # By default, Sail logs every retry of a commit that conflicted with another commit.
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
-    # A shuffle splits each record batch among the partitions; with small batches the overhead exceeds the work.
+    # A shuffle splits each record batch among the partitions. With small record batches, the overhead exceeds the work.
     os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
-    # Milliseconds. By default the allocator returns memory to the system after each query and requests it again.
+    # Delay in milliseconds. By default, the memory allocator returns memory to the operating system after each query,
+    # and requests it again for the next query.
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
-    # Seconds. By default a session ends after 15 idle minutes, but `cdp watch` may wait for weeks.
+    # Timeout in seconds. By default, a session ends after 15 idle minutes, but `cdp watch` may wait for weeks.
     os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(365 * 24 * 60 * 60))
     if account_key:
         os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = account_key
@@ -178,7 +185,7 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set(*_NO_CALL_SITES)
     spark.conf.set(STORE_CLASS, "cdp_local.stores:SailStore")
-    # A server in this process does not recover, so do not retry for the default ten minutes.
+    # A failed server in this process does not recover, so do not retry a request for the default ten minutes.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
     # A connection inside this process is never lost, so omit the two requests per query that allow a reconnect.
     spark.client.disable_reattachable_execute()
@@ -204,7 +211,7 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
 
 @contextmanager
 def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[str] = ()) -> Iterator[SparkSession]:
-    """Open local Spark with Delta, with `spark_catalog` as the catalog.
+    """Open a session of local Spark with Delta. Its current catalog is `spark_catalog`.
 
     Args:
         home: Folder of the local workspace.
@@ -219,7 +226,7 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
     from delta import configure_spark_with_delta_pip
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    # PySpark logs the stack trace of every exception, even of handled ones.
+    # PySpark logs the stack trace of every exception, even if the code catches the exception.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     cores = os.cpu_count() or 2
     builder = SparkSession.builder.master(f"local[{cores}]").appName("cdp")
@@ -247,7 +254,7 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
             spark = configure_spark_with_delta_pip(builder, list(packages)).getOrCreate()
     except Exception as error:
         raise CdpError(f"The spark engine does not start ({str(error).splitlines()[0]}): see {log}.") from error
-    signal.signal(signal.SIGINT, interrupt)  # PySpark installs its own handler for Ctrl-C
+    signal.signal(signal.SIGINT, interrupt)  # restore the handler that PySpark replaced
     try:
         yield spark
     finally:
@@ -256,7 +263,7 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
 
 @contextmanager
 def _child_stderr_to(log: Path) -> Iterator[None]:
-    """Redirect stderr of the child processes that start in this block to a file."""
+    """Redirect stderr to a file in the `with` block. Child processes that start in the block stay redirected."""
     log.parent.mkdir(parents=True, exist_ok=True)
     stderr = os.dup(2)
     try:
@@ -272,4 +279,4 @@ ENGINES: dict[str, Callable[[str, Path, str, str | None], AbstractContextManager
     "sail": _sail,
     "spark": _spark,
 }
-"""Engines by their name in `cdp run --engine`; the first is the default."""
+"""Function that opens a session, by the name of the engine in `cdp run --engine`. The first engine is the default."""

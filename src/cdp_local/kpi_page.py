@@ -1,4 +1,4 @@
-"""Generates docs/kpis.md, the page of KPIs, segments and models, from the definitions that the code uses."""
+"""Generates docs/kpis.md, the page about KPIs, segments and predictions, from the definitions that the code uses."""
 
 from cdp_lib.contracts.kpis import DIMENSIONS, ENGAGEMENT_POINTS, KPIS, MEASURES, NOT_AN_ACTIVITY, Kpi
 from cdp_lib.contracts.segments import SEGMENTS
@@ -7,7 +7,7 @@ from cdp_local.semantic_model import KPI_VALUES, MODEL_TABLES, kpi_measure, sing
 
 
 def kpi_page() -> str:
-    """Return the page of KPIs, segments and predictions as Markdown."""
+    """Return the page about KPIs, segments and predictions, as Markdown."""
     points = ", ".join(f"`{kind}` {points}" for kind, points in ENGAGEMENT_POINTS.items())
     lines = [
         _KPIS.strip(),
@@ -46,7 +46,7 @@ def kpi_page() -> str:
 
 
 def formula(kpi: Kpi) -> str:
-    """Return the formula of a KPI over measures."""
+    """Return the formula that computes a KPI from measures."""
     if kpi.denominator == "1":
         return kpi.numerator
     return " / ".join(f"({part})" if " " in part else part for part in (kpi.numerator, kpi.denominator))

@@ -1,4 +1,4 @@
-"""The graph of tables as a page of the documentation and as an SVG picture in the report."""
+"""Generates docs/lineage.md and the lineage picture of the report from the graph of tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cdp_lib.pipeline.graph import LAYERS, Graph, platform_graph
 from cdp_local.markdown import table
 
 _COLUMN_DISTANCE, _ROW_DISTANCE, _BOX_WIDTH, _BOX_HEIGHT = 284, 26, 236, 20
-"""Dimensions of the picture in pixels."""
+"""Distances between boxes and size of a box in the picture, in pixels."""
 
 
 def lineage_page() -> str:
@@ -43,7 +43,10 @@ def lineage_page() -> str:
 
 
 def lineage_picture() -> str:
-    """Return the graph as SVG, with one column per step from the landed batches to the KPIs."""
+    """Return the graph of tables as an SVG picture.
+
+    The tables are in columns. An arrow from left to right leads from each table to each table that reads it.
+    """
     graph = platform_graph()
     corners = _box_corners(graph)
     width = max(x for x, _ in corners.values()) + _BOX_WIDTH + 2
@@ -61,7 +64,10 @@ def lineage_picture() -> str:
 
 
 def _box_corners(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Return the upper left corner of each table's box. A table is one column to the right of its rightmost input."""
+    """Return the upper left corner of the box of each table, by table name.
+
+    The box of a table is one column to the right of its rightmost input.
+    """
     steps: dict[str, int] = {}
     for name in graph.tables:
         steps[name] = 1 + max((steps[each] for each in graph.reads(name)), default=-1)
@@ -70,7 +76,7 @@ def _box_corners(graph: Graph) -> dict[str, tuple[int, int]]:
         columns.setdefault(step, []).append(name)
     rows: dict[str, float] = {}
     for step in sorted(columns):
-        # Place a table near its inputs, so that fewer arrows cross.
+        # Place the box of a table near the boxes of its inputs, so that fewer arrows cross.
         columns[step].sort(key=lambda name: (_mean_or_zero([rows[each] for each in graph.reads(name)]), name))
         rows |= {name: row for row, name in enumerate(columns[step])}
     return {name: (steps[name] * _COLUMN_DISTANCE, int(rows[name] * _ROW_DISTANCE)) for name in graph.tables}

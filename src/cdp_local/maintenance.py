@@ -1,4 +1,4 @@
-"""Maintenance of the tables in a home, for `cdp maintain` and for `cdp watch` between refreshes."""
+"""Maintenance of the tables in a home folder: by `cdp maintain`, and by `cdp watch` between two refreshes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,35 @@ from cdp_lib.maintenance import MIN_RETENTION_DAYS
 from cdp_local.workspace import locked
 
 _MIN_NEW_COMMITS = 4
-"""Number of new commits after which a table is maintained between refreshes.
+"""Number of new commits after which `cdp watch` maintains a table between two refreshes.
 
-Each commit makes opening the table about 10 % slower, because the reader reads the log. A refresh opens hundreds of
+Opening a table reads the log of its commits, so each commit makes it about 10 % slower. A refresh opens hundreds of
 tables.
 """
 
 _TABLES_PER_PASS = 8
-"""Maximum number of tables to maintain between two refreshes. Each takes about 50 ms, and landed batches wait."""
+"""Maximum number of tables to maintain between two refreshes.
+
+The maintenance of a table takes about 50 ms. Batches that land meanwhile wait for the next refresh.
+"""
 
 _ONE_HOUR, _ONE_MINUTE = "interval 1 hours", "interval 1 minutes"
-"""Retention of replaced files and log entries while `cdp watch` runs, so that running reads can finish."""
+"""Retention periods of replaced data files and of log entries while `cdp watch` runs.
+
+The files of a replaced version stay for this time, so that a query that already reads the version can finish.
+"""
 
 
 @dataclass(frozen=True)
 class MaintenanceResult:
-    """Files and bytes of one table before and after its maintenance.
+    """Number of files and bytes of one table, before and after its maintenance.
 
     Attributes:
-        table: The table, as `schema.table`.
-        files_before: Data files of the latest version before maintenance.
-        files_after: Data files of the latest version after maintenance.
-        bytes_before: Bytes of data on disk before maintenance, including files of earlier versions.
-        bytes_after: Bytes of data on disk after maintenance, including files of earlier versions.
+        table: Name of the table, as `schema.table`.
+        files_before: Number of data files of the latest version, before maintenance.
+        files_after: Number of data files of the latest version, after maintenance.
+        bytes_before: Bytes of all data files on disk, before maintenance. Files of earlier versions are included.
+        bytes_after: Bytes of all data files on disk, after maintenance. Files of earlier versions are included.
     """
 
     table: str
@@ -48,12 +54,12 @@ class MaintenanceResult:
 
     @property
     def has_changed(self) -> bool:
-        """Whether maintenance changed the files."""
+        """Whether maintenance changed the number of files or bytes."""
         return (self.files_before, self.bytes_before) != (self.files_after, self.bytes_after)
 
 
 def retention_warning(days: int) -> str | None:
-    """Return a warning for readers of the tables if the retention is short, else None."""
+    """Return a warning for readers of the tables if the retention is below `MIN_RETENTION_DAYS`, else None."""
     if days >= MIN_RETENTION_DAYS:
         return None
     versions = f"table versions that were replaced more than {days} days ago" if days else "all earlier table versions"
@@ -61,26 +67,26 @@ def retention_warning(days: int) -> str | None:
 
 
 def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
-    """Compact the small files of every table, and remove files of versions that are older than the retention.
+    """Compact the small files of every table, and remove expired files of earlier versions.
 
-    The home is locked during the maintenance. Other programs may read the tables: files of the latest version are never
-    removed.
+    The home folder is locked during the maintenance. Other programs may read the tables at the same time, because files
+    of the latest version are never removed.
 
     Args:
         home: Folder of the local workspace.
-        retention_days: Days for which files of earlier versions stay after they are replaced.
+        retention_days: Number of days for which a file stays after a newer version of the table has replaced it.
 
     Returns:
-        One result per table, ordered by name.
+        One result per table, ordered by schema and table.
 
     Raises:
-        CdpError: The home holds no tables yet or is in use, or a table can't be maintained.
+        CdpError: The home folder holds no tables yet or is in use, or a table can't be maintained.
     """
     home = home.resolve()
     if not (home / "warehouse").is_dir():
         raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
     with locked(home):
-        # A killed run may leave a log without its first commit; that folder is not a table yet.
+        # A killed run may leave a folder with a Delta log that has no commit. This folder is not a table.
         folders = sorted({commit.parents[1] for commit in (home / "warehouse").glob("*/*/_delta_log/*.json")})
         if not folders:
             raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
@@ -88,25 +94,25 @@ def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
 
 
 class WatchMaintenance:
-    """Maintenance between refreshes, which keeps tables with many small commits fast to read."""
+    """Maintenance between the refreshes of `cdp watch`, so that tables with many small commits stay fast to read."""
 
     def __init__(self, home: Path) -> None:
-        """Set the home; this reads nothing yet.
+        """Store the home folder, without reading any file.
 
         Args:
             home: Folder of the local workspace.
         """
         self._warehouse = home.resolve() / "warehouse"
-        self._maintained_versions: dict[Path, int] = {}  # version of each table after its last maintenance
+        self._maintained_versions: dict[Path, int] = {}  # table folder → version after its maintenance
 
     def maintain_grown_tables(self) -> list[Path]:
         """Compact the tables with many commits since their last maintenance, and shorten their logs.
 
-        No other program may write the tables at the same time. Replaced versions of a table become unreadable after an
-        hour, those of ops tables after a minute.
+        No other program may write the tables at the same time. A replaced version of a table becomes unreadable after
+        an hour. A replaced version of an ops table becomes unreadable after a minute.
 
         Returns:
-            Folders of the maintained tables, ordered by number of commits, most first.
+            Folders of the maintained tables. The table with the most new commits is the first.
         """
         commits = {
             log.parent: _newest_version(log) - self._maintained_versions.get(log.parent, 0)
@@ -115,7 +121,7 @@ class WatchMaintenance:
         grown = sorted((folder for folder in commits if commits[folder] >= _MIN_NEW_COMMITS), key=lambda f: -commits[f])
         maintained = []
         for folder in grown[:_TABLES_PER_PASS]:
-            with suppress(DeltaError):  # the table is unchanged, only slower to read
+            with suppress(DeltaError):  # after an error, the table is complete, only slower to read
                 self._maintained_versions[folder] = _compact_and_trim(folder)
                 maintained.append(folder)
         return maintained
@@ -126,8 +132,9 @@ def _newest_version(log: Path) -> int:
 
 
 def _compact_and_trim(folder: Path) -> int:
-    """Compact the small files of a table and remove its earlier versions; return its version."""
-    # Each stage replaces the state table, so the names of removed files would soon fill most of the table's log.
+    """Compact the small files of a table and remove its expired versions; return the new version of the table."""
+    # Each stage replaces all files of the state table. The log of a table lists replaced files until their retention
+    # ends. With a long retention, the names of replaced files would soon fill most of the log.
     is_ops_table = folder.name in {contract.name for contract in OPS_TABLES}
     properties = {
         "delta.logRetentionDuration": _ONE_MINUTE,
@@ -162,12 +169,12 @@ def _maintain(folder: Path, retention_days: int) -> MaintenanceResult:
 def _vacuum(folder: Path, retention_days: int) -> None:
     """Remove old files, including files that a killed run wrote without a commit.
 
-    The given retention overrides the retention properties of the table.
+    `retention_days` overrides the retention that the properties of the table define.
     """
     hours, table = 24 * retention_days, DeltaTable(folder)
     old = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-    # The log still lists files that earlier vacuums removed. Skip a vacuum that would remove nothing, because it makes
-    # two commits.
+    # The log still lists files that an earlier vacuum removed. If none of the listed files exists, skip the vacuum,
+    # because a vacuum makes two commits.
     if any((folder / file).exists() for file in old):
         table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 

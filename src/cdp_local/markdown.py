@@ -1,10 +1,10 @@
-"""Markdown for the generated pages."""
+"""Functions that write Markdown for the generated pages."""
 
 from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, with `|` in cells escaped."""
+    """Return the lines of a Markdown table. Each `|` in a cell is escaped."""
     return [_line(header), "|---" * len(header) + "|", *map(_line, rows)]
 
 

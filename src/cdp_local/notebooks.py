@@ -1,4 +1,4 @@
-"""Runs a Python notebook in Databricks source format."""
+"""Runs Python notebooks that are in Databricks source format."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Workspace:
 
 
 def import_ahead(paths: Iterable[Path]) -> None:
-    """Import the modules that notebooks import, one after the other.
+    """Import the modules that notebooks import, one module after the other.
 
-    Otherwise, notebooks that run in parallel could import modules with circular imports in two threads at once, and one
-    thread would see a partially initialized module. Import errors are ignored here; the notebook raises them.
+    Without this function, notebooks that run in parallel could import modules with circular imports at the same time.
+    One thread would then see a partially initialized module. The function ignores import errors, because the notebook
+    raises them later.
 
     Args:
         paths: Files of the notebooks.
@@ -52,7 +53,7 @@ def import_ahead(paths: Iterable[Path]) -> None:
 
 
 def _imported_modules(path: Path) -> Iterator[str]:
-    """Yield the modules that a Python notebook imports; none for a notebook in another language."""
+    """Yield the names of the modules that a Python notebook imports. Yield none for a notebook in another language."""
     if path.suffix == ".py":
         with suppress(SyntaxError):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -71,7 +72,7 @@ def run_notebook(
         path: File of the notebook.
         parameters: Parameters of the notebook.
         workspace: Session, secrets and task values that the notebooks of the run share.
-        output: Stream for the output of the notebook, with secrets redacted.
+        output: Stream for the output of the notebook. Secrets in the output are redacted.
         task_key: Key of the task that runs the notebook; empty for none.
 
     Returns:

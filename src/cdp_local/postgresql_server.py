@@ -1,4 +1,4 @@
-"""Temporary PostgreSQL server for tests and benchmarks. It also works for the user root."""
+"""Temporary PostgreSQL server for tests and benchmarks. The user root can start it, too."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class PostgresqlServer:
     """Running PostgreSQL server.
 
     Attributes:
-        address: `user@host:port`; every user of this machine may log in without a password.
+        address: Address as `user@host:port`. Every user of this machine may log in without a password.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Create an empty server in a folder, and start it.
+        """Create an empty PostgreSQL server in a folder, and start the server.
 
         Raises:
             CdpError: PostgreSQL is not installed, or does not start.
@@ -70,14 +70,14 @@ class PostgresqlServer:
         raise CdpError(f"PostgreSQL did not start: {log.read_text()}")
 
     def stop(self) -> None:
-        """Stop the server and close all its connections."""
+        """Stop the server and close all connections to the server."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(timeout=20)
 
 
 @contextmanager
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """Start a server in a temporary folder; stop and delete it at the end of the block.
+    """Start a server in a temporary folder. Stop the server and delete the folder at the end of the `with` block.
 
     Raises:
         CdpError: PostgreSQL is not installed, or does not start.
@@ -91,7 +91,7 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
 
 
 def binaries_folder() -> Path:
-    """Return the folder of `initdb` and `postgres`.
+    """Return the folder that contains the programs `initdb` and `postgres`.
 
     Raises:
         CdpError: PostgreSQL is not installed.
@@ -100,12 +100,15 @@ def binaries_folder() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not on_path and not installed:
         raise CdpError("PostgreSQL is not installed: there is no initdb on PATH or under /usr/lib/postgresql.")
-    # initdb on PATH may be a symbolic link; `postgres` is in the folder of its target.
+    # `initdb` on PATH may be a symbolic link. `postgres` is in the folder of the file that the link points to.
     return Path(on_path).resolve().parent if on_path else installed[-1].parent
 
 
 def _non_root_user(folder: Path) -> dict[str, Any]:
-    """Return arguments of `subprocess` that drop root privileges, because PostgreSQL refuses to run as root."""
+    """Return `subprocess` arguments that start a program as another user than root; empty if this user is not root.
+
+    PostgreSQL refuses to run as root. The other user becomes the owner of the folder.
+    """
     if os.geteuid() != 0:
         return {}
     names = {user.pw_name for user in pwd.getpwall()}

@@ -1,8 +1,8 @@
-"""The TMDL files of powerbi/ that are generated from the contracts.
+"""Generates TMDL files of the semantic model in powerbi/ from the contracts.
 
-`make docs` writes every table that is read from the warehouse, with its columns and measures, the tables that list
-segments and KPIs, the relationships, and the role that limits users to countries. All other files of the model are
-written by hand.
+`make docs` writes the files of these objects: all tables that Power BI reads from the warehouse, with their columns and
+measures; the tables that list segments and KPIs; the relationships; and the role that shows a user only the rows of the
+user's countries. All other files of the model are written by hand.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ACCESS = "Country access"
 
 
 def model_files(folder: Path) -> dict[Path, Callable[[], str]]:
-    """Return a function for each generated file of the model, which returns the content of the file.
+    """Return the generated files of the model, each with the function that returns the content of the file.
 
     Args:
         folder: Folder of the model, which contains `definition/`.
@@ -93,7 +93,7 @@ def _dimension(dimension: Dimension) -> str:
         ("OfDimension", f'Table.SelectRows(Rows, each [dimension] = "{dimension}")'),
         ("Values", 'Table.Distinct(Table.SelectColumns(OfDimension, {"dimension_value"}))'),
         ("Named", f'Table.RenameColumns(Values, {{{{"dimension_value", "{dimension}"}}}})'),
-        # Power BI treats values that differ only in upper and lower case as equal.
+        # Power BI treats two values as equal if they differ only in upper and lower case, so keep one of them.
         ("Keys", f'Table.Distinct(Named, {{"{dimension}", Comparer.OrdinalIgnoreCase}})'),
     ]
     column = _column(table, dimension, "string", DIMENSIONS[dimension], is_key=True)
@@ -138,7 +138,8 @@ def _relationships() -> str:
 
 
 def _role() -> str:
-    # Exclude an empty country, which would give access to every row without a country, such as totals of all countries.
+    # Exclude an empty country. It would give a user access to every row without a country, such as the totals of all
+    # countries.
     own_access = f"'{_ACCESS}'[user_principal_name] = USERPRINCIPALNAME() && '{_ACCESS}'[country] <> \"\""
     allowed = f"SELECTCOLUMNS(FILTER('{_ACCESS}', {own_access}), \"country\", '{_ACCESS}'[country])"
     conditions = {"Country": f"[country] IN {allowed}", _ACCESS: "[user_principal_name] = USERPRINCIPALNAME()"}
@@ -200,7 +201,7 @@ def _measure_block(table: str, measure: Measure) -> str:
 
 
 def _table_literal(columns: Mapping[str, str], rows: Iterable[tuple[str | int, ...]]) -> str:
-    """Return a table literal of M."""
+    """Return a table literal in the language M."""
     types = ", ".join(f"{name} = {kind}" for name, kind in columns.items())
     cells = ((str(value) if isinstance(value, int) else text_literal(value) for value in row) for row in rows)
     lines = [f"    {{{', '.join(row)}}}" for row in cells]
@@ -217,12 +218,12 @@ def _list_literal(names: Iterable[str]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return a name in TMDL syntax: in quotes if it is not an identifier."""
+    """Return a name in TMDL syntax: in quotes if the name is not an identifier."""
     return name if re.fullmatch(r"\w+", name) else "'" + name.replace("'", "''") + "'"
 
 
 def _indented(text: str, tabs: int) -> str:
-    """Indent a text by tabs, and turn each four leading spaces into a tab, as TMDL requires."""
+    """Indent a text by tabs. Replace every four leading spaces with a tab, because TMDL requires tabs."""
     lines = []
     for line in text.split("\n"):
         blanks = len(line) - len(line.lstrip(" "))
@@ -231,5 +232,5 @@ def _indented(text: str, tabs: int) -> str:
 
 
 def _lineage_tag(*names: str) -> str:
-    """Return a stable lineage tag. Power BI uses the tag to recognize an object that was renamed."""
+    """Return a stable lineage tag for an object. Power BI recognizes a renamed object by its lineage tag."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(["retail-cdp", *names])))

@@ -1,4 +1,4 @@
-"""Terminal output of a run: one line per task while it runs, and tables of results after it."""
+"""Terminal output of a run: one line per task during the run, and tables of results after the run."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ _STYLES = {
 }
 
 _WITHOUT_SEPARATORS = ("id", "year")
-"""Suffixes of columns whose numbers are identifiers, printed without thousands separators."""
+"""Suffixes of column names. Numbers in these columns are identifiers, and are printed without thousands separators."""
 
 
 class Progress:
-    """Live progress with one line per task and table; without a terminal, one line per finished task."""
+    """Live display of a run on a terminal, with one line per task and one line per table.
+
+    If the output is not a terminal, a line is printed after a task or table has finished.
+    """
 
     def __init__(self, console: Console, task_keys: Iterable[str], tables: Iterable[str] = ()) -> None:
-        """Show the tasks as waiting.
+        """Prepare the display. All tasks are waiting.
 
         Args:
-            console: Console to show them on.
-            task_keys: Tasks of the run, in order.
+            console: Console to print to.
+            task_keys: Keys of the tasks of the run, in display order.
             tables: Names of the tables that stages may report. A table gets a line once its refresh has begun.
         """
         self._console = console
@@ -51,7 +54,7 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Stop the live display and print the final state, unless the run raised an error."""
+        """Stop the live display, if any. Replace it with the final states, unless the `with` block raised an error."""
         if self._console.is_terminal:
             self._live.stop()
             if kind is None:
@@ -97,7 +100,7 @@ def rows_in_words(count: int) -> str:
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a small table; if it is wider than the terminal, print one line per value.
+    """Print a small table. If the table is too wide for the terminal, print one line per value instead.
 
     Args:
         console: Console to print to.
@@ -136,7 +139,7 @@ def _row_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Tabl
 
 
 def _value_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
-    """Return a table with one line per value and a rule between rows."""
+    """Return a table with one line per value and a horizontal line between rows."""
     table = Table(show_header=False)
     table.add_column(style="bold", overflow="fold")
     table.add_column(overflow="fold")
@@ -148,7 +151,7 @@ def _value_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Ta
 
 
 def _cell(name: str, value: Any) -> Text:
-    """Return a value as Text, so that rich does not read square brackets in it as markup."""
+    """Return a value as Text, so that rich does not treat square brackets in the value as markup."""
     if value is None:
         return Text("")
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Queries for rows in quarantine and for rows kept with a warning, as `cdp quarantine` shows them."""
+"""Queries of `cdp quarantine`: for rows in quarantine, and for rows that are in their table with a warning."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _UNKNOWN_RULE = "A rule of an earlier code version: full_refresh=true checks the
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that rows of a table break.
+    """A rule of a table, with a summary of the rows that break the rule.
 
     Attributes:
-        table: The table.
+        table: Name of the table.
         rule: Name of the rule.
         rows: Number of rows that break the rule.
-        first_broken: Number of rows whose first broken rule is this rule. The sum over all findings includes each row
-            once.
+        first_broken: Number of rows for which this rule is the first broken rule. The sum of these numbers for all
+            findings counts each row once.
         since: Earliest batch with a row that breaks the rule.
-        key: Key of one row that breaks the rule, None if these rows have no keys.
+        key: Key of one row that breaks the rule; None if these rows have no keys.
     """
 
     table: str
@@ -44,7 +44,7 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """Meaning of the rule: a sentence that is false for these rows."""
+        """Meaning of the rule: a sentence that is false for the rows that break the rule."""
         return next((rule.meaning for rule in TABLES[self.table].rules if rule.name == self.rule), _UNKNOWN_RULE)
 
 
@@ -53,8 +53,8 @@ class Example:
     """A row that breaks a rule.
 
     Attributes:
-        key: Key of the row, None if the row has no key.
-        record: The row as received, None for a row that is in the table.
+        key: Key of the row; None if the row has no key.
+        record: Record as received; None for a row that is in the table with a warning.
     """
 
     key: str | None
@@ -65,7 +65,7 @@ def checked_table(name: str) -> TableContract:
     """Return the contract of a table that has rules.
 
     Args:
-        name: Name of the table, or of its quarantine.
+        name: Name of the table, or name of the quarantine of the table.
 
     Raises:
         CdpError: The table does not exist, or it has no rules.
@@ -78,7 +78,7 @@ def checked_table(name: str) -> TableContract:
 
 
 def quarantined_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
-    """Return one row per pair of quarantined row and broken rule; None if no quarantine exists yet.
+    """Return one row per (quarantined row, broken rule) pair; None if no quarantine exists yet.
 
     Args:
         tables: Tables of the platform.
@@ -88,18 +88,18 @@ def quarantined_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> 
     for contract in contracts:
         if tables.exists(contract.quarantine):
             rows = tables.read(contract.quarantine)
-            # A quarantine that an earlier version of the platform wrote may have no key column.
+            # The quarantine has no key column if an earlier version of the platform wrote it.
             key = sf.col("record_key") if "record_key" in rows.columns else sf.lit(None).cast("string")
             frames.append(_by_rule(rows, contract, "broken_rules", key, sf.col("record")))
     return union(frames) if frames else None
 
 
 def warned_rows(tables: DeltaStore, contracts: Iterable[TableContract]) -> DataFrame | None:
-    """Return one row per pair of row and broken warning rule; None if no table with warning rules exists yet.
+    """Return one row per (row, broken warning rule) pair; None if no table with warning rules exists yet.
 
     Args:
         tables: Tables of the platform.
-        contracts: Contracts of the tables.
+        contracts: Contracts of the tables to read.
     """
     frames = []
     for contract in contracts:
@@ -124,15 +124,15 @@ def _by_rule(rows: DataFrame, contract: TableContract, broken: str, key: Column,
 
 
 def _without_comment(text: Column) -> Column:
-    """Return a string column without its comment; Sail can't union columns with different comments."""
+    """Return a string column without its column comment. Sail can't union columns with different comments."""
     return sf.concat(text, sf.lit(""))
 
 
 def findings(rows: DataFrame | None) -> list[Finding]:
-    """Return the broken rules, in the order of the contracts.
+    """Return one finding per table and broken rule, in the order of the contracts and of their rules.
 
     Args:
-        rows: Rows as `quarantined_rows` and `warned_rows` return them.
+        rows: Result of `quarantined_rows` or `warned_rows`.
     """
     if rows is None:
         return []
@@ -155,11 +155,11 @@ def _contract_order(finding: Finding) -> tuple[int, int, str]:
 
 
 def examples_by_rule(rows: DataFrame | None, number: int) -> dict[tuple[str, str], list[Example]]:
-    """Return example rows for each table and rule.
+    """Return examples of the rows that break a rule, by (table, rule) pair.
 
     Args:
-        rows: Rows as `quarantined_rows` and `warned_rows` return them.
-        number: Maximum number of examples per table and rule.
+        rows: Result of `quarantined_rows` or `warned_rows`.
+        number: Maximum number of examples per (table, rule) pair.
     """
     if rows is None or not number:
         return {}
@@ -172,7 +172,9 @@ def examples_by_rule(rows: DataFrame | None, number: int) -> dict[tuple[str, str
 
 
 def first_quarantined(tables: DeltaStore, contract: TableContract, number: int) -> list[Sequence[object]]:
-    """Return key, broken rules, batch and record of the first quarantined rows of a table.
+    """Return the first quarantined rows of a table, each as key, broken rules, batch and record.
+
+    The row with the shortest key is the first.
 
     Args:
         tables: Tables of the platform.
@@ -192,11 +194,12 @@ def _shortest_first(*columns: str) -> list[Column]:
 
 
 def ambiguous_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
-    """Return the number of identities that are not linked because several people share their e-mail address.
+    """Return the number of identities that are not linked because several people share the e-mail address.
 
     Args:
         tables: Tables of the platform.
-        names: Tables to report on; empty for all.
+        names: Names of the tables to report on; empty for all tables. If `customer_links_silver` is not one of them,
+            the result is 0.
     """
     if (names and CUSTOMER_LINKS_SILVER.name not in names) or not tables.exists(CUSTOMER_LINKS_SILVER):
         return 0

@@ -1,4 +1,4 @@
-"""Runs the notebooks of a job of the bundle in dependency order, independent ones in parallel."""
+"""Runs the tasks of a job in the order of their dependencies. Independent tasks run in parallel."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class State(StrEnum):
     SKIPPED = "skipped"
     """Not run, because an upstream task failed. Downstream tasks treat this task as failed."""
     EXCLUDED = "excluded"
-    """Not run, because its `run_if` requires failures and no upstream task failed, or because a condition had the other
-    outcome. Downstream tasks treat this task as succeeded."""
+    """Not run, for one of these reasons: an upstream condition had the other outcome; all upstream tasks are
+    excluded; or `run_if` requires failures of upstream tasks, which did not happen.
+    Downstream tasks treat this task as succeeded."""
 
 
 @dataclass
@@ -49,9 +50,9 @@ class TaskRun:
     Attributes:
         key: Task key, or name of the table.
         state: Current state.
-        started: Monotonic time of the start; None before the start.
-        seconds: Duration; None before the end.
-        counts: Reported numbers of rows, by name (`ROW_COUNTS`).
+        started: Start on the monotonic clock, in seconds; None before the start.
+        seconds: Duration in seconds; None before the end.
+        counts: Reported numbers of rows, by name. The names are in `ROW_COUNTS`.
         new_columns: Columns that the refresh added to the table.
         error: Reason of a failure, in one line.
         stage_report: For a table, the values that its stage reported; None for a task.
@@ -75,7 +76,7 @@ _RESULT_STATES = {
     State.SKIPPED: "upstream_failed",
     State.EXCLUDED: "excluded",
 }
-"""Value of `{{tasks.<key>.result_state}}` in a workspace, by state of the task."""
+"""Value that `{{tasks.<key>.result_state}}` has in a workspace, by state of the task."""
 
 _TABLE_STATES = {
     "running": State.RUNNING,
@@ -84,9 +85,10 @@ _TABLE_STATES = {
     "failed": State.FAILED,
     "skipped": State.SKIPPED,
 }
-"""State of a table, by the state that its stage reports."""
+"""State of a table in this module, by the state that the stage reports for the table."""
 
-# For each `run_if`: a condition on the failures of the upstream tasks, and the state of the task if it is false.
+# For each value of `run_if`: a function that returns whether the task runs, and the state of a task that does not run.
+# The argument of the function says for each upstream task whether it failed.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
     "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
     "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
@@ -112,15 +114,15 @@ def run_job(
 
     Args:
         job: The job.
-        parameters: Values of job parameters that differ from their defaults.
+        parameters: Values of job parameters, by name. They override the defaults of the job.
         workspace: Session, secrets and task values that the notebooks share.
-        logs: Folder for the output of each task, `<task>.log`.
+        logs: Folder for the output files of the tasks, `<task>.log`.
         started_at: Start of the run, UTC.
-        on_change: Called in this thread with each task or table whose state has changed.
-        only: Run only these tasks and ignore their dependencies on other tasks; empty for all tasks.
+        on_change: Function that is called, in this thread, with each task or table whose state has changed.
+        only: Keys of the tasks to run; empty for all tasks. Dependencies on other tasks are ignored.
 
     Returns:
-        The tables that stages reported, then the tasks in the order of the job's file.
+        The runs of all tables that stages reported, then the runs of all tasks in the order of the job file.
 
     Raises:
         CdpError: The job does not have a given parameter or task, a task has an unknown `run_if`, or the dependencies
@@ -180,7 +182,10 @@ def _dynamic_values(
     runs: Mapping[str, TaskRun],
     workspace: Workspace,
 ) -> Callable[[str], str]:
-    """Return a function that resolves `{{…}}` references of a task; references to tasks outside the run are empty."""
+    """Return a function that returns the value of a `{{…}}` reference in a task.
+
+    A reference to a task that is not part of the run has an empty value.
+    """
 
     def value_of(reference: str) -> str:
         if reference in job_values:
@@ -200,7 +205,7 @@ def _dynamic_values(
 
 
 def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list[TaskRun]:
-    """Return the tables that their stage has reported since the last call, and store the reports in `reported`."""
+    """Return the tables that stages have reported since the last call, and add these tables to `reported`."""
     new = []
     for (_, name), value in list(workspace.task_values.items()):
         is_report = isinstance(value, dict) and "table" in value
@@ -213,7 +218,7 @@ def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list
 
 
 def table_run(run: TableRun) -> TaskRun:
-    """Return the result of a table in the form that `Progress` shows."""
+    """Convert the result of a table to a `TaskRun`, because `Progress` shows objects of this class."""
     has_ended = run.state in ("refreshed", "fresh")
     return TaskRun(
         run.table,
@@ -228,7 +233,7 @@ def table_run(run: TableRun) -> TaskRun:
 
 
 def _next_state(task: Task, upstream: Mapping[str, TaskRun]) -> State:
-    """Return the state of a task whose upstream tasks have ended, by the rules of the Databricks Jobs documentation."""
+    """Return the new state of a task after its upstream tasks have ended. The rules are those of Databricks Jobs."""
     if any(
         run.state == State.SUCCEEDED and task.depends_on[key] not in (None, run.outcome)
         for key, run in upstream.items()
@@ -248,14 +253,14 @@ def _require_known(kind: str, names: Iterable[str], known: Collection[str], job:
 
 
 def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of a run of a job, by name.
+    """Return the values of all parameters of a job for one run, by name.
 
     Args:
         job: The job.
-        parameters: Values that differ from their defaults.
+        parameters: Values of job parameters, by name. They override the defaults of the job.
 
     Raises:
-        CdpError: The job has no such parameter.
+        CdpError: The job does not have one of the given parameters.
     """
     for name in parameters:
         if name not in job.parameters and any(name in task.base_parameters for task in job.tasks.values()):
@@ -265,7 +270,7 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
-    """Return the values of the `{{job.…}}` references.
+    """Return the values of the `{{job.…}}` references, by reference.
 
     Args:
         job: The job.
@@ -279,15 +284,15 @@ def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
 
 
 def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime) -> dict[str, str]:
-    """Return the values of `Settings` for the stages of a job, as strings.
+    """Return the settings for the stages of a job: each field of `Settings` as a string, by name.
 
     Args:
         job: The job.
-        parameters: Values of job parameters that differ from their defaults.
+        parameters: Values of job parameters, by name. They override the defaults of the job.
         started_at: Start of the run, UTC.
 
     Raises:
-        CdpError: The job has no such parameter.
+        CdpError: The job does not have one of the given parameters.
     """
     job_values = job_reference_values(job, started_at)
     *_, task = (task for task in job.tasks.values() if task.notebook)
@@ -300,12 +305,12 @@ def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime
 
 
 def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:
-    """Return a runner with the settings of a job's stages, to refresh tables that a person selects.
+    """Return a runner that refreshes the tables that a user selects, with the same settings as the stages of a job.
 
     Args:
         workspace: The local workspace.
         job: Key of the job.
-        parameters: Values of job parameters that differ from their defaults.
+        parameters: Values of job parameters, by name. They override the defaults of the job.
 
     Raises:
         CdpError: The job or a parameter does not exist, or a parameter can't be parsed.
@@ -319,7 +324,7 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
 def _run_task(
     task: Task, job_parameters: Mapping[str, str], value_of: Callable[[str], str], workspace: Workspace, logs: Path
 ) -> str | None:
-    """Run a notebook and return None, or evaluate a condition and return its outcome."""
+    """Run a task. Return the outcome of a condition task, or None for a notebook task."""
     if task.condition:
         left, right = (resolve_dynamic_values(side, value_of) for side in (task.condition.left, task.condition.right))
         return str(left == right).lower()
@@ -346,5 +351,8 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
 
 
 def new_run_start() -> datetime:
-    """Return the current time in UTC as the start of a run; in milliseconds it is also the id of the run."""
+    """Return the current time in UTC as the start of a run.
+
+    The id of the run is this time in milliseconds since 1970.
+    """
     return datetime.now(UTC)

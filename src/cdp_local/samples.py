@@ -1,4 +1,4 @@
-"""Sample sources: loopback servers that simulate the customers API and the CRM, a database, and files."""
+"""Sample sources: files, a database, and loopback servers that simulate the customers API and the CRM."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ _FILES = {
     "marketing_spend_path": ("marketing spend", "marketing_spend"),
     "exchange_rates_path": ("exchange rates", "exchange_rates.csv"),
 }
-"""Bundle variable of a source → name of the source for messages, and path of the sample below the fixtures folder."""
+"""Sources that are files, by the bundle variable that configures the source.
+
+The first value is the name of the source for messages. The second value is the path of its sample data in the fixtures
+folder.
+"""
 
 NEEDED_SOURCES = {"customers_api_url", "database_url"}
-"""Variables and secrets of the sources that are required to compute sales figures."""
+"""Bundle variables and secrets that configure the sources without which no sales figures can be computed."""
 
 SOURCES = NEEDED_SOURCES | {"crm_url"} | set(_FILES)
-"""Variables and secrets that configure a source."""
+"""Bundle variables and secrets that configure the sources, one per source."""
 
 
 @dataclass
@@ -34,9 +38,9 @@ class Samples:
     """Running sample sources and the values that connect a job to them.
 
     Attributes:
-        names: Names of the sources, for messages.
-        variables: Values of bundle variables, by name.
-        secrets: Secrets, by key.
+        names: Names of the sample sources, for messages.
+        variables: Bundle variables that refer to the sample sources: value by name of the variable.
+        secrets: Secrets of the sample sources, by key.
     """
 
     names: list[str] = field(default_factory=list)
@@ -46,12 +50,12 @@ class Samples:
 
 @contextmanager
 def serve_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator[Samples]:
-    """Serve a sample for each source that is not configured.
+    """Serve a sample source for each source that is not configured.
 
     Args:
-        fixtures: Folder of the sample sources.
+        fixtures: Folder with the data of the sample sources.
         home: Folder of the local workspace.
-        given: Members of `SOURCES` that are configured and need no sample.
+        given: Members of `SOURCES` that are configured and need no sample source.
     """
     samples = Samples()
     with ExitStack() as stack:
@@ -83,10 +87,10 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def customers_api(fixtures: Path) -> Iterator[str]:
-    """Serve the sample customers on a free loopback port; yield the address.
+    """Serve the sample customers on a free loopback port; yield the URL of the customers.
 
     Args:
-        fixtures: Folder of the sample sources.
+        fixtures: Folder with the data of the sample sources.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(fixtures))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -99,11 +103,11 @@ def customers_api(fixtures: Path) -> Iterator[str]:
 
 
 def sample_database(fixtures: Path, home: Path) -> str:
-    """Create the sample database, or replace it; return its SQLAlchemy URL.
+    """Create or replace the sample database, and return the SQLAlchemy URL of the database.
 
     Args:
-        fixtures: Folder of the sample sources.
-        home: Folder of the local workspace, in which the database is created.
+        fixtures: Folder with the data of the sample sources.
+        home: Folder of the local workspace. The database is created in its subfolder `sources`.
     """
     path = home / "sources" / "database.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +121,12 @@ def sample_database(fixtures: Path, home: Path) -> str:
 
 @contextmanager
 def crm(fixtures: Path, client_id: str, client_secret: str) -> Iterator[str]:
-    """Serve a CRM with the sample contacts on a free loopback port; yield the address.
+    """Serve a CRM with the sample contacts on a free loopback port; yield the URL of the CRM.
 
     Args:
-        fixtures: Folder of the sample sources.
-        client_id: The only application that may read the CRM.
-        client_secret: Secret of the application.
+        fixtures: Folder with the data of the sample sources.
+        client_id: Id of the only application that may read the CRM.
+        client_secret: Secret of this application.
     """
     contacts = json.loads((fixtures / "crm_contacts.json").read_text(encoding="utf-8"))
     with CrmServer(contacts, client_id=client_id, client_secret=client_secret) as server:

@@ -1,6 +1,6 @@
-"""The semantic model for Power BI: tables and their origin, measures, and row-level security.
+"""The semantic model for Power BI: its tables, measures and row-level security.
 
-Each KPI definition becomes a measure. `power_bi` writes the model into files.
+Each KPI definition becomes a measure. The module `power_bi` writes the model to files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DATA_TYPES = {
     "DATE": "dateTime",
     "TIMESTAMP": "dateTime",
 }
-"""Data type in the model by Spark type. The model leaves out columns of other types."""
+"""Data type in the model, by Spark type. The model has no columns of other Spark types."""
 
 KPI_VALUES = "KPI values"
 _WHOLE = "#,##0"
@@ -82,7 +82,7 @@ class CalculatedColumn:
     Attributes:
         name: Name of the column.
         description: Description of the values.
-        dax: DAX expression over the table's row.
+        dax: DAX expression, which is computed for each row of the table.
         data_type: Data type in the model.
     """
 
@@ -94,19 +94,20 @@ class CalculatedColumn:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """A table of the model that is read from a table of the platform.
+    """A table of the model. Power BI reads its rows from a table of the platform.
 
     Attributes:
         name: Display name.
-        contract: Contract of the table of the platform.
-        only: Columns to read; empty for all columns without personal data.
-        joins: Referenced table and column, by referencing column.
-        country: DAX expression for the country of a row. The role `By country` filters by it; None hides all rows of
-            the table from the role.
+        contract: Contract of the platform table that the rows are read from.
+        only: Names of the columns to read; empty for all columns without personal data.
+        joins: Relationships to other tables of the model. The key is a column of this table. The value is the table and
+            the column that the key refers to.
+        country: DAX expression that returns the country of a row. The role `By country` filters the table by this
+            expression. If None, the role sees no rows of the table, unless the table is in `OPEN_TABLES`.
         measures: Measures of the table.
         calculated: Columns that Power BI computes.
-        null_labels: String that replaces null, by column.
-        has_dimensions: Whether this is the table of KPIs. Each of its rows belongs to one of several dimensions.
+        null_labels: String that replaces null, by name of the column.
+        has_dimensions: Whether this is the table of KPI values. Each of its rows belongs to one of several dimensions.
     """
 
     name: str
@@ -121,7 +122,7 @@ class ModelTable:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Columns to read: without personal data, without the platform's `_` columns, and with a known data type."""
+        """Columns to read. They have a known data type, no personal data, and a name that does not begin with `_`."""
         return tuple(
             column
             for column in self.contract.public_columns
@@ -130,17 +131,17 @@ class ModelTable:
 
 
 def data_type(column: Column) -> str | None:
-    """Return the data type of a column in the model; None if the model leaves out its Spark type."""
+    """Return the data type of a column in the model; None if the model does not have the column."""
     return DATA_TYPES.get(column.type.partition("(")[0])
 
 
 def text_literal(text: str) -> str:
-    """Return a string as a literal of DAX and M."""
+    """Return a string as a literal. The languages DAX and M have the same syntax for string literals."""
     return '"' + text.replace('"', '""') + '"'
 
 
 def as_identifier(name: str) -> str:
-    """Return a display name as an identifier: `Consent channel` becomes `ConsentChannel`."""
+    """Convert a display name to an identifier: `Consent channel` becomes `ConsentChannel`."""
     return "".join(word.capitalize() for word in name.split())
 
 
@@ -153,11 +154,14 @@ DIMENSION_TABLES: dict[Dimension, str] = {
     "category": "Category",
     "consent_channel": "Consent channel",
 }
-"""Table of the model for each dimension of the KPIs except `all`."""
+"""Table of the model, by KPI dimension. The dimension `all` has no table."""
 
 
 def single_value_dimensions(kpi: Kpi) -> tuple[Dimension, ...]:
-    """Return the dimensions over which a KPI is not additive, so that it has a figure only for a single value."""
+    """Return the dimensions over which a KPI is not additive.
+
+    If several values of such a dimension are selected, the measure of the KPI is blank.
+    """
     return tuple(dimension for dimension in kpi.dimensions if not kpi.adds_over(dimension))
 
 
@@ -242,7 +246,10 @@ def _dimension_read() -> Measure:
 
 
 def _over_batches(sum_of_rows: str) -> str:
-    """Return a sum over batches without the account `all`, which includes the rows of all batches again."""
+    """Return a DAX expression for a sum over all batches.
+
+    The expression leaves out the rows of the batch `all`, because they count the rows of all batches again.
+    """
     return f"CALCULATE({sum_of_rows}, 'Reconciliation'[batch_id] <> \"all\")"
 
 
@@ -465,8 +472,11 @@ MODEL_TABLES = (
         ),
     ),
 )
-"""Tables in display order. The role `By country` sees no rows, or only rows of the user's countries, except in
-`OPEN_TABLES`."""
+"""Tables in display order.
+
+The role `By country` sees all rows of the tables in `OPEN_TABLES`. In any other table, the role sees only the rows of
+the user's countries, or no rows.
+"""
 
 OPEN_TABLES = ("Product",)
 """Tables without figures. The role `By country` sees all rows of these tables."""

@@ -1,4 +1,4 @@
-"""The page of settings, from the files of the bundle and the docstring of `Settings`."""
+"""Generates docs/settings.md from the files of the bundle and from the docstring of `Settings`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WAYS_TO_SET = (
         "`databricks secrets put-secret <scope> <key>`",
     ),
 )
-"""Kinds of settings: name, role that sets it, how to set it on a laptop, how to set it in a workspace."""
+"""Kinds of settings. Each row says who sets the kind, how to set it on a laptop, and how to set it in a workspace."""
 
 _SECRETS = (
     ("database_url", "SQLAlchemy URL of the database with products, stores and transactions"),
@@ -50,11 +50,11 @@ _SECRETS = (
     ("kafka_password", "password of the Kafka login"),
     ("storage_account_key", "account key of the lake, for an `abfss://` address without an external location"),
 )
-"""Key of each secret and its meaning, listed here because the code has no other declaration of secrets."""
+"""(key, meaning) pairs of all secrets. They are listed here, because no other code declares the secrets."""
 
 
 def settings_page() -> str:
-    """Return the page of all bundle variables, job parameters and secrets, as Markdown."""
+    """Return the page about all bundle variables, job parameters and secrets, as Markdown."""
     bundle, optional = _read(PROJECT / "databricks.yml"), _read(_OPTIONAL_JOB)
     parameters, meanings = Bundle(PROJECT, {}).job("cdp_refresh").parameters, _meanings_of_settings()
     lines = [
@@ -122,7 +122,7 @@ def _default(variable: Mapping[str, Any]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return a string in which `<name>` is not an HTML tag."""
+    """Escape each `<` in a string, so that Markdown does not treat `<name>` as an HTML tag."""
     return text.replace("<", "\\<")
 
 
@@ -137,7 +137,7 @@ def _values_of_targets(targets: Mapping[str, Mapping[str, Any]]) -> Iterable[tup
 
 
 def _meanings_of_settings() -> dict[str, str]:
-    """Return the meaning of each field of `Settings`, from the attributes in its docstring."""
+    """Return the meaning of each field of `Settings`, by field name. The docstring of `Settings` has the meanings."""
     attributes = inspect.cleandoc(Settings.__doc__ or "").split("Attributes:\n")[1]
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE)
     return {name: re.sub(r"\s+", " ", meaning) for name, meaning in entries}

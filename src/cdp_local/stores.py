@@ -1,4 +1,4 @@
-"""Delta stores of the local engines, with their differences from Databricks."""
+"""Delta stores of the local engines, with the code that differs from Databricks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_k
 from cdp_local.engines import HomeCatalog, catalog_of
 
 _WRITING: dict[str, Lock] = {}
-"""Per-table write locks, because an overwrite on Sail does not detect a commit made after it read the table.
+"""Write lock of each table, by full name of the table.
 
-Locks within this process are enough: the engine runs in this process, and a home belongs to one process.
+An overwrite on Sail reads the table first. It does not detect another commit that is made after this read. Locks within
+this process are enough: the engine runs in this process, and only one process uses a home folder.
 """
 
 
@@ -28,16 +29,17 @@ class SparkStore(DeltaStore):
     """Store on local Spark with Delta.
 
     Tables have neither clustering nor deletion vectors, because only one of the local engines could write them
-    (docs/adr/0022). Delta keeps statistics of few columns; statistics of all columns take 40 % of a write.
+    (docs/adr/0022). Delta collects statistics of a few columns only, because statistics of all columns would take 40 %
+    of the time of a write.
     """
 
     is_databricks = False
     needs_lease = False
-    """False, because a home belongs to one process."""
+    """False, because only one process at a time uses a home folder."""
 
     @property
     def _home(self) -> HomeCatalog | None:
-        """Catalog of the home that has the schema; None if the schema belongs to no home."""
+        """Catalog of the home folder that contains the schema of this store; None if no home folder contains it."""
         catalog = catalog_of(self.session)
         return catalog if catalog and catalog.has_schema(self._schema) else None
 
@@ -72,7 +74,7 @@ class SparkStore(DeltaStore):
 
     def create_view(self, name: str, query: str) -> None:
         """Create or replace a view, and store it for later sessions."""
-        # Spark supports views only in its own catalog, which also contains the schema.
+        # Spark supports views only in `spark_catalog`, so use the schema of this catalog. It has the same tables.
         is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
         statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
@@ -99,7 +101,10 @@ class SparkStore(DeltaStore):
 
 
 class SailStore(SparkStore):
-    """Store on Sail, the embedded engine, which has no OPTIMIZE and keeps statistics of all columns at no cost."""
+    """Store on Sail, the embedded engine.
+
+    Sail has no OPTIMIZE. It collects statistics of all columns, which costs no time.
+    """
 
     can_maintain = False
 
@@ -121,9 +126,12 @@ class SailStore(SparkStore):
         *,
         is_empty: bool = False,
     ) -> dict[str, int]:
-        """Replace rows, then count them with a query, because Sail reports no counts of a write."""
-        # Sail also deletes rows for which the condition is null, so add a null-safe copy. Keep the plain condition,
-        # because Sail uses it to skip whole files.
+        """Replace rows and return the counts of the new rows.
+
+        The counts come from a query after the write, because Sail does not report the number of written rows.
+        """
+        # Sail also deletes rows for which the condition is null. To keep these rows, add a copy of the condition that
+        # is false instead of null. Keep the original condition too, because Sail uses it to skip whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
         self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
@@ -131,9 +139,10 @@ class SailStore(SparkStore):
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
         """Upsert and delete rows by rewriting their partitions, or the whole table.
 
-        This takes 0.25 s per million rows; Sail's MERGE takes several seconds. If no key is in the table yet, the new
-        rows are appended. Otherwise, the method rewrites the partitions that had or get a row of these keys, or the
-        whole table if it has no partitions. The changes are written to a file, so that they are computed once.
+        This method takes 0.25 s per million rows. The MERGE of Sail takes several seconds. If the table has none of the
+        changed keys, the method appends the new rows. Otherwise, the method rewrites each partition that contains a
+        changed key before or after the merge. If the table has no partitions, the method rewrites the whole table. The
+        changes are written to a file first, so that they are computed only once.
         """
         with TemporaryDirectory() as folder:
             changes.selectExpr(*contract.select_list, IS_GONE).write.parquet(f"{folder}/changes")
@@ -155,21 +164,22 @@ class SailStore(SparkStore):
                 self._overwrite(contract, self._prepared(contract, entering), None)
                 return written
             unaffected = rows.join(stored.alias("s"), is_same, how="left_anti").select(*contract.column_names)
-            # Existing rows are already validated, so they skip the single-partition path.
+            # Existing rows are already validated. They skip the validation, which puts all rows into one partition.
             rows = self._distribute(contract, unaffected.unionByName(self._enforce_not_null(contract, entering)))
             self._overwrite(contract, rows, sf.lit(True) if where is None else where)
             return written
 
     def _overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
-        """Overwrite the rows for which a condition is true; append if the condition is None."""
+        """Replace the stored rows for which a condition is true. Append the new rows if the condition is None."""
         with self._commit(contract):
             writer = rows.writeTo(self.name_of(contract.name))
             writer.append() if where is None else writer.overwrite(where)
 
     def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
-        """Replace all rows and the schema with those of a temporary table.
+        """Replace all rows and the schema of a table.
 
-        Sail takes column comments and NOT NULL from the table that the rows are read from.
+        The rows are first written to a temporary table that has the new schema, because Sail takes column comments and
+        NOT NULL from the table that the rows are read from.
         """
         types = dict(rows.dtypes)
         extra_columns = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
@@ -187,10 +197,11 @@ class SailStore(SparkStore):
         return self._distribute(contract, self._enforce_not_null(contract, rows))
 
     def _enforce_not_null(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return the rows with a plan in which Sail checks NOT NULL after all filters.
+        """Return the rows with an offset of 0, so that Sail checks NOT NULL after all filters.
 
-        Sail checks NOT NULL below the filters of a plan, where rejected rows are still present, but never moves a
-        filter past an offset. The offset puts all rows into one partition.
+        Without the offset, Sail checks NOT NULL before the filters of the plan have removed rejected rows. With the
+        offset, Sail keeps the filters in front, because it never moves a filter past an offset. The offset also puts
+        all rows into one partition.
         """
         return rows if contract.layer == "bronze" else rows.offset(0)
 

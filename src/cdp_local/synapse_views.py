@@ -1,4 +1,4 @@
-"""Views of Azure Synapse serverless SQL over the published copies of gold tables, one per table."""
+"""Views for Azure Synapse serverless SQL. Each view reads the published copy of one gold table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TYPES = {
     "DATE": "DATE",
     "DOUBLE": "FLOAT",
     "INT": "INT",
-    # Contracts define no length: 8000 is the maximum below MAX. With this collation, serverless SQL reads UTF-8
-    # correctly in any database, and skips data that a filter on strings excludes.
+    # Contracts define no length of strings. 8000 is the maximum length below MAX. With this collation, serverless SQL
+    # reads UTF-8 correctly in any database. It also skips data that a filter on a string column excludes.
     "STRING": "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8",
     "TIMESTAMP": "DATETIME2(6)",
 }
@@ -26,7 +26,7 @@ _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
 
 
 def views_script() -> str:
-    """Return the T-SQL script that creates all views, for `sqlcmd`."""
+    """Return the T-SQL script that creates all views. The program `sqlcmd` runs the script."""
     head = (
         "-- One view per gold table, without personal data. docs/tables.md describes the columns.\n"
         "-- Generated from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it up to date.\n"
@@ -49,7 +49,7 @@ def view_statement(contract: TableContract) -> str:
 
 
 def view_name(contract: TableContract) -> str:
-    """Return the name of a table's view: the table name without its layer."""
+    """Return the name of the view of a table: the table name without the suffix for its layer."""
     return contract.name.removesuffix(f"_{contract.layer}")
 
 
@@ -57,7 +57,7 @@ def tsql_type(spark_type: str) -> str:
     """Return the T-SQL type that holds every value of a Spark SQL type.
 
     Raises:
-        ValueError: This module knows no T-SQL type for it.
+        ValueError: This module has no T-SQL type for the Spark SQL type.
     """
     if _DECIMAL.fullmatch(spark_type):
         return spark_type

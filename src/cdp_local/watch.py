@@ -1,4 +1,4 @@
-"""Runs a job when batches land, as a file arrival trigger does in a workspace."""
+"""Runs a job each time batches have landed, as a file arrival trigger does in a workspace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cdp_local.workspace import LocalWorkspace
 
 _FOLDER_POLL_SECONDS = 0.1
 _STORAGE_ACCOUNT_POLL_SECONDS = 5.0
-"""Longer than the interval for a folder, because each poll sends one request per entity."""
+"""This interval is longer than the interval for a folder, because each poll sends one request per entity."""
 
 RESTART_AFTER = 20
 """Number of refreshes after which `cdp watch` restarts the engine, because the engine frees little memory."""
@@ -32,10 +32,10 @@ class Refresh:
     """One run of the watched job.
 
     Attributes:
-        batches: Batches that landed since the previous refresh; 0 for the first refresh.
+        batches: Number of batches that landed since the previous refresh; 0 for the first refresh.
         started_at: Start of the run, UTC.
-        runs: Final states of the tables and tasks of the run.
-        seconds: Duration of the run.
+        runs: Final state of each table and task in the run.
+        seconds: Duration of the run in seconds.
     """
 
     batches: int
@@ -45,7 +45,7 @@ class Refresh:
 
     @property
     def rows(self) -> int:
-        """Rows that the run loaded into bronze."""
+        """Number of rows that the run loaded into bronze tables."""
         return sum(run.counts.get("rows", 0) for run in self.runs if run.key.endswith("_bronze"))
 
     @property
@@ -55,9 +55,9 @@ class Refresh:
 
 
 def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
-    """Run a job now, and again whenever batches have landed, even after a failed run; yield each refresh.
+    """Run a job now and each time batches have landed; yield each refresh.
 
-    The stages of the job decide which tables are due.
+    The iteration goes on after a failed run. The stages of the job decide which tables are due.
 
     Args:
         workspace: Workspace with the landing to watch.
@@ -66,7 +66,7 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
     maintenance = WatchMaintenance(workspace.home)
     for number, batches in enumerate(landed_batches(workspace.landing)):
         begin, started_at = time.monotonic(), new_run_start()
-        # All runs write to one folder, because a watch may last for weeks.
+        # All runs write their logs to one folder. A watch may last for weeks, so a folder per run would be too many.
         logs = workspace.home / "logs" / "watch"
         runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None)
         workspace.notebooks.task_values.clear()
@@ -76,11 +76,12 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
 
 
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
-    """Wait for batches to land; yield each new set as pairs of bronze table and batch.
+    """Wait for batches to land; yield each set of new batches as (bronze table, batch) pairs.
 
-    The first set holds all batches of the last days. A batch is landed once its manifest exists. The function
-    polls the landing, because file system notifications miss files in a folder that was just created. Ctrl-C during a
-    wait or a poll ends the iteration; Ctrl-C has its usual effect while the caller handles a set.
+    The first set holds the batches of the last days that have already landed. A batch is landed once its manifest
+    exists. The function polls the landing, because file system notifications miss files in a folder that was just
+    created. Ctrl-C ends the iteration while the function waits for new batches. Ctrl-C has its usual effect while the
+    caller handles a set.
 
     Args:
         landing: The landing to watch.
@@ -116,7 +117,7 @@ def _poll(landing: Landing, seen: dict[BronzeContract, set[str]]) -> set[tuple[s
 
 @contextmanager
 def _ctrl_c_event() -> Iterator[Event]:
-    """Yield an event. In this block, Ctrl-C sets the event instead of raising KeyboardInterrupt."""
+    """Yield an event. In the `with` block, Ctrl-C sets the event instead of raising KeyboardInterrupt."""
     stop = Event()
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:

@@ -1,4 +1,4 @@
-"""The local workspace: a home folder, the bundle, its sources and a session."""
+"""The local workspace: a home folder, the bundle, the sources and a Spark session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LocalWorkspace:
 
     Attributes:
         home: Folder with all data of the workspace.
-        bundle: The bundle with its variables resolved.
+        bundle: The bundle. Its variables have the values for this workspace.
         landing: Landing of the workspace.
         notebooks: Session, secrets and task values that the notebooks of a run share.
         sample_sources: Names of the sources for which samples are used.
@@ -44,12 +44,12 @@ class LocalWorkspace:
 
     @property
     def session(self) -> SparkSession:
-        """The session. Only the tables that a store has used are registered in it."""
+        """The Spark session, in which only the tables that a store has used are registered."""
         return self.notebooks.spark
 
     @property
     def spark(self) -> SparkSession:
-        """The session, after registering every table and view."""
+        """The Spark session, in which every table and view is registered."""
         if catalog := catalog_of(self.session):
             catalog.register_all()
         return self.session
@@ -57,19 +57,19 @@ class LocalWorkspace:
 
 @contextmanager
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
-    """Open a local workspace and lock its home.
+    """Open a local workspace and lock its home folder.
 
-    A sample replaces each source that is not configured. If at least one source is configured, samples replace only the
-    sources in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Samples that need secrets
-    exist only in the default secret scope.
+    A sample source replaces each source that is not configured. If at least one source is configured, sample sources
+    replace only sources in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Sample sources
+    that need secrets exist only in the default secret scope.
 
     Args:
         engine: `sail` or `spark`.
         home: Folder with all data of the workspace.
-        variables: Values of bundle variables.
+        variables: Values of bundle variables, by name. They override the defaults.
 
     Raises:
-        CdpError: The home can't be written or is in use, or a variable or the engine is unknown.
+        CdpError: The home folder can't be written or is in use, or a variable or the engine is unknown.
     """
     home = home.resolve()
     with ExitStack() as stack:
@@ -101,13 +101,13 @@ def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Ite
 
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Lock a home against every other `cdp` process.
+    """Lock a home folder, so that no other `cdp` process can use it.
 
     Args:
         home: Folder of the local workspace.
 
     Raises:
-        CdpError: Another process uses the home, or the home can't be written.
+        CdpError: Another process uses the home folder, or the folder can't be written.
     """
     lock = FileLock(home / ".lock", blocking=False)
     try:

@@ -1,4 +1,4 @@
-"""Fixtures: a landed shop of a few sales, and the tables that the product builds from it."""
+"""Fixtures: the landed data of a shop with a few sales, and the tables that the product builds from the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SALES = 2_000
 
 @pytest.fixture(scope="session")
 def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a landed shop. Some of its sales name an unknown product."""
+    """Folder with the landed data of a shop. Some of the sales have an unknown product."""
     folder = tmp_path_factory.mktemp("shop") / "landing"
     Shop(sales=SALES, products=50, stores=5, orphans=100).land_history(Landing(str(folder)))
     return folder

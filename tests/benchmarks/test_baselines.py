@@ -1,4 +1,4 @@
-"""The baselines build the same tables as the product, so their times are comparable."""
+"""Tests that the baselines build the same tables as the product, so that their durations are comparable."""
 
 from __future__ import annotations
 

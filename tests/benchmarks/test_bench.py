@@ -1,4 +1,4 @@
-"""The benchmark end to end on a tiny shop, and the goals and tables that it computes from figures."""
+"""Tests of the whole benchmark on a small shop, and of the goals and tables that are computed from its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as `make bench` does."""
+    """Run the benchmark's command in the same way as `make bench`."""
     command = [sys.executable, str(PROJECT / "benchmarks" / "bench.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
 
@@ -49,13 +49,13 @@ def by_key(*results: BenchmarkResult) -> Results:
 
 
 def figures() -> Results:
-    """Return results of every measure."""
+    """Return example results for every measure of the benchmark."""
     small, large = 10_000_000, 40_000_000
     batch = {"product": measured(2.0), "product-apart": measured(2.0), "first-version-sail": measured(20.0)}
     for one in batch.values():
         one.bytes_written = {"customer_product_affinity_gold": 30_000_000, "retails_silver": 10_000_000}
     return by_key(
-        # The median of the ratios, 12, is not the ratio of the medians, 15.
+        # The median of the ratios is 12. The ratio of the medians would be 15.
         result(
             "full",
             small,

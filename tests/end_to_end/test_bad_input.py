@@ -1,4 +1,4 @@
-"""Tests of bad input: the command ends with one error line and changes no table, and a bad row stops no run."""
+"""Tests of bad input. The command ends with one error line and changes no table. A bad row does not stop a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Rows = list[dict[str, Any]]
 
 
 class Api(ThreadingHTTPServer):
-    """HTTP server that returns its responses in order, and repeats the last response."""
+    """HTTP server that sends its responses in order. After the last response, it sends this response again."""
 
     daemon_threads = True
 
@@ -78,7 +78,7 @@ def free_port() -> int:
 
 
 def database(folder: Path, changes: str = "") -> str:
-    """Create a database with the samples and further SQL; return its SQLAlchemy URL."""
+    """Create a database with the sample data, run further SQL in it, and return its SQLAlchemy URL."""
     path = folder / "shop.sqlite"
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection:
@@ -91,7 +91,7 @@ def rows_of(home: Path, table: str) -> Rows:
 
 
 def silver_and_gold(home: Path) -> dict[str, list[str]]:
-    """Return the rows of every table and quarantine of silver and gold, as strings."""
+    """Return the rows of each silver and gold table and each quarantine, as strings."""
     existing = {log.parent.name for log in (home / "warehouse" / "sales").glob("*/_delta_log")}
     names = [name for name in TABLES if name in existing and TABLES[name].layer in ("silver", "gold")]
     return {name: sorted(map(repr, rows_of(home, name))) for name in names}
@@ -99,7 +99,7 @@ def silver_and_gold(home: Path) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
-    """Return the home of one successful run over the samples."""
+    """Return the home folder after one successful run on the sample data."""
     home = tmp_path_factory.mktemp("refreshed") / "home"
     run = cdp("run", "--home", home)
     assert run.returncode == 0, run.stderr
@@ -108,14 +108,14 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
 
 @pytest.fixture
 def home(refreshed: Path, tmp_path: Path) -> Path:
-    """Return a copy of the home of a successful run."""
+    """Return a copy of the home folder after a successful run."""
     shutil.copytree(refreshed, tmp_path / "home")
     return tmp_path / "home"
 
 
 @pytest.fixture
 def run_rejected(home: Path, refreshed: Path, cdp: Cdp) -> RunRejected:
-    """Return a function that runs a failing command, checks that no table changed, and returns its error line."""
+    """Return a function that runs a failing command, checks that no table changed, and returns the error line."""
 
     def run(*arguments: object, **environment: str) -> str:
         ended = cdp(*arguments, "--home", home, **environment)
@@ -378,7 +378,7 @@ def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(home: Path, refreshed: 
     give_up_at = time.monotonic() + 60
     while not api.requests and time.monotonic() < give_up_at:
         time.sleep(0.05)
-    time.sleep(1.0)  # now the run waits only for the API
+    time.sleep(1.0)  # now the run waits only for the customers API
 
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=5)
@@ -414,7 +414,7 @@ BAD_RECORDS: list[tuple[Any, set[str]]] = [
     ([1, "two"], {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
 ]
 LATECOMER = {"customer_id": 999, **NEW, "full_name": "Lara Spaeth"}
-# A duplicate of a customer with its fields in another order.
+# A duplicate of a customer, whose fields are in another order.
 COPY = dict(reversed(CUSTOMERS[0].items()))
 BAD_SALES = """
     INSERT INTO transactions VALUES
@@ -425,10 +425,11 @@ BAD_SALES = """
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> tuple[Path, str, str]:
-    """Run over the samples with bad rows, then again after customer 999 has arrived.
+    """Run the job on the sample data with bad rows, and again after a record of customer 999 has arrived.
 
     Returns:
-        Folder with the homes `first` and `second` after each run, and the outputs of both runs.
+        Two values: a folder with the home folders `first` and `second`, as they are after the first and after the
+        second run, and the outputs of both runs.
     """
     folder = tmp_path_factory.mktemp("dirty")
     url = database(folder, BAD_SALES)

@@ -1,4 +1,4 @@
-"""Tests of the whole job over a shop that is large enough to fit models, from its sources to its KPIs."""
+"""Tests of the whole job, from sources to KPIs, on a shop that is large enough to fit models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FIRST_DAY, DAYS, CUSTOMERS = date(2025, 1, 1), 540, 1500
 AS_OF = FIRST_DAY + timedelta(days=DAYS - 1)
 
-# Too slow for every run of the tests. Other tests compare the engines on a shop of a few customers.
+# These tests are too slow for normal test runs. Other tests compare the engines on a shop with a few customers.
 pytestmark = pytest.mark.torture
 
 Rows = list[dict[str, Any]]
@@ -38,7 +38,7 @@ def rows_of(home: Path, contract: TableContract) -> Rows:
 
 
 def write_shop(folder: Path) -> None:
-    """Write a shop with customers who buy and drop out by Pareto/NBD with unequal spend; every twentieth never buys."""
+    """Write the data of a shop. Its customers buy and drop out by Pareto/NBD; every twentieth customer never buys."""
     generator = np.random.default_rng(20261125)
     people, sales = [], []
     for number in range(1, CUSTOMERS + 1):
@@ -76,7 +76,7 @@ def write_shop(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run_shop(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Callable[[str], Path]:
-    """Return a function that runs the job over the shop on an engine and returns its home."""
+    """Return a function that runs the job on the shop's data with an engine, and returns the home folder."""
     folder = tmp_path_factory.mktemp("shop")
     write_shop(folder)
 

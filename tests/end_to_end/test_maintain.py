@@ -27,7 +27,7 @@ def sizes(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.first_engine  # tests/unit/local covers tables of every engine
+@pytest.mark.first_engine  # tests/unit/local tests tables that every engine has written
 def test_maintain_keeps_contents_with_fewer_files_and_the_next_run_writes_nothing(
     cdp, tmp_path: Path, engine: str
 ) -> None:

@@ -22,7 +22,7 @@ TABLES = len(platform_graph().tables)
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
-    """Return the home of one run over the samples."""
+    """Return the home folder after one run on the sample data."""
     home = tmp_path_factory.mktemp("refreshed") / "home"
     run = cdp("run", "--home", home)
     assert run.returncode == 0, run.stderr
@@ -39,7 +39,7 @@ def versions(home: Path) -> dict[str, int]:
 
 
 def due(output: str) -> dict[str, str]:
-    """Return the tables that a plan lists, with their reasons."""
+    """Return the tables that a plan lists, with the reasons why they are due."""
     rows = [line.strip("│").split("│") for line in output.splitlines() if line.startswith("│")]
     return {table.strip(): why.strip() for table, why in rows}
 
@@ -71,7 +71,7 @@ def test_nothing_is_due_after_a_run(cdp: Cdp, home: Path) -> None:
 
 
 def tasks(output: str) -> dict[str, str]:
-    """Return the final state of each stage of a run."""
+    """Return the final state of each stage in a run's output."""
     ended = {line.split()[0]: line.split()[1] for line in output.splitlines() if len(line.split()) > 1}
     return {stage: ended[stage] for stage in ("bronze", "is_anything_due", "silver", "gold", "publish")}
 
@@ -91,7 +91,7 @@ def test_run_without_due_tables_ends_after_bronze(cdp: Cdp, home: Path) -> None:
 
 
 def with_state(home: Path, name: str, **changes: object) -> None:
-    """Change the stored state of a table or view."""
+    """Change one value in the stored state of a table or view."""
     path = str(home / "warehouse" / "sales" / "table_state_ops")
     rows = DeltaTable(path).to_pyarrow_table().to_pylist()
     for row in rows:
@@ -181,7 +181,7 @@ def test_selection_can_add_upstream_and_downstream_tables(cdp: Cdp, home: Path) 
 
 
 def damage(home: Path) -> None:
-    """Delete a row, as a person could do by hand."""
+    """Delete a row of a table, as a person could do by hand."""
     DeltaTable(home / "warehouse" / "sales" / "customers_silver").delete("customer_id = 101")
 
 
@@ -220,7 +220,7 @@ def test_verify_finds_a_missing_row_and_the_next_run_repairs_it(cdp: Cdp, home: 
 
 def test_run_over_a_damaged_table_fails_and_skips_downstream_tables(cdp: Cdp, home: Path) -> None:
     damage(home)
-    # Reconciliation counts only tables that changed since the last count, so remove the last count.
+    # Reconciliation counts a table only if the table changed after its last count, so remove the last count.
     shutil.rmtree(home / "warehouse" / "sales" / "reconciliation_ops")
     before = versions(home)
 

@@ -1,4 +1,4 @@
-"""Tests of the output about quarantined rows and warnings, at the end of a run and of `cdp quarantine`."""
+"""Tests of what is printed about quarantined rows and warnings: at the end of a run and by `cdp quarantine`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BAD_ROWS = """
 """
 SALES_OF_PRODUCT_3 = 5
 
-# Expected quarantine by (table, rule): number of rows, and the smallest key.
+# Expected quarantine. For each (table, rule) pair: the number of rows and the smallest key.
 QUARANTINED = {
     ("customers_silver", "customer_id_is_present"): (1, "(no key)"),
     ("customers_silver", "country_is_present"): (1, "901"),
@@ -55,7 +55,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def api(folder: Path) -> Iterator[str]:
-    """Serve the file `customers.json` of a folder; yield the bundle variable with its address."""
+    """Serve the file `customers.json` of a folder. Yield the setting of the bundle variable with the file's address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield f"customers_api_url=http://127.0.0.1:{server.server_port}/customers.json"
@@ -64,11 +64,11 @@ def api(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Runs:
-    """A run over good sources, followed by a run over the same sources with added bad rows.
+    """A run on valid data, and a second run after bad rows have been added to the same sources.
 
     Attributes:
-        good: Home after the first run.
-        bad: Home after the second run.
+        good: Home folder after the first run.
+        bad: Home folder after the second run.
         outputs: Outputs of both runs, 80 columns wide.
     """
 
@@ -113,7 +113,7 @@ def line_of(output: str, beginning: str) -> str:
 
 
 def table_of(output: str, title: str) -> list[list[str]]:
-    """Return the cells of the printed table with this title, row by row."""
+    """Find the printed table with this title, and return its rows as lists of cells."""
     lines = output.splitlines()[output.splitlines().index(title) + 4 :]
     body = lines[: next(number for number, line in enumerate(lines) if line.startswith("└"))]
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in body]

@@ -1,4 +1,4 @@
-"""Tests of the whole job against results that DuckDB computes from the sources."""
+"""Tests of the whole job. They compare its tables with results that DuckDB computes from the sources."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Rows = list[tuple[Any, ...]]
 
 
 def rows_of_table(home: Path, name: str) -> Rows:
-    """Return the sorted rows of a table, read with delta-rs, with the columns in the order of the contract."""
+    """Read a table with delta-rs. Return its sorted rows, with the columns in the order of the contract."""
     table = DeltaTable(home / "warehouse" / "sales" / name).to_pyarrow_table()
     columns = [column for column in TABLES[name].column_names if column not in RUN_COLUMNS]
     return sorted((tuple(row[column] for column in columns) for row in table.to_pylist()), key=repr)
 
 
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
-"""Columns that depend on the run; all other columns depend only on the data."""
+"""Columns whose values depend on the run. All other columns depend only on the data."""
 
 TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops"))]
-"""Tables that a first run creates. It creates no change sets, because no table exists before."""
+"""Tables that a first run creates. A first run creates no change sets, because no table exists before it."""
 
 TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != "ops"]
 """Tables that depend only on the data, not on the run."""
@@ -48,7 +48,7 @@ TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != 
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any], engine: str) -> Path:
-    """Return the home of one run over the samples."""
+    """Return the home folder after one run on the sample data."""
     home = tmp_path_factory.mktemp("refreshed")
     run = cdp("run", "--engine", engine, "--home", home)
     assert run.returncode == 0, run.stderr
@@ -57,7 +57,7 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any],
 
 @pytest.fixture(scope="module")
 def expected() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Return a DuckDB connection with the expected gold tables, computed from the fixtures."""
+    """Return a DuckDB connection with the expected gold tables, computed from the sample data."""
     connection = duckdb.connect()
     connection.execute((FIXTURES / "database.sql").read_text(encoding="utf-8"))
     connection.execute(f"CREATE TABLE customers AS SELECT * FROM read_json('{FIXTURES}/customers.json')")
@@ -124,7 +124,7 @@ def test_every_customer_has_a_value_a_segment_and_demographics(refreshed: Path) 
 
 
 def test_too_few_customers_have_no_predictions_and_the_fits_say_so(refreshed: Path) -> None:
-    """27 customers of the samples have bought, which is too few."""
+    """In the sample data, 27 customers have bought. A model needs more."""
     states = {row[4] for row in rows_of_table(refreshed, "model_fits_gold")}
     assert states == {"27 customers (a fit needs 100), 23 of them with repeat purchases (a fit needs 30)",
                       "23 customers (a fit needs 100), 23 of them with repeat purchases (a fit needs 30)"}  # fmt: skip
@@ -214,7 +214,7 @@ def test_own_api_and_database_replace_the_samples(tmp_path: Path, cdp: Callable[
 def test_run_killed_at_random_times_and_repeated_makes_the_same_tables(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
-    """SIGKILL may hit a commit, a landing or a start. `tests/faults` kills between writes, on every engine."""
+    """A kill may happen during a commit, a landing or a start. `tests/faults` kills runs between writes."""
     if engine != "sail":
         pytest.skip("the other engine commits through Delta too, with the same code around it")
     generator = random.Random(20261122)
@@ -231,7 +231,7 @@ def test_run_killed_at_random_times_and_repeated_makes_the_same_tables(
         )
         try:
             run.wait(timeout=generator.uniform(0.25, 0.75) * seconds)
-            seconds = time.monotonic() - begin  # each run has less left to do
+            seconds = time.monotonic() - begin  # each run has less work left than the previous run
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()

@@ -1,4 +1,4 @@
-"""Tests of the report in a browser, and of its figures on every engine."""
+"""Tests of the report page in a browser, and of the report's figures on every engine."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from cdp_local.report.page import DASHBOARD, write_page
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = PROJECT / "build" / "screenshots"
-"""Folder of screenshots for people to check."""
+"""Folder of screenshots that a person can check."""
 
 Rows = list[dict[str, Any]]
 
-# Widgets without rows: the samples have too few buyers for predictions, no new customer in July and no rejected row.
+# Widgets without rows: the sample data has too few buyers for predictions, no new customer in July, no rejected row.
 EMPTY = {"cac-by-channel", "clv-to-cac-by-channel", "quarantine-table", "model-deciles"}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
-    """Return the home of a run over the samples on Sail."""
+    """Run the job on the sample data with Sail, and return its home folder."""
     home = tmp_path_factory.mktemp("home")
     run = cdp("run", "--home", home)
     assert run.returncode == 0, run.stderr
@@ -43,13 +43,13 @@ def dashboard() -> Dashboard:
 
 
 def datasets_in(page: Path) -> dict[str, Rows]:
-    """Return the rows in a report, by dataset."""
+    """Return the rows of each dataset in a report."""
     content = re.search(r'<script id="report" type="application/json">(.*?)</script>', page.read_text(encoding="utf-8"))
     return json.loads(content[1])["datasets"]
 
 
 def filtered_rows(dashboard: Dashboard, datasets: dict[str, Rows], dataset: str, **selected: str) -> Rows:
-    """Return the rows of a dataset that match the filters, with selected values by column or else the defaults."""
+    """Return the rows of a dataset that match the filters. A filter without a selected value uses its default."""
     filters = [each for each in dashboard.filters if dataset in each.datasets]
     return [
         row
@@ -131,8 +131,8 @@ class OpenReport:
     """A report that is open in a browser.
 
     Attributes:
-        page: The page of the browser.
-        console: Messages on the console of the page.
+        page: Page of the browser that shows the report.
+        console: Messages that the page wrote to the browser's console.
         requested: Addresses that the page requested.
     """
 
@@ -259,7 +259,7 @@ def test_report_is_readable_on_phone_and_screen(browser: Browser, home: Path, sc
 
 
 def contrast(one: list[int], other: list[int]) -> float:
-    """Return the contrast ratio of two colours by WCAG 2."""
+    """Return the contrast ratio of two colours, as WCAG 2 defines it."""
 
     def luminance(color: list[int]) -> float:
         shares = [part / 255 for part in color[:3]]

@@ -1,4 +1,4 @@
-"""Tests of naming, changing and leaving out the sources of a run, on Sail."""
+"""Tests of runs, on Sail, whose sources are named, changed or left out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(cdp: Callable[..., Any], home: Path) -> Run:
-    """Return a function that runs the job in the home and returns its output."""
+    """Return a function that runs the job in the home folder and returns the output of the run."""
 
     def run(*arguments: object, **environment: str) -> str:
         ended = cdp("run", "--home", home, *arguments, **environment)
@@ -46,7 +46,7 @@ def rows_of(home: Path, table: str) -> list[dict[str, Any]]:
 
 
 def batches_in(home: Path) -> dict[str, int]:
-    """Return the number of landed batches by bronze table."""
+    """Return the number of landed batches for each bronze table."""
     landing = Landing(str(home / "landing"))
     return {table.name: len(landing.batch_ids(table.source, table.entity)) for table in BRONZE_TABLES}
 

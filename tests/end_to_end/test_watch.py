@@ -1,4 +1,4 @@
-"""Tests of `cdp watch`, which refreshes tables whenever batches land."""
+"""Tests of `cdp watch`, which refreshes tables each time that batches land."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import pytest
 from deltalake import DeltaTable
 
 _SECONDS = 600
-"""Timeout, longer than any refresh takes on a busy machine."""
+"""Timeout in seconds. No refresh takes this long, even on a busy machine."""
 
 
 @contextmanager
 def watching(home: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Start a watch; yield the process and the file that it writes to."""
+    """Start `cdp watch`. Yield its process and the file that its output goes to."""
     output = home / "watch.log"
     command = [str(Path(sys.executable).parent / "cdp"), "watch", "--home", str(home)]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT_")}
@@ -39,7 +39,7 @@ def watching(home: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 
 def wait_for(output: Path, pattern: str) -> str:
-    """Wait for a line that contains a pattern, and return it."""
+    """Wait until the output has a line that contains a pattern, and return this line."""
     until = time.monotonic() + _SECONDS
     while time.monotonic() < until:
         for line in output.read_text(encoding="utf-8").splitlines():
@@ -60,7 +60,7 @@ def version(home: Path, table: str) -> int:
 
 
 def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
-    """Land a changed copy of the first batch of events."""
+    """Land a changed copy of the first batch of events as a new batch."""
     events = home / "landing" / "events" / "events"
     [first] = [path for path in events.glob("*/*") if path.name < "2099"]
     batch = events / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / name
@@ -78,7 +78,7 @@ def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
 
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
-    """Return a home in which the samples are landed, but not loaded."""
+    """Return a home folder in which the sample data has landed but is not loaded."""
     home = tmp_path_factory.mktemp("home")
     ingests = [path.stem for path in Path("notebooks/ingest").glob("ingest_*.py")]
     run = cdp("run", "--home", home, *(word for task in ingests for word in ("--only", task)))
@@ -107,7 +107,7 @@ def test_watch_refreshes_landed_batches_until_ctrl_c(home: Path) -> None:
         # The table of customers and the sales marts do not read events.
         written = {table for table in tables if version(home, table) > before[table]}
         assert written == {"events_bronze", "kpi_monthly_gold"}
-        time.sleep(0.5)  # let the watch wait again
+        time.sleep(0.5)  # let `cdp watch` wait again
         watch.send_signal(signal.SIGINT)
         assert watch.wait(_SECONDS) == 0
         assert output.read_text(encoding="utf-8").splitlines()[-1] == "Stopped watching."
@@ -121,7 +121,7 @@ def test_bad_batch_and_unwritable_report_do_not_end_the_watch(home: Path) -> Non
         assert "20991125T000000Z-1" in wait_for(output, "^error: ")
         version_before = version(home, "events_bronze")
         shutil.rmtree(home / "landing" / "events" / "events" / "2099-11-25" / "20991125T000000Z-1")
-        (home / "report.part").mkdir()  # a folder with the name of the temporary file of the report
+        (home / "report.part").mkdir()  # a folder that has the name of the report's temporary file
         land_again(home, "20991125T000001Z-1", lambda text: text)
         assert "tables are up to date" in wait_for(output, "1 batch, 403 rows")
         assert "report.html can't be written (Is a directory)" in wait_for(

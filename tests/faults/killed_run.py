@@ -1,7 +1,7 @@
-"""Run `cdp` with given samples and kill the run at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
+"""Run `cdp` with given sample data and kill the run at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
 
-A point is `task <key>`, before a task starts, or `write <table> <n>`, before the n-th commit to a table. `-` kills the
-run at no point. The log gets one line for each passed point.
+A point is `task <key>`, before a task starts, or `write <table> <n>`, before the n-th commit to a table. With `-`,
+the run is not killed. The log gets one line for each point that the run passes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Random faults of every source: bronze holds each landed record once, and silver equals the source.
+"""Tests of random faults in every source: bronze holds each landed record once, and silver equals the source.
 
-`SEEDS` is the number of random scripts for each source.
+A script is a random sequence of changes and faults. `SEEDS` is the number of scripts for each source.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Died(BaseException):
 
 
 class DyingFileSystem(LocalFileSystem):
-    """A file system that raises `Died` at one write, and at every later write."""
+    """A file system that raises `Died` at one given write and at every later write."""
 
     cachable = False
 
@@ -111,11 +111,11 @@ class DyingFileSystem(LocalFileSystem):
 
 
 class Source(Protocol):
-    """A source that changes and fails.
+    """A source whose records change and whose requests can fail.
 
     Attributes:
-        contract: Silver table of its records.
-        columns: SQL expressions over the silver table that return values in the form of the source.
+        contract: Silver table that the records are loaded into.
+        columns: SQL expressions on columns of the silver table. Their values have the same form as in the source.
     """
 
     contract: TableContract
@@ -124,17 +124,17 @@ class Source(Protocol):
     def change(self, chance: random.Random) -> None: ...
 
     def fail(self, chance: random.Random) -> Callable[[], None]:
-        """Start a fault, for one request or longer; return a function that ends it."""
+        """Start a fault, which lasts for one request or longer. Return a function that ends the fault."""
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
         """Land new records. If `last` is true, also find changes that only a full read can find."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
-        """Return the current records of the source, with the values of `columns`."""
+        """Return the current records of the source. A record has the values that `columns` gives for its row."""
 
 
 class CustomersApi:
-    """A REST API that returns one array or pages."""
+    """A REST API that returns its records in one array or in pages."""
 
     contract = CUSTOMERS_SILVER
     columns = ("customer_id", "full_name")
@@ -206,7 +206,7 @@ class CustomersApi:
 
 
 class Crm:
-    """A CRM, with or without change tracking."""
+    """A simulated CRM with or without change tracking."""
 
     contract = CRM_CONTACTS_SILVER
     columns = ("contact_id", "full_name")
@@ -239,7 +239,7 @@ class Crm:
         )
         faults = [fault] * chance.choice([1, 20])
         changes_during_read = chance.random() < 0.5
-        # The fault previous_page needs an earlier page of the same read.
+        # The fault `previous_page` returns an earlier page of the same read, so such a page must exist.
         begins_at = len(self.server.requests) + chance.randrange(2 if fault.body == "previous_page" else 1, 4)
 
         def play(_: str) -> Fault | None:
@@ -263,7 +263,7 @@ class Crm:
 
 
 class Database:
-    """A table that is large enough to be read incrementally, with or without `updated_at`."""
+    """A database table with or without `updated_at`. It has enough rows to be read incrementally."""
 
     contract = TRANSACTIONS_SILVER
     columns = ("transaction_id", "quantity")
@@ -324,7 +324,7 @@ class Database:
 
 
 class Files:
-    """A folder of files: new files, corrected files, copies of files, and a file that is only partly written."""
+    """A folder that gets new files, corrected files, copies of files, and a file that is only partly written."""
 
     suffix: str
 
@@ -338,7 +338,7 @@ class Files:
         return self.folder / f"{name}{self.suffix}"
 
     def lines(self, chance: random.Random) -> Iterator[tuple[str, ...]]:
-        """Yield the records of a new version of a file. No earlier version has the same records."""
+        """Yield the records of a new version of a file. They differ from the records of every earlier version."""
         self.versions += 1
         for number in range(chance.randrange(1, 6)):
             yield f"{self.versions}-{number}", chance.choice(["page_view", "checkout"])
@@ -376,7 +376,7 @@ class Files:
 
 
 class Events(Files):
-    """Files of behavioural events."""
+    """A source of behavioural events in files."""
 
     contract = EVENTS_SILVER
     columns = ("event_id", "event_type")
@@ -394,7 +394,7 @@ class Events(Files):
 
 
 class Spend(Files):
-    """Files of marketing spend."""
+    """A source of marketing spend in files."""
 
     contract = MARKETING_SPEND_SILVER
     columns = ("campaign", "channel")
@@ -412,7 +412,7 @@ class Spend(Files):
 
 
 class Rates:
-    """A file of exchange rates that is replaced."""
+    """A source of exchange rates in one file, which a change replaces."""
 
     contract = EXCHANGE_RATES_SILVER
     columns = ("substring(month, 1, 7)", "CAST(rate AS DECIMAL(2,1))")
@@ -469,7 +469,7 @@ CREATE TABLE transactions (
 """
 
 
-# Another engine affects only the tables, so it runs one script for each kind of load.
+# The engine affects only the tables, so the tests of another engine run one script for each kind of load.
 IS_FURTHER_ENGINE = os.environ.get("CDP_TEST_SCOPE") == "engine"
 
 
@@ -498,8 +498,8 @@ def run_script(
     root: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Run random changes, faults and deaths, then check that silver equals the source and the quarantine is empty."""
-    # Reduce the overlap, so that some of the few dozen rows are outside of it.
+    """Run random changes, faults and kills. Then check that silver equals the source and the quarantine is empty."""
+    # Reduce the overlap of two reads, so that some of the few dozen rows are outside of the overlap.
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
     [bronze] = platform_graph().tables[source.contract.name].reads
     assert isinstance(bronze, BronzeContract)
@@ -533,7 +533,7 @@ def run_script(
                 dying.landing.fs = DyingFileSystem(chance.randrange(12))
                 with suppress(CdpError, Died):
                     source.land(dying)
-                if chance.random() < 0.5:  # a retry of the same task
+                if chance.random() < 0.5:  # the same task is retried
                     source.land(Extraction(Landing(root), dying.source, dying.batch_id, dying.extracted_at))
             case "twice":
                 same = extraction()
@@ -601,7 +601,7 @@ def assert_each_landed_record_is_in_bronze_once(store: DeltaStore, root: str, co
 
 
 def assert_no_version_is_landed_twice(store: DeltaStore, contract: BronzeContract) -> None:
-    """Check that increments hold only changed rows."""
+    """Check that no increment holds a row that equals the previously landed version of the row."""
     rows = store.read(contract).orderBy("_batch_id", "_is_deleted").collect()
     versions: dict[tuple[str, ...], tuple[object, ...]] = {}
     for row in rows:

@@ -1,7 +1,8 @@
-"""A run that is killed (SIGKILL) before any task or commit, and repeated, gives the tables of an uninterrupted run.
+"""Tests that a run that is killed (SIGKILL) and repeated gives the same tables as an uninterrupted run.
 
-On the embedded engine, `make torture` kills at every point; other test runs use a sample of points. On another engine,
-a run takes minutes, so `make torture` uses a sample, and the runs start from the home of a run on the embedded engine.
+A run is killed at a point: before a task or before a commit. On the embedded engine, `make torture` kills runs at every
+point, and other test runs use a sample of the points. On another engine, a run takes minutes. There, `make torture`
+also uses a sample, and each run starts from a copy of the home folder of a run on the embedded engine.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FIXTURES = PROJECT / "fixtures"
 EMBEDDED = next(iter(ENGINES))
 POINTS_PER_SEED = 4
 TABLES_OF_DATA = [
-    # Change tables depend on the runs: a killed run may leave a table that is rebuilt, without recorded changes.
+    # Tables of change sets depend on the runs: after a kill, a table may be rebuilt, and a rebuild records no changes.
     name
     for name, contract in TABLES.items()
     if contract.layer != "ops" and not name.endswith("_changes")
@@ -37,7 +38,7 @@ Tables = dict[str, list[str]]
 
 
 def killed_run(home: Path, samples: Path, engine: str, point: str = "-") -> tuple[int, list[str]]:
-    """Run the job, killed at a point; return the exit code and the passed points."""
+    """Run the job and kill it at a point. Return the exit code and the points that the run passed."""
     log = home.with_suffix(".points")
     log.write_text("")
     run = subprocess.run(
@@ -61,13 +62,13 @@ def rows_of(home: Path) -> Tables:
     for name in TABLES_OF_DATA:
         columns = [column for column in TABLES[name].column_names if column not in RUN_COLUMNS]
         rows = DeltaTable(home / "warehouse" / "sales" / name).to_pyarrow_table(columns=columns).to_pylist()
-        # Bronze may hold the same data in two batches, when a killed run had landed one of them.
+        # Bronze may hold the same data in two batches if the killed run had landed one of them.
         tables[name] = sorted(set(map(repr, rows)) if name.endswith("_bronze") else map(repr, rows))
     return tables
 
 
 def change(samples: Path) -> None:
-    """Change the samples as in one day of a shop: new, corrected, removed and invalid records of every source."""
+    """Change the sample data like a day of business: add, correct and remove records, and add invalid records."""
     customers = json.loads((samples / "customers.json").read_text(encoding="utf-8"))
     del customers[40]  # a customer without purchases
     customers[3]["country"] = "Egypt" if customers[3]["country"] != "Egypt" else "UAE"
@@ -102,7 +103,7 @@ def change(samples: Path) -> None:
 
 @pytest.fixture(scope="module")
 def changed_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the samples after one day of changes."""
+    """Folder of the sample data after one day of changes."""
     samples = tmp_path_factory.mktemp("changed") / "fixtures"
     shutil.copytree(FIXTURES, samples)
     change(samples)
@@ -111,7 +112,7 @@ def changed_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Home after a run on the samples."""
+    """Home folder after a run on the sample data."""
     home = tmp_path_factory.mktemp("yesterday") / "home"
     assert killed_run(home, FIXTURES, EMBEDDED)[0] == 0
     return home
@@ -119,7 +120,7 @@ def yesterday(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def today(tmp_path_factory: pytest.TempPathFactory, yesterday: Path, changed_samples: Path) -> tuple[Tables, list[str]]:
-    """Tables after a second run, on the changed samples, and the points that this run passed."""
+    """Tables after a second run, which loads the changed sample data, and the points that the second run passed."""
     home = tmp_path_factory.mktemp("today") / "home"
     shutil.copytree(yesterday, home)
     _, points = killed_run(home, changed_samples, EMBEDDED)
@@ -127,7 +128,7 @@ def today(tmp_path_factory: pytest.TempPathFactory, yesterday: Path, changed_sam
 
 
 def sample_of(points: list[str], engine: str) -> list[str]:
-    """Return the points to kill at: all of them, or a random sample."""
+    """Return the points at which runs are killed: all points or a random sample of them."""
     chosen = list(dict.fromkeys(points))
     if engine != EMBEDDED:
         return random.Random(engine).sample(chosen, min(SEEDS, len(chosen)))
@@ -174,5 +175,5 @@ def test_changed_samples_change_every_gold_table_and_fill_the_quarantines(
 
 @pytest.fixture(scope="module")
 def rows_of_home() -> Callable[[Path], Tables]:
-    """The function `rows_of`."""
+    """The function `rows_of`, as a fixture."""
     return rows_of

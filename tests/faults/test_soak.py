@@ -1,6 +1,6 @@
-"""Soak test: `cdp watch` loads a steady stream of batches without losing rows or growing in memory or time.
+"""Soak test: `cdp watch` loads many batches, loses no row, and does not use more and more memory or time.
 
-By default it lands a few batches. `make torture` sets `CDP_SOAK_SECONDS=1800`, with a batch every 5 seconds.
+By default the test lands a few batches. `make torture` sets `CDP_SOAK_SECONDS=1800`, with a batch every 5 seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECONDS = float(os.environ.get("CDP_SOAK_SECONDS", "0"))
 IS_LONG = SECONDS > 60
 RESTART_AFTER = 20 if IS_LONG else 3
 REFRESH_TIMEOUT = 120
-"""Seconds to wait for one refresh, on a busy machine."""
+"""Maximum time in seconds to wait for one refresh, even on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def retail_data() -> ModuleType:
 
 
 def resident_megabytes(pid: int) -> float:
-    """Return the resident memory of a process, including the embedded engine."""
+    """Return the resident memory of a process in megabytes, including the embedded engine."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 

@@ -23,6 +23,6 @@ sys.modules.setdefault("databricks_api", _client)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test with a `notebook` argument for every nutter notebook."""
+    """Run each test that has an argument `notebook` once for every nutter notebook."""
     if "notebook" in metafunc.fixturenames:
         metafunc.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

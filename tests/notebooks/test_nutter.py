@@ -1,4 +1,4 @@
-"""Run the nutter notebooks as a workspace does, on the engine under test."""
+"""Run the nutter notebooks on the engine under test, in the same way as a workspace runs them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def test_broken_assertion_fails_only_its_own_test(run, tmp_path: Path) -> None:
 
 
 def names(notebook: Path, prefix: str) -> set[str]:
-    """Return the names of methods of a notebook that start with a prefix, without the prefix."""
+    """Find the methods of a notebook whose names start with a prefix. Return the names without the prefix."""
     functions = [node for node in ast.walk(ast.parse(notebook.read_text())) if isinstance(node, ast.FunctionDef)]
     return {function.name.removeprefix(prefix) for function in functions if function.name.startswith(prefix)}

@@ -1,6 +1,6 @@
-"""Expected tables after a list of batches: silver is computed row by row in Python, gold in DuckDB.
+"""Model of the platform: compute the expected silver tables row by row in Python, and gold tables in DuckDB.
 
-The model computes everything from scratch. The only parts of the library that it uses are names of tables and columns.
+The model computes all tables from the list of landed batches. From the library, it uses only table and column names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .sources import Batch, Row, Sources
 
 PROJECT = Path(__file__).resolve().parents[2]
 COUNTRIES = PROJECT / "src" / "cdp_lib" / "reference" / "countries.csv"
-# The queries of the sales marts are shared with the end-to-end test and run on the sales of this model.
+# The end-to-end test also uses these queries of the sales marts. Here they run on the sales of the model.
 MARTS = "".join(
     (PROJECT / "tests" / "end_to_end" / "expected.sql")
     .read_text(encoding="utf-8")
@@ -49,7 +49,9 @@ VERSIONS = {
     **dict.fromkeys(("customers", "products", "stores", "sales"), "updated_at"),
     "contacts": "modifiedon",
 }
-"""Columns with the time of change. The later version of a row wins; without a time, the later batch wins."""
+"""For each source, the column with the time of change. The latest version of a row wins. A version without a time is
+older than versions with one, and the later batch wins among equal times.
+"""
 
 REQUIRED = {
     "customers": ("country", "registration_date"),
@@ -64,12 +66,12 @@ REQUIRED = {
 """Columns other than the key that must not be null in a valid row."""
 
 DAYS = {"customers": "registration_date", "sales": "transaction_date", "events": "occurred_at"}
-"""Date columns that may be at most one day after the extraction, because of time zones."""
+"""Date columns whose values may be at most one day after the extraction, because of time zones."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a row in a batch; a version without a row is a tombstone."""
+    """A version of a row, from one batch. A version without a row is a tombstone."""
 
     key: tuple[str, ...]
     changed_at: str
@@ -83,10 +85,10 @@ class Version:
 
 
 def current_rows(of: str, batches: Sequence[Batch]) -> list[Row]:
-    """Return the current rows after all batches: for each key, the latest version that keeps the rules.
+    """Return the current rows after all batches: for each key, the latest version that breaks no rule.
 
     A snapshot replaces all earlier batches. The newest version of a file replaces earlier versions. A removed row comes
-    back only with a later batch. Different versions of a row with the same time in the same batch are invalid.
+    back only with a later batch. If a batch has different versions of a row with the same time, they are invalid.
     """
     versions: dict[tuple[str, ...], list[Version]] = {}
     for version in _versions(of, batches):
@@ -116,7 +118,7 @@ def _versions(of: str, batches: Sequence[Batch]) -> Iterable[Version]:
 
 
 def is_valid(of: str, row: Row, batch: Batch) -> bool:
-    """Return whether a row keeps the rules that the generated rows may break."""
+    """Return whether a row is valid. Only rules that generated rows can break are checked."""
     day = row.get(DAYS.get(of))
     return (
         all(row[name] is not None for name in REQUIRED[of])
@@ -128,7 +130,7 @@ def is_valid(of: str, row: Row, batch: Batch) -> bool:
 
 
 def price_periods(batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """Return the price periods of products. A batch with a new price starts a period."""
+    """Return the price periods of all products. A batch with a new price starts a new period."""
     latest_price: dict[int, str] = {}
     periods: dict[int, list[tuple[str, str]]] = {}
     for batch in batches:
@@ -136,7 +138,7 @@ def price_periods(batches: Sequence[Batch]) -> list[dict[str, Any]]:
             product, price = row["product_id"], row["price"]
             if is_valid("products", row, batch) and latest_price.get(product) != price:
                 since = (row["updated_at"] or str(batch.extracted_at))[:10] if product in latest_price else ""
-                # The newer batch overrides earlier periods that start on or after its own start.
+                # A price from a newer batch replaces earlier periods that start on the same day or later.
                 earlier = [period for period in periods.get(product, []) if not period[0] or period[0] < since]
                 periods[product] = [*earlier, (since, price)]
                 latest_price[product] = price
@@ -174,7 +176,7 @@ class Model:
             sources: Sources with their batches.
             as_of: Day that figures refer to; empty for the latest business date in the data.
             gross_margin: Share of revenue left after the cost of goods sold.
-            predictions: Predictions that the platform made for customers; the model does not fit models itself.
+            predictions: Predictions that the platform made for customers, because this class fits no customer models.
         """
         rows = {of: current_rows(of, batches) for of, batches in sources.batches.items()}
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}
@@ -200,7 +202,7 @@ def _text(value: object) -> str | None:
 def difference(
     contract: TableContract, columns: Sequence[str], actual: Sequence[Row], expected: Sequence[Row]
 ) -> list[str]:
-    """Return surplus rows (+) and missing rows (-) of a table. Floats are equal within a relative error of 1e-9.
+    """Return the surplus rows (+) and missing rows (-) of a table. Floats may differ by a relative error of 1e-9.
 
     Args:
         contract: Contract of the table.

@@ -3,7 +3,7 @@
 from .sources import Change
 
 FIRST_DAY = "2025-09-30"
-"""Not later than any `as_of` of the runs."""
+"""First day of the shop. No run has an earlier `as_of`."""
 
 OPENING = (
     Change(
@@ -56,7 +56,7 @@ OPENING = (
                 "updated_at": None,
             }
             for number, day in enumerate(
-                # Repeated, so that customers buy several times, also on one day.
+                # Repeat the sales, so that customers buy several times, some of them on one day.
                 2
                 * (
                     *("2025-09-30", "2025-10-01", "2025-10-31", "2025-11-15", "2025-12-31"),

@@ -1,4 +1,4 @@
-"""The platform under test: the runner, from bronze to gold, in a new schema."""
+"""The platform under test: a runner that refreshes all tables, from bronze to gold, in a new schema."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Refresh:
-    """A run of all stages, and the events before it.
+    """A run of all stages, and the events that happen before the run.
 
     Attributes:
         as_of: Day that figures refer to; empty for the latest business date in the data.
-        again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, or empty.
-        lost: Table that is dropped first; empty for none.
-        edited: Table whose builder returns no rows in an earlier run, like a bug that is fixed afterwards.
-        selected: Selection of an earlier run; empty for no such run.
-        dies_at: Number of the commit, from 0, before which an earlier run dies; None for no such run.
+        again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, empty for neither.
+        lost: Table that is dropped before the run; empty for no table.
+        edited: Table whose builder returns no rows in an additional earlier run, like a bug that is fixed afterwards.
+        selected: Tables that an additional earlier run is limited to; empty for no such run.
+        dies_at: Number of the commit, counted from 0, before which an earlier run is killed; None for no such run.
     """
 
     as_of: str = ""
@@ -59,13 +59,13 @@ class Refresh:
 
 @cache
 def job_parameters() -> Mapping[str, str]:
-    """Return the parameters of the job for a local run."""
+    """Return the job's parameters as a local run sets them."""
     job = Bundle(PROJECT, {"landing": "/landing", "gross_margin": GROSS_MARGIN}).job("cdp_refresh")
     return setting_values(job, {}, FIRST_RUN_AT)
 
 
 def graph_with_empty_builder(name: str) -> Graph:
-    """Return the graph with one builder that returns no rows."""
+    """Return the platform's graph, in which the builder of one table is replaced by a builder that returns no rows."""
     tables = dict(platform_graph().tables)
     table = tables[name]
 
@@ -80,11 +80,11 @@ class Platform:
     """The tables of one schema, and the runs that refresh them."""
 
     def __init__(self, spark: SparkSession, catalog: str, folder: Path, runs: int = 0) -> None:
-        """Open a folder with tables in `tables` and batches in `landing`.
+        """Open a folder that has tables in `tables` and landed batches in `landing`.
 
         Args:
-            spark: Session.
-            catalog: Catalog.
+            spark: Spark session.
+            catalog: Catalog of the schema.
             folder: Folder of the platform; its name is the name of the schema.
             runs: Number of earlier runs on these tables.
         """
@@ -155,13 +155,13 @@ class Platform:
         shutil.rmtree(self._tables / name, ignore_errors=True)
 
     def rows(self, contract: TableContract, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rows of a table, read without the engine."""
+        """Read a table with delta-rs, without the engine, and return its rows."""
         return DeltaTable(self._tables / contract.name).to_pyarrow_table(columns=list(columns)).to_pylist()
 
 
 @contextmanager
 def _killed_at(commit: int | None) -> Iterator[None]:
-    """Raise `Killed` before the given commit, counted from 0. Nothing happens if there are fewer commits."""
+    """Stop the block before the given commit, counted from 0. With fewer commits, the block ends normally."""
     if commit is None:
         yield
         return

@@ -37,7 +37,7 @@ QUARANTINE = RETAILS_SILVER.quarantine
 
 
 def _columns(contract: TableContract) -> list[str]:
-    """Return the columns that depend on the data alone, not on batch names or fitted models."""
+    """Return the columns of a table that depend only on the data, and not on batch names or fitted models."""
     if contract is QUARANTINE:
         return ["record_key", "broken_rules"]
     names = [name for name in contract.column_names if name != "_batch_id"]
@@ -47,7 +47,7 @@ def _columns(contract: TableContract) -> list[str]:
 COMPARED = {
     contract: _columns(contract)
     for contract in (
-        # In the order of the job: a wrong table may make later tables wrong.
+        # In the order of the job, because a wrong table may make later tables wrong.
         RETAILS_SILVER,
         QUARANTINE,
         CUSTOMER_ACQUISITIONS_SILVER,
@@ -60,7 +60,7 @@ COMPARED = {
 
 
 class Shop:
-    """A platform and its sources after the first day of a shop. Each sequence starts from a copy."""
+    """The platform and sources of a shop, as they are after its first day. Each sequence starts from a copy."""
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self._spark = spark
@@ -69,13 +69,13 @@ class Shop:
         self._sequences = 0
         for change in OPENING:
             self._sources.land(self._original.landing, change)
-        # This run stores fits that use no data after FIRST_DAY, so every later `as_of` has fits.
+        # This run stores fits of models that use no data after FIRST_DAY, so fits exist for every later `as_of`.
         self._original.refresh(Refresh(as_of=FIRST_DAY))
         self._original.refresh(Refresh())
 
     @contextmanager
     def copy(self) -> Iterator[tuple[Platform, Sources]]:
-        """Yield a copy, which is removed afterwards."""
+        """Yield a copy of the shop. The copy is removed afterwards."""
         self._sequences += 1
         folder = self._original.folder.with_name(f"sequence_{self._sequences}")
         shutil.copytree(self._original.folder, folder)
@@ -87,7 +87,7 @@ def play(shop: Shop, sequence: list[Step]) -> None:
     """Run the steps of a sequence and check every table after each run.
 
     Raises:
-        AssertionError: A table differs from the computation from scratch.
+        AssertionError: A table differs from the table that the model computes.
     """
     with shop.copy() as (platform, sources):
         for step in sequence:
@@ -98,7 +98,7 @@ def play(shop: Shop, sequence: list[Step]) -> None:
 
 
 def check(platform: Platform, sources: Sources, as_of: str) -> None:
-    """Compare every table with the table of the model.
+    """Compare every table with the table that the model computes.
 
     Raises:
         AssertionError: A table differs.

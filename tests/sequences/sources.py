@@ -1,4 +1,4 @@
-"""The sources of a small shop and the batches that they land."""
+"""The sources of a small shop, and the batches that are landed from them."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Change:
     """A change in a source.
 
     Attributes:
-        of: Changed entity, a key of `ENTITIES`.
-        rows: New rows and new versions of rows; for a file, all its lines.
+        of: The changed entity; a key of `ENTITIES`.
+        rows: New rows and new versions of rows. For a file, all lines of the file.
         gone: Keys of removed rows.
         file: Name of the file; empty for a source of records.
         is_all_sent: Whether a snapshot of all rows is landed instead of the changed rows.
@@ -63,7 +63,7 @@ class Again:
 
     Attributes:
         of: Entity of the batch.
-        back: Age of the batch; 0 is the latest.
+        back: Number of batches of the entity that are newer than this batch; 0 is the latest batch.
     """
 
     of: str
@@ -75,9 +75,9 @@ class Batch:
     """A landed batch.
 
     Attributes:
-        number: Position among all batches of all sources.
-        load: Kind of batch.
-        rows: Rows of the batch.
+        number: Position in the order of all batches of all sources.
+        load: Kind of batch: snapshot, increment or files.
+        rows: Rows of the batch, without tombstones.
         gone: Keys of the rows that the batch marks as removed.
         file: Name of the landed file; empty for a batch of records.
     """
@@ -98,7 +98,7 @@ class Batch:
 
 
 class Sources:
-    """Current rows of the sources, and their landed batches.
+    """The current rows of the sources, and the batches that were landed from them.
 
     Attributes:
         batches: The landed batches of each entity, oldest first.
@@ -110,7 +110,7 @@ class Sources:
         self._landed = 0
 
     def copy(self) -> Sources:
-        """Return an independent copy."""
+        """Return an independent copy of the sources."""
         copied = Sources()
         copied.batches = {name: [*batches] for name, batches in self.batches.items()}
         copied._current_rows = {name: dict(rows) for name, rows in self._current_rows.items()}
@@ -118,7 +118,7 @@ class Sources:
         return copied
 
     def land(self, landing: Landing, change: Change | Again) -> None:
-        """Land a change as a batch. A change without rows lands nothing."""
+        """Land a change as a batch. Land nothing if the batch would have neither rows nor tombstones."""
         if isinstance(change, Again):
             earlier = self.batches[change.of][::-1][change.back : change.back + 1]
             self._land(landing, change.of, [Batch(self._landed, "increment", b.rows, b.gone) for b in earlier])
@@ -143,7 +143,7 @@ class Sources:
 
 
 def write_batch(landing: Landing, contract: BronzeContract, batch: Batch) -> None:
-    """Write a landed batch as an ingest task does."""
+    """Write a landed batch in the same way as an ingest task."""
     extraction = landing.extraction(contract.source, batch.batch_id, batch.extracted_at)
     latest = extraction.find_latest_batch(contract.entity) if batch.load != "snapshot" else None
     folder = f"{FILE_FOLDER}{batch.file}/" if batch.file else ""

@@ -1,4 +1,4 @@
-"""Random changes and runs of a small shop. Few customers, products and stores make conflicts frequent."""
+"""Strategies for random changes and runs of a small shop, whose few keys make conflicts frequent."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DAYS = (
     *("2026-01-15", "2026-01-16", "2026-01-31", "2026-02-10", "2026-02-28"),
 )
 TIMES = (None, None, None, "2025-10-20 08:00:00", "2026-01-05 00:00:00", "2026-01-15 12:00:00")
-"""Values of `updated_at`; None when a row has no time of change."""
+"""Values of `updated_at`. None means that a row has no time of change."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Changes that land as batches, and the run after them."""
+    """Changes that are landed as batches, and the run after these batches have landed."""
 
     changes: tuple[Change | Again, ...]
     run: Refresh
 
 
 def often(*values: Any, seldom: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
-    """Draw one of `values` often, and one of `seldom` rarely."""
+    """Draw a value from `values` in most cases, and from `seldom` in a few cases."""
     return st.sampled_from([*values * 8, *seldom])
 
 
@@ -130,11 +130,11 @@ FILES = {"events": ("e1", "e2"), "spend": ("m1", "m2"), "rates": ("rates",)}
 
 
 def changes_of(of: str) -> st.SearchStrategy[Change]:
-    """Draw changes of an entity, which has records or files."""
+    """Draw changes of an entity, whose source has either records or files."""
     if of in FILES:
         lines = st.lists(ROWS[of], min_size=1, max_size=6).map(tuple)
         return st.builds(Change, st.just(of), lines, file=some_of(*FILES[of]))
-    # Two versions of a sale in one batch are allowed and contradict each other. A batch has one row per product.
+    # A batch may have two versions of a sale that contradict each other. It has at most one row per product.
     unique_by = (lambda row: row["product_id"]) if of == "products" else None
     fewest, most = (2, 8) if of == "sales" else (0, 4)
     rows = st.lists(ROWS[of], min_size=fewest, max_size=most, unique_by=unique_by).map(tuple)
@@ -148,10 +148,10 @@ LOST = (
     *("table_state_ops", "retails_silver", "customers_silver", "transactions_silver_quarantine", "monthly_sales_gold"),
     *("retails_silver_changes", "transactions_silver_changes", "products_bronze", "pipeline_runs_ops"),
 )
-"""Tables that a step may drop."""
+"""Tables that may be dropped before a run."""
 
 again = st.builds(Again, some_of(*GONE), st.integers(0, 2))
-"""An earlier batch of records that is sent again."""
+"""Strategy for earlier batches of records that are sent again."""
 
 changes = st.one_of(
     # Sales are the most frequent changes.

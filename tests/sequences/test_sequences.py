@@ -1,7 +1,7 @@
-"""Random sequences of batches and runs: after every run, every table equals a computation from scratch.
+"""Tests of random sequences of batches and runs: after every run, every table equals the model's table.
 
-By default a few sequences run; `make torture` runs 500 on the embedded engine and 8 on another one, which takes minutes
-for each.
+By default, a few sequences run. `make torture` runs 500 sequences on the embedded engine. It runs 8 on another engine,
+which takes minutes for each sequence.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.every_case]
 def test_tables_equal_a_computation_from_scratch_after_every_run(seed: int, engine: str) -> None:
     if engine not in ENGINES:
         pytest.skip("shares files with the engine")
-    # In a separate process, because the embedded engine frees little of its memory.
+    # Play each part in a separate process, because the embedded engine frees little of its memory.
     played = subprocess.run(
         [sys.executable, "-m", "sequences.play", engine, str(seed), "--sequences", str(SEQUENCES)],
         cwd=TESTS,

@@ -1,4 +1,4 @@
-"""Checks of a deployment in a workspace. Each check returns its findings, one line per finding.
+"""Checks of a deployment in a workspace. Each check returns its findings. A finding is a problem, in one line of text.
 
 The checks change nothing: they do not start the job and read no secrets. They write one marker file and remove it.
 """
@@ -23,19 +23,19 @@ VIEW_PRIVILEGES = {"USE_SCHEMA", "CREATE_TABLE"}
 
 
 def connect(**config: str) -> WorkspaceClient:
-    """Return a client of the workspace in the arguments, else in the environment or a profile of the Databricks CLI.
+    """Return a client of a workspace, from arguments, environment variables or a profile of the Databricks CLI.
 
     Raises:
         ValueError: No workspace is configured, or the login fails.
     """
-    # Use the plain Files API, because the experimental API uses addresses that the storage account signs.
+    # Use the plain Files API. The experimental API sends requests to signed addresses of the storage account.
     return WorkspaceClient(
         config=Config(**config, retry_timeout_seconds=30, disable_experimental_files_api_client=True)
     )
 
 
 def check_deployment(client: WorkspaceClient, target: str, parameters: Collection[str]) -> list[str]:
-    """Check everything that the job needs, with the names in the parameters of the deployed job.
+    """Check everything that the job needs. Names of schema, volume and secrets come from the deployed job's parameters.
 
     Args:
         client: Client of the workspace.
@@ -81,13 +81,13 @@ def _own_development_jobs(client: WorkspaceClient) -> Iterator[BaseJob]:
 
 
 def settings_of(job: Job) -> dict[str, str]:
-    """Return the parameters that the deployment has set for all tasks."""
+    """Return the parameters that the deployed job passes to all tasks, with their values."""
     given = [task.notebook_task.base_parameters or {} for task in job.settings.tasks or () if task.notebook_task]
     return given[0] if given else {}
 
 
 def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
-    """Check that the job matches the bundle: its parameters are complete and resolved, and its schedule is right."""
+    """Check the deployed job: its parameters are those of the bundle, and resolved, and its schedule is right."""
     findings = []
     values = {parameter.name: parameter.default for parameter in job.settings.parameters or ()}
     if set(values) != set(parameters):
@@ -131,7 +131,7 @@ def check_schema(client: WorkspaceClient, name: str, runs_as: str, privileges: C
     findings: list[str] = []
     with _refusals(findings, f"Schema {name}"):
         schema = client.schemas.get(name)
-        # This request requires only USE CATALOG and USE SCHEMA. The response omits tables that the caller may not see.
+        # This request needs only USE CATALOG and USE SCHEMA. The response has only tables that the caller may see.
         next(iter(client.tables.list(*name.split("."), max_results=1)), None)
         if schema.owner != runs_as:
             granted = client.grants.get_effective("schema", name, principal=runs_as).privilege_assignments or ()
@@ -171,7 +171,7 @@ def check_secret(client: WorkspaceClient, scope: str, key: str) -> list[str]:
 
 @contextmanager
 def _refusals(findings: list[str], what: str) -> Iterator[None]:
-    """Convert an error of the workspace into a finding."""
+    """Convert an error that the workspace returns into a finding."""
     try:
         yield
     except NotFound as error:

@@ -1,4 +1,4 @@
-"""Tests of the smoke test's checks, against a server that simulates the REST API of a workspace."""
+"""Tests of the checks in the smoke test. A local server simulates the REST API of a workspace."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 class RestApi:
-    """A workspace with a deployment of target dev. Tests change single responses."""
+    """Simulated workspace with a deployment of the target dev. A test changes single responses."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -107,7 +107,7 @@ def client(api: RestApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceC
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    # Ignore the proxy and the workspace that the developer has configured.
+    # Ignore the proxy and the workspace that are configured on the developer's machine.
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/dev/null")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -1,4 +1,4 @@
-"""Fixtures: frames from Python rows, and warehouses."""
+"""Fixtures: functions that build data frames from Python rows, and warehouses."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Filled = Callable[[Fill], Warehouse]
 
 @pytest.fixture
 def frame_of(spark: SparkSession) -> FrameOf:
-    """Return a function that builds a frame from columns and rows. A missing value is null."""
+    """Return a function that builds a data frame from columns and rows. A missing value becomes null."""
 
     def build(columns: Sequence[Column], *rows: dict[str, Any]) -> DataFrame:
         assert not {name for row in rows for name in row} - {column.name for column in columns}
         schema = StructType.fromDDL(", ".join(f"`{column.name}` {column.type}" for column in columns))
-        # Use Arrow, because Spark would send Python rows through a Python worker each time the frame is read.
+        # Use Arrow, because Spark would send Python rows through a Python worker at each read of the data frame.
         # Convert the schema with Delta, because Spark's conversion differs between pyspark and databricks-connect.
         arrow_schema = pa.schema(Schema.from_json(schema.json()))
         return spark.createDataFrame(pa.Table.from_pylist(list(rows), arrow_schema), schema)
@@ -46,7 +46,7 @@ def warehouse(store: DeltaStore, tmp_path: Path) -> Warehouse:
 
 @pytest.fixture(scope="session")
 def kept_warehouses() -> dict[Fill, tuple[Path, int]]:
-    """Return the files and number of runs of filled warehouses, by the function that filled them."""
+    """Return the stored warehouses by the function that filled them: for each, its files and its number of runs."""
     return {}
 
 
@@ -60,9 +60,10 @@ def filled(
     schema: str,
     kept_warehouses: dict[Fill, tuple[Path, int]],
 ) -> Filled:
-    """Return a function that returns a filled warehouse, which is filled once per session and copied for each test.
+    """Return a function that returns a warehouse with the rows that another function lands and refreshes.
 
-    On Databricks the warehouse is filled for each test, because a workspace shares no files with this machine.
+    The other function runs once per test session, and each test gets a copy of its warehouse. On Databricks, the other
+    function runs for each test, because a workspace shares no files with this machine.
     """
 
     def filled_by(fill: Fill) -> Warehouse:

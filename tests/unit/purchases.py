@@ -1,4 +1,4 @@
-"""Purchases, built from the sales of a test."""
+"""Build purchases from the sales of a test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cdp_lib.silver.purchases import build_purchases_silver
 
 
 def with_month(sales: DataFrame) -> DataFrame:
-    """Return sales with the month of the sale."""
+    """Add the column `sale_month` to sales."""
     return sales.withColumn("sale_month", sf.trunc("transaction_date", "month").cast("date"))
 
 
 def purchases_of(sales: DataFrame) -> DataFrame:
-    """Return the days on which customers bought, and their purchases, from sales."""
+    """Build purchases from sales: one row per customer and day with a purchase."""
     return build_purchases_silver(with_month(sales))

@@ -66,7 +66,7 @@ def products(spark: SparkSession, landing: Landing) -> Callable[..., DataFrame]:
 
 
 def examined(landing: Landing, contract: BronzeContract, besides: Collection[str] = ()) -> list[Manifest]:
-    """Return the examined manifests of a table's landed batches, oldest first."""
+    """Examine the landed batches of a table, and return the resulting manifests, oldest first."""
     return [landing.examine(batch) for batch in landing.batches(contract.source, contract.entity, exclude=besides)]
 
 
@@ -450,7 +450,7 @@ def test_files_that_are_not_in_the_manifest_are_not_read(spark: SparkSession, la
 
 @pytest.fixture
 def landed_products(landing: Landing, tmp_path: Path) -> Iterator[Landing]:
-    """Return a landing with three batches and one incomplete batch."""
+    """Return a landing with three batches of products and one incomplete batch."""
     for number in (1, 2, 3):
         table = pa.table(products_of(product_id=pa.array([number], pa.int32())))
         land_parquet(landing, "products", table, f"20260131T00000{number}Z-{number}")
@@ -488,7 +488,7 @@ def test_an_increment_that_cannot_be_loaded_is_not_skipped(spark: SparkSession, 
 
 
 def loaded(warehouse: Warehouse, contract: BronzeContract, **parameters: str) -> int:
-    """Load the new batches of a bronze table; return the number of rows."""
+    """Load the new batches of a bronze table, and return the number of loaded rows."""
     [run] = warehouse.run(contract.name, **parameters)
     return run.counts.rows
 
@@ -639,9 +639,10 @@ def test_a_killed_load_that_is_repeated_loads_each_row_once(
 
 @pytest.fixture
 def filed(frame_of: Callable[..., DataFrame]) -> DataFrame:
-    """Return rows of files as notebooks (batch a) and Data Factory (b, c) land them, loaded in versions 1, 2 and 3.
+    """Return bronze rows of three batches of files.
 
-    Batch a has the files 04 and 05, batch b has 04 again, batch c has 06.
+    Batch a is in the layout of the notebooks, batches b and c are in the layout of Data Factory. They were loaded in
+    the table versions 1, 2 and 3. Batch a has the files 04 and 05, batch b has file 04 again, batch c has file 06.
     """
 
     def in_file(batch_id: str, name: str, *numbers: str | None) -> list[dict[str, object]]:

@@ -23,7 +23,9 @@ from .warehouse import Warehouse, customer
 
 @pytest.fixture
 def latest_date(frame_of: Callable[..., DataFrame]) -> Callable[..., date | None]:
-    """Builder of business_date_silver: returns its day for a purchase, a registration and the time of an event."""
+    """Function that builds business_date_silver and returns its day. Arguments: days of a purchase and a registration,
+    time of an event.
+    """
 
     def build(purchased: date | None = None, registered: date | None = None, at: datetime | None = None) -> date | None:
         rows = {
@@ -55,7 +57,7 @@ DAY_OF_RUN = date(2026, 11, 25)
 
 
 def day_of(store: DeltaStore, tmp_path: Path, latest: str | None, as_of: str = "") -> date:
-    """Return the business date of a run, with `latest` in the state of business_date_silver."""
+    """Return the business date of a run. `latest` is the value that the state of business_date_silver has."""
     if latest is not None:
         write_states(store, {BUSINESS_DATE_SILVER.name: TableState(1, latest)})
     runner = Warehouse(store, tmp_path).runner(run_started_at=f"{DAY_OF_RUN}T03:00:00Z", as_of=as_of)
@@ -99,7 +101,7 @@ def test_business_date_follows_landed_batches(warehouse: Warehouse) -> None:
     assert (after.version, after.token) == (before.version, before.token)
 
 
-# Figures of one day are built only from figures of the same day
+# Figures for one `as_of` are built only from figures for the same `as_of`
 
 _NUMBER = Column("number", "INT", "a number", required=True)
 _DAY = Column("as_of", "DATE", "day that the figures refer to", required=True)
@@ -135,7 +137,7 @@ FIGURES = [VALUES.name, FITS.name, SEGMENTS.name]
 
 @pytest.fixture
 def figures(store: DeltaStore, tmp_path: Path) -> Warehouse:
-    """Warehouse with sales, and with figures of the latest day."""
+    """Warehouse with sales, and with figures whose `as_of` is the latest day."""
     warehouse = Warehouse(store, tmp_path / "landing", GRAPH)
     sell(warehouse, 5)
     warehouse.run(BUSINESS_DATE_SILVER.name, *FIGURES)

@@ -28,7 +28,7 @@ BRONZE_OF = {
     for table in platform_graph().tables.values()
     if isinstance(table.materialization, MergeByKey)
 }
-"""Bronze table by silver table, for the silver tables that received rows are merged into."""
+"""For each silver table that received rows are merged into: its bronze table."""
 
 every_table = pytest.mark.parametrize("contract", TABLES.values(), ids=TABLES)
 
@@ -132,7 +132,7 @@ def test_tables_above_bronze_have_a_key(contract: TableContract) -> None:
 @every_table
 def test_money_is_decimal(contract: TableContract) -> None:
     words = {"price", "amount", "rate", "revenue"}
-    # A price segment is a word. Bronze keeps text as received.
+    # A price segment is a word, although its name looks like a price. Bronze keeps text as received.
     money = [c for c in contract.columns if words & set(c.name.split("_")) and c.name != "price_segment"]
     exact = "DECIMAL" if contract.layer != "bronze" else ("DECIMAL", "STRING")
     assert [column.name for column in money if not column.type.startswith(exact)] == []
@@ -247,7 +247,7 @@ def test_changes_table_has_the_columns_of_table_and_quarantine_and_a_header() ->
     types = changes.types
     for contract in RETAILS_SILVER.with_quarantine:
         assert {name: types[name] for name in contract.column_names} == contract.types
-    # A header has no values of the table, and a touched key only some.
+    # A header row has no values of the table's columns, and a row for a touched key has only some.
     assert [column.name for column in changes.columns if column.required] == ["_change_set", "_change_type"]
     assert set(changes.column_names) == {
         *("_change_set", "_change_type", "_header"),

@@ -1,4 +1,4 @@
-"""Generated pages are fresh, and the names, links and commands on all pages exist."""
+"""Tests that generated pages are up to date, and that the names, links and commands on all pages exist."""
 
 from __future__ import annotations
 
@@ -136,14 +136,14 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][\w.]*(\(\))?")
 
 
 def _names(text: str) -> set[str]:
-    """Return the names in back-ticks that have an underscore, a dot or camel case."""
+    """Return the names in back-ticks on a page that have an underscore, a dot or camel case."""
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     quoted = {name for name in re.findall(r"`([^`\n]+)`", text) if _IDENTIFIER.fullmatch(name)}
     return {name for name in quoted if re.search(r"[_.]|[a-z][A-Z]", name)}
 
 
 def _is_replaced(text: str) -> bool:
-    """Return whether a page is a decision that a later one replaces."""
+    """Return whether a page is a decision record that a later decision replaces."""
     return text.split("\n")[2].startswith("**Replaced by")
 
 
@@ -219,7 +219,7 @@ def test_settings_page_has_every_secret() -> None:
 
 
 def _lines(language: str) -> list[str]:
-    """Return the lines of all blocks in a language, from every page."""
+    """Return the lines of all code blocks in one language, from every page."""
     return [
         line
         for text in PAGE_TEXTS.values()
@@ -232,7 +232,7 @@ def _lines(language: str) -> list[str]:
 
 
 def _table(section: str) -> list[list[str]]:
-    """Return the cells of the first table of a section of the runbook, without its header."""
+    """Find the first table in a section of the runbook. Return its rows as lists of cells, without the header row."""
     rows = re.findall(r"^\| (.*) \|$", RUNBOOK.split(f"\n## {section}\n")[1].split("\n\n## ")[0], re.MULTILINE)
     return [row.split(" | ") for row in rows[1:]]
 
@@ -253,7 +253,7 @@ def test_runbook_has_the_start_and_the_pause_variable_of_every_job() -> None:
     told = {row[0].strip("`"): (row[1].split("`")[1], row[2].split("`")[1]) for row in _table("Schedules")}
     starts = {}
     for key, job in _resources("jobs").items():
-        # A job has a schedule, or a trigger, or a person who starts it.
+        # Each job has a schedule or a trigger, or a person starts it.
         start = job.get("schedule") or job.get("trigger")
         if not start:
             assert f"databricks bundle run {key}" in RUNBOOK

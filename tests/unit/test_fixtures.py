@@ -1,4 +1,4 @@
-"""The sample sources agree with each other and with the contracts, and contain no real person."""
+"""Tests that the sample data agrees between sources and with the contracts, and contains no real person."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_nobody_in_them_is_real() -> None:
         row[name] for rows, name in [(CONTACTS, "emailaddress1"), (EVENTS, "email")] for row in rows if row.get(name)
     }
     assert {address.lower().split("@")[1] for address in addresses} == {"example.com"}
-    # Subscriber numbers that begin with three zeros are not assigned.
+    # Phone numbers whose subscriber part begins with three zeros are not assigned to anyone.
     digits = [re.sub(r"\D", "", contact["mobilephone"]) for contact in CONTACTS if contact["mobilephone"]]
     assert digits and [number for number in digits if not re.search(r"(100|50)0000[19]\d\d$", number)] == []
 
@@ -196,7 +196,7 @@ def test_messages_go_to_addresses_of_contacts_who_did_not_refuse() -> None:
         assert event["campaign"] and event["occurred_at"] <= min(refused, unsubscribed.get(event["email"], "9"))
         if event["event_type"] == "unsubscribe":
             unsubscribed[event["email"]] = event["occurred_at"]
-    # The CRM does not know about one of these unsubscribe events.
+    # For one of these unsubscribe events, the CRM still has the consent.
     not_heard = [address for address in unsubscribed if contacts[address]["cdp_emailconsent"]]
     assert len(unsubscribed) == 4 and not_heard == ["vesna.hollbrook@example.com"]
 

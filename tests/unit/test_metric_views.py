@@ -1,4 +1,4 @@
-"""Metric views: their measures are the KPIs, and their expressions return the values of the table."""
+"""Tests of metric views: the measures are the KPIs, and the expressions return the same values as the table."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_kpis_that_are_not_additive_over_a_dimension() -> None:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[tuple[Place, date], Parts]:
-    """Numerators and denominators by KPI, place and month. Some are 0 or null."""
+    """Rows with a numerator and a denominator for each KPI, dimension value and month. Some are 0 or null."""
     chance = random.Random(7)
     parts: dict[tuple[Place, date], Parts] = {}
     for kpi in KPIS:
@@ -131,7 +131,10 @@ def quotient(numerator: float | None, denominator: float | None) -> float | None
 
 
 def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
-    """Return Σ numerator / Σ denominator over the parts with a value; Σ numerator for a plain figure."""
+    """Divide the sum of numerators by the sum of denominators, over the rows with a value.
+
+    For a plain figure, which has no denominator, return the sum of numerators.
+    """
     known = [(n, d) for n, d in parts if n is not None and d]
     numerator = sum(n for n, _ in known)
     return (numerator if kpi.denominator == "1" else numerator / sum(d for _, d in known)) if known else None
@@ -141,7 +144,7 @@ def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
 def ask(
     spark: SparkSession, frame_of: Callable[..., Any], figures: dict[tuple[Place, date], Parts]
 ) -> Callable[..., list[dict[str, Any]]]:
-    """Return the query of a metric view as plain SQL: its filter and its measures, grouped by the given expressions."""
+    """Return a function that evaluates the filter and measures of a metric view, grouped by some expressions."""
     rows = [
         {
             "month": month,

@@ -1,4 +1,4 @@
-"""Copies of the gold tables outside Unity Catalog: their content, and when they are written."""
+"""Tests of the copies of gold tables outside Unity Catalog: their content, and the cases in which they are written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEST_TABLES = (
 
 
 class Gold:
-    """Gold tables of the tests; no other table is published."""
+    """Gold tables in the schema of a test. No other table is published."""
 
     def __init__(self, warehouse: Warehouse, frame_of: Callable[..., DataFrame]) -> None:
         self.warehouse = warehouse
@@ -44,7 +44,7 @@ class Gold:
         self.refresh(*TEST_TABLES)
 
     def refresh(self, *contracts: TableContract) -> None:
-        """Rewrite tables and their states, as a run does."""
+        """Rewrite tables and their states in the same way as a run."""
         self.runs += 1
         states = read_states(self.warehouse.store)
         for contract in contracts:
@@ -190,7 +190,7 @@ def test_publishing_again_after_a_kill_at_any_commit_gives_the_same_copies(gold:
         assert gold.publish(location) == 2
         assert_holds_gold(location, gold)
         commit += 1
-    # Three commits: two copies and the states.
+    # The three commits are two copies and the table of states.
     assert commit == 3
     assert_holds_gold(location, gold)
     assert gold.publish(location) == 0

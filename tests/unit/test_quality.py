@@ -75,7 +75,7 @@ Rows = Callable[..., DataFrame]
 
 
 def card(card_id: int | None, note: str | None, batch_id: str = "b1", hour: int | None = None, **more: Any) -> Row:
-    """Return a version of a card, changed at an hour of a day. The note identifies the version."""
+    """Return a version of a card. `hour` is the hour of its change, on a fixed day. The note identifies the version."""
     values = {"card_id": card_id, "note": note, "changed_at": hour and datetime(2026, 1, 31, hour, tzinfo=UTC)}
     record = json.dumps({"card_id": card_id, "note": note})
     return values | {"record": record, "_record_hash": f"{record}{hour}", "_batch_id": batch_id} | more
@@ -88,7 +88,7 @@ def tombstone(card_id: int, batch_id: str) -> Row:
 
 @pytest.fixture
 def rows(frame_of: Rows) -> Rows:
-    """Return a function that builds rows to check."""
+    """Return a function that builds a data frame of typed rows, whose rules are then checked."""
 
     def build(*received: Row, contract: TableContract = CARDS) -> DataFrame:
         columns = {column.name: column for column in (*contract.columns, *CHECKED) if column != WARNINGS}
@@ -236,10 +236,10 @@ class Resolved:
 
     Attributes:
         frame: Result of `resolve_versions`.
-        kept: Sorted key, note and batch of the rows that the table holds afterwards.
-        refused: Sorted key, note and batch of the rows that the quarantine holds afterwards.
-        outcomes: Number of versions by origin and outcome.
-        removed: Keys that the table held before and does not hold afterwards.
+        kept: (key, note, batch) of each row that the table has afterwards, sorted.
+        refused: (key, note, batch) of each row that the quarantine has afterwards, sorted.
+        outcomes: Number of versions for each (origin, outcome) pair.
+        removed: Keys that the table had before and does not have afterwards.
     """
 
     def __init__(self, frame: DataFrame) -> None:
@@ -260,12 +260,12 @@ class Resolved:
 Resolve = Callable[..., Resolved]
 
 BATCHES_ALONE = "_origin = 'batch'"
-"""Condition if the versions hold all records: rows of the table do not compete."""
+"""Condition for `competes` if the versions include all records, so that rows of the table do not compete."""
 
 
 @pytest.fixture
 def resolve(rows: Rows, frame_of: Rows) -> Resolve:
-    """Return a function that resolves versions together with rows of the table and of its quarantine."""
+    """Return a function that resolves received versions together with rows of the table and of the quarantine."""
 
     def resolve(
         *versions: Row, table: Iterable[Row] = (), quarantine: Iterable[Row] = (), competes: str = "true"
@@ -486,7 +486,7 @@ def test_a_newer_row_of_the_table_is_replaced_if_versions_hold_all_records(resol
 
 
 BATCHES_AND_OLDER_ROWS = f"{BATCHES_ALONE} OR _batch_id < 'b2'"
-"""Condition if the versions hold all records since batch b2: older rows of table and quarantine compete."""
+"""Condition for `competes` if the versions include all records since batch b2: only older stored rows compete."""
 
 
 def test_rows_older_than_all_batches_compete(resolve: Resolve) -> None:
@@ -583,7 +583,7 @@ def test_resolving_batch_by_batch_equals_resolving_all_at_once(resolve: Resolve,
 
 
 def _as_received(resolved: Resolved, outcome: str) -> list[Row]:
-    """Return rows with an outcome in the form that `resolve` takes."""
+    """Return the rows that have an outcome, in the form of the arguments of `resolve`."""
     rows = resolved.frame.where(sf.col("_outcome") == outcome).selectExpr(
         "card_id",
         "coalesce(note, get_json_object(record, '$.note')) AS note",

@@ -29,7 +29,7 @@ from .warehouse import Warehouse, batch_id_of, customer, product, sale, store
 
 
 def sell(warehouse: Warehouse) -> None:
-    """Land and refresh two batches of sales: one has an unknown customer, another breaks a rule."""
+    """Land two batches of sales and refresh. In the second, one sale has an unknown customer and one breaks a rule."""
     warehouse.land_sales(
         1, customers=[customer(1)], products=[product(1)], store=[store(1)], transactions=[sale(1), sale(2), sale(3)]
     )
@@ -40,7 +40,7 @@ def sell(warehouse: Warehouse) -> None:
 
 @pytest.fixture
 def shop(filled: Callable[..., Warehouse]) -> Warehouse:
-    """Return a warehouse with two batches of sales."""
+    """Return a warehouse that has loaded two batches of sales."""
     return filled(sell)
 
 
@@ -79,7 +79,7 @@ BY_HAND = [
         "transactions_silver, batch x",
     ),
 ]
-"""Manual changes of a table, with the start of the message that reports each."""
+"""Manual changes of a table. Each has the start of the message that reports the change."""
 
 
 @pytest.mark.parametrize(("contract", "statement", "complaint"), BY_HAND)
@@ -199,7 +199,7 @@ def test_no_table_is_reconciled_before_the_first_run(warehouse: Warehouse) -> No
 
 
 def key_differences(shop: Warehouse) -> dict[str, tuple[int, int]]:
-    """Return the numbers of missing and surplus keys of each table that differs from its input."""
+    """Return (missing keys, surplus keys) as numbers for each table that differs from its input."""
     differences = verify(shop.store, shop.graph)
     assert {each.table_name for each in differences} == {
         name for name, table in shop.graph.tables.items() if table.contract.rules and name in read_states(shop.store)
@@ -250,7 +250,7 @@ def test_a_key_difference_is_printed_in_one_line() -> None:
 
 
 def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse, spark: Any) -> None:
-    """The first batch is missing in bronze, and the state of bronze records that."""
+    """The first batch is missing in bronze, and the stored state of the bronze table says so."""
     spark.sql(
         f"DELETE FROM {shop.store.name_of(TRANSACTIONS_BRONZE.name)} WHERE _batch_id < '{batch_id_of(2)}'"
     ).collect()

@@ -1,4 +1,4 @@
-"""A warehouse that a test fills batch by batch: the test lands batches, and the runner loads them."""
+"""A warehouse for tests: a test lands batches, and the runner loads them into tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_SALES = tuple(
     for name in platform_graph().tables
     if name in platform_graph().upstream(["retails_silver"]) and name.endswith("_silver")
 )
-"""Contracts of sales and of their silver inputs, in the order of the graph."""
+"""Contracts of the tables of sales and of their silver inputs, in the order of the graph."""
 
 MARTS = tuple(
     table.contract
@@ -37,7 +37,7 @@ MARTS = tuple(
     if table.contract.layer == "gold" and "retails_silver" in platform_graph().upstream([table.name])
     and table.settings in ((), ("as_of",)) and table.name != "segment_movements_gold"
 )  # fmt: skip
-"""Contracts of the marts of sales."""
+"""Contracts of the sales marts."""
 
 PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "catalog": "cat1",
@@ -59,7 +59,7 @@ class Killed(BaseException):
 
 
 def batch_id_of(day: int) -> str:
-    """Return the name of the batch extracted on a day of March 2026."""
+    """Return the name of the batch that is extracted on this day of March 2026."""
     return f"{extracted_at(day):%Y%m%dT%H%M%SZ}-{day}"
 
 
@@ -68,7 +68,7 @@ def extracted_at(day: int) -> datetime:
 
 
 class Warehouse:
-    """Tables, landing and runs of a test. Each refresh is a separate run."""
+    """The tables and the landing of a test. Each refresh is a separate run."""
 
     def __init__(self, store: DeltaStore, folder: Path, graph: Graph | None = None) -> None:
         self.store = store
@@ -114,18 +114,18 @@ class Warehouse:
         return batch_id
 
     def folder_of(self, contract: BronzeContract, day: int) -> Path:
-        """Return the folder of the batch of a day."""
+        """Return the folder of the batch that is extracted on this day of March 2026."""
         return self.folder / contract.source / contract.entity / f"{extracted_at(day):%Y-%m-%d}" / batch_id_of(day)
 
     def land_sales(self, day: int, **rows: Iterable[dict[str, Any]]) -> None:
-        """Land snapshots of sales and of their inputs."""
+        """Land snapshots of transactions, customers, products and stores."""
         for contract in (CUSTOMERS_BRONZE, PRODUCTS_BRONZE, STORE_BRONZE, TRANSACTIONS_BRONZE):
             if name := next((name for name in rows if contract.name.startswith(name)), None):
                 self.land(contract, day, *rows.pop(name))
         assert not rows
 
     def empty(self) -> None:
-        """Delete every row and batch, which is faster than creating new tables."""
+        """Delete every row and batch. This is faster than creating new tables."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for contract in TABLES.values():
             if self.store.exists(contract):
@@ -155,7 +155,10 @@ class Warehouse:
         return Runner(self.store, self.landing, Settings.from_parameters(PARAMETERS | run | parameters), self.graph)
 
     def refresh(self, *contracts: TableContract, **parameters: str) -> dict[str, RowCounts]:
-        """Refresh tables (default: those of sales) and their bronze tables; return the row counts of each table."""
+        """Refresh tables and the bronze tables upstream of them. Return the row counts of each table.
+
+        The default tables are sales and their silver inputs.
+        """
         names = [contract.name for contract in contracts or OF_SALES]
         bronze = [name for name in self.graph.upstream(names) if name.endswith("_bronze")]
         runs = self.run(*bronze, *names, **parameters)
@@ -173,36 +176,36 @@ class Warehouse:
         return runs
 
     def refreshed(self, *selection: str, **parameters: str) -> list[str]:
-        """Refresh the selected tables; return the names of those that were due."""
+        """Refresh the selected tables. Return the names of the tables that were due."""
         return [run.table for run in self.run(*selection, **parameters) if run.state == "refreshed"]
 
     def publish(self, location: Path, **parameters: bool) -> int:
-        """Copy gold to a folder; return the number of written rows."""
+        """Copy the gold tables to a folder. Return the number of written rows."""
         return publish_gold(self.store, str(location), **parameters)
 
     def reconcile(self) -> list[Account]:
         return reconcile(self.store, self.graph)
 
     def complaints(self) -> list[str]:
-        """Return the imbalances of all tables, in words."""
+        """Reconcile all tables. Return a message for each batch or table that does not balance."""
         return [account.complaint for account in self.reconcile() if account.missing]
 
     def rows(self, contract: TableContract, *columns: str) -> list[tuple[Any, ...]]:
-        """Return the sorted rows of a table, with all columns but `_batch_id` unless columns are given."""
+        """Return the sorted rows of a table, with the given columns. The default is all columns except `_batch_id`."""
         names = columns or [name for name in contract.column_names if name != "_batch_id"]
         return sorted((tuple(row) for row in self.store.read(contract).select(*names).collect()), key=repr)
 
     def contents(self, *contracts: TableContract) -> dict[str, list[tuple[Any, ...]]]:
-        """Return the rows of tables and of their quarantines."""
+        """Return the rows of each table and of its quarantine, by table name."""
         held = (each for contract in contracts or OF_SALES for each in contract.with_quarantine)
         return {contract.name: self.rows(contract) for contract in held}
 
     def broken_rules(self, contract: TableContract) -> dict[str | None, list[str]]:
-        """Return the broken rules of each key in quarantine."""
+        """Return the broken rules of each record in quarantine, by its key."""
         return {key: sorted(rules) for key, rules in self.rows(contract.quarantine, "record_key", "broken_rules")}
 
     def dies_at(self, commit: int, work: Callable[[], object]) -> bool:
-        """Do some work, but die at commit number `commit`, counted from 0; return whether that commit was reached."""
+        """Call `work` and simulate a kill before commit `commit`, counted from 0. Return whether it was reached."""
         left = commit
         real: Callable[..., Any] = DeltaStore._commit
 
@@ -223,12 +226,12 @@ class Warehouse:
         return left < 0
 
     def is_killed_at(self, commit: int, *contracts: TableContract, **parameters: str) -> bool:
-        """Refresh, but die at commit number `commit`, counted from 0; return whether that commit was reached."""
+        """Refresh, but simulate a kill before commit number `commit`, counted from 0. Return whether it was reached."""
         return self.dies_at(commit, lambda: self.refresh(*contracts, **parameters))
 
 
 def _received(contract: BronzeContract, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as its source writes it."""
+    """Return the values of a row in the form in which its source writes them."""
     values = {column.name: row.get(column.name) for column in contract.received_columns}
     return {name: str(value) if isinstance(value, date | Decimal) else value for name, value in values.items()}
 

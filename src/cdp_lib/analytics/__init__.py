@@ -1,1 +1,1 @@
-"""Models of customers. The engine aggregates rows to purchase histories; the driver fits and applies models."""
+"""Customer models. The engine aggregates purchases to histories; the driver fits models and computes predictions."""

@@ -14,12 +14,14 @@ DECILES = 10
 
 @dataclass(frozen=True)
 class Forecast:
-    """Predictions and actual purchases, one element per group of customers with equal values in all arrays.
+    """Predictions and actual purchases of groups of customers.
+
+    Each array has one element per group. The customers of a group have equal values.
 
     Attributes:
-        purchases: Purchases predicted for the holdout, per customer of the group.
+        purchases: Number of purchases in the holdout that the model predicts for each customer of the group.
         churn: Predicted probability of no purchase in the holdout, 0 to 1.
-        actual: Actual purchases in the holdout, per customer of the group.
+        actual: Number of purchases that each customer of the group made in the holdout.
         weight: Number of customers in the group.
     """
 
@@ -31,18 +33,18 @@ class Forecast:
 
 @dataclass(frozen=True)
 class ForecastMeasure:
-    """One quality measure of a forecast, for all customers or for a decile.
+    """One quality measure of a forecast, for all customers or for one decile of the customers.
 
     Attributes:
         measure: `total_error` (predicted / actual − 1), `mae` (mean absolute error of purchases per customer),
             `brier_score` (mean squared error of the churn probability), `auc` (probability that a customer who
             churned has a higher predicted churn probability than a customer who stayed), `purchases_by_decile` or
             `churn_by_decile`.
-        decile: Tenth of the customers by prediction, 1 lowest; 0 for all customers.
-        customers: Number of customers compared.
+        decile: Decile of the customers by prediction: 1 is the lowest decile, 10 is the highest; 0 for all customers.
+        customers: Number of customers that the measure covers.
         predicted: Predicted total (`total_error`) or predicted mean (all other measures).
-        actual: Actual total or mean.
-        value: Value of the measure; None if it is undefined. For a decile, predicted − actual.
+        actual: Actual total (`total_error`) or actual mean (all other measures).
+        value: Value of the measure; None if it is undefined. The value for a decile is predicted − actual.
     """
 
     measure: str
@@ -54,7 +56,7 @@ class ForecastMeasure:
 
 
 def measure_forecast(forecast: Forecast) -> list[ForecastMeasure]:
-    """Return all measures of a forecast; an empty list for a forecast without customers."""
+    """Return all measures of a forecast, or an empty list if the forecast has no customers."""
     customers = float(forecast.weight.sum())
     if not customers:
         return []
@@ -78,37 +80,38 @@ def measure_forecast(forecast: Forecast) -> list[ForecastMeasure]:
 
 
 def last_period_rate(purchases: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return the forecast that each customer buys as often as in the last period.
+    """Return a forecast in which each customer buys as often as in the last period.
 
     Args:
-        purchases: Purchases in the last period, per customer of a group.
+        purchases: Number of purchases that each customer of a group made in the last period.
         weight: Number of customers in each group.
 
     Returns:
-        Purchases of each group, and the churn probability of each group. The churn probability is the same for all
-        groups: the share of customers who bought nothing in the last period.
+        Two arrays with one element per group: predicted purchases per customer, and churn probability. The churn
+        probability is the same for all groups: the share of all customers who bought nothing in the last period.
     """
     share = _mean((purchases == 0).astype(np.float64), weight) if weight.any() else 0.0
     return purchases, np.full_like(purchases, share)
 
 
 def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Floats, Floats]:
-    """Return the forecast that a customer buys again if, and only if, the customer bought in the last period.
+    """Return a forecast in which only the customers who bought in the last period buy again.
 
     Args:
-        is_recent: 1 for a customer who bought in the last period, else 0.
+        is_recent: 1 for a group whose customers bought in the last period, else 0.
         purchases_if_active: Number of purchases predicted for each customer who buys again.
 
     Returns:
-        Purchases, and the churn probability (0 or 1), of each group of customers.
+        Two arrays with one element per group: predicted purchases per customer, and churn probability (0 or 1).
     """
     return is_recent * purchases_if_active, 1 - is_recent
 
 
 def area_under_curve(score: Floats, is_positive: Floats, weight: Floats) -> float | None:
-    """Return P(a positive case has a higher score than a negative case); None if either kind is missing.
+    """Return the probability that a positive case has a higher score than a negative case.
 
-    A pair of cases with equal scores contributes one half.
+    A positive case and a negative case with equal scores count as one half. Return None if there are no positive cases
+    or no negative cases.
 
     Source: Hanley and McNeil (1982), The meaning and use of the area under a ROC curve. Radiology 143(1).
     """
@@ -127,7 +130,7 @@ def _mean(values: Floats, weight: Floats) -> float:
 
 
 def _by_decile(measure: str, predicted: Floats, actual: Floats, weight: Floats) -> Iterator[ForecastMeasure]:
-    """Yield predicted and actual means by decile. Customers with equal predictions are not split between deciles."""
+    """Yield the predicted and the actual mean of each decile. Customers with equal predictions are in one decile."""
     _, group = np.unique(predicted, return_inverse=True)
     customers = np.bincount(group, weights=weight)
     middle = (np.cumsum(customers) - customers / 2) / customers.sum()

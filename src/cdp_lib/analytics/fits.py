@@ -17,28 +17,28 @@ State = Literal["fitted", "too_few_customers", "not_converged"]
 
 MIN_CUSTOMERS = 100
 MIN_REPEAT_CUSTOMERS = 30
-"""Minimum numbers of customers and of repeat customers for a fit. With fewer, four parameters would fit noise."""
+"""Minimum numbers of customers and repeat customers for a fit. With fewer customers, the parameters would fit noise."""
 
 _LOWER_BOUND, _UPPER_BOUND = np.log(1e-4), np.log(1e4)
-"""Bounds of log-parameters. The data do not determine a parameter that reaches a bound."""
+"""Bounds of the logarithm of a parameter. The data do not determine a parameter that reaches a bound."""
 
 _BOUND_TOLERANCE = 1e-6
-"""A log-parameter closer to a bound than this distance is treated as being at the bound."""
+"""If the distance of a log-parameter from a bound is smaller than this value, the parameter counts as at the bound."""
 
 _IMPOSSIBLE_LOSS = 1e10
 """Loss at parameters under which the data have probability 0."""
 
 _MAX_SLOPE = 1e-5
-"""A point is treated as flat if the mean log-likelihood has a smaller slope than this in every log-parameter."""
+"""A point is treated as flat if the slope of the mean log-likelihood is below this value in every log-parameter."""
 
 _MIN_CURVATURE = 1e-6
-"""A flat point with less curvature than this is treated as a ridge: the curvature may be a rounding error."""
+"""A flat point with a curvature below this value is treated as a ridge: the curvature may be a rounding error."""
 
 _MAX_STANDARD_ERROR = 3.0
-"""Largest accepted standard error of a log-parameter. An error of 3 is a factor of exp(3) ≈ 20 in the parameter."""
+"""Largest accepted standard error of a log-parameter. An error of 3 means a factor of exp(3) ≈ 20."""
 
 _MAX_ITERATIONS_AT_BOUND = 5
-"""The search stops after this number of iterations at a bound, because the parameter does not leave the bound."""
+"""The search stops after this number of iterations with a parameter at a bound: the parameter stays at the bound."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Fit:
         customers: Number of customers that the model was fitted to.
         repeat_customers: Number of these customers with a repeat purchase.
         histories: Number of distinct histories of these customers.
-        parameters: Maximum likelihood estimates by name; empty unless fitted.
-        log_likelihood: Log-likelihood of all customers at the parameters; None unless fitted.
-        message: Reason why there are no parameters, for people; None if fitted.
+        parameters: Maximum likelihood estimates by parameter name; empty unless the state is `fitted`.
+        log_likelihood: Log-likelihood of all customers at these parameters; None unless the state is `fitted`.
+        message: Readable reason why the fit has no parameters; None if the state is `fitted`.
     """
 
     model: str
@@ -67,7 +67,7 @@ class Fit:
 
 
 def explain_too_few(customers: int, repeat_customers: int) -> str | None:
-    """Return a message if the customers are too few for a fit; None if they are enough."""
+    """Return a message if a fit needs more customers or more repeat customers, else None."""
     if customers < MIN_CUSTOMERS or repeat_customers < MIN_REPEAT_CUSTOMERS:
         return (
             f"{customers} customers (a fit needs {MIN_CUSTOMERS}), {repeat_customers} of them with repeat purchases"
@@ -82,7 +82,8 @@ class Maximum:
 
     Attributes:
         parameters: Parameters at the maximum, all above 0.
-        inverse_curvature: Inverse Hessian of the loss in the log-parameters, as the optimizer approximates it.
+        inverse_curvature: Inverse Hessian of the loss with respect to the log-parameters, approximated by the
+            optimizer.
     """
 
     parameters: Floats
@@ -94,17 +95,18 @@ def maximize(
 ) -> tuple[Maximum | None, str | None]:
     """Return the positive parameters that maximize a mean log-likelihood, or a message if no maximum is found.
 
-    The optimizer also reports success on a ridge, along which parameters grow without changing the likelihood. A result
-    is therefore accepted only if the parameters are within the bounds, the slope is nearly 0, and the likelihood is
-    curved in every direction.
+    The optimizer also reports success on a ridge: a line along which the parameters grow but the likelihood stays the
+    same. A result is therefore accepted only if the parameters are within the bounds, the slope is nearly 0, and the
+    likelihood is curved in every direction.
 
     Args:
-        mean_log_likelihood: Function of the parameters; not finite where the data are impossible.
+        mean_log_likelihood: Function that returns the mean log-likelihood for given parameters. The result is not
+            finite if the data are impossible under the parameters.
         customers: Number of customers. With more customers, a maximum needs less curvature.
         starts: Starting values, tried in this order until one leads to a maximum.
 
     Returns:
-        The maximum and None, or None and a message.
+        Two values: the maximum and None, or None and a message if no maximum is found.
     """
     from scipy.optimize import minimize  # imported only for a fit: the import takes half a second
 
@@ -128,7 +130,10 @@ def maximize(
 
 
 def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: int, near: Maximum) -> Maximum | None:
-    """Return the maximum close to `near`, the maximum of a similar likelihood; None if a few steps do not find it."""
+    """Return the maximum of a likelihood, searched from the known maximum `near` of a similar likelihood.
+
+    Return None if the search finds no maximum within its limit of iterations.
+    """
     from scipy.optimize import minimize
 
     loss = _loss(mean_log_likelihood)
@@ -152,7 +157,7 @@ def _loss(mean_log_likelihood: Callable[[Floats], float]) -> Callable[[Floats], 
 
 
 def _stop_at_bound() -> Callable[[OptimizeResult], None]:
-    """Return a callback that stops a search whose parameters stay at a bound."""
+    """Return a callback that stops the optimizer if a parameter stays at a bound."""
     iterations = 0
 
     def stop(intermediate_result: OptimizeResult) -> None:
@@ -174,9 +179,11 @@ def _is_flat(found: OptimizeResult) -> bool:
 
 
 def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> bool:
-    """Return whether the curvature of the loss determines its minimum in every direction for this number of customers.
+    """Return whether the loss is curved enough in every direction to identify its minimum.
 
-    The inverse of the curvature of the total loss is the variance of the estimate (Fisher information).
+    The curvature of the loss over all customers is the Fisher information. The inverse of this curvature is the
+    variance of the estimates, so a small curvature means an unreliable estimate. With more customers, a smaller mean
+    curvature per customer is enough.
     """
     hessian = _hessian(loss, at)
     smallest_curvature = np.linalg.eigvalsh(hessian)[0] if np.isfinite(hessian).all() else 0.0
@@ -184,7 +191,7 @@ def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> b
 
 
 def _hessian(function: Callable[[Floats], float], at: Floats) -> Floats:
-    """Return the matrix of second derivatives, computed from central differences."""
+    """Return the second derivatives of a function at a point, computed from central differences."""
     step = 0.01
     moves = np.eye(len(at)) * step
     here = function(at)

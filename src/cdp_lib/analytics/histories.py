@@ -13,12 +13,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Histories:
-    """Distinct purchase histories of buyers, with the number of customers of each. Time is in weeks.
+    """Distinct purchase histories of buyers, and the number of customers with each history. Times are in weeks.
 
     Attributes:
         frequency: x, repeat purchases: number of days with a purchase, excluding the first of these days.
         recency: t_x, time from the first to the latest purchase; 0 without a repeat purchase.
-        age: T, time from the first purchase to the end of the observation.
+        age: T, time from the first purchase to the end of the observation period.
         weight: Number of customers with exactly this history.
     """
 
@@ -51,9 +51,9 @@ class Histories:
         """Group equal histories and sort them, so that the result does not depend on the order of the rows.
 
         Args:
-            frequency: x of each row.
-            recency: t_x of each row, weeks.
-            age: T of each row, weeks.
+            frequency: x of each row, number of repeat purchases.
+            recency: t_x of each row, in weeks.
+            age: T of each row, in weeks.
             weight: Number of customers of each row; 1 by default.
         """
         rows = np.column_stack([np.asarray(column, dtype=np.float64) for column in (frequency, recency, age)])
@@ -74,7 +74,10 @@ class Histories:
         return round(float(self.weight[self.frequency > 0].sum()))
 
     def sample(self, customers: int) -> Histories:
-        """Return about `customers` customers, evenly spaced in the order of the histories; all if there are fewer."""
+        """Return the histories of a sample of about `customers` customers, or of all customers if there are fewer.
+
+        The sample takes customers at equal intervals, in the order of the histories.
+        """
         last = np.cumsum(self.weight)
         step = max(1.0, float(last[-1]) / customers)
         chosen = np.floor(last / step) - np.floor((last - self.weight) / step)

@@ -1,4 +1,4 @@
-"""Back-test: fit the models to the data up to a cut-off, and compare their forecasts with the later purchases."""
+"""Back-test: fit the models to the data up to a cut-off, and compare the forecasts with the later purchases."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ _COUNTS = ("purchases_after", "purchases_before", "purchases_earlier")
 
 @dataclass(frozen=True)
 class Holdout:
-    """Customers who had bought by a cut-off, grouped by history and by purchases in the periods around the cut-off.
+    """Customers who bought on or before a cut-off day, in groups.
 
-    All periods have the same length.
+    The customers of a group have the same history at the cut-off, and the same number of purchase days in each of three
+    periods. All periods have the same length.
 
     Attributes:
-        histories: Histories at the cut-off, one per group; the weight is the number of customers in the group.
-        after: Purchase days in the period after the cut-off, which the models forecast.
-        before: Purchase days in the period that ends with the cut-off.
-        earlier: Purchase days in the period before `before`.
+        histories: Histories at the cut-off, one per group. The weight of a history is the number of customers in the
+            group.
+        after: Purchase days per customer in the period after the cut-off. The models forecast these purchases.
+        before: Purchase days per customer in the period that ends with the cut-off.
+        earlier: Purchase days per customer in the period before the period of `before`.
         cut_off: Last day that the models see.
         as_of: Last day of the period after the cut-off.
     """
@@ -50,7 +52,7 @@ class Holdout:
 def collect_holdout(
     customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date, days: int
 ) -> Holdout:
-    """Return groups of the customers who had bought by the cut-off, which is `days` days before `as_of`.
+    """Return the customers who bought on or before the cut-off. The cut-off is `days` days before `as_of`.
 
     Args:
         customer_acquisitions_silver: One row per customer.
@@ -60,7 +62,7 @@ def collect_holdout(
     """
     cut_off = as_of - timedelta(days=days)
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days before the cut-off, negative after it
+    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days up to the cut-off; negative after the cut-off
     purchases_by_period = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
@@ -111,9 +113,9 @@ def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
 
 
 def _purchases_if_active(holdout: Holdout) -> float:
-    """Return the mean of `before` over customers with purchases in `earlier`; 0 if there are none.
+    """Return the mean of `before` for the customers with a purchase in `earlier`; 0 if no customer has one.
 
-    Both periods end by the cut-off, so the estimate uses no later purchases.
+    Both periods end on or before the cut-off, so the estimate uses no purchases after the cut-off.
     """
     were_active = holdout.histories.weight * (holdout.earlier > 0)
     return float(holdout.before @ were_active / were_active.sum()) if were_active.any() else 0.0

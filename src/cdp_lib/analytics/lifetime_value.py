@@ -22,7 +22,9 @@ WEEKS_PER_MONTH = 365.25 / 12 / 7
 def discounted_purchases(
     model: PurchaseModel, months: int, annual_discount_rate: float, x: Floats, t_x: Floats, T: Floats
 ) -> Floats:
-    """Return the expected purchases within a number of months, each discounted from the end of its month.
+    """Return the sum of the expected purchases in the months after T, discounted.
+
+    The purchases of a month are discounted from the end of the month.
 
     Args:
         model: Fitted model.

@@ -1,7 +1,7 @@
-"""Histories from customer summaries, and predictions for customers from fitted models.
+"""Purchase histories of customers, and predictions from fitted models.
 
-A purchase model makes the same prediction for all customers with the same history. The engine therefore sends the
-driver each distinct history with its number of customers, and the driver returns one prediction per history.
+A purchase model makes the same prediction for all customers with the same history. The engine therefore sends each
+distinct history once, with its number of customers, and the driver computes one prediction per history.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CustomerFits:
     Attributes:
         purchases: Fit of the default purchase model.
         spend: Fit of the spend model.
-        histories: Histories of the customers to predict. If the purchase model is fitted again, it is fitted to these.
+        histories: Histories of the customers to predict. A new fit of the purchase model uses the same histories.
     """
 
     purchases: Fit
@@ -69,7 +69,7 @@ class CustomerFits:
 
 
 def with_history(summaries: DataFrame) -> DataFrame:
-    """Return customers with `recency_weeks` and `age_weeks`, in whole weeks; null for customers who never bought.
+    """Return customers with `recency_weeks` and `age_weeks`, in whole weeks; both null for customers who never bought.
 
     Args:
         summaries: One row per customer, from `build_customer_summaries`.
@@ -101,7 +101,9 @@ def collect_histories(customers: DataFrame) -> Histories:
 
 
 def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> DataFrame:
-    """Return customers with predictions; null if the customer never bought or if the fit has no parameters.
+    """Return customers with predictions.
+
+    A prediction is null if the customer never bought, or if the fit has no parameters. `prediction_state` says why.
 
     Args:
         customers: One row per customer, from `with_history`.
@@ -149,7 +151,11 @@ def _predict_histories(customers: DataFrame, histories: Histories, model: Purcha
 
 
 def _collect_spending(customers: DataFrame) -> Spending:
-    """Return the mean spend per repeat purchase day. Means with the same first three digits form one group."""
+    """Return the mean spend per repeat purchase day for groups of repeat buyers.
+
+    The customers of a group have the same frequency. Their mean spend has the same first three digits and the same
+    number of digits.
+    """
     groups = (
         customers.where("frequency > 0 AND repeat_revenue > 0")
         .groupBy("frequency", leading_digits(sf.col("repeat_monetary_value")).alias("digits"))

@@ -1,8 +1,8 @@
 """Models of repeat buying by customers who leave without notice: Pareto/NBD, MBG/NBD and BG/NBD.
 
-A customer buys at random, at an individual rate λ, until they drop out. The drop-out is not observed. The models differ
-in when a customer can drop out: in Pareto/NBD at any moment, in BG/NBD right after a repeat purchase, in MBG/NBD right
-after any purchase.
+A customer buys at random, at a constant individual rate λ, until the customer drops out (churns). The drop-out itself
+is not observed. The models differ in when a customer can drop out: in Pareto/NBD at any moment, in BG/NBD right after a
+repeat purchase, in MBG/NBD right after any purchase.
 
 Notation follows the papers. x: repeat purchases. t_x: time from the first to the latest purchase. T: time from the
 first purchase to now. Time is in weeks. The functions take arrays of one shape and return arrays of the same shape.
@@ -31,17 +31,19 @@ _SINGULARITY_DISTANCE = 1e-7
 """Minimum distance from the points at which a formula of BG/NBD divides by zero: a = 1 and a + b + x = 1."""
 
 _NEAR_ONE = 0.99
-"""From this argument up, the hypergeometric function is slow and sometimes NaN or wrong in the sixth digit."""
+"""For arguments from this value up, the hypergeometric function is slow. Its result is sometimes NaN, or wrong in the
+sixth digit.
+"""
 
 _STEP = 0.3
-"""Step of the trapezoidal rule over log u. The error of the rule is about exp(−π² / step), 5e-15."""
+"""Step of the trapezoidal rule for integrals over log u. The error of the rule is about exp(−π² / step) = 5e-15."""
 
 _NEGLIGIBLE = 36.0
-"""Logarithm of a ratio at which rounding loses the smaller of two terms: exp(−36) is 2e-16."""
+"""If two terms of a sum differ by a factor of exp(36) or more, rounding loses the smaller term: exp(−36) ≈ 2e-16."""
 
 
 class PurchaseModel(ABC):
-    """Model of repeat buying with its parameters, each above 0."""
+    """Model of repeat buying. All its parameters are above 0."""
 
     name: ClassVar[str]
 
@@ -62,7 +64,7 @@ class PurchaseModel(ABC):
         """Return P(at least one purchase in (T, T + t]), given the history and that the customer is alive at T."""
 
     def probability_of_no_purchase(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return P(no purchase in (T, T + t]), given the history: the probability of churn.
+        """Return the churn probability: P(no purchase in (T, T + t]), given the history.
 
         The probability is at least 1 − P(alive), because even a customer who is alive may buy nothing in (T, T + t].
         """
@@ -105,7 +107,7 @@ class ParetoNbd(PurchaseModel):
         """Return E(purchases in (T, T + t]): Fader and Hardie (2005), equation 41."""
         # With s = 1, the formula divides by zero; 1e-15 in place of 0 gives the limit for s → 1 in full precision.
         order = self.s - 1 or 1e-15
-        # (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1), in a form that stays precise for s near 1
+        # Compute (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1) in a form that stays precise for s near 1.
         time_alive = (self.beta + T) * -np.expm1(-order * np.log1p(t / (self.beta + T))) / order
         rate = (self.r + x) / (self.alpha + T)
         return np.asarray(self.probability_alive(x, t_x, T) * rate * time_alive)
@@ -123,16 +125,16 @@ class ParetoNbd(PurchaseModel):
         return np.asarray(ever * -np.expm1(after - to_end))
 
     def _log_likelihoods_alive_and_gone(self, x: Floats, t_x: Floats, T: Floats) -> tuple[Floats, Floats]:
-        """Return the log-likelihoods of being alive at T, and of having dropped out between t_x and T.
+        """Return two log-likelihoods: alive at T, and dropped out between t_x and T.
 
-        Both values omit their common factor.
+        Both values omit the factor that the two likelihoods have in common.
         """
         R = self.r + x
         alive = -R * np.log(self.alpha + T) - self.s * np.log(self.beta + T)
         q = np.full_like(R, self.s + 1)
         since = _log_tail(R, q, self.alpha + t_x, self.beta + t_x)
         after = _log_tail(R, q, self.alpha + T, self.beta + T)
-        with np.errstate(divide="ignore"):  # log 0 = −∞ if t_x = T: no time to drop out
+        with np.errstate(divide="ignore"):  # log 0 = −∞ if t_x = T: no time is left to drop out
             gone = np.log(self.s) + since + np.log(np.maximum(-np.expm1(after - since), 0.0))
         return alive, gone
 
@@ -140,9 +142,9 @@ class ParetoNbd(PurchaseModel):
 def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     """Return the logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 to infinity, where p + q > 1.
 
-    The integral is written as a hypergeometric function with first argument 1. The terms of its series are positive and
-    decreasing, whereas the usual form overflows for customers with many purchases. For arguments with which this form
-    is unreliable too, the integral is computed numerically.
+    The function writes the integral as a hypergeometric function whose first argument is 1. The series of this form has
+    positive and decreasing terms. The usual form, in contrast, overflows for customers with many purchases. If the
+    result of the series is unreliable, the function computes the integral numerically.
     """
     wide, narrow = np.maximum(A, B), np.minimum(A, B)
     power_of_narrow, b = np.where(A >= B, q, p), np.where(A >= B, p, q)
@@ -160,7 +162,7 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
 
 
 def _log_tail_by_quadrature(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
-    """Return the same integral as `_log_tail` for any arguments, by the trapezoidal rule over y = log u.
+    """Return the same logarithm as `_log_tail`, for any arguments, by the trapezoidal rule over y = log u.
 
     The integrand u (A + u)^−p (B + u)^−q has no singularity within π of the real axis of y, and decreases exponentially
     at both ends. The error of the rule therefore decreases exponentially as the step becomes smaller. Beyond the last
@@ -169,7 +171,7 @@ def _log_tail_by_quadrature(p: Floats, q: Floats, A: Floats, B: Floats) -> Float
     Source: Trefethen and Weideman (2014), The exponentially convergent trapezoidal rule. SIAM Review 56(3).
     """
     order = p + q - 1
-    # Divide by the integrand at a value of u near its peak, to keep the sum in range.
+    # Divide the integrand by its value at a point near its peak, so that the sum stays in range.
     near_peak = 1 / (p / A + q / B)
     scale = np.log(near_peak) - p * np.log(A + near_peak) - q * np.log(B + near_peak)
     begin = np.log(near_peak) - _NEGLIGIBLE
@@ -200,7 +202,7 @@ class _GeometricNbd(PurchaseModel):
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the log-likelihood of each history: Fader, Hardie and Lee (2005), equation 6.
 
-        In MBG/NBD, the customer has one more chance to drop out: Batislam et al. (2007).
+        In MBG/NBD, the customer has one more chance to drop out than in BG/NBD: Batislam et al. (2007).
         """
         R, k = self.r + x, self._drop_out_chances(x)
         constant = gammaln(R) - gammaln(self.r) + self.r * np.log(self.alpha)
@@ -225,11 +227,18 @@ class _GeometricNbd(PurchaseModel):
         return np.asarray(self.probability_alive(x, t_x, T) * c / (a - 1) * (1 - still))
 
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
-        """Return P(at least one purchase). It depends only on λ ~ Gamma(r + x, α + T): drop-out follows a purchase."""
+        """Return P(at least one purchase in (T, T + t]), given that the customer is alive at T.
+
+        The probability depends only on λ ~ Gamma(r + x, α + T), because a customer can drop out only right after a
+        purchase.
+        """
         return np.asarray(-np.expm1(-(self.r + x) * np.log1p(t / (self.alpha + T))))
 
     def _log_odds_of_drop_out(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return the log odds of having dropped out. The odds themselves overflow for frequent buyers who left."""
+        """Return the logarithm of the odds that the customer has dropped out.
+
+        The odds themselves overflow for customers who bought often and then dropped out.
+        """
         k = self._drop_out_chances(x)
         drop_out = np.log(self.a) - np.log(self.b + np.maximum(k, 1) - 1)
         silence = (self.r + x) * (np.log(self.alpha + T) - np.log(self.alpha + t_x))
@@ -264,13 +273,13 @@ _STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0),
 """Starting values of the four parameters, in the order in which each model declares them."""
 
 _SAMPLE_SIZE = 20_000
-"""Sample size. If there are more customers, a sample of this size is used to locate the maximum first."""
+"""Size of a sample. With more customers, the search first locates the maximum for a sample of this size."""
 
 _WEEKS_PER_YEAR = 52.0
 
 
 def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
-    """Fit a model to all customers by maximum likelihood, without a penalty.
+    """Fit a model to all customers by maximum likelihood, without a penalty on the parameters.
 
     Args:
         model: Class of the model.
@@ -293,7 +302,7 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
     if message := explain_too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    # With many customers, a sample quickly shows whether the likelihood has a maximum, and approximately where.
+    # With many customers, a sample quickly shows whether the likelihood has a maximum, and its approximate position.
     customers = histories.customers
     found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE_SIZE)), customers, _STARTS)
     if found is not None and customers > _SAMPLE_SIZE:

@@ -1,7 +1,8 @@
 """RFM: scores of recency, frequency and monetary value, and segments from the scores.
 
 Scores depend on values, not on ranks: customers with equal values have equal scores, regardless of the order of the
-rows. The driver receives only the number of buyers per value, so its work does not grow with the number of customers.
+rows. The driver receives only the number of buyers per value, so the work of the driver does not grow with the number
+of customers.
 
 Source: Hughes (1994), Strategic Database Marketing.
 """
@@ -19,13 +20,13 @@ from cdp_lib.contracts.segments import SEGMENTS
 
 SCORES = 5
 MIN_BUYERS = 5
-"""Minimum number of buyers to split into fifths. If there are fewer, all buyers get the middle score."""
+"""Minimum number of buyers for a division into fifths. If there are fewer buyers, all buyers get the middle score."""
 
 _MIDDLE_SCORE = 3
 
 
 def with_rfm(customers: DataFrame) -> DataFrame:
-    """Return customers with three scores of 1 to 5, null for customers who never bought, and with `segment`.
+    """Return customers with three scores and `segment`. Scores are 1 to 5, or null for customers who never bought.
 
     Args:
         customers: One row per customer, with `recency_days`, `purchase_day_count` and `total_revenue`; `recency_days`
@@ -58,7 +59,7 @@ def segment() -> Column:
 
 
 def leading_digits(amount: Column) -> Column:
-    """Return a non-negative amount of money in cents, with all digits after the third set to 0.
+    """Return a non-negative amount of money in cents. All digits after the third become 0.
 
     1,234.56 becomes 123,000. The result has at most 900 distinct values per power of ten, even if every customer has a
     different amount.
@@ -74,14 +75,16 @@ def leading_digits(amount: Column) -> Column:
 
 
 def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:
-    """Return the lowest value for each of the scores 2 to 5: −∞ if every value reaches the score, ∞ if none does.
+    """Return four thresholds: the lowest value that reaches the score, for each of the scores 2 to 5.
+
+    A threshold is −∞ if every value reaches the score, and ∞ if no value reaches the score.
 
     Buyers are sorted by value and divided into fifths. The score of a value is the fifth that contains the middle of
-    the buyers with this value; on a border, the higher fifth. Equal values always have equal scores. If all values are
-    equal, all buyers get the middle score.
+    the buyers with this value. If the middle is on the border of two fifths, the higher fifth counts. Equal values
+    always have equal scores. If all values are equal, all buyers get the middle score.
 
     Args:
-        customers_by_value: Number of buyers with each value. Higher values are better.
+        customers_by_value: Number of buyers by value. A higher value is better.
 
     >>> score_thresholds({1.0: 6, 2.0: 2, 3.0: 1, 9.0: 1})
     (1.0, 2.0, 2.0, 3.0)

@@ -1,4 +1,4 @@
-"""Gamma-Gamma: the spend of customers per purchase day.
+"""Gamma-Gamma: a model of the spend of customers per purchase day.
 
 The spend of a customer varies around an individual mean, which does not depend on how often the customer buys. Notation
 follows the paper. x: repeat purchase days. m: mean spend per repeat purchase day.
@@ -18,12 +18,12 @@ from cdp_lib.analytics.fits import Fit, explain_too_few, maximize
 from cdp_lib.analytics.histories import Floats
 
 _Number = TypeVar("_Number", Floats, Any)
-"""Arrays, or columns of an engine. The same formula works for both."""
+"""Arrays, or column expressions of the engine. The same formula works for both."""
 
 
 @dataclass(frozen=True)
 class Spending:
-    """Distinct pairs of frequency and mean spend of repeat buyers, with the number of customers of each pair.
+    """Distinct (frequency, mean spend) pairs of repeat buyers, and the number of customers with each pair.
 
     Attributes:
         frequency: x, repeat purchase days, 1 or more.
@@ -69,7 +69,7 @@ class GammaGamma:
     def expected_mean(self, x: _Number, m: _Number) -> _Number:
         """Return E(mean spend of a customer), given x and m: Fader and Hardie (2013), equation 5.
 
-        Without a repeat purchase (x = 0), this is the population mean p v / (q − 1), which exists for q > 1.
+        Without a repeat purchase (x = 0), the result is the population mean p v / (q − 1). The mean exists if q > 1.
         """
         return (x * m + self.v) * self.p / (x * self.p + (self.q - 1))
 

@@ -1,4 +1,4 @@
-"""Customer summaries up to a day, computed in a single pass over purchases: the input of all customer figures."""
+"""Customer summaries up to a given day: the input of all customer figures. The query reads the purchases once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def build_customer_summaries(
         as_of: Last day to include.
 
     Returns:
-        `customer_id`, `acquisition_date`, `tenure_days`; `first_purchase_date`, `last_purchase_date`, `frequency`
-        (repeat purchase days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`, null
-        for customers who never bought; `transaction_count`, `purchase_day_count` and `total_revenue`, 0 for customers
-        who never bought. `repeat_monetary_value` is also null without a repeat purchase.
+        `customer_id`, `acquisition_date` and `tenure_days`. These columns are null for customers who never bought:
+        `first_purchase_date`, `last_purchase_date`, `frequency` (repeat purchase days), `recency_days`,
+        `monetary_value`, `repeat_revenue` and `repeat_monetary_value`. These columns are 0 for customers who never
+        bought: `transaction_count`, `purchase_day_count` and `total_revenue`. `repeat_monetary_value` is also null
+        without a repeat purchase.
     """
     days = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     purchases = days.groupBy("customer_id").agg(
@@ -60,5 +61,5 @@ def build_customer_summaries(
 
 
 def _null_if_after(day: str, as_of: date) -> Column:
-    """Return the day, or null if it is after `as_of`."""
+    """Return the day, or null if the day is after `as_of`."""
     return sf.when(sf.col(day) <= sf.lit(as_of), sf.col(day))

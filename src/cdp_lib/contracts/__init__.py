@@ -15,4 +15,4 @@ TABLES: dict[str, TableContract] = {
         *([contract.changes] if contract.rules or contract == PRODUCT_PRICES_SILVER else []),
     )
 }
-"""All tables of the platform by name. Quarantines and tables of change sets follow the table that they belong to."""
+"""All tables of the platform, by name. The quarantine and the change sets of a table come directly after the table."""

@@ -1,7 +1,7 @@
-"""Gold: aggregates for people and dashboards.
+"""Gold: aggregates for reports and dashboards.
 
-Revenue is the sum of quantity × price, in the reporting currency. `country` is the country of the customer, `location`
-the country of the store. Averages are not rounded.
+Revenue is the sum of quantity × price, in the reporting currency. `country` is the country of the customer. `location`
+is the country of the store. Averages are not rounded.
 """
 
 from cdp_lib.contracts.table import Column, gold_table

@@ -23,7 +23,7 @@ DIMENSIONS: dict[Dimension, str] = {
 _ALL: tuple[Dimension, ...] = ("all",)
 _CHANNEL_DIMENSIONS: tuple[Dimension, ...] = ("all", "channel")
 CUSTOMER_DIMENSIONS: tuple[Dimension, ...] = ("all", "country", "channel", "segment")
-"""Dimensions with one value per customer: measures of customers are additive over each of them."""
+"""Dimensions with one value per customer. Measures of customers are additive over the values of each dimension."""
 _SALE_DIMENSIONS: tuple[Dimension, ...] = (*CUSTOMER_DIMENSIONS, "category")
 
 MEASURES: dict[str, str] = {
@@ -65,7 +65,7 @@ MEASURES: dict[str, str] = {
     "contacts": "contacts of the CRM",
     "contacts_agreeing": "contacts who agree to marketing by the channel",
 }
-"""Measures, by month and dimension. A person is a customer, or an address or device not linked to a customer."""
+"""Definitions of the measures, by name. A person is a customer, or an e-mail address or device without a customer."""
 
 ADDS_OVER_MONTHS = (
     "revenue",
@@ -83,7 +83,7 @@ ADDS_OVER_MONTHS = (
 """Measures that are additive over months: each customer, sale or mailing belongs to one month."""
 
 ADDS_OVER_CATEGORIES = ("revenue", "transactions")
-"""Measures that are additive over categories: a sale has one category, but a customer may buy from several."""
+"""Measures that are additive over categories: a sale has one category, a customer may have several categories."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Kpi:
 
     Attributes:
         name: Name in `kpi_monthly_gold`.
-        title: Name for people.
-        definition: Definition for people, in a sentence or two.
+        title: Display name.
+        definition: Definition in one or two sentences, as readers of dashboards see it.
         numerator: SQL expression over `MEASURES`.
         denominator: SQL expression over `MEASURES`; `1` for a plain figure. The KPI is null if the denominator is 0.
         unit: money (reporting currency), count, share (0 to 1), months, ratio, or points.
@@ -101,7 +101,7 @@ class Kpi:
         source: Tables that the KPI is computed from, and the origin of a definition that is not obvious.
         owner: Department that is responsible for the definition.
         example: Example calculated by hand.
-        is_of_latest_month: Whether the KPI is a state at `as_of`, computed for the latest month only.
+        is_of_latest_month: Whether the KPI is a snapshot at `as_of`, computed for the latest month only.
         needs_whole_month: Whether the KPI is null for a month that is not over at `as_of`.
     """
 
@@ -125,17 +125,18 @@ class Kpi:
 
     @property
     def adds_over_months(self) -> bool:
-        """Return whether the KPI of a period is computed from the sums of its months.
+        """Return whether the KPI of several months is computed from sums over these months.
 
-        It is then Σ numerator / Σ denominator, or Σ numerator for a plain figure. For any other KPI, a period has the
-        value of its latest month, because one person may be active in several months.
+        The KPI of the months is then Σ numerator / Σ denominator, or Σ numerator for a plain figure. Any other KPI of
+        several months is the value of the latest month, because one person may be active in several months.
         """
         return self._measures <= set(ADDS_OVER_MONTHS)
 
     def adds_over(self, dimension: Dimension) -> bool:
         """Return whether numerator and denominator are additive over the values of a dimension.
 
-        They are not if one of them is itself a quotient, or if one customer may belong to several values.
+        They are not additive if the numerator or the denominator is itself a quotient, or if one customer may belong to
+        several values of the dimension.
         """
         if dimension == "all":
             return True
@@ -556,7 +557,7 @@ _ENGAGEMENT_KPIS = (
 KPIS = (*_SALES_KPIS, *_ACQUISITION_AND_VALUE_KPIS, *_ENGAGEMENT_KPIS)
 
 NOT_AN_ACTIVITY = ("email_sent", "email_delivered", "email_bounced", "unsubscribe")
-"""Event types that do not make a person active: events that happen to a person, or that end a relation."""
+"""Event types that do not make a person active: the sending of e-mails, and the end of a subscription."""
 
 ENGAGEMENT_POINTS = {"product_view": 2, "email_click": 3, "add_to_cart": 3, "checkout": 5}
 """Points per event type in the engagement score; any other activity has 1 point."""

@@ -16,7 +16,7 @@ _SHARED_RULES = (VALUES_FIT, KEY_IS_UNIQUE)
 
 _EARLIEST_DAY = "DATE'1990-01-01'"
 _DAY_AFTER_INGESTION = "date_add(CAST(_ingested_at AS DATE), 1)"
-"""Latest plausible day of a record, because clocks and time zones differ by up to a day."""
+"""Latest plausible day of a record: the day after ingestion, because clocks and time zones differ by up to a day."""
 
 _EMAIL_SHAPE = "'^[^@ ]+@[^@ ]+[.][^@ .]+$'"
 
@@ -50,7 +50,7 @@ def _is_present(column: str, meaning: str) -> Rule:
 
 
 def _is_plausible(column: str, first: str, last: str, meaning: str, severity: Severity = "reject") -> Rule:
-    """Return the rule that a column is null or between two SQL expressions, bounds included."""
+    """Return the rule that a column is null or between two SQL expressions, including both bounds."""
     return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning, severity)
 
 

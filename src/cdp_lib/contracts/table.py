@@ -19,7 +19,7 @@ class Column:
         comment: Meaning, unit and source, in a sentence fragment.
         required: Whether the column is never null.
         pii: Class of personal data (`name`, `email`), None for a column without personal data.
-        optional: Whether a source may lack the column. The column is null then.
+        optional: Whether a source may lack the column. If the column is missing, its values are null.
     """
 
     name: str
@@ -168,19 +168,19 @@ class TableContract:
     def has_deletion_vectors(self) -> bool:
         """Return whether merges use deletion vectors, on engines that support them, instead of rewriting files.
 
-        True for the tables that batches are merged into. Gold tables have no deletion vectors, because Synapse reads
-        copies of gold tables and does not support deletion vectors.
+        The result is true for tables that batches are merged into. Gold tables have no deletion vectors, because
+        Synapse reads copies of gold tables and does not support deletion vectors.
         """
         return self.layer == "silver" and bool(self.rules)
 
     @property
     def select_list(self) -> tuple[str, ...]:
-        """Return SQL expressions that select the columns of the contract, in order, cast to their types."""
+        """Return one SQL expression per column, in order. Each expression casts the column to its type."""
         return tuple(f"cast(`{c.name}` as {c.type}) as `{c.name}`" for c in self.columns)
 
     @property
     def quarantine(self) -> TableContract:
-        """Return the contract of the quarantine, which holds the rejected rows and the rules that they break."""
+        """Return the contract of the quarantine: the table of rejected rows, with the rules that each row breaks."""
         return TableContract(
             name=f"{self.name}_quarantine",
             layer=self.layer,
@@ -196,7 +196,10 @@ class TableContract:
 
     @property
     def changes(self) -> TableContract:
-        """Return the contract of the table with the latest change sets, which incremental refreshes downstream read."""
+        """Return the contract of the table that holds the latest change sets.
+
+        Incremental refreshes of downstream tables read this table.
+        """
         names = set(self.column_names)
         return TableContract(
             name=f"{self.name}_changes",

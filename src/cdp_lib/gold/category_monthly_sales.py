@@ -17,10 +17,11 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per month and product category sold in that month.
 
-    The query groups by customer before it counts customers: a distinct count per group takes several times as long.
+    The query groups by customer before it counts customers. A distinct count per group takes several times as long as
+    this query.
 
     Args:
-        retails_silver: One row per sale. For each month, either all sales or none.
+        retails_silver: One row per sale. The rows include all sales of a month or none of them.
         as_of: Last day to include; None for all days.
 
     Returns:

@@ -27,7 +27,7 @@ _BRACKETS = ((1, 7), (8, 30), (31, 60), (61, 90), (91, 180), (181, 365))
 """First and last day of each bracket."""
 
 _MONTHS = 24
-"""Last month of purchase and revenue retention, counted from the cohort month."""
+"""Last month of purchase and revenue retention, as a number of months after the cohort month."""
 
 _COHORT = ("cohort_type", "cohort_month")
 
@@ -41,23 +41,26 @@ def build_cohort_retention_gold(
 ) -> DataFrame:
     """One row per cohort of customers, kind of retention and window; null if the window is not over yet.
 
-    A customer belongs to the acquisition cohort of the month of acquisition. A buyer also belongs to the first-purchase
-    cohort of the month of the first purchase. Day 0 is the day of acquisition or of the first purchase. A customer is
-    active on a day with a purchase or with an activity linked to the customer.
+    Each customer belongs to the acquisition cohort of the month in which the customer was acquired. Each buyer also
+    belongs to the first-purchase cohort of the month in which the customer first bought. Day 0 is the day of
+    acquisition or of the first purchase. A customer is active on a day with a purchase or with an activity linked to
+    the customer.
 
-    - N-day: active exactly on day N. Unbounded: active on day N or later. Bracket: active on a day of the bracket. Days
-      are calendar days.
-    - Purchase: bought in the k-th calendar month after the cohort month. Revenue: revenue of the cohort in this month,
-      divided by its revenue in the cohort month.
+    - N-day retention: share of the cohort that is active exactly on day N. Days are calendar days.
+    - Unbounded retention: share of the cohort that is active on day N or later.
+    - Bracket retention: share of the cohort that is active on at least one day of the bracket.
+    - Purchase retention: share of the cohort that buys in the k-th calendar month after the cohort month.
+    - Revenue retention: revenue of the cohort in the k-th calendar month after the cohort month, divided by the revenue
+      of the cohort in the cohort month.
 
     A window is over when it is over for a customer whose day 0 is the last day of the cohort month. A window of
-    unbounded retention is over when day N is over. A cell is null, never 0, until its window is over. Unbounded
+    unbounded retention is over when day N is over. The retention is null, never 0, until the window is over. Unbounded
     retention may still rise with a later `as_of`, because customers come back.
 
     Source: Amplitude, Retention Analysis (“return on”, “return on or after”, strict calendar dates); Adobe Customer
     Journey Analytics, guided analysis (bounded, unbounded, custom brackets). Amplitude excludes customers who have not
-    reached day N from the average. This table waits for the whole cohort instead, so that all cells of a cohort
-    refer to the same customers.
+    reached day N from the average. This table waits for the whole cohort instead, so that all rows of a cohort refer to
+    the same customers.
 
     Args:
         customer_acquisitions_silver: One row per customer.
@@ -67,8 +70,8 @@ def build_cohort_retention_gold(
         as_of: Last day to include.
 
     Returns:
-        Columns of `cohort_retention_gold`. A window has no row if it begins after `as_of`, measured from the first
-        day of the cohort month.
+        Columns of `cohort_retention_gold`. A window has no row if it begins after `as_of`. The start of a window is
+        counted from the first day of the cohort month.
     """
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)
@@ -126,9 +129,9 @@ def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:
 
 
 def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_of: date) -> DataFrame:
-    """Return the days with a purchase or an activity of each customer.
+    """Return the (customer, day) pairs with a purchase or an activity.
 
-    A day may occur several times. Repeated days do not affect the result.
+    A pair may occur several times. Repeated pairs do not affect the retention.
     """
     day = sf.col("occurred_at").cast("date")
     activities = events.where(~sf.col("event_type").isin(*NOT_AN_ACTIVITY)).where(day <= sf.lit(as_of))
@@ -139,7 +142,10 @@ def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_o
 
 
 def _day_cells(members: DataFrame, active_days: DataFrame) -> DataFrame:
-    """Return the cells of N-day, unbounded and bracket retention: aggregate by customer, then by cohort."""
+    """Return the rows of the cohort table for N-day, unbounded and bracket retention.
+
+    The query aggregates by customer first, and then by cohort.
+    """
     age = sf.datediff("day", "day_0")
     joined = members.join(active_days, "customer_id", how="left").withColumn("age", age)
     windows: list[tuple[str, int, int | None]] = [
@@ -160,7 +166,7 @@ def _day_cells(members: DataFrame, active_days: DataFrame) -> DataFrame:
 
 
 def _month_cells(members: DataFrame, purchases: DataFrame) -> DataFrame:
-    """Return the cells of purchase and revenue retention."""
+    """Return the rows of the cohort table for purchase and revenue retention."""
     months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue")
     )
@@ -189,11 +195,12 @@ def _is_in_window(age: Column, first: int, last: int | None) -> Column:
 
 
 def _cells(by_cohort: DataFrame, windows: Sequence[tuple[str, int, int | None]], first_revenue: str = "") -> DataFrame:
-    """Return one row per cohort and window, from one column `w<number>` per window.
+    """Return one row per cohort and window, from rows with one column `w<number>` per window.
 
     Args:
-        by_cohort: One row per cohort, with the numerator of each window in its column.
-        windows: Kind of retention, first and last day or month of each window; the last is None for no end.
+        by_cohort: One row per cohort. The column of a window holds the numerator of the window.
+        windows: (kind of retention, first day or month, last day or month) of each window. The last element is None for
+            a window without an end.
         first_revenue: Column with the revenue in the cohort month, the denominator of revenue retention.
     """
     zero = sf.lit(0).cast("decimal(38,2)")

@@ -26,13 +26,15 @@ _MAX_AGE = 120
 """Greatest plausible age in years. A day of birth that implies a greater age is ignored."""
 
 _AGE_BANDS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (55, "45-54"), (65, "55-64"))
-"""Age bands, each with the first age of the next band."""
+"""Age bands. The number of a band is the first age of the next band."""
 
 _GENERATIONS = ((1928, "Greatest"), (1946, "Silent"), (1965, "Boomer"), (1981, "X"), (1997, "Millennial"), (2013, "Z"))
-"""Generations by Pew Research Center, each with the first year of birth of the next. The last generation is Alpha."""
+"""Generations as defined by Pew Research Center. The number of a generation is the first birth year of the next
+generation. The last generation is Alpha.
+"""
 
 _TENURE_BANDS = ((30, "under 30 days"), (90, "30-89 days"), (365, "90-364 days"), (731, "1-2 years"))
-"""Tenure bands, each with the first number of days of the next band."""
+"""Tenure bands. The number of a band is the first number of days of the next band."""
 
 
 def build_customer_demographics_gold(
@@ -48,18 +50,19 @@ def build_customer_demographics_gold(
 
     A contact describes a customer only if `customer_links_silver` links the contact to the customer. Each attribute
     comes from the first contact that has a value for the attribute. Contacts linked by customer number come before
-    contacts linked by e-mail address, then the latest modified contacts come first, then the lowest `contact_id`.
+    contacts linked by e-mail address. Among contacts with the same kind of link, the latest modified contact comes
+    first. If two contacts have the same time, the contact with the lower `contact_id` comes first.
 
     These values are ignored: a day of birth after `as_of` or of a person older than 120, a gender other than male or
     female, and a country that is not in the reference table. If sources disagree on an attribute, its confidence is
     low. Cities are compared without regard to upper and lower case, countries by code.
 
     The country of the customers API is the country of record. The CRM country replaces it only if the API country is
-    not in the reference table. If neither country is in the reference table, the row keeps the API's name as written,
-    without a code.
+    not in the reference table. If neither country is in the reference table, the row keeps the country name as the API
+    wrote it, without a code.
 
     The shopper type compares the countries of the stores with the country of the customer, by code. If the location of
-    a store is not in the reference table, the type is null, unless the other stores alone already make it "both".
+    a store is not in the reference table, the type is null, unless the other stores alone already make the type "both".
 
     In years without 29 February, a customer born on this day has their birthday on 1 March. Contacts and countries of
     customers are the latest versions in silver, regardless of `as_of`.
@@ -136,7 +139,7 @@ def _prefixed(countries: DataFrame, prefix: str) -> DataFrame:
 
 
 def _acquired(customers: DataFrame, acquisitions: DataFrame, as_of: date) -> DataFrame:
-    """Return customers acquired by `as_of`. Without an acquisition row, the registration date is used."""
+    """Return customers acquired by `as_of`. The registration date replaces a missing acquisition date."""
     acquired = acquisitions.select("customer_id", "acquisition_date")
     acquisition_date = sf.coalesce("acquisition_date", "registration_date")
     return (
@@ -147,7 +150,7 @@ def _acquired(customers: DataFrame, acquisitions: DataFrame, as_of: date) -> Dat
 
 
 def _with_api_code(customers: DataFrame, countries: DataFrame) -> DataFrame:
-    """Return customers with the code of the API's country; null if the country is not in the reference table."""
+    """Return customers with the country code for the API country; null if the country is not in the reference table."""
     codes = _prefixed(countries, "api").select("api_key", "api_code")
     return customers.join(codes, country_key(sf.col("api_country")) == sf.col("api_key"), how="left").drop("api_key")
 
@@ -170,12 +173,16 @@ def _linked_contacts(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _choose_attributes(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """Return one row per customer: for each CRM attribute, the chosen value, its kind of link and the value range."""
+    """Return one row per customer, with four values for each CRM attribute.
+
+    The values are: the chosen value, whether its contact is linked by customer number, and the least and the greatest
+    value of all linked contacts.
+    """
     values = _valid_values(contacts, countries, as_of)
     of_customer = Window.partitionBy("customer_id")
     best_first = of_customer.orderBy(sf.desc("is_by_id"), sf.desc_nulls_last("modified_at"), sf.asc("contact_id"))
     ranked = values.withColumn("rank", sf.row_number().over(best_first))
-    # Use ranks: a maximum of structs takes ten times as long on one engine, and max_by breaks ties at random.
+    # Use ranks: on one engine, a maximum of structs takes ten times as long as ranks. max_by breaks ties at random.
     first_ranks = {name: sf.when(sf.col(name).isNotNull(), sf.col("rank")) for name in _CRM_ATTRIBUTES}
     marked = ranked.select(
         "*", *(sf.min(rank).over(of_customer).alias(f"{name}_rank") for name, rank in first_ranks.items())
@@ -211,7 +218,7 @@ def _valid_values(contacts: DataFrame, countries: DataFrame, as_of: date) -> Dat
 
 
 def _store_countries(retails: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """Return one row per buyer: the country codes of the stores, and whether the country of a store is unknown."""
+    """Return one row per buyer: the country codes of the stores, and whether the country of any store is unknown."""
     codes = _prefixed(countries, "store").select("store_key", "store_code")
     places = retails.where(is_on_or_before("transaction_date", as_of)).select("customer_id", "location").distinct()
     return (
@@ -248,7 +255,7 @@ def _crm_confidence(attribute: str) -> Column:
 
 
 def _crm_source_and_confidence(attribute: str) -> tuple[Column, Column]:
-    """Return source and confidence of an attribute that only the CRM has."""
+    """Return the source column and the confidence column of an attribute that only the CRM has."""
     return (
         _crm_source(attribute).alias(f"{attribute}_source"),
         _crm_confidence(attribute).alias(f"{attribute}_confidence"),
@@ -283,7 +290,10 @@ def _age(birth_date: Column, as_of: date) -> Column:
 
 
 def _band(value: Column, bands: Sequence[tuple[int, str]], last: str) -> Column:
-    """Return the name of the first band whose bound is above the value, else the last band; null for a null value."""
+    """Return the name of the first band whose bound is above the value.
+
+    Return `last` if no bound is above the value, and null if the value is null.
+    """
     bound, name = bands[0]
     banded = sf.when(value < bound, name)
     for bound, name in bands[1:]:

@@ -22,7 +22,7 @@ def sales_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
 
 
 def total(column: str) -> Column:
-    """Return the sum of a column. The sum of `quantity` is a BIGINT, so that it does not overflow.
+    """Return the sum of a column. The sum of `quantity` is a BIGINT, so that the sum does not overflow.
 
     >>> spark.range(3).agg(total("id").alias("n")).first().n
     3

@@ -29,7 +29,7 @@ class RecordedFits:
     Attributes:
         purchases: Fit of the default purchase model.
         spend: Fit of the spend model.
-        versions: `model_version` of the purchase fit, then of the spend fit.
+        versions: `model_version` of the purchase fit and of the spend fit, in this order.
     """
 
     purchases: Fit
@@ -78,12 +78,15 @@ def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
 
 
 def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fitted_at: datetime) -> DataFrame:
-    """Return one row per new fit, with the version of the latest fit of the same model that has parameters.
+    """Return one row per new fit.
+
+    Each row also has the version of the latest fit of the same model with parameters. If the new fit has parameters,
+    this is the version of the new fit.
 
     Args:
         model_fits_gold: One row per earlier fit.
         fits: New fits.
-        as_of: Last day of the data of the new fits.
+        as_of: Last day of the data that the new fits are based on.
         fitted_at: Start of the run that made the new fits.
     """
     new_fits = [fits.purchases, fits.spend]
@@ -116,7 +119,7 @@ def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fi
 
 
 def find_fits(model_fits_gold: DataFrame, as_of: date) -> RecordedFits:
-    """Return the latest fits with `as_of` up to the given day, failed fits included.
+    """Return the latest fit of each model with an `as_of` up to the given day. Failed fits are included.
 
     Args:
         model_fits_gold: One row per fit.

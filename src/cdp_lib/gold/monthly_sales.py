@@ -19,10 +19,11 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per month with sales.
 
-    The query groups by customer before it counts customers: a distinct count per month takes several times as long.
+    The query groups by customer before it counts customers. A distinct count per month takes several times as long as
+    this query.
 
     Args:
-        retails_silver: One row per sale. For each month, either all sales or none.
+        retails_silver: One row per sale. The rows include all sales of a month or none of them.
         as_of: Last day to include; None for all days.
 
     Returns:
@@ -50,7 +51,7 @@ def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> D
 
 
 def _is_in_months(months: list[date]) -> Column:
-    """Return whether a row belongs to one of the months, given by their first days."""
+    """Return whether a row belongs to one of the months. Each month is given by its first day."""
     # The condition of an overwrite on Spark may only compare plain columns.
     conditions = [
         (sf.col("transaction_year") == day.year) & (sf.col("transaction_month") == day.month) for day in months

@@ -17,7 +17,7 @@ from cdp_lib.pipeline.table import Table
 def build_seasonal_analysis_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per season and product category sold in that season, over all years.
 
-    The query groups by month first, so that it computes the season for a few months and not for every sale.
+    The query groups by month first. The query then computes the season once per month, and not once per sale.
 
     Args:
         retails_silver: One row per sale.

@@ -18,7 +18,8 @@ def build_store_customer_analysis_gold(
 ) -> DataFrame:
     """One row per store that sold something.
 
-    The query groups by customer before it counts customers: a distinct count per store takes several times as long.
+    The query groups by customer before it counts customers. A distinct count per store takes several times as long as
+    this query.
 
     Args:
         retails_silver: One row per sale.

@@ -1,6 +1,6 @@
-"""Upgrade of a warehouse that an earlier version of the platform wrote.
+"""Upgrade of the tables that an earlier version of the platform wrote.
 
-The log of that version recorded which batch is in which table.
+The earlier version recorded in its log which batches each table had loaded.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ _LOG = PIPELINE_RUNS_OPS.name
 
 
 def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
-    """Prepare a warehouse for its first run with this version of the platform, if an earlier version wrote it.
+    """Upgrade the tables of an earlier version of the platform, before this version refreshes them for the first time.
 
-    If all batches are still landed, every table is rebuilt from them. If older batches of an entity were removed, its
-    bronze table is marked as complete since the oldest landed batch. Silver keeps the rows that came with older
-    batches, and gold is rebuilt from silver. Product prices from removed batches are copied from silver to bronze.
+    If all loaded batches are still landed, every table is rebuilt from them. If older batches of an entity were
+    removed, the state of the entity's bronze table records that the table is complete only from the oldest landed
+    batch. Silver keeps the rows of the removed batches, and gold is rebuilt from silver. Product prices of removed
+    batches are copied from silver to bronze.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
 
     Returns:
-        One line that says what was done; empty if no earlier version wrote the warehouse.
+        One line that says what was done; empty if no earlier version wrote the tables, or if they are already upgraded.
     """
     is_done = store.exists(TABLE_STATE_OPS) and _LOG not in read_states(store)
     if is_done or not store.exists(PIPELINE_RUNS_OPS) or "change_id" not in store.read(PIPELINE_RUNS_OPS).columns:
@@ -60,7 +61,7 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
 
 
 def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[str]) -> set[str]:
-    """Return the batches that the log names, but that are neither landed nor in bronze."""
+    """Return the batches that the log lists as loaded, but that are neither landed nor in the bronze table."""
     log = store.read(PIPELINE_RUNS_OPS).where(f"table_name = '{contract.name}' AND state = 'done'")
     logged = {name for (name,) in log.select("batch_id").distinct().collect() if name}
     removed = logged - landed
@@ -71,7 +72,7 @@ def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[st
 
 
 def _restore_prices(store: DeltaStore, since: str) -> None:
-    """Append the prices of removed batches to bronze, so that each sale keeps the price of its day."""
+    """Append the product prices of removed batches to bronze, so that each sale keeps the price of the day of sale."""
     if not (store.exists(PRODUCT_PRICES_SILVER) and store.exists(PRODUCTS_SILVER) and store.exists(PRODUCTS_BRONZE)):
         return
     names = store.read(PRODUCTS_SILVER).select("product_id", "product_name", "category")
@@ -95,7 +96,7 @@ def _restore_prices(store: DeltaStore, since: str) -> None:
 
 
 def _rewrite_log(store: DeltaStore) -> None:
-    """Rewrite the log in the columns of its current contract."""
+    """Rewrite the log of the earlier version with the columns of the current contract."""
     values = {
         "run_id": sf.col("run_id"),
         "table_name": sf.col("table_name"),

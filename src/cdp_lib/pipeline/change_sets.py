@@ -1,8 +1,9 @@
 """Change sets: the row changes of one refresh, stored before they are merged into the table.
 
 A change set is computed once, from the table before the refresh, and stored in `<table>_changes`. The stored rows are
-then merged by key. If a run is killed, the next run merges the stored rows again: computing them again would start from
-a table that is partly changed. Downstream tables read the stored change sets to find out which rows changed.
+then merged by key. If a run is killed, the next run merges the stored rows again. It does not compute them again,
+because the killed run may have changed the table. Downstream tables read the stored change sets to find out which rows
+changed.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from cdp_lib.storage import DeltaStore
 from cdp_lib.storage.delta import IS_GONE
 
 MAX_CHANGE_SETS = 50
-"""Maximum number of change sets that a table keeps. A downstream table that needs older ones is rebuilt."""
+"""Maximum number of change sets that a table keeps. A downstream table that needs older change sets is rebuilt."""
 
 _VERSIONS_BETWEEN_REMOVALS = 16
-"""Number of versions after which expired change sets are deleted together, because each delete is a commit."""
+"""Number of table versions between two deletions of expired change sets. Each deletion is a commit, so several expired
+change sets are deleted together."""
 
 
 def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> TableState:
-    """Return the table's state after the next change set. The state's token identifies the change set.
+    """Return the state that the table will have after the next change set. The state's token identifies the change set.
 
-    The state keeps the earlier change sets that a downstream table has not read yet.
+    The state also lists the earlier change sets that a downstream table has not read yet.
 
     Args:
         work: Table to refresh.
-        details: New details of the materialization; None to keep the current details.
+        details: New value of the state's `details`; None to keep the current value.
     """
     state = work.next_state()
     followed = max(min(work.readers, default=state.version), state.version - MAX_CHANGE_SETS)
@@ -52,12 +54,14 @@ def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> Tabl
 
 
 def stage_rows(work: Work, state: TableState, rows: DataFrame) -> DataFrame:
-    """Store rows with the change set that is being computed, and return the stored rows, so that the plan runs once.
+    """Store intermediate rows of a change set, and return the stored rows.
+
+    The query plan of `rows` then runs only once, even if the rows are used several times.
 
     Args:
         work: Table to refresh.
         state: State from `new_change_set`.
-        rows: Rows with some columns of the table.
+        rows: Rows with some of the table's columns.
     """
     changes = work.contract.changes
     work.store.append(changes, _align_columns(changes, rows.withColumn("_change_type", sf.lit("touched")), state.token))
@@ -68,12 +72,12 @@ def stage_rows(work: Work, state: TableState, rows: DataFrame) -> DataFrame:
 
 
 def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
-    """Store a change set and its header in one commit, then apply it.
+    """Store a change set and its header row in one commit, then apply the change set.
 
     Args:
         work: Table to refresh.
         state: State from `new_change_set`.
-        rows: Rows with `_change_type`, and columns of the table and of its quarantine.
+        rows: Changed rows with the column `_change_type`, and with columns of the table and of its quarantine.
     """
     changes = work.contract.changes
     header = {"_change_set": state.token, "_change_type": "header", "_header": state.to_json()}
@@ -81,20 +85,22 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     work.store.append(changes, _align_columns(changes, rows, state.token).unionByName(header_row))
     outcome = _apply(work, state, is_repeated=False)
     if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
-        # A run that is killed from here on leaves the previous state in place, so keep its change sets, too.
+        # If the run is killed after this point, the previous state stays valid. Also keep the change sets that it
+        # lists.
         kept = {*state.change_sets.values(), *work.state.change_sets.values()}
         delete_change_sets(work.store, work.contract, kept)
     return outcome
 
 
 def finish_change_set(work: Work) -> Outcome | None:
-    """Apply a change set that a killed run stored but did not finish.
+    """Apply a change set that a killed run stored but did not apply completely.
 
     Returns:
-        None if no such change set is stored.
+        Outcome of the refresh; None if no such change set is stored.
 
     Raises:
-        UnknownContentError: A stored change set does not continue the table's state.
+        UnknownContentError: The stored change set for the table's next version was not computed from the current
+            version.
     """
     if not work.state.version or not work.store.exists(work.contract.changes):
         return None
@@ -110,7 +116,10 @@ def finish_change_set(work: Work) -> Outcome | None:
 
 
 class UnknownContentError(Exception):
-    """A stored change set that does not continue the table's state, so the table's content is unknown."""
+    """Error for a stored change set that was not computed from the table's current version.
+
+    A killed run may have merged the change set, so the content of the table is unknown.
+    """
 
 
 def delete_change_sets(store: DeltaStore, contract: TableContract, keep: Collection[str] = ()) -> None:
@@ -127,7 +136,7 @@ def delete_change_sets(store: DeltaStore, contract: TableContract, keep: Collect
 
 
 def _align_columns(changes: TableContract, rows: DataFrame, token: str) -> DataFrame:
-    """Return rows in the columns of a change set table. Missing columns are null; `_change_set` is the token."""
+    """Return rows with all columns of a change set table: missing columns are null, and `_change_set` is the token."""
     missing = {column.name: column.type for column in changes.columns if column.name not in rows.columns}
     values = {name: sf.lit(token if name == "_change_set" else None).cast(type_) for name, type_ in missing.items()}
     return rows.select("*", *(value.alias(name) for name, value in values.items())).selectExpr(*changes.select_list)
@@ -140,8 +149,9 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
 
     Args:
         work: Table to refresh.
-        state: State that the change set leads to.
-        is_repeated: Whether an earlier run may have merged the change set already. It is then merged, not appended.
+        state: State of the table after the change set is applied.
+        is_repeated: Whether an earlier run may have merged the change set already. The change set is then merged,
+            because an append would duplicate its rows.
     """
     store, contract = work.store, work.contract
     rows = store.read(contract.changes).where(sf.col("_change_set") == state.token)
@@ -183,14 +193,15 @@ def rewrite(
     received: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Replace a table and its quarantine, and delete its change sets, so that downstream tables are rebuilt.
+    """Replace a table and its quarantine, and delete the table's change sets. Downstream tables are then rebuilt.
 
     Args:
         work: Table to refresh.
         kept: All rows of the table.
-        refused: All rows of its quarantine.
-        received: Number of input rows. If all of them are kept, `refused` is not computed.
-        details: New details of the materialization.
+        refused: All rows of the quarantine.
+        received: Number of input rows; None if unknown. If all input rows are kept and the quarantine is empty,
+            `refused` is not computed.
+        details: New value of the state's `details`; None for an empty value.
     """
     store, contract = work.store, work.contract
     work.mark_rewriting()
@@ -211,23 +222,23 @@ def rewrite(
 
 
 def _number_of_warned(contract: TableContract) -> Column:
-    """Return an aggregate that counts the rows that break a warning rule."""
+    """Return an aggregate expression: the number of rows that break a warning rule."""
     return sf.count(sf.when(is_warned(contract), 1)) if contract.has_warning_rules else sf.lit(0)
 
 
 def diff_rows(
     old: DataFrame, new: DataFrame, key: list[str], values: Column, *, replaced: str, added: str, removed: str
 ) -> DataFrame:
-    """Return the rows that differ between two frames, with their kind of change as `_change_type`.
+    """Return the rows that differ between two data frames, with the kind of difference in the column `_change_type`.
 
     Args:
-        old: Rows before, one per key.
-        new: Rows afterwards, one per key.
+        old: Rows before the change, one row per key.
+        new: Rows after the change, one row per key.
         key: Key columns.
-        values: Expression of the hash of the values to compare.
-        replaced: Change type of an old row that has a new version.
-        added: Change type of a new row.
-        removed: Change type of an old row whose key is not in `new`.
+        values: Expression that computes a hash of the values to compare.
+        replaced: `_change_type` of an old row whose key has other values in `new`.
+        added: `_change_type` of a returned row of `new`.
+        removed: `_change_type` of an old row whose key is not in `new`.
     """
     before = old.select("*", values.alias("_values"), sf.lit(True).alias("_is_old"))
     after = new.select("*", values.alias("_values"), sf.lit(False).alias("_is_old"))
@@ -243,7 +254,7 @@ def diff_rows(
 
 
 def row_hash(contract: TableContract) -> Column:
-    """Return a hash of all columns of a row."""
+    """Return an expression: a hash of all columns of a row."""
     return hash_of(
         [
             sf.concat_ws("|", column.name) if column.type.startswith("ARRAY") else sf.col(column.name)

@@ -1,4 +1,4 @@
-"""Compaction of old landed batches: bronze keeps the rows that still matter, and the batches are removed."""
+"""Compaction of old landed batches: bronze keeps the rows that are still needed, and the batches are removed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class CompactedTable:
     Attributes:
         table_name: Name of the table.
         batches: Number of landed batches that were removed.
-        rows_before: Rows of the table before.
-        rows_after: Rows of the table afterwards.
-        skip_reason: Why the table was not compacted; empty if it was.
+        rows_before: Number of rows of the table before the compaction.
+        rows_after: Number of rows of the table after the compaction.
+        skip_reason: Why the table was not compacted; empty if the table was compacted.
     """
 
     table_name: str
@@ -46,21 +46,25 @@ class CompactedTable:
 def remove_old_batches(
     store: DeltaStore, landing: Landing, keep_days: int, now: datetime, graph: Graph | None = None
 ) -> list[CompactedTable]:
-    """Compact the bronze rows of batches that are older than a number of days, and remove these batches.
+    """Compact the bronze rows of batches that are older than `keep_days`, and remove these batches from the landing.
 
-    For old batches, a bronze table keeps only the rows that downstream tables may still need: the latest good version
-    of each key, any later refused version, all rows of a file's newest version, and every change of a price. So
-    downstream tables get the same rows as without compaction, whichever batches land later. The newest batch of an
-    entity stays, because the next extraction starts from it.
+    A bronze table keeps only those rows of old batches that downstream tables may still need:
 
-    A kill is harmless: rows are replaced in one commit, before a batch is removed.
+    - the latest version of each key that breaks no rejecting rule, and a later version that breaks one;
+    - for entities that are landed as whole files, all rows of the newest version of each file;
+    - every change of a product price.
+
+    Downstream tables therefore get the same rows as without compaction, even if late batches land afterwards. The
+    newest batch of each entity is not removed, because the next extraction starts from the watermark of this batch.
+
+    A kill is harmless: the rows are replaced in one commit, before the first batch is removed.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
-        keep_days: Days for which batches stay. If `MAX_LATENESS` is longer, it is used instead.
+        keep_days: Number of days for which landed batches are kept. The minimum is `MAX_LATENESS`.
         now: Start of the run, UTC.
-        graph: Table declarations; None for those of the platform.
+        graph: Graph of the tables; None for the graph of the platform.
 
     Returns:
         One result per bronze table that was compacted or skipped.
@@ -86,17 +90,17 @@ def remove_old_batches(
 
 
 def late_batch_messages(store: DeltaStore, landing: Landing, graph: Graph | None = None) -> dict[str, str]:
-    """Return, by table, a message about batches that landed too late to be loaded.
+    """Return a message for each table with batches that landed too late to be loaded, by table name.
 
-    A load no longer lists the day of such a batch, and the batch is not in bronze.
+    A load lists only the folders of recent days. A batch in the folder of an older day is not loaded.
 
-    Cost: reads the names of all landed batches, the names of the batches of older days in bronze, and the manifests of
-    the landed batches of older days that are not in bronze.
+    Cost: lists all landed batches. For batches of older days, also reads the batch names in bronze, and the manifests
+    of the landed batches that are not in bronze.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
-        graph: Table declarations; None for those of the platform.
+        graph: Graph of the tables; None for the graph of the platform.
     """
     states, messages = read_states(store), {}
     for table in (graph or platform_graph()).tables.values():
@@ -122,7 +126,7 @@ def _late_batch_message(late: list[str]) -> str:
 
 
 def _compact(store: DeltaStore, states: States, table: Table, readers: list[Table], last: str) -> CompactedTable:
-    """Delete bronze rows of the batches up to `last` that no downstream table needs any more."""
+    """Delete the bronze rows that no downstream table needs any more, in all batches up to `last`."""
     contract, state = table.contract, states[table.name]
     if any(
         states.get(each.name, TableState()).inputs.get(table.name) != (state.version, state.token) for each in readers
@@ -138,7 +142,7 @@ def _compact(store: DeltaStore, states: States, table: Table, readers: list[Tabl
     needed = union([each.materialization.rows_to_keep(each, rows, loaded).select(*key) for each in readers])
     hashed = rows.where(is_old).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").drop("_record_hash")
-    # Mark the number of rows as unknown until the rows are counted, so that a kill before then leaves no wrong number.
+    # Set the row count to unknown until the rows are counted again: a killed run must not leave a wrong row count.
     states[table.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
     write_states(store, states)
     store.overwrite(contract, kept, is_old)

@@ -1,6 +1,9 @@
-"""Fingerprint of a table: a hash of its builder's code, its contract, and its declared files and libraries.
+"""Fingerprint of a table: a hash of everything in the code that determines the table's rows.
 
-Comments, docstrings and formatting are not part of the fingerprint, so changing them makes no table due.
+The hash covers the builder's code, the contract, the materialization, the declared files and the versions of the
+declared libraries.
+
+Comments, docstrings and formatting are not part of the fingerprint, so a change of them makes no table due.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ _EXCLUDED_MODULES = ("cdp_lib.pipeline", "cdp_lib.storage", "cdp_lib.errors", "c
 """Prefixes of modules whose code does not affect the rows that a builder returns."""
 
 _PARSING = RLock()
-"""Lock around parsing: Python 3.11 can parse source code in one thread at a time only."""
+"""Lock for parsing source code, because Python 3.11 can parse in only one thread at a time."""
 
 
 def fingerprint(table: Table) -> str:
-    """Return the hash of a table's code, contract, declared files and library versions.
+    """Return a hash of a table's code, contract, materialization, inputs, declared files and library versions.
 
     Args:
         table: Declaration of the table.
@@ -55,7 +58,7 @@ def _fingerprint(table: Table) -> str:
 
 @cache
 def _module_closure(name: str) -> frozenset[str]:
-    """Return a module and the modules of this library that it imports, directly or indirectly."""
+    """Return the names of a module and of the `cdp_lib` modules that it imports, directly or indirectly."""
     found, to_visit = set[str](), [name]
     while to_visit:
         module = to_visit.pop()
@@ -67,7 +70,10 @@ def _module_closure(name: str) -> frozenset[str]:
 
 @cache
 def _direct_imports(name: str) -> tuple[str, ...]:
-    """Return the modules of this library that a module imports, except those that affect no builder's result."""
+    """Return the names of the `cdp_lib` modules that a module imports.
+
+    Modules that affect no builder's result are left out.
+    """
     names = set[str]()
     for node in ast.walk(_syntax_tree(name)):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -82,7 +88,10 @@ def _direct_imports(name: str) -> tuple[str, ...]:
 
 
 def _is_code_module(name: str) -> bool:
-    """Return whether a name is a module without table contracts. Contracts are part of the fingerprint by value."""
+    """Return whether a name is a module, but not a module that declares contracts.
+
+    The fingerprint has the values of the table's contract, so the code that declares contracts is not needed.
+    """
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError:
@@ -92,7 +101,7 @@ def _is_code_module(name: str) -> bool:
 
 @cache
 def _digest(name: str) -> str:
-    """Return a hash of a module's syntax tree without docstrings, contracts and table declarations."""
+    """Return a hash of a module's syntax tree. Docstrings, contracts and table declarations are left out."""
     tree, module = _syntax_tree(name), importlib.import_module(name)
     by_value = {key for key, value in vars(module).items() if isinstance(value, TableContract | Table)}
     tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and _assigned_names(node) <= by_value)]
@@ -107,7 +116,7 @@ def _assigned_names(node: ast.Assign) -> set[str]:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    """Return whether a statement is a docstring, or another string that is not assigned."""
+    """Return whether a statement is a docstring, or another string that no variable gets."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

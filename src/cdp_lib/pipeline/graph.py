@@ -1,4 +1,4 @@
-"""The graph of all tables, collected from their declarations, so that no list of tables has to be maintained."""
+"""The graph of all tables. It is collected from the table declarations, so nobody has to maintain a list of tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAYERS = ("bronze", "silver", "gold")
 
 
 class Graph:
-    """Tables and their inputs."""
+    """Graph that links each table to its inputs."""
 
     def __init__(self, tables: Iterable[Table]) -> None:
         """Order the tables so that each table comes after its inputs.
@@ -49,19 +49,22 @@ class Graph:
         return readers
 
     def reads(self, name: str) -> tuple[str, ...]:
-        """Return the tables that a table is built from, including the table of the business date."""
+        """Return the names of the tables that a table is built from.
+
+        If the table depends on the business date, the table of the business date is included.
+        """
         return self._reads[name]
 
     def readers(self, name: str) -> list[str]:
-        """Return the tables that are built from a table."""
+        """Return the names of the tables that are built directly from a table."""
         return self._readers[name]
 
     def upstream(self, names: Collection[str]) -> set[str]:
-        """Return tables and everything they are built from, directly or indirectly."""
+        """Return the given tables and all tables that they are built from, directly or indirectly."""
         return _reached(names, self.reads)
 
     def downstream(self, names: Collection[str]) -> set[str]:
-        """Return tables and everything that is built from them, directly or indirectly."""
+        """Return the given tables and all tables that are built from them, directly or indirectly."""
         return _reached(names, self.readers)
 
     @cached_property
@@ -69,14 +72,17 @@ class Graph:
         return longest_chains(self._reads)
 
     def longest_chain(self, name: str) -> int:
-        """Return the length of the longest chain of tables that are built one after the other from a table."""
+        """Return the number of tables in the longest chain of tables downstream of a table.
+
+        The tables of a chain can be refreshed only one after the other.
+        """
         return self._longest_chains[name]
 
     def select(self, selection: Iterable[str]) -> set[str]:
         """Return the selected tables, or all tables if nothing is selected.
 
         Args:
-            selection: Names of tables or layers. `+name` adds everything upstream, `name+` everything downstream.
+            selection: Names of tables or layers. `+name` adds all upstream tables, `name+` adds all downstream tables.
 
         Raises:
             CdpError: A name is neither a table nor a layer.
@@ -97,10 +103,12 @@ class Graph:
 
 
 def longest_chains(predecessors: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Return, for each name, the length of the longest chain of names that wait for it, one after the other.
+    """Return the length of the longest chain of waiting names for each name.
+
+    In a chain, each name waits for the name before it. The name itself is not counted.
 
     Args:
-        predecessors: The names that each name waits for.
+        predecessors: For each name, the names that it waits for.
     """
     lengths = dict.fromkeys(predecessors, 0)
     for name in reversed([*TopologicalSorter(predecessors).static_order()]):

@@ -1,4 +1,7 @@
-"""Materialization of bronze tables: landed batches unchanged, with the batch and file of each row."""
+"""Materialization of bronze tables: load the rows of landed batches unchanged.
+
+Each row also gets the batch and the file that it comes from.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,32 @@ from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
 
 MAX_LATENESS = timedelta(days=7)
-"""Maximum age of a batch to be loaded, relative to the newest batch. Older batches are treated as loaded."""
+"""Maximum time by which a batch may be older than the newest batch. Batches of earlier days are treated as already
+loaded."""
 
 _BATCHES_AT_ONCE = 50
-"""Maximum number of batches per commit: engines fail on plans of hundreds of batches."""
+"""Maximum number of batches per commit: engines fail on query plans that read hundreds of batches."""
 
 _FILE_NAME = r"/data/(?:file=)?(.*?)(?:/part-00000)?\.jsonl$"
-"""Pattern of a `_source_file`; its group is the name of the source's file. Notebooks land a file as
-`file=<name>/part-00000.jsonl`, Data Factory lands it as `<name>.jsonl`."""
+"""Pattern of the values in `_source_file`. The group of the pattern is the name of the source file. Notebooks land a
+source file as `file=<name>/part-00000.jsonl`, and Data Factory lands it as `<name>.jsonl`."""
 
 
 @dataclass(frozen=True)
 class LoadedBatches:
-    """The batches that a bronze table holds, stored in the details of its state.
+    """The batches that a bronze table has loaded. They are stored in the `details` of the table's state.
 
     Attributes:
-        batches: Recent batches (`MAX_LATENESS`) by name, each with the version of the table that loaded it.
-        mark: Newest batch before the recent ones. Every batch up to the mark is treated as loaded.
-        newest: Newest batch.
-        snapshot: Latest snapshot; empty if no snapshot was loaded.
-        has_files: Whether batches are whole files of the source.
-        complete_since: First batch since which the table is complete; only silver has older rows. Empty: no older rows.
-        compacted_to: Last compacted batch. The table has only the needed rows of this batch and of all earlier batches.
-            Empty: no batch was compacted.
+        batches: For each loaded batch of recent days (`MAX_LATENESS`), the version of the table that loaded the batch.
+        mark: Name of the newest loaded batch that is older than all batches in `batches`. Every batch up to this name
+            is treated as loaded.
+        newest: Name of the newest loaded batch.
+        snapshot: Name of the latest loaded snapshot; empty if no snapshot was loaded.
+        has_files: Whether a loaded batch consists of whole files of the source.
+        complete_since: Name of the first batch from which on the table is complete. Rows of earlier batches are only in
+            silver. Empty if silver has no rows of earlier batches.
+        compacted_to: Name of the last compacted batch. The table has only the needed rows of this batch and of all
+            earlier batches. Empty if no batch was compacted.
     """
 
     batches: Mapping[str, int] = field(default_factory=dict)
@@ -57,11 +63,14 @@ class LoadedBatches:
 
     @property
     def listed_from(self) -> str:
-        """Start of the first day that a load lists, in the format of batch names; empty before the first batch."""
+        """Start of the first day whose folder a load lists, in the format of batch names.
+
+        Empty if no batch is loaded.
+        """
         return first_day_listed(self.newest)
 
     def reset(self) -> LoadedBatches:
-        """Return the value to start from when every landed batch is loaded again."""
+        """Return the value from which a reload of all landed batches starts: no batch is loaded."""
         return LoadedBatches(complete_since=self.complete_since, compacted_to=self.compacted_to)
 
     def holds(self, batch_id: str) -> bool:
@@ -73,13 +82,16 @@ class LoadedBatches:
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
     def adds_newer_batches_only(self, seen: int) -> bool:
-        """Return whether batches loaded after version `seen` are newer than all earlier batches and no snapshot."""
+        """Return whether only newer batches, and no snapshot, were loaded after table version `seen`.
+
+        Newer means newer than all batches that this version had loaded. Return False if no batch was loaded later.
+        """
         new = [name for name, version in self.batches.items() if version > seen]
         earlier = [name for name, version in self.batches.items() if version <= seen]
         return bool(new) and self.snapshot not in new and min(new) > max(earlier, default=self.mark)
 
     def with_batches(self, batches: list[Manifest], version: int) -> LoadedBatches:
-        """Return the value that includes further batches, which the given version of the table loaded."""
+        """Return a copy that also includes the batches that the given version of the table loaded."""
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
         listed_from = first_day_listed(newest)
@@ -95,9 +107,9 @@ class LoadedBatches:
 
 
 def first_day_listed(newest: str) -> str:
-    """Return the start of the day `MAX_LATENESS` before a batch, in the format of batch names.
+    """Return the start of the day that is `MAX_LATENESS` before the day of a batch, in the format of batch names.
 
-    Batches of earlier days are not loaded.
+    Batches of earlier days are not loaded. Return an empty string if the name of the batch does not begin with a date.
 
     >>> first_day_listed("20260131T235959Z-1")
     '20260124T000000Z'
@@ -112,15 +124,15 @@ def first_day_listed(newest: str) -> str:
 class LoadBatches(Materialization):
     """Append the rows of landed batches that the table does not hold yet.
 
-    Cost: each new batch is read twice, once for its checksum. The landing is listed from seven days before the newest
-    loaded batch; a batch in an earlier day folder is not loaded (`late_batch_messages`).
+    Cost: each new batch is read twice, to verify its checksum and to load its rows. The listing of the landing starts
+    seven days before the newest loaded batch. A batch in an earlier day folder is not loaded (`late_batch_messages`).
 
-    A kill is harmless: each row has the version that loaded it (`_version`). Rows of a killed run have a version that
-    the table's state never reached, and the next run replaces them.
+    A kill is harmless: each row stores the table version that loaded it (`_version`). Rows of a killed run have a
+    higher version than the table's state, and the next run replaces these rows.
     """
 
     def describe_new_input(self, work: Work) -> str:
-        """Return the number of new batches in words; empty if no batch is new."""
+        """Return the number of new batches as a text, such as `2 new batches`; empty if no batch is new."""
         loaded, contract = LoadedBatches.of(work.state), _contract(work)
         new = work.landing.batch_ids(contract.source, contract.entity, *_listing_arguments(work, loaded))
         return f"{len(new)} new {'batch' if len(new) == 1 else 'batches'}" if new else ""
@@ -160,7 +172,10 @@ class LoadBatches(Materialization):
         )
 
     def _append(self, work: Work, frames: list[DataFrame], replayed: list[str]) -> list[str]:
-        """Append rows, replacing the rows of replayed batches and those of a killed run; return the new columns."""
+        """Append rows, and return the names of the columns that the table gets.
+
+        The rows of replayed batches and the rows of a killed run are replaced.
+        """
         contract, store = _contract(work), work.store
         new_columns = [name for rows in frames for name in store.add_columns(contract, rows)]
         is_leftover = sf.col(LOADED_IN_VERSION) > work.state.version
@@ -173,10 +188,12 @@ class LoadBatches(Materialization):
         return new_columns
 
     def _rewrite(self, work: Work, frames: list[DataFrame], landed: list[Manifest]) -> tuple[list[str], int]:
-        """Replace the rows of landed batches. Rows of removed batches that compaction kept stay.
+        """Replace the rows of all landed batches.
+
+        Compaction removes landed batches but keeps their needed rows in the table. This function also keeps those rows.
 
         Returns:
-            The new columns of the table, and the number of rows that stayed.
+            Two values: the names of the columns that the table gets, and the number of rows that were kept.
         """
         contract, store, rows_kept = _contract(work), work.store, 0
         if not store.create(contract):
@@ -194,7 +211,7 @@ class LoadBatches(Materialization):
         return new_columns, rows_kept
 
     def _combine(self, work: Work, frames: list[DataFrame]) -> list[DataFrame]:
-        """Return the frames of batches, combined into fewer frames that have all columns of the table."""
+        """Combine the data frames of batches into fewer data frames. Each of them has all columns of the table."""
         contract = _contract(work)
         known = set(contract.column_names)
         unknown = [each for each in work.store.read(contract).schema if each.name not in known] if frames else []
@@ -203,7 +220,7 @@ class LoadBatches(Materialization):
                 *contract.column_names,
                 *(
                     sf.col(f"`{each.name}`") if each.name in rows.columns
-                    # An earlier version of the contract may have declared the column as NOT NULL.
+                    # The column may be NOT NULL, because an earlier version of the contract declared it.
                     else sf.lit(None if each.nullable else "").cast(each.dataType).alias(each.name)
                     for each in unknown
                 ),
@@ -220,7 +237,7 @@ def _contract(work: Work) -> BronzeContract:
 
 
 def _listing_arguments(work: Work, loaded: LoadedBatches) -> tuple[str, list[str]]:
-    """Return the day to list batches from, and the listed batches to leave out because they are loaded."""
+    """Return the time from which batches are listed, and the names of loaded batches to leave out."""
     if work.settings.full_refresh:
         return "", []
     replayed = work.settings.replay_from
@@ -229,14 +246,17 @@ def _listing_arguments(work: Work, loaded: LoadedBatches) -> tuple[str, list[str
 
 
 def newest_files(rows: DataFrame) -> DataFrame:
-    """Return, for each file of a source, the rows of the latest batch that contains the file."""
+    """Return the rows of the newest version of each source file.
+
+    The newest version is in the latest batch that contains the file.
+    """
     same_file = Window.partitionBy(sf.regexp_extract("_source_file", _FILE_NAME, 1))
     newest = rows.select("*", sf.max("_batch_id").over(same_file).alias("_newest"))
     return newest.where("_batch_id = _newest").drop("_newest")
 
 
 def repeats_files(rows: DataFrame, seen: int) -> bool:
-    """Return whether a file that was loaded after version `seen` is also in another batch."""
+    """Return whether a source file that was loaded after table version `seen` is also in another batch."""
     is_new = sf.col(LOADED_IN_VERSION) > seen
     # Extract file names from the few distinct paths, not from every row.
     paths = rows.select("_source_file", is_new.alias("is_new"), "_batch_id").distinct()

@@ -1,4 +1,7 @@
-"""Materialization of silver tables by key: one row per key, its latest version that breaks no rejecting rule."""
+"""Materialization of silver tables with one row per key.
+
+The row is the latest version of the key that breaks no rejecting rule.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +30,19 @@ from cdp_lib.quality import (
 class MergeByKey(Materialization):
     """Merge the rows of new batches by key.
 
-    The table is a function of all batches, in the order of their extraction. If the new batches are increments that are
-    newer than all loaded batches, only their rows are merged. After a snapshot, a late-arriving batch or a repeated
-    file, all rows since the latest snapshot are resolved again.
+    The table depends on all batches and on the order in which they were extracted, but not on the order in which they
+    are loaded. If the new batches are newer than all loaded batches, include no snapshot and repeat no file, only the
+    rows of the new batches are merged. Otherwise, all rows since the latest snapshot are resolved again.
 
-    Cost: an increment reads the new rows and the rows of their keys. Otherwise all rows since the latest snapshot are
-    compared with the whole table by key and hash, and only the differences are resolved and written.
+    Cost: in the first case, the new rows and the stored rows with the same keys are read. In the second case, all rows
+    since the latest snapshot are compared with the whole table by key and hash. Only the differences are resolved and
+    written.
 
     A kill is harmless: changes are stored before they are merged (`change_sets`).
     """
 
     def refresh(self, work: Work) -> Outcome:
-        """Merge the new batches, or resolve all batches again."""
+        """Merge the rows of the new batches, or resolve the rows of all batches again."""
         [bronze], store, contract = work.table.reads, work.store, work.contract
         loaded = LoadedBatches.of(work.inputs[bronze.name])
         new_rows = None if work.must_rewrite else work.changed_rows(bronze)
@@ -55,7 +59,7 @@ class MergeByKey(Materialization):
             keys = keys.select(*contract.key, "record_key").distinct()
             existing = store.read_keys(contract, keys.drop("record_key"))
             refused = candidates_of_quarantine(quarantine, keys, contract)
-            # Most increments add new keys only. Detecting that is several times faster than comparing versions.
+            # Most increments add only new keys. Detecting this case is several times faster than comparing versions.
             names = list(contract.key)
             all_keys = union([without_comments(rows, names) for rows in (received, existing, refused)])
             keys_are_unique = all_keys.groupBy(*names).count().where("count > 1").isEmpty()
@@ -71,7 +75,7 @@ class MergeByKey(Materialization):
         competes = sf.lit(True) if is_increment else _competes(loaded)
         resolved = resolve_versions(candidates, contract, competes=competes, keys_are_unique=keys_are_unique)
         changes = resolved.select("*", _change_type().alias("_change_type")).where("_change_type IS NOT NULL")
-        # Only quarantine needs the record as received: silver has typed columns.
+        # Only quarantine needs the received record: silver has typed columns.
         is_refusal = sf.col("_change_type").isin("refuse", "mend")
         changes = changes.withColumn("record", sf.when(is_refusal, sf.col("record")))
         if not is_increment:
@@ -81,8 +85,8 @@ class MergeByKey(Materialization):
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
 
-        All rows of a file's newest version are kept: if a later version of the file drops a record, the same record in
-        another file becomes current.
+        If batches are whole files, all rows in the newest version of each file are kept. The reason: if a later version
+        of a file no longer has a record, the same record in another file becomes the current version.
         """
         current = current_bronze_rows(rows, loaded)
         if loaded.has_files:
@@ -91,7 +95,7 @@ class MergeByKey(Materialization):
         return resolve_versions(versions, table.contract, competes=sf.lit(True)).where("_outcome <> 'superseded'")
 
     def _rewrite(self, work: Work, loaded: LoadedBatches) -> Outcome:
-        """Resolve all batches, and replace the table and its quarantine."""
+        """Resolve the rows of all batches, and replace the table and its quarantine."""
         [bronze], store, contract = work.table.reads, work.store, work.contract
         received = work.build(current_bronze_rows(store.read(bronze), loaded))
         older = []
@@ -112,13 +116,16 @@ class MergeByKey(Materialization):
 
 
 def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:
-    """Return the bronze rows since the latest snapshot; for a source file, only the rows of its newest version."""
+    """Return the bronze rows since the latest snapshot.
+
+    If batches are whole files, return only the newest version of each file.
+    """
     rows = bronze.where(sf.col("_batch_id") >= loaded.snapshot) if loaded.snapshot else bronze
     return newest_files(rows) if loaded.has_files else rows
 
 
 def is_older_than_bronze(loaded: LoadedBatches) -> Column:
-    """Return a condition: the row's batch is older than the batches that bronze holds completely.
+    """Return a condition that is true if the row's batch is older than the batches that bronze holds completely.
 
     The condition is false for every row once a snapshot is loaded, because a snapshot holds all records.
     """
@@ -126,15 +133,19 @@ def is_older_than_bronze(loaded: LoadedBatches) -> Column:
 
 
 def _competes(loaded: LoadedBatches) -> Column:
-    """Return a condition: the candidate competes when all batches are resolved again.
+    """Return a condition that is true if a candidate competes when the rows of all batches are resolved again.
 
-    A row of the table or its quarantine competes only if bronze no longer has its batch.
+    A received row always competes. A row of the table or of its quarantine competes only if bronze no longer has the
+    batch of the row.
     """
     return (sf.col("_origin") == "batch") | is_older_than_bronze(loaded)
 
 
 def _change_type() -> Column:
-    """Return the change type of a resolved candidate; null if the candidate is in the table or quarantine and stays."""
+    """Return the change type of a resolved candidate.
+
+    It is null if the candidate is in the table or in quarantine, and stays there.
+    """
     outcome, is_gone = sf.col("_outcome"), sf.col("_is_gone")
     of_table = sf.when(outcome == "superseded", sf.when(is_gone, "delete").otherwise("before"))
     of_batch = sf.when(outcome == "kept", "insert").when(outcome == "refused", "refuse").otherwise("supersede")
@@ -144,7 +155,11 @@ def _change_type() -> Column:
 
 
 def _compare_with_quarantine(changes: DataFrame, quarantine: DataFrame) -> DataFrame:
-    """Drop refusals that quarantine already has, and add removals of quarantined rows that are no longer refused."""
+    """Compare the refused rows of a change set with the quarantine.
+
+    A change `refuse` is dropped if the row is already in quarantine. A change `mend` is added for each quarantined row
+    that is no longer refused.
+    """
     row = ["_batch_id", "record"]
     refused = changes.where("_change_type = 'refuse'").select(*row)
     known = quarantine.select(*row, sf.lit(True).alias("_is_known"))

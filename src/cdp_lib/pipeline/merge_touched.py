@@ -25,11 +25,11 @@ from cdp_lib.quality import check_rows, record_key
 
 @dataclass(frozen=True)
 class MergeTouched(Materialization):
-    """Rebuild the rows that changes of the inputs affect, and merge the differences.
+    """Rebuild the rows that are affected by changed inputs, and merge the differences into the table.
 
-    The first input has one row, with the same key, for each row of the table and of its quarantine. The other inputs
-    are lookup tables: they are joined by the key columns that the first input also has. A row is affected if it changed
-    in the first input, or if a row that it looks up changed.
+    Each row of the table or its quarantine is built from the row of the first input that has the same key. The other
+    inputs are lookup tables. A lookup table is joined by those of its key columns that the first input also has. A row
+    is affected if its row in the first input changed, or if a row that it looks up changed.
 
     Cost: the affected keys are searched in the first input. The rows of these keys are built and compared with the
     table, and the differences are written.
@@ -37,7 +37,7 @@ class MergeTouched(Materialization):
     A kill is harmless: changes are stored before they are merged (`change_sets`).
 
     Attributes:
-        record: Returns an expression of the row as received, as JSON. It is stored for refused rows.
+        record: Function that returns an expression: the received row as JSON. The JSON is stored for refused rows.
     """
 
     record: Callable[[], Column]
@@ -56,7 +56,7 @@ class MergeTouched(Materialization):
             referencing = [
                 _rows_that_reference(rows, each, known[each]).select(*contract.key) for each in changed_lookups
             ]
-            # The search reads the whole first input. Store its result, so that it runs once.
+            # The search reads the whole first input. Store the found keys, so that the search runs only once.
             keys = stage_rows(work, state, union([keys, *referencing]).distinct())
         built = work.build(store.read_keys(first, keys), *map(store.read, lookups))
         checked = check_rows(built, contract, self.record())
@@ -66,12 +66,18 @@ class MergeTouched(Materialization):
         return write_change_set(work, state, _differences(contract, old, checked.kept, old_refused, checked.refused))
 
     def __repr__(self) -> str:
-        """Return the name only: fingerprints use it, and the address of `record` differs in each process."""
+        """Return only the class name.
+
+        Fingerprints use this text, and the address of `record` differs in each process.
+        """
         return "MergeTouched()"
 
 
 def _rows_that_reference(rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
-    """Return the rows that look up a changed row, by the key columns of `contract` that the rows have."""
+    """Return the rows that look up a changed row of a lookup table.
+
+    Rows are matched by those key columns of the lookup table's contract that the rows also have.
+    """
     by = [name for name in contract.key if name in rows.columns]
     return rows.join(changed.select(*by).distinct(), by, how="left_semi")
 
@@ -79,14 +85,14 @@ def _rows_that_reference(rows: DataFrame, contract: TableContract, changed: Data
 def _differences(
     contract: TableContract, old: DataFrame, new: DataFrame, old_refused: DataFrame, new_refused: DataFrame
 ) -> DataFrame:
-    """Return the differences of a table and its quarantine, as rows of a change set.
+    """Return the changes of a table and the changes of its quarantine as rows of a change set.
 
     Args:
         contract: Contract of the table.
-        old: Rows of the table before, for the affected keys.
-        new: Rows of the table afterwards, for these keys.
-        old_refused: Rows of the quarantine before, for these keys.
-        new_refused: Rows of the quarantine afterwards, for these keys.
+        old: Rows of the table before the refresh, for the affected keys.
+        new: Rows of the table after the refresh, for the affected keys.
+        old_refused: Rows of the quarantine before the refresh, for the affected keys.
+        new_refused: Rows of the quarantine after the refresh, for the affected keys.
     """
     rows = diff_rows(
         old, new, list(contract.key), row_hash(contract), replaced="before", added="insert", removed="delete"

@@ -41,9 +41,9 @@ class TableRun:
         state: `running`; `refreshed`; `fresh`: the table was not due; `failed`; `skipped`: an upstream table failed.
         reason: Why the table was due.
         counts: Numbers of rows that the refresh wrote, removed and refused.
-        seconds: Duration of the refresh.
-        new_columns: Columns that the refresh added.
-        error: Error in one line; empty if the table did not fail.
+        seconds: Duration of the refresh in seconds.
+        new_columns: Names of the columns that the refresh added.
+        error: Error message in one line; empty if the table did not fail.
     """
 
     table: str
@@ -69,7 +69,7 @@ class Due:
 
 
 class Runner:
-    """Runner of one run: refreshes the tables of a graph with the settings of the run."""
+    """Runner that refreshes the tables of a graph in one run."""
 
     def __init__(self, store: DeltaStore, landing: Landing, settings: Settings, graph: Graph | None = None) -> None:
         """Read the state of every table.
@@ -78,7 +78,7 @@ class Runner:
             store: Tables of the platform.
             landing: Landed batches.
             settings: Settings of the run.
-            graph: Table declarations; None for those of the platform.
+            graph: Graph of the tables; None for the graph of the platform.
         """
         self.store, self.landing, self.settings = store, landing, settings
         self.graph = graph or platform_graph()
@@ -86,7 +86,7 @@ class Runner:
         self._lock = RLock()
 
     def due(self, name: str) -> Due:
-        """Return why a table is due, given the current states of all tables."""
+        """Return the reasons why a table is due, according to the current states of all tables."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         if not state.version:
             return Due(("the table is new",), is_rewrite=True)
@@ -106,7 +106,7 @@ class Runner:
         return bool(table.only_if) and not getattr(self.settings, table.only_if)
 
     def _rewrite_reasons(self, table: Table, state: TableState) -> list[str]:
-        """Return why a table that exists must be rewritten, in words."""
+        """Return the reasons why an existing table must be rewritten, in words."""
         values = {key: str(value) for key, value in self._values(table).items()}
         return [
             *(["an earlier rewrite was interrupted"] if state.is_rewriting else []),
@@ -125,7 +125,9 @@ class Runner:
         ]
 
     def plan(self, selection: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
-        """Return why each selected table is due, without refreshing any; a due upstream table is a reason, too.
+        """Return the reasons why each selected table is due. No table is refreshed.
+
+        If a selected input of a table is due, that is also a reason.
 
         Args:
             selection: Names of tables or layers, as in `Graph.select`.
@@ -145,15 +147,15 @@ class Runner:
         held: Collection[str] = (),
         on_change: Callable[[TableRun], None] = lambda run: None,
     ) -> list[TableRun]:
-        """Refresh the selected tables, independent tables in parallel.
+        """Refresh the selected tables. Tables that do not depend on each other are refreshed in parallel.
 
-        If a table fails, its downstream tables are skipped and the other tables continue. States are written at the
-        end of the run, and whenever a whole rewrite starts.
+        If a table fails, its downstream tables are skipped and the other tables continue. The states are written at the
+        end of the run, and whenever the rewrite of a whole table starts.
 
         Args:
             selection: Names of tables or layers, as in `Graph.select`.
-            held: Tables that failed before. They and their downstream tables are skipped.
-            on_change: Called in this thread each time a table starts or ends.
+            held: Names of tables that failed earlier. These tables and their downstream tables are skipped.
+            on_change: Function that is called in the caller's thread each time the refresh of a table starts or ends.
 
         Returns:
             The result of each table, in the order of the graph.
@@ -189,7 +191,8 @@ class Runner:
                             continue
                         on_change(TableRun(name, "running"))
                         futures[pool.submit(self._run, name)] = name
-                    # Wake up often: with an engine in this process, Ctrl-C does not interrupt a waiting thread.
+                    # Wait only briefly each time: if the engine runs in this process, Ctrl-C does not interrupt a
+                    # waiting thread.
                     done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                     for future in done:
                         name = futures.pop(future)
@@ -205,7 +208,8 @@ class Runner:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
         The day of the run is not the default, because in a paused workspace every customer would seem to have churned.
-        The day of the run is used only if the data have no date yet, or a date after the day of the run.
+        The day of the run is used only if the data have no date yet, or if their latest date is after the day of the
+        run.
         """
         if self.settings.as_of:
             return self.settings.as_of
@@ -276,7 +280,7 @@ class Runner:
         return replace(outcome, counts=outcome.counts + finished)
 
     def _require_same_date(self, table: Table) -> None:
-        """Raise an error if an input of the table was computed as of another day than the current business date.
+        """Raise an error if an input was computed as of a day that is not the current business date.
 
         Raises:
             CdpError: An input was computed as of another day.
@@ -297,12 +301,15 @@ class Runner:
         return state
 
     def _needs_rewrite(self, name: str) -> bool:
-        """Return whether an existing table must be rewritten, without listing the landing."""
+        """Return whether an existing table must be rewritten. Landed batches are not listed."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         return bool(state.version) and not self._is_switched_off(table) and bool(self._rewrite_reasons(table, state))
 
     def _mark_rewriting(self, names: Iterable[str]) -> None:
-        """Record that rewrites of tables start. The rows of these tables are unknown until the rewrites end."""
+        """Record that the rewrite of whole tables starts.
+
+        The rows of these tables are unknown until the rewrite ends.
+        """
         with self._lock:
             states = {name: self.states.get(name, TableState()) for name in names}
             marked = {n: replace(s, is_rewriting=True) for n, s in states.items() if s.version and not s.is_rewriting}
@@ -344,7 +351,7 @@ class Runner:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line. A Java error has its own message on the second line."""
+    """Return the message of an error in one line. The message of a Java error is on the second line of its text."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     text = lines[1].removeprefix(": ") if type(error).__name__ == "Py4JJavaError" and len(lines) > 1 else lines[0]
     return text if isinstance(error, CdpError) else f"{type(error).__name__}: {text}"

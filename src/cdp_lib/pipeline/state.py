@@ -1,4 +1,4 @@
-"""States of tables: what each table was last built from. Only states decide what is due."""
+"""States of tables. A state records what a table was last built from, and so determines whether the table is due."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ class TableState:
         version: Number of the table's version. It rises by one with each change; it does not depend on a clock.
         token: Random name of the version. Two versions with the same token have the same content.
         base: Token of the previous version.
-        inputs: Version of each input that the table was built from, by table name.
+        inputs: Number and token of the version of each input that the table was built from, by table name.
         fingerprint: Fingerprint of the code that built the table.
         settings: Values of the table's declared settings, as strings.
-        rewritten_at: Number of the version that last replaced the whole table.
+        rewritten_at: Number of the latest version whose changed rows are not recorded. A downstream table that was
+            built from an earlier version reads all rows.
         is_rewriting: Whether a rewrite of the whole table has started but not ended. The rows are then unknown.
         rows: Number of rows of the table; None if unknown.
         refused: Number of rows in the quarantine.
-        change_sets: Token of each stored change set, by the number of the version it leads to.
+        change_sets: Tokens of the stored change sets, by the number of the table version after the change set.
         details: Values that the materialization keeps from one refresh to the next.
     """
 
@@ -48,7 +49,7 @@ class TableState:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return a state from JSON; ignore unknown fields, which a later version of the platform may have written."""
+        """Return a state from JSON. Ignore unknown fields, which a later version of the platform may have written."""
         known = {each.name for each in fields(cls)}
         values = {name: value for name, value in json.loads(text).items() if name in known}
         values["inputs"] = {name: (number, token) for name, (number, token) in values.get("inputs", {}).items()}
@@ -61,7 +62,7 @@ class TableState:
 
 
 States = dict[str, TableState]
-"""State of each table by its name."""
+"""State of each table, by table name."""
 
 
 def read_states(store: DeltaStore) -> States:
@@ -90,7 +91,7 @@ def write_states(store: DeltaStore, states: Mapping[str, TableState]) -> None:
 
 
 def mark_for_rewrite(store: DeltaStore, names: Collection[str]) -> None:
-    """Mark tables, so that the next run rewrites them.
+    """Mark tables in their states, so that the next run rewrites these tables.
 
     Args:
         store: Tables of the platform.

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from cdp_lib.pipeline.work import Outcome, Work
 
 BUSINESS_DATE = "business_date"
-"""Name under which a table declares that it depends on the business date. Its builder gets the date as `as_of`."""
+"""Name in `Table.settings` of a table that depends on the business date. The builder of the table gets the date as
+`as_of`."""
 
 
 class Materialization:
     """Way in which a table is refreshed.
 
-    The docstring of each subclass states the cost of a refresh, and why a kill at any point is harmless.
+    The docstring of each subclass states the cost of a refresh, and why no harm is done if a run is killed at any
+    point.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -33,13 +35,17 @@ class Materialization:
         raise NotImplementedError
 
     def describe_new_input(self, work: Work) -> str:
-        """Return new input outside the platform's tables that makes the table due, in words; empty if none."""
+        """Describe new input that makes the table due and is not in a table of the platform, such as landed batches.
+
+        Return an empty string if no such input exists.
+        """
         return ""
 
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
 
-        Compaction may delete all other rows: a rebuild gives the same table, whichever batches land later.
+        Compaction may delete all other rows. A rebuild from the kept rows gives the same table, even if more batches
+        land later.
 
         Args:
             table: Declaration of the table.
@@ -66,7 +72,7 @@ class Replace(Materialization):
 
 @dataclass(frozen=True)
 class Value(Materialization):
-    """Build a table of one row and one column, and use the value as the table's token.
+    """Build a table with one row and one column. The value in it becomes the token of the table's version.
 
     Downstream tables are due only if the value changed.
 
@@ -89,11 +95,12 @@ class Value(Materialization):
 class Append(Materialization):
     """Add rows to a ledger and keep its earlier rows. A new row replaces an earlier row with the same key.
 
-    The builder gets the frames of its inputs, then a frame of the ledger, and the start of the run as `recorded_at`.
+    The arguments of the builder are a data frame of each input, a data frame of the ledger, and the start of the run as
+    `recorded_at`.
 
-    Cost: what the builder reads, and a merge of the new rows.
+    Cost: the builder reads its inputs, and the new rows are merged.
 
-    A kill is harmless: rows that are added twice have the same key.
+    A kill is harmless: if rows are added twice, they have the same keys, so the second merge creates no duplicates.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -106,18 +113,22 @@ class Append(Materialization):
 
 @dataclass(frozen=True)
 class Table:
-    """Declaration of a table. The declarations of all tables determine the order of refreshes and which are due.
+    """Declaration of a table.
+
+    The declarations of all tables determine the order in which tables are refreshed, and which tables are due.
 
     Attributes:
         contract: Contract of the table: columns, key, rules.
-        build: Builder. Its arguments are a frame of each table in `reads`, then a frame of each file in `files`, in
-            this order, and the declared settings by name. The builder of a bronze table gets landed batches instead.
+        build: Builder of the table. Its positional arguments are a data frame of each table in `reads`, then a data
+            frame of each file in `files`. Its keyword arguments are the declared settings. The builder of a bronze
+            table gets landed batches instead.
         reads: Contracts of the tables that the table is built from.
         settings: Settings that the rows depend on: names of fields of `Settings`, or `BUSINESS_DATE`.
         files: Names of CSV files in `cdp_lib/reference` that the table is built from.
-        libraries: Names of distributions whose versions affect the rows.
+        libraries: Names of Python packages whose versions affect the rows.
         materialization: How the table is refreshed.
-        only_if: Name of a setting. The table is not refreshed again unless the setting is true. Empty: no setting.
+        only_if: Name of a setting. If the setting is false, an existing table is not refreshed. Empty if the refresh
+            does not depend on a setting.
     """
 
     contract: TableContract

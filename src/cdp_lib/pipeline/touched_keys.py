@@ -1,4 +1,4 @@
-"""Materialization of tables that group their input by keys: only the changed keys are rebuilt."""
+"""Materialization of tables that group their input by keys: only the rows of changed keys are rebuilt."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from cdp_lib.pipeline.work import Outcome, Work
 class TouchedKeys(Materialization):
     """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are lookup tables. A change of a lookup table alone rebuilds no key: if the change matters, rows of
-    the first input change, too.
+    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. A change that matters also
+    changes rows of the first input.
 
     Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
     partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input
-    was rewritten, or the code or a setting changed.
+    was rewritten, or if the code or a setting changed.
 
     A kill is harmless: the rows of a key are a function of the input, so rebuilding a key twice gives the same rows.
 
     Attributes:
-        by: Key columns, which the first input and the table share.
-        where: Function of values of the only column in `by`: returns the condition for the table's rows of these keys.
-            Needed if the table does not have the column.
-        keys_to_build: Function of the changed rows of the first input, and of the table: returns the rows of the keys
-            to rebuild. None: all keys of the changed rows.
-        keep_rows: Function of the rows of the bronze table: returns the rows that compaction has to keep. None: no
-            rows.
-        is_followed: Whether downstream tables read the changes of this table. Changes are then stored before they are
-            merged (`change_sets`). Only for tables without a quarantine.
+        by: Key columns of the first input. The table has the same columns, unless `where` is given.
+        where: Function that gets a list of values of the only column in `by`, and returns a condition that selects the
+            table's rows of these keys. Needed if the table does not have the column.
+        keys_to_build: Function that gets the changed rows of the first input and the rows of the table, and returns
+            rows with the keys to rebuild. None to rebuild all keys of the changed rows.
+        keep_rows: Function that gets the rows of the bronze table, and returns the rows that compaction has to keep.
+            None if compaction has to keep no rows.
+        is_followed: Whether downstream tables read the change sets of this table. If true, changes are stored before
+            they are merged (`change_sets`). Allowed only for tables without a quarantine.
     """
 
     by: tuple[str, ...]
@@ -80,7 +80,7 @@ class TouchedKeys(Materialization):
         return work.partly_changed(written)
 
     def _merge_changes(self, work: Work, rows: DataFrame, keys: DataFrame, looked_up: list[DataFrame]) -> Outcome:
-        """Rebuild the rows of some keys, and merge the differences as a change set."""
+        """Rebuild the rows of the given keys, and merge the rows that differ from the table as a change set."""
         if keys.isEmpty():
             return work.unchanged()
         by, values = list(self.by), row_hash(work.contract)
@@ -96,5 +96,8 @@ class TouchedKeys(Materialization):
         return rows.limit(0) if self.keep_rows is None else self.keep_rows(rows)
 
     def __repr__(self) -> str:
-        """Return the name and keys only: fingerprints use it, and addresses of functions differ in each process."""
+        """Return only the class name and the keys.
+
+        Fingerprints use this text, and function addresses differ in each process.
+        """
         return f"TouchedKeys({self.by})"

@@ -21,7 +21,7 @@ from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore
 
 LOADED_IN_VERSION = "_version"
-"""Bronze column: the version of the table that loaded the row."""
+"""Bronze column with the number of the table version that loaded the row."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class RowCounts:
     """Row counts of a refresh.
 
     Attributes:
-        rows: Rows written: new rows, and rows that replaced an older version.
-        removed: Rows that left the table.
-        quarantined: Rows that were refused.
-        superseded: Tombstones, and received rows that are older than, or equal to, a row of the table. After a
-            snapshot, received rows that equal the table's rows are not included.
-        warned: Rows written that break a warning rule.
+        rows: Number of written rows: new rows, and rows that replaced an older version.
+        removed: Number of rows deleted from the table.
+        quarantined: Number of refused rows.
+        superseded: Number of tombstones, and of received rows that are older than a row of the table or equal to it.
+            After a snapshot, received rows that equal a row of the table are not included.
+        warned: Number of written rows that break a warning rule.
     """
 
     rows: int = 0
@@ -55,7 +55,7 @@ class Outcome:
     Attributes:
         state: State of the table after the refresh.
         counts: Row counts of the refresh.
-        new_columns: Columns that the refresh added.
+        new_columns: Names of the columns that the refresh added.
     """
 
     state: TableState
@@ -77,7 +77,8 @@ class Work:
         values: Values of the table's declared settings, by name.
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
-        readers: For each downstream table, the version of this table that it was last built from.
+        readers: Versions of this table that its downstream tables were last built from, one number per downstream
+            table.
     """
 
     table: Table
@@ -97,13 +98,13 @@ class Work:
         return self.table.contract
 
     def frames(self) -> list[DataFrame]:
-        """Return a frame of each input table, then a frame of each declared file."""
+        """Return a data frame of each input table, then a data frame of each declared file."""
         session = self.store.session
         file_frames = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
         return [*map(self.store.read, self.table.reads), *file_frames]
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
-        """Call the builder with frames, the declared settings and further named arguments."""
+        """Call the builder with data frames, the declared settings and further keyword arguments."""
         values = {"as_of" if name == BUSINESS_DATE else name: value for name, value in self.values.items()}
         built: DataFrame = self.table.build(*frames, **values, **more)
         return built
@@ -115,11 +116,11 @@ class Work:
     def changed_rows(self, contract: TableContract) -> DataFrame | None:
         """Return the rows of an input that changed since the table was last built from it.
 
-        A changed row is returned twice, as it was before and after the change. A removed row is returned as it was. For
-        a bronze input, the loaded rows are returned.
+        A changed row is returned in two versions: before and after the change. A deleted row is returned in its last
+        version. For a bronze input, the newly loaded rows are returned.
 
         Returns:
-            None if the changes are unknown: the input was rewritten, or change sets are missing.
+            The changed rows; None if they are unknown, because the input was rewritten or change sets are missing.
         """
         seen, now = self.state.inputs[contract.name][0], self.inputs[contract.name]
         if now.rewritten_at > seen:
@@ -135,7 +136,10 @@ class Work:
         return changes.where("_change_type IN ('insert', 'before', 'delete')").select(*contract.column_names)
 
     def next_state(self, token: str = "") -> TableState:
-        """Return the state after the next change of the table. The other fields of the state stay as they are."""
+        """Return the state of the table's next version.
+
+        Fields that depend on the kind of refresh, such as the row count and the change sets, stay as they are.
+        """
         return replace(
             self.state,
             version=self.state.version + 1,
@@ -148,7 +152,10 @@ class Work:
         )
 
     def partly_changed(self, rows_written: int) -> Outcome:
-        """Return the outcome of changing some rows without a change set: downstream tables must read all rows."""
+        """Return the outcome of a refresh that changed some rows without a change set.
+
+        Downstream tables must then read all rows, because the changed rows are not recorded.
+        """
         return Outcome(
             replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1), RowCounts(rows_written)
         )
@@ -160,6 +167,6 @@ class Work:
         return Outcome(changed, RowCounts(rows))
 
     def unchanged(self) -> Outcome:
-        """Return the outcome of a refresh that changes no row: the table keeps its version and token."""
+        """Return the outcome of a refresh that changed no row: the table keeps its version and token."""
         state = self.next_state(self.state.token)
         return Outcome(replace(state, version=self.state.version, token=self.state.token))

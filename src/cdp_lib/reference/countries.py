@@ -71,7 +71,7 @@ def read_countries() -> tuple[Country, ...]:
 
 
 def country_key(name: Column) -> Column:
-    """Return a country name for comparison: lower case, without punctuation, outer blanks and a leading "the".
+    """Return the form of a country name for comparisons: lower case, no punctuation, no outer blanks, no leading "the".
 
     >>> names = spark.createDataFrame([(" The  Netherlands ",), ("U.A.E.",), ("Türkiye",), (" ",)], "name string")
     >>> [row.key for row in names.select(country_key(names.name).alias("key")).collect()]

@@ -1,4 +1,4 @@
-"""Serving views for people and BI tools outside the team. A view is written if its definition has changed.
+"""Serving views for users and BI tools outside the team. A view is written if its definition has changed.
 
 The SQL files of this package contain the queries, with short table names. A view stores no rows, so changed rows in the
 underlying tables do not make the view due.
@@ -41,7 +41,9 @@ def due_views(states: Mapping[str, TableState], store: DeltaStore, serving: Delt
 
 
 def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[str, str]:
-    """Return the definition of each view, with full table names: SQL, and on Databricks the YAML of metric views.
+    """Return the definition of each view, by name, with full table names.
+
+    The definition of a serving view is its SQL query. On Databricks, the result also has the YAML of the metric views.
 
     Args:
         store: Tables of the platform.
@@ -58,8 +60,9 @@ def definitions(store: DeltaStore, serving: DeltaStore, currency: str) -> dict[s
 def publish_views(store: DeltaStore, serving: DeltaStore, currency: str) -> list[str]:
     """Write the views whose definition has changed, and the views that are missing.
 
-    A view is written only if all its tables exist. States are written after the views: if a run is killed before
-    that, the next run writes the same views again.
+    A serving view is written only if all its tables exist. A metric view is written only if the serving view `kpis`
+    exists. States are written after the views. If a run is killed before it writes the states, the next run writes the
+    same views again.
 
     Args:
         store: Tables of the platform.

@@ -8,7 +8,7 @@ from cdp_lib.pipeline.table import Table
 
 
 def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_silver: DataFrame) -> DataFrame:
-    """Return one row per customer, with the earlier of registration and first purchase.
+    """Return one row per customer, with the day of registration or of the first purchase, whichever is earlier.
 
     The day of registration alone is not enough: in the sample data, every buyer registered after the first purchase.
 

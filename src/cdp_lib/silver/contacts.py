@@ -17,7 +17,7 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
     Several contacts may belong to one customer. This table keeps every contact; `customer_links_silver` has the links.
 
     Args:
-        crm_contacts_bronze: Rows of any batches.
+        crm_contacts_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `crm_contacts_silver` and the columns that the check of rules needs (see `typed_rows`).

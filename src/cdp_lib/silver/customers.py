@@ -17,7 +17,7 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
     holds it.
 
     Args:
-        customers_bronze: Rows of any batches.
+        customers_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `customers_silver` and the columns that the check of rules needs (see `typed_rows`).

@@ -17,7 +17,7 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
     The identity is the customer who was logged in, otherwise the e-mail address of the message, otherwise the device.
 
     Args:
-        events_bronze: Rows of any batches.
+        events_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `events_silver` and the columns that the check of rules needs (see `typed_rows`).

@@ -1,4 +1,7 @@
-"""customer_links_silver: the customer of each contact and of each identity in events. No other module links them."""
+"""customer_links_silver: the customer of each CRM contact and of each identity in events.
+
+Only this module links contacts and identities to customers.
+"""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -11,11 +14,12 @@ from cdp_lib.pipeline.table import Table
 def build_customer_links_silver(
     customers_silver: DataFrame, crm_contacts_silver: DataFrame, events_silver: DataFrame
 ) -> DataFrame:
-    """Return one row per contact of the CRM and per identity in events, with its customer and the reason.
+    """Return one row per contact of the CRM and per identity in events, with the linked customer and the reason.
 
-    An identity belongs to the customer with the same number. Without a known number, it belongs to the customer with
-    the same e-mail address. An address is ambiguous, and creates no link, if several customers share it, or if
-    several contacts without a known number share it: they may be relatives. A device alone creates no link.
+    An identity belongs to the customer with the same customer number. If the number is missing or unknown, the identity
+    belongs to the customer with the same e-mail address. An address is ambiguous if several customers share the
+    address, or if several contacts without a known customer number share it: these people may be relatives. An
+    ambiguous address creates no link. A device alone creates no link.
 
     Args:
         customers_silver: One row per customer.

@@ -15,7 +15,7 @@ def build_product_prices_silver(products_bronze: DataFrame) -> DataFrame:
     """Return one row per product and period in which its price did not change.
 
     Args:
-        products_bronze: All rows of the products to build.
+        products_bronze: All bronze rows of the products whose prices are computed.
 
     Returns:
         Columns of `product_prices_silver`.
@@ -28,7 +28,7 @@ def price_periods(observed_prices: DataFrame) -> DataFrame:
 
     The source keeps only the current price, so a change is detected as a difference between two consecutive batches. A
     new price is valid from the day on which the source changed the product, or from the day of extraction if the day of
-    the change is unknown. The first known price has no start. A later batch overrides earlier batches: a period is
+    the change is unknown. The first known price has no start day. A later batch overrides earlier batches: a period is
     dropped if it starts on or after the start of a price from a later batch. If a price changes several times on one
     day, the last change applies to the whole day.
 
@@ -57,7 +57,7 @@ def price_periods(observed_prices: DataFrame) -> DataFrame:
 
 
 def _price_changes(observed_prices: DataFrame) -> DataFrame:
-    """Return the rows whose price differs from the previous batch of the product, and the first row of each product."""
+    """Return the first row of each product, and the rows whose price differs from the price in the batch before."""
     by_batch = Window.partitionBy("product_id").orderBy("_batch_id")
     compared = observed_prices.select("*", sf.lag("price").over(by_batch).alias("price_before"))
     return compared.where("price_before IS NULL OR price_before <> price")

@@ -14,7 +14,7 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
     """Return one row per version of a product record, with cleaned names.
 
     Args:
-        products_bronze: Rows of any batches.
+        products_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `products_silver` and the columns that the check of rules needs (see `typed_rows`).

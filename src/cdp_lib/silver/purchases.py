@@ -13,7 +13,7 @@ def build_purchases_silver(retails_silver: DataFrame) -> DataFrame:
     """Return one row per customer and day with purchases.
 
     Args:
-        retails_silver: One row per sale; all sales of the months to build.
+        retails_silver: One row per sale, with all sales of the months that are computed.
 
     Returns:
         Columns of `purchases_silver`.

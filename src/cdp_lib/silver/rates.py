@@ -12,10 +12,10 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_exchange_rates_silver(exchange_rates_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a line of an exchange rate file.
+    """Return one row for each version of each line in the exchange rate files.
 
     Args:
-        exchange_rates_bronze: Rows of any batches.
+        exchange_rates_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `exchange_rates_silver` and the columns that the check of rules needs (see `typed_rows`).

@@ -23,9 +23,9 @@ def typed_rows(
     Args:
         bronze_rows: Rows of a bronze table.
         contract: Contract of that table.
-        parse: Function that cleans and types a received value, by silver column. The function returns null for a value
-            that does not parse.
-        received_as: Bronze name by silver name, for columns whose names differ.
+        parse: For each silver column, the function that cleans and types the received value. The function returns null
+            for a value that does not parse.
+        received_as: Bronze column name by silver column name, for columns whose names differ.
 
     Returns:
         The silver columns, `record` (the row as received, JSON), `_rescued_data`, `_record_hash` (xxHash64 of the
@@ -69,5 +69,5 @@ def as_received(received: Column) -> Column:
 
 
 def _null_if_blank(received: Column) -> Column:
-    """Return null for a blank string, because it is a missing value and not a value of the wrong type."""
+    """Return null for a blank string: a blank string is a missing value, not a value of the wrong type."""
     return sf.when(clean_text(received.cast("string")).isNotNull(), received)

@@ -72,7 +72,7 @@ RETAILS = Table(
 
 
 def _closed_periods(product_prices_silver: DataFrame) -> DataFrame:
-    """Return the price periods with an earliest and a latest date in place of nulls."""
+    """Return the price periods. The earliest date replaces a missing start, the latest date a missing end."""
     return product_prices_silver.selectExpr(
         "product_id AS _priced_id",
         "price",

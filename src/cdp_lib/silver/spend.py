@@ -12,10 +12,10 @@ from cdp_lib.silver.received import typed_rows
 
 
 def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a line of a spend file, in its original currency.
+    """Return one row for each version of each line in the spend files. Amounts keep their original currency.
 
     Args:
-        marketing_spend_bronze: Rows of any batches.
+        marketing_spend_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `marketing_spend_silver` and the columns that the check of rules needs (see `typed_rows`).

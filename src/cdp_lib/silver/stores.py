@@ -14,7 +14,7 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
     """Return one row per version of a store record, with cleaned names.
 
     Args:
-        store_bronze: Rows of any batches.
+        store_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `stores_silver` and the columns that the check of rules needs (see `typed_rows`).

@@ -15,7 +15,7 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
     """Return one row per version of a sale record.
 
     Args:
-        transactions_bronze: Rows of any batches.
+        transactions_bronze: Rows of one or more batches.
 
     Returns:
         Columns of `transactions_silver` and the columns that the check of rules needs (see `typed_rows`).

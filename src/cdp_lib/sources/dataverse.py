@@ -1,4 +1,7 @@
-"""Dataverse tables, read through the Web API (OData v4): all records in the first run, then only changes."""
+"""Dataverse tables, read through the Web API (OData v4).
+
+The first run reads all records, and later runs read only changes.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ ENTRA_ID = (
     "login.chinacloudapi.cn",
     "login.windows.net",
 )
-"""Hosts of Entra ID. The client secret is sent only to them, even if a CRM gives another sign-in address."""
+"""Hosts of Entra ID. The client secret is sent only to these hosts, even if a CRM gives another sign-in address."""
 
 _SECRETS = "the secrets 'crm_client_id' and 'crm_client_secret'"
 _ODATA = {"OData-MaxVersion": "4.0", "OData-Version": "4.0"}
@@ -47,7 +50,7 @@ _TRACKED = {**_ODATA, "Prefer": f"odata.track-changes,odata.maxpagesize={RECORDS
 _TRACKED_ONE = {**_ODATA, "Prefer": "odata.track-changes,odata.maxpagesize=1"}
 
 _REMOVED = b"removed"
-"""Value in place of the digest of a deleted record."""
+"""Value that is used for a deleted record instead of a digest."""
 
 
 class _NoChanges(Exception):
@@ -72,33 +75,36 @@ def land_entity(
     timeout_seconds: float,
     from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land the changes of a table: all records in the first run, then the changed and deleted records.
+    """Land the changes of a table. The first run lands all records, later runs land changed and deleted records.
 
     Changes are read with the delta link of the latest batch. All records are landed again if the source refuses the
-    link, if its response has no new link, or if the address or the columns have changed. An increment holds a changed
-    record, a tombstone, or both if the record was changed and then deleted.
+    link, if its response has no new link, or if the address or the columns have changed. For a changed record, an
+    increment holds the new version of the record. For a deleted record, an increment holds a tombstone. If a record was
+    changed and then deleted, an increment may hold both.
 
-    If the source does not track changes, they are found by `modifiedon`. Deleted records, and changes with a time
-    before the overlap, are then found only when all records are landed (`from_scratch`). Each run checks whether the
-    source tracks changes. As soon as the source does, all records are landed again, together with a delta link.
+    If the source does not track changes, changed records are found by `modifiedon`. In this case, deleted records are
+    found only when all records are landed (`from_scratch`). The same is true for changes whose `modifiedon` is before
+    the overlap (`OVERLAP_TIME`). Each run checks whether the source tracks changes. As soon as the source tracks
+    changes, all records are landed again, together with a delta link.
 
     A record that changes while all records are read may be in the batch twice, in its old and its new version. The two
     versions differ in `modifiedon`.
 
     Args:
         extraction: Extraction that lands the records.
-        contract: Bronze table of the records: its entity is the entity set, its record key the key of the table.
-        crm_url: Address of the organisation.
-        client_id: Application that may read the table.
+        contract: Contract of the bronze table. The entity of the contract is the name of the entity set, and the record
+            key is the key of the Dataverse table.
+        crm_url: Address of the CRM organisation.
+        client_id: Id of an application that may read the table.
         client_secret: Secret of the application.
-        timeout_seconds: Seconds to wait for a connection and between two bytes of a response.
+        timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
         from_scratch: Whether to land all records instead of the changes.
 
     Returns:
-        The landed batch; an empty list if nothing has changed.
+        A list with the landed batch; an empty list if nothing has changed.
 
     Raises:
-        CdpError: The CRM can't be reached, refuses access, responds too slowly, or responds with anything but records.
+        CdpError: The CRM can't be reached, refuses access, responds too slowly, or does not respond with records.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
@@ -122,14 +128,14 @@ def land_entity(
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of the CRM with its client and its extraction.
+    """A table of the CRM, the client that reads the table, and the extraction that lands it.
 
     Attributes:
         extraction: Extraction that lands the table.
         client: Client of the CRM.
         entity: Name of the table's entity set.
         key: Column that identifies a record.
-        address: Address of the records, with the wanted columns.
+        address: Address of the table's records, which also names the columns to read.
     """
 
     extraction: Extraction
@@ -180,7 +186,7 @@ class _Table:
                 for page in pages:
                     for line, record in page.records:
                         if _find_removed_key(record):
-                            # A cache on the network may return the response to a request for changes.
+                            # A cache on the network may return the response to an earlier request for changes.
                             raise CdpError(
                                 f"{self.client.label_of(self.address)} returned a deleted record in response to a full"
                                 " read: nothing was landed; run the task again."
@@ -189,7 +195,7 @@ class _Table:
                         newest = _max_time(newest, _modified_at(record))
                     batch.add(page.rows, page.columns)
             if not batch.rows:
-                # An empty snapshot would empty the tables downstream.
+                # An empty snapshot would empty the downstream tables.
                 raise CdpError(
                     f"{self.client.label_of(self.address)} returned no records: nothing was landed; check the CRM."
                 )
@@ -205,7 +211,8 @@ class _Table:
 
     def _land_delta(self, latest: Manifest, link: str) -> Manifest:
         removed: dict[str, None] = {}
-        # A delta link covers all changes since the previous read began. That read may have landed some of them.
+        # A delta link covers all changes since the previous read began. The previous read may have landed some of these
+        # changes.
         began_at = _parse_time(latest.extracted_at)
         landed = self._landed_digests([latest], began_at - OVERLAP_TIME) if began_at else {}
         with self.extraction.new_batch(self.entity, "increment", latest) as batch:
@@ -213,7 +220,8 @@ class _Table:
                 changed: ChecksummedFile | None = None
                 for page in self._pages(batch, link, _TRACKED, {400: _DeltaLinkRefused, 410: _DeltaLinkRefused}):
                     for line, record in page.records:
-                        # Changes are in order: a record that was deleted and then created again is not deleted.
+                        # Changes arrive in the order of time: a record that was deleted and then created again is not
+                        # deleted.
                         if key := _find_removed_key(record):
                             if landed.get(key) != _REMOVED:
                                 removed[key] = None
@@ -254,7 +262,7 @@ class _Table:
         return batch.manifest
 
     def _batches_modified_since(self, start: datetime) -> list[Manifest]:
-        """Return the batches that may have records modified since `start`, oldest first."""
+        """Return the landed batches that may contain records modified since `start`, oldest first."""
         landing, source, batches = self.extraction.landing, self.extraction.source, list[Manifest]()
         for name in landing.batch_ids_newest_first(source, self.entity):
             batch = landing.find_batch(source, self.entity, name)
@@ -273,7 +281,7 @@ class _Table:
         headers: Mapping[str, str],
         first_status_errors: Mapping[int, type[Exception]] | None = None,
     ) -> Iterator[Page]:
-        """Yield the pages of a response, and store each page as received."""
+        """Yield the pages of records, and store each page in the batch as received."""
         pages = read_pages(
             self.client,
             address,
@@ -287,7 +295,10 @@ class _Table:
             yield page
 
     def _landed_digests(self, batches: Sequence[Manifest], since: datetime) -> dict[str, bytes]:
-        """Return, by key, the digests of landed records that were modified since a time, and of deleted records."""
+        """Return the digest of each landed record that was modified at or after `since`, by key.
+
+        The value of a deleted record is `_REMOVED`.
+        """
         landed: dict[str, bytes] = {}
         for batch in batches:
             if batch.format != "jsonl":
@@ -315,12 +326,17 @@ class _Table:
         return {"delta_link": link, "address": self._address_digest}
 
     def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
-        """Return the time from which the next run reads and the newest landed time; None if no record has a time."""
+        """Return a watermark with two times, or None if no record has a time.
+
+        The next run reads from the time `modifiedon`. The time `newest` is the latest `modifiedon` of all landed
+        records.
+        """
         started_at = _parse_time(self.extraction.extracted_at)
         if not newest or not started_at:
             return None
         previous = (latest and latest.watermark) or {}
-        # The watermark never passes the start of the run: a record with a future time must not hide changes until then.
+        # The watermark is never later than the start of the run. A record with a future time must not hide changes
+        # until that time.
         reached = min(newest, started_at)
         return {
             "modifiedon": _odata_time(max(reached, _parse_time(previous.get("modifiedon")) or reached)),
@@ -329,7 +345,10 @@ class _Table:
         }
 
     def _ordered(self, address: str) -> str:
-        """Return the address sorted by time, so that a record that changes during the read moves to the end."""
+        """Return the address with an order by `modifiedon`.
+
+        A record that changes during the read then moves to the end.
+        """
         return f"{address}&$orderby=modifiedon,{self.key}"
 
     def _is_delta_link_old(self, batch: Manifest) -> bool:
@@ -341,18 +360,22 @@ class _Table:
 
     @property
     def _address_digest(self) -> str:
-        """Digest of organisation, table and columns. A delta link is valid only as long as the digest is the same."""
+        """Digest of the organisation, the table and the columns.
+
+        A delta link is valid only while the digest stays the same.
+        """
         return _digest(self.address.encode()).hex()
 
 
 def may_sign_in(crm_url: str, address: str) -> bool:
     """Return whether clients of a CRM may send their secret to a sign-in address.
 
-    Clients may send it if the address belongs to Entra ID, or if both the CRM and the address are on this machine.
+    Clients may send the secret if the address belongs to Entra ID, or if both the CRM and the address are on this
+    machine.
 
     Args:
         crm_url: Address of the CRM.
-        address: Address that the CRM gives for the sign-in.
+        address: Sign-in address that the CRM gives.
     """
     if is_loopback(address):
         return is_loopback(crm_url)
@@ -360,7 +383,10 @@ def may_sign_in(crm_url: str, address: str) -> bool:
 
 
 def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: float) -> Callable[[str], str]:
-    """Return a function that signs the application in at the address of a challenge, and returns the authorization."""
+    """Return a function that signs the application in and returns the value of the header `Authorization`.
+
+    The function gets the header `WWW-Authenticate` of a response, which contains the sign-in address.
+    """
 
     def sign_in(challenge: str) -> str:
         found = re.search(r'authorization_uri="?([^",\s]+)/oauth2(?:/v2\.0)?/authorize', challenge)
@@ -411,7 +437,7 @@ def _max_time(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def _parse_time(text: Any) -> datetime | None:
-    """Return a time in UTC, or None if the string is not a time."""
+    """Return the time of an ISO 8601 string in UTC, or None if the string is not a time."""
     try:
         at = datetime.fromisoformat(text)
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

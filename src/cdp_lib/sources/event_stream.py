@@ -1,12 +1,13 @@
-"""Events from Kafka or Event Hubs: each micro-batch of a stream becomes one landed batch, laid out like a source file.
+"""Events from Kafka or Event Hubs: each micro-batch of a stream becomes one landed batch, stored like a source file.
 
     <landing>/events/events/2026-01-31/20260131T235959Z-stream-<stream>-<epoch>/data/file=stream-<stream>-<epoch>/part-00000.jsonl
 
-Spark writes the id of a stream into its checkpoint. That id and the epoch identify a micro-batch. Spark repeats an
-epoch, with the same messages, until the checkpoint marks it as done. The end of a batch id names the stream and the
-epoch, so a run finds and skips an epoch that is already landed. A batch id begins with the start of the run, or with a
-later time if a later batch has landed meanwhile, so that batch ids sort in the order of landing. The times of the
-messages are not used: after one message from a clock that is ahead, all later batches would need a later time.
+Spark writes the id of a stream into the stream's checkpoint. The epoch is the number of a micro-batch in its stream, so
+the stream id and the epoch identify the micro-batch. After a failure, Spark repeats an epoch with the same messages,
+until the checkpoint marks the epoch as done. The end of a batch id names the stream and the epoch, so a run finds and
+skips an epoch that is already landed. The time at the beginning of a batch id is the start of the run. If a later batch
+has landed meanwhile, a later time is used, so that batch ids sort in the order of landing. The times of the messages
+are not used: if one message came from a clock that is ahead, all later batches would need a later time.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _CDP_ERROR = re.compile(r"CdpError: (.+)")
 
 @dataclass(frozen=True)
 class KafkaLogin:
-    """Login for the topic; anonymous without a username.
+    """Login for the topic. Without a username, the login is anonymous.
 
     Attributes:
         username: Username, `$ConnectionString` for Event Hubs.
@@ -50,7 +51,9 @@ class KafkaLogin:
     password: str = field(default="", repr=False)
 
     def options(self, *, is_databricks: bool) -> dict[str, str]:
-        """Return options of the Kafka source. The connection is always encrypted, because events are personal data.
+        """Return login options for Spark's Kafka source.
+
+        The connection is always encrypted, because events are personal data.
 
         Args:
             is_databricks: Whether Kafka's classes have the prefix `kafkashaded`, as on Databricks.
@@ -65,7 +68,7 @@ class KafkaLogin:
         }
 
     def redact(self, text: str) -> str:
-        """Return the text without the password and without the access key in the password."""
+        """Return the text without the password, and without the access key that is part of the password."""
         key = re.search(r"SharedAccessKey=([^;]+)", self.password)
         for secret in filter(None, (self.password, key and key[1])):
             text = text.replace(secret, _REDACTED)
@@ -103,14 +106,14 @@ def read_kafka(
     """Return the messages of a topic as a stream that begins with the oldest message.
 
     Args:
-        spark: Session.
+        spark: Spark session.
         bootstrap_servers: Servers, `host:port`; for Event Hubs `<namespace>.servicebus.windows.net:9093`.
-        topic: Topic, or event hub.
+        topic: Name of the topic or event hub.
         login: Login for the topic.
         max_events: Maximum number of messages in a micro-batch.
 
     Returns:
-        `value`, as received, and `position`, the position of the message: `<topic>/<partition>/<offset>`.
+        Stream with two columns: `value` is the message as received, and `position` is `<topic>/<partition>/<offset>`.
 
     Raises:
         CdpError: An argument is missing, or the engine can't stream from Kafka.
@@ -123,7 +126,7 @@ def read_kafka(
         "kafka.bootstrap.servers": bootstrap_servers,
         "subscribe": topic,
         "startingOffsets": "earliest",
-        # Fail if messages expired before they were read, so that a person notices the gap.
+        # Fail if messages expired before they were read, so that the gap is noticed.
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": max_events,
         # Event Hubs responds more slowly than Kafka's defaults allow.
@@ -153,24 +156,25 @@ def land_event_stream(
     login: KafkaLogin | None = None,
     account_key: str | None = None,
 ) -> list[Manifest]:
-    """Land the messages of a stream, one batch per micro-batch.
+    """Land the messages of a stream: each micro-batch becomes one landed batch.
 
-    The driver holds at most one partition of a micro-batch at a time, and the source bounds the size of a micro-batch.
+    The driver holds at most one partition of a micro-batch in memory. The source limits the size of a micro-batch.
     Empty messages, and messages that are not a JSON object in UTF-8, are also landed; silver rejects them.
 
     Args:
         messages: Stream of `value` (binary) and `position` (string).
         landing: Landing location of the batches.
         contract: Bronze table of the records.
-        checkpoint: Folder in which Spark stores the progress of this stream only; outside of the landing location.
+        checkpoint: Folder in which Spark stores the progress of this stream. No other stream may use the folder, and
+            the folder must be outside of the landing location.
         run_started_at: Start of the run, ISO 8601, UTC.
         interval: Time between the micro-batches of a stream that never ends, such as `1 minute`. If empty, the stream
-            ends when all available messages are landed; serverless compute supports only this.
-        login: Login that error messages must not show.
+            ends when all available messages are landed. Serverless compute supports only an empty interval.
+        login: Login for the topic. It is removed from error messages.
         account_key: Key of the storage account of an `abfss://` checkpoint; None for the managed identity.
 
     Returns:
-        The batches landed by streams since the function started.
+        The batches of event streams that were landed while the function ran.
 
     Raises:
         CdpError: The stream can't be read, the location can't be written, or another run has landed a batch of the
@@ -184,7 +188,7 @@ def land_event_stream(
         )
     since = f"{started_at:{_TIME_FORMAT}}"
     before = landing.batch_ids(contract.source, contract.entity, since)
-    # Spark may run the function in another process, which can't import a library from the notebook's folder.
+    # Spark may call `micro_batches.land` in another process, which can't import a library from the notebook's folder.
     cloudpickle.register_pickle_by_value(cdp_lib)  # type: ignore[no-untyped-call]
     micro_batches = MicroBatches(landing, contract.source, contract.entity, checkpoint, started_at, account_key)
     try:
@@ -193,7 +197,7 @@ def land_event_stream(
         query = writer.start()
         query.awaitTermination()
     except PySparkException as error:
-        # Not chained: Spark's error may contain the login anywhere.
+        # Do not chain the error, because Spark's error may contain the login.
         raise CdpError((login or KafkaLogin()).redact(_failure_message(error))) from None
     landed = landing.batches(contract.source, contract.entity, since, before)
     return [batch for batch in landed if "-stream-" in batch.batch_id]
@@ -206,7 +210,7 @@ class MicroBatches:
     Attributes:
         landing: Landing location of the batches.
         source: Source system.
-        entity: Name of the records in the source.
+        entity: Name of the entity in the source.
         checkpoint: Folder in which Spark stores the progress of the stream.
         started_at: Start of the run, UTC.
         account_key: Key of the storage account of an `abfss://` checkpoint; None for the managed identity.
@@ -239,7 +243,7 @@ class MicroBatches:
         name = f"{stream}-{epoch:010}"
         landed = self.landing.batch_ids_newest_first(self.source, self.entity)
         latest_of_stream = next((batch for batch in landed if f"-{stream}-" in batch), "")
-        # Epochs land in ascending order.
+        # Epochs are landed in ascending order, so this epoch is landed if the latest landed epoch is the same or later.
         if latest_of_stream[_TIME_LENGTH + 1 :] >= name:
             return
         self.landing.remove_incomplete_batches(self.source, self.entity, f"-{name}", latest_of_stream)
@@ -253,7 +257,7 @@ class MicroBatches:
                 _write(batch, f"{FILE_FOLDER}{name}/part-00000.jsonl", chain([first], lines))
 
     def _stream_id(self) -> str:
-        """Return the id that Spark gave the stream when it created the checkpoint; a new checkpoint has a new id."""
+        """Return the stream's id, which Spark created together with the checkpoint. A new checkpoint has a new id."""
         path = f"{self.checkpoint}/metadata"
         with storage_errors(f"Checkpoint {self.checkpoint} can't be read"):
             text = open_filesystem(path, self.account_key).cat_file(path).decode()
@@ -311,7 +315,10 @@ def _unsupported_engine_error(reason: str) -> CdpError:
 
 
 def _failure_message(error: PySparkException) -> str:
-    """Return why a stream failed: the message of a `CdpError` inside Spark's error, or the first line of that error."""
+    """Return why a stream failed.
+
+    The reason is the message of a `CdpError` inside Spark's error, or else the first line of Spark's error.
+    """
     ours = _CDP_ERROR.findall(str(error))
     return ours[-1].strip() if ours else f"The event stream has failed: {_first_line(error)}"
 

@@ -1,8 +1,8 @@
-"""Files in a folder, a Unity Catalog volume or `abfss://`: JSON lines of events, and CSV tables.
+"""JSON lines files of events and CSV files of tables, in a folder, a Unity Catalog volume or under `abfss://`.
 
-A file is identified by its name and its content. A file whose content has changed is landed again as a whole, in a data
-file of the same name, which replaces the earlier version. If several files have the same content, only one is landed. A
-file is read again only if its size or modification time has changed since it was last read.
+A file is identified by its name and its content. If the content of a file has changed, the whole file is landed again.
+Its data file has the same name as before and replaces the earlier version. If several files have the same content, only
+one is landed. A file is read again only if its size or modification time has changed since it was last read.
 """
 
 from __future__ import annotations
@@ -32,24 +32,26 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 
 MAX_RECORD_LENGTH = 64 << 20
-"""Maximum bytes of a JSON line, and characters of a CSV cell. A longer one means that the file has another format."""
+"""Maximum number of bytes in a JSON line, and of characters in a CSV cell. A longer line or cell means that the file
+has another format."""
 
 _JSON_LINES = re.compile(r"\.(jsonl|json|ndjson)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
 
 _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
-"""Function of a file's content, its address and a set: yields JSON lines, and adds their columns to the set."""
+"""Function that gets the content of a file, the address of the file and a set. It yields JSON lines, and adds the names
+of their columns to the set."""
 
 
 def land_json_lines(
     extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None
 ) -> list[Manifest]:
-    """Land the new and changed files of JSON lines below a folder, one data file per file.
+    """Land the new and changed JSON lines files in a folder and its subfolders. Each file becomes one data file.
 
-    A file that differs from its data file (gzip, byte order mark, CRLF, blank lines, invalid UTF-8) is also stored as
-    received. A line that is not UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays
-    unchanged.
+    If a file differs from its data file, the file is also stored as received. Reasons for a difference are gzip, a byte
+    order mark, CRLF, blank lines and invalid UTF-8. A line that is not UTF-8 becomes the record `{"_invalid_utf8": …}`.
+    A line that is not JSON stays unchanged.
 
     Args:
         extraction: Extraction that lands the files.
@@ -59,17 +61,19 @@ def land_json_lines(
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
-        The landed batch; an empty list if no file is new or changed.
+        A list with the landed batch; an empty list if no file is new or changed.
 
     Raises:
         CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, or a file
-            that had records has none now.
+            that had records before has none now.
     """
     return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _JSON_LINES, _json_lines)
 
 
 def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None) -> list[Manifest]:
-    """Land the new and changed CSV files below a folder, one data file per file: cells as strings, empty cells as null.
+    """Land the new and changed CSV files in a folder and its subfolders. Each file becomes one data file.
+
+    Cells are landed as strings, and empty cells as null.
 
     Files follow RFC 4180: a header, UTF-8, and commas or semicolons as separators. A row with more or fewer cells than
     the header, or a row that is not UTF-8, becomes the record `{"_row": [cells]}`.
@@ -82,11 +86,11 @@ def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, acc
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
-        The landed batch; an empty list if no file is new or changed.
+        A list with the landed batch; an empty list if no file is new or changed.
 
     Raises:
         CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, a file that
-            had records has none now, or a file has no usable header or an open quote.
+            had records before has none now, a file has no usable header, or a quote in a file is not closed.
     """
     return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _CSV, _csv_reader(contract))
 
@@ -94,17 +98,19 @@ def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, acc
 def land_exchange_rates(
     extraction: Extraction, contract: BronzeContract, path: str, *, reporting_currency: str, account_key: str | None
 ) -> list[Manifest]:
-    """Land a snapshot of one CSV file with the columns `month`, `currency` and `rate`, in the format of `land_csv`.
+    """Land one CSV file with the columns `month`, `currency` and `rate` as a snapshot.
+
+    The format is that of `land_csv`.
 
     Args:
         extraction: Extraction that lands the file.
         contract: Bronze table of the records.
-        path: The file.
+        path: Address of the file.
         reporting_currency: ISO 4217 code of the currency that rates convert to. Its rate must be 1 in every month.
         account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
 
     Returns:
-        The landed batch; an empty list if the rates equal those of the latest batch.
+        A list with the landed batch; an empty list if the rates equal the rates of the latest batch.
 
     Raises:
         CdpError: The file does not exist, can't be read, has no rates, or has rates for another reporting currency.
@@ -121,7 +127,7 @@ def land_exchange_rates(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """An entry of a listing: the values of an `Origin` without the checksum, and the address."""
+    """A file in a listing of the source's folder: its address, and the values of an `Origin` without the checksum."""
 
     address: str
     name: str
@@ -130,14 +136,17 @@ class _SourceFile:
 
 
 class _Folder:
-    """The folder of a source, or one file."""
+    """The folder of a source, or a single file of a source."""
 
     def __init__(self, path: str, account_key: str | None) -> None:
         self.path = path.rstrip("/")
         self._fs = open_filesystem(path, account_key)
 
     def files(self, names: re.Pattern[str]) -> list[_SourceFile]:
-        """Return the visible files whose names match, sorted by name. If the path is a file, return only this file."""
+        """Return the files whose names match a pattern, sorted by name. If the path is a file, return only this file.
+
+        Files and folders whose names start with a dot or an underscore are left out.
+        """
         with self._errors(self.path):
             self._fs.invalidate_cache()
             if self._fs.isfile(self.path):
@@ -167,7 +176,10 @@ class _Folder:
 
     @contextmanager
     def copy(self, file: _SourceFile) -> Iterator[tuple[IO[bytes], Origin]]:
-        """Copy a file to this machine, so that the landed content has the recorded checksum even if the file grows."""
+        """Copy a file to this machine.
+
+        The landed content then matches the recorded checksum, even if the source file grows meanwhile.
+        """
         with TemporaryFile() as copy:
             digest = hashlib.sha256()
             with self._errors(file.address), self._fs.open(file.address, "rb") as stream:
@@ -201,19 +213,25 @@ class _LandedFiles:
         return name in self._files
 
     def is_unchanged(self, file: _SourceFile) -> bool:
-        """Return whether a file has the size and time of its last read, and the content read then is still landed."""
+        """Return whether a file is unchanged since its last read, and the content of that read is still landed.
+
+        A file is unchanged if its size and modification time are the same.
+        """
         known = self._known_files.get(file.name)
         looks_the_same = known and (file.bytes, file.modified_at) == (known.bytes, known.modified_at)
         return bool(known and looks_the_same and self._contents[known.checksum])
 
     def has(self, origin: Origin) -> bool:
-        """Return whether this version of a file is landed; for a new name, whether any landed file has this content."""
+        """Return whether this version of a file is landed.
+
+        For a file with a new name, return whether any landed file has the same content.
+        """
         if origin.name in self._files:
             return self._files[origin.name].checksum == origin.checksum
         return self._contents[origin.checksum] > 0
 
     def add(self, origin: Origin) -> None:
-        """Record a version of a file as its latest."""
+        """Record a version of a file as the latest landed version."""
         if origin.name in self._files:
             self._contents[self._files[origin.name].checksum] -= 1
         self._files[origin.name] = origin
@@ -221,7 +239,10 @@ class _LandedFiles:
 
 
 def _known_files(batch: Manifest) -> Iterator[Origin]:
-    """Yield the files that a batch landed, and those that its run skipped because their content was already landed."""
+    """Yield the files that a batch landed, and the files that the same run skipped.
+
+    A run skips a file whose content is already landed.
+    """
     yield from (file.origin for file in batch.files if file.origin)
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
 
@@ -283,7 +304,7 @@ def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str
 
 
 def _encoded(name: str) -> str:
-    """Return a name percent-encoded, as Data Factory encodes it."""
+    """Return a name in percent-encoding, in the same way as Data Factory encodes names."""
     return quote(name, safe="")
 
 
@@ -301,7 +322,10 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
 
 
 def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
-    """Yield the lines that are not blank, without line ends, and split as every engine splits lines."""
+    """Yield the lines that are not blank, without line ends.
+
+    Lines are split in the same way as every engine does it.
+    """
     with _open_decompressed(copy, address) as stream:
         mark = codecs.BOM_UTF8
         while line := stream.readline(MAX_RECORD_LENGTH):
@@ -391,7 +415,7 @@ def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
 def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> None:
     """Raise an error if the rates do not convert to the reporting currency. Silver handles other errors in rows."""
     if not lines:
-        # An empty snapshot would empty the tables downstream.
+        # An empty snapshot would empty the downstream tables.
         raise CdpError(f"File {path} has no exchange rates: check the source; nothing was landed.")
     rates = [(row.get("month"), row.get("currency"), row.get("rate")) for row in map(json.loads, lines)]
     months = {month for month, currency, rate in rates if month and currency and rate}

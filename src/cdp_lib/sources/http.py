@@ -1,4 +1,4 @@
-"""HTTP client of the sources: it retries within bounds, and sends the token only to the configured server."""
+"""HTTP client of the sources. It limits the number of retries, and sends the token only to the configured server."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from urllib3.util import Retry, parse_url
 from cdp_lib.errors import CdpError
 
 MAX_RETRIES = 4
-"""Maximum number of retries after a refused connection, 429 or 5xx. The waits are 0, 1, 2 and 4 seconds."""
+"""Maximum number of retries after a refused connection, or after a response with status 429, 500, 502, 503 or 504. The
+waits are 0, 1, 2 and 4 seconds."""
 
 MAX_WAIT_SECONDS = 60
 """Maximum wait before a retry, even if `Retry-After` is longer."""
 
 MAX_BODY_ATTEMPTS = 3
-"""Maximum number of requests for a response whose body is cut off."""
+"""Maximum number of times that a request is sent if the body of its response is cut off."""
 
 _IN_MEMORY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
@@ -37,11 +38,11 @@ class Answer:
     """A complete response.
 
     Attributes:
-        url: Address after redirects. Links in the response are relative to it.
-        status: HTTP status.
-        reason: The status in words.
+        url: Address after redirects. Links in the response are relative to this address.
+        status: HTTP status code.
+        reason: Text of the status, such as `Not Found`.
         headers: Headers, case-insensitive.
-        body: The body, decompressed; a large body is on disk.
+        body: Body of the response, decompressed. A large body is on disk.
     """
 
     url: str
@@ -52,7 +53,7 @@ class Answer:
 
 
 class HttpClient:
-    """Client of one server. Close it, or use `with`."""
+    """HTTP client of one server. Use it in a `with` statement, which closes its connections."""
 
     def __init__(
         self,
@@ -69,11 +70,12 @@ class HttpClient:
         Args:
             name: Name of the server in messages.
             address: An address on the server. `get` sends requests and the authorization only to this server.
-            secrets: Names of the secrets to check when access is refused, for messages.
-            timeout_seconds: Seconds to wait for a connection and between two bytes of a response.
-            authorization: Header `Authorization`; None to send the first request without the header.
-            renew: Function of the challenge (`WWW-Authenticate`) of a response 401: returns a new `Authorization`. None
-                if the authorization can't be renewed.
+            secrets: Names of secrets. If access is refused, the error message says to check these secrets.
+            timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
+            authorization: Value of the header `Authorization`; None to send the first request without the header.
+            renew: Function that is called after a response with status 401. It gets the value of the header
+                `WWW-Authenticate` and returns a new value for the header `Authorization`. None if the authorization
+                can't be renewed.
         """
         self._name = name
         self._origin = _origin(address)
@@ -103,7 +105,10 @@ class HttpClient:
         self._session.close()
 
     def label_of(self, url: str) -> str:
-        """Return the server and an address for messages, without query and user, which may be secret."""
+        """Return the name of the server and an address, to show in messages.
+
+        The query and the user in the address may be secret, so they are left out.
+        """
         return f"{self._name} {re.sub(r'//[^/]*@', '//', url.split('?')[0])}"
 
     @contextmanager
@@ -113,23 +118,23 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         status_errors: Mapping[int, type[Exception]] | None = None,
     ) -> Iterator[Answer]:
-        """Read a response. Its body is closed when the `with` ends.
+        """Send a GET request, and return the response. The body of the response is closed when the `with` ends.
 
         Args:
             url: Address to read.
             headers: Headers in addition to `Authorization`.
-            status_errors: Exception to raise by status, instead of a `CdpError`.
+            status_errors: Exceptions to raise instead of a `CdpError`, by HTTP status code.
 
         Raises:
-            CdpError: The address is on another server, no response arrives, each response is cut off, or the status is
-                not 2xx.
+            CdpError: The address is on another server, no response arrives, the response is cut off in each attempt, or
+                the status is not 2xx.
         """
         if _origin(url) != self._origin:
             raise CdpError(
                 f"{self.label_of(url)} is on another server than the configured address: no request was sent."
             )
         answer = self._ask("GET", url, headers)
-        # A challenge from another server, after a redirect, must not choose where to sign in.
+        # After a redirect, a challenge may come from another server. That server must not choose where to sign in.
         if answer.status == 401 and self._renew and _origin(answer.url) == self._origin:
             answer.body.close()
             self._authorization = self._renew(answer.headers.get("WWW-Authenticate", ""))
@@ -146,7 +151,7 @@ class HttpClient:
 
         Args:
             url: Address to send the form to.
-            form: Values by field.
+            form: Values of the form by field name.
 
         Raises:
             CdpError: No response arrives, or the status is not 2xx.
@@ -221,7 +226,10 @@ def host_of(url: str) -> str | None:
 
 
 def _origin(url: str) -> tuple[str, str | None, int] | None:
-    """Return scheme, host and port of an address, which identify its server, or None if it is not a web address."""
+    """Return the scheme, host and port of an address, or None if the address is not a web address.
+
+    Scheme, host and port identify the server of the address.
+    """
     try:
         parts = parse_url(url)  # parse as `requests` does; other parsers find another host in `//one\@other`
     except ValueError:
@@ -232,7 +240,7 @@ def _origin(url: str) -> tuple[str, str | None, int] | None:
 
 
 def _read_body(response: requests.Response) -> Answer:
-    """Read the whole body before the caller sees any of it, so that the caller never processes an incomplete body."""
+    """Read the whole body of a response, so that the caller never processes an incomplete body."""
     body = SpooledTemporaryFile(_IN_MEMORY_BYTES)
     try:
         for chunk in response.iter_content(_CHUNK_BYTES):
@@ -245,7 +253,7 @@ def _read_body(response: requests.Response) -> Answer:
 
 
 def _error_message_in(body: IO[bytes], hidden: tuple[str, ...]) -> str:
-    """Return the message of an error in the format of OData or OAuth, or an empty string if it contains a secret."""
+    """Return the message of an OData or OAuth error, or an empty string if the message contains a secret."""
     try:
         content = json.loads(body.read(_IN_MEMORY_BYTES))
     except (ValueError, RecursionError):

@@ -15,9 +15,10 @@ from cdp_lib.sources.http import Answer, HttpClient
 
 _CHUNK_CHARACTERS = 1 << 16
 _MAX_TOKEN_LENGTH = 16
-"""Upper bound of the characters of a token, such as `-Infinity` or two escapes.
+"""Upper bound of the number of characters in a token, such as `-Infinity` or two escapes.
 
-An error at least this far from the end of the buffer is real, and not caused by a token that is cut off.
+An error at least this far from the end of the buffer is a real error in the text. An error closer to the end may only
+mean that the buffer cuts off a token.
 """
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -28,17 +29,17 @@ class Page:
     """The records of one response: an array, or an object with one array in it.
 
     Attributes:
-        records: Iterator of the records, each as its original text in one line, and parsed.
+        records: Iterator of pairs: the original text of a record in one line, and the parsed record.
         rows: Number of records read so far.
-        columns: Names of the fields read so far.
-        members: Members of the object other than the array of records; complete after all records are read.
+        columns: Names of the fields of the records read so far.
+        members: Members of the object, without the array of records. They are complete after all records are read.
     """
 
     def __init__(self, body: IO[bytes], name: str) -> None:
         """Begin to read a response.
 
         Args:
-            body: UTF-8, with or without byte order mark.
+            body: Body of the response in UTF-8, with or without byte order mark.
             name: Name of the server and address, for messages.
         """
         self.records = self._read(body)
@@ -115,7 +116,7 @@ class _JsonText:
         self._consumed = 0
 
     def error(self, problem: str, at: int | None = None) -> ValueError:
-        """Return an error with its position in the text."""
+        """Return an error whose message includes the position in the text."""
         return ValueError(f"{problem} at character {self._consumed + (self._position if at is None else at)}")
 
     def peek(self) -> str:
@@ -126,7 +127,7 @@ class _JsonText:
                 return self._text[self._position : self._position + 1]
 
     def elements(self) -> Iterator[tuple[str, Any]]:
-        """Yield the elements of the array at the current position, as original text and parsed."""
+        """Yield the original text and the parsed value of each element in the array at the current position."""
         self._take("[")
         if self.peek() == "]":
             self._take("]")
@@ -152,7 +153,7 @@ class _JsonText:
                 return
 
     def value(self) -> tuple[str, Any]:
-        """Return the value at the current position, as original text and parsed."""
+        """Return the original text and the parsed value of the value at the current position."""
         self.peek()
         while True:
             try:
@@ -180,7 +181,10 @@ class _JsonText:
         return _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # the pattern also matches an empty text
 
     def _read_more(self) -> bool:
-        """Drop the consumed text and read a chunk. A value longer than a chunk doubles the chunk, for linear time."""
+        """Remove the consumed text from the buffer, and read the next chunk. Return whether any text was read.
+
+        If a value is longer than a chunk, each read doubles the buffer, so that the total time stays linear.
+        """
         more = self._file.read(max(_CHUNK_CHARACTERS, len(self._text) - self._position))
         self._consumed += self._position
         self._text, self._position = self._text[self._position :] + more, 0
@@ -201,16 +205,16 @@ def read_pages(
     Args:
         client: Client of the server.
         url: Address of the first page.
-        find_next: Function of a response and its page, called after all records are read: returns the address of the
-            next page, or None at the end.
+        find_next: Function that is called after all records of a page are read. It gets the response and its page, and
+            returns the address of the next page, or None after the last page.
         headers: Headers of every request.
         first_headers: Additional headers of the first request.
-        first_status_errors: Exception to raise by status of the first response, instead of a `CdpError`.
+        first_status_errors: Exceptions to raise instead of a `CdpError` for the first response, by HTTP status code.
 
     Raises:
         CdpError: A page can't be read, is not a page of records, or is returned twice.
     """
-    seen = set[bytes]()  # digests of addresses and of records, which take less memory
+    seen = set[bytes]()  # digests of addresses and records: a digest takes less memory than a text
     address: str | None = url
     while address:
         address_digest = hashlib.sha256(address.encode()).digest()

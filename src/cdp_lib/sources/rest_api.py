@@ -21,7 +21,7 @@ PAGE = re.compile(r"\{page(?::(\d{1,9}))?\}")
 """Placeholder of the page number in an address, optionally with the number of the first page (default 1)."""
 
 MAX_READS = 3
-"""Maximum number of reads of numbered pages. If no two consecutive reads agree, the source changes too fast."""
+"""Maximum number of reads of numbered pages. If no two consecutive reads have the same records, nothing is landed."""
 
 # Names as `_metadata_fields` normalizes them.
 _NEXT_LINKS = ("next", "nextlink", "nexturl", "@odata.nextlink")
@@ -54,38 +54,41 @@ def land_records(
     timeout_seconds: float,
     from_scratch: bool = False,
 ) -> list[Manifest]:
-    """Land all records of an API: the responses as received, and one record per line.
+    """Land all records of an API. The responses are stored as received, and the records as JSON lines.
 
     A response is an array, or an object with one array in it. The next page is found in one of three ways:
 
     - by a link: `next`, `next_link`, `next_url`, `@odata.nextLink` or the header `Link`;
-    - by a cursor: `next_cursor`, or `cursor` if it is not the cursor of the page itself; sent as `cursor`;
-    - by its number, if the address has `{page}` (the first page is 1, or 0 with `{page:0}`), until a page is empty.
+    - by a cursor: `next_cursor`, or `cursor` if it is not the cursor of the current page. The request for the next page
+      sends the cursor as the parameter `cursor`;
+    - by the page number, if the address has `{page}`. The first page is 1, or 0 with `{page:0}`. Pages are read until a
+      page is empty.
 
-    Links, cursors and totals may be one level deeper (`links`, `meta`, `paging`), in upper or lower case, with or
-    without underscores.
+    Links, cursors and totals may be in an inner object of the response (`links`, `meta`, `paging`). Their names may be
+    in upper or lower case, with or without underscores.
 
-    Numbered pages are read until two reads agree: a record that is added or deleted meanwhile shifts later records to
-    other pages. Links and cursors keep their position, so one read is enough. A record that the API returns on two of
-    these pages is landed twice.
+    Numbered pages are read until two consecutive reads have the same records, because a record that is added or deleted
+    meanwhile shifts later records to other pages. Pages with links or cursors are read once, because links and cursors
+    keep their position. If the API returns a record on two such pages, the record is landed twice.
 
-    Records in a single page with a strong ETag are requested conditionally, so they are downloaded again only if they
-    have changed.
+    If the API returns a single page with a strong ETag, the next run sends the ETag with its request. The records are
+    then downloaded again only if they have changed.
 
     Args:
         extraction: Extraction that lands the records.
         contract: Bronze table of the records.
         url: Address of the records.
         token: Bearer token; None if the API does not require one.
-        timeout_seconds: Seconds to wait for a connection and between two bytes of a response.
+        timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
         from_scratch: Whether to read the records even if they have not changed.
 
     Returns:
-        The landed batch; an empty list if nothing has changed.
+        A list with the landed batch; an empty list if nothing has changed.
 
     Raises:
-        CdpError: The API can't be reached, the token would be sent unencrypted, the API responds with an error, too
-            slowly, with anything but records, or with only some of its records, or the records change during the read.
+        CdpError: The API can't be reached, responds too slowly, responds with an error, or does not respond with all
+            its records. The error is also raised if the token would be sent unencrypted, or if the records change
+            during the read.
     """
     entity = contract.entity
     if earlier := extraction.find_batch(entity):
@@ -150,7 +153,7 @@ def _land(
     pages: Iterator[tuple[Answer, Page]],
     expected_checksums: list[bytes] | None = None,
 ) -> list[Manifest]:
-    """Land pages. Raise `_PagesDiffer` if the checksums of their records are not the expected ones."""
+    """Land pages. Raise `_PagesDiffer` if the checksums of the pages are not the expected checksums."""
     checksums: list[bytes] = []
     with extraction.new_batch(entity) as batch:
         with batch.open_data("part-00000.jsonl", "jsonl") as file:
@@ -164,7 +167,7 @@ def _land(
         if expected_checksums not in (None, checksums):
             raise _PagesDiffer(checksums)
         if not batch.rows:
-            # An empty snapshot would empty the tables downstream.
+            # An empty snapshot would empty the downstream tables.
             label = client.label_of(url)
             raise CdpError(f"{label} returned an empty array: check the source; nothing was landed.")
         _check_completeness(_metadata_fields(answer, page), batch.rows, len(checksums), client.label_of(url))
@@ -176,7 +179,10 @@ def _land(
 
 
 def _metadata_fields(answer: Answer, page: Page) -> list[tuple[str, Any]]:
-    """Return headers and members of a response, one level deep, without records; `totalPages` as `totalpages`."""
+    """Return the headers and members of a response without the records, as (name, value) pairs.
+
+    Members of inner objects are included, one level deep. Names are normalized: `totalPages` becomes `totalpages`.
+    """
     inner = [item for value in page.members.values() if isinstance(value, dict) for item in value.items()]
     fields = [*page.members.items(), *inner, *answer.headers.items()]
     return [(re.sub("[_-]", "", name).lower(), value) for name, value in fields]
@@ -196,7 +202,7 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
         return urljoin(answer.url, address)
     cursors = [value for member, value in fields if member == _NEXT_CURSOR]
     if not cursors:
-        # An API may return the cursor of the request.
+        # An API may return the cursor that the request has sent. Ignore this cursor.
         sent_cursors = parse_qs(urlsplit(answer.url).query).get(_CURSOR, [])
         cursors = [value for member, value in fields if member == _CURSOR and str(value) not in sent_cursors]
     if cursor := next(filter(None, cursors), None):
@@ -205,7 +211,7 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
 
 
 def _check_completeness(fields: list[tuple[str, Any]], rows: int, pages: int, name: str) -> None:
-    """Raise an error if the last page says that the API has more records, which would otherwise be missed silently."""
+    """Raise an error if the last page says that the API has more records. Otherwise they would be missed silently."""
     for what, members, read in (("records", _RECORD_TOTALS, rows), ("pages", _PAGE_TOTALS, pages)):
         total = max((_number(value) for member, value in fields if member in members), default=0)
         if total > read:
@@ -222,7 +228,7 @@ def _incomplete_error(name: str, found: str) -> CdpError:
 
 
 def _number(value: Any) -> int:
-    """Return a number given as integer or string; 0 for any other value."""
+    """Return the number in an integer or a string; 0 for any other value."""
     return int(value) if re.fullmatch("[0-9]{1,18}", str(value)) else 0
 
 

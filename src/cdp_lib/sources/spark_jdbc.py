@@ -27,7 +27,7 @@ from cdp_lib.sources.sql_database import (
 )
 
 JDBC_FETCH_ROWS = 10_000
-"""Rows that the JDBC driver fetches at a time."""
+"""Number of rows that the JDBC driver fetches at a time."""
 
 _DRIVERS = {"postgresql": "org.postgresql.Driver", "mssql": "com.microsoft.sqlserver.jdbc.SQLServerDriver"}
 
@@ -43,17 +43,19 @@ def land_large_tables(
     from_scratch: bool = False,
     snapshot_up_to_rows: int = SNAPSHOT_UP_TO_ROWS,
 ) -> list[Manifest]:
-    """Land the first snapshot of each large table by JDBC. `land_tables` lands the small tables and the increments.
+    """Land the first snapshot of each large table through JDBC.
+
+    `land_tables` lands the small tables and the increments.
 
     Args:
-        spark: Session.
+        spark: Spark session.
         extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
         schema: Schema of the tables, empty for the default schema.
-        contracts: The tables: name (entity) and key (record key).
-        partitions: Number of key ranges per table, and of connections to the database; 0 leaves all tables to
-            `land_tables`.
-        from_scratch: Whether to land all large tables, not only tables that were never landed.
+        contracts: Contracts of the tables. The entity is the name of the table, and the record key is its key.
+        partitions: Number of key ranges per table, which is also the number of connections to the database. If 0, this
+            function lands no table and leaves all tables to `land_tables`.
+        from_scratch: Whether to land all large tables. If false, only large tables that were never landed are landed.
         snapshot_up_to_rows: Maximum number of rows of a small table.
 
     Returns:
@@ -88,25 +90,25 @@ def land_table_by_jdbc(
     *,
     partitions: int,
 ) -> list[Manifest]:
-    """Land a snapshot of a table, read in ranges of its key. `land_tables` then lands the later changes.
+    """Land a snapshot of a table, which is read in key ranges. `land_tables` then lands the later changes.
 
     Each range is read in its own transaction, so the rows are not a consistent snapshot. The watermark is computed
-    before the read: the next `land_tables` lands rows that are added or changed during the read.
+    before the read. The next run of `land_tables` therefore lands the rows that were added or changed during the read.
 
     Args:
-        spark: Session.
+        spark: Spark session.
         extraction: Extraction that lands the table.
         database_url: SQLAlchemy URL of the database.
         schema: Schema of the table, empty for the default schema.
-        contract: The table: name (entity) and key (record key).
-        partitions: Number of ranges, and of connections to the database.
+        contract: Contract of the table. The entity is the name of the table, and the record key is its key.
+        partitions: Number of key ranges, which is also the number of connections to the database.
 
     Returns:
-        The landed batch.
+        A list with the landed batch.
 
     Raises:
         CdpError: The URL is invalid, no JDBC driver for the database is known, the database can't be reached or read,
-            or the table is missing, is empty, or has no key of one integer column.
+            or the table is missing, is empty, or has no key that consists of one integer column.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
@@ -147,7 +149,7 @@ def land_table_by_jdbc(
 
 
 def connection_options(url: sa.URL) -> dict[str, Any]:
-    """Return Spark's JDBC options for a database. The address contains no secret.
+    """Return Spark's JDBC options for a database. The option `url` contains no secret.
 
     Args:
         url: SQLAlchemy URL of the database.
@@ -163,7 +165,8 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
         address = f"jdbc:postgresql://{host}/{url.database}"
     else:
         address = f"jdbc:sqlserver://{host};databaseName={url.database}"
-    # The JDBC drivers have the same settings (sslmode; Encrypt, Authentication), but with the values true and false.
+    # The JDBC drivers use the same names of settings (sslmode; Encrypt, Authentication), but true and false instead of
+    # yes and no.
     settings = {key: {"yes": "true", "no": "false"}.get(str(value), value) for key, value in url.query.items()}
     login = {"user": url.username, "password": url.password}
     return {
@@ -175,7 +178,7 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
 
 
 def _subquery(database: sa.Engine, table: SourceTable, condition: sa.ColumnElement[bool]) -> str:
-    """Return a subquery of the table's rows, with the types that `land_tables` lands."""
+    """Return a subquery that selects rows of the table. Its columns have the types that `land_tables` lands."""
     columns: list[Any] = [
         sa.cast(column, sa.types.Unicode()).label(column.name)
         if table.schema.field(column.name).type == pa.string()

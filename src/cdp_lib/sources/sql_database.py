@@ -1,9 +1,10 @@
 """Tables of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
 
 A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and then in increments.
-The watermark of a large table holds totals of its settled rows: the rows with keys up to `settled`. If the totals are
-unchanged, an increment reads only the rows with higher keys and recent updates, which overlap with the landed rows. If
-the totals differ, a settled row was corrected, deleted or added late, and the table is landed as a snapshot again.
+The watermark of a large table holds totals of the table's settled rows: the rows with keys up to `settled`. If the
+totals are unchanged, an increment reads only rows with higher keys and rows with recent updates. Some of these rows may
+already be landed. If the totals differ, a settled row was corrected, deleted or added late. The table is then landed as
+a snapshot again.
 """
 
 from __future__ import annotations
@@ -32,22 +33,26 @@ SNAPSHOT_UP_TO_ROWS = 100_000
 """Maximum number of rows of a small table, which is landed as a snapshot in every run."""
 
 OVERLAP_ROWS = 10_000
-"""Number of rows with the highest keys to read again, because a lower key may be committed after a higher key."""
+"""Number of rows with the highest keys that the next run reads again, because a lower key may be committed after a
+higher key."""
 
 OVERLAP_TIME = timedelta(minutes=5)
-"""Time before the newest `updated_at` from which rows are read again, for long transactions and slow clocks."""
+"""The next run reads rows again from this time before the newest `updated_at`, because transactions may be long and
+clocks may be slow."""
 
 ROWS_PER_CHUNK = 50_000
-"""Maximum rows in memory at a time, and in a parquet row group."""
+"""Maximum number of rows in memory at a time, and in a parquet row group."""
 
 BYTES_PER_CHUNK = 16 << 20
-"""Bytes of text after which a chunk ends, even with fewer than `ROWS_PER_CHUNK` rows."""
+"""Number of bytes of text after which a chunk of rows ends, even if the chunk has fewer than `ROWS_PER_CHUNK` rows."""
 
 ROWS_PER_FETCH = 100
-"""Rows fetched at a time between two checks of `BYTES_PER_CHUNK`; not used for PostgreSQL's COPY."""
+"""Number of rows that are fetched between two checks of `BYTES_PER_CHUNK`. PostgreSQL's COPY does not use this
+number."""
 
 _SNAPSHOT_ISOLATION = {"postgresql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
-"""Isolation level in which every statement of a transaction sees the same rows. SQLite always has it."""
+"""Isolation level in which every statement of a transaction sees the same rows. SQLite always has this isolation
+level."""
 
 _POSTGRESQL_TEXT_SETTINGS = (
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres';"
@@ -64,24 +69,25 @@ def land_tables(
     from_scratch: bool = False,
     snapshot_up_to_rows: int = SNAPSHOT_UP_TO_ROWS,
 ) -> list[Manifest]:
-    """Land each table, in the order of its key: as a snapshot, or as an increment with tombstones.
+    """Land each table as a snapshot, or as an increment with tombstones. Rows are sorted by key.
 
-    The run checks that all tables exist before it reads the first one. It reads all tables in one transaction, so they
-    are consistent with each other.
+    The run checks that all tables exist before it reads the first table. It reads all tables in one transaction, so the
+    landed tables are consistent with each other.
 
-    Increments require a large table of PostgreSQL or Azure SQL whose primary key is the contract's record key: one
-    integer column. If the table has a column `updated_at`, a settled row is read again only if `updated_at` is recent.
+    A table is landed as an increment only if it is a large table of PostgreSQL or Azure SQL, and if its primary key is
+    one integer column and the same as the contract's record key. An increment reads a settled row again only if the
+    table has a column `updated_at` and the row's `updated_at` is recent.
 
     Args:
         extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
         schema: Schema of the tables, empty for the default schema.
-        contracts: The tables: name (entity) and key (record key).
+        contracts: Contracts of the tables. The entity is the name of the table, and the record key is its key.
         from_scratch: Whether to land every table as a snapshot.
         snapshot_up_to_rows: Maximum number of rows of a small table.
 
     Returns:
-        The batches of this run; an unchanged table has none.
+        The batches that this run landed. An unchanged table has no batch.
 
     Raises:
         CdpError: The URL is invalid, the database can't be reached or read, a table is missing or empty, or another run
@@ -140,11 +146,11 @@ class SourceTable:
     """A table of the database.
 
     Attributes:
-        rows: The table in SQLAlchemy.
+        rows: The table as an SQLAlchemy object.
         schema: Landed types of the columns.
-        key: Key column for increments; None if the primary key is not the contract's record key of one integer column,
-            or the database is neither PostgreSQL nor Azure SQL.
-        updated_at: Column with the time of a row's last change; None if the table has none.
+        key: Key column for increments. None if the primary key is not one integer column, if it is not the contract's
+            record key, or if the database is neither PostgreSQL nor Azure SQL.
+        updated_at: Column with the time of a row's last change; None if the table has no such column.
     """
 
     rows: sa.Table
@@ -164,7 +170,10 @@ class SourceTable:
 
     @property
     def select(self) -> sa.Select[Any]:
-        """Query of all rows in the order of the key, with values as the driver returns them."""
+        """Query of all rows in the order of the key.
+
+        The values are not converted: they stay as the driver returns them.
+        """
         columns: list[Any] = [
             sa.type_coerce(column, sa.types.NullType()).label(column.name) for column in self.rows.columns
         ]
@@ -181,8 +190,9 @@ class TableWatermark:
         settled: Highest key of the settled rows. No row up to this key is expected to change or to be added late.
         rows: Number of settled rows.
         key_total: Sum of the keys of the settled rows.
-        contents: Sum of the hashes of the settled rows; None if `updated_at` shows which rows have changed.
-        updated_at: Newest `updated_at`; None if the table has no such column, or no value in it.
+        contents: Sum of the hashes of the settled rows; None if the table has a column `updated_at`, which shows the
+            changed rows.
+        updated_at: Newest `updated_at`; None if the table has no such column, or if the column has no value.
     """
 
     columns: dict[str, str]
@@ -209,8 +219,8 @@ class TableWatermark:
         """Return the time from which changed rows are read again, or None if `updated_at` has no value.
 
         Args:
-            extracted_at: Start of the run that computed the watermark. A later `updated_at` comes from a clock that is
-                fast.
+            extracted_at: Start of the run that computed the watermark. If `updated_at` is later than this start, the
+                clock that set it was fast, and this start is used instead.
         """
         if self.updated_at is None:
             return None
@@ -223,7 +233,7 @@ def find_table(connection: sa.Connection, schema: str, contract: BronzeContract)
     Args:
         connection: Connection to the database.
         schema: Schema of the table, empty for the default schema.
-        contract: The table: name (entity) and key (record key).
+        contract: Contract of the table. The entity is the name of the table, and the record key is its key.
 
     Raises:
         CdpError: The table does not exist.
@@ -261,7 +271,8 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: An earlier watermark whose totals are unchanged. If given, only rows with higher keys are added up.
+        previous: Earlier watermark whose totals are unchanged. If given, only the totals of rows with keys above its
+            `settled` are computed and added.
 
     Raises:
         CdpError: The table is empty.
@@ -294,7 +305,7 @@ def compute_watermark(
 
 
 def empty_table_error(connection: sa.Connection, table: SourceTable) -> CdpError:
-    """Return the error for an empty table: an empty snapshot would empty the tables downstream."""
+    """Return the error for an empty table, because an empty snapshot would empty the downstream tables."""
     return CdpError(f"Table '{table.name}' of database {address_of(connection.engine)} is empty: check the source.")
 
 
@@ -471,7 +482,10 @@ class _LandedRows:
 def _overlap_files(
     extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
 ) -> Iterator[tuple[ds.Dataset, bool]]:
-    """Yield the data files that may hold rows of the overlap, newest first, and whether they hold tombstones."""
+    """Yield the landed data files that may hold rows that the increment reads again, newest first.
+
+    Each file is yielded together with a flag: whether the file holds tombstones.
+    """
     landing = extraction.landing
     for batch_id in landing.batch_ids_newest_first(extraction.source, table.name):
         batch = landing.find_batch(extraction.source, table.name, batch_id)
@@ -501,19 +515,19 @@ def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
 
 
 def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) -> bool:
-    """Return whether a table has more than the given number of rows, without counting the rows beyond it.
+    """Return whether a table has more than the given number of rows. Further rows are not counted.
 
     Args:
         connection: Connection to the database.
         table: The table.
-        number: The number.
+        number: Number of rows.
     """
     rows = sa.select(sa.literal(1).label("one")).select_from(table.rows).limit(number + 1).subquery()
     return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one() > number
 
 
 def _still_holds(connection: sa.Connection, table: SourceTable, previous: TableWatermark) -> bool:
-    """Return whether the columns and the totals of the settled rows are unchanged."""
+    """Return whether the table's columns and the totals of its settled rows are unchanged since a watermark."""
     if previous.columns != table.columns or (previous.contents is None) != (table.updated_at is not None):
         return False
     rows, key_total, contents = _totals(connection, table, _key_of(table) <= previous.settled)
@@ -521,7 +535,10 @@ def _still_holds(connection: sa.Connection, table: SourceTable, previous: TableW
 
 
 def _totals(connection: sa.Connection, table: SourceTable, *conditions: sa.ColumnElement[bool]) -> tuple[int, int, int]:
-    """Return number of rows, sum of keys, and sum of row hashes, which is 0 for a table with `updated_at`."""
+    """Return three totals of rows: the number of rows, the sum of their keys, and the sum of their row hashes.
+
+    The sum of row hashes is 0 if the table has a column `updated_at`.
+    """
     exact = sa.types.Numeric(38, 0)
     row_hash: sa.ColumnElement[Any] = sa.literal_column("0")
     if table.updated_at is None and connection.dialect.name == "postgresql":
@@ -545,7 +562,7 @@ def _key_of(table: SourceTable) -> sa.Column[int]:
 
 
 def _utc(text: str) -> datetime:
-    """Return a time from ISO 8601. A time without zone is in UTC."""
+    """Return the time of an ISO 8601 string. A time without time zone is in UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
@@ -577,14 +594,17 @@ def _read_rows(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -> Iterator[pa.Table]:
-    """Yield rows through PostgreSQL's COPY, several times as fast. Values without a parquet type become strings."""
+    """Yield rows in chunks, which are read with PostgreSQL's COPY. This is several times as fast as `_read_rows`.
+
+    Values without a matching parquet type become strings.
+    """
     types = {
         column.name: pa.timestamp("us")
         if isinstance(column.type, sa.types.DateTime) and not column.type.timezone
         else table.schema.field(column.name).type
         for column in table.rows.columns
     }
-    # In COPY's CSV format, an unquoted empty field is null, and a quoted one is an empty string.
+    # In COPY's CSV format, an unquoted empty field is null, and a quoted empty field is an empty string.
     values = csv.ConvertOptions(
         column_types=types,
         null_values=[""],
@@ -601,7 +621,8 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
     statement = rows.compile(dialect=connection.dialect)
     cursor = connection.connection.cursor()
-    # psycopg turns the %% of the compiled statement into % only if it gets parameters: pass at least an unused one.
+    # psycopg turns the %% of the compiled statement into % only if it gets parameters: pass at least one unused
+    # parameter.
     with cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)", {"": None, **statement.params}) as copy:
         text, count = bytearray(), 0
         for row in copy:  # the server sends one row at a time

@@ -19,7 +19,7 @@ def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
     """Return the store of the tables of one schema.
 
     Args:
-        spark: Session. Its setting `STORE_CLASS` names the store class if the engine is not Databricks.
+        spark: Spark session. Its setting `STORE_CLASS` names the store class if the engine is not Databricks.
         catalog: Unity Catalog catalog.
         schema: Schema of the tables.
     """

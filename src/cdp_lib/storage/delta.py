@@ -1,7 +1,7 @@
 """Delta tables of one schema on Databricks.
 
-Every write is one commit, so a reader sees the table either before or after the write. The stores of local engines
-override the methods in which their engines differ.
+Every write is one commit, so a reader sees the table either before or after the write. The stores of local engines are
+subclasses: they override the methods for which their engine differs from Databricks.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
-"""Error messages of engines when another writer committed first."""
+"""Pattern of the engines' error messages about a write that failed because another writer committed first."""
 
 IS_GONE = "_is_gone"
-"""Column of the changes passed to `DeltaStore.merge`; it is true if the row is to be deleted."""
+"""Column of the data frame that `DeltaStore.merge` gets. It is true for the rows to delete."""
 
 
 class ConflictError(CdpError):
@@ -58,15 +58,15 @@ class DeltaStore:
     """Whether several jobs may write the tables at the same time."""
 
     def __init__(self, spark: SparkSession, catalog: str, schema: str) -> None:
-        """Set the schema, and the time zone of the session to UTC. No table is read.
+        """Open the schema, and set the time zone of the Spark session to UTC. No table is read.
 
         Args:
-            spark: Session.
+            spark: Spark session.
             catalog: Unity Catalog catalog.
             schema: Schema of the tables.
         """
         self.session = spark
-        # Days are UTC days, whatever time zone the workspace has.
+        # Days are UTC days and do not depend on the time zone of the workspace.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
         self._existing: set[str] = set()  # known tables; the platform never drops a table
@@ -95,11 +95,11 @@ class DeltaStore:
         return self.session.table(self.name_of(contract.name))
 
     def read_keys(self, contract: TableContract, keys: DataFrame) -> DataFrame:
-        """Return the rows of some keys. In a partitioned table, only the partitions of these keys are read.
+        """Return the rows with the given keys. In a partitioned table, only the partitions of these keys are read.
 
         Args:
             contract: Contract of the table.
-            keys: The contract's key columns, one row per key.
+            keys: Data frame with the contract's key columns, one row per key.
         """
         rows, key = self.read(contract), list(contract.key)
         if contract.partitioned_by:
@@ -116,12 +116,12 @@ class DeltaStore:
         return {name: rows for name, rows in union(counts).collect()} if counts else {}
 
     def partitions(self, contract: TableContract, rows: DataFrame) -> set[object]:
-        """Return the partition values of some rows of a table."""
+        """Return the distinct partition values of the given rows."""
         [column] = contract.partitioned_by
         return {value for (value,) in rows.select(column).distinct().collect()}
 
     def create(self, contract: TableContract) -> bool:
-        """Create the table of a contract if it does not exist; return whether it was created."""
+        """Create the table of a contract if the table does not exist. Return whether the table was created."""
         is_new = not self.exists(contract)
         if is_new:
             self._create(contract, "CREATE TABLE IF NOT EXISTS")
@@ -137,28 +137,28 @@ class DeltaStore:
 
     def _layout_ddl(self, contract: TableContract) -> str:
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
-        if self.is_databricks and contract.clustered_by:  # Databricks allows either clusters or partitions
+        if self.is_databricks and contract.clustered_by:  # Databricks does not allow both
             layout = f" CLUSTER BY ({_quoted(contract.clustered_by)})"
         properties = self.properties_of(contract)
         return f"{layout} TBLPROPERTIES ({_properties_ddl(properties)})" if properties else layout
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties of a table, set explicitly because their defaults differ between workspaces."""
+        """Return the Delta properties to set for a table, because their defaults differ between workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
     def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
-        """Replace all rows of a table, and its columns if they differ from the contract.
+        """Replace all rows of a table. If the columns of the table differ from the contract, also replace the columns.
 
         Args:
             contract: Contract of the table.
-            rows: Rows in the contract's columns. They may be read from the table itself.
-            counts: Aggregates of the written rows to return, by name.
+            rows: Rows with the contract's columns. They may be read from the table itself.
+            counts: Aggregate expressions to compute for the written rows, by name.
 
         Returns:
-            The number of written rows as `rows`, and the aggregates.
+            The number of written rows as `rows`, and the values of the aggregates, by name.
         """
         if not self.exists(contract):
-            # A dropped table may have left files in its folder: replace them, too.
+            # If a table of this name was dropped, its files may still be in the folder. Replace these files, too.
             self._create(contract, "CREATE OR REPLACE TABLE")
             return self._write(contract, rows, None, counts, is_empty=True)
         if dict(self.read(contract).dtypes) == {name: type_.lower() for name, type_ in contract.types.items()}:
@@ -171,7 +171,7 @@ class DeltaStore:
 
         Args:
             contract: Contract of the table.
-            rows: New rows in the contract's columns. The condition must be true for them.
+            rows: New rows with the contract's columns. The condition must be true for these rows.
             where: Condition. Rows for which the condition is not true stay. None: all rows are replaced.
 
         Returns:
@@ -188,7 +188,7 @@ class DeltaStore:
         *,
         is_empty: bool = False,
     ) -> dict[str, int]:
-        """Replace rows, and aggregate them while they are written, which saves a query."""
+        """Replace rows, and compute aggregates while the rows are written. This saves a query."""
         observation = Observation()
         prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
         with self._commit(contract):
@@ -198,7 +198,7 @@ class DeltaStore:
         return dict(observation.get)
 
     def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, int]:
-        """Return the number of rows and further aggregates, by name."""
+        """Return the number of rows as `rows`, and the values of the given aggregates, by name."""
         [row] = rows.agg(*_counts(counts)).collect()
         return row.asDict()
 
@@ -207,14 +207,15 @@ class DeltaStore:
 
         Args:
             contract: Contract of the table.
-            rows: Rows in the contract's columns and further columns. They may be read from the table itself.
+            rows: Rows with the contract's columns and, optionally, further columns. They may be read from the table
+                itself.
         """
         unknown = [name for name in rows.columns if name not in contract.column_names]
         columns = [
             sf.col(column.name).cast(column.type).alias(column.name, metadata={"comment": column.comment})
             for column in contract.columns
         ]
-        # Databricks allows either clusters or partitions.
+        # Databricks allows either clustering or partitions, but not both.
         partitions = () if self.is_databricks and contract.clustered_by else contract.partitioned_by
         with self._commit(contract):
             self._rewrite(contract, rows.select(*columns, *(f"`{name}`" for name in unknown)), partitions)
@@ -228,23 +229,26 @@ class DeltaStore:
                 self.session.sql(f"ALTER TABLE {self.name_of(contract.name)} ALTER COLUMN `{column.name}` SET NOT NULL")
 
     def append(self, contract: TableContract, rows: DataFrame) -> None:
-        """Append rows to a table; create it if it does not exist.
+        """Append rows to a table. Create the table if it does not exist.
 
         Args:
             contract: Contract of the table.
-            rows: Rows in all columns of the table.
+            rows: Rows with all columns of the table.
         """
         self.create(contract)
         with self._commit(contract):
             self._prepared(contract, rows).writeTo(self.name_of(contract.name)).append()
 
     def add_columns(self, contract: TableContract, rows: DataFrame) -> list[str]:
-        """Add the columns of `rows` that the table does not have, as null in existing rows; return their names."""
+        """Add the columns of `rows` that the table does not have, and return the names of these columns.
+
+        The new columns are null in existing rows.
+        """
         self.create(contract)
         existing = self.read(contract).columns
         added = [name for name in rows.columns if name not in existing]
         if added:
-            # Appending no rows with mergeSchema is the only way to add a column that works on every engine.
+            # The only way to add a column on every engine is an append of zero rows with the option mergeSchema.
             fields = [StructField(f.name, f.dataType, f.nullable or f.name in added) for f in rows.schema]
             with self._commit(contract):
                 self.session.createDataFrame([], StructType(fields)).writeTo(self.name_of(contract.name)).option(
@@ -257,7 +261,8 @@ class DeltaStore:
 
         Args:
             contract: Contract of the table.
-            changes: Rows in the contract's columns and `IS_GONE`, one per key. A row is deleted if `IS_GONE` is true.
+            changes: Rows with the contract's columns and `IS_GONE`, one row per key. A row is deleted if `IS_GONE` is
+                true.
 
         Returns:
             Number of inserted and updated rows.
@@ -275,13 +280,13 @@ class DeltaStore:
         return int(merged["num_inserted_rows"] + merged["num_updated_rows"])
 
     def merge_rows(self, contract: TableContract, rows: DataFrame, keys: DataFrame | None = None) -> int:
-        """Upsert rows by key, and delete the rows of given keys that have no new row.
+        """Upsert rows by key, and delete rows whose key is in `keys` but not in `rows`.
 
         Args:
             contract: Contract of the table.
-            rows: Rows in the contract's columns, one per key.
-            keys: The contract's key columns. Rows of the table with one of these keys are deleted unless `rows` has a
-                row of the same key.
+            rows: Rows with the contract's columns, one row per key.
+            keys: Data frame with the contract's key columns. A row of the table with one of these keys is deleted,
+                unless `rows` has a row with the same key. None to delete no rows.
 
         Returns:
             Number of inserted and updated rows.
@@ -297,12 +302,15 @@ class DeltaStore:
         return self.merge(contract, changes)
 
     def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return the rows in the column order of the contract, so that a missing column is an error and not null."""
+        """Return the rows with their columns in the order of the contract.
+
+        A missing column raises an error here. Otherwise, the column would be null in the table.
+        """
         unknown = [name for name in rows.columns if name not in contract.column_names]
         return rows.select(*(f"`{name}`" for name in (*contract.column_names, *unknown)))
 
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
-        """Return a frame of Python values in the columns of a contract.
+        """Return a data frame of Python values, with the columns of a contract.
 
         The values are sent as SQL, because `createDataFrame` needs a Python worker in Spark.
 
@@ -315,13 +323,14 @@ class DeltaStore:
         if not values:
             values = f"({', '.join('NULL' for _ in names)})"
         frame = self.session.sql(f"SELECT * FROM VALUES {values} AS rows ({_quoted(names)})")
-        # One partition, so that a write creates one file.
+        # Use one partition, so that a write creates one file.
         return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
     def publish(self, contract: TableContract, location: str) -> None:
         """Copy the columns of a table that hold no personal data to `<location>/<table>`.
 
-        The copy has no deletion vectors and no column mapping, so that readers with Delta reader version 1 can read it.
+        The copy has no deletion vectors and no column mapping, so that tools that support only Delta reader version 1
+        can read it.
 
         Args:
             contract: Contract of the table.
@@ -329,13 +338,14 @@ class DeltaStore:
         """
         columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
         copy = self.read(contract).select(*columns).write.format("delta").mode("overwrite")
-        # Set both explicitly, because defaults of engines differ. Every reader of Delta and Parquet supports them.
+        # Set both options explicitly, because their defaults differ between engines. Every reader of Delta and Parquet
+        # supports these values.
         copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")
         with self._commit(contract):
             copy.option("overwriteSchema", "true").save(f"{location}/{contract.name}")
 
     def is_published(self, contract: TableContract, location: str) -> bool:
-        """Return whether a copy of a table exists with the columns of its contract that hold no personal data."""
+        """Return whether a copy of a table exists and has exactly the contract's columns that hold no personal data."""
         try:
             columns = self.session.read.format("delta").load(f"{location}/{contract.name}").dtypes
         except AnalysisException:
@@ -343,7 +353,7 @@ class DeltaStore:
         return columns == [(column.name, column.type.lower()) for column in contract.public_columns]
 
     def has_view(self, name: str) -> bool:
-        """Return whether the schema has a view or table with a name."""
+        """Return whether the schema has a view or table with the given name."""
         if name not in self._existing:
             self._existing |= self._table_names()
         return name in self._existing
@@ -362,7 +372,7 @@ class DeltaStore:
 
         Args:
             name: Name of the view in the schema.
-            definition: Definition of the metric view, YAML.
+            definition: Definition of the metric view in YAML.
         """
         self.session.sql(
             f"CREATE OR REPLACE VIEW {self.name_of(name)} WITH METRICS LANGUAGE YAML AS $$\n{definition}\n$$"
@@ -372,7 +382,7 @@ class DeltaStore:
     """Whether the engine supports OPTIMIZE and VACUUM."""
 
     def files_of(self, contract: TableContract) -> Files:
-        """Return the number and size of a table's files."""
+        """Return the number and the total size of a table's files."""
         detail = self._detail(contract)
         return Files(detail["numFiles"], detail["sizeInBytes"])
 
@@ -385,7 +395,8 @@ class DeltaStore:
 
         Args:
             contract: Contract of the table.
-            retention_days: Days for which files of earlier versions stay, for readers of these versions.
+            retention_days: Number of days for which the files of earlier table versions are kept. Running queries may
+                still read these versions.
 
         Raises:
             ConflictError: Another writer committed first.
@@ -411,7 +422,7 @@ class DeltaStore:
                 self.session.sql(statement)
 
     def set_predictive_optimization(self, state: str) -> None:
-        """Switch Databricks' own maintenance of the schema's tables on or off. Does nothing on other engines.
+        """Switch Databricks' own maintenance of the schema's tables on or off. Do nothing on other engines.
 
         Args:
             state: ENABLE, DISABLE or INHERIT; INHERIT uses the setting of the catalog.
@@ -426,7 +437,7 @@ class DeltaStore:
 
     @contextmanager
     def _commit(self, contract: TableContract) -> Iterator[None]:
-        """Raise a `ConflictError` if another writer committed first."""
+        """Turn the engine's error into a `ConflictError` if another writer committed first."""
         try:
             yield
         except PySparkException as error:
@@ -443,13 +454,19 @@ def _counts(counts: Mapping[str, SparkColumn]) -> list[SparkColumn]:
 
 
 def same_key(contract: TableContract) -> str:
-    """Return an SQL condition: rows `t` and `s` have the same key. Nulls in optional key columns are equal."""
+    """Return an SQL condition that is true if rows `t` and `s` have the same key.
+
+    Nulls in optional key columns are equal.
+    """
     required = {column.name for column in contract.columns if column.required}
     return " AND ".join(f"t.`{name}` {'=' if name in required else '<=>'} s.`{name}`" for name in contract.key)
 
 
 def is_in(contract: TableContract, partitions: Collection[object]) -> SparkColumn:
-    """Return a condition: the row is in one of the partitions of a table that is partitioned by one column."""
+    """Return a condition that is true if a row is in one of the given partitions.
+
+    The table must be partitioned by one column.
+    """
     [column] = contract.partitioned_by
     return sf.col(column).isin(*partitions) if partitions else sf.lit(False)
 

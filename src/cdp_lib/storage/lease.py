@@ -1,4 +1,4 @@
-"""Lease that lets only one run at a time write the tables, for jobs that may overlap."""
+"""Lease for jobs that may run at the same time: only the run that holds the lease writes the tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _RESOURCE = "tables"
 def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
     """Take the lease for a run. Do nothing if the store has only one writer.
 
-    A run takes the lease over from an earlier run of its own job: a job has one run at a time, so the earlier run has
-    ended. The lease has no timeout, because a slow run is not a dead run.
+    A run takes over the lease of an earlier run of the same job. A job has only one run at a time, so the earlier run
+    has ended. The lease has no timeout, because a slow run must keep the lease.
 
-    Not covered: a query of a cancelled run that commits after another run has taken the lease.
+    The lease does not prevent one case: a query of a cancelled run may commit after another run has taken the lease.
 
     Args:
         store: Tables of the platform.

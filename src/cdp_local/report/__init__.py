@@ -1,1 +1,1 @@
-"""The report: the deployed dashboard as an HTML page, with data from the tables on this machine."""
+"""The report: an HTML page that shows the dashboard of the bundle, with data from the tables on this machine."""

@@ -11,20 +11,22 @@ Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 ROW_HEIGHT = 44
-"""Height of a row of the dashboard's grid, in pixels."""
+"""Height of one grid row of the dashboard, in pixels."""
 
 _FRAME_HEIGHT = 96
-"""Height of title, description and margins of a widget, in pixels."""
+"""Total height of the title, the description and the margins of a widget, in pixels."""
 
 _TYPES = {"quantitative": "quantitative", "categorical": "nominal", "temporal": "temporal"}
 
 
 def chart(widget: Widget, rows: Rows) -> Spec:
-    """Return the specification of a chart, which reads its rows from the named data source `rows`.
+    """Return the specification of a chart. The specification does not contain the rows.
+
+    The chart reads its rows from the Vega data source with the name `rows`.
 
     Args:
-        widget: A widget of one of the kinds in `CHARTS`.
-        rows: Rows of the widget's dataset. Their dates determine whether a time axis shows months or days.
+        widget: A widget with a kind in `CHARTS`.
+        rows: Rows of the widget's dataset. The dates in these rows determine whether a time axis shows months or days.
     """
     draw = _heatmap if widget.kind == "heatmap" else _bars_or_lines
     return {
@@ -37,7 +39,7 @@ def chart(widget: Widget, rows: Rows) -> Spec:
 
 
 def number_format(encoding: Mapping[str, Any]) -> str:
-    """Return the format of a value in the syntax of d3-format, which Vega uses."""
+    """Return the format for the numbers of an encoding, in the syntax of d3-format. Vega uses this syntax."""
     form = encoding.get("format", {})
     places = form.get("decimalPlaces", {}).get("places", 2)
     if form.get("type") == "number-percent":
@@ -53,7 +55,8 @@ def _bars_or_lines(widget: Widget, rows: Rows) -> Spec:
     series = encodings["y"].get("fields")
     if series:
         titles = [each["displayName"] for each in series]
-        # Turn each measure into rows with its name, because colours and legends need a column of names.
+        # Turn the column of each measure into rows with the name of the measure, because colours and legends need a
+        # column of names.
         spec["transform"] = [
             *({"calculate": f"datum['{each['fieldName']}']", "as": each["displayName"]} for each in series),
             {"fold": titles, "as": ["series", "value"]},
@@ -105,7 +108,7 @@ def _channel(widget: Widget, name: str, rows: Rows) -> Spec:
         is_monthly = all(str(row[field.column])[8:10] in ("01", "") for row in rows)
         channel["timeUnit"] = "utcyearmonth" if is_monthly else "utcyearmonthdate"
         if widget.kind == "bar":
-            channel["type"] = "ordinal"  # a band per date, with space between bars
+            channel["type"] = "ordinal"  # draw one band per date, with space between the bars
         channel["axis"] = {"format": "%b %Y" if is_monthly else "%d %b %Y", "labelOverlap": True}
     elif kind == "quantitative":
         channel["legend" if name == "color" else "axis"] = {"format": number_format(encoding)}
@@ -121,7 +124,7 @@ def _channel(widget: Widget, name: str, rows: Rows) -> Spec:
 
 
 def _tooltip(encoding: Mapping[str, Spec]) -> list[Spec]:
-    """Return the tooltip of a mark: every channel with its title and format."""
+    """Return the tooltip of a mark: the title, value and format of each of the channels x, y and color."""
     shown = []
     for name in ("x", "y", "color"):
         channel = encoding.get(name)

@@ -1,4 +1,4 @@
-"""Reads the `.lvdash.json` file of a dashboard that the bundle deploys, with the elements that the report can show."""
+"""Reads the `.lvdash.json` file of a dashboard. Only elements that the report can show are allowed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FIELD = re.compile(r"(?:(?P<aggregate>SUM|AVG|MIN|MAX|COUNT)\()?`(?P<column>[^`
 
 @dataclass(frozen=True)
 class Dataset:
-    """Query that provides the rows of widgets.
+    """Query with the rows that one or more widgets show.
 
     Attributes:
-        name: Name that widgets refer to.
+        name: Name by which widgets refer to the dataset.
         title: Display name.
-        sql: Query in Databricks SQL, over the serving views.
+        sql: Query in Databricks SQL. It reads the serving views.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Field:
 
     Attributes:
         column: Column of the dataset.
-        aggregate: SUM, AVG, MIN, MAX or COUNT over the column, grouped by the widget's other fields; None for the plain
-            column.
+        aggregate: SUM, AVG, MIN, MAX or COUNT of the column, grouped by the other fields of the widget. None if the
+            widget reads the column without aggregation.
     """
 
     column: str
@@ -51,16 +51,16 @@ class Widget:
     """A tile, table, chart or text of the dashboard.
 
     Attributes:
-        name: Name in the dashboard.
+        name: Name of the widget in the dashboard file.
         kind: One of `KINDS`, or `text`.
         title: Heading.
-        description: Explanation below the heading, may be empty. For a text widget, the text.
+        description: Explanation below the heading; may be empty. For a text widget, the text.
         dataset: Name of the dataset; empty for a text widget.
-        fields: Fields by the names that encodings refer to.
-        encodings: Mapping of fields to axes, colours and table columns, as in the file.
+        fields: Fields by name. Encodings refer to these names.
+        encodings: Assignment of fields to axes, colours and table columns, in the format of the dashboard file.
         layout: `group` for bars side by side, else empty.
-        width: Width in columns of the dashboard's grid, 1 to 12.
-        height: Height in rows of the dashboard's grid.
+        width: Width in grid columns of the dashboard, 1 to 12.
+        height: Height in grid rows of the dashboard.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Widget:
 
 @dataclass(frozen=True)
 class DashboardPage:
-    """A page of the dashboard with its widgets in reading order."""
+    """A page of the dashboard. Its widgets are in reading order."""
 
     name: str
     title: str
@@ -86,10 +86,10 @@ class DashboardPage:
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter that selects one value of a column in several datasets.
+    """A filter of the dashboard. It keeps the rows that have the selected value in a column.
 
     Attributes:
-        name: Name in the dashboard.
+        name: Name of the filter in the dashboard file.
         title: Label.
         column: Column that the filter applies to.
         default: Value that is selected at first.
@@ -149,14 +149,14 @@ def read_dashboard(path: Path) -> Dashboard:
 
 
 def check_columns(dashboard: Dashboard, columns: Mapping[str, Collection[str]]) -> None:
-    """Check that the datasets have the columns that widgets and filters use.
+    """Check that the datasets have all columns that widgets and filters use.
 
     Args:
         dashboard: The dashboard.
-        columns: Columns of each dataset, by name of the dataset.
+        columns: Column names of each dataset, by name of the dataset.
 
     Raises:
-        CdpError: A dataset lacks a column; the message names the widget or filter.
+        CdpError: A dataset does not have a column that a widget or filter uses.
     """
     for widget in (widget for page in dashboard.pages for widget in page.widgets):
         for field in widget.fields.values():
@@ -169,7 +169,7 @@ def check_columns(dashboard: Dashboard, columns: Mapping[str, Collection[str]]) 
 
 
 def shown_fields(encodings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the fields that encodings refer to, at any depth."""
+    """Yield the name of each field that the encodings refer to. Nested encodings are included."""
     for key, value in encodings.items():
         if key == "fieldName":
             yield value

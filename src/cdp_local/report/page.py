@@ -26,21 +26,21 @@ from cdp_local.workspace import LocalWorkspace
 
 DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
 REPORT = "report.html"
-"""File name of the page in the home."""
+"""File name of the report in the home folder."""
 
 LINEAGE_PAGE = "data-health"
-"""Name of the dashboard page that gets the lineage picture."""
+"""Name of the dashboard page to which the report adds the lineage picture."""
 
 _VEGA_LITE = "6.4"
 _FILES = importlib.resources.files("cdp_local.report")
 
 
 def write_report(workspace: LocalWorkspace) -> Path:
-    """Write the dashboard with the data of a workspace to `<home>/report.html`; return the path.
+    """Write the dashboard with the data of a workspace to `<home>/report.html`; return the path of the page.
 
     Raises:
-        CdpError: The report can't show an element of the dashboard, the views of the dashboard do not exist yet, or the
-            page can't be written.
+        CdpError: The report can't show an element of the dashboard, the views that the dashboard reads do not exist
+            yet, or the page can't be written.
     """
     dashboard = read_dashboard(workspace.bundle.root / DASHBOARD)
     tables = _read_datasets(workspace, dashboard)
@@ -55,13 +55,14 @@ def write_report(workspace: LocalWorkspace) -> Path:
 
 
 def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache: Path) -> None:
-    """Write a dashboard with the given rows to a page.
+    """Write an HTML page that shows a dashboard with the given rows.
 
     Args:
-        path: File of the page.
+        path: HTML file to write.
         dashboard: The dashboard.
-        rows: Rows of each dataset, by name of the dataset, as JSON values; dates as 2026-01-31.
-        cache: Folder for the bundled charting library.
+        rows: Rows of each dataset, by name of the dataset. All values are JSON values; dates are strings such as
+            2026-01-31.
+        cache: Folder in which the JavaScript file of the charting library is cached.
 
     Raises:
         CdpError: The page can't be written.
@@ -85,10 +86,10 @@ def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str,
 
 
 def _vega(cache: Path) -> str:
-    """Return the charting library as a bundle. The bundle is created once and then cached."""
+    """Return the charting library as one JavaScript text. Its file is created once and then read from the cache."""
     bundle = cache / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     if not bundle.exists():
-        import vl_convert  # large, and needed only for the first report
+        import vl_convert  # a large package that only the first report needs
 
         bundle.parent.mkdir(parents=True, exist_ok=True)
         building = bundle.with_suffix(".part")
@@ -135,7 +136,7 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
 
 
 def _lineage_html() -> str:
-    """Return the figure with the lineage picture."""
+    """Return the HTML element with the lineage picture."""
     return (
         '<figure class="table" style="--width:12;--height:34rem"><figcaption><h3>Lineage</h3>'
         "<p>Inputs of each table, from landed batches on the left to KPIs on the right. Hover over a box to read the"

@@ -12,7 +12,7 @@ const AGGREGATES = {
   COUNT: (values) => values.length,
 };
 
-/** Return the rows of a widget's dataset that match the selected filter values. */
+/** Return the rows of the widget's dataset that have the selected filter values. */
 function rowsOf(widget) {
   const filters = report.filters.filter((filter) => filter.datasets.includes(widget.dataset));
   return report.datasets[widget.dataset].filter((row) =>
@@ -26,7 +26,7 @@ function measuresOf(widget) {
   return encodings.flatMap((encoding) => encoding.fields || [encoding]).map((encoding) => encoding.fieldName);
 }
 
-/** Return the value of a field over rows: its aggregate, or the value of the first row. */
+/** Return the aggregate of a field for the given rows. If the field has no aggregate, return its value in the first row. */
 function valueOf(widget, name, rows) {
   const [column, aggregate] = widget.fields[name];
   if (!aggregate) return rows.length ? rows[0][column] : null;
@@ -122,7 +122,7 @@ function drawChart(widget, body, rows) {
   body.setAttribute("aria-label", altText(widget, rows));
   const drawing = body.appendChild(element("div", "drawing"));
   const options = { actions: false, renderer: "svg", config: vegaConfig() };
-  // The label of the chart describes all data. Hide the single marks from screen readers.
+  // The label describes the chart for screen readers, so hide the individual marks from screen readers.
   return vegaEmbed(drawing, { ...widget.chart, datasets: { rows } }, options).then(() => {
     drawing.setAttribute("aria-hidden", "true");
   });

@@ -1,4 +1,4 @@
-"""Resources of the factory, and simulated sources to run them against."""
+"""Fixtures: the resources of the data factory, and simulated sources that its pipelines read."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GLOBAL_PARAMETERS = {
 
 @pytest.fixture(scope="session")
 def adf() -> Path:
-    """Folder of the factory."""
+    """Folder with the files of the data factory."""
     return ADF
 
 
 @pytest.fixture(scope="session")
 def resources(adf: Path) -> dict[str, dict[str, Any]]:
-    """Content of the resources' files by kind and name."""
+    """Content of each resource file, by kind and name of the resource."""
     return {
         kind: {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((adf / kind).glob("*.json"))}
         for kind in KINDS
@@ -55,7 +55,7 @@ def entities(adf: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def deployed(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The resources with the global parameters of a deployment."""
+    """The resources, with the values that a deployment gives the global parameters."""
     filled = deepcopy(resources)
     (factory,) = filled["factory"].values()
     parameters = factory["properties"]["globalParameters"]
@@ -67,12 +67,12 @@ def deployed(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def new_world(deployed: dict[str, Any], entities: dict[str, Any], tmp_path: Path) -> Callable[[], World]:
-    """Return a function that creates sources with their first records, a factory and an empty lake."""
+    """Return a function that creates sources with first records, a simulated factory and an empty data lake."""
     numbers = itertools.count(1)
     return lambda: World(deployed, list(entities.values()), tmp_path / str(next(numbers)))
 
 
 @pytest.fixture
 def world(new_world: Callable[[], World]) -> World:
-    """Sources, a factory and an empty lake."""
+    """Sources, a simulated factory and an empty data lake."""
     return new_world()

@@ -1,6 +1,7 @@
-"""The subset of Data Factory's expressions that the pipelines use; any other expression is an error.
+"""Evaluate the part of Data Factory's expression language that the pipelines use. Other expressions are errors.
 
-All arguments are evaluated, even those of `if`: no pipeline may rely on a branch that is not taken.
+All arguments of a function are evaluated, also both branches of `if`. No pipeline may rely on a branch that is not
+evaluated.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Scope:
                 return FUNCTIONS[function](*arguments)
 
     def evaluate(self, value: Any) -> Any:
-        """Return a value of a resource with its expressions evaluated."""
+        """Return a value of a resource after its expressions have been evaluated."""
         if isinstance(value, Mapping):
             if value.get("type") == "Expression":
                 return self.evaluate(value["value"])
@@ -57,7 +58,7 @@ class Scope:
 
 
 def expressions_in(value: Any) -> Iterator[str]:
-    """Yield the text of every expression under a value of a resource."""
+    """Yield the text of every expression inside a value of a resource."""
     if isinstance(value, Mapping):
         for entry in value.values():
             yield from expressions_in(entry)
@@ -121,7 +122,7 @@ _Node = Callable[[Scope], Any]
 
 @cache
 def parse(text: str) -> _Node:
-    """Parse an expression without its `@`."""
+    """Parse the text of an expression. The text does not include the `@` in front of the expression."""
     return _Parser(text).parse()
 
 

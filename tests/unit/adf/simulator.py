@@ -1,4 +1,4 @@
-"""Simulator of Data Factory with folders as the lake and objects as the sources. A run can die at any activity."""
+"""Simulator of Data Factory. Folders replace the data lake, and Python objects replace the sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class Crash(Exception):
-    """The run dies at this activity."""
+    """The run is killed at this activity."""
 
 
 class Failure(Exception):
@@ -35,18 +35,18 @@ class Failure(Exception):
 
 @dataclass
 class Simulator:
-    """A factory, its lake and its sources.
+    """A simulated factory with its data lake and its sources. A run can be killed at any activity.
 
     Attributes:
-        resources: Content of the resources' files by kind and name.
-        lake: Folder with a folder for each container.
+        resources: Content of each resource file, by kind and name of the resource.
+        lake: Folder that has one folder for each container of the data lake.
         database: Tables in the schema `dbo`.
         contacts: Rows of the CRM's table `contact`, by key.
         answers: Responses of the API by address.
         meanwhile: Function called with the name of each activity before the activity runs.
-        crash_at: Number of the activity, counted from 1, at which the run dies. A copy then leaves half a file.
+        crash_at: Number of the activity, counted from 1, at which the run is killed. A copy then leaves half a file.
         steps: Number of activities run so far.
-        now: Current time; it advances by a second with each activity.
+        now: Simulated time. It advances by a second with each activity.
         ran: Name and evaluated properties of each activity run so far.
     """
 
@@ -86,7 +86,7 @@ class Simulator:
         return Scope(lambda: self.now, names)
 
     def _run_all(self, activities: list[Json], scope: Scope) -> None:
-        """Run activities in the order of their file. Check that each activity follows its dependencies."""
+        """Run activities in the order of the file. Check that each activity comes after its dependencies."""
         done: set[str] = set()
         for activity in activities:
             for dependency in activity["dependsOn"]:
@@ -207,7 +207,7 @@ class Simulator:
         return _write(rows, target, sink, properties["sink"]["formatSettings"].get("filePattern"))
 
     def _query(self, query: str) -> pa.Table:
-        """Run a T-SQL query on the tables in DuckDB."""
+        """Run a T-SQL query on the source tables, which are in DuckDB."""
         statement = sqlglot.parse_one(query, read="tsql").transform(_for_duckdb)
         return self.database.sql(statement.sql("duckdb")).to_arrow_table()
 
@@ -230,7 +230,7 @@ class Simulator:
         return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names.values()]))
 
     def path_of(self, reference: Json, scope: Scope) -> Path:
-        """Return the file or folder of a reference to a dataset of the lake."""
+        """Return the path of the file or folder that a reference to a dataset of the lake names."""
         url, location = self._dataset(reference, scope, "url"), self._dataset(reference, scope)["location"]
         assert url == f"https://{self.global_parameters['lake_account']}.dfs.core.windows.net/"
         return self.lake / location["fileSystem"] / location["folderPath"] / location.get("fileName", "")
@@ -248,7 +248,7 @@ class Simulator:
 
 
 def _for_duckdb(node: exp.Expression) -> exp.Expression:
-    """Convert a T-SQL node for DuckDB, which has no national strings (N'…') and no styles of conversions."""
+    """Convert a T-SQL node for DuckDB, which has no national strings (N'…') and no style argument in CONVERT."""
     match node:
         case exp.National():
             return exp.Literal.string(node.name)

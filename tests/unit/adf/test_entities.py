@@ -1,4 +1,4 @@
-"""The factory's list of entities agrees with the bronze contracts."""
+"""Tests that the data factory's list of entities agrees with the bronze contracts."""
 
 from __future__ import annotations
 

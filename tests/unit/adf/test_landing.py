@@ -1,4 +1,4 @@
-"""The pipelines land batches that `cdp_lib.landing` reads. A run that dies loses and duplicates no record."""
+"""Tests that `cdp_lib.landing` reads the batches of the pipelines, and that a kill loses and duplicates no record."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_run_without_new_records_makes_no_batch_and_loses_nothing(
     watermark = world.watermark(entities[name])
     world.run("land_entity", MORNING, entity=entities[name])
     assert len(world.batches(entities[name])) == 1 and world.watermark(entities[name]) == watermark
-    world.change([4], LATER)  # becomes visible only now, but is older than the last run
+    world.change([4], LATER)  # a row that becomes visible only now, with a time before the last run
     world.run("land_entity", MORNING + timedelta(days=1), entity=entities[name])
     assert world.landed(entities[name]) == ["1", "2", "3", "4"]
 
@@ -247,7 +247,7 @@ def test_a_run_that_dies_at_any_step_loses_and_duplicates_nothing(
             world.run("land_entity", crash_at=step, entity=entities[name])
         assert world.landed(entities[name]) in ([], ["1", "2", "3"]), f"a crash at step {step} left a partial batch"
         world.change([4, 5], LATER)
-        for hours in (0, 1):  # the first run may only move the watermark
+        for hours in (0, 1):  # the first of these two runs may only move the watermark
             world.run("land_entity", MORNING + timedelta(hours=hours), entity=entities[name])
         assert world.landed(entities[name]) == ["1", "2", "3", "4", "5"], f"after a crash at step {step}"
 

@@ -1,4 +1,4 @@
-"""Files of the factory: they match their typed models, and everything that they reference exists."""
+"""Tests of the data factory's files: they match their typed models, and everything that they refer to exists."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _faults_of(model: Any) -> Iterator[str]:
 
 
 def nodes(value: Any) -> Iterator[Json]:
-    """Yield every object under a value."""
+    """Yield every object inside a value."""
     if isinstance(value, dict):
         yield value
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -71,12 +71,12 @@ def nodes(value: Any) -> Iterator[Json]:
 
 
 def activities(value: Any) -> Iterator[Json]:
-    """Yield every activity under a value, including nested ones."""
+    """Yield every activity inside a value, including activities inside other activities."""
     return (node for node in nodes(value) if "dependsOn" in node)
 
 
 def branches(activity: Json) -> list[list[Json]]:
-    """Return the lists of activities inside an activity."""
+    """Return the lists of activities inside an activity: one list for each branch, or the list of a loop."""
     properties = activity["typeProperties"]
     lists = [properties.get(key, []) for key in ("activities", "ifTrueActivities", "ifFalseActivities")]
     lists += [case["activities"] for case in properties.get("cases", [])]
@@ -84,7 +84,7 @@ def branches(activity: Json) -> list[list[Json]]:
 
 
 def used(value: Any, pattern: str) -> set[str]:
-    """Return the names that match a pattern in the expressions under a value."""
+    """Return the names that match a pattern in the expressions inside a value."""
     return {name for text in expressions_in(value) for name in re.findall(pattern, text)}
 
 

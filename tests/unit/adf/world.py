@@ -1,4 +1,4 @@
-"""Sources that change, and a simulated factory that lands them in a lake."""
+"""Sources whose records change, and a simulated factory that lands these records in a data lake."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ EVENING, NIGHT, MORNING = (datetime(2026, 1, 31, 21, tzinfo=UTC), datetime(2026,
 
 
 class World:
-    """Sources and a lake.
+    """Sources, a simulated factory and a data lake.
 
     Attributes:
-        lake: Folder with a folder for each container.
+        lake: Folder that has one folder for each container of the data lake.
         customers: Records that the API returns.
         database: Tables in the schema `dbo`.
         contacts: Rows of the CRM's table `contact`, by key.
@@ -66,7 +66,7 @@ class World:
         path.write_text(json.dumps(entities), encoding="utf-8")
 
     def change(self, numbers: list[int], at: datetime) -> None:
-        """Add a sale, a file of events and a file of spend, and add or change a contact, for each number."""
+        """For each number, add a sale, a file of events and a file of spend, and add or change a contact."""
         for number in numbers:
             row = [number, at.replace(tzinfo=None)]
             self.database.execute("INSERT INTO dbo.transactions VALUES (?, 1, 1, 1, 2, DATE '2026-01-31', ?)", row)
@@ -76,7 +76,7 @@ class World:
             self.write_file(f"marketing_spend/{number}.csv", f"{SPEND}\n{number},email,spring,10.50,USD\n", at)
 
     def write_file(self, name: str, text: str, at: datetime) -> Path:
-        """Write a file into the source's folder, with a modification time."""
+        """Write a file with a modification time into the folder that the factory reads files from."""
         path = self.lake / "incoming" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -107,11 +107,11 @@ class World:
 
     @property
     def landing(self) -> Landing:
-        """Landing location of the factory."""
+        """Landing that the factory writes to."""
         return Landing(str(self.lake / "retail" / "landing"))
 
     def batches(self, entity: Json) -> list[Manifest]:
-        """Return the landed batches of an entity, oldest first. Check each against its manifest."""
+        """Return the landed batches of an entity, oldest first. Check the files of each batch against its manifest."""
         batches = self.landing.batches(entity["source"], entity["entity"])
         return [self.landing.examine(batch) for batch in batches]
 
@@ -121,7 +121,7 @@ class World:
         return dict(json.loads(path.read_text()))
 
     def landed(self, entity: Json) -> list[str]:
-        """Return the number of each landed record of an entity, as a string."""
+        """Return the keys of all landed records of an entity, as sorted strings."""
         column = {"contacts": "contactid", "events": "event_id", "marketing_spend": "month"}
         column |= {"transactions": "transaction_id", "customers": "customer_id", "stores": "store_id"}
         return sorted(str(record[column[entity["entity"]]]) for record in self._records(entity))

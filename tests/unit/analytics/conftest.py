@@ -1,4 +1,4 @@
-"""CDNOW, the reference data of the field: 2,357 customers of an online music shop who first bought in early 1997."""
+"""Fixtures with CDNOW, a public data set: 2,357 customers of an online music shop who first bought in early 1997."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_DAY = date(1997, 1, 1)
 
 @pytest.fixture(scope="session")
 def cdnow_sales() -> pd.DataFrame:
-    """Sales of 78 weeks: customer_id, day, amount."""
+    """Sales of 78 weeks, with the columns customer_id, day and amount."""
     path = str(files("lifetimes.datasets") / "CDNOW_sample.txt")
     sales = pd.read_csv(path, sep=r"\s+", header=None, names=["_", "customer_id", "day", "quantity", "amount"])
     return sales.assign(day=pd.to_datetime(sales.day, format="%Y%m%d"))
@@ -27,7 +27,7 @@ def cdnow_sales() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Split:
-    """History of each customer at a cut-off, and purchases in the weeks after it."""
+    """History of each customer at a cut-off day, and number of purchases in the weeks after the cut-off."""
 
     x: Floats
     t_x: Floats
@@ -38,7 +38,7 @@ class Split:
 
 @pytest.fixture(scope="session")
 def cdnow_split(cdnow_sales: pd.DataFrame):
-    """CDNOW, split at a cut-off week; times are exact fractions of weeks, or rounded to whole weeks."""
+    """Function that splits CDNOW at a cut-off week. Times are exact fractions of weeks, or rounded to whole weeks."""
 
     def split(cut_off_week: int, weeks: int, *, rounded: bool) -> Split:
         cut_off = pd.Timestamp(FIRST_DAY) + timedelta(weeks=cut_off_week, days=-1)
@@ -56,12 +56,12 @@ def cdnow_split(cdnow_sales: pd.DataFrame):
 
 @pytest.fixture(scope="session")
 def cdnow(cdnow_split) -> Histories:
-    """Histories of the first 39 weeks, in exact fractions of weeks."""
+    """Histories of the CDNOW customers after 39 weeks, with times in exact fractions of weeks."""
     split = cdnow_split(39, 39, rounded=False)
     return Histories.of_customers(split.x, split.t_x, split.T)
 
 
 @pytest.fixture(scope="session")
 def cdnow_fits(cdnow: Histories) -> dict[str, Fit]:
-    """Fits of every model to the CDNOW histories."""
+    """One fit to the CDNOW histories for each purchase model, by name of the model."""
     return {name: fit_purchases(model, cdnow) for name, model in MODELS.items()}

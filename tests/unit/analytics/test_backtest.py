@@ -1,4 +1,4 @@
-"""Measures of a forecast, compared with values computed by hand."""
+"""Tests of the measures of a forecast, which are compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cdp_lib.analytics.backtest import (
 
 
 def forecast(*rows: tuple[float, float, float, float]) -> Forecast:
-    """Return a forecast from rows of predicted purchases, predicted churn, actual purchases, customers."""
+    """Build a forecast from rows of (predicted purchases, predicted churn, actual purchases, number of customers)."""
     return Forecast(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
 
 
@@ -35,9 +35,9 @@ def test_measures_equal_values_computed_by_hand() -> None:
     assert overall(measure_forecast(FOUR_CUSTOMERS)) == {
         "total_error": pytest.approx((1.9, 3.0, 1.9 / 3 - 1)),
         "mae": pytest.approx((1.9 / 4, 3 / 4, (1.0 + 0.5 + 0.2 + 0.8) / 4)),
-        # Churned: no, yes, yes, no.
+        # The customers 2 and 3 churned.
         "brier_score": pytest.approx((2.3 / 4, 2 / 4, (0.04 + 0.25 + 0.04 + 0.64) / 4)),
-        # Pairs of a churned and a staying customer: .5 > .2, .5 < .8, .8 > .2, .8 = .8.
+        # Predicted churn for all pairs of a churned and an active customer: .5 > .2, .5 < .8, .8 > .2, .8 = .8.
         "auc": pytest.approx((2.3 / 4, 2 / 4, 2.5 / 4)),
     }
 

@@ -27,7 +27,7 @@ def test_each_month_is_discounted_from_its_end() -> None:
 
 
 def test_lifetimes_gives_same_discounted_purchases() -> None:
-    """`lifetimes` takes a month as 4.345 weeks."""
+    """In `lifetimes`, a month has 4.345 weeks, so the results are only approximately equal."""
     parameters = {"r": 0.2426, "alpha": 4.4136, "a": 0.7929, "b": 2.4259}
     oracle = BetaGeoFitter()
     oracle.params_ = pd.Series(parameters)

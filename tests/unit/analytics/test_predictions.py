@@ -1,4 +1,4 @@
-"""Predictions for CDNOW, from silver tables to rows by customer."""
+"""Tests of predictions for CDNOW, from the silver tables to one row per customer."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from ..purchases import purchases_of
 AS_OF = date(1997, 9, 30)
 TERMS = Terms(churn_horizon_days=91, clv_horizon_months=12, gross_margin=0.4, annual_discount_rate=0.1)
 NEVER_BOUGHT = 999_999
-"""Number of a customer who registered and never bought."""
+"""Id of a customer who registered and never bought."""
 
 
 @pytest.fixture(scope="module")
 def cdnow_tables(spark, cdnow_sales):
-    """customer_acquisitions_silver and purchases_silver of CDNOW."""
+    """The tables customer_acquisitions_silver and purchases_silver, built from CDNOW."""
 
     def frame(contract, columns):
         schema = StructType.fromDDL(", ".join(f"`{column.name}` {column.type}" for column in contract.columns))
@@ -75,7 +75,7 @@ def cdnow_tables(spark, cdnow_sales):
 
 @pytest.fixture(scope="module")
 def customers(cdnow_tables):
-    """Customers with their histories at the end of September 1997."""
+    """Summaries of the customers, with their purchase histories up to the end of September 1997."""
     return with_history(build_customer_summaries(*cdnow_tables, AS_OF))
 
 
@@ -121,7 +121,7 @@ def test_fit_from_engine_equals_fit_from_pandas_to_last_digit(fits: CustomerFits
 def test_models_are_fitted_on_collected_histories_and_spend(fits: CustomerFits) -> None:
     assert (fits.purchases.model, fits.purchases.state, fits.spend.state) == ("pareto_nbd", "fitted", "fitted")
     assert fits.purchases.parameters["r"] == pytest.approx(0.553, rel=0.02)
-    # Means that agree in their first three digits form one group.
+    # Spend means with the same first three digits form one group, so the parameters are approximate.
     assert fits.spend.parameters == {
         "p": pytest.approx(6.25, rel=0.005),
         "q": pytest.approx(3.74, rel=0.005),
@@ -189,7 +189,7 @@ def test_failed_spend_fit_leaves_only_money_null(customers, fits: CustomerFits) 
 
 @pytest.fixture(scope="module")
 def quality(cdnow_tables):
-    """Rows of model_quality_gold for the 39 weeks after September 1997."""
+    """Rows of model_quality_gold, for predictions of the 39 weeks after September 1997."""
     return measure_models(collect_holdout(*cdnow_tables, date(1998, 6, 30), 273))
 
 

@@ -1,4 +1,4 @@
-"""Purchase models, compared with the literature, with `lifetimes` and with their own definitions."""
+"""Tests of the purchase models: comparisons with published results, with `lifetimes` and with the definitions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cdp_lib.analytics.purchases import (
     fit_purchases,
 )
 
-# Published results for CDNOW. Fits agree within 0.5 % in parameters and within 0.01 in log-likelihood.
+# Published results for CDNOW. The parameters of our fits agree within 0.5 %, and the log-likelihoods within 0.01.
 PUBLISHED = {
     "bg_nbd": ({"r": 0.2426, "alpha": 4.4136, "a": 0.7929, "b": 2.4259}, -9582.43),
     "pareto_nbd": ({"r": 0.5532, "alpha": 10.576, "s": 0.6063, "beta": 11.672}, -9594.98),
@@ -45,8 +45,8 @@ EVERY_MODEL = [
 ]
 every_model = pytest.mark.parametrize("model", EVERY_MODEL, ids=repr)
 
-# Customers: old and new one-time buyer, active and lapsed regular, lapsed frequent buyer, two active wholesalers, buyer
-# of age 0, lapsed wholesaler.
+# In this order: an old and a new one-time buyer, an active and a lapsed regular buyer, a lapsed frequent buyer, two
+# active wholesalers, a buyer of age 0, and a lapsed wholesaler.
 X = np.array([0.0, 0, 2, 2, 10, 150, 5000, 0, 5000])
 T_X = np.array([0.0, 0, 30.4, 5, 3, 149.9, 990, 0, 100])
 T = np.array([38.9, 1, 38.9, 38.9, 100, 150, 1000, 0, 1000])
@@ -159,13 +159,13 @@ def test_figures_are_exact_where_powers_overflow(model, history, expected) -> No
     logarithms=st.tuples(st.floats(-6, 10), st.floats(-6, 10)),
 )
 def test_tail_integral_is_equal_by_series_and_by_quadrature(p: float, q: float, logarithms) -> None:
-    """For some arguments the series alone would be NaN or wrong."""
+    """For some arguments, the result of the series alone would be NaN or wrong."""
     arguments = tuple(np.array([value]) for value in (p, q, *np.exp(logarithms)))
     assert _log_tail(*arguments) == pytest.approx(_log_tail_by_quadrature(*arguments), rel=1e-11, abs=1e-9)
 
 
 def test_pareto_nbd_agrees_with_simulated_customers() -> None:
-    """The simulation gives the share of one-time buyers who buy nothing later, and their mean number of purchases."""
+    """Compare two figures of one-time buyers: the share without later purchases, and the mean number of purchases."""
     model = CDNOW_MODELS["pareto_nbd"]
     generator = np.random.default_rng(20261125)
     customers, age, t = 400_000, 39.0, 13.0
@@ -201,7 +201,7 @@ def test_figures_of_extreme_customers_are_in_range(model) -> None:
 
 
 def test_one_time_buyer_has_uncertain_churn() -> None:
-    """In BG/NBD a one-time buyer is certainly alive, so churn cannot be 1 − P(alive)."""
+    """In BG/NBD a one-time buyer is certainly alive, so the churn probability cannot be computed as 1 − P(alive)."""
     once = np.zeros(1), np.zeros(1), np.array([38.9])
     assert CDNOW_MODELS["bg_nbd"].probability_alive(*once) == [1]
     for model in CDNOW_MODELS.values():
@@ -243,7 +243,7 @@ def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow, name: str) -
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
 def test_default_model_forecasts_39_weeks_of_cdnow(cdnow_split, rounded: bool) -> None:
-    """A solution accelerator that drops one-time buyers and adds a penalty has a total error of +37.6 %."""
+    """For comparison: an accelerator that drops one-time buyers and adds a penalty has a total error of +37.6 %."""
     measures = forecast(cdnow_split(39, 39, rounded=rounded), DEFAULT_MODEL)
     assert abs(measures["total_error"]) <= 0.12
     assert measures["mae"] <= 0.77
@@ -308,7 +308,7 @@ def test_fit_without_enough_information_fails(name: str, histories: Histories, s
 
 
 def test_fit_with_diverging_parameters_fails_or_is_usable() -> None:
-    """If all customers drop out with one probability, a and b grow without limit, and expectations become NaN."""
+    """If all customers have the same drop-out probability, a and b grow without limit, and expectations become NaN."""
     generator = np.random.default_rng(3)
     x, t_x = np.zeros(2000), np.zeros(2000)
     for customer in range(2000):
@@ -325,7 +325,7 @@ def test_fit_with_diverging_parameters_fails_or_is_usable() -> None:
 
 
 def simulated(rate, lifetime, age) -> Histories:
-    """Return simulated histories, in whole weeks, of customers who buy at a rate until they leave."""
+    """Simulate customers who buy at a constant rate until they churn. Return their histories in whole weeks."""
     generator = np.random.default_rng(7)
     observed = np.minimum(age, lifetime)
     repeats = generator.poisson(rate * observed).astype(float)
@@ -339,7 +339,7 @@ def gamma(shape: float, rate: float, customers: int, seed: int):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_wholesale_customers_are_fitted(name: str) -> None:
-    """After hundreds of purchases and a long pause, the odds of having left overflow a floating-point number."""
+    """If a customer pauses after hundreds of purchases, the odds of churn overflow a floating-point number."""
     lifetime = 1 / gamma(0.6, 11.0, 1000, 2)
     histories = simulated(gamma(3.0, 0.2, 1000, 1), lifetime, np.arange(1000) % 104 + 1.0)
     assert histories.frequency.max() > 1000
@@ -350,7 +350,7 @@ def test_wholesale_customers_are_fitted(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_ridge_is_not_accepted_as_maximum(name: str) -> None:
-    """If no customer leaves, the data do not determine the drop-out parameters."""
+    """If no customer churns, the data do not determine the drop-out parameters."""
     histories = simulated(gamma(0.6, 8.0, 500, 1), np.full(500, np.inf), np.arange(500) % 104 + 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -23,7 +23,10 @@ CUSTOMER = (
 
 @pytest.fixture
 def customers(frame_of):
-    """Build customers from (days since the latest purchase, purchase days, revenue), or None without purchases."""
+    """Return a function that builds one customer from each argument.
+
+    An argument is (days since the latest purchase, number of purchase days, revenue), or None without purchases.
+    """
 
     def build(*rows):
         return frame_of(
@@ -54,7 +57,7 @@ def test_scores_are_fifths_of_buyers(customers) -> None:
 
 
 def test_equal_values_get_the_score_of_their_middle(customers) -> None:
-    # Six of ten customers bought once. Their middle is at three tenths, in the second fifth.
+    # Six of ten customers bought once. The middle of their ranks is at three tenths, in the second fifth.
     rows = [(5, 1, 10)] * 6 + [(5, 2, 20), (5, 2, 20), (5, 3, 30), (5, 9, 90)]
     scored = scores(with_rfm(customers(*rows)))
     assert [s[1] for s in scored] == [2] * 6 + [4, 4, 5, 5]

@@ -10,7 +10,7 @@ from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend
 
 @pytest.fixture(scope="module")
 def cdnow_spending() -> Spending:
-    """Spend of the 946 CDNOW customers with a repeat purchase within 39 weeks."""
+    """Mean spend per repeat purchase of the 946 CDNOW customers who bought again within 39 weeks."""
     summary = load_cdnow_summary_data_with_monetary_value()
     back = summary[summary.frequency > 0]
     mean = back.monetary_value.to_numpy(dtype=float)

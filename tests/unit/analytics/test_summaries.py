@@ -15,7 +15,11 @@ AS_OF = date(2026, 6, 30)
 
 @pytest.fixture
 def summaries(frame_of):
-    """Build summaries from acquisitions (registered, first bought) and sales (customer, day, quantity, price)."""
+    """Return a function that builds customer summaries.
+
+    The first argument has (day of registration, day of first purchase) for each customer. Sales are (customer, day,
+    quantity, price).
+    """
 
     def build(acquisitions, sales, as_of=AS_OF):
         acquired = frame_of(

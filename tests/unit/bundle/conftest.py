@@ -1,4 +1,4 @@
-"""Fixtures: the bundle for each target, merged as the Databricks CLI merges it, with unresolved variables."""
+"""Fixtures: the bundle for each target. Its files are merged like in the Databricks CLI; variables are not resolved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def files(project: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The bundle's files with their parsed contents."""
+    """The bundle's files, with the parsed content of each file."""
     paths = [project / "databricks.yml", *(path for glob in CONFIGURATION["include"] for path in project.glob(glob))]
     return [(path, yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
 
@@ -47,7 +47,7 @@ def bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, A
 
 @pytest.fixture
 def jobs(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """Jobs of the target with notebook tasks. Each job has only its notebook tasks."""
+    """Jobs of the target that have notebook tasks. Other tasks are removed from these jobs."""
     jobs = []
     for job in bundle["resources"]["jobs"].values():
         tasks = [task for task in job["tasks"] if "notebook_task" in task]
@@ -73,7 +73,7 @@ def _merge(base: Any, override: Any, name: str = "") -> Any:
 
 
 def _relative_to_project(value: Any, folder: Path, key: str = "") -> Any:
-    """Return a value with its paths relative to the project instead of its file."""
+    """Make paths in a value relative to the project. In the file they are relative to the file's folder."""
     if isinstance(value, dict):
         return {key: _relative_to_project(entry, folder, key) for key, entry in value.items()}
     if isinstance(value, list):
@@ -88,7 +88,7 @@ def _relative_to_project(value: Any, folder: Path, key: str = "") -> Any:
 
 
 def _without_empty_environments(value: Any) -> Any:
-    """Return a value without empty environment keys, which the CLI drops."""
+    """Remove empty environment keys from a value, as the CLI does."""
     if isinstance(value, dict):
         return {
             key: _without_empty_environments(entry)

@@ -1,4 +1,4 @@
-"""Tests of the alerts: their queries run on the serving views and trigger only when they should."""
+"""Tests of the alerts: their queries run on the serving views, and an alert triggers only when it should."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WATCHED = ["revenue", "active_customers", "new_customers", "retention_rate"]
 
 
 def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
-    """Return a part of an alert with its variables resolved, as deployed."""
+    """Return a part of an alert as it is deployed, with variables resolved."""
     if isinstance(value, dict):
         return {name: resolved(each, bundle, name) for name, each in value.items()}
     if isinstance(value, list):
@@ -42,7 +42,7 @@ def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
 
 
 def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """Return the state that a workspace derives from the rows of an alert's query, according to its documentation."""
+    """Return the state of an alert for the rows of its query, as the Databricks documentation describes it."""
     evaluation = alert["evaluation"]
     if not rows:
         return str(evaluation["empty_result_state"])
@@ -71,7 +71,7 @@ class Platform:
         self.store.create_view(view, definitions(self.store, self.store, "USD")[view])
 
     def evaluate(self, key: str) -> tuple[str, list[dict[str, Any]]]:
-        """Return the state of an alert and the rows of its query."""
+        """Run the query of an alert. Return the state of the alert and the rows of the query."""
         alert = resolved(ALERTS[key], self.bundle)
         rows = [row.asDict() for row in self.store.session.sql(alert["query_text"]).collect()]
         return state_of(alert, rows), rows
@@ -85,7 +85,7 @@ def platform(store: DeltaStore, catalog: str, schema: str) -> Platform:
 
 @pytest.fixture
 def deployed() -> dict[str, dict[str, Any]]:
-    """The alerts with the default of every variable."""
+    """The alerts as deployed with the default value of every variable."""
     overrides = {"notification_email": "team@example.com", "warehouse_id": "abc"}
     return {key: resolved(alert, Bundle(PROJECT, overrides)) for key, alert in ALERTS.items()}
 
@@ -178,7 +178,7 @@ def test_freshness_depends_on_the_last_change_of_retails_silver(
 
 
 def batch(table: str, day: int | None, rows_in: int, quarantined: int) -> dict[str, Any]:
-    """Return the reconciliation row of a day's batch, or of the whole table when `day` is None."""
+    """Return a reconciliation row of the batch of a day. If `day` is None, return the row of the whole table."""
     return {
         "table_name": table,
         "batch_id": f"202603{day:02}T030000Z-1" if day else WHOLE_TABLE,
@@ -252,7 +252,7 @@ def figures(
 
 
 STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
-"""Mean 100, standard deviation √2: the band is 95.76 to 104.24."""
+"""Values with mean 100 and standard deviation √2, so that the band is 95.76 to 104.24."""
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ STEADY: list[float | None] = [100.0, 102.0, 98.0, 101.0, 99.0, 100.0]
         (figures("revenue", [*STEADY, 95.7]), ["revenue"], "TRIGGERED"),
         (figures("revenue", [*STEADY, 0.0], date(2026, 6, 29)), [], "OK"),
         (figures("revenue", [*STEADY, 500.0, 0.0], date(2026, 6, 29)), ["revenue"], "TRIGGERED"),
-        # Only the twelve months before are used. The older values would make the band wide.
+        # The band is computed from the previous twelve months. With the older values, the band would be wide.
         (figures("revenue", [9000.0, 1.0, *STEADY, *STEADY, 105.0]), ["revenue"], "TRIGGERED"),
         (figures("retention_rate", [None, *[0.1] * 6, 0.1]), [], "OK"),
         (figures("retention_rate", [None, *[0.1] * 6, 0.2]), ["retention_rate"], "TRIGGERED"),

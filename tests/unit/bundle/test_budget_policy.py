@@ -1,4 +1,4 @@
-"""Tests of the optional file that puts the jobs of production under a serverless budget policy."""
+"""Tests of the optional file that assigns a serverless budget policy to the production jobs."""
 
 from __future__ import annotations
 

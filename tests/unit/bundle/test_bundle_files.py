@@ -1,4 +1,4 @@
-"""Tests of the bundle in every target, beyond the checks of `databricks bundle validate`."""
+"""Tests of the bundle in every target. `databricks bundle validate` does not check these properties."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STAGES = ("bronze", "silver", "gold", "publish")
 OPERATIONAL = {"as_of", "ingest", "fit_models", "from_scratch", "full_refresh", "replay_from"}
 """Parameters that an operator may set for one run. Jobs run as the service principal, so other settings are fixed."""
 COMPUTED = {"volumes": {"volume_path"}, "jobs": {"id"}}
-"""Fields that a resource has only after its deployment."""
+"""Fields that a resource has only after it is deployed."""
 KNOWN = {
     "bundle.name",
     "bundle.target",
@@ -52,7 +52,7 @@ KNOWN = {
 
 
 def scalars(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield every scalar in a nested value, with its path of keys."""
+    """Yield every scalar in a nested value, with the keys that lead to the scalar."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if entries is None:
         yield path, value
@@ -91,12 +91,12 @@ def requested_parameters(path: Path) -> set[str]:
 
 
 def is_stage(path: Path) -> bool:
-    """Return whether a notebook uses `Stage`, which refreshes tables."""
+    """Return whether a notebook uses the class `Stage`, which refreshes tables."""
     return any(ast.unparse(call.func) == "Stage" for call in calls(path))
 
 
 def upstream_tasks(job: dict[str, Any]) -> dict[str, set[str]]:
-    """Return task key → all tasks that the task waits for, directly or indirectly."""
+    """Return, for each task key, the keys of all tasks that the task waits for, directly or indirectly."""
     direct = {task["task_key"]: {key["task_key"] for key in task.get("depends_on", ())} for task in job["tasks"]}
     upstream: dict[str, set[str]] = {}
     for key in TopologicalSorter(direct).static_order():
@@ -105,7 +105,7 @@ def upstream_tasks(job: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def task_parameters(job: dict[str, Any], key: str) -> dict[str, str]:
-    """Return the parameters of a task, without those of its job."""
+    """Return the parameters of a task that are not parameters of its job."""
     [task] = [task for task in job["tasks"] if task["task_key"] == key]
     return dict(task["notebook_task"].get("base_parameters", {}))
 
@@ -245,7 +245,7 @@ def test_every_task_has_the_parameters_of_its_notebook(jobs: Jobs, project: Path
         for task in job["tasks"]:
             requested = requested_parameters(notebook(task, project))
             given = set(task_parameters(job, task["task_key"]))
-            # A person sets `select`; other tasks set `sources` and `held`.
+            # A person sets the parameter `select`. Other tasks set the parameters `sources` and `held`.
             optional = {"select", "sources", "held"}
             assert requested - optional - OPERATIONAL <= given | job_parameters, task["task_key"]
             assert not given & job_parameters

@@ -16,7 +16,7 @@ CLI = shutil.which("databricks")
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """File with the JSON schema of the CLI."""
+    """File with the bundle's JSON schema, written by the CLI."""
     if CLI is None:
         pytest.skip("NOT CHECKED against the CLI's schema: there is no `databricks` command on PATH")
     answer = subprocess.run([CLI, "bundle", "schema"], capture_output=True, text=True, timeout=60, check=False)

@@ -14,13 +14,13 @@ Pins = dict[str, str]
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a requirements file, with continued lines joined and without comments."""
+    """Return the lines of a requirements file without comments. Join lines that continue on the next line."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def versions(path: Path) -> Pins:
-    """Return package → pinned version of a file."""
+    """Return the pinned version of each package in a requirements file."""
     pinned = [re.fullmatch(r"([\w.-]+)==([\w.]+)(?: +--hash=\S+)*", line) for line in lines(path)]
     assert all(pinned), path
     return {str(canonicalize_name(match[1])): match[2] for match in pinned if match}
@@ -32,7 +32,7 @@ def pins(project: Path) -> Pins:
 
 
 def needed(project: Path) -> set[str]:
-    """Return the packages of requirements.txt and all their dependencies, from installed metadata."""
+    """Return the packages of requirements.txt and all their dependencies, which the installed packages declare."""
     names: set[str] = set()
     waiting = [(Requirement(line), "") for line in lines(project / "requirements.txt")]
     while waiting:

@@ -12,13 +12,13 @@ Bundle = dict[str, Any]
 
 
 def is_uploaded(bundle: Bundle, name: str) -> bool:
-    """Return whether the CLI uploads a file, tracked by git or not."""
+    """Return whether the CLI uploads a file. The result does not depend on git."""
     sync = bundle["sync"]
     return name in sync["paths"] or any(re.fullmatch(expression(pattern), name) for pattern in sync["include"])
 
 
 def expression(pattern: str) -> str:
-    """Return a pattern of the CLI as a regular expression."""
+    """Convert a file pattern of the CLI to a regular expression."""
     return re.escape(pattern).replace(r"/\*\*/", "/(?:.+/)?").replace(r"\*", "[^/]*")
 
 

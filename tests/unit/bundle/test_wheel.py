@@ -1,4 +1,4 @@
-"""Tests of the library's wheel: its build, its content, and its import in notebooks."""
+"""Tests of the library's wheel: how it is built, what it contains, and how notebooks import the library."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def library(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(code: str, cwd: Path, *options: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run code in a new interpreter."""
+    """Run code in a new Python interpreter."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(path)} if path else {}
     command = [sys.executable, *options, "-c", code]
@@ -58,7 +58,7 @@ def run(code: str, cwd: Path, *options: str, path: Path | None = None) -> subpro
 
 
 def head(notebook: Path) -> str:
-    """Return the cell that adds the library to `sys.path`, without its imports from the library."""
+    """Return the notebook cell that adds the library to `sys.path`, without the lines that import from the library."""
     cell = notebook.read_text(encoding="utf-8").split("# COMMAND ----------\n")[1]
     return cell[: cell.index("from cdp_lib")]
 

@@ -1,4 +1,4 @@
-"""Sales for tests of gold tables."""
+"""Fixtures: sales for tests of gold tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _SALE = {
 
 @pytest.fixture
 def sales(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
-    """Build rows of retails_silver, with numbers, months and default values for the columns that a test omits."""
+    """Return a function that builds rows of retails_silver.
+
+    The function numbers the sales, derives their months, and sets defaults for columns that a test omits.
+    """
 
     def build(*rows: dict[str, Any]) -> DataFrame:
         numbered = (_SALE | {"transaction_id": number} | row for number, row in enumerate(rows, 1))

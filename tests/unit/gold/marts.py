@@ -1,4 +1,4 @@
-"""Marts built from the sales of a test."""
+"""Build marts from the sales of a test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdp_lib.pipeline.graph import platform_graph
 
 
 def mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
-    """Return a mart, and build its upstream tables from the sales, too."""
+    """Build a mart from sales. Its upstream tables are also built from these sales."""
     if contract == RETAILS_SILVER:
         return sales
     if contract.layer == "silver":

@@ -1,4 +1,4 @@
-"""Retention of cohorts, compared with values computed by hand and with a second implementation."""
+"""Tests of retention by cohort: comparisons with values computed by hand and with a second implementation."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from cdp_lib.gold.cohorts import build_cohort_retention_gold
 
 from ..purchases import purchases_of
 
-# Number: day of registration, purchases (day, money), days with an event.
+# For each customer id: day of registration, purchases as (day, money) pairs, and days with an event.
 Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 
 
 @pytest.fixture
 def cohorts(frame_of):
-    """Build cells by cohort type, cohort month, kind of retention and start of the window.
+    """Return a function that builds rows of the cohort table.
 
-    `linked` overrides the customer that the events of a customer are linked to; None removes the link.
+    The rows are in a dict by (cohort type, cohort month, kind of retention, start of the window). `linked` sets another
+    customer that the events of a customer are linked to; None removes the link.
     """
 
     def build(
@@ -105,7 +106,10 @@ AS_OF = date(2026, 6, 30)
 
 
 def shares(cells, *cohort, kind: str) -> dict[int, tuple[int, int] | None]:
-    """Return numerator and denominator by start of the window; None for a window that is not over."""
+    """Return (numerator, denominator) of the rows of one cohort and kind of retention, by start of the window.
+
+    The value is None if the window is not over.
+    """
     return {
         start: None if row.numerator is None else (int(row.numerator), int(row.denominator))
         for (*of_cohort, of_kind, start), row in cells.items()
@@ -116,7 +120,8 @@ def shares(cells, *cohort, kind: str) -> dict[int, tuple[int, int] | None]:
 def test_january_cohort_equals_values_computed_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     january = ("acquisition", JAN)
-    # Active days since acquisition: 1: 0, 30, 86. 2: 7, 10. 3: 7, 30, 150. Day 180 after 31 January is 30 July.
+    # Active days after acquisition. Customer 1: 0, 30, 86. Customer 2: 7, 10. Customer 3: 7, 30, 150. Day 180 after
+    # 31 January is 30 July.
     assert shares(cells, *january, kind="n_day") == {
         1: (0, 4),
         7: (2, 4),
@@ -150,11 +155,12 @@ def test_january_cohort_equals_values_computed_by_hand(cohorts) -> None:
 def test_february_cohort_equals_values_computed_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     february = ("acquisition", FEB)
-    # Active days since acquisition: 5: 0, 7. 6: 0. 7: 7, 30. 8: 0, 1, 60. Day 91 after 1 February is past.
+    # Active days after acquisition. Customer 5: 0, 7. Customer 6: 0. Customer 7: 7, 30. Customer 8: 0, 1, 60. Day 91
+    # after 1 February is before `as_of`.
     assert shares(cells, *february, kind="n_day") == {1: (1, 4), 7: (2, 4), 30: (1, 4), 60: (1, 4), 90: (0, 4)}
     assert shares(cells, *february, kind="unbounded") == {1: (3, 4), 7: (3, 4), 30: (2, 4), 60: (1, 4), 90: (0, 4)}
     assert shares(cells, *february, kind="bracket") == {1: (3, 4), 8: (1, 4), 31: (1, 4), 61: (0, 4), 91: None}
-    # Buyers by month: 5, 6 and 8; 8; 8. Revenue by month: 20 + 60 + 40; 20; 25.
+    # Buyers in the first three months: 5, 6 and 8; 8; 8. Revenue in these months: 20 + 60 + 40; 20; 25.
     assert shares(cells, *february, kind="purchase") == {0: (3, 4), 1: (1, 4), 2: (1, 4), 3: (0, 4), 4: (0, 4)}
     assert shares(cells, *february, kind="revenue") == {
         0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
@@ -164,10 +170,11 @@ def test_february_cohort_equals_values_computed_by_hand(cohorts) -> None:
 def test_first_purchase_cohorts_equal_values_computed_by_hand(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
     sizes = {key[1]: row.cohort_size for key, row in cells.items() if key[0] == "first_purchase"}
-    # January: 1, 2. February: 5, 6, 8. March: 3 and 10. April: 9. June: 12. Never bought: 4, 7, 11.
+    # Customers by month of the first purchase. January: 1, 2. February: 5, 6, 8. March: 3, 10. April: 9. June: 12.
+    # Customers 4, 7 and 11 never bought.
     assert sizes == {JAN: 2, FEB: 3, MAR: 2, APR: 1, JUN: 1}
     february = ("first_purchase", FEB)
-    # Active days since the first purchase: 5: 0, 7. 6: 0. 8: 0, 1, 60.
+    # Active days after the first purchase. Customer 5: 0, 7. Customer 6: 0. Customer 8: 0, 1, 60.
     assert shares(cells, *february, kind="n_day") == {1: (1, 3), 7: (1, 3), 30: (0, 3), 60: (1, 3), 90: (0, 3)}
     assert shares(cells, *february, kind="unbounded") == {1: (2, 3), 7: (2, 3), 30: (1, 3), 60: (1, 3), 90: (0, 3)}
     assert shares(cells, *february, kind="bracket") == {1: (2, 3), 8: (0, 3), 31: (1, 3), 61: (0, 3), 91: None}
@@ -175,7 +182,8 @@ def test_first_purchase_cohorts_equal_values_computed_by_hand(cohorts) -> None:
     assert shares(cells, *february, kind="revenue") == {
         0: (120, 120), 1: (20, 120), 2: (25, 120), 3: (0, 120), 4: (0, 120),
     }  # fmt: skip
-    # Events of 3 before the first purchase are ignored. 3 came back 120 days after it, in a bracket that is not over.
+    # Events of customer 3 before the first purchase are ignored. Customer 3 came back 120 days after the first
+    # purchase, in a bracket that is not over.
     assert shares(cells, "first_purchase", MAR, kind="unbounded")[90] == (1, 2)
     assert shares(cells, "first_purchase", MAR, kind="bracket")[91] is None
 
@@ -193,7 +201,7 @@ def test_cohort_without_activity_has_zeros(cohorts) -> None:
 
 def test_window_waits_for_customers_acquired_on_last_day_of_month(cohorts) -> None:
     cells = cohorts(CUSTOMERS, AS_OF)
-    # 12 bought on day 1, but day 1 after 30 June is after `as_of`. The month itself is over.
+    # Customer 12 bought on day 1. For a customer acquired on 30 June, day 1 is after `as_of`. The month is over.
     assert shares(cells, "acquisition", JUN, kind="n_day") == {1: None, 7: None}
     assert shares(cells, "acquisition", JUN, kind="purchase") == {0: (1, 1)}
     assert shares(cells, "acquisition", JUN, kind="revenue") == {0: (20, 20)}
@@ -205,7 +213,7 @@ def test_day_windows_end_after_one_year_and_month_windows_after_two(cohorts) -> 
     customers: Customers = {1: (start, bought, [year_later])}
     january = ("acquisition", date(2023, 1, 1))
     cells = cohorts(customers, AS_OF)
-    # Active on days 0, 365, 715 and 746.
+    # The customer is active on the days 0, 365, 715 and 746.
     assert shares(cells, *january, kind="n_day") == dict.fromkeys((1, 7, 30, 60, 90, 180), (0, 1)) | {365: (1, 1)}
     assert shares(cells, *january, kind="unbounded") == dict.fromkeys((1, 7, 30, 60, 90, 180, 365), (1, 1))
     assert shares(cells, *january, kind="bracket") == dict.fromkeys((1, 8, 31, 61, 91), (0, 1)) | {181: (1, 1)}
@@ -219,7 +227,7 @@ def test_day_windows_end_after_one_year_and_month_windows_after_two(cohorts) -> 
 
 def test_customers_acquired_after_as_of_are_in_no_cohort(cohorts) -> None:
     sizes = {key[:2]: row.cohort_size for key, row in cohorts(CUSTOMERS, date(2026, 2, 13)).items()}
-    # By 13 February, only 5 was acquired in February, and 3 has not bought yet.
+    # By 13 February, only customer 5 was acquired in February, and customer 3 has not bought.
     assert sizes == {
         ("acquisition", JAN): 4, ("acquisition", FEB): 1, ("first_purchase", JAN): 2, ("first_purchase", FEB): 1,
     }  # fmt: skip
@@ -254,7 +262,8 @@ def test_events_count_for_linked_customer(cohorts) -> None:
     def active(linked: dict[int, int | None]) -> dict[int, tuple[int, int] | None]:
         return shares(cohorts(CUSTOMERS, AS_OF, linked=linked), "acquisition", JAN, kind="n_day")
 
-    # On day 7, 2 and 3 are active only through events. 4 was acquired on the same day as 3. 999 is not a customer.
+    # On day 7, customers 2 and 3 have events but no purchase. Customer 4 was acquired on the same day as customer 3.
+    # The id 999 belongs to no customer.
     assert active({2: None, 3: 4})[7] == (1, 4)
     assert active({2: 999, 3: None})[7] == (0, 4)
 
@@ -270,7 +279,7 @@ def month_end(day: date) -> date:
 
 
 def count_in_python(customers: Customers, as_of: date) -> dict[tuple[Any, ...], tuple[int | None, int, int]]:
-    """Return numerator, denominator and cohort size of each cell, counted customer by customer in Python."""
+    """Compute numerator, denominator and cohort size of each row of the cohort table in Python, from each customer."""
     cohorts: dict[tuple[str, date], list[tuple[date, set[date], list[tuple[date, int]]]]] = defaultdict(list)
     for registered, bought, events in customers.values():
         sales = [(day, money) for day, money in bought if day <= as_of]

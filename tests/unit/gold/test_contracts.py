@@ -15,7 +15,7 @@ every_table = pytest.mark.parametrize("contract", GOLD_TABLES, ids=lambda contra
 
 def built(contract: TableContract, sales, *rows) -> DataFrame:
     frame = sales(*rows)
-    # Some columns of customers are not in sales.
+    # The mart reads columns of customers that sales do not have.
     missing = [sf.lit(None).cast(c.type).alias(c.name) for c in CUSTOMERS_SILVER.columns if c.name not in frame.columns]
     return mart_of(contract, frame.select("*", *missing))
 

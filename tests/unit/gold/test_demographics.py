@@ -24,10 +24,11 @@ Demographics = Callable[..., dict[int, Row]]
 
 @pytest.fixture
 def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
-    """Build rows of customer_demographics_gold, by customer.
+    """Return a function that builds rows of customer_demographics_gold, by customer id.
 
-    By default, customers are in Egypt and acquired a year before AS_OF, and contacts c1, c2 … are linked to customer 1
-    by customer number. Sales are (customer, location) or (customer, location, day).
+    By default, a customer is in Egypt and was acquired a year before AS_OF. By default, the contacts c1, c2, … are
+    linked to customer 1, because they have its customer number. A sale is (customer, location) or (customer, location,
+    day).
     """
 
     def build(
@@ -92,7 +93,7 @@ def modified(day: int) -> datetime:
 
 
 def sourced(row: Row, attribute: str, *columns: str) -> tuple[Any, ...]:
-    """Return values of columns of a row, and source and confidence of an attribute."""
+    """Return the values of some columns of a row, and the source and confidence of an attribute."""
     return (*(row[name] for name in columns or [attribute]), row[f"{attribute}_source"], row[f"{attribute}_confidence"])
 
 

@@ -1,4 +1,4 @@
-"""KPIs of twelve customers over six months, compared with values computed by hand, and properties of any KPIs."""
+"""Tests of the KPIs: those of twelve customers equal values computed by hand, and all KPIs have some properties."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ AS_OF = date(2026, 6, 30)
 MARGIN = 0.4
 
 EGYPT, UAE = "Egypt", "UAE"
-# Number: country, day acquired, sales (day, money, category). Customers 8, 10 and 12 never bought. Customer 9 bought
-# twice on one day.
+# For each customer id: country, day of acquisition, sales as (day, money, category). Customers 8, 10 and 12
+# never bought. Customer 9 bought twice on one day.
 CUSTOMERS: dict[int, tuple[str, date, list[tuple[date, int, str]]]] = {
     1: (EGYPT, date(2026, 1, 5), [(date(2026, month, 10), 100, "Fitness") for month in range(1, 7)]),
     2: (EGYPT, date(2026, 1, 5), [(date(2026, 1, 10), 200, "Fitness"), (date(2026, 2, 20), 50, "Fitness")]),
@@ -103,7 +103,7 @@ Sources = dict[str, Any]
 
 @pytest.fixture
 def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
-    """Build the input tables of the KPIs from customers and events."""
+    """Return a function that builds the input tables of the KPIs from customers and events."""
 
     def build(customers: dict[int, Any], events: list[Row], as_of: date) -> Sources:
         def frame(contract: TableContract, rows: list[Row]) -> Any:
@@ -199,7 +199,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
 
 
 def figures_of(rows: list[Any]) -> Figures:
-    """Return values by KPI, dimension and dimension value, then by month."""
+    """Return the values of KPI rows: by (KPI, dimension, dimension value), and in each entry by month."""
     figures: Figures = defaultdict(dict)
     for row in rows:
         figures[row.kpi, row.dimension, row.dimension_value][row.month.month] = row.value
@@ -213,7 +213,7 @@ def cache() -> dict[date, list[Any]]:
 
 @pytest.fixture
 def rows_at(sources_of: Callable[..., Sources], cache: dict[date, list[Any]]) -> Callable[[date], list[Any]]:
-    """Build the KPI rows of the example at a day."""
+    """Return a function that builds the KPI rows of the twelve customers for a given `as_of`."""
 
     def build(as_of: date) -> list[Any]:
         if as_of not in cache:
@@ -237,15 +237,15 @@ OVERALL: dict[str, list[float | None]] = {
     "average_transaction_value": [125, 800 / 6, 280 / 3, 220 / 3, 100, 300],
     "active_customers": [4, 5, 3, 2, 1, 2],
     "first_time_buyers": [4, 3, 0, 1, 0, 1],
-    "returning_customers": [0, 2, 2, 1, 1, 1],  # 1 and 2; 1 and 6; 1; 1; 1
-    "reactivated_customers": [0, 0, 1, 0, 0, 0],  # 4, who bought in January
+    "returning_customers": [0, 2, 2, 1, 1, 1],  # customers 1 and 2; 1 and 6; 1; 1; 1
+    "reactivated_customers": [0, 0, 1, 0, 0, 0],  # customer 4, who bought in January
     "retention_rate": [None, 2 / 4, 2 / 5, 1 / 3, 1 / 2, 1 / 1],
     "churn_rate": [None, 2 / 4, 3 / 5, 2 / 3, 1 / 2, 0],
-    # Revenue lost in February: 150 of customer 2, 100 each of 3 and 4. In March: 50 of 2, 600 of 5, 10 of 7.
+    # Revenue lost in February: 150 of customer 2, 100 each of customers 3 and 4. In March: 50 of 2, 600 of 5, 10 of 7.
     "revenue_churn_rate": [None, 350 / 500, 660 / 800, 180 / 280, 120 / 220, 0],
-    "arpu": [125, 800 / 6, 280 / 3, 110, 50, 300],  # 3 in February and 2 in May have events but no purchase
+    "arpu": [125, 800 / 6, 280 / 3, 110, 50, 300],  # customer 3 (February) and 2 (May) only have events
     "arppu": [125, 160, 280 / 3, 110, 100, 300],
-    "repeat_purchase_rate": [0, 3 / 7, 5 / 7, 5 / 8, 5 / 8, 5 / 9],  # 1, 2 and 5; 4 and 6
+    "repeat_purchase_rate": [0, 3 / 7, 5 / 7, 5 / 8, 5 / 8, 5 / 9],  # customers 1, 2 and 5; then also 4 and 6
     "new_customers": [4, 3, 1, 2, 1, 1],
     "customers": [4, 7, 8, 10, 11, 12],
     "clv_historic": [50, 1300 * 0.4 / 7, 1580 * 0.4 / 8, 1800 * 0.4 / 10, 1900 * 0.4 / 11, 2500 * 0.4 / 12],
@@ -258,7 +258,7 @@ OVERALL: dict[str, list[float | None]] = {
     # April: one person opens twice, another clicks. June: one person has 30 views and a checkout, another has one view.
     "engagement_score": [None, 1, None, (1 + 1 + 3) / 2, 1, (30 + 5 + 2) / 2],
     "sessions_per_user": [None, None, None, None, 1, 30],
-    "dau": [0, 2 / 30, 0, 3 / 30, 1 / 30, 31 / 30],  # the customer of 31 May is not in June's 30 days
+    "dau": [0, 2 / 30, 0, 3 / 30, 1 / 30, 31 / 30],  # a customer who is active on 31 May is not in the 30 days of June
     "wau": [0, 0, 0, 0, 1, 2],
     "mau": [0, 2, 0, 2, 1, 2],
     "stickiness": [None, 1 / 30, None, 3 / 60, 1 / 30, 31 / 60],
@@ -279,7 +279,7 @@ def test_kpi_of_all_equals_value_computed_by_hand(figures: Figures, kpi: str) ->
     [
         ("revenue", "country", UAE, [0, 10, 0, 120, 0, 500]),
         ("revenue", "category", "Tech", [200, 600, 180, 60, 0, 500]),
-        ("active_customers", "category", "Fitness", [2, 4, 1, 2, 1, 1]),  # February: 1, 2, 6 and 7
+        ("active_customers", "category", "Fitness", [2, 4, 1, 2, 1, 1]),  # Customers in February: 1, 2, 6 and 7
         ("revenue", "segment", "Champions", [100] * 6),
         ("retention_rate", "country", EGYPT, [None, 2 / 4, 2 / 4, 1 / 3, 1, 1]),
         ("new_customers", "channel", "unknown", [1, 2, 1, 2, 1, 1]),
@@ -308,7 +308,7 @@ def test_state_kpis_have_only_the_latest_month(figures: Figures) -> None:
     assert figures["clv_predictive", "channel", "paid_search"] == {6: pytest.approx(55)}
     assert figures["consent_rate", "consent_channel", "email"] == {6: pytest.approx(3 / 4)}
     assert figures["consent_rate", "consent_channel", "sms"] == {6: 0}  # a missing answer means no consent
-    assert figures["clv_to_cac", "all", "all"] == {6: None}  # the spend of April has no rate
+    assert figures["clv_to_cac", "all", "all"] == {6: None}  # the spend of April has no exchange rate
 
 
 def test_data_after_as_of_do_not_count(rows_at: Callable[[date], list[Any]]) -> None:
@@ -335,7 +335,7 @@ def test_unfinished_month_has_no_retention(rows_at: Callable[[date], list[Any]])
 
 
 def assert_plausible(rows: list[Any]) -> None:
-    """Assert properties that any KPIs have."""
+    """Assert properties that all KPI rows have, whatever the input."""
     sums: dict[tuple[Any, ...], float] = defaultdict(float)
     of_all = {}
     for row in rows:

@@ -29,7 +29,7 @@ def fits(purchases: Fit = FITTED) -> CustomerFits:
 
 
 class Ledger:
-    """Table model_fits_gold of a test."""
+    """The table model_fits_gold in the schema of a test."""
 
     def __init__(self, store: DeltaStore) -> None:
         self.store = store
@@ -40,13 +40,13 @@ class Ledger:
         return self.store.read(MODEL_FITS_GOLD)
 
     def record(self, fits: CustomerFits, as_of: date, fitted_at: datetime) -> list[str]:
-        """Add fits, as a run does, and return their versions."""
+        """Add fits to the table in the same way as a run, and return the versions of the fits."""
         added = rows_of_fits(self.rows, fits, as_of, fitted_at)
         self.store.merge_rows(MODEL_FITS_GOLD, added)
         return [version_of(fit, as_of, fits.observed_weeks) for fit in (fits.purchases, fits.spend)]
 
     def rows_by_version(self) -> dict[str, Row]:
-        """Return all rows, by version."""
+        """Return all rows of the table, by version of the fit."""
         return {row.model_version: row for row in self.rows.collect()}
 
     def find(self, day: date) -> RecordedFits:
@@ -112,7 +112,7 @@ def test_version_changes_only_with_the_data() -> None:
 def test_find_fits_returns_latest_fits_up_to_day(ledger: Ledger) -> None:
     later = replace(FITTED, parameters={"r": 2.0})
     ledger.record(fits(later), JULY, EARLY)
-    versions = ledger.record(fits(), JUNE, EARLY + timedelta(days=60))  # made later, with data up to an earlier day
+    versions = ledger.record(fits(), JUNE, EARLY + timedelta(days=60))  # fitted later, with data up to an earlier day
     for day in (JUNE, date(2026, 7, 30)):
         found = ledger.find(day)
         assert (found.purchases, found.spend, list(found.versions)) == (FITTED, SPEND, versions)

@@ -19,7 +19,7 @@ SCORED = (
 
 @pytest.fixture
 def segments(frame_of):
-    """Build segments of customers from the segments now and a month earlier."""
+    """Return a function that builds segment rows from each customer's current segment and segment a month earlier."""
 
     def build(now, before):
         frames = [

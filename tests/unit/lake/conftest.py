@@ -1,4 +1,4 @@
-"""Azurite, an emulator of Azure storage, under the address of a storage account."""
+"""Fixtures: Azurite, an emulator of Azure storage, which gets requests for the address of a storage account."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Azurite:
 
     @property
     def endpoint(self) -> str:
-        """Endpoint in place of https://<account>.blob.core.windows.net."""
+        """Endpoint that replaces https://<account>.blob.core.windows.net."""
         return f"http://127.0.0.1:{self.port}/{_ACCOUNT}"
 
     def connection_string(self, account_key: str = _KEY) -> str:
@@ -57,7 +57,7 @@ class Azurite:
 
     @property
     def spark_settings(self) -> dict[str, str]:
-        """Settings that make Spark send requests for `abfss://` addresses to Azurite, which has only HTTP and blobs."""
+        """Settings that make Spark send requests for `abfss://` addresses to Azurite, by HTTP and to its Blob API."""
         return {
             "spark.hadoop.fs.abfss.impl": "org.apache.hadoop.fs.azurebfs.AzureBlobFileSystem",
             "spark.hadoop.fs.azure.abfs.endpoint": f"127.0.0.1:{self.port}",
@@ -75,7 +75,7 @@ class Azurite:
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """Azurite, which receives all requests of this process for `abfss://` addresses."""
+    """Running Azurite, which receives all requests of this process for `abfss://` addresses."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("NOT TESTED: landing in a data lake. It needs Node.js and npm, for the emulator Azurite.")
     emulator = Azurite(_free_port())
@@ -100,12 +100,12 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 @pytest.fixture
 def lake(azurite: Azurite) -> str:
-    """Address of an empty folder."""
+    """Address of an empty folder in the data lake."""
     return azurite.address(uuid4().hex)
 
 
 def _installed() -> Path:
-    """Return Azurite's command. Install Azurite into the environment of the tests first, if it is missing."""
+    """Return the path of Azurite's command. Install Azurite into the environment of the tests if it is missing."""
     folder = Path(sys.prefix) / "azurite"
     command = folder / "node_modules" / ".bin" / "azurite-blob"
     with FileLock(f"{folder}.lock"):

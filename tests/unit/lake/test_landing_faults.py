@@ -61,7 +61,7 @@ def refusal(attempt: Callable[[], object]) -> str:
 
 
 def change_manifest(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
-    """Change the stored manifest."""
+    """Change the manifest file of the first batch."""
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -220,7 +220,7 @@ def test_a_run_that_started_earlier_lands_after_a_later_one(landing: Landing) ->
 
 
 def test_two_attempts_at_one_batch_land_it_once(landing: Landing, folder: Path) -> None:
-    """A run that seemed to be dead continues while the retry lands the batch."""
+    """A run that seemed to be dead continues while a retry of this run lands the same batch."""
 
     def slower() -> None:
         with landing.extraction("crm", "20260131T000001Z-1", STARTED_AT).new_batch("contacts", "increment") as batch:

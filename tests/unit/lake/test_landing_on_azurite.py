@@ -32,7 +32,7 @@ def fs(azurite, lake: str) -> fsspec.AbstractFileSystem:
 
 @pytest.fixture
 def files_in_lake(fs: fsspec.AbstractFileSystem, lake: str) -> Callable[[], dict[str, bytes]]:
-    """Return the files below the landing location, as another client sees them."""
+    """Return a function that reads all files in the landing with another client than the landing itself."""
 
     def read() -> dict[str, bytes]:
         fs.invalidate_cache()

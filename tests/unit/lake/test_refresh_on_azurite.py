@@ -1,4 +1,4 @@
-"""`cdp run` with the landing in a data lake, on both engines, whichever engine is under test."""
+"""Tests of `cdp run` with a landing in a data lake. They use both local engines, whichever engine is under test."""
 
 import shutil
 from pathlib import Path

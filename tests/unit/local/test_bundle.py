@@ -73,7 +73,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that writes a bundle, with the files above as defaults."""
+    """Return a function that writes the files of a bundle. The defaults are the files above."""
 
     def write_files(bundle: str = BUNDLE, resources: str = RESOURCES, job: str = JOB) -> Path:
         for name, text in {

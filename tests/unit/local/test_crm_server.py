@@ -24,7 +24,7 @@ def _id(number: int) -> str:
 
 
 def _contact(number: int, **values: Any) -> dict[str, Any]:
-    # Modification times are in reverse order of the ids, with two contacts per second.
+    # A higher id has an earlier modification time. Two contacts share each time.
     modified = f"2025-03-{28 - number // 2:02d}T10:00:00Z"
     return {"contactid": _id(number), "fullname": f"Ærin {number}", "modifiedon": modified, **values}
 
@@ -67,7 +67,7 @@ def _get(crm: CrmServer, url: str = "", headers: dict[str, str] | None = None, *
 
 
 def _read(crm: CrmServer, url: str = "", headers: dict[str, str] | None = None, **query: str) -> list[Page]:
-    """Return all pages, beginning with the one at this address."""
+    """Read the page at an address and all pages that follow it. Return the pages."""
     pages = [_get(crm, url, headers, **query).json()]
     while "@odata.nextLink" in pages[-1]:
         pages.append(_get(crm, pages[-1]["@odata.nextLink"]).json())

@@ -35,13 +35,13 @@ def test_spark_engine_without_java_is_rejected(tmp_path: Path, monkeypatch: pyte
         pass
 
 
-# These tests use Sail only: Spark allows one session per process, which the fixtures use. End-to-end tests cover Spark.
+# These tests use only Sail: Spark allows one session per process, and the fixtures use it. End-to-end tests use Spark.
 Open = Callable[[], AbstractContextManager[SparkSession]]
 
 
 @pytest.fixture
 def open_again(tmp_path: Path) -> Open:
-    """Return a function that opens a session on the home of the test, with all tables and views registered."""
+    """Return a function that opens a session on the test's home folder. All tables and views are registered in it."""
 
     @contextmanager
     def opened() -> Iterator[SparkSession]:

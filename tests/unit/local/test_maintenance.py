@@ -1,4 +1,4 @@
-"""Tests of the maintenance of tables, two of them with tables written by every engine."""
+"""Tests of the maintenance of tables. Two tests use tables that every engine has written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CUSTOMER_TABLES = (
 
 @pytest.fixture
 def home(tmp_path: Path, schema: str) -> Path:
-    """Return a home that contains the tables of the test."""
+    """Return a home folder that contains the tables of the test."""
     (tmp_path / "home" / "warehouse").mkdir(parents=True)
     (tmp_path / schema).mkdir(exist_ok=True)
     (tmp_path / "home" / "warehouse" / "sales").symlink_to(tmp_path / schema)
@@ -153,7 +153,7 @@ def log_files(home: Path, name: str) -> list[Path]:
 
 
 def maintain_all(maintenance: WatchMaintenance) -> list[str]:
-    """Maintain tables until no grown table is left; return their names in order."""
+    """Maintain tables that have grown until none is left. Return the names of the maintained tables in order."""
     return [folder.name for folders in iter(maintenance.maintain_grown_tables, []) for folder in folders]
 
 
@@ -161,7 +161,7 @@ def maintain_all(maintenance: WatchMaintenance) -> list[str]:
 def test_watch_maintenance_compacts_tables_and_logs_with_many_commits(
     warehouse: Warehouse, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdp_local.maintenance._ONE_MINUTE", "interval 0 seconds")  # as if the minute were over
+    monkeypatch.setattr("cdp_local.maintenance._ONE_MINUTE", "interval 0 seconds")  # as if a minute had passed
     maintenance = WatchMaintenance(home)
     rows = {"products": [product(1, "0.10")], "store": [store(1)], "transactions": [sale(1), sale(2)]}
     warehouse.land_sales(1, customers=[customer(1), customer(2)], **rows)
@@ -176,7 +176,7 @@ def test_watch_maintenance_compacts_tables_and_logs_with_many_commits(
 
     assert maintained[0] == TABLE_STATE_OPS.name
     assert PIPELINE_RUNS_OPS.name in maintained
-    assert STORES_SILVER.name not in maintained  # has few commits
+    assert STORES_SILVER.name not in maintained  # this table has few commits
     for name in ops:
         assert len(log_files(home, name)) <= 4
         assert len(table_of(home, name).file_uris()) == 1

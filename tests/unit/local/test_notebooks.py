@@ -17,7 +17,7 @@ SECRET = "blue-moon"  # pragma: allowlist secret
 
 
 class Notebooks:
-    """Writes notebooks into a folder and runs them."""
+    """Helper that writes notebooks into a folder and runs them."""
 
     def __init__(self, folder: Path, spark: SparkSession) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ def notebooks(tmp_path: Path, spark: SparkSession) -> Notebooks:
 
 @pytest.fixture
 def offline(tmp_path: Path) -> Notebooks:
-    """Notebooks that need no session."""
+    """Helper for notebooks that need no session."""
     return Notebooks(tmp_path, None)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Tests of running jobs: order, failures, conditions, parameters, counts, errors."""
+"""Tests of running jobs: order of tasks, failures, conditions, parameters, row counts and error messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAIL = "raise ValueError('no')"
 
 
 class Jobs:
-    """Runner of jobs whose notebooks a test defines; the notebooks need no session."""
+    """Helper that runs jobs. The tests define the notebooks of the jobs, which need no session."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -340,7 +340,7 @@ def test_every_error_is_one_line(jobs: Jobs, source: str, error: str) -> None:
 
 
 def report(run: TableRun) -> str:
-    """Return the statement with which the notebook of a stage reports the state of a table."""
+    """Return the Python statement that the notebook of a stage uses to report the state of a table."""
     return f"dbutils.jobs.taskValues.set({run.table!r}, {asdict(run)!r})"
 
 

@@ -1,4 +1,4 @@
-"""Compaction of old batches: tables get the same rows as without compaction, whichever batches land later."""
+"""Tests of compaction: tables get the same rows as without compaction, whichever batches land later."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def trade(warehouse: Warehouse) -> None:
 
 
 def land_later_batches(warehouse: Warehouse) -> None:
-    """Land and refresh later batches, some of which change rows of the oldest batches."""
+    """Land and refresh later batches. Some of these batches change rows of the oldest batches."""
     warehouse.land(TRANSACTIONS_BRONZE, 5, sale(2, JANUARY), load="increment", gone=[{"transaction_id": 4}])
     warehouse.land(CUSTOMERS_BRONZE, 5, customer(1), customer(9))
     warehouse.land(PRODUCTS_BRONZE, 5, product(1, "11.00", updated_at="2026-03-02T00:00:00Z"))
@@ -67,12 +67,12 @@ def land_later_batches(warehouse: Warehouse) -> None:
 
 @pytest.fixture
 def shop(filled: Callable[..., Warehouse]) -> Warehouse:
-    """Return a warehouse with several days of batches."""
+    """Return a warehouse that has loaded the batches of several days."""
     return filled(trade)
 
 
 def compact(warehouse: Warehouse) -> list[CompactedTable]:
-    """Remove all old batches, as if a month had passed."""
+    """Compact all old batches, as if a month had passed since they landed."""
     return remove_old_batches(warehouse.store, warehouse.landing, 30, extracted_at(30) + timedelta(days=30))
 
 

@@ -1,4 +1,4 @@
-"""Incremental refreshes of marts give the same rows as building them from their whole inputs."""
+"""Tests that an incremental refresh of a mart gives the same rows as building the mart from its whole input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LANDINGS: dict[str, Callable[[Warehouse, int], object]] = {
 
 
 def expected(shop: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
-    """Return the rows of each mart, built from its whole inputs."""
+    """Build each mart from its whole inputs, and return the rows."""
     rows = {}
     for contract in MARTS:
         table = shop.graph.tables[contract.name]
@@ -80,7 +80,7 @@ def sell_and_sum(warehouse: Warehouse) -> None:
     refresh(warehouse)
 
 
-@pytest.mark.first_engine  # other engines test all changes in one refresh
+@pytest.mark.first_engine  # on other engines, one refresh covers all changes
 def test_marts_follow_every_kind_of_change(mall: Warehouse) -> None:
     for day, (kind, land) in enumerate(LANDINGS.items(), 2):
         land(mall, day)

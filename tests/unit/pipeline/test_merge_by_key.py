@@ -1,4 +1,4 @@
-"""Silver tables match a Python model for random batches in random order, and every received row is accounted for."""
+"""Tests with random batches in random order: silver tables equal a Python model, and every received row is counted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Batch:
     Attributes:
         load: Kind of batch: snapshot, increment or files.
         rows: Records of the batch.
-        lateness: Number of later batches that land before this batch.
+        lateness: Number of batches that are extracted after this batch but land before it.
         run: Run after the batch lands: `none`, empty for a normal run, `full_refresh` or `replay_from`.
         dies_at: Commit, counted from 0, at which an additional run before that run is killed; None for no such run.
     """
@@ -49,7 +49,7 @@ class Batch:
 
 @dataclass
 class Silver:
-    """Content of a table and its quarantine, as the Python model computes it or as it is stored.
+    """Content of a table and of its quarantine: either stored or computed by the Python model.
 
     Attributes:
         table: Values and batch of each row, by key.
@@ -60,7 +60,7 @@ class Silver:
     quarantine: Counter[tuple[str, tuple[str, ...], str]] = field(default_factory=Counter)
 
     def refreshed(self, contract: TableContract, batches: dict[int, Batch]) -> Silver:
-        """Return the content after a refresh from batches, given by day."""
+        """Return the content after a refresh. `batches` has the landed batches by day."""
         versions: dict[str, list[Version]] = {}
         for day, row in current_rows(batches):
             version = checked(contract, row, day)
@@ -86,7 +86,7 @@ class Silver:
 
 @dataclass
 class Version:
-    """Record of a batch, typed and checked."""
+    """A record of a batch after its values are typed and checked."""
 
     key: str | None
     changed_at: str
@@ -102,7 +102,7 @@ class Version:
 
 
 def current_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
-    """Yield the rows, with their days, that no later snapshot or later version of their file replaces."""
+    """Yield (day, row) for the current rows: no later snapshot and no later version of their file replaces them."""
     latest_snapshot = max((day for day, batch in batches.items() if batch.load == "snapshot"), default=0)
     newest: dict[str, int] = {}
     for day, batch in sorted(batches.items()):
@@ -114,7 +114,7 @@ def current_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
 
 
 def resolved(versions: list[Version]) -> tuple[Version | None, list[Version]]:
-    """Return the kept version and the refused versions of one key."""
+    """Return, for the versions of one key, the version that is kept and the versions that are refused."""
     removed_on = max((version.day for version in versions if version.is_removal), default=0)
     alive = list({(v.order, v.record): v for v in versions if v.day > removed_on}.values())
     for version in alive:
@@ -128,7 +128,7 @@ def resolved(versions: list[Version]) -> tuple[Version | None, list[Version]]:
 
 
 def checked(contract: TableContract, row: Row, day: int) -> Version:
-    """Return a typed and checked record. The checks cover only the rules that the rows of these tests can break."""
+    """Type and check a record. Only the rules that the rows of these tests can break are checked."""
     received = {column.name: row.get(column.name) for column in RECEIVED_AS[contract].received_columns}
     key, values, broken = (checked_customer if contract is CUSTOMERS_SILVER else checked_event)(received)
     record = json.dumps({name: value for name, value in received.items() if value is not None}, sort_keys=True)
@@ -228,7 +228,7 @@ rows_by_load = {
 
 
 def histories(*loads: str) -> st.SearchStrategy[list[Batch]]:
-    """Return a strategy for lists of batches in the order of their extraction."""
+    """Return a strategy that draws lists of batches. A list is in the order of extraction."""
     batches = st.sampled_from(loads).flatmap(
         lambda load: st.builds(
             Batch,
@@ -247,7 +247,7 @@ TORTURE = settings(
     derandomize=True,
     deadline=None,
     database=None,
-    phases=[Phase.generate],  # shrinking a history takes minutes
+    phases=[Phase.generate],  # shrinking a failing history would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -297,9 +297,9 @@ def replay(warehouse: Warehouse, contract: TableContract, history: list[Batch]) 
 
 
 def check(warehouse: Warehouse, contract: TableContract, batches: dict[int, Batch]) -> Silver:
-    """Compare a table and its accounts with the model; return the stored content.
+    """Compare a table and its reconciliation rows with the model. Return the stored content.
 
-    Batches of table rows are not compared: if a row is received unchanged again, its batch depends on the runs.
+    The batches of table rows are not compared. If an unchanged row is received again, its batch depends on the runs.
     """
     content = stored(warehouse, contract)
     expected = Silver().refreshed(contract, batches)

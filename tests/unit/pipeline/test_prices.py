@@ -1,4 +1,4 @@
-"""Prices over time, and the prices that sales get from them."""
+"""Tests of prices that change over time, and of the prices that sales get."""
 
 from __future__ import annotations
 

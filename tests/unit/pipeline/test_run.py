@@ -1,4 +1,4 @@
-"""Due tables, and refreshes after repaired runs, wrong clocks, code edits and lost tables."""
+"""Tests of due tables, and of refreshes after repaired runs, wrong clocks, code edits and lost tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sell_by_month(warehouse: Warehouse) -> None:
 
 
 def land_as(warehouse: Warehouse, started_at: datetime, run_id: str, contract: BronzeContract, *rows: Any) -> str:
-    """Land an increment as a run with this start would; return its name."""
+    """Land an increment in the same way as a run that started at `started_at`. Return the name of the batch."""
     batch_id = f"{started_at:%Y%m%dT%H%M%SZ}-{run_id}"
     extraction = warehouse.landing.extraction(contract.source, batch_id, started_at)
     latest = extraction.find_latest_batch(contract.entity)
@@ -75,7 +75,7 @@ def months(warehouse: Warehouse) -> dict[int, int]:
 
 
 def test_a_run_repaired_after_a_later_run_loses_no_row(mall: Warehouse) -> None:
-    """Run A fails at the customers, run B succeeds, then A is repaired with its original start time."""
+    """Run A fails at the customers, and run B succeeds. Then run A is repaired and keeps its original start time."""
     started_a, started_b = AT_FIRST, AT_FIRST + timedelta(days=1)
     land_as(mall, started_a, "A", TRANSACTIONS_BRONZE, sale(3, MARCH, customer_id=7))
     mall.run("transactions_bronze", run_id="A", run_started_at=str(started_a))
@@ -102,7 +102,7 @@ def test_batches_load_after_a_clock_was_ahead(mall: Warehouse) -> None:
 
 
 def edited(name: str, edit: Callable[[DataFrame], DataFrame]) -> Graph:
-    """Return the graph with an edited builder of one table."""
+    """Return the platform's graph, in which `edit` changes the result of one table's builder."""
     tables = dict(platform_graph().tables)
     table = tables[name]
 
@@ -248,12 +248,12 @@ def test_a_dropped_table_is_rebuilt(mall: Warehouse, spark: Any, catalog: str, s
 
 @pytest.mark.first_engine
 def test_tables_restored_from_a_backup_catch_up(mall: Warehouse, tmp_path: Path) -> None:
-    """Tables and states are restored but newer change sets remain: batches since the backup are loaded again."""
+    """Tables and states are restored, but newer change sets remain. Batches that landed after the backup load again."""
     backup = tmp_path / "backup"
     shutil.copytree(mall.tables_folder, backup)
     mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY, quantity=9), load="increment")
     mall.run(GOLD)
-    for name in ("retails_silver_changes", "transactions_silver_changes"):  # a backup may lack them
+    for name in ("retails_silver_changes", "transactions_silver_changes"):  # a backup may lack the change sets
         shutil.copytree(mall.tables_folder / name, backup / name, dirs_exist_ok=True)
     mall.restore(backup)
     mall.land(TRANSACTIONS_BRONZE, 3, sale(3, MARCH), load="increment")

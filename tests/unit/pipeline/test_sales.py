@@ -1,4 +1,4 @@
-"""Incremental refreshes of sales and their inputs."""
+"""Tests of incremental refreshes of sales and of their inputs."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ def test_rows_deleted_by_hand_are_reported(shop: Warehouse, spark: Any) -> None:
 
 
 def second_day(shop: Warehouse) -> None:
-    """Land new, corrected, deleted, refused and repaired rows, and a new price."""
+    """Land batches with new, corrected, deleted, refused and repaired rows, and with a new price."""
     shop.land(CUSTOMERS_BRONZE, 2, customer(1, country="UAE"), customer(3), customer(4, registration_date=None))
     shop.land(PRODUCTS_BRONZE, 2, product(1, "12.00"), product(2))
     rows = [sale(2, FEBRUARY, quantity=3), sale(3, MARCH), sale(4, customer_id=9), sale(5, quantity=0), sale(None)]
     shop.land(TRANSACTIONS_BRONZE, 2, *rows, load="increment", gone=[{"transaction_id": 1}])
 
 
-@pytest.mark.first_engine  # tests/faults kills runs; make torture kills runs of a second engine
+@pytest.mark.first_engine  # tests/faults kills runs too, and make torture kills runs of a second engine
 def test_tables_are_right_after_a_killed_refresh_is_repeated(filled: Callable[..., Warehouse], tmp_path: Path) -> None:
     shop = filled(sell)
     copy = tmp_path / "copy"

@@ -1,7 +1,7 @@
 """Interpreter of the DAX functions that the model uses, written from their documentation.
 
-It is not Power BI: it has its own parser, and supports only filters on columns of single tables, which is all that the
-formulas need. Any other DAX raises an error.
+The interpreter does not use Power BI. It has its own parser. A filter may only be on columns of one table, because the
+formulas need no other filters. Any other DAX raises an error.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Engine:
         }
 
     def in_role(self, role: str) -> Engine:
-        """Return an engine with only the rows that its user sees in a role."""
+        """Return an engine that has only the rows that the user sees in a role."""
         restricted = Engine(self.model, {}, self.user)
         conditions = {table: parse(condition) for table, condition in self.model.roles[role].items()}
         restricted.rows = {
@@ -171,14 +171,17 @@ class Engine:
         return restricted
 
     def measure(self, name: str, *filters: Filter, calculation: str | None = None) -> Any:
-        """Return the value of a measure under filters and, if given, a calculation item."""
+        """Return the value of a measure under some filters. If `calculation` is given, apply this calculation item."""
         if calculation:
             item = self.model.tables["Time calculation"].calculation_items[calculation]
             return self.evaluate(parse(item), Context(filters, selected_measure=name))
         return self.evaluate(parse(self.model.measures[name].dax), Context(filters))
 
     def visible(self, table: str, context: Context) -> list[Row]:
-        """Return the rows of a table that pass the filters on it and on tables that filter it by relationships."""
+        """Return the rows of a table that pass its filters.
+
+        A filter on another table also applies if a relationship leads from that table to this table.
+        """
         filters = [each for each in context.filters if each.table == table]
         rows = [row for row in self.rows[table] if all(each.holds(row) for each in filters)]
         for many, one in self.model.relationships:
@@ -247,7 +250,7 @@ class Engine:
     # Filters
 
     def _filtered(self, context: Context, filters: Iterable[Node]) -> Context:
-        """Return the context with the filters of CALCULATE, which replace existing filters on the same columns."""
+        """Return the context after CALCULATE has set its filters. They replace existing filters on the same columns."""
         kept = list(context.filters)
         added = []
         for node in filters:
@@ -395,7 +398,7 @@ def _distinct(rows: list[Row]) -> list[Row]:
 
 
 def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
-    """Return both values with BLANK replaced by 0, an empty string or the first date of DAX."""
+    """Return both values. BLANK becomes 0, an empty string or the first date of DAX, to match the other value."""
     blank_values = {str: "", date: date(1899, 12, 30)}
     if left is None:
         left = None if right is None else blank_values.get(type(right), 0)

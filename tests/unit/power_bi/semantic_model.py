@@ -14,7 +14,7 @@ NAME = r"'(?:[^']|'')+'|\w+"
 
 @dataclass
 class ReadColumn:
-    """A column with its properties, and its DAX if it is a calculated column."""
+    """A column with its properties. A calculated column also has its DAX."""
 
     properties: dict[str, str]
     description: str
@@ -52,7 +52,7 @@ class End:
 
 @dataclass
 class SemanticModel:
-    """A model with its tables, its relationships (many → one), and the conditions of each role by table."""
+    """A semantic model: tables, relationships from many to one, and for each role the condition on each table."""
 
     tables: dict[str, ReadTable]
     relationships: list[tuple[End, End]]
@@ -65,7 +65,7 @@ class SemanticModel:
         return {name: measure for table in self.tables.values() for name, measure in table.measures.items()}
 
     def dax(self) -> Iterator[tuple[str, str, str]]:
-        """Yield every DAX expression of the model as (location, table of its row context, expression)."""
+        """Yield (location, table, expression) for every DAX expression. `table` is the table of the row context."""
         for table, read in self.tables.items():
             yield from ((f"{table}[{name}]", table, measure.dax) for name, measure in read.measures.items())
             yield from ((f"{table}[{name}]", table, column.dax) for name, column in read.columns.items() if column.dax)

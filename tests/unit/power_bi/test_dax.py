@@ -1,4 +1,4 @@
-"""Tests of the DAX of KPIs against figures that are computed from the KPI formulas over summed measures."""
+"""Tests of the DAX of KPIs. Expected figures are computed with the KPI formulas from sums of measures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ Cell = tuple[date, str, str]
 
 
 def random_cells() -> dict[Cell, Measures]:
-    """Return random measures by (month, dimension, value), consistent over dimensions; all measures of Oman are 0."""
+    """Return random measures by (month, dimension, value).
+
+    The values of each dimension add up to the same total. All measures of Oman are 0.
+    """
     dice = random.Random(7)
     cells: dict[Cell, Measures] = {}
 
@@ -73,14 +76,14 @@ CELLS = random_cells()
 
 
 def summed(measures: Iterable[Measures]) -> Measures:
-    """Return the sums of the measures of several cells."""
+    """Return the sum of each measure over several (month, dimension, value) cells."""
     cells = list(measures)
     names = [name for name in MEASURES if name != "gross_margin"]
     return {name: sum(cell[name] or 0 for cell in cells) for name in names} | {"gross_margin": MARGIN}
 
 
 def part(formula: str, measures: Measures) -> float | None:
-    """Return the numerator or denominator of a KPI, with the null semantics of SQL."""
+    """Compute the numerator or denominator of a KPI. Null in a formula has the same effect as in SQL."""
     if any(measures.get(name, 0) is None for name in re.findall(r"[a-z_]+", formula)):
         return None
     nullif: Callable[[float, float], float] = lambda a, b: float("nan") if a == b else a  # noqa: E731
@@ -94,7 +97,7 @@ def figure(kpi: Kpi, measures: Measures) -> float | None:
 
 
 def kpi_rows(kpis: Iterable[Kpi]) -> list[dict[str, Any]]:
-    """Return rows as in `kpi_monthly_gold`."""
+    """Return rows of some KPIs in the form of `kpi_monthly_gold`."""
     rows = []
     for (month, dimension, value), measures in CELLS.items():
         is_over = month.replace(day=monthrange(month.year, month.month)[1]) <= AS_OF
@@ -122,7 +125,7 @@ DECOYS = KPIS[:2]
 
 
 def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = None) -> Engine:
-    """Return an engine with rows of some KPIs, and with users by the country that they may see."""
+    """Return an engine with rows of some KPIs. `access` names the user who may see each country."""
     days = [MONTHS[0] + timedelta(days=number) for number in range(120)]
     rows: dict[str, list[dict[str, Any]]] = {
         "KPI values": kpi_rows(kpis),
@@ -137,13 +140,13 @@ def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = Non
 
 @cache
 def unrestricted(kpi: Kpi) -> Engine:
-    """Return an engine without a role, with rows of the KPI and of decoy KPIs that the measure must not read."""
+    """Return an engine without a role. It has rows of the KPI, and of other KPIs that the measure must not read."""
     return engine_of(dict.fromkeys((kpi, *DECOYS)))
 
 
 @cache
 def restricted(kpi: Kpi) -> Engine:
-    """Return an engine with the rows that a user with access to Egypt and the UAE sees."""
+    """Return an engine in a role. It has the rows that a user with access to Egypt and the UAE sees."""
     access: dict[str | None, str] = {"Egypt": USER, "UAE": USER, "Oman": "other@example.com"}
     return engine_of(dict.fromkeys((kpi, *DECOYS)), access).in_role("By country")
 
@@ -157,7 +160,7 @@ def by(dimension: str, *values: str) -> Filter:
 
 
 def expected(kpi: Kpi, months: list[date], dimension: str = "all", values: Iterable[str] = ("all",)) -> float | None:
-    """Return the figure for months and dimension values, from the KPI formula over their summed measures."""
+    """Return the figure for some months and dimension values: apply the KPI formula to the sums of their measures."""
     if dimension not in kpi.dimensions:
         return None
     known = [month for month in months if not (kpi.needs_whole_month and month == MAY)]

@@ -1,4 +1,4 @@
-"""Tests that the project is complete, and that its TMDL has the syntax of Power BI."""
+"""Tests that the Power BI project is complete, and that its TMDL files have valid syntax."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BY_HAND = {
     "tables/Date.tmdl",
     "tables/Time calculation.tmdl",
 }
-# Keywords that may begin a line, by the enclosing object.
+# For each kind of enclosing object: the keywords that may begin a line in it.
 OBJECTS = {
     "": {"database", "model", "table", "expression", "relationship", "role", "annotation"},
     "database": {"compatibilityLevel"},
@@ -59,7 +59,7 @@ HAS_EXPRESSION = re.compile(r"^(measure|column|expression|calculationItem|source
 
 
 def outline(path: Path) -> list[tuple[str, str]]:
-    """Return (enclosing object, first word) of each line of a file that is no expression and no comment."""
+    """Return (enclosing object, first word) for each line of a file. Lines of expressions and comments are left out."""
     lines, enclosing = [], [""]
     expression_from: int | None = None
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):

@@ -31,7 +31,7 @@ BY_HAND = {"Date", "Time calculation", "Country access"}
 
 
 def sources_of(table: ReadTable) -> list[str]:
-    """Return the tables of the platform that a table of the model is read from."""
+    """Return the tables of the platform that a table of the model reads."""
     return re.findall(r'Warehouse\{\[Name = "(\w+)", Kind = "Table"\]\}', table.source)
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.first_engine
 Visuals = dict[str, dict[str, Any]]
 PAGES = ["Overview", "Customers", "Sales", "Marketing", "Data health"]
 TEXT_BOX = "textbox"
-# Field roles by type of visual. Power BI does not show a field in a role that the visual does not know.
+# For each type of visual: the roles of its fields. Power BI does not show a field in an unknown role.
 ROLES = {
     "barChart": {"Category", "Series", "Y"},
     "cardVisual": {"Data"},
@@ -55,7 +55,7 @@ def fields(value: Any, aliases: dict[str, str] | None = None) -> Iterator[tuple[
 
 
 def literal(visual: dict[str, Any], thing: str, name: str) -> str:
-    """Return a text property of the container of a visual."""
+    """Return the value of a text property that belongs to the container of a visual."""
     (entry,) = visual["visual"]["visualContainerObjects"][thing]
     return str(entry["properties"][name]["expr"]["Literal"]["Value"]).strip("'")
 
@@ -158,7 +158,7 @@ def test_pages_have_their_slicers_in_sync_groups(visuals: Visuals) -> None:
 
 
 def test_slicers_exclude_blank_dimension_values(visuals: Visuals) -> None:
-    # KPI rows by another dimension have null here, which Power BI would list as (Blank).
+    # KPI rows of other dimensions have null in this column. Power BI would list null as (Blank).
     for key, visual in visuals.items():
         if visual["visual"]["visualType"] == "slicer":
             assert '"Value": "null"' in json.dumps(visual.get("filterConfig")), key

@@ -1,4 +1,4 @@
-"""Tests that a user of the role By country sees rows of their countries only, and no totals of all countries."""
+"""Tests of the role By country: a user sees only rows of the user's countries, and no totals of all countries."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_tables_without_country_are_hidden(model: SemanticModel) -> None:
 
 
 def test_kpi_totals_have_no_country(model: SemanticModel) -> None:
-    # `country` is null in rows by any other dimension, and no user has access to an empty country.
+    # In rows of other dimensions, `country` is null. No user has access to an empty country.
     source = model.tables["KPI values"].source
     assert (
         'Table.AddColumn(Columns, "country", each if [dimension] = "country" then [dimension_value] else null)'

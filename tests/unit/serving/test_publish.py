@@ -1,4 +1,4 @@
-"""Tests of when serving views are written."""
+"""Tests of the cases in which serving views are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUERIES = {
 
 @pytest.fixture
 def queries(store: DeltaStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Two views over a table that exists."""
+    """Queries of two views on a table that exists."""
     queries = dict(QUERIES)
     monkeypatch.setattr(serving, "serving_views", lambda: queries)
     store.create(PIPELINE_RUNS_OPS)

@@ -1,4 +1,4 @@
-"""Lineage of serving views: no personal data, and only columns of contracts."""
+"""Tests of the lineage of serving views: they have no personal data and read only columns of contracts."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ AS_RECEIVED = {
 
 
 def query_of(text: str) -> exp.Query:
-    """Return the parsed query."""
+    """Parse a query in Databricks SQL."""
     query = parse_one(text, read="databricks")
     assert isinstance(query, exp.Query)
     return query
 
 
 def qualified(query: exp.Query) -> exp.Query:
-    """Return the query with every column qualified by its table.
+    """Return the query, in which the name of the table is added to every column.
 
     Raises:
-        OptimizeError: No contract has a column or a table of the query.
+        OptimizeError: The query has a table or a column that no contract has.
     """
     for scope in traverse_scope(query):
         if unknown := {table.name for table in scope.sources.values() if isinstance(table, exp.Table)} - set(SCHEMA):
@@ -48,7 +48,7 @@ def qualified(query: exp.Query) -> exp.Query:
 
 
 def origins_of(query: exp.Query) -> dict[str, set[str]]:
-    """Return by column of a view the table columns that it is derived from, as `table.column`."""
+    """Return, for each column of a view, the table columns that it is derived from, as `table.column`."""
     qualified_query = qualified(query)
     return {name: set(_origins(name, qualified_query)) for name in qualified_query.named_selects}
 

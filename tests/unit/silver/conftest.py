@@ -1,4 +1,4 @@
-"""Fixtures: bronze rows from the values in a test, and the results of checking silver rows."""
+"""Fixtures: functions that build bronze rows from values of a test and that check silver rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINEAGE = {
 
 @pytest.fixture
 def bronze_rows(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
-    """Builder of bronze rows from dicts; missing lineage columns get default values."""
+    """Function that builds bronze rows from dicts. Missing lineage columns get default values."""
 
     def build(contract: BronzeContract, *rows: dict[str, Any]) -> DataFrame:
         return frame_of(contract.columns, *(_LINEAGE | row for row in rows))
@@ -31,7 +31,7 @@ def bronze_rows(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
 
 @pytest.fixture
 def verdicts() -> Callable[[DataFrame, TableContract], list[Row]]:
-    """Check of typed rows: returns them ordered by record, with `broken_rules` and `_warnings`."""
+    """Function that adds `broken_rules` and `_warnings` to typed rows and returns the rows, ordered by record."""
 
     def check(rows: DataFrame, contract: TableContract) -> list[Row]:
         return check_versions(rows, contract).orderBy("record").collect()

@@ -12,9 +12,9 @@ from ..purchases import purchases_of
 
 @pytest.fixture
 def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., list[tuple[object, ...]]]:
-    """Return a function that builds acquisitions from days of April.
+    """Return a function that builds rows of customer_acquisitions_silver. All days are in April.
 
-    Its arguments are the day of registration by customer, and (customer, day) of sales.
+    The arguments are a dict with the day of registration of each customer, and (customer, day) pairs of sales.
     """
 
     def build(registered: dict[int, int], *sold: tuple[int, int]) -> list[tuple[object, ...]]:

@@ -34,7 +34,7 @@ ALBA = {
 
 
 def built(bronze_rows, **changes: object) -> dict[str, object]:
-    """Return the typed row of the contact, with timestamps as strings."""
+    """Build the silver row of the contact Alba with some changed fields. Timestamps are returned as strings."""
     rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | changes))
     times = [column.name for column in CRM_CONTACTS_SILVER.columns if column.type == "TIMESTAMP"]
     [row] = rows.withColumns({name: rows[name].cast("string") for name in times}).collect()

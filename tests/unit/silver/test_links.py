@@ -14,7 +14,7 @@ ALBA, BRUNO = (101, "alba@example.com"), (102, "bruno@example.com")
 
 @pytest.fixture
 def links(frame_of: Callable[..., DataFrame]) -> Callable[..., Links]:
-    """Return a function that builds links (customer, reason) by identity from customers and contacts.
+    """Return a function that builds links from customers, contacts and events, as (customer, reason) pairs by identity.
 
     Customers are (id, e-mail), contacts are (GUID, customer id, e-mail).
     """

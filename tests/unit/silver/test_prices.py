@@ -27,7 +27,11 @@ def april(day: int) -> date:
 
 @pytest.fixture
 def periods(frame_of: Callable[..., DataFrame]) -> Callable[..., Periods]:
-    """Return a function that builds price periods from (day of extraction in April, price[, day of the change])."""
+    """Return a function that builds price periods of a product.
+
+    An argument is (day of extraction, price) or (day of extraction, price, day of the change). All days
+    are in April.
+    """
 
     def build(*observed: ObservedPrice, product_id: int = 1) -> Periods:
         rows = [

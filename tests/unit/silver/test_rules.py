@@ -1,4 +1,4 @@
-"""Rules of silver tables: for each rule, received rows that break it, and unusual rows that pass all rules."""
+"""Tests of the rules of silver tables, with rows that break each rule and unusual rows that break none."""
 
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -31,7 +31,7 @@ Received = dict[str, Any]
 TABLES = {
     table.contract: table for table in platform_graph().tables.values() if isinstance(table.materialization, MergeByKey)
 }
-"""Tables that received rows are merged into, by contract."""
+"""Silver tables that received rows are merged into, by contract."""
 
 GOOD: dict[TableContract, Received] = {
     CUSTOMERS_SILVER: {
@@ -72,7 +72,7 @@ GOOD: dict[TableContract, Received] = {
     },
     EXCHANGE_RATES_SILVER: {"month": "2026-01", "currency": "EUR", "rate": "1.08"},
 }
-"""By silver table, a bronze row that passes all rules, extracted on 31 January 2026."""
+"""For each silver table: a bronze row that passes all rules. It was extracted on 31 January 2026."""
 
 
 def each(column: str, *values: Any) -> list[Received]:
@@ -135,7 +135,7 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "rate_is_positive": each("rate", "0", "-1.08", None),
     },
 }
-"""Changes to the good row, by the rules that they break. The first rule is the tested one."""
+"""Changes to the good row, by the names of the rules that they break. The first name is the rule under test."""
 
 VALID: dict[TableContract, list[Received]] = {
     CUSTOMERS_SILVER: [
@@ -194,7 +194,7 @@ every_table = pytest.mark.parametrize("contract", TABLES, ids=lambda contract: c
 
 
 def expected(contract: TableContract, names: str) -> tuple[list[str], list[str]]:
-    """Return the rejecting rules and the warning rules among the named rules, in the order of the contract."""
+    """Split the named rules into rejecting rules and warning rules. Return both lists in the order of the contract."""
     rules = [rule for rule in contract.rules if rule.name in names.split()]
     assert len(rules) == len(names.split())
     reject, warn = ([rule.name for rule in rules if rule.severity == severity] for severity in ("reject", "warn"))
@@ -202,14 +202,16 @@ def expected(contract: TableContract, names: str) -> tuple[list[str], list[str]]
 
 
 def verdicts_of(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
-    """Return broken rules and warnings of each row, ordered by batch."""
+    """Return (broken rules, warnings) for each row, ordered by batch."""
     ordered = rows.orderBy(sf.col("_batch_id").cast("int")).select("broken_rules", "_warnings")
     return [(row["broken_rules"], row["_warnings"]) for row in ordered.collect()]
 
 
 @pytest.fixture
 def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
-    """Return a function that checks changed good rows, each in its own batch, and returns their verdicts."""
+    """Return a function that applies each change to the good row of a table, checks the changed rows, and returns their
+    broken rules and warnings. Each changed row is in its own batch.
+    """
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:
         received = [GOOD[contract] | change | {"_batch_id": str(n)} for n, change in enumerate(changes)]

@@ -1,4 +1,4 @@
-"""A landing location for the source under test, and a web server for sources on the web."""
+"""Fixtures: a landing for the source under test, and a web server for sources that are read over HTTP."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from cdp_lib.landing import Extraction, Landing
 
 @pytest.fixture
 def landing(tmp_path: Path) -> Landing:
-    """An empty landing location."""
+    """An empty landing."""
     return Landing(str(tmp_path / "landing"))
 
 
 @pytest.fixture
 def extraction(landing: Landing) -> Extraction:
-    """Extraction of one run."""
+    """The extraction of one run."""
     return landing.extraction("source", "20260131T000001Z-1", datetime(2026, 1, 31, tzinfo=UTC))
 
 
 @pytest.fixture
 def landed(tmp_path: Path) -> Path:
-    """Folder of the source's landed entities."""
+    """Folder with the landed batches of the source, by entity."""
     return tmp_path / "landing" / "source"
 
 
@@ -44,12 +44,12 @@ class Answer:
     """A response of the web server.
 
     Attributes:
-        body: Body.
-        status: HTTP status.
-        headers: Headers other than Content-Length.
+        body: Body of the response.
+        status: HTTP status code.
+        headers: Headers in addition to Content-Length.
         missing_bytes: Number of bytes by which the body is shorter than Content-Length.
         is_reset: Whether the connection is reset after half of the body.
-        after_seconds: Time until the response begins.
+        after_seconds: Time in seconds until the response begins.
         meanwhile: Function called before the response begins.
     """
 
@@ -63,12 +63,12 @@ class Answer:
 
 
 class Api:
-    """A web server that returns its responses one after the other, and repeats the last response.
+    """A web server that sends its responses one after the other. After the last response, it sends this response again.
 
     Attributes:
         url: Address of the records.
-        requests: Headers of the requests.
-        paths: Path and query of the requests.
+        requests: Headers of each received request.
+        paths: Path and query of each received request.
     """
 
     def __init__(self, root: str) -> None:
@@ -81,14 +81,14 @@ class Api:
         self._answers_by_path: dict[str, list[Answer]] = {}
 
     def then(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object) -> Self:
-        """Add a response."""
+        """Add a response after the others."""
         self._answers.append(Answer(body, status, headers or {}, **options))
         return self
 
     def at(
         self, path: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None, **options: object
     ) -> Self:
-        """Add a response to requests for a path with query."""
+        """Add a response for requests to one path with query."""
         self._answers_by_path.setdefault(path, []).append(Answer(body, status, headers or {}, **options))
         return self
 
@@ -102,7 +102,7 @@ class Api:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Api]]:
-    """Return a function that starts a web server. Its arguments are the first response."""
+    """Return a function that starts a web server. The arguments of the function describe the first response."""
     running: list[tuple[ThreadingHTTPServer, Api]] = []
 
     def start(*answer: object, **options: object) -> Api:
@@ -119,7 +119,7 @@ def serve() -> Iterator[Callable[..., Api]]:
                 self.end_headers()
                 if answer.is_reset:
                     self.wfile.write(answer.body[: len(answer.body) // 2])
-                    # SO_LINGER of 0 seconds resets the connection at close. An open `rfile` would keep it open.
+                    # SO_LINGER of 0 seconds resets the connection at close. An open `rfile` would prevent the close.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.rfile.close()
                     self.connection.close()
@@ -151,7 +151,7 @@ def serve() -> Iterator[Callable[..., Api]]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds of each wait between attempts; the tests do not actually wait."""
+    """Durations in seconds of the waits between attempts. The tests do not actually wait."""
     seconds: list[float] = []
     monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=seconds.append, time=time.time))
     return seconds

@@ -19,13 +19,13 @@ from cdp_local.crm_server import CONTACTS, CrmServer, Fault
 
 CLIENT_ID = "cdp"
 TRACKING_CHECK = f"{CONTACTS}?$select=contactid"
-"""Target of the request that checks whether changes are tracked."""
+"""Target of the request that checks whether the CRM tracks changes."""
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def at(minutes: float) -> str:
-    """Return a time of the CRM's clock, in minutes after noon."""
+    """Return the time on the CRM's clock that is some minutes after noon, as a string."""
     return (NOON + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -39,7 +39,7 @@ def contact(number: int, minutes: float = -600, **values: Any) -> dict[str, Any]
 
 @dataclass
 class Crm:
-    """A CRM, and runs that read it, each a minute after the previous one."""
+    """A simulated CRM, and runs that read it. Each run starts a minute after the previous run."""
 
     server: CrmServer
     landing: Landing
@@ -50,7 +50,7 @@ class Crm:
     options: dict[str, Any] = field(default_factory=dict)
 
     def run(self, **options: Any) -> Manifest | None:
-        """Run once, and return the landed batch."""
+        """Run once. Return the landed batch, or None if the run lands nothing."""
         self.runs += 1
         self.now += timedelta(minutes=1)
         self.server.requests.clear()
@@ -64,7 +64,7 @@ class Crm:
         return found[0] if found else None
 
     def refusal(self, **options: Any) -> str:
-        """Return the error message of a run. Check that it lands nothing."""
+        """Return the error message of a failing run. Check that the run lands nothing."""
         before = self.batches
         with pytest.raises(CdpError) as refused:
             self.run(**options)
@@ -76,7 +76,7 @@ class Crm:
         return message
 
     def change(self, number: int, minutes: float = -600, **values: Any) -> None:
-        """Create or change a contact, at a time of the CRM's clock."""
+        """Create or change a contact at a given time on the CRM's clock."""
         self.server.upsert(contact(number, **values), modifiedon=at(minutes))
 
     @property
@@ -84,7 +84,7 @@ class Crm:
         return self.landing.batches("crm", "contacts")
 
     def records_of(self, batch: Manifest, *, deletions: bool = False) -> list[dict[str, Any]]:
-        """Return the records of a batch's data files, or its tombstones."""
+        """Return the records of a batch. With `deletions`, return its tombstones instead."""
         lines = [
             line
             for file in batch.files
@@ -98,7 +98,7 @@ class Crm:
 
     @property
     def landed(self) -> dict[str, str]:
-        """Contacts according to the batches: the newest version of each contact, without deleted contacts."""
+        """Names of the contacts that result from all batches, by id: newest versions, without deleted contacts."""
         state: dict[str, dict[str, Any]] = {}
         for batch in self.batches:
             if batch.load == "snapshot":
@@ -113,7 +113,7 @@ class Crm:
 
     @property
     def truth(self) -> dict[str, str]:
-        """Contacts of the CRM."""
+        """Names of the contacts that are in the CRM, by id."""
         return {key: record["fullname"] for key, record in self.server._contacts.items()}
 
 
@@ -136,12 +136,12 @@ def start(landing: Landing, waits: list[float]) -> Iterator[Callable[..., Crm]]:
 
 @pytest.fixture(params=[True, False], ids=["tracked", "not tracked"])
 def crm(request: pytest.FixtureRequest, start: Callable[..., Crm]) -> Crm:
-    """A CRM with and without change tracking."""
+    """A CRM. Each test runs once with change tracking and once without."""
     return start(change_tracking=request.param)
 
 
 def on_request(number: int, act: Callable[[], Any]) -> Callable[[str], Fault | None]:
-    """Return a hook that calls `act` before the request with this number, and responds with the fault from `act`."""
+    """Return a hook that calls `act` before the request with this number. A fault from `act` is the response."""
     request_numbers = iter(range(1, 1_000_000))
 
     def hook(target: str) -> Fault | None:
@@ -426,7 +426,7 @@ def test_records_with_the_time_of_the_watermark_are_landed_once_each(start) -> N
     crm = start(change_tracking=False)
     crm.change(8, 0)
     crm.run()
-    # These changes have the time of the newest record, but come after the read.
+    # These changes have the same time as the newest record, but are made after the read.
     crm.change(9, 0)
     crm.change(8, 0, fullname="Renamed")
     assert sorted(crm.names_of(crm.run())) == ["Contact 9", "Renamed"]

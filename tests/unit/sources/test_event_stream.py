@@ -1,6 +1,6 @@
-"""Events as a stream: every message lands once, even after kills, in the layout of files of events.
+"""Tests of events as a stream: every message lands once, even after kills, in the same layout as files of events.
 
-The parts without Spark are tested separately. The stream is tested with Structured Streaming over a folder of files.
+The parts that need no Spark are tested separately. The stream is tested with Structured Streaming on a folder of files.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def event(number: int) -> bytes:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A checkpoint as Spark creates it."""
+    """Folder of a checkpoint, with the files that Spark creates."""
     folder = tmp_path / "checkpoints" / "events"
     folder.mkdir(parents=True)
     (folder / "metadata").write_text(json.dumps({"id": STREAM}))
@@ -60,7 +60,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def land(landing: Landing, checkpoint: Path) -> Callable[..., None]:
-    """Return a function that lands a micro-batch of values."""
+    """Return a function that lands one micro-batch with the given message values."""
 
     def land(epoch: int, *values: bytes | None, hours: int = 0) -> None:
         batches = MicroBatches(landing, "events", "events", str(checkpoint), STARTED_AT + timedelta(hours=hours))
@@ -278,7 +278,7 @@ def test_a_login_shows_its_password_nowhere() -> None:
 
 
 class Reader:
-    """A stand-in for `spark.readStream` that records its options."""
+    """Fake of `spark.readStream` that records the options that are set."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.given: dict[str, str] = {}
@@ -350,7 +350,7 @@ class Source:
         folder.mkdir()
 
     def send(self, *values: bytes | None) -> None:
-        """Write a file of messages."""
+        """Write a file with messages into the folder."""
         self.files += 1
         rows = [{"value": value, "position": f"web/{self.files}/{n}"} for n, value in enumerate(values)]
         schema = pa.schema([("value", pa.binary()), ("position", pa.string())])
@@ -371,7 +371,7 @@ def source(engine: str, spark: SparkSession, tmp_path: Path) -> Source:
 
 @pytest.fixture
 def run(source: Source, landing: Landing, tmp_path: Path) -> Land:
-    """Return a function that runs the job, each time an hour later."""
+    """Return a function that runs the job. Each run starts an hour after the previous run."""
     runs = iter(range(100))
 
     def run(
@@ -388,7 +388,7 @@ def run(source: Source, landing: Landing, tmp_path: Path) -> Land:
 
 @pytest.fixture
 def load(landing: Landing, warehouse: Warehouse) -> Callable[[], list[str | None]]:
-    """Return a function that loads bronze and returns the ids of its events."""
+    """Return a function that loads new batches into bronze and returns the ids of all events in bronze."""
     warehouse.landing = landing
 
     def load() -> list[str | None]:

@@ -22,7 +22,7 @@ OTHER = b'{"event_id": "e2", "email": "b@example.com"}\n'
 MONTH = b"month,channel,amount\n2026-01,search,10.50\n"
 RATES = b"month,currency,rate\n2026-01,USD,1\n2026-01,EUR,1.08\n2026-02,EUR,1.09\n2026-02,USD,1.0\n"
 
-# The table declares no columns, so each test may use other columns.
+# The contract declares no columns, so each test may use different columns.
 EVENTS = BronzeContract("events_bronze", "bronze", "", (), source="source", entity="events")
 
 Land = Callable[..., list[Manifest]]
@@ -92,7 +92,7 @@ def received_of(landed: Path, batch_id: str = "20260131T000001Z-1") -> dict[str,
 
 
 def write(path: Path, content: bytes, seconds: float = 0.0) -> None:
-    """Write a file with a modification time in seconds after the first of January 2026."""
+    """Write a file. Its modification time is given in seconds after the start of 1 January 2026."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     time = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
@@ -107,7 +107,7 @@ def test_a_file_is_landed_unchanged_with_its_origin(folder, land_events, landed)
     assert manifest.columns == ("channel", "email", "event_id")
     app, web = manifest.files
     assert app.name == "data/file=app.ndjson/part-00000.jsonl"
-    # Folders are encoded into the name, because engines expect one level of folders for one partition column.
+    # The name of a subfolder is encoded into the name, because engines expect one folder level per partition column.
     assert web.name == "data/file=web%252F2026-01.jsonl/part-00000.jsonl"
     assert web.origin.name == "web/2026-01.jsonl"
     assert web.origin.modified_at == "2026-01-01T00:00:00+00:00"

@@ -26,7 +26,7 @@ def client(waits: list[float]) -> Iterator[Callable[..., HttpClient]]:
 
 @pytest.fixture
 def read(client: Callable[..., HttpClient]) -> Callable[..., bytes]:
-    """Return a function that reads the body at an address."""
+    """Return a function that requests an address and returns the body of the response."""
 
     def read(url: str, **options: object) -> bytes:
         with client(url, **options).get(url) as answer:
@@ -37,7 +37,7 @@ def read(client: Callable[..., HttpClient]) -> Callable[..., bytes]:
 
 @pytest.fixture
 def refusal(read: Callable[..., bytes]) -> Callable[..., str]:
-    """Return a function that returns the error message of a read."""
+    """Return a function that makes a failing request and returns the error message."""
 
     def refusal(url: str, **options: object) -> str:
         with pytest.raises(CdpError) as refused:

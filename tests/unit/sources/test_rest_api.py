@@ -18,7 +18,7 @@ Land = Callable[..., list[Manifest]]
 
 
 def page(*numbers: int, **members: object) -> bytes:
-    """Return a page with the customers of the given numbers."""
+    """Return the body of a page with the customers that have the given numbers."""
     return json.dumps({"value": [{"customer_id": number} for number in numbers], **members}).encode()
 
 
@@ -35,7 +35,7 @@ def land(landing: Landing, extraction: Extraction, waits: list[float]) -> Land:
 
 @pytest.fixture
 def refusal(land: Land, landed: Path) -> Callable[..., str]:
-    """Return a function that returns the error message of an attempt, and checks that it lands nothing."""
+    """Return a function that makes a failing attempt, checks that it lands nothing, and returns the error message."""
 
     def refusal(url: str, **options: object) -> str:
         with pytest.raises(CdpError) as refused:
@@ -430,7 +430,7 @@ def test_an_error_on_a_later_page_lands_nothing_and_the_next_run_lands_all(serve
 
 def test_numbered_pages_that_shift_while_they_are_read_are_read_until_two_reads_agree(serve, land, landed) -> None:
     api = serve()
-    # Record 1 is deleted after the first page is read: record 3 moves to that page, and the first read misses record 3.
+    # Record 1 is deleted after page 1 is read. Record 3 moves to page 1, so the first read misses record 3.
     api.at("/customers.json?page=1", page(1, 2)).at("/customers.json?page=1", page(2, 3))
     api.at("/customers.json?page=2", page(4))
     api.at("/customers.json?page=3", page())

@@ -1,4 +1,4 @@
-"""JDBC reads with Spark and PostgreSQL. Spark runs in another process, because a session can't add packages."""
+"""Tests of JDBC reads with Spark and PostgreSQL. They run in a new process, because a session can't add packages."""
 
 import json
 import os

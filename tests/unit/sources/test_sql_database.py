@@ -42,7 +42,7 @@ TABLES = (PRODUCTS, STORES, TRANSACTIONS)
 
 @pytest.fixture
 def new_sqlite(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that creates a SQLite file with a script, and returns its SQLAlchemy URL."""
+    """Return a function that runs a script in a new SQLite file and returns the SQLAlchemy URL of the file."""
 
     def create(script: str, name: str = "retail.db") -> str:
         with sqlite3.connect(tmp_path / name) as connection:
@@ -55,7 +55,7 @@ def new_sqlite(tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def refusal(extraction: Extraction, landed: Path) -> Callable[..., str]:
-    """Return a function that returns the error message of an attempt, and checks that it lands nothing."""
+    """Return a function that makes a failing attempt, checks that it lands nothing, and returns the error message."""
 
     def refusal(url: str, *tables: BronzeContract, schema: str = "") -> str:
         with pytest.raises(CdpError) as refused:
@@ -458,12 +458,12 @@ land_tables(extraction, {url!r}, "", [PRODUCTS_BRONZE])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(answer.stdout) < 150_000  # of 300 MB
+    assert int(answer.stdout) < 150_000  # less than half of the 300 MB of data
 
 
 @dataclass(frozen=True)
 class ActingExtraction(Extraction):
-    """An extraction that calls a function once the first rows of a table are written."""
+    """An extraction that calls a function after the first rows of a table have been written."""
 
     entity: str
     act: Callable[[], object]
@@ -488,7 +488,10 @@ Run = Callable[..., Extraction]
 
 @pytest.fixture
 def run(landing: Landing) -> Run:
-    """Return a function that starts the next run, an hour later. `run("sales", act)` calls `act` during the run."""
+    """Return a function that creates the extraction of the next run, an hour after the previous run.
+
+    `run("sales", act)` returns an extraction that calls `act` while the table `sales` is read.
+    """
     numbers = count(1)
 
     def run(*meanwhile: Any) -> Extraction:
@@ -505,7 +508,7 @@ LONG_ROWS = """
     CREATE TABLE sales (id INT PRIMARY KEY, note TEXT);
     INSERT INTO sales SELECT n, repeat(md5(n::text), 32768) FROM generate_series(1, 60) n;
 """
-"""More bytes than the buffers between server and client hold."""
+"""A table with more bytes than the buffers between server and client can hold."""
 SALES = contract("sales", "id")
 
 
@@ -576,7 +579,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_lands_all(
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits so small that a table of a few rows has chunks and settled rows."""
+    """Set limits so small that a table of a few rows has several chunks, and rows outside of the overlap."""
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 7)
 
@@ -591,7 +594,7 @@ UPDATED_AT = KEY_ONLY + "ALTER TABLE sales ADD COLUMN updated_at TIMESTAMPTZ NOT
 def land(
     extraction: Extraction, url: str, *, from_scratch: bool = False, snapshot_up_to_rows: int = 0
 ) -> tuple[str, int] | None:
-    """Return load and rows of the batch that a run lands."""
+    """Return (load, number of rows) of the batch that a run lands. Return None if it lands nothing."""
     batches = land_tables(
         extraction, url, "", [SALES], from_scratch=from_scratch, snapshot_up_to_rows=snapshot_up_to_rows
     )
@@ -913,7 +916,7 @@ def test_landed_rows_equal_the_table_after_random_changes(
     loads = set[str]()
     for _ in range(15):
         extraction = run()
-        # Times since the last run, minus the overlap for slow clocks and long transactions.
+        # Changes have times from the last hour and a few minutes before, as slow clocks and long transactions cause.
         since = datetime.fromisoformat(extraction.extracted_at) - timedelta(minutes=64)
         with psycopg.connect(url.replace("+psycopg", "")) as connection:
             for _ in range(chance.randrange(4)):

@@ -1,4 +1,4 @@
-"""The lease lets only one job at a time write the tables."""
+"""Tests that the lease lets only one job at a time write the tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdp_lib.storage import DeltaStore, release_lease, take_lease
 
 @pytest.fixture
 def shared(store: DeltaStore) -> DeltaStore:
-    """Return a store that several jobs write."""
+    """Return a store whose tables several jobs write."""
     store.needs_lease = True
     return store
 

@@ -1,4 +1,4 @@
-"""Methods of the store, on every engine."""
+"""Tests of the methods of the store, on every engine."""
 
 from __future__ import annotations
 
@@ -84,17 +84,20 @@ def visits(frame_of: Rows) -> Rows:
 
 @pytest.fixture
 def new_store(spark: SparkSession, catalog: str, schema: str) -> Callable[[], DeltaStore]:
-    """Return a function that opens another store of the same tables, as another process would."""
+    """Return a function that opens another store on the same tables, in the same way as another process."""
     return lambda: open_store(spark, catalog, schema)
 
 
 def with_deletions(rows: DataFrame, deleted: DataFrame) -> DataFrame:
-    """Return changes that upsert `rows` and delete the keys of `deleted`."""
+    """Return changes for a merge: upsert `rows`, and delete the keys of `deleted`."""
     return rows.withColumn(IS_GONE, sf.lit(False)).unionByName(deleted.withColumn(IS_GONE, sf.lit(True)))
 
 
 def filled(store: DeltaStore, contract: TableContract, rows: DataFrame) -> None:
-    """Fill a table, and the tables of `LAYOUTS`, which later writes must not change, with rows."""
+    """Write the same rows to a table and to all tables of `LAYOUTS`.
+
+    A test later writes to the table and checks that the other tables have not changed.
+    """
     for each in dict.fromkeys((contract, *LAYOUTS.values())):
         store.create(each)
         store.append(each, rows)
@@ -130,7 +133,7 @@ WRITES: dict[str, Write] = {
     "merge_rows": lambda store, rows: store.merge_rows(VISITS, rows),
     "rewrite": lambda store, rows: store.rewrite(VISITS, rows),
 }
-"""Methods that write rows. The method with a condition writes batch a."""
+"""Methods that write rows. The overwrite with a condition replaces only the rows of batch a."""
 
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 every_write_but_rewrite = pytest.mark.parametrize(
@@ -398,7 +401,7 @@ every_shape = pytest.mark.parametrize("contract", SHAPES.values(), ids=SHAPES)
 
 
 def in_shape(contract: TableContract, rows: DataFrame) -> DataFrame:
-    """Return rows in the columns of a contract; missing columns are null."""
+    """Return rows with the columns of a contract. A column that the rows lack becomes null."""
     missing = {name: type_ for name, type_ in contract.types.items() if name not in rows.columns}
     given = rows.select("*", *(sf.lit(None).cast(type_).alias(name) for name, type_ in missing.items()))
     return given.selectExpr(*contract.select_list)
@@ -447,7 +450,7 @@ CONDITIONS: dict[str, tuple[Callable[[], Any], list[int]]] = {
     "nothing": (lambda: sf.lit(False), []),
     "everything": (lambda: sf.lit(True), [1, 2, 3, 4]),
 }
-"""Conditions, with the numbers of the rows for which they are true."""
+"""For each condition: how to build it, and the numbers of the rows for which it is true."""
 
 
 @every_layout
@@ -716,7 +719,7 @@ def test_rewrite_changes_the_columns_and_keeps_rows_read_from_the_table_itself(
     assert rows_of(store.read(contract).select(*new_columns).distinct()) == [(None,) * len(new_columns)]
     assert_has_the_columns_of(store, tmp_path, contract)
     assert_other_tables_hold(store, rows_of, OTHER, [A1, B1, A2])
-    # The wider type accepts numbers that were too large before.
+    # The wider type accepts numbers that are too large for the previous type.
     if contract.types["visit_id"] == "BIGINT":
         store.append(contract, in_shape(contract, visits(A1)).withColumn("visit_id", sf.lit(2**40)))
         assert store.read(contract).where(f"visit_id = {2**40}").count() == 1
@@ -811,7 +814,7 @@ CONFLICTS = (
 )
 
 
-@pytest.mark.first_engine  # the errors are simulated; tests of concurrent writers cause real ones
+@pytest.mark.first_engine  # these errors are simulated; the tests of concurrent writers cause real errors
 @pytest.mark.parametrize("message", CONFLICTS)
 @every_write
 def test_a_conflicting_write_fails_with_one_line_and_changes_nothing(
@@ -839,7 +842,7 @@ def test_an_error_that_is_not_a_conflict_is_not_replaced(
 
 
 def _run_concurrently(writes: Sequence[Callable[[], object]]) -> list[int]:
-    """Run writes concurrently; return the numbers of those that raised no conflict."""
+    """Run writes concurrently. Return the numbers of the writes that raised no conflict."""
 
     def write(number: int) -> list[int]:
         try:
@@ -1010,7 +1013,7 @@ PUBLIC = ("member_id", "spent", "seen_at")
 
 @pytest.fixture
 def members(frame_of: Rows) -> Rows:
-    """Return a function that builds rows of the members with some numbers."""
+    """Return a function that builds rows for the members with the given numbers."""
 
     def build(*numbers: int) -> DataFrame:
         return frame_of(MEMBERS.columns, *(row for row in ROWS if row["member_id"] in numbers))
@@ -1033,12 +1036,12 @@ def log_of(folder: Path) -> str:
 
 
 def texts(folder: Path) -> str:
-    """Return the content of all files as strings."""
+    """Return the content of all files in a folder, as one string."""
     return "".join(path.read_bytes().decode("latin-1") for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def assert_any_reader_can_read(folder: Path) -> None:
-    """Assert that a table has reader version 1, and no property that would raise it."""
+    """Assert that a table has reader version 1, and no property that needs a higher version."""
     table = DeltaTable(folder)
     assert table.protocol().min_reader_version == 1
     assert not table.protocol().reader_features

@@ -13,7 +13,7 @@ class Workspace:
     """Fake session of a Databricks workspace.
 
     Attributes:
-        statements: Recorded SQL statements, without queries.
+        statements: Recorded SQL statements that are not queries.
     """
 
     def __init__(self, existing: Iterable[TableContract], detail: dict[str, Any]) -> None:
@@ -41,11 +41,11 @@ class Workspace:
 
 
 def store_of_databricks(*existing: TableContract, **detail: Any) -> DeltaStore:
-    """Return the store of a fake workspace's schema.
+    """Return a store on a schema of a fake workspace.
 
     Args:
-        existing: Tables that exist.
-        detail: Result of DESCRIBE DETAIL for each table.
+        existing: Tables that exist in the schema.
+        detail: Result of DESCRIBE DETAIL, the same for every table.
     """
     return DeltaStore(Workspace(existing, detail), "cat1", "sales")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Published tables for the tests of the views."""
+"""Fixtures: published tables for the tests of the views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.published import PUBLISHED_TABLES
 from cdp_lib.storage import open_store
 
-# Values of each type that are easily lost: ends of the range, digits beyond a narrower type, strings of many bytes.
+# Values that a conversion can easily change: ends of a type's range, many digits, strings with many bytes.
 VALUES: dict[str, tuple[Any, ...]] = {
     "BIGINT": (2**63 - 1, -(2**62), 0),
     "DATE": (date(9999, 12, 31), date(1900, 1, 1), date(2024, 2, 29)),
@@ -35,7 +35,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def rows_of(contract: TableContract) -> list[dict[str, Any]]:
-    """Return three rows of a table without nulls, and a row in which every optional column is null."""
+    """Return four rows of a table: three rows without nulls, and a row in which every optional column is null."""
     rows = [{column.name: VALUES[column.type][number] for column in contract.columns} for number in range(3)]
     return [*rows, {column.name: VALUES[column.type][2] for column in contract.columns if column.required}]
 
@@ -55,7 +55,7 @@ class Gold:
 
 @pytest.fixture(scope="session")
 def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Gold:
-    """Tables written in the same way as by the job: all tables are replaced, and a row of model fits is merged."""
+    """Tables written in the same way as in the job: each is replaced, and a row is merged into model_fits_gold."""
     gold = Gold(tmp_path_factory.mktemp("gold"), tmp_path_factory.mktemp("published"))
     spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{gold.tables}'").collect()
     store = open_store(spark, catalog, "cdp_test_synapse")
@@ -73,7 +73,7 @@ def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def refreshed(cdp: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Gold:
-    """Tables that the job builds from the samples."""
+    """Tables that the job builds from the sample data."""
     home = tmp_path_factory.mktemp("refreshed")
     gold = Gold(home / "warehouse" / "sales", home / "gold")
     run = cdp("run", "--home", home, "--var", f"synapse_location={gold.published}")

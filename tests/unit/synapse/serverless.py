@@ -24,10 +24,10 @@ _COLLATION = " COLLATE Latin1_General_100_BIN2_UTF8"
 
 @dataclass(frozen=True)
 class View:
-    """A view of the scripts.
+    """A view that the scripts create.
 
     Attributes:
-        name: Schema and name.
+        name: Schema and name of the view.
         selected: Columns of the SELECT clause.
         folder: Folder after BULK.
         options: Other options of OPENROWSET, by name.
@@ -46,9 +46,10 @@ class View:
 
     @property
     def in_duckdb(self) -> str:
-        """The statement for DuckDB, which reads a table with the name of the folder instead of files.
+        """The statement that creates the view in DuckDB.
 
-        Like OPENROWSET, the statement finds columns by name and casts them to the types of the WITH clause.
+        It reads a table that has the name of the folder, instead of files. Like OPENROWSET, it finds columns by name
+        and casts them to the types in the WITH clause.
         """
         read = ", ".join(
             f"CAST([{name}] AS {type_.removesuffix(_COLLATION)}) AS [{name}]" for name, type_ in self.columns.items()
@@ -57,7 +58,7 @@ class View:
         return parse_one(statement, read="tsql").transform(_with_all_bits).sql("duckdb")
 
     def rows(self, files: pa.Table) -> pa.Table:
-        """Return the rows of the view over the given files of a table."""
+        """Return the rows of the view if OPENROWSET reads the given rows of a table."""
         with duckdb.connect() as connection:
             connection.register("files", files)
             connection.execute(f"CREATE TABLE {self.folder} AS FROM files; CREATE SCHEMA sales; {self.in_duckdb}")
@@ -79,7 +80,7 @@ def contents(table: DeltaTable) -> pa.Table:
 
 
 def script(path: Path) -> str:
-    """Return a script with its variables replaced, as `sqlcmd` sends it."""
+    """Return the text of a script after its variables are replaced, as `sqlcmd` sends it."""
     return re.sub(r"\$\((\w+)\)", lambda found: VARIABLES[found[1]], path.read_text(encoding="utf-8"))
 
 
@@ -95,12 +96,12 @@ def parsed(path: Path) -> BaseSegment:
 
 
 def batches(path: Path) -> list[BaseSegment]:
-    """Return the batches of a script, which GO separates."""
+    """Return the T-SQL batches of a script. GO separates the batches."""
     return list(parsed(path).recursive_crawl("batch"))
 
 
 def views() -> Iterator[View]:
-    """Yield all views of the scripts."""
+    """Yield all views that the scripts create."""
     for path in SCRIPTS:
         for statement in parsed(path).recursive_crawl("create_view_statement"):
             yield _view(statement)

@@ -1,4 +1,4 @@
-"""The scripts are valid T-SQL, can be run repeatedly, use the same names, and contain no secret."""
+"""Tests that the scripts are valid T-SQL, can run repeatedly, use the same names and contain no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each view returns the rows of its table without personal data, from a copy that serverless SQL can read."""
+"""Tests that each view returns its table's rows without personal data, from a copy that serverless SQL can read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sorted_rows(rows: pa.Table) -> list[str]:
 
 
 def assert_shows_all_but_personal_data(contract: TableContract, gold: Gold) -> None:
-    """Assert that the view over the copy has the rows, values and types of all columns without personal data."""
+    """Assert that the view on the copy has all rows of the table, and all columns without personal data."""
     table = contents(DeltaTable(gold.tables / contract.name))
     expected = table.select([column.name for column in contract.columns if not column.pii])
 

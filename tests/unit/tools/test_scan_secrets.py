@@ -1,6 +1,6 @@
 """Tests of the secret scan in a temporary git repository.
 
-The tests generate keys at run time, because the scan also reads this file.
+The tests generate keys at run time, because the secret scan also reads this file.
 """
 
 import json

@@ -34,7 +34,9 @@ _MEASURE_TYPES = {
     "predicted_customers": "bigint",
     "predicted_clv": EXACT,
 }
-"""Measures per customer and month. The types allow fast sums, because each customer may have a row for every month."""
+"""Types of the measures per customer and month. Sums of these types are fast. Speed matters, because each customer may
+have a row for every month.
+"""
 
 
 def customer_measures(
@@ -50,7 +52,8 @@ def customer_measures(
         purchases: One row per customer and day of purchase up to `as_of`.
         customer_value: One row per customer, at `as_of`.
         dimensions: One row per customer: `customer_id`, `country`, `channel`, `segment`.
-        activities: One row per activity, with `day` and with `customer_id`, null for people who are not customers.
+        activities: One row per activity, with `day` and `customer_id`. `customer_id` is null for people who are not
+            customers.
         as_of: Last day to include.
     """
     names = [name for name in CUSTOMER_DIMENSIONS if name != "all"]
@@ -84,7 +87,7 @@ def _months_with_purchase(purchases: DataFrame) -> DataFrame:
     months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue"), sf.sum("transaction_count").alias("transactions")
     )
-    # Use a join: a window over the months of each customer takes twice as long.
+    # Use a join: a window over the months of each customer takes twice as long as the join.
     before = months.select(
         "customer_id", sf.add_months("month", 1).alias("month"), sf.col("revenue").alias("revenue_before")
     )
@@ -164,7 +167,7 @@ def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date
     measures = {
         **{name: sf.when(is_own_month, measure) for name, measure in own_measures.items()},
         **{name: sf.when(~is_own_month, measure) for name, measure in previous_measures.items()},
-        # Revenue of the previous month minus the part that its customers spent again.
+        # Revenue of the previous month minus the part that the same customers spent again in this month.
         "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue")),
     }
     return with_measures(months, [*dimensions, "month"], measures)

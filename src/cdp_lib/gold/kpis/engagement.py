@@ -26,8 +26,8 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
         as_of: Last day to include.
 
     Returns:
-        `person` (the customer, else the identity), `customer_id` (null for people who are not known customers), `day`,
-        `has_session` and `points`.
+        `person` (the customer, or the identity if the customer is unknown), `customer_id` (null if the customer is
+        unknown), `day`, `has_session` and `points`.
     """
     links = customer_links_silver.select("identity", sf.col("customer_id").alias("linked_id"))
     return (
@@ -44,7 +44,7 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
 
 
 def _select_activities(events_silver: DataFrame, as_of: date) -> DataFrame:
-    """Return the events that are activities of a person, with their day."""
+    """Return the events that are activities of a person, with the day of each event."""
     is_activity = ~sf.col("event_type").isin(*NOT_AN_ACTIVITY) & sf.col("identity").isNotNull()
     days = events_silver.where(is_activity).withColumn("day", sf.col("occurred_at").cast("date"))
     return days.where(sf.col("day") <= sf.lit(as_of))
@@ -82,9 +82,11 @@ def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
 
 
 def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
-    """Return measures of people by month, from activities in the month and in the trailing days up to its end.
+    """Return measures of people by month.
 
-    A day can be in the windows of its own month and of the next two months: the 30 days up to 1 March begin in January.
+    The measures use the activities of the month, and the activities in the window of trailing days. The window ends
+    with the month, or with `as_of` if `as_of` is earlier. A day can be in the windows of its own month and of the next
+    two months: a window of 30 days that ends on 1 March begins in January.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")
@@ -119,13 +121,13 @@ def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
 
 
 def _is_in_window(month: Column, as_of: date) -> Column:
-    """Return whether `day` is in the window that ends with the month, or with `as_of` if that is earlier."""
+    """Return whether `day` is in the window that ends with the month, or with `as_of` if `as_of` is earlier."""
     days_to_end = _days_to_end(month, as_of)
     return (month <= sf.lit(as_of)) & (days_to_end >= 0) & (days_to_end < TRAILING_DAYS)
 
 
 def _days_to_end(month: Column, as_of: date) -> Column:
-    """Return the days from `day` to the end of the month, or to `as_of` if that is earlier."""
+    """Return the number of days from `day` to the end of the month, or to `as_of` if `as_of` is earlier."""
     return sf.datediff(sf.least(sf.last_day(month), sf.lit(as_of)), "day")
 
 

@@ -1,4 +1,4 @@
-"""Common form of the measures of `kpi_monthly_gold`: one column per measure, null where a row does not contribute."""
+"""Common form of the measures of `kpi_monthly_gold`: data frames with key columns and one column per measure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdp_lib.contracts.kpis import Dimension
 from cdp_lib.frames import union
 
 EXACT = "decimal(38,6)"
-"""Type of exact sums. A measure has the same value on every engine, regardless of how the rows are distributed."""
+"""Type of exact sums. An exact sum is the same on every engine, regardless of how the rows are distributed."""
 
 UNKNOWN = "unknown"
 """Value of a dimension for rows in which the dimension is null."""
@@ -56,10 +56,10 @@ def with_measures(rows: DataFrame, keys: Iterable[str], measures: Mapping[str, C
 
 
 def align_measures(parts: Sequence[MeasureRows]) -> list[MeasureRows]:
-    """Return the parts, each with a column for every measure that any part has.
+    """Return the parts with the same measures: a measure that a part lacks becomes a null column.
 
     Args:
-        parts: Rows with measures, all with the same keys.
+        parts: Data frames with measures. All have the same key columns.
     """
     all_measures = tuple(dict.fromkeys(name for part in parts for name in part.measures))
     # `unionByName` could add missing columns, but some engines give these columns a type that cannot be summed.
@@ -80,20 +80,23 @@ def union_measures(parts: Sequence[MeasureRows]) -> MeasureRows:
     """Return the rows of all parts.
 
     Args:
-        parts: Rows with measures, all with the same keys.
+        parts: Data frames with measures. All have the same key columns.
     """
     aligned = align_measures(parts)
     return replace(aligned[0], rows=union([part.rows for part in aligned]))
 
 
 def sum_measures(measured: MeasureRows) -> MeasureRows:
-    """Return one row per key, with the sum of each measure; null if the measure is null in every row of the key."""
+    """Return one row per key, with the sum of each measure.
+
+    A sum is null if the measure is null in every row of the key.
+    """
     sums = [sf.sum(name).cast(EXACT).alias(name) for name in measured.measures]
     return replace(measured, rows=measured.rows.groupBy(*measured.keys).agg(*sums))
 
 
 def measures_by_dimensions(measured: MeasureRows, dimensions: Sequence[Dimension]) -> MeasureRows:
-    """Return measures by month and one dimension at a time.
+    """Return the measures of each row once per dimension, with the key columns `MEASURE_KEY`.
 
     Args:
         measured: Rows with `month`, and with a column for each dimension except `all`.
@@ -123,5 +126,5 @@ def by_dimensions(rows: DataFrame, dimensions: Sequence[Dimension]) -> DataFrame
 
 
 def month_of(day: str) -> Column:
-    """Return the first day of the month of a day."""
+    """Return the first day of the month that contains a day."""
     return sf.trunc(sf.col(day), "month")

@@ -46,7 +46,7 @@ _CUMULATIVE = {
     "repeat_buyers_to_date": "repeat_buyers",
     "revenue_to_date": "revenue",
 }
-"""Cumulative measures up to the end of a month, each with the monthly measure that it sums."""
+"""Cumulative measures up to the end of a month, and the monthly measure that each of them sums."""
 
 
 def build_kpi_monthly_gold(
@@ -143,7 +143,7 @@ def _category_months(category_months: DataFrame, retails: DataFrame, as_of: date
 
 
 def _customer_dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
-    """Return one row per customer, with a value of each dimension."""
+    """Return one row per customer, with the value of the customer in each dimension."""
     countries = customers.select("customer_id", "country")
     segments = values.select("customer_id", "segment")
     return segments.join(countries, "customer_id", how="left").join(channels, "customer_id", how="left")
@@ -163,7 +163,10 @@ def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
-    """Return a measure of 0 in the first month with an acquisition, an event or spend, so that no month is left out."""
+    """Return a measure of 0 in the first month with an acquisition, an event or spend.
+
+    The table therefore begins with this month, even if the month has no measures.
+    """
     days = union(
         [
             rows.select(sf.min(day).cast("date").alias("day")).where(sf.col("day") <= sf.lit(as_of))
@@ -177,7 +180,7 @@ def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRow
 
 
 def _without_gaps(measured: MeasureRows, as_of: date) -> DataFrame:
-    """Return a row for every month of every dimension value, with 0 for missing measures."""
+    """Return one row per month and dimension value, without gaps between months. A missing measure is 0."""
     keys = measured.rows.select("dimension", "dimension_value").distinct()
     first = measured.rows.agg(sf.min("month").alias("first"))
     every_month = sf.sequence("first", sf.lit(as_of.replace(day=1)), sf.expr("INTERVAL 1 MONTH"))
@@ -191,7 +194,7 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
     """Return rows with cumulative measures, and with null for unknown spend."""
     to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
     so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    # Without rows, the spend of a channel is 0 if another channel has spend in the month, otherwise unknown.
+    # A channel without spend rows in a month has a spend of 0 if another channel has rows, else an unknown spend.
     of_month = Window.partitionBy("month")
     has_spend = sf.max("spend_rows").over(of_month) > 0
     known = rows.select("*", has_spend.alias("has_spend"))
@@ -241,7 +244,10 @@ def _kpi_rows(rows: DataFrame, as_of: date) -> DataFrame:
 
 
 def _is_reported(kpi: Kpi, as_of: date) -> Column:
-    """Return whether a KPI is reported for a row: for the KPI's dimensions, and some KPIs only in the latest month."""
+    """Return whether a KPI is reported for a row.
+
+    A KPI is reported only for its dimensions. Some KPIs are reported only for the latest month.
+    """
     is_reported = sf.col("dimension").isin(*kpi.dimensions)
     return is_reported & (sf.col("month") == sf.lit(as_of.replace(day=1))) if kpi.is_of_latest_month else is_reported
 

@@ -33,7 +33,7 @@ def deployed() -> Dashboard:
 
 @pytest.fixture
 def content() -> Content:
-    """Return the content of the deployed dashboard, for a test to change."""
+    """Return the content of the deployed dashboard. A test may change this copy."""
     return json.loads((PROJECT / DASHBOARD).read_text(encoding="utf-8"))
 
 
