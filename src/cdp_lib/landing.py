@@ -203,7 +203,7 @@ class Landing:
         """Source, entity and id of batches that an earlier version stored without a day folder."""
 
     def extraction(self, source: str, batch_id: str, extracted_at: datetime) -> Extraction:
-        """Return the extraction with which one run lands the data of a source.
+        """Return the object that one run uses to land the data of a source.
 
         Args:
             source: Source system.

@@ -159,7 +159,7 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
     Args:
         runs: Results of `Stage.refresh`.
     """
-    import pandas as pd  # imported late: the import takes half as long as a run in which no table is due
+    import pandas as pd  # imported late: the import would add 50 % to a run in which no table is due
 
     rows = [
         {"table": run.table, "state": run.state, "seconds": round(run.seconds, 1)}

@@ -139,7 +139,7 @@ def _row_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Tabl
 
 
 def _value_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Table:
-    """Return a table with one line per value and a horizontal line between rows."""
+    """Return a table with one line per value and a separator between rows."""
     table = Table(show_header=False)
     table.add_column(style="bold", overflow="fold")
     table.add_column(overflow="fold")

@@ -44,9 +44,9 @@ class Refresh:
         as_of: Day that figures refer to; empty for the latest business date in the data.
         again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, empty for neither.
         lost: Table that is dropped before the run; empty for no table.
-        edited: Table whose builder returns no rows in an additional earlier run, like a bug that is fixed afterwards.
+        edited: Table whose builder has a simulated bug: in an additional earlier run it returns no rows.
         selected: Tables that an additional earlier run is limited to; empty for no such run.
-        dies_at: Number of the commit, counted from 0, before which an earlier run is killed; None for no such run.
+        dies_at: An earlier run is killed just before its commit with this index, from 0 on; None for no such run.
     """
 
     as_of: str = ""

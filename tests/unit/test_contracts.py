@@ -308,7 +308,7 @@ def test_optional_column_is_the_version_of_its_table(silver: TableContract) -> N
         ({"partitioned_by": ("c",)}, "the contract has no column c"),
         ({"version": "d"}, "the contract has no column d"),
         ({"clustered_by": ("a", "e")}, "the contract has no column e"),
-        ({"clustered_by": ("a", "a", "a", "a", "a")}, "a table can be clustered by up to 4 columns"),
+        ({"clustered_by": ("a", "a", "a", "a", "a")}, "a table can be clustered by at most 4 columns"),
         ({"key": ("b",), "partitioned_by": ("a", "c"), "version": "d"}, "the contract has no column b, c, d"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Customer models. The engine aggregates purchases to histories; the driver fits models and computes predictions."""
+"""Customer models. The engine aggregates purchases into histories; the driver fits models and computes predictions."""

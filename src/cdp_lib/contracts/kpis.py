@@ -504,7 +504,8 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "email_open_rate",
         "E-mail open rate",
-        "Share of the mailings sent in the month that were opened in the month. A mailing is an address and a campaign."
+        "Share of the mailings of the month that were opened in the same month. A mailing is one campaign sent to one"
+        " address."
         " Automatic opens by mail clients are included.",
         "mailings_opened",
         "mailings_sent",

@@ -130,7 +130,7 @@ class TableContract:
         if unknown := {*self.key, *self.partitioned_by, *self.clustered_by, *filter(None, [self.version])} - set(names):
             raise ValueError(f"{self.name}: the contract has no column {', '.join(sorted(unknown))}")
         if len(self.clustered_by) > 4:
-            raise ValueError(f"{self.name}: a table can be clustered by up to 4 columns")
+            raise ValueError(f"{self.name}: a table can be clustered by at most 4 columns")
 
     @property
     def column_names(self) -> tuple[str, ...]:

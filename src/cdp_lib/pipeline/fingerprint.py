@@ -116,7 +116,7 @@ def _assigned_names(node: ast.Assign) -> set[str]:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    """Return whether a statement is a docstring, or another string that no variable gets."""
+    """Return whether a statement is a docstring, or another string literal that is not assigned to a variable."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

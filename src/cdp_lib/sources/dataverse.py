@@ -345,9 +345,9 @@ class _Table:
         }
 
     def _ordered(self, address: str) -> str:
-        """Return the address with an order by `modifiedon`.
+        """Return the address with `$orderby=modifiedon`.
 
-        A record that changes during the read then moves to the end.
+        A record that changes during the read therefore moves to the end.
         """
         return f"{address}&$orderby=modifiedon,{self.key}"
 

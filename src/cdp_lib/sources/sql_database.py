@@ -557,7 +557,7 @@ def _totals(connection: sa.Connection, table: SourceTable, *conditions: sa.Colum
 
 def _key_of(table: SourceTable) -> sa.Column[int]:
     if table.key is None:
-        raise ValueError(f"{table.name} has no key of one integer column")
+        raise ValueError(f"{table.name} has no single-column integer key")
     return table.key
 
 

@@ -37,7 +37,7 @@ class Batch:
         rows: Records of the batch.
         lateness: Number of batches that are extracted after this batch but land before it.
         run: Run after the batch lands: `none`, empty for a normal run, `full_refresh` or `replay_from`.
-        dies_at: Commit, counted from 0, at which an additional run before that run is killed; None for no such run.
+        dies_at: An additional earlier run is killed at its commit with this index, from 0 on; None for no such run.
     """
 
     load: str
