@@ -3,10 +3,13 @@
     .venv/bin/python benchmarks/aging.py                        # 20 refreshes after 20 batches and after 2,000
     .venv/bin/python benchmarks/aging.py --batches 200 --engine spark
 
-The default engine is the embedded engine. A batch has 50 sales and 20 events. The extraction time of a batch is five
-minutes after the extraction time of the previous batch. A measured phase has 20 refreshes, each with one batch. The
-phase runs in its own process. Between the measured phases, each refresh loads 50 batches. Small files are compacted as
-in `cdp watch`. The duration of a refresh does not include compaction.
+The default engine is the embedded engine.
+
+- A batch has 50 sales and 20 events. It is extracted five minutes after the previous batch.
+- A measured phase has 20 refreshes. Each refresh loads one batch. The phase runs in its own process.
+- Between the measured phases, each refresh loads 50 batches.
+
+Small files are compacted as in `cdp watch`. The duration of a refresh does not include compaction.
 """
 
 from __future__ import annotations

@@ -38,7 +38,10 @@ from cdp_lib.landing import Landing
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
-"""One of this many sales has an unknown product. Such sales go to quarantine, and inner joins drop them."""
+"""Number of sales per sale with an unknown product.
+
+The platform puts sales with an unknown product into quarantine. The inner joins of the baselines drop them.
+"""
 
 BYTES_LANDED = 60
 BYTES_OF_TABLES = 200
@@ -75,7 +78,7 @@ class Bench:
     _loaded: dict[tuple[int, str], Path] = field(default_factory=dict)
 
     def landing(self, sales: int) -> Path:
-        """Return the folder of a shop's landed history. A folder with the history of the same shop is reused."""
+        """Return the folder with a shop's landed history. Land the history unless the folder already has it."""
         folder = self.landings / f"landing-{sales}"
         description_file = folder.with_suffix(".json")
         shop = _shop(sales)
@@ -144,8 +147,8 @@ class Bench:
     def batch_on_history(self, sales: int) -> BenchmarkResult | None:
         """Measure a refresh of one new batch in a workspace that has loaded the history.
 
-        The batch has new sales, all in the newest month. With the smallest history, the first version on Sail also
-        runs: it rebuilds all tables from all landed files.
+        All sales of the batch are in the newest month. With the smallest history, the contestant `first-version-sail`
+        takes part, too. It rebuilds all tables from all landed files.
         """
         names = [name for name in ("product", "product-apart", "product-whole-job") if name in self.contestants]
         if not names:
@@ -193,7 +196,7 @@ class Bench:
         return self._result("nothing-new", sales, rounds)
 
     def remove_loaded(self, sales: int) -> None:
-        """Free disk space: remove all loaded home folders of a size, and the landing with the history and the batch."""
+        """Remove the loaded home folders for a number of sales, and the landing with the history and the batch."""
         for key in [key for key in self._loaded if key[0] == sales]:
             shutil.rmtree(self._loaded.pop(key))
         shutil.rmtree(self.home / f"landing-{sales}-and-batch", ignore_errors=True)
@@ -266,7 +269,10 @@ def _sizes(option: str, text: str) -> list[int]:
 
 
 def _selected(only: str) -> tuple[list[str], list[str]]:
-    """Return measures and contestants named in `--only`: all measures if it names none, and likewise contestants."""
+    """Return the measures and the contestants that `--only` names.
+
+    If `--only` names no measure, return all measures. If it names no contestant, return all contestants.
+    """
     names = [name for name in only.split(",") if name]
     for name in names:
         if name not in MEASURES and name not in CONTESTANTS:
@@ -370,7 +376,7 @@ def _print(results: Sequence[BenchmarkResult]) -> None:
 
 def main() -> None:
     """Run the command. An error is reported in one line, with a non-zero exit code."""
-    # Exit as after Ctrl-C, so that child processes end and temporary files are removed.
+    # Handle SIGTERM like Ctrl-C, so that child processes end and temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         typer.run(bench)

@@ -1,4 +1,4 @@
-"""The contestants of the benchmark, and the measurement of a refresh, which runs in its own process."""
+"""The contestants of the benchmark, and functions that run and measure a refresh in a separate process."""
 
 from __future__ import annotations
 
@@ -99,10 +99,11 @@ class RefreshMeasurement:
     """Measured durations, memory and written bytes of one refresh.
 
     Attributes:
-        seconds: Duration in seconds, from the start of the first task or from the first read to the last commit.
+        seconds: Duration in seconds until the last commit. For the whole job of the platform, the duration begins at
+            the start of the first task. Otherwise, it begins at the first read.
         process_seconds: Duration of the whole process in seconds, including the start of the engine.
         peak_megabytes: Peak of the total resident memory of all processes; None on a system without /proc.
-        tasks: Duration of each task in seconds; for a baseline, of each table.
+        tasks: Durations in seconds, by name: one per task of the platform, or one per table of a baseline.
         bytes_written: Size in bytes of the files that were added to each table; empty when not measured.
     """
 
@@ -139,7 +140,7 @@ def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) ->
     deadline = time.monotonic() + TIMEOUT_SECONDS
     output_file = log.with_suffix(".out")
     with log.open("wb") as errors, output_file.open("wb") as output:
-        # A new session groups the process with its children, so that all of them can be measured and ended.
+        # A new process session groups the process with its children, so that all of them can be measured and ended.
         process = subprocess.Popen(
             contestant.command(home, landing),
             stdout=output,
@@ -176,7 +177,7 @@ def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def resident_megabytes(session_id: int) -> float | None:
-    """Return the total resident memory of all processes in a session, in MB. Return None on a system without /proc.
+    """Return the resident memory of all processes in a process session, in MB; None on a system without /proc.
 
     A forked child process shares the memory of its parent until the child starts its own program. Until then, the child
     is left out. Hadoop forks a child process for each file that Hadoop writes.

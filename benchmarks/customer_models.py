@@ -1,4 +1,4 @@
-"""Measure the speed and memory of fitting customer models and of predicting, compared with `lifetimes`.
+"""Measure the time and memory of fits and predictions of customer models, compared with `lifetimes`.
 
     .venv/bin/python benchmarks/customer_models.py            # all, about 4 minutes
     .venv/bin/python benchmarks/customer_models.py refresh    # one part: fit, refresh or weeks
@@ -6,10 +6,11 @@
 Customers are simulated from the Pareto/NBD model that was fitted to the data set CDNOW. Their first purchases are
 spread over three years. Each measurement runs in its own process and reports the peak memory of this process.
 
-- `fit`: fit Pareto/NBD to 10 thousand to 10 million customers, and fit it with `lifetimes` to up to 300 thousand.
-- `refresh`: build `customer_value_gold` for 1 million customers on the embedded engine: read the silver tables, compute
-  summaries, segments, fits and predictions, and write the table.
-- `weeks`: fit CDNOW with times in whole weeks and with times in days, to compare the results.
+- `fit` fits the Pareto/NBD model to several numbers of customers, from 10,000 to 10 million. For comparison,
+  `lifetimes` fits the same model to at most 300,000 customers.
+- `refresh` builds `customer_value_gold` for 1 million customers on the embedded engine. It reads the silver tables,
+  computes summaries, segments, fits and predictions, and writes the table.
+- `weeks` fits the model to CDNOW twice, with times in whole weeks and with times in days, to compare the results.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def simulated_histories(customers: int) -> Histories:
 
 
 def fit(customers: int) -> dict[str, object]:
-    """Fit the Pareto/NBD model to simulated histories, in which customers with equal histories are one weighted row."""
+    """Fit the Pareto/NBD model to simulated histories. Customers with equal histories share one weighted row."""
     histories = simulated_histories(customers)
     begin = time.perf_counter()
     fitted = fit_purchases(ParetoNbd, histories)

@@ -1,4 +1,4 @@
-"""Measure how long it takes to land a large PostgreSQL table and how much memory, compared with COPY and pandas.
+"""Measure the time and memory that the landing of a large PostgreSQL table takes, compared with COPY and pandas.
 
     .venv/bin/python benchmarks/landing_postgresql.py --rows 10000000
 

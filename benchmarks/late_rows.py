@@ -1,12 +1,12 @@
-"""Measure the merge of a snapshot that has a few more rows than the table, all of them late sales.
+"""Measure the merge of a snapshot that adds a few late sales to the table.
 
     .venv/bin/python benchmarks/late_rows.py                      # 3,000 late rows on 1.5 million sales, Sail
     .venv/bin/python benchmarks/late_rows.py --engine spark
 
 A source without `updated_at` lands a snapshot if any old row differs from the previous extract. The script loads the
 sales once. Then it adds late sales, lands all sales again as a snapshot, and refreshes `transactions_silver`. For
-comparison, it also rewrites the whole table. The reported memory is the peak memory of the process, including the
-engine.
+comparison, the script also rewrites the whole table. The reported memory is the peak memory of the process, including
+the engine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TABLE = "transactions_silver"
 
 
 def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
-    """Yield the sales of a shop in chunks, and one more chunk of late sales: copies of sales with new ids."""
+    """Yield the sales of a shop in chunks, and one more chunk with late sales, which are copies with new ids."""
     for number, chunk in enumerate(shop._sales()):
         yield chunk
         if not number:

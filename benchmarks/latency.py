@@ -4,10 +4,13 @@
     .venv/bin/python benchmarks/latency.py --batches 10 --sales 100000
 
 The script uses the embedded engine. A batch has 20 events and 50 sales. Some of the sales are corrections, some are
-late, and two are invalid. The clock starts when the manifest of the sales is written. It stops when `kpi_monthly_gold`
-is reported as refreshed, just after the commit to this table. The next batch lands when the refresh has ended. The
-engine restarts in a new process as often as in `cdp watch`. On an idle machine, a refresh cannot take less time than
-its CPU seconds.
+late, and two are invalid.
+
+- The measured time starts when the manifest of the sales is written.
+- It ends when `kpi_monthly_gold` is reported as refreshed, just after the commit to this table.
+
+The next batch lands when the refresh has ended. The engine restarts in a new process as often as in `cdp watch`.
+Other programs on the machine change the duration of a refresh more than its CPU seconds.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class LatencyMeasurements:
         total: Duration of the whole refresh in seconds.
         cpu: CPU time of the refresh in seconds.
         memory: Resident memory after the refresh, in megabytes.
-        tasks: For each table and each task, the durations in seconds.
+        tasks: Durations in seconds, by name of the table or key of the task.
     """
 
     latency: list[float] = field(default_factory=list)
@@ -96,7 +99,7 @@ def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: Laten
         workspace: Workspace that has loaded the shop's history.
         shop: Shop that generates the batches.
         batches: Number of batches.
-        measured: Measurements that the measurements of each refresh are appended to.
+        measured: Object to which the function appends the measurements of each refresh.
 
     Yields:
         Each refresh.
@@ -131,7 +134,7 @@ def resident_megabytes() -> float:
 
 
 def _ignore(run: TaskRun) -> None:
-    """Ignore a task run, so that nothing is printed."""
+    """Do nothing. With this callback, the job prints no task runs."""
 
 
 def _quantiles(values: list[float]) -> str:

@@ -63,7 +63,7 @@ def page(results: Results, links: Sequence[str]) -> str:
 
 
 def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
-    """Return, for each plot that has figures, its Vega-Lite specification and alternative text, by name of the plot."""
+    """Return the Vega-Lite specification and the alternative text of each plot with data, by name of the plot."""
     found: dict[str, tuple[dict[str, Any], str]] = {}
     seconds = _by_size(results, "seconds")
     if seconds:
@@ -87,7 +87,7 @@ def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
 
 
 def _by_size(results: Results, figure: str) -> list[dict[str, Any]]:
-    """Return one point per contestant and number of sales: the median of a figure in the newest result."""
+    """Return one point per (contestant, number of sales) pair: the median of a figure in the newest result."""
     newest: dict[tuple[str, int], BenchmarkResult] = {}
     for result in results.values():
         if result.measure == "full":

@@ -104,7 +104,7 @@ def _refuse_failures(runs: Sequence[TaskRun]) -> None:
 
 
 def _ignore(run: TaskRun) -> None:
-    """Ignore a task run, so that nothing is printed."""
+    """Do nothing. With this callback, the job prints no task runs."""
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def merge_results(path: Path, new_results: Iterable[BenchmarkResult]) -> Results
     """Add results to the stored results, and return all. A stored result with the same key as a new one is replaced."""
     results = read_results(path)
     for result in new_results:
-        results.pop(result.key, None)  # so that the latest result is last in the file
+        results.pop(result.key, None)  # so that the new result is the last one in the file
         results[result.key] = result
     path.write_text(json.dumps([asdict(result) for result in results.values()], indent=1) + "\n", encoding="utf-8")
     return results
@@ -181,7 +181,7 @@ def goals(results: Results) -> list[Goal]:
 
 
 def _goal(title: str, reach: str, dream: str, value: float, bounds: tuple[float, float], measured: str) -> Goal:
-    """Build a goal from a measured value that should be small. The bounds are the required and the dream value."""
+    """Build a goal for a value that should be small. `bounds` holds its required value and its stretch target."""
     state = "dream" if value <= bounds[1] else "reached" if value <= bounds[0] else "missed"
     return Goal(title, reach, dream, measured, state)
 
@@ -264,7 +264,10 @@ def _seconds_of_largest_mart(one: RefreshMeasurement) -> float:
 
 
 def _seconds_without_largest_mart(one: RefreshMeasurement) -> float:
-    """Return the duration of the refresh, minus the largest mart, which was refreshed alone after all other tables."""
+    """Return the duration of the refresh minus the duration of the largest mart, in seconds.
+
+    The largest mart was refreshed alone, after all other tables.
+    """
     return one.seconds - _seconds_of_largest_mart(one)
 
 

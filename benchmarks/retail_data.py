@@ -66,7 +66,7 @@ class Shop:
         products: Number of products.
         stores: Number of stores.
         events: Number of behavioural events in the history; a negative number means one event per 5 sales.
-        orphans: One of this many sales has an unknown product; 0 means that every product is known.
+        orphans: Number of sales per sale with an unknown product; 0 means that every product is known.
         seed: Seed of all random numbers.
     """
 
@@ -205,7 +205,7 @@ class Shop:
 
     @cached_property
     def _customer_shares(self) -> NDArray[np.float64]:
-        """Cumulative shares: for each customer, the share of all sales that this and earlier customers have."""
+        """Cumulative share of all sales for each customer: the share of the customer and of all customers before."""
         observed = np.minimum(DAYS - self._registered, self._days_active)
         return _cumulative_shares(self._random("customers").gamma(0.7, 1.0, self.customer_count) * observed)
 
@@ -218,7 +218,7 @@ class Shop:
         return _cumulative_shares(self._random("stores").lognormal(0.0, 0.8, self.stores))
 
     def _draw(self, random: np.random.Generator, shares: NDArray[np.float64], number: int) -> Ints:
-        """Draw random ids. The first id is 1, and the probabilities of ids are given as cumulative shares."""
+        """Draw random ids from 1 on. The cumulative shares determine the probability of each id."""
         return np.searchsorted(shares, random.random(number)) + 1
 
     def _draw_customers(self, random: np.random.Generator, number: int) -> Ints:

@@ -22,16 +22,18 @@ COMPARED: dict[str, list[str]] = {
     },
     **{name: parse_one(query).named_selects for name, query in {"retails_silver": SALES, **MARTS}.items()},
 }
-"""Tables that all contestants write, with the columns that all write. Tables of the product may have more columns."""
+"""Columns to compare, by table. All contestants write these columns. The platform may write more columns."""
 
 _DUCKDB_TYPES = {"STRING": "VARCHAR", "INT": "INTEGER"}
 
 Contents = dict[str, tuple[int, int]]
-"""For each table: row count and sum of the row hashes. The order of the rows does not change these values."""
+"""Row count and sum of the row hashes, by table. Both values are independent of the order of the rows."""
 
 
 def contents_of(warehouse: Path) -> Contents:
-    """Return the contents of a contestant's tables, from the common columns cast to the types in the contracts.
+    """Return row count and sum of the row hashes for each compared table of a contestant.
+
+    The hash of a row covers the compared columns, cast to the types in the contracts.
 
     Args:
         warehouse: Folder of the Delta tables.
@@ -55,7 +57,7 @@ def contents_of(warehouse: Path) -> Contents:
 
 
 def _value(column: str, type_name: str) -> str:
-    """Return the SQL expression to compare a column by. It rounds doubles: engines differ in the last digits."""
+    """Return the SQL expression of a value to hash. Doubles are rounded, because engines differ in the last digits."""
     value = f"CAST({column} AS {_DUCKDB_TYPES.get(type_name, type_name)})"
     return f"round({value}, 6)" if type_name == "DOUBLE" else value
 

@@ -32,7 +32,7 @@ from cdp_local.runner import TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 RETAINED_EXECUTIONS = "100000"
-"""Maximum number of executions that Spark keeps in its status store. The results lack executions beyond it."""
+"""Maximum number of executions that Spark keeps in its status store. The results lack any further executions."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,14 @@ def measure_run(workspace: LocalWorkspace, name: str, parameters: dict[str, str]
 
 
 def _ignore(run: TaskRun) -> None:
-    """Ignore a task run, so that nothing is printed."""
+    """Do nothing. With this callback, the job prints no task runs."""
 
 
 def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
-    """Return a callback that prints the number of executions of each table. Tables are then refreshed one at a time."""
+    """Return a callback that prints the number of executions of each table.
+
+    The function also makes later runs refresh one table at a time.
+    """
     pipeline_run.TABLES_AT_ONCE = 1
     last: Counter[str] = Counter()
 
@@ -98,7 +101,7 @@ def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
 
 
 def add_sales(home: Path) -> None:
-    """Insert 50 sales into the sample database. Opening a workspace creates this database again without them."""
+    """Insert 50 sales into the sample database. The next opening of a workspace recreates the database without them."""
     rows = [
         (1_000_000 + n, 101 + n % 10, 1 + n % 5, 1 + n % 3, 1 + n % 4, str(date(2025, 1, 1) + timedelta(days=n)))
         for n in range(50)

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/baselines/first_version.py LANDING HOME --engine spark
 
-It has no quarantine, no reconciliation and no incremental refresh: each mart reads and joins the raw files again. The
-session has the same settings as in `cdp run`. It is a session of Sail or of local Spark. Spark has as many shuffle
-partitions as cores, one partition for the snapshots of Delta logs, and no UI. The last line of the output is the
-measurement as JSON.
+This version has no quarantine, no reconciliation and no incremental refresh: each mart reads and joins the raw files
+again. The engine is Sail or local Spark, with the same session settings as in `cdp run`. Spark therefore uses as many
+shuffle partitions as the machine has cores, and one partition for the snapshots of Delta logs. The Spark UI is off. The
+last line of the output is the measurement as JSON.
 """
 
 from __future__ import annotations

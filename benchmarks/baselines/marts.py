@@ -1,4 +1,7 @@
-"""Queries of the tables of both baselines, and the landed files that they read. Spark, Sail and DuckDB run this SQL."""
+"""SQL queries that compute the tables of both baselines, and the landed files that these queries read.
+
+Spark, Sail and DuckDB run the same queries.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ SOURCES = {
     "stores": ("store_bronze", "database/stores"),
     "customers": ("customers_bronze", "customers_api/customers"),
 }
-"""For each source: its bronze table, and its folder in the landing."""
+"""Name of the bronze table and folder in the landing, by source."""
 
 SALES = """
     SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,
@@ -21,7 +24,7 @@ SALES = """
     JOIN products p ON t.product_id = p.product_id
     JOIN stores s ON t.store_id = s.store_id
 """
-"""Query of `retails_silver`. The marts read its result as `sales`."""
+"""Query that computes `retails_silver`. The queries of the marts read this table under the name `sales`."""
 
 MARTS = {
     "sales_by_country_gold": "SELECT country, count(*) AS total_sales FROM sales GROUP BY country",
@@ -87,7 +90,7 @@ MARTS = {
         FROM customers GROUP BY 1, 2, 3
     """,
 }
-"""For each mart: its query. The queries read `sales`, except the last query, which reads `customers`."""
+"""Query of each mart, by name of the mart. All queries read `sales`, except the last one, which reads `customers`."""
 
 
 def landed_files(landing: Path, source: str) -> list[str]:

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # ingest_database
-# MAGIC Lands the tables of the transactional database: a snapshot of a small table, the changed rows of a large table.
+# MAGIC Lands the tables of the transactional database: small tables as snapshots, and only the changed rows of large tables.
 # MAGIC
 # MAGIC - Reads: the database at the address in the secret `database_url`
 # MAGIC - Writes: landed batches of `database/…`

@@ -5,8 +5,8 @@
 # MAGIC reconciliation counts every table. See `docs/runbook.md`.
 # MAGIC
 # MAGIC - Reads: every table with its quarantine, the ops tables, the names of landed batches
-# MAGIC - Writes: bronze (superseded rows are removed with their batch), the data files and file layout of all tables,
-# MAGIC   `reconciliation_ops`
+# MAGIC - Writes: the data files and file layout of all tables, `reconciliation_ops`
+# MAGIC - Deletes: old landed batches, and their bronze rows that downstream tables no longer need
 
 # COMMAND ----------
 

@@ -1,9 +1,9 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # silver
-# MAGIC Refreshes the silver tables that are due: typed, valid rows, one per key, and sales joined with their customer, product
-# MAGIC and store. `docs/lineage.md` shows the inputs of each table. Then the reconciliation checks every batch:
-# MAGIC rows in = out + quarantined + superseded.
+# MAGIC Refreshes the silver tables that are due. Silver tables hold typed, valid rows, one per key. `retails_silver` holds the
+# MAGIC sales joined with their customer, product and store. `docs/lineage.md` shows the inputs of each table. After the
+# MAGIC refresh, the reconciliation checks every batch: rows in = out + quarantined + superseded.
 # MAGIC
 # MAGIC - Reads: the bronze and silver tables that each table declares as inputs, `table_state_ops`
 # MAGIC - Writes: the silver tables and their quarantines, `table_state_ops`, `pipeline_runs_ops`, `reconciliation_ops`

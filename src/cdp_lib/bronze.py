@@ -67,10 +67,10 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     """One row per record of a landed batch.
 
     A value that does not fit the type of its column becomes null and is kept in `_rescued_data`. A JSON record that has
-    none of the columns is kept whole in `_rescued_data`, under the name `_record`. Silver sends both kinds of records
-    to quarantine.
+    none of the contract's columns is stored as a whole in `_rescued_data`, under the name `_record`. In silver, both
+    kinds of records go to quarantine.
 
-    A column that is not in the contract is kept as a string, after the columns of the contract.
+    A received column that is not in the contract becomes a string column after the columns of the contract.
 
     Args:
         spark: Spark session.
@@ -109,7 +109,7 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
     missing = sorted({c.name for c in contract.received_columns if not c.optional} - received)
-    # Records of whole files may omit fields; the rules of silver check the required fields. Tombstones have only keys.
+    # Records of whole files may omit fields. The rules of silver check the required fields. Tombstones have only keys.
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
@@ -124,10 +124,10 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
 
 
 def _unknown_column_names(batch: Manifest, contract: BronzeContract) -> dict[str, str]:
-    """Return the table's names for the received columns that are not in the contract, by received name.
+    """Map the received columns that are not in the contract to their column names in the table.
 
-    Names in the table are lower case, because column names must not differ only in case, and because some engines can't
-    write upper case. Characters that Delta does not allow become underscores, and a duplicate name gets a hash as
+    Names in the table are lower case, for two reasons: column names must not differ only in case, and some engines
+    can't write upper case. Characters that Delta does not allow become underscores. A duplicate name gets a hash as
     suffix.
     """
     known = {column.name for column in contract.received_columns}
@@ -153,7 +153,7 @@ def _bronze_rows(
         received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
         extra = {name: fields[field] for field, name in unknown.items()}
         no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
-        # A string always fits. Do not test it: Spark would parse the line again for each tested column.
+        # Do not test string columns: every value fits, and Spark would parse the line again for each tested column.
         fitting = {name for name, type_ in known.items() if type_ == "STRING"}
     else:
         present = set(rows.columns)

@@ -50,7 +50,7 @@ def to_integer(column: Column) -> Column:
 def to_date(column: Column) -> Column:
     """Return the day of an ISO 8601 date or timestamp; null if the text is neither, or the day does not exist.
 
-    The format is checked first, because engines differ in the other strings that they cast to a date, such as a year.
+    The function checks the format first: some engines also cast other strings to a date, for example a year.
 
     >>> days = spark.createDataFrame([("2025-10-16",), ("2025-10-16T08:00Z",), ("2025-02-30",), ("2025",)], "d string")
     >>> [str(row.day) for row in days.select(to_date(days.d).alias("day")).collect()]

@@ -1,13 +1,13 @@
 """Landed batches. Their layout is the same in a folder, in a Unity Catalog volume and under `abfss://`.
 
-    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw responses of the source, unless data/ has them
-                                                /data/…         JSON lines or parquet, one row per record; the records
+    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw responses, unless data/ has the same content
+                                                /data/…         JSON lines or parquet, one row per record. The records
                                                                 of a source file are in a folder `file=<name>`
                                                 /manifest.json  written last: a folder without it is not a batch
 
 A batch id begins with a time: batch `20260131T235959Z-7` is in the day folder `2026-01-31`. A run therefore lists only
 the few days that may hold new batches, however many days the landing has. Earlier versions stored batches directly in
-the entity's folder, without day folders; these batches are still read from that folder.
+the entity's folder, without day folders. These batches are still read from the entity's folder.
 
 A batch with a manifest is never changed. The manifest also holds the watermark, so the watermark always matches the
 landed data.
@@ -41,32 +41,33 @@ Load = Literal["snapshot", "increment", "files"]
 the source."""
 
 Watermark = dict[str, Any]
-"""How far an entity has been extracted, as JSON; the keys depend on the kind of source."""
+"""Position up to which an entity has been extracted, as a JSON object. Its keys depend on the kind of source."""
 
 MANIFEST = "manifest.json"
 
 _LANDED_FILES = "landed_files.json"
-"""File in an entity's folder. It lists the source files that the entity's batches landed, up to a certain batch."""
+"""Name of the summary file in an entity's folder. It lists the source files that are landed in the entity's batches, up
+to the batch whose id is in the summary."""
 
 _MAX_UNSUMMARIZED_BATCHES = 50
-"""Maximum number of manifests to read for the list of landed files. If more are read, a new summary file is written."""
+"""If more than this number of manifests are read to list an entity's landed files, a new summary file is written."""
 
 FILE_FOLDER = "file="
 """Prefix of the folder below `data/` that holds the records of one source file.
 
-Engines read these folders as partitions: one read covers any number of files and returns the file of each row.
+Engines read these folders as partitions. One read covers all files, and returns each row with the name of its file.
 """
 
 _CHUNK_BYTES = 1 << 20
 
 _TIME_FORMAT, _TIME_LENGTH = "%Y%m%dT%H%M%SZ", 16
-"""Format of the time at the beginning of a batch id, and the number of characters of this time."""
+"""Format and length of the time at the beginning of a batch id."""
 
 _BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-"""Pattern of the allowed names of sources, entities, runs and batches, which become folder names."""
+"""Pattern of the allowed names of sources, entities, runs and batches. These names become folder names."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class DataFile:
 
     Attributes:
         name: Path of the file, relative to the batch's folder.
-        bytes: Size in bytes; None if the writer does not know the size.
-        checksum: SHA-256 of the content; None if the writer does not know the checksum.
-        origin: Source file that this file was made from; None if the source has no files.
+        bytes: Size in bytes. None if the writer does not know the size.
+        checksum: SHA-256 of the content. None if the writer does not know the checksum.
+        origin: Source file that this file was made from. None if the source has no files.
         deletions: Whether the file holds tombstones: the keys of records that were deleted in the source.
     """
 
@@ -109,12 +110,12 @@ class Origin:
 class Manifest:
     """Content of a landed batch.
 
-    Data Factory leaves out the values that it can't know. `Landing.examine` fills them in.
+    Data Factory leaves out the values that it does not know. `Landing.examine` fills in these values.
 
     Attributes:
         source: Source system.
         entity: Name of the table or resource in the source.
-        batch_id: Name of the batch. Batch ids sort in the order of landing.
+        batch_id: Name of the batch. If the batches of an entity are sorted by id, they are in the order of landing.
         load: Whether the batch is a snapshot, an increment or whole files.
         extracted_at: Start of the run that extracted the batch, ISO 8601, UTC.
         format: Format of the data files.
@@ -195,7 +196,7 @@ class Landing:
 
         Args:
             root: Folder, volume path or `abfss://` address.
-            account_key: Key of the storage account of an `abfss://` address; None for the managed identity.
+            account_key: Key of the storage account of an `abfss://` address. None for the managed identity.
         """
         self.root = root.rstrip("/")
         self.fs = open_filesystem(root, account_key)
@@ -215,14 +216,17 @@ class Landing:
     def batch_ids(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[str]:
         """List the ids of an entity's landed batches, oldest first.
 
-        Cost: one request to list the entity's folder, one request per listed day, and one request per batch that is not
-        in `exclude`.
+        Cost:
+
+        - one request to list the entity's folder;
+        - one request for each listed day;
+        - one request for each batch in these days that is not in `exclude`.
 
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            since: A batch id, or the time at the beginning of a batch id. Earlier days are not listed. Empty to list
-                all days.
+            since: A batch id, or the time at the beginning of a batch id. Days before the day of this time are not
+                listed. Empty to list all days.
             exclude: Batch ids to leave out.
 
         Raises:
@@ -234,7 +238,7 @@ class Landing:
     def batch_ids_newest_first(self, source: str, entity: str) -> Iterator[str]:
         """Yield the ids of an entity's landed batches, newest first.
 
-        A day is listed only when the caller reaches it.
+        The folder of a day is listed only when the caller asks for the first batch of that day.
         """
         return (name for name in self._batch_folders(source, entity) if self._is_landed(source, entity, name))
 
@@ -267,7 +271,7 @@ class Landing:
         return f"{self.root}/{source}/{entity}/{f'{_day_of(batch_id)}/' if is_in_day else ''}{batch_id}"
 
     def find_batch(self, source: str, entity: str, batch_id: str) -> Manifest | None:
-        """Return the manifest of the batch with this id, or None if the batch is not landed completely.
+        """Return the manifest of the batch with this id. Return None if the batch is not landed, or only partly.
 
         Raises:
             CdpError: The manifest can't be read.
@@ -297,9 +301,9 @@ class Landing:
     def batches_of_files(self, source: str, entity: str) -> list[Manifest]:
         """Return manifests that list all landed source files of an entity, oldest first.
 
-        The first manifest may be a summary of many batches, including removed batches. The summary is stored in the
-        entity's folder (`landed_files.json`), so that the number of files to read does not grow with the number of
-        batches.
+        The first manifest may be a summary of many batches, including removed batches. The summary is the file
+        `landed_files.json` in the entity's folder. Because of the summary, the number of files to read does not grow
+        with the number of batches.
 
         Raises:
             CdpError: A manifest can't be read.
@@ -321,7 +325,7 @@ class Landing:
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
         """Store a summary: a manifest with the latest version of each source file in the batches.
 
-        The summary has the id of the last batch.
+        The `batch_id` of the summary is the id of the last of these batches.
         """
         files, found = dict[str, DataFile](), dict[str, Any]()
         for batch in batches:
@@ -335,7 +339,7 @@ class Landing:
             self._write_atomically(f"{self.root}/{summary.source}/{summary.entity}/{_LANDED_FILES}", summary.to_json())
 
     def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
-        """Remove landed batches, but remember their source files, so that these files are not landed again.
+        """Remove landed batches. Keep a list of their source files, so that these files are not landed again.
 
         Args:
             source: Source system.
@@ -350,18 +354,18 @@ class Landing:
             self._write_summary(self.batches_of_files(source, entity))
         with self._errors("written"):
             for folder in (self._folder(source, entity, name) for name in names):
-                # Remove the manifest first: a folder without a manifest is not a batch, even if the removal stops here.
+                # Remove the manifest first. If the removal stops here, the folder is no longer a batch.
                 self.fs.rm(f"{folder}/{MANIFEST}")
                 self._remove(folder)
 
     def remove_incomplete_batches(self, source: str, entity: str, id_suffix: str, since: str) -> None:
-        """Remove batch folders without a manifest, which killed runs have left behind.
+        """Remove the batch folders of killed runs. These folders have no manifest.
 
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            id_suffix: End of the ids of the batches to remove. The time at the beginning of an id may differ from run
-                to run.
+            id_suffix: Part of the batch id after the time. All folders with this suffix are removed, whatever the time
+                at the beginning of their names.
             since: A batch id. Days before the day of this batch are not listed.
 
         Raises:
@@ -424,12 +428,14 @@ class Landing:
     ) -> Iterator[BatchWriter]:
         """Write a batch. The manifest is written when the `with` statement ends without an error.
 
-        The caller writes the files of the batch inside the `with` statement. Files that a failed attempt to write the
-        same batch left behind are removed first. If a snapshot has exactly the same data files as the latest batch, and
-        the latest batch is a snapshot, no new batch is created. The writer's `manifest` is then the manifest of the
-        latest batch.
+        The caller writes the files of the batch inside the `with` statement. An earlier attempt to write the same batch
+        may have failed and left files behind. These files are removed first.
 
-        Batch ids of an entity sort in the order of landing, even if the clocks of the runs disagree (`batch_id_after`).
+        No new batch is created if both the new batch and the latest batch are snapshots with the same data files. In
+        this case, the writer's `manifest` is the manifest of the latest batch.
+
+        The new id sorts after the ids of all landed batches of the entity, even if the clocks of the runs disagree
+        (`batch_id_after`).
 
         Args:
             source: Source system.
@@ -438,8 +444,8 @@ class Landing:
                 moved to a later time.
             extracted_at: Start of the run, ISO 8601.
             load: Whether the batch is a snapshot, an increment or whole files.
-            previous: The batch that was the latest when the run determined which records are new. None if no batch was
-                landed, or if the batch is a snapshot that does not depend on an earlier batch.
+            previous: Latest batch at the time when the run determined which records are new. None if no batch was
+                landed at that time, or if the new batch is a snapshot that does not depend on an earlier batch.
 
         Raises:
             CdpError: A name can't be a folder name, the batch is already complete, the location can't be written, or
@@ -478,7 +484,7 @@ class Landing:
     def _land_manifest(self, folder: str, manifest: Manifest, latest: str) -> None:
         """Write the manifest of a batch.
 
-        Raise an error if another run has landed a batch meanwhile, or has changed the files of this batch.
+        Raise an error if another run has landed a batch since `latest`, or has changed the files of this batch.
         """
         with self._errors("written"), self._entity_lock(f"{self.root}/{manifest.source}/{manifest.entity}"):
             # Without this check, two runs that read at the same time would land the same changes twice.
@@ -493,7 +499,7 @@ class Landing:
             text = manifest.to_json().encode()
             if isinstance(self.fs, LocalFileSystem):
                 self.fs.makedirs(folder, exist_ok=True)  # a batch without files has no folder yet
-                # Write a file with another name, then rename it, so that a manifest that a crash cut off is never read.
+                # Write a file with another name, then rename it. After a crash, no reader finds an incomplete manifest.
                 self.fs.pipe_file(f"{folder}/{MANIFEST}.part", text)
                 self.fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
             else:
@@ -502,7 +508,7 @@ class Landing:
 
     @contextmanager
     def _entity_lock(self, folder: str) -> Iterator[None]:
-        """Lock an entity, so that only one run at a time on this machine finishes a batch of the entity.
+        """Lock an entity. On this machine, only one run at a time can write the manifest of a batch of the entity.
 
         The lock has no effect on an object store.
         """
@@ -582,7 +588,7 @@ def storage_errors(failure: str) -> Iterator[None]:
         failure: Beginning of the message: what failed.
 
     Raises:
-        CdpError: The storage raises an error inside the `with`.
+        CdpError: The storage raises an error inside the `with` statement.
     """
     try:
         yield
@@ -615,13 +621,13 @@ def _day_of(batch_id: str) -> str:
 def batch_id_after(batch_id: str, latest: str) -> str:
     """Return a batch id that sorts after the latest batch.
 
-    If `batch_id` sorts earlier, its time is moved to one second after the time of the latest batch. The batch that is
-    landed last is then always the newest batch. This is needed if the clock of an earlier run was ahead, or if a failed
-    run is repaired and keeps its original start time.
+    If `batch_id` does not sort after the latest batch, its time is changed to one second after the time of the latest
+    batch. The batch that is landed last is therefore always the newest batch. The change is needed in two cases: the
+    clock of an earlier run was ahead, or a failed run is repaired and keeps its original start time.
 
     Args:
         batch_id: Id of the new batch, `<time>-<anything>`.
-        latest: Id of the entity's latest batch; empty if no batch is landed.
+        latest: Id of the entity's latest batch. Empty if no batch is landed.
 
     Raises:
         CdpError: The id of the latest batch has no time.
@@ -648,7 +654,7 @@ def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFil
 
     Args:
         address: The address.
-        account_key: Key of the storage account of an `abfss://` address; None for the managed identity.
+        account_key: Key of the storage account of an `abfss://` address. None for the managed identity.
 
     Raises:
         CdpError: The kind of address is unknown, or the address lacks the name of the storage account.
@@ -691,7 +697,7 @@ class Extraction:
     def has_landed(self, batch: Manifest) -> bool:
         """Return whether this run has landed a batch.
 
-        Manual runs have the same id suffix, so the start of the run is compared, too.
+        All manual runs have the same id suffix. Therefore, the start of the run is compared, too.
         """
         is_same_suffix = _run_suffix(batch.batch_id) == _run_suffix(self.batch_id)
         return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)
@@ -706,7 +712,7 @@ class Extraction:
     def new_batch(
         self, entity: str, load: Load = "snapshot", previous: Manifest | None = None
     ) -> AbstractContextManager[BatchWriter]:
-        """Write the run's batch of an entity; see `Landing.new_batch`."""
+        """Write the run's batch of an entity. See `Landing.new_batch`."""
         return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, previous)
 
 
@@ -715,7 +721,7 @@ class BatchWriter:
 
     Attributes:
         manifest: Manifest of the batch, once the batch is complete.
-        watermark: How far the entity has been extracted; the caller sets it before the batch ends.
+        watermark: Position up to which the entity has been extracted. The caller sets it before the batch ends.
         rows: Number of records written to data files so far.
     """
 
@@ -743,7 +749,7 @@ class BatchWriter:
         """Write a data file. The caller reports the number and the columns of the records with `add`.
 
         Args:
-            name: Name of the file; may include folders.
+            name: Name of the file. It may include folders.
             format: Format of the file. All data files of a batch have the same format.
             origin: Source file that the data file is made from.
             deletions: Whether the file holds tombstones.
@@ -767,7 +773,7 @@ class BatchWriter:
         return f"{self._folder}/data"
 
     def add(self, rows: int, columns: Collection[str] = ()) -> None:
-        """Add the number of written records and their columns to the values of the manifest."""
+        """Add the number of written records, and the names of their columns, to the values for the manifest."""
         self.rows += rows
         self._columns |= set(columns)
 
@@ -869,7 +875,7 @@ class _FileStats:
 def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
     """Read a JSON lines file once. Every line that is not blank counts as a record, even if it is not valid JSON."""
     stats, digest = _FileStats(0, 0, "", set()), hashlib.sha256()
-    # Reading lines from an adlfs file directly takes a block of memory per line.
+    # Without this buffer, an adlfs file allocates a whole block of memory for each line.
     with fs.open(path, "rb") as file, io.BufferedReader(file, _CHUNK_BYTES) as lines:
         for line in lines:
             digest.update(line)
@@ -884,7 +890,7 @@ def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: boo
 
 
 def _parquet_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
-    """Read a parquet file to compute its checksum, and its footer to get the number of rows and the columns."""
+    """Compute the checksum of a parquet file, and read the number of rows and the columns from its footer."""
     import pyarrow.parquet as pq
 
     size, digest = 0, hashlib.sha256()

@@ -13,9 +13,11 @@ from cdp_lib.errors import CdpError
 from cdp_lib.storage.delta import ConflictError, DeltaStore, Files
 
 MIN_RETENTION_DAYS, MAX_RETENTION_DAYS = 7, 30
-"""Minimum and maximum of the retention in days. Delta refuses to remove files that are younger than the minimum,
-because writers may still need these files. The Delta log is kept for 30 days, so files older than the maximum would be
-of no use."""
+"""Minimum and maximum retention of data files, in days.
+
+Delta refuses to remove files that are younger than the minimum, because writers may still need these files. The Delta
+log is kept for 30 days. Without the log, older files can't be read as a table version.
+"""
 
 _STATES = ("", "ENABLE", "DISABLE", "INHERIT")
 
@@ -29,7 +31,7 @@ class MaintenanceSettings:
         schema: Schema of the platform's tables.
         retention_days: Number of days for which the files of earlier table versions are kept.
         batch_retention_days: Number of days for which landed batches are kept.
-        predictive_optimization: ENABLE, DISABLE or INHERIT for the schema; empty to change nothing.
+        predictive_optimization: ENABLE, DISABLE or INHERIT for the schema. Empty to change nothing.
     """
 
     catalog: str
@@ -96,8 +98,8 @@ class MaintainedTable:
         table_name: Name of the table.
         before: Data files of the table's latest version before the maintenance.
         after: Data files of the table's latest version after the maintenance.
-        skip_reason: Why the table was not maintained; empty if the table was maintained.
-        is_failed: Whether the maintenance failed, so that a person has to look at it.
+        skip_reason: Why the table was not maintained. Empty if the table was maintained.
+        is_failed: Whether the maintenance failed and a person has to find out why.
     """
 
     table_name: str

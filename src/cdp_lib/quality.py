@@ -1,4 +1,4 @@
-"""Checks of rows against their contract: each row is kept or refused, and no row is lost."""
+"""Checks of rows against their contract: every row is either kept or refused."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
 from cdp_lib.frames import union
 
 _NO_VERSION = "1970-01-01 00:00:00"
-"""Time of change that is used for a version without a time of change. Every version with a time of change is later."""
+"""Time of change that is used for a version without a time of change. It is earlier than every real time of change."""
 
 _BEFORE_VALUES = "#"
-"""Separator between the order of a version and the hash of its values. The separator sorts before all characters that
-batch names contain."""
+"""Separator between the sort string of a version (`_order`) and the hash of its values. The separator sorts before all
+characters of batch names."""
 
 _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
 """Columns that are ignored when versions are compared."""
@@ -73,8 +73,8 @@ def record_hash(contract: TableContract) -> Column:
 def is_warned(contract: TableContract) -> Column:
     """Return a condition that is true if a row of a table breaks a warning rule.
 
-    The rules are evaluated again, because that is faster than reading `_warnings`. If a rule uses `_ingested_at`, which
-    the table does not have, `_warnings` is read.
+    The rules are evaluated again, because evaluation is faster than reading `_warnings`. `_warnings` is read only if a
+    rule uses `_ingested_at`, because the table does not have this column.
 
     Args:
         contract: Contract of the table.
@@ -94,9 +94,8 @@ def check_versions(
         rows: Rows with the columns that `check_rows` needs, and with `record`, `_record_hash` and `_is_deleted`. A key
             may have several rows.
         contract: Contract of the rows' table.
-        keys_are_unique: Whether each key has only one row. No version is then ambiguous, and the search for ambiguous
-            versions is skipped. Versions are ambiguous if a batch has different records with the same key and time of
-            change.
+        keys_are_unique: Whether each key has only one row. If true, the search for ambiguous versions is skipped.
+            Versions are ambiguous if one batch has different records with the same key and time of change.
         extra_columns: Further columns of `rows` to keep in the result.
 
     Returns:
@@ -114,9 +113,9 @@ def check_versions(
 def unchanged_keys(
     received: DataFrame, existing: DataFrame, quarantine: DataFrame, contract: TableContract
 ) -> DataFrame:
-    """Return the keys whose only received version equals the table's row. Keys with a row in quarantine are left out.
+    """Return the keys with one received version that equals the table's row, and without a row in quarantine.
 
-    Finding these keys takes a fraction of the time that resolving their versions takes.
+    This search is much faster than `resolve_versions`, so the caller resolves only the other keys.
 
     Args:
         received: Received rows, as for `check_versions`.
@@ -133,7 +132,7 @@ def unchanged_keys(
             *(without_comment(sf.col(name)).alias(name) for name in contract.key),
             without_comment(record_key(contract)).alias("record_key"),
             _values(contract),
-            # Null for a version that breaks a rule or is a tombstone: the key of this version is never unchanged.
+            # Null if the version is a tombstone or breaks a rejecting rule. Such a key never counts as unchanged.
             sf.when(good, side).alias("_side"),
         )
         for rows, good, side in ((checked, is_good, sf.lit(1)), (existing, sf.lit(True), sf.lit(2)))
@@ -210,13 +209,17 @@ def resolve_versions(
     Args:
         candidates: Versions from `check_versions`, and the rows of the table and of its quarantine.
         contract: Contract of the table.
-        competes: Condition that is true if a candidate competes with the other candidates of its key. If the received
-            versions hold all records, rows of the table do not compete.
-        keys_are_unique: Whether each key has only one candidate. Candidates are then not compared.
+        competes: Condition that is true if a candidate may become the kept or refused version of its key. If the
+            received versions include all records of the source, rows of the table do not compete.
+        keys_are_unique: Whether each key has only one candidate. If true, candidates are not compared.
 
     Returns:
-        The candidates with two further columns. `_outcome` is `kept` (in the table, or to be inserted), `refused` (in
-        the quarantine, or to be inserted there) or `superseded`. `_is_gone` is true if no version of the key is kept.
+        The candidates with two further columns, `_outcome` and `_is_gone`. `_is_gone` is true if no version of the key
+        is kept. `_outcome` has three values:
+
+        - `kept`: the version is in the table, or has to be inserted into the table;
+        - `refused`: the version is in the quarantine, or has to be inserted into the quarantine;
+        - `superseded`: the version belongs in neither of them.
     """
     is_good = sf.col("_keeps_rules")
     if keys_are_unique:
@@ -232,7 +235,7 @@ def resolve_versions(
     removed_in = sf.max(sf.when(sf.col("_is_deleted"), sf.col("_batch_id"))).over(same_row)
     known = candidates.select(
         "*",
-        # If a batch has a record and its tombstone, the tombstone is later.
+        # If a batch has both a record and its tombstone, the tombstone counts as the later version.
         (competes & ~sf.coalesce(sf.col("_batch_id") <= removed_in, sf.lit(False))).alias("_is_alive"),
         (sf.row_number().over(copies.orderBy("_batch_id")) == 1).alias("_is_first_copy"),
         _order().alias("_order"),
@@ -264,14 +267,14 @@ def resolve_versions(
 def _order() -> Column:
     """Return an expression: a string that sorts versions by time of change, then by batch.
 
-    It is a string and not a struct, because comparing structs is slow on some engines.
+    The order is a string, not a struct, because some engines compare structs slowly.
     """
     micros = sf.greatest(sf.unix_micros(sf.coalesce("_version_at", sf.lit(_NO_VERSION).cast("timestamp"))), sf.lit(0))
     return sf.concat(sf.lpad(micros.cast("string"), 20, "0"), sf.lit("|"), sf.col("_batch_id"))
 
 
 def record_key(contract: TableContract) -> Column:
-    """Return an expression: the key of a row as a string, or null if a key column is null."""
+    """Return an expression: the key of a row as a string. It is null if a key column is null."""
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
     return sf.concat(*separated).alias("record_key")  # null if one column is null
@@ -302,9 +305,10 @@ def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:
 
     Rejecting rules are named in `broken_rules`, and warning rules in `_warnings`.
 
-    The names of warnings are collected only for rows that break a warning rule, because collecting names is slower than
-    testing the rules. The column `_keeps_rules` is true if the row breaks no rejecting rule. For the same reason, this
-    column does not use the names.
+    The column `_keeps_rules` is true if the row breaks no rejecting rule.
+
+    Testing rules is faster than collecting the names of broken rules. Therefore, `_keeps_rules` is computed without the
+    names, and names of warning rules are collected only for rows that break a warning rule.
     """
 
     def broken(severity: str) -> Column:
@@ -323,13 +327,13 @@ def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:
 
 
 def _if_broken(rule: Rule) -> Column:
-    """Return an expression: the name of a rule if a row breaks the rule, else null."""
+    """Return an expression: the name of the rule if a row breaks it, or null if not."""
     return sf.when(~_holds(rule), sf.lit(rule.name))
 
 
 def _holds(rule: Rule) -> Column:
     """Return a condition that is true if a row satisfies a rule.
 
-    If the result of the rule is null, the rule is broken.
+    If the rule evaluates to null, the row breaks the rule.
     """
     return sf.coalesce(sf.expr(rule.holds), sf.lit(False))

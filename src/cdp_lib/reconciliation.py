@@ -1,6 +1,6 @@
-"""Reconciliation: row counts show whether every row of every batch is accounted for.
+"""Reconciliation: compares row counts to check that every input row is accounted for.
 
-The rows of a table's input are compared with the rows of the table and of its quarantine.
+Each input row must be in the table, in the table's quarantine, or superseded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SINGLE_BATCHES = 100
 
 @dataclass(frozen=True)
 class Account:
-    """Row counts of one batch in one table. The counts balance if in = out + quarantined + superseded.
+    """Row counts of one batch in one table. They balance if in = out + quarantined + superseded.
 
     Attributes:
         table_name: Name of the table.
@@ -56,7 +56,7 @@ class Account:
 
     @property
     def missing(self) -> int:
-        """Return the number of rows that are not accounted for; negative if there are too many rows."""
+        """Return the number of rows that are not accounted for. It is negative if the table has too many rows."""
         return self.rows_in - self.rows_out - self.rows_quarantined - self.rows_superseded
 
     @property
@@ -77,8 +77,8 @@ def reconcile(
 
     Args:
         store: Tables of the platform.
-        graph: Graph of the tables; None for the graph of the platform.
-        held: Tables that failed in this run. They are not counted.
+        graph: Graph of the tables. None for the graph of the platform.
+        held: Tables that failed in this run. Their rows are not counted.
         only_changed: Whether to count only the tables that changed since their accounts were last recorded.
 
     Returns:
@@ -112,7 +112,7 @@ Counts = dict[str, Counter[str]]
 
 
 def _count_by_batch(store: DeltaStore, tables: list[Table], since: Mapping[str, str]) -> Counts:
-    """Count the rows of the tables, of their quarantines and of their inputs, by batch. Use one query."""
+    """Count the rows of tables, their quarantines and their inputs by batch, with a single query."""
     counts = {}
     for table in tables:
         is_single = sf.col("_batch_id") >= since[table.name]
@@ -163,7 +163,7 @@ def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Gra
     Args:
         store: Tables of the platform.
         accounts: Accounts from `reconcile`.
-        graph: Graph of the tables; None for the graph of the platform.
+        graph: Graph of the tables. None for the graph of the platform.
 
     Returns:
         Names of the tables with an imbalance.
@@ -184,7 +184,7 @@ def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Gra
 
 
 def _recorded(store: DeltaStore) -> list[dict[str, Any]]:
-    """Return the recorded accounts; an empty list if an earlier version of the platform recorded them."""
+    """Return the recorded accounts. Return an empty list if an earlier version of the platform recorded them."""
     if not store.exists(RECONCILIATION_OPS):
         return []
     rows = store.read(RECONCILIATION_OPS)
@@ -196,7 +196,7 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def has_imbalance(store: DeltaStore) -> bool:
-    """Return whether a recorded account has an imbalance. The tables must then be counted again."""
+    """Return whether a recorded account has an imbalance. If true, the tables must be counted again."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 
@@ -212,7 +212,7 @@ def raise_on_imbalance(accounts: list[Account]) -> None:
 
 
 def describe_imbalance(accounts: list[Account]) -> str:
-    """Return a message in one line: the imbalance and what to do about it. It is empty if all accounts balance."""
+    """Return a one-line message about the imbalance and what to do. It is empty if all accounts balance."""
     complaints = [account.complaint for account in accounts if account.missing]
     if not complaints:
         return ""
@@ -243,18 +243,19 @@ class KeyDifference:
 
 
 def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]:
-    """Compare tables with their inputs by key.
+    """Compare the keys of tables with the keys of their inputs.
 
-    A table and its quarantine together must have exactly the current keys of the table's input.
+    A table and its quarantine together must have exactly the keys that are current in the table's input. A key is not
+    current if its record is deleted.
 
     Cost: two anti-joins for each table with rules.
 
     Args:
         store: Tables of the platform.
-        graph: Graph of the tables; None for the graph of the platform.
+        graph: Graph of the tables. None for the graph of the platform.
 
     Returns:
-        One difference per table with rules, even if it is zero.
+        One difference per table with rules, even if no key is missing or surplus.
     """
     states = read_states(store)
     return [
@@ -270,7 +271,7 @@ def _verify(store: DeltaStore, states: States, table: Table) -> KeyDifference:
     if source.layer == "bronze":
         loaded = LoadedBatches.of(states[source.name])
         is_older = is_older_than_bronze(loaded)
-        # If a batch has a record and its tombstone, the tombstone is later.
+        # If a batch has both a record and its tombstone, the tombstone counts as the later version.
         received_in, deleted_in = (
             sf.max(sf.when(sf.col("_is_deleted") == is_deleted, sf.col("_batch_id"))) for is_deleted in (False, True)
         )

@@ -26,15 +26,16 @@ class Settings:
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
         customers_api_url: URL of the customers API, empty for none.
-        api_timeout_seconds: Timeout of an API request: seconds to connect, and seconds without any data.
+        api_timeout_seconds: Timeout of an API request in seconds. The timeout limits the time to connect, and the time
+            without any data.
         crm_url: URL of the Dataverse organisation, empty for none.
         database_schema: Schema of the source database, empty for a database without schemas (SQLite).
-        jdbc_partitions: Number of connections through which a cluster reads the first snapshot of a large table in
-            parallel; 0 to read through the single connection of the driver.
+        jdbc_partitions: Number of parallel connections through which a cluster reads the first snapshot of a large
+            table. With 0, the driver reads the snapshot through its single connection.
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
-        reporting_currency: ISO 4217 code of the currency of prices, into which exchange rates convert.
+        reporting_currency: ISO 4217 code of the currency of prices. Exchange rates convert amounts to this currency.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
         churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUCCEEDED = ("", "success", "excluded")
-"""Result states of an ingest task that mean success. The state is empty if no job passes a state."""
+"""Result states of an ingest task that count as success. The state is empty if the notebook gets no state."""
 
 _BY_HAND = "a notebook opened by hand"
 
@@ -39,7 +39,7 @@ class Stage:
         spaces:
 
         - `select`: tables and layers, as in `cdp run --select`;
-        - `sources`: the results of the ingest tasks, each as `source=result state`;
+        - `sources`: the result states of the ingest tasks, each as `<source>=<state>`;
         - `held`: tables that failed in earlier tasks;
         - `job`: name of the job.
 
@@ -99,7 +99,7 @@ class Stage:
     def is_anything_due(self) -> bool:
         """Return whether the stages after bronze are due, and report the answer to the job.
 
-        The stages are also due if the recorded reconciliation has an imbalance. If they are not due, the lease is
+        The stages are also due if the recorded reconciliation has an imbalance. If the stages are not due, the lease is
         released.
         """
         states, settings = self._runner.states, self._settings
@@ -115,13 +115,13 @@ class Stage:
         return is_due
 
     def reconcile(self) -> None:
-        """Reconcile the tables that changed. If a table has an imbalance, its downstream tables are not refreshed."""
+        """Reconcile the changed tables. Tables downstream of a table with an imbalance are not refreshed."""
         accounts = reconcile(self._store, self._runner.graph, self._held, only_changed=True)
         self._held |= {*record_reconciliation(self._store, accounts, self._runner.graph)}
         self._imbalance = describe_imbalance(accounts)
 
     def publish(self) -> list[str]:
-        """Write the views whose definitions changed, and the copies of gold tables that changed.
+        """Write the views with changed definitions, and the copies of changed gold tables.
 
         No copy is written if a table failed or has an imbalance. The lease is released at the end.
 
@@ -159,7 +159,7 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
     Args:
         runs: Results of `Stage.refresh`.
     """
-    import pandas as pd  # imported late: the import would add 50 % to a run in which no table is due
+    import pandas as pd  # imported only here: otherwise, a run in which no table is due would take 50 % longer
 
     rows = [
         {"table": run.table, "state": run.state, "seconds": round(run.seconds, 1)}
@@ -174,7 +174,7 @@ def _tables_of_failed(sources: str) -> list[str]:
     """Return the bronze tables of failed sources.
 
     Args:
-        sources: Results of the ingest tasks, each as `source=result state`, separated by spaces.
+        sources: Result states of the ingest tasks, each as `<source>=<state>`, separated by spaces.
     """
     states = dict(each.partition("=")[::2] for each in sources.split())
     return [table.name for source, state in states.items() if state not in _SUCCEEDED for table in tables_of(source)]

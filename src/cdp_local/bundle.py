@@ -38,7 +38,8 @@ class Task:
         notebook: File of the notebook; None for a condition task.
         condition: Condition of a condition task; None for a notebook task.
         base_parameters: Parameters of this task only.
-        depends_on: Upstream tasks by key. The value is the condition outcome that this task requires, or None.
+        depends_on: Required outcome of each upstream task, by key of the upstream task. None if the upstream task may
+            have any outcome.
         run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 

@@ -149,8 +149,8 @@ def run(
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
-        # The cause of a failed task may also break the queries of the findings. Ignore their errors then, because the
-        # error line of the task explains the cause better.
+        # If a task failed, the queries of the findings may fail for the same reason. Ignore their errors, because the
+        # error line of the task explains the reason better.
         with suppress(PySparkException) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:

@@ -39,10 +39,11 @@ class SecretMetadata(NamedTuple):
 class SecretStore:
     """Secrets by scope and key, from three places.
 
-    A secret comes from an environment variable. If the variable does not exist, the secret comes from the secrets file.
-    If the file does not have the secret either, the secret comes from the sample sources. The environment variable for
-    the key `database_url` in the scope `cdp` is `CDP_SECRET_CDP_DATABASE_URL`. The secrets file is `.cdp-secrets.yml`,
-    which git ignores. It has one mapping of keys to secrets per scope.
+    The first place that has the secret is used:
+
+    1. An environment variable, such as `CDP_SECRET_CDP_DATABASE_URL` for the key `database_url` in the scope `cdp`.
+    2. The secrets file `.cdp-secrets.yml`, which git ignores. It has one mapping of keys to secrets per scope.
+    3. The sample sources.
     """
 
     def __init__(self, file: Path, samples: Mapping[tuple[str, str], str]) -> None:

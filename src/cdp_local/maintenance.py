@@ -17,8 +17,8 @@ from cdp_local.workspace import locked
 _MIN_NEW_COMMITS = 4
 """Number of new commits after which `cdp watch` maintains a table between two refreshes.
 
-Opening a table reads the log of its commits, so each commit makes it about 10 % slower. A refresh opens hundreds of
-tables.
+Opening a table reads the log of its commits, so each commit makes the opening about 10 % slower. A refresh opens
+hundreds of tables.
 """
 
 _TABLES_PER_PASS = 8
@@ -121,7 +121,7 @@ class WatchMaintenance:
         grown = sorted((folder for folder in commits if commits[folder] >= _MIN_NEW_COMMITS), key=lambda f: -commits[f])
         maintained = []
         for folder in grown[:_TABLES_PER_PASS]:
-            with suppress(DeltaError):  # after an error, the table is complete, only slower to read
+            with suppress(DeltaError):  # the table stays complete, only slower to read
                 self._maintained_versions[folder] = _compact_and_trim(folder)
                 maintained.append(folder)
         return maintained

@@ -1,8 +1,13 @@
 """Generates TMDL files of the semantic model in powerbi/ from the contracts.
 
-`make docs` writes the files of these objects: all tables that Power BI reads from the warehouse, with their columns and
-measures; the tables that list segments and KPIs; the relationships; and the role that shows a user only the rows of the
-user's countries. All other files of the model are written by hand.
+`make docs` writes the files of these objects:
+
+- all tables that Power BI reads from the warehouse, with their columns and measures
+- the tables that list segments and KPIs
+- the relationships
+- the role that shows a user only the rows of the user's countries
+
+All other files of the model are written by hand.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class Finding:
         table: Name of the table.
         rule: Name of the rule.
         rows: Number of rows that break the rule.
-        first_broken: Number of rows for which this rule is the first broken rule. The sum of these numbers for all
-            findings counts each row once.
+        first_broken: Number of rows for which this rule is the first broken rule. The sum over all findings counts each
+            row once.
         since: Earliest batch with a row that breaks the rule.
         key: Key of one row that breaks the rule; None if these rows have no keys.
     """
@@ -172,9 +172,9 @@ def examples_by_rule(rows: DataFrame | None, number: int) -> dict[tuple[str, str
 
 
 def first_quarantined(tables: DeltaStore, contract: TableContract, number: int) -> list[Sequence[object]]:
-    """Return the first quarantined rows of a table, each as key, broken rules, batch and record.
+    """Return the first quarantined rows of a table as (key, broken rules, batch, record) tuples.
 
-    The row with the shortest key is the first.
+    The rows are ordered by the length of the key, and then by the key.
 
     Args:
         tables: Tables of the platform.

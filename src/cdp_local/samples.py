@@ -27,7 +27,7 @@ folder.
 """
 
 NEEDED_SOURCES = {"customers_api_url", "database_url"}
-"""Bundle variables and secrets that configure the sources without which no sales figures can be computed."""
+"""Bundle variables and secrets that configure the required sources. Sales figures need both sources."""
 
 SOURCES = NEEDED_SOURCES | {"crm_url"} | set(_FILES)
 """Bundle variables and secrets that configure the sources, one per source."""

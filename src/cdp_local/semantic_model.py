@@ -64,7 +64,7 @@ class Measure:
         dax: DAX expression.
         format: Format string.
         folder: Display folder.
-        is_hidden: Whether the measure is hidden from users, because only other measures need it.
+        is_hidden: Whether users do not see the measure, because only other measures need it.
     """
 
     name: str

@@ -130,8 +130,8 @@ class SailStore(SparkStore):
 
         The counts come from a query after the write, because Sail does not report the number of written rows.
         """
-        # Sail also deletes rows for which the condition is null. To keep these rows, add a copy of the condition that
-        # is false instead of null. Keep the original condition too, because Sail uses it to skip whole files.
+        # Sail also deletes rows for which the condition is null. To keep these rows, add a second condition that is
+        # false instead of null. The original condition stays, because Sail uses it to skip whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
         self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
@@ -139,10 +139,14 @@ class SailStore(SparkStore):
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
         """Upsert and delete rows by rewriting their partitions, or the whole table.
 
-        This method takes 0.25 s per million rows. The MERGE of Sail takes several seconds. If the table has none of the
-        changed keys, the method appends the new rows. Otherwise, the method rewrites each partition that contains a
-        changed key before or after the merge. If the table has no partitions, the method rewrites the whole table. The
-        changes are written to a file first, so that they are computed only once.
+        This method takes 0.25 s per million rows. The MERGE of Sail takes several seconds.
+
+        - If the table has none of the changed keys, the method appends the new rows.
+        - Otherwise, if the table is partitioned, the method rewrites each partition that contains a changed key before
+          or after the merge.
+        - Otherwise, the method rewrites the whole table.
+
+        The changes are written to a file first, so that they are computed only once.
         """
         with TemporaryDirectory() as folder:
             changes.selectExpr(*contract.select_list, IS_GONE).write.parquet(f"{folder}/changes")
@@ -164,7 +168,7 @@ class SailStore(SparkStore):
                 self._overwrite(contract, self._prepared(contract, entering), None)
                 return written
             unaffected = rows.join(stored.alias("s"), is_same, how="left_anti").select(*contract.column_names)
-            # Existing rows are already validated. They skip the validation, which puts all rows into one partition.
+            # Validate only the new rows, because the validation puts all its rows into one partition.
             rows = self._distribute(contract, unaffected.unionByName(self._enforce_not_null(contract, entering)))
             self._overwrite(contract, rows, sf.lit(True) if where is None else where)
             return written

@@ -21,7 +21,7 @@ from cdp_local.workspace import LocalWorkspace
 
 _FOLDER_POLL_SECONDS = 0.1
 _STORAGE_ACCOUNT_POLL_SECONDS = 5.0
-"""This interval is longer than the interval for a folder, because each poll sends one request per entity."""
+"""Time between two polls. It is longer than for a folder, because each poll sends one request per entity."""
 
 RESTART_AFTER = 20
 """Number of refreshes after which `cdp watch` restarts the engine, because the engine frees little memory."""
@@ -78,10 +78,12 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
     """Wait for batches to land; yield each set of new batches as (bronze table, batch) pairs.
 
-    The first set holds the batches of the last days that have already landed. A batch is landed once its manifest
-    exists. The function polls the landing, because file system notifications miss files in a folder that was just
-    created. Ctrl-C ends the iteration while the function waits for new batches. Ctrl-C has its usual effect while the
-    caller handles a set.
+    The first set holds batches that have already landed: the latest batch of each entity, and the batches of the days
+    before the latest batch. A batch has landed once its manifest exists. The function polls the landing, because file
+    system notifications miss files in a folder that was just created.
+
+    While the function waits for new batches, Ctrl-C ends the iteration. While the caller handles a set, Ctrl-C has its
+    usual effect.
 
     Args:
         landing: The landing to watch.

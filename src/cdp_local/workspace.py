@@ -44,12 +44,12 @@ class LocalWorkspace:
 
     @property
     def session(self) -> SparkSession:
-        """The Spark session, in which only the tables that a store has used are registered."""
+        """The Spark session. Only the tables that a store has used are registered in the session."""
         return self.notebooks.spark
 
     @property
     def spark(self) -> SparkSession:
-        """The Spark session, in which every table and view is registered."""
+        """The Spark session, after all tables and views have been registered in the session."""
         if catalog := catalog_of(self.session):
             catalog.register_all()
         return self.session

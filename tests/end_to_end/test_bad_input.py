@@ -414,7 +414,7 @@ BAD_RECORDS: list[tuple[Any, set[str]]] = [
     ([1, "two"], {FITS, "customer_id_is_present", "country_is_present", "registration_date_is_present"}),
 ]
 LATECOMER = {"customer_id": 999, **NEW, "full_name": "Lara Spaeth"}
-# A duplicate of a customer, whose fields are in another order.
+# A duplicate of a customer record, with the fields in another order.
 COPY = dict(reversed(CUSTOMERS[0].items()))
 BAD_SALES = """
     INSERT INTO transactions VALUES

@@ -1,4 +1,4 @@
-"""Tests of what is printed about quarantined rows and warnings: at the end of a run and by `cdp quarantine`."""
+"""Tests of the output about quarantined rows and warnings, at the end of a run and of `cdp quarantine`."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_every_customer_has_a_value_a_segment_and_demographics(refreshed: Path) 
 
 
 def test_too_few_customers_have_no_predictions_and_the_fits_say_so(refreshed: Path) -> None:
-    """In the sample data, 27 customers have bought. A model needs more."""
+    """The sample data has 27 customers with purchases. A model needs more customers."""
     states = {row[4] for row in rows_of_table(refreshed, "model_fits_gold")}
     assert states == {"27 customers (a fit needs 100), 23 of them with repeat purchases (a fit needs 30)",
                       "23 customers (a fit needs 100), 23 of them with repeat purchases (a fit needs 30)"}  # fmt: skip

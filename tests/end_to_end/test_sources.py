@@ -1,4 +1,4 @@
-"""Tests of runs, on Sail, whose sources are named, changed or left out."""
+"""Tests of runs on Sail with configured sources, changed sources, and without ingestion."""
 
 from __future__ import annotations
 

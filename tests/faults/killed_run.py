@@ -1,7 +1,10 @@
 """Run `cdp` with given sample data and kill the run at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
 
-A point is `task <key>`, before a task starts, or `write <table> <n>`, before the n-th commit to a table. With `-`,
-the run is not killed. The log gets one line for each point that the run passes.
+- `task <key>` is the point just before a task starts.
+- `write <table> <n>` is the point just before the n-th commit to a table.
+- `-` means that the run is not killed.
+
+The log gets one line for each point that the run passes.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Source(Protocol):
 
     Attributes:
         contract: Silver table that the records are loaded into.
-        columns: SQL expressions on columns of the silver table. Their values have the same form as in the source.
+        columns: SQL expressions that convert the columns of the silver table to the format of the source records.
     """
 
     contract: TableContract
@@ -130,7 +130,7 @@ class Source(Protocol):
         """Land new records. If `last` is true, also find changes that only a full read can find."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
-        """Return the current records of the source. A record has the values that `columns` gives for its row."""
+        """Return the current records of the source, as tuples that are comparable with the values of `columns`."""
 
 
 class CustomersApi:

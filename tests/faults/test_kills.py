@@ -1,8 +1,9 @@
 """Tests that a run that is killed (SIGKILL) and repeated gives the same tables as an uninterrupted run.
 
 A run is killed at a point: before a task or before a commit. On the embedded engine, `make torture` kills runs at every
-point, and other test runs use a sample of the points. On another engine, a run takes minutes. There, `make torture`
-also uses a sample, and each run starts from a copy of the home folder of a run on the embedded engine.
+point, and other test runs use a sample of the points. On any other engine, a run takes minutes. On these engines,
+`make torture` therefore uses a sample, too, and each run starts from a copy of a home folder that the embedded engine
+has written.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def rows_of(home: Path) -> Tables:
 
 
 def change(samples: Path) -> None:
-    """Change the sample data like a day of business: add, correct and remove records, and add invalid records."""
+    """Simulate a day of business in the sample data: add, correct and remove records, and add invalid records."""
     customers = json.loads((samples / "customers.json").read_text(encoding="utf-8"))
     del customers[40]  # a customer without purchases
     customers[3]["country"] = "Egypt" if customers[3]["country"] != "Egypt" else "UAE"

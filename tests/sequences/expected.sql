@@ -1,5 +1,5 @@
--- The expected tables in DuckDB, from the valid rows of each source (`<name>_received`, as text). The queries follow
--- docs/tables.md and docs/kpis.md, not the code of the library.
+-- The expected tables in DuckDB, computed from the valid rows of each source. The table `<name>_received` holds the valid
+-- rows of a source as text. The queries follow docs/tables.md and docs/kpis.md, not the code of the library.
 
 -- Silver --------------------------------------------------------------------------------------------------------------
 
@@ -62,8 +62,8 @@ FROM all_customers
 LEFT JOIN (SELECT customer_id, min(transaction_date) AS first_purchase_date FROM retails_silver GROUP BY ALL)
   USING (customer_id);
 
--- The customer of each email address. An address is ambiguous when several customers have it, or several contacts without
--- a known customer id.
+-- The customer of each email address. An address is ambiguous if it belongs to several customers, or to several contacts
+-- without a known customer id.
 CREATE TABLE addressees AS
 SELECT email, min(customer_id) AS customer_id,
        count(*) > 1 OR (SELECT count(*) FROM contacts x
@@ -127,7 +127,8 @@ SELECT customer_id, least(CASE WHEN registration_date <= until THEN registration
 FROM all_customers LEFT JOIN bought USING (customer_id)
 WHERE registration_date <= until OR first_purchase_date IS NOT NULL;
 
--- The score of a value is 1 plus the number of whole fifths of buyers below the middle buyer with this value.
+-- The buyers are sorted by value and divided into fifths. The score of a value is the number of the fifth, 1 to 5, that
+-- the middle buyer with this value is in. With fewer than 5 buyers, every score is 3.
 CREATE MACRO score(below, equal, buyers) AS
 CASE WHEN buyers < 5 THEN 3 ELSE 1 + ((2 * below + equal) * 5) // (2 * buyers) END::INT;
 
@@ -188,7 +189,10 @@ WHERE name <> '';
 CREATE MACRO code_of(name) AS
 (SELECT country_code FROM countries WHERE key = regexp_replace(lower(name), '[.,''’()]', '', 'g'));
 
--- For each attribute: the surviving value, whether its contact is linked by customer id, and whether other values differ.
+-- One row per customer. For each attribute:
+-- - the surviving value
+-- - whether the contact with this value is linked by customer id
+-- - whether the contacts have different values (for the country, the list of these values)
 CREATE TABLE opinions AS
 WITH said AS (
   SELECT l.customer_id, l.reason = 'customer_id' AS is_by_id, c.modified_at, c.contact_id,

@@ -49,8 +49,10 @@ VERSIONS = {
     **dict.fromkeys(("customers", "products", "stores", "sales"), "updated_at"),
     "contacts": "modifiedon",
 }
-"""For each source, the column with the time of change. The latest version of a row wins. A version without a time is
-older than versions with one, and the later batch wins among equal times.
+"""Column with the time of change, by source. The version of a row with the latest time is its current version.
+
+A version without a time counts as older than any version with a time. Among versions with equal times, the version from
+the latest batch is the current version.
 """
 
 REQUIRED = {

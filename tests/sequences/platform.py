@@ -28,7 +28,7 @@ from cdp_local.runner import setting_values
 PROJECT = Path(__file__).resolve().parents[2]
 GROSS_MARGIN = "0.4"
 FIRST_BATCH = "20260101T000000Z"
-"""Sorts before the name of every batch."""
+"""Name that sorts before the name of every batch."""
 FIRST_RUN_AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
@@ -161,7 +161,10 @@ class Platform:
 
 @contextmanager
 def _killed_at(commit: int | None) -> Iterator[None]:
-    """Stop the block before the given commit, counted from 0. With fewer commits, the block ends normally."""
+    """Raise `Killed` in the block just before its commit with this index, from 0 on. Suppress `Killed` afterwards.
+
+    If the block makes fewer commits, or if the index is None, the block ends normally.
+    """
     if commit is None:
         yield
         return

@@ -151,7 +151,7 @@ LOST = (
 """Tables that may be dropped before a run."""
 
 again = st.builds(Again, some_of(*GONE), st.integers(0, 2))
-"""Strategy for earlier batches of records that are sent again."""
+"""Strategy that draws an earlier batch of records to send again."""
 
 changes = st.one_of(
     # Sales are the most frequent changes.

@@ -1,7 +1,7 @@
 """Tests of random sequences of batches and runs: after every run, every table equals the model's table.
 
-By default, a few sequences run. `make torture` runs 500 sequences on the embedded engine. It runs 8 on another engine,
-which takes minutes for each sequence.
+By default, a few sequences run. `make torture` runs 500 sequences on the embedded engine. On any other engine, a
+sequence takes minutes, so `make torture` runs only 8 sequences.
 """
 
 from __future__ import annotations

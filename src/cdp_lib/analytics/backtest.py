@@ -36,10 +36,14 @@ class ForecastMeasure:
     """One quality measure of a forecast, for all customers or for one decile of the customers.
 
     Attributes:
-        measure: `total_error` (predicted / actual − 1), `mae` (mean absolute error of purchases per customer),
-            `brier_score` (mean squared error of the churn probability), `auc` (probability that a customer who
-            churned has a higher predicted churn probability than a customer who stayed), `purchases_by_decile` or
-            `churn_by_decile`.
+        measure: Name of the measure:
+
+            - `total_error`: predicted / actual − 1
+            - `mae`: mean absolute error of purchases per customer
+            - `brier_score`: mean squared error of the churn probability
+            - `auc`: probability that a customer who churned has a higher predicted churn probability than a customer
+              who stayed
+            - `purchases_by_decile`, `churn_by_decile`: predicted and actual mean of a decile
         decile: Decile of the customers by prediction: 1 is the lowest decile, 10 is the highest; 0 for all customers.
         customers: Number of customers that the measure covers.
         predicted: Predicted total (`total_error`) or predicted mean (all other measures).
@@ -130,7 +134,7 @@ def _mean(values: Floats, weight: Floats) -> float:
 
 
 def _by_decile(measure: str, predicted: Floats, actual: Floats, weight: Floats) -> Iterator[ForecastMeasure]:
-    """Yield the predicted and the actual mean of each decile. Customers with equal predictions are in one decile."""
+    """Yield the predicted and the actual mean of each decile. Equal predictions are in the same decile."""
     _, group = np.unique(predicted, return_inverse=True)
     customers = np.bincount(group, weights=weight)
     middle = (np.cumsum(customers) - customers / 2) / customers.sum()

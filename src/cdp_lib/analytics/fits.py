@@ -26,7 +26,7 @@ _BOUND_TOLERANCE = 1e-6
 """If the distance of a log-parameter from a bound is smaller than this value, the parameter counts as at the bound."""
 
 _IMPOSSIBLE_LOSS = 1e10
-"""Loss at parameters under which the data have probability 0."""
+"""Loss for parameters under which the data are impossible: their probability is 0."""
 
 _MAX_SLOPE = 1e-5
 """A point is treated as flat if the slope of the mean log-likelihood is below this value in every log-parameter."""
@@ -38,7 +38,7 @@ _MAX_STANDARD_ERROR = 3.0
 """Largest accepted standard error of a log-parameter. An error of 3 means a factor of exp(3) ≈ 20."""
 
 _MAX_ITERATIONS_AT_BOUND = 5
-"""The search stops after this number of iterations with a parameter at a bound: the parameter stays at the bound."""
+"""The search stops if a parameter is at a bound in this number of consecutive iterations."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ def maximize(
 
 
 def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: int, near: Maximum) -> Maximum | None:
-    """Return the maximum of a likelihood, searched from the known maximum `near` of a similar likelihood.
+    """Return the maximum of a likelihood, or None if no maximum is found within the limit of iterations.
 
-    Return None if the search finds no maximum within its limit of iterations.
+    The search starts at `near`, the known maximum of a similar likelihood.
     """
     from scipy.optimize import minimize
 
@@ -157,7 +157,7 @@ def _loss(mean_log_likelihood: Callable[[Floats], float]) -> Callable[[Floats], 
 
 
 def _stop_at_bound() -> Callable[[OptimizeResult], None]:
-    """Return a callback that stops the optimizer if a parameter stays at a bound."""
+    """Return a callback that stops the optimizer after consecutive iterations with a parameter at a bound."""
     iterations = 0
 
     def stop(intermediate_result: OptimizeResult) -> None:

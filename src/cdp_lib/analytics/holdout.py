@@ -62,7 +62,7 @@ def collect_holdout(
     """
     cut_off = as_of - timedelta(days=days)
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days up to the cut-off; negative after the cut-off
+    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days from purchase to cut-off; negative after it
     purchases_by_period = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
@@ -113,9 +113,10 @@ def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
 
 
 def _purchases_if_active(holdout: Holdout) -> float:
-    """Return the mean of `before` for the customers with a purchase in `earlier`; 0 if no customer has one.
+    """Return the mean of `before` over the customers with a purchase in `earlier`.
 
-    Both periods end on or before the cut-off, so the estimate uses no purchases after the cut-off.
+    The result is 0 if no customer has a purchase in `earlier`. Both periods end on or before the
+    cut-off, so the estimate uses no purchases after the cut-off.
     """
     were_active = holdout.histories.weight * (holdout.earlier > 0)
     return float(holdout.before @ were_active / were_active.sum()) if were_active.any() else 0.0

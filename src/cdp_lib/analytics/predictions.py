@@ -69,7 +69,9 @@ class CustomerFits:
 
 
 def with_history(summaries: DataFrame) -> DataFrame:
-    """Return customers with `recency_weeks` and `age_weeks`, in whole weeks; both null for customers who never bought.
+    """Return customers with `recency_weeks` and `age_weeks`, in whole weeks.
+
+    Both columns are null for customers who never bought.
 
     Args:
         summaries: One row per customer, from `build_customer_summaries`.

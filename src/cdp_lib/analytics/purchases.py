@@ -1,11 +1,19 @@
 """Models of repeat buying by customers who leave without notice: Pareto/NBD, MBG/NBD and BG/NBD.
 
 A customer buys at random, at a constant individual rate λ, until the customer drops out (churns). The drop-out itself
-is not observed. The models differ in when a customer can drop out: in Pareto/NBD at any moment, in BG/NBD right after a
-repeat purchase, in MBG/NBD right after any purchase.
+is not observed. The models differ in when a customer can drop out:
 
-Notation follows the papers. x: repeat purchases. t_x: time from the first to the latest purchase. T: time from the
-first purchase to now. Time is in weeks. The functions take arrays of one shape and return arrays of the same shape.
+- Pareto/NBD: at any moment
+- BG/NBD: right after a repeat purchase
+- MBG/NBD: right after any purchase
+
+The notation follows the papers. All times are in weeks:
+
+- x: number of repeat purchases
+- t_x: time from the first to the latest purchase
+- T: time from the first purchase to now
+
+The functions take arrays of one shape and return arrays of the same shape.
 
 Sources:
     Schmittlein, Morrison and Colombo (1987), Counting your customers. Management Science 33(1).
@@ -197,7 +205,7 @@ class _GeometricNbd(PurchaseModel):
 
     @abstractmethod
     def _drop_out_chances(self, x: Floats) -> Floats:
-        """Return the number of purchases after which a customer could have dropped out."""
+        """Return the number of chances to drop out, one for each purchase that a drop-out can follow."""
 
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the log-likelihood of each history: Fader, Hardie and Lee (2005), equation 6.
@@ -273,7 +281,7 @@ _STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0),
 """Starting values of the four parameters, in the order in which each model declares them."""
 
 _SAMPLE_SIZE = 20_000
-"""Size of a sample. With more customers, the search first locates the maximum for a sample of this size."""
+"""Number of customers in a sample. If the data have more customers, the search first finds the maximum for a sample."""
 
 _WEEKS_PER_YEAR = 52.0
 

@@ -59,7 +59,7 @@ def segment() -> Column:
 
 
 def leading_digits(amount: Column) -> Column:
-    """Return a non-negative amount of money in cents. All digits after the third become 0.
+    """Return a non-negative amount of money in cents, with 0 in place of every digit after the third.
 
     1,234.56 becomes 123,000. The result has at most 900 distinct values per power of ten, even if every customer has a
     different amount.
@@ -75,7 +75,7 @@ def leading_digits(amount: Column) -> Column:
 
 
 def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:
-    """Return four thresholds: the lowest value that reaches the score, for each of the scores 2 to 5.
+    """Return a threshold for each of the scores 2 to 5: the lowest value that reaches the score.
 
     A threshold is −∞ if every value reaches the score, and ∞ if no value reaches the score.
 

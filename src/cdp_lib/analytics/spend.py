@@ -1,7 +1,11 @@
 """Gamma-Gamma: a model of the spend of customers per purchase day.
 
-The spend of a customer varies around an individual mean, which does not depend on how often the customer buys. Notation
-follows the paper. x: repeat purchase days. m: mean spend per repeat purchase day.
+The spend of a customer varies around an individual mean. This mean does not depend on how often the customer buys.
+
+The notation follows the paper:
+
+- x: number of repeat purchase days
+- m: mean spend per repeat purchase day
 
 Source: Fader and Hardie (2013), The gamma-gamma model of monetary value. brucehardie.com/notes/025.
 """
@@ -106,8 +110,8 @@ def fit_spend(spending: Spending) -> Fit:
         spending: Frequency and mean spend of the repeat buyers.
 
     Returns:
-        The fit. It has no parameters if the customers are too few, if no maximum is found, or if the population mean at
-        the maximum is infinite (q ≤ 1) or implausibly far above the observed mean.
+        The fit. It has no parameters if the customers are too few, or if no maximum is found. It also has no parameters
+        if the population mean at the maximum is infinite (q ≤ 1) or implausibly far above the observed mean.
     """
     pairs = len(spending.frequency)
 

@@ -19,11 +19,14 @@ def build_customer_summaries(
         as_of: Last day to include.
 
     Returns:
-        `customer_id`, `acquisition_date` and `tenure_days`. These columns are null for customers who never bought:
-        `first_purchase_date`, `last_purchase_date`, `frequency` (repeat purchase days), `recency_days`,
-        `monetary_value`, `repeat_revenue` and `repeat_monetary_value`. These columns are 0 for customers who never
-        bought: `transaction_count`, `purchase_day_count` and `total_revenue`. `repeat_monetary_value` is also null
-        without a repeat purchase.
+        These columns, in three groups:
+
+        - for every customer: `customer_id`, `acquisition_date` and `tenure_days`
+        - null for customers who never bought: `first_purchase_date`, `last_purchase_date`, `frequency` (repeat purchase
+          days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`
+        - 0 for customers who never bought: `transaction_count`, `purchase_day_count` and `total_revenue`
+
+        `repeat_monetary_value` is also null for customers without a repeat purchase.
     """
     days = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     purchases = days.groupBy("customer_id").agg(

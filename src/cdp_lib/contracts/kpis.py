@@ -65,7 +65,9 @@ MEASURES: dict[str, str] = {
     "contacts": "contacts of the CRM",
     "contacts_agreeing": "contacts who agree to marketing by the channel",
 }
-"""Definitions of the measures, by name. A person is a customer, or an e-mail address or device without a customer."""
+"""Definitions of the measures, by name. A person is a customer, or an e-mail address or a device that is not
+linked to a customer.
+"""
 
 ADDS_OVER_MONTHS = (
     "revenue",
@@ -80,10 +82,12 @@ ADDS_OVER_MONTHS = (
     "mailings_opened",
     "mailings_clicked",
 )
-"""Measures that are additive over months: each customer, sale or mailing belongs to one month."""
+"""Measures that are additive over months, because each customer, sale or mailing is counted in one month only."""
 
 ADDS_OVER_CATEGORIES = ("revenue", "transactions")
-"""Measures that are additive over categories: a sale has one category, a customer may have several categories."""
+"""Measures that are additive over categories, because a sale has one category. Counts of customers are not additive,
+because one customer may buy in several categories.
+"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class Kpi:
         title: Display name.
         definition: Definition in one or two sentences, as readers of dashboards see it.
         numerator: SQL expression over `MEASURES`.
-        denominator: SQL expression over `MEASURES`; `1` for a plain figure. The KPI is null if the denominator is 0.
+        denominator: SQL expression over `MEASURES`; `1` if the KPI is not a quotient. The KPI is null if the
+            denominator is 0.
         unit: money (reporting currency), count, share (0 to 1), months, ratio, or points.
         dimensions: Dimensions that the KPI is computed for.
         source: Tables that the KPI is computed from, and the origin of a definition that is not obvious.
@@ -127,8 +132,8 @@ class Kpi:
     def adds_over_months(self) -> bool:
         """Return whether the KPI of several months is computed from sums over these months.
 
-        The KPI of the months is then Σ numerator / Σ denominator, or Σ numerator for a plain figure. Any other KPI of
-        several months is the value of the latest month, because one person may be active in several months.
+        If it is, the KPI is Σ numerator / Σ denominator over these months, or Σ numerator if the denominator is `1`. If
+        it is not, the KPI has the value of the latest month, because one person may be active in several months.
         """
         return self._measures <= set(ADDS_OVER_MONTHS)
 

@@ -50,7 +50,7 @@ def _is_present(column: str, meaning: str) -> Rule:
 
 
 def _is_plausible(column: str, first: str, last: str, meaning: str, severity: Severity = "reject") -> Rule:
-    """Return the rule that a column is null or between two SQL expressions, including both bounds."""
+    """Return a rule: the column is null, or its value is between two SQL expressions, both bounds included."""
     return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning, severity)
 
 

@@ -152,8 +152,8 @@ class TableContract:
         """Return the columns that Delta collects file statistics for: the columns of joins and filters.
 
         Statistics of other columns would not help to skip files, because nearly all their values occur in every file.
-        Partition columns need no statistics. `record` holds personal data, which statistics would copy into the Delta
-        log.
+        Partition columns need no statistics. `record` gets no statistics, because it holds personal data and statistics
+        are stored in the Delta log.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))

@@ -21,7 +21,7 @@ def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | N
     this query.
 
     Args:
-        retails_silver: One row per sale. The rows include all sales of a month or none of them.
+        retails_silver: One row per sale. For each month, the rows include all sales or none.
         as_of: Last day to include; None for all days.
 
     Returns:

@@ -24,7 +24,7 @@ _DAYS = (1, 7, 30, 60, 90, 180, 365)
 """Values of N for N-day and unbounded retention, in days."""
 
 _BRACKETS = ((1, 7), (8, 30), (31, 60), (61, 90), (91, 180), (181, 365))
-"""First and last day of each bracket."""
+"""First and last day of each bracket, counted from day 0."""
 
 _MONTHS = 24
 """Last month of purchase and revenue retention, as a number of months after the cohort month."""
@@ -58,9 +58,9 @@ def build_cohort_retention_gold(
     retention may still rise with a later `as_of`, because customers come back.
 
     Source: Amplitude, Retention Analysis (“return on”, “return on or after”, strict calendar dates); Adobe Customer
-    Journey Analytics, guided analysis (bounded, unbounded, custom brackets). Amplitude excludes customers who have not
-    reached day N from the average. This table waits for the whole cohort instead, so that all rows of a cohort refer to
-    the same customers.
+    Journey Analytics, guided analysis (bounded, unbounded, custom brackets). Amplitude computes the average
+    without the customers who have not reached day N. This table waits for the whole cohort instead, so that all rows of
+    a cohort refer to the same customers.
 
     Args:
         customer_acquisitions_silver: One row per customer.

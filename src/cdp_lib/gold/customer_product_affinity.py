@@ -22,7 +22,7 @@ def build_customer_product_affinity_gold(
     Names are joined after the aggregation, because names in millions of rows would take most of the memory.
 
     Args:
-        retails_silver: One row per sale. The rows include all sales of a (customer, product) pair or none of them.
+        retails_silver: One row per sale. For each (customer, product) pair, the rows include all sales or none.
         customers_silver: One row per customer.
         products_silver: One row per product.
         as_of: Last day to include; None for all days.

@@ -26,15 +26,15 @@ _MAX_AGE = 120
 """Greatest plausible age in years. A day of birth that implies a greater age is ignored."""
 
 _AGE_BANDS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (55, "45-54"), (65, "55-64"))
-"""Age bands. The number of a band is the first age of the next band."""
+"""Age bands, each with its exclusive upper bound: the first age of the next band."""
 
 _GENERATIONS = ((1928, "Greatest"), (1946, "Silent"), (1965, "Boomer"), (1981, "X"), (1997, "Millennial"), (2013, "Z"))
-"""Generations as defined by Pew Research Center. The number of a generation is the first birth year of the next
-generation. The last generation is Alpha.
+"""Generations as defined by Pew Research Center, each with its exclusive upper bound: the first birth year of
+the next generation. The last generation is Alpha.
 """
 
 _TENURE_BANDS = ((30, "under 30 days"), (90, "30-89 days"), (365, "90-364 days"), (731, "1-2 years"))
-"""Tenure bands. The number of a band is the first number of days of the next band."""
+"""Tenure bands, each with its exclusive upper bound: the first number of days of the next band."""
 
 
 def build_customer_demographics_gold(
@@ -51,11 +51,16 @@ def build_customer_demographics_gold(
     A contact describes a customer only if `customer_links_silver` links the contact to the customer. Each attribute
     comes from the first contact that has a value for the attribute. Contacts linked by customer number come before
     contacts linked by e-mail address. Among contacts with the same kind of link, the latest modified contact comes
-    first. If two contacts have the same time, the contact with the lower `contact_id` comes first.
+    first. If two contacts were modified at the same time, the contact with the lower `contact_id` comes first.
 
-    These values are ignored: a day of birth after `as_of` or of a person older than 120, a gender other than male or
-    female, and a country that is not in the reference table. If sources disagree on an attribute, its confidence is
-    low. Cities are compared without regard to upper and lower case, countries by code.
+    These values are ignored:
+
+    - a day of birth after `as_of`, or a day of birth of a person older than 120
+    - a gender other than male or female
+    - a country that is not in the reference table
+
+    If sources disagree on an attribute, its confidence is low. Cities are compared without regard to upper and lower
+    case. Countries are compared by code.
 
     The country of the customers API is the country of record. The CRM country replaces it only if the API country is
     not in the reference table. If neither country is in the reference table, the row keeps the country name as the API
@@ -64,8 +69,8 @@ def build_customer_demographics_gold(
     The shopper type compares the countries of the stores with the country of the customer, by code. If the location of
     a store is not in the reference table, the type is null, unless the other stores alone already make the type "both".
 
-    In years without 29 February, a customer born on this day has their birthday on 1 March. Contacts and countries of
-    customers are the latest versions in silver, regardless of `as_of`.
+    In years without 29 February, a customer born on this day has their birthday on 1 March. The contacts
+    and the countries of customers are the latest versions in silver, regardless of `as_of`.
 
     Args:
         customers_silver: One row per customer.
@@ -232,7 +237,7 @@ def _store_countries(retails: DataFrame, countries: DataFrame, as_of: date) -> D
 
 
 def _shopper_type() -> Column:
-    # `array_contains` with a null value is null on one engine and false on the other.
+    # `array_contains` with a null value returns null on one engine and false on the other.
     is_home = sf.when(sf.col("country_code").isNotNull(), sf.array_contains("store_codes", sf.col("country_code")))
     is_foreign = sf.size("store_codes") > is_home.cast("int")
     return (
@@ -283,7 +288,7 @@ def _country_confidence() -> Column:
 
 
 def _age(birth_date: Column, as_of: date) -> Column:
-    """Return the age in completed years at `as_of`; 0 or less if the day of birth is after `as_of`."""
+    """Return the age in completed years at `as_of`; negative if the day of birth is after `as_of`."""
     birthday = sf.month(birth_date) * 100 + sf.dayofmonth(birth_date)
     birthday_is_ahead = birthday > as_of.month * 100 + as_of.day
     return sf.lit(as_of.year) - sf.year(birth_date) - birthday_is_ahead.cast("int")

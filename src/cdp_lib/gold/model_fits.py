@@ -119,7 +119,7 @@ def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fi
 
 
 def find_fits(model_fits_gold: DataFrame, as_of: date) -> RecordedFits:
-    """Return the latest fit of each model with an `as_of` up to the given day. Failed fits are included.
+    """Return each model's latest fit whose `as_of` is on or before the given day. Failed fits are included.
 
     Args:
         model_fits_gold: One row per fit.

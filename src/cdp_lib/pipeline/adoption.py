@@ -24,17 +24,21 @@ _LOG = PIPELINE_RUNS_OPS.name
 def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
     """Upgrade the tables of an earlier version of the platform, before this version refreshes them for the first time.
 
-    If all loaded batches are still landed, every table is rebuilt from them. If older batches of an entity were
-    removed, the state of the entity's bronze table records that the table is complete only from the oldest landed
-    batch. Silver keeps the rows of the removed batches, and gold is rebuilt from silver. Product prices of removed
-    batches are copied from silver to bronze.
+    If all loaded batches are still landed, every table is rebuilt from these batches.
+
+    If older batches of an entity were removed:
+
+    - the state of the entity's bronze table records that the table is complete only from the oldest landed batch on;
+    - silver keeps the rows of the removed batches, and gold is rebuilt from silver;
+    - product prices of removed batches are copied from silver to bronze.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
 
     Returns:
-        One line that says what was done; empty if no earlier version wrote the tables, or if they are already upgraded.
+        One line that describes the upgrade. It is empty if no earlier version wrote the tables, or if the tables are
+        already upgraded.
     """
     is_done = store.exists(TABLE_STATE_OPS) and _LOG not in read_states(store)
     if is_done or not store.exists(PIPELINE_RUNS_OPS) or "change_id" not in store.read(PIPELINE_RUNS_OPS).columns:
@@ -61,7 +65,7 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
 
 
 def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[str]) -> set[str]:
-    """Return the batches that the log lists as loaded, but that are neither landed nor in the bronze table."""
+    """Return the batches that are loaded according to the log, but neither landed nor in the bronze table."""
     log = store.read(PIPELINE_RUNS_OPS).where(f"table_name = '{contract.name}' AND state = 'done'")
     logged = {name for (name,) in log.select("batch_id").distinct().collect() if name}
     removed = logged - landed
@@ -72,7 +76,10 @@ def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[st
 
 
 def _restore_prices(store: DeltaStore, since: str) -> None:
-    """Append the product prices of removed batches to bronze, so that each sale keeps the price of the day of sale."""
+    """Append the product prices of removed batches to bronze.
+
+    With these prices, each sale keeps the price of the day of the sale.
+    """
     if not (store.exists(PRODUCT_PRICES_SILVER) and store.exists(PRODUCTS_SILVER) and store.exists(PRODUCTS_BRONZE)):
         return
     names = store.read(PRODUCTS_SILVER).select("product_id", "product_name", "category")

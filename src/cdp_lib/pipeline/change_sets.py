@@ -1,9 +1,9 @@
 """Change sets: the row changes of one refresh, stored before they are merged into the table.
 
 A change set is computed once, from the table before the refresh, and stored in `<table>_changes`. The stored rows are
-then merged by key. If a run is killed, the next run merges the stored rows again. It does not compute them again,
-because the killed run may have changed the table. Downstream tables read the stored change sets to find out which rows
-changed.
+then merged by key. If a run is killed, the next run merges the same stored rows again. The next run must not compute
+the rows again, because the killed run may have changed the table. Downstream tables read the stored change sets to find
+the changed rows.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MAX_CHANGE_SETS = 50
 """Maximum number of change sets that a table keeps. A downstream table that needs older change sets is rebuilt."""
 
 _VERSIONS_BETWEEN_REMOVALS = 16
-"""Number of table versions between two deletions of expired change sets. Each deletion is a commit, so several expired
-change sets are deleted together."""
+"""Number of table versions after which expired change sets are deleted. Each deletion is one commit, so several change
+sets are deleted together."""
 
 
 def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> TableState:
@@ -39,7 +39,7 @@ def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> Tabl
 
     Args:
         work: Table to refresh.
-        details: New value of the state's `details`; None to keep the current value.
+        details: New value of the state's `details`. None to keep the current value.
     """
     state = work.next_state()
     followed = max(min(work.readers, default=state.version), state.version - MAX_CHANGE_SETS)
@@ -56,7 +56,7 @@ def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> Tabl
 def stage_rows(work: Work, state: TableState, rows: DataFrame) -> DataFrame:
     """Store intermediate rows of a change set, and return the stored rows.
 
-    The query plan of `rows` then runs only once, even if the rows are used several times.
+    Without this step, the query plan of `rows` would run each time that the rows are used.
 
     Args:
         work: Table to refresh.
@@ -85,8 +85,8 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     work.store.append(changes, _align_columns(changes, rows, state.token).unionByName(header_row))
     outcome = _apply(work, state, is_repeated=False)
     if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
-        # If the run is killed after this point, the previous state stays valid. Also keep the change sets that it
-        # lists.
+        # If the run is killed after this point, the previous state stays valid. Therefore, also keep the change sets
+        # of the previous state.
         kept = {*state.change_sets.values(), *work.state.change_sets.values()}
         delete_change_sets(work.store, work.contract, kept)
     return outcome
@@ -96,11 +96,11 @@ def finish_change_set(work: Work) -> Outcome | None:
     """Apply a change set that a killed run stored but did not apply completely.
 
     Returns:
-        Outcome of the refresh; None if no such change set is stored.
+        Outcome of the refresh. None if no such change set is stored.
 
     Raises:
-        UnknownContentError: The stored change set for the table's next version was not computed from the current
-            version.
+        UnknownContentError: A change set for the table's next version is stored, but it was not computed from the
+            table's current version.
     """
     if not work.state.version or not work.store.exists(work.contract.changes):
         return None
@@ -116,9 +116,9 @@ def finish_change_set(work: Work) -> Outcome | None:
 
 
 class UnknownContentError(Exception):
-    """Error for a stored change set that was not computed from the table's current version.
+    """Error that is raised for a stored change set that was not computed from the table's current version.
 
-    A killed run may have merged the change set, so the content of the table is unknown.
+    A killed run may have merged this change set, so the content of the table is unknown.
     """
 
 
@@ -136,7 +136,7 @@ def delete_change_sets(store: DeltaStore, contract: TableContract, keep: Collect
 
 
 def _align_columns(changes: TableContract, rows: DataFrame, token: str) -> DataFrame:
-    """Return rows with all columns of a change set table: missing columns are null, and `_change_set` is the token."""
+    """Add the missing columns of a change set table to rows: `_change_set` is the token, other columns are null."""
     missing = {column.name: column.type for column in changes.columns if column.name not in rows.columns}
     values = {name: sf.lit(token if name == "_change_set" else None).cast(type_) for name, type_ in missing.items()}
     return rows.select("*", *(value.alias(name) for name, value in values.items())).selectExpr(*changes.select_list)
@@ -145,13 +145,13 @@ def _align_columns(changes: TableContract, rows: DataFrame, token: str) -> DataF
 def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
     """Merge a stored change set into the table and its quarantine.
 
-    A change set that only adds rows is appended, which is cheaper than a merge.
+    A change set that only adds rows is appended, because an append is cheaper than a merge.
 
     Args:
         work: Table to refresh.
         state: State of the table after the change set is applied.
-        is_repeated: Whether an earlier run may have merged the change set already. The change set is then merged,
-            because an append would duplicate its rows.
+        is_repeated: Whether an earlier run may have merged the change set already. If true, the change set is never
+            appended, because an append would duplicate its rows.
     """
     store, contract = work.store, work.contract
     rows = store.read(contract.changes).where(sf.col("_change_set") == state.token)
@@ -193,15 +193,17 @@ def rewrite(
     received: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Replace a table and its quarantine, and delete the table's change sets. Downstream tables are then rebuilt.
+    """Replace a table and its quarantine, and delete the table's change sets.
+
+    Without change sets, downstream tables must be rebuilt.
 
     Args:
         work: Table to refresh.
         kept: All rows of the table.
         refused: All rows of the quarantine.
-        received: Number of input rows; None if unknown. If all input rows are kept and the quarantine is empty,
+        received: Number of input rows. None if unknown. If `kept` has this number of rows and the quarantine is empty,
             `refused` is not computed.
-        details: New value of the state's `details`; None for an empty value.
+        details: New value of the state's `details`. None for an empty value.
     """
     store, contract = work.store, work.contract
     work.mark_rewriting()
@@ -236,8 +238,8 @@ def diff_rows(
         new: Rows after the change, one row per key.
         key: Key columns.
         values: Expression that computes a hash of the values to compare.
-        replaced: `_change_type` of an old row whose key has other values in `new`.
-        added: `_change_type` of a returned row of `new`.
+        replaced: `_change_type` of an old row whose key has different values in `new`.
+        added: `_change_type` of a row of `new` that is not equal to an old row.
         removed: `_change_type` of an old row whose key is not in `new`.
     """
     before = old.select("*", values.alias("_values"), sf.lit(True).alias("_is_old"))

@@ -1,4 +1,4 @@
-"""Compaction of old landed batches: bronze keeps the rows that are still needed, and the batches are removed."""
+"""Compaction of old landed batches: the batches are removed, and bronze keeps the needed rows of these batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CompactedTable:
         batches: Number of landed batches that were removed.
         rows_before: Number of rows of the table before the compaction.
         rows_after: Number of rows of the table after the compaction.
-        skip_reason: Why the table was not compacted; empty if the table was compacted.
+        skip_reason: Why the table was not compacted. Empty if the table was compacted.
     """
 
     table_name: str
@@ -50,21 +50,22 @@ def remove_old_batches(
 
     A bronze table keeps only those rows of old batches that downstream tables may still need:
 
-    - the latest version of each key that breaks no rejecting rule, and a later version that breaks one;
+    - for each key, the latest version that breaks no rejecting rule, and a later version that breaks a rejecting rule;
     - for entities that are landed as whole files, all rows of the newest version of each file;
     - every change of a product price.
 
-    Downstream tables therefore get the same rows as without compaction, even if late batches land afterwards. The
-    newest batch of each entity is not removed, because the next extraction starts from the watermark of this batch.
+    Therefore, downstream tables have the same rows as without compaction, even if late batches land afterwards.
 
-    A kill is harmless: the rows are replaced in one commit, before the first batch is removed.
+    The newest batch of each entity is not removed, because the next extraction starts from its watermark.
+
+    If the run is killed, no row is lost: bronze is rewritten in one commit, before the first batch is removed.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
         keep_days: Number of days for which landed batches are kept. The minimum is `MAX_LATENESS`.
         now: Start of the run, UTC.
-        graph: Graph of the tables; None for the graph of the platform.
+        graph: Graph of the tables. None for the graph of the platform.
 
     Returns:
         One result per bronze table that was compacted or skipped.
@@ -90,17 +91,17 @@ def remove_old_batches(
 
 
 def late_batch_messages(store: DeltaStore, landing: Landing, graph: Graph | None = None) -> dict[str, str]:
-    """Return a message for each table with batches that landed too late to be loaded, by table name.
+    """Return a message for each table whose entity has batches that landed too late to be loaded, by table name.
 
     A load lists only the folders of recent days. A batch in the folder of an older day is not loaded.
 
-    Cost: lists all landed batches. For batches of older days, also reads the batch names in bronze, and the manifests
-    of the landed batches that are not in bronze.
+    Cost: all landed batches are listed. If batches of older days are landed, their names are compared with the batch
+    names in bronze. The manifests of the batches that are not in bronze are read.
 
     Args:
         store: Tables of the platform.
         landing: Landed batches.
-        graph: Graph of the tables; None for the graph of the platform.
+        graph: Graph of the tables. None for the graph of the platform.
     """
     states, messages = read_states(store), {}
     for table in (graph or platform_graph()).tables.values():
@@ -126,7 +127,7 @@ def _late_batch_message(late: list[str]) -> str:
 
 
 def _compact(store: DeltaStore, states: States, table: Table, readers: list[Table], last: str) -> CompactedTable:
-    """Delete the bronze rows that no downstream table needs any more, in all batches up to `last`."""
+    """Delete the rows of all batches up to `last` that no downstream table needs any more."""
     contract, state = table.contract, states[table.name]
     if any(
         states.get(each.name, TableState()).inputs.get(table.name) != (state.version, state.token) for each in readers
@@ -142,7 +143,7 @@ def _compact(store: DeltaStore, states: States, table: Table, readers: list[Tabl
     needed = union([each.materialization.rows_to_keep(each, rows, loaded).select(*key) for each in readers])
     hashed = rows.where(is_old).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").drop("_record_hash")
-    # Set the row count to unknown until the rows are counted again: a killed run must not leave a wrong row count.
+    # Set the row count to unknown until the rows are counted again. If the run is killed, the state has no wrong count.
     states[table.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
     write_states(store, states)
     store.overwrite(contract, kept, is_old)

@@ -3,7 +3,7 @@
 The hash covers the builder's code, the contract, the materialization, the declared files and the versions of the
 declared libraries.
 
-Comments, docstrings and formatting are not part of the fingerprint, so a change of them makes no table due.
+The hash does not cover comments, docstrings and formatting. If only these change, no table becomes due.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _module_closure(name: str) -> frozenset[str]:
 def _direct_imports(name: str) -> tuple[str, ...]:
     """Return the names of the `cdp_lib` modules that a module imports.
 
-    Modules that affect no builder's result are left out.
+    Modules that do not affect the result of a builder are left out.
     """
     names = set[str]()
     for node in ast.walk(_syntax_tree(name)):
@@ -88,9 +88,9 @@ def _direct_imports(name: str) -> tuple[str, ...]:
 
 
 def _is_code_module(name: str) -> bool:
-    """Return whether a name is a module, but not a module that declares contracts.
+    """Return whether a name is the name of a module that does not declare contracts.
 
-    The fingerprint has the values of the table's contract, so the code that declares contracts is not needed.
+    Modules that declare contracts are not needed, because the fingerprint covers the values of the table's contract.
     """
     try:
         module = importlib.import_module(name)

@@ -72,9 +72,9 @@ class Graph:
         return longest_chains(self._reads)
 
     def longest_chain(self, name: str) -> int:
-        """Return the number of tables in the longest chain of tables downstream of a table.
+        """Return the number of tables in the longest chain of downstream tables of a table.
 
-        The tables of a chain can be refreshed only one after the other.
+        Each table of a chain is built from the table before it, so they are refreshed one after the other.
         """
         return self._longest_chains[name]
 
@@ -103,9 +103,9 @@ class Graph:
 
 
 def longest_chains(predecessors: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Return the length of the longest chain of waiting names for each name.
+    """Return, for each name, the length of the longest chain of names that wait for it.
 
-    In a chain, each name waits for the name before it. The name itself is not counted.
+    In a chain, each name waits for the name before it. The first name of the chain is not counted.
 
     Args:
         predecessors: For each name, the names that it waits for.

@@ -20,11 +20,11 @@ from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
 
 MAX_LATENESS = timedelta(days=7)
-"""Maximum time by which a batch may be older than the newest batch. Batches of earlier days are treated as already
-loaded."""
+"""Maximum time by which a batch may be older than the newest loaded batch. Batches of earlier days are treated as
+already loaded."""
 
 _BATCHES_AT_ONCE = 50
-"""Maximum number of batches per commit: engines fail on query plans that read hundreds of batches."""
+"""Maximum number of batches per commit. Engines fail on query plans that read hundreds of batches."""
 
 _FILE_NAME = r"/data/(?:file=)?(.*?)(?:/part-00000)?\.jsonl$"
 """Pattern of the values in `_source_file`. The group of the pattern is the name of the source file. Notebooks land a
@@ -36,14 +36,14 @@ class LoadedBatches:
     """The batches that a bronze table has loaded. They are stored in the `details` of the table's state.
 
     Attributes:
-        batches: For each loaded batch of recent days (`MAX_LATENESS`), the version of the table that loaded the batch.
+        batches: Loaded batches of recent days (`MAX_LATENESS`), each with the table version that loaded the batch.
         mark: Name of the newest loaded batch that is older than all batches in `batches`. Every batch up to this name
             is treated as loaded.
         newest: Name of the newest loaded batch.
-        snapshot: Name of the latest loaded snapshot; empty if no snapshot was loaded.
+        snapshot: Name of the latest loaded snapshot. Empty if no snapshot was loaded.
         has_files: Whether a loaded batch consists of whole files of the source.
-        complete_since: Name of the first batch from which on the table is complete. Rows of earlier batches are only in
-            silver. Empty if silver has no rows of earlier batches.
+        complete_since: Name of a batch. The table is complete from this batch on. Rows of earlier batches are only in
+            silver. Empty if no rows are only in silver.
         compacted_to: Name of the last compacted batch. The table has only the needed rows of this batch and of all
             earlier batches. Empty if no batch was compacted.
     """
@@ -70,7 +70,7 @@ class LoadedBatches:
         return first_day_listed(self.newest)
 
     def reset(self) -> LoadedBatches:
-        """Return the value from which a reload of all landed batches starts: no batch is loaded."""
+        """Return the value at the start of a reload of all landed batches. No batch counts as loaded."""
         return LoadedBatches(complete_since=self.complete_since, compacted_to=self.compacted_to)
 
     def holds(self, batch_id: str) -> bool:
@@ -82,16 +82,17 @@ class LoadedBatches:
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
     def adds_newer_batches_only(self, seen: int) -> bool:
-        """Return whether only newer batches, and no snapshot, were loaded after table version `seen`.
+        """Return whether all batches that were loaded after table version `seen` are newer batches, not snapshots.
 
-        Newer means newer than all batches that this version had loaded. Return False if no batch was loaded later.
+        A batch is newer if it is newer than all batches that were loaded up to version `seen`. Return False if no batch
+        was loaded after this version.
         """
         new = [name for name, version in self.batches.items() if version > seen]
         earlier = [name for name, version in self.batches.items() if version <= seen]
         return bool(new) and self.snapshot not in new and min(new) > max(earlier, default=self.mark)
 
     def with_batches(self, batches: list[Manifest], version: int) -> LoadedBatches:
-        """Return a copy that also includes the batches that the given version of the table loaded."""
+        """Return a copy that also includes `batches`, which the given version of the table loaded."""
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
         listed_from = first_day_listed(newest)
@@ -107,9 +108,10 @@ class LoadedBatches:
 
 
 def first_day_listed(newest: str) -> str:
-    """Return the start of the day that is `MAX_LATENESS` before the day of a batch, in the format of batch names.
+    """Return the start of the first day that a load lists, in the format of batch names.
 
-    Batches of earlier days are not loaded. Return an empty string if the name of the batch does not begin with a date.
+    This day is `MAX_LATENESS` before the day of the batch `newest`. Batches of earlier days are not loaded. Return
+    an empty string if the name of the batch does not begin with a date.
 
     >>> first_day_listed("20260131T235959Z-1")
     '20260124T000000Z'
@@ -127,12 +129,12 @@ class LoadBatches(Materialization):
     Cost: each new batch is read twice, to verify its checksum and to load its rows. The listing of the landing starts
     seven days before the newest loaded batch. A batch in an earlier day folder is not loaded (`late_batch_messages`).
 
-    A kill is harmless: each row stores the table version that loaded it (`_version`). Rows of a killed run have a
-    higher version than the table's state, and the next run replaces these rows.
+    If a run is killed, the next run corrects the table. Each row stores the table version that loaded it (`_version`).
+    Rows of a killed run have a higher version than the table's state, so the next run replaces these rows.
     """
 
     def describe_new_input(self, work: Work) -> str:
-        """Return the number of new batches as a text, such as `2 new batches`; empty if no batch is new."""
+        """Return the number of new batches as text, such as `2 new batches`. Return "" if no batch is new."""
         loaded, contract = LoadedBatches.of(work.state), _contract(work)
         new = work.landing.batch_ids(contract.source, contract.entity, *_listing_arguments(work, loaded))
         return f"{len(new)} new {'batch' if len(new) == 1 else 'batches'}" if new else ""
@@ -172,7 +174,7 @@ class LoadBatches(Materialization):
         )
 
     def _append(self, work: Work, frames: list[DataFrame], replayed: list[str]) -> list[str]:
-        """Append rows, and return the names of the columns that the table gets.
+        """Append rows, and return the names of the columns that are added to the table.
 
         The rows of replayed batches and the rows of a killed run are replaced.
         """
@@ -193,7 +195,7 @@ class LoadBatches(Materialization):
         Compaction removes landed batches but keeps their needed rows in the table. This function also keeps those rows.
 
         Returns:
-            Two values: the names of the columns that the table gets, and the number of rows that were kept.
+            Two values: the names of the columns that are added to the table, and the number of rows that were kept.
         """
         contract, store, rows_kept = _contract(work), work.store, 0
         if not store.create(contract):
@@ -211,7 +213,7 @@ class LoadBatches(Materialization):
         return new_columns, rows_kept
 
     def _combine(self, work: Work, frames: list[DataFrame]) -> list[DataFrame]:
-        """Combine the data frames of batches into fewer data frames. Each of them has all columns of the table."""
+        """Combine the data frames of batches into fewer data frames that have all columns of the table."""
         contract = _contract(work)
         known = set(contract.column_names)
         unknown = [each for each in work.store.read(contract).schema if each.name not in known] if frames else []
@@ -220,7 +222,7 @@ class LoadBatches(Materialization):
                 *contract.column_names,
                 *(
                     sf.col(f"`{each.name}`") if each.name in rows.columns
-                    # The column may be NOT NULL, because an earlier version of the contract declared it.
+                    # The column may be NOT NULL in the table: an earlier version of the contract declared it so.
                     else sf.lit(None if each.nullable else "").cast(each.dataType).alias(each.name)
                     for each in unknown
                 ),
@@ -256,7 +258,7 @@ def newest_files(rows: DataFrame) -> DataFrame:
 
 
 def repeats_files(rows: DataFrame, seen: int) -> bool:
-    """Return whether a source file that was loaded after table version `seen` is also in another batch."""
+    """Return whether a source file in a batch loaded after table version `seen` is also in another batch."""
     is_new = sf.col(LOADED_IN_VERSION) > seen
     # Extract file names from the few distinct paths, not from every row.
     paths = rows.select("_source_file", is_new.alias("is_new"), "_batch_id").distinct()

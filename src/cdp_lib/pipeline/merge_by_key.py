@@ -30,15 +30,17 @@ from cdp_lib.quality import (
 class MergeByKey(Materialization):
     """Merge the rows of new batches by key.
 
-    The table depends on all batches and on the order in which they were extracted, but not on the order in which they
-    are loaded. If the new batches are newer than all loaded batches, include no snapshot and repeat no file, only the
-    rows of the new batches are merged. Otherwise, all rows since the latest snapshot are resolved again.
+    The content of the table depends on all batches and on the order in which they were extracted. It does not depend on
+    the order in which they are loaded. A refresh works in one of two ways:
 
-    Cost: in the first case, the new rows and the stored rows with the same keys are read. In the second case, all rows
-    since the latest snapshot are compared with the whole table by key and hash. Only the differences are resolved and
-    written.
+    - Merge: only the rows of the new batches are merged. This is possible if the new batches are newer than all loaded
+      batches, include no snapshot and repeat no source file. Cost: the new rows and the stored rows with the same keys
+      are read.
+    - Resolve again: all rows since the latest snapshot are compared with the whole table by key and hash. Cost: all
+      these rows and the whole table are read, but only the differences are resolved and written.
 
-    A kill is harmless: changes are stored before they are merged (`change_sets`).
+    If a run is killed, the next run merges the same changes again, because they are stored before the merge
+    (`change_sets`).
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -59,7 +61,8 @@ class MergeByKey(Materialization):
             keys = keys.select(*contract.key, "record_key").distinct()
             existing = store.read_keys(contract, keys.drop("record_key"))
             refused = candidates_of_quarantine(quarantine, keys, contract)
-            # Most increments add only new keys. Detecting this case is several times faster than comparing versions.
+            # Most increments add only new keys. Test for this case first, because the test is several times faster than
+            # a comparison of versions.
             names = list(contract.key)
             all_keys = union([without_comments(rows, names) for rows in (received, existing, refused)])
             keys_are_unique = all_keys.groupBy(*names).count().where("count > 1").isEmpty()
@@ -75,7 +78,7 @@ class MergeByKey(Materialization):
         competes = sf.lit(True) if is_increment else _competes(loaded)
         resolved = resolve_versions(candidates, contract, competes=competes, keys_are_unique=keys_are_unique)
         changes = resolved.select("*", _change_type().alias("_change_type")).where("_change_type IS NOT NULL")
-        # Only quarantine needs the received record: silver has typed columns.
+        # Only the quarantine stores the received record: the silver table has typed columns instead.
         is_refusal = sf.col("_change_type").isin("refuse", "mend")
         changes = changes.withColumn("record", sf.when(is_refusal, sf.col("record")))
         if not is_increment:
@@ -85,8 +88,9 @@ class MergeByKey(Materialization):
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
 
-        If batches are whole files, all rows in the newest version of each file are kept. The reason: if a later version
-        of a file no longer has a record, the same record in another file becomes the current version.
+        If batches are whole files, all rows in the newest version of each file are kept. Otherwise, a record could be
+        lost that is in two files: if a later version of one file does not have the record, the record in the other file
+        becomes the current version.
         """
         current = current_bronze_rows(rows, loaded)
         if loaded.has_files:
@@ -127,16 +131,16 @@ def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:
 def is_older_than_bronze(loaded: LoadedBatches) -> Column:
     """Return a condition that is true if the row's batch is older than the batches that bronze holds completely.
 
-    The condition is false for every row once a snapshot is loaded, because a snapshot holds all records.
+    As soon as a snapshot is loaded, the condition is false for every row, because a snapshot holds all records.
     """
     return sf.col("_batch_id") < sf.lit("" if loaded.snapshot else loaded.complete_since)
 
 
 def _competes(loaded: LoadedBatches) -> Column:
-    """Return a condition that is true if a candidate competes when the rows of all batches are resolved again.
+    """Return the condition `competes` of `resolve_versions` for the case that all batches are resolved again.
 
-    A received row always competes. A row of the table or of its quarantine competes only if bronze no longer has the
-    batch of the row.
+    It is true for every received row. For a row of the table or of its quarantine, it is true only if bronze no longer
+    has the batch of the row.
     """
     return (sf.col("_origin") == "batch") | is_older_than_bronze(loaded)
 
@@ -144,7 +148,7 @@ def _competes(loaded: LoadedBatches) -> Column:
 def _change_type() -> Column:
     """Return the change type of a resolved candidate.
 
-    It is null if the candidate is in the table or in quarantine, and stays there.
+    The change type is null if the candidate is already in the table or in quarantine, and stays there.
     """
     outcome, is_gone = sf.col("_outcome"), sf.col("_is_gone")
     of_table = sf.when(outcome == "superseded", sf.when(is_gone, "delete").otherwise("before"))

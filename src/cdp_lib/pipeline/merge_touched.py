@@ -28,13 +28,14 @@ class MergeTouched(Materialization):
     """Rebuild the rows that are affected by changed inputs, and merge the differences into the table.
 
     Each row of the table or its quarantine is built from the row of the first input that has the same key. The other
-    inputs are lookup tables. A lookup table is joined by those of its key columns that the first input also has. A row
-    is affected if its row in the first input changed, or if a row that it looks up changed.
+    inputs are lookup tables. Their join columns are the key columns that the first input also has. A row is affected if
+    the row of the first input with its key changed, or if a row of a lookup table that is joined to it changed.
 
-    Cost: the affected keys are searched in the first input. The rows of these keys are built and compared with the
-    table, and the differences are written.
+    Cost: if a lookup table changed, the whole first input is searched for affected keys. The rows of the affected keys
+    are built and compared with the table, and the differences are written.
 
-    A kill is harmless: changes are stored before they are merged (`change_sets`).
+    If a run is killed, the next run merges the same changes again, because they are stored before the merge
+    (`change_sets`).
 
     Attributes:
         record: Function that returns an expression: the received row as JSON. The JSON is stored for refused rows.
@@ -68,15 +69,15 @@ class MergeTouched(Materialization):
     def __repr__(self) -> str:
         """Return only the class name.
 
-        Fingerprints use this text, and the address of `record` differs in each process.
+        Fingerprints use this text. It must not include `record`, whose memory address differs in each process.
         """
         return "MergeTouched()"
 
 
 def _rows_that_reference(rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
-    """Return the rows that look up a changed row of a lookup table.
+    """Return the rows that are joined to a changed row of a lookup table.
 
-    Rows are matched by those key columns of the lookup table's contract that the rows also have.
+    The join columns are the key columns of the lookup table that `rows` also has.
     """
     by = [name for name in contract.key if name in rows.columns]
     return rows.join(changed.select(*by).distinct(), by, how="left_semi")

@@ -38,12 +38,13 @@ class TableRun:
 
     Attributes:
         table: Name of the table.
-        state: `running`; `refreshed`; `fresh`: the table was not due; `failed`; `skipped`: an upstream table failed.
+        state: `running`, `refreshed`, `fresh` (the table was not due), `failed` or `skipped` (an upstream table
+            failed).
         reason: Why the table was due.
         counts: Numbers of rows that the refresh wrote, removed and refused.
         seconds: Duration of the refresh in seconds.
         new_columns: Names of the columns that the refresh added.
-        error: Error message in one line; empty if the table did not fail.
+        error: Error message in one line. Empty if the table did not fail.
     """
 
     table: str
@@ -60,7 +61,7 @@ class Due:
     """Reasons why a table is due.
 
     Attributes:
-        reasons: Reasons in words; empty if the table is not due.
+        reasons: Reasons in words. Empty if the table is not due.
         is_rewrite: Whether the whole table must be rewritten.
     """
 
@@ -78,7 +79,7 @@ class Runner:
             store: Tables of the platform.
             landing: Landed batches.
             settings: Settings of the run.
-            graph: Graph of the tables; None for the graph of the platform.
+            graph: Graph of the tables. None for the graph of the platform.
         """
         self.store, self.landing, self.settings = store, landing, settings
         self.graph = graph or platform_graph()
@@ -127,7 +128,7 @@ class Runner:
     def plan(self, selection: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return the reasons why each selected table is due. No table is refreshed.
 
-        If a selected input of a table is due, that is also a reason.
+        A table is also due if one of its selected inputs is due.
 
         Args:
             selection: Names of tables or layers, as in `Graph.select`.
@@ -166,7 +167,7 @@ class Runner:
             if adopted := adopt_warehouse(self.store, self.landing):
                 self.states = read_states(self.store)
                 on_change(TableRun(PIPELINE_RUNS_OPS.name, "refreshed", adopted))
-        # One commit marks all tables that are known to need a rewrite.
+        # Mark all tables that are already known to need a rewrite in one commit.
         self._mark_rewriting([name for name in names if self._needs_rewrite(name)])
         runs: dict[str, TableRun] = {}
         failed = set(held)
@@ -191,8 +192,8 @@ class Runner:
                             continue
                         on_change(TableRun(name, "running"))
                         futures[pool.submit(self._run, name)] = name
-                    # Wait only briefly each time: if the engine runs in this process, Ctrl-C does not interrupt a
-                    # waiting thread.
+                    # Use a short timeout: if the engine runs in this process, Ctrl-C does not interrupt a waiting
+                    # thread.
                     done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                     for future in done:
                         name = futures.pop(future)
@@ -207,9 +208,8 @@ class Runner:
     def business_date(self) -> date:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
-        The day of the run is not the default, because in a paused workspace every customer would seem to have churned.
-        The day of the run is used only if the data have no date yet, or if their latest date is after the day of the
-        run.
+        The day of the run is used only if the data has no date yet, or if its latest date is after the day of the run.
+        It is not the default: if no data arrives for a long time, every customer would seem to have churned.
         """
         if self.settings.as_of:
             return self.settings.as_of
@@ -280,10 +280,10 @@ class Runner:
         return replace(outcome, counts=outcome.counts + finished)
 
     def _require_same_date(self, table: Table) -> None:
-        """Raise an error if an input was computed as of a day that is not the current business date.
+        """Raise an error if an input was computed for a day other than the current business date.
 
         Raises:
-            CdpError: An input was computed as of another day.
+            CdpError: An input was computed for another day.
         """
         for contract in table.reads:
             source = self.graph.tables.get(contract.name)
@@ -301,7 +301,7 @@ class Runner:
         return state
 
     def _needs_rewrite(self, name: str) -> bool:
-        """Return whether an existing table must be rewritten. Landed batches are not listed."""
+        """Return whether an existing table must be rewritten. Do not list landed batches to find out."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         return bool(state.version) and not self._is_switched_off(table) and bool(self._rewrite_reasons(table, state))
 

@@ -1,4 +1,4 @@
-"""States of tables. A state records what a table was last built from, and so determines whether the table is due."""
+"""States of tables. A state records what a table was last built from. The runner uses it to find due tables."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ class TableState:
     """The state of one table.
 
     Attributes:
-        version: Number of the table's version. It rises by one with each change; it does not depend on a clock.
+        version: Number of the table's version. It rises by one with each change.
         token: Random name of the version. Two versions with the same token have the same content.
         base: Token of the previous version.
-        inputs: Number and token of the version of each input that the table was built from, by table name.
+        inputs: Version of each input that the table was built from, by table name. It has a number and a token.
         fingerprint: Fingerprint of the code that built the table.
         settings: Values of the table's declared settings, as strings.
-        rewritten_at: Number of the latest version whose changed rows are not recorded. A downstream table that was
-            built from an earlier version reads all rows.
-        is_rewriting: Whether a rewrite of the whole table has started but not ended. The rows are then unknown.
-        rows: Number of rows of the table; None if unknown.
+        rewritten_at: Number of the latest version for which the changed rows are not recorded. A downstream table that
+            was built from an earlier version has to read all rows.
+        is_rewriting: Whether a rewrite of the whole table has started but not ended. If true, the rows are unknown.
+        rows: Number of rows of the table. None if unknown.
         refused: Number of rows in the quarantine.
-        change_sets: Tokens of the stored change sets, by the number of the table version after the change set.
+        change_sets: Tokens of the stored change sets, by table version. A change set leads to the version with this
+            number.
         details: Values that the materialization keeps from one refresh to the next.
     """
 
@@ -66,7 +67,7 @@ States = dict[str, TableState]
 
 
 def read_states(store: DeltaStore) -> States:
-    """Return the state of every table; empty before the first run."""
+    """Return the state of every table. Return an empty dictionary before the first run."""
     if not store.exists(TABLE_STATE_OPS):
         return {}
     rows = store.read(TABLE_STATE_OPS).select("table_name", "state").collect()

@@ -22,8 +22,7 @@ BUSINESS_DATE = "business_date"
 class Materialization:
     """Way in which a table is refreshed.
 
-    The docstring of each subclass states the cost of a refresh, and why no harm is done if a run is killed at any
-    point.
+    The docstring of each subclass states the cost of a refresh, and why a run may be killed at any point.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -35,7 +34,7 @@ class Materialization:
         raise NotImplementedError
 
     def describe_new_input(self, work: Work) -> str:
-        """Describe new input that makes the table due and is not in a table of the platform, such as landed batches.
+        """Describe new input from outside the platform's tables, such as landed batches. It makes the table due.
 
         Return an empty string if no such input exists.
         """
@@ -61,7 +60,7 @@ class Replace(Materialization):
 
     Cost: all inputs are read, and the whole table is written.
 
-    A kill is harmless: the table is a function of its inputs, and the overwrite is one commit.
+    A run may be killed at any point: the table is computed only from its inputs, and the overwrite is one commit.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -72,13 +71,13 @@ class Replace(Materialization):
 
 @dataclass(frozen=True)
 class Value(Materialization):
-    """Build a table with one row and one column. The value in it becomes the token of the table's version.
+    """Build a table with one row and one column. Its only value becomes the token of the table's version.
 
     Downstream tables are due only if the value changed.
 
     Cost: all inputs are read, and one row is written.
 
-    A kill is harmless: the row is a function of the inputs, and the overwrite is one commit.
+    A run may be killed at any point: the row is computed only from the inputs, and the overwrite is one commit.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -95,12 +94,13 @@ class Value(Materialization):
 class Append(Materialization):
     """Add rows to a ledger and keep its earlier rows. A new row replaces an earlier row with the same key.
 
-    The arguments of the builder are a data frame of each input, a data frame of the ledger, and the start of the run as
-    `recorded_at`.
+    The arguments of the builder are one data frame per input, the data frame of the ledger, and the start of the run.
+    The name of the last argument is `recorded_at`.
 
     Cost: the builder reads its inputs, and the new rows are merged.
 
-    A kill is harmless: if rows are added twice, they have the same keys, so the second merge creates no duplicates.
+    A run may be killed at any point: if the next run adds the same rows again, they have the same keys, so the merge
+    creates no duplicates.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -127,8 +127,8 @@ class Table:
         files: Names of CSV files in `cdp_lib/reference` that the table is built from.
         libraries: Names of Python packages whose versions affect the rows.
         materialization: How the table is refreshed.
-        only_if: Name of a setting. If the setting is false, an existing table is not refreshed. Empty if the refresh
-            does not depend on a setting.
+        only_if: Name of a setting. If the setting is false, the table is not refreshed once it exists. Empty if the
+            refresh does not depend on a setting.
     """
 
     contract: TableContract

@@ -25,19 +25,21 @@ from cdp_lib.pipeline.work import Outcome, Work
 class TouchedKeys(Materialization):
     """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. A change that matters also
-    changes rows of the first input.
+    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. Use this class only if each
+    relevant change of a lookup table also changes rows of the first input.
 
     Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
     partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input
     was rewritten, or if the code or a setting changed.
 
-    A kill is harmless: the rows of a key are a function of the input, so rebuilding a key twice gives the same rows.
+    If a run is killed, the next run rebuilds the same keys again. The result is the same, because the rows of a key are
+    computed only from the inputs.
 
     Attributes:
         by: Key columns of the first input. The table has the same columns, unless `where` is given.
-        where: Function that gets a list of values of the only column in `by`, and returns a condition that selects the
-            table's rows of these keys. Needed if the table does not have the column.
+        where: Function that gets a list of key values and returns a condition on the table's columns. The condition is
+            true for the rows of these keys. Needed if the table does not have the key column. `by` then has only one
+            column.
         keys_to_build: Function that gets the changed rows of the first input and the rows of the table, and returns
             rows with the keys to rebuild. None to rebuild all keys of the changed rows.
         keep_rows: Function that gets the rows of the bronze table, and returns the rows that compaction has to keep.
@@ -98,6 +100,6 @@ class TouchedKeys(Materialization):
     def __repr__(self) -> str:
         """Return only the class name and the keys.
 
-        Fingerprints use this text, and function addresses differ in each process.
+        Fingerprints use this text. It must not include functions, whose memory addresses differ in each process.
         """
         return f"TouchedKeys({self.by})"

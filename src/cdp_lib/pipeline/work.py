@@ -32,8 +32,8 @@ class RowCounts:
         rows: Number of written rows: new rows, and rows that replaced an older version.
         removed: Number of rows deleted from the table.
         quarantined: Number of refused rows.
-        superseded: Number of tombstones, and of received rows that are older than a row of the table or equal to it.
-            After a snapshot, received rows that equal a row of the table are not included.
+        superseded: Number of tombstones, of received rows that are older than a row of the table, and of received rows
+            that equal a row of the table. After a snapshot, received rows that equal a row are not counted.
         warned: Number of written rows that break a warning rule.
     """
 
@@ -77,8 +77,8 @@ class Work:
         values: Values of the table's declared settings, by name.
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
-        readers: Versions of this table that its downstream tables were last built from, one number per downstream
-            table.
+        readers: One version number per downstream table: the version of this table that the downstream table was last
+            built from.
     """
 
     table: Table
@@ -116,11 +116,11 @@ class Work:
     def changed_rows(self, contract: TableContract) -> DataFrame | None:
         """Return the rows of an input that changed since the table was last built from it.
 
-        A changed row is returned in two versions: before and after the change. A deleted row is returned in its last
-        version. For a bronze input, the newly loaded rows are returned.
+        A changed row is returned twice: as it was before the change, and as it is after the change. A deleted row is
+        returned as it was before the deletion. For a bronze input, the newly loaded rows are returned.
 
         Returns:
-            The changed rows; None if they are unknown, because the input was rewritten or change sets are missing.
+            The changed rows. None if they are unknown because the input was rewritten or change sets are missing.
         """
         seen, now = self.state.inputs[contract.name][0], self.inputs[contract.name]
         if now.rewritten_at > seen:
@@ -154,14 +154,14 @@ class Work:
     def partly_changed(self, rows_written: int) -> Outcome:
         """Return the outcome of a refresh that changed some rows without a change set.
 
-        Downstream tables must then read all rows, because the changed rows are not recorded.
+        The changed rows are not recorded, so downstream tables must read all rows.
         """
         return Outcome(
             replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1), RowCounts(rows_written)
         )
 
     def rewritten(self, rows: int, *, token: str = "", details: Mapping[str, Any] | None = None) -> Outcome:
-        """Return the outcome of a rewrite of the whole table, after which older change sets are invalid."""
+        """Return the outcome of a rewrite of the whole table. The earlier change sets become invalid."""
         state = self.next_state(token)
         changed = replace(state, rows=rows, rewritten_at=state.version, change_sets={}, details=details or {})
         return Outcome(changed, RowCounts(rows))

@@ -20,7 +20,7 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
         crm_contacts_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `crm_contacts_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `crm_contacts_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     return typed_rows(
         crm_contacts_bronze,

@@ -13,14 +13,14 @@ from cdp_lib.silver.received import typed_rows
 def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
     """Return one row per version of a customer record, typed. The merge chooses the current version.
 
-    Bronze columns are text, because the API returns JSON. A value that does not parse is null, and `_rescued_data`
-    holds it.
+    Bronze columns are text, because the API returns JSON. A value that does not parse becomes null, and
+    `_rescued_data` holds the value as received.
 
     Args:
         customers_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `customers_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `customers_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     return typed_rows(
         customers_bronze,

@@ -14,13 +14,14 @@ from cdp_lib.silver.received import typed_rows
 def build_events_silver(events_bronze: DataFrame) -> DataFrame:
     """Return one row per version of an event, typed, with the identity of the event.
 
-    The identity is the customer who was logged in, otherwise the e-mail address of the message, otherwise the device.
+    The identity is the first known value of: the customer who was logged in, the e-mail address of the message, the
+    device.
 
     Args:
         events_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `events_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `events_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     typed = typed_rows(
         events_bronze,

@@ -17,8 +17,8 @@ def build_customer_links_silver(
     """Return one row per contact of the CRM and per identity in events, with the linked customer and the reason.
 
     An identity belongs to the customer with the same customer number. If the number is missing or unknown, the identity
-    belongs to the customer with the same e-mail address. An address is ambiguous if several customers share the
-    address, or if several contacts without a known customer number share it: these people may be relatives. An
+    belongs to the customer with the same e-mail address. An address is ambiguous if it belongs to several
+    customers, or to several contacts without a known customer number, because these people may be relatives. An
     ambiguous address creates no link. A device alone creates no link.
 
     Args:

@@ -57,7 +57,7 @@ def price_periods(observed_prices: DataFrame) -> DataFrame:
 
 
 def _price_changes(observed_prices: DataFrame) -> DataFrame:
-    """Return the first row of each product, and the rows whose price differs from the price in the batch before."""
+    """Return the first row of each product, and the rows whose price differs from the product's previous price."""
     by_batch = Window.partitionBy("product_id").orderBy("_batch_id")
     compared = observed_prices.select("*", sf.lag("price").over(by_batch).alias("price_before"))
     return compared.where("price_before IS NULL OR price_before <> price")
@@ -71,7 +71,7 @@ def _rows_that_change_price(products_bronze: DataFrame) -> DataFrame:
 
 
 def _observed_prices(products_bronze: DataFrame) -> DataFrame:
-    """Return one row per product and batch with an accepted price."""
+    """Return one row per product and batch, without rejected rows and tombstones."""
     versions = check_versions(build_products_silver(products_bronze), PRODUCTS_SILVER, extra_columns=("_ingested_at",))
     accepted = versions.where(sf.col("_keeps_rules") & ~sf.col("_is_deleted"))
     return accepted.select(
@@ -80,7 +80,11 @@ def _observed_prices(products_bronze: DataFrame) -> DataFrame:
 
 
 def _rows_with_new_price(products_bronze: DataFrame, product_prices_silver: DataFrame) -> DataFrame:
-    """Return the rows whose price differs from the latest known price. Most rows of a snapshot repeat a known price."""
+    """Return the rows that may change the price periods of their product.
+
+    The price of these rows differs from the latest known price, or their batch is older than the batch of that price.
+    Most rows of a snapshot repeat the latest known price.
+    """
     known = product_prices_silver.where("valid_to IS NULL").select(
         "product_id", sf.col("price").alias("_price"), sf.col("_batch_id").alias("_since")
     )

@@ -17,7 +17,7 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
         products_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `products_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `products_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     return typed_rows(
         products_bronze,

@@ -18,7 +18,7 @@ def build_exchange_rates_silver(exchange_rates_bronze: DataFrame) -> DataFrame:
         exchange_rates_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `exchange_rates_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `exchange_rates_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     return typed_rows(
         exchange_rates_bronze,

@@ -1,4 +1,4 @@
-"""Typed silver rows from bronze rows, with the columns that the check of rules needs."""
+"""Typed silver rows from bronze rows, with the columns that are needed to check the rules."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def typed_rows(
         received values, hexadecimal), `_is_deleted`, `_ingested_at` and `_batch_id`.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
-    # An optional value that does not parse does not cause a rejection.
+    # In an optional column, a value that does not parse does not cause a rejection.
     optional = {column.name for column in contract.received_columns if column.optional}
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [*(column.name for column in contract.received_columns), "_rescued_data"]
-    # Parse each value once: engines copy an expression to every use of its column, but not across `offset`.
+    # Parse each value once: engines copy an expression to every place that uses its column, but not across `offset`.
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
         *(_null_if_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parsed_names),

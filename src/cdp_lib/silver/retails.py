@@ -72,7 +72,7 @@ RETAILS = Table(
 
 
 def _closed_periods(product_prices_silver: DataFrame) -> DataFrame:
-    """Return the price periods. The earliest date replaces a missing start, the latest date a missing end."""
+    """Return the price periods. A missing start becomes the earliest date, and a missing end the latest date."""
     return product_prices_silver.selectExpr(
         "product_id AS _priced_id",
         "price",

@@ -18,7 +18,7 @@ def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame
         marketing_spend_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `marketing_spend_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `marketing_spend_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     return typed_rows(
         marketing_spend_bronze,

@@ -17,7 +17,7 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
         store_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `stores_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `stores_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     return typed_rows(
         store_bronze,

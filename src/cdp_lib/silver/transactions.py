@@ -18,7 +18,7 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
         transactions_bronze: Rows of one or more batches.
 
     Returns:
-        Columns of `transactions_silver` and the columns that the check of rules needs (see `typed_rows`).
+        Columns of `transactions_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
     names = [column.name for column in TRANSACTIONS_BRONZE.received_columns if not column.optional]
     parse = dict.fromkeys(names, as_received) | {"updated_at": to_instant}

@@ -23,16 +23,18 @@ from cdp_lib.sources.http import HttpClient, host_of, is_confidential, is_loopba
 from cdp_lib.sources.pages import Page, columns_of, read_pages
 
 RECORDS_PER_PAGE = 5000
-"""Page size; the maximum that Dataverse allows."""
+"""Page size: the maximum number of records per page that Dataverse allows."""
 
 OVERLAP_TIME = timedelta(minutes=5)
-"""Time by which a read overlaps with the previous read, when changes are found by `modifiedon`.
+"""Length of the period that is read again when changes are found by `modifiedon`.
 
-A change may become visible late, have the same time as a landed change, or come from a server whose clock is behind.
+Some changes would be missed without the overlap: changes that become visible late, changes with the same time as a
+landed change, and changes from a server whose clock is behind.
 """
 
 MAX_DELTA_LINK_AGE = timedelta(days=1)
-"""Age at which a delta link is replaced even if nothing has changed. By default, a link expires after 7 days."""
+"""Age at which a delta link is replaced even if no record has changed. By default, Dataverse lets a link expire after
+7 days."""
 
 ENTRA_ID = (
     "login.microsoftonline.com",
@@ -50,7 +52,7 @@ _TRACKED = {**_ODATA, "Prefer": f"odata.track-changes,odata.maxpagesize={RECORDS
 _TRACKED_ONE = {**_ODATA, "Prefer": "odata.track-changes,odata.maxpagesize=1"}
 
 _REMOVED = b"removed"
-"""Value that is used for a deleted record instead of a digest."""
+"""Value that stands for a deleted record where other records have a digest."""
 
 
 class _NoChanges(Exception):
@@ -77,17 +79,20 @@ def land_entity(
 ) -> list[Manifest]:
     """Land the changes of a table. The first run lands all records, later runs land changed and deleted records.
 
-    Changes are read with the delta link of the latest batch. All records are landed again if the source refuses the
-    link, if its response has no new link, or if the address or the columns have changed. For a changed record, an
-    increment holds the new version of the record. For a deleted record, an increment holds a tombstone. If a record was
-    changed and then deleted, an increment may hold both.
+    If the source tracks changes, they are read with the delta link of the latest batch. An increment holds the new
+    version of each changed record, and a tombstone for each deleted record. If a record was changed and then deleted,
+    an increment may hold both. All records are landed again in three cases:
 
-    If the source does not track changes, changed records are found by `modifiedon`. In this case, deleted records are
-    found only when all records are landed (`from_scratch`). The same is true for changes whose `modifiedon` is before
-    the overlap (`OVERLAP_TIME`). Each run checks whether the source tracks changes. As soon as the source tracks
-    changes, all records are landed again, together with a delta link.
+    - the source refuses the link;
+    - the response of the source has no new link;
+    - the address or the columns have changed.
 
-    A record that changes while all records are read may be in the batch twice, in its old and its new version. The two
+    If the source does not track changes, changed records are found by `modifiedon`. In this case, two
+    kinds of changes are found only when all records are landed (`from_scratch`): deletions, and changes whose
+    `modifiedon` is before the overlap (`OVERLAP_TIME`). Each run checks whether the source tracks changes. As soon
+    as it does, all records are landed again, together with a delta link.
+
+    If a record changes while all records are read, the batch may hold both its old and its new version. The two
     versions differ in `modifiedon`.
 
     Args:
@@ -101,7 +106,7 @@ def land_entity(
         from_scratch: Whether to land all records instead of the changes.
 
     Returns:
-        A list with the landed batch; an empty list if nothing has changed.
+        A list with the landed batch. The list is empty if no record has changed.
 
     Raises:
         CdpError: The CRM can't be reached, refuses access, responds too slowly, or does not respond with records.
@@ -204,15 +209,15 @@ class _Table:
             return batch.manifest
         if not is_tracked or "delta_link" in (batch.manifest.watermark or {}):
             raise _NoChanges
-        # The records equal those of the latest batch, but that batch has no delta link: land only the link.
+        # The records are the same as in the latest batch, but this batch has no delta link: land only the link.
         with self.extraction.new_batch(self.entity, "increment", batch.manifest) as link_batch:
             link_batch.watermark = batch.watermark
         return link_batch.manifest
 
     def _land_delta(self, latest: Manifest, link: str) -> Manifest:
         removed: dict[str, None] = {}
-        # A delta link covers all changes since the previous read began. The previous read may have landed some of these
-        # changes.
+        # A delta link returns all changes since the start of the previous read. Some of these changes may already be
+        # landed by the previous read.
         began_at = _parse_time(latest.extracted_at)
         landed = self._landed_digests([latest], began_at - OVERLAP_TIME) if began_at else {}
         with self.extraction.new_batch(self.entity, "increment", latest) as batch:
@@ -220,8 +225,8 @@ class _Table:
                 changed: ChecksummedFile | None = None
                 for page in self._pages(batch, link, _TRACKED, {400: _DeltaLinkRefused, 410: _DeltaLinkRefused}):
                     for line, record in page.records:
-                        # Changes arrive in the order of time: a record that was deleted and then created again is not
-                        # deleted.
+                        # Changes arrive in the order of time. If a record was deleted and then created again, drop its
+                        # tombstone.
                         if key := _find_removed_key(record):
                             if landed.get(key) != _REMOVED:
                                 removed[key] = None
@@ -326,17 +331,17 @@ class _Table:
         return {"delta_link": link, "address": self._address_digest}
 
     def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
-        """Return a watermark with two times, or None if no record has a time.
+        """Return a watermark with the times `modifiedon` and `newest`, or None if no record has a time.
 
-        The next run reads from the time `modifiedon`. The time `newest` is the latest `modifiedon` of all landed
+        `modifiedon` is the time from which the next run reads. `newest` is the latest `modifiedon` of all landed
         records.
         """
         started_at = _parse_time(self.extraction.extracted_at)
         if not newest or not started_at:
             return None
         previous = (latest and latest.watermark) or {}
-        # The watermark is never later than the start of the run. A record with a future time must not hide changes
-        # until that time.
+        # Limit `modifiedon` to the start of the run. Otherwise, a record with a future time would hide all changes
+        # before that time.
         reached = min(newest, started_at)
         return {
             "modifiedon": _odata_time(max(reached, _parse_time(previous.get("modifiedon")) or reached)),
@@ -347,7 +352,7 @@ class _Table:
     def _ordered(self, address: str) -> str:
         """Return the address with `$orderby=modifiedon`.
 
-        A record that changes during the read therefore moves to the end.
+        In this order, a record that changes during the read moves to the end, so the read does not miss it.
         """
         return f"{address}&$orderby=modifiedon,{self.key}"
 
@@ -368,10 +373,9 @@ class _Table:
 
 
 def may_sign_in(crm_url: str, address: str) -> bool:
-    """Return whether clients of a CRM may send their secret to a sign-in address.
+    """Return whether the client secret may be sent to a sign-in address.
 
-    Clients may send the secret if the address belongs to Entra ID, or if both the CRM and the address are on this
-    machine.
+    It may be sent if the address belongs to Entra ID, or if both the CRM and the address are on this machine.
 
     Args:
         crm_url: Address of the CRM.
@@ -385,7 +389,8 @@ def may_sign_in(crm_url: str, address: str) -> bool:
 def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: float) -> Callable[[str], str]:
     """Return a function that signs the application in and returns the value of the header `Authorization`.
 
-    The function gets the header `WWW-Authenticate` of a response, which contains the sign-in address.
+    The argument of the returned function is the header `WWW-Authenticate` of a response. This header contains the
+    sign-in address.
     """
 
     def sign_in(challenge: str) -> str:

@@ -2,12 +2,14 @@
 
     <landing>/events/events/2026-01-31/20260131T235959Z-stream-<stream>-<epoch>/data/file=stream-<stream>-<epoch>/part-00000.jsonl
 
-Spark writes the id of a stream into the stream's checkpoint. The epoch is the number of a micro-batch in its stream, so
-the stream id and the epoch identify the micro-batch. After a failure, Spark repeats an epoch with the same messages,
-until the checkpoint marks the epoch as done. The end of a batch id names the stream and the epoch, so a run finds and
-skips an epoch that is already landed. The time at the beginning of a batch id is the start of the run. If a later batch
-has landed meanwhile, a later time is used, so that batch ids sort in the order of landing. The times of the messages
-are not used: if one message came from a clock that is ahead, all later batches would need a later time.
+The epoch is the number of a micro-batch in its stream. Spark writes the stream's id into the stream's checkpoint. The
+stream id and the epoch together identify the micro-batch, and a batch id ends with both. After a failure, Spark repeats
+an epoch with the same messages, until the checkpoint marks the epoch as done. A run skips an epoch that is already
+landed.
+
+A batch id begins with the start of the run. If a batch with a later id is already landed, a later time is used, so that
+batch ids sort in the order of landing. The times of the messages are not used. Otherwise, one message from a clock that
+is ahead would move the times of all later batches.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class KafkaLogin:
     """Login for the topic. Without a username, the login is anonymous.
 
     Attributes:
-        username: Username, `$ConnectionString` for Event Hubs.
+        username: Username. For Event Hubs, it is `$ConnectionString`.
         password: Password or connection string. Messages and `repr` never show it.
     """
 
@@ -56,7 +58,7 @@ class KafkaLogin:
         The connection is always encrypted, because events are personal data.
 
         Args:
-            is_databricks: Whether Kafka's classes have the prefix `kafkashaded`, as on Databricks.
+            is_databricks: Whether the engine is Databricks. If true, Kafka's class names begin with `kafkashaded`.
         """
         if not self.username:
             return {"kafka.security.protocol": "SSL"}
@@ -79,8 +81,8 @@ def kafka_login(connection_string: str | None, username: str | None, password: s
     """Return the login for the given secrets.
 
     Args:
-        connection_string: Connection string of an Event Hubs namespace; None for Kafka.
-        username: Username for SASL/PLAIN; None for an anonymous login.
+        connection_string: Connection string of an Event Hubs namespace. None for Kafka.
+        username: Username for SASL/PLAIN. None for an anonymous login.
         password: Password of the user.
 
     Raises:
@@ -91,7 +93,8 @@ def kafka_login(connection_string: str | None, username: str | None, password: s
         if not (username and password):
             raise CdpError("One of the secrets kafka_username and kafka_password is missing: set both secrets.")
         login = KafkaLogin(username, password)
-    # A quote or backslash would break the quoted values of the JAAS configuration; white space means a copy error.
+    # A quote or backslash would end or change a quoted value of the JAAS configuration. White space means that the
+    # secret was copied incorrectly.
     if re.search(r'["\\\s]', login.username + login.password):
         raise CdpError(
             "The secret for the event stream contains a quote, a backslash or white space: copy the secret again,"
@@ -107,7 +110,7 @@ def read_kafka(
 
     Args:
         spark: Spark session.
-        bootstrap_servers: Servers, `host:port`; for Event Hubs `<namespace>.servicebus.windows.net:9093`.
+        bootstrap_servers: Servers as `host:port`. For Event Hubs, `<namespace>.servicebus.windows.net:9093`.
         topic: Name of the topic or event hub.
         login: Login for the topic.
         max_events: Maximum number of messages in a micro-batch.
@@ -126,7 +129,7 @@ def read_kafka(
         "kafka.bootstrap.servers": bootstrap_servers,
         "subscribe": topic,
         "startingOffsets": "earliest",
-        # Fail if messages expired before they were read, so that the gap is noticed.
+        # Fail if messages expired before they were read. Otherwise, nobody would notice the missing messages.
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": max_events,
         # Event Hubs responds more slowly than Kafka's defaults allow.
@@ -138,7 +141,7 @@ def read_kafka(
         messages = spark.readStream.format("kafka").options(**options).load()
         position = sf.concat_ws("/", "topic", sf.col("partition").cast("string"), sf.col("offset").cast("string"))
         messages = messages.select("value", position.alias("position"))
-        # Resolve the schema now: an engine without Kafka support fails here and not only when the stream starts.
+        # Resolve the schema here, so that an engine without Kafka support fails before the stream starts.
         _ = messages.schema
     except PySparkException as error:
         raise _unsupported_engine_error(login.redact(_first_line(error))) from None
@@ -159,7 +162,7 @@ def land_event_stream(
     """Land the messages of a stream: each micro-batch becomes one landed batch.
 
     The driver holds at most one partition of a micro-batch in memory. The source limits the size of a micro-batch.
-    Empty messages, and messages that are not a JSON object in UTF-8, are also landed; silver rejects them.
+    Empty messages, and messages that are not a JSON object in UTF-8, are also landed. Silver rejects them.
 
     Args:
         messages: Stream of `value` (binary) and `position` (string).
@@ -171,10 +174,10 @@ def land_event_stream(
         interval: Time between the micro-batches of a stream that never ends, such as `1 minute`. If empty, the stream
             ends when all available messages are landed. Serverless compute supports only an empty interval.
         login: Login for the topic. It is removed from error messages.
-        account_key: Key of the storage account of an `abfss://` checkpoint; None for the managed identity.
+        account_key: Key of the storage account of an `abfss://` checkpoint. None for the managed identity.
 
     Returns:
-        The batches of event streams that were landed while the function ran.
+        The event stream batches that were landed while the function ran.
 
     Raises:
         CdpError: The stream can't be read, the location can't be written, or another run has landed a batch of the
@@ -213,7 +216,7 @@ class MicroBatches:
         entity: Name of the entity in the source.
         checkpoint: Folder in which Spark stores the progress of the stream.
         started_at: Start of the run, UTC.
-        account_key: Key of the storage account of an `abfss://` checkpoint; None for the managed identity.
+        account_key: Key of the storage account of an `abfss://` checkpoint. None for the managed identity.
     """
 
     landing: Landing
@@ -243,7 +246,8 @@ class MicroBatches:
         name = f"{stream}-{epoch:010}"
         landed = self.landing.batch_ids_newest_first(self.source, self.entity)
         latest_of_stream = next((batch for batch in landed if f"-{stream}-" in batch), "")
-        # Epochs are landed in ascending order, so this epoch is landed if the latest landed epoch is the same or later.
+        # Epochs are landed in ascending order. If the latest landed epoch is this epoch or a later one, this epoch is
+        # already landed.
         if latest_of_stream[_TIME_LENGTH + 1 :] >= name:
             return
         self.landing.remove_incomplete_batches(self.source, self.entity, f"-{name}", latest_of_stream)
@@ -291,7 +295,7 @@ def json_line_of(value: bytes | None, position: str | None) -> tuple[bytes, tupl
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
-        # An engine would read only the first of several JSON values in one line: keep the whole text in a field.
+        # If a line has several JSON values, an engine reads only the first value. Keep the whole text in a field.
         return (line, ()) if line == content else (_to_json({"_no_json": text}), ())
     return line, tuple(record) if isinstance(record, dict) else ()
 
@@ -317,7 +321,8 @@ def _unsupported_engine_error(reason: str) -> CdpError:
 def _failure_message(error: PySparkException) -> str:
     """Return why a stream failed.
 
-    The reason is the message of a `CdpError` inside Spark's error, or else the first line of Spark's error.
+    If Spark's error contains a `CdpError`, return the message of the `CdpError`. Otherwise, return the first line of
+    Spark's error.
     """
     ours = _CDP_ERROR.findall(str(error))
     return ours[-1].strip() if ours else f"The event stream has failed: {_first_line(error)}"

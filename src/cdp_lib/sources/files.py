@@ -1,8 +1,9 @@
 """JSON lines files of events and CSV files of tables, in a folder, a Unity Catalog volume or under `abfss://`.
 
-A file is identified by its name and its content. If the content of a file has changed, the whole file is landed again.
-Its data file has the same name as before and replaces the earlier version. If several files have the same content, only
-one is landed. A file is read again only if its size or modification time has changed since it was last read.
+- If the content of a file has changed, the whole file is landed again. Its data file has the same name as before and
+  replaces the earlier version.
+- If several new files have the same content, only one of them is landed.
+- A file is read again only if its size or modification time has changed since it was last read.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 
 MAX_RECORD_LENGTH = 64 << 20
-"""Maximum number of bytes in a JSON line, and of characters in a CSV cell. A longer line or cell means that the file
-has another format."""
+"""Maximum number of bytes in a JSON line, and maximum number of characters in a CSV cell. If a line or cell is longer,
+the file is treated as a file of another format."""
 
 _JSON_LINES = re.compile(r"\.(jsonl|json|ndjson)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
 
 _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
-"""Function that gets the content of a file, the address of the file and a set. It yields JSON lines, and adds the names
-of their columns to the set."""
+"""Function that reads the records of a file. Its arguments are the content of the file, the address of the file and a
+set. It yields the records as JSON lines, and adds their column names to the set."""
 
 
 def land_json_lines(
@@ -49,19 +50,19 @@ def land_json_lines(
 ) -> list[Manifest]:
     """Land the new and changed JSON lines files in a folder and its subfolders. Each file becomes one data file.
 
-    If a file differs from its data file, the file is also stored as received. Reasons for a difference are gzip, a byte
-    order mark, CRLF, blank lines and invalid UTF-8. A line that is not UTF-8 becomes the record `{"_invalid_utf8": …}`.
-    A line that is not JSON stays unchanged.
+    If a file differs from its data file, the file is also stored as received. A file differs if it is compressed with
+    gzip, or if it has a byte order mark, CRLF, blank lines or invalid UTF-8. A line that is not
+    UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged.
 
     Args:
         extraction: Extraction that lands the files.
         contract: Bronze table of the records.
         path: A folder, or one file. File names end in .jsonl, .json or .ndjson, optionally followed by .gz. Files and
             folders whose names start with a dot or an underscore are ignored.
-        account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
+        account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
 
     Returns:
-        A list with the landed batch; an empty list if no file is new or changed.
+        A list with the landed batch. The list is empty if no file is new or changed.
 
     Raises:
         CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, or a file
@@ -83,10 +84,10 @@ def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, acc
         contract: Bronze table of the records.
         path: A folder, or one file. File names end in .csv or .csv.gz. Files and folders whose names start with a dot
             or an underscore are ignored.
-        account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
+        account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
 
     Returns:
-        A list with the landed batch; an empty list if no file is new or changed.
+        A list with the landed batch. The list is empty if no file is new or changed.
 
     Raises:
         CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, a file that
@@ -107,10 +108,10 @@ def land_exchange_rates(
         contract: Bronze table of the records.
         path: Address of the file.
         reporting_currency: ISO 4217 code of the currency that rates convert to. Its rate must be 1 in every month.
-        account_key: Key of the storage account of an `abfss://` path; None for the managed identity.
+        account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
 
     Returns:
-        A list with the landed batch; an empty list if the rates equal the rates of the latest batch.
+        A list with the landed batch. The list is empty if the rates equal the rates of the latest batch.
 
     Raises:
         CdpError: The file does not exist, can't be read, has no rates, or has rates for another reporting currency.
@@ -127,7 +128,7 @@ def land_exchange_rates(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file in a listing of the source's folder: its address, and the values of an `Origin` without the checksum."""
+    """A file in a listing of the source's folder: its address, and the fields of `Origin` except the checksum."""
 
     address: str
     name: str
@@ -178,7 +179,7 @@ class _Folder:
     def copy(self, file: _SourceFile) -> Iterator[tuple[IO[bytes], Origin]]:
         """Copy a file to this machine.
 
-        The landed content then matches the recorded checksum, even if the source file grows meanwhile.
+        The checksum and the landed content come from this copy, so they match even if the source file grows meanwhile.
         """
         with TemporaryFile() as copy:
             digest = hashlib.sha256()
@@ -213,9 +214,9 @@ class _LandedFiles:
         return name in self._files
 
     def is_unchanged(self, file: _SourceFile) -> bool:
-        """Return whether a file is unchanged since its last read, and the content of that read is still landed.
+        """Return whether a file is unchanged since it was last read, and the content that was read is still landed.
 
-        A file is unchanged if its size and modification time are the same.
+        A file counts as unchanged if its size and modification time are the same.
         """
         known = self._known_files.get(file.name)
         looks_the_same = known and (file.bytes, file.modified_at) == (known.bytes, known.modified_at)
@@ -224,7 +225,7 @@ class _LandedFiles:
     def has(self, origin: Origin) -> bool:
         """Return whether this version of a file is landed.
 
-        For a file with a new name, return whether any landed file has the same content.
+        If no file with this name is landed, return whether any landed file has the same content.
         """
         if origin.name in self._files:
             return self._files[origin.name].checksum == origin.checksum
@@ -239,9 +240,9 @@ class _LandedFiles:
 
 
 def _known_files(batch: Manifest) -> Iterator[Origin]:
-    """Yield the files that a batch landed, and the files that the same run skipped.
+    """Yield the files that are landed in a batch, and the files that the run of this batch skipped.
 
-    A run skips a file whose content is already landed.
+    A run skips a file if its content is already landed.
     """
     yield from (file.origin for file in batch.files if file.origin)
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
@@ -261,7 +262,8 @@ def _land_new_files(
     already_landed = []
     with ExitStack() as stack:
         batch: BatchWriter | None = None
-        # Read files with landed names first: once a changed file is landed, its old content may land under a new name.
+        # Read the files whose names are already landed first. If the content of such a file has moved to a file with a
+        # new name, the content can then be landed under the new name.
         for file in sorted(files, key=lambda file: file.name not in landed):
             if landed.is_unchanged(file):
                 continue
@@ -273,7 +275,7 @@ def _land_new_files(
                     _land_file(batch, copy, origin, file.address, read_lines)
                     landed.add(origin)
                 elif file.name in landed:
-                    # A data file without rows would not replace the rows of the earlier version.
+                    # A data file without rows can't replace the rows of the earlier version.
                     raise CdpError(
                         f"File {file.address} had records before, but has none now: restore or delete the file."
                     )
@@ -291,7 +293,7 @@ def _is_empty(copy: IO[bytes], address: str, read_lines: _LineReader) -> bool:
 
 def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str, read_lines: _LineReader) -> None:
     name = _encoded(origin.name)
-    # Engines decode the value of a partition folder, so the name is encoded twice.
+    # Engines decode the folder name of a partition once, so the name is encoded twice.
     rows, columns = 0, set[str]()
     with batch.open_data(f"{FILE_FOLDER}{quote(name)}/part-00000.jsonl", "jsonl", origin=origin) as data:
         for line in read_lines(copy, address, columns):
@@ -324,7 +326,7 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
 def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
     """Yield the lines that are not blank, without line ends.
 
-    Lines are split in the same way as every engine does it.
+    Lines are split at the same characters at which every engine splits them.
     """
     with _open_decompressed(copy, address) as stream:
         mark = codecs.BOM_UTF8
@@ -348,7 +350,7 @@ def _csv_reader(contract: BronzeContract) -> _LineReader:
 def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
     csv.field_size_limit(MAX_RECORD_LENGTH)
     with _open_decompressed(copy, address) as stream:
-        # Decode invalid UTF-8 as surrogates here; `_is_utf8` detects them in each row.
+        # Decode invalid UTF-8 as surrogates here. `_is_utf8` detects the surrogates in each row.
         text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
         try:
             first = next((line for line in text if line.strip()), "")
@@ -357,7 +359,7 @@ def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: se
             header = [name.strip() for name in next(rows, [])]
             if not first:
                 return
-            # Match column names in upper or lower case, and spell them as in the contract.
+            # Compare column names without regard to case, and spell them as in the contract.
             known = {name.lower(): name for name in wanted}
             header = [known.get(name.lower(), name) for name in header]
             if missing := sorted(set(wanted) - set(header)):
@@ -413,7 +415,7 @@ def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
 
 
 def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> None:
-    """Raise an error if the rates do not convert to the reporting currency. Silver handles other errors in rows."""
+    """Raise an error if the rates do not convert to the reporting currency. Silver checks the rows for other errors."""
     if not lines:
         # An empty snapshot would empty the downstream tables.
         raise CdpError(f"File {path} has no exchange rates: check the source; nothing was landed.")

@@ -24,7 +24,7 @@ MAX_WAIT_SECONDS = 60
 """Maximum wait before a retry, even if `Retry-After` is longer."""
 
 MAX_BODY_ATTEMPTS = 3
-"""Maximum number of times that a request is sent if the body of its response is cut off."""
+"""Maximum number of attempts to get a complete response body. A request is sent again if the body is cut off."""
 
 _IN_MEMORY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
@@ -70,12 +70,12 @@ class HttpClient:
         Args:
             name: Name of the server in messages.
             address: An address on the server. `get` sends requests and the authorization only to this server.
-            secrets: Names of secrets. If access is refused, the error message says to check these secrets.
+            secrets: Names of secrets. If access is refused, the error message asks the user to check these secrets.
             timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
-            authorization: Value of the header `Authorization`; None to send the first request without the header.
-            renew: Function that is called after a response with status 401. It gets the value of the header
-                `WWW-Authenticate` and returns a new value for the header `Authorization`. None if the authorization
-                can't be renewed.
+            authorization: Value of the header `Authorization`. None to send the first request without the header.
+            renew: Function that is called after a response with status 401. Its argument is the value of the header
+                `WWW-Authenticate`, and its result is the new value of the header `Authorization`. None if the
+                authorization can't be renewed.
         """
         self._name = name
         self._origin = _origin(address)
@@ -89,7 +89,7 @@ class HttpClient:
             read=1,  # one retry after a read timeout, instead of four
             backoff_factor=0.5,
             status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=("GET", "POST"),  # only sign-ins are posted, and a sign-in may be repeated
+            allowed_methods=("GET", "POST"),  # POST is used only for sign-ins, which may be repeated
             raise_on_status=False,
             retry_after_max=MAX_WAIT_SECONDS,
         )
@@ -105,9 +105,9 @@ class HttpClient:
         self._session.close()
 
     def label_of(self, url: str) -> str:
-        """Return the name of the server and an address, to show in messages.
+        """Return a text for messages: the name of the server, and an address.
 
-        The query and the user in the address may be secret, so they are left out.
+        The query string and the user name of the address may be secret, so they are left out.
         """
         return f"{self._name} {re.sub(r'//[^/]*@', '//', url.split('?')[0])}"
 
@@ -231,7 +231,7 @@ def _origin(url: str) -> tuple[str, str | None, int] | None:
     Scheme, host and port identify the server of the address.
     """
     try:
-        parts = parse_url(url)  # parse as `requests` does; other parsers find another host in `//one\@other`
+        parts = parse_url(url)  # use the parser of `requests`: other parsers find another host in `//one\@other`
     except ValueError:
         return None
     if parts.scheme not in _PORTS:
@@ -267,7 +267,7 @@ def _error_message_in(body: IO[bytes], hidden: tuple[str, ...]) -> str:
 
 
 def _connection_error_reason(error: OSError, timeout_seconds: float) -> str:
-    """Return why no response arrived, without the exceptions that wrap the reason."""
+    """Return the reason why no response arrived, without the text of the exceptions that wrap the reason."""
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
         return f"no response within {timeout_seconds:g} seconds"
     if isinstance(

@@ -17,8 +17,8 @@ _CHUNK_CHARACTERS = 1 << 16
 _MAX_TOKEN_LENGTH = 16
 """Upper bound of the number of characters in a token, such as `-Infinity` or two escapes.
 
-An error at least this far from the end of the buffer is a real error in the text. An error closer to the end may only
-mean that the buffer cuts off a token.
+A parse error at least this far from the end of the buffer means that the text is invalid. If the error is closer to the
+end, the buffer may have cut off a token.
 """
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -159,7 +159,7 @@ class _JsonText:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._position)
                 problem, at = "Expecting a comma or a bracket", self._skip_space(end)
-                # The text 12 may be the beginning of 123: a value is complete only when a delimiter follows.
+                # A value is complete only if a delimiter follows it: the text 12 may be the beginning of 123.
                 if at < len(self._text) and self._text[at] in ",]}:":
                     text, self._position = self._text[self._position : end], at
                     return text, value
@@ -183,7 +183,8 @@ class _JsonText:
     def _read_more(self) -> bool:
         """Remove the consumed text from the buffer, and read the next chunk. Return whether any text was read.
 
-        If a value is longer than a chunk, each read doubles the buffer, so that the total time stays linear.
+        If a value is longer than a chunk, each read doubles the buffer. Therefore, the total time is linear in the
+        length of the text.
         """
         more = self._file.read(max(_CHUNK_CHARACTERS, len(self._text) - self._position))
         self._consumed += self._position
@@ -214,7 +215,7 @@ def read_pages(
     Raises:
         CdpError: A page can't be read, is not a page of records, or is returned twice.
     """
-    seen = set[bytes]()  # digests of addresses and records: a digest takes less memory than a text
+    seen = set[bytes]()  # digests of addresses and of pages: a digest takes less memory than the text
     address: str | None = url
     while address:
         address_digest = hashlib.sha256(address.encode()).digest()

@@ -21,7 +21,8 @@ PAGE = re.compile(r"\{page(?::(\d{1,9}))?\}")
 """Placeholder of the page number in an address, optionally with the number of the first page (default 1)."""
 
 MAX_READS = 3
-"""Maximum number of reads of numbered pages. If no two consecutive reads have the same records, nothing is landed."""
+"""Maximum number of times that all numbered pages are read. If no two consecutive reads return the same records, no
+batch is landed."""
 
 # Names as `_metadata_fields` normalizes them.
 _NEXT_LINKS = ("next", "nextlink", "nexturl", "@odata.nextlink")
@@ -59,31 +60,32 @@ def land_records(
     A response is an array, or an object with one array in it. The next page is found in one of three ways:
 
     - by a link: `next`, `next_link`, `next_url`, `@odata.nextLink` or the header `Link`;
-    - by a cursor: `next_cursor`, or `cursor` if it is not the cursor of the current page. The request for the next page
-      sends the cursor as the parameter `cursor`;
+    - by a cursor: `next_cursor`, or `cursor` if its value differs from the cursor in the request. The request for the
+      next page has the parameter `cursor` with this value;
     - by the page number, if the address has `{page}`. The first page is 1, or 0 with `{page:0}`. Pages are read until a
       page is empty.
 
     Links, cursors and totals may be in an inner object of the response (`links`, `meta`, `paging`). Their names may be
     in upper or lower case, with or without underscores.
 
-    Numbered pages are read until two consecutive reads have the same records, because a record that is added or deleted
-    meanwhile shifts later records to other pages. Pages with links or cursors are read once, because links and cursors
-    keep their position. If the API returns a record on two such pages, the record is landed twice.
+    If a record is added or deleted while numbered pages are read, later records move to other pages. Therefore, all
+    numbered pages are read again until two consecutive reads return the same records. Pages with links or cursors are
+    read once, because links and cursors keep their position. If the API returns a record on two such pages, the record
+    is landed twice.
 
-    If the API returns a single page with a strong ETag, the next run sends the ETag with its request. The records are
-    then downloaded again only if they have changed.
+    If the API returns a single page with a strong ETag, the next run sends the ETag with its request. This run
+    downloads the records again only if they have changed.
 
     Args:
         extraction: Extraction that lands the records.
         contract: Bronze table of the records.
         url: Address of the records.
-        token: Bearer token; None if the API does not require one.
+        token: Bearer token. None if the API does not require one.
         timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
         from_scratch: Whether to read the records even if they have not changed.
 
     Returns:
-        A list with the landed batch; an empty list if nothing has changed.
+        A list with the landed batch. The list is empty if the records have not changed.
 
     Raises:
         CdpError: The API can't be reached, responds too slowly, responds with an error, or does not respond with all
@@ -172,7 +174,7 @@ def _land(
             raise CdpError(f"{label} returned an empty array: check the source; nothing was landed.")
         _check_completeness(_metadata_fields(answer, page), batch.rows, len(checksums), client.label_of(url))
         etag = answer.headers.get("ETag", "W/")
-        # The ETag of one page does not cover the other pages.
+        # If the API has several pages, the ETag of one page says nothing about the other pages.
         if len(checksums) == 1 and not etag.startswith("W/"):
             batch.watermark = {"etag": etag, "address": _digest(url)}
     return [batch.manifest] if extraction.has_landed(batch.manifest) else []
@@ -202,7 +204,7 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
         return urljoin(answer.url, address)
     cursors = [value for member, value in fields if member == _NEXT_CURSOR]
     if not cursors:
-        # An API may return the cursor that the request has sent. Ignore this cursor.
+        # An API may return the cursor of the request itself. Ignore this cursor.
         sent_cursors = parse_qs(urlsplit(answer.url).query).get(_CURSOR, [])
         cursors = [value for member, value in fields if member == _CURSOR and str(value) not in sent_cursors]
     if cursor := next(filter(None, cursors), None):
@@ -211,7 +213,7 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
 
 
 def _check_completeness(fields: list[tuple[str, Any]], rows: int, pages: int, name: str) -> None:
-    """Raise an error if the last page says that the API has more records. Otherwise they would be missed silently."""
+    """Raise an error if the last page says that the API has more records than were read."""
     for what, members, read in (("records", _RECORD_TOTALS, rows), ("pages", _PAGE_TOTALS, pages)):
         total = max((_number(value) for member, value in fields if member in members), default=0)
         if total > read:
@@ -228,7 +230,7 @@ def _incomplete_error(name: str, found: str) -> CdpError:
 
 
 def _number(value: Any) -> int:
-    """Return the number in an integer or a string; 0 for any other value."""
+    """Return an integer, or the integer in a string. Return 0 for any other value."""
     return int(value) if re.fullmatch("[0-9]{1,18}", str(value)) else 0
 
 

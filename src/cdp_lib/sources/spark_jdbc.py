@@ -45,7 +45,7 @@ def land_large_tables(
 ) -> list[Manifest]:
     """Land the first snapshot of each large table through JDBC.
 
-    `land_tables` lands the small tables and the increments.
+    `land_tables` lands the small tables, and the increments of the large tables.
 
     Args:
         spark: Spark session.
@@ -90,7 +90,7 @@ def land_table_by_jdbc(
     *,
     partitions: int,
 ) -> list[Manifest]:
-    """Land a snapshot of a table, which is read in key ranges. `land_tables` then lands the later changes.
+    """Land a snapshot of a table, which is read in key ranges. `land_tables` lands the later changes.
 
     Each range is read in its own transaction, so the rows are not a consistent snapshot. The watermark is computed
     before the read. The next run of `land_tables` therefore lands the rows that were added or changed during the read.
@@ -131,7 +131,7 @@ def land_table_by_jdbc(
         upperBound=watermark.max_key,
         numPartitions=partitions,
         fetchsize=JDBC_FETCH_ROWS,
-        preferTimestampNTZ=True,  # otherwise, times without zone would get the time zone of the cluster
+        preferTimestampNTZ=True,  # otherwise, times without time zone would be read in the cluster's time zone
     )
     with extraction.new_batch(table.name, "snapshot", latest) as batch:
         try:
@@ -165,8 +165,8 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
         address = f"jdbc:postgresql://{host}/{url.database}"
     else:
         address = f"jdbc:sqlserver://{host};databaseName={url.database}"
-    # The JDBC drivers use the same names of settings (sslmode; Encrypt, Authentication), but true and false instead of
-    # yes and no.
+    # The JDBC drivers use the same setting names, such as sslmode and Encrypt. Their values are true and false instead
+    # of yes and no.
     settings = {key: {"yes": "true", "no": "false"}.get(str(value), value) for key, value in url.query.items()}
     login = {"user": url.username, "password": url.password}
     return {

@@ -1,10 +1,12 @@
 """Tables of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
 
-A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and then in increments.
-The watermark of a large table holds totals of the table's settled rows: the rows with keys up to `settled`. If the
-totals are unchanged, an increment reads only rows with higher keys and rows with recent updates. Some of these rows may
-already be landed. If the totals differ, a settled row was corrected, deleted or added late. The table is then landed as
-a snapshot again.
+A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and after that in
+increments. The watermark of a large table holds totals of the table's settled rows: the rows with keys up to `settled`.
+The next run compares these totals with the current totals:
+
+- If the totals are unchanged, the run lands an increment. It reads only rows with higher keys and rows with recent
+  updates, and leaves out rows that are already landed.
+- If the totals differ, a settled row was corrected, deleted or added late. The run lands the table as a snapshot again.
 """
 
 from __future__ import annotations
@@ -33,22 +35,22 @@ SNAPSHOT_UP_TO_ROWS = 100_000
 """Maximum number of rows of a small table, which is landed as a snapshot in every run."""
 
 OVERLAP_ROWS = 10_000
-"""Number of rows with the highest keys that the next run reads again, because a lower key may be committed after a
-higher key."""
+"""Number of rows that the next run reads again: the rows with the highest keys. The reason is that a row with a lower
+key may be committed after a row with a higher key."""
 
 OVERLAP_TIME = timedelta(minutes=5)
-"""The next run reads rows again from this time before the newest `updated_at`, because transactions may be long and
-clocks may be slow."""
+"""Length of the period before the newest `updated_at` for which the next run reads rows again. The reason is that
+transactions may be long and clocks may be slow."""
 
 ROWS_PER_CHUNK = 50_000
 """Maximum number of rows in memory at a time, and in a parquet row group."""
 
 BYTES_PER_CHUNK = 16 << 20
-"""Number of bytes of text after which a chunk of rows ends, even if the chunk has fewer than `ROWS_PER_CHUNK` rows."""
+"""A chunk of rows ends when its text has this number of bytes, even if it has fewer than `ROWS_PER_CHUNK` rows."""
 
 ROWS_PER_FETCH = 100
-"""Number of rows that are fetched between two checks of `BYTES_PER_CHUNK`. PostgreSQL's COPY does not use this
-number."""
+"""Number of rows that are fetched at a time. The limit `BYTES_PER_CHUNK` is checked after each fetch. PostgreSQL's COPY
+does not use this number."""
 
 _SNAPSHOT_ISOLATION = {"postgresql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
 """Isolation level in which every statement of a transaction sees the same rows. SQLite always has this isolation
@@ -74,9 +76,14 @@ def land_tables(
     The run checks that all tables exist before it reads the first table. It reads all tables in one transaction, so the
     landed tables are consistent with each other.
 
-    A table is landed as an increment only if it is a large table of PostgreSQL or Azure SQL, and if its primary key is
-    one integer column and the same as the contract's record key. An increment reads a settled row again only if the
-    table has a column `updated_at` and the row's `updated_at` is recent.
+    A table is landed as an increment only if all of these conditions are true:
+
+    - it is a large table of PostgreSQL or Azure SQL;
+    - its primary key is one integer column;
+    - its primary key is the contract's record key.
+
+    An increment reads a settled row again only if the table has a column `updated_at` and the row has a recent time in
+    this column.
 
     Args:
         extraction: Extraction that lands the tables.
@@ -93,7 +100,7 @@ def land_tables(
         CdpError: The URL is invalid, the database can't be reached or read, a table is missing or empty, or another run
             has landed a table meanwhile.
     """
-    # Find the latest batches before the database snapshot begins, so that the snapshot is newer than these batches.
+    # Find the latest batches before the database transaction begins, so that its snapshot is newer than these batches.
     latest = {contract.entity: extraction.find_latest_batch(contract.entity) for contract in contracts}
     with open_snapshot(database_url) as connection:
         tables = [find_table(connection, schema, contract) for contract in contracts]
@@ -150,7 +157,7 @@ class SourceTable:
         schema: Landed types of the columns.
         key: Key column for increments. None if the primary key is not one integer column, if it is not the contract's
             record key, or if the database is neither PostgreSQL nor Azure SQL.
-        updated_at: Column with the time of a row's last change; None if the table has no such column.
+        updated_at: Column with the time of a row's last change. None if the table has no such column.
     """
 
     rows: sa.Table
@@ -190,9 +197,10 @@ class TableWatermark:
         settled: Highest key of the settled rows. No row up to this key is expected to change or to be added late.
         rows: Number of settled rows.
         key_total: Sum of the keys of the settled rows.
-        contents: Sum of the hashes of the settled rows; None if the table has a column `updated_at`, which shows the
-            changed rows.
-        updated_at: Newest `updated_at`; None if the table has no such column, or if the column has no value.
+        contents: Sum of the hashes of the settled rows. None if the table has a column `updated_at`, because that
+            column shows which rows have changed.
+        updated_at: Newest value of the column `updated_at`. None if the table has no such column, or if the column has
+            no value.
     """
 
     columns: dict[str, str]
@@ -219,8 +227,8 @@ class TableWatermark:
         """Return the time from which changed rows are read again, or None if `updated_at` has no value.
 
         Args:
-            extracted_at: Start of the run that computed the watermark. If `updated_at` is later than this start, the
-                clock that set it was fast, and this start is used instead.
+            extracted_at: Start of the run that computed the watermark. If `updated_at` is later, it comes from a clock
+                that is ahead. In this case, `extracted_at` is used instead.
         """
         if self.updated_at is None:
             return None
@@ -271,8 +279,8 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: Earlier watermark whose totals are unchanged. If given, only the totals of rows with keys above its
-            `settled` are computed and added.
+        previous: Earlier watermark whose totals are still correct. If given, only the totals of rows with keys above
+            its `settled` are computed. They are added to the earlier totals.
 
     Raises:
         CdpError: The table is empty.
@@ -319,14 +327,14 @@ def _create_engine(database_url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(database_url)
     except (sa.exc.ArgumentError, ValueError, ImportError) as error:
-        # The URL is a secret, so the message must not quote it.
+        # The URL is a secret, so the message must not contain it.
         reason = str(error) if isinstance(error, ImportError) else "the secret is not an SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
     if "@" in (engine.url.host or ""):
         # The text before this @ is the end of the password, and messages would show it as the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
-        # Read-only mode, because SQLite would otherwise create a missing file as an empty database.
+        # Open the file in read-only mode. Otherwise, SQLite would create a missing file as an empty database.
         engine.dispose()
         read_only = {**engine.url.query, "mode": "ro", "uri": "true"}
         engine = sa.create_engine(engine.url.set(database=f"file:{quote(engine.url.database)}", query=read_only))
@@ -453,7 +461,7 @@ class _LandedRows:
             found = self._read(
                 file,
                 [self._key] if is_deletions else chunk.column_names,
-                # The range of keys lets the reader skip row groups.
+                # With the conditions on the range of keys, the reader can skip row groups.
                 (field >= key_range["min"]) & (field <= key_range["max"]) & field.isin(unknown_keys),
             )
             positions = pc.index_in(unknown_keys, found[self._key].combine_chunks())
@@ -515,7 +523,7 @@ def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
 
 
 def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) -> bool:
-    """Return whether a table has more than the given number of rows. Further rows are not counted.
+    """Return whether a table has more than the given number of rows. The query stops counting after this number.
 
     Args:
         connection: Connection to the database.
@@ -594,7 +602,7 @@ def _read_rows(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -> Iterator[pa.Table]:
-    """Yield rows in chunks, which are read with PostgreSQL's COPY. This is several times as fast as `_read_rows`.
+    """Yield rows in chunks with PostgreSQL's COPY, which is several times as fast as `_read_rows`.
 
     Values without a matching parquet type become strings.
     """
@@ -621,7 +629,7 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
     statement = rows.compile(dialect=connection.dialect)
     cursor = connection.connection.cursor()
-    # psycopg turns the %% of the compiled statement into % only if it gets parameters: pass at least one unused
+    # psycopg replaces %% in the compiled statement by % only if it gets parameters. Therefore, always pass an unused
     # parameter.
     with cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)", {"": None, **statement.params}) as copy:
         text, count = bytearray(), 0
@@ -684,7 +692,7 @@ def _as_text(value: object) -> str:
         case bytes():
             return value.decode(errors="replace")
         case float() | Decimal():
-            # Not every engine reads a number with an exponent.
+            # Some engines can't read a number with an exponent.
             return format(Decimal(str(value)), "f")
         case _:
             return str(value)

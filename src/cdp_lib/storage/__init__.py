@@ -10,7 +10,7 @@ from cdp_lib.storage.delta import ConflictError, DeltaStore
 from cdp_lib.storage.lease import release_lease, take_lease
 
 STORE_CLASS = "spark.cdp.store"
-"""Session setting that names the store class of a local engine, as `module:Class`; empty on Databricks."""
+"""Session setting that names the store class of a local engine, as `module:Class`. Empty on Databricks."""
 
 __all__ = ["STORE_CLASS", "ConflictError", "DeltaStore", "open_store", "release_lease", "take_lease"]
 

@@ -1,7 +1,7 @@
 """Delta tables of one schema on Databricks.
 
-Every write is one commit, so a reader sees the table either before or after the write. The stores of local engines are
-subclasses: they override the methods for which their engine differs from Databricks.
+Every write operation is one commit, so a reader sees the table either before or after the write operation. The stores
+of local engines are subclasses. They override the methods for which their engine differs from Databricks.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 
 _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commit transaction|DELTA_PROTOCOL_CHANGED")
-"""Pattern of the engines' error messages about a write that failed because another writer committed first."""
+"""Pattern of the engines' error messages for a failed write operation, when another writer has committed first."""
 
 IS_GONE = "_is_gone"
 """Column of the data frame that `DeltaStore.merge` gets. It is true for the rows to delete."""
 
 
 class ConflictError(CdpError):
-    """Error of a write that changed nothing because another writer committed first."""
+    """Error of a write operation that changed nothing because another writer committed first."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class DeltaStore:
         """
         rows, key = self.read(contract), list(contract.key)
         if contract.partitioned_by:
-            # Find the partitions from the key and partition columns. Reading all columns of all rows would cost more.
+            # To find the partitions, read only the key and partition columns. Reading all columns would cost more.
             rows = rows.where(is_in(contract, self.partitions(contract, rows.join(keys, key, how="left_semi"))))
         return rows.join(keys, key, how="left_semi")
 
@@ -121,7 +121,7 @@ class DeltaStore:
         return {value for (value,) in rows.select(column).distinct().collect()}
 
     def create(self, contract: TableContract) -> bool:
-        """Create the table of a contract if the table does not exist. Return whether the table was created."""
+        """Create the table of a contract if it does not exist. Return whether the table was created."""
         is_new = not self.exists(contract)
         if is_new:
             self._create(contract, "CREATE TABLE IF NOT EXISTS")
@@ -172,7 +172,7 @@ class DeltaStore:
         Args:
             contract: Contract of the table.
             rows: New rows with the contract's columns. The condition must be true for these rows.
-            where: Condition. Rows for which the condition is not true stay. None: all rows are replaced.
+            where: Condition that is true for the rows to replace. None to replace all rows.
 
         Returns:
             Number of written rows.
@@ -188,12 +188,12 @@ class DeltaStore:
         *,
         is_empty: bool = False,
     ) -> dict[str, int]:
-        """Replace rows, and compute aggregates while the rows are written. This saves a query."""
+        """Replace rows, and compute aggregates while the rows are written. No second query is needed."""
         observation = Observation()
         prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
         with self._commit(contract):
             writer = prepared.writeTo(self.name_of(contract.name))
-            # Append to an empty table: an overwrite would search for rows to replace.
+            # If the table is empty, append: an overwrite would search for rows to replace.
             writer.append() if is_empty else writer.overwrite(sf.lit(True) if where is None else where)
         return dict(observation.get)
 
@@ -304,7 +304,7 @@ class DeltaStore:
     def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Return the rows with their columns in the order of the contract.
 
-        A missing column raises an error here. Otherwise, the column would be null in the table.
+        Raise an error if a column is missing. Without this check, the column would be null in the table.
         """
         unknown = [name for name in rows.columns if name not in contract.column_names]
         return rows.select(*(f"`{name}`" for name in (*contract.column_names, *unknown)))
@@ -312,7 +312,7 @@ class DeltaStore:
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
         """Return a data frame of Python values, with the columns of a contract.
 
-        The values are sent as SQL, because `createDataFrame` needs a Python worker in Spark.
+        The values are sent as SQL, because `createDataFrame` would start a Python worker in Spark.
 
         Args:
             contract: Contract of the table.
@@ -323,7 +323,7 @@ class DeltaStore:
         if not values:
             values = f"({', '.join('NULL' for _ in names)})"
         frame = self.session.sql(f"SELECT * FROM VALUES {values} AS rows ({_quoted(names)})")
-        # Use one partition, so that a write creates one file.
+        # Use one partition, so that a write operation creates only one file.
         return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
     def publish(self, contract: TableContract, location: str) -> None:
@@ -338,14 +338,14 @@ class DeltaStore:
         """
         columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
         copy = self.read(contract).select(*columns).write.format("delta").mode("overwrite")
-        # Set both options explicitly, because their defaults differ between engines. Every reader of Delta and Parquet
-        # supports these values.
+        # Set both options explicitly, because their defaults differ between engines. All Delta and Parquet readers
+        # support these values.
         copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")
         with self._commit(contract):
             copy.option("overwriteSchema", "true").save(f"{location}/{contract.name}")
 
     def is_published(self, contract: TableContract, location: str) -> bool:
-        """Return whether a copy of a table exists and has exactly the contract's columns that hold no personal data."""
+        """Return whether a copy of a table exists, and its columns are the contract's columns without personal data."""
         try:
             columns = self.session.read.format("delta").load(f"{location}/{contract.name}").dtypes
         except AnalysisException:
@@ -412,7 +412,7 @@ class DeltaStore:
         statements = [
             *([f"ALTER TABLE {name} SET TBLPROPERTIES ({_properties_ddl(changed)})"] if changed else []),
             *([] if is_laid_out else [f"ALTER TABLE {name} CLUSTER BY ({_quoted(columns)})"]),
-            # Without FULL, files written before the table was clustered stay unclustered.
+            # Without FULL, OPTIMIZE would not cluster the files that were written before the layout was set.
             f"OPTIMIZE {name}{'' if is_laid_out else ' FULL'}",
             f"VACUUM {name}",
             *([f"ANALYZE TABLE {name} COMPUTE STATISTICS{of_columns}"] if self.is_databricks else []),
@@ -422,10 +422,10 @@ class DeltaStore:
                 self.session.sql(statement)
 
     def set_predictive_optimization(self, state: str) -> None:
-        """Switch Databricks' own maintenance of the schema's tables on or off. Do nothing on other engines.
+        """Switch predictive optimization of the schema's tables on or off. Do nothing on other engines.
 
         Args:
-            state: ENABLE, DISABLE or INHERIT; INHERIT uses the setting of the catalog.
+            state: ENABLE, DISABLE or INHERIT. INHERIT uses the setting of the catalog.
         """
         if self.is_databricks:
             self.session.sql(f"ALTER SCHEMA {self._schema} {state} PREDICTIVE OPTIMIZATION")
@@ -491,7 +491,7 @@ def _sql_value(value: object) -> str:
     if isinstance(value, datetime):
         return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
     if isinstance(value, float):
-        # Without the D, the literal would be a decimal whose scale depends on the other rows.
+        # Without the suffix D, the literal would be a decimal, and its scale would depend on the other rows.
         return f"{float(value)!r}D" if math.isfinite(value) else f"CAST('{float(value)!r}' AS DOUBLE)"
     if isinstance(value, date):
         return f"DATE{sql_literal(value.isoformat())}"

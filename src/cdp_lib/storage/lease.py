@@ -1,4 +1,4 @@
-"""Lease for jobs that may run at the same time: only the run that holds the lease writes the tables."""
+"""Lease of the tables. Several jobs may run at the same time, but only the run that holds the lease may write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
     A run takes over the lease of an earlier run of the same job. A job has only one run at a time, so the earlier run
     has ended. The lease has no timeout, because a slow run must keep the lease.
 
-    The lease does not prevent one case: a query of a cancelled run may commit after another run has taken the lease.
+    The lease does not protect against a cancelled run whose last query commits after another run has taken the lease.
 
     Args:
         store: Tables of the platform.
@@ -35,7 +35,7 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
         " WHEN NOT MATCHED THEN INSERT (resource, job, run_id) VALUES (s.resource, s.job, s.run_id)",
         wanted=wanted,
     ).collect()
-    # If two runs take the lease at the same time, the first commit wins. Read back which run holds the lease.
+    # If two runs take the lease at the same time, the first commit wins. Read the lease to see which run holds it.
     [(holder, holder_run)] = store.read(PIPELINE_LEASE_OPS).select("job", "run_id").collect()
     if (holder, holder_run) != (job, run_id):
         raise CdpError(

@@ -39,7 +39,7 @@ def chart(widget: Widget, rows: Rows) -> Spec:
 
 
 def number_format(encoding: Mapping[str, Any]) -> str:
-    """Return the format for the numbers of an encoding, in the syntax of d3-format. Vega uses this syntax."""
+    """Return the format for the numbers of an encoding, in the syntax of d3-format, as Vega expects."""
     form = encoding.get("format", {})
     places = form.get("decimalPlaces", {}).get("places", 2)
     if form.get("type") == "number-percent":
@@ -55,8 +55,8 @@ def _bars_or_lines(widget: Widget, rows: Rows) -> Spec:
     series = encodings["y"].get("fields")
     if series:
         titles = [each["displayName"] for each in series]
-        # Turn the column of each measure into rows with the name of the measure, because colours and legends need a
-        # column of names.
+        # Unpivot the columns of the measures into (name, value) rows, because colours and legends need a column with
+        # the names of the measures.
         spec["transform"] = [
             *({"calculate": f"datum['{each['fieldName']}']", "as": each["displayName"]} for each in series),
             {"fold": titles, "as": ["series", "value"]},

@@ -84,9 +84,9 @@ def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
 def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of people by month.
 
-    The measures use the activities of the month, and the activities in the window of trailing days. The window ends
-    with the month, or with `as_of` if `as_of` is earlier. A day can be in the windows of its own month and of the next
-    two months: a window of 30 days that ends on 1 March begins in January.
+    Some measures use the activities of the month. Other measures use the activities in a window of trailing days. The
+    window ends with the month, or with `as_of` if `as_of` is earlier. A day can be in the windows of its own month and
+    of the next two months. For example, the window of 30 days that ends on 1 March 2026 begins on 31 January 2026.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")
@@ -121,7 +121,7 @@ def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
 
 
 def _is_in_window(month: Column, as_of: date) -> Column:
-    """Return whether `day` is in the window that ends with the month, or with `as_of` if `as_of` is earlier."""
+    """Return whether `day` is in the trailing window that ends with the month, or with `as_of` if that is earlier."""
     days_to_end = _days_to_end(month, as_of)
     return (month <= sf.lit(as_of)) & (days_to_end >= 0) & (days_to_end < TRAILING_DAYS)
 
@@ -150,7 +150,7 @@ def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
         )
         .agg(
             has("email_sent").alias("sent"),
-            # A click implies an open, even if the tracking pixel that reports opens is blocked.
+            # Count a click as an open too, because a blocked tracking pixel reports no open.
             sf.greatest(has("email_open"), has("email_click")).alias("opened"),
             has("email_click").alias("clicked"),
         )

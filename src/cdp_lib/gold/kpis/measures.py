@@ -56,7 +56,7 @@ def with_measures(rows: DataFrame, keys: Iterable[str], measures: Mapping[str, C
 
 
 def align_measures(parts: Sequence[MeasureRows]) -> list[MeasureRows]:
-    """Return the parts with the same measures: a measure that a part lacks becomes a null column.
+    """Add the missing measures to each part as null columns, so that all parts have the same measures.
 
     Args:
         parts: Data frames with measures. All have the same key columns.

@@ -46,7 +46,7 @@ _CUMULATIVE = {
     "repeat_buyers_to_date": "repeat_buyers",
     "revenue_to_date": "revenue",
 }
-"""Cumulative measures up to the end of a month, and the monthly measure that each of them sums."""
+"""Cumulative measures up to the end of a month, each with the monthly measure that is summed."""
 
 
 def build_kpi_monthly_gold(
@@ -143,7 +143,7 @@ def _category_months(category_months: DataFrame, retails: DataFrame, as_of: date
 
 
 def _customer_dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
-    """Return one row per customer, with the value of the customer in each dimension."""
+    """Return one row per customer, with the customer's value of each dimension."""
     countries = customers.select("customer_id", "country")
     segments = values.select("customer_id", "segment")
     return segments.join(countries, "customer_id", how="left").join(channels, "customer_id", how="left")
@@ -194,7 +194,8 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
     """Return rows with cumulative measures, and with null for unknown spend."""
     to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
     so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    # A channel without spend rows in a month has a spend of 0 if another channel has rows, else an unknown spend.
+    # If any channel has spend rows in a month, a channel without spend rows has a spend of 0 in that month.
+    # If no channel has spend rows, the spend of the month is unknown.
     of_month = Window.partitionBy("month")
     has_spend = sf.max("spend_rows").over(of_month) > 0
     known = rows.select("*", has_spend.alias("has_spend"))
