@@ -1,4 +1,4 @@
-"""SQL queries that compute the tables of both baselines, and the landed files that these queries read.
+"""The SQL queries that compute the tables of both baselines, and the list of landed files that the queries read.
 
 Spark, Sail and DuckDB run the same queries.
 """

@@ -184,7 +184,7 @@ def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Gra
 
 
 def _recorded(store: DeltaStore) -> list[dict[str, Any]]:
-    """Return the recorded accounts. Return an empty list if an earlier version of the platform recorded them."""
+    """Return the accounts in `reconciliation_ops`; an empty list if that table has columns of an earlier version."""
     if not store.exists(RECONCILIATION_OPS):
         return []
     rows = store.read(RECONCILIATION_OPS)

@@ -59,9 +59,9 @@ class LocalWorkspace:
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
     """Open a local workspace and lock its home folder.
 
-    A sample source replaces each source that is not configured. If at least one source is configured, sample sources
-    replace only sources in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Sample sources
-    that need secrets exist only in the default secret scope.
+    If no source is configured, sample sources replace all of them. If a source is configured, sample sources replace
+    only the other sources in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Sample
+    sources that need secrets exist only in the default secret scope.
 
     Args:
         engine: `sail` or `spark`.

@@ -1,4 +1,4 @@
-"""Tests that generated pages are up to date, and that the names, links and commands on all pages exist."""
+"""Check that the generated pages are up to date, and that the names, links and commands on all pages exist."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _loss(mean_log_likelihood: Callable[[Floats], float]) -> Callable[[Floats], 
 
 
 def _stop_at_bound() -> Callable[[OptimizeResult], None]:
-    """Return a callback that stops the optimizer after consecutive iterations with a parameter at a bound."""
+    """Return a callback that stops the optimizer if a parameter stays at a bound for several iterations in a row."""
     iterations = 0
 
     def stop(intermediate_result: OptimizeResult) -> None:

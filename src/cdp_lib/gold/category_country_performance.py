@@ -1,4 +1,4 @@
-"""category_country_performance_gold: sales by country of customers and product category."""
+"""category_country_performance_gold: sales by customer country and product category."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class TouchedKeys(Materialization):
         return work.partly_changed(written)
 
     def _merge_changes(self, work: Work, rows: DataFrame, keys: DataFrame, looked_up: list[DataFrame]) -> Outcome:
-        """Rebuild the rows of the given keys, and merge the rows that differ from the table as a change set."""
+        """Rebuild the rows of the given keys. Store the rows that changed as a change set, and merge it."""
         if keys.isEmpty():
             return work.unchanged()
         by, values = list(self.by), row_hash(work.contract)
