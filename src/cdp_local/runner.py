@@ -264,7 +264,10 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
     """
     for name in parameters:
         if name not in job.parameters and any(name in task.base_parameters for task in job.tasks.values()):
-            raise CdpError(f"'{name}' is not a parameter of a run, but a variable of the bundle: use --var {name}=….")
+            raise CdpError(
+                f"'{name}' is not a parameter of a run: the bundle sets it for all runs. If it is a variable of the"
+                f" bundle, use --var {name}=…."
+            )
     _require_known("parameter", parameters, job.parameters, job)
     return job.parameters | dict(parameters)
 

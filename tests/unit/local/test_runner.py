@@ -216,7 +216,7 @@ def test_unknown_task_or_parameter_is_rejected(jobs: Jobs, run: Callable[[Jobs],
 def test_bundle_variable_is_rejected_as_a_parameter(jobs: Jobs) -> None:
     jobs.add("first", gross_margin="1")
 
-    with pytest.raises(CdpError, match="'gross_margin' is not a parameter of a run, but a variable of the bundle"):
+    with pytest.raises(CdpError, match="'gross_margin' is not a parameter of a run: .* use --var gross_margin="):
         jobs.run(gross_margin="0.4")
 
 
