@@ -318,9 +318,10 @@ class Landing:
 
     def _read_summary(self, source: str, entity: str) -> Manifest | None:
         path = f"{self.root}/{source}/{entity}/{_LANDED_FILES}"
+        if not self._exists(path):
+            return None
         with self._errors("read"):
-            self.fs.invalidate_cache()
-            return Manifest.from_json(self.fs.cat_file(path).decode()) if self.fs.exists(path) else None
+            return Manifest.from_json(self.fs.cat_file(path).decode())
 
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
         """Store a summary: a manifest with the latest version of each source file in the batches.

@@ -72,15 +72,15 @@ def remove_old_batches(
     """
     graph = graph or platform_graph()
     kept_from = f"{now - max(timedelta(days=keep_days), MAX_LATENESS):%Y%m%dT%H%M%SZ}"
-    states, late = read_states(store), late_batch_messages(store, landing, graph)
+    states = read_states(store)
     compacted = []
     for table in graph.tables.values():
         if isinstance(table.contract, BronzeContract) and table.name in states:
             landed = landing.batch_ids(table.contract.source, table.contract.entity)
             loaded = LoadedBatches.of(states[table.name])
             old = [name for name in landed[:-1] if name < kept_from and loaded.holds(name)]
-            if table.name in late:
-                compacted.append(CompactedTable(table.name, skip_reason=late[table.name]))
+            if message := _late_batch_message(store, landing, table.contract, loaded, landed):
+                compacted.append(CompactedTable(table.name, skip_reason=message))
             elif old:
                 readers = [graph.tables[name] for name in graph.readers(table.name)]
                 compacted.append(_compact(store, states, table, readers, old[-1]))
@@ -106,19 +106,27 @@ def late_batch_messages(store: DeltaStore, landing: Landing, graph: Graph | None
     states, messages = read_states(store), {}
     for table in (graph or platform_graph()).tables.values():
         if isinstance(table.contract, BronzeContract) and table.name in states:
-            loaded, source, entity = LoadedBatches.of(states[table.name]), table.contract.source, table.contract.entity
-            landed = landing.batch_ids(source, entity)
-            unlisted = [name for name in landed if loaded.compacted_to < name < loaded.listed_from]
-            if unlisted:
-                rows = store.read(table.contract).where(sf.col("_batch_id") < sf.lit(loaded.listed_from))
-                in_bronze = {name for (name,) in rows.select("_batch_id").distinct().collect()}
-                batches = [landing.find_batch(source, entity, name) for name in unlisted if name not in in_bronze]
-                if late := [batch.batch_id for batch in batches if batch and batch.rows != 0]:
-                    messages[table.name] = _late_batch_message(late)
+            loaded = LoadedBatches.of(states[table.name])
+            landed = landing.batch_ids(table.contract.source, table.contract.entity)
+            if message := _late_batch_message(store, landing, table.contract, loaded, landed):
+                messages[table.name] = message
     return messages
 
 
-def _late_batch_message(late: list[str]) -> str:
+def _late_batch_message(
+    store: DeltaStore, landing: Landing, contract: BronzeContract, loaded: LoadedBatches, landed: list[str]
+) -> str:
+    """Return a message if some of the landed batches landed too late to be loaded. Return an empty string otherwise."""
+    unlisted = [name for name in landed if loaded.compacted_to < name < loaded.listed_from]
+    if not unlisted:
+        return ""
+    rows = store.read(contract).where(sf.col("_batch_id") < sf.lit(loaded.listed_from))
+    in_bronze = {name for (name,) in rows.select("_batch_id").distinct().collect()}
+    missing = [name for name in unlisted if name not in in_bronze]
+    batches = [landing.find_batch(contract.source, contract.entity, name) for name in missing]
+    late = [batch.batch_id for batch in batches if batch and batch.rows != 0]
+    if not late:
+        return ""
     more = f" (and {len(late) - 1} more)" if late[1:] else ""
     return (
         f"batch {late[0]}{more} landed more than {MAX_LATENESS.days} days late and is not loaded: run with"
