@@ -497,15 +497,13 @@ class Landing:
                     raise CdpError(
                         f"File {path} was changed by another process while this run wrote it: run the task again."
                     )
-            text = manifest.to_json().encode()
+            path, text = f"{folder}/{MANIFEST}", manifest.to_json()
             if isinstance(self.fs, LocalFileSystem):
                 self.fs.makedirs(folder, exist_ok=True)  # a batch without files has no folder yet
-                # Write a file with another name, then rename it. After a crash, no reader finds an incomplete manifest.
-                self.fs.pipe_file(f"{folder}/{MANIFEST}.part", text)
-                self.fs.mv(f"{folder}/{MANIFEST}.part", f"{folder}/{MANIFEST}")
+                self._write_atomically(path, text)
             else:
-                # An object store writes each object atomically.
-                self.fs.pipe_file(f"{folder}/{MANIFEST}", text, mode="create")
+                # Atomic as well, and an error if another run has written the manifest.
+                self.fs.pipe_file(path, text.encode(), mode="create")
 
     @contextmanager
     def _entity_lock(self, folder: str) -> Iterator[None]:
