@@ -1,4 +1,4 @@
-"""Compare the cost of a small refresh in a new warehouse and in one that has loaded many batches.
+"""Compare the cost of a small refresh in a new warehouse with the cost after many batches have been loaded.
 
     .venv/bin/python benchmarks/aging.py                        # 20 refreshes after 20 batches and after 2,000
     .venv/bin/python benchmarks/aging.py --batches 200 --engine spark
@@ -7,7 +7,7 @@ The default engine is the embedded engine.
 
 - A batch has 50 sales and 20 events. It is extracted five minutes after the previous batch.
 - A measured phase has 20 refreshes. Each refresh loads one batch. The phase runs in its own process.
-- Between the measured phases, each refresh loads 50 batches.
+- Between the measured phases, each refresh loads 50 batches, so that the script reaches 2,000 batches sooner.
 
 Small files are compacted as in `cdp watch`. The duration of a refresh does not include compaction.
 """

@@ -5,8 +5,8 @@
 
 The benchmark lands the data of a generated shop once. Each contestant is the platform or a script. It runs in its own
 process, reads the same landed files and writes the same Delta tables. The benchmark fails if the tables of two
-contestants differ. Each round runs every contestant once. The ratio of two durations is computed for each round, and
-the median of these ratios is reported. `MEASURES` lists what is measured.
+contestants differ. Each round runs every contestant once. To compare two contestants, the ratio of their durations is
+computed in each round. The median of these ratios is reported. `MEASURES` lists what is measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cdp_lib.landing import Landing
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
-"""Number of sales per sale with an unknown product.
+"""One sale in this many has an unknown product.
 
 The platform puts sales with an unknown product into quarantine. The inner joins of the baselines drop them.
 """
@@ -179,7 +179,10 @@ class Bench:
         return self._result("batch", sales, rounds, batch=self.batch, rows=ensure_same(contents))
 
     def nothing_new(self, sales: int) -> BenchmarkResult | None:
-        """Measure the whole job when nothing has landed, and for comparison two runs of the job on the sample data."""
+        """Measure the whole job when nothing new has landed.
+
+        For comparison, measure the job on the sample data twice: in an empty home folder, and again in the same folder.
+        """
         if "product" not in self.contestants:
             return None
         landing = self.landing(sales)

@@ -18,7 +18,7 @@ from cdp_lib.errors import CdpError
 
 FOLDER = Path(__file__).resolve().parent
 SPARK_MEMORY = "8g"
-"""Memory of the Spark driver, for the product and the baseline. Both need more than the default of 1 GB."""
+"""Memory of the Spark driver, for the platform and the baseline. Both need more than the default of 1 GB."""
 
 MEMORY_POOL_GIGABYTES = 3.5
 MEMORY_POOL = {
@@ -70,7 +70,7 @@ class Contestant:
 
         Args:
             home: Folder that the tables are written to.
-            landing: Folder of the landed batches. None makes the product ingest the sample data.
+            landing: Folder of the landed batches. None makes the platform ingest the sample data.
         """
         command = [sys.executable, str(FOLDER / self.script), *self.options]
         if self.is_product:
@@ -103,7 +103,7 @@ class RefreshMeasurement:
             the start of the first task. Otherwise, it begins at the first read.
         process_seconds: Duration of the whole process in seconds, including the start of the engine.
         peak_megabytes: Peak of the total resident memory of all processes; None on a system without /proc.
-        tasks: Durations in seconds, by name: one per task of the platform, or one per table of a baseline.
+        tasks: Durations in seconds, by name of the task or table. A baseline has tables only.
         bytes_written: Size in bytes of the files that were added to each table; empty when not measured.
     """
 
@@ -120,7 +120,7 @@ def refresh(contestant: Contestant, home: Path, landing: Path | None = None) -> 
     Args:
         contestant: Contestant to run.
         home: Folder of the contestant's tables. It is created if missing. The log is written beside this folder.
-        landing: Folder of the landed batches. None makes the product ingest the sample data.
+        landing: Folder of the landed batches. None makes the platform ingest the sample data.
 
     Raises:
         CdpError: The process failed or ran longer than the timeout.
@@ -170,7 +170,7 @@ def _run(contestant: Contestant, home: Path, landing: Path | None, log: Path) ->
 def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables of a contestant, without the Spark variables of this process.
 
-    `SPARK_CONF_DIR` is kept, so that the product and the baselines use the same Spark settings.
+    `SPARK_CONF_DIR` is kept, so that the platform and the baselines use the same Spark settings.
     """
     kept = {name: value for name, value in inherited.items() if not name.startswith("SPARK_") or name == _SPARK_CONF}
     return kept | {"SPARK_DRIVER_MEMORY": SPARK_MEMORY}

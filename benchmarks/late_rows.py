@@ -31,7 +31,10 @@ TABLE = "transactions_silver"
 
 
 def with_late_rows(shop: Shop, late: int) -> Iterator[pa.Table]:
-    """Yield the sales of a shop in chunks, and one more chunk with late sales, which are copies with new ids."""
+    """Yield the sales of a shop in chunks. The second chunk has the late sales.
+
+    A late sale is a copy of a sale of the first chunk, with a new id.
+    """
     for number, chunk in enumerate(shop._sales()):
         yield chunk
         if not number:

@@ -1,4 +1,4 @@
-"""Measure the time from a landed batch to changed KPI rows, when batches refresh as in `cdp watch`.
+"""Measure the time from a landed batch to changed KPI rows. Each batch starts a refresh, as in `cdp watch`.
 
     .venv/bin/python benchmarks/latency.py                      # 100 batches onto 1 million sales, about 15 minutes
     .venv/bin/python benchmarks/latency.py --batches 10 --sales 100000
@@ -10,7 +10,7 @@ late, and two are invalid.
 - It ends when `kpi_monthly_gold` is reported as refreshed, just after the commit to this table.
 
 The next batch lands when the refresh has ended. The engine restarts in a new process as often as in `cdp watch`.
-Other programs on the machine change the duration of a refresh more than its CPU seconds.
+Other programs on the machine affect the duration of a refresh more than they affect its CPU seconds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LatencyMeasurements:
         total: Duration of the whole refresh in seconds.
         cpu: CPU time of the refresh in seconds.
         memory: Resident memory after the refresh, in megabytes.
-        tasks: Durations in seconds, by name of the table or key of the task.
+        tasks: Durations in seconds, by name of the task or table.
     """
 
     latency: list[float] = field(default_factory=list)

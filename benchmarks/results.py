@@ -226,9 +226,10 @@ def _batch_against_rerun(results: Results) -> Goal:
 
 
 def _batch_by_history(results: Results) -> Goal:
-    """Compare the refresh of the same batch size after the smallest and after the largest history.
+    """Compare a refresh after the smallest history with a refresh after the largest history.
 
-    The batch size is the largest that was measured after at least two histories.
+    Both refreshes load a batch of the same size. If several batch sizes were measured after two or more histories, the
+    function uses the largest of these sizes.
     """
     pair: tuple[BenchmarkResult, BenchmarkResult] | None = None
     for batch in sorted({result.batch for result in results.values()}):

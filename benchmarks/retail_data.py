@@ -66,7 +66,7 @@ class Shop:
         products: Number of products.
         stores: Number of stores.
         events: Number of behavioural events in the history; a negative number means one event per 5 sales.
-        orphans: Number of sales per sale with an unknown product; 0 means that every product is known.
+        orphans: One sale in this many has an unknown product; 0 means that every product is known.
         seed: Seed of all random numbers.
     """
 
@@ -205,7 +205,10 @@ class Shop:
 
     @cached_property
     def _customer_shares(self) -> NDArray[np.float64]:
-        """Cumulative share of all sales for each customer: the share of the customer and of all customers before."""
+        """Cumulative share of all sales, for each customer.
+
+        The value is the sum of the customer's own share and the shares of all customers with smaller ids.
+        """
         observed = np.minimum(DAYS - self._registered, self._days_active)
         return _cumulative_shares(self._random("customers").gamma(0.7, 1.0, self.customer_count) * observed)
 

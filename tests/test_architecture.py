@@ -338,7 +338,7 @@ def _names(path: Path) -> set[str]:
     ids=["in a workspace", "by make run"],
 )
 def test_every_imported_package_is_a_requirement(packages: list[str], extra: str, preinstalled: set[str]) -> None:
-    """The test environment has more packages than the requirements, so an import here would succeed without one."""
+    """The test environment has more packages than the requirements. Here, an import of a missing one would succeed."""
     graph = grimp.build_graph(*packages, include_external_packages=True)
     imported = {name.split(".")[0] for name in graph.modules} - {*packages} - sys.stdlib_module_names - preinstalled
     installed, waiting = set(), [("retail-cdp", extra)]
@@ -380,7 +380,7 @@ def test_only_the_runner_measures_durations() -> None:
 
 
 def test_only_the_graph_the_fingerprint_and_the_store_import_modules_by_name() -> None:
-    """The graph collects tables, the fingerprint hashes code, and the store imports the class of another engine."""
+    """The graph collects tables, the fingerprint hashes code, and the store loads the store class of a local engine."""
     by_name = _modules_that_name("importlib.import_module", "pkgutil.walk_packages")
     assert by_name == {"pipeline/graph.py", "pipeline/fingerprint.py", "storage/__init__.py"}
 

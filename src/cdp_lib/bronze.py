@@ -91,7 +91,7 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
         # Read all files as one relation: engines fail on query plans that read hundreds of files one by one.
         rows = spark.read.text(landing.path_of(batch, "data"))
         folder = landing.relative_path_of(batch, _DATA_FOLDER)
-        # The partition column `file` holds the percent-decoded name of the file's folder.
+        # Engines percent-decode the name of the folder `file=<name>`. The column `file` holds the decoded name.
         source_file = sf.concat(sf.lit(folder), "file", sf.lit("/part-00000.jsonl"))
         rows = rows.select("value", source_file.alias("_source_file")).where(
             sf.col("_source_file").isin([landing.relative_path_of(batch, unquote(name)) for name in in_folders])
@@ -109,7 +109,8 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
     missing = sorted({c.name for c in contract.received_columns if not c.optional} - received)
-    # Records of whole files may omit fields. The rules of silver check the required fields. Tombstones have only keys.
+    # Two kinds of batches may lack columns. Records of source files may omit fields: the rules of silver check the
+    # required fields. Tombstones have only keys.
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"

@@ -50,7 +50,8 @@ def with_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
     """Select columns with declared types, so that later steps know the schema without planning the query.
 
     Args:
-        rows: Rows with at least these columns. The types of the columns must convert to the given types without loss.
+        rows: Rows with at least these columns. The conversion to the given types must be without loss, such as from INT
+            to BIGINT.
         types: Types as in DDL, by column.
 
     >>> with_types(spark.range(2), {"id": "BIGINT"}).toArrow().schema.names

@@ -1,6 +1,6 @@
 """Landed batches. Their layout is the same in a folder, in a Unity Catalog volume and under `abfss://`.
 
-    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw responses, unless data/ has the same content
+    <landing>/<source>/<entity>/<day>/<batch_id>/received/…     raw responses; left out if data/ has the same content
                                                 /data/…         JSON lines or parquet, one row per record. The records
                                                                 of a source file are in a folder `file=<name>`
                                                 /manifest.json  written last: a folder without it is not a batch
@@ -225,8 +225,8 @@ class Landing:
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            since: A batch id, or the time at the beginning of a batch id. Days before the day of this time are not
-                listed. Empty to list all days.
+            since: A batch id, or only the time at its beginning. The folders of earlier days are not listed. Empty to
+                list all days.
             exclude: Batch ids to leave out.
 
         Raises:
@@ -301,9 +301,8 @@ class Landing:
     def batches_of_files(self, source: str, entity: str) -> list[Manifest]:
         """Return manifests that list all landed source files of an entity, oldest first.
 
-        The first manifest may be a summary of many batches, including removed batches. The summary is the file
-        `landed_files.json` in the entity's folder. Because of the summary, the number of files to read does not grow
-        with the number of batches.
+        The first manifest may be a summary: the file `landed_files.json` in the entity's folder. It lists the source
+        files of many batches, even of removed batches. With the summary, only a few manifests have to be read.
 
         Raises:
             CdpError: A manifest can't be read.
@@ -324,9 +323,9 @@ class Landing:
             return Manifest.from_json(self.fs.cat_file(path).decode())
 
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
-        """Store a summary: a manifest with the latest version of each source file in the batches.
+        """Store a summary of the batches: one manifest that lists the latest version of each source file.
 
-        The `batch_id` of the summary is the id of the last of these batches.
+        The `batch_id` of the summary is the id of the last batch in `batches`.
         """
         files, found = dict[str, DataFile](), dict[str, Any]()
         for batch in batches:
@@ -340,7 +339,10 @@ class Landing:
             self._write_atomically(f"{self.root}/{summary.source}/{summary.entity}/{_LANDED_FILES}", summary.to_json())
 
     def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
-        """Remove landed batches. Keep a list of their source files, so that these files are not landed again.
+        """Remove landed batches.
+
+        If the entity is landed as whole files, the summary keeps the list of the removed source files
+        (`batches_of_files`). These files are therefore not landed again.
 
         Args:
             source: Source system.
@@ -365,9 +367,8 @@ class Landing:
         Args:
             source: Source system.
             entity: Name of the table or resource in the source.
-            id_suffix: Part of the batch id after the time. All folders with this suffix are removed, whatever the time
-                at the beginning of their names.
-            since: A batch id. Days before the day of this batch are not listed.
+            id_suffix: End of the batch ids of these runs. Only folders whose names end with it are removed.
+            since: A batch id. The folders of earlier days are not listed.
 
         Raises:
             CdpError: The location can't be read or written.
@@ -432,8 +433,8 @@ class Landing:
         The caller writes the files of the batch inside the `with` statement. An earlier attempt to write the same batch
         may have failed and left files behind. These files are removed first.
 
-        No new batch is created if both the new batch and the latest batch are snapshots with the same data files. In
-        this case, the writer's `manifest` is the manifest of the latest batch.
+        If the new batch and the latest batch are snapshots with the same content, the new batch is dropped. In this
+        case, the writer's `manifest` is the manifest of the latest batch.
 
         The new id sorts after the ids of all landed batches of the entity, even if the clocks of the runs disagree
         (`batch_id_after`).
@@ -445,8 +446,8 @@ class Landing:
                 moved to a later time.
             extracted_at: Start of the run, ISO 8601.
             load: Whether the batch is a snapshot, an increment or whole files.
-            previous: Latest batch at the time when the run determined which records are new. None if no batch was
-                landed at that time, or if the new batch is a snapshot that does not depend on an earlier batch.
+            previous: The latest landed batch when the run determined which records are new. None if no batch was
+                landed. Also None for a snapshot that does not depend on earlier batches.
 
         Raises:
             CdpError: A name can't be a folder name, the batch is already complete, the location can't be written, or
@@ -485,7 +486,8 @@ class Landing:
     def _land_manifest(self, folder: str, manifest: Manifest, latest: str) -> None:
         """Write the manifest of a batch.
 
-        Raise an error if another run has landed a batch since `latest`, or has changed the files of this batch.
+        Raise an error if another run has landed a batch after the batch `latest`, or has changed the files of this
+        batch.
         """
         with self._errors("written"), self._entity_lock(f"{self.root}/{manifest.source}/{manifest.entity}"):
             # Without this check, two runs that read at the same time would land the same changes twice.
@@ -502,7 +504,7 @@ class Landing:
                 self.fs.makedirs(folder, exist_ok=True)  # a batch without files has no folder yet
                 self._write_atomically(path, text)
             else:
-                # Atomic as well, and an error if another run has written the manifest.
+                # `create` writes atomically too, and fails if another run has already written the manifest.
                 self.fs.pipe_file(path, text.encode(), mode="create")
 
     @contextmanager
@@ -696,7 +698,8 @@ class Extraction:
     def has_landed(self, batch: Manifest) -> bool:
         """Return whether this run has landed a batch.
 
-        All manual runs have the same id suffix. Therefore, the start of the run is compared, too.
+        The batch's id may have another time than the run's id (`batch_id_after`). In this case, the rest of the id and
+        the start of the run are compared. The rest of the id is not enough, because all manual runs share it.
         """
         is_same_suffix = _run_suffix(batch.batch_id) == _run_suffix(self.batch_id)
         return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)

@@ -1,9 +1,9 @@
 """Metric views of Unity Catalog over the serving view `kpis`: the KPIs as measures for analysts and BI tools.
 
 A definition is JSON, which is valid YAML. The definitions follow version 1.1 of the Databricks specification. This
-version requires Databricks Runtime 17.3. The key `window` makes a measure semi-additive; the specification marks this
-key as experimental. Tests compare the results of the expressions with `kpi_monthly_gold`. The definitions have not been
-loaded into a Databricks workspace yet.
+version requires Databricks Runtime 17.3. The key `window` makes a measure semi-additive: over several months, the
+measure has the value of the latest month. The specification marks this key as experimental. Tests compare the results
+of the expressions with `kpi_monthly_gold`. The definitions have not been loaded into a Databricks workspace yet.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def _measure(kpi: Kpi, dimension: Dimension, currency: str) -> dict[str, Any]:
 
 
 def _expression(kpi: Kpi, dimension: Dimension) -> str:
-    """Return the SQL expression for Σ numerator / Σ denominator over the selected rows that have a value.
+    """Return the SQL expression of a KPI: Σ numerator / Σ denominator.
 
-    If one row is selected, the expression returns the value of this row. If the KPI is not additive over the dimension
-    and several dimension values are selected, the expression returns null.
+    The sums include the selected rows whose value is not null. If one row is selected, the result is the value of this
+    row. If several dimension values are selected, a KPI that is not additive over the dimension is null.
     """
     has_value = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
     measure = f"sum(numerator) {has_value}"

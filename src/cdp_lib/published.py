@@ -17,8 +17,8 @@ PUBLISHED_TABLES = (*GOLD_TABLES, *ANALYTICS_TABLES)
 def publish_gold(store: DeltaStore, location: str, *, full_refresh: bool = False) -> int:
     """Copy each gold table to a location if the table has changed since its last copy, or if the copy is missing.
 
-    The state of a copy records the version of the table that was copied. The states are written last. If a run is
-    killed before it writes the states, the next run copies the same tables again.
+    The state of a copy records which version of the table was copied. All states are written after the last copy. If a
+    run is killed before it writes the states, the next run copies the same tables again.
 
     Args:
         store: Tables of the platform.

@@ -73,8 +73,9 @@ def record_hash(contract: TableContract) -> Column:
 def is_warned(contract: TableContract) -> Column:
     """Return a condition that is true if a row of a table breaks a warning rule.
 
-    The rules are evaluated again, because evaluation is faster than reading `_warnings`. `_warnings` is read only if a
-    rule uses `_ingested_at`, because the table does not have this column.
+    The rules are evaluated again, because this is faster than reading the column `_warnings`. A rule that uses
+    `_ingested_at` can't be evaluated again, because the table does not have this column. If the contract has a rule of
+    this kind, `_warnings` is read instead.
 
     Args:
         contract: Contract of the table.
@@ -90,12 +91,13 @@ def check_versions(
 ) -> DataFrame:
     """Check versions of rows against the rules of a contract.
 
+    The check also finds ambiguous versions: different records of one batch with the same key and time of change.
+
     Args:
         rows: Rows with the columns that `check_rows` needs, and with `record`, `_record_hash` and `_is_deleted`. A key
             may have several rows.
         contract: Contract of the rows' table.
         keys_are_unique: Whether each key has only one row. If true, the search for ambiguous versions is skipped.
-            Versions are ambiguous if one batch has different records with the same key and time of change.
         extra_columns: Further columns of `rows` to keep in the result.
 
     Returns:
@@ -113,7 +115,13 @@ def check_versions(
 def unchanged_keys(
     received: DataFrame, existing: DataFrame, quarantine: DataFrame, contract: TableContract
 ) -> DataFrame:
-    """Return the keys with one received version that equals the table's row, and without a row in quarantine.
+    """Return the keys whose row in the table is unchanged.
+
+    A row is unchanged if three conditions are true:
+
+    - its key has exactly one received version;
+    - this version breaks no rejecting rule, and equals the row;
+    - the quarantine has no row with this key.
 
     This search is much faster than `resolve_versions`, so the caller resolves only the other keys.
 
@@ -123,7 +131,7 @@ def unchanged_keys(
         quarantine: Rows of the table's quarantine.
         contract: Contract of the table.
     """
-    # A key with a single received version is never ambiguous. Keys with several received versions are not returned.
+    # Only keys with a single received version are returned. A single version is never ambiguous.
     keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
     checked = _with_broken_rules(keyed, contract)
     is_good = sf.col("_keeps_rules") & ~sf.col("_is_deleted")
@@ -132,7 +140,7 @@ def unchanged_keys(
             *(without_comment(sf.col(name)).alias(name) for name in contract.key),
             without_comment(record_key(contract)).alias("record_key"),
             _values(contract),
-            # Null if the version is a tombstone or breaks a rejecting rule. Such a key never counts as unchanged.
+            # `_side` is null for a tombstone, and for a version that breaks a rejecting rule. Then `sides` is never 3.
             sf.when(good, side).alias("_side"),
         )
         for rows, good, side in ((checked, is_good, sf.lit(1)), (existing, sf.lit(True), sf.lit(2)))
@@ -210,7 +218,7 @@ def resolve_versions(
         candidates: Versions from `check_versions`, and the rows of the table and of its quarantine.
         contract: Contract of the table.
         competes: Condition that is true if a candidate may become the kept or refused version of its key. If the
-            received versions include all records of the source, rows of the table do not compete.
+            received versions include all records of the source, it is false for rows of the table and its quarantine.
         keys_are_unique: Whether each key has only one candidate. If true, candidates are not compared.
 
     Returns:
@@ -228,7 +236,7 @@ def resolve_versions(
             "*", (sf.col("_outcome") != "kept").alias("_is_gone")
         )
     is_row_of_table = sf.col("_origin") == "table"
-    # Rows without a key are versions of the same row only if they are equal and come from the same batch.
+    # Rows without a key can't be matched by key. They count as the same row if their batch and their hash are equal.
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     same_row = Window.partitionBy(*contract.key, no_key)
     copies = Window.partitionBy(*contract.key, no_key, "_version_at", "_batch_id", "_record_hash", "_origin")
@@ -301,14 +309,14 @@ def _values(contract: TableContract) -> Column:
 
 
 def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:
-    """Return rows with the names of the rules that they break.
+    """Return rows with three more columns that say which rules they break.
 
-    Rejecting rules are named in `broken_rules`, and warning rules in `_warnings`.
+    - `broken_rules`: names of the rejecting rules that the row breaks;
+    - `_keeps_rules`: whether the row breaks no rejecting rule;
+    - `_warnings`: names of the warning rules that the row breaks.
 
-    The column `_keeps_rules` is true if the row breaks no rejecting rule.
-
-    Testing rules is faster than collecting the names of broken rules. Therefore, `_keeps_rules` is computed without the
-    names, and names of warning rules are collected only for rows that break a warning rule.
+    Collecting names is slower than testing rules. Therefore, `_keeps_rules` is computed without `broken_rules`, and
+    `_warnings` is collected only for rows that break a warning rule.
     """
 
     def broken(severity: str) -> Column:

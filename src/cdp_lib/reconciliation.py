@@ -39,9 +39,10 @@ class Account:
 
     Attributes:
         table_name: Name of the table.
-        batch_id: Name of the batch, or `EARLIER`, or `WHOLE_TABLE`.
-        rows_in: Number of rows of the batch in the table's input. For `WHOLE_TABLE`, the number of rows of the table
-            and its quarantine according to the table's state.
+        batch_id: Name of the batch; `EARLIER` for all earlier batches together; `WHOLE_TABLE` for all rows of the
+            table.
+        rows_in: Number of rows of the batch in the table's input. For `WHOLE_TABLE`, the expected number of rows: the
+            rows of the table and its quarantine, as the table's state records them.
         rows_out: Number of rows of the batch in the table.
         rows_quarantined: Number of rows of the batch in the table's quarantine.
         rows_superseded: Number of rows of the batch that a later version, a tombstone or an equal row replaced.
@@ -78,12 +79,12 @@ def reconcile(
     Args:
         store: Tables of the platform.
         graph: Graph of the tables. None for the graph of the platform.
-        held: Tables that failed in this run. Their rows are not counted.
+        held: Tables that failed or were held in this run. Their rows are not counted.
         only_changed: Whether to count only the tables that changed since their accounts were last recorded.
 
     Returns:
-        One account per counted table whose number of rows is known. A table with rules also has one account for each of
-        its newest batches, and one for all earlier batches together.
+        Accounts of each counted table: one account for the whole table, if its state records the number of rows. If the
+        table has rules, also one account for each of its newest batches, and one for all earlier batches together.
     """
     graph, states, skipped = graph or platform_graph(), read_states(store), set(held)
     counted = {row["table_name"]: row["counted_version"] for row in _recorded(store)} if only_changed else {}
@@ -170,7 +171,7 @@ def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Gra
     """
     states, counted = read_states(store), {account.table_name for account in accounts}
     unbalanced = {account.table_name for account in accounts if account.missing}
-    # Tables with an imbalance get no version, so that the next run counts them again.
+    # Store no `counted_version` for a table with an imbalance, so that the next run counts the table again.
     versions = {name: _version_key(states[name]) for name in counted - unbalanced if name in states}
     rows = [
         asdict(account) | {"is_balanced": not account.missing, "counted_version": versions.get(account.table_name)}
@@ -196,7 +197,7 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def has_imbalance(store: DeltaStore) -> bool:
-    """Return whether a recorded account has an imbalance. If true, the tables must be counted again."""
+    """Return whether an account in `reconciliation_ops` has an imbalance. If true, its table must be counted again."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 

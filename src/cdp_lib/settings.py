@@ -48,7 +48,7 @@ class Settings:
         full_refresh: Whether to load every landed batch again and to rebuild every table.
         replay_from: First batch to load again, together with all later batches; empty for none.
         run_id: Identifier of the run.
-        run_started_at: Start of the run, UTC. The code reads no other clock.
+        run_started_at: Start of the run, UTC. The library uses it as the current time.
     """
 
     catalog: str
@@ -86,7 +86,9 @@ class Settings:
 
     @classmethod
     def from_widgets(cls, dbutils: Any) -> Self:
-        """Read the settings from the widgets of a notebook. A widget that the job has not set is created empty.
+        """Read the settings from the widgets of a notebook.
+
+        Every widget is created with an empty default. The values that the job sets replace the defaults.
 
         Args:
             dbutils: The notebook's `dbutils`.
@@ -108,7 +110,7 @@ class Settings:
         Raises:
             CdpError: A parameter is empty or does not parse.
         """
-        # Only an interactive notebook reads the clock: it gets no start time from a job.
+        # A job sets `run_started_at`. A notebook that runs without a job uses the current time instead.
         started_at = parameters["run_started_at"] or datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
             catalog=_require(parameters, "catalog"),
@@ -143,7 +145,7 @@ class Settings:
         )
 
     def is_replayed(self, batch_id: str) -> bool:
-        """Return whether a batch is loaded again even if it has been loaded before."""
+        """Return whether the run loads a batch again if the batch is already loaded."""
         return self.full_refresh or bool(self.replay_from and batch_id >= self.replay_from)
 
     @property

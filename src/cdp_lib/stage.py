@@ -35,12 +35,12 @@ class Stage:
     def __init__(self, dbutils: Any, spark: SparkSession) -> None:
         """Read the notebook's widgets and the states of the tables, and take the lease.
 
-        In addition to the widgets of `Settings`, the notebook has four widgets. Values in a list are separated by
-        spaces:
+        Besides the widgets of `Settings`, the notebook has four widgets. If a widget has several values, they are
+        separated by spaces:
 
         - `select`: tables and layers, as in `cdp run --select`;
         - `sources`: the result states of the ingest tasks, each as `<source>=<state>`;
-        - `held`: tables that failed in earlier tasks;
+        - `held`: tables whose downstream tables are held, as earlier tasks reported them;
         - `job`: name of the job.
 
         Args:
@@ -97,10 +97,10 @@ class Stage:
         return runs
 
     def is_anything_due(self) -> bool:
-        """Return whether the stages after bronze are due, and report the answer to the job.
+        """Return whether the stages after bronze have work to do, and report the result to the job.
 
-        The stages are also due if the recorded reconciliation has an imbalance. If the stages are not due, the lease is
-        released.
+        The stages have work to do if a table, view or copy is due, or if the last reconciliation found missing or
+        surplus rows. If the stages have no work to do, the lease is released.
         """
         states, settings = self._runner.states, self._settings
         is_due = (
@@ -115,15 +115,16 @@ class Stage:
         return is_due
 
     def reconcile(self) -> None:
-        """Reconcile the changed tables. Tables downstream of a table with an imbalance are not refreshed."""
+        """Reconcile the changed tables. If a table has missing or surplus rows, its downstream tables are held."""
         accounts = reconcile(self._store, self._runner.graph, self._held, only_changed=True)
         self._held |= {*record_reconciliation(self._store, accounts, self._runner.graph)}
         self._imbalance = describe_imbalance(accounts)
 
     def publish(self) -> list[str]:
-        """Write the views with changed definitions, and the copies of changed gold tables.
+        """Write each view whose definition changed, and copy each gold table that changed.
 
-        No copy is written if a table failed or has an imbalance. The lease is released at the end.
+        If a source or table failed, or a table has missing or surplus rows, no table is copied. The lease is released
+        at the end.
 
         Returns:
             One line for each written view, and one line for the copies.
@@ -142,7 +143,7 @@ class Stage:
         """Report the results of the stage to the job.
 
         Raises:
-            CdpError: A table failed or has an imbalance.
+            CdpError: A table failed, or has missing or surplus rows.
         """
         if self._runs or self._rows_copied is not None:
             report_rows(self._dbutils, (self._rows_copied or 0) + sum(run.counts.rows for run in self._runs))
@@ -159,7 +160,7 @@ def table_of(runs: Sequence[TableRun]) -> pd.DataFrame:
     Args:
         runs: Results of `Stage.refresh`.
     """
-    import pandas as pd  # imported only here: otherwise, a run in which no table is due would take 50 % longer
+    import pandas as pd  # imported here, because the import is slow
 
     rows = [
         {"table": run.table, "state": run.state, "seconds": round(run.seconds, 1)}

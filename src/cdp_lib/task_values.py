@@ -13,9 +13,7 @@ ROW_COUNTS = ("rows", "removed", "quarantined", "superseded", "warned")
 """Names of the row counts that a task or a table reports."""
 
 HELD = "held"
-"""Name of the task value that lists the tables that failed, were skipped, or have missing rows in the reconciliation.
-Their downstream tables are held.
-"""
+"""Name of the task value that lists the tables whose downstream tables are held."""
 
 
 def report_rows(dbutils: Any, rows: int) -> None:
@@ -29,7 +27,9 @@ def report_rows(dbutils: Any, rows: int) -> None:
 
 
 def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> None:
-    """Set the task value named after a table, and show a line if the refresh of the table has ended.
+    """Report the state of a table's refresh to the job. If the refresh has ended, also print a line.
+
+    The task value has the name of the table.
 
     Args:
         dbutils: The notebook's `dbutils`.
@@ -43,11 +43,11 @@ def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> 
 
 
 def report_held(dbutils: Any, tables: Iterable[str]) -> None:
-    """Set the task value `held`: the tables whose downstream tables are held.
+    """Set the task value `held`, with which later tasks hold the downstream tables of the given tables.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        tables: Names of the tables that failed, were skipped, or have missing rows in the reconciliation.
+        tables: Names of the tables that failed, were skipped, or have missing or surplus rows.
     """
     dbutils.jobs.taskValues.set(key=HELD, value=" ".join(sorted(set(tables))))
 

@@ -38,8 +38,8 @@ class Task:
         notebook: File of the notebook; None for a condition task.
         condition: Condition of a condition task; None for a notebook task.
         base_parameters: Parameters of this task only.
-        depends_on: Required outcome of each upstream task, by key of the upstream task. None if the upstream task may
-            have any outcome.
+        depends_on: Upstream tasks by key. If the upstream task is a condition task, the value is the outcome that this
+            task requires: `true` or `false`. None if this task requires no outcome.
         run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 
@@ -137,9 +137,10 @@ class Bundle:
         return self._resolve(text, ())
 
     def _resolve(self, text: str, outer: tuple[str, ...]) -> str:
-        """Replace the references in a string, and the references in their values.
+        """Replace the references in a string. The value of a reference may contain more references.
 
-        `outer` holds the references that are being resolved. A reference that is in `outer` already is part of a cycle.
+        If the string is the value of a reference, `outer` holds this reference and the references around it. A
+        reference in the string that is also in `outer` forms a cycle.
         """
 
         def value_of(match: re.Match[str]) -> str:

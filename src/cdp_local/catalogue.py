@@ -138,10 +138,15 @@ A bad row does not cause its batch to be rejected or a run to fail.
 
 **The table has the latest version of a record.** This is the version with the latest change time in the source
 (`updated_at`, `modifiedon`). If versions have the same time, or the source has no such time, it is the version in the
-latest batch. A rejected version that is later than a good version stays in quarantine until it is repaired. If the
-source lands increments, the table keeps the last good version in the meantime. If the source lands snapshots, the row
-leaves the table, because a snapshot holds every record. A rejected version that is older than a good version is
-superseded.
+latest batch.
+
+If the latest version is rejected, it stays in quarantine until it is repaired. Until then, the content of the table
+depends on the source:
+
+- If the source lands increments, the table keeps the last good version.
+- If the source lands snapshots, the table has no row of the record: a snapshot replaces all earlier batches.
+
+A rejected version that is older than a good version is superseded.
 
 **A rule** is an SQL condition that is true for good rows. A row breaks the rule if the condition is false or null. The
 severity of the rule decides what happens to such a row:
@@ -213,8 +218,8 @@ The column `record` contains personal data if the rows of the source contain per
 - **A record without a key**: correct it in the source as well. No key connects the corrected record to the rejected
   one. If the source lands increments, the rejected record stays in quarantine until the source is landed completely
   again (`from_scratch=true`).
-- **A sale without its customer, product or store**: wait, if that record is only late. The sale leaves the quarantine
-  in the run that loads the record. Otherwise correct the sale.
+- **A sale without its customer, product or store**: if the missing record is only late, wait: the sale leaves the
+  quarantine in the run that loads the record. If the record does not exist, correct the sale.
 - **A rule, or the parsing of a column**: change the contract or the builder, with a test, and deploy. The change makes
   the table and its downstream tables due, so the next run checks every row again.
 - **A restored landed batch, or bronze rows changed by hand**: `replay_from=<batch>` loads this batch and all later

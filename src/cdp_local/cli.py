@@ -87,8 +87,9 @@ def main() -> None:
 def _interrupt(stderr: int) -> None:
     """End the process at once on Ctrl-C.
 
-    The engine receives the signal, too. Threads that wait for the engine would therefore not end for minutes. The
-    operating system releases the lock of the home folder. An interrupted run can be repeated.
+    Do not wait for the threads: Ctrl-C also reaches the engine, and a thread that waits for the engine may then block
+    for minutes. Ending at once is safe, because the operating system releases the lock of the home folder and the run
+    can be repeated.
     """
     if console.is_terminal:
         os.write(1, b"\x1b[?25h\n")  # the live display hides the cursor: show it again
@@ -149,8 +150,8 @@ def run(
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
-        # If a task failed, the queries of the findings may fail for the same reason. Ignore their errors, because the
-        # error line of the task explains the reason better.
+        # If a task failed, the queries for broken rules may fail for the same reason. Ignore their errors: the error of
+        # the task is printed at the end.
         with suppress(PySparkException) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
@@ -231,7 +232,7 @@ def verify(
     var: Variables = None,
     repair: Annotated[bool, typer.Option(help="Let the next run rebuild the tables that are wrong.")] = False,
 ) -> None:
-    """Prove, key by key, that every received row is in its table or in quarantine."""
+    """Check the tables key by key for missing and surplus rows. Exit with code 1 if something is wrong."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         tables = _tables(workspace)
         accounts, found = reconcile(tables), verify_keys(tables)
@@ -276,7 +277,8 @@ def watch(
         else:
             console.print("Stopped watching.")
             return
-    # The new process begins with a refresh. This refresh also loads batches that land during the restart.
+    # Restart this command in a new process, which frees the memory of the engine. The new process begins with a
+    # refresh, which also loads the batches that land during the restart.
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
@@ -448,7 +450,7 @@ def _print_warned(warned: DataFrame | None, number: int) -> None:
 
 
 def _holds_earlier_samples(workspace: LocalWorkspace) -> bool:
-    """Return whether the home folder holds sample data of sources for which this run uses no samples."""
+    """Return whether an earlier run used samples of all sources, but this run does not."""
     mark = workspace.home / "sources" / "all-are-samples"
     if len(workspace.sample_sources) == len(SOURCES):
         mark.touch()

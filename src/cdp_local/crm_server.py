@@ -40,9 +40,14 @@ class Fault:
         status: HTTP status. If the status is 400 or higher, the body is an error of Dataverse in JSON, unless `body`
             requests another body.
         retry_after: Value of the Retry-After header, in seconds or as an HTTP date; None for no header.
-        body: Fault in the body. `whole`: no fault. `reset`: the connection is reset after half of the body. `cut`: the
-            body has only half of the bytes that Content-Length declares. `html`: the body is an HTML page. `not_utf8`:
-            the body is JSON with a byte that is not UTF-8. `previous_page`: the last successful page is sent again.
+        body: Fault in the body:
+
+            - `whole`: no fault;
+            - `reset`: the server sends half of the body, then resets the connection;
+            - `cut`: the body has only half of the bytes that Content-Length declares;
+            - `html`: the body is an HTML page;
+            - `not_utf8`: the body is JSON with a byte that is not UTF-8;
+            - `previous_page`: the server sends the last successful page again.
     """
 
     status: int = 200
@@ -109,8 +114,8 @@ class CrmServer:
         self._token_seconds = token_seconds
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
-        # The entry of a version is a digest of all changes up to this version. The digest shows whether a delta token
-        # belongs to another history.
+        # One digest per version, computed from all changes up to the version. A delta token contains a version and its
+        # digest. If the digest is not the one in this list, the token was issued by another CRM.
         self._history = [""]
         self._oldest_version = 0
         self._contacts: dict[str, dict[str, Any]] = {}
@@ -163,7 +168,10 @@ class CrmServer:
             self._tokens.clear()
 
     def expire_delta_tokens(self) -> None:
-        """Expire all delta links issued so far. Links to further pages of the changes expire, too."""
+        """Expire all delta links issued so far.
+
+        If a client is reading the changes page by page, the link to the next page expires, too.
+        """
         with self._lock:
             self._oldest_version = len(self._history)
             self._history.append(self._history[-1])
@@ -258,11 +266,13 @@ class CrmServer:
         return _answer(200, page, **({"Preference-Applied": ",".join(applied)} if applied else {}))
 
     def _cookie(self, query: Mapping[str, str], track_changes: bool) -> dict[str, Any]:
-        """Return the position in a read of several pages. The tokens in the query contain the position.
+        """Return the position of a page in a read of several pages. A token in the query contains the position.
 
-        The position has three parts, and each part may be None. `after` is the sort key after which the page begins.
-        `since` is the version after which the client wants changes. `at` is the version at which a read with change
-        tracking began.
+        The position has three parts. A part that does not apply is None:
+
+        - `after`: sort key of the last contact of the previous page;
+        - `since`: version that the client has already; the read returns only later changes;
+        - `at`: version at the start of a read with change tracking.
         """
         cookie: dict[str, Any] = {"after": None, "since": None, "at": None}
         try:
@@ -284,7 +294,7 @@ class CrmServer:
         return cookie
 
     def _matching(self, query: Mapping[str, str], cookie: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        """Return the sort keys of all contacts that match the query now, for all pages of the read.
+        """Return the sort keys of all contacts that match the query at this moment, not only those of one page.
 
         The contactid is the last part of each sort key.
         """

@@ -51,7 +51,7 @@ class SecretStore:
 
         Args:
             file: The secrets file.
-            samples: Secrets of the sample sources, by scope and key. Any other secret with the same key overrides them.
+            samples: Secrets of the sample sources, by (scope, key) pair. The store uses them last.
 
         Raises:
             CdpError: The file can't be read, or is not a mapping of mappings.
@@ -140,9 +140,9 @@ class TaskValues:
     """Values that the tasks of a run pass to later tasks."""
 
     def __init__(self, task_key: str, values: dict[tuple[str, str], Any]) -> None:
-        """Store the key of the current task, and the values of the run by task and key.
+        """Store the key of the current task, and the mapping that holds the values of all tasks of the run.
 
-        All tasks of the run share the same mapping of values.
+        The mapping has one entry per (task key, name of the value) pair.
         """
         self._task_key = task_key
         self._values = values

@@ -33,9 +33,9 @@ The recording takes a third of the time of a small run.
 class HomeCatalog:
     """Catalog of one session, with the tables and views of a home folder.
 
-    No local engine keeps a catalog between processes, so each session has to register its tables again. Each
-    registration costs a query, so `register` registers one table when the table is first used. `register_all` registers
-    all tables and views.
+    A local engine forgets its catalog when the process ends, so each session registers its tables again. Each
+    registration costs a query. A session therefore calls `register` for a table when it first uses the table.
+    `register_all` registers all tables and views.
     """
 
     def __init__(self, spark: SparkSession, home: Path, catalog: str, schemas: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class HomeCatalog:
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
 
     def has_schema(self, schema: str) -> bool:
-        """Return whether the catalog has a schema with this full name, in backquotes."""
+        """Return whether the catalog has a schema. Its full name is given in backquotes."""
         return schema in self._folders
 
     def register(self, schema: str, table: str) -> bool:
@@ -78,7 +78,7 @@ class HomeCatalog:
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
-        """Mark a table as registered, because this session has created it."""
+        """Mark a table that this session has created as registered."""
         self._registered.add(f"{schema}.`{table}`")
 
     def has_view(self, schema: str, view: str) -> bool:
@@ -148,8 +148,8 @@ def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
 
     Args:
         spark: Spark session.
-        catalog: Name of the catalog. A session of open-source Spark ignores this argument, because it stays in its
-            catalog `spark_catalog`, which has the same schemas.
+        catalog: Name of the catalog. Local Spark ignores this argument and uses `spark_catalog`, which has the same
+            schemas.
         schema: Name of the schema.
     """
     if spark.catalog.currentCatalog() != "spark_catalog":
@@ -161,7 +161,7 @@ def use_schema(spark: SparkSession, catalog: str, schema: str) -> None:
 def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> Iterator[SparkSession]:
     # By default, Sail logs every retry of a commit that conflicted with another commit.
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
-    # A shuffle splits each record batch among the partitions. With small record batches, the overhead exceeds the work.
+    # Number of rows per Arrow record batch. A shuffle splits each record batch, which is slow for small record batches.
     os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
     # Delay in milliseconds. By default, the memory allocator returns memory to the operating system after each query,
     # and requests it again for the next query.
@@ -185,9 +185,11 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set(*_NO_CALL_SITES)
     spark.conf.set(STORE_CLASS, "cdp_local.stores:SailStore")
-    # A failed server in this process does not recover, so do not retry a request for the default ten minutes.
+    # By default, the client repeats a failed request for ten minutes. That is too long here: the server runs in this
+    # process, and does not recover after a failure.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
-    # A connection inside this process is never lost, so omit the two requests per query that allow a reconnect.
+    # By default, the client sends two more requests per query, so that it can reconnect. A connection inside this
+    # process is never lost.
     spark.client.disable_reattachable_execute()
     try:
         yield spark
@@ -203,7 +205,7 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
         settings["spark.hadoop.fs.azure.account.key"] = account_key
     packages = [_HADOOP_AZURE] if landing.startswith("abfss://") else []
     with delta_session(home, settings, packages) as spark:
-        # Let the second Delta catalog delegate to the session catalog, so that both contain the same tables.
+        # Connect the named catalog to Spark's session catalog, so that it has the same tables as `spark_catalog`.
         manager = spark._jsparkSession.sessionState().catalogManager()
         manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
         yield spark

@@ -110,27 +110,29 @@ _SEGMENTS = """
 ## Segments
 
 Segments use RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value (revenue
-so far). Each of them has a score from 1 to 5, by quintiles of the buyers. Customers with equal values get the same
-score, the score of the middle of their group: if six of ten buyers have bought once, all six score 2 in frequency; if
-all buyers bought on the same day, all score 3 in recency. For the comparison of revenues, all digits after the first
-three are set to 0. With fewer than five buyers, all score 3. A customer belongs to the first segment whose rule is
-true, and therefore to exactly one segment.
+so far). To get a score from 1 to 5 for one of these figures, all buyers are sorted by the figure and divided into
+fifths. The score is the number of the fifth. Customers with equal values form a group and have the same score: the
+fifth in which the middle of the group lies. For example, if six of ten buyers have bought once, all six score 2 in
+frequency. If all buyers bought on the same day, all score 3 in recency. Before revenues are compared, all digits after
+the third are set to 0: 1,234.56 counts as 1,230.00. With fewer than five buyers, all score 3. A customer belongs to the
+first segment whose rule is true, and therefore to exactly one segment.
 """
 
 _PREDICTIONS = """
 ## Predictions
 
 **Purchases** are predicted with Pareto/NBD (Schmittlein, Morrison and Colombo 1987). The model assumes that each
-customer buys at random at an individual rate, until the customer drops out, unobserved, at a random time. It is fitted
-by maximum likelihood to the histories of all buyers, including one-time buyers. A history consists of the number of
-repeat purchase days, the week of the latest purchase, and the number of weeks since the first purchase. Customers with
-the same history are one weighted history in the fit, and have the same prediction. **Spend** per purchase day is
-predicted with Gamma-Gamma (Fader and Hardie 2013), fitted to the customers who bought again.
+customer buys at random times, at an individual rate, and drops out at a random time. The drop-out cannot be observed.
+The model is fitted by maximum likelihood to the histories of all buyers, including one-time buyers. A history consists
+of the number of repeat purchase days, the week of the latest purchase, and the number of weeks since the first
+purchase. In the fit, customers with the same history count as one history with their number as its weight. They have
+the same prediction. **Spend** per purchase day is predicted with Gamma-Gamma (Fader and Hardie 2013), fitted to the
+customers who bought again.
 
 **`churn_probability` is the probability of no purchase within the churn horizon** (job parameter `churn_horizon_days`),
-not 1 − `probability_alive`. A customer who is alive may buy nothing for a quarter, and a campaign needs this
-information. The model BG/NBD, which is fitted for comparison, assumes that every one-time buyer is certainly alive.
-With 1 − P(alive), none of these customers would churn.
+not 1 − `probability_alive`. A customer who is alive may still buy nothing for a quarter, and campaigns need to find
+such customers. The model BG/NBD, which is fitted for comparison, even assumes that every one-time buyer is certainly
+alive. If churn were 1 − `probability_alive`, this model would predict that no one-time buyer churns.
 
 **`predictive_clv`** = margin × expected spend × Σ (expected purchases in a month / (1 + discount rate) ^ years until
 that month). The sum is over the months of the CLV horizon (Fader, Hardie and Lee 2005). Margin, discount rate and

@@ -45,7 +45,7 @@ def lineage_page() -> str:
 def lineage_picture() -> str:
     """Return the graph of tables as an SVG picture.
 
-    The tables are in columns. An arrow from left to right leads from each table to each table that reads it.
+    The tables are in columns. Each arrow leads from an input table to a table on the right that reads it.
     """
     graph = platform_graph()
     corners = _box_corners(graph)

@@ -108,8 +108,8 @@ class WatchMaintenance:
     def maintain_grown_tables(self) -> list[Path]:
         """Compact the tables with many commits since their last maintenance, and shorten their logs.
 
-        No other program may write the tables at the same time. A replaced version of a table becomes unreadable after
-        an hour. A replaced version of an ops table becomes unreadable after a minute.
+        No other program may write the tables at the same time. After a table gets a new version, its previous version
+        stays readable for one hour. The previous version of an ops table stays readable for one minute.
 
         Returns:
             Folders of the maintained tables. The table with the most new commits is the first.
@@ -121,7 +121,8 @@ class WatchMaintenance:
         grown = sorted((folder for folder in commits if commits[folder] >= _MIN_NEW_COMMITS), key=lambda f: -commits[f])
         maintained = []
         for folder in grown[:_TABLES_PER_PASS]:
-            with suppress(DeltaError):  # the table stays complete, only slower to read
+            # A table whose maintenance fails stays complete. It is only slower to read.
+            with suppress(DeltaError):
                 self._maintained_versions[folder] = _compact_and_trim(folder)
                 maintained.append(folder)
         return maintained
@@ -133,8 +134,8 @@ def _newest_version(log: Path) -> int:
 
 def _compact_and_trim(folder: Path) -> int:
     """Compact the small files of a table and remove its expired versions; return the new version of the table."""
-    # Each stage replaces all files of the state table. The log of a table lists replaced files until their retention
-    # ends. With a long retention, the names of replaced files would soon fill most of the log.
+    # Ops tables get a short retention, because each stage replaces all files of the state table. The log of a table
+    # lists every replaced file until its retention ends.
     is_ops_table = folder.name in {contract.name for contract in OPS_TABLES}
     properties = {
         "delta.logRetentionDuration": _ONE_MINUTE,

@@ -90,7 +90,7 @@ def run_notebook(
         _run_python(path, source, parameters, workspace, output, task_key)
     except NotebookExit as end:
         return end.value
-    except BaseException:  # includes the SystemExit of a notebook that calls sys.exit
+    except BaseException:  # also catches SystemExit, which sys.exit raises
         output.write(workspace.secrets.redact(traceback.format_exc()))
         raise
     return None
@@ -113,7 +113,7 @@ def _run_python(
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)
 
     if catalog := catalog_of(workspace.spark) if "spark." in source else None:
-        catalog.register_all()  # the notebook may read any table
+        catalog.register_all()  # which tables the notebook reads is not known
     namespace = {
         "__name__": "__main__",
         "__file__": str(path),

@@ -105,10 +105,10 @@ def binaries_folder() -> Path:
 
 
 def _non_root_user(folder: Path) -> dict[str, Any]:
-    """Return `subprocess` arguments that start a program as a user other than root.
+    """Return `subprocess` arguments with which root starts a program as another user.
 
     PostgreSQL refuses to run as root. The other user becomes the owner of the folder. If the current user is not root,
-    return an empty dict.
+    no arguments are needed: return an empty dict.
     """
     if os.geteuid() != 0:
         return {}

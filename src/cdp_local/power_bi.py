@@ -60,7 +60,8 @@ def model_files(folder: Path) -> dict[Path, Callable[[], str]]:
 
 
 def _warehouse_table(model_table: ModelTable) -> str:
-    # Hide columns that users should take from a dimension table instead.
+    # Hide a column if a joined table has a column of the same name: users select the column of the joined table. In the
+    # table of KPI values, hide all columns: users select measures.
     keys = {column for column, (_, key) in model_table.joins.items() if column == key}
     hidden = {*keys, *(model_table.contract.column_names if model_table.has_dimensions else ())}
     steps = [
@@ -98,7 +99,7 @@ def _dimension(dimension: Dimension) -> str:
         ("OfDimension", f'Table.SelectRows(Rows, each [dimension] = "{dimension}")'),
         ("Values", 'Table.Distinct(Table.SelectColumns(OfDimension, {"dimension_value"}))'),
         ("Named", f'Table.RenameColumns(Values, {{{{"dimension_value", "{dimension}"}}}})'),
-        # Power BI treats two values as equal if they differ only in upper and lower case, so keep one of them.
+        # Power BI ignores the difference between upper and lower case. Keep one of the values that it treats as equal.
         ("Keys", f'Table.Distinct(Named, {{"{dimension}", Comparer.OrdinalIgnoreCase}})'),
     ]
     column = _column(table, dimension, "string", DIMENSIONS[dimension], is_key=True)
@@ -143,8 +144,8 @@ def _relationships() -> str:
 
 
 def _role() -> str:
-    # Exclude an empty country. It would give a user access to every row without a country, such as the totals of all
-    # countries.
+    # Ignore rows of Country access that have no country. The totals of all countries have no country either, so the
+    # user would see these totals.
     own_access = f"'{_ACCESS}'[user_principal_name] = USERPRINCIPALNAME() && '{_ACCESS}'[country] <> \"\""
     allowed = f"SELECTCOLUMNS(FILTER('{_ACCESS}', {own_access}), \"country\", '{_ACCESS}'[country])"
     conditions = {"Country": f"[country] IN {allowed}", _ACCESS: "[user_principal_name] = USERPRINCIPALNAME()"}

@@ -44,7 +44,7 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """Meaning of the rule: a sentence that is false for the rows that break the rule."""
+        """Meaning of the rule, as a sentence that is true for valid rows."""
         return next((rule.meaning for rule in TABLES[self.table].rules if rule.name == self.rule), _UNKNOWN_RULE)
 
 
@@ -194,7 +194,9 @@ def _shortest_first(*columns: str) -> list[Column]:
 
 
 def ambiguous_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
-    """Return the number of identities that are not linked because several people share the e-mail address.
+    """Return the number of identities that are not linked, because their e-mail address belongs to several people.
+
+    An identity is a CRM contact, or the sender of an event: a customer id, an e-mail address or a device.
 
     Args:
         tables: Tables of the platform.

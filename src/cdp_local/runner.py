@@ -87,8 +87,8 @@ _TABLE_STATES = {
 }
 """State of a table in this module, by the state that the stage reports for the table."""
 
-# For each value of `run_if`: a function that returns whether the task runs, and the state of a task that does not run.
-# The argument of the function says for each upstream task whether it failed.
+# Each value of `run_if` has a function and a state. The function gets one boolean per upstream task, which is true if
+# the upstream task failed or was skipped. If the function returns false, the task does not run and gets the state.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
     "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
     "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
@@ -273,7 +273,7 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
-    """Return the values of the `{{job.…}}` references, by reference.
+    """Return the value of each reference to the job, by reference. An example of a reference is `job.run_id`.
 
     Args:
         job: The job.

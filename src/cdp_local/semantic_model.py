@@ -100,14 +100,14 @@ class ModelTable:
         name: Display name.
         contract: Contract of the platform table that the rows are read from.
         only: Names of the columns to read; empty for all columns without personal data.
-        joins: Relationships to other tables of the model. The key is a column of this table. The value is the table and
-            the column that the key refers to.
-        country: DAX expression that returns the country of a row. The role `By country` filters the table by this
-            expression. If None, the role sees no rows of the table, unless the table is in `OPEN_TABLES`.
+        joins: Relationships to other tables of the model. The key is a column of this table. The value is a (table,
+            column) pair: the column of the other table that the key refers to.
+        country: DAX expression that returns the country of a row. Users with the role `By country` see only the rows of
+            their countries. If None, they see no rows. They see all rows of the tables in `OPEN_TABLES`.
         measures: Measures of the table.
         calculated: Columns that Power BI computes.
         null_labels: String that replaces null, by name of the column.
-        has_dimensions: Whether this is the table of KPI values. Each of its rows belongs to one of several dimensions.
+        has_dimensions: Whether this is the table of KPI values. It has separate rows for each dimension of a KPI.
     """
 
     name: str
@@ -131,7 +131,7 @@ class ModelTable:
 
 
 def data_type(column: Column) -> str | None:
-    """Return the data type of a column in the model; None if the model does not have the column."""
+    """Return the data type of a column in the model; None if the model supports no column of this Spark type."""
     return DATA_TYPES.get(column.type.partition("(")[0])
 
 
@@ -160,7 +160,8 @@ DIMENSION_TABLES: dict[Dimension, str] = {
 def single_value_dimensions(kpi: Kpi) -> tuple[Dimension, ...]:
     """Return the dimensions over which a KPI is not additive.
 
-    If several values of such a dimension are selected, the measure of the KPI is blank.
+    Example: one customer may buy in two categories, so the numbers of customers of these categories can't be added. If
+    a user selects several values of such a dimension, the measure of the KPI is blank.
     """
     return tuple(dimension for dimension in kpi.dimensions if not kpi.adds_over(dimension))
 
@@ -246,9 +247,10 @@ def _dimension_read() -> Measure:
 
 
 def _over_batches(sum_of_rows: str) -> str:
-    """Return a DAX expression for a sum over all batches.
+    """Return a DAX expression for a sum over all batches of the table Reconciliation.
 
-    The expression leaves out the rows of the batch `all`, because they count the rows of all batches again.
+    The expression excludes the rows with the batch name `all`. They are totals of whole tables, so the sum would count
+    each row twice.
     """
     return f"CALCULATE({sum_of_rows}, 'Reconciliation'[batch_id] <> \"all\")"
 

@@ -28,9 +28,9 @@ this process are enough: the engine runs in this process, and only one process u
 class SparkStore(DeltaStore):
     """Store on local Spark with Delta.
 
-    Tables have neither clustering nor deletion vectors, because only one of the local engines could write them
-    (docs/adr/0022). Delta collects statistics of a few columns only, because statistics of all columns would take 40 %
-    of the time of a write.
+    Tables have neither clustering nor deletion vectors, because Sail cannot write tables with these features
+    (docs/adr/0022). Delta collects statistics of a few columns only. Statistics of all columns would take 40 % of the
+    time of a write.
     """
 
     is_databricks = False
@@ -39,7 +39,7 @@ class SparkStore(DeltaStore):
 
     @property
     def _home(self) -> HomeCatalog | None:
-        """Catalog of the home folder that contains the schema of this store; None if no home folder contains it."""
+        """Catalog of the home folder; None if the schema of this store is not in a home folder."""
         catalog = catalog_of(self.session)
         return catalog if catalog and catalog.has_schema(self._schema) else None
 
@@ -74,12 +74,12 @@ class SparkStore(DeltaStore):
 
     def create_view(self, name: str, query: str) -> None:
         """Create or replace a view, and store it for later sessions."""
-        # Spark supports views only in `spark_catalog`, so use the schema of this catalog. It has the same tables.
+        # Spark can create views only in `spark_catalog`, which has the same schemas and tables.
         is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
         schema = self._schema.rpartition(".")[2] if is_spark else self._schema
         statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
         if home := self._home:
-            home.register_all()  # the view may read any table
+            home.register_all()  # the view's query may read any table or view
         self.session.sql(statement)
         if home:
             home.keep_view(self._schema, name, statement)
@@ -130,8 +130,8 @@ class SailStore(SparkStore):
 
         The counts come from a query after the write, because Sail does not report the number of written rows.
         """
-        # Sail also deletes rows for which the condition is null. To keep these rows, add a second condition that is
-        # false instead of null. The original condition stays, because Sail uses it to skip whole files.
+        # Sail also deletes a row for which the condition is null. The second condition is false for such a row, so the
+        # row is kept. The first condition is still needed, because Sail uses it to skip whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
         self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
@@ -174,7 +174,7 @@ class SailStore(SparkStore):
             return written
 
     def _overwrite(self, contract: TableContract, rows: DataFrame, where: SparkColumn | None) -> None:
-        """Replace the stored rows for which a condition is true. Append the new rows if the condition is None."""
+        """Replace the stored rows that match a condition. If the condition is None, only append the new rows."""
         with self._commit(contract):
             writer = rows.writeTo(self.name_of(contract.name))
             writer.append() if where is None else writer.overwrite(where)
@@ -182,8 +182,8 @@ class SailStore(SparkStore):
     def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
         """Replace all rows and the schema of a table.
 
-        The rows are first written to a temporary table that has the new schema, because Sail takes column comments and
-        NOT NULL from the table that the rows are read from.
+        When Sail replaces a table, it copies column comments and NOT NULL from the table that it reads the new rows
+        from. This method therefore first writes the rows to a temporary table with the new schema.
         """
         types = dict(rows.dtypes)
         extra_columns = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
@@ -201,11 +201,11 @@ class SailStore(SparkStore):
         return self._distribute(contract, self._enforce_not_null(contract, rows))
 
     def _enforce_not_null(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return the rows with an offset of 0, so that Sail checks NOT NULL after all filters.
+        """Add an offset of 0 to the plan, so that Sail checks NOT NULL only in rows that pass all filters.
 
-        Without the offset, Sail checks NOT NULL before the filters of the plan have removed rejected rows. With the
-        offset, Sail keeps the filters in front, because it never moves a filter past an offset. The offset also puts
-        all rows into one partition.
+        Without the offset, Sail checks NOT NULL first. The check then fails on rows that the filters would remove. The
+        offset keeps the filters first, because Sail never moves a filter past an offset. The offset also puts all rows
+        into one partition.
         """
         return rows if contract.layer == "bronze" else rows.offset(0)
 

@@ -17,8 +17,8 @@ _TYPES = {
     "DATE": "DATE",
     "DOUBLE": "FLOAT",
     "INT": "INT",
-    # Contracts define no length of strings. 8000 is the maximum length below MAX. With this collation, serverless SQL
-    # reads UTF-8 correctly in any database. It also skips data that a filter on a string column excludes.
+    # Contracts do not limit the length of strings, so use the longest type except VARCHAR(MAX). With this collation,
+    # serverless SQL reads UTF-8 correctly in any database, and filters on string columns can skip data.
     "STRING": "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8",
     "TIMESTAMP": "DATETIME2(6)",
 }

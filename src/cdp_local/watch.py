@@ -66,7 +66,7 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
     maintenance = WatchMaintenance(workspace.home)
     for number, batches in enumerate(landed_batches(workspace.landing)):
         begin, started_at = time.monotonic(), new_run_start()
-        # All runs write their logs to one folder. A watch may last for weeks, so a folder per run would be too many.
+        # All runs share one log folder. A watch may last for weeks, so one folder per run would be too many folders.
         logs = workspace.home / "logs" / "watch"
         runs = run_job(job, {}, workspace.notebooks, logs, started_at, lambda run: None)
         workspace.notebooks.task_values.clear()
@@ -78,9 +78,9 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
     """Wait for batches to land; yield each set of new batches as (bronze table, batch) pairs.
 
-    The first set holds batches that have already landed: the latest batch of each entity, and the batches of the days
-    before the latest batch. A batch has landed once its manifest exists. The function polls the landing, because file
-    system notifications miss files in a folder that was just created.
+    The first set holds the recent batches that have already landed. For each entity, these are all batches from
+    `first_day_listed` of its latest batch on. A batch has landed once its manifest exists. The function polls the
+    landing, because file system notifications miss files in a folder that was just created.
 
     While the function waits for new batches, Ctrl-C ends the iteration. While the caller handles a set, Ctrl-C has its
     usual effect.

@@ -44,12 +44,12 @@ class LocalWorkspace:
 
     @property
     def session(self) -> SparkSession:
-        """The Spark session. Only the tables that a store has used are registered in the session."""
+        """The Spark session. A table is registered in the session when a store first uses the table."""
         return self.notebooks.spark
 
     @property
     def spark(self) -> SparkSession:
-        """The Spark session, after all tables and views have been registered in the session."""
+        """The Spark session. Reading this property first registers all tables and views in the session."""
         if catalog := catalog_of(self.session):
             catalog.register_all()
         return self.session
@@ -59,9 +59,13 @@ class LocalWorkspace:
 def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
     """Open a local workspace and lock its home folder.
 
-    If no source is configured, sample sources replace all of them. If a source is configured, sample sources replace
-    only the other sources in `NEEDED_SOURCES`, because invented contacts must not mix with real customers. Sample
-    sources that need secrets exist only in the default secret scope.
+    A sample source can replace a source that is not configured:
+
+    - If no source is configured, samples replace all sources.
+    - If a source is configured, samples replace only required sources (`NEEDED_SOURCES`), because invented contacts
+      must not mix with real customers.
+    - If the secret scope is not the default scope, samples never replace the database and the CRM. The secrets that
+      these two samples need exist only in the default scope.
 
     Args:
         engine: `sail` or `spark`.

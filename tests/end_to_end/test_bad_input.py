@@ -425,11 +425,11 @@ BAD_SALES = """
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> tuple[Path, str, str]:
-    """Run the job on the sample data with bad rows, and again after a record of customer 999 has arrived.
+    """Run the job on sample data with bad rows. Then run it again, after the API has also returned customer 999.
 
     Returns:
-        Two values: a folder with the home folders `first` and `second`, as they are after the first and after the
-        second run, and the outputs of both runs.
+        A folder and the outputs of both runs. The folder has two copies of the home folder: `first` after the first
+        run, and `second` after the second run.
     """
     folder = tmp_path_factory.mktemp("dirty")
     url = database(folder, BAD_SALES)

@@ -38,7 +38,10 @@ def rows_of(home: Path, contract: TableContract) -> Rows:
 
 
 def write_shop(folder: Path) -> None:
-    """Write the data of a shop. Its customers buy and drop out by Pareto/NBD; every twentieth customer never buys."""
+    """Write the data of a shop whose customers buy and churn as in the Pareto/NBD model.
+
+    Every twentieth customer never buys.
+    """
     generator = np.random.default_rng(20261125)
     people, sales = [], []
     for number in range(1, CUSTOMERS + 1):

@@ -55,7 +55,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def api(folder: Path) -> Iterator[str]:
-    """Serve the file `customers.json` of a folder. Yield the setting of the bundle variable with the file's address."""
+    """Serve `customers.json` from a folder. Yield the argument of `--var` that makes a run read this file."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield f"customers_api_url=http://127.0.0.1:{server.server_port}/customers.json"

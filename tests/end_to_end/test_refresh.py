@@ -214,7 +214,7 @@ def test_own_api_and_database_replace_the_samples(tmp_path: Path, cdp: Callable[
 def test_run_killed_at_random_times_and_repeated_makes_the_same_tables(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:
-    """A kill may happen during a commit, a landing or a start. `tests/faults` kills runs between writes."""
+    """A kill may happen at any time, even during a commit. The tests in `tests/faults` kill runs between writes."""
     if engine != "sail":
         pytest.skip("the other engine commits through Delta too, with the same code around it")
     generator = random.Random(20261122)

@@ -1,4 +1,4 @@
-"""Tests of runs on Sail with configured sources, changed sources, and without ingestion."""
+"""Tests of runs on Sail: with configured sources, with changed sources, and with `ingest=false`."""
 
 from __future__ import annotations
 

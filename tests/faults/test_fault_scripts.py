@@ -127,7 +127,7 @@ class Source(Protocol):
         """Start a fault, which lasts for one request or longer. Return a function that ends the fault."""
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        """Land new records. If `last` is true, also find changes that only a full read can find."""
+        """Land new records. If `last` is true and increments can miss removed records, read all records."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
         """Return the current records of the source, as tuples that are comparable with the values of `columns`."""
@@ -263,7 +263,7 @@ class Crm:
 
 
 class Database:
-    """A database table with or without `updated_at`. It has enough rows to be read incrementally."""
+    """A database table with or without `updated_at`. It has too many rows to be landed as a snapshot each time."""
 
     contract = TRANSACTIONS_SILVER
     columns = ("transaction_id", "quantity")
@@ -324,7 +324,7 @@ class Database:
 
 
 class Files:
-    """A folder that gets new files, corrected files, copies of files, and a file that is only partly written."""
+    """A folder of files. A change adds, replaces or copies a file. A fault adds a file that is only partly written."""
 
     suffix: str
 
@@ -338,7 +338,7 @@ class Files:
         return self.folder / f"{name}{self.suffix}"
 
     def lines(self, chance: random.Random) -> Iterator[tuple[str, ...]]:
-        """Yield the records of a new version of a file. They differ from the records of every earlier version."""
+        """Yield the records of a new version of a file. No earlier version of any file has one of these records."""
         self.versions += 1
         for number in range(chance.randrange(1, 6)):
             yield f"{self.versions}-{number}", chance.choice(["page_view", "checkout"])
@@ -412,7 +412,7 @@ class Spend(Files):
 
 
 class Rates:
-    """A source of exchange rates in one file, which a change replaces."""
+    """A source of exchange rates: one file, which each change writes again."""
 
     contract = EXCHANGE_RATES_SILVER
     columns = ("substring(month, 1, 7)", "CAST(rate AS DECIMAL(2,1))")
@@ -601,7 +601,7 @@ def assert_each_landed_record_is_in_bronze_once(store: DeltaStore, root: str, co
 
 
 def assert_no_version_is_landed_twice(store: DeltaStore, contract: BronzeContract) -> None:
-    """Check that no increment holds a row that equals the previously landed version of the row."""
+    """Check that an increment has only changed rows: each row differs from its previously landed version."""
     rows = store.read(contract).orderBy("_batch_id", "_is_deleted").collect()
     versions: dict[tuple[str, ...], tuple[object, ...]] = {}
     for row in rows:

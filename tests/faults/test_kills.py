@@ -1,9 +1,10 @@
 """Tests that a run that is killed (SIGKILL) and repeated gives the same tables as an uninterrupted run.
 
-A run is killed at a point: before a task or before a commit. On the embedded engine, `make torture` kills runs at every
-point, and other test runs use a sample of the points. On any other engine, a run takes minutes. On these engines,
-`make torture` therefore uses a sample, too, and each run starts from a copy of a home folder that the embedded engine
-has written.
+A run is killed at a point: before a task or before a commit. Each run starts from a copy of a home folder that the
+embedded engine has written.
+
+- On the embedded engine, `make torture` kills runs at every point. Other test runs use a sample of the points.
+- On any other engine, `make torture` also uses a sample of the points, because a run takes minutes.
 """
 
 from __future__ import annotations

@@ -89,8 +89,9 @@ class Version:
 def current_rows(of: str, batches: Sequence[Batch]) -> list[Row]:
     """Return the current rows after all batches: for each key, the latest version that breaks no rule.
 
-    A snapshot replaces all earlier batches. The newest version of a file replaces earlier versions. A removed row comes
-    back only with a later batch. If a batch has different versions of a row with the same time, they are invalid.
+    - A snapshot replaces all earlier batches. A new version of a file replaces earlier versions of the file.
+    - A tombstone removes the versions of its key in its own batch and in all earlier batches.
+    - If a batch has different rows with the same key and the same time of change, these rows are invalid.
     """
     versions: dict[tuple[str, ...], list[Version]] = {}
     for version in _versions(of, batches):
@@ -178,7 +179,7 @@ class Model:
             sources: Sources with their batches.
             as_of: Day that figures refer to; empty for the latest business date in the data.
             gross_margin: Share of revenue left after the cost of goods sold.
-            predictions: Predictions that the platform made for customers, because this class fits no customer models.
+            predictions: The platform's own predictions for customers. This class does not compute them.
         """
         rows = {of: current_rows(of, batches) for of, batches in sources.batches.items()}
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}

@@ -40,13 +40,16 @@ class Killed(BaseException):
 class Refresh:
     """A run of all stages, and the events that happen before the run.
 
+    The events happen in the order of the attributes.
+
     Attributes:
         as_of: Day that figures refer to; empty for the latest business date in the data.
         again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, empty for neither.
-        lost: Table that is dropped before the run; empty for no table.
-        edited: Table whose builder has a simulated bug: in an additional earlier run it returns no rows.
-        selected: Tables that an additional earlier run is limited to; empty for no such run.
-        dies_at: An earlier run is killed just before its commit with this index, from 0 on; None for no such run.
+        lost: Table that is dropped; empty for no table.
+        edited: Table whose builder returns no rows in an extra run, as if it had a bug; empty for no extra run.
+        selected: Selection of an extra run; empty for no extra run.
+        dies_at: Number of commits after which an extra run is killed; None for no extra run. The run with the edited
+            builder is then killed, too.
     """
 
     as_of: str = ""
@@ -161,9 +164,10 @@ class Platform:
 
 @contextmanager
 def _killed_at(commit: int | None) -> Iterator[None]:
-    """Raise `Killed` in the block just before its commit with this index, from 0 on. Suppress `Killed` afterwards.
+    """Simulate a kill in the `with` block, just before the commit with this number, counted from 0.
 
-    If the block makes fewer commits, or if the index is None, the block ends normally.
+    `Killed` ends the block, but is not raised outside of the block. If the block makes fewer commits, or if the number
+    is None, the block ends normally.
     """
     if commit is None:
         yield

@@ -63,7 +63,7 @@ class Again:
 
     Attributes:
         of: Entity of the batch.
-        back: Number of batches of the entity that are newer than this batch; 0 is the latest batch.
+        back: Position of the batch among the entity's batches, newest first; 0 is the latest batch.
     """
 
     of: str

@@ -130,7 +130,7 @@ FILES = {"events": ("e1", "e2"), "spend": ("m1", "m2"), "rates": ("rates",)}
 
 
 def changes_of(of: str) -> st.SearchStrategy[Change]:
-    """Draw changes of an entity, whose source has either records or files."""
+    """Draw a change of an entity: a file if the source has files, otherwise records."""
     if of in FILES:
         lines = st.lists(ROWS[of], min_size=1, max_size=6).map(tuple)
         return st.builds(Change, st.just(of), lines, file=some_of(*FILES[of]))

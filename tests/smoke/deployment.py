@@ -1,6 +1,6 @@
-"""Checks of a deployment in a workspace. Each check returns its findings. A finding is a problem, in one line of text.
+"""Checks of a deployment in a workspace. Each check returns its findings: one line of text per problem.
 
-The checks change nothing: they do not start the job and read no secrets. They write one marker file and remove it.
+The checks do not start the job and read no secrets. They write one marker file to the landing and remove it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def find_job(client: WorkspaceClient, target: str) -> tuple[Job | None, list[str
         if len(found) == 1:
             return client.jobs.get(found[0].job_id), []
         findings.append(
-            f"Job {JOB}: there are {len(found)} in target {target}, not one: databricks bundle deploy -t {target}"
+            f"Job {JOB}: found {len(found)} jobs in target {target} instead of 1: databricks bundle deploy -t {target}"
         )
     return None, findings
 
@@ -87,14 +87,14 @@ def settings_of(job: Job) -> dict[str, str]:
 
 
 def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
-    """Check the deployed job: its parameters are those of the bundle, and resolved, and its schedule is right."""
+    """Check the deployed job: its parameters, its schedule, and that its runs do not overlap."""
     findings = []
     values = {parameter.name: parameter.default for parameter in job.settings.parameters or ()}
     if set(values) != set(parameters):
         differing = ", ".join(sorted(set(values) ^ set(parameters)))
-        findings.append(f"Job {JOB}: parameters differ from the bundle's ({differing}): deploy again")
+        findings.append(f"Job {JOB}: parameters differ from the bundle ({differing}): deploy again")
     findings += [
-        f"Job {JOB}: parameter {name} is '{value}', which the deployment did not resolve"
+        f"Job {JOB}: parameter {name} has the unresolved value '{value}': deploy again"
         for name, value in (settings_of(job) | values).items()
         if "${" in value
     ]
@@ -102,9 +102,9 @@ def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
     status = job.settings.schedule.pause_status if job.settings.schedule else None
     if status != expected:
         actual = status.value if status else "missing"
-        findings.append(f"Job {JOB}: its schedule is {actual}, not {expected.value} as in target {target}")
+        findings.append(f"Job {JOB}: the schedule is {actual}, but must be {expected.value} in target {target}")
     if job.settings.max_concurrent_runs != 1:
-        findings.append(f"Job {JOB}: {job.settings.max_concurrent_runs} runs may overlap, not 1")
+        findings.append(f"Job {JOB}: max_concurrent_runs is {job.settings.max_concurrent_runs}, but must be 1")
     return findings
 
 
@@ -122,7 +122,7 @@ def check_may_run(client: WorkspaceClient, job: Job) -> list[str]:
             for permission in entry.all_permissions or ()
         }
         if not levels & MAY_RUN:
-            findings.append(f"Job {JOB}: {me.user_name} may not run it: grant CAN_MANAGE_RUN")
+            findings.append(f"Job {JOB}: {me.user_name} can't run the job: grant CAN_MANAGE_RUN")
     return findings
 
 
@@ -138,7 +138,9 @@ def check_schema(client: WorkspaceClient, name: str, runs_as: str, privileges: C
             held = {privilege.privilege.value for entry in granted for privilege in entry.privileges or ()}
             missing = set() if "ALL_PRIVILEGES" in held else set(privileges) - held
             if missing:
-                findings.append(f"Schema {name}: {runs_as}, whom the job runs as, lacks {', '.join(sorted(missing))}")
+                findings.append(
+                    f"Schema {name}: the job's user {runs_as} lacks {', '.join(sorted(missing))}: grant them"
+                )
     return findings
 
 
@@ -148,13 +150,13 @@ def check_landing(client: WorkspaceClient, path: str) -> list[str]:
     if not path.startswith("/Volumes/"):
         return findings
     marker = f"{path}/_smoke_{uuid4().hex}.txt"
-    content = b"written by the smoke test; may be removed"
+    content = b"marker file of the smoke test; can be removed"
     with _refusals(findings, f"Landing volume {path}"):
         client.volumes.read(".".join(path.split("/")[2:5]))
         client.files.upload(marker, BytesIO(content), overwrite=True)
         try:
             if client.files.download(marker).contents.read() != content:
-                findings.append(f"Landing volume {path}: a file reads other than it was written")
+                findings.append(f"Landing volume {path}: the content of a file changed between write and read")
         finally:
             client.files.delete(marker)
     return findings
@@ -165,7 +167,7 @@ def check_secret(client: WorkspaceClient, scope: str, key: str) -> list[str]:
     findings: list[str] = []
     with _refusals(findings, f"Secret scope {scope}"):
         if key not in {secret.key for secret in client.secrets.list_secrets(scope)}:
-            findings.append(f"Secret scope {scope}: there is no key {key}: databricks secrets put-secret {scope} {key}")
+            findings.append(f"Secret scope {scope}: key {key} is missing: databricks secrets put-secret {scope} {key}")
     return findings
 
 
@@ -175,11 +177,11 @@ def _refusals(findings: list[str], what: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        findings.append(_line(f"{what} is not there: deploy the bundle ({error})"))
+        findings.append(_line(f"{what}: not found: deploy the bundle ({error})"))
     except PermissionDenied as error:
-        findings.append(_line(f"{what} may not be used: grant it ({error})"))
+        findings.append(_line(f"{what}: access denied: grant access ({error})"))
     except (DatabricksError, TimeoutError) as error:
-        findings.append(_line(f"{what} can't be checked: {error}"))
+        findings.append(_line(f"{what}: the check failed: {error}"))
 
 
 def _line(text: str) -> str:

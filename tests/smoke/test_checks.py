@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 class RestApi:
-    """Simulated workspace with a deployment of the target dev. A test changes single responses."""
+    """Simulated workspace with a valid deployment of target dev. Each test changes a few responses."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -78,7 +78,7 @@ class RestApi:
             del self.files[path]
             status, content = 204, None
         else:
-            status, content = 404, {"error_code": "NOT_FOUND", "message": f"nothing answers {path}"}
+            status, content = 404, {"error_code": "NOT_FOUND", "message": f"no response for {path}"}
         return status, b"" if content is None else json.dumps(content).encode()
 
 
@@ -130,70 +130,72 @@ def one(client: WorkspaceClient, target: str = "dev") -> str:
     return finding
 
 
-def test_a_deployment_that_is_well_has_no_findings(client: WorkspaceClient, api: RestApi) -> None:
+def test_valid_deployment_has_no_findings(client: WorkspaceClient, api: RestApi) -> None:
     assert findings(client) == []
 
 
-def test_the_marker_is_written_read_and_removed(client: WorkspaceClient, api: RestApi) -> None:
+def test_marker_file_is_written_read_and_removed(client: WorkspaceClient, api: RestApi) -> None:
     findings(client)
     assert [method for method, path in api.requests if path.startswith(FILES)] == ["PUT", "GET", "DELETE"]
     assert api.files == {}
 
 
-def test_nothing_but_the_marker_is_written(client: WorkspaceClient, api: RestApi) -> None:
+def test_checks_write_only_the_marker_file(client: WorkspaceClient, api: RestApi) -> None:
     findings(client)
     assert {path.rsplit("/", 1)[0] + "/" for method, path in api.requests if method != "GET"} == {FILES}
 
 
-def test_production_is_found_by_its_plain_name(client: WorkspaceClient, api: RestApi) -> None:
+def test_job_in_production_has_no_name_prefix(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["name"] = "cdp_refresh"
     api.settings["schedule"]["pause_status"] = "UNPAUSED"
     assert findings(client, "prod") == []
 
 
-def test_a_missing_job_is_one_finding_and_ends_the_search(client: WorkspaceClient, api: RestApi) -> None:
+def test_missing_job_is_the_only_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.answers[JOBS] = (200, {})
-    assert one(client) == "Job cdp_refresh: there are 0 in target dev, not one: databricks bundle deploy -t dev"
+    assert one(client) == "Job cdp_refresh: found 0 jobs in target dev instead of 1: databricks bundle deploy -t dev"
 
 
 @pytest.mark.parametrize("change", [{"creator_user_name": "joe@example.com"}, {"settings": {"name": "cdp_refresh"}}])
-def test_another_s_job_is_not_the_developer_s(client: WorkspaceClient, api: RestApi, change: dict[str, Any]) -> None:
+def test_development_job_has_a_prefix_and_belongs_to_the_caller(
+    client: WorkspaceClient, api: RestApi, change: dict[str, Any]
+) -> None:
     api.answers[JOBS] = (200, {"jobs": [api.job | change]})
-    assert "there are 0 in target dev" in one(client)
+    assert "found 0 jobs in target dev" in one(client)
 
 
-def test_two_jobs_of_one_name_are_refused(client: WorkspaceClient, api: RestApi) -> None:
+def test_two_jobs_with_the_same_name_are_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.answers[JOBS] = (200, {"jobs": [api.job, api.job]})
-    assert "there are 2 in target prod, not one" in one(client, "prod")
+    assert "found 2 jobs in target prod instead of 1" in one(client, "prod")
 
 
-def test_parameters_that_differ_are_named(client: WorkspaceClient, api: RestApi) -> None:
+def test_finding_names_parameters_that_differ_from_the_bundle(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["parameters"][0]["name"] = "as_off"
-    assert one(client) == "Job cdp_refresh: parameters differ from the bundle's (as_of, as_off): deploy again"
+    assert one(client) == "Job cdp_refresh: parameters differ from the bundle (as_of, as_off): deploy again"
 
 
-def test_an_unresolved_parameter_is_named(client: WorkspaceClient, api: RestApi) -> None:
+def test_finding_names_an_unresolved_parameter(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["parameters"][0]["default"] = "${var.as_of}"
-    assert "parameter as_of is '${var.as_of}', which the deployment did not resolve" in one(client)
+    assert "parameter as_of has the unresolved value '${var.as_of}'" in one(client)
 
 
-def test_a_schedule_that_runs_in_development_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_active_schedule_in_development_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["schedule"]["pause_status"] = "UNPAUSED"
-    assert one(client) == "Job cdp_refresh: its schedule is UNPAUSED, not PAUSED as in target dev"
+    assert one(client) == "Job cdp_refresh: the schedule is UNPAUSED, but must be PAUSED in target dev"
 
 
-def test_a_schedule_that_is_gone_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_missing_schedule_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     del api.settings["schedule"]
-    assert "its schedule is missing" in one(client)
+    assert "the schedule is missing" in one(client)
 
 
-def test_runs_that_may_overlap_are_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_overlapping_runs_are_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["max_concurrent_runs"] = 4
-    assert one(client) == "Job cdp_refresh: 4 runs may overlap, not 1"
+    assert one(client) == "Job cdp_refresh: max_concurrent_runs is 4, but must be 1"
 
 
 @pytest.mark.parametrize("level", ["CAN_MANAGE_RUN", "CAN_MANAGE"])
-def test_a_group_s_permission_counts(client: WorkspaceClient, api: RestApi, level: str) -> None:
+def test_caller_may_run_the_job_through_a_group(client: WorkspaceClient, api: RestApi, level: str) -> None:
     api.answers[PERMISSIONS] = (200, permission("group_name", "operators", level))
     assert findings(client) == []
 
@@ -201,49 +203,49 @@ def test_a_group_s_permission_counts(client: WorkspaceClient, api: RestApi, leve
 @pytest.mark.parametrize(
     ("kind", "principal", "level"), [("user_name", ME, "CAN_VIEW"), ("user_name", "joe@example.com", "CAN_MANAGE")]
 )
-def test_who_may_not_run_the_job_is_told(
+def test_missing_permission_to_run_the_job_is_a_finding(
     client: WorkspaceClient, api: RestApi, kind: str, principal: str, level: str
 ) -> None:
     api.answers[PERMISSIONS] = (200, permission(kind, principal, level))
-    assert one(client) == f"Job cdp_refresh: {ME} may not run it: grant CAN_MANAGE_RUN"
+    assert one(client) == f"Job cdp_refresh: {ME} can't run the job: grant CAN_MANAGE_RUN"
 
 
-def test_a_missing_schema_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_missing_schema_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.refuse(SCHEMAS + "dev_jane_sales", 404, "SCHEMA_DOES_NOT_EXIST", "Schema 'cat1.dev_jane_sales' does not exist.")
-    assert one(client).startswith("Schema cat1.dev_jane_sales is not there: deploy the bundle (")
+    assert one(client).startswith("Schema cat1.dev_jane_sales: not found: deploy the bundle (")
 
 
-def test_a_schema_that_may_not_be_used_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_schema_without_access_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.refuse(TABLES, 403, "PERMISSION_DENIED", "User does not have USE SCHEMA\non Schema.")
-    assert [finding.split(":")[0] for finding in findings(client)] == [
-        "Schema cat1.dev_jane_sales may not be used",
-        "Schema cat1.dev_jane_sales_serving may not be used",
+    assert [finding.split(" (")[0] for finding in findings(client)] == [
+        "Schema cat1.dev_jane_sales: access denied: grant access",
+        "Schema cat1.dev_jane_sales_serving: access denied: grant access",
     ]
 
 
-def test_the_job_s_principal_needs_privileges_on_what_another_owns(client: WorkspaceClient, api: RestApi) -> None:
+def test_job_needs_privileges_on_a_schema_of_another_owner(client: WorkspaceClient, api: RestApi) -> None:
     api.answers[SCHEMAS + "dev_jane_sales"] = (200, {"owner": "admin@example.com"})
     held = [{"privilege": "USE_SCHEMA"}, {"privilege": "SELECT"}]
     api.answers[EFFECTIVE + "dev_jane_sales"] = (
         200,
         {"privilege_assignments": [{"principal": ME, "privileges": held}]},
     )
-    assert one(client) == f"Schema cat1.dev_jane_sales: {ME}, whom the job runs as, lacks CREATE_TABLE, MODIFY"
+    assert one(client) == f"Schema cat1.dev_jane_sales: the job's user {ME} lacks CREATE_TABLE, MODIFY: grant them"
     held.append({"privilege": "ALL_PRIVILEGES"})
     assert findings(client) == []
 
 
-def test_a_missing_volume_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_missing_volume_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.refuse(VOLUME, 404, "VOLUME_DOES_NOT_EXIST", "Volume does not exist.")
-    assert one(client).startswith("Landing volume /Volumes/cat1/dev_jane_sales/landing is not there")
+    assert one(client).startswith("Landing volume /Volumes/cat1/dev_jane_sales/landing: not found")
 
 
-def test_a_volume_that_may_not_be_written_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_volume_without_write_access_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.refuse(FILES, 403, "PERMISSION_DENIED", "User does not have WRITE VOLUME.")
-    assert one(client).startswith("Landing volume /Volumes/cat1/dev_jane_sales/landing may not be used: grant it")
+    assert one(client).startswith("Landing volume /Volumes/cat1/dev_jane_sales/landing: access denied: grant access")
 
 
-def test_a_landing_outside_of_volumes_is_not_looked_at(client: WorkspaceClient, api: RestApi) -> None:
+def test_landing_outside_of_volumes_is_not_checked(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["tasks"][0]["notebook_task"]["base_parameters"]["landing"] = (
         "abfss://retail@account.dfs.core.windows.net"
     )
@@ -251,24 +253,24 @@ def test_a_landing_outside_of_volumes_is_not_looked_at(client: WorkspaceClient, 
     assert not any("/volumes/" in path or "/fs/" in path for _, path in api.requests)
 
 
-def test_a_missing_key_is_a_finding_that_says_what_to_do(client: WorkspaceClient, api: RestApi) -> None:
+def test_finding_of_a_missing_secret_has_the_command_to_create_it(client: WorkspaceClient, api: RestApi) -> None:
     api.answers[SECRETS] = (200, {"secrets": [{"key": "api_token"}]})
     assert one(client) == (
-        "Secret scope cdp-jane: there is no key database_url: databricks secrets put-secret cdp-jane database_url"
+        "Secret scope cdp-jane: key database_url is missing: databricks secrets put-secret cdp-jane database_url"
     )
 
 
-def test_a_missing_scope_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
+def test_missing_secret_scope_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.refuse(SECRETS, 404, "RESOURCE_DOES_NOT_EXIST", "Scope cdp-jane does not exist!")
-    assert one(client).startswith("Secret scope cdp-jane is not there")
+    assert one(client).startswith("Secret scope cdp-jane: not found")
 
 
-def test_a_workspace_that_fails_is_a_finding_not_a_crash(client: WorkspaceClient, api: RestApi) -> None:
+def test_error_of_the_workspace_is_a_finding(client: WorkspaceClient, api: RestApi) -> None:
     api.refuse(SECRETS, 500, "INTERNAL_ERROR", "Something went wrong.")
-    assert one(client).startswith("Secret scope cdp-jane can't be checked: Something went wrong.")
+    assert one(client).startswith("Secret scope cdp-jane: the check failed: Something went wrong.")
 
 
-def test_everything_that_is_wrong_is_found_at_once(client: WorkspaceClient, api: RestApi) -> None:
+def test_all_problems_are_found_in_one_run(client: WorkspaceClient, api: RestApi) -> None:
     api.settings["max_concurrent_runs"] = 2
     api.refuse(VOLUME, 404, "VOLUME_DOES_NOT_EXIST", "Volume does not exist.")
     api.answers[SECRETS] = (200, {})

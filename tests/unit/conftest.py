@@ -46,7 +46,7 @@ def warehouse(store: DeltaStore, tmp_path: Path) -> Warehouse:
 
 @pytest.fixture(scope="session")
 def kept_warehouses() -> dict[Fill, tuple[Path, int]]:
-    """Return the stored warehouses by the function that filled them: for each, its files and its number of runs."""
+    """Cache of filled warehouses. The key is the function that filled one; the value is (folder, number of runs)."""
     return {}
 
 
@@ -60,10 +60,10 @@ def filled(
     schema: str,
     kept_warehouses: dict[Fill, tuple[Path, int]],
 ) -> Filled:
-    """Return a function that returns a warehouse with the rows that another function lands and refreshes.
+    """Return a function that calls `fill` to land and refresh rows in a warehouse, and returns the warehouse.
 
-    The other function runs once per test session, and each test gets a copy of its warehouse. On Databricks, the other
-    function runs for each test, because a workspace shares no files with this machine.
+    `fill` runs only once per test session. Each test gets a copy of the filled warehouse. On Databricks, `fill` runs
+    for each test, because a workspace shares no files with this machine.
     """
 
     def filled_by(fill: Fill) -> Warehouse:

@@ -144,7 +144,7 @@ def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
 def ask(
     spark: SparkSession, frame_of: Callable[..., Any], figures: dict[tuple[Place, date], Parts]
 ) -> Callable[..., list[dict[str, Any]]]:
-    """Return a function that evaluates the filter and measures of a metric view, grouped by some expressions."""
+    """Return a function that evaluates a metric view: its measures over the rows of its filter, in given groups."""
     rows = [
         {
             "month": month,

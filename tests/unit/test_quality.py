@@ -583,7 +583,7 @@ def test_resolving_batch_by_batch_equals_resolving_all_at_once(resolve: Resolve,
 
 
 def _as_received(resolved: Resolved, outcome: str) -> list[Row]:
-    """Return the rows that have an outcome, in the form of the arguments of `resolve`."""
+    """Return the rows with an outcome as cards, which can be passed to `resolve` again."""
     rows = resolved.frame.where(sf.col("_outcome") == outcome).selectExpr(
         "card_id",
         "coalesce(note, get_json_object(record, '$.note')) AS note",

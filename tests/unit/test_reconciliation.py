@@ -199,7 +199,7 @@ def test_no_table_is_reconciled_before_the_first_run(warehouse: Warehouse) -> No
 
 
 def key_differences(shop: Warehouse) -> dict[str, tuple[int, int]]:
-    """Return (missing keys, surplus keys) as numbers for each table that differs from its input."""
+    """Return (number of missing keys, number of surplus keys) for each table that differs from its input."""
     differences = verify(shop.store, shop.graph)
     assert {each.table_name for each in differences} == {
         name for name, table in shop.graph.tables.items() if table.contract.rules and name in read_states(shop.store)
@@ -250,7 +250,7 @@ def test_a_key_difference_is_printed_in_one_line() -> None:
 
 
 def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse, spark: Any) -> None:
-    """The first batch is missing in bronze, and the stored state of the bronze table says so."""
+    """Bronze has lost its first batch. `complete_since` in the table's state names the second batch."""
     spark.sql(
         f"DELETE FROM {shop.store.name_of(TRANSACTIONS_BRONZE.name)} WHERE _batch_id < '{batch_id_of(2)}'"
     ).collect()

@@ -205,7 +205,7 @@ class Warehouse:
         return {key: sorted(rules) for key, rules in self.rows(contract.quarantine, "record_key", "broken_rules")}
 
     def dies_at(self, commit: int, work: Callable[[], object]) -> bool:
-        """Call `work` and simulate a kill before commit `commit`, counted from 0. Return whether it was reached."""
+        """Call `work` and simulate a kill before commit `commit`, counted from 0. Return whether the kill happened."""
         left = commit
         real: Callable[..., Any] = DeltaStore._commit
 
@@ -226,7 +226,7 @@ class Warehouse:
         return left < 0
 
     def is_killed_at(self, commit: int, *contracts: TableContract, **parameters: str) -> bool:
-        """Refresh, but simulate a kill before commit number `commit`, counted from 0. Return whether it was reached."""
+        """Refresh, and simulate a kill before commit `commit`, counted from 0. Return whether the kill happened."""
         return self.dies_at(commit, lambda: self.refresh(*contracts, **parameters))
 
 

@@ -102,7 +102,7 @@ def maximize(
     Args:
         mean_log_likelihood: Function that returns the mean log-likelihood for given parameters. The result is not
             finite if the data are impossible under the parameters.
-        customers: Number of customers. With more customers, a maximum needs less curvature.
+        customers: Number of customers. The curvature that a maximum needs depends on this number (`_is_curved`).
         starts: Starting values, tried in this order until one leads to a maximum.
 
     Returns:
@@ -181,9 +181,9 @@ def _is_flat(found: OptimizeResult) -> bool:
 def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> bool:
     """Return whether the loss is curved enough in every direction to identify its minimum.
 
-    The curvature of the loss over all customers is the Fisher information. The inverse of this curvature is the
-    variance of the estimates, so a small curvature means an unreliable estimate. With more customers, a smaller mean
-    curvature per customer is enough.
+    The loss is a mean per customer. Its curvature times the number of customers is the Fisher information. The inverse
+    of the Fisher information is the variance of the estimates, so a small curvature means an unreliable estimate. With
+    more customers, a smaller curvature of the loss is enough.
     """
     hessian = _hessian(loss, at)
     smallest_curvature = np.linalg.eigvalsh(hessian)[0] if np.isfinite(hessian).all() else 0.0

@@ -24,14 +24,14 @@ class Holdout:
     """Customers who bought on or before a cut-off day, in groups.
 
     The customers of a group have the same history at the cut-off, and the same number of purchase days in each of three
-    periods. All periods have the same length.
+    periods. The periods have the same length and follow each other: `earlier`, `before`, the cut-off, `after`.
 
     Attributes:
         histories: Histories at the cut-off, one per group. The weight of a history is the number of customers in the
             group.
         after: Purchase days per customer in the period after the cut-off. The models forecast these purchases.
         before: Purchase days per customer in the period that ends with the cut-off.
-        earlier: Purchase days per customer in the period before the period of `before`.
+        earlier: Purchase days per customer in the period that precedes `before`.
         cut_off: Last day that the models see.
         as_of: Last day of the period after the cut-off.
     """
@@ -62,7 +62,7 @@ def collect_holdout(
     """
     cut_off = as_of - timedelta(days=days)
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # days from purchase to cut-off; negative after it
+    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # negative if the purchase is after the cut-off
     purchases_by_period = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
@@ -113,10 +113,9 @@ def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
 
 
 def _purchases_if_active(holdout: Holdout) -> float:
-    """Return the mean of `before` over the customers with a purchase in `earlier`.
+    """Return how many purchases a customer makes in `before`, as the mean of the customers who bought in `earlier`.
 
-    The result is 0 if no customer has a purchase in `earlier`. Both periods end on or before the
-    cut-off, so the estimate uses no purchases after the cut-off.
+    The result is 0 if no customer bought in `earlier`. The estimate uses no purchases after the cut-off.
     """
     were_active = holdout.histories.weight * (holdout.earlier > 0)
     return float(holdout.before @ were_active / were_active.sum()) if were_active.any() else 0.0

@@ -55,7 +55,7 @@ class CustomerFits:
     Attributes:
         purchases: Fit of the default purchase model.
         spend: Fit of the spend model.
-        histories: Histories of the customers to predict. A new fit of the purchase model uses the same histories.
+        histories: Histories of the customers to predict. `fit_customers` also fits the purchase model to them.
     """
 
     purchases: Fit
@@ -155,8 +155,8 @@ def _predict_histories(customers: DataFrame, histories: Histories, model: Purcha
 def _collect_spending(customers: DataFrame) -> Spending:
     """Return the mean spend per repeat purchase day for groups of repeat buyers.
 
-    The customers of a group have the same frequency. Their mean spend has the same first three digits and the same
-    number of digits.
+    The customers of a group have the same frequency, and a mean spend with equal `leading_digits`. For example,
+    1,231.00 and 1,239.00 have equal leading digits.
     """
     groups = (
         customers.where("frequency > 0 AND repeat_revenue > 0")

@@ -121,10 +121,13 @@ class ParetoNbd(PurchaseModel):
         return np.asarray(self.probability_alive(x, t_x, T) * rate * time_alive)
 
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
-        """Return E(∫ λ exp(−(λ + μ) u) du) over (0, t], for independent λ ~ Gamma(r + x, α + T), μ ~ Gamma(s, β + T).
+        """Return P(at least one purchase in (T, T + t]), given that the customer is alive at T.
+
+        The probability is E(∫ λ exp(−(λ + μ) u) du) over u in (0, t]. λ ~ Gamma(r + x, α + T) and μ ~ Gamma(s, β + T)
+        are independent.
 
         Source: Fader and Hardie (2014), Deriving the conditional PMF of the Pareto/NBD model. The paper derives the
-        probability of any number of purchases.
+        probability of exactly n purchases, for every n.
         """
         R, A, B = self.r + x, self.alpha + T, self.beta + T
         to_end = _log_tail(R + 1, np.full_like(R, self.s), A, B)
@@ -135,7 +138,7 @@ class ParetoNbd(PurchaseModel):
     def _log_likelihoods_alive_and_gone(self, x: Floats, t_x: Floats, T: Floats) -> tuple[Floats, Floats]:
         """Return two log-likelihoods: alive at T, and dropped out between t_x and T.
 
-        Both values omit the factor that the two likelihoods have in common.
+        Both values omit their common term, which `log_likelihoods` adds.
         """
         R = self.r + x
         alive = -R * np.log(self.alpha + T) - self.s * np.log(self.beta + T)
@@ -150,9 +153,9 @@ class ParetoNbd(PurchaseModel):
 def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     """Return the logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 to infinity, where p + q > 1.
 
-    The function writes the integral as a hypergeometric function whose first argument is 1. The series of this form has
-    positive and decreasing terms. The usual form, in contrast, overflows for customers with many purchases. If the
-    result of the series is unreliable, the function computes the integral numerically.
+    The integral equals the hypergeometric series ₂F₁(1, b; p + q; z) times a factor. The terms of this series are
+    positive and decrease. The series in the papers, in contrast, overflows for customers with many purchases. If the
+    result of `hyp2f1` is unreliable, the function computes the integral numerically.
     """
     wide, narrow = np.maximum(A, B), np.minimum(A, B)
     power_of_narrow, b = np.where(A >= B, q, p), np.where(A >= B, p, q)
@@ -160,7 +163,7 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     z = (wide - narrow) / wide
     is_series = z < _NEAR_ONE
     series = hyp2f1(1.0, b, order + 1, np.where(is_series, z, 0.0))
-    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # bounds of the series; false for NaN
+    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # 1 ≤ series ≤ 1 / (1 − z), false for NaN
     series = np.where(is_series, series, 1.0)
     logarithm = np.log(series / order) + (1 - power_of_narrow) * np.log(narrow) - b * np.log(wide)
     rest = ~is_series
@@ -170,11 +173,12 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
 
 
 def _log_tail_by_quadrature(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
-    """Return the same logarithm as `_log_tail`, for any arguments, by the trapezoidal rule over y = log u.
+    """Return the same logarithm as `_log_tail`. This method works for all arguments.
 
-    The integrand u (A + u)^−p (B + u)^−q has no singularity within π of the real axis of y, and decreases exponentially
-    at both ends. The error of the rule therefore decreases exponentially as the step becomes smaller. Beyond the last
-    step the integrand is a power of u, so the remaining steps form a geometric series.
+    The function applies the trapezoidal rule over y = log u. The integrand u (A + u)^−p (B + u)^−q has no singularity
+    within π of the real axis of y, and decreases exponentially at both ends. A smaller step therefore reduces the error
+    exponentially. Beyond the last step, the integrand is almost equal to u^(1 − p − q), so the remaining terms are
+    summed as a geometric series.
 
     Source: Trefethen and Weideman (2014), The exponentially convergent trapezoidal rule. SIAM Review 56(3).
     """
@@ -205,7 +209,7 @@ class _GeometricNbd(PurchaseModel):
 
     @abstractmethod
     def _drop_out_chances(self, x: Floats) -> Floats:
-        """Return the number of chances to drop out, one for each purchase that a drop-out can follow."""
+        """Return how many times the customer could drop out: x times in BG/NBD, x + 1 times in MBG/NBD."""
 
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the log-likelihood of each history: Fader, Hardie and Lee (2005), equation 6.
@@ -245,7 +249,7 @@ class _GeometricNbd(PurchaseModel):
     def _log_odds_of_drop_out(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the logarithm of the odds that the customer has dropped out.
 
-        The odds themselves overflow for customers who bought often and then dropped out.
+        The odds themselves overflow for customers who bought often and have not bought for a long time.
         """
         k = self._drop_out_chances(x)
         drop_out = np.log(self.a) - np.log(self.b + np.maximum(k, 1) - 1)

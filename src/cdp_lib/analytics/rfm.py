@@ -69,7 +69,7 @@ def leading_digits(amount: Column) -> Column:
     [99.0, 1250.0, 123000.0]
     """
     cents = sf.replace(amount.cast("decimal(38,2)").cast("string"), sf.lit("."), sf.lit(""))
-    digits = cents.cast("decimal(38,0)").cast("string")  # without leading zeros
+    digits = cents.cast("decimal(38,0)").cast("string")  # the cast removes leading zeros
     zeros = sf.repeat(sf.lit("0"), sf.greatest(sf.length(digits) - 3, sf.lit(0)))
     return sf.concat(sf.substring(digits, 1, 3), zeros).cast("double")
 
@@ -79,9 +79,9 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
 
     A threshold is −∞ if every value reaches the score, and ∞ if no value reaches the score.
 
-    Buyers are sorted by value and divided into fifths. The score of a value is the fifth that contains the middle of
-    the buyers with this value. If the middle is on the border of two fifths, the higher fifth counts. Equal values
-    always have equal scores. If all values are equal, all buyers get the middle score.
+    Buyers are sorted by value and divided into fifths. Buyers with equal values get the same score, even if they are in
+    several fifths. Their score is the number of the fifth in which the middle of these buyers is. If the middle is on
+    the border of two fifths, the higher fifth counts. If all values are equal, all buyers get the middle score.
 
     Args:
         customers_by_value: Number of buyers by value. A higher value is better.

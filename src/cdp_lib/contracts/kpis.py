@@ -103,10 +103,10 @@ class Kpi:
             denominator is 0.
         unit: money (reporting currency), count, share (0 to 1), months, ratio, or points.
         dimensions: Dimensions that the KPI is computed for.
-        source: Tables that the KPI is computed from, and the origin of a definition that is not obvious.
+        source: Tables that the KPI is computed from. If the definition is not obvious, also a note about it.
         owner: Department that is responsible for the definition.
         example: Example calculated by hand.
-        is_of_latest_month: Whether the KPI is a snapshot at `as_of`, computed for the latest month only.
+        is_of_latest_month: Whether the KPI describes the state at `as_of`. Such a KPI exists for the latest month only.
         needs_whole_month: Whether the KPI is null for a month that is not over at `as_of`.
     """
 
@@ -130,10 +130,11 @@ class Kpi:
 
     @property
     def adds_over_months(self) -> bool:
-        """Return whether the KPI of several months is computed from sums over these months.
+        """Return whether numerator and denominator are additive over months.
 
-        If it is, the KPI is Σ numerator / Σ denominator over these months, or Σ numerator if the denominator is `1`. If
-        it is not, the KPI has the value of the latest month, because one person may be active in several months.
+        If true, the KPI of several months is Σ numerator / Σ denominator over these months, or Σ numerator if the
+        denominator is `1`. If false, the KPI of several months is the value of the latest month. For example, a sum of
+        active customers would count one person in several months.
         """
         return self._measures <= set(ADDS_OVER_MONTHS)
 

@@ -101,9 +101,10 @@ class TableContract:
         columns: Columns in order.
         key: Columns that identify a row.
         rules: Checks of every row.
-        version: Column with the time of the last change in the source. The latest version of a record wins, even if it
-            is in an older batch. None if the version in the latest batch wins.
-        partitioned_by: Partition columns, used on engines without clustering and for tables without `clustered_by`.
+        version: Column with the time of a record's last change in the source. If a record has several versions, the
+            table keeps the version with the latest time, even if this version is in an older batch. If None, the table
+            keeps the version in the latest batch.
+        partitioned_by: Partition columns. If the table has `clustered_by`, engines with clustering ignore them.
         clustered_by: Clustering columns, at most 4, the most frequently filtered column first.
     """
 
@@ -151,9 +152,9 @@ class TableContract:
     def statistics_columns(self) -> tuple[str, ...]:
         """Return the columns that Delta collects file statistics for: the columns of joins and filters.
 
-        Statistics of other columns would not help to skip files, because nearly all their values occur in every file.
-        Partition columns need no statistics. `record` gets no statistics, because it holds personal data and statistics
-        are stored in the Delta log.
+        Queries use statistics to skip files. Statistics of other columns would not help, because nearly all values of
+        these columns occur in every file. Partition columns need no statistics. The column `record` of a quarantine
+        holds personal data, and statistics are stored in the Delta log, so this column gets no statistics.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))

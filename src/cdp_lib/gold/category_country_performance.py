@@ -16,8 +16,8 @@ from cdp_lib.pipeline.table import Table
 def build_category_country_performance_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per country of customers and product category that they bought.
 
-    The query groups by product before it counts products. A distinct count per group takes several times as long as
-    this query.
+    The query counts products in two steps: it groups by product, and then counts these groups. A count of distinct
+    products in one step would take several times as long.
 
     Args:
         retails_silver: One row per sale.

@@ -17,11 +17,11 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per month and product category sold in that month.
 
-    The query groups by customer before it counts customers. A distinct count per group takes several times as long as
-    this query.
+    The query counts customers in two steps: it groups by customer, and then counts these groups. A count of distinct
+    customers in one step would take several times as long.
 
     Args:
-        retails_silver: One row per sale. For each month, the rows include all sales or none.
+        retails_silver: One row per sale. The rows may be limited to some months, but include all sales of these months.
         as_of: Last day to include; None for all days.
 
     Returns:

@@ -39,7 +39,7 @@ def build_cohort_retention_gold(
     customer_links_silver: DataFrame,
     as_of: date,
 ) -> DataFrame:
-    """One row per cohort of customers, kind of retention and window; null if the window is not over yet.
+    """One row per cohort of customers, kind of retention and window; the retention is null until the window ends.
 
     Each customer belongs to the acquisition cohort of the month in which the customer was acquired. Each buyer also
     belongs to the first-purchase cohort of the month in which the customer first bought. Day 0 is the day of
@@ -53,9 +53,10 @@ def build_cohort_retention_gold(
     - Revenue retention: revenue of the cohort in the k-th calendar month after the cohort month, divided by the revenue
       of the cohort in the cohort month.
 
-    A window is over when it is over for a customer whose day 0 is the last day of the cohort month. A window of
-    unbounded retention is over when day N is over. The retention is null, never 0, until the window is over. Unbounded
-    retention may still rise with a later `as_of`, because customers come back.
+    The retention is null, never 0, until the window has ended for all customers of the cohort. A window of calendar
+    months ends with its last month. A window of days is counted from each customer's day 0, so it ends last for
+    customers whose day 0 is the last day of the cohort month. Unbounded retention has a value when day N is over. The
+    value may still rise with a later `as_of`, because customers come back.
 
     Source: Amplitude, Retention Analysis (“return on”, “return on or after”, strict calendar dates); Adobe Customer
     Journey Analytics, guided analysis (bounded, unbounded, custom brackets). Amplitude computes the average
@@ -70,8 +71,8 @@ def build_cohort_retention_gold(
         as_of: Last day to include.
 
     Returns:
-        Columns of `cohort_retention_gold`. A window has no row if it begins after `as_of`. The start of a window is
-        counted from the first day of the cohort month.
+        Columns of `cohort_retention_gold`. A window has no row if it begins after `as_of` even for customers whose
+        day 0 is the first day of the cohort month.
     """
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)
@@ -195,10 +196,11 @@ def _is_in_window(age: Column, first: int, last: int | None) -> Column:
 
 
 def _cells(by_cohort: DataFrame, windows: Sequence[tuple[str, int, int | None]], first_revenue: str = "") -> DataFrame:
-    """Return one row per cohort and window, from rows with one column `w<number>` per window.
+    """Return one row per cohort and window.
 
     Args:
-        by_cohort: One row per cohort. The column of a window holds the numerator of the window.
+        by_cohort: One row per cohort, with one column per window. The column `w0` holds the numerator of the first
+            window, `w1` the numerator of the second window, and so on.
         windows: (kind of retention, first day or month, last day or month) of each window. The last element is None for
             a window without an end.
         first_revenue: Column with the revenue in the cohort month, the denominator of revenue retention.

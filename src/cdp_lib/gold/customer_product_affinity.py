@@ -22,7 +22,8 @@ def build_customer_product_affinity_gold(
     Names are joined after the aggregation, because names in millions of rows would take most of the memory.
 
     Args:
-        retails_silver: One row per sale. For each (customer, product) pair, the rows include all sales or none.
+        retails_silver: One row per sale. The rows may be limited to some (customer, product) pairs, but include all
+            sales of these pairs.
         customers_silver: One row per customer.
         products_silver: One row per product.
         as_of: Last day to include; None for all days.

@@ -66,11 +66,12 @@ def build_customer_demographics_gold(
     not in the reference table. If neither country is in the reference table, the row keeps the country name as the API
     wrote it, without a code.
 
-    The shopper type compares the countries of the stores with the country of the customer, by code. If the location of
-    a store is not in the reference table, the type is null, unless the other stores alone already make the type "both".
+    The shopper type compares the countries of the stores with the country of the customer, by code. If the known stores
+    are at home and abroad, the type is `both`. Otherwise, the type is null if the location of any store is not in the
+    reference table.
 
-    In years without 29 February, a customer born on this day has their birthday on 1 March. The contacts
-    and the countries of customers are the latest versions in silver, regardless of `as_of`.
+    In years without 29 February, a customer born on 29 February has their birthday on 1 March. The contacts and the
+    countries of customers are the latest versions in silver, regardless of `as_of`.
 
     Args:
         customers_silver: One row per customer.
@@ -178,16 +179,21 @@ def _linked_contacts(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _choose_attributes(contacts: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
-    """Return one row per customer, with four values for each CRM attribute.
+    """Return one row per customer, with four columns for each CRM attribute.
 
-    The values are: the chosen value, whether its contact is linked by customer number, and the least and the greatest
-    value of all linked contacts.
+    For example, the columns of the city are:
+
+    - `city_value`: city of the first contact that has a city
+    - `city_is_by_id`: whether this contact is linked by customer number
+    - `city_least` and `city_greatest`: least and greatest city of all linked contacts. If they differ, the contacts
+      disagree.
     """
     values = _valid_values(contacts, countries, as_of)
     of_customer = Window.partitionBy("customer_id")
     best_first = of_customer.orderBy(sf.desc("is_by_id"), sf.desc_nulls_last("modified_at"), sf.asc("contact_id"))
     ranked = values.withColumn("rank", sf.row_number().over(best_first))
-    # Use ranks: on one engine, a maximum of structs takes ten times as long as ranks. max_by breaks ties at random.
+    # Rank the contacts to find the first one. On one engine, a maximum of structs takes ten times as long. `max_by`
+    # breaks ties at random.
     first_ranks = {name: sf.when(sf.col(name).isNotNull(), sf.col("rank")) for name in _CRM_ATTRIBUTES}
     marked = ranked.select(
         "*", *(sf.min(rank).over(of_customer).alias(f"{name}_rank") for name, rank in first_ranks.items())
@@ -237,7 +243,7 @@ def _store_countries(retails: DataFrame, countries: DataFrame, as_of: date) -> D
 
 
 def _shopper_type() -> Column:
-    # `array_contains` with a null value returns null on one engine and false on the other.
+    # Test the code for null first: `array_contains(…, null)` returns null on one engine and false on the other.
     is_home = sf.when(sf.col("country_code").isNotNull(), sf.array_contains("store_codes", sf.col("country_code")))
     is_foreign = sf.size("store_codes") > is_home.cast("int")
     return (
@@ -268,7 +274,7 @@ def _crm_source_and_confidence(attribute: str) -> tuple[Column, Column]:
 
 
 def _is_crm_country() -> Column:
-    """Return whether the CRM's country replaces an API country that is not in the reference table."""
+    """Return whether the CRM country is used: it is in the reference table, and the API country is not."""
     return sf.col("api_code").isNull() & sf.col("country_value").isNotNull()
 
 
@@ -295,9 +301,9 @@ def _age(birth_date: Column, as_of: date) -> Column:
 
 
 def _band(value: Column, bands: Sequence[tuple[int, str]], last: str) -> Column:
-    """Return the name of the first band whose bound is above the value.
+    """Return the name of the band of a value: the first band whose upper bound is above the value.
 
-    Return `last` if no bound is above the value, and null if the value is null.
+    Return `last` if the value is not below any bound. Return null if the value is null.
     """
     bound, name = bands[0]
     banded = sf.when(value < bound, name)

@@ -80,8 +80,8 @@ def version_of(fit: Fit, as_of: date, observed_weeks: int) -> str:
 def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fitted_at: datetime) -> DataFrame:
     """Return one row per new fit.
 
-    Each row also has the version of the model's latest fit that has parameters. This is the new fit itself if it has
-    parameters.
+    `last_good_version` is the version of the new fit if the new fit has parameters. Otherwise, it is the version of the
+    model's latest earlier fit with parameters.
 
     Args:
         model_fits_gold: One row per earlier fit.

@@ -23,7 +23,7 @@ def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> D
     this query.
 
     Args:
-        retails_silver: One row per sale. For each month, the rows include all sales or none.
+        retails_silver: One row per sale. The rows may be limited to some months, but include all sales of these months.
         as_of: Last day to include; None for all days.
 
     Returns:
@@ -52,7 +52,7 @@ def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> D
 
 def _is_in_months(months: list[date]) -> Column:
     """Return whether a row belongs to one of the months. Each month is given by its first day."""
-    # The condition of an overwrite on Spark may only compare plain columns.
+    # On Spark, the condition of an overwrite must compare plain columns, so compare year and month separately.
     conditions = [
         (sf.col("transaction_year") == day.year) & (sf.col("transaction_month") == day.month) for day in months
     ]

@@ -28,7 +28,8 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
 
     If older batches of an entity were removed:
 
-    - the state of the entity's bronze table records that the table is complete only from the oldest landed batch on;
+    - the entity's bronze table gets only the landed batches, and its state records where they begin
+      (`complete_since`);
     - silver keeps the rows of the removed batches, and gold is rebuilt from silver;
     - product prices of removed batches are copied from silver to bronze.
 
@@ -51,7 +52,8 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
             marks[contract.name] = TableState(details=asdict(LoadedBatches(complete_since=since)))
             if contract is PRODUCTS_BRONZE:
                 _restore_prices(store, since)
-    # If the run is killed before the log is rewritten, the next run finds this mark and repeats the upgrade.
+    # The state of the log marks an unfinished upgrade. If the run is killed before the log is rewritten, the next run
+    # repeats the upgrade.
     write_states(store, marks | {_LOG: TableState(is_rewriting=True)})
     _rewrite_log(store)
     write_states(store, marks)
@@ -65,7 +67,7 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
 
 
 def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[str]) -> set[str]:
-    """Return the batches that are loaded according to the log, but neither landed nor in the bronze table."""
+    """Return the batches that the log lists as loaded, but that are neither landed nor in the bronze table."""
     log = store.read(PIPELINE_RUNS_OPS).where(f"table_name = '{contract.name}' AND state = 'done'")
     logged = {name for (name,) in log.select("batch_id").distinct().collect() if name}
     removed = logged - landed
@@ -78,7 +80,7 @@ def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[st
 def _restore_prices(store: DeltaStore, since: str) -> None:
     """Append the product prices of removed batches to bronze.
 
-    With these prices, each sale keeps the price of the day of the sale.
+    `product_prices_silver` is rebuilt from bronze. Without the old prices, old sales would lose the price of their day.
     """
     if not (store.exists(PRODUCT_PRICES_SILVER) and store.exists(PRODUCTS_SILVER) and store.exists(PRODUCTS_BRONZE)):
         return

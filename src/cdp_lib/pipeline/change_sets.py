@@ -44,7 +44,7 @@ def new_change_set(work: Work, details: Mapping[str, Any] | None = None) -> Tabl
     state = work.next_state()
     followed = max(min(work.readers, default=state.version), state.version - MAX_CHANGE_SETS)
     if work.store.create(work.contract.changes):
-        followed = state.version  # a new table holds none of the earlier change sets
+        followed = state.version  # the change set table is new, so it has no earlier change sets
     kept = {number: token for number, token in work.state.change_sets.items() if number > followed}
     return replace(
         state,
@@ -85,8 +85,8 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     work.store.append(changes, _align_columns(changes, rows, state.token).unionByName(header_row))
     outcome = _apply(work, state, is_repeated=False)
     if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
-        # If the run is killed after this point, the previous state stays valid. Therefore, also keep the change sets
-        # of the previous state.
+        # If the run is killed now, the next run starts from the previous state. Therefore, also keep the change sets of
+        # the previous state.
         kept = {*state.change_sets.values(), *work.state.change_sets.values()}
         delete_change_sets(work.store, work.contract, kept)
     return outcome
@@ -99,8 +99,8 @@ def finish_change_set(work: Work) -> Outcome | None:
         Outcome of the refresh. None if no such change set is stored.
 
     Raises:
-        UnknownContentError: A change set for the table's next version is stored, but it was not computed from the
-            table's current version.
+        UnknownContentError: The stored change set for the table's next version does not start from the current
+            content of the table.
     """
     if not work.state.version or not work.store.exists(work.contract.changes):
         return None
@@ -116,7 +116,7 @@ def finish_change_set(work: Work) -> Outcome | None:
 
 
 class UnknownContentError(Exception):
-    """Error that is raised for a stored change set that was not computed from the table's current version.
+    """Error for a stored change set that does not start from the content that the table's state describes.
 
     A killed run may have merged this change set, so the content of the table is unknown.
     """
@@ -136,7 +136,10 @@ def delete_change_sets(store: DeltaStore, contract: TableContract, keep: Collect
 
 
 def _align_columns(changes: TableContract, rows: DataFrame, token: str) -> DataFrame:
-    """Add the missing columns of a change set table to rows: `_change_set` is the token, other columns are null."""
+    """Return rows with all columns of a change set table.
+
+    If `_change_set` is missing, it is filled with the token. All other missing columns are null.
+    """
     missing = {column.name: column.type for column in changes.columns if column.name not in rows.columns}
     values = {name: sf.lit(token if name == "_change_set" else None).cast(type_) for name, type_ in missing.items()}
     return rows.select("*", *(value.alias(name) for name, value in values.items())).selectExpr(*changes.select_list)
@@ -177,7 +180,7 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
     return Outcome(
         replace(
             state,
-            # A new token makes downstream tables due. Keep the token if no row of the table changed.
+            # A new token makes downstream tables due. Keep the previous token if no row of the table changed.
             token=state.token if counts["insert"] or counts["delete"] else state.base,
             rows=None if work.state.rows is None else work.state.rows + rows_added,
             refused=work.state.refused + counts["refuse"] - counts["waited"] - counts["mend"],
@@ -201,8 +204,8 @@ def rewrite(
         work: Table to refresh.
         kept: All rows of the table.
         refused: All rows of the quarantine.
-        received: Number of input rows. None if unknown. If `kept` has this number of rows and the quarantine is empty,
-            `refused` is not computed.
+        received: Number of input rows. None if unknown. If `kept` has all of them and the stored quarantine is empty,
+            no row is refused, so `refused` is not computed.
         details: New value of the state's `details`. None for an empty value.
     """
     store, contract = work.store, work.contract
@@ -238,9 +241,9 @@ def diff_rows(
         new: Rows after the change, one row per key.
         key: Key columns.
         values: Expression that computes a hash of the values to compare.
-        replaced: `_change_type` of an old row whose key has different values in `new`.
-        added: `_change_type` of a row of `new` that is not equal to an old row.
-        removed: `_change_type` of an old row whose key is not in `new`.
+        replaced: `_change_type` of a changed row, for its version in `old`.
+        added: `_change_type` of a changed row, for its version in `new`, and of a row whose key is only in `new`.
+        removed: `_change_type` of a row whose key is only in `old`.
     """
     before = old.select("*", values.alias("_values"), sf.lit(True).alias("_is_old"))
     after = new.select("*", values.alias("_values"), sf.lit(False).alias("_is_old"))

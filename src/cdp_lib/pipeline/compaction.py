@@ -50,7 +50,8 @@ def remove_old_batches(
 
     A bronze table keeps only those rows of old batches that downstream tables may still need:
 
-    - for each key, the latest version that breaks no rejecting rule, and a later version that breaks a rejecting rule;
+    - for each key, the latest version that breaks no rejecting rule;
+    - for each key, the latest version of all, if it breaks a rejecting rule;
     - for entities that are landed as whole files, all rows of the newest version of each file;
     - every change of a product price.
 
@@ -91,12 +92,13 @@ def remove_old_batches(
 
 
 def late_batch_messages(store: DeltaStore, landing: Landing, graph: Graph | None = None) -> dict[str, str]:
-    """Return a message for each table whose entity has batches that landed too late to be loaded, by table name.
+    """Return messages about batches that landed too late to be loaded, by name of the bronze table.
 
-    A load lists only the folders of recent days. A batch in the folder of an older day is not loaded.
+    A load lists only the folders of recent days. A batch in the folder of an older day is not loaded. A table without
+    such batches has no message.
 
-    Cost: all landed batches are listed. If batches of older days are landed, their names are compared with the batch
-    names in bronze. The manifests of the batches that are not in bronze are read.
+    Cost: all landed batches are listed. The names of batches of older days are compared with the batch names in bronze.
+    If a batch is not in bronze, its manifest is read.
 
     Args:
         store: Tables of the platform.
@@ -135,7 +137,7 @@ def _late_batch_message(
 
 
 def _compact(store: DeltaStore, states: States, table: Table, readers: list[Table], last: str) -> CompactedTable:
-    """Delete the rows of all batches up to `last` that no downstream table needs any more."""
+    """Delete unneeded rows of all batches up to `last`: rows that no downstream table needs any more."""
     contract, state = table.contract, states[table.name]
     if any(
         states.get(each.name, TableState()).inputs.get(table.name) != (state.version, state.token) for each in readers
@@ -151,7 +153,7 @@ def _compact(store: DeltaStore, states: States, table: Table, readers: list[Tabl
     needed = union([each.materialization.rows_to_keep(each, rows, loaded).select(*key) for each in readers])
     hashed = rows.where(is_old).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").drop("_record_hash")
-    # Set the row count to unknown until the rows are counted again. If the run is killed, the state has no wrong count.
+    # Set the row count to unknown first: the old count would be wrong if the run is killed after the overwrite.
     states[table.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
     write_states(store, states)
     store.overwrite(contract, kept, is_old)

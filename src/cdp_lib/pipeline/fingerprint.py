@@ -88,9 +88,9 @@ def _direct_imports(name: str) -> tuple[str, ...]:
 
 
 def _is_code_module(name: str) -> bool:
-    """Return whether a name is the name of a module that does not declare contracts.
+    """Return whether the name belongs to a module, and the module declares no contracts.
 
-    Modules that declare contracts are not needed, because the fingerprint covers the values of the table's contract.
+    Modules with contracts are left out, because the fingerprint covers the values of the table's own contract.
     """
     try:
         module = importlib.import_module(name)

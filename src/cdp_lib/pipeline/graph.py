@@ -72,9 +72,9 @@ class Graph:
         return longest_chains(self._reads)
 
     def longest_chain(self, name: str) -> int:
-        """Return the number of tables in the longest chain of downstream tables of a table.
+        """Return the largest number of downstream tables that have to be refreshed one after the other.
 
-        Each table of a chain is built from the table before it, so they are refreshed one after the other.
+        These tables form a chain: each table is built from the table before it.
         """
         return self._longest_chains[name]
 
@@ -103,9 +103,9 @@ class Graph:
 
 
 def longest_chains(predecessors: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Return, for each name, the length of the longest chain of names that wait for it.
+    """Return the length of the longest chain of waiting names, for each name.
 
-    In a chain, each name waits for the name before it. The first name of the chain is not counted.
+    For example, if `b` waits for `a`, and `c` waits for `b`, the length is 2 for `a`, 1 for `b` and 0 for `c`.
 
     Args:
         predecessors: For each name, the names that it waits for.

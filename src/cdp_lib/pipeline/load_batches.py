@@ -37,13 +37,13 @@ class LoadedBatches:
 
     Attributes:
         batches: Loaded batches of recent days (`MAX_LATENESS`), each with the table version that loaded the batch.
-        mark: Name of the newest loaded batch that is older than all batches in `batches`. Every batch up to this name
-            is treated as loaded.
+        mark: Name of the newest batch that is no longer in `batches`, because its day is not recent any more. Every
+            batch up to this name is treated as loaded. Empty if all loaded batches are in `batches`.
         newest: Name of the newest loaded batch.
         snapshot: Name of the latest loaded snapshot. Empty if no snapshot was loaded.
         has_files: Whether a loaded batch consists of whole files of the source.
-        complete_since: Name of a batch. The table is complete from this batch on. Rows of earlier batches are only in
-            silver. Empty if no rows are only in silver.
+        complete_since: Name of a batch. Rows of earlier batches are only in silver, because an earlier version of the
+            platform removed these batches (`adopt_warehouse`). Empty if no rows are only in silver.
         compacted_to: Name of the last compacted batch. The table has only the needed rows of this batch and of all
             earlier batches. Empty if no batch was compacted.
     """
@@ -70,7 +70,7 @@ class LoadedBatches:
         return first_day_listed(self.newest)
 
     def reset(self) -> LoadedBatches:
-        """Return the value at the start of a reload of all landed batches. No batch counts as loaded."""
+        """Return a copy in which no batch counts as loaded, for a reload of all landed batches."""
         return LoadedBatches(complete_since=self.complete_since, compacted_to=self.compacted_to)
 
     def holds(self, batch_id: str) -> bool:
@@ -82,17 +82,17 @@ class LoadedBatches:
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
     def adds_newer_batches_only(self, seen: int) -> bool:
-        """Return whether all batches that were loaded after table version `seen` are newer batches, not snapshots.
+        """Return whether the batches that were loaded after table version `seen` can be merged on their own.
 
-        A batch is newer if it is newer than all batches that were loaded up to version `seen`. Return False if no batch
-        was loaded after this version.
+        This is the case if they include no snapshot and are newer than all batches loaded up to version `seen`. Return
+        False if no batch was loaded after this version.
         """
         new = [name for name, version in self.batches.items() if version > seen]
         earlier = [name for name, version in self.batches.items() if version <= seen]
         return bool(new) and self.snapshot not in new and min(new) > max(earlier, default=self.mark)
 
     def with_batches(self, batches: list[Manifest], version: int) -> LoadedBatches:
-        """Return a copy that also includes `batches`, which the given version of the table loaded."""
+        """Return a copy that also includes `batches`. The table version `version` loaded these batches."""
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
         listed_from = first_day_listed(newest)
@@ -222,7 +222,7 @@ class LoadBatches(Materialization):
                 *contract.column_names,
                 *(
                     sf.col(f"`{each.name}`") if each.name in rows.columns
-                    # The column may be NOT NULL in the table: an earlier version of the contract declared it so.
+                    # An earlier version of the contract may have declared the column as NOT NULL.
                     else sf.lit(None if each.nullable else "").cast(each.dataType).alias(each.name)
                     for each in unknown
                 ),
@@ -239,7 +239,7 @@ def _contract(work: Work) -> BronzeContract:
 
 
 def _listing_arguments(work: Work, loaded: LoadedBatches) -> tuple[str, list[str]]:
-    """Return the time from which batches are listed, and the names of loaded batches to leave out."""
+    """Return `since` and `exclude` for `Landing.batch_ids`. Batches to replay are not excluded."""
     if work.settings.full_refresh:
         return "", []
     replayed = work.settings.replay_from
@@ -258,7 +258,10 @@ def newest_files(rows: DataFrame) -> DataFrame:
 
 
 def repeats_files(rows: DataFrame, seen: int) -> bool:
-    """Return whether a source file in a batch loaded after table version `seen` is also in another batch."""
+    """Return whether a new batch has a source file that another batch has, too.
+
+    A batch is new if it was loaded after table version `seen`.
+    """
     is_new = sf.col(LOADED_IN_VERSION) > seen
     # Extract file names from the few distinct paths, not from every row.
     paths = rows.select("_source_file", is_new.alias("is_new"), "_batch_id").distinct()

@@ -33,9 +33,9 @@ class MergeByKey(Materialization):
     The content of the table depends on all batches and on the order in which they were extracted. It does not depend on
     the order in which they are loaded. A refresh works in one of two ways:
 
-    - Merge: only the rows of the new batches are merged. This is possible if the new batches are newer than all loaded
-      batches, include no snapshot and repeat no source file. Cost: the new rows and the stored rows with the same keys
-      are read.
+    - Merge: only the rows of the new batches are merged. This is possible if the new batches are newer than all earlier
+      loaded batches, include no snapshot, and share no source file with another batch. Cost: the new rows and the
+      stored rows with the same keys are read.
     - Resolve again: all rows since the latest snapshot are compared with the whole table by key and hash. Cost: all
       these rows and the whole table are read, but only the differences are resolved and written.
 
@@ -88,9 +88,9 @@ class MergeByKey(Materialization):
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
 
-        If batches are whole files, all rows in the newest version of each file are kept. Otherwise, a record could be
-        lost that is in two files: if a later version of one file does not have the record, the record in the other file
-        becomes the current version.
+        If batches are whole files, all rows in the newest version of each file are kept, because a superseded row may
+        become current again. For example, two files have the same record. If a later version of one file does not have
+        the record, the record in the other file becomes the current version.
         """
         current = current_bronze_rows(rows, loaded)
         if loaded.has_files:
@@ -129,18 +129,18 @@ def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:
 
 
 def is_older_than_bronze(loaded: LoadedBatches) -> Column:
-    """Return a condition that is true if the row's batch is older than the batches that bronze holds completely.
+    """Return a condition: the row's batch is older than `complete_since`, so the row may be in silver only.
 
-    As soon as a snapshot is loaded, the condition is false for every row, because a snapshot holds all records.
+    Once a snapshot is loaded, the condition is false for every row, because a snapshot holds all records.
     """
     return sf.col("_batch_id") < sf.lit("" if loaded.snapshot else loaded.complete_since)
 
 
 def _competes(loaded: LoadedBatches) -> Column:
-    """Return the condition `competes` of `resolve_versions` for the case that all batches are resolved again.
+    """Return the condition `competes` of `resolve_versions`, for a refresh that resolves all rows again.
 
-    It is true for every received row. For a row of the table or of its quarantine, it is true only if bronze no longer
-    has the batch of the row.
+    Every received row competes. A row of the table or of its quarantine competes only if it may be in silver only
+    (`is_older_than_bronze`).
     """
     return (sf.col("_origin") == "batch") | is_older_than_bronze(loaded)
 
@@ -159,10 +159,10 @@ def _change_type() -> Column:
 
 
 def _compare_with_quarantine(changes: DataFrame, quarantine: DataFrame) -> DataFrame:
-    """Compare the refused rows of a change set with the quarantine.
+    """Compare the refused rows of a change set with the quarantine, and keep only the differences.
 
-    A change `refuse` is dropped if the row is already in quarantine. A change `mend` is added for each quarantined row
-    that is no longer refused.
+    A `refuse` change adds a row to the quarantine. It is dropped if the row is already in quarantine. A `mend` change
+    removes a row from the quarantine. It is added for each quarantined row that is no longer refused.
     """
     row = ["_batch_id", "record"]
     refused = changes.where("_change_type = 'refuse'").select(*row)

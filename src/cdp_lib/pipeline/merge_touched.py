@@ -28,8 +28,13 @@ class MergeTouched(Materialization):
     """Rebuild the rows that are affected by changed inputs, and merge the differences into the table.
 
     Each row of the table or its quarantine is built from the row of the first input that has the same key. The other
-    inputs are lookup tables. Their join columns are the key columns that the first input also has. A row is affected if
-    the row of the first input with its key changed, or if a row of a lookup table that is joined to it changed.
+    inputs are lookup tables. The join columns of a lookup table are those of its key columns that the first input also
+    has. For example, the key of product prices is `product_id` and `valid_from`, and sales have only `product_id`.
+
+    A row is affected in two cases:
+
+    - the row of the first input with the same key changed;
+    - a row of a lookup table with the same values in the join columns changed.
 
     Cost: if a lookup table changed, the whole first input is searched for affected keys. The rows of the affected keys
     are built and compared with the table, and the differences are written.
@@ -75,7 +80,7 @@ class MergeTouched(Materialization):
 
 
 def _rows_that_reference(rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
-    """Return the rows that are joined to a changed row of a lookup table.
+    """Return the rows that have the same values in the join columns as a changed row of a lookup table.
 
     The join columns are the key columns of the lookup table that `rows` also has.
     """

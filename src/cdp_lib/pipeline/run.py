@@ -167,7 +167,7 @@ class Runner:
             if adopted := adopt_warehouse(self.store, self.landing):
                 self.states = read_states(self.store)
                 on_change(TableRun(PIPELINE_RUNS_OPS.name, "refreshed", adopted))
-        # Mark all tables that are already known to need a rewrite in one commit.
+        # Use one commit to mark all tables that are already known to need a rewrite.
         self._mark_rewriting([name for name in names if self._needs_rewrite(name)])
         runs: dict[str, TableRun] = {}
         failed = set(held)
@@ -209,7 +209,8 @@ class Runner:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
         The day of the run is used only if the data has no date yet, or if its latest date is after the day of the run.
-        It is not the default: if no data arrives for a long time, every customer would seem to have churned.
+        The day of the run is not the default. Otherwise, if no data arrived for a long time, every customer would seem
+        to have churned.
         """
         if self.settings.as_of:
             return self.settings.as_of
@@ -301,7 +302,7 @@ class Runner:
         return state
 
     def _needs_rewrite(self, name: str) -> bool:
-        """Return whether an existing table must be rewritten. Do not list landed batches to find out."""
+        """Return whether an existing table must be rewritten. This check does not list landed batches."""
         table, state = self.graph.tables[name], self.states.get(name, TableState())
         return bool(state.version) and not self._is_switched_off(table) and bool(self._rewrite_reasons(table, state))
 

@@ -22,16 +22,15 @@ class TableState:
         version: Number of the table's version. It rises by one with each change.
         token: Random name of the version. Two versions with the same token have the same content.
         base: Token of the previous version.
-        inputs: Version of each input that the table was built from, by table name. It has a number and a token.
+        inputs: For each input, by table name: number and token of the version that the table was built from.
         fingerprint: Fingerprint of the code that built the table.
         settings: Values of the table's declared settings, as strings.
-        rewritten_at: Number of the latest version for which the changed rows are not recorded. A downstream table that
-            was built from an earlier version has to read all rows.
+        rewritten_at: Number of the latest version whose changed rows are not recorded. A downstream table that was
+            built from an earlier version has to read all rows.
         is_rewriting: Whether a rewrite of the whole table has started but not ended. If true, the rows are unknown.
         rows: Number of rows of the table. None if unknown.
         refused: Number of rows in the quarantine.
-        change_sets: Tokens of the stored change sets, by table version. A change set leads to the version with this
-            number.
+        change_sets: Tokens of the stored change sets, each by the number of the version that the change set produced.
         details: Values that the materialization keeps from one refresh to the next.
     """
 

@@ -34,9 +34,9 @@ class Materialization:
         raise NotImplementedError
 
     def describe_new_input(self, work: Work) -> str:
-        """Describe new input from outside the platform's tables, such as landed batches. It makes the table due.
+        """Describe new input from outside the platform's tables, such as landed batches.
 
-        Return an empty string if no such input exists.
+        The table is due if the description is not empty. Return an empty string if no such input exists.
         """
         return ""
 
@@ -127,8 +127,8 @@ class Table:
         files: Names of CSV files in `cdp_lib/reference` that the table is built from.
         libraries: Names of Python packages whose versions affect the rows.
         materialization: How the table is refreshed.
-        only_if: Name of a setting. If the setting is false, the table is not refreshed once it exists. Empty if the
-            refresh does not depend on a setting.
+        only_if: Name of a setting. If the setting is false, an existing table is not refreshed, but a missing table is
+            still built. Empty if the refresh does not depend on a setting.
     """
 
     contract: TableContract

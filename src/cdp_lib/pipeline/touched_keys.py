@@ -25,8 +25,8 @@ from cdp_lib.pipeline.work import Outcome, Work
 class TouchedKeys(Materialization):
     """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. Use this class only if each
-    relevant change of a lookup table also changes rows of the first input.
+    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. Use this class only if the
+    first input also changes whenever a lookup table changes in a way that affects the table.
 
     Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
     partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input
@@ -38,8 +38,8 @@ class TouchedKeys(Materialization):
     Attributes:
         by: Key columns of the first input. The table has the same columns, unless `where` is given.
         where: Function that gets a list of key values and returns a condition on the table's columns. The condition is
-            true for the rows of these keys. Needed if the table does not have the key column. `by` then has only one
-            column.
+            true for the rows of these keys. Needed only if the table lacks the key column. In this case, `by` must have
+            exactly one column.
         keys_to_build: Function that gets the changed rows of the first input and the rows of the table, and returns
             rows with the keys to rebuild. None to rebuild all keys of the changed rows.
         keep_rows: Function that gets the rows of the bronze table, and returns the rows that compaction has to keep.

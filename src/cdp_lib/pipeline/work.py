@@ -32,8 +32,9 @@ class RowCounts:
         rows: Number of written rows: new rows, and rows that replaced an older version.
         removed: Number of rows deleted from the table.
         quarantined: Number of refused rows.
-        superseded: Number of tombstones, of received rows that are older than a row of the table, and of received rows
-            that equal a row of the table. After a snapshot, received rows that equal a row are not counted.
+        superseded: Number of received rows that are in neither the table nor the quarantine: tombstones, rows
+            that a later version of their key replaces, and rows that equal the row of the table. If all rows are
+            resolved again (`MergeByKey`), unchanged keys are not counted.
         warned: Number of written rows that break a warning rule.
     """
 
@@ -77,8 +78,7 @@ class Work:
         values: Values of the table's declared settings, by name.
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
-        readers: One version number per downstream table: the version of this table that the downstream table was last
-            built from.
+        readers: For each downstream table, the number of this table's version that it was last built from.
     """
 
     table: Table

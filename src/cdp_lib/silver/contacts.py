@@ -84,6 +84,6 @@ def _to_guid(received: Column) -> Column:
 
 
 def _to_gender(received: Column) -> Column:
-    """Return the gender for the default codes of Dataverse, and any other code unchanged."""
+    """Return `male` for 1 and `female` for 2, the default codes of Dataverse. Return any other code unchanged."""
     code = clean_text(received)
     return sf.when(code == "1", "male").when(code == "2", "female").otherwise(code)

@@ -16,10 +16,14 @@ def build_customer_links_silver(
 ) -> DataFrame:
     """Return one row per contact of the CRM and per identity in events, with the linked customer and the reason.
 
-    An identity belongs to the customer with the same customer number. If the number is missing or unknown, the identity
-    belongs to the customer with the same e-mail address. An address is ambiguous if it belongs to several
-    customers, or to several contacts without a known customer number, because these people may be relatives. An
-    ambiguous address creates no link. A device alone creates no link.
+    A contact or identity is linked to the customer with the same customer number. If the number is missing or unknown,
+    it is linked to the customer with the same e-mail address. A device alone creates no link.
+
+    An ambiguous e-mail address creates no link, because several people, such as relatives, may share it. An address is
+    ambiguous in two cases:
+
+    - it belongs to several customers;
+    - it belongs to several contacts whose customer number is missing or unknown.
 
     Args:
         customers_silver: One row per customer.

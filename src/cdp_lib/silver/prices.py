@@ -26,11 +26,13 @@ def build_product_prices_silver(products_bronze: DataFrame) -> DataFrame:
 def price_periods(observed_prices: DataFrame) -> DataFrame:
     """Return one row per product and period in which its price did not change.
 
-    The source keeps only the current price, so a change is detected as a difference between two consecutive batches. A
-    new price is valid from the day on which the source changed the product, or from the day of extraction if the day of
-    the change is unknown. The first known price has no start day. A later batch overrides earlier batches: a period is
-    dropped if it starts on or after the start of a price from a later batch. If a price changes several times on one
-    day, the last change applies to the whole day.
+    The source keeps only the current price, so a change is detected as a difference between two consecutive batches.
+
+    - The first known price has no start day.
+    - A new price is valid from the day on which the source changed the product. If this day is unknown, the price is
+      valid from the day of extraction.
+    - If a price changes several times on one day, the last change applies to the whole day.
+    - If a price from a later batch starts on the same day as a period or before it, the period is dropped.
 
     Args:
         observed_prices: One row per product and batch, with the columns `product_id`, `price`, `updated_at`,
@@ -48,7 +50,7 @@ def price_periods(observed_prices: DataFrame) -> DataFrame:
     )
     later = by_batch.rowsBetween(1, Window.unboundedFollowing)
     changes = changes.select("*", sf.min("since").over(later).alias("next_since"))
-    # The first price has no start, so no later batch can override it.
+    # The first price has no start day. Its period is always kept.
     periods = changes.where("valid_from IS NULL OR next_since IS NULL OR valid_from < next_since")
     by_day = Window.partitionBy("product_id").orderBy(sf.asc_nulls_first("valid_from"))
     return periods.select("*", sf.lead("valid_from").over(by_day).alias("valid_to")).selectExpr(
@@ -82,8 +84,8 @@ def _observed_prices(products_bronze: DataFrame) -> DataFrame:
 def _rows_with_new_price(products_bronze: DataFrame, product_prices_silver: DataFrame) -> DataFrame:
     """Return the rows that may change the price periods of their product.
 
-    The price of these rows differs from the latest known price, or their batch is older than the batch of that price.
-    Most rows of a snapshot repeat the latest known price.
+    A row is left out if it repeats the latest known price, and its batch is not older than the batch of that price.
+    Most rows of a snapshot are left out.
     """
     known = product_prices_silver.where("valid_to IS NULL").select(
         "product_id", sf.col("price").alias("_price"), sf.col("_batch_id").alias("_since")

@@ -32,11 +32,12 @@ def typed_rows(
         received values, hexadecimal), `_is_deleted`, `_ingested_at` and `_batch_id`.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
-    # In an optional column, a value that does not parse does not cause a rejection.
+    # If a value of an optional column does not parse, it is not added to `_rescued_data`, so the row is not rejected.
     optional = {column.name for column in contract.received_columns if column.optional}
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [*(column.name for column in contract.received_columns), "_rescued_data"]
-    # Parse each value once: engines copy an expression to every place that uses its column, but not across `offset`.
+    # Engines copy an expression to every place that uses its column. `offset(0)` prevents these copies, so that each
+    # value is parsed only once.
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
         *(_null_if_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parsed_names),

@@ -87,10 +87,10 @@ def land_entity(
     - the response of the source has no new link;
     - the address or the columns have changed.
 
-    If the source does not track changes, changed records are found by `modifiedon`. In this case, two
-    kinds of changes are found only when all records are landed (`from_scratch`): deletions, and changes whose
-    `modifiedon` is before the overlap (`OVERLAP_TIME`). Each run checks whether the source tracks changes. As soon
-    as it does, all records are landed again, together with a delta link.
+    If the source does not track changes, changed records are found by `modifiedon`. A run reads the records that were
+    modified since the latest landed change, or in the `OVERLAP_TIME` before it. It finds no deletions, and no changes
+    with an earlier `modifiedon`. To find these, land all records (`from_scratch`). Each run checks whether the source
+    now tracks changes. As soon as it does, all records are landed again, together with a delta link.
 
     If a record changes while all records are read, the batch may hold both its old and its new version. The two
     versions differ in `modifiedon`.
@@ -140,7 +140,7 @@ class _Table:
         client: Client of the CRM.
         entity: Name of the table's entity set.
         key: Column that identifies a record.
-        address: Address of the table's records, which also names the columns to read.
+        address: Address of the table's records, with the names of the columns to read (`$select`).
     """
 
     extraction: Extraction
@@ -191,7 +191,7 @@ class _Table:
                 for page in pages:
                     for line, record in page.records:
                         if _find_removed_key(record):
-                            # A cache on the network may return the response to an earlier request for changes.
+                            # A cache on the network may have sent an old response, which holds only changes.
                             raise CdpError(
                                 f"{self.client.label_of(self.address)} returned a deleted record in response to a full"
                                 " read: nothing was landed; run the task again."
@@ -209,7 +209,7 @@ class _Table:
             return batch.manifest
         if not is_tracked or "delta_link" in (batch.manifest.watermark or {}):
             raise _NoChanges
-        # The records are the same as in the latest batch, but this batch has no delta link: land only the link.
+        # The records equal the records of the latest batch, but the latest batch has no delta link. Land only the link.
         with self.extraction.new_batch(self.entity, "increment", batch.manifest) as link_batch:
             link_batch.watermark = batch.watermark
         return link_batch.manifest

@@ -1,11 +1,12 @@
-"""Events from Kafka or Event Hubs: each micro-batch of a stream becomes one landed batch, stored like a source file.
+"""Events from Kafka or Event Hubs: each micro-batch of a stream becomes one landed batch with one data file.
 
     <landing>/events/events/2026-01-31/20260131T235959Z-stream-<stream>-<epoch>/data/file=stream-<stream>-<epoch>/part-00000.jsonl
 
-The epoch is the number of a micro-batch in its stream. Spark writes the stream's id into the stream's checkpoint. The
-stream id and the epoch together identify the micro-batch, and a batch id ends with both. After a failure, Spark repeats
-an epoch with the same messages, until the checkpoint marks the epoch as done. A run skips an epoch that is already
-landed.
+The epoch is the number of a micro-batch in its stream. Spark stores the id of the stream in the stream's checkpoint. A
+batch id ends with the stream id and the epoch, so that it identifies the micro-batch.
+
+If a run fails before the checkpoint marks an epoch as done, Spark repeats the epoch with the same messages. An epoch
+that is already landed is skipped.
 
 A batch id begins with the start of the run. If a batch with a later id is already landed, a later time is used, so that
 batch ids sort in the order of landing. The times of the messages are not used. Otherwise, one message from a clock that
@@ -191,7 +192,8 @@ def land_event_stream(
         )
     since = f"{started_at:{_TIME_FORMAT}}"
     before = landing.batch_ids(contract.source, contract.entity, since)
-    # Spark may call `micro_batches.land` in another process, which can't import a library from the notebook's folder.
+    # Spark may call `micro_batches.land` in another process. That process can't import `cdp_lib` from the notebook's
+    # folder, so the library is sent together with the function.
     cloudpickle.register_pickle_by_value(cdp_lib)  # type: ignore[no-untyped-call]
     micro_batches = MicroBatches(landing, contract.source, contract.entity, checkpoint, started_at, account_key)
     try:

@@ -50,9 +50,11 @@ def land_json_lines(
 ) -> list[Manifest]:
     """Land the new and changed JSON lines files in a folder and its subfolders. Each file becomes one data file.
 
-    If a file differs from its data file, the file is also stored as received. A file differs if it is compressed with
-    gzip, or if it has a byte order mark, CRLF, blank lines or invalid UTF-8. A line that is not
-    UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged.
+    The data file has one line per record, in UTF-8. A line that is not UTF-8 becomes the record
+    `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged.
+
+    The file is also stored as received if its bytes differ from the data file, for example if it is compressed with
+    gzip, or if it has a byte order mark, CRLF or blank lines.
 
     Args:
         extraction: Extraction that lands the files.
@@ -128,7 +130,7 @@ def land_exchange_rates(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file in a listing of the source's folder: its address, and the fields of `Origin` except the checksum."""
+    """A file of the source, before it is read: its address, and the fields of `Origin` without the checksum."""
 
     address: str
     name: str
@@ -214,18 +216,22 @@ class _LandedFiles:
         return name in self._files
 
     def is_unchanged(self, file: _SourceFile) -> bool:
-        """Return whether a file is unchanged since it was last read, and the content that was read is still landed.
+        """Return whether a file need not be read again.
 
-        A file counts as unchanged if its size and modification time are the same.
+        Two conditions must be true:
+
+        - the file has the same size and modification time as when it was last read;
+        - the content that was read then is still the latest version of a landed file.
         """
         known = self._known_files.get(file.name)
         looks_the_same = known and (file.bytes, file.modified_at) == (known.bytes, known.modified_at)
         return bool(known and looks_the_same and self._contents[known.checksum])
 
     def has(self, origin: Origin) -> bool:
-        """Return whether this version of a file is landed.
+        """Return whether the content of a file is already landed.
 
-        If no file with this name is landed, return whether any landed file has the same content.
+        If a file with the same name is landed, only its latest version is compared. Otherwise, the latest versions of
+        all landed files are compared.
         """
         if origin.name in self._files:
             return self._files[origin.name].checksum == origin.checksum
@@ -240,10 +246,7 @@ class _LandedFiles:
 
 
 def _known_files(batch: Manifest) -> Iterator[Origin]:
-    """Yield the files that are landed in a batch, and the files that the run of this batch skipped.
-
-    A run skips a file if its content is already landed.
-    """
+    """Yield the files of a batch, and the files that its run skipped because their content was already landed."""
     yield from (file.origin for file in batch.files if file.origin)
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
 
@@ -262,8 +265,8 @@ def _land_new_files(
     already_landed = []
     with ExitStack() as stack:
         batch: BatchWriter | None = None
-        # Read the files whose names are already landed first. If the content of such a file has moved to a file with a
-        # new name, the content can then be landed under the new name.
+        # First read the files whose names are already landed. Example: file `a` was renamed to `b`, and a new file `a`
+        # was written. If `b` were read first, it would be skipped, because its content would still be landed as `a`.
         for file in sorted(files, key=lambda file: file.name not in landed):
             if landed.is_unchanged(file):
                 continue
@@ -293,8 +296,8 @@ def _is_empty(copy: IO[bytes], address: str, read_lines: _LineReader) -> bool:
 
 def _land_file(batch: BatchWriter, copy: IO[bytes], origin: Origin, address: str, read_lines: _LineReader) -> None:
     name = _encoded(origin.name)
-    # Engines decode the folder name of a partition once, so the name is encoded twice.
     rows, columns = 0, set[str]()
+    # Encode the name a second time, because engines decode the folder name of a partition.
     with batch.open_data(f"{FILE_FOLDER}{quote(name)}/part-00000.jsonl", "jsonl", origin=origin) as data:
         for line in read_lines(copy, address, columns):
             data.write(line + b"\n")
@@ -326,7 +329,8 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
 def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
     """Yield the lines that are not blank, without line ends.
 
-    Lines are split at the same characters at which every engine splits them.
+    Only a line feed ends a line. A carriage return within a line becomes a blank, so that no engine splits the line
+    there.
     """
     with _open_decompressed(copy, address) as stream:
         mark = codecs.BOM_UTF8

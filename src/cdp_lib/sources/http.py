@@ -231,7 +231,7 @@ def _origin(url: str) -> tuple[str, str | None, int] | None:
     Scheme, host and port identify the server of the address.
     """
     try:
-        parts = parse_url(url)  # use the parser of `requests`: other parsers find another host in `//one\@other`
+        parts = parse_url(url)  # parse as `requests` does: other parsers find another host in `//one\@other`
     except ValueError:
         return None
     if parts.scheme not in _PORTS:
@@ -267,7 +267,7 @@ def _error_message_in(body: IO[bytes], hidden: tuple[str, ...]) -> str:
 
 
 def _connection_error_reason(error: OSError, timeout_seconds: float) -> str:
-    """Return the reason why no response arrived, without the text of the exceptions that wrap the reason."""
+    """Return in a few words why no response arrived. Exceptions that only wrap the reason are left out."""
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
         return f"no response within {timeout_seconds:g} seconds"
     if isinstance(

@@ -32,7 +32,7 @@ class Page:
         records: Iterator of pairs: the original text of a record in one line, and the parsed record.
         rows: Number of records read so far.
         columns: Names of the fields of the records read so far.
-        members: Members of the object, without the array of records. They are complete after all records are read.
+        members: Members of the object other than the array of records. They are complete after all records are read.
     """
 
     def __init__(self, body: IO[bytes], name: str) -> None:
@@ -72,7 +72,7 @@ class Page:
         except (ValueError, RecursionError) as error:
             raise CdpError(f"{self._name} did not return valid JSON ({error}).") from error
         finally:
-            # A caller that stopped early may have closed the body.
+            # `detach` raises ValueError if the caller stopped early and has closed the body.
             with suppress(ValueError):
                 file.detach()
 

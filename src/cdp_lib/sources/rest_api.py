@@ -60,8 +60,8 @@ def land_records(
     A response is an array, or an object with one array in it. The next page is found in one of three ways:
 
     - by a link: `next`, `next_link`, `next_url`, `@odata.nextLink` or the header `Link`;
-    - by a cursor: `next_cursor`, or `cursor` if its value differs from the cursor in the request. The request for the
-      next page has the parameter `cursor` with this value;
+    - by a cursor: `next_cursor` or `cursor`. The request for the next page sends this value in the parameter `cursor`.
+      The value of `cursor` is ignored if it only repeats the cursor of the request;
     - by the page number, if the address has `{page}`. The first page is 1, or 0 with `{page:0}`. Pages are read until a
       page is empty.
 
@@ -70,11 +70,10 @@ def land_records(
 
     If a record is added or deleted while numbered pages are read, later records move to other pages. Therefore, all
     numbered pages are read again until two consecutive reads return the same records. Pages with links or cursors are
-    read once, because links and cursors keep their position. If the API returns a record on two such pages, the record
-    is landed twice.
+    read once, because links and cursors keep their position. A record that is on two of these pages is landed twice.
 
-    If the API returns a single page with a strong ETag, the next run sends the ETag with its request. This run
-    downloads the records again only if they have changed.
+    If the API returns a single page with a strong ETag, the next run sends this ETag with its request. The API then
+    returns the records only if they have changed.
 
     Args:
         extraction: Extraction that lands the records.

@@ -107,8 +107,9 @@ def land_table_by_jdbc(
         A list with the landed batch.
 
     Raises:
-        CdpError: The URL is invalid, no JDBC driver for the database is known, the database can't be reached or read,
-            or the table is missing, is empty, or has no key that consists of one integer column.
+        CdpError: The URL is invalid, no JDBC driver for the database is known, or the database can't be reached or
+            read. The error is also raised if the table is missing or empty, or if its primary key is not one integer
+            column.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]

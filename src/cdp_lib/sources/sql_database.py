@@ -1,11 +1,13 @@
 """Tables of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
 
 A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and after that in
-increments. The watermark of a large table holds totals of the table's settled rows: the rows with keys up to `settled`.
-The next run compares these totals with the current totals:
+increments.
 
-- If the totals are unchanged, the run lands an increment. It reads only rows with higher keys and rows with recent
-  updates, and leaves out rows that are already landed.
+The settled rows of a large table are all rows except those with the highest keys (`OVERLAP_ROWS`). The watermark holds
+totals of the settled rows. The next run computes these totals again:
+
+- If the totals are unchanged, the run lands an increment. It reads only the rows that were not settled, and the rows
+  with a recent `updated_at`. It leaves out rows that are already landed.
 - If the totals differ, a settled row was corrected, deleted or added late. The run lands the table as a snapshot again.
 """
 
@@ -82,8 +84,8 @@ def land_tables(
     - its primary key is one integer column;
     - its primary key is the contract's record key.
 
-    An increment reads a settled row again only if the table has a column `updated_at` and the row has a recent time in
-    this column.
+    If the table has a column `updated_at`, an increment also reads the settled rows with a recent time in this column.
+    It reads no other settled rows.
 
     Args:
         extraction: Extraction that lands the tables.
@@ -227,8 +229,8 @@ class TableWatermark:
         """Return the time from which changed rows are read again, or None if `updated_at` has no value.
 
         Args:
-            extracted_at: Start of the run that computed the watermark. If `updated_at` is later, it comes from a clock
-                that is ahead. In this case, `extracted_at` is used instead.
+            extracted_at: Start of the run that computed the watermark. It replaces an `updated_at` that is later than
+                this start, because a later time comes from a clock that is ahead.
         """
         if self.updated_at is None:
             return None
@@ -279,8 +281,8 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: Earlier watermark whose totals are still correct. If given, only the totals of rows with keys above
-            its `settled` are computed. They are added to the earlier totals.
+        previous: Earlier watermark whose totals still match the table. If it is given, totals are computed only for the
+            rows that have become settled since then, and added to its totals. None to compute all totals.
 
     Raises:
         CdpError: The table is empty.
@@ -331,7 +333,7 @@ def _create_engine(database_url: str) -> sa.Engine:
         reason = str(error) if isinstance(error, ImportError) else "the secret is not an SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
     if "@" in (engine.url.host or ""):
-        # The text before this @ is the end of the password, and messages would show it as the host.
+        # An @ in the password moves the end of the password into the host, and messages show the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         # Open the file in read-only mode. Otherwise, SQLite would create a missing file as an empty database.
@@ -426,7 +428,7 @@ def _write(
 
 
 class _LandedRows:
-    """Landed rows of a table that the next increment may read again."""
+    """The landed versions of the rows that an increment may read again."""
 
     def __init__(
         self, extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
@@ -461,7 +463,7 @@ class _LandedRows:
             found = self._read(
                 file,
                 [self._key] if is_deletions else chunk.column_names,
-                # With the conditions on the range of keys, the reader can skip row groups.
+                # The range of keys lets the reader skip row groups.
                 (field >= key_range["min"]) & (field <= key_range["max"]) & field.isin(unknown_keys),
             )
             positions = pc.index_in(unknown_keys, found[self._key].combine_chunks())
@@ -490,9 +492,9 @@ class _LandedRows:
 def _overlap_files(
     extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
 ) -> Iterator[tuple[ds.Dataset, bool]]:
-    """Yield the landed data files that may hold rows that the increment reads again, newest first.
+    """Yield data files of landed batches, newest first, with a flag: whether the file holds tombstones.
 
-    Each file is yielded together with a flag: whether the file holds tombstones.
+    The increment reads some landed rows again. The files of older batches can't hold these rows, and are left out.
     """
     landing = extraction.landing
     for batch_id in landing.batch_ids_newest_first(extraction.source, table.name):
@@ -629,8 +631,8 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
     statement = rows.compile(dialect=connection.dialect)
     cursor = connection.connection.cursor()
-    # psycopg replaces %% in the compiled statement by % only if it gets parameters. Therefore, always pass an unused
-    # parameter.
+    # The compiled statement has %% for each %. psycopg converts %% back only if it gets parameters. Therefore, always
+    # pass an unused parameter.
     with cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)", {"": None, **statement.params}) as copy:
         text, count = bytearray(), 0
         for row in copy:  # the server sends one row at a time

@@ -16,10 +16,10 @@ __all__ = ["STORE_CLASS", "ConflictError", "DeltaStore", "open_store", "release_
 
 
 def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
-    """Return the store of the tables of one schema.
+    """Return an object that reads and writes the tables of one schema.
 
     Args:
-        spark: Spark session. Its setting `STORE_CLASS` names the store class if the engine is not Databricks.
+        spark: Spark session. On a local engine, the session setting `STORE_CLASS` names the class of the object.
         catalog: Unity Catalog catalog.
         schema: Schema of the tables.
     """

@@ -69,7 +69,7 @@ class DeltaStore:
         # Days are UTC days and do not depend on the time zone of the workspace.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
-        self._existing: set[str] = set()  # known tables; the platform never drops a table
+        self._existing: set[str] = set()  # cache of existing tables and views: the platform drops none of them
 
     def name_of(self, name: str) -> str:
         """Return the quoted full name of a table or view."""
@@ -143,7 +143,7 @@ class DeltaStore:
         return f"{layout} TBLPROPERTIES ({_properties_ddl(properties)})" if properties else layout
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties to set for a table, because their defaults differ between workspaces."""
+        """Return the Delta properties of a table that have different defaults in different workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
     def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
@@ -158,7 +158,7 @@ class DeltaStore:
             The number of written rows as `rows`, and the values of the aggregates, by name.
         """
         if not self.exists(contract):
-            # If a table of this name was dropped, its files may still be in the folder. Replace these files, too.
+            # A table that a user dropped may have left its files in the folder. OR REPLACE replaces these files, too.
             self._create(contract, "CREATE OR REPLACE TABLE")
             return self._write(contract, rows, None, counts, is_empty=True)
         if dict(self.read(contract).dtypes) == {name: type_.lower() for name, type_ in contract.types.items()}:
@@ -248,7 +248,7 @@ class DeltaStore:
         existing = self.read(contract).columns
         added = [name for name in rows.columns if name not in existing]
         if added:
-            # The only way to add a column on every engine is an append of zero rows with the option mergeSchema.
+            # Append zero rows with the option mergeSchema: no other way to add columns works on all engines.
             fields = [StructField(f.name, f.dataType, f.nullable or f.name in added) for f in rows.schema]
             with self._commit(contract):
                 self.session.createDataFrame([], StructType(fields)).writeTo(self.name_of(contract.name)).option(
@@ -285,8 +285,8 @@ class DeltaStore:
         Args:
             contract: Contract of the table.
             rows: Rows with the contract's columns, one row per key.
-            keys: Data frame with the contract's key columns. A row of the table with one of these keys is deleted,
-                unless `rows` has a row with the same key. None to delete no rows.
+            keys: Keys to delete, in a data frame with the contract's key columns. A key that is also in `rows` is
+                upserted, not deleted. None to delete no rows.
 
         Returns:
             Number of inserted and updated rows.
@@ -345,7 +345,10 @@ class DeltaStore:
             copy.option("overwriteSchema", "true").save(f"{location}/{contract.name}")
 
     def is_published(self, contract: TableContract, location: str) -> bool:
-        """Return whether a copy of a table exists, and its columns are the contract's columns without personal data."""
+        """Return whether a table has a copy with the current columns.
+
+        The current columns are the columns of the contract that hold no personal data.
+        """
         try:
             columns = self.session.read.format("delta").load(f"{location}/{contract.name}").dtypes
         except AnalysisException:
@@ -491,7 +494,7 @@ def _sql_value(value: object) -> str:
     if isinstance(value, datetime):
         return f"TIMESTAMP{sql_literal(value.isoformat(sep=' '))}"
     if isinstance(value, float):
-        # Without the suffix D, the literal would be a decimal, and its scale would depend on the other rows.
+        # Without the suffix D, the engine would read the literal as a decimal, not as a double.
         return f"{float(value)!r}D" if math.isfinite(value) else f"CAST('{float(value)!r}' AS DOUBLE)"
     if isinstance(value, date):
         return f"DATE{sql_literal(value.isoformat())}"

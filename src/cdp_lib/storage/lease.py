@@ -15,7 +15,8 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
     A run takes over the lease of an earlier run of the same job. A job has only one run at a time, so the earlier run
     has ended. The lease has no timeout, because a slow run must keep the lease.
 
-    The lease does not protect against a cancelled run whose last query commits after another run has taken the lease.
+    The lease does not cover one case: the last query of a cancelled run may still be running when another run takes the
+    lease. This query can then commit.
 
     Args:
         store: Tables of the platform.

@@ -55,8 +55,8 @@ def _bars_or_lines(widget: Widget, rows: Rows) -> Spec:
     series = encodings["y"].get("fields")
     if series:
         titles = [each["displayName"] for each in series]
-        # Unpivot the columns of the measures into (name, value) rows, because colours and legends need a column with
-        # the names of the measures.
+        # The rows have one column per measure. Unpivot these columns into (name, value) rows, because the colour of a
+        # mark comes from a column: here, the names of the measures.
         spec["transform"] = [
             *({"calculate": f"datum['{each['fieldName']}']", "as": each["displayName"]} for each in series),
             {"fold": titles, "as": ["series", "value"]},

@@ -89,7 +89,7 @@ def _vega(cache: Path) -> str:
     """Return the charting library as one JavaScript text. Its file is created once and then read from the cache."""
     bundle = cache / f"vega-lite-{_VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     if not bundle.exists():
-        import vl_convert  # a large package that only the first report needs
+        import vl_convert  # a large package, needed only if the cache has no file
 
         bundle.parent.mkdir(parents=True, exist_ok=True)
         building = bundle.with_suffix(".part")

@@ -55,7 +55,7 @@ def entities(adf: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def deployed(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The resources, with the values that a deployment gives the global parameters."""
+    """The resources after a deployment has set the values of the global parameters."""
     filled = deepcopy(resources)
     (factory,) = filled["factory"].values()
     parameters = factory["properties"]["globalParameters"]

@@ -1,7 +1,7 @@
 """Evaluate the part of Data Factory's expression language that the pipelines use. Other expressions are errors.
 
-All arguments of a function are evaluated, also both branches of `if`. No pipeline may rely on a branch that is not
-evaluated.
+All arguments of a function are evaluated, including both branches of `if`. An expression is therefore an error if it
+fails in either branch.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ class Simulator:
         contacts: Rows of the CRM's table `contact`, by key.
         answers: Responses of the API by address.
         meanwhile: Function called with the name of each activity before the activity runs.
-        crash_at: Number of the activity, counted from 1, at which the run is killed. A copy then leaves half a file.
+        crash_at: Number of the activity, counted from 1, at which the run is killed. If this activity is a copy, it
+            leaves an incomplete file.
         steps: Number of activities run so far.
         now: Simulated time. It advances by a second with each activity.
         ran: Name and evaluated properties of each activity run so far.
@@ -230,13 +231,13 @@ class Simulator:
         return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names.values()]))
 
     def path_of(self, reference: Json, scope: Scope) -> Path:
-        """Return the path of the file or folder that a reference to a dataset of the lake names."""
+        """Return the path of a file or folder in the lake, from a reference to its dataset."""
         url, location = self._dataset(reference, scope, "url"), self._dataset(reference, scope)["location"]
         assert url == f"https://{self.global_parameters['lake_account']}.dfs.core.windows.net/"
         return self.lake / location["fileSystem"] / location["folderPath"] / location.get("fileName", "")
 
     def _dataset(self, reference: Json, scope: Scope, of_service: str | None = None) -> Any:
-        """Return the evaluated properties of a referenced dataset, or one property of its linked service."""
+        """Return the evaluated properties of a dataset; with `of_service`, only this property of its linked service."""
         properties = self.resources["dataset"][reference["referenceName"]]["properties"]
         inner = self._scope(dataset=scope.evaluate(reference.get("parameters", {})))
         if of_service is None:

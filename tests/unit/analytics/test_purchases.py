@@ -243,7 +243,7 @@ def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow, name: str) -
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
 def test_default_model_forecasts_39_weeks_of_cdnow(cdnow_split, rounded: bool) -> None:
-    """For comparison: an accelerator that drops one-time buyers and adds a penalty has a total error of +37.6 %."""
+    """For comparison: a fit with a penalty and without one-time buyers has a total error of +37.6 %."""
     measures = forecast(cdnow_split(39, 39, rounded=rounded), DEFAULT_MODEL)
     assert abs(measures["total_error"]) <= 0.12
     assert measures["mae"] <= 0.77

@@ -83,7 +83,7 @@ def test_fit_without_enough_information_fails(spending: Spending, state: str, me
 
 
 def test_infinite_population_mean_fails() -> None:
-    """Spend is so unequal that q is below 1 and the population mean is infinite."""
+    """Spend is so unequal that the parameter q of the model is below 1. The population mean is then infinite."""
     generator = np.random.default_rng(5)
     nu = generator.gamma(0.5, 1.0, 4000)
     mean = generator.gamma(20.0, 1 / nu) / 4

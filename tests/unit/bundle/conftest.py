@@ -47,7 +47,7 @@ def bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, A
 
 @pytest.fixture
 def jobs(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """Jobs of the target that have notebook tasks. Other tasks are removed from these jobs."""
+    """Jobs of the target, with only their notebook tasks. A job without notebook tasks is left out."""
     jobs = []
     for job in bundle["resources"]["jobs"].values():
         tasks = [task for task in job["tasks"] if "notebook_task" in task]

@@ -178,7 +178,7 @@ def test_freshness_depends_on_the_last_change_of_retails_silver(
 
 
 def batch(table: str, day: int | None, rows_in: int, quarantined: int) -> dict[str, Any]:
-    """Return a reconciliation row of the batch of a day. If `day` is None, return the row of the whole table."""
+    """Return a reconciliation row: of the batch from a day of March 2026, or of the whole table if `day` is None."""
     return {
         "table_name": table,
         "batch_id": f"202603{day:02}T030000Z-1" if day else WHOLE_TABLE,

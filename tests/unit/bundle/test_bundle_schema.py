@@ -35,9 +35,10 @@ def check(schema: Path, content: dict[str, Any], folder: Path) -> subprocess.Com
 
 
 def without_overrides(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, Any]:
-    """Return a target of databricks.yml without its resources.
+    """Return a target of databricks.yml without its overrides of resources.
 
-    The schema requires all fields of a resource even in an override, so the merged resources are checked instead.
+    An override has only some fields of a resource, but the schema requires all of them. The merged resources are
+    checked instead.
     """
     return {key: value for key, value in files[0][1]["targets"][target].items() if key != "resources"}
 

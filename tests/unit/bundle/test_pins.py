@@ -32,7 +32,7 @@ def pins(project: Path) -> Pins:
 
 
 def needed(project: Path) -> set[str]:
-    """Return the packages of requirements.txt and all their dependencies, which the installed packages declare."""
+    """Return the packages of requirements.txt and all their dependencies, from the metadata of installed packages."""
     names: set[str] = set()
     waiting = [(Requirement(line), "") for line in lines(project / "requirements.txt")]
     while waiting:

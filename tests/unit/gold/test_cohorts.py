@@ -30,8 +30,8 @@ Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 def cohorts(frame_of):
     """Return a function that builds rows of the cohort table.
 
-    The rows are in a dict by (cohort type, cohort month, kind of retention, start of the window). `linked` sets another
-    customer that the events of a customer are linked to; None removes the link.
+    The rows are in a dict by (cohort type, cohort month, kind of retention, start of the window). `linked` moves the
+    events of a customer: `{1: 2}` links the events of customer 1 to customer 2, and `{1: None}` links them to nobody.
     """
 
     def build(
@@ -106,9 +106,9 @@ AS_OF = date(2026, 6, 30)
 
 
 def shares(cells, *cohort, kind: str) -> dict[int, tuple[int, int] | None]:
-    """Return (numerator, denominator) of the rows of one cohort and kind of retention, by start of the window.
+    """Return (numerator, denominator) for one cohort and kind of retention, by start of the window.
 
-    The value is None if the window is not over.
+    A window that is not over has None instead.
     """
     return {
         start: None if row.numerator is None else (int(row.numerator), int(row.denominator))

@@ -26,8 +26,8 @@ Demographics = Callable[..., dict[int, Row]]
 def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
     """Return a function that builds rows of customer_demographics_gold, by customer id.
 
-    By default, a customer is in Egypt and was acquired a year before AS_OF. By default, the contacts c1, c2, … are
-    linked to customer 1, because they have its customer number. A sale is (customer, location) or (customer, location,
+    By default, a customer is in Egypt and was acquired a year before AS_OF. The contacts get the ids c1, c2, … By
+    default, they are linked to customer 1 by customer number. A sale is (customer, location) or (customer, location,
     day).
     """
 
@@ -93,7 +93,7 @@ def modified(day: int) -> datetime:
 
 
 def sourced(row: Row, attribute: str, *columns: str) -> tuple[Any, ...]:
-    """Return the values of some columns of a row, and the source and confidence of an attribute."""
+    """Return columns of an attribute (default: the attribute itself), then its source and confidence."""
     return (*(row[name] for name in columns or [attribute]), row[f"{attribute}_source"], row[f"{attribute}_confidence"])
 
 

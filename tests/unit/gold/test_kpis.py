@@ -1,4 +1,4 @@
-"""Tests of the KPIs: those of twelve customers equal values computed by hand, and all KPIs have some properties."""
+"""Tests of the KPIs: KPIs of twelve customers equal values computed by hand; KPIs of random data are plausible."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
 
 
 def figures_of(rows: list[Any]) -> Figures:
-    """Return the values of KPI rows: by (KPI, dimension, dimension value), and in each entry by month."""
+    """Return the values of KPI rows in nested dicts: first by (KPI, dimension, dimension value), then by month."""
     figures: Figures = defaultdict(dict)
     for row in rows:
         figures[row.kpi, row.dimension, row.dimension_value][row.month.month] = row.value

@@ -1,4 +1,4 @@
-"""Fixtures: Azurite, an emulator of Azure storage, which gets requests for the address of a storage account."""
+"""Fixtures: Azurite, an emulator of Azure storage. It receives the requests that would go to a storage account."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def fs(azurite, lake: str) -> fsspec.AbstractFileSystem:
 
 @pytest.fixture
 def files_in_lake(fs: fsspec.AbstractFileSystem, lake: str) -> Callable[[], dict[str, bytes]]:
-    """Return a function that reads all files in the landing with another client than the landing itself."""
+    """Return a function that reads all files in the landing. It does not use the client of the landing."""
 
     def read() -> dict[str, bytes]:
         fs.invalidate_cache()

@@ -73,7 +73,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that writes the files of a bundle. The defaults are the files above."""
+    """Return a function that writes the files of a bundle: by default, BUNDLE, RESOURCES and JOB."""
 
     def write_files(bundle: str = BUNDLE, resources: str = RESOURCES, job: str = JOB) -> Path:
         for name, text in {

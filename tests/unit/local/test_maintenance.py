@@ -1,4 +1,4 @@
-"""Tests of the maintenance of tables. Two tests use tables that every engine has written."""
+"""Tests of the maintenance of tables."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def log_files(home: Path, name: str) -> list[Path]:
 
 
 def maintain_all(maintenance: WatchMaintenance) -> list[str]:
-    """Maintain tables that have grown until none is left. Return the names of the maintained tables in order."""
+    """Repeat the maintenance until no table needs it. Return the names of the maintained tables in order."""
     return [folder.name for folders in iter(maintenance.maintain_grown_tables, []) for folder in folders]
 
 

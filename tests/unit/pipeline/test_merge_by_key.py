@@ -35,9 +35,10 @@ class Batch:
     Attributes:
         load: Kind of batch: snapshot, increment or files.
         rows: Records of the batch.
-        lateness: Number of batches that are extracted after this batch but land before it.
+        lateness: Number of days from the extraction until the batch lands. Batches of one day land in the order of
+            extraction.
         run: Run after the batch lands: `none`, empty for a normal run, `full_refresh` or `replay_from`.
-        dies_at: An additional earlier run is killed at its commit with this index, from 0 on; None for no such run.
+        dies_at: Number of commits after which a first attempt at the run is killed; None for no such attempt.
     """
 
     load: str
@@ -102,7 +103,7 @@ class Version:
 
 
 def current_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
-    """Yield (day, row) for the current rows: no later snapshot and no later version of their file replaces them."""
+    """Yield (day, row) for each row, unless a later snapshot or a later version of the row's file replaces it."""
     latest_snapshot = max((day for day, batch in batches.items() if batch.load == "snapshot"), default=0)
     newest: dict[str, int] = {}
     for day, batch in sorted(batches.items()):
@@ -299,7 +300,8 @@ def replay(warehouse: Warehouse, contract: TableContract, history: list[Batch]) 
 def check(warehouse: Warehouse, contract: TableContract, batches: dict[int, Batch]) -> Silver:
     """Compare a table and its reconciliation rows with the model. Return the stored content.
 
-    The batches of table rows are not compared. If an unchanged row is received again, its batch depends on the runs.
+    The column `_batch_id` of the table is not compared. If an unchanged row is received in several batches, its
+    `_batch_id` depends on when the runs took place.
     """
     content = stored(warehouse, contract)
     expected = Silver().refreshed(contract, batches)

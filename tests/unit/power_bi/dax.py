@@ -1,7 +1,7 @@
 """Interpreter of the DAX functions that the model uses, written from their documentation.
 
-The interpreter does not use Power BI. It has its own parser. A filter may only be on columns of one table, because the
-formulas need no other filters. Any other DAX raises an error.
+The interpreter does not use Power BI. It has its own parser. It supports only filters on the columns of a single table,
+because the formulas have no other filters. DAX that is not supported raises an error.
 """
 
 from __future__ import annotations
@@ -178,9 +178,9 @@ class Engine:
         return self.evaluate(parse(self.model.measures[name].dax), Context(filters))
 
     def visible(self, table: str, context: Context) -> list[Row]:
-        """Return the rows of a table that pass its filters.
+        """Return the rows of a table that pass the filters on the table and on its dimension tables.
 
-        A filter on another table also applies if a relationship leads from that table to this table.
+        A filter on the one side of a relationship also filters the many side.
         """
         filters = [each for each in context.filters if each.table == table]
         rows = [row for row in self.rows[table] if all(each.holds(row) for each in filters)]
@@ -398,7 +398,7 @@ def _distinct(rows: list[Row]) -> list[Row]:
 
 
 def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
-    """Return both values. BLANK becomes 0, an empty string or the first date of DAX, to match the other value."""
+    """Return both values. A BLANK becomes 0, an empty string or the first date, by the type of the other value."""
     blank_values = {str: "", date: date(1899, 12, 30)}
     if left is None:
         left = None if right is None else blank_values.get(type(right), 0)

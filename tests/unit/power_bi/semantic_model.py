@@ -52,7 +52,7 @@ class End:
 
 @dataclass
 class SemanticModel:
-    """A semantic model: tables, relationships from many to one, and for each role the condition on each table."""
+    """A semantic model: tables, relationships as (many side, one side), and the table conditions of each role."""
 
     tables: dict[str, ReadTable]
     relationships: list[tuple[End, End]]

@@ -83,7 +83,7 @@ def summed(measures: Iterable[Measures]) -> Measures:
 
 
 def part(formula: str, measures: Measures) -> float | None:
-    """Compute the numerator or denominator of a KPI. Null in a formula has the same effect as in SQL."""
+    """Compute the numerator or denominator of a KPI. As in SQL, the result is null if a measure is null."""
     if any(measures.get(name, 0) is None for name in re.findall(r"[a-z_]+", formula)):
         return None
     nullif: Callable[[float, float], float] = lambda a, b: float("nan") if a == b else a  # noqa: E731
@@ -140,13 +140,13 @@ def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = Non
 
 @cache
 def unrestricted(kpi: Kpi) -> Engine:
-    """Return an engine without a role. It has rows of the KPI, and of other KPIs that the measure must not read."""
+    """Return an engine without a role. It also has rows of other KPIs, which the KPI's measure must not read."""
     return engine_of(dict.fromkeys((kpi, *DECOYS)))
 
 
 @cache
 def restricted(kpi: Kpi) -> Engine:
-    """Return an engine in a role. It has the rows that a user with access to Egypt and the UAE sees."""
+    """Return an engine in the role By country, for a user who may see Egypt and the UAE."""
     access: dict[str | None, str] = {"Egypt": USER, "UAE": USER, "Oman": "other@example.com"}
     return engine_of(dict.fromkeys((kpi, *DECOYS)), access).in_role("By country")
 
@@ -160,7 +160,7 @@ def by(dimension: str, *values: str) -> Filter:
 
 
 def expected(kpi: Kpi, months: list[date], dimension: str = "all", values: Iterable[str] = ("all",)) -> float | None:
-    """Return the figure for some months and dimension values: apply the KPI formula to the sums of their measures."""
+    """Return the expected figure: sum the measures over months and dimension values, then apply the KPI formula."""
     if dimension not in kpi.dimensions:
         return None
     known = [month for month in months if not (kpi.needs_whole_month and month == MAY)]

@@ -55,7 +55,7 @@ def fields(value: Any, aliases: dict[str, str] | None = None) -> Iterator[tuple[
 
 
 def literal(visual: dict[str, Any], thing: str, name: str) -> str:
-    """Return the value of a text property that belongs to the container of a visual."""
+    """Return the text of a property of a visual's container, for example of its title."""
     (entry,) = visual["visual"]["visualContainerObjects"][thing]
     return str(entry["properties"][name]["expr"]["Literal"]["Value"]).strip("'")
 

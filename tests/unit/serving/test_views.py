@@ -34,7 +34,7 @@ def query_of(text: str) -> exp.Query:
 
 
 def qualified(query: exp.Query) -> exp.Query:
-    """Return the query, in which the name of the table is added to every column.
+    """Return the query with a table name in front of every column.
 
     Raises:
         OptimizeError: The query has a table or a column that no contract has.

@@ -209,8 +209,9 @@ def verdicts_of(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
 
 @pytest.fixture
 def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
-    """Return a function that applies each change to the good row of a table, checks the changed rows, and returns their
-    broken rules and warnings. Each changed row is in its own batch.
+    """Return a function that checks changed copies of a table's good row.
+
+    The function returns (broken rules, warnings) for each change. Each changed row is in its own batch.
     """
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:

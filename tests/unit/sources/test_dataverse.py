@@ -141,7 +141,10 @@ def crm(request: pytest.FixtureRequest, start: Callable[..., Crm]) -> Crm:
 
 
 def on_request(number: int, act: Callable[[], Any]) -> Callable[[str], Fault | None]:
-    """Return a hook that calls `act` before the request with this number. A fault from `act` is the response."""
+    """Return a hook that calls `act` before request `number`, counted from 1.
+
+    If `act` returns a fault, the server responds with this fault. Requests that check change tracking do not count.
+    """
     request_numbers = iter(range(1, 1_000_000))
 
     def hook(target: str) -> Fault | None:

@@ -1,4 +1,4 @@
-"""Tests of JDBC reads with Spark and PostgreSQL. They run in a new process, because a session can't add packages."""
+"""Tests of JDBC reads with Spark and PostgreSQL. The JDBC driver is a package that only a new process can add."""
 
 import json
 import os

@@ -94,9 +94,9 @@ def with_deletions(rows: DataFrame, deleted: DataFrame) -> DataFrame:
 
 
 def filled(store: DeltaStore, contract: TableContract, rows: DataFrame) -> None:
-    """Write the same rows to a table and to all tables of `LAYOUTS`.
+    """Create a table and all tables of `LAYOUTS`, and append the same rows to each of them.
 
-    A test later writes to the table and checks that the other tables have not changed.
+    A test then writes only to the first table, and checks that the other tables have not changed.
     """
     for each in dict.fromkeys((contract, *LAYOUTS.values())):
         store.create(each)

@@ -44,9 +44,9 @@ def customer_measures(
 ) -> MeasureRows:
     """Return measures of customers by month, and by country, channel and segment.
 
-    Each customer has one value of each dimension. Customers are therefore counted once per combination of values, and
-    these counts are added up for each dimension. The first step reduces sales to at most a few rows per customer and
-    month.
+    First, the purchases are reduced to a few rows per customer and month. These rows are summed by country, channel and
+    segment together, and these sums are added up for each dimension. No customer is counted twice, because each
+    customer has only one country, one channel and one segment.
 
     Args:
         purchases: One row per customer and day of purchase up to `as_of`.
@@ -114,7 +114,10 @@ def _months_with_visit(purchases: DataFrame, activities: DataFrame) -> DataFrame
 
 
 def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_of: date) -> DataFrame:
-    """Return one row per customer and milestone: acquisition, first purchase, second purchase and prediction."""
+    """Return one row per customer and milestone: acquisition, first purchase, second purchase and prediction.
+
+    Each row has the month of the milestone. For a prediction, this is the month of `as_of`.
+    """
     value = customer_value.select("customer_id", "acquisition_date", "first_purchase_date", "predictive_clv")
     later = purchases.join(value, "customer_id", how="inner").where("purchase_date > first_purchase_date")
     second = later.groupBy("customer_id").agg(sf.min("purchase_date").alias("second_purchase_date"))
@@ -167,7 +170,7 @@ def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date
     measures = {
         **{name: sf.when(is_own_month, measure) for name, measure in own_measures.items()},
         **{name: sf.when(~is_own_month, measure) for name, measure in previous_measures.items()},
-        # Revenue of the previous month minus the part that the same customers spent again in this month.
+        # The sum over both rows is the revenue of the previous month minus the revenue kept in this month.
         "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue")),
     }
     return with_measures(months, [*dimensions, "month"], measures)

@@ -18,7 +18,7 @@ _WEEK_DAYS = 7
 def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame, as_of: date) -> DataFrame:
     """One row per activity of a person.
 
-    An activity is an event with an identity, of a type that is not in `NOT_AN_ACTIVITY`.
+    An event is an activity if it has an identity and its type is not in `NOT_AN_ACTIVITY`.
 
     Args:
         events_silver: One row per event.
@@ -27,7 +27,7 @@ def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame,
 
     Returns:
         `person` (the customer, or the identity if the customer is unknown), `customer_id` (null if the customer is
-        unknown), `day`, `has_session` and `points`.
+        unknown), `day`, `has_session` and `points` (engagement points of the event).
     """
     links = customer_links_silver.select("identity", sf.col("customer_id").alias("linked_id"))
     return (
@@ -86,7 +86,8 @@ def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
 
     Some measures use the activities of the month. Other measures use the activities in a window of trailing days. The
     window ends with the month, or with `as_of` if `as_of` is earlier. A day can be in the windows of its own month and
-    of the next two months. For example, the window of 30 days that ends on 1 March 2026 begins on 31 January 2026.
+    of the next two months. For example, if `as_of` is 1 March 2026, the window of March begins on 31 January. This day
+    is also in the windows of January and February.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")

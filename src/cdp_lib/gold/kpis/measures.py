@@ -24,7 +24,9 @@ MEASURE_KEY = ("dimension", "dimension_value", "month")
 
 @dataclass(frozen=True)
 class MeasureRows:
-    """Rows with exact measures. A measure is null in a row that does not contribute to it.
+    """Rows with measures of the type `EXACT`, which later steps sum.
+
+    A measure is null in a row that adds nothing to the sum.
 
     The names of the columns are stored here, because asking the engine for them takes as long as planning a query.
 
@@ -40,7 +42,7 @@ class MeasureRows:
 
 
 def with_measures(rows: DataFrame, keys: Iterable[str], measures: Mapping[str, Column]) -> MeasureRows:
-    """Return rows with the given key columns and exact measures.
+    """Return rows with the given key columns, and with measures of the type `EXACT`.
 
     Args:
         rows: Rows that the measures are computed from.
@@ -96,7 +98,7 @@ def sum_measures(measured: MeasureRows) -> MeasureRows:
 
 
 def measures_by_dimensions(measured: MeasureRows, dimensions: Sequence[Dimension]) -> MeasureRows:
-    """Return the measures of each row once per dimension, with the key columns `MEASURE_KEY`.
+    """Repeat each row once per dimension, as in `by_dimensions`. Return the rows with `MEASURE_KEY` and the measures.
 
     Args:
         measured: Rows with `month`, and with a column for each dimension except `all`.
@@ -110,7 +112,9 @@ def measures_by_dimensions(measured: MeasureRows, dimensions: Sequence[Dimension
 
 
 def by_dimensions(rows: DataFrame, dimensions: Sequence[Dimension]) -> DataFrame:
-    """Return each row once per dimension, with `dimension` and `dimension_value`.
+    """Repeat each row once per dimension, and add the columns `dimension` and `dimension_value`.
+
+    For example, a row with the country `DE` is returned with `dimension` = `country` and `dimension_value` = `DE`.
 
     Args:
         rows: Rows with a column for each dimension except `all`.

@@ -88,7 +88,7 @@ def build_kpi_monthly_gold(
     channels = _customer_channels(crm_contacts_silver, customer_links_silver)
     dimensions = _customer_dimensions(customer_value_gold, customers_silver, channels)
     first_days = {
-        "acquisition_date": customer_value_gold,  # on or before the customer's first purchase
+        "acquisition_date": customer_value_gold,  # no purchase is earlier than the acquisition
         "occurred_at": events_silver,
         "month": marketing_spend_silver,
     }
@@ -103,7 +103,7 @@ def build_kpi_monthly_gold(
         _first_month(first_days, as_of),
     ]
     first, *rest = align_measures(parts)
-    # From here on, the number of rows depends on months and dimension values, not on customers.
+    # The parts have few rows: the number depends on months and dimension values, not on customers.
     types = {"dimension": "STRING", "dimension_value": "STRING", "month": "DATE"} | dict.fromkeys(first.measures, EXACT)
     collected = replace(first, rows=compute_in_parallel([with_types(part.rows, types) for part in (first, *rest)]))
     complete = _with_measures_to_date(_without_gaps(sum_measures(collected), as_of), gross_margin)
@@ -132,7 +132,7 @@ KPI_MONTHLY = Table(
 def _category_months(category_months: DataFrame, retails: DataFrame, as_of: date) -> DataFrame:
     """Return sales by month and category up to `as_of`.
 
-    The month of `as_of` is computed from the sales, because the mart may contain later sales of this month.
+    The month of `as_of` is computed from the sales. In the mart, this month may include sales after `as_of`.
     """
     month = sf.lit(as_of.replace(day=1))
     earlier_months = category_months.where(sf.col("sale_month") < month)
@@ -150,7 +150,10 @@ def _customer_dimensions(values: DataFrame, customers: DataFrame, channels: Data
 
 
 def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
-    """Return the channel of each customer: the channel of the linked contact with the earliest acquisition date."""
+    """Return the channel of each customer, from the linked contacts.
+
+    If several linked contacts have a channel, the contact with the earliest acquisition date counts.
+    """
     with_channel = contacts.where("acquisition_channel IS NOT NULL").select(
         identity_of("contact", sf.col("contact_id")).alias("identity"),
         sf.col("acquisition_channel").alias("channel"),
@@ -163,9 +166,9 @@ def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
-    """Return a measure of 0 in the first month with an acquisition, an event or spend.
+    """Return one row for the first month with an acquisition, an event or spend. Its only measure is 0.
 
-    The table therefore begins with this month, even if the month has no measures.
+    With this row, `kpi_monthly_gold` begins with this month, even if the other parts have no row for it.
     """
     days = union(
         [
@@ -191,7 +194,7 @@ def _without_gaps(measured: MeasureRows, as_of: date) -> DataFrame:
 
 
 def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
-    """Return rows with cumulative measures, and with null for unknown spend."""
+    """Add cumulative measures to the rows, and set unknown spend to null."""
     to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
     so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     # If any channel has spend rows in a month, a channel without spend rows has a spend of 0 in that month.
