@@ -43,7 +43,7 @@ def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> 
 
 
 def report_held(dbutils: Any, tables: Iterable[str]) -> None:
-    """Set the task value `held`, with which later tasks hold the downstream tables of the given tables.
+    """Set the task value `held`. Later tasks read it, and do not refresh the downstream tables of the given tables.
 
     Args:
         dbutils: The notebook's `dbutils`.

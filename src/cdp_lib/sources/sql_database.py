@@ -281,8 +281,8 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: Earlier watermark whose totals still match the table. If it is given, totals are computed only for the
-            rows that have become settled since then, and added to its totals. None to compute all totals.
+        previous: Earlier watermark whose totals still match the table. If it is given, only the rows with keys above
+            its `settled` are read to compute the new totals. None to read all rows.
 
     Raises:
         CdpError: The table is empty.

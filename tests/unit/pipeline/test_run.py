@@ -248,7 +248,7 @@ def test_a_dropped_table_is_rebuilt(mall: Warehouse, spark: Any, catalog: str, s
 
 @pytest.mark.first_engine
 def test_tables_restored_from_a_backup_catch_up(mall: Warehouse, tmp_path: Path) -> None:
-    """The backup has older tables and states, but newer change sets. The next run loads the lost batch again."""
+    """The tables and states are restored, but not the change sets. The next run loads the second batch again."""
     backup = tmp_path / "backup"
     shutil.copytree(mall.tables_folder, backup)
     mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY, quantity=9), load="increment")
