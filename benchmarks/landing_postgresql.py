@@ -28,6 +28,7 @@ from rich.table import Table
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.landing import Landing
 from cdp_lib.sources.sql_database import land_tables
+from cdp_lib.sources_file import EntitySource
 from cdp_local.postgresql_server import binaries_folder, postgresql_server
 
 TRANSACTIONS = """
@@ -47,7 +48,8 @@ def land(address: str, folder: Path, number: int) -> int:
     """Land the new rows of the table and return their number. The first call for a folder lands all rows."""
     started_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
     extraction = Landing(str(folder)).extraction("database", f"20260131T{number:06}Z", started_at)
-    batches = land_tables(extraction, f"postgresql+psycopg://{address}/postgres", "", [TRANSACTIONS_BRONZE])
+    sales = EntitySource(TRANSACTIONS_BRONZE, "database", "database_url", table="transactions")
+    batches = land_tables(extraction, f"postgresql+psycopg://{address}/postgres", [sales])
     return sum(batch.rows or 0 for batch in batches)
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import unquote
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import rescued_data, to_type
+from cdp_lib.columns import delta_name, rescued_data, to_type
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.landing import FILE_FOLDER, Landing, Manifest
+from cdp_lib.mapping import AS_RECEIVED, NO_MAPPING, Mapping
 from cdp_lib.pipeline.load_batches import LoadBatches
 from cdp_lib.pipeline.table import Table
 
@@ -30,13 +30,16 @@ _COMPATIBLE_TYPES = {
 }
 """Received types that a bronze type accepts. Every bronze type also accepts strings."""
 
-_NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=`]")
 _DATA_FOLDER = f"data/{FILE_FOLDER}"
 _ADVICE = "Repair the source: its next snapshot replaces the batch. Or delete the batch's folder."
 
 
 def build_batches(
-    spark: SparkSession, landing: Landing, batches: Sequence[Manifest], contract: BronzeContract
+    spark: SparkSession,
+    landing: Landing,
+    batches: Sequence[Manifest],
+    contract: BronzeContract,
+    mapping: Mapping = NO_MAPPING,
 ) -> dict[str, DataFrame]:
     """Return a data frame with the rows of each batch that is not empty, by batch name.
 
@@ -47,6 +50,7 @@ def build_batches(
         landing: Landed batches.
         batches: Manifests that `Landing.examine` has returned, oldest first.
         contract: Contract of the bronze table.
+        mapping: Mapping of the entity.
 
     Raises:
         CdpError: A batch can't be loaded (`build_bronze`), and no later snapshot is landed.
@@ -56,27 +60,34 @@ def build_batches(
     for batch in batches:
         try:
             if batch.rows:
-                rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract)
+                rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract, mapping)
         except CdpError:
             if batch.batch_id >= max(snapshots, default=""):
                 raise
     return rows_by_batch
 
 
-def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contract: BronzeContract) -> DataFrame:
+def build_bronze(
+    spark: SparkSession, landing: Landing, batch: Manifest, contract: BronzeContract, mapping: Mapping = NO_MAPPING
+) -> DataFrame:
     """One row per record of a landed batch.
 
     A value that does not fit the type of its column becomes null and is kept in `_rescued_data`. A JSON record that has
     none of the contract's columns is stored as a whole in `_rescued_data`, under the name `_record`. In silver, both
     kinds of records go to quarantine.
 
-    A received column that is not in the contract becomes a string column after the columns of the contract.
+    Names of received columns are compared without regard to case. A received column that is not in the contract
+    becomes a string column after the columns of the contract.
+
+    If the entity has a mapping, its source may lack columns of the contract, and columns may have other types, because
+    the mapping makes the columns of the contract from the columns of the source.
 
     Args:
         spark: Spark session.
         landing: Landed batches.
         batch: Manifest of the batch.
         contract: Contract of the bronze table.
+        mapping: Mapping of the entity.
 
     Returns:
         The columns of the contract, then the unknown columns of the batch.
@@ -84,7 +95,9 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
     Raises:
         CdpError: A required column is missing, or a column has a type that the bronze column does not accept.
     """
-    _check_columns(batch, contract)
+    if not mapping:
+        _check_columns(batch, contract)
+    _check_names(batch, contract)
     frames = []
     in_folders = [file.name for file in batch.files if file.name.startswith(_DATA_FOLDER)]
     if in_folders:
@@ -96,19 +109,30 @@ def build_bronze(spark: SparkSession, landing: Landing, batch: Manifest, contrac
         rows = rows.select("value", source_file.alias("_source_file")).where(
             sf.col("_source_file").isin([landing.relative_path_of(batch, unquote(name)) for name in in_folders])
         )
-        frames.append(_bronze_rows(rows, sf.col("_source_file"), batch, contract, are_deletions=False))
+        frames.append(_bronze_rows(rows, sf.col("_source_file"), batch, contract, mapping, are_deletions=False))
     for file in batch.files:
         if file.name not in in_folders:
             path = landing.path_of(batch, file.name)
             rows = spark.read.text(path) if batch.format == "jsonl" else spark.read.parquet(path)
             source_file = sf.lit(landing.relative_path_of(batch, file.name))
-            frames.append(_bronze_rows(rows, source_file, batch, contract, are_deletions=file.deletions))
+            frames.append(_bronze_rows(rows, source_file, batch, contract, mapping, are_deletions=file.deletions))
     return union(frames)
+
+
+def _received_names(received: Collection[str], contract: BronzeContract) -> dict[str, str]:
+    """Return the received name of each contract column that was received. Upper and lower case may differ."""
+    by_lower_case = {name.lower(): name for name in sorted(received)}
+    found = {
+        column.name: column.name if column.name in received else by_lower_case.get(column.name)
+        for column in contract.received_columns
+    }
+    return {name: received_name for name, received_name in found.items() if received_name}
 
 
 def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
-    missing = sorted({c.name for c in contract.received_columns if not c.optional} - received)
+    known = _received_names(received, contract)
+    missing = sorted({c.name for c in contract.received_columns if not c.optional} - set(known))
     # Two kinds of batches may lack columns. Records of source files may omit fields: the rules of silver check the
     # required fields. Tombstones have only keys.
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
@@ -116,7 +140,10 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
             f" (its columns are {', '.join(sorted(received))}): {contract.name} is unchanged. {_ADVICE}"
         )
-    names = Counter(name.lower() for name in received)
+
+
+def _check_names(batch: Manifest, contract: BronzeContract) -> None:
+    names = Counter(name.lower() for name in batch.columns or ())
     if batch.format == "parquet" and (duplicates := [name for name, number in names.items() if number > 1]):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has columns whose names differ only in"
@@ -124,18 +151,16 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
         )
 
 
-def _unknown_column_names(batch: Manifest, contract: BronzeContract) -> dict[str, str]:
-    """Map the received columns that are not in the contract to their column names in the table.
+def _unknown_column_names(received_names: Collection[str], contract: BronzeContract) -> dict[str, str]:
+    """Map the received columns that are not in the contract to their column names in the table (`delta_name`).
 
-    Names in the table are lower case, for two reasons: column names must not differ only in case, and some engines
-    can't write upper case. Characters that Delta does not allow become underscores. A duplicate name gets a hash as
-    suffix.
+    A duplicate name gets a hash as suffix.
     """
-    known = {column.name for column in contract.received_columns}
+    known = set(_received_names(received_names, contract).values())
     taken = set(contract.column_names)
     names = {}
-    for received in sorted(set(batch.columns or ()) - known):
-        name = _NOT_IN_DELTA_NAMES.sub("_", received).lower() or "_"
+    for received in sorted(set(received_names) - known):
+        name = delta_name(received)
         if name in taken:
             name = f"{name}_{hashlib.sha256(received.encode()).hexdigest()[:6]}"
         taken.add(name)
@@ -144,32 +169,55 @@ def _unknown_column_names(batch: Manifest, contract: BronzeContract) -> dict[str
 
 
 def _bronze_rows(
-    rows: DataFrame, source_file: Column, batch: Manifest, contract: BronzeContract, *, are_deletions: bool
+    rows: DataFrame,
+    source_file: Column,
+    batch: Manifest,
+    contract: BronzeContract,
+    mapping: Mapping,
+    *,
+    are_deletions: bool,
 ) -> DataFrame:
     known = {column.name: column.type for column in contract.received_columns}
-    unknown = _unknown_column_names(batch, contract)
+    # The columns of tombstones are not in the manifest. The names in a JSON tombstone are those of the contract.
+    columns = {*(batch.columns or ()), *(rows.columns if batch.format == "parquet" else ())}
+    names, unknown = _received_names(columns, contract), _unknown_column_names(columns, contract)
     if batch.format == "jsonl":
         rows = rows.where(sf.trim(rows.value) != "")
         fields = sf.from_json(rows.value, "map<string,string>")
-        received = {name: sf.get_json_object(rows.value, f"$.{name}") for name in known}
+        received = {name: sf.get_json_object(rows.value, f"$.{names.get(name, name)}") for name in known}
         extra = {name: fields[field] for field, name in unknown.items()}
-        no_object = sf.when(sf.coalesce(*received.values()).isNull(), rows.value)
+        # With a mapping, a record may consist of unknown columns only.
+        expected = [*received.values(), *(extra.values() if mapping else ())]
+        no_object = sf.when(sf.coalesce(*expected).isNull(), rows.value)
         # Do not test string columns: every value fits, and Spark would parse the line again for each tested column.
         fitting = {name for name, type_ in known.items() if type_ == "STRING"}
     else:
-        present = set(rows.columns)
+        received_types = dict(rows.dtypes)
         received = {
-            name: _received(rows, name, type_, contract, batch) if name in present else sf.lit(None).cast(type_)
+            name: rows[names[name]] if names.get(name) in received_types else sf.lit(None).cast(type_)
             for name, type_ in known.items()
         }
+        present = {name: field for name, field in names.items() if field in received_types}
+        if not mapping:
+            for name, field in present.items():
+                _check_type(rows, field, known[name], contract, batch)
         extra = {
-            name: sf.col(f"`{field}`").cast("string") if field in present else sf.lit(None)
+            name: _as_text(sf.col(f"`{field}`"), received_types[field]) if field in received_types else sf.lit(None)
             for field, name in unknown.items()
+        }
+        # A date has no time of day and no time zone. With a mapping, both may decide which day a time belongs to.
+        extra |= {
+            f"{name}{AS_RECEIVED}": _as_text(rows[field], received_types[field])
+            for name, field in present.items()
+            if mapping and known[name] == "DATE" and received_types[field].startswith("timestamp")
         }
         no_object = sf.lit(None).cast("string")
         # Values of the column's own type always fit. Testing them costs more than reading them.
-        received_types = dict(rows.dtypes)
-        fitting = {name for name, type_ in known.items() if received_types.get(name) == type_.lower()}
+        fitting = {name for name, field in present.items() if received_types[field] == known[name].lower()}
+        received = {
+            name: value if mapping is NO_MAPPING or name in fitting else value.cast("string")
+            for name, value in received.items()
+        }
     typed = {
         name: received[name] if name in fitting else to_type(received[name], type_) for name, type_ in known.items()
     }
@@ -188,7 +236,13 @@ def _bronze_rows(
     ).selectExpr(*contract.select_list, *(f"`{name}`" for name in extra))
 
 
-def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContract, batch: Manifest) -> Column:
+def _as_text(value: Column, type_name: str) -> Column:
+    """Return a value as text. A time with a time zone ends in `Z`, because the session's time zone is UTC."""
+    text = value.cast("string")
+    return sf.concat(text, sf.lit("Z")) if type_name == "timestamp" else text
+
+
+def _check_type(rows: DataFrame, name: str, type_name: str, contract: BronzeContract, batch: Manifest) -> None:
     received_type = rows.schema[name].dataType.simpleString()
     family = received_type.split("(")[0]
     if family == "string" and type_name != "STRING":
@@ -203,7 +257,6 @@ def _received(rows: DataFrame, name: str, type_name: str, contract: BronzeContra
             f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has the type {received_type},"
             f" but {contract.name} expects {type_name}: the table is unchanged. {_ADVICE}"
         )
-    return rows[name]
 
 
 BRONZE = tuple(Table(contract, build_batches, materialization=LoadBatches()) for contract in BRONZE_TABLES)

@@ -5,6 +5,7 @@ Every function gives the same result on Databricks and on the local engines. The
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 
@@ -15,6 +16,21 @@ _BLANKS = "[\\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 """All Unicode white space, listed explicitly: on some engines `\\s` matches ASCII only."""
 
 _ISO_DATE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$"
+
+
+_NOT_IN_DELTA_NAMES = re.compile(r"[ ,;{}()\n\t=`]")
+
+
+def delta_name(received: str) -> str:
+    """Return the name under which a bronze table stores a column of a source.
+
+    Names are lower case, for two reasons: column names must not differ only in case, and some engines can't write upper
+    case. Characters that Delta does not allow become underscores.
+
+    >>> delta_name("Basket ID")
+    'basket_id'
+    """
+    return _NOT_IN_DELTA_NAMES.sub("_", received).lower() or "_"
 
 
 def clean_text(column: Column) -> Column:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import hash_of, without_comment
 from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
+from cdp_lib.contracts.table import Column as ContractColumn
 from cdp_lib.frames import union
 
 _NO_VERSION = "1970-01-01 00:00:00"
@@ -303,9 +304,16 @@ def _candidate_columns(contract: TableContract, origin: Column) -> list[Column]:
     ]
 
 
+def hashable(column: ContractColumn) -> Column:
+    """Return an expression: the value of a column in a form that every engine can hash."""
+    if column.type.startswith("ARRAY"):
+        return sf.concat_ws("|", column.name)
+    return sf.to_json(column.name) if column.type.startswith("MAP") else sf.col(column.name)
+
+
 def _values(contract: TableContract) -> Column:
     """Return an expression: a hash of the columns by which versions are compared."""
-    return hash_of([sf.col(name) for name in contract.column_names if name not in _TECHNICAL]).alias("_values")
+    return hash_of([hashable(c) for c in contract.columns if c.name not in _TECHNICAL]).alias("_values")
 
 
 def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:

@@ -20,6 +20,7 @@ from cdp_lib.pipeline.load_batches import LoadedBatches
 from cdp_lib.pipeline.merge_by_key import current_bronze_rows, is_older_than_bronze
 from cdp_lib.pipeline.state import States, TableState, read_states
 from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.work import mapped_input
 from cdp_lib.quality import with_record_key
 from cdp_lib.storage import DeltaStore
 
@@ -268,7 +269,7 @@ def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]
 
 def _verify(store: DeltaStore, states: States, table: Table) -> KeyDifference:
     contract, [source, *_] = table.contract, table.reads
-    rows, is_older = store.read(source), sf.lit(False)
+    rows, is_older = mapped_input(store, source, states[table.name]), sf.lit(False)
     if source.layer == "bronze":
         loaded = LoadedBatches.of(states[source.name])
         is_older = is_older_than_bronze(loaded)

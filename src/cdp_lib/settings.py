@@ -25,6 +25,7 @@ class Settings:
         serving_schema: Schema of the views for readers outside the team, empty for none.
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
+        sources_file: Path of the file of sources (`sources.yml`).
         customers_api_url: URL of the customers API, empty for none.
         api_timeout_seconds: Timeout of an API request in seconds. The timeout limits the time to connect, and the time
             without any data.
@@ -56,6 +57,7 @@ class Settings:
     serving_schema: str
     landing: str
     secret_scope: str
+    sources_file: str
     customers_api_url: str
     api_timeout_seconds: float
     crm_url: str
@@ -118,6 +120,7 @@ class Settings:
             serving_schema=parameters["serving_schema"],
             landing=_require(parameters, "landing").rstrip("/"),
             secret_scope=_require(parameters, "secret_scope"),
+            sources_file=_require(parameters, "sources_file"),
             customers_api_url=parameters["customers_api_url"],
             api_timeout_seconds=_to_number(
                 parameters, "api_timeout_seconds", "of seconds above 0", lambda seconds: seconds > 0

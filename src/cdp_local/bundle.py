@@ -158,6 +158,8 @@ class Bundle:
                 return _to_text(self._overrides.get(name, self._variables[name].get("default", "")))
             case ["bundle", "name"]:
                 return str(self._config["bundle"]["name"])
+            case ["workspace", "file_path"]:
+                return str(self.root)
             case ["bundle", "target"]:
                 return "local"
             case ["resources", "volumes", key, "volume_path"] if key in self._resources.get("volumes", {}):

@@ -236,7 +236,7 @@ def test_unreachable_database_is_an_error(run_rejected: RunRejected, url: str, r
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ("DROP TABLE stores;", "has no table 'stores' in the default schema: check the secret 'database_url'"),
+        ("DROP TABLE stores;", "has no table or view 'stores' in the default schema: check the secret 'database_url'"),
         ("DELETE FROM transactions;", "Table 'transactions' of database "),
     ],
 )

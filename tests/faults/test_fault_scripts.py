@@ -51,8 +51,9 @@ from cdp_lib.reconciliation import reconcile, verify
 from cdp_lib.settings import Settings
 from cdp_lib.sources import sql_database
 from cdp_lib.sources.dataverse import land_entity
-from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
+from cdp_lib.sources.files import land_exchange_rates, land_files
 from cdp_lib.sources.rest_api import land_records
+from cdp_lib.sources_file import EntitySource
 from cdp_lib.storage import DeltaStore
 from cdp_local.crm_server import CrmServer, Fault
 from effort import SEEDS
@@ -262,6 +263,9 @@ class Crm:
         return Counter(self.contacts.items())
 
 
+SALES = EntitySource(TRANSACTIONS_BRONZE, "database", "database_url", table="transactions")
+
+
 class Database:
     """A database table with or without `updated_at`. It has too many rows to be landed as a snapshot each time."""
 
@@ -317,7 +321,7 @@ class Database:
         return end
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        return sql_database.land_tables(extraction, self.url, "", [TRANSACTIONS_BRONZE], snapshot_up_to_rows=20)
+        return sql_database.land_tables(extraction, self.url, [SALES], snapshot_up_to_rows=20)
 
     def records(self) -> Counter[tuple[Any, ...]]:
         return Counter(self.run("SELECT transaction_id, quantity FROM transactions"))
@@ -390,7 +394,7 @@ class Events(Files):
         return (tuple(json.loads(line)[name] for name in self.columns) for line in text.splitlines())
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        return land_json_lines(extraction, EVENTS_BRONZE, str(self.folder), account_key=None)
+        return land_files(extraction, EVENTS_BRONZE, str(self.folder), account_key=None)
 
 
 class Spend(Files):
@@ -408,7 +412,7 @@ class Spend(Files):
         return ((row["campaign"], row["channel"]) for row in csv.DictReader(text.splitlines()))
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        return land_csv(extraction, MARKETING_SPEND_BRONZE, str(self.folder), account_key=None)
+        return land_files(extraction, MARKETING_SPEND_BRONZE, str(self.folder), account_key=None)
 
 
 class Rates:
@@ -580,7 +584,9 @@ def land_at_once(source: Source, extractions: list[Extraction]) -> None:
 def settings_of(started_at: datetime) -> Settings:
     """Return the settings of a run that starts at the given time."""
     empty = dict.fromkeys(Settings.parameter_names(), "")
-    needed = dict.fromkeys(("catalog", "schema", "landing", "secret_scope", "reporting_currency"), "none")
+    needed = dict.fromkeys(
+        ("catalog", "schema", "landing", "secret_scope", "sources_file", "reporting_currency"), "none"
+    )
     models = {"gross_margin": "1", "annual_discount_rate": "0", "churn_horizon_days": "90", "clv_horizon_months": "12"}
     run = {"api_timeout_seconds": "1", "run_id": "1", "run_started_at": started_at.isoformat()}
     return Settings.from_parameters(empty | needed | models | run)

@@ -42,6 +42,7 @@ parameters = {
     "schema": schema,
     "landing": landing,
     "secret_scope": "none",
+    "sources_file": "../../sources.yml",
     "api_timeout_seconds": "1",
     "reporting_currency": "USD",
     "gross_margin": "0.4",

@@ -212,10 +212,14 @@ def test_variables_on_pages_exist() -> None:
 
 
 def test_settings_page_has_every_secret() -> None:
-    notebooks = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT / "notebooks").rglob("*.py"))
+    readers = [*(PROJECT / "notebooks").rglob("*.py"), PROJECT / "src" / "cdp_lib" / "ingest.py"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in readers)
+    sources = (PROJECT / "sources.yml").read_text(encoding="utf-8")
+    declared = re.findall(r"^  (?:token|database): (\w+)$", sources, re.MULTILINE)
     page = settings_page().split("## Secrets")[1]
 
-    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == set(re.findall(r'_secret\(.*"(\w+)"\)', notebooks))
+    secrets = {*re.findall(r'_secret\(.*"(\w+)"\)', code), *declared}
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == secrets
 
 
 def _lines(language: str) -> list[str]:

@@ -11,6 +11,7 @@ PARAMETERS = {
     "serving_schema": "sales_serving",
     "landing": "/Volumes/cat1/sales/landing",
     "secret_scope": "cdp",
+    "sources_file": "/Workspace/sources.yml",
     "customers_api_url": "https://api.example.com/customers",
     "api_timeout_seconds": "30",
     "crm_url": "https://org.crm.example.com/",
@@ -61,6 +62,7 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         serving_schema="sales_serving",
         landing="/Volumes/cat1/sales/landing",
         secret_scope="cdp",
+        sources_file="/Workspace/sources.yml",
         customers_api_url="https://api.example.com/customers",
         api_timeout_seconds=30.0,
         crm_url="https://org.crm.example.com",
@@ -87,7 +89,8 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["catalog", "schema", "landing", "secret_scope", "api_timeout_seconds", "reporting_currency"]
+    "name",
+    ["catalog", "schema", "landing", "secret_scope", "sources_file", "api_timeout_seconds", "reporting_currency"],
 )
 def test_from_parameters_rejects_an_empty_parameter_and_names_it(name: str) -> None:
     with pytest.raises(CdpError, match=f"'{name}' is empty"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from cdp_lib.published import publish_gold
 from cdp_lib.reconciliation import Account, reconcile
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
+from cdp_local.workspace import PROJECT
 
 OF_SALES = tuple(
     platform_graph().tables[name].contract
@@ -45,6 +46,7 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "schema": "sales",
     "landing": "/landing",
     "secret_scope": "cdp",
+    "sources_file": str(PROJECT / "sources.yml"),
     "api_timeout_seconds": "1",
     "reporting_currency": "EUR",
     "gross_margin": "0.4",
@@ -84,8 +86,12 @@ class Warehouse:
         *rows: dict[str, Any],
         load: Load = "snapshot",
         gone: Iterable[dict[str, Any]] = (),
+        columns: Collection[str] = (),
     ) -> str:
-        """Land a batch and return its name. A row may have a `_source_file`."""
+        """Land a batch and return its name. A row may have a `_source_file`.
+
+        The rows have the columns of the contract, or `columns` if the source has other columns.
+        """
         batch_id, at = batch_id_of(day), extracted_at(day)
         files: dict[str, list[dict[str, Any]]] = {}
         for row in (*rows, *({**key, "_is_deleted": True} for key in gone)):
@@ -96,7 +102,10 @@ class Warehouse:
         for name, of_file in files.items():
             path = folder / "data" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{json.dumps(_received(contract, row))}\n" for row in of_file), encoding="utf-8")
+            path.write_text(
+                "".join(f"{json.dumps(row if columns else _received(contract, row))}\n" for row in of_file),
+                encoding="utf-8",
+            )
             data.append({"name": f"data/{name}", "deletions": name.startswith("removed")})
         manifest = {
             "source": contract.source,
@@ -107,7 +116,7 @@ class Warehouse:
             "format": "jsonl",
             "files": data,
             "extractor_version": "test",
-            "columns": [column.name for column in contract.received_columns],
+            "columns": list(columns) or [column.name for column in contract.received_columns],
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

@@ -30,6 +30,7 @@ _UPDATED_AT = Column(
     "STRING",
     "time of the last change in the source, UTC, as text; null if the source does not say",
     optional=True,
+    holds="time",
 )
 
 
@@ -59,11 +60,11 @@ CUSTOMERS_BRONZE = _bronze(
     "customers",
     ("customer_id",),
     "One row per customer record in a landed response of the customers API.",
-    Column("customer_id", "STRING", "customer's number, as text"),
+    Column("customer_id", "STRING", "customer's number, as text", holds="number"),
     Column("full_name", "STRING", "customer's name", pii="name"),
     Column("email", "STRING", "customer's e-mail address", pii="email"),
     Column("country", "STRING", "country the customer lives in, in the API's spelling"),
-    Column("registration_date", "STRING", "day of registration, as text"),
+    Column("registration_date", "STRING", "day of registration, as text", holds="date"),
     _UPDATED_AT,
 )
 
@@ -117,23 +118,30 @@ CRM_CONTACTS_BRONZE = _bronze(
     Column("fullname", "STRING", "contact's name", pii="name"),
     Column("emailaddress1", "STRING", "contact's e-mail address", pii="email"),
     Column("mobilephone", "STRING", "contact's phone number, as typed", pii="phone"),
-    Column("birthdate", "STRING", "day of birth, as text", pii="birth_date"),
+    Column("birthdate", "STRING", "day of birth, as text", pii="birth_date", holds="date"),
     Column("gendercode", "STRING", "gender code of the CRM: 1 male, 2 female", pii="gender"),
     Column("address1_city", "STRING", "city the contact lives in", pii="address"),
     Column("address1_postalcode", "STRING", "postal code of the contact's address", pii="address"),
     Column("address1_country", "STRING", "country the contact lives in, in the CRM's spelling"),
-    Column("cdp_customerid", "STRING", "number of the customer that the CRM assigns to the contact, as text"),
+    Column(
+        "cdp_customerid",
+        "STRING",
+        "number of the customer that the CRM assigns to the contact, as text",
+        holds="number",
+    ),
     Column("cdp_acquisitionchannel", "STRING", "marketing channel that acquired the contact"),
-    Column("cdp_acquisitiondate", "STRING", "day the contact was acquired, as text"),
+    Column("cdp_acquisitiondate", "STRING", "day the contact was acquired, as text", holds="date"),
     Column("cdp_loyaltytier", "STRING", "tier of the loyalty programme"),
     Column("cdp_emailconsent", "STRING", "whether the contact agrees to marketing by e-mail: true or false"),
-    Column("cdp_emailconsenton", "STRING", "time of the last decision on cdp_emailconsent, UTC, as text"),
+    Column("cdp_emailconsenton", "STRING", "time of the last decision on cdp_emailconsent, UTC, as text", holds="time"),
     Column("cdp_smsconsent", "STRING", "whether the contact agrees to marketing by text message: true or false"),
-    Column("cdp_smsconsenton", "STRING", "time of the last decision on cdp_smsconsent, UTC, as text"),
+    Column("cdp_smsconsenton", "STRING", "time of the last decision on cdp_smsconsent, UTC, as text", holds="time"),
     Column("cdp_phoneconsent", "STRING", "whether the contact agrees to marketing by phone: true or false"),
-    Column("cdp_phoneconsenton", "STRING", "time of the last decision on cdp_phoneconsent, UTC, as text"),
-    Column("createdon", "STRING", "time the contact was created, UTC, as text"),
-    Column("modifiedon", "STRING", "time the contact was last changed, by the clock of the CRM, UTC, as text"),
+    Column("cdp_phoneconsenton", "STRING", "time of the last decision on cdp_phoneconsent, UTC, as text", holds="time"),
+    Column("createdon", "STRING", "time the contact was created, UTC, as text", holds="time"),
+    Column(
+        "modifiedon", "STRING", "time the contact was last changed, by the clock of the CRM, UTC, as text", holds="time"
+    ),
 )
 
 EVENTS_BRONZE = _bronze(
@@ -144,14 +152,14 @@ EVENTS_BRONZE = _bronze(
     "One row per line of a landed event file.",
     Column("event_id", "STRING", "event's identifier"),
     Column("event_type", "STRING", "kind of event: page_view, add_to_cart, checkout, email_open, app_open …"),
-    Column("occurred_at", "STRING", "time of the event, UTC, as text"),
+    Column("occurred_at", "STRING", "time of the event, UTC, as text", holds="time"),
     Column("channel", "STRING", "channel of the event: web, app or email"),
-    Column("customer_id", "STRING", "customer who was logged in, as text"),
+    Column("customer_id", "STRING", "customer who was logged in, as text", holds="number"),
     Column("anonymous_id", "STRING", "identifier of the device or browser", pii="device"),
     Column("email", "STRING", "e-mail address that the message was sent to", pii="email"),
     Column("session_id", "STRING", "session (visit) that the event belongs to"),
     Column("campaign", "STRING", "campaign that led to the event"),
-    Column("product_id", "STRING", "product that the event is about, as text"),
+    Column("product_id", "STRING", "product that the event is about, as text", holds="number"),
     Column("consent", "STRING", "whether the visitor agreed to be tracked: true or false"),
 )
 
@@ -164,7 +172,7 @@ MARKETING_SPEND_BRONZE = _bronze(
     Column("month", "STRING", "month the money was spent in, as 2026-01"),
     Column("channel", "STRING", "marketing channel"),
     Column("campaign", "STRING", "campaign"),
-    Column("amount", "STRING", "money spent, in the currency, as text"),
+    Column("amount", "STRING", "money spent, in the currency, as text", holds="number"),
     Column("currency", "STRING", "ISO 4217 code of the currency"),
 )
 
@@ -176,7 +184,7 @@ EXCHANGE_RATES_BRONZE = _bronze(
     "One row per line of a landed exchange rate file.",
     Column("month", "STRING", "month whose average the rate is, as 2026-01"),
     Column("currency", "STRING", "ISO 4217 code of the currency"),
-    Column("rate", "STRING", "units of the reporting currency per unit of the currency, as text"),
+    Column("rate", "STRING", "units of the reporting currency per unit of the currency, as text", holds="number"),
 )
 
 BRONZE_TABLES = (

@@ -40,6 +40,11 @@ _SALE_MONTH = Column(
     "first day of the month of the sale; partition column on engines without clustering",
     required=True,
 )
+_ATTRIBUTES = Column(
+    "attributes",
+    "MAP<STRING,STRING>",
+    "the retailer's own attributes that the file of sources names, as text by name; null if it names none",
+)
 _UPDATED_AT = Column(
     "updated_at", "TIMESTAMP", "time of the last change in the source, UTC; null if the source does not say"
 )
@@ -67,7 +72,17 @@ CUSTOMERS_SILVER = TableContract(
     name="customers_silver",
     layer="silver",
     comment="One row per customer of the customers API.",
-    columns=(_CUSTOMER_ID, _FULL_NAME, _EMAIL, _COUNTRY, _REGISTRATION_DATE, _UPDATED_AT, WARNINGS, BATCH_ID),
+    columns=(
+        _CUSTOMER_ID,
+        _FULL_NAME,
+        _EMAIL,
+        _COUNTRY,
+        _REGISTRATION_DATE,
+        _ATTRIBUTES,
+        _UPDATED_AT,
+        WARNINGS,
+        BATCH_ID,
+    ),
     key=("customer_id",),
     version="updated_at",
     rules=(
@@ -95,6 +110,7 @@ PRODUCTS_SILVER = TableContract(
         _PRODUCT_NAME,
         _CATEGORY,
         Column("price", "DECIMAL(18,2)", "latest known price of one piece, in the reporting currency", required=True),
+        _ATTRIBUTES,
         _UPDATED_AT,
         WARNINGS,
         BATCH_ID,
@@ -132,7 +148,7 @@ STORES_SILVER = TableContract(
     name="stores_silver",
     layer="silver",
     comment="One row per store of the transactional database.",
-    columns=(_STORE_ID, _STORE_NAME, _LOCATION, _UPDATED_AT, WARNINGS, BATCH_ID),
+    columns=(_STORE_ID, _STORE_NAME, _LOCATION, _ATTRIBUTES, _UPDATED_AT, WARNINGS, BATCH_ID),
     key=("store_id",),
     version="updated_at",
     rules=(
@@ -268,6 +284,7 @@ CRM_CONTACTS_SILVER = TableContract(
         *_consent("email", "e-mail"),
         *_consent("sms", "text message"),
         *_consent("phone", "phone"),
+        _ATTRIBUTES,
         Column("created_at", "TIMESTAMP", "time the contact was created, UTC"),
         Column("modified_at", "TIMESTAMP", "time the contact was last changed, by the clock of the CRM, UTC"),
         WARNINGS,

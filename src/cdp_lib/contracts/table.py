@@ -20,6 +20,7 @@ class Column:
         required: Whether the column is never null.
         pii: Class of personal data (`name`, `email`), None for a column without personal data.
         optional: Whether a source may lack the column. If the column is missing, its values are null.
+        holds: What the text of a bronze column stands for: `date`, `time`, `number` or, if empty, text.
     """
 
     name: str
@@ -28,6 +29,14 @@ class Column:
     required: bool = False
     pii: str | None = None
     optional: bool = False
+    holds: Literal["", "date", "time", "number"] = ""
+
+    @property
+    def kind(self) -> str:
+        """Return what the column stands for: `date`, `time`, `number` or `text`."""
+        if self.type == "STRING":
+            return self.holds or "text"
+        return {"DATE": "date", "TIMESTAMP": "time", "BOOLEAN": "text"}.get(self.type, "number")
 
 
 @dataclass(frozen=True)

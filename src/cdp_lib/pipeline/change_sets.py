@@ -20,7 +20,7 @@ from cdp_lib.columns import hash_of
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work
-from cdp_lib.quality import is_warned
+from cdp_lib.quality import hashable, is_warned
 from cdp_lib.storage import DeltaStore
 from cdp_lib.storage.delta import IS_GONE
 
@@ -260,9 +260,4 @@ def diff_rows(
 
 def row_hash(contract: TableContract) -> Column:
     """Return an expression: a hash of all columns of a row."""
-    return hash_of(
-        [
-            sf.concat_ws("|", column.name) if column.type.startswith("ARRAY") else sf.col(column.name)
-            for column in contract.columns
-        ]
-    )
+    return hash_of([hashable(column) for column in contract.columns])

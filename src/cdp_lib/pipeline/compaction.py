@@ -10,10 +10,12 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.frames import union
 from cdp_lib.landing import Landing
+from cdp_lib.mapping import map_rows
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.load_batches import MAX_LATENESS, LoadedBatches
 from cdp_lib.pipeline.state import States, TableState, read_states, write_states
 from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.work import mapping_of
 from cdp_lib.quality import record_hash
 from cdp_lib.storage import DeltaStore
 
@@ -84,7 +86,7 @@ def remove_old_batches(
                 compacted.append(CompactedTable(table.name, skip_reason=message))
             elif old:
                 readers = [graph.tables[name] for name in graph.readers(table.name)]
-                compacted.append(_compact(store, states, table, readers, old[-1]))
+                compacted.append(_compact(store, states, table.contract, readers, old[-1]))
                 if not compacted[-1].skip_reason:
                     landing.remove_batches(table.contract.source, table.contract.entity, old)
                     compacted[-1] = replace(compacted[-1], batches=len(old))
@@ -136,28 +138,35 @@ def _late_batch_message(
     )
 
 
-def _compact(store: DeltaStore, states: States, table: Table, readers: list[Table], last: str) -> CompactedTable:
+def _compact(
+    store: DeltaStore, states: States, contract: BronzeContract, readers: list[Table], last: str
+) -> CompactedTable:
     """Delete unneeded rows of all batches up to `last`: rows that no downstream table needs any more."""
-    contract, state = table.contract, states[table.name]
+    state = states[contract.name]
     if any(
-        states.get(each.name, TableState()).inputs.get(table.name) != (state.version, state.token) for each in readers
+        states.get(each.name, TableState()).inputs.get(contract.name) != (state.version, state.token)
+        for each in readers
     ):
         return CompactedTable(
-            table.name,
+            contract.name,
             skip_reason="a downstream table has not read the newest rows: refresh the downstream tables first",
         )
     rows = store.read(contract)
+    whole_row = sf.struct(*(sf.col(f"`{name}`") for name in rows.columns)).alias("_bronze_row")
+    mapped = map_rows(rows.select("*", whole_row), contract, mapping_of(states[readers[0].name]))
     is_old = sf.col("_batch_id") <= sf.lit(last)
     key = ["_batch_id", "_record_hash"]
     loaded = LoadedBatches.of(state)
-    needed = union([each.materialization.rows_to_keep(each, rows, loaded).select(*key) for each in readers])
-    hashed = rows.where(is_old).withColumn("_record_hash", record_hash(contract))
-    kept = hashed.join(needed.distinct(), key, how="left_semi").drop("_record_hash")
+    needed = union([each.materialization.rows_to_keep(each, mapped, loaded).select(*key) for each in readers])
+    hashed = mapped.where(is_old).withColumn("_record_hash", record_hash(contract))
+    kept = hashed.join(needed.distinct(), key, how="left_semi").select(
+        *(sf.col("_bronze_row")[name].alias(name) for name in rows.columns)
+    )
     # Set the row count to unknown first: the old count would be wrong if the run is killed after the overwrite.
-    states[table.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
+    states[contract.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
     write_states(store, states)
     store.overwrite(contract, kept, is_old)
     rows_after = store.count([contract])[contract.name]
-    states[table.name] = replace(states[table.name], rows=rows_after)
+    states[contract.name] = replace(states[contract.name], rows=rows_after)
     write_states(store, states)
-    return CompactedTable(table.name, 0, state.rows or 0, rows_after)
+    return CompactedTable(contract.name, 0, state.rows or 0, rows_after)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from graphlib import TopologicalSorter
 from threading import RLock
@@ -14,16 +14,19 @@ from typing import Any, Literal
 
 from cdp_lib import __version__
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
+from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
+from cdp_lib.mapping import NO_MAPPING, Mapping
 from cdp_lib.pipeline.adoption import adopt_warehouse
 from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
-from cdp_lib.pipeline.work import Outcome, RowCounts, Work
+from cdp_lib.pipeline.work import Outcome, RowCounts, Work, setting_texts
 from cdp_lib.settings import Settings
+from cdp_lib.sources_file import read_sources
 from cdp_lib.storage import DeltaStore
 
 TABLES_AT_ONCE = min(4, max(2, os.cpu_count() or 2))
@@ -83,6 +86,7 @@ class Runner:
         """
         self.store, self.landing, self.settings = store, landing, settings
         self.graph = graph or platform_graph()
+        self.sources = read_sources(settings.sources_file, asdict(settings))
         self.states = read_states(store)
         self._lock = RLock()
 
@@ -108,7 +112,7 @@ class Runner:
 
     def _rewrite_reasons(self, table: Table, state: TableState) -> list[str]:
         """Return the reasons why an existing table must be rewritten, in words."""
-        values = {key: str(value) for key, value in self._values(table).items()}
+        values = setting_texts(table, self._values(table), self._mapping(table))
         return [
             *(["an earlier rewrite was interrupted"] if state.is_rewriting else []),
             *(["a full refresh was requested"] if self.settings.full_refresh else []),
@@ -225,6 +229,11 @@ class Runner:
             for name in table.settings
         }
 
+    def _mapping(self, table: Table) -> Mapping:
+        """Return the mapping of the entity that a table, or its bronze input, comes from."""
+        bronze = [each for each in (table.contract, *table.reads) if isinstance(each, BronzeContract)]
+        return self.sources.mapping(bronze[0].entity) if bronze else NO_MAPPING
+
     def _work(self, table: Table, state: TableState, due: Due) -> Work:
         readers = [
             self.states.get(name, TableState()).inputs.get(table.name, (0, ""))[0]
@@ -241,6 +250,7 @@ class Runner:
             due.is_rewrite,
             lambda: self._mark_rewriting([table.name]),
             tuple(readers),
+            self._mapping(table),
         )
 
     def _run(self, name: str) -> TableRun:

@@ -14,11 +14,16 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.frames import read_csv
 from cdp_lib.landing import Landing
+from cdp_lib.mapping import NO_MAPPING, map_rows
+from cdp_lib.mapping import Mapping as ColumnMapping
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore
+
+MAPPING = "mapping"
+"""Name of the mapping among the settings in the state of a table."""
 
 LOADED_IN_VERSION = "_version"
 """Bronze column with the number of the table version that loaded the row."""
@@ -64,6 +69,37 @@ class Outcome:
     new_columns: tuple[str, ...] = ()
 
 
+def setting_texts(table: Table, values: Mapping[str, Any], mapping: ColumnMapping) -> dict[str, str]:
+    """Return the settings that a table was built with, as they are stored in its state.
+
+    The rows of a bronze table do not depend on the mapping.
+
+    Args:
+        table: Declaration of the table.
+        values: Values of the table's declared settings, by name.
+        mapping: Mapping of the table's bronze input. It is stored only if it is not empty.
+    """
+    is_mapped = mapping and not isinstance(table.contract, BronzeContract)
+    return {name: str(value) for name, value in values.items()} | ({MAPPING: str(mapping)} if is_mapped else {})
+
+
+def mapping_of(state: TableState) -> ColumnMapping:
+    """Return the mapping that a table was last built with."""
+    return ColumnMapping.from_text(state.settings.get(MAPPING, ""))
+
+
+def mapped_input(store: DeltaStore, contract: TableContract, state: TableState) -> DataFrame:
+    """Return the rows of an input, in the way in which a table read them when it was last built.
+
+    Args:
+        store: Tables of the platform.
+        contract: Contract of the input.
+        state: State of the table that is built from the input.
+    """
+    rows = store.read(contract)
+    return map_rows(rows, contract, mapping_of(state)) if isinstance(contract, BronzeContract) else rows
+
+
 @dataclass(frozen=True)
 class Work:
     """One table to refresh.
@@ -78,6 +114,7 @@ class Work:
         values: Values of the table's declared settings, by name.
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
+        mapping: Mapping of the entity that the table, or its bronze input, comes from.
         readers: For each downstream table, the number of this table's version that it was last built from.
     """
 
@@ -91,6 +128,7 @@ class Work:
     must_rewrite: bool
     mark_rewriting: Callable[[], None]
     readers: tuple[int, ...] = ()
+    mapping: ColumnMapping = NO_MAPPING
 
     @property
     def contract(self) -> TableContract:
@@ -101,7 +139,12 @@ class Work:
         """Return a data frame of each input table, then a data frame of each declared file."""
         session = self.store.session
         file_frames = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
-        return [*map(self.store.read, self.table.reads), *file_frames]
+        return [*map(self.read, self.table.reads), *file_frames]
+
+    def read(self, contract: TableContract) -> DataFrame:
+        """Return the rows of an input. The rows of a bronze input are in the columns of its contract (`map_rows`)."""
+        rows = self.store.read(contract)
+        return map_rows(rows, contract, self.mapping) if isinstance(contract, BronzeContract) else rows
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
         """Call the builder with data frames, the declared settings and further keyword arguments."""
@@ -126,7 +169,7 @@ class Work:
         if now.rewritten_at > seen:
             return None
         if isinstance(contract, BronzeContract):
-            return self.store.read(contract).where(sf.col(LOADED_IN_VERSION) > seen)
+            return self.read(contract).where(sf.col(LOADED_IN_VERSION) > seen)
         if not self.has_changed(contract):
             return self.store.read(contract).limit(0)
         tokens = [now.change_sets.get(number) for number in range(seen + 1, now.version + 1)]
@@ -147,7 +190,7 @@ class Work:
             base=self.state.token,
             inputs={name: (state.version, state.token) for name, state in self.inputs.items()},
             fingerprint=fingerprint(self.table),
-            settings={name: str(value) for name, value in self.values.items()},
+            settings=setting_texts(self.table, self.values, self.mapping),
             is_rewriting=False,
         )
 

@@ -9,6 +9,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_text, rescued_data
 from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.mapping import ATTRIBUTES
 from cdp_lib.quality import record_hash
 
 
@@ -28,7 +29,8 @@ def typed_rows(
         received_as: Bronze column name by silver column name, for columns whose names differ.
 
     Returns:
-        The silver columns, `record` (the row as received, JSON), `_rescued_data`, `_record_hash` (xxHash64 of the
+        The silver columns, `record` (the row as received, JSON), `attributes` (a map of the retailer's own attributes,
+        see `map_rows`), `_rescued_data`, `_record_hash` (xxHash64 of the
         received values, hexadecimal), `_is_deleted`, `_ingested_at` and `_batch_id`.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
@@ -36,12 +38,15 @@ def typed_rows(
     optional = {column.name for column in contract.received_columns if column.optional}
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [*(column.name for column in contract.received_columns), "_rescued_data"]
+    names = bronze_rows.columns
     # Engines copy an expression to every place that uses its column. `offset(0)` prevents these copies, so that each
     # value is parsed only once.
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
         *(_null_if_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parsed_names),
-        sf.to_json(sf.struct(*received)).alias("record"),
+        # If the source has a mapping, `_record` holds the row in the columns of the source.
+        (sf.col("_record") if "_record" in names else sf.to_json(sf.struct(*received))).alias("record"),
+        (sf.col(ATTRIBUTES) if ATTRIBUTES in names else sf.lit(None).cast("map<string,string>")).alias(ATTRIBUTES),
         "_rescued_data",
         # Hash of the values in `record`, used only to compare versions.
         record_hash(contract).alias("_record_hash"),
@@ -54,6 +59,7 @@ def typed_rows(
     return parsed.select(
         *(sf.col(f"_typed_{name}").alias(name) for name in parse),
         "record",
+        ATTRIBUTES,
         (sf.coalesce("_rescued_data", rescued_data(misfits)) if misfits else sf.col("_rescued_data")).alias(
             "_rescued_data"
         ),

@@ -15,8 +15,8 @@ from cdp_lib.contracts.table import BATCH_ID, WARNINGS
 from cdp_lib.pipeline.merge_touched import MergeTouched
 from cdp_lib.pipeline.table import Table
 
-_COLUMNS_OF_EVERY_TABLE = (BATCH_ID.name, WARNINGS.name, "updated_at")
-"""Columns that all joined tables have. A sale takes these columns from transactions_silver."""
+_DROPPED_COLUMNS = (BATCH_ID.name, WARNINGS.name, "updated_at", "attributes")
+"""Columns of the joined tables that a sale does not have, or takes from transactions_silver."""
 
 _IS_PRICE_OF_THE_DAY = "product_id = _priced_id AND transaction_date >= _valid_from AND transaction_date < _valid_to"
 
@@ -46,9 +46,9 @@ def build_retails_silver(
         Columns of `retails_silver`, the flags that its rules use, and the columns that `sale_as_received` uses.
     """
     sales = transactions_silver.drop(WARNINGS.name)
-    customers = customers_silver.drop(*_COLUMNS_OF_EVERY_TABLE).withColumn("_customer_is_known", sf.lit(True))
-    products = products_silver.drop(*_COLUMNS_OF_EVERY_TABLE, "price").withColumn("_product_is_known", sf.lit(True))
-    stores = stores_silver.drop(*_COLUMNS_OF_EVERY_TABLE).withColumn("_store_is_known", sf.lit(True))
+    customers = customers_silver.drop(*_DROPPED_COLUMNS).withColumn("_customer_is_known", sf.lit(True))
+    products = products_silver.drop(*_DROPPED_COLUMNS, "price").withColumn("_product_is_known", sf.lit(True))
+    stores = stores_silver.drop(*_DROPPED_COLUMNS).withColumn("_store_is_known", sf.lit(True))
     return (
         sales.join(customers, "customer_id", how="left")
         .join(sf.broadcast(products), "product_id", how="left")

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,6 +76,7 @@ def land_entity(
     client_secret: str,
     timeout_seconds: float,
     from_scratch: bool = False,
+    columns: Collection[str] = (),
 ) -> list[Manifest]:
     """Land the changes of a table. The first run lands all records, later runs land changed and deleted records.
 
@@ -104,6 +105,7 @@ def land_entity(
         client_secret: Secret of the application.
         timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
         from_scratch: Whether to land all records instead of the changes.
+        columns: Columns to request. If empty, the columns of the contract are requested.
 
     Returns:
         A list with the landed batch. The list is empty if no record has changed.
@@ -122,8 +124,8 @@ def land_entity(
         timeout_seconds=timeout_seconds,
         renew=_new_sign_in(crm_url, client_id, client_secret, timeout_seconds),
     ) as client:
-        columns = ",".join(column.name for column in contract.received_columns)
-        address = f"{crm_url.rstrip('/')}/api/data/v9.2/{contract.entity}?$select={columns}"
+        names = ",".join(columns or [column.name for column in contract.received_columns])
+        address = f"{crm_url.rstrip('/')}/api/data/v9.2/{contract.entity}?$select={names}"
         table = _Table(extraction, client, contract.entity, contract.record_key[0], address)
         try:
             return [table.land_changes(from_scratch=from_scratch) or table.land_all()]

@@ -36,7 +36,7 @@ MAX_RECORD_LENGTH = 64 << 20
 """Maximum number of bytes in a JSON line, and maximum number of characters in a CSV cell. If a line or cell is longer,
 the file is treated as a file of another format."""
 
-_JSON_LINES = re.compile(r"\.(jsonl|json|ndjson)(\.gz)?$", re.IGNORECASE)
+_FILES = re.compile(r"\.(jsonl|json|ndjson|csv)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
 
@@ -45,57 +45,36 @@ _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
 set. It yields the records as JSON lines, and adds their column names to the set."""
 
 
-def land_json_lines(
-    extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None
+def land_files(
+    extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None, is_mapped: bool = False
 ) -> list[Manifest]:
-    """Land the new and changed JSON lines files in a folder and its subfolders. Each file becomes one data file.
+    """Land the new and changed files in a folder and its subfolders. Each file becomes one data file.
 
-    The data file has one line per record, in UTF-8. A line that is not UTF-8 becomes the record
-    `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged.
+    Files with JSON lines: if a file differs from its data file, the file is also stored as received. A file differs if
+    it is compressed with gzip, or if it has a byte order mark, CRLF, blank lines or invalid UTF-8. A line that is not
+    UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged.
 
-    The file is also stored as received if its bytes differ from the data file, for example if it is compressed with
-    gzip, or if it has a byte order mark, CRLF or blank lines.
-
-    Args:
-        extraction: Extraction that lands the files.
-        contract: Bronze table of the records.
-        path: A folder, or one file. File names end in .jsonl, .json or .ndjson, optionally followed by .gz. Files and
-            folders whose names start with a dot or an underscore are ignored.
-        account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
-
-    Returns:
-        A list with the landed batch. The list is empty if no file is new or changed.
-
-    Raises:
-        CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, or a file
-            that had records before has none now.
-    """
-    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _JSON_LINES, _json_lines)
-
-
-def land_csv(extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None) -> list[Manifest]:
-    """Land the new and changed CSV files in a folder and its subfolders. Each file becomes one data file.
-
-    Cells are landed as strings, and empty cells as null.
-
-    Files follow RFC 4180: a header, UTF-8, and commas or semicolons as separators. A row with more or fewer cells than
-    the header, or a row that is not UTF-8, becomes the record `{"_row": [cells]}`.
+    CSV files: cells are landed as strings, and empty cells as null. Files follow RFC 4180: a header, UTF-8, and commas
+    or semicolons as separators. A row with more or fewer cells than the header, or a row that is not UTF-8, becomes the
+    record `{"_row": [cells]}`.
 
     Args:
         extraction: Extraction that lands the files.
         contract: Bronze table of the records.
-        path: A folder, or one file. File names end in .csv or .csv.gz. Files and folders whose names start with a dot
-            or an underscore are ignored.
+        path: A folder, or one file. File names end in .jsonl, .json, .ndjson or .csv, optionally followed by .gz. Files
+            and folders whose names start with a dot or an underscore are ignored.
         account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
+        is_mapped: Whether the entity has a mapping. If false, CSV files must have the columns of the contract.
 
     Returns:
         A list with the landed batch. The list is empty if no file is new or changed.
 
     Raises:
         CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, a file that
-            had records before has none now, a file has no usable header, or a quote in a file is not closed.
+            had records before has none now, a CSV file has no usable header, or a quote in a file is not closed.
     """
-    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), _CSV, _csv_reader(contract))
+    read_lines = partial(_lines, () if is_mapped else [column.name for column in contract.received_columns])
+    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), read_lines)
 
 
 def land_exchange_rates(
@@ -103,7 +82,7 @@ def land_exchange_rates(
 ) -> list[Manifest]:
     """Land one CSV file with the columns `month`, `currency` and `rate` as a snapshot.
 
-    The format is that of `land_csv`.
+    The format is that of the CSV files of `land_files`.
 
     Args:
         extraction: Extraction that lands the file.
@@ -120,7 +99,8 @@ def land_exchange_rates(
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
-    folder, csv_lines = _Folder(path, account_key), _csv_reader(contract)
+    wanted = [column.name for column in contract.received_columns]
+    folder, csv_lines = _Folder(path, account_key), partial(_csv_lines, wanted)
     with folder.copy(folder.file()) as (copy, origin):
         _check_rates(list(csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
         with extraction.new_batch(contract.entity, "snapshot") as batch:
@@ -251,12 +231,10 @@ def _known_files(batch: Manifest) -> Iterator[Origin]:
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
 
 
-def _land_new_files(
-    extraction: Extraction, entity: str, folder: _Folder, names: re.Pattern[str], read_lines: _LineReader
-) -> list[Manifest]:
+def _land_new_files(extraction: Extraction, entity: str, folder: _Folder, read_lines: _LineReader) -> list[Manifest]:
     if earlier := extraction.find_batch(entity):
         return [earlier]
-    files = folder.files(names)
+    files = folder.files(_FILES)
     latest = extraction.find_latest_batch(entity)
     batches = extraction.landing.batches_of_files(extraction.source, entity)
     if not files and not batches:
@@ -346,9 +324,11 @@ def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
                 yield line
 
 
-def _csv_reader(contract: BronzeContract) -> _LineReader:
-    """Return a function that reads CSV files, which must have the columns of a contract."""
-    return partial(_csv_lines, [column.name for column in contract.received_columns])
+def _lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+    """Yield the records of a file as JSON lines. The name of the file decides its format."""
+    if _CSV.search(address):
+        return _csv_lines(wanted, copy, address, columns)
+    return _json_lines(copy, address, columns)
 
 
 def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from pyspark.sql import SparkSession
 
-from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, DataFile, Extraction, Manifest
 from cdp_lib.sources.sql_database import (
@@ -25,6 +24,7 @@ from cdp_lib.sources.sql_database import (
     has_more_rows,
     open_snapshot,
 )
+from cdp_lib.sources_file import EntitySource
 
 JDBC_FETCH_ROWS = 10_000
 """Number of rows that the JDBC driver fetches at a time."""
@@ -36,8 +36,7 @@ def land_large_tables(
     spark: SparkSession,
     extraction: Extraction,
     database_url: str,
-    schema: str,
-    contracts: Sequence[BronzeContract],
+    sources: Sequence[EntitySource],
     *,
     partitions: int,
     from_scratch: bool = False,
@@ -51,8 +50,7 @@ def land_large_tables(
         spark: Spark session.
         extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
-        schema: Schema of the tables, empty for the default schema.
-        contracts: Contracts of the tables. The entity is the name of the table, and the record key is its key.
+        sources: Sources of the entities: tables or views of this database.
         partitions: Number of key ranges per table, which is also the number of connections to the database. If 0, this
             function lands no table and leaves all tables to `land_tables`.
         from_scratch: Whether to land all large tables. If false, only large tables that were never landed are landed.
@@ -64,20 +62,20 @@ def land_large_tables(
     Raises:
         CdpError: For the same reasons as `land_table_by_jdbc`.
     """
-    candidates = [table for table in contracts if from_scratch or not extraction.find_latest_batch(table.entity)]
+    candidates = [source for source in sources if from_scratch or not extraction.find_latest_batch(source.entity)]
     if not partitions or not candidates:
         return []
     with open_snapshot(database_url) as connection:
-        tables = {table: find_table(connection, schema, table) for table in candidates}
+        tables = [find_table(connection, source) for source in candidates]
         large = [
-            contract
-            for contract, table in tables.items()
+            source
+            for source, table in zip(candidates, tables, strict=True)
             if table.key is not None and has_more_rows(connection, table, snapshot_up_to_rows)
         ]
     return [
         batch
-        for contract in large
-        for batch in land_table_by_jdbc(spark, extraction, database_url, schema, contract, partitions=partitions)
+        for source in large
+        for batch in land_table_by_jdbc(spark, extraction, database_url, source, partitions=partitions)
     ]
 
 
@@ -85,8 +83,7 @@ def land_table_by_jdbc(
     spark: SparkSession,
     extraction: Extraction,
     database_url: str,
-    schema: str,
-    contract: BronzeContract,
+    source: EntitySource,
     *,
     partitions: int,
 ) -> list[Manifest]:
@@ -99,8 +96,7 @@ def land_table_by_jdbc(
         spark: Spark session.
         extraction: Extraction that lands the table.
         database_url: SQLAlchemy URL of the database.
-        schema: Schema of the table, empty for the default schema.
-        contract: Contract of the table. The entity is the name of the table, and the record key is its key.
+        source: Source of the entity: a table or view of this database.
         partitions: Number of key ranges, which is also the number of connections to the database.
 
     Returns:
@@ -108,19 +104,19 @@ def land_table_by_jdbc(
 
     Raises:
         CdpError: The URL is invalid, no JDBC driver for the database is known, or the database can't be reached or
-            read. The error is also raised if the table is missing or empty, or if its primary key is not one integer
-            column.
+            read. The error is also raised if the table is missing or empty, or if its key does not begin with an
+            integer column.
     """
-    if earlier := extraction.find_batch(contract.entity):
+    if earlier := extraction.find_batch(source.entity):
         return [earlier]
-    latest = extraction.find_latest_batch(contract.entity)
+    latest = extraction.find_latest_batch(source.entity)
     with open_snapshot(database_url) as connection:
         database = connection.engine
-        table = find_table(connection, schema, contract)
+        table = find_table(connection, source)
         if table.key is None:
             raise CdpError(
-                f"Table '{table.name}' of database {address_of(database)} can't be read in ranges: its primary key is"
-                f" not the integer column {', '.join(contract.record_key)}. Land the table with land_tables."
+                f"Table '{table.rows.name}' of database {address_of(database)} can't be read in ranges: its key does"
+                " not begin with an integer column. Land the table with land_tables."
             )
         watermark = compute_watermark(connection, table)
         lowest = connection.scalar(sa.select(sa.func.min(table.key)))
@@ -134,7 +130,7 @@ def land_table_by_jdbc(
         fetchsize=JDBC_FETCH_ROWS,
         preferTimestampNTZ=True,  # otherwise, times without time zone would be read in the cluster's time zone
     )
-    with extraction.new_batch(table.name, "snapshot", latest) as batch:
+    with extraction.new_batch(table.entity, "snapshot", latest) as batch:
         try:
             rows.load().write.parquet(batch.data_folder)
         except Exception as error:  # the type of Spark's error depends on the kind of session
@@ -142,7 +138,7 @@ def land_table_by_jdbc(
             if database.url.password:
                 reason = reason.replace(database.url.password, "***")
             raise CdpError(
-                f"Table '{table.name}' of database {address_of(database)} can't be read by JDBC: {reason}."
+                f"Table '{table.rows.name}' of database {address_of(database)} can't be read by JDBC: {reason}."
             ) from error
         _add_files(extraction, batch, table)
         batch.watermark = watermark.as_dict

@@ -29,9 +29,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, Extraction, Manifest, Watermark
+from cdp_lib.sources_file import EntitySource
 
 SNAPSHOT_UP_TO_ROWS = 100_000
 """Maximum number of rows of a small table, which is landed as a snapshot in every run."""
@@ -67,13 +67,12 @@ _POSTGRESQL_TEXT_SETTINGS = (
 def land_tables(
     extraction: Extraction,
     database_url: str,
-    schema: str,
-    contracts: Sequence[BronzeContract],
+    sources: Sequence[EntitySource],
     *,
     from_scratch: bool = False,
     snapshot_up_to_rows: int = SNAPSHOT_UP_TO_ROWS,
 ) -> list[Manifest]:
-    """Land each table as a snapshot, or as an increment with tombstones. Rows are sorted by key.
+    """Land each table or view as a snapshot, or as an increment with tombstones. Rows are sorted by key.
 
     The run checks that all tables exist before it reads the first table. It reads all tables in one transaction, so the
     landed tables are consistent with each other.
@@ -81,8 +80,9 @@ def land_tables(
     A table is landed as an increment only if all of these conditions are true:
 
     - it is a large table of PostgreSQL or Azure SQL;
-    - its primary key is one integer column;
-    - its primary key is the contract's record key.
+    - the first column of its key is an integer column. The key is the declared `primary_key`, or else the primary key
+      in the database;
+    - the key contains the contract's record key, or the source has a mapping.
 
     If the table has a column `updated_at`, an increment also reads the settled rows with a recent time in this column.
     It reads no other settled rows.
@@ -90,8 +90,7 @@ def land_tables(
     Args:
         extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
-        schema: Schema of the tables, empty for the default schema.
-        contracts: Contracts of the tables. The entity is the name of the table, and the record key is its key.
+        sources: Sources of the entities: tables or views of this database.
         from_scratch: Whether to land every table as a snapshot.
         snapshot_up_to_rows: Maximum number of rows of a small table.
 
@@ -103,16 +102,16 @@ def land_tables(
             has landed a table meanwhile.
     """
     # Find the latest batches before the database transaction begins, so that its snapshot is newer than these batches.
-    latest = {contract.entity: extraction.find_latest_batch(contract.entity) for contract in contracts}
+    latest = {source.entity: extraction.find_latest_batch(source.entity) for source in sources}
     with open_snapshot(database_url) as connection:
-        tables = [find_table(connection, schema, contract) for contract in contracts]
+        tables = [find_table(connection, source) for source in sources]
         batches = [
-            extraction.find_batch(table.name)
+            extraction.find_batch(table.entity)
             or _land_table(
                 extraction,
                 connection,
                 table,
-                latest[table.name],
+                latest[table.entity],
                 snapshot_up_to_rows=snapshot_up_to_rows,
                 from_scratch=from_scratch,
             )
@@ -155,22 +154,20 @@ class SourceTable:
     """A table of the database.
 
     Attributes:
-        rows: The table as an SQLAlchemy object.
+        entity: Name of the entity.
+        rows: The table or view as an SQLAlchemy object.
         schema: Landed types of the columns.
-        key: Key column for increments. None if the primary key is not one integer column, if it is not the contract's
-            record key, or if the database is neither PostgreSQL nor Azure SQL.
+        key_columns: Names of the columns that identify a row. Empty if they are unknown.
+        key: First of the key columns, if increments are possible. None otherwise (see `land_tables`).
         updated_at: Column with the time of a row's last change. None if the table has no such column.
     """
 
+    entity: str
     rows: sa.Table
     schema: pa.Schema
+    key_columns: tuple[str, ...]
     key: sa.Column[int] | None
     updated_at: sa.Column[datetime] | None
-
-    @property
-    def name(self) -> str:
-        """Name of the table."""
-        return self.rows.name
 
     @property
     def columns(self) -> dict[str, str]:
@@ -186,7 +183,8 @@ class SourceTable:
         columns: list[Any] = [
             sa.type_coerce(column, sa.types.NullType()).label(column.name) for column in self.rows.columns
         ]
-        return sa.select(*columns).order_by(*(self.rows.primary_key.columns or list(self.rows.columns)[:1]))
+        order = self.key_columns or list(self.columns)[:1]
+        return sa.select(*columns).order_by(*(self.rows.columns[name] for name in order))
 
 
 @dataclass(frozen=True)
@@ -203,6 +201,7 @@ class TableWatermark:
             column shows which rows have changed.
         updated_at: Newest value of the column `updated_at`. None if the table has no such column, or if the column has
             no value.
+        key: Names of the key columns. None in watermarks of earlier versions, whose key is one column.
     """
 
     columns: dict[str, str]
@@ -212,6 +211,7 @@ class TableWatermark:
     key_total: str
     contents: str | None
     updated_at: str | None
+    key: list[str] | None = None
 
     @classmethod
     def from_batch(cls, batch: Manifest | None) -> TableWatermark | None:
@@ -237,40 +237,62 @@ class TableWatermark:
         return min(_utc(self.updated_at), _utc(extracted_at)) - OVERLAP_TIME
 
 
-def find_table(connection: sa.Connection, schema: str, contract: BronzeContract) -> SourceTable:
-    """Return the database table of a contract.
+def find_table(connection: sa.Connection, source: EntitySource) -> SourceTable:
+    """Return the database table or view of a source. Upper and lower case in its names may differ from the database.
 
     Args:
         connection: Connection to the database.
-        schema: Schema of the table, empty for the default schema.
-        contract: Contract of the table. The entity is the name of the table, and the record key is its key.
+        source: Source of the entity.
 
     Raises:
-        CdpError: The table does not exist.
+        CdpError: The table or a declared column does not exist.
     """
-    try:
-        rows = sa.Table(contract.entity, sa.MetaData(), schema=schema or None, autoload_with=connection)
-    except sa.exc.NoSuchTableError:
+    schema, inspector = source.schema or None, sa.inspect(connection)
+    tables = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+    if connection.dialect.name == "postgresql":
+        tables += inspector.get_materialized_view_names(schema)
+    name = _find_name(source.table, tables)
+    if name is None:
         where = f"schema '{schema}'" if schema else "the default schema"
         raise CdpError(
-            f"Database {address_of(connection.engine)} has no table '{contract.entity}' in {where}:"
-            " check the secret 'database_url' and the variable 'database_schema'."
-        ) from None
-    dialect = connection.dialect.name
-    arrow_schema = pa.schema([(column.name, _arrow_type(column.type, dialect)) for column in rows.columns])
-    key = [column for column in rows.primary_key.columns if isinstance(column.type, sa.types.Integer)]
-    has_key = (
-        dialect in _SNAPSHOT_ISOLATION
-        and tuple(rows.primary_key.columns.keys()) == contract.record_key
-        and len(key) == 1
-    )
-    updated_at = rows.columns.get("updated_at")
+            f"Database {address_of(connection.engine)} has no table or view '{source.table}' in {where}: check the"
+            f" secret '{source.address}', and the table and schema of {source.entity} in the file of sources."
+        )
+    rows = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+    dialect, names = connection.dialect.name, rows.columns.keys()
+    key = tuple(_declared_column(source, "primary_key", column, names) for column in source.primary_key)
+    key = key or tuple(rows.primary_key.columns.keys())
+    is_landed_by_key = bool(key) and (bool(source.mapping.columns) or {*source.contract.record_key} <= {*key})
+    updated_at = rows.columns.get(_find_name(source.updated_at, names) or "")
+    if updated_at is None and source.updated_at != "updated_at":
+        _declared_column(source, "updated_at", source.updated_at, names)
     return SourceTable(
+        source.entity,
         rows,
-        arrow_schema,
-        key=key[0] if has_key else None,
+        pa.schema([(column.name, _arrow_type(column.type, dialect)) for column in rows.columns]),
+        key_columns=key,
+        key=rows.columns[key[0]]
+        if dialect in _SNAPSHOT_ISOLATION
+        and is_landed_by_key
+        and isinstance(rows.columns[key[0]].type, sa.types.Integer)
+        else None,
         updated_at=updated_at if updated_at is not None and isinstance(updated_at.type, sa.types.DateTime) else None,
     )
+
+
+def _find_name(name: str, names: Sequence[str]) -> str | None:
+    """Return the name as the database spells it. An exact match is better than a match that ignores case."""
+    return name if name in names else next((each for each in names if each.lower() == name.lower()), None)
+
+
+def _declared_column(source: EntitySource, declared_as: str, name: str, names: Sequence[str]) -> str:
+    found = _find_name(name, names)
+    if found is None:
+        raise CdpError(
+            f"The file of sources declares '{name}' as {declared_as} of {source.entity}, but '{source.table}' has no"
+            f" such column (its columns are {', '.join(names)}): correct the file of sources."
+        )
+    return found
 
 
 def compute_watermark(
@@ -311,12 +333,15 @@ def compute_watermark(
         key_total=str(key_total),
         contents=str(contents) if updated_at is None else None,
         updated_at=newest.isoformat() if newest else None,
+        key=list(table.key_columns),
     )
 
 
 def empty_table_error(connection: sa.Connection, table: SourceTable) -> CdpError:
     """Return the error for an empty table, because an empty snapshot would empty the downstream tables."""
-    return CdpError(f"Table '{table.name}' of database {address_of(connection.engine)} is empty: check the source.")
+    return CdpError(
+        f"Table '{table.rows.name}' of database {address_of(connection.engine)} is empty: check the source."
+    )
 
 
 def address_of(engine: sa.Engine) -> str:
@@ -367,7 +392,7 @@ def _land_snapshot(
     latest: Manifest | None,
     watermark: TableWatermark | None,
 ) -> Manifest:
-    with extraction.new_batch(table.name, "snapshot", latest) as batch:
+    with extraction.new_batch(table.entity, "snapshot", latest) as batch:
         with closing(_read(connection, table, table.select)) as chunks:
             _write(batch, "part-00000.parquet", table.schema, chunks)
         if not batch.rows:
@@ -381,28 +406,30 @@ def _land_increment(
 ) -> Manifest | None:
     key, since = _key_of(table), previous.reread_since(latest.extracted_at)
     landed = _LandedRows(extraction, table, previous, since)
-    deleted_keys = landed.unsettled_keys()
+    deleted = landed.unsettled_keys()
     is_new: sa.ColumnElement[bool] = key > previous.settled
     if table.updated_at is not None:
         is_new = sa.or_(is_new, _is_updated_since(table.updated_at, since))
 
     def changes() -> Generator[pa.Table, None, None]:
         for chunk in _read(connection, table, table.select.where(is_new)):
-            deleted_keys.difference_update(chunk[key.name].to_pylist())
+            for row_key in _row_keys(chunk, table.key_columns).to_pylist():
+                deleted.pop(row_key, None)
             changed = landed.without_landed_rows(chunk)
             if changed.num_rows:
                 yield changed
 
     with closing(changes()) as changed:
         first = next(changed, None)
-        if first is None and not deleted_keys:
+        if first is None and not deleted:
             return None
-        with extraction.new_batch(table.name, "increment", latest) as batch:
+        with extraction.new_batch(table.entity, "increment", latest) as batch:
             if first is not None:
                 _write(batch, "part-00000.parquet", table.schema, chain([first], changed))
-            if deleted_keys:
-                keys = pa.table({key.name: pa.array(sorted(deleted_keys), table.schema.field(key.name).type)})
-                _write(batch, "deletions.parquet", keys.schema, [keys], deletions=True)
+            if deleted:
+                schema = _key_schema(table)
+                keys = [dict(zip(schema.names, key, strict=True)) for key in sorted(deleted.values())]
+                _write(batch, "deletions.parquet", schema, [pa.Table.from_pylist(keys, schema)], deletions=True)
             batch.watermark = compute_watermark(connection, table, previous).as_dict
     return batch.manifest
 
@@ -433,40 +460,44 @@ class _LandedRows:
     def __init__(
         self, extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
     ) -> None:
-        self._entity = f"{extraction.source}/{table.name}"
+        self._entity = f"{extraction.source}/{table.entity}"
         self._key = _key_of(table).name
+        self._key_columns = table.key_columns
         self._max_key = previous.max_key
         self._settled = previous.settled
         with self._errors():
             self._files = list(_overlap_files(extraction, table, previous, since))
 
-    def unsettled_keys(self) -> set[int]:
-        """Return the keys above `settled` that are landed and not deleted."""
-        keys = set[int]()
+    def unsettled_keys(self) -> dict[Any, tuple[Any, ...]]:
+        """Return the keys of the landed rows above `settled` that are not deleted: the key columns by row key."""
+        keys = dict[Any, tuple[Any, ...]]()
         for file, is_deletions in reversed(self._files):
-            found = self._read(file, [self._key], ds.field(self._key) > self._settled)[self._key].to_pylist()
-            keys = keys.difference(found) if is_deletions else keys.union(found)
+            found = self._read(file, [*self._key_columns], ds.field(self._key) > self._settled)
+            columns = [found[name].to_pylist() for name in self._key_columns]
+            of_file = dict(
+                zip(_row_keys(found, self._key_columns).to_pylist(), zip(*columns, strict=True), strict=True)
+            )
+            keys = {key: keys[key] for key in keys.keys() - of_file.keys()} if is_deletions else keys | of_file
         return keys
 
     def without_landed_rows(self, chunk: pa.Table) -> pa.Table:
         """Return a chunk without the rows that are already landed with the same values."""
-        keys = chunk[self._key].combine_chunks()
-        is_new_key = pc.greater(keys, self._max_key)
-        unknown = chunk.filter(pc.invert(is_new_key))
+        keys = _row_keys(chunk, self._key_columns)
+        unknown = chunk.filter(pc.invert(pc.greater(chunk[self._key], self._max_key)))
         unchanged_keys = [keys.slice(0, 0)]
         for file, is_deletions in self._files:
             if not unknown.num_rows:
                 break
-            unknown_keys = unknown[self._key].combine_chunks()
-            key_range = pc.min_max(unknown_keys)
+            unknown_keys, first_keys = _row_keys(unknown, self._key_columns), unknown[self._key].combine_chunks()
+            key_range = pc.min_max(first_keys)
             field = ds.field(self._key)
             found = self._read(
                 file,
-                [self._key] if is_deletions else chunk.column_names,
-                # The range of keys lets the reader skip row groups.
-                (field >= key_range["min"]) & (field <= key_range["max"]) & field.isin(unknown_keys),
+                [*self._key_columns] if is_deletions else chunk.column_names,
+                # With the conditions on the range of keys, the reader can skip row groups.
+                (field >= key_range["min"]) & (field <= key_range["max"]) & field.isin(first_keys),
             )
-            positions = pc.index_in(unknown_keys, found[self._key].combine_chunks())
+            positions = pc.index_in(unknown_keys, _row_keys(found, self._key_columns))
             is_found = pc.is_valid(positions)
             if not is_deletions:
                 is_unchanged = _equal_rows(unknown.filter(is_found), found.take(positions.drop_null()))
@@ -489,6 +520,19 @@ class _LandedRows:
             ) from error
 
 
+def _row_keys(rows: pa.Table, key_columns: Sequence[str]) -> pa.Array:
+    """Return the key of each row: the value of a single key column, or the values of several as one string."""
+    columns = [rows[name].combine_chunks() for name in key_columns]
+    if len(columns) == 1:
+        return columns[0]
+    return pc.binary_join_element_wise(*(pc.fill_null(c.cast(pa.string()), "") for c in columns), "\x1f")
+
+
+def _key_schema(table: SourceTable) -> pa.Schema:
+    """Return the schema of tombstones."""
+    return pa.schema([table.schema.field(name) for name in table.key_columns])
+
+
 def _overlap_files(
     extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
 ) -> Iterator[tuple[ds.Dataset, bool]]:
@@ -497,8 +541,8 @@ def _overlap_files(
     The increment reads some landed rows again. The files of older batches can't hold these rows, and are left out.
     """
     landing = extraction.landing
-    for batch_id in landing.batch_ids_newest_first(extraction.source, table.name):
-        batch = landing.find_batch(extraction.source, table.name, batch_id)
+    for batch_id in landing.batch_ids_newest_first(extraction.source, table.entity):
+        batch = landing.find_batch(extraction.source, table.entity, batch_id)
         watermark = TableWatermark.from_batch(batch)
         if batch is None or watermark is None:
             return
@@ -507,7 +551,7 @@ def _overlap_files(
             return
         for file in batch.files:
             path = landing.fs._strip_protocol(landing.path_of(batch, file.name))
-            schema = table.schema if not file.deletions else pa.schema([table.schema.field(_key_of(table).name)])
+            schema = _key_schema(table) if file.deletions else table.schema
             yield ds.dataset(path, schema, "parquet", landing.fs), file.deletions
         if batch.load == "snapshot":
             return
@@ -537,7 +581,9 @@ def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) ->
 
 
 def _still_holds(connection: sa.Connection, table: SourceTable, previous: TableWatermark) -> bool:
-    """Return whether the table's columns and the totals of its settled rows are unchanged since a watermark."""
+    """Return whether a table's columns, key and totals of settled rows are unchanged since a watermark."""
+    if previous.key != list(table.key_columns) and (previous.key or len(table.key_columns) > 1):
+        return False
     if previous.columns != table.columns or (previous.contents is None) != (table.updated_at is not None):
         return False
     rows, key_total, contents = _totals(connection, table, _key_of(table) <= previous.settled)
@@ -567,7 +613,7 @@ def _totals(connection: sa.Connection, table: SourceTable, *conditions: sa.Colum
 
 def _key_of(table: SourceTable) -> sa.Column[int]:
     if table.key is None:
-        raise ValueError(f"{table.name} has no single-column integer key")
+        raise ValueError(f"{table.entity} has no key for increments")
     return table.key
 
 
@@ -584,8 +630,8 @@ def _read(connection: sa.Connection, table: SourceTable, rows: sa.Select[Any]) -
         yield from read(connection, table, rows)
     except pa.ArrowException as error:
         raise CdpError(
-            f"Table '{table.name}' of database {address_of(connection.engine)} can't be read: Parquet can't store one"
-            f" of its values ({_reason_of(error)})."
+            f"Table '{table.rows.name}' of database {address_of(connection.engine)} can't be read: Parquet can't store"
+            f" one of its values ({_reason_of(error)})."
         ) from error
 
 

@@ -14,7 +14,7 @@ import pytest
 from cdp_lib.contracts.bronze import BRONZE_TABLES, EVENTS_BRONZE
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.landing import Landing
-from cdp_lib.sources.files import land_json_lines
+from cdp_lib.sources.files import land_files
 
 from .expressions import FUNCTIONS
 from .simulator import Crash, Failure
@@ -95,7 +95,7 @@ def test_data_files_have_the_names_that_the_notebooks_use(world: World, entities
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / name).write_text(event(4))
     extraction = Landing(str(tmp_path / "landing")).extraction("events", "20260131T000000Z-1", NIGHT)
-    [by_notebook] = land_json_lines(extraction, EVENTS_BRONZE, str(tmp_path / "source"), account_key=None)
+    [by_notebook] = land_files(extraction, EVENTS_BRONZE, str(tmp_path / "source"), account_key=None)
     [file] = by_notebook.files
     name_by_notebook = unquote(file.name).removeprefix("data/file=").removesuffix("/part-00000.jsonl")
     assert f"data/{name_by_notebook}.jsonl" in {each.name for each in batch.files}

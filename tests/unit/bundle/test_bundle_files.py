@@ -47,6 +47,7 @@ KNOWN = {
     "bundle.target",
     "workspace.current_user.short_name",
     "workspace.current_user.userName",
+    "workspace.file_path",
 }
 """References to the bundle and the workspace that the CLI resolves."""
 
@@ -258,7 +259,7 @@ def test_all_tasks_have_the_same_settings(jobs: Jobs) -> None:
             for name, value in task_parameters(job, task["task_key"]).items():
                 by_name.setdefault(name, set()).add(str(value))
     differing = {name for name, values in by_name.items() if len(values) > 1}
-    assert differing <= {"held", "sources"}
+    assert differing <= {"entities", "held", "sources"}
 
 
 def test_no_job_setting_is_empty(bundle: Bundle) -> None:
@@ -306,7 +307,17 @@ def test_bronze_waits_for_all_ingest_tasks(refresh: dict[str, Any]) -> None:
     assert upstream_tasks(refresh)["bronze"] == {key for key in upstream_tasks(refresh) if key.startswith("ingest_")}
 
 
-def test_bronze_gets_the_results_of_the_ingest_tasks_of_sales(refresh: dict[str, Any], project: Path) -> None:
+def test_each_entity_is_landed_by_one_task(refresh: dict[str, Any]) -> None:
+    landed = [
+        entity
+        for task in refresh["tasks"]
+        if "notebook_task" in task
+        for entity in task_parameters(refresh, task["task_key"]).get("entities", "").split()
+    ]
+    assert sorted(landed) == sorted(contract.entity for contract in BRONZE_TABLES)
+
+
+def test_bronze_gets_the_results_of_the_ingest_tasks_of_sales(refresh: dict[str, Any]) -> None:
     sources = dict(pair.split("=") for pair in task_parameters(refresh, "bronze")["sources"].split())
     assert sources.keys() == {contract.source for contract in (CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE)}
     results = {source: TASK_REFERENCE.fullmatch(result) for source, result in sources.items()}
@@ -314,9 +325,8 @@ def test_bronze_gets_the_results_of_the_ingest_tasks_of_sales(refresh: dict[str,
     tasks = {source: match[1] for source, match in results.items() if match}
     assert set(tasks.values()) < {key for key in upstream_tasks(refresh) if key.startswith("ingest_")}
     for source, key in tasks.items():
-        text = (project / "notebooks" / "ingest" / f"{key}.py").read_text(encoding="utf-8")
-        names = [contract.name.upper() for contract in BRONZE_TABLES if contract.source == source]
-        assert f'"{source}"' in text or any(name in text for name in names), key
+        entities = task_parameters(refresh, key)["entities"].split()
+        assert entities == [contract.entity for contract in BRONZE_TABLES if contract.source == source]
 
 
 def test_each_stage_gets_the_held_tables_of_the_stage_before(refresh: dict[str, Any]) -> None:
@@ -458,7 +468,7 @@ def test_only_tasks_that_use_the_landing_run_on_the_lake_cluster(jobs: Jobs, pro
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
-            or notebook(task, project).stem in ("bronze", "refresh")
+            or notebook(task, project).stem in ("bronze", "ingest", "refresh")
         }
         assert on_the_lake == landing_tasks
         for task in job["tasks"]:

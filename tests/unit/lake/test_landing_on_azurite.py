@@ -14,7 +14,7 @@ from adlfs.spec import AzureBlobFile
 from cdp_lib.contracts.bronze import EVENTS_BRONZE, EXCHANGE_RATES_BRONZE, MARKETING_SPEND_BRONZE
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing, Manifest
-from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
+from cdp_lib.sources.files import land_exchange_rates, land_files
 
 STARTED_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LINES = b'{"id": 1, "name": "Nour"}\n{"id": 2}\n'
@@ -217,7 +217,7 @@ def test_a_refused_key_is_an_error_of_one_line_without_the_key(azurite, lake: st
     for attempt in (
         lambda: landing.batches("crm", "contacts"),
         lambda: land(landing),
-        lambda: land_csv(
+        lambda: land_files(
             landing.extraction("crm", "20260131T000001Z-1", STARTED_AT),
             MARKETING_SPEND_BRONZE,
             lake,
@@ -236,7 +236,7 @@ def test_a_missing_container_is_an_error_of_one_line(azurite) -> None:
     message = refusal(lambda: land(landing))
     assert message == f"Landing location {nowhere} can't be written: The specified container does not exist."
     extraction = landing.extraction("crm", "20260131T000001Z-1", STARTED_AT)
-    message = refusal(lambda: land_csv(extraction, MARKETING_SPEND_BRONZE, nowhere, account_key=azurite.account_key))
+    message = refusal(lambda: land_files(extraction, MARKETING_SPEND_BRONZE, nowhere, account_key=azurite.account_key))
     assert message == f"Folder {nowhere} does not exist: check the path; nothing was landed."
 
 
@@ -244,9 +244,7 @@ def test_files_are_landed_from_the_lake_into_the_lake(azurite, landing: Landing,
     source, key = f"{lake}/events", azurite.account_key
 
     def run(batch_id: str) -> list[Manifest]:
-        return land_json_lines(
-            landing.extraction("events", batch_id, STARTED_AT), EVENTS_BRONZE, source, account_key=key
-        )
+        return land_files(landing.extraction("events", batch_id, STARTED_AT), EVENTS_BRONZE, source, account_key=key)
 
     assert "does not exist" in refusal(lambda: run("20260131T000000Z-0"))
     fs.pipe_file(f"{source}/web/1.jsonl", LINES)

@@ -32,7 +32,6 @@ from cdp_lib.sources.event_stream import (
     land_event_stream,
     read_kafka,
 )
-from cdp_lib.sources.files import land_json_lines
 
 from ..warehouse import Warehouse
 
@@ -158,7 +157,7 @@ def test_files_and_the_stream_land_side_by_side(landing, land, tmp_path) -> None
     def land_files(hours: int) -> list[Manifest]:
         started_at = STARTED_AT + timedelta(hours=hours)
         extraction = landing.extraction("events", f"{started_at:%Y%m%dT%H%M%SZ}-1", started_at)
-        return land_json_lines(extraction, EVENTS_BRONZE, str(folder), account_key=None)
+        return land_files(extraction, EVENTS_BRONZE, str(folder), account_key=None)
 
     land(0, event(2))
     assert len(land_files(1)) == 1

@@ -15,7 +15,7 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing, Manifest
 from cdp_lib.sources import files
-from cdp_lib.sources.files import land_csv, land_exchange_rates, land_json_lines
+from cdp_lib.sources.files import land_exchange_rates, land_files
 
 EVENT = b'{"event_id": "e1", "channel": "web"}\n'
 OTHER = b'{"event_id": "e2", "email": "b@example.com"}\n'
@@ -39,16 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def land_events(landing: Landing, folder: Path) -> Land:
     def land(batch_id: str = "20260131T000001Z-1", path: object = folder) -> list[Manifest]:
         extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
-        return land_json_lines(extraction, EVENTS, str(path), account_key=None)
-
-    return land
-
-
-@pytest.fixture
-def land_spend(landing: Landing, folder: Path) -> Land:
-    def land(batch_id: str = "20260131T000001Z-1") -> list[Manifest]:
-        extraction = landing.extraction("source", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
-        return land_csv(extraction, EVENTS, str(folder), account_key=None)
+        return land_files(extraction, EVENTS, str(path), account_key=None)
 
     return land
 
@@ -242,14 +233,13 @@ def test_a_line_that_is_not_a_record_is_landed_unchanged(folder, land_events, la
     assert (manifest.rows, manifest.columns) == (2, ("channel", "event_id"))
 
 
-def test_a_field_of_ten_megabytes_is_landed(folder, land_events, land_spend, landed) -> None:
+def test_a_field_of_ten_megabytes_is_landed(folder, land_events, landed) -> None:
     long = b"x" * 10_000_000
     write(folder / "a.jsonl", b'{"event_id": "' + long + b'"}\n')
     write(folder / "a.csv", b'month,channel\n2026-01,"' + long + b'"\n')
     land_events()
     assert [len(record["event_id"]) for record in records_of(landed, "a.jsonl")] == [10_000_000]
-    land_spend("20260131T000002Z-2")
-    assert [len(record["channel"]) for record in records_of(landed, "a.csv", "20260131T000002Z-2")] == [10_000_000]
+    assert [len(record["channel"]) for record in records_of(landed, "a.csv")] == [10_000_000]
 
 
 def test_a_line_that_is_too_long_is_an_error_that_names_the_file(folder, land_events, landed, monkeypatch) -> None:
@@ -317,7 +307,7 @@ def test_an_empty_file_is_landed_once_it_has_records(folder, land_events) -> Non
     assert names_of(land_events("20260131T000003Z-3")) == ["b.jsonl"]
 
 
-def test_a_file_that_loses_its_records_is_an_error(folder, land_events, land_spend) -> None:
+def test_a_file_that_loses_its_records_is_an_error(folder, land_events) -> None:
     write(folder / "a.jsonl", EVENT)
     land_events("20260131T000001Z-1")
     write(folder / "a.jsonl", b"", seconds=1)
@@ -393,10 +383,10 @@ def test_memory_does_not_grow_with_the_file(folder, land_events, pack: Callable[
     assert peak < 8_000_000
 
 
-def test_a_csv_row_is_landed_as_text_and_the_file_as_received(folder, land_spend, landed) -> None:
+def test_a_csv_row_is_landed_as_text_and_the_file_as_received(folder, land_events, landed) -> None:
     content = b'month,channel,amount\n2026-01,search,010.50\n2026-01,"a ""b"",\nc",\n'
     write(folder / "2026-01.csv", content)
-    [manifest] = land_spend()
+    [manifest] = land_events()
     assert (manifest.load, manifest.rows, manifest.columns) == ("files", 2, ("amount", "channel", "month"))
     assert records_of(landed, "2026-01.csv") == [
         {"month": "2026-01", "channel": "search", "amount": "010.50"},
@@ -419,15 +409,15 @@ def test_a_csv_row_is_landed_as_text_and_the_file_as_received(folder, land_spend
     ],
     ids=["BOM", "CRLF", "CR", "semicolons", "blanks in the header", "blank lines", "quotes", "gzip"],
 )
-def test_csv_is_read_in_every_usual_encoding_and_layout(folder, land_spend, landed, content: bytes) -> None:
+def test_csv_is_read_in_every_usual_encoding_and_layout(folder, land_events, landed, content: bytes) -> None:
     write(folder / "a.csv", content)
-    land_spend()
+    land_events()
     assert records_of(landed, "a.csv") == [{"month": "2026-01", "channel": "search", "amount": "10.50"}]
 
 
-def test_a_csv_row_that_does_not_fit_the_header_is_landed_as_a_list_of_cells(folder, land_spend, landed) -> None:
+def test_a_csv_row_that_does_not_fit_the_header_is_landed_as_a_list_of_cells(folder, land_events, landed) -> None:
     write(folder / "a.csv", MONTH + b"2026-01,search\n2026-01,a,1,2\n2026-01,caf\xe9,1\n")
-    [manifest] = land_spend()
+    [manifest] = land_events()
     assert manifest.columns == ("amount", "channel", "month")
     assert records_of(landed, "a.csv")[1:] == [
         {"_row": ["2026-01", "search"]},
@@ -441,26 +431,26 @@ def test_a_csv_row_that_does_not_fit_the_header_is_landed_as_a_list_of_cells(fol
     [b"month,channel,month\n1,2,3\n", b"month,,amount\n1,2,3\n", "Währung\n1\n".encode("latin-1")],
     ids=["a name twice", "a column without a name", "no UTF-8"],
 )
-def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_spend, landed, content: bytes) -> None:
+def test_a_csv_file_without_a_usable_header_lands_nothing(folder, land_events, landed, content: bytes) -> None:
     write(folder / "good.csv", MONTH)
     write(folder / "worse.csv", content)
-    assert f"{folder}/worse.csv is not a header" in refusal(land_spend)
+    assert f"{folder}/worse.csv is not a header" in refusal(land_events)
     assert not list(landed.rglob("manifest.json"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", MONTH.splitlines(keepends=True)[0]], ids=["", "blank", "header"])
-def test_a_csv_file_without_rows_is_landed_when_it_has_rows(folder, land_spend, content: bytes) -> None:
+def test_a_csv_file_without_rows_is_landed_when_it_has_rows(folder, land_events, content: bytes) -> None:
     write(folder / "good.csv", MONTH)
     write(folder / "later.csv", content)
-    assert names_of(land_spend("20260131T000001Z-1")) == ["good.csv"]
+    assert names_of(land_events("20260131T000001Z-1")) == ["good.csv"]
     write(folder / "later.csv", MONTH + b"2026-02,mail,1\n", seconds=1)
-    assert names_of(land_spend("20260131T000002Z-2")) == ["later.csv"]
+    assert names_of(land_events("20260131T000002Z-2")) == ["later.csv"]
 
 
 def test_csv_columns_match_the_contract_in_any_case(folder, landing, landed) -> None:
     def land(batch_id: str) -> list[Manifest]:
         extraction = landing.extraction("marketing", batch_id, datetime(2026, 1, 31, tzinfo=UTC))
-        return land_csv(extraction, MARKETING_SPEND_BRONZE, str(folder), account_key=None)
+        return land_files(extraction, MARKETING_SPEND_BRONZE, str(folder), account_key=None)
 
     write(folder / "a.csv", b"Month,CHANNEL,campaign,amount,Note\n2026-01,search,brand,1,x\n")
     assert "a.csv has no column currency (its first line is 'Month,CHANNEL,campaign,amount,Note')" in refusal(
@@ -471,28 +461,28 @@ def test_csv_columns_match_the_contract_in_any_case(folder, landing, landed) -> 
     assert manifest.columns == ("Note", "amount", "campaign", "channel", "currency", "month")
 
 
-def test_an_open_quote_is_an_error_that_names_file_and_line(folder, land_spend, landed) -> None:
+def test_an_open_quote_is_an_error_that_names_file_and_line(folder, land_events, landed) -> None:
     write(folder / "a.csv", MONTH + b'2026-01,"search,1\n2026-01,mail,2\n')
-    message = refusal(land_spend)
+    message = refusal(land_events)
     assert f"{folder}/a.csv is not valid CSV at line 4" in message
     assert not list(landed.rglob("manifest.json"))
 
 
-def test_a_corrected_month_is_landed_again_and_the_others_are_not(folder, land_spend, landed) -> None:
+def test_a_corrected_month_is_landed_again_and_the_others_are_not(folder, land_events, landed) -> None:
     write(folder / "2026-01.csv", MONTH)
     write(folder / "2026-02.csv", MONTH.replace(b"-01", b"-02"))
-    land_spend("20260131T000001Z-1")
+    land_events("20260131T000001Z-1")
     write(folder / "2026-01.csv", MONTH.replace(b"10.50", b"11.50"), seconds=1)
-    assert names_of(land_spend("20260131T000002Z-2")) == ["2026-01.csv"]
+    assert names_of(land_events("20260131T000002Z-2")) == ["2026-01.csv"]
     assert [record["amount"] for record in records_of(landed, "2026-01.csv", "20260131T000002Z-2")] == ["11.50"]
 
 
-def test_a_csv_file_that_loses_its_rows_is_an_error(folder, land_spend) -> None:
+def test_a_csv_file_that_loses_its_rows_is_an_error(folder, land_events) -> None:
     write(folder / "2026-01.csv", MONTH)
     write(folder / "2026-02.csv", b"month,channel,amount\n")
-    assert names_of(land_spend("20260131T000001Z-1")) == ["2026-01.csv"]
+    assert names_of(land_events("20260131T000001Z-1")) == ["2026-01.csv"]
     write(folder / "2026-01.csv", b"month,channel,amount\n", seconds=1)
-    assert "had records before, but has none now" in refusal(land_spend, "20260131T000002Z-2")
+    assert "had records before, but has none now" in refusal(land_events, "20260131T000002Z-2")
 
 
 def test_exchange_rates_are_landed_as_a_snapshot_when_they_change(folder, land_rates, landed) -> None:

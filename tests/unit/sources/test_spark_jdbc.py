@@ -20,8 +20,10 @@ from cdp_lib.landing import Extraction, Landing
 from cdp_lib.sources import sql_database
 from cdp_lib.sources.spark_jdbc import connection_options, land_large_tables, land_table_by_jdbc
 from cdp_lib.sources.sql_database import land_tables
+from cdp_lib.sources_file import EntitySource
 
-SALES = BronzeContract("sales", "bronze", "", (), source="source", entity="sales", record_key=("id",))
+CONTRACT = BronzeContract("sales", "bronze", "", (), source="source", entity="sales", record_key=("id",))
+SALES = EntitySource(CONTRACT, "database", "database_url", table="sales")
 
 DATABASE = """
     CREATE TABLE sales (
@@ -47,6 +49,7 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.sources.spark_jdbc import land_large_tables
+from cdp_lib.sources_file import EntitySource
 from cdp_local.engines import delta_session
 
 home, url = Path(sys.argv[1]), sys.argv[2]
@@ -57,7 +60,8 @@ with delta_session(home, {"spark.sql.session.timeZone": "Asia/Riyadh"}, ["org.po
     for entity in ("sales", "refused"):
         contract = BronzeContract(entity, "bronze", "", (), source="source", entity=entity, record_key=("id",))
         try:
-            arguments = spark, extraction, url, "", [contract]
+            source = EntitySource(contract, "database", "database_url", table=entity)
+            arguments = spark, extraction, url, [source]
             [manifest] = land_large_tables(*arguments, partitions=3, snapshot_up_to_rows=0)
             [second] = land_large_tables(*arguments, partitions=3, snapshot_up_to_rows=0, from_scratch=True)
             answers[entity] = manifest.to_json() if manifest == second else "landed twice"
@@ -95,7 +99,7 @@ def test_a_table_read_in_ranges_is_landed_and_then_continued_in_increments(
     assert landing.examine(snapshot).rows == 12_001
 
     with sql_database.open_snapshot(url) as connection:
-        table = sql_database.find_table(connection, "", SALES)
+        table = sql_database.find_table(connection, SALES)
         source_rows = pa.concat_tables(sql_database._read(connection, table, table.select))
     landed = pa.concat_tables(
         pq.read_table(landing.path_of(snapshot, file.name), partitioning=None) for file in snapshot.files
@@ -106,7 +110,7 @@ def test_a_table_read_in_ranges_is_landed_and_then_continued_in_increments(
 
     def next_run(batch_id: str) -> list[tuple[str, int]]:
         extraction = Extraction(landing, "source", batch_id, snapshot.extracted_at)
-        return [(batch.load, batch.rows) for batch in land_tables(extraction, url, "", [SALES], snapshot_up_to_rows=0)]
+        return [(batch.load, batch.rows) for batch in land_tables(extraction, url, [SALES], snapshot_up_to_rows=0)]
 
     assert next_run("20260131T000002Z-2") == []
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
@@ -118,7 +122,7 @@ def test_small_and_already_landed_tables_are_not_read_by_jdbc(
     new_postgresql_database: Callable[[str], str], extraction: Extraction
 ) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id INT PRIMARY KEY); INSERT INTO sales VALUES (1), (2)")
-    arguments = None, extraction, url, "", [SALES]
+    arguments = None, extraction, url, [SALES]
     assert land_large_tables(*arguments, partitions=2) == []
     assert land_large_tables(*arguments, partitions=0, snapshot_up_to_rows=1) == []
     [landed] = land_tables(*arguments[1:])
@@ -130,14 +134,14 @@ def test_a_table_without_an_integer_key_is_an_error(
     new_postgresql_database: Callable[[str], str], extraction: Extraction
 ) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id TEXT PRIMARY KEY); INSERT INTO sales VALUES ('a')")
-    with pytest.raises(CdpError, match="can't be read in ranges: its primary key is not the integer column id"):
-        land_table_by_jdbc(None, extraction, url, "", SALES, partitions=2)
+    with pytest.raises(CdpError, match="can't be read in ranges: its key does not begin with an integer column"):
+        land_table_by_jdbc(None, extraction, url, SALES, partitions=2)
 
 
 def test_an_empty_table_is_an_error(new_postgresql_database: Callable[[str], str], extraction: Extraction) -> None:
     url = new_postgresql_database("CREATE TABLE sales (id INT PRIMARY KEY)")
     with pytest.raises(CdpError, match="is empty: check the source"):
-        land_table_by_jdbc(None, extraction, url, "", SALES, partitions=2)
+        land_table_by_jdbc(None, extraction, url, SALES, partitions=2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""Landing of entities from the sources that the file of sources declares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from cdp_lib.errors import CdpError
+from cdp_lib.landing import Extraction, Landing, Manifest
+from cdp_lib.secrets import find_secret, read_secret
+from cdp_lib.settings import Settings
+from cdp_lib.sources.dataverse import land_entity
+from cdp_lib.sources.files import land_exchange_rates, land_files
+from cdp_lib.sources.rest_api import land_records
+from cdp_lib.sources.spark_jdbc import land_large_tables
+from cdp_lib.sources.sql_database import land_tables
+from cdp_lib.sources_file import EntitySource, read_sources
+
+
+def configured_sources(settings: Settings, entities: Collection[str]) -> list[EntitySource]:
+    """Return the sources of the given entities. An entity without a source, or whose address is empty, has none."""
+    declared = read_sources(settings.sources_file, asdict(settings)).entities
+    return [declared[entity] for entity in entities if entity in declared and declared[entity].address]
+
+
+def land_entities(
+    dbutils: Any, spark: SparkSession, settings: Settings, sources: Sequence[EntitySource]
+) -> list[Manifest]:
+    """Land new and changed records of entities.
+
+    All tables of one database are read in one transaction, so their rows are from the same point in time.
+
+    Args:
+        dbutils: The notebook's `dbutils`.
+        spark: Spark session.
+        settings: Settings of the run.
+        sources: Sources of the entities.
+
+    Returns:
+        The landed batches. An unchanged entity has no batch.
+
+    Raises:
+        CdpError: A source can't be read, or a secret is missing.
+    """
+    account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
+    landing = Landing(settings.landing, account_key)
+    batches = []
+    for group in _by_database(sources):
+        first = group[0]
+        extraction = landing.extraction(first.contract.source, settings.batch_id, settings.run_started_at)
+        match first.kind:
+            case "database":
+                database_url = read_secret(dbutils, settings.secret_scope, first.address)
+                tables = (extraction, database_url, group)
+                land_large_tables(
+                    spark, *tables, partitions=settings.jdbc_partitions, from_scratch=settings.from_scratch
+                )
+                batches += land_tables(*tables, from_scratch=settings.from_scratch)
+            case "api":
+                batches += land_records(
+                    extraction,
+                    first.contract,
+                    first.address,
+                    token=find_secret(dbutils, settings.secret_scope, first.token),
+                    timeout_seconds=settings.api_timeout_seconds,
+                    from_scratch=settings.from_scratch,
+                )
+            case "crm":
+                batches += land_entity(
+                    extraction,
+                    first.contract,
+                    first.address,
+                    client_id=read_secret(dbutils, settings.secret_scope, "crm_client_id"),
+                    client_secret=read_secret(dbutils, settings.secret_scope, "crm_client_secret"),
+                    timeout_seconds=settings.api_timeout_seconds,
+                    from_scratch=settings.from_scratch,
+                    columns=_crm_columns(first),
+                )
+            case _:
+                batches += _land_files(extraction, first, settings, account_key)
+    return batches
+
+
+def _by_database(sources: Sequence[EntitySource]) -> list[list[EntitySource]]:
+    """Group the tables of the same database. Every other source is a group of its own."""
+    groups: dict[tuple[str, ...], list[EntitySource]] = {}
+    for source in sources:
+        is_table = source.kind == "database"
+        key = ("database", source.address, source.contract.source) if is_table else (source.entity,)
+        groups.setdefault(key, []).append(source)
+    return list(groups.values())
+
+
+def _crm_columns(source: EntitySource) -> list[str]:
+    """Return the columns that a mapped table of the CRM needs. An empty list stands for those of the contract."""
+    mapping = source.mapping
+    if not (mapping.columns or mapping.attributes):
+        return []
+    mapped = dict(mapping.columns)
+    if expressions := [theirs for theirs in mapped.values() if not theirs.isidentifier()]:
+        raise CdpError(
+            f"The file of sources maps a column of {source.entity} from '{expressions[0]}': the CRM is asked for"
+            " columns by name, so write the name of a column."
+        )
+    ours = [mapped.get(column.name, column.name) for column in source.contract.received_columns]
+    return list(dict.fromkeys([*ours, *mapping.attributes]))
+
+
+def _land_files(
+    extraction: Extraction, source: EntitySource, settings: Settings, account_key: str | None
+) -> list[Manifest]:
+    if source.entity == "exchange_rates":
+        return land_exchange_rates(
+            extraction,
+            source.contract,
+            source.address,
+            reporting_currency=settings.reporting_currency,
+            account_key=account_key,
+        )
+    return land_files(
+        extraction, source.contract, source.address, account_key=account_key, is_mapped=bool(source.mapping)
+    )

@@ -1,0 +1,178 @@
+"""Mapping of a source's columns to the columns of a bronze contract.
+
+The file of sources declares the mapping of each entity. Bronze tables keep the columns of the source. The mapping is
+applied when a silver table reads bronze, so a changed mapping needs no new extraction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import clean_text, delta_name, rescued_data, to_type
+from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.errors import CdpError
+
+ATTRIBUTES = "attributes"
+"""Column of the retailer's own attributes in mapped rows and in silver tables."""
+
+AS_RECEIVED = "_as_received"
+"""Suffix of the bronze column that keeps a received timestamp if the column of the contract is a date."""
+
+_COLUMN_NAME = re.compile(r"[^\W\d][\w $.#-]*")
+_DATE_AND_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
+_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How the rows of an entity's source become rows of its contract. An empty mapping leaves rows as they are.
+
+    Attributes:
+        columns: Pairs of a contract column and its source: a column of the source, or an SQL expression over the
+            columns of the source.
+        attributes: Columns of the source to keep as the retailer's own attributes.
+        time_zone: IANA name of the time zone of the retailer's days, and of times without a time zone. Empty for UTC.
+        date_format: Pattern of dates and times, as in Spark (`dd.MM.yyyy`). Empty for ISO 8601.
+        decimal_separator: Character between whole numbers and decimals. Empty for a full stop.
+    """
+
+    columns: tuple[tuple[str, str], ...] = ()
+    attributes: tuple[str, ...] = ()
+    time_zone: str = ""
+    date_format: str = ""
+    decimal_separator: str = ""
+
+    def __bool__(self) -> bool:
+        """Return whether the mapping changes rows."""
+        return self != Mapping()
+
+    def __str__(self) -> str:
+        """Return the mapping as JSON, or an empty string for an empty mapping."""
+        return json.dumps(asdict(self), ensure_ascii=False) if self else ""
+
+    @classmethod
+    def from_text(cls, text: str) -> Mapping:
+        """Return the mapping whose `str` is the given text."""
+        values: dict[str, Any] = json.loads(text) if text else {}
+        pairs = tuple((ours, theirs) for ours, theirs in values.pop("columns", ()))
+        return cls(columns=pairs, attributes=tuple(values.pop("attributes", ())), **values)
+
+
+NO_MAPPING = Mapping()
+
+
+def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) -> DataFrame:
+    """Return the rows of a bronze table in the columns of its contract.
+
+    Args:
+        bronze_rows: Rows of the bronze table.
+        contract: Contract of the bronze table.
+        mapping: Mapping of the entity. If it is empty, the rows are returned unchanged.
+
+    Returns:
+        The columns of the contract, `attributes` (a map from the name of an attribute to its text), `_record` (the row
+        as received, JSON), and the other columns of the table whose names begin with an underscore. `_rescued_data`
+        holds the values that do not fit their column after the mapping.
+
+    Raises:
+        CdpError: The mapping refers to a column that the table does not have, or an expression is not valid SQL.
+    """
+    if not mapping:
+        return bronze_rows
+    names = bronze_rows.columns
+    technical = [name for name in names if name.startswith("_") and name != "_rescued_data"]
+    texts = _texts(names, contract, mapping)
+    typed = {
+        column.name: texts[column.name] if column.type == "STRING" else to_type(texts[column.name], column.type)
+        for column in contract.received_columns
+    }
+    # A value that fits a column of type STRING is never a misfit.
+    misfits = [(c.name, texts[c.name], typed[c.name]) for c in contract.received_columns if c.type != "STRING"]
+    # A line without any known column is kept under this name (`build_bronze`).
+    no_object = sf.when(sf.coalesce(*texts.values()).isNull(), sf.get_json_object("_rescued_data", "$._record"))
+    attributes = [
+        part for name in mapping.attributes for part in (sf.lit(name), _text_of(_known(name, names, contract), names))
+    ]
+    received = [name for name in names if not name.startswith("_")]
+    mapped = bronze_rows.select(
+        *(value.alias(name) for name, value in typed.items()),
+        (sf.create_map(*attributes) if attributes else sf.lit(None).cast("map<string,string>")).alias(ATTRIBUTES),
+        rescued_data([*misfits, ("_record", no_object, sf.lit(None))]).alias("_rescued_data"),
+        sf.to_json(sf.struct(*(sf.col(f"`{name}`") for name in received), "_rescued_data")).alias("_record"),
+        *technical,
+    )
+    try:
+        mapped.schema  # noqa: B018 - the engine checks the expressions here
+    except Exception as error:  # the type depends on the engine
+        reason = str(error).strip().splitlines()[0]
+        raise CdpError(
+            f"The mapping of {contract.entity} is not valid SQL over the columns of {contract.name}"
+            f" ({', '.join(sorted(received))}): {reason}"
+        ) from error
+    return mapped
+
+
+def _texts(names: Sequence[str], contract: BronzeContract, mapping: Mapping) -> dict[str, Column]:
+    """Return the text of each contract column.
+
+    Dates and times are in ISO 8601, and numbers have a full stop, if the received text has the format that the mapping
+    declares. Any other text is returned as received, so that the quarantine shows it.
+    """
+    sources, texts = dict(mapping.columns), {}
+    for column in contract.received_columns:
+        text = _source_of(sources.get(column.name, column.name), names, contract, is_ours=column.name not in sources)
+        texts[column.name] = _in_standard_format(text, column.kind, mapping)
+    return texts
+
+
+def _source_of(source: str, names: Sequence[str], contract: BronzeContract, *, is_ours: bool) -> Column:
+    if is_ours or delta_name(source) in names or _COLUMN_NAME.fullmatch(source):
+        return _text_of(source if is_ours else _known(source, names, contract), names)
+    return sf.expr(source).cast("string")
+
+
+def _known(source: str, names: Sequence[str], contract: BronzeContract) -> str:
+    """Return the name of a source's column in the bronze table."""
+    name = delta_name(source)
+    if name not in names:
+        known = ", ".join(sorted(each for each in names if not each.startswith("_")))
+        raise CdpError(
+            f"The file of sources maps the column '{source}' of {contract.entity}, but {contract.name} has no such"
+            f" column (its columns are {known}): correct the file of sources."
+        )
+    return name
+
+
+def _text_of(name: str, names: Sequence[str]) -> Column:
+    """Return a value as received, even if it did not fit the type of its bronze column."""
+    value = sf.col(f"`{name}`").cast("string")
+    if f"{name}{AS_RECEIVED}" in names:
+        return sf.coalesce(sf.col(f"`{name}{AS_RECEIVED}`"), value)
+    return sf.coalesce(value, sf.get_json_object("_rescued_data", f"$.{name}")) if "`" not in name else value
+
+
+def _in_standard_format(text: Column, kind: str, mapping: Mapping) -> Column:
+    if kind == "number" and mapping.decimal_separator:
+        grouping = "." if mapping.decimal_separator == "," else ","
+        number = sf.translate(text, f"{mapping.decimal_separator}{grouping} \u00a0'", ".")
+        return sf.coalesce(sf.when(number.try_cast("double").isNotNull(), number), text)
+    if kind not in ("date", "time"):
+        return text
+    if mapping.date_format:
+        parsed = sf.try_to_timestamp(clean_text(text), sf.lit(mapping.date_format))
+        text = sf.coalesce(parsed.cast("string"), text)
+    if not mapping.time_zone:
+        return text
+    has_time, has_zone, zone = text.rlike(_DATE_AND_TIME), text.rlike(_ZONE), sf.lit(mapping.time_zone)
+    if kind == "time":
+        utc = sf.to_utc_timestamp(sf.when(has_time & ~has_zone, text).try_cast("timestamp"), zone)
+        return sf.coalesce(utc.cast("string"), text)
+    local = sf.from_utc_timestamp(sf.when(has_time & has_zone, text).try_cast("timestamp"), zone)
+    return sf.coalesce(local.cast("string"), text)

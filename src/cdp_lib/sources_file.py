@@ -1,0 +1,181 @@
+"""The file of sources: where the rows of each entity come from, and how its columns are mapped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import yaml
+
+from cdp_lib.contracts.bronze import BRONZE_TABLES
+from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.errors import CdpError
+from cdp_lib.mapping import Mapping as ColumnMapping
+
+ENTITIES = {contract.entity: contract for contract in BRONZE_TABLES}
+"""Bronze contract of each entity."""
+
+KINDS = ("api", "crm", "database", "files")
+"""Kinds of sources: an HTTP API, a Dataverse organisation, a table of a database, a file or folder."""
+
+_KEYS = {
+    "api": ("token",),
+    "crm": (),
+    "database": ("schema", "table", "primary_key", "updated_at"),
+    "files": (),
+}
+"""Keys of an entity that only one kind of source has."""
+
+_MAPPING_KEYS = ("columns", "attributes", "time_zone", "date_format", "decimal_separator")
+_VARIABLE = re.compile(r"\$\{var\.(\w+)\}")
+
+
+@dataclass(frozen=True)
+class EntitySource:
+    """Source of an entity.
+
+    Attributes:
+        contract: Bronze contract of the entity.
+        kind: `api`, `crm`, `database` or `files`.
+        address: URL of the API or the organisation, path of the files, or name of the secret with the database's URL.
+            Empty if the entity has no source.
+        token: Name of the secret with the API's bearer token.
+        schema: Schema of the table, empty for the default schema of the login.
+        table: Name of the table or view.
+        primary_key: Columns that identify a row of the table. Empty for the primary key of the database.
+        updated_at: Column with the time of a row's last change.
+        mapping: Mapping of the columns.
+    """
+
+    contract: BronzeContract
+    kind: str
+    address: str
+    token: str = "api_token"
+    schema: str = ""
+    table: str = ""
+    primary_key: tuple[str, ...] = ()
+    updated_at: str = "updated_at"
+    mapping: ColumnMapping = field(default_factory=ColumnMapping)
+
+    @property
+    def entity(self) -> str:
+        """Return the name of the entity."""
+        return self.contract.entity
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Sources of all entities that the file declares, by entity."""
+
+    entities: Mapping[str, EntitySource] = field(default_factory=dict)
+
+    def mapping(self, entity: str) -> ColumnMapping:
+        """Return the mapping of an entity. It is empty if the file declares none."""
+        return self.entities[entity].mapping if entity in self.entities else ColumnMapping()
+
+
+def read_sources(path: str, variables: Mapping[str, object]) -> Sources:
+    """Read the file of sources.
+
+    Args:
+        path: Path of the file.
+        variables: Values of the `${var.…}` references in the file, by name.
+
+    Raises:
+        CdpError: The file is missing, is not YAML, or declares something that this version does not know.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise CdpError(f"The file of sources {path} can't be read ({error.strerror}): check 'sources_file'.") from None
+    except yaml.YAMLError as error:
+        raise CdpError(f"The file of sources {path} is not YAML: {' '.join(str(error).split())}.") from None
+    reader = _Reader(path, variables)
+    if not isinstance(content, dict):
+        raise reader.error("", f"holds {type(content).__name__}", "write one block per entity")
+    return Sources({str(entity): reader.entity(str(entity), values) for entity, values in content.items()})
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The values of one file, checked one by one."""
+
+    path: str
+    variables: Mapping[str, object]
+
+    def error(self, place: str, found: str, advice: str) -> CdpError:
+        where = f"{self.path}{f': {place}' if place else ''}"
+        return CdpError(f"{where} {found}: {advice}.")
+
+    def entity(self, entity: str, values: Any) -> EntitySource:
+        if entity not in ENTITIES:
+            raise self.error("", f"declares the unknown entity '{entity}'", f"the entities are {', '.join(ENTITIES)}")
+        if not isinstance(values, dict):
+            raise self.error(entity, f"is {values!r}", f"write a block with one of {', '.join(KINDS)}")
+        kinds = [kind for kind in KINDS if kind in values]
+        if len(kinds) != 1:
+            found = f"has {' and '.join(kinds)}" if kinds else "has no source"
+            raise self.error(entity, found, f"write exactly one of {', '.join(KINDS)}")
+        [kind] = kinds
+        known = (kind, *_KEYS[kind], *_MAPPING_KEYS)
+        if unknown := [str(key) for key in values if key not in known]:
+            raise self.error(
+                entity, f"has the unknown key '{unknown[0]}'", f"with '{kind}', the keys are {', '.join(known)}"
+            )
+        texts = {
+            key: self.text(f"{entity}.{key}", values[key])
+            for key in (kind, *_KEYS[kind])
+            if key in values and key != "primary_key"
+        }
+        return EntitySource(
+            ENTITIES[entity],
+            kind,
+            texts.pop(kind).rstrip("/"),
+            **{"table": entity} | texts,
+            primary_key=self.texts(f"{entity}.primary_key", values.get("primary_key", [])),
+            mapping=self.mapping(entity, {key: values[key] for key in _MAPPING_KEYS if key in values}),
+        )
+
+    def mapping(self, entity: str, values: Mapping[str, Any]) -> ColumnMapping:
+        columns = values.get("columns", {})
+        ours = [column.name for column in ENTITIES[entity].received_columns]
+        if not isinstance(columns, dict):
+            raise self.error(f"{entity}.columns", f"is {columns!r}", "write one line per column, ours: theirs")
+        if unknown := [str(name) for name in columns if name not in ours]:
+            raise self.error(
+                f"{entity}.columns", f"has the unknown column '{unknown[0]}'", f"the columns are {', '.join(ours)}"
+            )
+        texts = {key: self.text(f"{entity}.{key}", values[key]) for key in _MAPPING_KEYS[2:] if key in values}
+        try:
+            ZoneInfo(texts.get("time_zone") or "UTC")
+        except (KeyError, ValueError, OSError):
+            raise self.error(
+                f"{entity}.time_zone", f"is '{texts['time_zone']}'", "write an IANA time zone such as Europe/Vienna"
+            ) from None
+        if len(texts.get("decimal_separator", "")) > 1:
+            raise self.error(f"{entity}.decimal_separator", f"is '{texts['decimal_separator']}'", "write one character")
+        return ColumnMapping(
+            tuple((name, self.text(f"{entity}.columns.{name}", theirs)) for name, theirs in columns.items()),
+            self.texts(f"{entity}.attributes", values.get("attributes", [])),
+            **texts,
+        )
+
+    def texts(self, place: str, values: Any) -> tuple[str, ...]:
+        items = values if isinstance(values, list) else [values]
+        return tuple(self.text(place, item) for item in items)
+
+    def text(self, place: str, value: Any) -> str:
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise self.error(place, f"is {value!r}", "write a text")
+
+        def value_of(match: re.Match[str]) -> str:
+            if match[1] not in self.variables:
+                known = ", ".join(sorted(self.variables))
+                raise self.error(place, f"refers to the unknown variable '{match[1]}'", f"the variables are {known}")
+            return str(self.variables[match[1]])
+
+        return _VARIABLE.sub(value_of, str(value)).strip()
