@@ -120,8 +120,11 @@ def build_bronze(
 
 
 def _received_names(received: Collection[str], contract: BronzeContract) -> dict[str, str]:
-    """Return the received name of each contract column that was received. Upper and lower case may differ."""
-    by_lower_case = {name.lower(): name for name in sorted(received)}
+    """Return the received name of each contract column that was received.
+
+    Upper and lower case may differ, and characters that Delta does not allow (`Store Name` is `store_name`).
+    """
+    by_lower_case = {delta_name(name): name for name in sorted(received)}
     found = {
         column.name: column.name if column.name in received else by_lower_case.get(column.name)
         for column in contract.received_columns
@@ -184,7 +187,10 @@ def _bronze_rows(
     if batch.format == "jsonl":
         rows = rows.where(sf.trim(rows.value) != "")
         fields = sf.from_json(rows.value, "map<string,string>")
-        received = {name: sf.get_json_object(rows.value, f"$.{names.get(name, name)}") for name in known}
+        received = {
+            name: sf.get_json_object(rows.value, f"$.{name}") if names.get(name, name) == name else fields[names[name]]
+            for name in known
+        }
         extra = {name: fields[field] for field, name in unknown.items()}
         # With a mapping, a record may consist of unknown columns only.
         expected = [*received.values(), *(extra.values() if mapping else ())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -13,10 +13,10 @@ from cdp_lib.landing import Extraction, Landing, Manifest
 from cdp_lib.secrets import find_secret, read_secret
 from cdp_lib.settings import Settings
 from cdp_lib.sources.dataverse import land_entity
-from cdp_lib.sources.files import land_exchange_rates, land_files
+from cdp_lib.sources.files import land_exchange_rates, land_files, newest_file
 from cdp_lib.sources.rest_api import land_records
 from cdp_lib.sources.spark_jdbc import land_large_tables
-from cdp_lib.sources.sql_database import land_tables
+from cdp_lib.sources.sql_database import land_rows, land_tables
 from cdp_lib.sources_file import EntitySource, read_sources
 
 
@@ -51,37 +51,77 @@ def land_entities(
     for group in _by_database(sources):
         first = group[0]
         extraction = landing.extraction(first.contract.source, settings.batch_id, settings.run_started_at)
-        match first.kind:
-            case "database":
-                database_url = read_secret(dbutils, settings.secret_scope, first.address)
-                tables = (extraction, database_url, group)
-                land_large_tables(
-                    spark, *tables, partitions=settings.jdbc_partitions, from_scratch=settings.from_scratch
-                )
-                batches += land_tables(*tables, from_scratch=settings.from_scratch)
-            case "api":
-                batches += land_records(
-                    extraction,
-                    first.contract,
-                    first.address,
-                    token=find_secret(dbutils, settings.secret_scope, first.token),
-                    timeout_seconds=settings.api_timeout_seconds,
-                    from_scratch=settings.from_scratch,
-                )
-            case "crm":
-                batches += land_entity(
-                    extraction,
-                    first.contract,
-                    first.address,
-                    client_id=read_secret(dbutils, settings.secret_scope, "crm_client_id"),
-                    client_secret=read_secret(dbutils, settings.secret_scope, "crm_client_secret"),
-                    timeout_seconds=settings.api_timeout_seconds,
-                    from_scratch=settings.from_scratch,
-                    columns=_crm_columns(first),
-                )
-            case _:
-                batches += _land_files(extraction, first, settings, account_key)
+        if first.kind == "database":
+            database_url = read_secret(dbutils, settings.secret_scope, first.address)
+            tables = (extraction, database_url, group)
+            land_large_tables(spark, *tables, partitions=settings.jdbc_partitions, from_scratch=settings.from_scratch)
+            batches += land_tables(*tables, from_scratch=settings.from_scratch)
+        else:
+            batches += _land(dbutils, settings, first, extraction, account_key)
     return batches
+
+
+def _land(
+    dbutils: Any, settings: Settings, source: EntitySource, extraction: Extraction, account_key: str | None
+) -> list[Manifest]:
+    """Land an entity that does not come from a database."""
+    if source.kind == "api":
+        return land_records(
+            extraction,
+            source.contract,
+            source.address,
+            token=find_secret(dbutils, settings.secret_scope, source.token),
+            timeout_seconds=settings.api_timeout_seconds,
+            from_scratch=settings.from_scratch,
+        )
+    if source.kind == "crm":
+        return land_entity(
+            extraction,
+            source.contract,
+            source.address,
+            client_id=read_secret(dbutils, settings.secret_scope, "crm_client_id"),
+            client_secret=read_secret(dbutils, settings.secret_scope, "crm_client_secret"),
+            timeout_seconds=settings.api_timeout_seconds,
+            from_scratch=settings.from_scratch,
+            columns=_crm_columns(source),
+        )
+    if source.entity == "exchange_rates":
+        return land_exchange_rates(
+            extraction,
+            source.contract,
+            source.address,
+            reporting_currency=settings.reporting_currency,
+            account_key=account_key,
+        )
+    return land_files(
+        extraction, source.contract, source.address, account_key=account_key, is_mapped=bool(source.mapping)
+    )
+
+
+def land_sample(dbutils: Any, settings: Settings, source: EntitySource, rows: int) -> Manifest:
+    """Land a part of an entity's source as a batch of its own.
+
+    Args:
+        dbutils: The notebook's `dbutils`.
+        settings: Settings of the run. Its landing must not be the landing of the platform.
+        source: Source of the entity.
+        rows: Maximum number of rows to read from a table. From a folder, the newest file is read. All records of an API
+            or the CRM are read.
+
+    Raises:
+        CdpError: The source can't be read, or a secret is missing.
+    """
+    account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
+    extraction = Landing(settings.landing, account_key).extraction(
+        source.contract.source, settings.batch_id, settings.run_started_at
+    )
+    if source.kind == "database":
+        database_url = read_secret(dbutils, settings.secret_scope, source.address)
+        return land_rows(extraction, database_url, source, rows)
+    if source.kind == "files":
+        source = replace(source, address=newest_file(source.address, account_key))
+    [batch] = _land(dbutils, settings, source, extraction, account_key)
+    return batch
 
 
 def _by_database(sources: Sequence[EntitySource]) -> list[list[EntitySource]]:
@@ -107,19 +147,3 @@ def _crm_columns(source: EntitySource) -> list[str]:
         )
     ours = [mapped.get(column.name, column.name) for column in source.contract.received_columns]
     return list(dict.fromkeys([*ours, *mapping.attributes]))
-
-
-def _land_files(
-    extraction: Extraction, source: EntitySource, settings: Settings, account_key: str | None
-) -> list[Manifest]:
-    if source.entity == "exchange_rates":
-        return land_exchange_rates(
-            extraction,
-            source.contract,
-            source.address,
-            reporting_currency=settings.reporting_currency,
-            account_key=account_key,
-        )
-    return land_files(
-        extraction, source.contract, source.address, account_key=account_key, is_mapped=bool(source.mapping)
-    )

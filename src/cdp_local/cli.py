@@ -11,8 +11,10 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import sqlglot
 import typer
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
@@ -25,9 +27,11 @@ from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
 from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
+from cdp_lib.pipeline.run import one_line
 from cdp_lib.pipeline.state import mark_for_rewrite
 from cdp_lib.reconciliation import reconcile
 from cdp_lib.reconciliation import verify as verify_keys
+from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_local.bundle import Bundle
 from cdp_local.maintenance import maintain_home, retention_warning
@@ -44,8 +48,10 @@ from cdp_local.quarantine import (
     warned_rows,
 )
 from cdp_local.report.page import REPORT, write_report
-from cdp_local.runner import State, TaskRun, new_run_start, open_runner, run_job, table_run
+from cdp_local.runner import State, TaskRun, new_run_start, open_runner, run_job, setting_values, table_run
 from cdp_local.samples import SOURCES
+from cdp_local.source_check import CheckedEntity, check_sources, relations_at
+from cdp_local.source_proposal import propose
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
 from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace
 
@@ -67,6 +73,10 @@ Variables = Annotated[
 ]
 Parameters = Annotated[
     list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
+]
+SourcesFile = Annotated[
+    Path | None,
+    typer.Option("--sources", help="File of sources. Default: sources.yml of the project.", show_default=False),
 ]
 DEFAULT_HOME = Path(".cdp")
 _NO_KEY = "(no key)"
@@ -104,6 +114,7 @@ def run(
     home: Home = DEFAULT_HOME,
     var: Variables = None,
     param: Parameters = None,
+    sources: SourcesFile = None,
     only: Annotated[list[str] | None, typer.Option(metavar="TASK", help="Run only this task. May be repeated.")] = None,
     select: Annotated[
         list[str] | None,
@@ -116,11 +127,11 @@ def run(
 ) -> None:
     """Run a job of the bundle, as `databricks bundle run` does in a workspace."""
     begin = time.monotonic()
-    parameters = _pairs("--param", param)
+    parameters, variables = _pairs("--param", param), _with_sources(_pairs("--var", var), sources)
     if select:
-        _refresh_selected(engine, home, _pairs("--var", var), job, parameters, select)
+        _refresh_selected(engine, home, variables, job, parameters, select)
         return
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, variables) as workspace:
         definition = workspace.bundle.job(job)
         opened = time.monotonic()
         if workspace.sample_sources:
@@ -321,6 +332,111 @@ def show(
         name = _full_name(workspace, table)
         frame = workspace.spark.table(name)
         print_table(console, name, frame.columns, frame.limit(rows).collect())
+
+
+@app.command("sql")
+def query_tables(
+    query: Annotated[str, typer.Argument(help="A SELECT. Tables and views may be written without catalog and schema.")],
+    rows: Annotated[int, typer.Option(min=1, help="Maximum number of rows to print.")] = 100,
+    engine: Engine = "sail",
+    home: Home = DEFAULT_HOME,
+    var: Variables = None,
+) -> None:
+    """Query any tables and views, and print the result."""
+    try:
+        statement = sqlglot.parse_one(query, read="databricks")
+    except sqlglot.errors.ParseError as error:
+        raise CdpError(
+            f"This is not SQL: {error.errors[0]['description']} near '{error.errors[0]['highlight']}'."
+        ) from None
+    if not isinstance(statement, sqlglot.exp.Query):
+        raise CdpError(f"`cdp sql` only reads, and this is a {statement.key.upper()}: write a SELECT.")
+    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        local = {cte.alias for cte in statement.find_all(sqlglot.exp.CTE)}
+        for table in statement.find_all(sqlglot.exp.Table):
+            name = ".".join(part.name for part in table.parts)
+            if name not in local:
+                full = sqlglot.exp.to_table(_full_name(workspace, name))
+                table.replace(sqlglot.exp.alias_(full, table.alias_or_name, table=True))
+        frame = workspace.spark.sql(statement.sql("databricks"))
+        try:
+            found = frame.limit(rows + 1).collect()
+        except PySparkException as error:
+            raise CdpError(f"The query failed: {one_line(error)}") from None
+        print_table(console, "", frame.columns, found[:rows])
+        if found[rows:]:
+            console.print(f"Only the first {rows:,} rows are shown: --rows shows more.")
+
+
+@app.command()
+def init(
+    addresses: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Sources to look at: the name of a secret with a database URL, an https:// address, or a folder.",
+        ),
+    ],
+    schema: Annotated[str, typer.Option(help="Schema of the database. Default: the schema of the login.")] = "",
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("sources.yml"),
+    force: Annotated[
+        bool, typer.Option(help="Replace an existing file. The earlier file is kept with the suffix .bak.")
+    ] = False,
+    var: Variables = None,
+) -> None:
+    """Look at a database, an API or a folder, and propose a file of sources with the mapping of its columns."""
+    if output.exists() and not force:
+        raise CdpError(f"{output} exists: write another file with --output, or replace it with --force.")
+    variables = _pairs("--var", var)
+    proposal = propose([each for address in addresses for each in relations_at(address, schema, variables)])
+    if output.exists():
+        output.replace(output.with_name(f"{output.name}.bak"))
+    output.write_text(proposal, encoding="utf-8")
+    console.print(proposal, markup=False, soft_wrap=True)
+    console.print(
+        f"Written to {output}. Next: check each line with a question mark, then run `cdp check`.", markup=False
+    )
+
+
+@app.command("check")
+def check_all_sources(
+    rows: Annotated[int, typer.Option(min=1, help="Maximum number of rows to read from a table.")] = 1000,
+    engine: Engine = "sail",
+    var: Variables = None,
+    sources: SourcesFile = None,
+) -> None:
+    """Read a sample of each source, and show how its rows arrive and which of them are refused. Nothing is landed."""
+    failed = []
+    with TemporaryDirectory() as folder:
+        variables = _with_sources(_pairs("--var", var), sources)
+        with open_workspace(engine, Path(folder), variables) as workspace:
+            job = workspace.bundle.job("cdp_refresh")
+            settings = Settings.from_parameters(setting_values(job, {"from_scratch": "true"}, new_run_start()))
+            for checked in check_sources(workspace, settings, rows):
+                _print_checked(checked)
+                failed += [checked.source.entity] if checked.error else []
+    if failed:
+        raise SystemExit(1)
+
+
+def _print_checked(checked: CheckedEntity) -> None:
+    source = checked.source
+    place = f", {'.'.join(filter(None, [source.schema, source.table]))}" if source.kind == "database" else ""
+    address = f"secret {source.address}" if source.kind == "database" else source.address
+    console.print(Text(f"{source.entity}: {source.kind} {address}{place}", style="bold"), soft_wrap=True)
+    if checked.error:
+        errors.print(f"error: {source.entity}: {checked.error}", markup=False)
+        return
+    rows = [(ours, theirs or "– not in the source") for ours, theirs in checked.mapping]
+    print_table(console, f"Mapping of a sample of {rows_in_words(checked.rows)}", ("column", "comes from"), rows)
+    print_table(console, "First rows as they arrive", checked.columns, checked.accepted)
+    if checked.refused:
+        share = checked.refused_rows / checked.rows
+        title = f"{checked.refused_rows:,} of {rows_in_words(checked.rows)} ({share:.0%}) would be refused"
+        print_table(console, title, ("broken rule", "meaning", "rows", "example"), checked.refused)
+    if checked.warned:
+        print_table(console, "Kept with a warning", ("broken rule", "meaning", "rows", "example"), checked.warned)
+    console.print("")
 
 
 @app.command()
@@ -536,6 +652,10 @@ def _count(found: Sequence[Finding]) -> int:
 
 def _tables(workspace: LocalWorkspace) -> DeltaStore:
     return open_store(workspace.session, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
+
+
+def _with_sources(variables: dict[str, str], sources: Path | None) -> dict[str, str]:
+    return variables | ({"sources_file": str(sources.resolve())} if sources else {})
 
 
 def _pairs(option: str, values: list[str] | None) -> dict[str, str]:

@@ -77,6 +77,22 @@ def land_files(
     return _land_new_files(extraction, contract.entity, _Folder(path, account_key), read_lines)
 
 
+def newest_file(path: str, account_key: str | None) -> str:
+    """Return the address of the file that changed last.
+
+    Args:
+        path: A folder, or one file.
+        account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
+
+    Raises:
+        CdpError: The folder does not exist or has no files.
+    """
+    files = _Folder(path, account_key).files(_FILES)
+    if not files:
+        raise CdpError(f"Folder {path} has no files that end in .jsonl, .json, .ndjson or .csv: check the path.")
+    return max(files, key=lambda file: (file.modified_at, file.name)).address
+
+
 def land_exchange_rates(
     extraction: Extraction, contract: BronzeContract, path: str, *, reporting_currency: str, account_key: str | None
 ) -> list[Manifest]:

@@ -120,6 +120,27 @@ def land_tables(
     return [batch for batch in batches if batch and extraction.has_landed(batch)]
 
 
+def land_rows(extraction: Extraction, database_url: str, source: EntitySource, rows: int) -> Manifest:
+    """Land the first rows of a table or view, in the order of its key.
+
+    Args:
+        extraction: Extraction that lands the rows.
+        database_url: SQLAlchemy URL of the database.
+        source: Source of the entity: a table or view of this database.
+        rows: Maximum number of rows.
+
+    Raises:
+        CdpError: For the same reasons as `land_tables`.
+    """
+    with open_snapshot(database_url) as connection:
+        table = find_table(connection, source)
+        with extraction.new_batch(source.entity) as batch:
+            _write(batch, "part-00000.parquet", table.schema, _read(connection, table, table.select.limit(rows)))
+            if not batch.rows:
+                raise empty_table_error(connection, table)
+    return batch.manifest
+
+
 @contextmanager
 def open_snapshot(database_url: str) -> Iterator[sa.Connection]:
     """Open a connection whose statements all see the same snapshot of the database.

@@ -111,11 +111,12 @@ def test_increments_are_merged_by_the_mapped_key(warehouse: Warehouse, sources: 
 
 def test_names_are_found_in_any_case_and_attributes_are_kept(warehouse: Warehouse, sources: Path) -> None:
     sources.write_text("customers: {api: 'https://example.com', attributes: [Tier, AGE]}", encoding="utf-8")
-    row = {name.upper(): value for name, value in customer(1).items()}
+    row = {name.upper().replace("_", " "): value for name, value in customer(1).items()}
     warehouse.land(CUSTOMERS_BRONZE, 1, row | {"Tier": "gold", "AGE": 40}, columns=[*row, "Tier", "AGE"])
     warehouse.refresh(CUSTOMERS_SILVER, sources_file=str(sources))
 
-    assert warehouse.rows(CUSTOMERS_SILVER, "customer_id", "attributes") == [(1, {"Tier": "gold", "AGE": "40"})]
+    expected = (1, "Customer 1", {"Tier": "gold", "AGE": "40"})
+    assert warehouse.rows(CUSTOMERS_SILVER, "customer_id", "full_name", "attributes") == [expected]
 
 
 def test_unknown_column_fails_the_table_with_one_line(warehouse: Warehouse, sources: Path) -> None:
