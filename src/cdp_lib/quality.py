@@ -74,16 +74,16 @@ def record_hash(contract: TableContract) -> Column:
 def is_warned(contract: TableContract) -> Column:
     """Return a condition that is true if a row of a table breaks a warning rule.
 
-    The rules are evaluated again, because this is faster than reading the column `_warnings`. A rule that uses
-    `_ingested_at` can't be evaluated again, because the table does not have this column. If the contract has a rule of
-    this kind, `_warnings` is read instead.
+    The rules are evaluated again, because this is faster than reading the column `_warnings`. A rule that uses a column
+    of received rows only, such as `_ingested_at`, can't be evaluated again. If the contract has a rule of this kind,
+    `_warnings` is read instead.
 
     Args:
         contract: Contract of the table.
     """
-    rules = [rule for rule in contract.rules if rule.severity == "warn"]
-    if any("_ingested_at" in rule.holds for rule in rules):
+    if contract.has_unrepeatable_warnings:
         return sf.size(WARNINGS.name) > 0
+    rules = [rule for rule in contract.rules if rule.severity == "warn"]
     return reduce(Column.__or__, [~_holds(rule) for rule in rules], sf.lit(False))
 
 
@@ -312,8 +312,14 @@ def hashable(column: ContractColumn) -> Column:
 
 
 def _values(contract: TableContract) -> Column:
-    """Return an expression: a hash of the columns by which versions are compared."""
-    return hash_of([hashable(c) for c in contract.columns if c.name not in _TECHNICAL]).alias("_values")
+    """Return an expression: a hash of the columns by which versions are compared.
+
+    If warnings depend on more than the values of the row, they are compared too. For example, a day of registration
+    that was missing and is now unreadable stays null, but has another warning.
+    """
+    values = [hashable(c) for c in contract.columns if c.name not in _TECHNICAL]
+    warnings = [sf.concat_ws("|", WARNINGS.name)] if contract.has_unrepeatable_warnings else []
+    return hash_of([*values, *warnings]).alias("_values")
 
 
 def _with_broken_rules(rows: DataFrame, contract: TableContract) -> DataFrame:

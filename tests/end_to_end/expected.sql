@@ -2,10 +2,12 @@
 
 CREATE VIEW retails AS
 SELECT t.transaction_id, t.customer_id, t.product_id, t.store_id, t.quantity, t.transaction_date,
-       c.full_name, c.email, c.country, CAST(c.registration_date AS DATE) AS registration_date,
+       c.full_name, c.email, coalesce(c.country, 'unknown') AS country, CAST(c.registration_date AS DATE) AS registration_date,
        CASE WHEN t.transaction_date < CAST(c.registration_date AS DATE)
             THEN ['sale_is_not_before_registration'] ELSE [] END AS _warnings,
-       p.product_name, p.category, CAST(p.price AS DECIMAL(18, 2)) AS price, s.store_name, s.location,
+       coalesce(p.product_name, 'unknown') AS product_name, coalesce(p.category, 'unknown') AS category,
+       CAST(p.price AS DECIMAL(18, 2)) AS price, coalesce(s.store_name, 'unknown') AS store_name,
+       coalesce(s.location, 'unknown') AS location,
        CAST(date_trunc('month', t.transaction_date) AS DATE) AS sale_month
 FROM transactions t, customers c, products p, stores s
 WHERE t.customer_id = c.customer_id AND t.product_id = p.product_id AND t.store_id = s.store_id;
@@ -73,5 +75,5 @@ FROM sales GROUP BY ALL;
 
 CREATE VIEW customer_registration_trends_gold AS
 SELECT year(CAST(registration_date AS DATE)) AS reg_year, month(CAST(registration_date AS DATE)) AS reg_month,
-       country, count(*) AS new_customers
-FROM customers GROUP BY ALL;
+       coalesce(country, 'unknown') AS country, count(*) AS new_customers
+FROM customers WHERE registration_date IS NOT NULL GROUP BY ALL;

@@ -4,7 +4,7 @@
 -- Silver --------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE all_customers AS
-SELECT customer_id::INT AS customer_id, full_name, lower(email) AS email, country,
+SELECT customer_id::INT AS customer_id, full_name, lower(email) AS email, coalesce(country, 'unknown') AS country,
        registration_date::DATE AS registration_date
 FROM customers_received;
 
@@ -26,8 +26,9 @@ FROM events_received;
 CREATE TABLE retails_silver AS
 SELECT t.transaction_id::INT AS transaction_id, c.customer_id, t.product_id::INT AS product_id,
        t.store_id::INT AS store_id, t.quantity::INT AS quantity, t.transaction_date::DATE AS transaction_date,
-       c.full_name, c.email, c.country, c.registration_date, p.product_name, p.category,
-       prices.price::DECIMAL(18, 2) AS price, s.store_name, s.location,
+       c.full_name, c.email, c.country, c.registration_date, coalesce(p.product_name, 'unknown') AS product_name,
+       coalesce(p.category, 'unknown') AS category, prices.price::DECIMAL(18, 2) AS price,
+       coalesce(s.store_name, 'unknown') AS store_name, coalesce(s.location, 'unknown') AS location,
        date_trunc('month', t.transaction_date::DATE)::DATE AS sale_month,
        CASE WHEN t.transaction_date::DATE < c.registration_date
             THEN ['sale_is_not_before_registration'] ELSE []::VARCHAR[] END AS _warnings
@@ -125,7 +126,9 @@ SELECT customer_id, least(CASE WHEN registration_date <= until THEN registration
        CASE WHEN purchase_day_count > 1
             THEN (total_revenue - first_revenue)::DOUBLE / (purchase_day_count - 1) END AS repeat_monetary_value
 FROM all_customers LEFT JOIN bought USING (customer_id)
-WHERE registration_date <= until OR first_purchase_date IS NOT NULL;
+WHERE registration_date <= until OR first_purchase_date IS NOT NULL
+   -- A customer without a registration and a purchase counts, although the day of acquisition is unknown.
+   OR customer_id IN (SELECT customer_id FROM customer_acquisitions_silver WHERE acquisition_date IS NULL);
 
 -- The buyers are sorted by value and divided into fifths. The score of a value is the number of the fifth, 1 to 5, that
 -- the middle buyer with this value is in. With fewer than 5 buyers, every score is 3.
@@ -231,7 +234,7 @@ FROM sales GROUP BY customer_id;
 
 CREATE TABLE customer_demographics_gold AS
 WITH joined AS (
-  SELECT v.customer_id, as_of, tenure_days, c.country AS api_country, code_of(c.country) AS api_code,
+  SELECT v.customer_id, as_of, tenure_days, nullif(c.country, 'unknown') AS api_country, code_of(c.country) AS api_code,
          o.* EXCLUDE (customer_id), coalesce(code_of(c.country), o.country) AS country_code,
          date_diff('year', birth_date, as_of)
            - (strftime(birth_date, '%m%d') > strftime(as_of, '%m%d'))::INT AS age,
@@ -251,16 +254,16 @@ SELECT customer_id, as_of,
        confidence_of(gender_is_by_id, gender_differs) AS gender_confidence,
        city, source_of(city_is_by_id) AS city_source, confidence_of(city_is_by_id, city_differs) AS city_confidence,
        country_code, coalesce(f.country, api_country) AS country,
-       CASE WHEN api_code IS NOT NULL OR j.country IS NULL THEN 'customers_api'
-            ELSE source_of(country_is_by_id) END AS country_source,
+       CASE WHEN api_code IS NULL AND j.country IS NOT NULL THEN source_of(country_is_by_id)
+            WHEN api_country IS NOT NULL THEN 'customers_api' END AS country_source,
        CASE WHEN api_code IS NULL AND j.country IS NOT NULL
             THEN confidence_of(country_is_by_id, len(countries) > 1)
             WHEN len(list_filter(countries, lambda each: each <> api_code)) > 0 THEN 'low'
-            ELSE 'high' END AS country_confidence,
+            WHEN api_country IS NOT NULL THEN 'high' END AS country_confidence,
        f.region,
        CASE WHEN tenure_days < 30 THEN 'under 30 days' WHEN tenure_days < 90 THEN '30-89 days'
             WHEN tenure_days < 365 THEN '90-364 days' WHEN tenure_days <= 730 THEN '1-2 years'
-            ELSE 'over 2 years' END AS tenure_band,
+            WHEN tenure_days > 730 THEN 'over 2 years' END AS tenure_band,
        CASE WHEN country_code IS NULL THEN NULL
             WHEN list_contains(codes, country_code) AND len(codes) > 1 THEN 'both'
             WHEN is_one_unknown THEN NULL
@@ -284,6 +287,7 @@ WHERE e.identity IS NOT NULL AND day <= (SELECT as_of FROM today)
 CREATE TABLE cohort_retention_gold AS
 WITH members AS (
   SELECT customer_id, 'acquisition' AS cohort_type, acquisition_date AS day_0 FROM customer_value_gold
+  WHERE acquisition_date IS NOT NULL
   UNION ALL
   SELECT customer_id, 'first_purchase', first_purchase_date FROM customer_value_gold
   WHERE first_purchase_date IS NOT NULL),
@@ -401,7 +405,9 @@ GROUP BY ALL HAVING is_sent;
 
 CREATE TABLE grid AS
 SELECT * FROM (
-  SELECT dimension, dimension_value FROM places
+  -- A customer with neither a day of acquisition nor an activity has no figure in any month.
+  SELECT dimension, dimension_value FROM places JOIN customer_value_gold USING (customer_id)
+  WHERE acquisition_date IS NOT NULL OR customer_id IN (SELECT customer_id FROM activities)
   UNION SELECT 'all', 'all' WHERE EXISTS (FROM money_spent) OR EXISTS (FROM activities) OR EXISTS (FROM mailings)
   UNION SELECT 'channel', channel FROM money_spent
   UNION SELECT 'category', category FROM sales
@@ -462,6 +468,9 @@ SELECT 'all' AS dimension, month,
        (SELECT count_if(is_clicked) FROM mailings x WHERE x.name = m.name) AS mailings_clicked
 FROM month_ends m;
 
+CREATE MACRO consent_to(channel, email, sms, phone) AS
+CASE channel WHEN 'email' THEN email WHEN 'sms' THEN sms ELSE phone END;
+
 CREATE TABLE measures AS
 SELECT g.dimension, g.dimension_value, g.month, is_over, is_latest, as_of, gross_margin::DOUBLE AS gross_margin,
        coalesce(c.revenue, k.revenue, 0)::DOUBLE AS revenue,
@@ -484,11 +493,13 @@ SELECT g.dimension, g.dimension_value, g.month, is_over, is_latest, as_of, gross
        person_days::DOUBLE AS person_days, week_people::DOUBLE AS week_people, month_people::DOUBLE AS month_people,
        sessions::DOUBLE AS sessions, session_people::DOUBLE AS session_people, people::DOUBLE AS people,
        coalesce(points, 0)::DOUBLE AS points, mailings_sent::DOUBLE AS mailings_sent,
-       coalesce(mailings_opened, 0)::DOUBLE AS mailings_opened, coalesce(mailings_clicked, 0)::DOUBLE AS mailings_clicked,
-       (SELECT count(*) FROM contacts)::DOUBLE AS contacts,
-       (SELECT count(*) FROM contacts
-        WHERE CASE g.dimension_value WHEN 'email' THEN email_consent WHEN 'sms' THEN sms_consent ELSE phone_consent END)
-         ::DOUBLE AS contacts_agreeing
+       CASE WHEN (SELECT bool_or(is_opened) FROM mailings) THEN mailings_opened END::DOUBLE AS mailings_opened,
+       CASE WHEN (SELECT bool_or(is_clicked) FROM mailings) THEN mailings_clicked END::DOUBLE AS mailings_clicked,
+       CASE WHEN (SELECT count(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent)) FROM contacts) > 0
+            THEN (SELECT count(*) FROM contacts) END::DOUBLE AS contacts,
+       CASE WHEN (SELECT count(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent)) FROM contacts) > 0
+            THEN (SELECT count_if(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent))
+                  FROM contacts) END::DOUBLE AS contacts_agreeing
 FROM today, grid g
 LEFT JOIN of_customers c USING (dimension, dimension_value, month)
 LEFT JOIN of_categories k USING (dimension, dimension_value, month)

@@ -56,9 +56,9 @@ the latest batch is the current version.
 """
 
 REQUIRED = {
-    "customers": ("country", "registration_date"),
-    "products": ("product_name", "category", "price"),
-    "stores": ("store_name", "location"),
+    "customers": (),
+    "products": ("price",),
+    "stores": (),
     "sales": ("quantity", "transaction_date"),
     "contacts": (),
     "events": ("event_type", "occurred_at"),
@@ -67,8 +67,8 @@ REQUIRED = {
 }
 """Columns other than the key that must not be null in a valid row."""
 
-DAYS = {"customers": "registration_date", "sales": "transaction_date", "events": "occurred_at"}
-"""Date columns whose values may be at most one day after the extraction, because of time zones."""
+DAYS = {"sales": "transaction_date", "events": "occurred_at"}
+"""Date columns of valid rows. Their values may be at most one day after the extraction, because of time zones."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,25 @@ def current_rows(of: str, batches: Sequence[Batch]) -> list[Row]:
         present = [v for v in versions_of_key if v.batch.number > removed_in]
         valid = [v for v in present if v.is_valid and all(v.row == o.row for o in present if o.order == v.order)]
         if valid:
-            rows.append(max(valid, key=lambda v: v.order).row)
+            rows.append(without_unusable_values(of, max(valid, key=lambda v: v.order)))
     return rows
+
+
+def without_unusable_values(of: str, version: Version) -> Row | None:
+    """Return the row of a version. A day of registration that is not a plausible date is null."""
+    row = version.row
+    if of != "customers" or not row or row["registration_date"] is None:
+        return row
+    try:
+        is_usable = is_in_time(date.fromisoformat(row["registration_date"]), version.batch)
+    except ValueError:
+        is_usable = False
+    return row if is_usable else {**row, "registration_date": None}
+
+
+def is_in_time(day: date, batch: Batch) -> bool:
+    """Return whether a day is at most one day after the extraction of a batch."""
+    return day <= batch.extracted_at.date() + timedelta(days=1)
 
 
 def _versions(of: str, batches: Sequence[Batch]) -> Iterable[Version]:
@@ -125,7 +142,7 @@ def is_valid(of: str, row: Row, batch: Batch) -> bool:
     day = row.get(DAYS.get(of))
     return (
         all(row[name] is not None for name in REQUIRED[of])
-        and (day is None or date.fromisoformat(day[:10]) <= batch.extracted_at.date() + timedelta(days=1))
+        and (day is None or is_in_time(date.fromisoformat(day[:10]), batch))
         and row.get("quantity") not in (0, "five")
         and row.get("rate") != "-1"
         and row.get("price") != "-1.00"

@@ -230,16 +230,20 @@ def test_a_column_of_an_incompatible_type_is_an_error_that_names_both_types(
 
 def test_a_missing_column_is_an_error_that_names_missing_and_received_columns(products) -> None:
     columns = products_of()
-    del columns["price"], columns["category"]
-    with pytest.raises(CdpError, match="has no column category, price") as refused:
+    del columns["price"], columns["product_id"]
+    with pytest.raises(CdpError, match="has no column price, product_id") as refused:
         products(**columns)
-    assert "its columns are product_id, product_name" in str(refused.value)
+    assert "its columns are category, product_name" in str(refused.value)
     assert "products_bronze is unchanged" in str(refused.value)
 
 
 def test_a_missing_optional_column_is_null(customers, products) -> None:
     assert received(customers(json.dumps(CUSTOMER)), "updated_at", "_rescued_data") == [(None, None)]
     assert received(products(**products_of()), "updated_at", "_rescued_data") == [(None, None)]
+    needed = {name: values for name, values in products_of().items() if name in ("product_id", "price")}
+    assert received(products(**needed), "product_name", "category", "_rescued_data") == [(None, None, None)]
+    only_number = received(customers('{"customer_id": 1}'), "customer_id", *CUSTOMER, "_rescued_data")
+    assert only_number == [("1", *("1" if name == "customer_id" else None for name in CUSTOMER), None)]
 
 
 @pytest.mark.parametrize(

@@ -291,10 +291,42 @@ def test_every_bronze_table_feeds_one_silver_table() -> None:
 
 
 @pytest.mark.parametrize("silver", BRONZE_OF, ids=lambda contract: contract.name)
-def test_optional_column_is_the_version_of_its_table(silver: TableContract) -> None:
-    optional = {column.name for column in BRONZE_OF[silver].columns if column.optional}
-    assert optional <= {silver.version}
-    assert not optional & {*BRONZE_OF[silver].record_key}
+def test_optional_column_is_text_and_warns_if_its_value_does_not_fit(silver: TableContract) -> None:
+    bronze = BRONZE_OF[silver]
+    flags = {rule.holds: rule.severity for rule in silver.rules if rule.holds.endswith("_fits")}
+    # Both tables have the received columns in the same order.
+    silver_columns = [column for column in silver.columns if column.name not in silver.partitioned_by]
+    pairs = [(one, other) for one, other in zip(bronze.received_columns, silver_columns, strict=False) if one.optional]
+    assert flags == {f"_{typed.name}_fits": "warn" for _, typed in pairs if typed.type != "STRING"}
+    for received, typed in pairs:
+        assert (received.type, typed.required) == ("STRING", False), typed.name
+        assert received.name not in bronze.record_key
+
+
+NEEDED = {
+    "customers_bronze": {"customer_id"},
+    "products_bronze": {"product_id", "price"},
+    "store_bronze": {"store_id"},
+    "transactions_bronze": {
+        *("transaction_id", "customer_id", "product_id", "store_id", "quantity", "transaction_date"),
+    },
+    "crm_contacts_bronze": {"contactid", "modifiedon"},
+    "events_bronze": {"event_id", "event_type", "occurred_at"},
+    "marketing_spend_bronze": {"month", "channel", "campaign", "amount", "currency"},
+    "exchange_rates_bronze": {"month", "currency", "rate"},
+}
+
+
+def test_columns_that_identify_or_price_a_record_are_not_optional() -> None:
+    needed = {
+        contract.name: {column.name for column in contract.received_columns if not column.optional}
+        for contract in BRONZE_TABLES
+    }
+    assert needed == NEEDED
+
+
+@pytest.mark.parametrize("silver", BRONZE_OF, ids=lambda contract: contract.name)
+def test_version_of_a_table_may_be_missing(silver: TableContract) -> None:
     if silver.version:
         [version] = [column for column in silver.columns if column.name == silver.version]
         assert (version.type, version.required) == ("TIMESTAMP", False)

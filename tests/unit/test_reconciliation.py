@@ -215,7 +215,7 @@ def test_every_key_of_an_input_is_in_the_table_or_in_quarantine(shop: Warehouse)
     shop.land(TRANSACTIONS_BRONZE, 4, sale(7), sale(7), sale(None), load="increment", gone=[{"transaction_id": 7}])
     shop.refresh()
     assert key_differences(shop) == {}
-    shop.land(CUSTOMERS_BRONZE, 5, customer(2), customer(3, country=None), customer(4, customer_id="x"))
+    shop.land(CUSTOMERS_BRONZE, 5, customer(2), customer(3), customer(3, full_name="B"), customer(4, customer_id="x"))
     shop.refresh()
     assert key_differences(shop) == {}
 

@@ -13,6 +13,9 @@ def build_customer_summaries(
 ) -> DataFrame:
     """One row per customer acquired by `as_of`, with or without purchases.
 
+    A customer whose acquisition is unknown, without a registration and a purchase, counts as acquired. A customer whose
+    only known day is after `as_of` does not.
+
     Args:
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
@@ -21,7 +24,7 @@ def build_customer_summaries(
     Returns:
         These columns, in three groups:
 
-        - for every customer: `customer_id`, `acquisition_date` and `tenure_days`
+        - for every customer: `customer_id`; `acquisition_date` and `tenure_days`, null if the acquisition is unknown
         - null for customers who never bought: `first_purchase_date`, `last_purchase_date`, `frequency` (repeat purchase
           days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`
         - 0 for customers who never bought: `transaction_count`, `purchase_day_count` and `total_revenue`
@@ -37,12 +40,10 @@ def build_customer_summaries(
         sf.sum("revenue").alias("total_revenue"),
         sf.min_by("revenue", "purchase_date").alias("first_revenue"),
     )
-    customers = customer_acquisitions_silver.select(
-        "customer_id",
-        sf.least(_null_if_after("registration_date", as_of), _null_if_after("first_purchase_date", as_of)).alias(
-            "acquisition_date"
-        ),
-    ).where(sf.col("acquisition_date").isNotNull())
+    acquired_by = sf.least(_null_if_after("registration_date", as_of), _null_if_after("first_purchase_date", as_of))
+    customers = customer_acquisitions_silver.where(
+        acquired_by.isNotNull() | sf.col("acquisition_date").isNull()
+    ).select("customer_id", acquired_by.alias("acquisition_date"))
     repeat_revenue = (sf.col("total_revenue") - sf.col("first_revenue")).cast("decimal(38,2)")
     return customers.join(purchases, "customer_id", how="left").select(
         "customer_id",

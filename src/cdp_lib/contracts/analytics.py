@@ -28,7 +28,11 @@ CUSTOMER_VALUE_GOLD = gold_table(
     ("customer_id",),
     _CUSTOMER_ID,
     _AS_OF,
-    Column("acquisition_date", "DATE", "the earlier of registration and first purchase", required=True),
+    Column(
+        "acquisition_date",
+        "DATE",
+        "the earlier of registration and first purchase; null for a customer without both",
+    ),
     Column("first_purchase_date", "DATE", "day of the first purchase; null without a purchase"),
     Column("last_purchase_date", "DATE", "day of the latest purchase; null without a purchase"),
     Column("transaction_count", "BIGINT", "number of sales; 0 without a purchase", required=True),
@@ -37,7 +41,7 @@ CUSTOMER_VALUE_GOLD = gold_table(
         "frequency", "BIGINT", "number of repeat purchases: purchase days after the first one; null without a purchase"
     ),
     Column("recency_days", "INT", "days from the latest purchase to as_of; null without a purchase"),
-    Column("tenure_days", "INT", "days from acquisition to as_of", required=True),
+    Column("tenure_days", "INT", "days from acquisition to as_of; null if the acquisition is unknown"),
     Column("total_revenue", "DECIMAL(38,2)", "revenue of all sales", required=True),
     Column("monetary_value", "DOUBLE", "total_revenue / purchase_day_count; null without a purchase"),
     Column(
@@ -196,14 +200,18 @@ CUSTOMER_DEMOGRAPHICS_GOLD = gold_table(
     Column(
         "country_code", "STRING", "ISO 3166-1 alpha-2 code of the customer's country; null: not in the reference table"
     ),
-    Column("country", "STRING", "English short name of the country; without a code, the name from the customers API"),
+    Column(
+        "country",
+        "STRING",
+        "English short name of the country; without a code, the name from the customers API; null if it has none",
+    ),
     *_origin_columns("country", "the country", f"customers_api; if its name is not in the reference table, {_CRM}"),
     Column("region", "STRING", "UN geoscheme (M49) subregion of the country"),
     Column(
         "tenure_band",
         "STRING",
-        "under 30 days, 30-89 days, 90-364 days, 1-2 years (365-730 days) or over 2 years, from acquisition to as_of",
-        required=True,
+        "under 30 days, 30-89 days, 90-364 days, 1-2 years (365-730 days) or over 2 years, from acquisition to as_of;"
+        " null if the acquisition is unknown",
     ),
     Column(
         "shopper_type",
@@ -227,7 +235,12 @@ COHORT_RETENTION_GOLD = gold_table(
         "acquisition or first_purchase: the day that assigns a customer to a cohort",
         required=True,
     ),
-    Column("cohort_month", "DATE", "first day of the month in which that day is", required=True),
+    Column(
+        "cohort_month",
+        "DATE",
+        "first day of the month in which that day is; a customer without the day is in no cohort",
+        required=True,
+    ),
     Column(
         "retention_type",
         "STRING",

@@ -8,14 +8,16 @@ from cdp_lib.contracts.table import Column, gold_table
 
 REVENUE = "DECIMAL(38,2)"
 
-_COUNTRY = Column("country", "STRING", "country the customers live in", required=True)
-_CATEGORY = Column("category", "STRING", "product category", required=True)
+_COUNTRY = Column(
+    "country", "STRING", "country the customers live in; unknown if the source does not say", required=True
+)
+_CATEGORY = Column("category", "STRING", "product category; unknown if the source does not say", required=True)
 _CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
 _FULL_NAME = Column("full_name", "STRING", "customer's name", pii="name")
 _PRODUCT_ID = Column("product_id", "INT", "product's number", required=True)
-_PRODUCT_NAME = Column("product_name", "STRING", "product's name")
+_PRODUCT_NAME = Column("product_name", "STRING", "product's name; unknown if the source does not say")
 _STORE_ID = Column("store_id", "INT", "store's number", required=True)
-_STORE_NAME = Column("store_name", "STRING", "store's name")
+_STORE_NAME = Column("store_name", "STRING", "store's name; unknown if the source does not say")
 
 
 SALES_BY_COUNTRY_GOLD = gold_table(
@@ -107,7 +109,7 @@ STORE_CUSTOMER_ANALYSIS_GOLD = gold_table(
     ("store_id",),
     _STORE_ID,
     _STORE_NAME,
-    Column("location", "STRING", "country the store is in"),
+    Column("location", "STRING", "country the store is in; unknown if the source does not say"),
     Column("unique_customers", "BIGINT", "customers who bought in the store", required=True),
     Column("total_transactions", "BIGINT", "number of transactions", required=True),
     Column("avg_transactions_per_customer", "DOUBLE", "total_transactions / unique_customers", required=True),
@@ -150,7 +152,8 @@ CATEGORY_MONTHLY_SALES_GOLD = gold_table(
 
 CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     "customer_registration_trends_gold",
-    "One row per month of registration and country of customers, with or without purchases.",
+    "One row per month of registration and country of customers, with or without purchases. Customers without a day of"
+    " registration are left out.",
     ("reg_year", "reg_month", "country"),
     Column("reg_year", "INT", "calendar year of registration", required=True),
     Column("reg_month", "INT", "calendar month of registration, 1 to 12", required=True),

@@ -13,10 +13,10 @@ Dimension = Literal["all", "country", "channel", "segment", "category", "consent
 
 DIMENSIONS: dict[Dimension, str] = {
     "all": "no grouping; its only value is `all`",
-    "country": "country the customer lives in, as in `customers_silver`",
+    "country": "country the customer lives in, as in `customers_silver`; `unknown` if the source does not say",
     "channel": "marketing channel that acquired the customer, from the CRM; `unknown` without a linked contact",
     "segment": "RFM segment of the customer at `as_of`; the same in every month",
-    "category": "category of the product sold",
+    "category": "category of the product sold; `unknown` if the source does not say",
     "consent_channel": "marketing channel that a contact can agree to: email, sms or phone",
 }
 
@@ -37,7 +37,7 @@ MEASURES: dict[str, str] = {
     "revenue_before": "revenue of the previous month",
     "revenue_lost": "Σ over customers of max(0, revenue in the previous month − revenue in the month)",
     "active_users": "customers with a sale in the month, or with an activity in an event that is linked to them",
-    "new_customers": "customers whose acquisition date is in the month",
+    "new_customers": "customers whose acquisition date is in the month; customers without one are not included",
     "repeat_buyers": "customers whose second day with a sale is in the month",
     "customers_to_date": "customers acquired up to the end of the month",
     "buyers_to_date": "customers with a sale up to the end of the month",
@@ -60,10 +60,10 @@ MEASURES: dict[str, str] = {
     "people": "distinct people with an activity in the month",
     "points": "Σ points of the activities in the month",
     "mailings_sent": "distinct (address, campaign) pairs with an e-mail sent in the month",
-    "mailings_opened": "mailings sent in the month with an e-mail opened in the month",
-    "mailings_clicked": "mailings sent in the month with a link clicked in the month",
-    "contacts": "contacts of the CRM",
-    "contacts_agreeing": "contacts who agree to marketing by the channel",
+    "mailings_opened": "mailings sent in the month with an e-mail opened in the month; null if none ever was",
+    "mailings_clicked": "mailings sent in the month with a link clicked in the month; null if none ever was",
+    "contacts": "contacts of the CRM; null if no contact has a decision on the channel",
+    "contacts_agreeing": "contacts who agree to marketing by the channel; null if no contact has a decision on it",
 }
 """Definitions of the measures, by name. A person is a customer, or an e-mail address or a device that is not
 linked to a customer.
@@ -331,7 +331,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
     Kpi(
         "new_customers",
         "New customers",
-        "Customers acquired in the month: the earlier of registration and first purchase is in the month.",
+        "Customers acquired in the month: the earlier of registration and first purchase is in the month. A customer"
+        " without both is not included.",
         "new_customers",
         "1",
         "count",
@@ -343,7 +344,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
     Kpi(
         "customers",
         "Customers",
-        "Customers acquired up to the end of the month.",
+        "Customers acquired up to the end of the month. A customer without a registration and a purchase is not"
+        " included: the day of acquisition is unknown.",
         "customers_to_date",
         "1",
         "count",
@@ -512,7 +514,8 @@ _ENGAGEMENT_KPIS = (
         "E-mail open rate",
         "Share of the mailings of the month that were opened in the same month. A mailing is one campaign sent to one"
         " address."
-        " Automatic opens by mail clients are included.",
+        " Automatic opens by mail clients are included. Null if no mailing was ever opened: the source does not"
+        " report openings.",
         "mailings_opened",
         "mailings_sent",
         "share",
@@ -524,7 +527,8 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "email_click_rate",
         "E-mail click rate",
-        "Share of the mailings sent in the month in which a link was clicked in the month.",
+        "Share of the mailings sent in the month in which a link was clicked in the month. Null if no link was ever"
+        " clicked: the source does not report clicks.",
         "mailings_clicked",
         "mailings_sent",
         "share",
@@ -549,7 +553,8 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "consent_rate",
         "Consent rate",
-        "Share of the CRM contacts who agree to marketing by a channel; contacts who were never asked have not agreed.",
+        "Share of the CRM contacts who agree to marketing by a channel; contacts who were never asked have not agreed."
+        " Null if no contact has a decision on the channel.",
         "contacts_agreeing",
         "contacts",
         "share",

@@ -3,11 +3,11 @@
 from cdp_lib.contracts.table import (
     BATCH_ID,
     KEY_IS_UNIQUE,
+    UNKNOWN,
     VALUES_FIT,
     WARNINGS,
     Column,
     Rule,
-    Severity,
     TableContract,
 )
 
@@ -18,19 +18,25 @@ _EARLIEST_DAY = "DATE'1990-01-01'"
 _DAY_AFTER_INGESTION = "date_add(CAST(_ingested_at AS DATE), 1)"
 """Latest plausible day of a record: the day after ingestion, because clocks and time zones differ by up to a day."""
 
+REGISTRATION_DAYS = (_EARLIEST_DAY, _DAY_AFTER_INGESTION)
+"""First and last plausible day of a registration, as SQL expressions."""
+
+BIRTH_DAYS = ("DATE'1900-01-01'", "CAST(_ingested_at AS DATE)")
+"""First and last plausible day of birth, as SQL expressions."""
+
 _EMAIL_SHAPE = "'^[^@ ]+@[^@ ]+[.][^@ .]+$'"
 
 _CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
 _FULL_NAME = Column("full_name", "STRING", "customer's name, outer and repeated blanks removed", pii="name")
 _EMAIL = Column("email", "STRING", "customer's e-mail address, trimmed, in lower case", pii="email")
-_COUNTRY = Column("country", "STRING", "country the customer lives in")
-_REGISTRATION_DATE = Column("registration_date", "DATE", "day the customer registered")
+_COUNTRY = Column("country", "STRING", "country the customer lives in; unknown if the source does not say")
+_REGISTRATION_DATE = Column("registration_date", "DATE", "day the customer registered; null if the source does not say")
 _PRODUCT_ID = Column("product_id", "INT", "product's number", required=True)
-_PRODUCT_NAME = Column("product_name", "STRING", "product's name")
-_CATEGORY = Column("category", "STRING", "product's category")
+_PRODUCT_NAME = Column("product_name", "STRING", "product's name; unknown if the source does not say")
+_CATEGORY = Column("category", "STRING", "product's category; unknown if the source does not say")
 _STORE_ID = Column("store_id", "INT", "store's number", required=True)
-_STORE_NAME = Column("store_name", "STRING", "store's name")
-_LOCATION = Column("location", "STRING", "country the store is in")
+_STORE_NAME = Column("store_name", "STRING", "store's name; unknown if the source does not say")
+_LOCATION = Column("location", "STRING", "country the store is in; unknown if the source does not say")
 _TRANSACTION_ID = Column("transaction_id", "INT", "number of the sale", required=True)
 _QUANTITY = Column("quantity", "INT", "pieces sold, at least 1", required=True)
 _TRANSACTION_DATE = Column("transaction_date", "DATE", "day of the sale", required=True)
@@ -54,9 +60,35 @@ def _is_present(column: str, meaning: str) -> Rule:
     return Rule(f"{column}_is_present", f"{column} IS NOT NULL", meaning)
 
 
-def _is_plausible(column: str, first: str, last: str, meaning: str, severity: Severity = "reject") -> Rule:
+def _is_given(column: str, meaning: str, *, or_unknown: bool = True) -> Rule:
+    """Return a warning rule for an optional column: the source sent a value.
+
+    Args:
+        column: Name of the column.
+        meaning: Meaning of the rule.
+        or_unknown: Whether the builder replaces a missing value by `UNKNOWN`. If false, a missing value is null.
+    """
+    holds = f"{column} <> '{UNKNOWN}'" if or_unknown else f"{column} IS NOT NULL"
+    return Rule(f"{column}_is_present", holds, meaning, severity="warn")
+
+
+def _fits(column: str, meaning: str, name: str = "is_readable") -> Rule:
+    """Return a warning rule for an optional column: the received value, if there is one, is a value of its type.
+
+    The builder adds the flag `_<column>_fits` (see `typed_rows`). The rule of an optional column does not reject.
+    """
+    sentence = f"{meaning} Otherwise, it is null here, and bronze has it as received."
+    return Rule(f"{column}_{name}", f"_{column}_fits", sentence, severity="warn")
+
+
+_UPDATED_AT_IS_READABLE = _fits(
+    "updated_at", "The time of the last change, if present, is an ISO 8601 timestamp or date."
+)
+
+
+def _is_plausible(column: str, first: str, last: str, meaning: str) -> Rule:
     """Return a rule: the column is null, or its value is between two SQL expressions, both bounds included."""
-    return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning, severity)
+    return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning)
 
 
 def _has_email_format(column: str = "email") -> Rule:
@@ -88,16 +120,21 @@ CUSTOMERS_SILVER = TableContract(
     rules=(
         *_SHARED_RULES,
         _is_present("customer_id", "A customer has a number: sales refer to it."),
-        _is_present("country", "A customer has a country: marts group by it."),
-        _is_present("registration_date", "A customer has a day of registration."),
-        _is_plausible(
+        _is_given("country", "A customer has a country. Otherwise, the country is `unknown`."),
+        _is_given(
             "registration_date",
-            _EARLIEST_DAY,
-            _DAY_AFTER_INGESTION,
-            "The day of registration is not before 1990, and at most one day after the record was extracted.",
+            "A customer has a day of registration. Otherwise, the day of acquisition is the first purchase.",
+            or_unknown=False,
         ),
-        Rule("full_name_is_present", "full_name IS NOT NULL", "A customer has a name.", severity="warn"),
+        _fits(
+            "registration_date",
+            "The day of registration, if present, is an ISO 8601 date, not before 1990, and at most one day after the"
+            " record was extracted.",
+            "is_plausible",
+        ),
+        _is_given("full_name", "A customer has a name.", or_unknown=False),
         _has_email_format(),
+        _UPDATED_AT_IS_READABLE,
     ),
 )
 
@@ -120,9 +157,10 @@ PRODUCTS_SILVER = TableContract(
     rules=(
         *_SHARED_RULES,
         _is_present("product_id", "A product has a number: sales refer to it."),
-        _is_present("product_name", "A product has a name."),
-        _is_present("category", "A product has a category: marts group by it."),
         Rule("price_is_not_negative", "price >= 0", "A product has a price, and the price is not below 0."),
+        _is_given("product_name", "A product has a name. Otherwise, the name is `unknown`."),
+        _is_given("category", "A product has a category. Otherwise, the category is `unknown`."),
+        _UPDATED_AT_IS_READABLE,
     ),
 )
 
@@ -154,8 +192,9 @@ STORES_SILVER = TableContract(
     rules=(
         *_SHARED_RULES,
         _is_present("store_id", "A store has a number: sales refer to it."),
-        _is_present("store_name", "A store has a name."),
-        _is_present("location", "A store has a country."),
+        _is_given("store_name", "A store has a name. Otherwise, the name is `unknown`."),
+        _is_given("location", "A store has a country. Otherwise, the country is `unknown`."),
+        _UPDATED_AT_IS_READABLE,
     ),
 )
 
@@ -190,6 +229,7 @@ TRANSACTIONS_SILVER = TableContract(
             _DAY_AFTER_INGESTION,
             "The day of the sale is not before 1990, and at most one day after the record was extracted.",
         ),
+        _UPDATED_AT_IS_READABLE,
     ),
 )
 
@@ -251,6 +291,10 @@ RETAILS_SILVER = TableContract(
 )
 
 
+_CONSENT_CHANNELS = {"email": "e-mail", "sms": "text message", "phone": "phone"}
+"""Channels that a contact of the CRM may agree to, each with its name in a sentence."""
+
+
 def _consent(channel: str, channel_name: str) -> tuple[Column, Column]:
     """Return two columns: consent to marketing through a channel, and time of the last decision on this consent."""
     return (
@@ -281,9 +325,7 @@ CRM_CONTACTS_SILVER = TableContract(
         Column("acquisition_channel", "STRING", "marketing channel that acquired the contact"),
         Column("acquisition_date", "DATE", "day the contact was acquired, from the CRM"),
         Column("loyalty_tier", "STRING", "tier of the loyalty programme"),
-        *_consent("email", "e-mail"),
-        *_consent("sms", "text message"),
-        *_consent("phone", "phone"),
+        *(column for channel in _CONSENT_CHANNELS.items() for column in _consent(*channel)),
         _ATTRIBUTES,
         Column("created_at", "TIMESTAMP", "time the contact was created, UTC"),
         Column("modified_at", "TIMESTAMP", "time the contact was last changed, by the clock of the CRM, UTC"),
@@ -295,14 +337,24 @@ CRM_CONTACTS_SILVER = TableContract(
     rules=(
         *_SHARED_RULES,
         _is_present("contact_id", "A contact has a GUID."),
-        _is_plausible(
+        _fits(
             "birth_date",
-            "DATE'1900-01-01'",
-            "CAST(_ingested_at AS DATE)",
-            "A day of birth, if present, is not before 1900, and not after the day the record was extracted.",
-            severity="warn",
+            "A day of birth, if present, is an ISO 8601 date, not before 1900, and not after the day the record was"
+            " extracted.",
+            "is_plausible",
         ),
         _has_email_format(),
+        _fits("customer_id", "The customer's number, if present, is an integer."),
+        _fits("acquisition_date", "The day of acquisition, if present, is an ISO 8601 date."),
+        *(
+            rule
+            for channel, channel_name in _CONSENT_CHANNELS.items()
+            for rule in (
+                _fits(f"is_{channel}_allowed", f"Consent to {channel_name}, if present, is true or false."),
+                _fits(f"{channel}_consent_at", f"The time of consent to {channel_name}, if present, is ISO 8601."),
+            )
+        ),
+        _fits("created_at", "The time of creation, if present, is an ISO 8601 timestamp or date."),
     ),
 )
 
@@ -346,6 +398,9 @@ EVENTS_SILVER = TableContract(
             severity="warn",
         ),
         _has_email_format(),
+        _fits("customer_id", "The customer's number, if present, is an integer."),
+        _fits("product_id", "The product's number, if present, is an integer."),
+        _fits("is_tracking_allowed", "The answer of the visitor, if present, is true or false."),
     ),
 )
 
@@ -443,7 +498,11 @@ CUSTOMER_ACQUISITIONS_SILVER = TableContract(
         _CUSTOMER_ID,
         _REGISTRATION_DATE,
         Column("first_purchase_date", "DATE", "day of the first purchase; null without a purchase"),
-        Column("acquisition_date", "DATE", "the earlier of registration and first purchase", required=True),
+        Column(
+            "acquisition_date",
+            "DATE",
+            "the earlier of registration and first purchase; null for a customer without both",
+        ),
     ),
     key=("customer_id",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -19,7 +20,8 @@ class Column:
         comment: Meaning, unit and source, in a sentence fragment.
         required: Whether the column is never null.
         pii: Class of personal data (`name`, `email`), None for a column without personal data.
-        optional: Whether a source may lack the column. If the column is missing, its values are null.
+        optional: Whether the platform works without the column. If a source lacks the column, its values are null. A
+            value that does not parse is null as well, with a warning. Only text columns of bronze tables are optional.
         holds: What the text of a bronze column stands for: `date`, `time`, `number` or, if empty, text.
     """
 
@@ -45,8 +47,8 @@ class Rule:
 
     Attributes:
         name: The checked fact in snake case. Shown as the reason for a rejection or a warning.
-        holds: Boolean SQL expression over the table's columns and `_ingested_at`. A row breaks the rule if the
-            expression is false or null.
+        holds: Boolean SQL expression over the table's columns, `_ingested_at` and the flags of the builder, such as
+            `_updated_at_fits`. A row breaks the rule if the expression is false or null.
         meaning: The checked fact and why it matters, in one sentence.
         severity: Consequence for a row that breaks the rule: `reject` sends the row to quarantine, `warn` keeps the row
             and adds the name of the rule to `_warnings`.
@@ -61,7 +63,7 @@ class Rule:
 VALUES_FIT = Rule(
     "values_fit_their_columns",
     "_rescued_data IS NULL",
-    "Every received value parses as its column's type.",
+    "Every value of a column that the source must have parses as the column's type.",
 )
 """Rule of every table whose rows are parsed from received values."""
 
@@ -72,8 +74,14 @@ KEY_IS_UNIQUE = Rule(
 )
 """Rule of every table that keeps one of several versions of a record."""
 
+UNKNOWN = "unknown"
+"""Text in place of a missing description, such as the country of a customer, so that marts can group by it."""
+
 BATCH_ID = Column("_batch_id", "STRING", "landed batch that contained the row", required=True)
 WARNINGS = Column("_warnings", "ARRAY<STRING>", "names of the warning rules that the row breaks")
+
+_RECEIVED_ONLY = re.compile(r"\b_\w+")
+"""Pattern of a column that only received rows have: its name starts with an underscore."""
 
 QUARANTINE_COLUMNS = (
     Column("record", "STRING", "the row as received, as a JSON object", required=True),
@@ -173,6 +181,14 @@ class TableContract:
     def has_warning_rules(self) -> bool:
         """Return whether the contract has a warning rule."""
         return any(rule.severity == "warn" for rule in self.rules)
+
+    @property
+    def has_unrepeatable_warnings(self) -> bool:
+        """Return whether a warning rule uses a column that the table does not have, such as `_ingested_at`.
+
+        Such a rule can be checked only when the row is received. Afterwards, only `_warnings` has its result.
+        """
+        return any(rule.severity == "warn" and _RECEIVED_ONLY.search(rule.holds) for rule in self.rules)
 
     @property
     def has_deletion_vectors(self) -> bool:

@@ -16,6 +16,8 @@ from cdp_lib.pipeline.table import Table
 def build_customer_registration_trends_gold(customers_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per month of registration and country of customers, with or without purchases.
 
+    Customers without a day of registration are left out.
+
     Args:
         customers_silver: One row per customer.
         as_of: Last day to include; None for all days.
@@ -24,7 +26,7 @@ def build_customer_registration_trends_gold(customers_silver: DataFrame, as_of: 
         Columns of `customer_registration_trends_gold`.
     """
     day = sf.col("registration_date")
-    registered = customers_silver.where(is_on_or_before("registration_date", as_of))
+    registered = customers_silver.where(day.isNotNull()).where(is_on_or_before("registration_date", as_of))
     trends = registered.groupBy(sf.year(day).alias("reg_year"), sf.month(day).alias("reg_month"), "country").agg(
         sf.count("*").alias("new_customers")
     )

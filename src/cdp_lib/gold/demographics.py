@@ -17,6 +17,7 @@ from cdp_lib.contracts.silver import (
     CUSTOMERS_SILVER,
     RETAILS_SILVER,
 )
+from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
@@ -48,6 +49,8 @@ def build_customer_demographics_gold(
 ) -> DataFrame:
     """One row per customer acquired by `as_of`, with data of the CRM and of the reference table of countries.
 
+    A customer whose acquisition is unknown is included, without a tenure band.
+
     A contact describes a customer only if `customer_links_silver` links the contact to the customer. Each attribute
     comes from the first contact that has a value for the attribute. Contacts linked by customer number come before
     contacts linked by e-mail address. Among contacts with the same kind of link, the latest modified contact comes
@@ -63,8 +66,8 @@ def build_customer_demographics_gold(
     case. Countries are compared by code.
 
     The country of the customers API is the country of record. The CRM country replaces it only if the API country is
-    not in the reference table. If neither country is in the reference table, the row keeps the country name as the API
-    wrote it, without a code.
+    missing or not in the reference table. If neither country is in the reference table, the row keeps the country name
+    as the API wrote it, without a code; the name is null if the API has none.
 
     The shopper type compares the countries of the stores with the country of the customer, by code. If the known stores
     are at home and abroad, the type is `both`. Otherwise, the type is null if the location of any store is not in the
@@ -145,13 +148,17 @@ def _prefixed(countries: DataFrame, prefix: str) -> DataFrame:
 
 
 def _acquired(customers: DataFrame, acquisitions: DataFrame, as_of: date) -> DataFrame:
-    """Return customers acquired by `as_of`. The registration date replaces a missing acquisition date."""
+    """Return customers acquired by `as_of`, and customers whose acquisition is unknown.
+
+    The registration date replaces a missing acquisition date. An unknown country is null.
+    """
     acquired = acquisitions.select("customer_id", "acquisition_date")
     acquisition_date = sf.coalesce("acquisition_date", "registration_date")
+    api_country = sf.nullif("country", sf.lit(UNKNOWN))
     return (
         customers.join(acquired, "customer_id", how="left")
-        .select("customer_id", sf.col("country").alias("api_country"), acquisition_date.alias("acquisition_date"))
-        .where(is_on_or_before("acquisition_date", as_of))
+        .select("customer_id", api_country.alias("api_country"), acquisition_date.alias("acquisition_date"))
+        .where(sf.col("acquisition_date").isNull() | is_on_or_before("acquisition_date", as_of))
     )
 
 

@@ -5,7 +5,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_email, clean_text, to_date, to_flag, to_instant, to_integer
 from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER
+from cdp_lib.contracts.silver import BIRTH_DAYS, CRM_CONTACTS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
@@ -71,6 +71,7 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
             "created_at": "createdon",
             "modified_at": "modifiedon",
         },
+        plausible={"birth_date": BIRTH_DAYS},
     )
 
 

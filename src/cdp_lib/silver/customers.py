@@ -4,17 +4,17 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.columns import clean_email, clean_text, to_date, to_instant, to_integer
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, REGISTRATION_DAYS
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
-from cdp_lib.silver.received import typed_rows
+from cdp_lib.silver.received import text_or_unknown, typed_rows
 
 
 def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
     """Return one row per version of a customer record, typed. The merge chooses the current version.
 
-    Bronze columns are text, because the API returns JSON. A value that does not parse becomes null, and
-    `_rescued_data` holds the value as received.
+    Bronze columns are text, because the API returns JSON. Only the customer's number is required: a missing country is
+    `unknown`, any other missing value is null.
 
     Args:
         customers_bronze: Rows of one or more batches.
@@ -29,10 +29,11 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
             "customer_id": to_integer,
             "full_name": clean_text,
             "email": clean_email,
-            "country": clean_text,
+            "country": text_or_unknown,
             "registration_date": to_date,
             "updated_at": to_instant,
         },
+        plausible={"registration_date": REGISTRATION_DAYS},
     )
 
 

@@ -2,16 +2,16 @@
 
 from pyspark.sql import DataFrame
 
-from cdp_lib.columns import clean_text, to_instant
+from cdp_lib.columns import to_instant
 from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
 from cdp_lib.contracts.silver import PRODUCTS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
-from cdp_lib.silver.received import as_received, typed_rows
+from cdp_lib.silver.received import as_received, text_or_unknown, typed_rows
 
 
 def build_products_silver(products_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a product record, with cleaned names.
+    """Return one row per version of a product record, with cleaned names. A missing name or category is `unknown`.
 
     Args:
         products_bronze: Rows of one or more batches.
@@ -24,8 +24,8 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
         PRODUCTS_BRONZE,
         {
             "product_id": as_received,
-            "product_name": clean_text,
-            "category": clean_text,
+            "product_name": text_or_unknown,
+            "category": text_or_unknown,
             "price": as_received,
             "updated_at": to_instant,
         },

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_text, rescued_data
-from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.contracts.table import UNKNOWN, BronzeContract
 from cdp_lib.mapping import ATTRIBUTES
 from cdp_lib.quality import record_hash
 
@@ -18,6 +18,7 @@ def typed_rows(
     contract: BronzeContract,
     parse: Mapping[str, Callable[[Column], Column]],
     received_as: Mapping[str, str] | None = None,
+    plausible: Mapping[str, tuple[str, str]] | None = None,
 ) -> DataFrame:
     """Return rows with typed columns, ready for the check against a silver contract.
 
@@ -27,15 +28,19 @@ def typed_rows(
         parse: For each silver column, the function that cleans and types the received value. The function returns null
             for a value that does not parse.
         received_as: Bronze column name by silver column name, for columns whose names differ.
+        plausible: For optional columns, the first and the last plausible value, as SQL expressions. Any other value
+            becomes null.
 
     Returns:
         The silver columns, `record` (the row as received, JSON), `attributes` (a map of the retailer's own attributes,
-        see `map_rows`), `_rescued_data`, `_record_hash` (xxHash64 of the
-        received values, hexadecimal), `_is_deleted`, `_ingested_at` and `_batch_id`.
+        see `map_rows`), `_rescued_data`, `_record_hash` (xxHash64 of the received values, hexadecimal), `_is_deleted`,
+        `_ingested_at` and `_batch_id`. For each optional column, also `_<column>_fits`: whether the received value, if
+        there is one, parses and is plausible. A value that does not is not in `_rescued_data`, so the row is not
+        rejected.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
-    # If a value of an optional column does not parse, it is not added to `_rescued_data`, so the row is not rejected.
-    optional = {column.name for column in contract.received_columns if column.optional}
+    is_optional = {column.name for column in contract.received_columns if column.optional}
+    optional = [name for name in parse if source[name] in is_optional]
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [*(column.name for column in contract.received_columns), "_rescued_data"]
     names = bronze_rows.columns
@@ -44,6 +49,7 @@ def typed_rows(
     parsed = bronze_rows.select(
         *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
         *(_null_if_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parsed_names),
+        *(sf.col(source[name]).alias(f"_text_{name}") for name in optional),
         # If the source has a mapping, `_record` holds the row in the columns of the source.
         (sf.col("_record") if "_record" in names else sf.to_json(sf.struct(*received))).alias("record"),
         (sf.col(ATTRIBUTES) if ATTRIBUTES in names else sf.lit(None).cast("map<string,string>")).alias(ATTRIBUTES),
@@ -55,9 +61,19 @@ def typed_rows(
         "_ingested_at",
         "_batch_id",
     ).offset(0)
+    typed = {name: sf.col(f"_typed_{name}") for name in parse}
+    for name, (first, last) in (plausible or {}).items():
+        typed[name] = sf.when(typed[name].between(sf.expr(first), sf.expr(last)), typed[name])
     misfits = [(source[name], sf.col(f"_text_{name}"), sf.col(f"_typed_{name}")) for name in parsed_names]
     return parsed.select(
-        *(sf.col(f"_typed_{name}").alias(name) for name in parse),
+        *(value.alias(name) for name, value in typed.items()),
+        # Blanks are searched only in values that did not parse, because the search is slow.
+        *(
+            sf.when(typed[name].isNull(), clean_text(sf.col(f"_text_{name}")).isNull())
+            .otherwise(True)
+            .alias(f"_{name}_fits")
+            for name in optional
+        ),
         "record",
         ATTRIBUTES,
         (sf.coalesce("_rescued_data", rescued_data(misfits)) if misfits else sf.col("_rescued_data")).alias(
@@ -73,6 +89,11 @@ def typed_rows(
 def as_received(received: Column) -> Column:
     """Return the value unchanged, for a column that already has its type in bronze."""
     return received
+
+
+def text_or_unknown(received: Column) -> Column:
+    """Return text as `clean_text` does; `UNKNOWN` if no text is left."""
+    return sf.coalesce(clean_text(received), sf.lit(UNKNOWN))
 
 
 def _null_if_blank(received: Column) -> Column:

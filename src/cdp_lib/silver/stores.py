@@ -2,16 +2,16 @@
 
 from pyspark.sql import DataFrame
 
-from cdp_lib.columns import clean_text, to_instant
+from cdp_lib.columns import to_instant
 from cdp_lib.contracts.bronze import STORE_BRONZE
 from cdp_lib.contracts.silver import STORES_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
-from cdp_lib.silver.received import as_received, typed_rows
+from cdp_lib.silver.received import as_received, text_or_unknown, typed_rows
 
 
 def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a store record, with cleaned names.
+    """Return one row per version of a store record, with cleaned names. A missing name or country is `unknown`.
 
     Args:
         store_bronze: Rows of one or more batches.
@@ -24,8 +24,8 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
         STORE_BRONZE,
         {
             "store_id": as_received,
-            "store_name": clean_text,
-            "location": clean_text,
+            "store_name": text_or_unknown,
+            "location": text_or_unknown,
             "updated_at": to_instant,
         },
     )

@@ -29,7 +29,7 @@ def summaries(frame_of):
                     "customer_id": number,
                     "registration_date": registered,
                     "first_purchase_date": first,
-                    "acquisition_date": min(filter(None, [registered, first])),
+                    "acquisition_date": min(filter(None, [registered, first]), default=None),
                 }
                 for number, (registered, first) in acquisitions.items()
             ),
@@ -79,6 +79,14 @@ def test_customer_without_purchases_has_zero_counts_and_null_figures(summaries) 
     assert (row.transaction_count, row.purchase_day_count, row.total_revenue) == (0, 0, Decimal(0))
     assert (row.first_purchase_date, row.frequency, row.recency_days, row.monetary_value) == (None,) * 4
     assert row.tenure_days == 121
+
+
+def test_customer_without_a_day_of_acquisition_has_a_summary(summaries) -> None:
+    rows = summaries({1: (None, None), 2: (None, date(2026, 7, 1)), 3: (None, date(2026, 1, 1))}, [])
+    assert {n: (row.acquisition_date, row.tenure_days) for n, row in rows.items()} == {
+        1: (None, None),
+        3: (date(2026, 1, 1), 180),
+    }
 
 
 def test_single_purchase_day_has_no_repeat_value(summaries) -> None:

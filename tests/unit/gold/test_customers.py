@@ -4,13 +4,14 @@ from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.gold.customer_registration_trends import build_customer_registration_trends_gold
 
 
-def test_build_customer_registration_trends_gold_counts_all_customers_by_month_and_country(frame_of, rows_of) -> None:
+def test_build_customer_registration_trends_gold_counts_registrations_by_month_and_country(frame_of, rows_of) -> None:
     registered = [
         (date(2025, 10, 1), "Egypt"),
         (date(2025, 10, 31), "Egypt"),
         (date(2024, 10, 31), "Egypt"),
         (date(2025, 10, 5), "Kuwait"),
         (date(2025, 11, 1), "Egypt"),
+        (None, "Egypt"),
     ]
     customers = frame_of(
         CUSTOMERS_SILVER.columns,

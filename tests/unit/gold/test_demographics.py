@@ -351,6 +351,13 @@ def test_crm_country_replaces_unknown_country_of_api(demographics) -> None:
     assert (row.market_currency, row.shopper_type) == ("SAR", "home")
 
 
+def test_missing_country_of_api_is_unknown_unless_the_crm_has_one(demographics) -> None:
+    missing = {1: {"country": "unknown"}}
+    assert country(demographics(missing, sales=[(1, "Egypt")])[1]) == (None, None, None, None)
+    by_crm = demographics(missing, [{"country": "ksa"}])[1]
+    assert country(by_crm) == ("SA", "Saudi Arabia", "crm_by_id", "high")
+
+
 def test_unknown_country_keeps_its_name_and_has_no_market_data(demographics) -> None:
     [row] = demographics({1: {"country": "Atlantis"}}, [{"country": "Utopia"}], [(1, "Atlantis")]).values()
     assert country(row) == (None, "Atlantis", "customers_api", "high")
@@ -376,6 +383,11 @@ def test_tenure_band_counts_days_since_acquisition(demographics) -> None:
     }
     by_customer = demographics({days: {"acquired": AS_OF - timedelta(days)} for days in bands})
     assert {days: row.tenure_band for days, row in by_customer.items()} == bands
+
+
+def test_customer_without_registration_and_purchase_has_no_tenure(demographics) -> None:
+    unknown = {"registration_date": None, "acquisition_date": None}
+    assert {n: row.tenure_band for n, row in demographics({1: unknown}).items()} == {1: None}
 
 
 def test_customers_acquired_after_as_of_are_excluded(demographics) -> None:

@@ -125,7 +125,12 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
         common = {"product_id": 1, "store_id": 1, "quantity": 1, "_batch_id": "b"}
         identities = {row["identity"] for row in events}
         contacts = [
-            {"contact_id": f"c{number}", "acquisition_channel": channel, "is_email_allowed": number != 3}
+            {
+                "contact_id": f"c{number}",
+                "acquisition_channel": channel,
+                "is_email_allowed": number != 3,
+                "is_phone_allowed": False if number == 3 else None,
+            }
             for number, channel in CHANNELS.items()
         ]
         links = [(f"contact:c{number}", number, "customer_id") for number in CHANNELS if number in customers]
@@ -307,8 +312,19 @@ def test_state_kpis_have_only_the_latest_month(figures: Figures) -> None:
     assert figures["clv_predictive", "all", "all"] == {6: pytest.approx(40)}
     assert figures["clv_predictive", "channel", "paid_search"] == {6: pytest.approx(55)}
     assert figures["consent_rate", "consent_channel", "email"] == {6: pytest.approx(3 / 4)}
-    assert figures["consent_rate", "consent_channel", "sms"] == {6: 0}  # a missing answer means no consent
+    assert figures["consent_rate", "consent_channel", "phone"] == {6: 0}  # a missing answer means no consent
+    assert figures["consent_rate", "consent_channel", "sms"] == {6: None}  # no contact has an answer
     assert figures["clv_to_cac", "all", "all"] == {6: None}  # the spend of April has no exchange rate
+
+
+def test_rate_of_mailings_is_null_if_the_source_reports_no_openings_and_clicks(sources_of) -> None:
+    sent = [each for each in EVENTS if each["event_type"] == "email_sent"]
+    opened = [*sent, event(6, "email_open", at(4, 2), "email:a@example.com", email="a@example.com", campaign="spring")]
+    for events, expected in ((sent, (None, None)), (opened, (pytest.approx(1 / 3), None))):
+        sources = sources_of(CUSTOMERS, events, AS_OF)
+        figures = figures_of(build_kpi_monthly_gold(**sources, as_of=AS_OF, gross_margin=MARGIN).collect())
+        rates = (figures[name, "all", "all"][4] for name in ("email_open_rate", "email_click_rate"))
+        assert tuple(rates) == expected
 
 
 def test_data_after_as_of_do_not_count(rows_at: Callable[[date], list[Any]]) -> None:

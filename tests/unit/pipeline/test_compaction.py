@@ -41,7 +41,7 @@ def trade(warehouse: Warehouse) -> None:
     sell(warehouse)
     warehouse.land(TRANSACTIONS_BRONZE, 2, sale(2, FEBRUARY, quantity=3), sale(3, customer_id=9), load="increment")
     warehouse.land(TRANSACTIONS_BRONZE, 3, sale(4), load="increment", gone=[{"transaction_id": 1}])
-    warehouse.land(CUSTOMERS_BRONZE, 3, customer(1, country="UAE"), customer(4, registration_date=None))
+    warehouse.land(CUSTOMERS_BRONZE, 3, customer(1, country="UAE"), customer(4), customer(4, full_name="B"))
     for day, price in ((2, "12.00"), (3, "12.00"), (4, "10.00")):
         warehouse.land(PRODUCTS_BRONZE, day, product(1, price))
     warehouse.land(EVENTS_BRONZE, 1, event(1, "a"), event(2, "a"), load="files")

@@ -114,9 +114,14 @@ def test_rows_deleted_by_hand_are_reported(shop: Warehouse, spark: Any) -> None:
     assert shop.complaints() == []
 
 
+def disputed() -> tuple[dict[str, Any], ...]:
+    """Return two different records of customer 4. Both are refused."""
+    return customer(4), customer(4, full_name="Another name")
+
+
 def second_day(shop: Warehouse) -> None:
     """Land batches with new, corrected, deleted, refused and repaired rows, and with a new price."""
-    shop.land(CUSTOMERS_BRONZE, 2, customer(1, country="UAE"), customer(3), customer(4, registration_date=None))
+    shop.land(CUSTOMERS_BRONZE, 2, customer(1, country="UAE"), customer(3), *disputed())
     shop.land(PRODUCTS_BRONZE, 2, product(1, "12.00"), product(2))
     rows = [sale(2, FEBRUARY, quantity=3), sale(3, MARCH), sale(4, customer_id=9), sale(5, quantity=0), sale(None)]
     shop.land(TRANSACTIONS_BRONZE, 2, *rows, load="increment", gone=[{"transaction_id": 1}])

@@ -17,8 +17,8 @@ def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., l
     The arguments are a dict with the day of registration of each customer, and (customer, day) pairs of sales.
     """
 
-    def build(registered: dict[int, int], *sold: tuple[int, int]) -> list[tuple[object, ...]]:
-        customers = ({"customer_id": n, "registration_date": april(day)} for n, day in registered.items())
+    def build(registered: dict[int, int | None], *sold: tuple[int, int]) -> list[tuple[object, ...]]:
+        customers = ({"customer_id": n, "registration_date": day and april(day)} for n, day in registered.items())
         sales = ({"customer_id": n, "transaction_date": april(day)} for n, day in sold)
         frame = build_customer_acquisitions_silver(
             frame_of(CUSTOMERS_SILVER.columns, *customers), purchases_of(frame_of(RETAILS_SILVER.columns, *sales))
@@ -49,6 +49,13 @@ def test_registration_acquires_a_customer_without_purchases(acquisitions) -> Non
     assert acquisitions({1: 2, 2: 4}, (1, 3)) == [
         (1, april(2), april(3), april(2)),
         (2, april(4), None, april(4)),
+    ]
+
+
+def test_first_purchase_acquires_a_customer_without_registration(acquisitions) -> None:
+    assert acquisitions({1: None, 2: None}, (1, 5), (1, 3)) == [
+        (1, None, april(3), april(3)),
+        (2, None, None, None),
     ]
 
 

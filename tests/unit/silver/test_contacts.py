@@ -89,28 +89,31 @@ def test_gender_is_a_word_for_the_default_codes_of_dataverse(bronze_rows, code: 
     assert (row["gender"], row["_rescued_data"]) == (gender, None)
 
 
-@pytest.mark.every_case
 @pytest.mark.parametrize(
-    ("name", "text", "column"),
+    ("name", "text", "column", "warning"),
     [
-        ("cdp_customerid", "C-101", "customer_id"),
-        ("birthdate", "28.02.1990", "birth_date"),
-        ("cdp_emailconsent", "maybe", "is_email_allowed"),
-        ("cdp_smsconsenton", "soon", "sms_consent_at"),
-        ("modifiedon", "now", "modified_at"),
+        ("cdp_customerid", "C-101", "customer_id", "customer_id_is_readable"),
+        ("birthdate", "28.02.1990", "birth_date", "birth_date_is_plausible"),
+        ("birthdate", "1899-12-31", "birth_date", "birth_date_is_plausible"),
+        ("cdp_emailconsent", "maybe", "is_email_allowed", "is_email_allowed_is_readable"),
+        ("cdp_smsconsenton", "soon", "sms_consent_at", "sms_consent_at_is_readable"),
     ],
 )
-def test_value_that_does_not_parse_is_null_and_rescued_under_its_crm_name(
-    bronze_rows, name: str, text: str, column: str
+def test_contact_with_an_optional_value_that_does_not_fit_is_kept_with_a_warning(
+    bronze_rows, verdicts, name: str, text: str, column: str, warning: str
 ) -> None:
-    row = built(bronze_rows, **{name: text})
-    assert (row[column], json.loads(str(row["_rescued_data"]))) == (None, {name: text})
+    rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | {name: text}))
+    [kept] = verdicts(rows, CRM_CONTACTS_SILVER)
+    assert (kept.broken_rules, kept["_warnings"], kept[column]) == ([], [warning], None)
+    assert json.loads(kept.record)[name] == text
 
 
-def test_contact_with_a_value_that_does_not_parse_is_rejected(bronze_rows, verdicts) -> None:
-    rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | {"birthdate": "spring"}))
-    [verdict] = verdicts(rows, CRM_CONTACTS_SILVER)
-    assert verdict.broken_rules == [VALUES_FIT.name]
+def test_contact_with_an_unreadable_time_of_change_is_rejected(bronze_rows, verdicts) -> None:
+    """Without this time, the contact would count as the oldest version, and a correction would be lost."""
+    rows = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, ALBA | {"modifiedon": "now"}))
+    [rejected] = verdicts(rows, CRM_CONTACTS_SILVER)
+    assert rejected.broken_rules == [VALUES_FIT.name]
+    assert json.loads(rejected["record"])["modifiedon"] == "now"
 
 
 def test_guids_that_differ_only_in_case_are_one_contact(bronze_rows) -> None:

@@ -59,20 +59,25 @@ def test_identity_is_the_customer_or_else_the_address_or_else_the_device(
     assert row.identity == identity
 
 
+def test_time_that_does_not_parse_is_null_and_rescued(bronze_rows) -> None:
+    [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | {"occurred_at": "08:00"})).collect()
+    assert (row["occurred_at"], json.loads(row["_rescued_data"])) == (None, {"occurred_at": "08:00"})
+
+
 @pytest.mark.parametrize(
     ("name", "text", "column"),
     [
-        ("occurred_at", "08:00", "occurred_at"),
         ("customer_id", "C-101", "customer_id"),
         ("product_id", "3.5", "product_id"),
         ("consent", "unknown", "is_tracking_allowed"),
     ],
 )
-def test_value_that_does_not_parse_is_null_and_rescued_under_its_received_name(
-    bronze_rows, name: str, text: str, column: str
+def test_event_with_an_optional_value_that_does_not_fit_is_kept_with_a_warning(
+    bronze_rows, verdicts, name: str, text: str, column: str
 ) -> None:
-    [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, VIEW | {name: text})).collect()
-    assert (row[column], json.loads(row["_rescued_data"])) == (None, {name: text})
+    received = VIEW | {"anonymous_id": "device-1", name: text}
+    [kept] = verdicts(build_events_silver(bronze_rows(EVENTS_BRONZE, received)), EVENTS_SILVER)
+    assert (kept.broken_rules, kept["_warnings"], kept[column]) == ([], [f"{column}_is_readable"], None)
 
 
 def test_event_without_identity_is_kept_with_a_warning(bronze_rows, verdicts) -> None:

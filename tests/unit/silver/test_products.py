@@ -25,3 +25,10 @@ def test_product_with_a_rescued_price_is_rejected_with_the_price_as_received(bro
     [rejected] = verdicts(build_products_silver(bronze_rows(PRODUCTS_BRONZE, received)), PRODUCTS_SILVER)
     assert rejected.broken_rules == [VALUES_FIT.name, "price_is_not_negative"]
     assert json.loads(json.loads(rejected.record)["_rescued_data"]) == {"price": "EUR 5"}
+
+
+def test_product_with_only_a_number_and_a_price_is_kept(bronze_rows, verdicts) -> None:
+    received = {"product_id": 3, "product_name": None, "category": "  ", "price": Decimal("499.00")}
+    [kept] = verdicts(build_products_silver(bronze_rows(PRODUCTS_BRONZE, received)), PRODUCTS_SILVER)
+    assert (kept.broken_rules, kept["product_name"], kept["category"]) == ([], "unknown", "unknown")
+    assert kept["_warnings"] == ["product_name_is_present", "category_is_present"]

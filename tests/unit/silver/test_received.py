@@ -21,7 +21,7 @@ CARDS = BronzeContract(
         Column("card_no", "STRING", ""),
         Column("note", "STRING", ""),
         Column("points", "INT", ""),
-        Column("tier", "STRING", "", optional=True),
+        Column("card_tier", "STRING", "", optional=True),
         *LINEAGE_COLUMNS,
     ),
 )
@@ -31,13 +31,15 @@ PARSE: dict[str, Callable[[SparkColumn], SparkColumn]] = {
     "points": as_received,
     "tier": to_integer,
 }
-CARD = {"card_no": "7", "note": " a  b ", "points": 5, "tier": "2"}
+RECEIVED_AS = {"card_id": "card_no", "tier": "card_tier"}
+PLAUSIBLE = {"tier": ("1", "3")}
+CARD = {"card_no": "7", "note": " a  b ", "points": 5, "card_tier": "2"}
 
 
 @pytest.fixture
 def typed(bronze_rows) -> Callable[..., DataFrame]:
     def build(*rows: dict[str, object]) -> DataFrame:
-        return typed_rows(bronze_rows(CARDS, *(CARD | row for row in rows)), CARDS, PARSE, {"card_id": "card_no"})
+        return typed_rows(bronze_rows(CARDS, *(CARD | row for row in rows)), CARDS, PARSE, RECEIVED_AS, PLAUSIBLE)
 
     return build
 
@@ -50,6 +52,7 @@ def test_typed_rows_have_the_silver_columns_and_the_columns_for_the_check(typed)
         "note": "a b",
         "points": 5,
         "tier": 2,
+        "_tier_fits": True,
         "_rescued_data": None,
         "_record_hash": "20E705BDF391062B",
         "_is_deleted": True,
@@ -96,10 +99,16 @@ def test_blank_is_null_and_not_rescued(typed, blank: str | None) -> None:
     assert (row.card_id, row.note, row["_rescued_data"]) == (None, None, None)
 
 
-def test_optional_value_that_does_not_parse_is_null_and_not_rescued(typed) -> None:
-    [row] = typed({"tier": "gold"}).collect()
-    assert (row.tier, row["_rescued_data"]) == (None, None)
-    assert json.loads(row.record)["tier"] == "gold"
+@pytest.mark.parametrize(
+    ("received", "tier", "fits"),
+    [("gold", None, False), ("9", None, False), ("3", 3, True), (" ", None, True), (None, None, True)],
+)
+def test_optional_value_that_does_not_fit_is_null_and_flagged_but_not_rescued(
+    typed, received: str | None, tier: int | None, fits: bool
+) -> None:
+    [row] = typed({"card_tier": received}).collect()
+    assert (row.tier, row["_tier_fits"], row["_rescued_data"]) == (tier, fits, None)
+    assert json.loads(row.record).get("card_tier") == received
 
 
 def test_rescued_data_of_bronze_stays(typed) -> None:

@@ -85,9 +85,12 @@ TOO_EARLY, TOO_LATE = "1989-12-31", "2026-02-02"
 BREAKING: dict[TableContract, dict[str, list[Received]]] = {
     CUSTOMERS_SILVER: {
         "customer_id_is_present": each("customer_id", None, " "),
-        "country_is_present": each("country", None, "\u00a0"),
+        "country_is_present": each("country", None, "\u00a0", "unknown"),
         "registration_date_is_present": each("registration_date", None, ""),
-        "registration_date_is_plausible": each("registration_date", TOO_EARLY, TOO_LATE, "9999-12-31"),
+        "registration_date_is_plausible registration_date_is_present": each(
+            "registration_date", TOO_EARLY, TOO_LATE, "9999-12-31", "16.10.2025", "2025"
+        ),
+        "updated_at_is_readable": each("updated_at", "yesterday"),
         "full_name_is_present": each("full_name", None, " "),
         "email_looks_like_one": each("email", *INVALID_EMAILS),
         "values_fit_their_columns customer_id_is_present": each("customer_id", "C-101", "101.5"),
@@ -97,22 +100,36 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "product_name_is_present": each("product_name", None, " "),
         "category_is_present": each("category", None, ""),
         "price_is_not_negative": each("price", Decimal("-0.01"), None),
+        "updated_at_is_readable": each("updated_at", "yesterday"),
     },
     STORES_SILVER: {
         "store_id_is_present": each("store_id", None),
         "store_name_is_present": each("store_name", None, "\t"),
         "location_is_present": each("location", None, ""),
+        "updated_at_is_readable": each("updated_at", "30.01.2026"),
     },
     TRANSACTIONS_SILVER: {
         "transaction_id_is_present": each("transaction_id", None),
         "quantity_is_positive": each("quantity", 0, -1, None),
         "transaction_date_is_present": each("transaction_date", None),
         "transaction_date_is_plausible": each("transaction_date", date(1989, 12, 31), date(2026, 2, 2)),
+        "updated_at_is_readable": each("updated_at", "yesterday"),
     },
     CRM_CONTACTS_SILVER: {
         "contact_id_is_present": each("contactid", None, " "),
-        "birth_date_is_plausible": each("birthdate", "1899-12-31", "2026-02-01"),
+        "birth_date_is_plausible": each("birthdate", "1899-12-31", "2026-02-01", "31.12.1999"),
         "email_looks_like_one": each("emailaddress1", *INVALID_EMAILS),
+        "customer_id_is_readable": each("cdp_customerid", "C-101"),
+        "acquisition_date_is_readable": each("cdp_acquisitiondate", "soon"),
+        "created_at_is_readable": each("createdon", "soon"),
+        **{
+            name: each(column, "maybe")
+            for channel in ("email", "sms", "phone")
+            for name, column in (
+                (f"is_{channel}_allowed_is_readable", f"cdp_{channel}consent"),
+                (f"{channel}_consent_at_is_readable", f"cdp_{channel}consenton"),
+            )
+        },
     },
     EVENTS_SILVER: {
         "event_id_is_present": each("event_id", None, ""),
@@ -121,6 +138,9 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "occurred_at_is_plausible": each("occurred_at", "1989-12-31T23:59:59Z", "2026-02-02T00:00:01Z"),
         "identity_is_present": each("customer_id", None),
         "email_looks_like_one": each("email", *INVALID_EMAILS),
+        "customer_id_is_readable identity_is_present": each("customer_id", "C-101"),
+        "product_id_is_readable": each("product_id", "P-1"),
+        "is_tracking_allowed_is_readable": each("consent", "maybe"),
     },
     MARKETING_SPEND_SILVER: {
         "month_is_present": each("month", None, ""),
@@ -141,7 +161,7 @@ VALID: dict[TableContract, list[Received]] = {
     CUSTOMERS_SILVER: [
         *each("email", None, "", "Alba.A+b@sub.example.co"),
         *each("registration_date", "1990-01-01", "2026-02-01"),
-        *each("updated_at", "2026-01-30T08:00:00Z", None, "yesterday"),
+        *each("updated_at", "2026-01-30T08:00:00Z", None, " "),
     ],
     PRODUCTS_SILVER: each("price", Decimal("0.00")),
     STORES_SILVER: each("updated_at", "2026-01-30 08:00:00"),

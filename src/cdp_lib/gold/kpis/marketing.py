@@ -53,6 +53,9 @@ def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: Dat
 def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of the current consent in the CRM, by consent channel.
 
+    The measure `contacts_asked` counts contacts with a decision. Later steps use it to find channels without consent
+    data.
+
     Args:
         crm_contacts_silver: One row per contact.
         as_of: Last day to include.
@@ -61,10 +64,14 @@ def consent_measures(crm_contacts_silver: DataFrame, as_of: date) -> MeasureRows
         [
             crm_contacts_silver.select(
                 sf.lit(channel).alias("consent_channel"),
-                sf.coalesce(f"is_{channel}_allowed", sf.lit(False)).cast("int").alias("agrees"),
+                sf.col(f"is_{channel}_allowed").cast("int").alias("agrees"),
             )
             for channel in _CONSENT_CHANNELS
         ]
     ).withColumn("month", sf.lit(as_of.replace(day=1)))
-    measures = {"contacts": sf.lit(1), "contacts_agreeing": sf.col("agrees")}
+    measures = {
+        "contacts": sf.lit(1),
+        "contacts_agreeing": sf.coalesce("agrees", sf.lit(0)),
+        "contacts_asked": sf.col("agrees").isNotNull().cast("int"),
+    }
     return sum_measures(with_measures(by_dimensions(consents, ["consent_channel"]), MEASURE_KEY, measures))

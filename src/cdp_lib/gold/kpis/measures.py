@@ -10,13 +10,11 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import without_comment
 from cdp_lib.contracts.kpis import Dimension
+from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.frames import union
 
 EXACT = "decimal(38,6)"
 """Type of exact sums. An exact sum is the same on every engine, regardless of how the rows are distributed."""
-
-UNKNOWN = "unknown"
-"""Value of a dimension for rows in which the dimension is null."""
 
 MEASURE_KEY = ("dimension", "dimension_value", "month")
 """Key columns of measures in their final form."""

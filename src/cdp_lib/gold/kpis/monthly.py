@@ -23,6 +23,7 @@ from cdp_lib.contracts.silver import (
     PURCHASES_SILVER,
     RETAILS_SILVER,
 )
+from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.frames import compute_in_parallel, union, with_types, without_comments
 from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
 from cdp_lib.gold.kpis.customers import category_measures, customer_measures
@@ -31,7 +32,6 @@ from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
 from cdp_lib.gold.kpis.measures import (
     EXACT,
     MEASURE_KEY,
-    UNKNOWN,
     MeasureRows,
     align_measures,
     month_of,
@@ -194,7 +194,7 @@ def _without_gaps(measured: MeasureRows, as_of: date) -> DataFrame:
 
 
 def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
-    """Add cumulative measures to the rows, and set unknown spend to null."""
+    """Add cumulative measures to the rows, and set unknown spend, openings, clicks and consent to null."""
     to_date = Window.partitionBy("dimension", "dimension_value").orderBy("month")
     so_far = to_date.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     # If any channel has spend rows in a month, a channel without spend rows has a spend of 0 in that month.
@@ -212,7 +212,14 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
     cumulative = {name: sum_so_far(sf.col(monthly)) for name, monthly in _CUMULATIVE.items()}
     is_unknown_channel = (sf.col("dimension") == "channel") & (sf.col("dimension_value") == UNKNOWN)
     is_known = sf.col("has_spend") & ~lacks_rate & ~is_unknown_channel
+    # If no mailing was ever opened, the source of events does not report openings: their number is unknown, not 0.
+    of_value = Window.partitionBy("dimension", "dimension_value")
+    reported = {name: sf.sum(name).over(of_value) > 0 for name in ("mailings_opened", "mailings_clicked")}
     adjusted = {
+        **{name: sf.when(is_reported, sf.col(name)) for name, is_reported in reported.items()},
+        # If no contact ever decided on a channel, the CRM has no consent for the channel: no share is 0.
+        "contacts": sf.when(sf.col("contacts_asked") > 0, sf.col("contacts")),
+        "contacts_agreeing": sf.when(sf.col("contacts_asked") > 0, sf.col("contacts_agreeing")),
         "predicted_clv": sf.when(sf.col("predicted_customers") > 0, sf.col("predicted_clv")),
         "spend": sf.when(is_known, sf.col("spend")),
         "paid_spend": sf.when(is_known, sf.col("paid_spend")),
