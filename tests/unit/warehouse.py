@@ -87,10 +87,12 @@ class Warehouse:
         load: Load = "snapshot",
         gone: Iterable[dict[str, Any]] = (),
         columns: Collection[str] = (),
+        lacks: Collection[str] = (),
     ) -> str:
         """Land a batch and return its name. A row may have a `_source_file`.
 
-        The rows have the columns of the contract, or `columns` if the source has other columns.
+        The rows have the columns of the contract, or `columns` if the source has other columns. `lacks` names columns
+        to leave out.
         """
         batch_id, at = batch_id_of(day), extracted_at(day)
         files: dict[str, list[dict[str, Any]]] = {}
@@ -102,10 +104,9 @@ class Warehouse:
         for name, of_file in files.items():
             path = folder / "data" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(
-                "".join(f"{json.dumps(row if columns else _received(contract, row))}\n" for row in of_file),
-                encoding="utf-8",
-            )
+            records = [row if columns else _received(contract, row) for row in of_file]
+            lines = [json.dumps({k: v for k, v in record.items() if k not in lacks}) for record in records]
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             data.append({"name": f"data/{name}", "deletions": name.startswith("removed")})
         manifest = {
             "source": contract.source,
@@ -116,7 +117,7 @@ class Warehouse:
             "format": "jsonl",
             "files": data,
             "extractor_version": "test",
-            "columns": list(columns) or [column.name for column in contract.received_columns],
+            "columns": [*(columns or (c.name for c in contract.received_columns if c.name not in lacks))],
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

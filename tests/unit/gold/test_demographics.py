@@ -386,8 +386,7 @@ def test_tenure_band_counts_days_since_acquisition(demographics) -> None:
 
 
 def test_customer_without_registration_and_purchase_has_no_tenure(demographics) -> None:
-    unknown = {"registration_date": None, "acquisition_date": None}
-    assert {n: row.tenure_band for n, row in demographics({1: unknown}).items()} == {1: None}
+    assert {n: row.tenure_band for n, row in demographics({1: {"acquired": None}}).items()} == {1: None}
 
 
 def test_customers_acquired_after_as_of_are_excluded(demographics) -> None:
