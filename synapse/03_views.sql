@@ -204,7 +204,7 @@ FROM OPENROWSET(BULK 'category_monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT
 ) AS [rows];
 GO
 
--- One row per month of registration and country of customers, with or without purchases.
+-- One row per month of registration and country of customers, with or without purchases. Customers without a day of registration are left out.
 CREATE OR ALTER VIEW [sales].[customer_registration_trends] AS
 SELECT
     [reg_year],

@@ -156,6 +156,34 @@ severity of the rule decides what happens to such a row:
 | `reject` | is in `<table>_quarantine`, with all rules it breaks in `broken_rules` | it would make figures wrong |
 | `warn` | is in the table, with the rules it breaks in `_warnings` | it is worth checking, but must not be lost |
 
+## Which values are optional
+
+A source must send only the values that identify a record or give a sale its revenue. All other values are optional. A
+record without them is kept, with all its sales, and a warning rule names each missing value.
+
+| record | required | if an optional value is missing |
+|---|---|---|
+| customer | `customer_id` | `country` is `unknown`; `full_name`, `email` and `registration_date` are null |
+| product | `product_id`, `price` | `product_name` and `category` are `unknown` |
+| store | `store_id` | `store_name` and `location` are `unknown` |
+| sale | all except `updated_at` | `updated_at` is null |
+| contact of the CRM | `contactid` | the column is null |
+| event | `event_id`, `event_type`, `occurred_at` | the column is null |
+| marketing spend, exchange rate | all | the row is in quarantine |
+
+- **The source may lack the column of an optional value.** The values are the same as for missing values, for every
+  record. If the source lacks a required column, its batch is refused.
+- **An optional value that does not fit is null.** For example, a day of registration is null if it is not an ISO 8601
+  date or is in the future. A warning rule names the column, and bronze has the value as received. A required value that
+  does not fit puts the record into quarantine. The CRM's `modifiedon` may be null, but if it does not fit, the
+  contact is in quarantine: it is unknown whether the version is newer.
+- **Figures do not guess.** Marts have a group `unknown`. A customer without a day of registration is acquired on the
+  day of the first purchase, and is not in `customer_registration_trends_gold`. A customer without a registration and a
+  purchase is in `customer_value_gold`, with a null `acquisition_date`, but in no cohort and in none of the KPIs that
+  count customers by their day of acquisition.
+- **A rate is null if the source never sends its kind of data**: the share of opened or clicked mailings if no mailing
+  was ever opened or clicked, and the consent to a channel if no contact has ever decided on the channel.
+
 ## Reconciliation: every row is accounted for
 
 For every table and batch, `rows_in = rows_out + rows_quarantined + rows_superseded`. For a bronze table, `rows_in` is
@@ -192,9 +220,16 @@ GROUP BY rule;
 -- Rejected records as received
 SELECT record_key, broken_rules, record, _batch_id
 FROM cat1.sales.customers_silver_quarantine
-WHERE array_contains(broken_rules, 'country_is_present');
+WHERE array_contains(broken_rules, 'customer_id_is_present');
 
--- Rows with a warning
+-- Customers without a country, and customers whose day of registration does not fit, with the day as received
+SELECT c.customer_id, c._warnings, b.registration_date AS received
+FROM cat1.sales.customers_silver AS c
+INNER JOIN cat1.sales.customers_bronze AS b
+  ON b._batch_id = c._batch_id AND try_cast(b.customer_id AS INT) = c.customer_id
+WHERE arrays_overlap(c._warnings, array('country_is_present', 'registration_date_is_plausible'));
+
+-- Sales with a warning
 SELECT transaction_id, customer_id, transaction_date, registration_date
 FROM cat1.sales.retails_silver
 WHERE array_contains(_warnings, 'sale_is_not_before_registration');
