@@ -127,7 +127,8 @@ class HttpClient:
 
         Raises:
             CdpError: The address is on another server, no response arrives, the response is cut off in each attempt, or
-                the status is not 2xx.
+                the status is not 200. Other successful statuses mean that the response has no content (204), a part of
+                the content (206), content that is not ready yet (202), or content that a proxy has changed (203).
         """
         if _origin(url) != self._origin:
             raise CdpError(
@@ -154,7 +155,7 @@ class HttpClient:
             form: Values of the form by field name.
 
         Raises:
-            CdpError: No response arrives, or the status is not 2xx.
+            CdpError: No response arrives, or the status is not 200.
         """
         answer = self._ask("POST", url, None, form)
         with answer.body:
@@ -198,13 +199,15 @@ class HttpClient:
         return request
 
     def _check(self, answer: Answer, url: str, refusals: tuple[int, ...], hidden: tuple[str, ...] = ()) -> None:
-        if 200 <= answer.status < 300:
+        if answer.status == requests.codes.ok:
             return
         detail = _error_message_in(answer.body, (*hidden, *(self._authorization or "").split()[-1:]))
         if answer.status in refusals:
             raise CdpError(f"{self.label_of(url)} refused access ({answer.status}{detail}): check {self._secrets}.")
+        expected = ", but only 200 means a complete response" if 200 < answer.status < 400 else ""
         raise CdpError(
-            f"{self.label_of(url)} returned {answer.status} {answer.reason}{detail}: check the address and the server."
+            f"{self.label_of(url)} returned {answer.status} {answer.reason}{detail}{expected}: check the address and"
+            " the server."
         )
 
 

@@ -218,6 +218,14 @@ def test_a_status_can_raise_its_own_exception(serve, client) -> None:
         pass
 
 
+@pytest.mark.parametrize("status", [201, 202, 203, 204, 206, 304])
+def test_an_incomplete_success_is_an_error_that_shows_its_status(serve, refusal, status: int) -> None:
+    api = serve(b"" if status in (204, 304) else BODY, status)
+    message = refusal(api.url)
+    assert message.startswith(f"API {api.url} returned {status} ")
+    assert message.endswith(", but only 200 means a complete response: check the address and the server.")
+
+
 def test_a_form_is_not_sent_to_a_redirect(serve, client) -> None:
     target = serve(BODY)
     api = serve(b"", 307, {"Location": target.url})
