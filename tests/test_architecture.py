@@ -40,7 +40,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "ingest": {"errors", "landing", "secrets", "settings", "sources", "sources_file"},
     # This module imports the package `cdp_lib`, to send it to the process in which Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
-    "settings": {"errors"},
+    "settings": {"errors", "reference.currencies"},
     "secrets": {"errors"},
     "storage": {"storage.delta", "storage.lease"},
     "storage.lease": {"contracts.ops", "errors", "storage.delta"},

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from cdp_lib.errors import CdpError
+from cdp_lib.reference.currencies import read_currency_codes
 
 _BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -131,7 +132,7 @@ class Settings:
             events_path=parameters["events_path"].rstrip("/"),
             marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
             exchange_rates_path=parameters["exchange_rates_path"],
-            reporting_currency=_require(parameters, "reporting_currency"),
+            reporting_currency=_to_currency(parameters, "reporting_currency"),
             gross_margin=_to_number(parameters, "gross_margin", "above 0 and up to 1", lambda share: 0 < share <= 1),
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
             churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
@@ -186,6 +187,13 @@ def _to_positive_count(parameters: dict[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 1 or more.")
     return int(text)
+
+
+def _to_currency(parameters: dict[str, str], name: str) -> str:
+    text = _require(parameters, name)
+    if text not in read_currency_codes():
+        raise CdpError(f"Parameter '{name}' is '{text}': write the ISO 4217 code of a currency, such as USD or EUR.")
+    return text
 
 
 def _to_batch_id(parameters: dict[str, str], name: str) -> str:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.frames import read_csv
 from cdp_lib.reference import countries as module
 from cdp_lib.reference.countries import Country, countries_by_name, country_key, read_countries
+from cdp_lib.reference.currencies import read_currency_codes
 
 COUNTRIES = files("cdp_lib.reference") / "countries.csv"
 
@@ -129,6 +130,17 @@ def test_every_country_of_the_fixtures_is_found(spark) -> None:
     assert {"Qatar", "Kuwait"} <= set(stores)
     keys = {row.country_key for row in countries_by_name(read_csv(spark, COUNTRIES)).collect()}
     assert {name for name in (*names, *stores) if name.lower() not in keys} == set()
+
+
+def test_currencies_of_all_countries_are_known() -> None:
+    assert {country.currency for country in read_countries()} - read_currency_codes() == set()
+
+
+def test_currency_codes_are_well_formed_and_sorted() -> None:
+    lines = (files("cdp_lib.reference") / "currencies.csv").read_text(encoding="utf-8").splitlines()
+    codes = [line.split(",")[0] for line in lines[1:]]
+    assert codes == sorted(read_currency_codes())
+    assert [code for code in codes if not re.fullmatch("[A-Z]{3}", code)] == []
 
 
 def test_wheel_contains_the_file() -> None:
