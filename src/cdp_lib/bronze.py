@@ -30,6 +30,14 @@ _COMPATIBLE_TYPES = {
 }
 """Received types that a bronze type accepts. Every bronze type also accepts strings."""
 
+_EXPECTED = {
+    "STRING": "text",
+    "INT": "whole numbers such as 42",
+    "DECIMAL": "numbers such as 12.50",
+    "DATE": "dates such as 2026-01-31",
+}
+"""Values that a bronze type accepts, for messages."""
+
 _DATA_FOLDER = f"data/{FILE_FOLDER}"
 _ADVICE = "Repair the source: its next snapshot replaces the batch. Or delete the batch's folder."
 
@@ -254,15 +262,22 @@ def _check_type(rows: DataFrame, name: str, type_name: str, contract: BronzeCont
     if family == "string" and type_name != "STRING":
         # Some sources, such as SQLite, send numbers and dates as strings. If no value parses, the type is wrong.
         typed = rows.select(rows[name].alias("received"), to_type(rows[name], type_name).alias("typed"))
-        values, fitting = typed.agg(sf.count("received"), sf.count("typed")).collect()[0]
+        values, fitting, example = typed.agg(sf.count("received"), sf.count("typed"), sf.min("received")).collect()[0]
         is_compatible = fitting > 0 or values == 0
     else:
         is_compatible = family == "string" or family in _COMPATIBLE_TYPES[type_name.split("(")[0]]
+        example = None if is_compatible else rows.agg(sf.min(rows[name].cast("string"))).collect()[0][0]
     if not is_compatible:
+        found = "" if example is None or _is_personal(contract, name) else f" (for example {example[:50]!r})"
         raise CdpError(
-            f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has the type {received_type},"
-            f" but {contract.name} expects {type_name}: the table is unchanged. {_ADVICE}"
+            f"Column {name} of batch {batch.batch_id} of {batch.source}/{batch.entity} has the type {received_type}"
+            f"{found}, but {contract.name} expects {_EXPECTED[type_name.split('(')[0]]} ({type_name}): the table is"
+            f" unchanged. {_ADVICE}"
         )
+
+
+def _is_personal(contract: BronzeContract, name: str) -> bool:
+    return any(column.pii for column in contract.received_columns if column.name == delta_name(name))
 
 
 BRONZE = tuple(Table(contract, build_batches, materialization=LoadBatches()) for contract in BRONZE_TABLES)

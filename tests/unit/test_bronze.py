@@ -228,6 +228,22 @@ def test_a_column_of_an_incompatible_type_is_an_error_that_names_both_types(
         products(**products_of(**{name: values}))
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("price", ["1,99 EUR"], "string (for example '1,99 EUR'), but products_bronze expects numbers such as 12.50"),
+        ("product_id", ["A-17"], "string (for example 'A-17'), but products_bronze expects whole numbers such as 42"),
+        ("product_id", pa.array([1.5], pa.float64()), "double (for example '1.5'), but products_bronze expects whole"),
+    ],
+)
+def test_error_of_an_incompatible_type_shows_a_value_and_the_expected_values(
+    products, name: str, values: Any, message: str
+) -> None:
+    with pytest.raises(CdpError) as refused:
+        products(**products_of(**{name: values}))
+    assert message in str(refused.value)
+
+
 def test_a_missing_column_is_an_error_that_names_missing_and_received_columns(products) -> None:
     columns = products_of()
     del columns["price"], columns["product_id"]
