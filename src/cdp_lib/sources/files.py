@@ -38,6 +38,9 @@ the file is treated as a file of another format."""
 
 _FILES = re.compile(r"\.(jsonl|json|ndjson|csv)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
+_SEVERAL_LINES = re.compile(rb"\s*(\[\s*(\{|$)|\{\s*$)")
+"""Beginning of a file that is one JSON text, not JSON lines: an array of objects, or an object over several lines."""
+
 _CHUNK_BYTES = 1 << 20
 
 _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
@@ -52,7 +55,8 @@ def land_files(
 
     Files with JSON lines: if a file differs from its data file, the file is also stored as received. A file differs if
     it is compressed with gzip, or if it has a byte order mark, CRLF, blank lines or invalid UTF-8. A line that is not
-    UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged.
+    UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged. A file that is a
+    JSON array of objects is refused, because none of its lines would be a record.
 
     CSV files: cells are landed as strings, and empty cells as null. Files follow RFC 4180: a header, UTF-8, and commas
     or semicolons as separators. A row with more or fewer cells than the header, or a row that is not UTF-8, becomes the
@@ -308,7 +312,15 @@ def _encoded(name: str) -> str:
 
 
 def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
-    for line in _non_blank_lines(copy, address):
+    for number, line in enumerate(_non_blank_lines(copy, address)):
+        if not number and (match := _SEVERAL_LINES.match(line)):
+            found = (
+                "a JSON array of objects" if match[0].strip().startswith(b"[") else "a JSON object over several lines"
+            )
+            raise CdpError(
+                f"File {address} begins with {found}, but one JSON object a line is expected: write each record in a"
+                " line of its own (for an array: jq -c '.[]'); nothing was landed."
+            )
         try:
             text = line.decode()
         except UnicodeDecodeError:

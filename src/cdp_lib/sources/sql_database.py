@@ -64,6 +64,16 @@ _POSTGRESQL_TEXT_SETTINGS = (
 )
 
 
+_SUPPORTED_DRIVERS = ("postgresql+psycopg://", "mssql+mssqlpython://", "sqlite:///")
+_PACKAGES_OF_DRIVERS = {
+    "MySQLdb": "mysqlclient",
+    "mysql": "mysql-connector-python",
+    "oracledb": "oracledb",
+    "psycopg2": "psycopg2-binary",
+}
+"""Packages that provide a driver, by the name of the module, if the names differ."""
+
+
 def land_tables(
     extraction: Extraction,
     database_url: str,
@@ -371,13 +381,26 @@ def address_of(engine: sa.Engine) -> str:
     return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-def _create_engine(database_url: str) -> sa.Engine:
+@contextmanager
+def _url_errors() -> Iterator[None]:
+    """Turn an error of SQLAlchemy into a `CdpError`. The URL is a secret, so the message must not contain it."""
     try:
-        engine = sa.create_engine(database_url)
+        yield
+    except ModuleNotFoundError as error:
+        name = str(error.name)
+        package = _PACKAGES_OF_DRIVERS.get(name, name)
+        raise CdpError(
+            f"Secret 'database_url' can't be used: its driver '{name}' is not installed. Supported URLs begin with"
+            f" {', '.join(_SUPPORTED_DRIVERS)}. For another database, install its driver: pip install {package}."
+        ) from None
     except (sa.exc.ArgumentError, ValueError, ImportError) as error:
-        # The URL is a secret, so the message must not contain it.
         reason = str(error) if isinstance(error, ImportError) else "the secret is not an SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
+
+
+def _create_engine(database_url: str) -> sa.Engine:
+    with _url_errors():
+        engine = sa.create_engine(database_url)
     if "@" in (engine.url.host or ""):
         # An @ in the password moves the end of the password into the host, and messages show the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")

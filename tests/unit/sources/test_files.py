@@ -233,6 +233,25 @@ def test_a_line_that_is_not_a_record_is_landed_unchanged(folder, land_events, la
     assert (manifest.rows, manifest.columns) == (2, ("channel", "event_id"))
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'[{"event_id": "e1"}, {"event_id": "e2"}]\n', "a JSON array of objects"),
+        (b'\n [ \n  {"event_id": "e1"}\n]\n', "a JSON array of objects"),
+        (b'\xef\xbb\xbf[\n{\n"event_id": "e1"\n}\n]\n', "a JSON array of objects"),
+        (b'{\n  "event_id": "e1"\n}\n', "a JSON object over several lines"),
+    ],
+)
+def test_a_file_that_is_one_json_text_is_an_error_that_names_it(
+    folder, land_events, landed, content: bytes, found: str
+) -> None:
+    write(folder / "a.jsonl", EVENT)
+    write(folder / "b.json", content)
+    message = refusal(land_events)
+    assert f"File {folder}/b.json begins with {found}, but one JSON object a line is expected" in message
+    assert not list(landed.rglob("*.json*"))
+
+
 def test_a_field_of_ten_megabytes_is_landed(folder, land_events, landed) -> None:
     long = b"x" * 10_000_000
     write(folder / "a.jsonl", b'{"event_id": "' + long + b'"}\n')

@@ -254,6 +254,17 @@ def test_a_url_that_cannot_be_used_is_an_error_that_does_not_show_it(make_url: C
     assert secret not in message
 
 
+@pytest.mark.parametrize(
+    ("dialect", "package"), [("mysql", "mysqlclient"), ("mysql+pymysql", "pymysql"), ("oracle+oracledb", "oracledb")]
+)
+def test_error_of_a_missing_driver_says_which_package_to_install(refusal, dialect: str, package: str) -> None:
+    secret = uuid4().hex
+    message = refusal(f"{dialect}://cdp:{secret}@db.example.com/retail")
+    assert message.endswith(f"For another database, install its driver: pip install {package}.")
+    assert "postgresql+psycopg://, mssql+mssqlpython://, sqlite:///" in message
+    assert secret not in message
+
+
 def test_the_password_is_not_shown_when_the_connection_fails(refusal) -> None:
     secret = uuid4().hex
     message = refusal(f"postgresql+psycopg://cdp:{secret}@127.0.0.1:1/retail?connect_timeout=2")
