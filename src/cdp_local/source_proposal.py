@@ -177,7 +177,7 @@ def _similarity(contract: BronzeContract, column: Column, name: str, kind: str) 
     shared = [word for word in ours if theirs & {word, *_synonyms(word), *_synonyms(f"{word}s")}]
     if shared and len(shared) == len(ours):
         return 0.85, f"'{name}' has a word for {' and '.join(sorted(shared))}?"
-    if shared and ours - {*shared} <= {"id", "name", "date", "at", *_synonyms(contract.entity)}:
+    if shared and ours - {*shared} <= {"id", "name", "date", "at", "full", *_synonyms(contract.entity)}:
         return 0.65 + 0.05 * (kind == column.kind), f"'{name}' has a word for {' and '.join(sorted(shared))}?"
     ratio = SequenceMatcher(None, column.name, name.lower()).ratio()
     return (0.9 * ratio, f"'{name}' is spelled like {column.name}?") if ratio > 0.75 else (0.0, "")
