@@ -88,24 +88,33 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
         return bronze_rows
     names = bronze_rows.columns
     technical = [name for name in names if name.startswith("_") and name != "_rescued_data"]
-    texts = _texts(names, contract, mapping)
-    typed = {
-        column.name: texts[column.name] if column.type == "STRING" else to_type(texts[column.name], column.type)
-        for column in contract.received_columns
-    }
-    # A value that fits a column of type STRING is never a misfit.
-    misfits = [(c.name, texts[c.name], typed[c.name]) for c in contract.received_columns if c.type != "STRING"]
-    # A line without any known column is kept under this name (`build_bronze`).
-    no_object = sf.when(sf.coalesce(*texts.values()).isNull(), sf.get_json_object("_rescued_data", "$._record"))
+    received = [name for name in names if not name.startswith("_")]
     attributes = [
         part for name in mapping.attributes for part in (sf.lit(name), _text_of(_known(name, names, contract), names))
     ]
-    received = [name for name in names if not name.startswith("_")]
-    mapped = bronze_rows.select(
-        *(value.alias(name) for name, value in typed.items()),
+    # Engines copy an expression to every place that uses its column. `offset(0)` prevents these copies, so that each
+    # value is mapped only once.
+    texts = bronze_rows.select(
+        *(text.alias(f"_text_{name}") for name, text in _texts(names, contract, mapping).items()),
         (sf.create_map(*attributes) if attributes else sf.lit(None).cast("map<string,string>")).alias(ATTRIBUTES),
-        rescued_data([*misfits, ("_record", no_object, sf.lit(None))]).alias("_rescued_data"),
+        # A line without any known column is kept under this name (`build_bronze`).
+        sf.get_json_object("_rescued_data", "$._record").alias("_line"),
         sf.to_json(sf.struct(*(sf.col(f"`{name}`") for name in received), "_rescued_data")).alias("_record"),
+        *technical,
+    ).offset(0)
+    text_of = {column.name: sf.col(f"_text_{column.name}") for column in contract.received_columns}
+    typed = {
+        column.name: text_of[column.name] if column.type == "STRING" else to_type(text_of[column.name], column.type)
+        for column in contract.received_columns
+    }
+    # A value that fits a column of type STRING is never a misfit.
+    misfits = [(c.name, text_of[c.name], typed[c.name]) for c in contract.received_columns if c.type != "STRING"]
+    no_object = sf.when(sf.coalesce(*text_of.values()).isNull(), sf.col("_line"))
+    mapped = texts.select(
+        *(value.alias(name) for name, value in typed.items()),
+        ATTRIBUTES,
+        rescued_data([*misfits, ("_record", no_object, sf.lit(None))]).alias("_rescued_data"),
+        "_record",
         *technical,
     )
     try:

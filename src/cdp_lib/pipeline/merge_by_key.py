@@ -54,7 +54,9 @@ class MergeByKey(Materialization):
         is_increment = loaded.adds_newer_batches_only(seen) and not (
             loaded.has_files and repeats_files(store.read(bronze), seen)
         )
-        received = work.build(new_rows if is_increment else current_bronze_rows(work.read(bronze), loaded))
+        received = work.build(
+            new_rows if is_increment else work.map_input(bronze, current_bronze_rows(store.read(bronze), loaded))
+        )
         existing, quarantine = store.read(contract), store.read(contract.quarantine)
         if is_increment:
             keys = with_record_key(received, contract).where("record_key IS NOT NULL")
@@ -101,7 +103,7 @@ class MergeByKey(Materialization):
     def _rewrite(self, work: Work, loaded: LoadedBatches) -> Outcome:
         """Resolve the rows of all batches, and replace the table and its quarantine."""
         [bronze], store, contract = work.table.reads, work.store, work.contract
-        received = work.build(current_bronze_rows(work.read(bronze), loaded))
+        received = work.build(work.map_input(bronze, current_bronze_rows(store.read(bronze), loaded)))
         older = []
         if loaded.complete_since and store.exists(contract):
             is_older = is_older_than_bronze(loaded)

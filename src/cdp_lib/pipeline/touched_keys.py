@@ -63,7 +63,11 @@ class TouchedKeys(Materialization):
                 work.mark_rewriting()
                 delete_change_sets(store, work.contract)
             return Replace().refresh(work)
-        existing, rows, looked_up = store.read(work.contract), work.read(contract), list(map(store.read, lookups))
+        existing, rows, looked_up = (
+            store.read(work.contract),
+            work.map_input(contract, store.read(contract)),
+            list(map(store.read, lookups)),
+        )
         to_build = self.keys_to_build(changed, existing) if self.keys_to_build else changed
         keys = to_build.select(*self.by).distinct()
         if self.is_followed:

@@ -139,11 +139,13 @@ class Work:
         """Return a data frame of each input table, then a data frame of each declared file."""
         session = self.store.session
         file_frames = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
-        return [*map(self.read, self.table.reads), *file_frames]
+        return [*(self.map_input(each, self.store.read(each)) for each in self.table.reads), *file_frames]
 
-    def read(self, contract: TableContract) -> DataFrame:
-        """Return the rows of an input. The rows of a bronze input are in the columns of its contract (`map_rows`)."""
-        rows = self.store.read(contract)
+    def map_input(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        """Return rows of an input. The rows of a bronze input are in the columns of its contract (`map_rows`).
+
+        Filter rows before you call this method, because engines do not move filters before the mapping.
+        """
         return map_rows(rows, contract, self.mapping) if isinstance(contract, BronzeContract) else rows
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
@@ -169,7 +171,7 @@ class Work:
         if now.rewritten_at > seen:
             return None
         if isinstance(contract, BronzeContract):
-            return self.read(contract).where(sf.col(LOADED_IN_VERSION) > seen)
+            return self.map_input(contract, self.store.read(contract).where(sf.col(LOADED_IN_VERSION) > seen))
         if not self.has_changed(contract):
             return self.store.read(contract).limit(0)
         tokens = [now.change_sets.get(number) for number in range(seen + 1, now.version + 1)]
