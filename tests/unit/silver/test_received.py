@@ -53,6 +53,7 @@ def test_typed_rows_have_the_silver_columns_and_the_columns_for_the_check(typed)
         "points": 5,
         "tier": 2,
         "_tier_fits": True,
+        "attributes": None,
         "_rescued_data": None,
         "_record_hash": "20E705BDF391062B",
         "_is_deleted": True,

@@ -32,6 +32,7 @@ from cdp_lib.sources.event_stream import (
     land_event_stream,
     read_kafka,
 )
+from cdp_lib.sources.files import land_files
 
 from ..warehouse import Warehouse
 
@@ -154,17 +155,17 @@ def test_files_and_the_stream_land_side_by_side(landing, land, tmp_path) -> None
     folder.mkdir()
     (folder / "a.jsonl").write_bytes(event(1) + b"\n")
 
-    def land_files(hours: int) -> list[Manifest]:
+    def land_folder(hours: int) -> list[Manifest]:
         started_at = STARTED_AT + timedelta(hours=hours)
         extraction = landing.extraction("events", f"{started_at:%Y%m%dT%H%M%SZ}-1", started_at)
         return land_files(extraction, EVENTS_BRONZE, str(folder), account_key=None)
 
     land(0, event(2))
-    assert len(land_files(1)) == 1
+    assert len(land_folder(1)) == 1
     land(1, event(3))
-    assert land_files(2) == []
+    assert land_folder(2) == []
     (folder / "b.jsonl").write_bytes(event(4) + b"\n")
-    assert len(land_files(3)) == 1
+    assert len(land_folder(3)) == 1
     assert [lines_of(landing, name) for name in landing.batch_ids("events", "events")] == [
         [event(number)] for number in (2, 1, 3, 4)
     ]
