@@ -12,6 +12,8 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
 from cdp_lib.secrets import find_secret, read_secret
 from cdp_lib.settings import Settings
+from cdp_lib.source_address import SourceAddress
+from cdp_lib.sources import files, http, sql_database
 from cdp_lib.sources.dataverse import land_entity
 from cdp_lib.sources.files import land_exchange_rates, land_files, newest_file
 from cdp_lib.sources.rest_api import land_records
@@ -43,22 +45,52 @@ def land_entities(
         The landed batches. An unchanged entity has no batch.
 
     Raises:
-        CdpError: A source can't be read, or a secret is missing.
+        CdpError: A source can't be read, a secret is missing, or the landing remembers another address of a source.
     """
     account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
     landing = Landing(settings.landing, account_key)
-    batches = []
+    # Check the addresses of all sources before the first source is read.
+    extractions = []
     for group in _by_database(sources):
         first = group[0]
-        extraction = landing.extraction(first.contract.source, settings.batch_id, settings.run_started_at)
-        if first.kind == "database":
-            database_url = read_secret(dbutils, settings.secret_scope, first.address)
+        is_database = first.kind == "database"
+        database_url = read_secret(dbutils, settings.secret_scope, first.address) if is_database else ""
+        extraction = landing.extraction(
+            first.contract.source,
+            settings.batch_id,
+            settings.run_started_at,
+            {source.entity: address_of(source, database_url) for source in group},
+            accept_new_sources=settings.accept_new_sources,
+        )
+        extractions.append((extraction, database_url, group))
+    batches = []
+    for extraction, database_url, group in extractions:
+        if database_url:
             tables = (extraction, database_url, group)
             land_large_tables(spark, *tables, partitions=settings.jdbc_partitions, from_scratch=settings.from_scratch)
             batches += land_tables(*tables, from_scratch=settings.from_scratch)
         else:
-            batches += _land(dbutils, settings, first, extraction, account_key)
+            batches += _land(dbutils, settings, group[0], extraction, account_key)
+        for source in group:
+            extraction.remember_source(source.entity)
     return batches
+
+
+def address_of(source: EntitySource, database_url: str) -> SourceAddress:
+    """Return the address of an entity's source as a landing remembers it.
+
+    Args:
+        source: Source of the entity.
+        database_url: SQLAlchemy URL of the source's database. Other kinds of sources do not need it.
+
+    Raises:
+        CdpError: The URL of the database is invalid.
+    """
+    if source.kind == "database":
+        return sql_database.source_address(database_url, source.schema, source.table)
+    return (
+        files.source_address(source.address) if source.kind == "files" else http.address_of(source.kind, source.address)
+    )
 
 
 def _land(

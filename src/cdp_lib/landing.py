@@ -4,6 +4,7 @@
                                                 /data/…         JSON lines or parquet, one row per record. The records
                                                                 of a source file are in a folder `file=<name>`
                                                 /manifest.json  written last: a folder without it is not a batch
+    <landing>/<source>/<entity>/source.json                     address of the entity's source, without secrets
 
 A batch id begins with a time: batch `20260131T235959Z-7` is in the day folder `2026-01-31`. A run therefore lists only
 the few days that may hold new batches, however many days the landing has. Earlier versions stored batches directly in
@@ -22,9 +23,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import IO, Any, Literal, Self, get_args
 
@@ -34,6 +35,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from cdp_lib import __version__
 from cdp_lib.errors import CdpError
+from cdp_lib.source_address import SourceAddress
 
 BatchFormat = Literal["jsonl", "parquet"]
 Load = Literal["snapshot", "increment", "files"]
@@ -44,6 +46,9 @@ Watermark = dict[str, Any]
 """Position up to which an entity has been extracted, as a JSON object. Its keys depend on the kind of source."""
 
 MANIFEST = "manifest.json"
+
+_SOURCE = "source.json"
+"""Name of the file in an entity's folder that holds the address of the entity's source."""
 
 _LANDED_FILES = "landed_files.json"
 """Name of the summary file in an entity's folder. It lists the source files that are landed in the entity's batches, up
@@ -203,15 +208,92 @@ class Landing:
         self._batches_outside_days = set[tuple[str, str, str]]()
         """Source, entity and id of batches that an earlier version stored without a day folder."""
 
-    def extraction(self, source: str, batch_id: str, extracted_at: datetime) -> Extraction:
+    def extraction(
+        self,
+        source: str,
+        batch_id: str,
+        extracted_at: datetime,
+        addresses: Mapping[str, SourceAddress] | None = None,
+        *,
+        accept_new_sources: bool = False,
+    ) -> Extraction:
         """Return the object that one run uses to land the data of a source.
 
         Args:
             source: Source system.
             batch_id: Id of the run's batches.
             extracted_at: Start of the run, UTC.
+            addresses: Address of each entity's source. The addresses of other entities are neither checked nor
+                remembered.
+            accept_new_sources: Whether an address may differ from the address that the landing remembers.
+
+        Raises:
+            CdpError: The landing remembers another address of an entity's source.
         """
-        return Extraction(self, source, batch_id, extracted_at.isoformat())
+        for entity, address in (addresses or {}).items():
+            self.check_source(source, entity, address, accept_new_sources=accept_new_sources)
+        return Extraction(self, source, batch_id, extracted_at.isoformat(), addresses or {})
+
+    def find_source(self, source: str, entity: str) -> SourceAddress | None:
+        """Return the address of an entity's source that the landing remembers, or None if it remembers none.
+
+        Landings of earlier versions, and landings that another system fills, remember no address.
+
+        Raises:
+            CdpError: The address can't be read.
+        """
+        path = self.path_of_source(source, entity)
+        if not self._exists(path):
+            return None
+        try:
+            with self._errors("read"):
+                return SourceAddress.from_json(self.fs.cat_file(path).decode())
+        except ValueError as error:
+            raise CdpError(
+                f"{path} can't be read ({error}): delete the file, then check the source of {entity} before you run"
+                " again."
+            ) from error
+
+    def check_source(self, source: str, entity: str, address: SourceAddress, *, accept_new_sources: bool) -> None:
+        """Raise an error if the landing remembers another address of an entity's source.
+
+        Args:
+            source: Source system.
+            entity: Name of the table or resource in the source.
+            address: Address of the entity's source in this run.
+            accept_new_sources: Whether the address may differ.
+
+        Raises:
+            CdpError: The landing remembers another address, or the address can't be read.
+        """
+        remembered = self.find_source(source, entity)
+        if remembered and not accept_new_sources and not remembered.is_same_source(address):
+            raise CdpError(
+                f"{self.root}/{source}/{entity} holds data of {remembered}, but this run would read {address}: nothing"
+                " was read. Correct the address. If the source has moved, run once with --accept-new-sources (in a"
+                " workspace: deploy with --var accept_new_sources=true)."
+            )
+
+    def remember_source(self, source: str, entity: str, address: SourceAddress) -> None:
+        """Store the address of an entity's source, if the landing does not remember it yet.
+
+        Raises:
+            CdpError: The location can't be read or written.
+        """
+        remembered = self.find_source(source, entity)
+        if remembered and remembered.is_same_source(address):
+            return
+        with self._errors("written"):
+            self.fs.makedirs(f"{self.root}/{source}/{entity}", exist_ok=True)
+            self._write_atomically(self.path_of_source(source, entity), address.to_json())
+
+    def path_of_source(self, source: str, entity: str) -> str:
+        """Return the path of the file that stores the address of an entity's source."""
+        return f"{self.root}/{source}/{entity}/{_SOURCE}"
+
+    def has_batches(self, source: str, entity: str) -> bool:
+        """Return whether a batch of an entity is landed."""
+        return next(self.batch_ids_newest_first(source, entity), None) is not None
 
     def batch_ids(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[str]:
         """List the ids of an entity's landed batches, oldest first.
@@ -678,12 +760,23 @@ class Extraction:
         source: Source system.
         batch_id: Id of the batches.
         extracted_at: Start of the run, ISO 8601, UTC.
+        addresses: Address of each entity's source. The landing remembers no address of other entities.
     """
 
     landing: Landing
     source: str
     batch_id: str
     extracted_at: str
+    addresses: Mapping[str, SourceAddress] = field(default_factory=dict)
+
+    def remember_source(self, entity: str) -> None:
+        """Store the address of an entity's source in the landing. Call this method after the source was read.
+
+        Raises:
+            CdpError: The location can't be read or written.
+        """
+        if address := self.addresses.get(entity):
+            self.landing.remember_source(self.source, entity, address)
 
     def find_batch(self, entity: str) -> Manifest | None:
         """Return the manifest of the run's batch of an entity, or None if the batch is not landed.
@@ -711,11 +804,15 @@ class Extraction:
         """
         return self.landing.find_latest_batch(self.source, entity)
 
+    @contextmanager
     def new_batch(
         self, entity: str, load: Load = "snapshot", previous: Manifest | None = None
-    ) -> AbstractContextManager[BatchWriter]:
+    ) -> Iterator[BatchWriter]:
         """Write the run's batch of an entity. See `Landing.new_batch`."""
-        return self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, previous)
+        with self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, previous) as batch:
+            yield batch
+            # Before the manifest is written: if the run is killed here, no batch has an unknown source.
+            self.remember_source(entity)
 
 
 class BatchWriter:

@@ -37,6 +37,7 @@ class Settings:
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
+        accept_new_sources: Whether a source may have another address than the landing remembers.
         reporting_currency: ISO 4217 code of the currency of prices. Exchange rates convert amounts to this currency.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
@@ -67,6 +68,7 @@ class Settings:
     events_path: str
     marketing_spend_path: str
     exchange_rates_path: str
+    accept_new_sources: bool
     reporting_currency: str
     gross_margin: float
     annual_discount_rate: float
@@ -132,6 +134,7 @@ class Settings:
             events_path=parameters["events_path"].rstrip("/"),
             marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
             exchange_rates_path=parameters["exchange_rates_path"],
+            accept_new_sources=_to_flag(parameters, "accept_new_sources", default=False),
             reporting_currency=_to_currency(parameters, "reporting_currency"),
             gross_margin=_to_number(parameters, "gross_margin", "above 0 and up to 1", lambda share: 0 < share <= 1),
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),

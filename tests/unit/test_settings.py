@@ -20,6 +20,7 @@ PARAMETERS = {
     "events_path": "/Volumes/cat1/sales/events/",
     "marketing_spend_path": "/Volumes/cat1/sales/spend",
     "exchange_rates_path": "/Volumes/cat1/sales/rates.csv",
+    "accept_new_sources": "false",
     "reporting_currency": "USD",
     "gross_margin": "0.4",
     "annual_discount_rate": "0.1",
@@ -71,6 +72,7 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         events_path="/Volumes/cat1/sales/events",
         marketing_spend_path="/Volumes/cat1/sales/spend",
         exchange_rates_path="/Volumes/cat1/sales/rates.csv",
+        accept_new_sources=False,
         reporting_currency="USD",
         gross_margin=0.4,
         annual_discount_rate=0.1,
@@ -117,6 +119,7 @@ def test_from_parameters_rejects_an_empty_parameter_and_names_it(name: str) -> N
         ("reporting_currency", "EURO"),
         ("reporting_currency", "eur"),
         ("reporting_currency", "XYZ"),
+        ("accept_new_sources", "maybe"),
         ("replay_from", "yesterday"),
         ("replay_from", "2026-01-31"),
         ("replay_from", "20260131"),
@@ -131,7 +134,7 @@ def test_from_parameters_rejects_a_value_that_does_not_parse_and_quotes_it(name:
 
 @pytest.mark.parametrize(("text", "flag"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
 def test_flags_are_case_insensitive(text: str, flag: bool) -> None:
-    for name in ("full_refresh", "from_scratch", "ingest", "fit_models"):
+    for name in ("full_refresh", "from_scratch", "ingest", "fit_models", "accept_new_sources"):
         assert getattr(Settings.from_parameters(PARAMETERS | {name: text}), name) is flag
 
 

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import zlib
 from collections import Counter
@@ -31,6 +32,7 @@ from urllib.parse import quote
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
+from cdp_lib.source_address import SourceAddress
 
 MAX_RECORD_LENGTH = 64 << 20
 """Maximum number of bytes in a JSON line, and maximum number of characters in a CSV cell. If a line or cell is longer,
@@ -46,6 +48,16 @@ _CHUNK_BYTES = 1 << 20
 _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
 """Function that reads the records of a file. Its arguments are the content of the file, the address of the file and a
 set. It yields the records as JSON lines, and adds their column names to the set."""
+
+
+def source_address(path: str) -> SourceAddress:
+    """Return the address of a folder or file as a landing remembers it.
+
+    Args:
+        path: A folder or file. A relative path is completed.
+    """
+    path = path.split("?", 1)[0] if "://" in path else os.path.abspath(path)
+    return SourceAddress("files", path=path.rstrip("/"))
 
 
 def land_files(

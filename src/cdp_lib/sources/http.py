@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Self
+from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry, parse_url
 
 from cdp_lib.errors import CdpError
+from cdp_lib.source_address import SourceAddress
 
 MAX_RETRIES = 4
 """Maximum number of retries after a refused connection, or after a response with status 429, 500, 502, 503 or 504. The
@@ -226,6 +228,25 @@ def host_of(url: str) -> str | None:
     """Return the host of an address in lower case, or None if the address has no host."""
     origin = _origin(url)
     return origin[1] if origin else None
+
+
+def address_of(kind: str, url: str) -> SourceAddress:
+    """Return the address of a web service as a landing remembers it.
+
+    Args:
+        kind: Kind of the source.
+        url: Address of the service. Its scheme, user name, password and query string are left out.
+
+    >>> str(address_of("api", "https://user@Shop.example.com:443/customers/{page}?key=secret"))
+    'api shop.example.com/customers/{page}'
+    """
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        return SourceAddress(kind)
+    is_default_port = parts.port == _PORTS.get(parts.scheme or "")
+    port = f":{parts.port}" if parts.port and not is_default_port else ""
+    return SourceAddress(kind, host=f"{parts.host or ''}{port}", path=unquote(parts.path or "").rstrip("/"))
 
 
 def _origin(url: str) -> tuple[str, str | None, int] | None:

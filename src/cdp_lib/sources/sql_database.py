@@ -13,6 +13,7 @@ totals of the settled rows. The next run computes these totals again:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ import sqlalchemy as sa
 
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, Extraction, Manifest, Watermark
+from cdp_lib.source_address import SourceAddress
 from cdp_lib.sources_file import EntitySource
 
 SNAPSHOT_UP_TO_ROWS = 100_000
@@ -379,6 +381,34 @@ def address_of(engine: sa.Engine) -> str:
     """Return the address of a database without user and password."""
     url = engine.url
     return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+
+
+def source_address(database_url: str, schema: str, table: str) -> SourceAddress:
+    """Return the address of a table as a landing remembers it.
+
+    Args:
+        database_url: SQLAlchemy URL of the database.
+        schema: Schema of the table, empty for the default schema.
+        table: Name of the table or view.
+
+    Raises:
+        CdpError: The URL is invalid.
+
+    >>> str(source_address("postgresql+psycopg://shop@db.example.com:5432/shop?sslmode=require", "", "products"))
+    'postgresql db.example.com:5432/shop/products'
+    """
+    with _url_errors():
+        url = sa.make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return SourceAddress("sqlite", path=f"{os.path.abspath(url.database or '')}/{table}")
+    host = url.host or url.query.get("host") or ""
+    return SourceAddress(
+        url.get_backend_name(),
+        host=f"{host if isinstance(host, str) else ','.join(host)}{f':{url.port}' if url.port else ''}".lower(),
+        database=url.database or "",
+        schema=schema,
+        path=f"/{table}",
+    )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, Extraction, Landing, Manifest
 from cdp_lib.mapping import Mapping
 from cdp_lib.sources import sql_database
-from cdp_lib.sources.sql_database import land_tables
+from cdp_lib.sources.sql_database import land_tables, source_address
 from cdp_lib.sources_file import EntitySource
 from cdp_local.postgresql_server import postgresql_server as own_server
 
@@ -265,6 +265,25 @@ def test_error_of_a_missing_driver_says_which_package_to_install(refusal, dialec
     assert secret not in message
 
 
+@pytest.mark.parametrize(
+    ("url", "schema", "address"),
+    [
+        ("postgresql+psycopg://cdp:{secret}@DB.example.com/retail", "", "postgresql db.example.com/retail/stores"),
+        ("postgresql://cdp@db.example.com:5433/retail?password={secret}", "shop",
+         "postgresql db.example.com:5433/retail/stores (schema shop)"),
+        ("postgresql+psycopg:///retail?host=/run/postgresql", "", "postgresql /run/postgresql/retail/stores"),
+        ("mssql+mssqlpython://cdp:{secret}@db.example.com/retail?Encrypt=yes", "",
+         "mssql db.example.com/retail/stores"),
+        ("sqlite:////data/shop.sqlite?mode=ro", "", "sqlite /data/shop.sqlite/stores"),
+    ],
+)  # fmt: skip
+def test_source_address_has_no_secret(url: str, schema: str, address: str) -> None:
+    secret = uuid4().hex
+    found = source_address(url.replace("{secret}", secret), schema, "stores")
+    assert str(found) == address
+    assert secret not in found.to_json()
+
+
 def test_the_password_is_not_shown_when_the_connection_fails(refusal) -> None:
     secret = uuid4().hex
     message = refusal(f"postgresql+psycopg://cdp:{secret}@127.0.0.1:1/retail?connect_timeout=2")
@@ -479,8 +498,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 class ActingExtraction(Extraction):
     """An extraction that calls a function after the first rows of a table have been written."""
 
-    entity: str
-    act: Callable[[], object]
+    entity: str = ""
+    act: Callable[[], object] = lambda: None
 
     @contextmanager
     def new_batch(self, entity: str, *load: Any) -> Iterator[BatchWriter]:
@@ -512,7 +531,7 @@ def run(landing: Landing) -> Run:
         number = next(numbers)
         started_at = datetime(2026, 1, 31, tzinfo=UTC) + timedelta(hours=number)
         return (ActingExtraction if meanwhile else Extraction)(
-            landing, "source", f"20260131T000{number:03}Z-{number}", started_at.isoformat(), *meanwhile
+            landing, "source", f"20260131T000{number:03}Z-{number}", started_at.isoformat(), {}, *meanwhile
         )
 
     return run
