@@ -94,7 +94,7 @@ java: ## Install Java 17 for the Spark engine if it is missing (Debian and Ubunt
 
 .PHONY: clean
 clean: ## Remove environments, caches and the local workspace
-	rm -rf .venv .venv-connect .cdp .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-connect .cdp .cdp-samples .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 
 $(VENV)/bin/python:
 	@tools/make_venv.sh $(PYTHON) $(VENV)

@@ -22,6 +22,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.graph import LAYERS, platform_graph
 from cdp_lib.pipeline.run import Runner
 from cdp_lib.reconciliation import raise_on_imbalance, reconcile, record_reconciliation
+from cdp_lib.sources_file import ENTITIES
 from cdp_local.runner import TaskRun, new_run_start, open_runner, run_job, table_run
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
@@ -50,7 +51,7 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
     """
     variables = {"landing": str(landing.resolve())} if landing else {}
     parameters = {"ingest": "false"} if landing else {}
-    with open_workspace(engine, home, variables) as workspace:
+    with open_workspace(engine, home, variables, reading=() if landing else ENTITIES) as workspace:
         if whole:
             begin = time.perf_counter()
             runs = _run_job(workspace, parameters)

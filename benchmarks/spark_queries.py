@@ -28,6 +28,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from cdp_lib.pipeline import run as pipeline_run
+from cdp_lib.sources_file import ENTITIES
 from cdp_local.runner import TaskRun, new_run_start, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
@@ -116,7 +117,7 @@ def add_sales(home: Path) -> None:
 
 def measure(home: Path, *, by_table: bool) -> list[JobMeasurement]:
     """Run the job three times in one session, and then once in a new process. Return the measurements."""
-    with open_workspace("spark", home, {}) as workspace:
+    with open_workspace("spark", home, {}, ENTITIES) as workspace:
         measured = [measure_run(workspace, "first", {}, by_table=by_table)]
         add_sales(home)
         measured.append(measure_run(workspace, "50 more sales", {}, by_table=by_table))
@@ -128,7 +129,7 @@ def measure(home: Path, *, by_table: bool) -> list[JobMeasurement]:
 
 def measure_new_session(home: Path) -> JobMeasurement:
     """Run and measure the job in a new session when no table is due."""
-    with open_workspace("spark", home, {}) as workspace:
+    with open_workspace("spark", home, {}, ENTITIES) as workspace:
         add_sales(home)
         begin = workspace.session._jsc.sc().startTime() / 1000
         measured = measure_run(workspace, "nothing due, new session", {}, by_table=False)

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple
 from pathlib import Path
@@ -32,8 +32,9 @@ from cdp_lib.pipeline.state import mark_for_rewrite
 from cdp_lib.reconciliation import reconcile
 from cdp_lib.reconciliation import verify as verify_keys
 from cdp_lib.settings import Settings
+from cdp_lib.sources_file import ENTITIES
 from cdp_lib.storage import DeltaStore, open_store
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import Bundle, Job
 from cdp_local.maintenance import maintain_home, retention_warning
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
@@ -48,12 +49,21 @@ from cdp_local.quarantine import (
     warned_rows,
 )
 from cdp_local.report.page import REPORT, write_report
-from cdp_local.runner import State, TaskRun, new_run_start, open_runner, run_job, setting_values, table_run
-from cdp_local.samples import SOURCES
+from cdp_local.runner import (
+    State,
+    TaskRun,
+    new_run_start,
+    open_runner,
+    parameter_values,
+    run_job,
+    setting_values,
+    table_run,
+)
 from cdp_local.source_check import CheckedEntity, check_sources, relations_at
 from cdp_local.source_proposal import propose
+from cdp_local.sources import OWN_HOME, SAMPLES_HOME
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
-from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace
+from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace, read_configuration
 
 app = typer.Typer(
     help="The Customer Data Platform on your machine.",
@@ -66,7 +76,13 @@ app = typer.Typer(
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
-Home = Annotated[Path, typer.Option(help="Folder of the local workspace.")]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Folder of the local workspace. Default: {OWN_HOME} if a source is set, else {SAMPLES_HOME}.",
+        show_default=False,
+    ),
+]
 Engine = Annotated[str, typer.Option(help="Engine: sail (embedded, no Java) or spark (local Spark + Delta).")]
 Variables = Annotated[
     list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Value of a bundle variable. May be repeated.")
@@ -78,7 +94,6 @@ SourcesFile = Annotated[
     Path | None,
     typer.Option("--sources", help="File of sources. Default: sources.yml of the project.", show_default=False),
 ]
-DEFAULT_HOME = Path(".cdp")
 _NO_KEY = "(no key)"
 _NAME = re.compile(r"\w+(\.\w+)*")
 
@@ -111,7 +126,7 @@ def _interrupt(stderr: int) -> None:
 def run(
     job: Annotated[str, typer.Argument(help="Job of the bundle.")] = "cdp_refresh",
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
     param: Parameters = None,
     sources: SourcesFile = None,
@@ -124,24 +139,27 @@ def run(
             " TABLE+ its downstream tables. May be repeated.",
         ),
     ] = None,
+    accept_new_sources: Annotated[
+        bool, typer.Option(help="Read sources that are at other addresses than the home folder remembers.")
+    ] = False,
 ) -> None:
     """Run a job of the bundle, as `databricks bundle run` does in a workspace."""
     begin = time.monotonic()
     parameters, variables = _pairs("--param", param), _with_sources(_pairs("--var", var), sources)
+    if accept_new_sources:
+        variables["accept_new_sources"] = "true"
     if select:
         _refresh_selected(engine, home, variables, job, parameters, select)
         return
-    with open_workspace(engine, home, variables) as workspace:
+    reading = _entities_of(Bundle(PROJECT, variables).job(job), parameters, only or ())
+    with open_workspace(engine, home, variables, reading) as workspace:
         definition = workspace.bundle.job(job)
         opened = time.monotonic()
-        if workspace.sample_sources:
+        if workspace.has_sample_sources:
             console.print(
-                f"Sample sources: {', '.join(workspace.sample_sources)} (to use your own, see “On your own"
-                " data” in the README)",
+                f"Sample sources: {', '.join(reading)} (to use your own, see “On your own data” in the README)",
                 soft_wrap=True,
             )
-        if _holds_earlier_samples(workspace):
-            console.print(f"{workspace.home} also holds samples of an earlier run: use another --home to start empty.")
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks, platform_graph().tables) as progress:
@@ -180,6 +198,14 @@ def run(
     _end_with_errors(failed)
 
 
+def _entities_of(job: Job, parameters: Mapping[str, str], only: Collection[str]) -> list[str]:
+    """Return the entities whose sources a run of a job reads."""
+    if parameter_values(job, parameters).get("ingest", "").lower() == "false":
+        return []
+    tasks = [task for key, task in job.tasks.items() if not only or key in only]
+    return [entity for task in tasks for entity in task.base_parameters.get("entities", "").split()]
+
+
 def _end_with_errors(failed: Sequence[TaskRun]) -> None:
     """Print one line per error, and exit with code 1 if something failed."""
     _print_errors(failed)
@@ -202,7 +228,12 @@ def _print_errors(failed: Sequence[TaskRun]) -> None:
 
 
 def _refresh_selected(
-    engine: str, home: Path, variables: dict[str, str], job: str, parameters: dict[str, str], selection: list[str]
+    engine: str,
+    home: Path | None,
+    variables: dict[str, str],
+    job: str,
+    parameters: dict[str, str],
+    selection: list[str],
 ) -> None:
     """Refresh the selected tables in the same way as the stages of the job."""
     with open_workspace(engine, home, variables) as workspace:
@@ -218,7 +249,7 @@ def _refresh_selected(
 @app.command()
 def plan(
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
     param: Parameters = None,
     select: Annotated[
@@ -239,7 +270,7 @@ def plan(
 @app.command()
 def verify(
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
     repair: Annotated[bool, typer.Option(help="Let the next run rebuild the tables that are wrong.")] = False,
 ) -> None:
@@ -267,7 +298,7 @@ def verify(
 @app.command()
 def watch(
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
     restart_after: Annotated[
         int,
@@ -305,7 +336,7 @@ def _print_refresh(refresh: Refresh) -> None:
 
 
 @app.command()
-def tables(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
+def tables(engine: Engine = "sail", home: Home = None, var: Variables = None) -> None:
     """List the existing tables with their number of rows and their grain."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         prefix = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('schema')}"
@@ -324,7 +355,7 @@ def show(
     table: Annotated[str, typer.Argument(help="Table or view: name, schema.name or catalog.schema.name.")],
     rows: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 20,
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
 ) -> None:
     """Show the first rows of a table or view."""
@@ -339,7 +370,7 @@ def query_tables(
     query: Annotated[str, typer.Argument(help="A SELECT. Tables and views may be written without catalog and schema.")],
     rows: Annotated[int, typer.Option(min=1, help="Maximum number of rows to print.")] = 100,
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
 ) -> None:
     """Query any tables and views, and print the result."""
@@ -407,9 +438,11 @@ def check_all_sources(
 ) -> None:
     """Read a sample of each source, and show how its rows arrive and which of them are refused. Nothing is landed."""
     failed = []
+    variables = _with_sources(_pairs("--var", var), sources)
+    # Without a configured source, check the samples.
+    reading = () if read_configuration(variables).is_own else ENTITIES
     with TemporaryDirectory() as folder:
-        variables = _with_sources(_pairs("--var", var), sources)
-        with open_workspace(engine, Path(folder), variables) as workspace:
+        with open_workspace(engine, Path(folder), variables, reading) as workspace:
             job = workspace.bundle.job("cdp_refresh")
             settings = Settings.from_parameters(setting_values(job, {"from_scratch": "true"}, new_run_start()))
             for checked in check_sources(workspace, settings, rows):
@@ -440,7 +473,7 @@ def _print_checked(checked: CheckedEntity) -> None:
 
 
 @app.command()
-def report(engine: Engine = "sail", home: Home = DEFAULT_HOME, var: Variables = None) -> None:
+def report(engine: Engine = "sail", home: Home = None, var: Variables = None) -> None:
     """Write the dashboard of the existing tables as one HTML page."""
     with open_workspace(engine, home, _pairs("--var", var)) as workspace:
         console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
@@ -458,7 +491,7 @@ def quarantine(
         ),
     ] = None,
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
 ) -> None:
     """Show which rows are in quarantine or have a warning, and why."""
@@ -490,7 +523,7 @@ def quarantine(
 @app.command()
 def maintain(
     engine: Engine = "sail",
-    home: Home = DEFAULT_HOME,
+    home: Home = None,
     var: Variables = None,
     batch_retention_days: Annotated[
         int | None,
@@ -514,6 +547,7 @@ def maintain(
     days = retention_days
     if days is None:
         days = to_retention_days(Bundle(PROJECT, {}).variable("retention_days"))
+    home = home or read_configuration(_pairs("--var", var)).default_home
     if (home / "warehouse").is_dir():
         with open_workspace(engine, home, _pairs("--var", var)) as workspace:
             keep = batch_retention_days or int(workspace.bundle.variable("batch_retention_days"))
@@ -563,14 +597,6 @@ def _print_warned(warned: DataFrame | None, number: int) -> None:
         rows = [(e.table, e.rule, e.meaning, e.rows, keys.get((e.table, e.rule))) for e in found]
         title = f"{rows_in_words(_count(found))} kept with a warning, by rule"
         print_table(console, title, ("table", "broken rule", "meaning", "rows", "example"), rows)
-
-
-def _holds_earlier_samples(workspace: LocalWorkspace) -> bool:
-    """Return whether an earlier run used samples of all sources, but this run does not."""
-    mark = workspace.home / "sources" / "all-are-samples"
-    if len(workspace.sample_sources) == len(SOURCES):
-        mark.touch()
-    return mark.exists() and len(workspace.sample_sources) < len(SOURCES)
 
 
 def _full_name(workspace: LocalWorkspace, table: str) -> str:

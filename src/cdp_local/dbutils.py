@@ -89,7 +89,7 @@ class SecretStore:
 
     def _secrets(self, scope: str) -> dict[str, str]:
         samples = {key: secret for (of_scope, key), secret in self._samples.items() if of_scope == scope}
-        prefix = _variable_name(scope) + "_"
+        prefix = secret_variable(scope, "")
         environment = {
             name.removeprefix(prefix).lower(): secret
             for name, secret in self._environment().items()
@@ -102,8 +102,13 @@ class SecretStore:
         return {name: secret for name, secret in os.environ.items() if name.startswith("CDP_SECRET_")}
 
 
-def _variable_name(scope: str) -> str:
-    return "CDP_SECRET_" + re.sub(r"\W", "_", scope).upper()
+def secret_variable(scope: str, key: str) -> str:
+    """Return the name of the environment variable that holds a secret.
+
+    >>> secret_variable("cdp-prod", "database_url")
+    'CDP_SECRET_CDP_PROD_DATABASE_URL'
+    """
+    return "CDP_SECRET_" + re.sub(r"\W", "_", f"{scope}_{key}").upper()
 
 
 class Widgets:

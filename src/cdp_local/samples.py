@@ -6,8 +6,8 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,22 +15,15 @@ from pathlib import Path
 
 from cdp_local.crm_server import CrmServer
 
+DATABASE_SECRET = "database_url"
+"""Name of the secret with the URL of the sample database."""
+
 _FILES = {
-    "events_path": ("events", "events"),
-    "marketing_spend_path": ("marketing spend", "marketing_spend"),
-    "exchange_rates_path": ("exchange rates", "exchange_rates.csv"),
+    "events_path": "events",
+    "marketing_spend_path": "marketing_spend",
+    "exchange_rates_path": "exchange_rates.csv",
 }
-"""Sources that are files, by the bundle variable that configures the source.
-
-The first value is the name of the source for messages. The second value is the path of its sample data in the fixtures
-folder.
-"""
-
-NEEDED_SOURCES = {"customers_api_url", "database_url"}
-"""Bundle variables and secrets that configure the required sources. Sales figures need both sources."""
-
-SOURCES = NEEDED_SOURCES | {"crm_url"} | set(_FILES)
-"""Bundle variables and secrets that configure the sources, one per source."""
+"""Paths of the sample files in the fixtures folder, by the bundle variable that configures the source."""
 
 
 @dataclass
@@ -38,44 +31,36 @@ class Samples:
     """Running sample sources and the values that connect a job to them.
 
     Attributes:
-        names: Names of the sample sources, for messages.
         variables: Bundle variables that refer to the sample sources: value by name of the variable.
         secrets: Secrets of the sample sources, by key.
     """
 
-    names: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
-def serve_samples(fixtures: Path, home: Path, given: Collection[str]) -> Iterator[Samples]:
-    """Serve a sample source for each source that is not configured.
+def serve_samples(fixtures: Path, home: Path) -> Iterator[Samples]:
+    """Serve a sample of every source.
 
     Args:
         fixtures: Folder with the data of the sample sources.
         home: Folder of the local workspace.
-        given: Members of `SOURCES` that are configured and need no sample source.
     """
-    samples = Samples()
-    with ExitStack() as stack:
-        if "customers_api_url" not in given:
-            samples.names.append("customers API")
-            samples.variables["customers_api_url"] = stack.enter_context(customers_api(fixtures))
-        if "database_url" not in given:
-            samples.names.append("database")
-            samples.secrets["database_url"] = sample_database(fixtures, home)
-        if "crm_url" not in given:
-            samples.names.append("CRM")
-            samples.secrets |= {"crm_client_id": "cdp", "crm_client_secret": secrets.token_hex(16)}
-            samples.variables["crm_url"] = stack.enter_context(
-                crm(fixtures, samples.secrets["crm_client_id"], samples.secrets["crm_client_secret"])
-            )
-        for variable, (name, sample) in _FILES.items():
-            if variable not in given:
-                samples.names.append(name)
-                samples.variables[variable] = str(fixtures / sample)
-        yield samples
+    client_id, client_secret = "cdp", secrets.token_hex(16)
+    with customers_api(fixtures) as customers_url, crm(fixtures, client_id, client_secret) as crm_url:
+        yield Samples(
+            variables={
+                "customers_api_url": customers_url,
+                "crm_url": crm_url,
+                **{variable: str(fixtures / sample) for variable, sample in _FILES.items()},
+            },
+            secrets={
+                DATABASE_SECRET: sample_database(fixtures, home),
+                "crm_client_id": client_id,
+                "crm_client_secret": client_secret,
+            },
+        )
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,17 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
+from cdp_lib.source_address import SAMPLES, SourceAddress
+from cdp_lib.sources_file import ENTITIES
 from cdp_local.bundle import Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
-from cdp_local.samples import NEEDED_SOURCES, SOURCES, serve_samples
+from cdp_local.samples import Samples, serve_samples
+from cdp_local.sources import Configuration, check_home
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
-DEFAULT_SCOPE = "cdp"
 _KEY_OF_LAKE = "set the environment variable CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY to the key of the storage account"
 
 
@@ -33,14 +35,14 @@ class LocalWorkspace:
         bundle: The bundle. Its variables have the values for this workspace.
         landing: Landing of the workspace.
         notebooks: Session, secrets and task values that the notebooks of a run share.
-        sample_sources: Names of the sources for which samples are used.
+        has_sample_sources: Whether the run reads the sample sources.
     """
 
     home: Path
     bundle: Bundle
     landing: Landing
     notebooks: Workspace
-    sample_sources: tuple[str, ...]
+    has_sample_sources: bool
 
     @property
     def session(self) -> SparkSession:
@@ -55,52 +57,64 @@ class LocalWorkspace:
         return self.session
 
 
-@contextmanager
-def open_workspace(engine: str, home: Path, variables: Mapping[str, str]) -> Iterator[LocalWorkspace]:
-    """Open a local workspace and lock its home folder.
-
-    A sample source can replace a source that is not configured:
-
-    - If no source is configured, samples replace all sources.
-    - If a source is configured, samples replace only required sources (`NEEDED_SOURCES`), because invented contacts
-      must not mix with real customers.
-    - If the secret scope is not the default scope, samples never replace the database and the CRM. The secrets that
-      these two samples need exist only in the default scope.
+def read_configuration(variables: Mapping[str, str]) -> Configuration:
+    """Return the sources that are configured on this machine.
 
     Args:
-        engine: `sail` or `spark`.
-        home: Folder with all data of the workspace.
         variables: Values of bundle variables, by name. They override the defaults.
 
     Raises:
-        CdpError: The home folder can't be written or is in use, or a variable or the engine is unknown.
+        CdpError: A variable is unknown, or the secrets file or the file of sources can't be read.
     """
-    home = home.resolve()
+    secrets = SecretStore(PROJECT / SECRETS_FILE, {})
+    return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
+
+
+@contextmanager
+def open_workspace(
+    engine: str, home: Path | None, variables: Mapping[str, str], reading: Collection[str] = ()
+) -> Iterator[LocalWorkspace]:
+    """Open a local workspace and lock its home folder.
+
+    If no source is configured, the workspace has samples of all sources. If at least one source is configured, it has
+    no samples, so that invented data never mixes with real data.
+
+    Args:
+        engine: `sail` or `spark`.
+        home: Folder with all data of the workspace. None for the default folder (`Configuration.default_home`).
+        variables: Values of bundle variables, by name. They override the defaults.
+        reading: Entities whose sources are read while the workspace is open. Empty for none.
+
+    Raises:
+        CdpError: The home folder can't be written or is in use, a variable or the engine is unknown, or
+            `check_home` does not allow this home folder to read the sources.
+    """
+    configuration = read_configuration(variables)
+    home = (home or configuration.default_home).resolve()
     with ExitStack() as stack:
         stack.enter_context(locked(home))
         overrides = {"landing": str(home / "landing"), **variables}
-        # Read the secret scope first, because secrets determine which sources are configured.
-        real_secrets = SecretStore(PROJECT / SECRETS_FILE, {})
-        scope = Bundle(PROJECT, overrides).variable("secret_scope")
-        in_scope = {secret.key for secret in real_secrets.list(scope)}
-        given = {*variables, *in_scope} & SOURCES
-        if given:
-            given |= SOURCES - NEEDED_SOURCES
-        if scope != DEFAULT_SCOPE:
-            given |= {"database_url", "crm_url"}
-        samples = stack.enter_context(serve_samples(PROJECT / "fixtures", home, given))
+        bundle, scope = Bundle(PROJECT, overrides), configuration.scope
+        root, account_key = bundle.variable("landing"), configuration.account_key
+        locations = {"landing": root} | {entity: source.address for entity, source in configuration.sources.items()}
+        for name, location in locations.items():
+            if location.startswith("abfss://") and not account_key:
+                raise CdpError(f"{name} {location} needs the secret 'storage_account_key': {_KEY_OF_LAKE}.")
+        landing = Landing(root, account_key)
+        accept_new_sources = bundle.variable("accept_new_sources").lower() == "true"
+        check_home(configuration, reading, home, landing, accept_new_sources=accept_new_sources)
+        samples = Samples()
+        if reading and not configuration.is_own:
+            samples = stack.enter_context(serve_samples(PROJECT / "fixtures", home))
+            for entity, contract in ENTITIES.items():
+                landing.remember_source(contract.source, entity, SourceAddress(SAMPLES))
         bundle = Bundle(PROJECT, overrides | samples.variables)
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
-        account_key = secrets.get(scope, "storage_account_key") if "storage_account_key" in in_scope else None
-        catalog, landing = bundle.variable("catalog"), bundle.variable("landing")
-        for name in ("landing", *sorted(SOURCES & set(variables))):
-            if bundle.variable(name).startswith("abfss://") and not account_key:
-                raise CdpError(
-                    f"{name} {bundle.variable(name)} needs the secret 'storage_account_key': {_KEY_OF_LAKE}."
-                )
-        spark = stack.enter_context(open_session(engine, home, catalog, bundle.schemas(), landing, account_key))
+        spark = stack.enter_context(
+            open_session(engine, home, bundle.variable("catalog"), bundle.schemas(), root, account_key)
+        )
         notebooks = Workspace(spark, secrets, {})
-        yield LocalWorkspace(home, bundle, Landing(landing, account_key), notebooks, tuple(samples.names))
+        yield LocalWorkspace(home, bundle, landing, notebooks, has_sample_sources=bool(samples.variables))
 
 
 @contextmanager

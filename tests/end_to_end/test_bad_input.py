@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -98,10 +99,21 @@ def silver_and_gold(home: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Path:
-    """Return the home folder after one successful run on the sample data."""
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Serve the customers API and create a database. Return the arguments and the environment that configure both."""
+    url = database(tmp_path_factory.mktemp("shop"))
+    with Api() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        server.answers = [(200, json.dumps(CUSTOMERS).encode())]
+        yield ["--var", server.variable], {"CDP_SECRET_CDP_DATABASE_URL": url}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp, shop: tuple[list[str], dict[str, str]]) -> Path:
+    """Return the home folder after one successful run on own sources."""
     home = tmp_path_factory.mktemp("refreshed") / "home"
-    run = cdp("run", "--home", home)
+    run = cdp("run", "--home", home, *shop[0], **shop[1])
     assert run.returncode == 0, run.stderr
     return home
 
@@ -114,11 +126,15 @@ def home(refreshed: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_rejected(home: Path, refreshed: Path, cdp: Cdp) -> RunRejected:
-    """Return a function that runs a failing command, checks that no table changed, and returns the error line."""
+def run_rejected(home: Path, refreshed: Path, cdp: Cdp, shop: tuple[list[str], dict[str, str]]) -> RunRejected:
+    """Return a function that runs a failing command, checks that no table changed, and returns the error line.
 
-    def run(*arguments: object, **environment: str) -> str:
-        ended = cdp(*arguments, "--home", home, **environment)
+    Sources that a test does not set are the sources of the home folder. Sources that it sets are accepted.
+    """
+
+    def run(command: str, *arguments: object, **environment: str) -> str:
+        own = ["--accept-new-sources", *shop[0]] if command == "run" else []
+        ended = cdp(command, *own, *arguments, "--home", home, **{**shop[1], **environment})
         assert ended.returncode == 1, ended
         assert "Traceback" not in ended.stdout + ended.stderr
         assert ended.stderr.startswith("error: ")
@@ -146,6 +162,7 @@ def run_rejected(home: Path, refreshed: Path, cdp: Cdp) -> RunRejected:
         (200, b'{"customers": []}', "returned an empty array: check the source; nothing was landed."),
         (200, b'{"customers": {}}', "returned an object without an array: exactly one array of records is expected."),
         (200, b"[]", "returned an empty array: check the source; nothing was landed."),
+        (206, b"[]", "returned 206 Partial Content, but only 200 means a complete response: check the address"),
     ],
 )
 def test_unusable_api_response_is_rejected(
@@ -196,10 +213,10 @@ def test_slow_api_times_out(run_rejected: RunRejected, api: Api) -> None:
     assert line == f"task ingest_customers: API {api.url} can't be read: no response within 0.5 seconds."
 
 
-def test_throttled_api_request_is_repeated(cdp: Cdp, home: Path, api: Api) -> None:
+def test_throttled_api_request_is_repeated(cdp: Cdp, tmp_path: Path, api: Api) -> None:
     api.answers = [(429, b"later"), (503, b"later"), (200, json.dumps(CUSTOMERS[:2]).encode())]
 
-    run = cdp("run", "--home", home, "--var", api.variable, "--only", "ingest_customers")
+    run = cdp("run", "--home", tmp_path / "new", "--var", api.variable, "--only", "ingest_customers")
 
     assert run.returncode == 0, run.stderr
     assert "2 rows" in run.stdout
@@ -226,7 +243,7 @@ def test_unreachable_database_is_an_error(run_rejected: RunRejected, url: str, r
 
     line = run_rejected("run", CDP_SECRET_CDP_DATABASE_URL=url.replace("{port}", port))
 
-    assert line.startswith(f"task ingest_database: {reason}".replace("{port}", port))
+    assert line.removeprefix("task ingest_database: ").startswith(reason.replace("{port}", port))
     assert "blue" not in line
 
 
@@ -258,8 +275,8 @@ def test_database_without_a_column_changes_no_table(run_rejected: RunRejected, t
 def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejected) -> None:
     line = run_rejected("run", "--var", "secret_scope=other")
 
-    assert line.startswith("task ingest_database: Secret 'database_url' is missing in scope 'other': put it there with")
-    assert "CDP_SECRET_OTHER_DATABASE_URL" in line
+    assert line.startswith("No source for products, stores, transactions, which this home reads from sqlite /")
+    assert "set the environment variable CDP_SECRET_OTHER_DATABASE_URL" in line
 
 
 # Arguments of the command
@@ -288,7 +305,10 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         ),
         (["run", "--var", "x"], "--var x: write NAME=VALUE."),
         (["run", "--param", "=x"], "--param =x: write NAME=VALUE."),
-        (["run", "--var", "schema=${var.schema}"], "The bundle's references form a cycle: ${var.schema} → "),
+        (
+            ["run", "--var", "schema=${var.schema}"],
+            "The bundle's references form a cycle: ${resources.schemas.sales.name} → ${var.schema} → ${var.schema}.",
+        ),
         (["run", "--var", "schema=${var.nope}"], "The bundle refers to ${var.nope}, which has no value"),
         (
             ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "as_of=yesterday"],
@@ -318,6 +338,10 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
             ["run", "--only", "ingest_exchange_rates", "--var", "exchange_rates_path=fixtures/exchange_rates.csv"]
             + ["--var", "reporting_currency=EUR"],
             "task ingest_exchange_rates: The exchange rates in fixtures/exchange_rates.csv do not convert to EUR",
+        ),
+        (
+            ["run", "--only", "ingest_customers", "--var", "reporting_currency=EURO"],
+            "task ingest_customers: Parameter 'reporting_currency' is 'EURO': write the ISO 4217 code of a currency",
         ),
         (["show", "nope"], "Unknown table 'nope': `cdp tables` lists the existing tables, `cdp run` creates them."),
         (["show", "other.sales.stores_silver"], "Unknown table 'other.sales.stores_silver': "),
@@ -363,14 +387,20 @@ def test_home_in_use_is_rejected(run_rejected: RunRejected, home: Path) -> None:
     assert line == f"{home} is in use by another cdp process: wait until that process has ended, or use another --home."
 
 
-def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(home: Path, refreshed: Path, api: Api, cdp: Cdp) -> None:
+def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(
+    home: Path, refreshed: Path, api: Api, cdp: Cdp, shop: tuple[list[str], dict[str, str]]
+) -> None:
     api.answers, api.delay = [(200, b"[]")], 60.0
     run = subprocess.Popen(
-        [Path(sys.executable).parent / "cdp", "run", "--home", home, "--var", api.variable],
+        [
+            *(Path(sys.executable).parent / "cdp", "run", "--home", home, "--accept-new-sources"),
+            *("--var", api.variable),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
+        env={**os.environ, **shop[1]},
     )
     give_up_at = time.monotonic() + 60
     while not api.requests and time.monotonic() < give_up_at:
@@ -383,7 +413,7 @@ def test_ctrl_c_ends_a_run_at_once_and_releases_its_home(home: Path, refreshed: 
     assert run.returncode == 130
     assert errors == "error: interrupted: finished tasks are complete, all others are not: run the command again.\n"
     assert silver_and_gold(home) == silver_and_gold(refreshed)
-    assert cdp("run", "--home", home, "--only", "ingest_customers").returncode == 0
+    assert cdp("run", "--home", home, *shop[0], "--only", "ingest_customers", **shop[1]).returncode == 0
 
 
 def test_closed_output_pipe_is_no_error(home: Path) -> None:

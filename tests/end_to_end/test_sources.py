@@ -1,12 +1,15 @@
-"""Tests of runs on Sail: with configured sources, with changed sources, and with `ingest=false`."""
+"""Tests of runs on Sail: with configured, changed, forgotten and other sources, and with `ingest=false`."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -81,33 +84,256 @@ def test_ingest_false_uses_batches_that_were_landed_elsewhere(run: Run, home: Pa
     assert batches_in(home) == dict.fromkeys((table.name for table in BRONZE_TABLES), 1)
 
 
-def test_own_source_disables_samples_that_are_not_needed(run: Run, home: Path, tmp_path: Path) -> None:
-    shutil.copytree(FIXTURES / "events", tmp_path / "events")
-    printed = run("--var", f"events_path={tmp_path / 'events'}")
-    assert "Sample sources: customers API, database (" in printed
-    assert {name: number for name, number in batches_in(home).items() if not number} == {
-        "crm_contacts_bronze": 0,
-        "marketing_spend_bronze": 0,
-        "exchange_rates_bronze": 0,
-    }
-    assert "holds samples" not in printed
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
-def test_run_with_own_sources_warns_of_earlier_samples(run: Run, tmp_path: Path) -> None:
-    assert "holds samples" not in run("--only", "ingest_events")
-    shutil.copytree(FIXTURES / "events", tmp_path / "events")
-    assert "also holds samples of an earlier run" in run(
-        "--only", "ingest_events", "--var", f"events_path={tmp_path / 'events'}"
-    )
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder. Yield the address of the folder."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
-def test_new_source_column_is_kept_and_reported(run: Run, home: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    """Address of a customers API with the sample customers."""
+    with serving(FIXTURES) as root:
+        yield f"{root}/customers.json"
+
+
+@pytest.fixture
+def other_api() -> Iterator[str]:
+    """Address of another customers API with the sample customers."""
+    with serving(FIXTURES) as root:
+        yield f"{root}/customers.json"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """SQLite file of a database with the sample data."""
     path = tmp_path / "shop.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((FIXTURES / "database.sql").read_text(encoding="utf-8"))
-    environment = {"CDP_SECRET_CDP_DATABASE_URL": f"sqlite:///{path}"}
-    assert "New columns" not in run(**environment)
-    with closing(sqlite3.connect(path)) as connection:
+    return path
+
+
+@pytest.fixture
+def rejected(cdp: Callable[..., Any], home: Path) -> Run:
+    """Return a function that runs a rejected command, checks that no file changed, and returns the error line."""
+
+    def run(*arguments: object, **environment: str) -> str:
+        before = files_in(home)
+        ended = cdp("run", "--home", home, *arguments, **environment)
+        assert (ended.returncode, ended.stdout) == (1, ""), ended
+        assert ended.stderr.startswith("error: ")
+        assert ended.stderr.count("\n") == 1
+        assert files_in(home) == before
+        return str(ended.stderr.removeprefix("error: ").rstrip("\n"))
+
+    return run
+
+
+def files_in(home: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def remembered(home: Path) -> dict[str, str]:
+    """Return the addresses that a home remembers, by entity."""
+    landing = Landing(str(home / "landing"))
+    found = {table.entity: landing.find_source(table.source, table.entity) for table in BRONZE_TABLES}
+    return {name: str(address) for name, address in found.items() if address}
+
+
+def secret(url: object) -> dict[str, str]:
+    return {"CDP_SECRET_CDP_DATABASE_URL": str(url)}
+
+
+def test_new_source_column_is_kept_and_reported(run: Run, home: Path, api: str, shop: Path) -> None:
+    own = ("--var", f"customers_api_url={api}")
+    printed = run(*own, **secret(f"sqlite:///{shop}"))
+    assert "New columns" not in printed
+    assert "Sample sources" not in printed
+    with closing(sqlite3.connect(shop)) as connection:
         connection.executescript("ALTER TABLE products ADD colour TEXT; UPDATE products SET colour = 'red';")
-    assert "New columns in the source, added to products_bronze: colour" in run(**environment)
+    assert "New columns in the source, added to products_bronze: colour" in run(*own, **secret(f"sqlite:///{shop}"))
     assert sorted(str(row["colour"]) for row in rows_of(home, "products_bronze")) == ["None"] * 10 + ["red"] * 10
+    assert not [name for name, number in batches_in(home).items() if number and name.startswith(("crm", "events"))]
+    assert remembered(home) == {
+        "customers": f"api {api.removeprefix('http://')}",
+        **{table: f"sqlite {shop}/{table}" for table in ("products", "stores", "transactions")},
+    }
+
+
+def test_missing_required_source_is_named_before_anything_runs(rejected: Run, shop: Path) -> None:
+    database = "set the environment variable CDP_SECRET_CDP_DATABASE_URL"
+    assert rejected("--var", "events_path=/data/events") == (
+        f"No source for customers, products, stores, transactions: set --var customers_api_url=… and {database}."
+    )
+    assert rejected(**secret(f"sqlite:///{shop}")) == "No source for customers: set --var customers_api_url=…."
+    assert rejected("--var", "customers_api_url=http://127.0.0.1/x").endswith(f"transactions: {database}.")
+
+
+def test_task_that_needs_no_other_source_runs_alone(run: Run, home: Path, tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / "events", tmp_path / "events")
+    run("--only", "ingest_events", "--var", f"events_path={tmp_path / 'events'}")
+    assert remembered(home) == {"events": f"files {tmp_path / 'events'}"}
+
+
+def test_samples_and_own_sources_do_not_mix(run: Run, rejected: Run, home: Path, api: str) -> None:
+    run("--only", "ingest_customers")
+    assert set(remembered(home).values()) == {"samples"}
+    line = rejected("--only", "ingest_customers", "--var", f"customers_api_url={api}", "--accept-new-sources")
+    assert line == (
+        f"{home} holds sample data, but this run would read your own sources: nothing was read. Use another home:"
+        f" cdp run --home {home}-own …"
+    )
+    assert "Sample sources: customers (" in run("--only", "ingest_customers")
+
+
+def test_home_with_samples_of_an_earlier_version_is_recognised(run: Run, rejected: Run, home: Path, api: str) -> None:
+    run("--only", "ingest_customers")
+    for file in home.rglob("source.json"):
+        file.unlink()
+    (home / "sources" / "all-are-samples").touch()
+    assert "holds sample data" in rejected("--only", "ingest_customers", "--var", f"customers_api_url={api}")
+    run("--only", "ingest_customers")
+    assert set(remembered(home).values()) == {"samples"}
+
+
+def test_batches_of_another_system_do_not_mix_with_samples(run: Run, rejected: Run, home: Path) -> None:
+    run("--only", "ingest_customers")
+    for file in home.rglob("source.json"):
+        file.unlink()
+    assert rejected("--only", "ingest_events") == (
+        f"{home}/landing holds data of customers, and no source is set, so this run would add sample data to it:"
+        " nothing was read. Set your sources, or use another --home."
+    )
+    run("--only", "ingest_events", "--param", "ingest=false")
+
+
+def test_forgotten_source_is_named_with_its_address(run: Run, rejected: Run, home: Path, api: str, shop: Path) -> None:
+    only = ("--only", "ingest_customers", "--only", "ingest_database")
+    run(*only, "--var", f"customers_api_url={api}", **secret(f"sqlite:///{shop}"))
+    customers = (
+        f"No source for customers, which this home reads from api {api.removeprefix('http://')}: set --var"
+        " customers_api_url=…, or run with --param ingest=false to read no source"
+    )
+    database = (
+        "No source for products, stores, transactions, which this home reads from"
+        f" sqlite {shop}/products, sqlite {shop}/stores, sqlite {shop}/transactions: set the environment variable"
+        " CDP_SECRET_CDP_DATABASE_URL, or run with --param ingest=false to read no source"
+    )
+    advice = "If the sources are in another file, name it with --sources."
+    assert rejected(**secret(f"sqlite:///{shop}")) == f"{customers}. {advice}"
+    assert rejected("--var", f"customers_api_url={api}", "--accept-new-sources") == f"{database}. {advice}"
+    assert rejected() == f"{customers}; {database}. {advice}"
+    assert rejected("--only", "ingest_customers") == f"{customers}. {advice}"
+
+
+def test_source_that_is_no_longer_read_can_be_forgotten(run: Run, rejected: Run, home: Path, tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / "events", tmp_path / "events")
+    spend = ("--var", f"marketing_spend_path={FIXTURES / 'marketing_spend'}")
+    only = ("--only", "ingest_events", "--only", "ingest_marketing_spend")
+    run(*only, *spend, "--var", f"events_path={tmp_path / 'events'}")
+    assert rejected(*only, *spend) == (
+        f"No source for events, which this home reads from files {tmp_path}/events: set --var events_path=…, or delete"
+        f" {home}/landing/events/events/source.json to stop reading it. If the sources are in another file, name it"
+        " with --sources."
+    )
+    (home / "landing" / "events" / "events" / "source.json").unlink()
+    run(*only, *spend)
+
+
+def test_other_source_is_read_only_if_accepted(run: Run, rejected: Run, home: Path, api: str, other_api: str) -> None:
+    only = ("--only", "ingest_customers")
+    run(*only, "--var", f"customers_api_url={api}")
+    old, new = (f"api {url.removeprefix('http://')}" for url in (api, other_api))
+    secretive = other_api.replace("//", "//user:hidden@") + "?key=hidden"
+    line = rejected(*only, "--var", f"customers_api_url={secretive}")
+    assert f"holds data of {old}, but this run would read {new}: nothing was read." in line
+    assert "hidden" not in line
+    run(*only, "--var", f"customers_api_url={secretive}", "--accept-new-sources")
+    assert remembered(home) == {"customers": new}
+    assert "hidden" not in "".join(map(str, files_in(home / "landing" / "customers_api").values()))
+    assert f"holds data of {new}, but this run would read {old}" in rejected(*only, "--var", f"customers_api_url={api}")
+
+
+def test_failed_run_does_not_accept_a_source(run: Run, home: Path, api: str, cdp: Callable[..., Any]) -> None:
+    run("--only", "ingest_customers", "--var", f"customers_api_url={api}")
+    before = remembered(home)
+    other = ("--var", f"customers_api_url={api}x", "--accept-new-sources")
+    assert cdp("run", "--home", home, "--only", "ingest_customers", *other).returncode == 1
+    assert remembered(home) == before
+
+
+def test_other_database_and_other_schema_are_rejected(
+    run: Run, rejected: Run, home: Path, new_postgresql_database: Callable[[str], str], retail_postgresql: str
+) -> None:
+    only = ("--only", "ingest_database")
+    run(*only, **secret(retail_postgresql))
+    test_copy = new_postgresql_database((FIXTURES / "database.sql").read_text(encoding="utf-8"))
+    name, host = retail_postgresql.rsplit("/", 1)[1], retail_postgresql.rsplit("@", 1)[1].split("/")[0]
+    assert remembered(home) == {
+        table: f"postgresql {host}/{name}/{table}" for table in ("products", "stores", "transactions")
+    }
+    line = rejected(*only, **secret(test_copy))
+    assert f"holds data of postgresql {host}/{name}/products, but this run would read postgresql {host}/" in line
+    assert f"{host}/{name}/products (schema shop)" in rejected(
+        *only, "--var", "database_schema=shop", **secret(retail_postgresql)
+    )
+    # The password is not part of the address.
+    run(*only, **secret(retail_postgresql.replace("@", ":any@", 1)))
+
+
+def test_default_home_depends_on_the_sources(cdp: Callable[..., Any], tmp_path: Path, api: str) -> None:
+    own = ("--var", f"customers_api_url={api}")
+    for number in range(2):
+        ended = cdp("run", *own, "--only", "ingest_customers", "--only", "bronze", cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert (tmp_path / ".cdp-samples").exists() == bool(number)
+        assert cdp("run", "--only", "ingest_customers", cwd=tmp_path).returncode == 0
+    assert remembered(tmp_path / ".cdp") == {"customers": f"api {api.removeprefix('http://')}"}
+    assert set(remembered(tmp_path / ".cdp-samples").values()) == {"samples"}
+    assert "customers_bronze" in cdp("tables", *own, cwd=tmp_path).stdout
+    assert cdp("tables", cwd=tmp_path).stderr == (
+        f"error: {tmp_path}/.cdp-samples holds no tables yet: `cdp run` creates them.\n"
+    )
+    assert "tables: " in cdp("maintain", *own, cwd=tmp_path).stdout
+
+
+def test_entities_of_one_task_may_have_different_sources(run: Run, rejected: Run, home: Path, shop: Path) -> None:
+    """A file of sources reads products from a file, and the other tables from a database."""
+    products, sources = shop.with_name("products.csv"), shop.with_name("sources.yml")
+    products.write_text("product_id,product_name,category,price,updated_at\n1,Tea,Food,2.50,\n", encoding="utf-8")
+    tables = "\n".join(f"{table}: {{database: shop_url}}" for table in ("stores", "transactions"))
+    sources.write_text(f"products: {{files: {products}}}\n{tables}\n", encoding="utf-8")
+    own = ("--only", "ingest_database", "--sources", sources)
+    assert rejected(*own) == (
+        "No source for stores, transactions: set the environment variable CDP_SECRET_CDP_SHOP_URL."
+    )
+    assert rejected("--sources", sources).startswith("No source for customers, stores, transactions: add it to")
+
+    shop_url = {"CDP_SECRET_CDP_SHOP_URL": f"sqlite:///{shop}"}
+    run(*own, **shop_url)
+    assert remembered(home) == {
+        "products": f"files {products}",
+        "stores": f"sqlite {shop}/stores",
+        "transactions": f"sqlite {shop}/transactions",
+    }
+    sources.write_text(f"products: {{database: shop_url}}\n{tables}\n", encoding="utf-8")
+    line = rejected(*own, **shop_url)
+    assert f"holds data of files {products}, but this run would read sqlite {shop}/products: nothing was" in line
+    run(*own, "--accept-new-sources", **shop_url)
+    assert remembered(home)["products"] == f"sqlite {shop}/products"
+
+
+def test_named_file_of_sources_has_no_samples(cdp: Callable[..., Any], tmp_path: Path) -> None:
+    sources = tmp_path / "sources.yml"
+    sources.write_text("customers: {api: ''}\n", encoding="utf-8")
+    ended = cdp("run", "--sources", sources, "--only", "ingest_customers", cwd=tmp_path)
+    assert ended.stderr == f"error: No source for customers: add it to {sources}.\n"
+    assert not (tmp_path / ".cdp-samples").exists()

@@ -51,7 +51,7 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
 
     DeltaStore._commit = watched_commit  # type: ignore[method-assign]
     runner._run_task = watched_task
-    workspace.serve_samples = lambda _, home, given: play(Path(samples), home, given)
+    workspace.serve_samples = lambda _, home: play(Path(samples), home)
     sys.argv = ["cdp", *arguments]
     cli.main()
 

@@ -48,7 +48,7 @@ def test_a_refused_key_ends_a_run_in_one_line(cdp, azurite, lake: str, tmp_path:
     )
     assert run.returncode == 1
     [error] = run.stderr.strip().splitlines()
-    assert error.startswith(f"error: task ingest_customers: Landing location {lake} can't be read: ")
+    assert error.startswith(f"error: Landing location {lake} can't be read: ")
     assert wrong_key not in run.stdout + run.stderr
 
 
