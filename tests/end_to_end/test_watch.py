@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
+from cdp_local.bundle import Bundle
+from cdp_local.workspace import PROJECT
+
 _SECONDS = 600
 """Timeout in seconds. No refresh takes this long, even on a busy machine."""
 
@@ -80,7 +83,8 @@ def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
 def landed(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
     """Return a home folder in which the sample data has landed but is not loaded."""
     home = tmp_path_factory.mktemp("home")
-    ingests = [path.stem for path in Path("notebooks/ingest").glob("ingest_*.py")]
+    tasks = Bundle(PROJECT, {}).job("cdp_refresh").tasks.values()
+    ingests = [task.key for task in tasks if "entities" in task.base_parameters]
     run = cdp("run", "--home", home, *(word for task in ingests for word in ("--only", task)))
     assert run.returncode == 0, run.stderr
     return home
