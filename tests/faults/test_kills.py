@@ -74,14 +74,14 @@ def change(samples: Path) -> None:
     customers = json.loads((samples / "customers.json").read_text(encoding="utf-8"))
     del customers[40]  # a customer without purchases
     customers[3]["country"] = "Egypt" if customers[3]["country"] != "Egypt" else "UAE"
-    customers[5]["registration_date"] = "soon"
+    customers.append({**customers[5], "customer_id": "n/a"})
     customers.append({**customers[0], "customer_id": 900, "email": "new.customer@example.com"})
     (samples / "customers.json").write_text(json.dumps(customers), encoding="utf-8")
     with (samples / "database.sql").open("a", encoding="utf-8") as script:
         script.write(
             "UPDATE products SET price = price + 100 WHERE product_id IN (1, 2);\n"
             "INSERT INTO transactions VALUES (9001, 900, 1, 1, 2, '2026-11-01'), (9002, 901, 1, 1, 1, '2026-11-02'),"
-            " (9003, 900, 2, 1, 0, '2026-11-02');\n"
+            " (9003, 900, 2, 1, 0, '2026-11-02'), (9004, 900, 1, 2, 1, '2026-11-01');\n"
             "DELETE FROM transactions WHERE transaction_id = (SELECT min(transaction_id) FROM transactions);\n"
             "UPDATE transactions SET quantity = quantity + 1 WHERE transaction_id"
             " = (SELECT max(transaction_id) FROM transactions WHERE transaction_id < 9000);\n"
