@@ -110,13 +110,15 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
     # A value that fits a column of type STRING is never a misfit.
     misfits = [(c.name, text_of[c.name], typed[c.name]) for c in contract.received_columns if c.type != "STRING"]
     no_object = sf.when(sf.coalesce(*text_of.values()).isNull(), sf.col("_line"))
-    mapped = texts.select(
+    values = sf.struct(
         *(value.alias(name) for name, value in typed.items()),
         ATTRIBUTES,
         rescued_data([*misfits, ("_record", no_object, sf.lit(None))]).alias("_rescued_data"),
         "_record",
-        *technical,
     )
+    # Engines also copy expressions into filters, through `offset(0)`. The filter of a rule would be too large to plan.
+    # No engine moves a filter before `explode`.
+    mapped = texts.select(sf.explode(sf.array(values)).alias("_row"), *technical).select("_row.*", *technical)
     try:
         mapped.schema  # noqa: B018 - the engine checks the expressions here
     except Exception as error:  # the type depends on the engine
