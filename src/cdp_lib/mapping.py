@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -86,6 +87,20 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
     """
     if not mapping:
         return bronze_rows
+    try:
+        mapped = _mapped(bronze_rows, contract, mapping)
+        mapped.schema  # noqa: B018 - some engines check the expressions only here
+    except PySparkException as error:
+        reason = str(error).strip().splitlines()[0]
+        columns = ", ".join(sorted(name for name in bronze_rows.columns if not name.startswith("_")))
+        raise CdpError(
+            f"The mapping of {contract.entity} is not valid SQL over the columns of {contract.name}"
+            f" ({columns}): {reason}"
+        ) from error
+    return mapped
+
+
+def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) -> DataFrame:
     names = bronze_rows.columns
     technical = [name for name in names if name.startswith("_") and name != "_rescued_data"]
     received = [name for name in names if not name.startswith("_")]
@@ -118,16 +133,7 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
     )
     # Engines also copy expressions into filters, through `offset(0)`. The filter of a rule would be too large to plan.
     # No engine moves a filter before `explode`.
-    mapped = texts.select(sf.explode(sf.array(values)).alias("_row"), *technical).select("_row.*", *technical)
-    try:
-        mapped.schema  # noqa: B018 - the engine checks the expressions here
-    except Exception as error:  # the type depends on the engine
-        reason = str(error).strip().splitlines()[0]
-        raise CdpError(
-            f"The mapping of {contract.entity} is not valid SQL over the columns of {contract.name}"
-            f" ({', '.join(sorted(received))}): {reason}"
-        ) from error
-    return mapped
+    return texts.select(sf.explode(sf.array(values)).alias("_row"), *technical).select("_row.*", *technical)
 
 
 def _texts(names: Sequence[str], contract: BronzeContract, mapping: Mapping) -> dict[str, Column]:
