@@ -811,7 +811,8 @@ class Extraction:
         """Write the run's batch of an entity. See `Landing.new_batch`."""
         with self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, previous) as batch:
             yield batch
-            # Before the manifest is written: if the run is killed here, no batch has an unknown source.
+            # Store the address before the manifest is written. If the run is killed in between, no batch has an unknown
+            # source.
             self.remember_source(entity)
 
 

@@ -78,7 +78,7 @@ class HomeCatalog:
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
-        """Mark a table that this session has created as registered."""
+        """Record that this session has registered a table, because it has created the table."""
         self._registered.add(f"{schema}.`{table}`")
 
     def has_view(self, schema: str, view: str) -> bool:

@@ -87,7 +87,7 @@ def check_sources(workspace: LocalWorkspace, settings: Settings, rows: int) -> I
 
 
 def relations_at(address: str, schema: str, variables: Mapping[str, str]) -> list[Relation]:
-    """Return the relations that may be sources at an address.
+    """Return what a run can read at an address: the tables and views of a database, the records of an API, or files.
 
     Args:
         address: Name of a secret that holds the URL of a database, an `https://` address, or a folder.
@@ -106,7 +106,7 @@ def relations_at(address: str, schema: str, variables: Mapping[str, str]) -> lis
     with TemporaryDirectory() as folder:
         job = Bundle(PROJECT, {**variables, "landing": folder}).job("cdp_refresh")
         values = setting_values(job, {}, new_run_start())
-        # Any contract serves: with a mapping, no column of it is required.
+        # The choice of contract does not matter: a source with a mapping needs no column of the contract.
         source = EntitySource(ENTITIES["customers"], kind, address, mapping=ColumnMapping(attributes=("any",)))
         batch = land_sample(_dbutils(secrets), Settings.from_parameters(values), source, 1)
         return [landed_relation(batch, kind, address)]

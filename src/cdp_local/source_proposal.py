@@ -210,7 +210,9 @@ def database_relations(database_url: str, schema: str, secret: str) -> list[Rela
         names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
         if not names:
             where = f"schema '{schema}'" if schema else "the default schema"
-            raise CdpError(f"The database of the secret '{secret}' has no tables in {where}: name one with --schema.")
+            raise CdpError(
+                f"The database of the secret '{secret}' has no tables in {where}: set another schema with --schema."
+            )
         return [
             Relation(
                 name,

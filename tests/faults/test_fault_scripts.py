@@ -56,6 +56,7 @@ from cdp_lib.sources.rest_api import land_records
 from cdp_lib.sources_file import EntitySource
 from cdp_lib.storage import DeltaStore
 from cdp_local.crm_server import CrmServer, Fault
+from cdp_local.workspace import PROJECT
 from effort import SEEDS
 
 ROUNDS = 5
@@ -584,9 +585,8 @@ def land_at_once(source: Source, extractions: list[Extraction]) -> None:
 def settings_of(started_at: datetime) -> Settings:
     """Return the settings of a run that starts at the given time."""
     empty = dict.fromkeys(Settings.parameter_names(), "")
-    needed = dict.fromkeys(
-        ("catalog", "schema", "landing", "secret_scope", "sources_file", "reporting_currency"), "none"
-    )
+    needed = dict.fromkeys(("catalog", "schema", "landing", "secret_scope"), "none")
+    needed |= {"sources_file": str(PROJECT / "sources.yml"), "reporting_currency": "USD"}
     models = {"gross_margin": "1", "annual_discount_rate": "0", "churn_horizon_days": "90", "clv_horizon_months": "12"}
     run = {"api_timeout_seconds": "1", "run_id": "1", "run_started_at": started_at.isoformat()}
     return Settings.from_parameters(empty | needed | models | run)

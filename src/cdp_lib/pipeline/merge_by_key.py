@@ -44,7 +44,7 @@ class MergeByKey(Materialization):
     """
 
     def refresh(self, work: Work) -> Outcome:
-        """Merge the rows of the new batches, or resolve the rows of all batches again."""
+        """Merge the rows of the new batches, or determine the current rows again from all batches."""
         [bronze], store, contract = work.table.reads, work.store, work.contract
         loaded = LoadedBatches.of(work.inputs[bronze.name])
         new_rows = None if work.must_rewrite else work.changed_rows(bronze)

@@ -103,5 +103,5 @@ def test_tables_and_views_of_a_database_have_kinds_and_keys(new_postgresql_datab
     }
     assert (list(lines.key), list(view.key)) == (["basket", "line"], [])
     assert view.location == ["database: database_url", "schema: shop", "table: v_lines"]
-    with pytest.raises(CdpError, match="has no tables in schema 'nowhere': name one with --schema"):
+    with pytest.raises(CdpError, match="has no tables in schema 'nowhere': set another schema with --schema"):
         database_relations(url, "nowhere", "database_url")
