@@ -13,6 +13,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from uuid import uuid4
 
 sys.path += [] if find_spec("cdp_lib") else ["../../src"]
@@ -36,13 +37,17 @@ location = f"LOCATION '{folder}/{schema}'" if folder else ""
 landing = f"{folder}/landing-{schema}" if folder else f"/Volumes/{catalog}/{schema}/landing"
 store = open_store(spark, catalog, schema)
 
+# The file of sources is in the root folder of the project.
+folders = (Path.cwd(), *Path.cwd().parents)
+sources_file = next(str(each / "sources.yml") for each in folders if (each / "sources.yml").exists())
+
 # The notebook declares all of these parameters, but this test depends only on catalog, schema and landing.
 parameters = {
     "catalog": catalog,
     "schema": schema,
     "landing": landing,
     "secret_scope": "none",
-    "sources_file": "../../sources.yml",
+    "sources_file": sources_file,
     "api_timeout_seconds": "1",
     "reporting_currency": "USD",
     "gross_margin": "0.4",
