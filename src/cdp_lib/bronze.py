@@ -229,8 +229,7 @@ def _bronze_rows(
         # Values of the column's own type always fit. Testing them costs more than reading them.
         fitting = {name for name, field in present.items() if received_types[field] == known[name].lower()}
         received = {
-            name: value if mapping is NO_MAPPING or name in fitting else value.cast("string")
-            for name, value in received.items()
+            name: value if not mapping or name in fitting else value.cast("string") for name, value in received.items()
         }
     typed = {
         name: received[name] if name in fitting else to_type(received[name], type_) for name, type_ in known.items()
