@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from cdp_lib.columns import delta_name
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.ingest import configured_sources, land_sample
@@ -148,7 +149,7 @@ def _load(
 
 def _mapping(source: EntitySource, batch: Manifest) -> list[tuple[str, str]]:
     mapped = dict(source.mapping.columns)
-    received = {name.lower(): name for name in batch.columns or ()}
+    received = {delta_name(name): name for name in batch.columns or ()}
     ours = [column.name for column in source.contract.received_columns]
     return [
         *((name, mapped.get(name, received.get(name, ""))) for name in ours),
