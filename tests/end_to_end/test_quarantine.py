@@ -7,17 +7,15 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from cdp_lib.contracts import TABLES
+from cdp_local.samples import customers_api
 
 PROJECT = Path(__file__).resolve().parents[2]
 CUSTOMERS = json.loads((PROJECT / "fixtures" / "customers.json").read_text(encoding="utf-8"))
@@ -47,20 +45,6 @@ QUARANTINED = {
 QUARANTINED_ROWS = 1 + 1 + 2 + 1 + SALES_OF_PRODUCT_3
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def api(folder: Path) -> Iterator[str]:
-    """Serve `customers.json` from a folder. Yield the argument of `--var` that makes a run read this file."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield f"customers_api_url=http://127.0.0.1:{server.server_port}/customers.json"
-        server.shutdown()
-
-
 @dataclass(frozen=True)
 class Runs:
     """A run on valid data, and a second run after bad rows have been added to the same sources.
@@ -81,13 +65,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> Runs:
     folder = tmp_path_factory.mktemp("runs")
     shop, home = folder / "shop.sqlite", folder / "home"
     outputs = []
-    with api(folder) as variable, closing(sqlite3.connect(shop)) as connection:
+    with customers_api(folder) as url, closing(sqlite3.connect(shop)) as connection:
         bad_customers = [NO_COUNTRY, NO_NUMBER, WRONG_EMAIL]
         for script, added_customers, copy in ((DATABASE, [], "good"), (BAD_ROWS, bad_customers, "bad")):
             connection.executescript(script)
             (folder / "customers.json").write_text(json.dumps([*CUSTOMERS, *added_customers]), encoding="utf-8")
             run = cdp(
-                "run", "--home", home, "--var", variable, COLUMNS="80", CDP_SECRET_CDP_DATABASE_URL=f"sqlite:///{shop}"
+                "run",
+                "--home",
+                home,
+                "--var",
+                f"customers_api_url={url}",
+                COLUMNS="80",
+                CDP_SECRET_CDP_DATABASE_URL=f"sqlite:///{shop}",
             )
             assert run.returncode == 0, run.stderr
             outputs.append(run.stdout)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from deltalake import DeltaTable
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.landing import Landing
 from cdp_local.bundle import Bundle
+from cdp_local.samples import customers_api
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIXTURES = PROJECT / "fixtures"
@@ -84,32 +82,18 @@ def test_ingest_false_uses_batches_that_were_landed_elsewhere(run: Run, home: Pa
     assert batches_in(home) == dict.fromkeys((table.name for table in BRONZE_TABLES), 1)
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder. Yield the address of the folder."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
 def api() -> Iterator[str]:
     """Address of a customers API with the sample customers."""
-    with serving(FIXTURES) as root:
-        yield f"{root}/customers.json"
+    with customers_api(FIXTURES) as url:
+        yield url
 
 
 @pytest.fixture
 def other_api() -> Iterator[str]:
     """Address of another customers API with the sample customers."""
-    with serving(FIXTURES) as root:
-        yield f"{root}/customers.json"
+    with customers_api(FIXTURES) as url:
+        yield url
 
 
 @pytest.fixture
