@@ -174,7 +174,13 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "analytics.backtest": {"analytics.histories"},
     "analytics": {"analytics", "contracts.segments", "frames"},
     # The pipeline imports no module of a table: the graph collects the declarations by package name.
-    "pipeline.table": {"contracts.table", "pipeline.load_batches", "pipeline.work"},
+    "pipeline.table": {
+        "contracts.table",
+        "pipeline.change_sets",
+        "pipeline.load_batches",
+        "pipeline.state",
+        "pipeline.work",
+    },
     "pipeline.fingerprint": {"contracts.table", "pipeline.table"},
     "pipeline.graph": {"errors", "pipeline.table"},
     "pipeline.state": {"contracts.ops", "storage"},
@@ -189,7 +195,16 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "settings",
         "storage",
     },
-    "pipeline.change_sets": {"columns", "contracts.table", "pipeline.state", "pipeline.work", "quality", "storage"},
+    "pipeline.guards": {"contracts.table", "errors", "pipeline.load_batches", "pipeline.work"},
+    "pipeline.change_sets": {
+        "columns",
+        "contracts.table",
+        "pipeline.guards",
+        "pipeline.state",
+        "pipeline.work",
+        "quality",
+        "storage",
+    },
     "pipeline.touched_keys": {"pipeline.change_sets", "pipeline.load_batches", "pipeline.table", "pipeline.work"},
     "pipeline.load_batches": {
         "contracts.table",
@@ -202,7 +217,9 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "pipeline.merge_by_key": {
         "frames",
         "pipeline.change_sets",
+        "pipeline.guards",
         "pipeline.load_batches",
+        "pipeline.state",
         "pipeline.table",
         "pipeline.work",
         "quality",

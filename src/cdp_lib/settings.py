@@ -43,6 +43,10 @@ class Settings:
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
         churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.
         clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
+        refused_share_limit: Share of a batch's rows that may break rules, 0 to 1. If more rows break rules, the batch
+            is refused.
+        shrink_limit: Share of a table's rows that may be missing in a snapshot, 0 to 1. If more rows are missing, the
+            snapshot is refused.
         synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
         as_of: Day that the figures refer to; empty for the latest business date in the data.
         ingest: Whether the ingest tasks land batches; false if another system lands them.
@@ -74,6 +78,8 @@ class Settings:
     annual_discount_rate: float
     churn_horizon_days: int
     clv_horizon_months: int
+    refused_share_limit: float
+    shrink_limit: float
     synapse_location: str
     as_of: date | None
     ingest: bool
@@ -140,6 +146,8 @@ class Settings:
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
             churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
             clv_horizon_months=_to_positive_count(parameters, "clv_horizon_months"),
+            refused_share_limit=_to_share(parameters, "refused_share_limit"),
+            shrink_limit=_to_share(parameters, "shrink_limit"),
             synapse_location=parameters["synapse_location"].rstrip("/"),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
@@ -176,6 +184,10 @@ def _to_number(parameters: dict[str, str], name: str, bounds: str, is_within: Ca
     if not (math.isfinite(number) and is_within(number)):
         raise CdpError(f"Parameter '{name}' is '{text}': write a number {bounds}.")
     return number
+
+
+def _to_share(parameters: dict[str, str], name: str) -> float:
+    return _to_number(parameters, name, "from 0 to 1", lambda share: 0 <= share <= 1)
 
 
 def _to_count(parameters: dict[str, str], name: str) -> int:

@@ -134,7 +134,8 @@ retails_silver         all other sales                                          
 gold, serving views    computed from rows of silver only
 ```
 
-A bad row does not cause its batch to be rejected or a run to fail.
+A bad row does not cause its batch to be refused or a run to fail. A batch that consists mostly of bad rows does: see
+[when a guard refuses a batch](#when-a-guard-refuses-a-batch).
 
 **The table has the latest version of a record.** This is the version with the latest change time in the source
 (`updated_at`, `modifiedon`). If versions have the same time, or the source has no such time, it is the version in the
@@ -277,6 +278,40 @@ cdp run --param full_refresh=true --param ingest=false
 ```
 
 With `ingest=false` the run reads no source. `from_scratch=true` reads all sources completely again.
+
+## When a guard refuses a batch
+
+Two guards judge the batches of a table before any of its rows changes:
+
+| guard | refuses | counted from | variable |
+|---|---|---|---|
+| bad rows | a batch if more than 20 % of its rows break rejecting rules | 20 refused rows | `refused_share_limit` |
+| shrinkage | a snapshot if it lacks more than 50 % of the rows of the table | 10 missing rows | `shrink_limit` |
+
+The rules of `retails_silver` are about other tables, so no guard counts them. Bad rows are also judged when a
+table is loaded for the first time or rebuilt.
+
+The table, its quarantine and all downstream tables stay unchanged. All other tables are refreshed, and the run fails
+with one line, such as:
+
+```text
+Batch 20260131T235959Z-17 of database/transactions is refused: 812 of 1,000 rows (81%) break rules of
+transactions_silver, more than refused_share_limit (20%): quantity_is_positive: 812 rows, for example key 50,
+quantity = '0'. …
+```
+
+- **The source is wrong**: correct it. The next snapshot takes the place of the refused batch, and so do later batches
+  that correct its rows. You do not have to delete or repair anything.
+- **The batch is right**: accept it once with `from_scratch=true`. The run accepts the batches that it lands, and all
+  batches that have landed before. Add `ingest=false` if the run should not read the sources again. An accepted batch is
+  not judged again.
+- **Such batches are usual**: deploy a higher limit. A limit is not part of the table, so a changed limit makes no table
+  due.
+
+```sh
+cdp run --param from_scratch=true --param ingest=false
+cdp run --var refused_share_limit=0.5
+```
 
 ## When reconciliation fails
 

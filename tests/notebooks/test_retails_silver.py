@@ -54,6 +54,8 @@ parameters = {
     "annual_discount_rate": "0.1",
     "churn_horizon_days": "90",
     "clv_horizon_months": "12",
+    "refused_share_limit": "0.2",
+    "shrink_limit": "0.5",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 

@@ -85,7 +85,7 @@ def test_parameters_on_data_quality_page_are_job_parameters() -> None:
     given = re.findall(r"--params? (\S+)", data_quality_page())
     names = {pair.split("=")[0] for pairs in given for pair in pairs.split(",")}
 
-    assert names == {"replay_from", "full_refresh", "ingest"}
+    assert names == {"replay_from", "full_refresh", "ingest", "from_scratch"}
     assert names <= set(Bundle(PROJECT, {}).job("cdp_refresh").parameters)
 
 

@@ -53,6 +53,8 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "annual_discount_rate": "0.1",
     "churn_horizon_days": "90",
     "clv_horizon_months": "12",
+    "refused_share_limit": "0.2",
+    "shrink_limit": "0.5",
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
@@ -18,6 +18,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import hash_of
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.pipeline.guards import RefusedBatchError
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work
 from cdp_lib.quality import hashable, is_warned
@@ -78,12 +79,19 @@ def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
         work: Table to refresh.
         state: State from `new_change_set`.
         rows: Changed rows with the column `_change_type`, and with columns of the table and of its quarantine.
+
+    Raises:
+        RefusedBatchError: A guard refuses the change set. It is deleted.
     """
     changes = work.contract.changes
     header = {"_change_set": state.token, "_change_type": "header", "_header": state.to_json()}
     header_row = work.store.frame(changes, [header])
     work.store.append(changes, _align_columns(changes, rows, state.token).unionByName(header_row))
-    outcome = _apply(work, state, is_repeated=False)
+    try:
+        outcome = _apply(work, state, is_repeated=False)
+    except RefusedBatchError:
+        delete_change_sets(work.store, work.contract, work.state.change_sets.values())
+        raise
     if state.version % _VERSIONS_BETWEEN_REMOVALS == 0:
         # If the run is killed now, the next run starts from the previous state. Therefore, also keep the change sets of
         # the previous state.
@@ -96,7 +104,8 @@ def finish_change_set(work: Work) -> Outcome | None:
     """Apply a change set that a killed run stored but did not apply completely.
 
     Returns:
-        Outcome of the refresh. None if no such change set is stored.
+        Outcome of the refresh. None if no such change set is stored, or if a guard refuses it. In the second case, no
+        row of it has been applied, and it is deleted.
 
     Raises:
         UnknownContentError: The stored change set for the table's next version does not start from the current
@@ -109,7 +118,11 @@ def finish_change_set(work: Work) -> Outcome | None:
     next_states = [state for state in states if state.version == work.state.version + 1]
     for state in next_states:
         if state.base == work.state.token:
-            return _apply(work, state, is_repeated=True)
+            try:
+                return _apply(work, state, is_repeated=True)
+            except RefusedBatchError:
+                delete_change_sets(work.store, work.contract, work.state.change_sets.values())
+                return None
     if next_states:
         raise UnknownContentError
     return None
@@ -158,11 +171,8 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
     """
     store, contract = work.store, work.contract
     rows = store.read(contract.changes).where(sf.col("_change_set") == state.token)
-    warned = _number_of_warned(contract)
-    counts: Counter[str] = Counter()
-    for change_type, number, with_warning in rows.groupBy("_change_type").agg(sf.count("*"), warned).collect():
-        counts[change_type] = number
-        counts["warned"] += with_warning if change_type == "insert" else 0
+    changes = _count_changes(contract, rows)
+    state, counts = work.table.materialization.judge(work, state, changes, rows), changes.counts
     if counts["insert"] and not (counts["before"] or counts["delete"] or is_repeated):
         store.append(contract, rows.where("_change_type = 'insert'").selectExpr(*contract.select_list))
     elif counts["insert"] or counts["delete"]:
@@ -187,6 +197,33 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
         ),
         RowCounts(counts["insert"], counts["delete"], counts["refuse"], counts["supersede"], counts["warned"]),
     )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Row counts of a change set.
+
+    Attributes:
+        counts: Number of rows by change type, and the number of new rows that break a warning rule as `warned`.
+        refused: Number of refused rows by batch.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+def _count_changes(contract: TableContract, rows: DataFrame) -> Changes:
+    """Count the rows of a stored change set with one query."""
+    changes, warned = Changes(), _number_of_warned(contract)
+    refused_in = sf.when(sf.col("_change_type") == "refuse", sf.col("_batch_id")).alias("batch")
+    for change_type, batch, number, with_warning in (
+        rows.groupBy("_change_type", refused_in).agg(sf.count("*"), warned).collect()
+    ):
+        changes.counts[change_type] += number
+        changes.counts["warned"] += with_warning if change_type == "insert" else 0
+        if batch:
+            changes.refused[batch] = number
+    return changes
 
 
 def rewrite(

@@ -5,14 +5,18 @@ The row is the latest version of the key that breaks no rejecting rule.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.frames import union, without_comments
-from cdp_lib.pipeline.change_sets import new_change_set, rewrite, write_change_set
+from cdp_lib.pipeline.change_sets import Changes, new_change_set, rewrite, write_change_set
+from cdp_lib.pipeline.guards import MIN_REFUSED_ROWS, Limits, judge_missing_rows, judge_refused_rows
 from cdp_lib.pipeline.load_batches import LoadedBatches, newest_files, repeats_files
+from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.table import Materialization, Table
 from cdp_lib.pipeline.work import Outcome, Work
 from cdp_lib.quality import (
@@ -41,6 +45,9 @@ class MergeByKey(Materialization):
 
     If a run is killed, the next run merges the same changes again, because they are stored before the merge
     (`change_sets`).
+
+    A batch with too many refused rows, and a snapshot that lacks too many rows of the table, are refused before a row
+    changes (`guards`).
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -85,7 +92,31 @@ class MergeByKey(Materialization):
         changes = changes.withColumn("record", sf.when(is_refusal, sf.col("record")))
         if not is_increment:
             changes = _compare_with_quarantine(changes, quarantine.where(~is_older_than_bronze(loaded)))
-        return write_change_set(work, new_change_set(work), changes)
+        details = _details(loaded, Limits.of(work), work.state.details.get("accepted", []))
+        return write_change_set(work, new_change_set(work, details), changes)
+
+    def judge(self, work: Work, state: TableState, changes: Changes, rows: DataFrame) -> TableState:
+        """Refuse a change set with too many refused rows, or with a snapshot that lacks too many rows of the table."""
+        if "limits" not in state.details:
+            return state  # an earlier version of the platform, which had no guards, stored the change set
+        limits = Limits(**state.details["limits"])
+        refused = rows.where("_change_type = 'refuse'")
+        accepted = judge_refused_rows(work, changes.refused, refused, limits, state.details["accepted"])
+        if state.details["snapshot"] != work.state.details.get("snapshot"):
+            missing = changes.counts["delete"]
+            judge_missing_rows(work, missing, lambda: self._rows_before(work, rows), limits)
+        return replace(state, details={**state.details, "accepted": accepted})
+
+    def _rows_before(self, work: Work, changes: DataFrame) -> int:
+        """Return the number of rows of the table before a stored change set was applied.
+
+        A killed run may have applied the change set. Therefore, rows with changed keys are counted in the change set.
+        """
+        key = list(work.contract.key)
+        before = changes.where("_change_type IN ('before', 'delete')")
+        changed = changes.where("_change_type IN ('insert', 'delete')").select(*key)
+        unchanged = work.store.read(work.contract).join(changed, key, how="left_anti")
+        return before.count() + unchanged.count()
 
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
@@ -111,14 +142,50 @@ class MergeByKey(Materialization):
                 candidates_of_table(store.read(contract).where(is_older), contract),
                 candidates_of_quarantine(store.read(contract.quarantine).where(is_older), None, contract),
             ]
-        keys_are_unique = not older and received.groupBy(*contract.key).count().where("count > 1").isEmpty()
+        # One query finds out whether keys repeat, and counts the rows that break rules other than `key_is_unique`.
+        by_key = check_versions(received, contract, keys_are_unique=True).groupBy(*contract.key)
+        is_broken = sf.when(~sf.col("_keeps_rules"), 1)
+        counted = by_key.agg(sf.count("*").alias("rows"), sf.count(is_broken).alias("broken"))
+        [(most_versions, broken)] = counted.agg(sf.max("rows"), sf.sum("broken")).collect()
+        keys_are_unique = not older and (most_versions or 0) <= 1
         versions = check_versions(received, contract, keys_are_unique=keys_are_unique)
         resolved = resolve_versions(
             union([versions, *older]), contract, competes=sf.lit(True), keys_are_unique=keys_are_unique
         )
         kept = resolved.where("_outcome = 'kept'").selectExpr(*contract.select_list)
         refused = resolved.where("_outcome = 'refused'").selectExpr(*contract.quarantine.select_list)
-        return rewrite(work, kept, refused, received=work.inputs[bronze.name].rows)
+        limits, accepted = Limits.of(work), list(work.state.details.get("accepted", []))
+        is_judged = not keys_are_unique or (broken or 0) >= MIN_REFUSED_ROWS
+        refused_rows = self._count_refused(versions, refused) if is_judged else {}
+        accepted = judge_refused_rows(work, refused_rows, refused, limits, accepted)
+        if store.exists(contract) and loaded.snapshot != work.state.details.get("snapshot", ""):
+            existing, key = store.read(contract), list(contract.key)
+            missing = existing.select(*key).join(kept.select(*key), key, how="left_anti").count()
+            judge_missing_rows(work, missing, existing.count, limits)
+        details = _details(loaded, limits, accepted)
+        return rewrite(work, kept, refused, received=work.inputs[bronze.name].rows, details=details)
+
+    def _count_refused(self, versions: DataFrame, refused: DataFrame) -> Mapping[str, int]:
+        """Return the number of refused rows by batch. A batch with few refused rows may be missing in the result.
+
+        Rows that break rules are counted first, because this is cheaper than the resolution of versions.
+        """
+        broken = versions.where("NOT _keeps_rules").groupBy("_batch_id").count()
+        many = [name for name, rows in broken.collect() if rows >= MIN_REFUSED_ROWS]
+        if not many:
+            return {}
+        counted = refused.where(sf.col("_batch_id").isin(many)).groupBy("_batch_id").count().collect()
+        return {name: rows for name, rows in counted}
+
+
+def _details(loaded: LoadedBatches, limits: Limits, accepted: list[str]) -> dict[str, Any]:
+    """Return the `details` of the table's state.
+
+    - `snapshot`: latest snapshot that the table is built from; empty if there is none;
+    - `limits`: limits by which the latest changes were judged;
+    - `accepted`: batches that a person has accepted although they exceed a limit.
+    """
+    return {"snapshot": loaded.snapshot, "limits": asdict(limits), "accepted": accepted}
 
 
 def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:

@@ -11,7 +11,9 @@ from pyspark.sql import DataFrame
 from cdp_lib.contracts.table import TableContract
 
 if TYPE_CHECKING:
+    from cdp_lib.pipeline.change_sets import Changes
     from cdp_lib.pipeline.load_batches import LoadedBatches
+    from cdp_lib.pipeline.state import TableState
     from cdp_lib.pipeline.work import Outcome, Work
 
 BUSINESS_DATE = "business_date"
@@ -39,6 +41,26 @@ class Materialization:
         The table is due if the description is not empty. Return an empty string if no such input exists.
         """
         return ""
+
+    def judge(self, work: Work, state: TableState, changes: Changes, rows: DataFrame) -> TableState:
+        """Decide whether a stored change set may be applied, before any of its rows is applied.
+
+        The decision depends only on the stored change set and the state before it. Therefore, a repeated run decides in
+        the same way as a killed run.
+
+        Args:
+            work: Table to refresh.
+            state: State of the table after the change set is applied.
+            changes: Row counts of the change set.
+            rows: Rows of the change set.
+
+        Returns:
+            The state to store.
+
+        Raises:
+            RefusedBatchError: The change set must not be applied.
+        """
+        return state
 
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
