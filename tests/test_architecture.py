@@ -83,6 +83,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
             "contracts.silver",
             "pipeline.merge_by_key",
             "pipeline.table",
+            "quality",
             "silver.received",
         },
     ),
@@ -177,6 +178,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "pipeline.table": {
         "contracts.table",
         "pipeline.change_sets",
+        "pipeline.history",
         "pipeline.load_batches",
         "pipeline.state",
         "pipeline.work",
@@ -195,6 +197,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "settings",
         "storage",
     },
+    "pipeline.history": {"contracts.table", "frames", "quality"},
     "pipeline.guards": {"contracts.table", "errors", "pipeline.load_batches", "pipeline.work"},
     "pipeline.change_sets": {
         "columns",
@@ -215,9 +218,11 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.work",
     },
     "pipeline.merge_by_key": {
+        "contracts.table",
         "frames",
         "pipeline.change_sets",
         "pipeline.guards",
+        "pipeline.history",
         "pipeline.load_batches",
         "pipeline.state",
         "pipeline.table",
@@ -266,6 +271,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "landing",
         "mapping",
         "pipeline.graph",
+        "pipeline.history",
         "pipeline.load_batches",
         "pipeline.state",
         "pipeline.table",

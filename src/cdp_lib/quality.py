@@ -10,16 +10,16 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import hash_of, without_comment
-from cdp_lib.contracts.table import BATCH_ID, WARNINGS, Rule, TableContract
+from cdp_lib.contracts.table import BATCH_ID, INACTIVE_SINCE, IS_ACTIVE, WARNINGS, Rule, TableContract
 from cdp_lib.contracts.table import Column as ContractColumn
 from cdp_lib.frames import union
 
 _NO_VERSION = "1970-01-01 00:00:00"
 """Time of change that is used for a version without a time of change. It is earlier than every real time of change."""
 
-_BEFORE_VALUES = "#"
-"""Separator between the sort string of a version (`_order`) and the hash of its values. The separator sorts before all
-characters of batch names."""
+ERA_SEPARATOR = _BEFORE_VALUES = "#"
+"""Separator in the name of an era, and between the sort string of a version (`_order`) and the hash of its values. It
+sorts before all characters of batch names."""
 
 _TECHNICAL = {BATCH_ID.name, WARNINGS.name}
 """Columns that are ignored when versions are compared."""
@@ -28,6 +28,25 @@ _VERSION_COLUMNS = (
     *("record", "broken_rules", "_keeps_rules", "record_key", "_version_at", "_record_hash", "_is_deleted"),
 )
 """Columns that a version has in addition to the columns of its table."""
+
+
+ERA_COLUMNS = ("_next_snapshot", "_covered_from", "_tombstone", "_is_past")
+"""Columns of candidates from which `with_eras` computes the era of a version.
+
+- `_next_snapshot`: end of the era by the first snapshot after the version; null if there is none
+- `_covered_from`: first day that one of these snapshots covers, as text; null if they cover no day
+- `_tombstone`: end of the era by this tombstone; null for other rows
+- `_is_past`: whether the row of the table was already past before this refresh
+"""
+
+_CURRENT = "~"
+"""Era of the versions that no event has ended. It sorts after all other eras."""
+
+_PAST = ""
+"""Era of a row of the table that was already past before this refresh. It sorts before all other eras."""
+
+_REMOVED = "removed"
+"""Text that takes the place of the hash of a version's values, if the version is not kept after the end of its era."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +132,65 @@ def check_versions(
     return _with_broken_rules(flagged, contract).select(*_candidate_columns(contract, sf.lit("batch")), *extra_columns)
 
 
+def end_of_era(batch_id: Column, time: Column) -> Column:
+    """Return the name of the era that a batch ends: its name and its time. Names of eras sort by batch.
+
+    Args:
+        batch_id: Batch with the snapshot or the tombstone.
+        time: Time of extraction, UTC, as text.
+    """
+    return sf.concat(batch_id, sf.lit(ERA_SEPARATOR), time)
+
+
+def with_eras(
+    candidates: DataFrame, contract: TableContract, covers_from: str = "", *, has_tombstones: bool = True
+) -> DataFrame:
+    """Return candidates with their era, and with what becomes of them if they are the best version of their key.
+
+    Args:
+        candidates: Candidates with `ERA_COLUMNS`. `_origin` is `carried` for a copy of a row of the table that competes
+            with the received versions. The row itself (`table`) only shows how it is stored.
+        contract: Contract of the table.
+        covers_from: Date column. A version that is past stays in the table only if it has no tombstone, and if its day
+            is before all days that later snapshots cover. If empty, every version that is past stays, and the columns
+            `is_active` and `inactive_since` say so.
+        has_tombstones: Whether a candidate may be a tombstone.
+
+    Returns:
+        The candidates with `_era` and `_is_removed`, for `resolve_versions`.
+    """
+    no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
+    # If a batch has both a record and its tombstone, the tombstone counts as the later version.
+    in_order = Window.partitionBy(*contract.key, no_key).orderBy("_batch_id", sf.col("_is_deleted").cast("int"))
+    following = in_order.rowsBetween(Window.currentRow, Window.unboundedFollowing)
+    tombstone = sf.min("_tombstone").over(following) if has_tombstones else sf.lit(None).cast("string")
+    known = candidates.withColumn("_next_tombstone", tombstone)
+    end = sf.least(sf.coalesce("_next_snapshot", sf.lit(_CURRENT)), sf.coalesce("_next_tombstone", sf.lit(_CURRENT)))
+    known = known.withColumn("_era", sf.when(sf.col("_is_past"), sf.lit(_PAST)).otherwise(end))
+    is_current, is_stored = sf.col("_era") == _CURRENT, sf.col("_origin") == "table"
+    if covers_from:
+        is_covered = ~is_current & (sf.col(covers_from) >= sf.col("_covered_from").cast("date"))
+        is_removed = sf.col("_next_tombstone").isNotNull() | sf.coalesce(is_covered, sf.lit(False))
+        # A received version replaces a past row of the table even if it equals the row: the row is then current.
+        values = sf.concat(sf.col("_values").cast("string"), sf.when(sf.col("_is_past"), "past").otherwise(""))
+        return known.select("*", is_removed.alias("_is_removed")).withColumn("_values", values)
+    ended_at = sf.when(~is_current, sf.substring_index("_era", _BEFORE_VALUES, -1).cast("timestamp"))
+    inactive_since = sf.when(sf.col("_is_past"), sf.col(INACTIVE_SINCE.name)).otherwise(ended_at)
+    stored = {name: sf.col(name) for name in (IS_ACTIVE.name, INACTIVE_SINCE.name)}
+    status = {IS_ACTIVE.name: is_current, INACTIVE_SINCE.name: inactive_since}
+    updated = {name: sf.when(is_stored, stored[name]).otherwise(value) for name, value in status.items()}
+    known = known.withColumns({name: value.cast(contract.types[name]) for name, value in updated.items()})
+    return known.withColumn("_values", _values(contract).cast("string")).withColumn("_is_removed", sf.lit(False))
+
+
 def unchanged_keys(
-    received: DataFrame, existing: DataFrame, quarantine: DataFrame, contract: TableContract
+    received: DataFrame,
+    existing: DataFrame,
+    quarantine: DataFrame,
+    contract: TableContract,
+    *,
+    is_current: Column | None = None,
+    is_settled: Column | None = None,
 ) -> DataFrame:
     """Return the keys whose row in the table is unchanged.
 
@@ -124,6 +200,8 @@ def unchanged_keys(
     - this version breaks no rejecting rule, and equals the row;
     - the quarantine has no row with this key.
 
+    A row is also unchanged if it is settled, and its key has neither received versions nor rows in quarantine.
+
     This search is much faster than `resolve_versions`, so the caller resolves only the other keys.
 
     Args:
@@ -131,11 +209,16 @@ def unchanged_keys(
         existing: Rows of the table.
         quarantine: Rows of the table's quarantine.
         contract: Contract of the table.
+        is_current: Condition that is true for received versions that no later batch has ended. None for all versions.
+        is_settled: Condition that is true for rows of the table that stay as they are if nothing is received. None for
+            no row.
     """
     # Only keys with a single received version are returned. A single version is never ambiguous.
     keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
     checked = _with_broken_rules(keyed, contract)
     is_good = sf.col("_keeps_rules") & ~sf.col("_is_deleted")
+    is_good = is_good if is_current is None else is_good & is_current
+    settled = sf.lit(False) if is_settled is None else is_settled
     sides = [
         rows.select(
             *(without_comment(sf.col(name)).alias(name) for name in contract.key),
@@ -143,8 +226,12 @@ def unchanged_keys(
             _values(contract),
             # `_side` is null for a tombstone, and for a version that breaks a rejecting rule. Then `sides` is never 3.
             sf.when(good, side).alias("_side"),
+            stays.alias("_is_settled"),
         )
-        for rows, good, side in ((checked, is_good, sf.lit(1)), (existing, sf.lit(True), sf.lit(2)))
+        for rows, good, side, stays in (
+            (checked, is_good, sf.lit(1), sf.lit(False)),
+            (existing, sf.lit(True), sf.lit(2), settled),
+        )
     ]
     equal = (
         union(sides)
@@ -154,18 +241,20 @@ def unchanged_keys(
             sf.sum("_side").alias("sides"),
             sf.min("_values").alias("low"),
             sf.max("_values").alias("high"),
+            sf.bool_or("_is_settled").alias("is_settled"),
         )
-        .where("rows = 2 AND sides = 3 AND low = high")
+        .where("(rows = 2 AND sides = 3 AND low = high) OR (rows = 1 AND is_settled)")
     )
     return equal.join(quarantine.select("record_key"), "record_key", how="left_anti").select(*contract.key)
 
 
-def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
+def candidates_of_table(rows: DataFrame, contract: TableContract, origin: str = "table") -> DataFrame:
     """Return rows of a table as candidates for `resolve_versions`.
 
     Args:
         rows: Rows of the table.
         contract: Contract of the table.
+        origin: Value of `_origin`.
     """
     keyed = with_record_key(rows, contract).select(
         "*",
@@ -175,7 +264,7 @@ def candidates_of_table(rows: DataFrame, contract: TableContract) -> DataFrame:
         sf.lit("").alias("_record_hash"),
         sf.lit(False).alias("_is_deleted"),
     )
-    return keyed.select(*_candidate_columns(contract, sf.lit("table")))
+    return keyed.select(*_candidate_columns(contract, sf.lit(origin)))
 
 
 def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contract: TableContract) -> DataFrame:
@@ -207,7 +296,12 @@ def candidates_of_quarantine(refused: DataFrame, keys: DataFrame | None, contrac
 
 
 def resolve_versions(
-    candidates: DataFrame, contract: TableContract, *, competes: Column, keys_are_unique: bool = False
+    candidates: DataFrame,
+    contract: TableContract,
+    *,
+    competes: Column,
+    keys_are_unique: bool = False,
+    has_eras: bool = False,
 ) -> DataFrame:
     """Return the candidates with their outcome: kept, refused or superseded.
 
@@ -221,6 +315,8 @@ def resolve_versions(
         competes: Condition that is true if a candidate may become the kept or refused version of its key. If the
             received versions include all records of the source, it is false for rows of the table and its quarantine.
         keys_are_unique: Whether each key has only one candidate. If true, candidates are not compared.
+        has_eras: Whether the candidates come from `with_eras`. If true, the latest era with a version that breaks no
+            rejecting rule has the kept version, and only versions of the current era are refused.
 
     Returns:
         The candidates with two further columns, `_outcome` and `_is_gone`. `_is_gone` is true if no version of the key
@@ -240,26 +336,37 @@ def resolve_versions(
     # Rows without a key can't be matched by key. They count as the same row if their batch and their hash are equal.
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     same_row = Window.partitionBy(*contract.key, no_key)
-    copies = Window.partitionBy(*contract.key, no_key, "_version_at", "_batch_id", "_record_hash", "_origin")
-    removed_in = sf.max(sf.when(sf.col("_is_deleted"), sf.col("_batch_id"))).over(same_row)
+    copies = Window.partitionBy(
+        *contract.key, no_key, "_version_at", "_batch_id", "_record_hash", "_origin", "_is_deleted"
+    )
+    if has_eras:
+        is_alive = competes & ~sf.col("_is_deleted") & ~is_row_of_table & (is_good | (sf.col("_era") == _CURRENT))
+        order, values = sf.concat("_era", sf.lit(_BEFORE_VALUES), _order()), sf.col("_values")
+        values = sf.when(sf.col("_is_removed"), sf.lit(_REMOVED)).otherwise(values)
+    else:
+        removed_in = sf.max(sf.when(sf.col("_is_deleted"), sf.col("_batch_id"))).over(same_row)
+        # If a batch has both a record and its tombstone, the tombstone counts as the later version.
+        is_alive = competes & ~sf.coalesce(sf.col("_batch_id") <= removed_in, sf.lit(False))
+        order, values = _order(), sf.col("_values").cast("string")
     known = candidates.select(
         "*",
-        # If a batch has both a record and its tombstone, the tombstone counts as the later version.
-        (competes & ~sf.coalesce(sf.col("_batch_id") <= removed_in, sf.lit(False))).alias("_is_alive"),
+        is_alive.alias("_is_alive"),
         (sf.row_number().over(copies.orderBy("_batch_id")) == 1).alias("_is_first_copy"),
-        _order().alias("_order"),
+        order.alias("_order"),
     )
     is_valid = sf.col("_is_alive") & is_good
     is_refused = sf.col("_is_alive") & ~is_good
-    with_values = sf.concat("_order", sf.lit(_BEFORE_VALUES), sf.col("_values").cast("string"))
+    with_values = sf.concat("_order", sf.lit(_BEFORE_VALUES), values)
     ranked = known.select(
         "*",
         sf.max(sf.when(is_valid, with_values)).over(same_row).alias("_best"),
         sf.max(sf.when(is_refused, sf.col("_order"))).over(same_row).alias("_latest_refused"),
         sf.max(sf.when(is_row_of_table, sf.col("_values"))).over(same_row).cast("string").alias("_values_now"),
     )
-    is_unchanged = sf.substring_index("_best", _BEFORE_VALUES, -1) == sf.col("_values_now")
-    is_best = is_valid & (with_values == sf.col("_best")) & sf.col("_is_first_copy")
+    best_values = sf.substring_index("_best", _BEFORE_VALUES, -1)
+    is_unchanged = best_values == sf.col("_values_now")
+    has_none = sf.col("_best").isNull() | (best_values == _REMOVED)
+    is_best = is_valid & (with_values == sf.col("_best")) & sf.col("_is_first_copy") & ~has_none
     is_latest_refused = is_refused & (sf.col("_order") == sf.col("_latest_refused")) & sf.col("_is_first_copy")
     is_newer = sf.col("_best").isNull() | (sf.col("_order") > sf.col("_best"))
     outcome = (
@@ -268,7 +375,7 @@ def resolve_versions(
         .when(is_latest_refused & is_newer, "refused")
     )
     resolved = ranked.select(
-        "*", sf.coalesce(outcome, sf.lit("superseded")).alias("_outcome"), sf.col("_best").isNull().alias("_is_gone")
+        "*", sf.coalesce(outcome, sf.lit("superseded")).alias("_outcome"), has_none.alias("_is_gone")
     )
     return resolved.drop("_is_alive", "_is_first_copy", "_order", "_best", "_latest_refused", "_values_now")
 
@@ -287,6 +394,12 @@ def record_key(contract: TableContract) -> Column:
     parts = [sf.col(name).cast("string") for name in contract.key]
     separated = [piece for part in parts for piece in (sf.lit("|"), part)][1:]
     return sf.concat(*separated).alias("record_key")  # null if one column is null
+
+
+def as_active(rows: DataFrame) -> DataFrame:
+    """Return rows as active rows: with the columns `is_active` and `inactive_since`."""
+    never = sf.lit(None).cast(INACTIVE_SINCE.type)
+    return rows.select("*", sf.lit(True).alias(IS_ACTIVE.name), never.alias(INACTIVE_SINCE.name))
 
 
 def with_record_key(rows: DataFrame, contract: TableContract) -> DataFrame:

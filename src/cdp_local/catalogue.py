@@ -145,7 +145,8 @@ If the latest version is rejected, it stays in quarantine until it is repaired. 
 depends on the source:
 
 - If the source lands increments, the table keeps the last good version.
-- If the source lands snapshots, the table has no row of the record: a snapshot replaces all earlier batches.
+- If the source lands snapshots, the table has no row of the record: a snapshot replaces all earlier batches. Customers,
+  products and stores keep their last good version, but are inactive (`is_active`), so their sales stay in all marts.
 
 A rejected version that is older than a good version is superseded.
 

@@ -8,6 +8,26 @@ SELECT customer_id::INT AS customer_id, full_name, lower(email) AS email, coales
        registration_date::DATE AS registration_date
 FROM customers_received;
 
+CREATE TABLE customers_silver AS
+SELECT customer_id::INT AS customer_id, is_active::BOOLEAN AS is_active, inactive_since::TIMESTAMPTZ AS inactive_since
+FROM customers_received;
+
+CREATE TABLE products_silver AS
+SELECT product_id::INT AS product_id, coalesce(product_name, 'unknown') AS product_name,
+       coalesce(category, 'unknown') AS category, is_active::BOOLEAN AS is_active,
+       inactive_since::TIMESTAMPTZ AS inactive_since
+FROM products_received;
+
+CREATE TABLE stores_silver AS
+SELECT store_id::INT AS store_id, coalesce(store_name, 'unknown') AS store_name,
+       coalesce(location, 'unknown') AS location, is_active::BOOLEAN AS is_active,
+       inactive_since::TIMESTAMPTZ AS inactive_since
+FROM stores_received;
+
+CREATE TABLE transactions_silver AS
+SELECT transaction_id::INT AS transaction_id, quantity::INT AS quantity, transaction_date::DATE AS transaction_date
+FROM sales_received;
+
 CREATE TABLE contacts AS
 SELECT lower(contactid) AS contact_id, 'contact:' || lower(contactid) AS identity, lower(emailaddress1) AS email,
        birthdate::DATE AS birth_date, CASE gendercode WHEN '1' THEN 'male' WHEN '2' THEN 'female' END AS gender,

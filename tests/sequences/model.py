@@ -86,6 +86,62 @@ class Version:
         return self.changed_at, self.batch.number
 
 
+KEEPS_ABSENT = ("customers", "products", "stores")
+"""Sources whose missing records stay in their table."""
+
+COVERS_FROM = {"sales": "transaction_date"}
+"""Date column of sources whose snapshots cover only the days from their smallest day on."""
+
+
+def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
+    """Return the rows of a table that keeps rows that its source no longer has.
+
+    A version ends with the first snapshot after its batch, or with the first tombstone in its batch or later. Versions
+    with the same end form an era. A key has the latest version of its latest era with a version that breaks no rule.
+
+    - If missing records stay, the row says since when it is inactive.
+    - If snapshots cover days, a past row stays only before all days that later snapshots cover, without a tombstone.
+    """
+    snapshots = [batch for batch in batches if batch.load == "snapshot"]
+    versions: dict[tuple[str, ...], list[Version]] = {}
+    for batch in batches:
+        for version in _versions_of(of, batch):
+            versions.setdefault(version.key, []).append(version)
+    extracted_at = {batch.number: batch.extracted_at for batch in batches}
+    rows = []
+    for versions_of_key in versions.values():
+        received = [v for v in versions_of_key if v.row is not None]
+        tombstones = [v.batch.number for v in versions_of_key if v.row is None]
+        valid = [v for v in received if v.is_valid and all(v.row == o.row for o in received if o.order == v.order)]
+        by_end: dict[float, list[Version]] = {}
+        for v in valid:
+            ends = [b.number for b in snapshots if b.number > v.batch.number]
+            ends += [number for number in tombstones if number >= v.batch.number]
+            by_end.setdefault(min(ends, default=math.inf), []).append(v)
+        if not by_end:
+            continue
+        end = max(by_end)
+        best = max(by_end[end], key=lambda v: v.order)
+        if of in KEEPS_ABSENT:
+            since = None if end == math.inf else extracted_at[int(end)]
+            row = without_unusable_values(of, best) or {}
+            rows.append({**row, "is_active": since is None, "inactive_since": since})
+        elif not (_is_covered(of, best, snapshots) or any(number >= best.batch.number for number in tombstones)):
+            rows.append(best.row or {})
+    return rows
+
+
+def _is_covered(of: str, version: Version, snapshots: Sequence[Batch]) -> bool:
+    """Return whether a snapshot after a version covers its day."""
+    column = COVERS_FROM[of]
+    return any(
+        day is not None and (version.row or {})[column] >= day
+        for snapshot in snapshots
+        if snapshot.number > version.batch.number
+        for day in [min((v.row[column] for v in _versions_of(of, snapshot) if v.row and v.is_valid), default=None)]
+    )
+
+
 def current_rows(of: str, batches: Sequence[Batch]) -> list[Row]:
     """Return the current rows after all batches: for each key, the latest version that breaks no rule.
 
@@ -127,14 +183,17 @@ def _versions(of: str, batches: Sequence[Batch]) -> Iterable[Version]:
     first = max((n for n, batch in enumerate(batches) if batch.load == "snapshot"), default=0)
     newest = {batch.file: batch for batch in batches}
     for batch in batches[first:]:
-        if batch.file and newest[batch.file] is not batch:
-            continue
-        for row in batch.rows:
-            key = tuple(_text(row.get(name)) or "" for name in KEYS[of])
-            if all(key):
-                yield Version(key, row.get(VERSIONS.get(of)) or "", batch, row, is_valid(of, row, batch))
-        for key in batch.gone:
-            yield Version((str(key),), "", batch, None, True)
+        if not batch.file or newest[batch.file] is batch:
+            yield from _versions_of(of, batch)
+
+
+def _versions_of(of: str, batch: Batch) -> Iterable[Version]:
+    for row in batch.rows:
+        key = tuple(_text(row.get(name)) or "" for name in KEYS[of])
+        if all(key):
+            yield Version(key, row.get(VERSIONS.get(of)) or "", batch, row, is_valid(of, row, batch))
+    for key in batch.gone:
+        yield Version((str(key),), "", batch, None, True)
 
 
 def is_valid(of: str, row: Row, batch: Batch) -> bool:
@@ -170,10 +229,10 @@ def price_periods(batches: Sequence[Batch]) -> list[dict[str, Any]]:
 
 
 COLUMNS = {
-    "customers": "customer_id full_name email country registration_date",
-    "products": "product_id product_name category",
+    "customers": "customer_id full_name email country registration_date is_active inactive_since",
+    "products": "product_id product_name category is_active inactive_since",
     "prices": "product_id price valid_from valid_to",
-    "stores": "store_id store_name location",
+    "stores": "store_id store_name location is_active inactive_since",
     "sales": "transaction_id customer_id product_id store_id quantity transaction_date",
     "contacts": "contactid emailaddress1 birthdate gendercode address1_city address1_country cdp_customerid"
     " cdp_acquisitionchannel cdp_acquisitiondate cdp_emailconsent cdp_smsconsent cdp_phoneconsent modifiedon",
@@ -198,7 +257,11 @@ class Model:
             gross_margin: Share of revenue left after the cost of goods sold.
             predictions: The platform's own predictions for customers. This class does not compute them.
         """
-        rows = {of: current_rows(of, batches) for of, batches in sources.batches.items()}
+        has_past = (*KEEPS_ABSENT, *COVERS_FROM)
+        rows = {
+            of: rows_with_past(of, batches) if of in has_past else current_rows(of, batches)
+            for of, batches in sources.batches.items()
+        }
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}
         rows |= {"run": [{"as_of": as_of or None, "gross_margin": gross_margin}]}
         self._connection = duckdb.connect()

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.landing import Landing
+from cdp_lib.pipeline.compaction import remove_old_batches
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.run import Runner
 from cdp_lib.reconciliation import reconcile, verify
@@ -48,6 +49,7 @@ class Refresh:
         lost: Table that is dropped; empty for no table.
         edited: Table whose builder returns no rows in an extra run, as if it had a bug; empty for no extra run.
         selected: Selection of an extra run; empty for no extra run.
+        is_compacted: Whether old batches are removed from the landing. Then no table of bronze is dropped.
         dies_at: Number of commits after which an extra run is killed; None for no extra run. The run with the edited
             builder is then killed, too.
     """
@@ -58,6 +60,7 @@ class Refresh:
     edited: str = ""
     selected: tuple[str, ...] = ()
     dies_at: int | None = None
+    is_compacted: bool = False
 
 
 @cache
@@ -94,6 +97,7 @@ class Platform:
         self.folder = folder
         self.landing = Landing(str(folder / "landing"))
         self.runs = runs
+        self._is_compacted = False
         self._tables = folder / "tables"
         self._spark = spark
         self._location = {"catalog": catalog, "schema": folder.name, "landing": self.landing.root}
@@ -112,7 +116,10 @@ class Platform:
             "full_refresh": str(run.again == "full_refresh").lower(),
             "replay_from": FIRST_BATCH if run.again == "replay_from" else "",
         }
-        if run.lost:
+        if run.is_compacted:
+            remove_old_batches(self._store(), self.landing, 7, self._latest_extraction())
+            self._is_compacted = True
+        if run.lost and not (self._is_compacted and run.lost.endswith("_bronze")):
             self._drop(run.lost)
         if run.edited:
             with _killed_at(run.dies_at):
@@ -128,6 +135,14 @@ class Platform:
         assert not complaints, complaints
         findings = [str(found) for found in verify(store) if found.missing or found.surplus]
         assert not findings, findings
+
+    def try_refresh(self) -> None:
+        """Run all stages. Tables may fail."""
+        self._run({})
+
+    def _latest_extraction(self) -> datetime:
+        names = [path.parent.name for path in Path(self.landing.root).rglob("manifest.json")]
+        return datetime.strptime(max(names)[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
     def _store(self) -> DeltaStore:
         return open_store(self._spark, self._location["catalog"], self._location["schema"])

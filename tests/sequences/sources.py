@@ -48,6 +48,8 @@ class Change:
         gone: Keys of removed rows.
         file: Name of the file; empty for a source of records.
         is_all_sent: Whether a snapshot of all rows is landed instead of the changed rows.
+        is_shrunken: Whether the snapshot lacks nearly all rows, although the source has them.
+        purged_before: Day before which the source purges its sales; empty for no purge.
     """
 
     of: str
@@ -55,6 +57,8 @@ class Change:
     gone: tuple[Any, ...] = ()
     file: str = ""
     is_all_sent: bool = False
+    is_shrunken: bool = False
+    purged_before: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,11 @@ class Sources:
             current |= {row[key]: row for row in change.rows}
             for gone in change.gone:
                 current.pop(gone, None)
-            snapshot = Batch(self._landed, "snapshot", [*current.values()])
+            days = {number: row.get("transaction_date") or "9" for number, row in current.items()}
+            for purged in (number for number, day in days.items() if day < change.purged_before):
+                del current[purged]
+            sent = [*current.values()]
+            snapshot = Batch(self._landed, "snapshot", sent[:3] if change.is_shrunken else sent)
             increment = Batch(self._landed, "increment", change.rows, change.gone)
             self._land(landing, change.of, [snapshot if change.is_all_sent else increment])
 

@@ -139,7 +139,12 @@ def changes_of(of: str) -> st.SearchStrategy[Change]:
     fewest, most = (2, 8) if of == "sales" else (0, 4)
     rows = st.lists(ROWS[of], min_size=fewest, max_size=most, unique_by=unique_by).map(tuple)
     gone = st.lists(GONE[of], max_size=2, unique=True).map(tuple)
-    return st.builds(Change, st.just(of), rows, gone, is_all_sent=some_of(False, False, True))
+    one = st.builds(Change, st.just(of), rows, gone, is_all_sent=some_of(False, False, True))
+    shrunken = st.builds(Change, st.just(of), rows, gone, is_all_sent=st.just(True), is_shrunken=st.just(True))
+    if of != "sales":
+        return st.one_of(*[one] * 8, shrunken)
+    purged = st.builds(Change, st.just(of), rows, gone, is_all_sent=st.just(True), purged_before=some_of(*DAYS[1:10]))
+    return st.one_of(*[one] * 6, *[purged] * 2, shrunken)
 
 
 TABLES = {name: table for name, table in platform_graph().tables.items() if table.contract.layer != "bronze"}
@@ -168,6 +173,7 @@ runs = st.builds(
     edited=st.one_of(*[st.just("")] * 8, some_of(*(name for name, table in TABLES.items() if not table.only_if))),
     selected=st.one_of(*[st.just(())] * 4, st.lists(some_of(*TABLES, *SELECTIONS), min_size=1, max_size=4).map(tuple)),
     dies_at=st.one_of(*[st.none()] * 3, st.integers(0, 70)),
+    is_compacted=often(False, seldom=(True, True)),
 )
 landed = st.one_of(*[st.lists(changes, min_size=1, max_size=3)] * 8, st.just([]))
 steps = st.builds(Step, landed.map(tuple), runs)

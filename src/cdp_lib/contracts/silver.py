@@ -2,6 +2,8 @@
 
 from cdp_lib.contracts.table import (
     BATCH_ID,
+    INACTIVE_SINCE,
+    IS_ACTIVE,
     KEY_IS_UNIQUE,
     UNKNOWN,
     VALUES_FIT,
@@ -13,6 +15,9 @@ from cdp_lib.contracts.table import (
 
 _SHARED_RULES = (VALUES_FIT, KEY_IS_UNIQUE)
 """Rules of every table whose rows come from a source."""
+
+_PRESENCE = (IS_ACTIVE, INACTIVE_SINCE)
+"""Columns of a table that keeps the records that its source no longer has."""
 
 _EARLIEST_DAY = "DATE'1990-01-01'"
 _DAY_AFTER_INGESTION = "date_add(CAST(_ingested_at AS DATE), 1)"
@@ -112,6 +117,7 @@ CUSTOMERS_SILVER = TableContract(
         _REGISTRATION_DATE,
         _ATTRIBUTES,
         _UPDATED_AT,
+        *_PRESENCE,
         WARNINGS,
         BATCH_ID,
     ),
@@ -149,6 +155,7 @@ PRODUCTS_SILVER = TableContract(
         Column("price", "DECIMAL(18,2)", "latest known price of one piece, in the reporting currency", required=True),
         _ATTRIBUTES,
         _UPDATED_AT,
+        *_PRESENCE,
         WARNINGS,
         BATCH_ID,
     ),
@@ -186,7 +193,7 @@ STORES_SILVER = TableContract(
     name="stores_silver",
     layer="silver",
     comment="One row per store of the transactional database.",
-    columns=(_STORE_ID, _STORE_NAME, _LOCATION, _ATTRIBUTES, _UPDATED_AT, WARNINGS, BATCH_ID),
+    columns=(_STORE_ID, _STORE_NAME, _LOCATION, _ATTRIBUTES, _UPDATED_AT, *_PRESENCE, WARNINGS, BATCH_ID),
     key=("store_id",),
     version="updated_at",
     rules=(

@@ -80,6 +80,13 @@ UNKNOWN = "unknown"
 BATCH_ID = Column("_batch_id", "STRING", "landed batch that contained the row", required=True)
 WARNINGS = Column("_warnings", "ARRAY<STRING>", "names of the warning rules that the row breaks")
 
+IS_ACTIVE = Column("is_active", "BOOLEAN", "whether the source still has the record")
+INACTIVE_SINCE = Column(
+    "inactive_since",
+    "TIMESTAMP",
+    "time of extraction of the first snapshot or tombstone without the record, UTC; null if it is active",
+)
+
 _RECEIVED_ONLY = re.compile(r"\b_\w+")
 """Pattern of a column that only received rows have: its name starts with an underscore."""
 

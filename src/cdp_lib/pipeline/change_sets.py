@@ -17,7 +17,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import hash_of
-from cdp_lib.contracts.table import TableContract
+from cdp_lib.contracts.table import IS_ACTIVE, TableContract
 from cdp_lib.pipeline.guards import RefusedBatchError
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work
@@ -204,7 +204,8 @@ class Changes:
     """Row counts of a change set.
 
     Attributes:
-        counts: Number of rows by change type, and the number of new rows that break a warning rule as `warned`.
+        counts: Number of rows by change type. Also the number of new rows that break a warning rule (`warned`), and of
+            new rows that the source no longer has (`inactive`).
         refused: Number of refused rows by batch.
     """
 
@@ -216,10 +217,12 @@ def _count_changes(contract: TableContract, rows: DataFrame) -> Changes:
     """Count the rows of a stored change set with one query."""
     changes, warned = Changes(), _number_of_warned(contract)
     refused_in = sf.when(sf.col("_change_type") == "refuse", sf.col("_batch_id")).alias("batch")
-    for change_type, batch, number, with_warning in (
-        rows.groupBy("_change_type", refused_in).agg(sf.count("*"), warned).collect()
+    inactive = sf.count(sf.when(~sf.col(IS_ACTIVE.name), 1)) if IS_ACTIVE in contract.columns else sf.lit(0)
+    for change_type, batch, number, with_warning, without_record in (
+        rows.groupBy("_change_type", refused_in).agg(sf.count("*"), warned, inactive).collect()
     ):
         changes.counts[change_type] += number
+        changes.counts["inactive"] += without_record if change_type == "insert" else 0
         changes.counts["warned"] += with_warning if change_type == "insert" else 0
         if batch:
             changes.refused[batch] = number

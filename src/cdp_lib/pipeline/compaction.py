@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import BronzeContract
-from cdp_lib.frames import union
+from cdp_lib.frames import union, without_comments
 from cdp_lib.landing import Landing
 from cdp_lib.mapping import map_rows
 from cdp_lib.pipeline.graph import Graph, platform_graph
+from cdp_lib.pipeline.history import Snapshot
 from cdp_lib.pipeline.load_batches import MAX_LATENESS, LoadedBatches
 from cdp_lib.pipeline.state import States, TableState, read_states, write_states
 from cdp_lib.pipeline.table import Table
-from cdp_lib.pipeline.work import mapping_of
+from cdp_lib.pipeline.work import LOADED_IN_VERSION, mapping_of
 from cdp_lib.quality import record_hash
 from cdp_lib.storage import DeltaStore
 
@@ -54,6 +56,7 @@ def remove_old_batches(
 
     - for each key, the latest version that breaks no rejecting rule;
     - for each key, the latest version of all, if it breaks a rejecting rule;
+    - for each inactive row, a tombstone with the time since which it is inactive;
     - for entities that are landed as whole files, all rows of the newest version of each file;
     - every change of a product price.
 
@@ -157,11 +160,16 @@ def _compact(
     is_old = sf.col("_batch_id") <= sf.lit(last)
     key = ["_batch_id", "_record_hash"]
     loaded = LoadedBatches.of(state)
-    needed = union([each.materialization.rows_to_keep(each, mapped, loaded).select(*key) for each in readers])
-    hashed = mapped.where(is_old).withColumn("_record_hash", record_hash(contract))
+    needed = union([each.materialization.rows_to_keep(each, mapped, loaded, last).select(*key) for each in readers])
+    # A tombstone is never needed: the ends of past rows are written anew.
+    is_record = is_old & ~sf.coalesce("_is_deleted", sf.lit(False))
+    hashed = mapped.where(is_record).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").select(
         *(sf.col("_bronze_row")[name].alias(name) for name in rows.columns)
     )
+    for reader in readers:
+        if ends := reader.materialization.ends_to_keep(reader, mapped, loaded, last):
+            kept = union([without_comments(each, rows.columns) for each in (kept, *_tombstones(rows, hashed, *ends))])
     # Set the row count to unknown first: the old count would be wrong if the run is killed after the overwrite.
     states[contract.name] = replace(state, rows=None, details=asdict(replace(loaded, compacted_to=last)))
     write_states(store, states)
@@ -170,3 +178,30 @@ def _compact(
     states[contract.name] = replace(states[contract.name], rows=rows_after)
     write_states(store, states)
     return CompactedTable(contract.name, 0, state.rows or 0, rows_after)
+
+
+def _tombstones(rows: DataFrame, hashed: DataFrame, inactive: DataFrame, latest: Snapshot | None) -> list[DataFrame]:
+    """Return the tombstones that take the place of removed snapshots.
+
+    - Each inactive row gets a tombstone in its own batch, so it ends no other version. The time of the tombstone is the
+      time since which the row is inactive.
+    - The latest snapshot gets a tombstone without a key, so that the snapshot still ends earlier versions.
+
+    Args:
+        rows: Rows of the bronze table.
+        hashed: Rows of compacted batches, with `_bronze_row` and `_record_hash`.
+        inactive: `_batch_id`, `_record_hash` and `_ended_at` of the inactive rows.
+        latest: Latest compacted snapshot. None if there is none.
+    """
+    tombstone = {"_is_deleted": sf.lit(True), "_source_file": sf.lit("compaction")}
+    copied = {name: sf.col("_bronze_row")[name] for name in rows.columns}
+    of_rows = copied | tombstone | {"_load": sf.lit("increment"), "_ingested_at": sf.col("_ended_at")}
+    # Without the offset, some engines check NOT NULL of `_ingested_at` before they filter the inactive rows.
+    ended = hashed.join(inactive.distinct(), ["_batch_id", "_record_hash"], how="inner").offset(0)
+    found = [ended.select(*(of_rows[name].cast(type_).alias(name) for name, type_ in rows.dtypes))]
+    if latest:
+        snapshot = {"_load": sf.lit("snapshot"), "_batch_id": sf.lit(latest.name)}
+        snapshot |= {"_ingested_at": sf.lit(latest.extracted_at), LOADED_IN_VERSION: sf.lit(0)}
+        values = dict.fromkeys(rows.columns, sf.lit(None)) | tombstone | snapshot
+        found.append(rows.limit(1).select(*(values[name].cast(type_).alias(name) for name, type_ in rows.dtypes)))
+    return found

@@ -5,7 +5,7 @@ Each row also gets the batch and the file that it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -41,6 +41,7 @@ class LoadedBatches:
             batch up to this name is treated as loaded. Empty if all loaded batches are in `batches`.
         newest: Name of the newest loaded batch.
         snapshot: Name of the latest loaded snapshot. Empty if no snapshot was loaded.
+        snapshots: Snapshots in `batches` that have rows, each with its time of extraction, UTC.
         has_files: Whether a loaded batch consists of whole files of the source.
         complete_since: Name of a batch. Rows of earlier batches are only in silver, because an earlier version of the
             platform removed these batches (`adopt_warehouse`). Empty if no rows are only in silver.
@@ -52,6 +53,7 @@ class LoadedBatches:
     mark: str = ""
     newest: str = ""
     snapshot: str = ""
+    snapshots: Mapping[str, str] = field(default_factory=dict)
     has_files: bool = False
     complete_since: str = ""
     compacted_to: str = ""
@@ -81,28 +83,47 @@ class LoadedBatches:
         """Return whether the table still has every row of a batch."""
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
-    def adds_newer_batches_only(self, seen: int) -> bool:
-        """Return whether the batches that were loaded after table version `seen` can be merged on their own.
+    def newer_batches(self, seen: int, newest: str | None) -> list[str]:
+        """Return the batches that were loaded after table version `seen`, if they can be merged on their own.
 
-        This is the case if they include no snapshot and are newer than all batches loaded up to version `seen`. Return
-        False if no batch was loaded after this version.
+        This is the case if all of them are known, and are newer than all batches loaded up to version `seen`.
+
+        Args:
+            seen: Version of the bronze table.
+            newest: Name of the newest batch that was loaded up to this version. None if unknown.
+
+        Returns:
+            The names of the batches, oldest first. Empty if they can't be merged on their own, or if there is none.
         """
-        new = [name for name, version in self.batches.items() if version > seen]
+        new = sorted(name for name, version in self.batches.items() if version > seen)
         earlier = [name for name, version in self.batches.items() if version <= seen]
-        return bool(new) and self.snapshot not in new and min(new) > max(earlier, default=self.mark)
+        newest = max(earlier, default=self.mark) if newest is None else newest
+        return new if new and new[0] > newest and self.mark <= newest else []
 
-    def with_batches(self, batches: list[Manifest], version: int) -> LoadedBatches:
-        """Return a copy that also includes `batches`. The table version `version` loaded these batches."""
+    def with_batches(self, batches: list[Manifest], version: int, with_rows: Collection[str]) -> LoadedBatches:
+        """Return a copy that also includes `batches`.
+
+        Args:
+            batches: Manifests of the batches.
+            version: Version of the table that loaded the batches.
+            with_rows: Names of the batches whose rows were loaded. Other batches are empty, or can't be loaded.
+        """
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)
         listed_from = first_day_listed(newest)
         forgotten = [name for name in names if name < listed_from]
+        snapshots = dict(self.snapshots) | {
+            batch.batch_id: batch.extracted_at
+            for batch in batches
+            if batch.load == "snapshot" and batch.batch_id in with_rows
+        }
         return replace(
             self,
             batches={name: number for name, number in sorted(names.items()) if name not in forgotten},
             mark=max([self.mark, *forgotten]),
             newest=newest,
             snapshot=max([self.snapshot, *(batch.batch_id for batch in batches if batch.load == "snapshot")]),
+            snapshots={name: at for name, at in sorted(snapshots.items()) if name not in forgotten},
             has_files=self.has_files or any(batch.load == "files" for batch in batches),
         )
 
@@ -164,7 +185,7 @@ class LoadBatches(Materialization):
             rows_now = store.count([contract])[contract.name]
         else:
             rows_now = rows_before + received
-        details = asdict(loaded.with_batches(manifests, state.version))
+        details = asdict(loaded.with_batches(manifests, state.version, frames))
         return Outcome(
             replace(
                 state, rows=rows_now, rewritten_at=state.version if is_whole else state.rewritten_at, details=details

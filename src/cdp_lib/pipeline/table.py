@@ -12,6 +12,7 @@ from cdp_lib.contracts.table import TableContract
 
 if TYPE_CHECKING:
     from cdp_lib.pipeline.change_sets import Changes
+    from cdp_lib.pipeline.history import Snapshot
     from cdp_lib.pipeline.load_batches import LoadedBatches
     from cdp_lib.pipeline.state import TableState
     from cdp_lib.pipeline.work import Outcome, Work
@@ -62,7 +63,7 @@ class Materialization:
         """
         return state
 
-    def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
+    def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep.
 
         Compaction may delete all other rows. A rebuild from the kept rows gives the same table, even if more batches
@@ -72,8 +73,20 @@ class Materialization:
             table: Declaration of the table.
             rows: Rows of the bronze table that the table is built from.
             loaded: Batches that the bronze table holds.
+            last: Name of the last batch to compact.
         """
         raise NotImplementedError
+
+    def ends_to_keep(
+        self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str
+    ) -> tuple[DataFrame, Snapshot | None] | None:
+        """Return what compaction has to keep about the ends of past rows. The arguments are those of `rows_to_keep`.
+
+        Returns:
+            Two values: `_batch_id`, `_record_hash` and `_ended_at` of the inactive rows, and the latest snapshot. None
+            if the table keeps no past rows.
+        """
+        return None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class TouchedKeys(Materialization):
         )
         return write_change_set(work, new_change_set(work), changes)
 
-    def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches) -> DataFrame:
+    def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep."""
         return rows.limit(0) if self.keep_rows is None else self.keep_rows(rows)
 

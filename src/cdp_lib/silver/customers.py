@@ -7,6 +7,7 @@ from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, REGISTRATION_DAYS
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
+from cdp_lib.quality import as_active
 from cdp_lib.silver.received import text_or_unknown, typed_rows
 
 
@@ -22,7 +23,7 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
     Returns:
         Columns of `customers_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
-    return typed_rows(
+    rows = typed_rows(
         customers_bronze,
         CUSTOMERS_BRONZE,
         {
@@ -35,6 +36,12 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
         },
         plausible={"registration_date": REGISTRATION_DAYS},
     )
+    return as_active(rows)
 
 
-CUSTOMERS = Table(CUSTOMERS_SILVER, build_customers_silver, reads=(CUSTOMERS_BRONZE,), materialization=MergeByKey())
+CUSTOMERS = Table(
+    CUSTOMERS_SILVER,
+    build_customers_silver,
+    reads=(CUSTOMERS_BRONZE,),
+    materialization=MergeByKey(keeps_absent=True),
+)

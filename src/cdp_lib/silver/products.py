@@ -7,6 +7,7 @@ from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
 from cdp_lib.contracts.silver import PRODUCTS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
+from cdp_lib.quality import as_active
 from cdp_lib.silver.received import as_received, text_or_unknown, typed_rows
 
 
@@ -19,7 +20,7 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
     Returns:
         Columns of `products_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
-    return typed_rows(
+    rows = typed_rows(
         products_bronze,
         PRODUCTS_BRONZE,
         {
@@ -30,6 +31,12 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
             "updated_at": to_instant,
         },
     )
+    return as_active(rows)
 
 
-PRODUCTS = Table(PRODUCTS_SILVER, build_products_silver, reads=(PRODUCTS_BRONZE,), materialization=MergeByKey())
+PRODUCTS = Table(
+    PRODUCTS_SILVER,
+    build_products_silver,
+    reads=(PRODUCTS_BRONZE,),
+    materialization=MergeByKey(keeps_absent=True),
+)

@@ -11,11 +11,11 @@ from cdp_lib.contracts.silver import (
     STORES_SILVER,
     TRANSACTIONS_SILVER,
 )
-from cdp_lib.contracts.table import BATCH_ID, WARNINGS
+from cdp_lib.contracts.table import BATCH_ID, INACTIVE_SINCE, IS_ACTIVE, WARNINGS
 from cdp_lib.pipeline.merge_touched import MergeTouched
 from cdp_lib.pipeline.table import Table
 
-_DROPPED_COLUMNS = (BATCH_ID.name, WARNINGS.name, "updated_at", "attributes")
+_DROPPED_COLUMNS = (BATCH_ID.name, WARNINGS.name, "updated_at", "attributes", IS_ACTIVE.name, INACTIVE_SINCE.name)
 """Columns of the joined tables that a sale does not have, or takes from transactions_silver."""
 
 _IS_PRICE_OF_THE_DAY = "product_id = _priced_id AND transaction_date >= _valid_from AND transaction_date < _valid_to"

@@ -7,6 +7,7 @@ from cdp_lib.contracts.bronze import STORE_BRONZE
 from cdp_lib.contracts.silver import STORES_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
+from cdp_lib.quality import as_active
 from cdp_lib.silver.received import as_received, text_or_unknown, typed_rows
 
 
@@ -19,7 +20,7 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
     Returns:
         Columns of `stores_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
-    return typed_rows(
+    rows = typed_rows(
         store_bronze,
         STORE_BRONZE,
         {
@@ -29,6 +30,7 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
             "updated_at": to_instant,
         },
     )
+    return as_active(rows)
 
 
-STORES = Table(STORES_SILVER, build_stores_silver, reads=(STORE_BRONZE,), materialization=MergeByKey())
+STORES = Table(STORES_SILVER, build_stores_silver, reads=(STORE_BRONZE,), materialization=MergeByKey(keeps_absent=True))

@@ -27,5 +27,8 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
 
 
 TRANSACTIONS = Table(
-    TRANSACTIONS_SILVER, build_transactions_silver, reads=(TRANSACTIONS_BRONZE,), materialization=MergeByKey()
+    TRANSACTIONS_SILVER,
+    build_transactions_silver,
+    reads=(TRANSACTIONS_BRONZE,),
+    materialization=MergeByKey(covers_from="transaction_date"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from cdp_lib.pipeline.work import RowCounts
 from cdp_lib.reconciliation import WHOLE_TABLE, Account, verify
 from effort import SEEDS
 
-from ..warehouse import Warehouse, batch_id_of
+from ..warehouse import Warehouse, batch_id_of, extracted_at
 
 RECEIVED_AS = {CUSTOMERS_SILVER: CUSTOMERS_BRONZE, EVENTS_SILVER: EVENTS_BRONZE}
 
@@ -63,16 +64,22 @@ class Silver:
     def refreshed(self, contract: TableContract, batches: dict[int, Batch]) -> Silver:
         """Return the content after a refresh. `batches` has the landed batches by day."""
         versions: dict[str, list[Version]] = {}
-        for day, row in current_rows(batches):
+        keeps_absent = contract is CUSTOMERS_SILVER
+        for day, row in all_rows(batches) if keeps_absent else current_rows(batches):
             version = checked(contract, row, day)
             identity = version.key or f"without key: {day} {version.record}"
             versions.setdefault(identity, []).append(version)
         silver = Silver()
+        snapshots = [day for day, batch in batches.items() if batch.load == "snapshot"]
         for key, of_key in versions.items():
-            best, refused = resolved(of_key)
+            best, refused = resolved(of_key, snapshots if keeps_absent else [])
             if best:
-                values, batch_id = self.table.get(key, ((), ""))
-                silver.table[key] = best.values, batch_id if best.values == values else batch_id_of(best.day)
+                values = best.values
+                if keeps_absent:
+                    since = None if best.end == math.inf else f"{extracted_at(int(best.end)):%Y-%m-%d %H:%M:%S}"
+                    values = (*best.values[:-1], since is None, since, best.values[-1])
+                values_now, batch_id = self.table.get(key, ((), ""))
+                silver.table[key] = values, batch_id if values == values_now else batch_id_of(best.day)
             for version in refused:
                 silver.quarantine[version.record, tuple(sorted(version.broken)), batch_id_of(version.day)] += 1
         return silver
@@ -87,7 +94,11 @@ class Silver:
 
 @dataclass
 class Version:
-    """A record of a batch after its values are typed and checked."""
+    """A record of a batch after its values are typed and checked.
+
+    Attributes:
+        end: Day of the first snapshot or tombstone after the version; infinite if there is none.
+    """
 
     key: str | None
     changed_at: str
@@ -96,6 +107,7 @@ class Version:
     record: str
     values: tuple[Any, ...]
     broken: set[str]
+    end: float = math.inf
 
     @property
     def order(self) -> tuple[str, int]:
@@ -114,18 +126,32 @@ def current_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
                 yield day, row
 
 
-def resolved(versions: list[Version]) -> tuple[Version | None, list[Version]]:
-    """Return, for the versions of one key, the version that is kept and the versions that are refused."""
-    removed_on = max((version.day for version in versions if version.is_removal), default=0)
-    alive = list({(v.order, v.record): v for v in versions if v.day > removed_on}.values())
-    for version in alive:
-        if version.key and any(other.order == version.order and other is not version for other in alive):
+def all_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
+    for day, batch in batches.items():
+        for row in batch.rows:
+            yield day, row
+
+
+def resolved(versions: list[Version], snapshots: list[int]) -> tuple[Version | None, list[Version]]:
+    """Return, for the versions of one key, the version that is kept and the versions that are refused.
+
+    Args:
+        versions: Versions of one key, with tombstones.
+        snapshots: Days of the snapshots that end earlier versions.
+    """
+    tombstones = [version.day for version in versions if version.is_removal]
+    received = list({(v.order, v.record): v for v in versions if not v.is_removal}.values())
+    for version in received:
+        ends = [day for day in snapshots if day > version.day] + [day for day in tombstones if day >= version.day]
+        version.end = min(ends, default=math.inf)
+        if version.key and any(other.order == version.order and other is not version for other in received):
             version.broken.add("key_is_unique")
-    best = max((version for version in alive if not version.broken), key=lambda v: v.order, default=None)
-    latest_refused = max((version.order for version in alive if version.broken), default=("", 0))
-    if best and best.order > latest_refused:
+    best = max((version for version in received if not version.broken), key=lambda v: (v.end, v.order), default=None)
+    broken = [version for version in received if version.broken and version.end == math.inf]
+    latest_refused = max((version.order for version in broken), default=("", 0))
+    if best and best.end == math.inf and best.order > latest_refused:
         return best, []
-    return best, [version for version in alive if version.broken and version.order == latest_refused]
+    return best, [version for version in broken if version.order == latest_refused]
 
 
 def checked(contract: TableContract, row: Row, day: int) -> Version:
@@ -171,8 +197,9 @@ def checked_event(row: Row) -> tuple[str | None, tuple[Any, ...], set[str]]:
     )
 
 
+PRESENCE = ("is_active", "CAST(inactive_since AS STRING)")
 COLUMNS = {
-    CUSTOMERS_SILVER: ("full_name", "email", "country", "CAST(updated_at AS STRING)", "_warnings"),
+    CUSTOMERS_SILVER: ("full_name", "email", "country", "CAST(updated_at AS STRING)", *PRESENCE, "_warnings"),
     EVENTS_SILVER: ("event_type", "CAST(customer_id AS STRING)", "identity", "_warnings"),
 }
 

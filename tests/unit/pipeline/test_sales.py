@@ -51,19 +51,6 @@ def test_a_sale_of_an_unknown_record_leaves_quarantine_when_the_record_arrives(
 
 
 @pytest.mark.torture
-def test_sales_of_a_deleted_customer_are_quarantined_until_the_customer_returns(shop: Warehouse) -> None:
-    shop.land(CUSTOMERS_BRONZE, 2, customer(2))
-    shop.refresh()
-    assert shop.broken_rules(RETAILS_SILVER) == {"1": ["customer_is_known"], "2": ["customer_is_known"]}
-    assert prices_of_sales(shop) == {}
-    shop.land(CUSTOMERS_BRONZE, 3, customer(1), customer(2))
-    shop.refresh()
-    assert set(prices_of_sales(shop)) == {1, 2}
-    assert shop.broken_rules(RETAILS_SILVER) == {}
-    assert shop.complaints() == []
-
-
-@pytest.mark.torture
 def test_a_deleted_sale_leaves_quarantine(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, sale(3, customer_id=9), load="increment")
     shop.refresh()
