@@ -69,14 +69,22 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     **dict.fromkeys(
         (
             "silver.contacts",
-            "silver.customers",
             "silver.events",
-            "silver.products",
             "silver.rates",
             "silver.spend",
-            "silver.stores",
             "silver.transactions",
         ),
+        {
+            "columns",
+            "contracts.bronze",
+            "contracts.silver",
+            "pipeline.merge_by_key",
+            "pipeline.table",
+            "silver.received",
+        },
+    ),
+    **dict.fromkeys(
+        ("silver.customers", "silver.products", "silver.stores"),
         {
             "columns",
             "contracts.bronze",
