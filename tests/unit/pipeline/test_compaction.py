@@ -104,7 +104,8 @@ def test_tables_get_the_same_rows_after_compaction(
         "products_bronze": 3,
         "transactions_bronze": 2,
     }
-    assert [each.rows_after < each.rows_before for each in compacted].count(True) >= 4
+    # Tables that keep past rows also get tombstones, so a few batches may need as many rows as before.
+    assert [each.rows_after < each.rows_before for each in compacted].count(True) >= 2
     assert shop.landing.batch_ids("database", "products") == [batch_id_of(4)]
     land_later_batches(shop)
     if parameters:
