@@ -6,10 +6,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
-from tests.unit.warehouse import Warehouse, customer
+from tests.unit.warehouse import Warehouse, customer, extracted_at
 
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, TRANSACTIONS_SILVER
+from cdp_lib.pipeline.compaction import remove_old_batches
 
 RECEIPTS = """
 transactions:
@@ -106,6 +107,23 @@ def test_increments_are_merged_by_the_mapped_key(warehouse: Warehouse, sources: 
     warehouse.refresh(TRANSACTIONS_SILVER, sources_file=str(sources))
 
     assert warehouse.rows(TRANSACTIONS_SILVER, "transaction_id", "quantity") == [(201, 9)]
+    assert warehouse.complaints() == []
+
+
+def test_compaction_keeps_needed_rows_of_a_mapped_source(warehouse: Warehouse, sources: Path) -> None:
+    warehouse.land(TRANSACTIONS_BRONZE, 1, line(1), line(2), line(3, SOLD="01.10.2025"), columns=COLUMNS)
+    warehouse.land(TRANSACTIONS_BRONZE, 2, line(2, PIECES="9"), line(4), columns=COLUMNS)
+    warehouse.land(TRANSACTIONS_BRONZE, 3, line(4, PIECES="many"), load="increment", columns=COLUMNS)
+    warehouse.land(TRANSACTIONS_BRONZE, 4, line(5), load="increment", columns=COLUMNS)
+    warehouse.refresh(TRANSACTIONS_SILVER, sources_file=str(sources))
+    expected = warehouse.contents(TRANSACTIONS_SILVER)
+
+    [compacted] = remove_old_batches(warehouse.store, warehouse.landing, 7, extracted_at(30))
+    warehouse.refresh(TRANSACTIONS_SILVER, sources_file=str(sources), full_refresh="true")
+
+    assert (compacted.batches, compacted.skip_reason) == (3, "")
+    assert [key for (key,) in warehouse.rows(TRANSACTIONS_SILVER, "transaction_id")] == [201, 301, 401, 501]
+    assert warehouse.contents(TRANSACTIONS_SILVER) == expected
     assert warehouse.complaints() == []
 
 
