@@ -136,9 +136,9 @@ class Platform:
         findings = [str(found) for found in verify(store) if found.missing or found.surplus]
         assert not findings, findings
 
-    def try_refresh(self) -> None:
-        """Run all stages. Tables may fail."""
-        self._run({})
+    def try_refresh(self) -> str:
+        """Run all stages. Tables may fail. Return their errors."""
+        return "; ".join(self._run({}))
 
     def _latest_extraction(self) -> datetime:
         names = [path.parent.name for path in Path(self.landing.root).rglob("manifest.json")]
@@ -154,7 +154,7 @@ class Platform:
         graph: Graph | None = None,
         *,
         has_to_succeed: bool = False,
-    ) -> None:
+    ) -> list[str]:
         self.runs += 1
         run_values = {
             "ingest": "false",
@@ -167,6 +167,7 @@ class Platform:
         runs = Runner(self._store(), self.landing, settings, graph).refresh(selection)
         failed = [f"{run.table}: {run.error}" for run in runs if run.state == "failed"]
         assert not (has_to_succeed and failed), failed
+        return failed
 
     def _drop(self, name: str) -> None:
         self._spark.sql(f"DROP TABLE IF EXISTS {self._location['catalog']}.{self._location['schema']}.{name}").collect()

@@ -142,6 +142,10 @@ class Sources:
             increment = Batch(self._landed, "increment", change.rows, change.gone)
             self._land(landing, change.of, [snapshot if change.is_all_sent else increment])
 
+    def forget(self, of: str) -> None:
+        """Forget the latest batch of an entity. The landing still has it."""
+        self.batches[of].pop()
+
     def _land(self, landing: Landing, of: str, batches: Sequence[Batch]) -> None:
         for batch in batches:
             if batch.rows or batch.gone:

@@ -1,13 +1,14 @@
 """Guards: refuse batches that would damage a table, before a row of the table changes.
 
-A refused batch stays in bronze. The next refresh judges it again, together with the batches that have arrived since.
+A refused batch stays in bronze. The next refresh judges it again, together with the batches that have arrived since. If
+a later snapshot has arrived, the refused batch is ignored.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pyspark.sql import DataFrame
@@ -16,7 +17,8 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.load_batches import LoadedBatches
-from cdp_lib.pipeline.work import Work
+from cdp_lib.pipeline.state import TableState
+from cdp_lib.pipeline.work import REFUSED, Work
 
 MIN_REFUSED_ROWS = 20
 """Number of refused rows of a batch from which the share of refused rows is judged."""
@@ -32,7 +34,31 @@ _SEPARATOR = "\x1f"
 
 
 class RefusedBatchError(CdpError):
-    """Error for a batch that is refused. No row of the table or of its quarantine has changed."""
+    """Error for a batch that is refused. No row of the table or of its quarantine has changed.
+
+    Attributes:
+        batches: Names of the refused batches.
+    """
+
+    def __init__(self, message: str, batches: Collection[str]) -> None:
+        """Create the error.
+
+        Args:
+            message: What was refused, why, and what to do.
+            batches: Names of the refused batches.
+        """
+        super().__init__(message)
+        self.batches = batches
+
+
+def with_refused_batches(state: TableState, batches: Collection[str]) -> TableState:
+    """Return the state of a table that also names refused batches. The table stays due.
+
+    If a later snapshot takes the place of a refused batch, the rows of the refused batch are ignored
+    (`Work.batches_set_aside`).
+    """
+    refused = sorted({*state.details.get(REFUSED, []), *batches})
+    return replace(state, details={**state.details, REFUSED: refused})
 
 
 @dataclass(frozen=True)
@@ -103,7 +129,8 @@ def judge_refused_rows(
         f" {work.contract.name}, more than refused_share_limit ({limits.refused_share:.0%}): {'; '.join(reasons)}."
         f" {work.contract.name} and its downstream tables are unchanged. Correct the source: its next snapshot, or the"
         " corrected rows, take the place of this batch. To accept the batch, run with from_scratch=true, or raise"
-        " refused_share_limit."
+        " refused_share_limit.",
+        exceeding,
     )
 
 
@@ -127,7 +154,8 @@ def judge_missing_rows(work: Work, missing: int, rows: Callable[[], int], limits
         f"Snapshot {snapshot} of {_entity_of(bronze)} is refused: {_share(missing, number)} of {work.contract.name} are"
         f" missing in it, more than shrink_limit ({limits.shrink:.0%}). {work.contract.name} and its downstream tables"
         " are unchanged. Check whether the source is complete: its next snapshot takes the place of this one. To accept"
-        " the snapshot, run with from_scratch=true, or raise shrink_limit."
+        " the snapshot, run with from_scratch=true, or raise shrink_limit.",
+        [snapshot],
     )
 
 

@@ -21,7 +21,7 @@ from cdp_lib.pipeline.history import Snapshot, covered_from, with_ends, with_fir
 from cdp_lib.pipeline.load_batches import LoadedBatches, newest_files, repeats_files
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.table import Materialization, Table
-from cdp_lib.pipeline.work import Outcome, Work
+from cdp_lib.pipeline.work import SET_ASIDE, Outcome, Work
 from cdp_lib.quality import (
     ERA_COLUMNS,
     as_active,
@@ -88,6 +88,7 @@ class MergeByKey(Materialization):
             if not new:
                 return self._rewrite(work, loaded)
             received = work.build(new_rows)
+            new = [name for name in new if name not in work.batches_set_aside]
             snapshots = [Snapshot(name, at) for name, at in loaded.snapshots.items() if name in new]
             snapshots = with_first_days(snapshots, received, contract, self.covers_from)
             received = self._with_ends(received, snapshots, new)
@@ -95,10 +96,10 @@ class MergeByKey(Materialization):
         else:
             snapshots = []
             is_increment = bool(new and loaded.snapshot not in new) and not (
-                loaded.has_files and repeats_files(store.read(bronze), seen)
+                loaded.has_files and repeats_files(work.rows_of(bronze), seen)
             )
             received = work.build(
-                new_rows if is_increment else work.map_input(bronze, current_bronze_rows(store.read(bronze), loaded))
+                new_rows if is_increment else work.map_input(bronze, current_bronze_rows(work.rows_of(bronze), loaded))
             )
         existing, quarantine = store.read(contract), store.read(contract.quarantine)
         is_past, older = self.is_past(details), is_older_than_bronze(loaded)
@@ -155,7 +156,7 @@ class MergeByKey(Materialization):
         if self.has_history:
             seen_latest = Snapshot(details.get("snapshot", ""), "", details.get("covers_from", ""))
             latest = snapshots[-1] if snapshots else seen_latest
-        next_details = _details(loaded, latest, Limits.of(work), list(details.get("accepted", [])))
+        next_details = _details(work, loaded, latest, Limits.of(work), list(details.get("accepted", [])))
         return write_change_set(work, new_change_set(work, next_details), changes)
 
     def judge(self, work: Work, state: TableState, changes: Changes, rows: DataFrame) -> TableState:
@@ -217,7 +218,7 @@ class MergeByKey(Materialization):
         if loaded.complete_since and stored:
             older = stored.where(is_older), store.read(contract.quarantine).where(is_older)
         resolution = self._resolve_all(
-            work.table, store.read(bronze), loaded, partial(work.map_input, bronze), older, work.state.details
+            work.table, work.rows_of(bronze), loaded, partial(work.map_input, bronze), older, work.state.details
         )
         kept = resolution.rows.where("_outcome = 'kept'").selectExpr(*contract.select_list)
         refused = resolution.rows.where("_outcome = 'refused'").selectExpr(*contract.quarantine.select_list)
@@ -233,7 +234,7 @@ class MergeByKey(Materialization):
             missing = existing.select(*key).join(present.select(*key), key, how="left_anti").count()
             judge_missing_rows(work, missing, existing.count, limits)
         received = None if older else work.inputs[bronze.name].rows
-        return rewrite(work, kept, refused, received, _details(loaded, latest, limits, accepted))
+        return rewrite(work, kept, refused, received, _details(work, loaded, latest, limits, accepted))
 
     def _resolve_all(
         self,
@@ -423,14 +424,17 @@ def _rows_before(work: Work, changes: DataFrame, condition: Column) -> int:
     return before.count() + rows.join(changed, list(work.contract.key), how="left_anti").count()
 
 
-def _details(loaded: LoadedBatches, latest: Snapshot, limits: Limits, accepted: list[str]) -> dict[str, Any]:
+def _details(
+    work: Work, loaded: LoadedBatches, latest: Snapshot, limits: Limits, accepted: list[str]
+) -> dict[str, Any]:
     """Return the `details` of the table's state.
 
     - `newest`: newest batch that the table is built from;
     - `snapshot`: latest snapshot that the table is built from; empty if there is none;
     - `covers_from`: first day that this snapshot covers; empty if all earlier rows have been resolved without it;
     - `limits`: limits by which the latest changes were judged;
-    - `accepted`: batches that a person has accepted although they exceed a limit.
+    - `accepted`: batches that a person has accepted although they exceed a limit;
+    - `set_aside`: refused batches that are ignored, because a later snapshot took their place.
     """
     return {
         "newest": loaded.newest,
@@ -438,6 +442,7 @@ def _details(loaded: LoadedBatches, latest: Snapshot, limits: Limits, accepted: 
         "covers_from": latest.covers_from,
         "limits": asdict(limits),
         "accepted": accepted,
+        SET_ASIDE: [name for name in work.batches_set_aside if loaded.has_whole(name)],
     }
 
 

@@ -22,6 +22,7 @@ from cdp_lib.pipeline.adoption import adopt_warehouse
 from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.graph import Graph, platform_graph
+from cdp_lib.pipeline.guards import RefusedBatchError, with_refused_batches
 from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work, setting_texts
@@ -265,6 +266,8 @@ class Runner:
             self._require_same_date(self.graph.tables[name])
             outcome = self._outcome(name, due)
         except Exception as error:
+            if isinstance(error, RefusedBatchError):
+                self._set_state(name, with_refused_batches(self.states.get(name, TableState()), error.batches))
             return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=one_line(error))
         return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.new_columns)
 

@@ -65,7 +65,7 @@ class TouchedKeys(Materialization):
             return Replace().refresh(work)
         existing, rows, looked_up = (
             store.read(work.contract),
-            work.map_input(contract, store.read(contract)),
+            work.map_input(contract, work.rows_of(contract)),
             list(map(store.read, lookups)),
         )
         to_build = self.keys_to_build(changed, existing) if self.keys_to_build else changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -24,6 +25,13 @@ from cdp_lib.storage import DeltaStore
 
 MAPPING = "mapping"
 """Name of the mapping among the settings in the state of a table."""
+
+REFUSED = "refused"
+"""Name in the `details` of a table's state: batches that a guard has refused, and that may still be merged."""
+
+SET_ASIDE = "set_aside"
+"""Name in the `details` of a table's state: refused batches that are ignored because a later snapshot took their place.
+"""
 
 LOADED_IN_VERSION = "_version"
 """Bronze column with the number of the table version that loaded the row."""
@@ -139,7 +147,27 @@ class Work:
         """Return a data frame of each input table, then a data frame of each declared file."""
         session = self.store.session
         file_frames = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
-        return [*(self.map_input(each, self.store.read(each)) for each in self.table.reads), *file_frames]
+        return [*(self.map_input(each, self.rows_of(each)) for each in self.table.reads), *file_frames]
+
+    @cached_property
+    def batches_set_aside(self) -> list[str]:
+        """Return the batches that a guard has refused, and whose place a later snapshot has taken.
+
+        The guard is the one of this table, or of a table that it reads.
+        """
+        names = {name for state in (self.state, *self.inputs.values()) for name in state.details.get(SET_ASIDE, [])}
+        for contract in self.table.reads:
+            snapshots = self.inputs[contract.name].details.get("snapshots", {})
+            latest = max(snapshots, default="")
+            names |= {name for name in self.state.details.get(REFUSED, []) if name < latest}
+        return sorted(names)
+
+    def rows_of(self, contract: TableContract) -> DataFrame:
+        """Return the rows of an input. The rows of batches that are set aside are left out of a bronze input."""
+        rows, ignored = self.store.read(contract), self.batches_set_aside
+        if ignored and isinstance(contract, BronzeContract):
+            return rows.where(~sf.col("_batch_id").isin(ignored))
+        return rows
 
     def map_input(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Return rows of an input. The rows of a bronze input are in the columns of its contract (`map_rows`).
@@ -171,7 +199,7 @@ class Work:
         if now.rewritten_at > seen:
             return None
         if isinstance(contract, BronzeContract):
-            return self.map_input(contract, self.store.read(contract).where(sf.col(LOADED_IN_VERSION) > seen))
+            return self.map_input(contract, self.rows_of(contract).where(sf.col(LOADED_IN_VERSION) > seen))
         if not self.has_changed(contract):
             return self.store.read(contract).limit(0)
         tokens = [now.change_sets.get(number) for number in range(seen + 1, now.version + 1)]

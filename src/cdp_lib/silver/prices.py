@@ -11,11 +11,13 @@ from cdp_lib.quality import check_versions, record_hash
 from cdp_lib.silver.products import build_products_silver
 
 
-def build_product_prices_silver(products_bronze: DataFrame) -> DataFrame:
+def build_product_prices_silver(products_bronze: DataFrame, _products_silver: DataFrame) -> DataFrame:
     """Return one row per product and period in which its price did not change.
 
     Args:
         products_bronze: All bronze rows of the products whose prices are computed.
+        _products_silver: Not used. It is an input so that prices wait for the guards of products: a refused batch
+            changes no price.
 
     Returns:
         Columns of `product_prices_silver`.
@@ -98,7 +100,7 @@ def _rows_with_new_price(products_bronze: DataFrame, product_prices_silver: Data
 PRODUCT_PRICES = Table(
     PRODUCT_PRICES_SILVER,
     build_product_prices_silver,
-    reads=(PRODUCTS_BRONZE,),
+    reads=(PRODUCTS_BRONZE, PRODUCTS_SILVER),
     materialization=TouchedKeys(
         by=("product_id",), keys_to_build=_rows_with_new_price, keep_rows=_rows_that_change_price, is_followed=True
     ),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.run import TableRun
@@ -108,6 +108,39 @@ def test_a_later_snapshot_takes_the_place_of_a_refused_one(shop: Warehouse) -> N
 
 
 @pytest.mark.first_engine
+@pytest.mark.parametrize("parameters", [{}, {"full_refresh": "true"}], ids=["merge", "rebuild"])
+def test_a_replaced_snapshot_leaves_nothing_in_any_table(warehouse: Warehouse, parameters: dict[str, str]) -> None:
+    """A snapshot of another shop is refused. Its customers, prices and older sales do not appear later."""
+    warehouse.land_sales(
+        1,
+        customers=[customer(number) for number in range(1, 41)],
+        products=[product(number) for number in range(1, 41)],
+        store=[store(1)],
+        transactions=[sale(number) for number in range(1, 41)],
+    )
+    warehouse.refresh()
+    before = warehouse.contents()
+    warehouse.land(CUSTOMERS_BRONZE, 2, *(customer(number) for number in range(100, 120)))
+    warehouse.land(PRODUCTS_BRONZE, 2, product(1, price="999.00"), *(product(number) for number in range(100, 120)))
+    warehouse.land(TRANSACTIONS_BRONZE, 2, *(sale(number, date(2020, 1, 1)) for number in range(100, 120)))
+    states = states_of(warehouse)
+    assert {name for name, state in states.items() if state == "failed"} == {
+        "customers_silver",
+        "products_silver",
+        "transactions_silver",
+    }
+    assert states["product_prices_silver"] == "skipped"
+    assert warehouse.contents() == before
+    warehouse.land(CUSTOMERS_BRONZE, 3, *(customer(number) for number in range(1, 41)))
+    warehouse.land(PRODUCTS_BRONZE, 3, *(product(number) for number in range(1, 41)))
+    warehouse.land(TRANSACTIONS_BRONZE, 3, *(sale(number) for number in range(1, 41)))
+    warehouse.refresh()
+    warehouse.refresh(**parameters)
+    assert warehouse.contents() == before
+    assert warehouse.complaints() == []
+
+
+@pytest.mark.first_engine
 @pytest.mark.parametrize("accepting", [{"from_scratch": "true"}, {"refused_share_limit": "1"}])
 def test_a_person_accepts_a_landed_batch(shop: Warehouse, accepting: dict[str, str]) -> None:
     shop.land(TRANSACTIONS_BRONZE, 2, *bad_sales(50, 69), load="increment")
@@ -150,8 +183,8 @@ def test_a_first_load_with_too_many_bad_rows_fails(warehouse: Warehouse) -> None
     assert "secret" not in run.error
     warehouse.land(CUSTOMERS_BRONZE, 2, customer(1))
     warehouse.refresh(CUSTOMERS_SILVER)
-    # The valid rows of the refused snapshot are still in bronze. The later snapshot lacks them, so they are inactive.
-    assert Counter(warehouse.rows(CUSTOMERS_SILVER, "is_active")) == {(True,): 1, (False,): 20}
+    # The valid rows of the refused snapshot are ignored, because the later snapshot took its place.
+    assert warehouse.rows(CUSTOMERS_SILVER, "customer_id", "is_active") == [(1, True)]
 
 
 @pytest.mark.first_engine
