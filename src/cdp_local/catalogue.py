@@ -301,8 +301,8 @@ transactions_silver, more than refused_share_limit (20%): quantity_is_positive: 
 quantity = '0'. …
 ```
 
-- **The source is wrong**: correct it. The next snapshot takes the place of the refused batch, and so do later batches
-  that correct its rows. You do not have to delete or repair anything.
+- **The source is wrong**: correct it. The next snapshot takes the place of the refused batch, which is ignored from then
+  on. Later batches that correct all its bad rows take their place, too. You do not have to delete or repair anything.
 - **The batch is right**: accept it once with `from_scratch=true`. The run accepts the batches that it lands, and all
   batches that have landed before. Add `ingest=false` if the run should not read the sources again. An accepted batch is
   not judged again.
