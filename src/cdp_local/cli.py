@@ -251,13 +251,14 @@ def plan(
     engine: Engine = "sail",
     home: Home = None,
     var: Variables = None,
+    sources: SourcesFile = None,
     param: Parameters = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="TABLE", help="Plan only this table or layer. May be repeated.")
     ] = None,
 ) -> None:
     """List the tables that are due and the reasons, without running anything."""
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
         due = runner.plan(select or ())
         rows = [(name, "; ".join(reasons)) for name, reasons in due.items() if reasons]
@@ -300,6 +301,7 @@ def watch(
     engine: Engine = "sail",
     home: Home = None,
     var: Variables = None,
+    sources: SourcesFile = None,
     restart_after: Annotated[
         int,
         typer.Option(
@@ -308,7 +310,7 @@ def watch(
     ] = RESTART_AFTER,
 ) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
         console.print(f"Watching {workspace.landing.root}. Press Ctrl-C to stop.", soft_wrap=True)
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
             if not refresh.failed:
@@ -473,9 +475,9 @@ def _print_checked(checked: CheckedEntity) -> None:
 
 
 @app.command()
-def report(engine: Engine = "sail", home: Home = None, var: Variables = None) -> None:
+def report(engine: Engine = "sail", home: Home = None, var: Variables = None, sources: SourcesFile = None) -> None:
     """Write the dashboard of the existing tables as one HTML page."""
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
         console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
 
 

@@ -83,6 +83,9 @@ def test_sources_with_other_names_end_in_the_same_tables(shop: Path, cdp: Cdp) -
     refused = cdp("quarantine", "transactions_silver", "--home", home).stdout
     assert "32.12.2025" in refused and "transaction_date_is_present" in refused
 
+    planned = cdp("plan", "--home", home, "--sources", shop / "sources.yml")
+    assert "Nothing is due" in planned.stdout
+
 
 def test_check_shows_what_would_arrive_and_lands_nothing(shop: Path, cdp: Cdp) -> None:
     checked = cdp("check", "--sources", shop / "sources.yml")
