@@ -206,7 +206,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "storage",
     },
     "pipeline.history": {"contracts.table", "frames", "quality"},
-    "pipeline.guards": {"contracts.table", "errors", "pipeline.load_batches", "pipeline.work"},
+    "pipeline.guards": {"contracts.table", "errors", "pipeline.load_batches", "pipeline.state", "pipeline.work"},
     "pipeline.change_sets": {
         "columns",
         "contracts.table",
@@ -256,6 +256,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.change_sets",
         "pipeline.fingerprint",
         "pipeline.graph",
+        "pipeline.guards",
         "pipeline.state",
         "pipeline.table",
         "pipeline.work",

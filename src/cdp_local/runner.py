@@ -126,10 +126,11 @@ def run_job(
 
     Raises:
         CdpError: The job does not have a given parameter or task, a task has an unknown `run_if`, or the dependencies
-            of the tasks have a cycle.
+            of the tasks have a cycle, or a setting has a value that is not allowed.
     """
     values, job_values = parameter_values(job, parameters), job_reference_values(job, started_at)
     _require_known("task", only, job.tasks, job)
+    _require_valid_settings(job, parameters, started_at)
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
     for task in tasks.values():
         if task.run_if not in _RUN_IF:
@@ -305,6 +306,13 @@ def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime
     }
     values = task_parameters | parameter_values(job, parameters)
     return {name: values.get(name, "") for name in Settings.parameter_names()}
+
+
+def _require_valid_settings(job: Job, parameters: Mapping[str, str], started_at: datetime) -> None:
+    """Raise an error if a setting of the job has a value that is not allowed. Otherwise, each task would fail."""
+    given = {*job.parameters, *(name for task in job.tasks.values() for name in task.base_parameters)}
+    if given >= {*Settings.parameter_names()}:
+        Settings.from_parameters(setting_values(job, parameters, started_at))
 
 
 def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, str]) -> Runner:

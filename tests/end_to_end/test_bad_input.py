@@ -312,15 +312,15 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         (["run", "--var", "schema=${var.nope}"], "The bundle refers to ${var.nope}, which has no value"),
         (
             ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "as_of=yesterday"],
-            "tasks ingest_customers, ingest_database: Parameter 'as_of' is 'yesterday': write a date such as 2026",
+            "Parameter 'as_of' is 'yesterday': write a date such as 2026",
         ),
         (
             ["run", "--only", "ingest_customers", "--only", "ingest_database", "--param", "full_refresh=maybe"],
-            "tasks ingest_customers, ingest_database: Parameter 'full_refresh' is 'maybe': write true or false.",
+            "Parameter 'full_refresh' is 'maybe': write true or false.",
         ),
         (
             ["run", "--only", "ingest_customers", "--var", "api_timeout_seconds=0"],
-            "task ingest_customers: Parameter 'api_timeout_seconds' is '0': write a number of seconds above 0.",
+            "Parameter 'api_timeout_seconds' is '0': write a number of seconds above 0.",
         ),
         (
             ["run", "--only", "ingest_customers", "--var", "customers_api_url=the usual one"],
@@ -341,7 +341,7 @@ def test_error_of_a_missing_secret_says_where_to_put_it(run_rejected: RunRejecte
         ),
         (
             ["run", "--only", "ingest_customers", "--var", "reporting_currency=EURO"],
-            "task ingest_customers: Parameter 'reporting_currency' is 'EURO': write the ISO 4217 code of a currency",
+            "Parameter 'reporting_currency' is 'EURO': write the ISO 4217 code of a currency",
         ),
         (["show", "nope"], "Unknown table 'nope': `cdp tables` lists the existing tables, `cdp run` creates them."),
         (["show", "other.sales.stores_silver"], "Unknown table 'other.sales.stores_silver': "),

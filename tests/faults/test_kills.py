@@ -34,7 +34,7 @@ TABLES_OF_DATA = [
     for name, contract in TABLES.items()
     if contract.layer != "ops" and not name.endswith("_changes")
 ]
-RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
+RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at", "inactive_since"}
 
 Tables = dict[str, list[str]]
 

@@ -11,12 +11,12 @@ from cdp_lib.quality import check_versions, record_hash
 from cdp_lib.silver.products import build_products_silver
 
 
-def build_product_prices_silver(products_bronze: DataFrame, _products_silver: DataFrame) -> DataFrame:
+def build_product_prices_silver(products_bronze: DataFrame, products_silver: DataFrame) -> DataFrame:
     """Return one row per product and period in which its price did not change.
 
     Args:
         products_bronze: All bronze rows of the products whose prices are computed.
-        _products_silver: Not used. It is an input so that prices wait for the guards of products: a refused batch
+        products_silver: Not used. It is an input so that prices wait for the guards of products: a refused batch
             changes no price.
 
     Returns:
