@@ -13,10 +13,11 @@ import pytest
 
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE, PRODUCTS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER, TRANSACTIONS_SILVER
+from cdp_lib.pipeline.compaction import remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.run import TableRun
 
-from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, product, sale, store
+from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, extracted_at, product, sale, store
 
 SILVER = [contract.name for contract in OF_SALES]
 NAMES = [name for name in platform_graph().upstream(SILVER) if name.endswith("_bronze") or name in SILVER]
@@ -135,6 +136,19 @@ def test_a_replaced_snapshot_leaves_nothing_in_any_table(warehouse: Warehouse, p
     warehouse.land(PRODUCTS_BRONZE, 3, *(product(number) for number in range(1, 41)))
     warehouse.land(TRANSACTIONS_BRONZE, 3, *(sale(number) for number in range(1, 41)))
     warehouse.refresh()
+    warehouse.refresh(**parameters)
+    assert warehouse.contents() == before
+    assert warehouse.complaints() == []
+    # Compaction ignores the refused batches, too.
+    for contract, rows in (
+        (CUSTOMERS_BRONZE, map(customer, range(1, 41))),
+        (PRODUCTS_BRONZE, map(product, range(1, 41))),
+        (TRANSACTIONS_BRONZE, map(sale, range(1, 41))),
+    ):
+        warehouse.land(contract, 20, *rows)
+    warehouse.refresh()
+    compacted = remove_old_batches(warehouse.store, warehouse.landing, 7, extracted_at(28))
+    assert {each.batches for each in compacted} == {3}
     warehouse.refresh(**parameters)
     assert warehouse.contents() == before
     assert warehouse.complaints() == []
