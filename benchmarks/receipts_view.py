@@ -2,10 +2,12 @@
 
     .venv/bin/python benchmarks/receipts_view.py                  # 1.5 million receipt lines
 
-The view has the names of a shop, text dates and no column of one id: a line is identified by its receipt and its
-number. The script runs `cdp run` in a new process after each of these changes of the shop: nothing; new lines; late
-lines of old receipts; corrections and deletions of old lines; and a purge of the oldest month. After each run, it
-compares the sales with what they have to be.
+The view has its own column names and dates as text. No single column identifies a line: the key is the number of the
+receipt and the number of the line.
+
+The script runs `cdp run` in a new process for the first load, without a change, and after each change in the database:
+new lines, late lines of old receipts, corrections, deletions, and a purge of the oldest month. After each run, it
+checks the number of sales.
 
 For each run it prints the duration and the peak memory of the process, including the engine, models and the report.
 """
@@ -32,11 +34,12 @@ SCHEMA = """
         PRIMARY KEY (basket, line)
     );
     CREATE VIEW "V_RECEIPT_LINES" AS
-    SELECT basket AS "BASKET_NUM", line AS "LINE_NUM", household AS "HSHD_NUM", article AS "ARTICLE", branch AS "BRANCH",
-           pieces AS "PIECES", to_char(sold_on, 'DD.MM.YYYY') AS "SOLD_ON"
+    SELECT basket AS "BASKET_NUM", line AS "LINE_NUM", household AS "HSHD_NUM", article AS "ARTICLE",
+           branch AS "BRANCH", pieces AS "PIECES", to_char(sold_on, 'DD.MM.YYYY') AS "SOLD_ON"
     FROM receipt;
     CREATE TABLE household AS
-    SELECT n AS hshd_num, 'Household ' || n AS household_name, DATE '2024-01-01' AS since FROM generate_series(1, 5000) n;
+    SELECT n AS hshd_num, 'Household ' || n AS household_name, DATE '2024-01-01' AS since
+    FROM generate_series(1, 5000) n;
     CREATE TABLE article AS
     SELECT n AS article, 'Article ' || n AS title, 'Group ' || n % 20 AS group_name, 1 + n % 50 AS amount
     FROM generate_series(1, 2000) n;

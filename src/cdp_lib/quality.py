@@ -133,7 +133,7 @@ def check_versions(
 
 
 def end_of_era(batch_id: Column, time: Column) -> Column:
-    """Return the name of the era that a batch ends: its name and its time. Names of eras sort by batch.
+    """Return the name of an era: the name and the time of the batch that ends it. Names of eras sort by batch.
 
     Args:
         batch_id: Batch with the snapshot or the tombstone.
@@ -145,19 +145,21 @@ def end_of_era(batch_id: Column, time: Column) -> Column:
 def with_eras(
     candidates: DataFrame, contract: TableContract, covers_from: str = "", *, has_tombstones: bool = True
 ) -> DataFrame:
-    """Return candidates with their era, and with what becomes of them if they are the best version of their key.
+    """Return candidates with their era.
 
     Args:
-        candidates: Candidates with `ERA_COLUMNS`. `_origin` is `carried` for a copy of a row of the table that competes
-            with the received versions. The row itself (`table`) only shows how it is stored.
+        candidates: Candidates with `ERA_COLUMNS`. A row of the table may be two candidates. The candidate with the
+            `_origin` `carried` competes with the received versions. The candidate with the `_origin` `table` only
+            shows how the row is stored.
         contract: Contract of the table.
-        covers_from: Date column. A version that is past stays in the table only if it has no tombstone, and if its day
-            is before all days that later snapshots cover. If empty, every version that is past stays, and the columns
-            `is_active` and `inactive_since` say so.
+        covers_from: Date column. A past version stays in the table only if no tombstone follows it, and if its date is
+            before all days that later snapshots cover. If empty, every past version stays, and the columns `is_active`
+            and `inactive_since` say that it is past.
         has_tombstones: Whether a candidate may be a tombstone.
 
     Returns:
-        The candidates with `_era` and `_is_removed`, for `resolve_versions`.
+        The candidates with `_era` and `_is_removed`, for `resolve_versions`. If the best version of a key has
+        `_is_removed`, the table has no row of this key.
     """
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     # If a batch has both a record and its tombstone, the tombstone counts as the later version.

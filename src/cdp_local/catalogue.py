@@ -134,7 +134,7 @@ retails_silver         all other sales                                          
 gold, serving views    computed from rows of silver only
 ```
 
-A bad row does not cause its batch to be refused or a run to fail. A batch that consists mostly of bad rows does: see
+A bad row does not stop a run. A batch with too many bad rows is refused, and the run fails: see
 [when a guard refuses a batch](#when-a-guard-refuses-a-batch).
 
 **The table has the latest version of a record.** This is the version with the latest change time in the source
@@ -301,8 +301,9 @@ transactions_silver, more than refused_share_limit (20%): quantity_is_positive: 
 quantity = '0'. …
 ```
 
-- **The source is wrong**: correct it. The next snapshot takes the place of the refused batch, which is ignored from then
-  on. Later batches that correct all its bad rows take their place, too. You do not have to delete or repair anything.
+- **The source is wrong**: correct it. The next snapshot takes the place of the refused batch, which is ignored from
+  then on. Later batches that correct all its bad rows take their place, too. You do not have to delete or repair
+  anything.
 - **The batch is right**: accept it once with `from_scratch=true`. The run accepts the batches that it lands, and all
   batches that have landed before. Add `ingest=false` if the run should not read the sources again. An accepted batch is
   not judged again.

@@ -97,10 +97,11 @@ def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
     """Return the rows of a table that keeps rows that its source no longer has.
 
     A version ends with the first snapshot after its batch, or with the first tombstone in its batch or later. Versions
-    with the same end form an era. A key has the latest version of its latest era with a version that breaks no rule.
+    with the same end form an era. Versions that break rules are ignored. The row of a key is the latest version of the
+    latest era.
 
     - If missing records stay, the row says since when it is inactive.
-    - If snapshots cover days, a past row stays only before all days that later snapshots cover, without a tombstone.
+    - If snapshots cover days, a past row stays only if no tombstone follows it and no later snapshot covers its day.
     """
     snapshots = [batch for batch in batches if batch.load == "snapshot"]
     versions: dict[tuple[str, ...], list[Version]] = {}
@@ -132,7 +133,7 @@ def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
 
 
 def _is_covered(of: str, version: Version, snapshots: Sequence[Batch]) -> bool:
-    """Return whether a snapshot after a version covers its day."""
+    """Return whether a later snapshot covers the day of the version."""
     column = COVERS_FROM[of]
     return any(
         day is not None and (version.row or {})[column] >= day

@@ -204,8 +204,8 @@ class Changes:
     """Row counts of a change set.
 
     Attributes:
-        counts: Number of rows by change type. Also the number of new rows that break a warning rule (`warned`), and of
-            new rows that the source no longer has (`inactive`).
+        counts: Number of rows by change type. Two more counts are about inserted rows: `warned` is the number of rows
+            that break a warning rule, and `inactive` is the number of inactive rows.
         refused: Number of refused rows by batch.
     """
 

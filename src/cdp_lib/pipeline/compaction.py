@@ -163,7 +163,7 @@ def _compact(
     key = ["_batch_id", "_record_hash"]
     loaded = LoadedBatches.of(state)
     needed = union([each.materialization.rows_to_keep(each, mapped, loaded, last).select(*key) for each in readers])
-    # A tombstone is never needed: the ends of past rows are written anew.
+    # No stored tombstone is needed: `_tombstones` writes new ones for inactive rows.
     is_record = is_old & ~sf.coalesce("_is_deleted", sf.lit(False))
     hashed = mapped.where(is_record).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").select(
@@ -185,9 +185,10 @@ def _compact(
 def _tombstones(rows: DataFrame, hashed: DataFrame, inactive: DataFrame, latest: Snapshot | None) -> list[DataFrame]:
     """Return the tombstones that take the place of removed snapshots.
 
-    - Each inactive row gets a tombstone in its own batch, so it ends no other version. The time of the tombstone is the
-      time since which the row is inactive.
-    - The latest snapshot gets a tombstone without a key, so that the snapshot still ends earlier versions.
+    - Each inactive row gets a tombstone in the batch of the row, so the tombstone ends no later version. The time of
+      the tombstone says since when the row is inactive.
+    - The latest snapshot gets a tombstone without a key. Bronze then still has a row of the snapshot, so the snapshot
+      still ends earlier versions.
 
     Args:
         rows: Rows of the bronze table.

@@ -52,7 +52,7 @@ class RefusedBatchError(CdpError):
 
 
 def with_refused_batches(state: TableState, batches: Collection[str]) -> TableState:
-    """Return the state of a table that also names refused batches. The table stays due.
+    """Return the state of a table, with the names of refused batches added. The table stays due.
 
     If a later snapshot takes the place of a refused batch, the rows of the refused batch are ignored
     (`Work.batches_set_aside`).
@@ -65,8 +65,8 @@ def with_refused_batches(state: TableState, batches: Collection[str]) -> TableSt
 class Limits:
     """Limits of the guards in one refresh.
 
-    They are stored with a change set. If a run is killed, the next run judges the stored change set by the same limits,
-    so it applies exactly the change sets that the killed run may have applied.
+    They are stored with a change set. If a run is killed, the next run judges the stored change set by the stored
+    limits. Both runs therefore decide in the same way, even if the settings differ.
 
     Attributes:
         refused_share: Share of the rows of a batch that may break rules.
@@ -140,7 +140,7 @@ def judge_missing_rows(work: Work, missing: int, rows: Callable[[], int], limits
     Args:
         work: Table to refresh.
         missing: Number of rows of the table that the snapshot no longer has.
-        rows: Function that returns the number of rows that the snapshot should have: the rows of the table.
+        rows: Function that counts the rows of the table that the snapshot should have. It is called only if needed.
         limits: Limits of the refresh.
 
     Raises:

@@ -1,8 +1,8 @@
 """Rows that the source no longer has: which versions of a record are past, and since when.
 
-An event ends the versions of a record: the first snapshot after their batch, or a tombstone of the record. Versions
-that the same event ends form an era. Versions that no event has ended form the current era. A later era replaces an
-earlier one if it has a version that breaks no rejecting rule.
+An event ends the versions of a record. The event is the first snapshot after their batch or the first tombstone of the
+record, whichever comes first. Versions that the same event ends form an era. Versions that no event has ended form the
+current era. The row of a key comes from the latest era with a version that breaks no rejecting rule.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def covered_from(snapshots: Sequence[Snapshot]) -> str:
 
 
 def with_ends(rows: DataFrame, snapshots: Sequence[Snapshot], batches: Sequence[str]) -> DataFrame:
-    """Return received rows with the events after them (`ERA_COLUMNS`).
+    """Return received rows with `ERA_COLUMNS`, which describe the events that end the rows.
 
     Args:
         rows: Rows of a builder.
@@ -69,7 +69,7 @@ def with_ends(rows: DataFrame, snapshots: Sequence[Snapshot], batches: Sequence[
 
 
 def with_snapshots(candidates: DataFrame, snapshots: Sequence[Snapshot], is_past: Column) -> DataFrame:
-    """Return rows of a table or quarantine with the events after them (`ERA_COLUMNS`).
+    """Return rows of a table or quarantine with `ERA_COLUMNS`, which describe the events that end the rows.
 
     Args:
         candidates: Rows that are older than all snapshots.
@@ -89,7 +89,9 @@ def with_snapshots(candidates: DataFrame, snapshots: Sequence[Snapshot], is_past
 def with_first_days(
     snapshots: Sequence[Snapshot], rows: DataFrame, contract: TableContract, column: str
 ) -> list[Snapshot]:
-    """Return snapshots with the first day that each of them covers: the smallest day of a row that keeps its rules.
+    """Return snapshots with the first day that each snapshot covers.
+
+    This is the smallest date of the snapshot's rows that break no rejecting rule.
 
     Args:
         snapshots: Snapshots.

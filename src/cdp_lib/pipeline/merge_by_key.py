@@ -46,8 +46,9 @@ class MergeByKey(Materialization):
     - Merge: only the rows of the new batches are merged. This is possible if the new batches are newer than all earlier
       loaded batches, include no snapshot, and share no source file with another batch. Cost: the new rows and the
       stored rows with the same keys are read.
-    - Compare: all rows since the latest snapshot are compared with the whole table by key and hash. Cost: all these
-      rows and the whole table are read, but only the differences are resolved and written.
+    - Compare: all rows since the latest snapshot are compared with the whole table by key and hash. If the table keeps
+      past rows, only the rows of the new batches are compared. Cost: these rows and the whole table are read, but only
+      the differences are resolved and written.
     - Rewrite: the rows of all batches are resolved, and the table is replaced.
 
     If a run is killed, the next run merges the same changes again, because they are stored before the merge
@@ -56,15 +57,15 @@ class MergeByKey(Materialization):
     A batch with too many refused rows, and a snapshot that lacks too many rows of the table, are refused before a row
     changes (`guards`).
 
-    By default, a snapshot replaces all earlier batches: a row that it lacks leaves the table. The two attributes change
-    this. They keep past rows, so the table is rewritten if a batch is older than a loaded batch.
+    By default, a row leaves the table if a snapshot lacks it. With one of the two attributes, the table keeps past
+    rows: rows that the source no longer has. If a new batch is then older than a loaded batch, the table is rewritten.
 
     Attributes:
         keeps_absent: Whether a row stays in the table when a snapshot lacks it, when a tombstone deletes it, or when
             all its versions since the latest snapshot break rules. The columns `is_active` and `inactive_since` of the
             table say so.
-        covers_from: Date column. If given, a snapshot covers only the days from its smallest day on: it removes rows of
-            these days only.
+        covers_from: Date column. If given, a snapshot covers the days from its smallest date on, and removes only rows
+            of these days.
     """
 
     keeps_absent: bool = False
@@ -72,7 +73,7 @@ class MergeByKey(Materialization):
 
     @property
     def has_history(self) -> bool:
-        """Return whether rows may stay in the table that the latest snapshot lacks."""
+        """Return whether the table may have rows that the latest snapshot lacks."""
         return self.keeps_absent or bool(self.covers_from)
 
     def refresh(self, work: Work) -> Outcome:
@@ -121,7 +122,7 @@ class MergeByKey(Materialization):
                 received, existing, quarantine, contract, is_current=is_current, is_settled=is_settled
             )
             received, existing = (rows.join(unchanged, key, how="left_anti") for rows in (received, existing))
-            # A snapshot ends the versions in quarantine, if it is newer than all of them.
+            # If the table keeps past rows, the new snapshot is newer than all versions in quarantine, and ends them.
             is_kept = sf.lit(False) if self.has_history else older
             refused = candidates_of_quarantine(quarantine.where(is_kept), None, contract)
             keys_are_unique = False
@@ -180,8 +181,8 @@ class MergeByKey(Materialization):
         become current again. For example, two files have the same record. If a later version of one file does not have
         the record, the record in the other file becomes the current version.
 
-        If the table keeps past rows, the rows are kept that decide the content of the table after the batch `last`. All
-        batches that land later are newer.
+        If the table keeps past rows, the kept rows are those that are in the table or in its quarantine after the batch
+        `last`. Earlier versions are not needed, because all batches that land later are newer.
         """
         [bronze], contract = table.reads, table.contract
         if self.has_history:
@@ -302,7 +303,7 @@ class MergeByKey(Materialization):
         return _Resolution(resolved, versions, snapshots, has_many_broken=has_many_broken)
 
     def _with_ends(self, received: DataFrame, snapshots: Sequence[Snapshot], batches: Sequence[str]) -> DataFrame:
-        """Return rows of a builder. If the table keeps past rows, they have the events after them."""
+        """Return rows of a builder. If the table keeps past rows, add `ERA_COLUMNS`."""
         return with_ends(received, snapshots, batches) if self.has_history else received
 
     def _check(self, received: DataFrame, contract: TableContract, *, keys_are_unique: bool = False) -> DataFrame:
@@ -331,14 +332,14 @@ class MergeByKey(Materialization):
         return is_earlier & (sf.col(self.covers_from) < sf.lit(details["covers_from"] or "9999-12-31").cast("date"))
 
     def _is_settled(self, snapshots: Sequence[Snapshot]) -> Column:
-        """Return a condition that is true for the rows of the table that snapshots may lack without changing them."""
+        """Return a condition that is true for rows of the table that stay unchanged if the snapshots lack them."""
         if self.keeps_absent:
             return ~sf.col(IS_ACTIVE.name)
         first = covered_from(snapshots)
         return sf.col(self.covers_from) < sf.lit(first).cast("date") if first else sf.lit(True)
 
     def _has_to_be_in(self, covers_from: str) -> Column:
-        """Return a condition that is true for the rows of the table that a snapshot has, if the source lost no row."""
+        """Return a condition that is true for rows of the table that a complete snapshot has to contain."""
         if self.keeps_absent:
             return sf.col(IS_ACTIVE.name)
         return sf.col(self.covers_from) >= sf.lit(covers_from).cast("date") if covers_from else sf.lit(True)
@@ -409,9 +410,10 @@ def _count_refused(versions: DataFrame, refused: DataFrame) -> Mapping[str, int]
 
 
 def _rows_before(work: Work, changes: DataFrame, condition: Column) -> int:
-    """Return the number of rows of the table before a stored change set was applied.
+    """Return the number of rows that the table had before a change set.
 
-    A killed run may have applied the change set. Therefore, rows with changed keys are counted in the change set.
+    A killed run may already have applied the change set. Therefore, only rows that the change set does not touch are
+    counted in the table. The change set has the former versions of the other rows.
 
     Args:
         work: Table to refresh.
@@ -431,7 +433,8 @@ def _details(
 
     - `newest`: newest batch that the table is built from;
     - `snapshot`: latest snapshot that the table is built from; empty if there is none;
-    - `covers_from`: first day that this snapshot covers; empty if all earlier rows have been resolved without it;
+    - `covers_from`: first day that this snapshot covers; empty if it covers no day, or if a rebuild found no earlier
+      rows;
     - `limits`: limits by which the latest changes were judged;
     - `accepted`: batches that a person has accepted although they exceed a limit;
     - `set_aside`: refused batches that are ignored, because a later snapshot took their place.

@@ -289,7 +289,7 @@ def test_limits_make_no_table_due(shop: Warehouse) -> None:
 def test_a_killed_run_neither_applies_nor_loses_a_batch(
     filled: Callable[..., Warehouse], tmp_path: Path, accepted: bool
 ) -> None:
-    """After the kill, the limits are the usual ones, even if the killed run had accepted the batch."""
+    """The run after the kill has the usual limits, even if the killed run accepted every batch."""
     shop, copy = filled(sell_much), tmp_path / "copy"
     before = shop.contents(TRANSACTIONS_SILVER)
     shop.land(TRANSACTIONS_BRONZE, 2, *bad_sales(50, 69), sale(1, quantity=7), load="increment")
