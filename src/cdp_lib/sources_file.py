@@ -25,7 +25,7 @@ KINDS = ("api", "crm", "database", "files")
 _KEYS = {
     "api": ("token",),
     "crm": (),
-    "database": ("schema", "table", "primary_key", "updated_at"),
+    "database": ("schema", "table", "query", "primary_key", "updated_at"),
     "files": (),
 }
 """Keys of an entity that only one kind of source has."""
@@ -46,6 +46,7 @@ class EntitySource:
         token: Name of the secret with the API's bearer token.
         schema: Schema of the table, empty for the default schema of the login.
         table: Name of the table or view.
+        query: SQL query of the database that takes the place of a table. Empty if rows come from a table or view.
         primary_key: Columns that identify a row of the table. Empty for the primary key of the database.
         updated_at: Column with the time of a row's last change.
         mapping: Mapping of the columns.
@@ -57,6 +58,7 @@ class EntitySource:
     token: str = "api_token"
     schema: str = ""
     table: str = ""
+    query: str = ""
     primary_key: tuple[str, ...] = ()
     updated_at: str = "updated_at"
     mapping: ColumnMapping = field(default_factory=ColumnMapping)
@@ -126,6 +128,8 @@ class _Reader:
             raise self.error(
                 entity, f"has the unknown key '{unknown[0]}'", f"with '{kind}', the keys are {', '.join(known)}"
             )
+        if "query" in values and (beside := [key for key in ("schema", "table") if key in values]):
+            raise self.error(entity, f"has query and {beside[0]}", "write either a query, or a table with its schema")
         texts = {
             key: self.text(f"{entity}.{key}", values[key])
             for key in (kind, *_KEYS[kind])

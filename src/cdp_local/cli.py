@@ -456,7 +456,8 @@ def check_all_sources(
 
 def _print_checked(checked: CheckedEntity) -> None:
     source = checked.source
-    place = f", {'.'.join(filter(None, [source.schema, source.table]))}" if source.kind == "database" else ""
+    table = "query" if source.query else ".".join(filter(None, [source.schema, source.table]))
+    place = f", {table}" if source.kind == "database" else ""
     address = f"secret {source.address}" if source.kind == "database" else source.address
     console.print(Text(f"{source.entity}: {source.kind} {address}{place}", style="bold"), soft_wrap=True)
     if checked.error:

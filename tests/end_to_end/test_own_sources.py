@@ -34,7 +34,7 @@ customers:
   attributes: [AGE]
 products:
   database: database_url
-  table: articles
+  query: SELECT * FROM articles WHERE article_nr > 0
   decimal_separator: ","
   columns: {product_id: ARTICLE_NR, product_name: ARTICLE_NAME, category: DEPARTMENT, price: LIST_PRICE}
 stores:

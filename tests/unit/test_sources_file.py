@@ -65,6 +65,7 @@ def test_mapping_and_its_text_are_inverse(sources_of) -> None:
         ("sales: {api: u}", "declares the unknown entity 'sales': the entities are customers, products"),
         ("customers: https://x", "customers is 'https://x': write a block with one of api, crm"),
         ("customers: {token: t}", "customers has no source: write exactly one of api, crm, database, files"),
+        ("customers: {database: d, query: SELECT 1, table: t}", "customers has query and table: write either a query"),
         ("customers: {api: u, files: f}", "customers has api and files: write exactly one of"),
         ("customers: {api: u, table: t}", "customers has the unknown key 'table': with 'api', the keys are api, token"),
         ("customers: {api: u, columns: {mail: x}}", "customers.columns has the unknown column 'mail': the columns are"),

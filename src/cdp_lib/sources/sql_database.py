@@ -1,4 +1,4 @@
-"""Tables of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
+"""Tables, views and queries of a transactional SQL database, read through SQLAlchemy: Azure SQL, PostgreSQL, SQLite.
 
 A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and after that in
 increments.
@@ -17,7 +17,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -188,7 +188,7 @@ class SourceTable:
 
     Attributes:
         entity: Name of the entity.
-        rows: The table or view as an SQLAlchemy object.
+        rows: The table, view or query as an SQLAlchemy object.
         schema: Landed types of the columns.
         key_columns: Names of the columns that identify a row. Empty if they are unknown.
         key: First of the key columns, if increments are possible. None otherwise (see `land_tables`).
@@ -196,11 +196,11 @@ class SourceTable:
     """
 
     entity: str
-    rows: sa.Table
+    rows: sa.Table | sa.Subquery
     schema: pa.Schema
     key_columns: tuple[str, ...]
-    key: sa.Column[int] | None
-    updated_at: sa.Column[datetime] | None
+    key: sa.ColumnElement[int] | None
+    updated_at: sa.ColumnElement[datetime] | None
 
     @property
     def columns(self) -> dict[str, str]:
@@ -271,30 +271,19 @@ class TableWatermark:
 
 
 def find_table(connection: sa.Connection, source: EntitySource) -> SourceTable:
-    """Return the database table or view of a source. Upper and lower case in its names may differ from the database.
+    """Return the table, view or query of a source. Upper and lower case in its names may differ from the database.
 
     Args:
         connection: Connection to the database.
         source: Source of the entity.
 
     Raises:
-        CdpError: The table or a declared column does not exist.
+        CdpError: The table or a declared column does not exist, or the query can't be run.
     """
-    schema, inspector = source.schema or None, sa.inspect(connection)
-    tables = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
-    if connection.dialect.name == "postgresql":
-        tables += inspector.get_materialized_view_names(schema)
-    name = _find_name(source.table, tables)
-    if name is None:
-        where = f"schema '{schema}'" if schema else "the default schema"
-        raise CdpError(
-            f"Database {address_of(connection.engine)} has no table or view '{source.table}' in {where}: check the"
-            f" secret '{source.address}', and the table and schema of {source.entity} in the file of sources."
-        )
-    rows = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+    rows = _query_rows(connection, source) if source.query else _table_rows(connection, source)
     dialect, names = connection.dialect.name, rows.columns.keys()
     key = tuple(_declared_column(source, "primary_key", column, names) for column in source.primary_key)
-    key = key or tuple(rows.primary_key.columns.keys())
+    key = key or tuple(column.name for column in rows.primary_key)
     is_landed_by_key = bool(key) and (bool(source.mapping.columns) or {*source.contract.record_key} <= {*key})
     updated_at = rows.columns.get(_find_name(source.updated_at, names) or "")
     if updated_at is None and source.updated_at != "updated_at":
@@ -313,16 +302,75 @@ def find_table(connection: sa.Connection, source: EntitySource) -> SourceTable:
     )
 
 
+def _table_rows(connection: sa.Connection, source: EntitySource) -> sa.Table:
+    schema, inspector = source.schema or None, sa.inspect(connection)
+    tables = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+    if connection.dialect.name == "postgresql":
+        tables += inspector.get_materialized_view_names(schema)
+    name = _find_name(source.table, tables)
+    if name is None:
+        where = f"schema '{schema}'" if schema else "the default schema"
+        raise CdpError(
+            f"Database {address_of(connection.engine)} has no table or view '{source.table}' in {where}: check the"
+            f" secret '{source.address}', and the table and schema of {source.entity} in the file of sources."
+        )
+    return sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+
+
+def _query_rows(connection: sa.Connection, source: EntitySource) -> sa.Subquery:
+    """Return a query as an SQLAlchemy object. The database describes its columns with a result of no rows."""
+    query = source.query.rstrip("; \n").replace(":", r"\:")  # a colon would begin a parameter of SQLAlchemy
+    try:
+        result = connection.execute(sa.text(f"SELECT * FROM ({query}) rows_of_query WHERE 1 = 0"))
+    except sa.exc.DBAPIError as error:
+        raise CdpError(
+            f"The query of {source.entity} can't be run in database {address_of(connection.engine)}:"
+            f" {' '.join(_reason_of(error).split())}. Correct the query in the file of sources."
+        ) from None
+    description = result.cursor.description if result.cursor else []
+    columns = [sa.column(name, _type_in_query(connection, type_, *rest)) for name, type_, *rest in description]
+    result.close()
+    return sa.text(query).columns(*columns).subquery(f"query of {source.entity}")
+
+
+_TYPES_IN_QUERIES: dict[object, sa.types.TypeEngine[Any]] = {
+    **{bool: sa.types.Boolean(), int: sa.types.BigInteger(), float: sa.types.Float()},
+    **{date: sa.types.Date(), datetime: sa.types.DateTime()},
+    **{"bool": sa.types.Boolean(), "int2": sa.types.SmallInteger(), "int4": sa.types.Integer()},
+    **{"int8": sa.types.BigInteger(), "float4": sa.types.Float(), "float8": sa.types.Float()},
+    **{"date": sa.types.Date(), "timestamp": sa.types.DateTime(), "timestamptz": sa.types.DateTime(timezone=True)},
+}
+"""SQLAlchemy types of the columns of a query: by the name of PostgreSQL's type, or by the Python type that the driver
+of another database reports."""
+
+
+def _type_in_query(connection: sa.Connection, type_: Any, *rest: Any) -> sa.types.TypeEngine[Any]:
+    """Return the type of a column of a query. It is `Text` for types without a matching parquet type.
+
+    Args:
+        connection: Connection to the database.
+        type_: Type in the description of the result.
+        rest: Sizes in this description: display size, internal size, precision, scale and nullability.
+    """
+    if connection.dialect.name == "postgresql":
+        known = connection.connection.dbapi_connection.adapters.types.get(type_)  # type: ignore[union-attr]
+        type_ = known.name if known else None
+    _, _, precision, scale, *_ = rest
+    if type_ in ("numeric", Decimal) and precision and scale is not None:
+        return sa.types.Numeric(precision, scale)
+    return _TYPES_IN_QUERIES.get(type_, sa.types.Text())
+
+
 def _find_name(name: str, names: Sequence[str]) -> str | None:
     """Return the name as the database spells it. An exact match is better than a match that ignores case."""
     return name if name in names else next((each for each in names if each.lower() == name.lower()), None)
 
 
 def _declared_column(source: EntitySource, declared_as: str, name: str, names: Sequence[str]) -> str:
-    found = _find_name(name, names)
+    found, relation = _find_name(name, names), "its query" if source.query else f"'{source.table}'"
     if found is None:
         raise CdpError(
-            f"The file of sources declares '{name}' as {declared_as} of {source.entity}, but '{source.table}' has no"
+            f"The file of sources declares '{name}' as {declared_as} of {source.entity}, but {relation} has no"
             f" such column (its columns are {', '.join(names)}): correct the file of sources."
         )
     return found
@@ -508,7 +556,7 @@ def _land_increment(
     return batch.manifest
 
 
-def _is_updated_since(updated_at: sa.Column[datetime], since: datetime | None) -> sa.ColumnElement[bool]:
+def _is_updated_since(updated_at: sa.ColumnElement[datetime], since: datetime | None) -> sa.ColumnElement[bool]:
     if since is None:
         return updated_at.is_not(None)
     return updated_at >= (since if getattr(updated_at.type, "timezone", False) else since.replace(tzinfo=None))
@@ -685,7 +733,7 @@ def _totals(connection: sa.Connection, table: SourceTable, *conditions: sa.Colum
     return rows, int(key_total), int(contents)
 
 
-def _key_of(table: SourceTable) -> sa.Column[int]:
+def _key_of(table: SourceTable) -> sa.ColumnElement[int]:
     if table.key is None:
         raise ValueError(f"{table.entity} has no key for increments")
     return table.key

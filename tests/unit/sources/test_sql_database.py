@@ -1006,12 +1006,25 @@ LINES = replace(
 )
 
 
-def test_view_with_a_declared_key_is_landed_in_increments(new_postgresql_database, run, monkeypatch) -> None:
+QUERY = replace(
+    LINES,
+    schema="",
+    table="transactions",
+    query="""
+        SELECT *, '100 %: ' || "PIECES"::TEXT AS note, 0.5::NUMERIC(4, 2) AS rate FROM shop.lines WHERE "PIECES" > 0;
+    """,
+)
+
+
+@pytest.mark.parametrize("lines", [LINES, QUERY], ids=["view", "query"])
+def test_view_or_query_with_a_declared_key_is_landed_in_increments(
+    new_postgresql_database, run, monkeypatch, lines
+) -> None:
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 10)
     url = new_postgresql_database(RECEIPTS)
 
     def land_lines() -> Manifest | None:
-        batches = land_tables(run(), url, [LINES], snapshot_up_to_rows=0)
+        batches = land_tables(run(), url, [lines], snapshot_up_to_rows=0)
         return batches[0] if batches else None
 
     def execute(statement: str) -> None:
@@ -1020,6 +1033,9 @@ def test_view_with_a_declared_key_is_landed_in_increments(new_postgresql_databas
 
     snapshot = land_lines()
     assert (snapshot.load, snapshot.rows) == ("snapshot", 90)
+    if lines is QUERY:
+        first = {"BASKET_ID": 1, "LINE_NO": 1, "PIECES": 1, "note": "100 %: 1", "rate": Decimal("0.50")}
+        assert landed_rows(run().landing, snapshot)[0] == first
     assert land_lines() is None
 
     execute("INSERT INTO shop.lines VALUES (31, 1, 1), (31, 2, 1)")
@@ -1044,6 +1060,8 @@ def test_declared_column_that_does_not_exist_is_named(new_postgresql_database, r
         (replace(LINES, primary_key=("receipt",)), "declares 'receipt' as primary_key of transactions"),
         (replace(LINES, updated_at="changed"), "declares 'changed' as updated_at of transactions"),
         (replace(LINES, table="v_line"), "has no table or view 'v_line' in schema 'shop'"),
+        (replace(QUERY, primary_key=("receipt",)), "of transactions, but its query has no such column"),
+        (replace(QUERY, query="SELECT nope"), "The query of transactions can't be run in database postgresql://.*nope"),
     ):
         with pytest.raises(CdpError, match=line):
             land_tables(run(), url, [changed])
