@@ -31,6 +31,12 @@ _KEYS = {
 """Keys of an entity that only one kind of source has."""
 
 _MAPPING_KEYS = ("columns", "attributes", "time_zone", "date_format", "decimal_separator")
+_NOT_IN_DATES = re.compile(r"%.|[A-Za-z](?<![GyDMLdQqEFaHhKkmsSXxzVOZ])")
+"""Pattern of the letters that a date format of Spark does not have, such as the `Y` of `DD.MM.YYYY`."""
+
+_QUOTED = re.compile(r"'[^']*'")
+"""Pattern of quoted text in a date format."""
+
 _VARIABLE = re.compile(r"\$\{var\.(\w+)\}")
 
 
@@ -160,6 +166,12 @@ class _Reader:
             raise self.error(
                 f"{entity}.time_zone", f"is '{texts['time_zone']}'", "write an IANA time zone such as Europe/Vienna"
             ) from None
+        if wrong := _NOT_IN_DATES.search(_QUOTED.sub("", texts.get("date_format", ""))):
+            raise self.error(
+                f"{entity}.date_format",
+                f"is '{texts['date_format']}' with '{wrong[0]}'",
+                "write a pattern such as dd.MM.yyyy or MM/dd/yyyy HH:mm:ss",
+            )
         if len(texts.get("decimal_separator", "")) > 1:
             raise self.error(f"{entity}.decimal_separator", f"is '{texts['decimal_separator']}'", "write one character")
         return ColumnMapping(

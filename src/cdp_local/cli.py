@@ -27,6 +27,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
 from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
+from cdp_lib.pipeline.guards import MIN_REFUSED_ROWS
 from cdp_lib.pipeline.run import one_line
 from cdp_lib.pipeline.state import mark_for_rewrite
 from cdp_lib.reconciliation import reconcile
@@ -426,8 +427,9 @@ def init(
         output.replace(output.with_name(f"{output.name}.bak"))
     output.write_text(proposal, encoding="utf-8")
     console.print(proposal, markup=False, soft_wrap=True)
+    other = "" if output.resolve() == (PROJECT / "sources.yml").resolve() else f" --sources {output}"
     console.print(
-        f"Written to {output}. Next: check each line with a question mark, then run `cdp check`.", markup=False
+        f"Written to {output}. Next: check each line with a question mark, then run `cdp check{other}`.", markup=False
     )
 
 
@@ -449,7 +451,17 @@ def check_all_sources(
             settings = Settings.from_parameters(setting_values(job, {"from_scratch": "true"}, new_run_start()))
             for checked in check_sources(workspace, settings, rows):
                 _print_checked(checked)
-                failed += [checked.source.entity] if checked.error else []
+                is_refused = (
+                    checked.refused_rows >= MIN_REFUSED_ROWS
+                    and checked.refused_rows > settings.refused_share_limit * checked.rows
+                )
+                if is_refused:
+                    errors.print(
+                        f"error: {checked.source.entity}: A run would refuse a batch with so many bad rows. Correct"
+                        " `columns`, `date_format` or `decimal_separator` in the file of sources, or the source.",
+                        markup=False,
+                    )
+                failed += [checked.source.entity] if checked.error or is_refused else []
     if failed:
         raise SystemExit(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -14,6 +14,8 @@ from cdp_lib.columns import delta_name
 from cdp_lib.contracts.table import BronzeContract, Column
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Manifest
+from cdp_lib.mapping import ATTRIBUTES
+from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.sources.sql_database import open_snapshot
 from cdp_lib.sources_file import ENTITIES
 
@@ -41,6 +43,17 @@ _WORDS = {
 }
 """Words that name the same thing, by the word that the contracts use."""
 
+_DATE_FORMATS = {
+    r"(0[1-9]|[12]\d|3[01])\.\d\d\.\d{4}": "dd.MM.yyyy",
+    r"(0[1-9]|1[0-2])/\d\d/\d{4}": "MM/dd/yyyy",
+    r"(0[1-9]|[12]\d|3[01])/\d\d/\d{4}": "dd/MM/yyyy",
+    r"(0[1-9]|[12]\d|3[01])-\d\d-\d{4}": "dd-MM-yyyy",
+}
+"""Date format of text that matches a pattern. The first pattern that all values match is proposed."""
+
+_SAMPLE = 200
+"""Number of rows whose values are read."""
+
 _ENOUGH = 0.55
 """Smallest similarity of a column that is proposed."""
 
@@ -53,6 +66,8 @@ class Relation:
         name: Name of the table or view, path of the file, or last part of the address.
         columns: Kind (`date`, `time`, `number` or `text`) of each column, by its name.
         key: Primary key. Empty if it is unknown.
+        is_view: Whether the relation is a view.
+        values: Some values of each text column, by its name. Empty if no values were read.
         location: Lines of the entity's block that say where the relation is, such as `table: sales`.
     """
 
@@ -60,6 +75,8 @@ class Relation:
     columns: Mapping[str, str]
     location: Sequence[str]
     key: Sequence[str] = ()
+    is_view: bool = False
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,9 @@ def _block(contract: BronzeContract, relations: Sequence[Relation]) -> tuple[boo
     lines = [f"{contract.entity}:", *(f"  {line}" for line in relation.location)]
     if relation.key:
         lines.append(f"  primary_key: [{', '.join(relation.key)}]")
+    elif relation.is_view:
+        lines.append("  # primary_key: []  # the columns that identify a row, to read a large view in increments?")
+    lines += [f"  {line}" for line in _formats(contract, relation, proposals)]
     renamed = [each for each in proposals if each.theirs.lower() != each.ours]
     if renamed:
         lines.append("  columns:")
@@ -116,9 +136,33 @@ def _block(contract: BronzeContract, relations: Sequence[Relation]) -> tuple[boo
                 line = f"{each.ours}: {each.theirs}" if each.theirs else f"# {each.ours}:"
                 lines.append(f"    {line}  # {each.reason}")
     used = {each.theirs for each in proposals}
-    if unused := [name for name in relation.columns if name not in used and name not in relation.key]:
+    unused = [name for name in relation.columns if name not in used and name not in relation.key]
+    if unused and _keeps_attributes(contract):
         lines.append(f"  # attributes: [{', '.join(unused)}]  # further columns, to keep under their own names")
     return True, "\n".join(lines) + "\n"
+
+
+def _keeps_attributes(contract: BronzeContract) -> bool:
+    """Return whether the silver table of an entity has the column `attributes`."""
+    tables = platform_graph().tables.values()
+    return any(contract in table.reads and ATTRIBUTES in table.contract.column_names for table in tables)
+
+
+def _formats(contract: BronzeContract, relation: Relation, proposals: Sequence[ColumnProposal]) -> list[str]:
+    """Return the formats of dates and numbers that are text in the source."""
+    kinds = {column.name: column.kind for column in contract.received_columns}
+    values: dict[str, list[str]] = {"date": [], "time": [], "number": []}
+    for each in proposals:
+        values.get(kinds[each.ours], []).extend(relation.values.get(each.theirs, ()))
+    lines = []
+    days = values["date"] or values["time"]
+    for pattern, date_format in _DATE_FORMATS.items():
+        if days and all(re.fullmatch(pattern, day) for day in days):
+            lines.append(f"date_format: {date_format}  # a value is '{days[0]}'?")
+            break
+    if decimals := [number for number in values["number"] if re.fullmatch(r"-?[\d.]*,\d{1,2}", number)]:
+        lines.append(f"decimal_separator: \",\"  # a value is '{decimals[0]}'?")
+    return lines
 
 
 def _score(contract: BronzeContract, relation: Relation) -> float:
@@ -207,7 +251,8 @@ def database_relations(database_url: str, schema: str, secret: str) -> list[Rela
     """
     with open_snapshot(database_url) as connection:
         inspector = sa.inspect(connection)
-        names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
+        views = inspector.get_view_names(schema or None)
+        names = [*inspector.get_table_names(schema or None), *views]
         if not names:
             where = f"schema '{schema}'" if schema else "the default schema"
             raise CdpError(
@@ -219,9 +264,19 @@ def database_relations(database_url: str, schema: str, secret: str) -> list[Rela
                 {column["name"]: _kind_of(column["type"]) for column in inspector.get_columns(name, schema or None)},
                 [f"database: {secret}", *([f"schema: {schema}"] if schema else []), f"table: {name}"],
                 inspector.get_pk_constraint(name, schema or None)["constrained_columns"],
+                name in views,
+                _text_values(connection, name, schema or None),
             )
             for name in names
         ]
+
+
+def _text_values(connection: sa.Connection, name: str, schema: str | None) -> dict[str, list[str]]:
+    """Return some values of each text column of a table or view."""
+    table = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+    rows = connection.execute(sa.select(table).limit(_SAMPLE)).mappings().all()
+    values = {column.name: [row[column.name] for row in rows] for column in table.columns}
+    return {name: [each for each in given if isinstance(each, str) and each] for name, given in values.items()}
 
 
 def landed_relation(batch: Manifest, kind: str, address: str) -> Relation:

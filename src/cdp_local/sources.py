@@ -166,10 +166,11 @@ def _forgotten(forgotten: Mapping[str, SourceAddress], landing: Landing, configu
             otherwise = "run with --param ingest=false to read no source"
         else:
             otherwise = f"delete {landing.path_of_source(ENTITIES[entity].source, entity)} to stop reading it"
-        entities_by_advice.setdefault(f"{configuration.how_to_set(entity)}, or {otherwise}", []).append(entity)
+        advice = f"if it is in another file of sources, add --sources FILE; if not, {configuration.how_to_set(entity)}"
+        entities_by_advice.setdefault(f"{advice}, or {otherwise}", []).append(entity)
     lines = [
         f"No source for {', '.join(entities)}, which this home reads from"
         f" {', '.join(str(forgotten[entity]) for entity in entities)}: {advice}"
         for advice, entities in entities_by_advice.items()
     ]
-    return f"{'; '.join(lines)}. If the sources are in another file, name it with --sources."
+    return f"{'; '.join(lines)}."

@@ -97,6 +97,17 @@ def test_check_shows_what_would_arrive_and_lands_nothing(shop: Path, cdp: Cdp) -
     assert not (Path.cwd() / "home").exists()
 
 
+def test_check_fails_if_a_run_would_refuse_the_rows(shop: Path, cdp: Cdp) -> None:
+    with closing(sqlite3.connect(shop / "shop.db")) as connection:
+        connection.executemany("INSERT INTO BASKETS VALUES (3, ?, 7, 1, 3, 1, '32.12.2025')", [(n,) for n in range(20)])
+        connection.commit()
+    checked = cdp("check", "--sources", shop / "sources.yml")
+
+    assert checked.returncode == 1
+    assert "21 of 23 rows (91%) would be refused" in checked.stdout
+    assert "error: transactions: A run would refuse a batch with so many bad rows. Correct `columns`," in checked.stderr
+
+
 def test_check_names_each_source_that_cannot_be_read_and_goes_on(shop: Path, cdp: Cdp) -> None:
     text = (shop / "sources.yml").read_text(encoding="utf-8")
     (shop / "sources.yml").write_text(text.replace("table: households", "table: people"), encoding="utf-8")

@@ -66,6 +66,8 @@ def test_mapping_and_its_text_are_inverse(sources_of) -> None:
         ("customers: https://x", "customers is 'https://x': write a block with one of api, crm"),
         ("customers: {token: t}", "customers has no source: write exactly one of api, crm, database, files"),
         ("customers: {database: d, query: SELECT 1, table: t}", "customers has query and table: write either a query"),
+        ("customers: {api: u, date_format: DD.MM.YYYY}", "customers.date_format is 'DD.MM.YYYY' with 'Y': write a"),
+        ("customers: {api: u, date_format: '%d.%m.%Y'}", "customers.date_format is '%d.%m.%Y' with '%d': write a"),
         ("customers: {api: u, files: f}", "customers has api and files: write exactly one of"),
         ("customers: {api: u, table: t}", "customers has the unknown key 'table': with 'api', the keys are api, token"),
         ("customers: {api: u, columns: {mail: x}}", "customers.columns has the unknown column 'mail': the columns are"),

@@ -127,9 +127,10 @@ def judge_refused_rows(
     raise RefusedBatchError(
         f"Batch {name} of {_entity_of(bronze)} is refused{more}: {_share(judged[name], received[name])} break rules of"
         f" {work.contract.name}, more than refused_share_limit ({limits.refused_share:.0%}): {'; '.join(reasons)}."
-        f" {work.contract.name} and its downstream tables are unchanged. Correct the source: its next snapshot, or the"
-        " corrected rows, take the place of this batch. To accept the batch, run with from_scratch=true, or raise"
-        " refused_share_limit.",
+        f" {work.contract.name} and its downstream tables are unchanged. If the file of sources reads the values in a"
+        " wrong way (columns, date_format, decimal_separator), correct the file. Otherwise, correct the source: its"
+        " next snapshot, or the corrected rows, take the place of this batch. To accept the batch, run with"
+        " from_scratch=true, or raise refused_share_limit.",
         exceeding,
     )
 

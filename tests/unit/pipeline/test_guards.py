@@ -78,8 +78,10 @@ def test_a_batch_with_too_many_bad_rows_changes_no_table(shop: Warehouse) -> Non
         f"Batch {batch_id_of(2)} of database/transactions is refused: 21 of 31 rows (68%) break rules of"
         " transactions_silver, more than refused_share_limit (20%): quantity_is_positive: 21 rows, for example key 50,"
         " quantity = '0'; values_fit_their_columns: 1 row, for example key 70, quantity = 'many'. transactions_silver"
-        " and its downstream tables are unchanged. Correct the source: its next snapshot, or the corrected rows, take"
-        " the place of this batch. To accept the batch, run with from_scratch=true, or raise refused_share_limit."
+        " and its downstream tables are unchanged. If the file of sources reads the values in a wrong way (columns,"
+        " date_format, decimal_separator), correct the file. Otherwise, correct the source: its next snapshot, or the"
+        " corrected rows, take the place of this batch. To accept the batch, run with from_scratch=true, or raise"
+        " refused_share_limit."
     )
     after = shop.contents()
     assert {name for name in before if before[name] != after[name]} == {"customers_silver"}
