@@ -87,7 +87,7 @@ def address_of(source: EntitySource, database_url: str) -> SourceAddress:
         CdpError: The URL of the database is invalid.
     """
     if source.kind == "database":
-        return sql_database.source_address(database_url, source.schema, "query" if source.query else source.table)
+        return sql_database.source_address(database_url, source.schema, source.relation)
     return (
         files.source_address(source.address) if source.kind == "files" else http.address_of(source.kind, source.address)
     )

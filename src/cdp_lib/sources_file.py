@@ -74,6 +74,11 @@ class EntitySource:
         """Return the name of the entity."""
         return self.contract.entity
 
+    @property
+    def relation(self) -> str:
+        """Return the name of the table or view; `query` if rows come from a query."""
+        return "query" if self.query else self.table
+
 
 @dataclass(frozen=True)
 class Sources:

@@ -27,7 +27,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
 from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
-from cdp_lib.pipeline.guards import MIN_REFUSED_ROWS
+from cdp_lib.pipeline.guards import has_too_many_refused
 from cdp_lib.pipeline.run import one_line
 from cdp_lib.pipeline.state import mark_for_rewrite
 from cdp_lib.reconciliation import reconcile
@@ -451,10 +451,7 @@ def check_all_sources(
             settings = Settings.from_parameters(setting_values(job, {"from_scratch": "true"}, new_run_start()))
             for checked in check_sources(workspace, settings, rows):
                 _print_checked(checked)
-                is_refused = (
-                    checked.refused_rows >= MIN_REFUSED_ROWS
-                    and checked.refused_rows > settings.refused_share_limit * checked.rows
-                )
+                is_refused = has_too_many_refused(checked.refused_rows, checked.rows, settings.refused_share_limit)
                 if is_refused:
                     errors.print(
                         f"error: {checked.source.entity}: A run would refuse a batch with so many bad rows. Correct"
@@ -468,8 +465,7 @@ def check_all_sources(
 
 def _print_checked(checked: CheckedEntity) -> None:
     source = checked.source
-    table = "query" if source.query else ".".join(filter(None, [source.schema, source.table]))
-    place = f", {table}" if source.kind == "database" else ""
+    place = f", {'.'.join(filter(None, [source.schema, source.relation]))}" if source.kind == "database" else ""
     address = f"secret {source.address}" if source.kind == "database" else source.address
     console.print(Text(f"{source.entity}: {source.kind} {address}{place}", style="bold"), soft_wrap=True)
     if checked.error:

@@ -17,7 +17,7 @@ from cdp_lib.pipeline.history import Snapshot
 from cdp_lib.pipeline.load_batches import MAX_LATENESS, LoadedBatches
 from cdp_lib.pipeline.state import States, TableState, read_states, write_states
 from cdp_lib.pipeline.table import Table
-from cdp_lib.pipeline.work import LOADED_IN_VERSION, SET_ASIDE, mapping_of
+from cdp_lib.pipeline.work import LOADED_IN_VERSION, SET_ASIDE, mapping_of, without_batches
 from cdp_lib.quality import record_hash
 from cdp_lib.storage import DeltaStore
 
@@ -157,7 +157,7 @@ def _compact(
     rows = store.read(contract)
     whole_row = sf.struct(*(sf.col(f"`{name}`") for name in rows.columns)).alias("_bronze_row")
     set_aside = {name for each in readers for name in states[each.name].details.get(SET_ASIDE, [])}
-    read = rows.where(~sf.col("_batch_id").isin(*set_aside)) if set_aside else rows
+    read = without_batches(rows, set_aside)
     mapped = map_rows(read.select("*", whole_row), contract, mapping_of(states[readers[0].name]))
     is_old = sf.col("_batch_id") <= sf.lit(last)
     key = ["_batch_id", "_record_hash"]

@@ -85,6 +85,17 @@ class Limits:
         return cls(settings.refused_share_limit, settings.shrink_limit, settings.from_scratch)
 
 
+def has_too_many_refused(refused: int, rows: int, limit: float) -> bool:
+    """Return whether so many rows of a batch break rules that the batch is refused.
+
+    Args:
+        refused: Number of rows that break rules.
+        rows: Number of rows of the batch.
+        limit: Share of the rows that may break rules, 0 to 1.
+    """
+    return refused >= MIN_REFUSED_ROWS and refused > limit * rows
+
+
 def judge_refused_rows(
     work: Work, refused_rows: Mapping[str, int], refused: DataFrame, limits: Limits, accepted: list[str]
 ) -> list[str]:
@@ -118,7 +129,9 @@ def judge_refused_rows(
         return still_accepted
     counted = work.store.read(bronze).where(sf.col("_batch_id").isin(*judged)).groupBy("_batch_id").count().collect()
     received: dict[str, int] = {name: rows for name, rows in counted}
-    exceeding = sorted(name for name, number in judged.items() if number > limits.refused_share * received[name])
+    exceeding = sorted(
+        name for name, number in judged.items() if has_too_many_refused(number, received[name], limits.refused_share)
+    )
     if not exceeding or limits.accepts_all:
         return [*still_accepted, *exceeding]
     name = exceeding[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -96,6 +96,11 @@ def mapping_of(state: TableState) -> ColumnMapping:
     return ColumnMapping.from_text(state.settings.get(MAPPING, ""))
 
 
+def without_batches(rows: DataFrame, batches: Collection[str]) -> DataFrame:
+    """Return bronze rows without the rows of some batches."""
+    return rows.where(~sf.col("_batch_id").isin(*batches)) if batches else rows
+
+
 def mapped_input(store: DeltaStore, contract: TableContract, state: TableState) -> DataFrame:
     """Return the rows of an input, in the way in which a table read them when it was last built.
 
@@ -164,10 +169,8 @@ class Work:
 
     def rows_of(self, contract: TableContract) -> DataFrame:
         """Return the rows of an input. The rows of batches that are set aside are left out of a bronze input."""
-        rows, ignored = self.store.read(contract), self.batches_set_aside
-        if ignored and isinstance(contract, BronzeContract):
-            return rows.where(~sf.col("_batch_id").isin(ignored))
-        return rows
+        rows = self.store.read(contract)
+        return without_batches(rows, self.batches_set_aside) if isinstance(contract, BronzeContract) else rows
 
     def map_input(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Return rows of an input. The rows of a bronze input are in the columns of its contract (`map_rows`).
