@@ -22,6 +22,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 FIXTURES = PROJECT / "fixtures"
 TASKS = len(Bundle(PROJECT, {}).job("cdp_refresh").tasks)
 
+ADVICE = "if it is in another file of sources, add --sources FILE; if not,"
+
 Run = Callable[..., str]
 
 
@@ -203,19 +205,18 @@ def test_forgotten_source_is_named_with_its_address(run: Run, rejected: Run, hom
     only = ("--only", "ingest_customers", "--only", "ingest_database")
     run(*only, "--var", f"customers_api_url={api}", **secret(f"sqlite:///{shop}"))
     customers = (
-        f"No source for customers, which this home reads from api {api.removeprefix('http://')}: set --var"
+        f"No source for customers, which this home reads from api {api.removeprefix('http://')}: {ADVICE} set --var"
         " customers_api_url=…, or run with --param ingest=false to read no source"
     )
     database = (
         "No source for products, stores, transactions, which this home reads from"
-        f" sqlite {shop}/products, sqlite {shop}/stores, sqlite {shop}/transactions: set the environment variable"
-        " CDP_SECRET_CDP_DATABASE_URL, or run with --param ingest=false to read no source"
+        f" sqlite {shop}/products, sqlite {shop}/stores, sqlite {shop}/transactions: {ADVICE} set the environment"
+        " variable CDP_SECRET_CDP_DATABASE_URL, or run with --param ingest=false to read no source"
     )
-    advice = "If the sources are in another file, name it with --sources."
-    assert rejected(**secret(f"sqlite:///{shop}")) == f"{customers}. {advice}"
-    assert rejected("--var", f"customers_api_url={api}", "--accept-new-sources") == f"{database}. {advice}"
-    assert rejected() == f"{customers}; {database}. {advice}"
-    assert rejected("--only", "ingest_customers") == f"{customers}. {advice}"
+    assert rejected(**secret(f"sqlite:///{shop}")) == f"{customers}."
+    assert rejected("--var", f"customers_api_url={api}", "--accept-new-sources") == f"{database}."
+    assert rejected() == f"{customers}; {database}."
+    assert rejected("--only", "ingest_customers") == f"{customers}."
 
 
 def test_source_that_is_no_longer_read_can_be_forgotten(run: Run, rejected: Run, home: Path, tmp_path: Path) -> None:
@@ -224,9 +225,8 @@ def test_source_that_is_no_longer_read_can_be_forgotten(run: Run, rejected: Run,
     only = ("--only", "ingest_events", "--only", "ingest_marketing_spend")
     run(*only, *spend, "--var", f"events_path={tmp_path / 'events'}")
     assert rejected(*only, *spend) == (
-        f"No source for events, which this home reads from files {tmp_path}/events: set --var events_path=…, or delete"
-        f" {home}/landing/events/events/source.json to stop reading it. If the sources are in another file, name it"
-        " with --sources."
+        f"No source for events, which this home reads from files {tmp_path}/events: {ADVICE} set --var events_path=…,"
+        f" or delete {home}/landing/events/events/source.json to stop reading it."
     )
     (home / "landing" / "events" / "events" / "source.json").unlink()
     run(*only, *spend)
