@@ -3,10 +3,10 @@
     make bench                                                             # 1 million sales
     make bench SALES=10000000,40000000 BENCH="--only product,duckdb --repeat 3 --docs"
 
-The benchmark lands the data of a generated shop once. Each contestant is the platform or a script. It runs in its own
-process, reads the same landed files and writes the same Delta tables. The benchmark fails if the tables of two
-contestants differ. Each round runs every contestant once. To compare two contestants, the ratio of their durations is
-computed in each round. The median of these ratios is reported. `MEASURES` lists what is measured.
+The contestants are the platform and the scripts. The benchmark lands the data of a generated shop once. Each contestant
+runs in its own process, reads the same landed files and writes the same Delta tables. The benchmark fails if the tables
+of two contestants differ. Each round runs every contestant once. To compare two contestants, the benchmark computes the
+ratio of their durations in each round, and reports the median of these ratios. `MEASURES` lists what is measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cdp_lib.landing import Landing
 from cdp_local.workspace import PROJECT
 
 ORPHANS = 1_000
-"""One sale in this many has an unknown product.
+"""Every thousandth sale has an unknown product.
 
 The platform puts sales with an unknown product into quarantine. The inner joins of the baselines drop them.
 """
@@ -147,8 +147,8 @@ class Bench:
     def batch_on_history(self, sales: int) -> BenchmarkResult | None:
         """Measure a refresh of one new batch in a workspace that has loaded the history.
 
-        All sales of the batch are in the newest month. With the smallest history, the contestant `first-version-sail`
-        takes part, too. It rebuilds all tables from all landed files.
+        All sales of the batch are in the newest month. On the smallest history, the contestant `first-version-sail`
+        also runs, for comparison. It rebuilds all tables from all landed files.
         """
         names = [name for name in ("product", "product-apart", "product-whole-job") if name in self.contestants]
         if not names:
@@ -199,7 +199,7 @@ class Bench:
         return self._result("nothing-new", sales, rounds)
 
     def remove_loaded(self, sales: int) -> None:
-        """Remove the loaded home folders for a number of sales, and the landing with the history and the batch."""
+        """Remove the folders that `loaded_home` and `batch_on_history` have created for a number of sales."""
         for key in [key for key in self._loaded if key[0] == sales]:
             shutil.rmtree(self._loaded.pop(key))
         shutil.rmtree(self.home / f"landing-{sales}-and-batch", ignore_errors=True)

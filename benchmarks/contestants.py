@@ -62,7 +62,7 @@ class Contestant:
 
     @property
     def refreshes_largest_mart_last(self) -> bool:
-        """Whether the largest mart is refreshed after all other tables. The measure `full` skips such contestants."""
+        """Whether the largest mart is refreshed after all other tables. The measure `full` skips these contestants."""
         return "--apart" in self.options
 
     def command(self, home: Path, landing: Path | None) -> list[str]:
@@ -99,8 +99,8 @@ class RefreshMeasurement:
     """Measured durations, memory and written bytes of one refresh.
 
     Attributes:
-        seconds: Duration in seconds until the last commit. For the whole job of the platform, the duration begins at
-            the start of the first task. Otherwise, it begins at the first read.
+        seconds: Seconds from the first read to the last commit. If the platform runs the whole job: seconds from the
+            start of the first task to the end of the last task.
         process_seconds: Duration of the whole process in seconds, including the start of the engine.
         peak_megabytes: Peak of the total resident memory of all processes; None on a system without /proc.
         tasks: Durations in seconds, by name of the task or table. A baseline has tables only.
@@ -177,10 +177,10 @@ def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def resident_megabytes(session_id: int) -> float | None:
-    """Return the resident memory of all processes in a process session, in MB; None on a system without /proc.
+    """Return the resident memory of all processes with this session id, in MB; None on a system without /proc.
 
-    A forked child process shares the memory of its parent until the child starts its own program. Until then, the child
-    is left out. Hadoop forks a child process for each file that Hadoop writes.
+    A child process that still runs the program of its parent is not counted, because it shares the memory of its
+    parent. Hadoop forks such a child for each file that Hadoop writes.
     """
     pages = 0
     if not Path("/proc/self/stat").exists():

@@ -41,8 +41,9 @@ def simulate(customers: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Simulate customers and their repeat purchases.
 
     Returns:
-        For each customer, the weeks since the first purchase (age) and the number of repeat purchases. For each repeat
-        purchase, the index of the customer and the weeks from the customer's first purchase to this purchase.
+        Four arrays. The first two have one value per customer: the weeks since the first purchase (age), and the number
+        of repeat purchases. The last two have one value per repeat purchase: the index of the customer, and the weeks
+        since the first purchase of the customer.
     """
     generator = np.random.default_rng(seed)
     age = generator.integers(1, WEEKS + 1, customers).astype(float)

@@ -1,4 +1,4 @@
-"""Measure the merge of a snapshot that adds a few late sales to the table.
+"""Measure the merge of a snapshot that differs from the table only in a few late sales.
 
     .venv/bin/python benchmarks/late_rows.py                      # 3,000 late rows on 1.5 million sales, Sail
     .venv/bin/python benchmarks/late_rows.py --engine spark

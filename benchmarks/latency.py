@@ -9,8 +9,9 @@ late, and two are invalid.
 - The measured time starts when the manifest of the sales is written.
 - It ends when `kpi_monthly_gold` is reported as refreshed, just after the commit to this table.
 
-The next batch lands when the refresh has ended. The engine restarts in a new process as often as in `cdp watch`.
-Other programs on the machine affect the duration of a refresh more than they affect its CPU seconds.
+The next batch lands when the refresh has ended. As in `cdp watch`, the engine restarts in a new process after 20
+refreshes. If other programs use the machine, compare the CPU seconds of refreshes, because these vary less than the
+durations.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def measure(workspace: LocalWorkspace, shop: Shop, batches: int, measured: Laten
         measured: Object to which the function appends the measurements of each refresh.
 
     Yields:
-        Each refresh.
+        The refresh of each batch.
     """
     landing = workspace.landing
     next_refreshes = refreshes(workspace, workspace.bundle.job("cdp_stream"))

@@ -63,7 +63,10 @@ def page(results: Results, links: Sequence[str]) -> str:
 
 
 def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
-    """Return the Vega-Lite specification and the alternative text of each plot with data, by name of the plot."""
+    """Return the Vega-Lite specification and the alternative text of each plot, by name of the plot.
+
+    A plot without data is left out.
+    """
     found: dict[str, tuple[dict[str, Any], str]] = {}
     seconds = _by_size(results, "seconds")
     if seconds:
@@ -87,7 +90,10 @@ def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
 
 
 def _by_size(results: Results, figure: str) -> list[dict[str, Any]]:
-    """Return one point per (contestant, number of sales) pair: the median of a figure in the newest result."""
+    """Return one point per (contestant, number of sales) pair of full refreshes.
+
+    The value of a point is the median of the figure over the rounds of the newest result.
+    """
     newest: dict[tuple[str, int], BenchmarkResult] = {}
     for result in results.values():
         if result.measure == "full":

@@ -1,8 +1,8 @@
 """Run one refresh of the platform on landed batches, in the same way as `cdp run`.
 
-    .venv/bin/python benchmarks/product.py HOME --landing LANDING           # the tables of the baselines
+    .venv/bin/python benchmarks/product.py HOME --landing LANDING           # only the baselines' tables
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --whole   # whole job: customers, KPIs, views
-    .venv/bin/python benchmarks/product.py HOME --whole                     # ingest the fixture
+    .venv/bin/python benchmarks/product.py HOME --whole                     # whole job on sample data
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --apart   # the largest mart last
 
 The last line of the output is the measurement as JSON. The duration is the time from the first read to the last commit.
@@ -44,7 +44,8 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
         apart: Whether to refresh the largest mart after all other tables.
 
     Returns:
-        Durations in seconds: of the refresh, of each table, and of each task except the stages bronze, silver and gold.
+        `seconds` is the duration of the refresh. `tasks` has the duration of each table, and of each task that is not a
+        stage of tables (bronze, silver, gold), in seconds.
 
     Raises:
         CdpError: A table or task failed.

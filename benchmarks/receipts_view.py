@@ -1,13 +1,13 @@
-"""Measure runs on receipts that a view of PostgreSQL returns, with another schema and a composite key.
+"""Measure `cdp run` on receipt lines that are read from a view in PostgreSQL.
 
     .venv/bin/python benchmarks/receipts_view.py                  # 1.5 million receipt lines
 
-The view has its own column names and dates as text. No single column identifies a line: the key is the number of the
-receipt and the number of the line.
+The view differs from the platform's tables in three ways. Its columns have other names, its dates are text, and its key
+has two columns: the number of the receipt and the number of the line.
 
-The script runs `cdp run` in a new process for the first load, without a change, and after each change in the database:
-new lines, late lines of old receipts, corrections, deletions, and a purge of the oldest month. After each run, it
-checks the number of sales.
+The script runs `cdp run` once for the first load, once with nothing new, and once after each of these changes in the
+database: new lines, late lines of old receipts, corrections, deletions, and a purge of the oldest month. Each run has
+its own process. After each run, the script checks the number of sales.
 
 For each run it prints the duration and the peak memory of the process, including the engine, models and the report.
 """

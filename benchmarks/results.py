@@ -145,7 +145,7 @@ class Goal:
 def latest(results: Results, measure: str, *contestants: str) -> dict[int, BenchmarkResult]:
     """Return the latest result of a measure for each number of sales, smallest first.
 
-    Only results in which all given contestants took part in one round count.
+    A result counts only if at least one of its rounds has all given contestants.
     """
     found = {
         result.sales: result
@@ -156,9 +156,9 @@ def latest(results: Results, measure: str, *contestants: str) -> dict[int, Bench
 
 
 def latest_of_largest(results: Results, measure: str, *contestants: str) -> BenchmarkResult | None:
-    """Return the latest result of a measure for the largest number of sales.
+    """Return the latest result of a measure for the largest number of sales, or None.
 
-    Only results in which all given contestants took part in one round count. Return None if there is no such result.
+    A result counts only if at least one of its rounds has all given contestants.
     """
     found = latest(results, measure, *contestants)
     return found[max(found)] if found else None
@@ -228,8 +228,7 @@ def _batch_against_rerun(results: Results) -> Goal:
 def _batch_by_history(results: Results) -> Goal:
     """Compare a refresh after the smallest history with a refresh after the largest history.
 
-    Both refreshes load a batch of the same size. If several batch sizes were measured after two or more histories, the
-    function uses the largest of these sizes.
+    Both refreshes load a batch of the same size: the largest size that was measured after at least two histories.
     """
     pair: tuple[BenchmarkResult, BenchmarkResult] | None = None
     for batch in sorted({result.batch for result in results.values()}):
@@ -339,12 +338,12 @@ def _nothing_new(results: Results) -> Goal:
 
 
 def millions(sales: int) -> str:
-    """Format a number of sales: `10 million`, or `2,000`."""
+    """Format a number of sales, for example as `10 million` or `2,000`."""
     return f"{sales / 1e6:g} million" if sales >= 1_000_000 else f"{sales:,}"
 
 
 def title_of(contestant: str) -> str:
-    """Return the title of a contestant, given by its name in a result."""
+    """Return the title of a contestant. `contestant` is its name in a result."""
     titles = {
         "nothing-new": "product, Sail, whole job, nothing new",
         "fixture": "product, Sail, whole job, the fixture",

@@ -1,4 +1,4 @@
-"""Generate the data of a shop of any size and land it as the sources of a shop do.
+"""Generate the data of a shop of any size and land it like data of real sources.
 
     from retail_data import Shop
     shop = Shop(sales=1_000_000)
@@ -66,7 +66,7 @@ class Shop:
         products: Number of products.
         stores: Number of stores.
         events: Number of behavioural events in the history; a negative number means one event per 5 sales.
-        orphans: One sale in this many has an unknown product; 0 means that every product is known.
+        orphans: 1,000 means that every thousandth sale has an unknown product; 0 means that every product is known.
         seed: Seed of all random numbers.
     """
 

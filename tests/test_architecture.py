@@ -389,7 +389,7 @@ def _names(path: Path) -> set[str]:
     ids=["in a workspace", "by make run"],
 )
 def test_every_imported_package_is_a_requirement(packages: list[str], extra: str, preinstalled: set[str]) -> None:
-    """The test environment has more packages than the requirements. Here, an import of a missing one would succeed."""
+    """Tests can't find a missing requirement by importing it: their environment has more packages than required."""
     graph = grimp.build_graph(*packages, include_external_packages=True)
     imported = {name.split(".")[0] for name in graph.modules} - {*packages} - sys.stdlib_module_names - preinstalled
     installed, waiting = set(), [("retail-cdp", extra)]

@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/baselines/first_version.py LANDING HOME --engine spark
 
 This version has no quarantine, no reconciliation and no incremental refresh: each mart reads and joins the raw files
-again. The engine is Sail or local Spark, with the same session settings as in `cdp run`. On Spark, these settings give
-one shuffle partition per core and one partition for reading a Delta log, and turn the Spark UI off. The last line of
-the output is the measurement as JSON.
+again. The engine is Sail or local Spark, with the session settings of `cdp run`. On Spark, these settings are: one
+shuffle partition per core, one partition to read a Delta log, and no Spark UI. The last line of the output is the
+measurement as JSON.
 """
 
 from __future__ import annotations

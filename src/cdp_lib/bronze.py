@@ -87,8 +87,8 @@ def build_bronze(
     Names of received columns are compared without regard to case. A received column that is not in the contract
     becomes a string column after the columns of the contract.
 
-    If the entity has a mapping, its source may lack columns of the contract, and columns may have other types, because
-    the mapping makes the columns of the contract from the columns of the source.
+    An entity may have a mapping, which computes the columns of the contract from the columns of the source. In this
+    case, the source may lack columns of the contract, and its columns may have other types. Silver applies the mapping.
 
     Args:
         spark: Spark session.
@@ -112,7 +112,7 @@ def build_bronze(
         # Read all files as one relation: engines fail on query plans that read hundreds of files one by one.
         rows = spark.read.text(landing.path_of(batch, "data"))
         folder = landing.relative_path_of(batch, _DATA_FOLDER)
-        # Engines percent-decode the name of the folder `file=<name>`. The column `file` holds the decoded name.
+        # Engines read a folder `file=<name>` as a partition column `file`, and percent-decode its value.
         source_file = sf.concat(sf.lit(folder), "file", sf.lit("/part-00000.jsonl"))
         rows = rows.select("value", source_file.alias("_source_file")).where(
             sf.col("_source_file").isin([landing.relative_path_of(batch, unquote(name)) for name in in_folders])
@@ -130,7 +130,7 @@ def build_bronze(
 def _received_names(received: Collection[str], contract: BronzeContract) -> dict[str, str]:
     """Return the received name of each contract column that was received.
 
-    Upper and lower case may differ, and characters that Delta does not allow (`Store Name` is `store_name`).
+    A received column is a contract column if its `delta_name` is the contract's name: `Store Name` is `store_name`.
     """
     by_lower_case = {delta_name(name): name for name in sorted(received)}
     found = {
@@ -189,7 +189,7 @@ def _bronze_rows(
     are_deletions: bool,
 ) -> DataFrame:
     known = {column.name: column.type for column in contract.received_columns}
-    # The columns of tombstones are not in the manifest. The names in a JSON tombstone are those of the contract.
+    # The manifest lacks the columns of tombstones. Read them from Parquet; in JSON, they have the contract's names.
     columns = {*(batch.columns or ()), *(rows.columns if batch.format == "parquet" else ())}
     names, unknown = _received_names(columns, contract), _unknown_column_names(columns, contract)
     if batch.format == "jsonl":
@@ -200,7 +200,7 @@ def _bronze_rows(
             for name in known
         }
         extra = {name: fields[field] for field, name in unknown.items()}
-        # With a mapping, a record may consist of unknown columns only.
+        # With a mapping, a valid record may have no column of the contract.
         expected = [*received.values(), *(extra.values() if mapping else ())]
         no_object = sf.when(sf.coalesce(*expected).isNull(), rows.value)
         # Do not test string columns: every value fits, and Spark would parse the line again for each tested column.
@@ -219,7 +219,7 @@ def _bronze_rows(
             name: _as_text(sf.col(f"`{field}`"), received_types[field]) if field in received_types else sf.lit(None)
             for field, name in unknown.items()
         }
-        # A date has no time of day and no time zone. With a mapping, both may decide which day a time belongs to.
+        # Keep timestamps of date columns as text: the mapping needs the time of day and the zone to find the day.
         extra |= {
             f"{name}{AS_RECEIVED}": _as_text(rows[field], received_types[field])
             for name, field in present.items()

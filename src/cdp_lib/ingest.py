@@ -23,7 +23,10 @@ from cdp_lib.sources_file import EntitySource, read_sources
 
 
 def configured_sources(settings: Settings, entities: Collection[str]) -> list[EntitySource]:
-    """Return the sources of the given entities. An entity without a source, or whose address is empty, has none."""
+    """Return the declared sources of the given entities.
+
+    An entity is left out if it has no source, or if the address of its source is empty.
+    """
     declared = read_sources(settings.sources_file, asdict(settings)).entities
     return [declared[entity] for entity in entities if entity in declared and declared[entity].address]
 
@@ -77,7 +80,7 @@ def land_entities(
 
 
 def address_of(source: EntitySource, database_url: str) -> SourceAddress:
-    """Return the address of an entity's source as a landing remembers it.
+    """Return the address of an entity's source, in the form that a landing stores.
 
     Args:
         source: Source of the entity.
@@ -167,15 +170,15 @@ def _by_database(sources: Sequence[EntitySource]) -> list[list[EntitySource]]:
 
 
 def _crm_columns(source: EntitySource) -> list[str]:
-    """Return the columns that a mapped table of the CRM needs. An empty list stands for those of the contract."""
+    """Return the columns to request from the CRM. An empty list means the columns of the contract."""
     mapping = source.mapping
     if not (mapping.columns or mapping.attributes):
         return []
     mapped = dict(mapping.columns)
     if expressions := [theirs for theirs in mapped.values() if not theirs.isidentifier()]:
         raise CdpError(
-            f"The file of sources maps a column of {source.entity} from '{expressions[0]}': the CRM is asked for"
-            " columns by name, so write the name of a column."
+            f"The file of sources maps a column of {source.entity} from '{expressions[0]}'. Columns of the CRM are"
+            " requested by name: write the name of a column, not an expression."
         )
     ours = [mapped.get(column.name, column.name) for column in source.contract.received_columns]
     return list(dict.fromkeys([*ours, *mapping.attributes]))

@@ -528,8 +528,8 @@ class Landing:
                 moved to a later time.
             extracted_at: Start of the run, ISO 8601.
             load: Whether the batch is a snapshot, an increment or whole files.
-            previous: The latest landed batch when the run determined which records are new. None if no batch was
-                landed. Also None for a snapshot that does not depend on earlier batches.
+            previous: Latest landed batch that the run knows. An error is raised if another run has landed a newer
+                batch. None if no batch was landed. Also None for a snapshot that does not depend on earlier batches.
 
         Raises:
             CdpError: A name can't be a folder name, the batch is already complete, the location can't be written, or
@@ -760,7 +760,8 @@ class Extraction:
         source: Source system.
         batch_id: Id of the batches.
         extracted_at: Start of the run, ISO 8601, UTC.
-        addresses: Address of each entity's source. The landing remembers no address of other entities.
+        addresses: Address of each entity's source. For an entity without an address here, the run stores no address
+            in the landing.
     """
 
     landing: Landing
@@ -791,8 +792,9 @@ class Extraction:
     def has_landed(self, batch: Manifest) -> bool:
         """Return whether this run has landed a batch.
 
-        The batch's id may have another time than the run's id (`batch_id_after`). In this case, the rest of the id and
-        the start of the run are compared. The rest of the id is not enough, because all manual runs share it.
+        The batch usually has the batch id of the run. If the time in the id was changed (`batch_id_after`), two values
+        are compared: the part of the id after the time, and the start of the run. The part after the time is not
+        enough, because it is the same for all manual runs.
         """
         is_same_suffix = _run_suffix(batch.batch_id) == _run_suffix(self.batch_id)
         return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)
@@ -811,8 +813,8 @@ class Extraction:
         """Write the run's batch of an entity. See `Landing.new_batch`."""
         with self.landing.new_batch(self.source, entity, self.batch_id, self.extracted_at, load, previous) as batch:
             yield batch
-            # Store the address before the manifest is written. If the run is killed in between, no batch has an unknown
-            # source.
+            # Store the address before the manifest is written. The source of a landed batch is then known, even if the
+            # run is killed between the two.
             self.remember_source(entity)
 
 

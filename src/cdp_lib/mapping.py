@@ -39,9 +39,10 @@ class Mapping:
         columns: Pairs of a contract column and its source: a column of the source, or an SQL expression over the
             columns of the source.
         attributes: Columns of the source to keep as the retailer's own attributes.
-        time_zone: IANA name of the time zone of the retailer's days, and of times without a time zone. Empty for UTC.
+        time_zone: IANA name of the retailer's time zone. Days are days of this zone. Times without a time zone are
+            times of this zone. Empty for UTC.
         date_format: Pattern of dates and times, as in Spark (`dd.MM.yyyy`). Empty for ISO 8601.
-        decimal_separator: Character between whole numbers and decimals. Empty for a full stop.
+        decimal_separator: Character before the decimals of a number. Empty for a full stop.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -78,9 +79,13 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
         mapping: Mapping of the entity. If it is empty, the rows are returned unchanged.
 
     Returns:
-        The columns of the contract, `attributes` (a map from the name of an attribute to its text), `_record` (the row
-        as received, JSON), and the other columns of the table whose names begin with an underscore. `_rescued_data`
-        holds the values that do not fit their column after the mapping.
+        Rows with these columns:
+
+        - the columns of the contract;
+        - `attributes`: a map from the name of an attribute to its text;
+        - `_record`: the row as received, JSON;
+        - `_rescued_data`: the mapped values that do not fit their column;
+        - all other columns of the table whose names begin with an underscore.
 
     Raises:
         CdpError: The mapping refers to a column that the table does not have, or an expression is not valid SQL.
@@ -122,7 +127,7 @@ def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) 
         column.name: text_of[column.name] if column.type == "STRING" else to_type(text_of[column.name], column.type)
         for column in contract.received_columns
     }
-    # A value that fits a column of type STRING is never a misfit.
+    # Every text fits a column of type STRING, so these columns have no misfits.
     misfits = [(c.name, text_of[c.name], typed[c.name]) for c in contract.received_columns if c.type != "STRING"]
     no_object = sf.when(sf.coalesce(*text_of.values()).isNull(), sf.col("_line"))
     values = sf.struct(
@@ -131,16 +136,16 @@ def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) 
         rescued_data([*misfits, ("_record", no_object, sf.lit(None))]).alias("_rescued_data"),
         "_record",
     )
-    # Engines also copy expressions into filters, through `offset(0)`. The filter of a rule would be too large to plan.
-    # No engine moves a filter before `explode`.
+    # Engines also copy expressions into later filters, even through `offset(0)`. The filter of a rule would then be too
+    # large to plan. `explode` prevents these copies, because no engine moves a filter before it.
     return texts.select(sf.explode(sf.array(values)).alias("_row"), *technical).select("_row.*", *technical)
 
 
 def _texts(names: Sequence[str], contract: BronzeContract, mapping: Mapping) -> dict[str, Column]:
     """Return the text of each contract column.
 
-    Dates and times are in ISO 8601, and numbers have a full stop, if the received text has the format that the mapping
-    declares. Any other text is returned as received, so that the quarantine shows it.
+    A date or time in the declared format is converted to ISO 8601. A number with the declared decimal separator is
+    converted to a number with a full stop. Any other text is returned as received, so that the quarantine shows it.
     """
     sources, texts = dict(mapping.columns), {}
     for column in contract.received_columns:

@@ -76,8 +76,8 @@ def _measure(kpi: Kpi, dimension: Dimension, currency: str) -> dict[str, Any]:
 def _expression(kpi: Kpi, dimension: Dimension) -> str:
     """Return the SQL expression of a KPI: Σ numerator / Σ denominator.
 
-    The sums include the selected rows whose value is not null. If one row is selected, the result is the value of this
-    row. If several dimension values are selected, a KPI that is not additive over the dimension is null.
+    Rows whose `value` is null are left out of both sums. For one selected row, the result is therefore the `value` of
+    this row. For several dimension values, the result is null if the KPI is not additive over the dimension.
     """
     has_value = f"FILTER (WHERE kpi = '{kpi.name}' AND value IS NOT NULL)"
     measure = f"sum(numerator) {has_value}"

@@ -40,7 +40,7 @@ ERA_COLUMNS = ("_next_snapshot", "_covered_from", "_tombstone", "_is_past")
 """
 
 _CURRENT = "~"
-"""Era of the versions that no event has ended. It sorts after all other eras."""
+"""Era of the versions that have not ended. It sorts after all other eras."""
 
 _PAST = ""
 """Era of a row of the table that was already past before this refresh. It sorts before all other eras."""
@@ -93,9 +93,9 @@ def record_hash(contract: TableContract) -> Column:
 def is_warned(contract: TableContract) -> Column:
     """Return a condition that is true if a row of a table breaks a warning rule.
 
-    The rules are evaluated again, because this is faster than reading the column `_warnings`. A rule that uses a column
-    of received rows only, such as `_ingested_at`, can't be evaluated again. If the contract has a rule of this kind,
-    `_warnings` is read instead.
+    The rules are evaluated again, because this is faster than reading the column `_warnings`. A rule can't be evaluated
+    again if it uses a column that the table does not have, such as `_ingested_at`. If the contract has a rule of this
+    kind, `_warnings` is read.
 
     Args:
         contract: Contract of the table.
@@ -133,7 +133,9 @@ def check_versions(
 
 
 def end_of_era(batch_id: Column, time: Column) -> Column:
-    """Return the name of an era: the name and the time of the batch that ends it. Names of eras sort by batch.
+    """Return the name of an era: the name and the time of the batch that ends the era.
+
+    Names of eras sort by batch. `history` explains eras.
 
     Args:
         batch_id: Batch with the snapshot or the tombstone.
@@ -147,19 +149,21 @@ def with_eras(
 ) -> DataFrame:
     """Return candidates with their era.
 
+    An era consists of the versions that the same snapshot or tombstone ended (see `history`). These versions are past.
+
     Args:
         candidates: Candidates with `ERA_COLUMNS`. A row of the table may be two candidates. The candidate with the
-            `_origin` `carried` competes with the received versions. The candidate with the `_origin` `table` only
-            shows how the row is stored.
+            `_origin` `carried` competes with the received versions. The candidate with the `_origin` `table` is the row
+            as it is stored, and does not compete.
         contract: Contract of the table.
-        covers_from: Date column. A past version stays in the table only if no tombstone follows it, and if its date is
-            before all days that later snapshots cover. If empty, every past version stays, and the columns `is_active`
-            and `inactive_since` say that it is past.
+        covers_from: Date column. A past version is removed if a tombstone follows it, or if a later snapshot covers its
+            date. Any other past version stays. If `covers_from` is empty, every past version stays, and the columns
+            `is_active` and `inactive_since` say that it is past.
         has_tombstones: Whether a candidate may be a tombstone.
 
     Returns:
-        The candidates with `_era` and `_is_removed`, for `resolve_versions`. If the best version of a key has
-        `_is_removed`, the table has no row of this key.
+        The candidates with `_era` and `_is_removed`, for `resolve_versions`. If `_is_removed` is true for the latest
+        valid version of a key, the table has no row of this key.
     """
     no_key = sf.when(sf.col("record_key").isNull(), sf.concat("_batch_id", "_record_hash"))
     # If a batch has both a record and its tombstone, the tombstone counts as the later version.
@@ -173,7 +177,8 @@ def with_eras(
     if covers_from:
         is_covered = ~is_current & (sf.col(covers_from) >= sf.col("_covered_from").cast("date"))
         is_removed = sf.col("_next_tombstone").isNotNull() | sf.coalesce(is_covered, sf.lit(False))
-        # A received version replaces a past row of the table even if it equals the row: the row is then current.
+        # If a received version equals a past row of the table, it must replace the row, so that the row is current
+        # again. The suffix makes the two versions differ.
         values = sf.concat(sf.col("_values").cast("string"), sf.when(sf.col("_is_past"), "past").otherwise(""))
         return known.select("*", is_removed.alias("_is_removed")).withColumn("_values", values)
     ended_at = sf.when(~is_current, sf.substring_index("_era", _BEFORE_VALUES, -1).cast("timestamp"))
@@ -202,7 +207,8 @@ def unchanged_keys(
     - this version breaks no rejecting rule, and equals the row;
     - the quarantine has no row with this key.
 
-    A row is also unchanged if it is settled, and its key has neither received versions nor rows in quarantine.
+    If no version of a key is received, its row is unchanged if `is_settled` is true for the row, and the quarantine has
+    no row with this key.
 
     This search is much faster than `resolve_versions`, so the caller resolves only the other keys.
 
@@ -211,9 +217,10 @@ def unchanged_keys(
         existing: Rows of the table.
         quarantine: Rows of the table's quarantine.
         contract: Contract of the table.
-        is_current: Condition that is true for received versions that no later batch has ended. None for all versions.
-        is_settled: Condition that is true for rows of the table that stay as they are if nothing is received. None for
-            no row.
+        is_current: Condition that is true for received versions that no later snapshot ends. None if it is true for all
+            versions.
+        is_settled: Condition that is true for rows of the table that do not change if their key is not received. None
+            if it is false for all rows.
     """
     # Only keys with a single received version are returned. A single version is never ambiguous.
     keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
@@ -314,11 +321,12 @@ def resolve_versions(
     Args:
         candidates: Versions from `check_versions`, and the rows of the table and of its quarantine.
         contract: Contract of the table.
-        competes: Condition that is true if a candidate may become the kept or refused version of its key. If the
-            received versions include all records of the source, it is false for rows of the table and its quarantine.
+        competes: Condition that is true for candidates that may be kept or refused. For example, if the received
+            versions include all records of the source, rows of the table and its quarantine do not compete.
         keys_are_unique: Whether each key has only one candidate. If true, candidates are not compared.
-        has_eras: Whether the candidates come from `with_eras`. If true, the latest era with a version that breaks no
-            rejecting rule has the kept version, and only versions of the current era are refused.
+        has_eras: Whether the candidates come from `with_eras`. If true, versions are sorted by era first. The kept
+            version comes from the latest era with a version that breaks no rejecting rule. Only versions of the current
+            era are refused.
 
     Returns:
         The candidates with two further columns, `_outcome` and `_is_gone`. `_is_gone` is true if no version of the key
@@ -429,8 +437,8 @@ def hashable(column: ContractColumn) -> Column:
 def _values(contract: TableContract) -> Column:
     """Return an expression: a hash of the columns by which versions are compared.
 
-    If warnings depend on more than the values of the row, they are compared too. For example, a day of registration
-    that was missing and is now unreadable stays null, but has another warning.
+    If a warning rule uses a column that the table does not have, warnings are compared too. For example, a day of
+    registration was missing, and is now unreadable. It is null in both versions, but the warnings differ.
     """
     values = [hashable(c) for c in contract.columns if c.name not in _TECHNICAL]
     warnings = [sf.concat_ws("|", WARNINGS.name)] if contract.has_unrepeatable_warnings else []

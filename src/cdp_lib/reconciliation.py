@@ -42,8 +42,8 @@ class Account:
         table_name: Name of the table.
         batch_id: Name of the batch; `EARLIER` for all earlier batches together; `WHOLE_TABLE` for all rows of the
             table.
-        rows_in: Number of rows of the batch in the table's input. For `WHOLE_TABLE`, the expected number of rows: the
-            rows of the table and its quarantine, as the table's state records them.
+        rows_in: Number of rows of the batch in the table's input. For `WHOLE_TABLE`, the number of rows that the table
+            and its quarantine should have together, according to the table's state.
         rows_out: Number of rows of the batch in the table.
         rows_quarantined: Number of rows of the batch in the table's quarantine.
         rows_superseded: Number of rows of the batch that a later version, a tombstone or an equal row replaced.
@@ -84,8 +84,10 @@ def reconcile(
         only_changed: Whether to count only the tables that changed since their accounts were last recorded.
 
     Returns:
-        Accounts of each counted table: one account for the whole table, if its state records the number of rows. If the
-        table has rules, also one account for each of its newest batches, and one for all earlier batches together.
+        Accounts of each counted table:
+
+        - if its state records the number of rows: one account for the whole table;
+        - if it has rules: one account for each of its newest batches, and one account for all earlier batches.
     """
     graph, states, skipped = graph or platform_graph(), read_states(store), set(held)
     counted = {row["table_name"]: row["counted_version"] for row in _recorded(store)} if only_changed else {}
@@ -198,7 +200,7 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def has_imbalance(store: DeltaStore) -> bool:
-    """Return whether an account in `reconciliation_ops` has an imbalance. If true, its table must be counted again."""
+    """Return whether an account in `reconciliation_ops` has an imbalance, so that a table must be counted again."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 
@@ -247,8 +249,9 @@ class KeyDifference:
 def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]:
     """Compare the keys of tables with the keys of their inputs.
 
-    A table and its quarantine together must have exactly the keys that are current in the table's input. A key is not
-    current if its record is deleted. A table that keeps past rows may also have every other key that its input had.
+    Each current key of the input must be in the table or in its quarantine. A key is current if its record is not
+    deleted. The table and its quarantine must have no other keys, except in past rows: a past row may have any key that
+    its input had.
 
     Cost: two anti-joins for each table with rules.
 

@@ -37,7 +37,7 @@ class Settings:
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
-        accept_new_sources: Whether a source may have another address than the landing remembers.
+        accept_new_sources: Whether the address of a source may differ from the address that the landing remembers.
         reporting_currency: ISO 4217 code of the currency of prices. Exchange rates convert amounts to this currency.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
@@ -160,7 +160,7 @@ class Settings:
         )
 
     def is_replayed(self, batch_id: str) -> bool:
-        """Return whether the run loads a batch again if the batch is already loaded."""
+        """Return whether the run loads a batch even if the batch is already loaded."""
         return self.full_refresh or bool(self.replay_from and batch_id >= self.replay_from)
 
     @property

@@ -54,7 +54,11 @@ class SourceAddress:
         return is_local_host and not self.path.startswith(_REMOTE_PATHS)
 
     def is_same_source(self, other: SourceAddress) -> bool:
-        """Return whether two addresses are of the same source. Any source on this machine may be a sample source."""
+        """Return whether two addresses are of the same source.
+
+        Addresses of samples change with each run. Therefore, if one of the two addresses is of samples, the other
+        address may be any address on this machine.
+        """
         samples = [each for each in (self, other) if each.kind == SAMPLES]
         return self == other or bool(samples) and all(each.is_on_this_machine for each in (self, other))
 

@@ -47,13 +47,13 @@ class EntitySource:
     Attributes:
         contract: Bronze contract of the entity.
         kind: `api`, `crm`, `database` or `files`.
-        address: URL of the API or the organisation, path of the files, or name of the secret with the database's URL.
-            Empty if the entity has no source.
+        address: For an API or a CRM, its URL. For files, their path. For a database, the name of the secret that holds
+            its URL. Empty if the entity has no source.
         token: Name of the secret with the API's bearer token.
         schema: Schema of the table, empty for the default schema of the login.
         table: Name of the table or view.
-        query: SQL query of the database that takes the place of a table. Empty if rows come from a table or view.
-        primary_key: Columns that identify a row of the table. Empty for the primary key of the database.
+        query: SQL query that returns the rows. Empty if the rows come from a table or view.
+        primary_key: Columns that identify a row. If empty, the primary key that the database declares is used.
         updated_at: Column with the time of a row's last change.
         mapping: Mapping of the columns.
     """
@@ -76,7 +76,7 @@ class EntitySource:
 
     @property
     def relation(self) -> str:
-        """Return the name of the table or view; `query` if rows come from a query."""
+        """Return the name of the table or view, or the word `query` if the rows come from a query."""
         return "query" if self.query else self.table
 
 
@@ -99,7 +99,7 @@ def read_sources(path: str, variables: Mapping[str, object]) -> Sources:
         variables: Values of the `${var.…}` references in the file, by name.
 
     Raises:
-        CdpError: The file is missing, is not YAML, or declares something that this version does not know.
+        CdpError: The file is missing or is not YAML, or it contains an unknown name or an invalid value.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
@@ -115,7 +115,7 @@ def read_sources(path: str, variables: Mapping[str, object]) -> Sources:
 
 @dataclass(frozen=True)
 class _Reader:
-    """The values of one file, checked one by one."""
+    """Reader of one file of sources. It checks each value."""
 
     path: str
     variables: Mapping[str, object]

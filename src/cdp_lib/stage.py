@@ -30,7 +30,7 @@ _BY_HAND = "a notebook opened by hand"
 
 
 class Stage:
-    """Stage of a refresh, run by one task of a job or by a notebook that a person has opened."""
+    """Stage of a job. A notebook that a person has opened may run several stages with one object."""
 
     def __init__(self, dbutils: Any, spark: SparkSession) -> None:
         """Read the notebook's widgets and the states of the tables, and take the lease.
@@ -40,7 +40,8 @@ class Stage:
 
         - `select`: tables and layers, as in `cdp run --select`;
         - `sources`: the result states of the ingest tasks, each as `<source>=<state>`;
-        - `held`: tables whose downstream tables are held, as earlier tasks reported them;
+        - `held`: tables that failed, were skipped, or have missing or surplus rows, as earlier tasks reported. Their
+          downstream tables are held;
         - `job`: name of the job.
 
         Args:

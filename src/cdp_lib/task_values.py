@@ -29,7 +29,7 @@ def report_rows(dbutils: Any, rows: int) -> None:
 def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> None:
     """Report the state of a table's refresh to the job. If the refresh has ended, also print a line.
 
-    The task value has the name of the table.
+    The key of the task value is the name of the table.
 
     Args:
         dbutils: The notebook's `dbutils`.

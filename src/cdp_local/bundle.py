@@ -38,8 +38,8 @@ class Task:
         notebook: File of the notebook; None for a condition task.
         condition: Condition of a condition task; None for a notebook task.
         base_parameters: Parameters of this task only.
-        depends_on: Upstream tasks by key. If the upstream task is a condition task, the value is the outcome that this
-            task requires: `true` or `false`. None if this task requires no outcome.
+        depends_on: Outcome that each upstream task must have, by task key: `true` or `false` for a condition task.
+            None if this task does not depend on the outcome.
         run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 
@@ -139,8 +139,8 @@ class Bundle:
     def _resolve(self, text: str, outer: tuple[str, ...]) -> str:
         """Replace the references in a string. The value of a reference may contain more references.
 
-        If the string is the value of a reference, `outer` holds this reference and the references around it. A
-        reference in the string that is also in `outer` forms a cycle.
+        Example: the value of `${a}` contains `${b}`. While the value of `${b}` is resolved, `outer` is `${a}`, `${b}`.
+        If this value contains `${a}` again, the references form a cycle.
         """
 
         def value_of(match: re.Match[str]) -> str:
@@ -199,7 +199,7 @@ def resolve_dynamic_values(text: str, value_of: Callable[[str], str]) -> str:
 
 
 def _to_text(value: object) -> str:
-    """Return a YAML scalar as the string that the Databricks CLI passes on."""
+    """Return a YAML scalar as a string, as the Databricks CLI writes it: `true`, not `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

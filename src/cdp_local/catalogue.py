@@ -160,8 +160,8 @@ severity of the rule decides what happens to such a row:
 
 ## Which values are optional
 
-A source must send only the values that identify a record or give a sale its revenue. All other values are optional. A
-record without them is kept, with all its sales, and a warning rule names each missing value.
+A source must send the values that identify a record or give a sale its revenue. All other values are optional. A record
+without an optional value is kept, with all its sales, and a warning rule names each missing value.
 
 | record | required | if an optional value is missing |
 |---|---|---|
@@ -173,18 +173,19 @@ record without them is kept, with all its sales, and a warning rule names each m
 | event | `event_id`, `event_type`, `occurred_at` | the column is null |
 | marketing spend, exchange rate | all | the row is in quarantine |
 
-- **The source may lack the column of an optional value.** The values are the same as for missing values, for every
-  record. If the source lacks a required column, its batch is refused.
+- **The source may lack the whole column of an optional value.** The value is then missing in every record. If the
+  source lacks a required column, its batch is refused.
 - **An optional value that does not fit is null.** For example, a day of registration is null if it is not an ISO 8601
   date or is in the future. A warning rule names the column, and bronze has the value as received. A required value that
-  does not fit puts the record into quarantine. The CRM's `modifiedon` may be null, but if it does not fit, the
-  contact is in quarantine: it is unknown whether the version is newer.
-- **Figures do not guess.** Marts have a group `unknown`. A customer without a day of registration is acquired on the
-  day of the first purchase, and is not in `customer_registration_trends_gold`. A customer without a registration and a
-  purchase is in `customer_value_gold`, with a null `acquisition_date`, but in no cohort and in none of the KPIs that
-  count customers by their day of acquisition.
-- **A rate is null if the source never sends its kind of data**: the share of opened or clicked mailings if no mailing
-  was ever opened or clicked, and the consent to a channel if no contact has ever decided on the channel.
+  does not fit puts the record into quarantine. The CRM's `modifiedon` is an exception: a contact without it is kept,
+  but a contact whose `modifiedon` does not fit is in quarantine, because nobody knows which version is newer.
+- **Missing values are not guessed.** Marts have a group `unknown`. A customer without a day of registration is acquired
+  on the day of the first purchase, and is not in `customer_registration_trends_gold`. If the customer has no purchase
+  either, `acquisition_date` is null. Such a customer is in `customer_value_gold`, but in no cohort and in no KPI that
+  counts customers by their day of acquisition.
+- **A rate is null, not 0, if the source never sends the data that the rate counts.** The open rate is null if no
+  mailing was ever opened, and the click rate if no link was ever clicked. The consent rate of a channel is null if no
+  contact has ever decided on the channel.
 
 ## Reconciliation: every row is accounted for
 
@@ -289,8 +290,8 @@ Two guards judge the batches of a table before any of its rows changes:
 | bad rows | a batch if more than 20 % of its rows break rejecting rules | 20 refused rows | `refused_share_limit` |
 | shrinkage | a snapshot if it lacks more than 50 % of the rows of the table | 10 missing rows | `shrink_limit` |
 
-The rules of `retails_silver` are about other tables, so no guard counts them. Bad rows are also judged when a
-table is loaded for the first time or rebuilt.
+The guards ignore the rules of `retails_silver`, because these rules are about other tables. The guard of bad rows
+judges every refresh of a table, including the first load and a rebuild.
 
 The table, its quarantine and all downstream tables stay unchanged. All other tables are refreshed, and the run fails
 with one line, such as:
@@ -301,9 +302,9 @@ transactions_silver, more than refused_share_limit (20%): quantity_is_positive: 
 quantity = '0'. …
 ```
 
-- **The source is wrong**: correct it. The next snapshot takes the place of the refused batch, which is ignored from
-  then on. Later batches that correct all its bad rows take their place, too. You do not have to delete or repair
-  anything.
+- **The source is wrong**: correct it. Once the next snapshot has landed, the refused batch is ignored. If the source
+  lands increments, the next run lands the corrected rows, which take the place of the bad rows. You do not have to
+  delete or repair anything in the tables.
 - **The batch is right**: accept it once with `from_scratch=true`. The run accepts the batches that it lands, and all
   batches that have landed before. Add `ingest=false` if the run should not read the sources again. An accepted batch is
   not judged again.

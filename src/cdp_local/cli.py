@@ -73,7 +73,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# Programs that read the output from a pipe or a file expect one line per table row.
+# If the output is a pipe or a file, use a very wide console: programs that read it expect one line per table row.
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -113,9 +113,9 @@ def main() -> None:
 def _interrupt(stderr: int) -> None:
     """End the process at once on Ctrl-C.
 
-    Do not wait for the threads: Ctrl-C also reaches the engine, and a thread that waits for the engine may then block
-    for minutes. Ending at once is safe, because the operating system releases the lock of the home folder and the run
-    can be repeated.
+    Do not wait for the threads. Ctrl-C also reaches the engine, and a thread that waits for an answer of the engine
+    may block for minutes. Ending at once is safe: the operating system releases the lock of the home folder, and the
+    user can repeat the run.
     """
     if console.is_terminal:
         os.write(1, b"\x1b[?25h\n")  # the live display hides the cursor: show it again
@@ -443,7 +443,7 @@ def check_all_sources(
     """Read a sample of each source, and show how its rows arrive and which of them are refused. Nothing is landed."""
     failed = []
     variables = _with_sources(_pairs("--var", var), sources)
-    # Without a configured source, check the samples.
+    # If no source is configured, check the samples of all entities.
     reading = () if read_configuration(variables).is_own else ENTITIES
     with TemporaryDirectory() as folder:
         with open_workspace(engine, Path(folder), variables, reading) as workspace:

@@ -1,4 +1,4 @@
-"""Loopback server that simulates the Dataverse Web API (OData v4), as far as the extraction of contacts needs it."""
+"""Loopback server that simulates the part of the Dataverse Web API (OData v4) that the extraction of contacts uses."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class CrmServer:
             contacts: Records, each as values by column name. A record without `modifiedon` gets the current time.
             client_id: Id of the only application that gets an access token.
             client_secret: Secret of this application.
-            page_size: Maximum number of records per page. It is also the page size if the client requests none.
+            page_size: Number of records per page. A client may request smaller pages, but not larger pages.
             change_tracking: Whether the table of contacts tracks changes.
             token_seconds: Lifetime of an access token in seconds.
         """
@@ -114,8 +114,8 @@ class CrmServer:
         self._token_seconds = token_seconds
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
-        # One digest per version, computed from all changes up to the version. A delta token contains a version and its
-        # digest. If the digest is not the one in this list, the token was issued by another CRM.
+        # One digest per version: a hash of all changes up to this version. A delta token contains a version and its
+        # digest. If this list has another digest for the version, another CRM has issued the token.
         self._history = [""]
         self._oldest_version = 0
         self._contacts: dict[str, dict[str, Any]] = {}
@@ -163,7 +163,7 @@ class CrmServer:
             self._touch(contactid, None)
 
     def expire_tokens(self) -> None:
-        """Make all access tokens invalid that the server has issued so far."""
+        """Expire all access tokens issued so far."""
         with self._lock:
             self._tokens.clear()
 
@@ -194,7 +194,7 @@ class CrmServer:
         """Return the response of the token endpoint, which simulates Microsoft Entra ID."""
         if form.get("grant_type") != "client_credentials":
             return _token_error(400, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant.")
-        # If the address of the resource ends with a slash, the scope contains two slashes.
+        # The scope is `<address>/.default`. If the client's address ends with a slash, the scope has two slashes.
         if form.get("scope") not in (f"{self.url}/.default", f"{self.url}//.default"):
             return _token_error(400, "invalid_scope", "AADSTS70011: The provided value for 'scope' is not valid.")
         if form.get("client_id") != self._client[0]:
@@ -266,13 +266,13 @@ class CrmServer:
         return _answer(200, page, **({"Preference-Applied": ",".join(applied)} if applied else {}))
 
     def _cookie(self, query: Mapping[str, str], track_changes: bool) -> dict[str, Any]:
-        """Return the position of a page in a read of several pages. A token in the query contains the position.
+        """Return the position of the requested page, from the token in the query.
 
-        The position has three parts. A part that does not apply is None:
+        A query without a token requests the first page. The position has three parts:
 
-        - `after`: sort key of the last contact of the previous page;
-        - `since`: version that the client has already; the read returns only later changes;
-        - `at`: version at the start of a read with change tracking.
+        - `after`: sort key of the last contact of the previous page; None for the first page;
+        - `since`: version that the client already has. Only later changes are read. None to read all contacts;
+        - `at`: latest version when the client requested the first page; None without change tracking.
         """
         cookie: dict[str, Any] = {"after": None, "since": None, "at": None}
         try:
@@ -294,9 +294,9 @@ class CrmServer:
         return cookie
 
     def _matching(self, query: Mapping[str, str], cookie: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        """Return the sort keys of all contacts that match the query at this moment, not only those of one page.
+        """Return the sort keys of the contacts on all pages: the contacts that match the query at this moment.
 
-        The contactid is the last part of each sort key.
+        The last part of each sort key is the contactid.
         """
         if cookie["since"] is not None:
             return [(contactid,) for contactid, version in self._versions.items() if version > cookie["since"]]

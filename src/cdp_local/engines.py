@@ -55,7 +55,7 @@ class HomeCatalog:
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
 
     def has_schema(self, schema: str) -> bool:
-        """Return whether the catalog has a schema. Its full name is given in backquotes."""
+        """Return whether the catalog has the schema with the given quoted full name."""
         return schema in self._folders
 
     def register(self, schema: str, table: str) -> bool:
@@ -78,7 +78,7 @@ class HomeCatalog:
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
-        """Record that this session has registered a table, because it has created the table."""
+        """Mark a table that the session has created as registered."""
         self._registered.add(f"{schema}.`{table}`")
 
     def has_view(self, schema: str, view: str) -> bool:
@@ -163,8 +163,8 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     os.environ.setdefault("RUST_LOG", "error,sail_delta_lake::transaction=off")
     # Number of rows per Arrow record batch. A shuffle splits each record batch, which is slow for small record batches.
     os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "32768")
-    # Delay in milliseconds. By default, the memory allocator returns memory to the operating system after each query,
-    # and requests it again for the next query.
+    # Milliseconds for which the memory allocator keeps free memory. By default, it returns the memory to the operating
+    # system after each query, and requests memory again for the next query.
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
     # Timeout in seconds. By default, a session ends after 15 idle minutes, but `cdp watch` may wait for weeks.
     os.environ.setdefault("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(365 * 24 * 60 * 60))
@@ -188,8 +188,8 @@ def _sail(catalog: str, home: Path, landing: str, account_key: str | None) -> It
     # By default, the client repeats a failed request for ten minutes. That is too long here: the server runs in this
     # process, and does not recover after a failure.
     spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
-    # By default, the client sends two more requests per query, so that it can reconnect. A connection inside this
-    # process is never lost.
+    # By default, the client sends two extra requests per query, which it needs only to reconnect. The client never
+    # reconnects here, because a connection inside this process is never lost.
     spark.client.disable_reattachable_execute()
     try:
         yield spark
@@ -205,7 +205,7 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
         settings["spark.hadoop.fs.azure.account.key"] = account_key
     packages = [_HADOOP_AZURE] if landing.startswith("abfss://") else []
     with delta_session(home, settings, packages) as spark:
-        # Connect the named catalog to Spark's session catalog, so that it has the same tables as `spark_catalog`.
+        # Let the named catalog delegate to Spark's session catalog, as `spark_catalog` does: both have the same tables.
         manager = spark._jsparkSession.sessionState().catalogManager()
         manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
         yield spark
@@ -265,7 +265,7 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
 
 @contextmanager
 def _child_stderr_to(log: Path) -> Iterator[None]:
-    """Redirect stderr to a file in the `with` block. Child processes that start in the block stay redirected."""
+    """Redirect stderr to a file in the `with` block. A child process that starts in the block keeps this stderr."""
     log.parent.mkdir(parents=True, exist_ok=True)
     stderr = os.dup(2)
     try:

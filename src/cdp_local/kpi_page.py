@@ -125,9 +125,9 @@ _PREDICTIONS = """
 customer buys at random times, at an individual rate, and drops out at a random time. The drop-out cannot be observed.
 The model is fitted by maximum likelihood to the histories of all buyers, including one-time buyers. A history consists
 of the number of repeat purchase days, the week of the latest purchase, and the number of weeks since the first
-purchase. In the fit, customers with the same history count as one history with their number as its weight. They have
-the same prediction. **Spend** per purchase day is predicted with Gamma-Gamma (Fader and Hardie 2013), fitted to the
-customers who bought again.
+purchase. The fit uses each different history once, weighted by the number of customers who have it. Customers with the
+same history have the same prediction. **Spend** per purchase day is predicted with Gamma-Gamma (Fader and Hardie 2013),
+fitted to the customers who bought again.
 
 **`churn_probability` is the probability of no purchase within the churn horizon** (job parameter `churn_horizon_days`),
 not 1 − `probability_alive`. A customer who is alive may still buy nothing for a quarter, and campaigns need to find

@@ -106,10 +106,10 @@ class WatchMaintenance:
         self._maintained_versions: dict[Path, int] = {}  # table folder → version after its maintenance
 
     def maintain_grown_tables(self) -> list[Path]:
-        """Compact the tables with many commits since their last maintenance, and shorten their logs.
+        """Compact tables, and shorten the logs of their commits. Choose the tables with the most new commits.
 
-        No other program may write the tables at the same time. After a table gets a new version, its previous version
-        stays readable for one hour. The previous version of an ops table stays readable for one minute.
+        A new commit is a commit since the last maintenance of the table. No other program may write the tables at the
+        same time. A replaced version of a table stays readable for one hour, or for one minute in an ops table.
 
         Returns:
             Folders of the maintained tables. The table with the most new commits is the first.
@@ -134,8 +134,8 @@ def _newest_version(log: Path) -> int:
 
 def _compact_and_trim(folder: Path) -> int:
     """Compact the small files of a table and remove its expired versions; return the new version of the table."""
-    # Ops tables get a short retention, because each stage replaces all files of the state table. The log of a table
-    # lists every replaced file until its retention ends.
+    # Each stage replaces all files of the state table, and the log of a table lists each replaced file until the
+    # retention of the file ends. A short retention of ops tables therefore keeps their logs short.
     is_ops_table = folder.name in {contract.name for contract in OPS_TABLES}
     properties = {
         "delta.logRetentionDuration": _ONE_MINUTE,
@@ -174,8 +174,8 @@ def _vacuum(folder: Path, retention_days: int) -> None:
     """
     hours, table = 24 * retention_days, DeltaTable(folder)
     old = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-    # The log still lists files that an earlier vacuum removed. If none of the listed files exists, skip the vacuum,
-    # because a vacuum makes two commits.
+    # `old` may contain files that an earlier vacuum has removed, because the log still lists them. If no file exists,
+    # skip the vacuum: it would make two commits for nothing.
     if any((folder / file).exists() for file in old):
         table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 

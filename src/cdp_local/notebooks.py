@@ -90,7 +90,7 @@ def run_notebook(
         _run_python(path, source, parameters, workspace, output, task_key)
     except NotebookExit as end:
         return end.value
-    except BaseException:  # also catches SystemExit, which sys.exit raises
+    except BaseException:  # not Exception, because sys.exit in a notebook raises SystemExit
         output.write(workspace.secrets.redact(traceback.format_exc()))
         raise
     return None
@@ -113,7 +113,7 @@ def _run_python(
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)
 
     if catalog := catalog_of(workspace.spark) if "spark." in source else None:
-        catalog.register_all()  # which tables the notebook reads is not known
+        catalog.register_all()  # the notebook may read any table
     namespace = {
         "__name__": "__main__",
         "__file__": str(path),

@@ -105,10 +105,10 @@ def binaries_folder() -> Path:
 
 
 def _non_root_user(folder: Path) -> dict[str, Any]:
-    """Return `subprocess` arguments with which root starts a program as another user.
+    """Return arguments of `subprocess` that start a program as a user other than root.
 
-    PostgreSQL refuses to run as root. The other user becomes the owner of the folder. If the current user is not root,
-    no arguments are needed: return an empty dict.
+    PostgreSQL refuses to run as root. If the current user is root, the other user becomes the owner of the folder. If
+    not, no arguments are needed: return an empty dict.
     """
     if os.geteuid() != 0:
         return {}

@@ -144,8 +144,8 @@ def _relationships() -> str:
 
 
 def _role() -> str:
-    # Ignore rows of Country access that have no country. The totals of all countries have no country either, so the
-    # user would see these totals.
+    # Ignore rows of Country access without a country. A user with such a row would see the totals of all countries,
+    # because these totals have no country either.
     own_access = f"'{_ACCESS}'[user_principal_name] = USERPRINCIPALNAME() && '{_ACCESS}'[country] <> \"\""
     allowed = f"SELECTCOLUMNS(FILTER('{_ACCESS}', {own_access}), \"country\", '{_ACCESS}'[country])"
     conditions = {"Country": f"[country] IN {allowed}", _ACCESS: "[user_principal_name] = USERPRINCIPALNAME()"}

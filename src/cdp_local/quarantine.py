@@ -29,8 +29,8 @@ class Finding:
         table: Name of the table.
         rule: Name of the rule.
         rows: Number of rows that break the rule.
-        first_broken: Number of rows for which this rule is the first broken rule. The sum over all findings counts each
-            row once.
+        first_broken: Number of rows whose first broken rule is this rule. A row has only one first broken rule, so the
+            sum over all findings counts each row once.
         since: Earliest batch with a row that breaks the rule.
         key: Key of one row that breaks the rule; None if these rows have no keys.
     """

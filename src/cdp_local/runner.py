@@ -87,8 +87,8 @@ _TABLE_STATES = {
 }
 """State of a table in this module, by the state that the stage reports for the table."""
 
-# Each value of `run_if` has a function and a state. The function gets one boolean per upstream task, which is true if
-# the upstream task failed or was skipped. If the function returns false, the task does not run and gets the state.
+# Function and state for each value of `run_if`. The function returns whether the task runs. It gets one boolean per
+# upstream task: true if the upstream task failed or was skipped. A task that does not run gets the state.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
     "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
     "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
@@ -125,8 +125,8 @@ def run_job(
         The runs of all tables that stages reported, then the runs of all tasks in the order of the job file.
 
     Raises:
-        CdpError: The job does not have a given parameter or task, a task has an unknown `run_if`, or the dependencies
-            of the tasks have a cycle, or a setting has a value that is not allowed.
+        CdpError: The job does not have a given parameter or task, a setting has a value that is not allowed, a task has
+            an unknown `run_if`, or the dependencies of the tasks form a cycle.
     """
     values, job_values = parameter_values(job, parameters), job_reference_values(job, started_at)
     _require_known("task", only, job.tasks, job)
@@ -274,7 +274,7 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
-    """Return the value of each reference to the job, by reference. An example of a reference is `job.run_id`.
+    """Return the values of references to a job and its run, by reference without braces. Example: `job.run_id`.
 
     Args:
         job: The job.
@@ -309,7 +309,7 @@ def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime
 
 
 def _require_valid_settings(job: Job, parameters: Mapping[str, str], started_at: datetime) -> None:
-    """Raise an error if a setting of the job has a value that is not allowed. Otherwise, each task would fail."""
+    """Raise an error if a setting of the job has an invalid value, so that the run ends before its first task."""
     given = {*job.parameters, *(name for task in job.tasks.values() for name in task.base_parameters)}
     if given >= {*Settings.parameter_names()}:
         Settings.from_parameters(setting_values(job, parameters, started_at))

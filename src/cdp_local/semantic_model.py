@@ -100,14 +100,15 @@ class ModelTable:
         name: Display name.
         contract: Contract of the platform table that the rows are read from.
         only: Names of the columns to read; empty for all columns without personal data.
-        joins: Relationships to other tables of the model. The key is a column of this table. The value is a (table,
-            column) pair: the column of the other table that the key refers to.
+        joins: Relationships to other tables of the model: the (table, column) pair that a column of this table refers
+            to, by name of the column.
         country: DAX expression that returns the country of a row. Users with the role `By country` see only the rows of
-            their countries. If None, they see no rows. They see all rows of the tables in `OPEN_TABLES`.
+            their countries. If None, these users see no rows, unless the table is in `OPEN_TABLES`. They see all rows
+            of an open table.
         measures: Measures of the table.
         calculated: Columns that Power BI computes.
         null_labels: String that replaces null, by name of the column.
-        has_dimensions: Whether this is the table of KPI values. It has separate rows for each dimension of a KPI.
+        has_dimensions: Whether this is the table of KPI values, which has separate rows for each dimension of a KPI.
     """
 
     name: str

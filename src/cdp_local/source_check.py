@@ -39,12 +39,12 @@ class CheckedEntity:
     Attributes:
         source: Source of the entity.
         rows: Number of rows of the sample.
-        mapping: (our column, its source) pair of each column of the contract. The source is empty for a column that the
-            sample does not have.
+        mapping: (column of the contract, column or SQL expression of the source) pairs. The second item is empty if the
+            sample lacks the column. The pairs of `attributes` come last.
         columns: Names of the columns of `accepted`.
         accepted: Accepted rows as they arrive in silver, at most `SHOWN_ROWS`.
-        refused: (rule, meaning, number of rows, an example) of each rule that refuses rows.
-        warned: (rule, meaning, number of rows, an example) of each rule that rows break but that keeps them.
+        refused: (rule, meaning, number of rows, an example) of each rejecting rule that rows break.
+        warned: (rule, meaning, number of rows, an example) of each warning rule that rows break.
         refused_rows: Number of refused rows.
         error: Why the entity can't be read or loaded. Empty if it can.
     """
@@ -63,13 +63,13 @@ class CheckedEntity:
 def check_sources(workspace: LocalWorkspace, settings: Settings, rows: int) -> Iterator[CheckedEntity]:
     """Land a sample of each configured source in a workspace, load it, and yield what arrives.
 
-    The sample takes the same way as all rows: it is landed, loaded into bronze, mapped and checked.
+    A sample goes through the same steps as in a run: it is landed, loaded into bronze, mapped and checked.
 
     Args:
         workspace: An empty workspace, which is thrown away afterwards.
         settings: Settings of the run.
-        rows: Maximum number of rows to read from a table. From a folder, the newest file is read. An API and the CRM
-            are read completely, because they can't be asked for a part.
+        rows: Maximum number of rows to read from a table of a database. From a folder, the newest file is read. An API
+            and the CRM are read completely.
 
     Raises:
         CdpError: No source is configured.
@@ -88,15 +88,15 @@ def check_sources(workspace: LocalWorkspace, settings: Settings, rows: int) -> I
 
 
 def relations_at(address: str, schema: str, variables: Mapping[str, str]) -> list[Relation]:
-    """Return what a run can read at an address: the tables and views of a database, the records of an API, or files.
+    """Return the tables and views of a database, or the single relation of an API or a folder.
 
     Args:
-        address: Name of a secret that holds the URL of a database, an `https://` address, or a folder.
+        address: One of three: the name of a secret that holds a database URL, the URL of an API, or a folder.
         schema: Schema of the database, empty for the default schema.
         variables: Values of bundle variables, by name.
 
     Raises:
-        CdpError: The source can't be read, or the address is none of the three.
+        CdpError: The address is none of the three, or the source can't be read.
     """
     bundle = Bundle(PROJECT, variables)
     secrets = SecretStore(PROJECT / SECRETS_FILE, {})
@@ -107,7 +107,7 @@ def relations_at(address: str, schema: str, variables: Mapping[str, str]) -> lis
     with TemporaryDirectory() as folder:
         job = Bundle(PROJECT, {**variables, "landing": folder}).job("cdp_refresh")
         values = setting_values(job, {}, new_run_start())
-        # The choice of contract does not matter: a source with a mapping needs no column of the contract.
+        # Land the sample as customers. With a mapping, the source may have any columns.
         source = EntitySource(ENTITIES["customers"], kind, address, mapping=ColumnMapping(attributes=("any",)))
         batch = land_sample(_dbutils(secrets), Settings.from_parameters(values), source, 1)
         return [landed_relation(batch, kind, address)]

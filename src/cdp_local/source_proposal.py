@@ -1,4 +1,4 @@
-"""Proposal of a file of sources from the names and types of the columns of a database, an API or a folder."""
+"""Proposes a file of sources for a database, an API or a folder, from the names and types of the columns."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Relation:
         key: Primary key. Empty if it is unknown.
         is_view: Whether the relation is a view.
         values: Some values of each text column, by its name. Empty if no values were read.
-        location: Lines of the entity's block that say where the relation is, such as `table: sales`.
+        location: Lines for the file of sources that say where the relation is, such as `table: sales`.
     """
 
     name: str
@@ -86,7 +86,7 @@ class ColumnProposal:
     Attributes:
         ours: Name in the contract.
         theirs: Name in the source. Empty if no column is similar.
-        reason: Why the column is proposed, or what to do.
+        reason: Why the column is proposed. If no column is similar, what the user can write instead.
         similarity: 1 for the same name, and less for similar names. 0 if no column is similar.
     """
 
@@ -97,7 +97,7 @@ class ColumnProposal:
 
 
 def propose(relations: Sequence[Relation]) -> str:
-    """Return a commented file of sources. Each entity gets the relation whose columns are most similar.
+    """Return a file of sources with comments. An entity gets the relation that fits best, or a comment if none fits.
 
     Args:
         relations: Relations that were found.
@@ -166,7 +166,10 @@ def _formats(contract: BronzeContract, relation: Relation, proposals: Sequence[C
 
 
 def _score(contract: BronzeContract, relation: Relation) -> float:
-    """Return how well a relation fits an entity: the mean similarity of its columns, plus that of its name."""
+    """Return how well a relation fits an entity; 0 if a key column has no similar column.
+
+    The score is the mean similarity of the columns, without `updated_at`. A name that fits adds a bonus.
+    """
     proposals = {
         each.ours: each.similarity for each in propose_columns(contract, relation) if each.ours != "updated_at"
     }
@@ -228,7 +231,7 @@ def _similarity(contract: BronzeContract, column: Column, name: str, kind: str) 
 
 
 def _synonyms(word: str) -> set[str]:
-    """Return the words that name the same thing as a word of the contracts, in the singular."""
+    """Return the synonyms of a word of the contracts, in the singular. `_WORDS` lists them."""
     return _tokens(_WORDS.get(word, ""))
 
 
@@ -280,7 +283,7 @@ def _text_values(connection: sa.Connection, name: str, schema: str | None) -> di
 
 
 def landed_relation(batch: Manifest, kind: str, address: str) -> Relation:
-    """Return the relation of a landed sample of an API or a folder. All its columns are text."""
+    """Return the relation of an API or a folder, from a landed sample. Every column counts as text."""
     return Relation(address, dict.fromkeys(batch.columns or (), "text"), [f"{kind}: {address}"])
 
 

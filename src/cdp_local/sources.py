@@ -33,9 +33,9 @@ class Configuration:
         sources_file: Path of the file of sources.
         scope: Secret scope.
         secrets: Secrets in the scope, by key.
-        sources: Source of each configured entity. An entity is configured if its source has an address, or if the
-            secret with the address of its database exists.
-        settable: Sources as the file declares them, with `--var NAME=…` in place of the value of each variable.
+        sources: Source of each configured entity. An entity from a database is configured if the secret with the URL of
+            the database exists. Any other entity is configured if its source has an address.
+        settable: Sources with the text `--var NAME=…` instead of the value of each variable, for messages.
         is_own: Whether a user has configured a source. If not, a run uses the samples of all sources.
     """
 
@@ -109,18 +109,18 @@ class Configuration:
 def check_home(
     configuration: Configuration, reading: Collection[str], home: Path, landing: Landing, *, accept_new_sources: bool
 ) -> None:
-    """Raise an error if a run must not read its sources into a home. Read no source.
+    """Raise an error if a run must not read its sources into a home. This function reads no source.
 
     Args:
         configuration: The configured sources.
         reading: The entities whose sources the run reads.
         home: Home folder of the run.
         landing: Landing of the home folder.
-        accept_new_sources: Whether a source may have another address than the home remembers.
+        accept_new_sources: Whether a source may have another address than the one that the home remembers.
 
     Raises:
-        CdpError: A source is missing, is another source than the home remembers, or sample data would mix with other
-            data.
+        CdpError: A source is not set. Or a source has another address than the home remembers, and new sources are not
+            accepted. Or sample data would mix with own data.
     """
     if not reading:
         return
@@ -159,7 +159,7 @@ def check_home(
 
 
 def _forgotten(forgotten: Mapping[str, SourceAddress], landing: Landing, configuration: Configuration) -> str:
-    """Return the message for entities whose sources a home has read, but a run does not set."""
+    """Return the message for entities whose sources are not set now, although the home has read them before."""
     entities_by_advice = dict[str, list[str]]()
     for entity in forgotten:
         if entity in REQUIRED_ENTITIES:

@@ -130,8 +130,8 @@ class SailStore(SparkStore):
 
         The counts come from a query after the write, because Sail does not report the number of written rows.
         """
-        # Sail also deletes a row for which the condition is null. The second condition is false for such a row, so the
-        # row is kept. The first condition is still needed, because Sail uses it to skip whole files.
+        # Sail also deletes rows for which the condition is null. `eqNullSafe` makes null false, so these rows are kept.
+        # The plain condition is still needed, because Sail uses it to skip whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
         self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
@@ -142,8 +142,8 @@ class SailStore(SparkStore):
         This method takes 0.25 s per million rows. The MERGE of Sail takes several seconds.
 
         - If the table has none of the changed keys, the method appends the new rows.
-        - Otherwise, if the table is partitioned, the method rewrites each partition that contains a changed key before
-          or after the merge.
+        - Otherwise, if the table is partitioned, the method rewrites the partitions of the stored rows that change, and
+          the partitions of the new rows.
         - Otherwise, the method rewrites the whole table.
 
         The changes are written to a file first, so that they are computed only once.
@@ -168,7 +168,7 @@ class SailStore(SparkStore):
                 self._overwrite(contract, self._prepared(contract, entering), None)
                 return written
             unaffected = rows.join(stored.alias("s"), is_same, how="left_anti").select(*contract.column_names)
-            # Validate only the new rows, because the validation puts all its rows into one partition.
+            # Check NOT NULL only in the new rows, because the check puts the checked rows into one partition.
             rows = self._distribute(contract, unaffected.unionByName(self._enforce_not_null(contract, entering)))
             self._overwrite(contract, rows, sf.lit(True) if where is None else where)
             return written
@@ -182,8 +182,8 @@ class SailStore(SparkStore):
     def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
         """Replace all rows and the schema of a table.
 
-        When Sail replaces a table, it copies column comments and NOT NULL from the table that it reads the new rows
-        from. This method therefore first writes the rows to a temporary table with the new schema.
+        When Sail replaces a table from a query, the new table gets the column comments and NOT NULL of the table that
+        the query reads. This method therefore first writes the rows to a temporary table with the new schema.
         """
         types = dict(rows.dtypes)
         extra_columns = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
@@ -203,14 +203,16 @@ class SailStore(SparkStore):
     def _enforce_not_null(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Add an offset of 0 to the plan, so that Sail checks NOT NULL only in rows that pass all filters.
 
-        Without the offset, Sail checks NOT NULL first. The check then fails on rows that the filters would remove. The
-        offset keeps the filters first, because Sail never moves a filter past an offset. The offset also puts all rows
-        into one partition.
+        Without the offset, Sail checks NOT NULL before the filters, and fails on rows that the filters would remove.
+        Sail never moves a filter past an offset. A side effect of the offset is that all rows are in one partition.
         """
         return rows if contract.layer == "bronze" else rows.offset(0)
 
     def _distribute(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Repartition the rows of a growing table by the number of cores and by the partitions of the table."""
+        """Repartition rows by the partition columns of the table, into one partition per core.
+
+        Do not repartition the rows of a bronze or ops table, or of a table with neither clustering nor partitions.
+        """
         if contract.layer in ("bronze", "ops") or not (contract.clustered_by or contract.partitioned_by):
             return rows
         return rows.repartition(os.cpu_count() or 2, *contract.partitioned_by)

@@ -17,8 +17,8 @@ _TYPES = {
     "DATE": "DATE",
     "DOUBLE": "FLOAT",
     "INT": "INT",
-    # Contracts do not limit the length of strings, so use the longest type except VARCHAR(MAX). With this collation,
-    # serverless SQL reads UTF-8 correctly in any database, and filters on string columns can skip data.
+    # Contracts do not limit the length of strings. VARCHAR(8000) is the longest type except VARCHAR(MAX).
+    # With this collation, serverless SQL reads UTF-8 correctly in any database, and string filters can skip data.
     "STRING": "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8",
     "TIMESTAMP": "DATETIME2(6)",
 }

@@ -129,7 +129,7 @@ def home(refreshed: Path, tmp_path: Path) -> Path:
 def run_rejected(home: Path, refreshed: Path, cdp: Cdp, shop: tuple[list[str], dict[str, str]]) -> RunRejected:
     """Return a function that runs a failing command, checks that no table changed, and returns the error line.
 
-    Sources that a test does not set are the sources of the home folder. Sources that it sets are accepted.
+    `cdp run` reads the sources of the home folder. A test can replace some of them, and the run accepts them.
     """
 
     def run(command: str, *arguments: object, **environment: str) -> str:
@@ -458,7 +458,7 @@ BAD_SALES = """
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory, cdp: Cdp) -> tuple[Path, str, str]:
-    """Run the job on sample data with bad rows. Then run it again, after the API has also returned customer 999.
+    """Run the job on sample data with bad rows. Then add customer 999 to the API, and run the job again.
 
     Returns:
         A folder and the outputs of both runs. The folder has two copies of the home folder: `first` after the first

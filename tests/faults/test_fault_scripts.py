@@ -69,7 +69,7 @@ class Died(BaseException):
 
 
 class DyingFileSystem(LocalFileSystem):
-    """A file system that raises `Died` at one given write and at every later write."""
+    """A file system that allows a number of writes. Every further write raises `Died`."""
 
     cachable = False
 
@@ -117,7 +117,7 @@ class Source(Protocol):
 
     Attributes:
         contract: Silver table that the records are loaded into.
-        columns: SQL expressions that convert the columns of the silver table to the format of the source records.
+        columns: SQL expressions on the silver table. Their values have the format of the tuples in `records`.
     """
 
     contract: TableContract
@@ -129,10 +129,10 @@ class Source(Protocol):
         """Start a fault, which lasts for one request or longer. Return a function that ends the fault."""
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        """Land new records. If `last` is true and increments can miss removed records, read all records."""
+        """Land new records. With `last`, read all records of a source whose increments can miss removed records."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
-        """Return the current records of the source, as tuples that are comparable with the values of `columns`."""
+        """Return the current records of the source as tuples, which a test compares with the values of `columns`."""
 
 
 class CustomersApi:
@@ -343,7 +343,7 @@ class Files:
         return self.folder / f"{name}{self.suffix}"
 
     def lines(self, chance: random.Random) -> Iterator[tuple[str, ...]]:
-        """Yield the records of a new version of a file. No earlier version of any file has one of these records."""
+        """Yield new records for a file. They differ from all records of earlier files and file versions."""
         self.versions += 1
         for number in range(chance.randrange(1, 6)):
             yield f"{self.versions}-{number}", chance.choice(["page_view", "checkout"])
@@ -417,7 +417,7 @@ class Spend(Files):
 
 
 class Rates:
-    """A source of exchange rates: one file, which each change writes again."""
+    """A source of exchange rates. It is a single file, and each change rewrites this file."""
 
     contract = EXCHANGE_RATES_SILVER
     columns = ("substring(month, 1, 7)", "CAST(rate AS DECIMAL(2,1))")
@@ -609,7 +609,7 @@ def assert_each_landed_record_is_in_bronze_once(store: DeltaStore, root: str, co
 
 
 def assert_no_version_is_landed_twice(store: DeltaStore, contract: BronzeContract) -> None:
-    """Check that an increment has only changed rows: each row differs from its previously landed version."""
+    """Check that each row of an increment differs from the version of this row that was landed before."""
     rows = store.read(contract).orderBy("_batch_id", "_is_deleted").collect()
     versions: dict[tuple[str, ...], tuple[object, ...]] = {}
     for row in rows:

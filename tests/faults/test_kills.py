@@ -1,7 +1,7 @@
 """Tests that a run that is killed (SIGKILL) and repeated gives the same tables as an uninterrupted run.
 
-A run is killed at a point: before a task or before a commit. Each run starts from a copy of a home folder that the
-embedded engine has written.
+A point of a run is the time just before a task or just before a commit. Each run starts from a copy of a home folder
+that the embedded engine has written.
 
 - On the embedded engine, `make torture` kills runs at every point. Other test runs use a sample of the points.
 - On any other engine, `make torture` also uses a sample of the points, because a run takes minutes.

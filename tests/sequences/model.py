@@ -94,14 +94,14 @@ COVERS_FROM = {"sales": "transaction_date"}
 
 
 def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
-    """Return the rows of a table that keeps rows that its source no longer has.
+    """Return the rows of a table that can keep a row after its source has lost the record.
 
-    A version ends with the first snapshot after its batch, or with the first tombstone in its batch or later. Versions
-    with the same end form an era. Versions that break rules are ignored. The row of a key is the latest version of the
-    latest era.
+    Only valid versions count. A version ends with the first snapshot after its batch, or with the first tombstone in
+    its batch or later. The row of a key is the latest version among those with the latest end.
 
-    - If missing records stay, the row says since when it is inactive.
-    - If snapshots cover days, a past row stays only if no tombstone follows it and no later snapshot covers its day.
+    - Sources in `KEEPS_ABSENT`: the row stays. From its end on, it is inactive.
+    - Sources in `COVERS_FROM`: a tombstone in the batch of the row or later removes the row. A later snapshot that
+      covers the day of the row also removes it.
     """
     snapshots = [batch for batch in batches if batch.load == "snapshot"]
     versions: dict[tuple[str, ...], list[Version]] = {}
@@ -133,7 +133,7 @@ def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
 
 
 def _is_covered(of: str, version: Version, snapshots: Sequence[Batch]) -> bool:
-    """Return whether a later snapshot covers the day of the version."""
+    """Return whether a later snapshot covers the day of the version: its earliest valid day is this day or before."""
     column = COVERS_FROM[of]
     return any(
         day is not None and (version.row or {})[column] >= day
@@ -256,7 +256,7 @@ class Model:
             sources: Sources with their batches.
             as_of: Day that figures refer to; empty for the latest business date in the data.
             gross_margin: Share of revenue left after the cost of goods sold.
-            predictions: The platform's own predictions for customers. This class does not compute them.
+            predictions: Predictions for customers, read from the platform, because this class does not compute them.
         """
         has_past = (*KEEPS_ABSENT, *COVERS_FROM)
         rows = {

@@ -41,17 +41,17 @@ class Killed(BaseException):
 class Refresh:
     """A run of all stages, and the events that happen before the run.
 
-    The events happen in the order of the attributes.
+    The events from `is_compacted` on happen in the order of this list.
 
     Attributes:
         as_of: Day that figures refer to; empty for the latest business date in the data.
         again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, empty for neither.
+        is_compacted: Whether old batches are removed from the landing. After a removal, no bronze table is dropped.
         lost: Table that is dropped; empty for no table.
         edited: Table whose builder returns no rows in an extra run, as if it had a bug; empty for no extra run.
         selected: Selection of an extra run; empty for no extra run.
-        is_compacted: Whether old batches are removed from the landing. Then no table of bronze is dropped.
         dies_at: Number of commits after which an extra run is killed; None for no extra run. The run with the edited
-            builder is then killed, too.
+            builder is also killed after this number of commits.
     """
 
     as_of: str = ""

@@ -47,9 +47,9 @@ class Change:
         rows: New rows and new versions of rows. For a file, all lines of the file.
         gone: Keys of removed rows.
         file: Name of the file; empty for a source of records.
-        is_all_sent: Whether a snapshot of all rows is landed instead of the changed rows.
-        is_shrunken: Whether the snapshot lacks nearly all rows, although the source has them.
-        purged_before: Day before which the source purges its sales; empty for no purge.
+        is_all_sent: Whether all current rows are landed, as a snapshot. If not, an increment with the change is landed.
+        is_shrunken: Whether the snapshot has at most three of the current rows.
+        purged_before: A day. The source deletes its sales of earlier days, without tombstones. Empty for no deletion.
     """
 
     of: str
@@ -143,7 +143,7 @@ class Sources:
             self._land(landing, change.of, [snapshot if change.is_all_sent else increment])
 
     def forget(self, of: str) -> None:
-        """Forget the latest batch of an entity. The landing still has it."""
+        """Remove the latest batch of an entity from `batches`, for example a refused batch. It stays in the landing."""
         self.batches[of].pop()
 
     def _land(self, landing: Landing, of: str, batches: Sequence[Batch]) -> None:

@@ -1,4 +1,4 @@
-"""Strategies for random changes and runs of a small shop, whose few keys make conflicts frequent."""
+"""Strategies for random changes and runs of a small shop. It has few keys, so that conflicts are frequent."""
 
 from __future__ import annotations
 

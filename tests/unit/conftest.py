@@ -46,7 +46,7 @@ def warehouse(store: DeltaStore, tmp_path: Path) -> Warehouse:
 
 @pytest.fixture(scope="session")
 def kept_warehouses() -> dict[Fill, tuple[Path, int]]:
-    """Cache of filled warehouses. The key is the function that filled one; the value is (folder, number of runs)."""
+    """Cache of filled warehouses: (folder, number of runs) by the function that filled the warehouse."""
     return {}
 
 

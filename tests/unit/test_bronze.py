@@ -664,8 +664,9 @@ def test_a_killed_load_that_is_repeated_loads_each_row_once(
 def filed(frame_of: Callable[..., DataFrame]) -> DataFrame:
     """Return bronze rows of three batches of files.
 
-    Batch a is in the layout of the notebooks, batches b and c are in the layout of Data Factory. They were loaded in
-    the table versions 1, 2 and 3. Batch a has the files 04 and 05, batch b has file 04 again, batch c has file 06.
+    - Batch a has the files 04 and 05, in the layout of the notebooks. It was loaded in table version 1.
+    - Batch b has a new version of file 04, in the layout of Data Factory. It was loaded in table version 2.
+    - Batch c has file 06, in the layout of Data Factory. It was loaded in table version 3.
     """
 
     def in_file(batch_id: str, name: str, *numbers: str | None) -> list[dict[str, object]]:

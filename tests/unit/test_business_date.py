@@ -23,8 +23,9 @@ from .warehouse import Warehouse, customer
 
 @pytest.fixture
 def latest_date(frame_of: Callable[..., DataFrame]) -> Callable[..., date | None]:
-    """Function that builds business_date_silver and returns its day. Arguments: days of a purchase and a registration,
-    time of an event.
+    """Function that builds business_date_silver and returns its day.
+
+    The arguments are optional: the day of a purchase, the day of a registration and the time of an event.
     """
 
     def build(purchased: date | None = None, registered: date | None = None, at: datetime | None = None) -> date | None:
@@ -57,7 +58,7 @@ DAY_OF_RUN = date(2026, 11, 25)
 
 
 def day_of(store: DeltaStore, tmp_path: Path, latest: str | None, as_of: str = "") -> date:
-    """Return the business date of a run. `latest` is the day in the state of business_date_silver, if it has one."""
+    """Return the business date of a run. `latest` is the day in the state of business_date_silver, if any."""
     if latest is not None:
         write_states(store, {BUSINESS_DATE_SILVER.name: TableState(1, latest)})
     runner = Warehouse(store, tmp_path).runner(run_started_at=f"{DAY_OF_RUN}T03:00:00Z", as_of=as_of)

@@ -131,9 +131,9 @@ def quotient(numerator: float | None, denominator: float | None) -> float | None
 
 
 def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
-    """Divide the sum of numerators by the sum of denominators, over the rows with a value.
+    """Return the value of a KPI over several rows. Rows without a value do not count.
 
-    For a plain figure, which has no denominator, return the sum of numerators.
+    The value is the sum of numerators, divided by the sum of denominators if the KPI has a denominator.
     """
     known = [(n, d) for n, d in parts if n is not None and d]
     numerator = sum(n for n, _ in known)
@@ -144,7 +144,7 @@ def combined(kpi: Kpi, parts: list[Parts]) -> float | None:
 def ask(
     spark: SparkSession, frame_of: Callable[..., Any], figures: dict[tuple[Place, date], Parts]
 ) -> Callable[..., list[dict[str, Any]]]:
-    """Return a function that evaluates a metric view: its measures over the rows of its filter, in given groups."""
+    """Return a function that evaluates the metric view of a dimension. It returns all measures for each group."""
     rows = [
         {
             "month": month,

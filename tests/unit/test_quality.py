@@ -236,10 +236,10 @@ class Resolved:
 
     Attributes:
         frame: Result of `resolve_versions`.
-        kept: (key, note, batch) of each row that the table has afterwards, sorted.
-        refused: (key, note, batch) of each row that the quarantine has afterwards, sorted.
-        outcomes: Number of versions for each (origin, outcome) pair.
-        removed: Keys that the table had before and does not have afterwards.
+        kept: (key, note, batch) of each row in the table afterwards, sorted.
+        refused: (key, note, batch) of each row in the quarantine afterwards, sorted.
+        outcomes: Number of versions by (origin, outcome), for example by `("batch", "kept")`.
+        removed: Keys that were in the table before and are not in it afterwards.
     """
 
     def __init__(self, frame: DataFrame) -> None:
@@ -583,7 +583,7 @@ def test_resolving_batch_by_batch_equals_resolving_all_at_once(resolve: Resolve,
 
 
 def _as_received(resolved: Resolved, outcome: str) -> list[Row]:
-    """Return the rows with an outcome as cards, which can be passed to `resolve` again."""
+    """Convert the rows with an outcome to cards, so that a test can pass them to `resolve` again."""
     rows = resolved.frame.where(sf.col("_outcome") == outcome).selectExpr(
         "card_id",
         "coalesce(note, get_json_object(record, '$.note')) AS note",

@@ -250,7 +250,7 @@ def test_a_key_difference_is_printed_in_one_line() -> None:
 
 
 def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse, spark: Any) -> None:
-    """Bronze has lost its first batch. `complete_since` in the table's state names the second batch."""
+    """Bronze has lost its first batch. The state of bronze says so: its `complete_since` is the second batch."""
     spark.sql(
         f"DELETE FROM {shop.store.name_of(TRANSACTIONS_BRONZE.name)} WHERE _batch_id < '{batch_id_of(2)}'"
     ).collect()

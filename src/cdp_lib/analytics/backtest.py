@@ -16,7 +16,8 @@ DECILES = 10
 class Forecast:
     """Predictions and actual purchases of groups of customers.
 
-    Each array has one element per group. The customers of a group have equal values.
+    Each array has one element per group. The customers of a group have the same predictions and the same number of
+    actual purchases.
 
     Attributes:
         purchases: Number of purchases in the holdout that the model predicts for each customer of the group.

@@ -82,8 +82,8 @@ class Maximum:
 
     Attributes:
         parameters: Parameters at the maximum, all above 0.
-        inverse_curvature: Inverse Hessian of the loss with respect to the log-parameters, approximated by the
-            optimizer.
+        inverse_curvature: Inverse Hessian of the loss (the negative mean log-likelihood) with respect to the
+            log-parameters. The optimizer approximates it.
     """
 
     parameters: Floats
@@ -102,7 +102,7 @@ def maximize(
     Args:
         mean_log_likelihood: Function that returns the mean log-likelihood for given parameters. The result is not
             finite if the data are impossible under the parameters.
-        customers: Number of customers. The curvature that a maximum needs depends on this number (`_is_curved`).
+        customers: Number of customers. With more customers, a smaller curvature is enough (`_is_curved`).
         starts: Starting values, tried in this order until one leads to a maximum.
 
     Returns:
@@ -181,9 +181,8 @@ def _is_flat(found: OptimizeResult) -> bool:
 def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> bool:
     """Return whether the loss is curved enough in every direction to identify its minimum.
 
-    The loss is a mean per customer. Its curvature times the number of customers is the Fisher information. The inverse
-    of the Fisher information is the variance of the estimates, so a small curvature means an unreliable estimate. With
-    more customers, a smaller curvature of the loss is enough.
+    The variance of an estimate is about 1 / (curvature × customers), because the loss is a mean per customer. With a
+    small curvature, an estimate is therefore unreliable. With more customers, a smaller curvature is enough.
     """
     hessian = _hessian(loss, at)
     smallest_curvature = np.linalg.eigvalsh(hessian)[0] if np.isfinite(hessian).all() else 0.0

@@ -24,7 +24,7 @@ class Holdout:
     """Customers who bought on or before a cut-off day, in groups.
 
     The customers of a group have the same history at the cut-off, and the same number of purchase days in each of three
-    periods. The periods have the same length and follow each other: `earlier`, `before`, the cut-off, `after`.
+    periods: `earlier`, `before` and `after`. The periods have the same length. `before` ends with the cut-off day.
 
     Attributes:
         histories: Histories at the cut-off, one per group. The weight of a history is the number of customers in the
@@ -62,7 +62,7 @@ def collect_holdout(
     """
     cut_off = as_of - timedelta(days=days)
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # negative if the purchase is after the cut-off
+    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # negative for purchases after the cut-off
     purchases_by_period = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
@@ -113,7 +113,7 @@ def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
 
 
 def _purchases_if_active(holdout: Holdout) -> float:
-    """Return how many purchases a customer makes in `before`, as the mean of the customers who bought in `earlier`.
+    """Return the mean number of purchases in `before`, for the customers who bought in `earlier`.
 
     The result is 0 if no customer bought in `earlier`. The estimate uses no purchases after the cut-off.
     """

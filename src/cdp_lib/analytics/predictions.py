@@ -155,8 +155,8 @@ def _predict_histories(customers: DataFrame, histories: Histories, model: Purcha
 def _collect_spending(customers: DataFrame) -> Spending:
     """Return the mean spend per repeat purchase day for groups of repeat buyers.
 
-    The customers of a group have the same frequency, and a mean spend with equal `leading_digits`. For example,
-    1,231.00 and 1,239.00 have equal leading digits.
+    The customers of a group have the same frequency and a similar mean spend: its first three digits are equal, as in
+    1,231.00 and 1,239.00 (`leading_digits`).
     """
     groups = (
         customers.where("frequency > 0 AND repeat_revenue > 0")

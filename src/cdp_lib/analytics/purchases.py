@@ -153,8 +153,8 @@ class ParetoNbd(PurchaseModel):
 def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     """Return the logarithm of ∫ (A + u)^−p (B + u)^−q du over u from 0 to infinity, where p + q > 1.
 
-    The integral equals the hypergeometric series ₂F₁(1, b; p + q; z) times a factor. The terms of this series are
-    positive and decrease. The series in the papers, in contrast, overflows for customers with many purchases. If the
+    The integral equals the hypergeometric series ₂F₁(1, b; p + q; z) times a factor. The papers use another series,
+    which overflows for customers with many purchases. The terms of the series here are positive and decrease. If the
     result of `hyp2f1` is unreliable, the function computes the integral numerically.
     """
     wide, narrow = np.maximum(A, B), np.minimum(A, B)
@@ -163,7 +163,7 @@ def _log_tail(p: Floats, q: Floats, A: Floats, B: Floats) -> Floats:
     z = (wide - narrow) / wide
     is_series = z < _NEAR_ONE
     series = hyp2f1(1.0, b, order + 1, np.where(is_series, z, 0.0))
-    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # 1 ≤ series ≤ 1 / (1 − z), false for NaN
+    is_series &= (series >= 1) & (series * (1 - z) <= 1 + 1e-9)  # correct results are in [1, 1 / (1 − z)]; NaN is not
     series = np.where(is_series, series, 1.0)
     logarithm = np.log(series / order) + (1 - power_of_narrow) * np.log(narrow) - b * np.log(wide)
     rest = ~is_series
@@ -329,7 +329,7 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
 
 def _is_usable(model: PurchaseModel, histories: Histories) -> bool:
-    """Return whether the expected purchases of all customers in the fit are finite and not negative."""
+    """Return whether, for every history, the expected purchases of the next year are finite and not negative."""
     with np.errstate(all="ignore"):
         expected = model.expected_purchases(_WEEKS_PER_YEAR, histories.frequency, histories.recency, histories.age)
     return bool(np.all(np.isfinite(expected) & (expected >= 0)))

@@ -110,8 +110,11 @@ def fit_spend(spending: Spending) -> Fit:
         spending: Frequency and mean spend of the repeat buyers.
 
     Returns:
-        The fit. It has no parameters if the customers are too few, or if no maximum is found. It also has no parameters
-        if the population mean at the maximum is infinite (q ≤ 1) or implausibly far above the observed mean.
+        The fit. It has no parameters in three cases:
+
+        - the customers are too few
+        - no maximum is found
+        - the population mean at the maximum is infinite (q ≤ 1) or implausibly far above the observed mean
     """
     pairs = len(spending.frequency)
 

@@ -13,8 +13,8 @@ def build_customer_summaries(
 ) -> DataFrame:
     """One row per customer acquired by `as_of`, with or without purchases.
 
-    A customer whose acquisition is unknown, without a registration and a purchase, counts as acquired. A customer whose
-    only known day is after `as_of` does not.
+    A customer is acquired on the day of registration or of the first purchase, whichever is earlier. If neither day is
+    known, the customer counts as acquired.
 
     Args:
         customer_acquisitions_silver: One row per customer.

@@ -125,7 +125,10 @@ class Kpi:
 
     @property
     def is_additive(self) -> bool:
-        """Return whether the values by country, by channel and by segment each add up to the value of `all`."""
+        """Return whether the KPI is additive over countries, over channels and over segments.
+
+        For example, the values of all countries add up to the value of `all`.
+        """
         return self.denominator == "1" and set(CUSTOMER_DIMENSIONS) <= set(self.dimensions)
 
     @property

@@ -78,9 +78,10 @@ def _is_given(column: str, meaning: str, *, or_unknown: bool = True) -> Rule:
 
 
 def _fits(column: str, meaning: str, name: str = "is_readable") -> Rule:
-    """Return a warning rule for an optional column: the received value, if there is one, is a value of its type.
+    """Return a warning rule for an optional column: the builder accepts the received value.
 
-    The builder adds the flag `_<column>_fits` (see `typed_rows`). The rule of an optional column does not reject.
+    A value that does not parse or is implausible breaks the rule. A missing value does not. The builder stores the
+    result in the flag `_<column>_fits` (see `typed_rows`).
     """
     sentence = f"{meaning} Otherwise, it is null here, and bronze has it as received."
     return Rule(f"{column}_{name}", f"_{column}_fits", sentence, severity="warn")

@@ -128,7 +128,8 @@ class TableContract:
         version: Column with the time of a record's last change in the source. If a record has several versions, the
             table keeps the version with the latest time, even if this version is in an older batch. If None, the table
             keeps the version in the latest batch.
-        partitioned_by: Partition columns. If the table has `clustered_by`, engines with clustering ignore them.
+        partitioned_by: Partition columns. If the table has clustering columns, engines with clustering ignore the
+            partition columns.
         clustered_by: Clustering columns, at most 4, the most frequently filtered column first.
     """
 
@@ -176,9 +177,9 @@ class TableContract:
     def statistics_columns(self) -> tuple[str, ...]:
         """Return the columns that Delta collects file statistics for: the columns of joins and filters.
 
-        Queries use statistics to skip files. Statistics of other columns would not help, because nearly all values of
-        these columns occur in every file. Partition columns need no statistics. The column `record` of a quarantine
-        holds personal data, and statistics are stored in the Delta log, so this column gets no statistics.
+        Queries use statistics to skip files. Statistics of other columns would not help, because every file contains
+        nearly all values of these columns. Partition columns need no statistics. The column `record` of a quarantine
+        gets none, because it holds personal data, and statistics are stored in the Delta log.
         """
         ids = (name for name in self.column_names if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))

@@ -69,9 +69,12 @@ def build_customer_demographics_gold(
     missing or not in the reference table. If neither country is in the reference table, the row keeps the country name
     as the API wrote it, without a code; the name is null if the API has none.
 
-    The shopper type compares the countries of the stores with the country of the customer, by code. If the known stores
-    are at home and abroad, the type is `both`. Otherwise, the type is null if the location of any store is not in the
-    reference table.
+    The shopper type compares the country codes of the stores with the country code of the customer. The first match
+    counts:
+
+    - `both`: stores at home and stores abroad
+    - null: the country of the customer or of any store is not in the reference table
+    - `home` or `foreign`: all stores at home, or all stores abroad
 
     In years without 29 February, a customer born on 29 February has their birthday on 1 March. The contacts and the
     countries of customers are the latest versions in silver, regardless of `as_of`.

@@ -28,8 +28,8 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
 
     If older batches of an entity were removed:
 
-    - the entity's bronze table gets only the landed batches, and its state records where they begin
-      (`complete_since`);
+    - the entity's bronze table gets only the landed batches, and `complete_since` in its state says from which batch on
+      bronze is complete;
     - silver keeps the rows of the removed batches, and gold is rebuilt from silver;
     - product prices of removed batches are copied from silver to bronze.
 
@@ -52,8 +52,8 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
             marks[contract.name] = TableState(details=asdict(LoadedBatches(complete_since=since)))
             if contract is PRODUCTS_BRONZE:
                 _restore_prices(store, since)
-    # The state of the log marks an unfinished upgrade. If the run is killed before the log is rewritten, the next run
-    # repeats the upgrade.
+    # While the log has a state, the upgrade is unfinished. If the run is killed before the log is rewritten, the next
+    # run finds this state and repeats the upgrade.
     write_states(store, marks | {_LOG: TableState(is_rewriting=True)})
     _rewrite_log(store)
     write_states(store, marks)
@@ -80,7 +80,8 @@ def _removed_batches(store: DeltaStore, contract: BronzeContract, landed: set[st
 def _restore_prices(store: DeltaStore, since: str) -> None:
     """Append the product prices of removed batches to bronze.
 
-    `product_prices_silver` is rebuilt from bronze. Without the old prices, old sales would lose the price of their day.
+    `product_prices_silver` is rebuilt from bronze. Without the old prices, old sales could not be matched to the
+    price of their day.
     """
     if not (store.exists(PRODUCT_PRICES_SILVER) and store.exists(PRODUCTS_SILVER) and store.exists(PRODUCTS_BRONZE)):
         return

@@ -104,11 +104,11 @@ def finish_change_set(work: Work) -> Outcome | None:
     """Apply a change set that a killed run stored but did not apply completely.
 
     Returns:
-        Outcome of the refresh. None if no such change set is stored, or if a guard refuses it. In the second case, no
-        row of it has been applied, and it is deleted.
+        Outcome of the refresh. None if no such change set is stored. Also None if a guard refuses the change set: it is
+        then deleted, and none of its rows is applied.
 
     Raises:
-        UnknownContentError: The stored change set for the table's next version does not start from the current
+        UnknownContentError: A change set for the table's next version is stored, but it was computed from other
             content of the table.
     """
     if not work.state.version or not work.store.exists(work.contract.changes):
@@ -129,9 +129,10 @@ def finish_change_set(work: Work) -> Outcome | None:
 
 
 class UnknownContentError(Exception):
-    """Error for a stored change set that does not start from the content that the table's state describes.
+    """Error for a stored change set whose `base` is not the `token` of the table's state.
 
-    A killed run may have merged this change set, so the content of the table is unknown.
+    The change set was computed from other content of the table. A killed run may have merged it, so the content of the
+    table is unknown.
     """
 
 
@@ -244,8 +245,8 @@ def rewrite(
         work: Table to refresh.
         kept: All rows of the table.
         refused: All rows of the quarantine.
-        received: Number of input rows. None if unknown. If `kept` has all of them and the stored quarantine is empty,
-            no row is refused, so `refused` is not computed.
+        received: Number of input rows. None if unknown. If `kept` has the same number of rows, no row is refused.
+            `refused` is then computed only if the stored quarantine has rows.
         details: New value of the state's `details`. None for an empty value.
     """
     store, contract = work.store, work.contract
@@ -276,14 +277,16 @@ def diff_rows(
 ) -> DataFrame:
     """Return the rows that differ between two data frames, with the kind of difference in the column `_change_type`.
 
+    If a key has different values in `old` and `new`, both rows are returned.
+
     Args:
         old: Rows before the change, one row per key.
         new: Rows after the change, one row per key.
         key: Key columns.
         values: Expression that computes a hash of the values to compare.
-        replaced: `_change_type` of a changed row, for its version in `old`.
-        added: `_change_type` of a changed row, for its version in `new`, and of a row whose key is only in `new`.
-        removed: `_change_type` of a row whose key is only in `old`.
+        replaced: `_change_type` of a row of `old`, if `new` has other values for the key.
+        added: `_change_type` of a row of `new`, if `old` has other values for the key, or does not have the key.
+        removed: `_change_type` of a row of `old`, if `new` does not have the key.
     """
     before = old.select("*", values.alias("_values"), sf.lit(True).alias("_is_old"))
     after = new.select("*", values.alias("_values"), sf.lit(False).alias("_is_old"))

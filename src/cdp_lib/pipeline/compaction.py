@@ -55,8 +55,8 @@ def remove_old_batches(
     A bronze table keeps only those rows of old batches that downstream tables may still need:
 
     - for each key, the latest version that breaks no rejecting rule;
-    - for each key, the latest version of all, if it breaks a rejecting rule;
-    - for each inactive row, a tombstone with the time since which it is inactive;
+    - for each key whose latest version breaks a rejecting rule, also this version;
+    - for each inactive row, a tombstone whose time says since when the row is inactive;
     - for entities that are landed as whole files, all rows of the newest version of each file;
     - every change of a product price.
 
@@ -163,7 +163,7 @@ def _compact(
     key = ["_batch_id", "_record_hash"]
     loaded = LoadedBatches.of(state)
     needed = union([each.materialization.rows_to_keep(each, mapped, loaded, last).select(*key) for each in readers])
-    # No stored tombstone is needed: `_tombstones` writes new ones for inactive rows.
+    # Old tombstones are not kept: `_tombstones` writes new ones for inactive rows.
     is_record = is_old & ~sf.coalesce("_is_deleted", sf.lit(False))
     hashed = mapped.where(is_record).withColumn("_record_hash", record_hash(contract))
     kept = hashed.join(needed.distinct(), key, how="left_semi").select(
@@ -185,10 +185,10 @@ def _compact(
 def _tombstones(rows: DataFrame, hashed: DataFrame, inactive: DataFrame, latest: Snapshot | None) -> list[DataFrame]:
     """Return the tombstones that take the place of removed snapshots.
 
-    - Each inactive row gets a tombstone in the batch of the row, so the tombstone ends no later version. The time of
-      the tombstone says since when the row is inactive.
-    - The latest snapshot gets a tombstone without a key. Bronze then still has a row of the snapshot, so the snapshot
-      still ends earlier versions.
+    - Each inactive row gets a tombstone. The tombstone has the batch of the row, so that versions in later batches stay
+      valid. The time of the tombstone says since when the row is inactive.
+    - The latest snapshot gets a tombstone without a key, so that bronze still has a row of the snapshot. Without this
+      row, the snapshot would no longer end earlier versions.
 
     Args:
         rows: Rows of the bronze table.

@@ -103,7 +103,7 @@ class Graph:
 
 
 def longest_chains(predecessors: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Return the length of the longest chain of waiting names, for each name.
+    """Return, for each name, the length of the longest chain of names that wait for it.
 
     For example, if `b` waits for `a`, and `c` waits for `b`, the length is 2 for `a`, 1 for `b` and 0 for `c`.
 

@@ -118,7 +118,7 @@ def judge_refused_rows(
     """
     [bronze] = work.table.reads
     loaded = LoadedBatches.of(work.inputs[bronze.name])
-    # After a compaction, bronze has only the needed rows of a batch, so the share of the refused rows is unknown.
+    # Judge only batches that are complete in bronze. The share of refused rows of a compacted batch is unknown.
     judged = {
         name: number
         for name, number in refused_rows.items()

@@ -1,8 +1,11 @@
 """Rows that the source no longer has: which versions of a record are past, and since when.
 
-An event ends the versions of a record. The event is the first snapshot after their batch or the first tombstone of the
-record, whichever comes first. Versions that the same event ends form an era. Versions that no event has ended form the
-current era. The row of a key comes from the latest era with a version that breaks no rejecting rule.
+A version of a record ends with the next snapshot or with the next tombstone of the record, whichever comes first. The
+versions that end with the same snapshot or tombstone form an era. The versions that have not ended form the current
+era. For example, batches 1 and 2 are increments, and batch 3 is a snapshot. The versions in batches 1 and 2 form one
+era. The versions in batch 3 form the current era.
+
+A table has one row per key. The row comes from the latest era in which a version breaks no rejecting rule.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class Snapshot:
 
     @property
     def end(self) -> str:
-        """Return the name of the era that the snapshot ends, as `end_of_era` does."""
+        """Return the name of the era that the snapshot ends, in the format of `end_of_era`."""
         return f"{self.name}{ERA_SEPARATOR}{self.extracted_at}"
 
 
@@ -46,7 +49,7 @@ def covered_from(snapshots: Sequence[Snapshot]) -> str:
 
 
 def with_ends(rows: DataFrame, snapshots: Sequence[Snapshot], batches: Sequence[str]) -> DataFrame:
-    """Return received rows with `ERA_COLUMNS`, which describe the events that end the rows.
+    """Return received rows with `ERA_COLUMNS`, which describe the snapshot or tombstone that ends each row.
 
     Args:
         rows: Rows of a builder.
@@ -69,12 +72,12 @@ def with_ends(rows: DataFrame, snapshots: Sequence[Snapshot], batches: Sequence[
 
 
 def with_snapshots(candidates: DataFrame, snapshots: Sequence[Snapshot], is_past: Column) -> DataFrame:
-    """Return rows of a table or quarantine with `ERA_COLUMNS`, which describe the events that end the rows.
+    """Return rows of a table or quarantine with `ERA_COLUMNS`, which describe the snapshot that ends each row.
 
     Args:
         candidates: Rows that are older than all snapshots.
         snapshots: Snapshots that may end the rows, oldest first.
-        is_past: Condition that is true for a row whose era had already ended before the snapshots.
+        is_past: Condition that is true for a row that ended before the first of the snapshots.
     """
     first = snapshots[0].end if snapshots else None
     return candidates.select(
@@ -91,13 +94,13 @@ def with_first_days(
 ) -> list[Snapshot]:
     """Return snapshots with the first day that each snapshot covers.
 
-    This is the smallest date of the snapshot's rows that break no rejecting rule.
+    The first day is the smallest date among the rows of the snapshot that break no rejecting rule.
 
     Args:
         snapshots: Snapshots.
         rows: Rows of a builder. Rows of other batches are ignored.
         contract: Contract of the rows' table.
-        column: Date column. Empty if snapshots cover all rows; then the snapshots are returned unchanged.
+        column: Date column. If empty, snapshots cover all rows, and the snapshots are returned unchanged.
     """
     if not (column and snapshots):
         return list(snapshots)

@@ -84,16 +84,18 @@ class LoadedBatches:
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
 
     def newer_batches(self, seen: int, newest: str | None) -> list[str]:
-        """Return the batches that were loaded after table version `seen`, if they can be merged on their own.
+        """Return the new batches, if they can be merged without the earlier batches.
 
-        This is the case if all of them are known, and are newer than all batches loaded up to version `seen`.
+        A batch is new if it was loaded after table version `seen`. The new batches can be merged if all of them are
+        newer than the batches that were loaded up to version `seen`, and if `batches` still lists all of them.
 
         Args:
             seen: Version of the bronze table.
             newest: Name of the newest batch that was loaded up to this version. None if unknown.
 
         Returns:
-            The names of the batches, oldest first. Empty if they can't be merged on their own, or if there is none.
+            The names of the new batches, oldest first. Empty if no batch is new, or if the new batches can't be merged
+            without the earlier batches.
         """
         new = sorted(name for name, version in self.batches.items() if version > seen)
         earlier = [name for name, version in self.batches.items() if version <= seen]

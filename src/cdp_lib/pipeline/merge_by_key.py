@@ -54,18 +54,19 @@ class MergeByKey(Materialization):
     If a run is killed, the next run merges the same changes again, because they are stored before the merge
     (`change_sets`).
 
-    A batch with too many refused rows, and a snapshot that lacks too many rows of the table, are refused before a row
-    changes (`guards`).
+    Guards refuse a batch with too many refused rows, and a snapshot that lacks too many rows of the table. They decide
+    before a row of the table changes (`guards`).
 
-    By default, a row leaves the table if a snapshot lacks it. With one of the two attributes, the table keeps past
-    rows: rows that the source no longer has. If a new batch is then older than a loaded batch, the table is rewritten.
+    By default, a row is removed from the table if a snapshot lacks it. If one of the two attributes is set, the table
+    keeps past rows: rows that the source no longer has. A table with past rows is rewritten if a new batch is older
+    than a loaded batch.
 
     Attributes:
-        keeps_absent: Whether a row stays in the table when a snapshot lacks it, when a tombstone deletes it, or when
-            all its versions since the latest snapshot break rules. The columns `is_active` and `inactive_since` of the
-            table say so.
-        covers_from: Date column. If given, a snapshot covers the days from its smallest date on, and removes only rows
-            of these days.
+        keeps_absent: Whether a row stays in the table in three cases: a snapshot lacks the row, a tombstone deletes the
+            row, or all its versions since the latest snapshot break rules. The columns `is_active` and
+            `inactive_since` mark these rows.
+        covers_from: Date column. If given, a snapshot covers only the days from the smallest date in the snapshot on.
+            Rows of earlier days stay in the table even if the snapshot lacks them.
     """
 
     keeps_absent: bool = False
@@ -122,7 +123,7 @@ class MergeByKey(Materialization):
                 received, existing, quarantine, contract, is_current=is_current, is_settled=is_settled
             )
             received, existing = (rows.join(unchanged, key, how="left_anti") for rows in (received, existing))
-            # If the table keeps past rows, the new snapshot is newer than all versions in quarantine, and ends them.
+            # If the table keeps past rows, no version in quarantine is needed: the new snapshot is newer and ends it.
             is_kept = sf.lit(False) if self.has_history else older
             refused = candidates_of_quarantine(quarantine.where(is_kept), None, contract)
             keys_are_unique = False
@@ -181,8 +182,8 @@ class MergeByKey(Materialization):
         become current again. For example, two files have the same record. If a later version of one file does not have
         the record, the record in the other file becomes the current version.
 
-        If the table keeps past rows, the kept rows are those that are in the table or in its quarantine after the batch
-        `last`. Earlier versions are not needed, because all batches that land later are newer.
+        If the table keeps past rows, the rows of all batches up to `last` are resolved. The rows that belong in the
+        table or in its quarantine are kept. No other row is needed, because all batches that land later are newer.
         """
         [bronze], contract = table.reads, table.contract
         if self.has_history:
@@ -198,7 +199,7 @@ class MergeByKey(Materialization):
     def ends_to_keep(
         self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str
     ) -> tuple[DataFrame, Snapshot | None] | None:
-        """Return the ends of past rows: when each inactive row ended, and the latest snapshot."""
+        """Return the time since which each inactive row is inactive, and the latest snapshot."""
         if not self.has_history:
             return None
         resolution = self._resolve_all(table, rows.where(sf.col("_batch_id") <= last), loaded)
@@ -281,7 +282,7 @@ class MergeByKey(Materialization):
         keys_are_unique = not (earlier or older) and (most_versions or 0) <= 1
         versions = self._check(received, contract, keys_are_unique=keys_are_unique)
         if earlier:
-            # Earlier batches decide only about the keys that have no valid version since the latest snapshot.
+            # Versions before the latest snapshot matter only for keys without a valid version since this snapshot.
             valid = versions.where("_keeps_rules AND NOT _is_deleted").select(*key).distinct()
             past = self._with_ends(build(rows.where(sf.col("_batch_id") < first)), snapshots, earlier)
             versions = union([versions, self._check(past.join(valid, key, how="left_anti"), contract)])
@@ -332,7 +333,10 @@ class MergeByKey(Materialization):
         return is_earlier & (sf.col(self.covers_from) < sf.lit(details["covers_from"] or "9999-12-31").cast("date"))
 
     def _is_settled(self, snapshots: Sequence[Snapshot]) -> Column:
-        """Return a condition that is true for rows of the table that stay unchanged if the snapshots lack them."""
+        """Return a condition that is true for rows of the table that the snapshots may lack.
+
+        Such a row is inactive already, or its date is before all days that the snapshots cover.
+        """
         if self.keeps_absent:
             return ~sf.col(IS_ACTIVE.name)
         first = covered_from(snapshots)
@@ -363,7 +367,7 @@ class _Timeline:
     def of(cls, rows: DataFrame) -> _Timeline:
         """Return the batches of bronze rows. Cost: three columns of all rows are read."""
         is_deleted = sf.coalesce("_is_deleted", sf.lit(False))
-        # After a compaction, the time of a tombstone may differ from the time of its batch.
+        # Prefer the time of records: after a compaction, a tombstone may have another time than its batch.
         batches = rows.groupBy("_batch_id").agg(
             sf.bool_or(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot").alias("is_snapshot"),
             sf.coalesce(sf.max(sf.when(~is_deleted, sf.col("_ingested_at"))), sf.max("_ingested_at"))
@@ -387,7 +391,7 @@ class _Resolution:
         rows: Result of `resolve_versions`.
         versions: Received versions, checked against the rules.
         snapshots: Snapshots, oldest first, if the table keeps past rows.
-        has_many_broken: Whether a batch may have so many broken rows that it has to be judged.
+        has_many_broken: Whether a batch may have many rows that break rules, so that a guard has to judge it.
     """
 
     rows: DataFrame
@@ -412,8 +416,8 @@ def _count_refused(versions: DataFrame, refused: DataFrame) -> Mapping[str, int]
 def _rows_before(work: Work, changes: DataFrame, condition: Column) -> int:
     """Return the number of rows that the table had before a change set.
 
-    A killed run may already have applied the change set. Therefore, only rows that the change set does not touch are
-    counted in the table. The change set has the former versions of the other rows.
+    Rows that the change set changes are counted in the change set, which has their former versions. All other rows are
+    counted in the table. The table alone is not enough, because a killed run may already have applied the change set.
 
     Args:
         work: Table to refresh.
@@ -433,8 +437,8 @@ def _details(
 
     - `newest`: newest batch that the table is built from;
     - `snapshot`: latest snapshot that the table is built from; empty if there is none;
-    - `covers_from`: first day that this snapshot covers; empty if it covers no day, or if a rebuild found no earlier
-      rows;
+    - `covers_from`: first day that this snapshot covers; empty if it covers no day; also empty after a rebuild without
+      batches that are older than this snapshot;
     - `limits`: limits by which the latest changes were judged;
     - `accepted`: batches that a person has accepted although they exceed a limit;
     - `set_aside`: refused batches that are ignored, because a later snapshot took their place.
@@ -459,9 +463,9 @@ def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:
 
 
 def is_older_than_bronze(loaded: LoadedBatches) -> Column:
-    """Return a condition: the row's batch is older than `complete_since`, so the row may be in silver only.
+    """Return a condition that is true for a row that bronze may lack: its batch is older than `complete_since`.
 
-    Once a snapshot is loaded, the condition is false for every row, because a snapshot holds all records.
+    Once a snapshot is loaded, the condition is false for every row, because bronze then has all records.
     """
     return sf.col("_batch_id") < sf.lit("" if loaded.snapshot else loaded.complete_since)
 
@@ -469,7 +473,7 @@ def is_older_than_bronze(loaded: LoadedBatches) -> Column:
 def _competes(loaded: LoadedBatches) -> Column:
     """Return the condition `competes` of `resolve_versions`, for a refresh that resolves all rows again.
 
-    Every received row competes. A row of the table or of its quarantine competes only if it may be in silver only
+    Every received row competes. A row of the table or of its quarantine competes only if bronze may lack the row
     (`is_older_than_bronze`).
     """
     return (sf.col("_origin") == "batch") | is_older_than_bronze(loaded)

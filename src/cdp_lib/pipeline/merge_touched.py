@@ -28,8 +28,9 @@ class MergeTouched(Materialization):
     """Rebuild the rows that are affected by changed inputs, and merge the differences into the table.
 
     Each row of the table or its quarantine is built from the row of the first input that has the same key. The other
-    inputs are lookup tables. The join columns of a lookup table are those of its key columns that the first input also
-    has. For example, the key of product prices is `product_id` and `valid_from`, and sales have only `product_id`.
+    inputs are lookup tables. A lookup table is joined on the columns of its key that the first input also has. For
+    example, product prices have the key columns `product_id` and `valid_from`, and sales have only `product_id`.
+    Therefore, the join column is `product_id`.
 
     A row is affected in two cases:
 

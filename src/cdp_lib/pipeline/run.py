@@ -213,9 +213,9 @@ class Runner:
     def business_date(self) -> date:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
-        The day of the run is used only if the data has no date yet, or if its latest date is after the day of the run.
-        The day of the run is not the default. Otherwise, if no data arrived for a long time, every customer would seem
-        to have churned.
+        The day of the run is used in only two cases: the data has no date yet, or the latest date in the data is after
+        the day of the run. In all other cases, the day of the run would be wrong. For example, if no data arrived for a
+        long time, every customer would seem to have churned.
         """
         if self.settings.as_of:
             return self.settings.as_of

@@ -25,12 +25,12 @@ class TableState:
         inputs: For each input, by table name: number and token of the version that the table was built from.
         fingerprint: Fingerprint of the code that built the table.
         settings: Values of the table's declared settings, as strings.
-        rewritten_at: Number of the latest version whose changed rows are not recorded. A downstream table that was
-            built from an earlier version has to read all rows.
+        rewritten_at: Number of the latest version that was written without a record of the changed rows, for example
+            by a full refresh. A downstream table that was built from an earlier version has to read all rows.
         is_rewriting: Whether a rewrite of the whole table has started but not ended. If true, the rows are unknown.
         rows: Number of rows of the table. None if unknown.
         refused: Number of rows in the quarantine.
-        change_sets: Tokens of the stored change sets, each by the number of the version that the change set produced.
+        change_sets: Token of each stored change set, by the number of the version that the change set produced.
         details: Values that the materialization keeps from one refresh to the next.
     """
 

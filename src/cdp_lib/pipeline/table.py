@@ -25,7 +25,7 @@ BUSINESS_DATE = "business_date"
 class Materialization:
     """Way in which a table is refreshed.
 
-    The docstring of each subclass states the cost of a refresh, and why a run may be killed at any point.
+    The docstring of each subclass states the cost of a refresh, and why a killed run does no damage to the table.
     """
 
     def refresh(self, work: Work) -> Outcome:
@@ -44,10 +44,10 @@ class Materialization:
         return ""
 
     def judge(self, work: Work, state: TableState, changes: Changes, rows: DataFrame) -> TableState:
-        """Decide whether a stored change set may be applied, before any of its rows is applied.
+        """Decide whether a stored change set may be applied. A run decides before it applies the first row.
 
-        The decision depends only on the stored change set and the state before it. Therefore, a repeated run decides in
-        the same way as a killed run.
+        The decision depends only on the stored change set and the state before it. Therefore, if a run is killed, the
+        next run makes the same decision.
 
         Args:
             work: Table to refresh.
@@ -80,11 +80,14 @@ class Materialization:
     def ends_to_keep(
         self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str
     ) -> tuple[DataFrame, Snapshot | None] | None:
-        """Return what compaction has to keep about the ends of past rows. The arguments are those of `rows_to_keep`.
+        """Return when past rows ended. Compaction has to keep these times.
+
+        A snapshot or a tombstone ends a row that the source no longer has (see `history`). Compaction removes old
+        snapshots and tombstones. The arguments are the same as the arguments of `rows_to_keep`.
 
         Returns:
-            Two values: `_batch_id`, `_record_hash` and `_ended_at` of the inactive rows, and the latest snapshot. None
-            if the table keeps no past rows.
+            The inactive rows (`_batch_id`, `_record_hash` and the time `_ended_at`), and the latest snapshot. None if
+            the table keeps no past rows.
         """
         return None
 
@@ -129,8 +132,7 @@ class Value(Materialization):
 class Append(Materialization):
     """Add rows to a ledger and keep its earlier rows. A new row replaces an earlier row with the same key.
 
-    The arguments of the builder are one data frame per input, the data frame of the ledger, and the start of the run.
-    The name of the last argument is `recorded_at`.
+    The builder gets one data frame per input, the data frame of the ledger, and the start of the run as `recorded_at`.
 
     Cost: the builder reads its inputs, and the new rows are merged.
 

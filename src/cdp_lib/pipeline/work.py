@@ -46,8 +46,8 @@ class RowCounts:
         removed: Number of rows deleted from the table.
         quarantined: Number of refused rows.
         superseded: Number of received rows that are in neither the table nor the quarantine: tombstones, rows
-            that a later version of their key replaces, and rows that equal the row of the table. If all rows are
-            resolved again (`MergeByKey`), unchanged keys are not counted.
+            that a later version of their key replaces, and rows that equal the row of the table. Rows of the keys that
+            `unchanged_keys` returns are not counted.
         warned: Number of written rows that break a warning rule.
     """
 
@@ -80,12 +80,11 @@ class Outcome:
 def setting_texts(table: Table, values: Mapping[str, Any], mapping: ColumnMapping) -> dict[str, str]:
     """Return the settings that a table was built with, as they are stored in its state.
 
-    The rows of a bronze table do not depend on the mapping.
-
     Args:
         table: Declaration of the table.
         values: Values of the table's declared settings, by name.
-        mapping: Mapping of the table's bronze input. It is stored only if it is not empty.
+        mapping: Mapping of the table's bronze input. An empty mapping is not stored. A bronze table stores no mapping,
+            because its rows do not depend on the mapping.
     """
     is_mapped = mapping and not isinstance(table.contract, BronzeContract)
     return {name: str(value) for name, value in values.items()} | ({MAPPING: str(mapping)} if is_mapped else {})
@@ -102,7 +101,7 @@ def without_batches(rows: DataFrame, batches: Collection[str]) -> DataFrame:
 
 
 def mapped_input(store: DeltaStore, contract: TableContract, state: TableState) -> DataFrame:
-    """Return the rows of an input, in the way in which a table read them when it was last built.
+    """Return the rows of an input. Rows of bronze get the mapping that a table was last built with.
 
     Args:
         store: Tables of the platform.
@@ -128,7 +127,8 @@ class Work:
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
         mapping: Mapping of the entity that the table, or its bronze input, comes from.
-        readers: For each downstream table, the number of this table's version that it was last built from.
+        readers: Version numbers of this table, one for each table that reads it: the version from which the other table
+            was last built.
     """
 
     table: Table
@@ -156,9 +156,9 @@ class Work:
 
     @cached_property
     def batches_set_aside(self) -> list[str]:
-        """Return the batches that a guard has refused, and whose place a later snapshot has taken.
+        """Return the refused batches that are ignored because a later snapshot took their place.
 
-        The guard is the one of this table, or of a table that it reads.
+        A guard of this table, or of one of its inputs, refused these batches (`guards`).
         """
         names = {name for state in (self.state, *self.inputs.values()) for name in state.details.get(SET_ASIDE, [])}
         for contract in self.table.reads:
@@ -168,12 +168,12 @@ class Work:
         return sorted(names)
 
     def rows_of(self, contract: TableContract) -> DataFrame:
-        """Return the rows of an input. The rows of batches that are set aside are left out of a bronze input."""
+        """Return the rows of an input. If the input is bronze, leave out the rows of `batches_set_aside`."""
         rows = self.store.read(contract)
         return without_batches(rows, self.batches_set_aside) if isinstance(contract, BronzeContract) else rows
 
     def map_input(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return rows of an input. The rows of a bronze input are in the columns of its contract (`map_rows`).
+        """Apply the mapping to rows of a bronze input (`map_rows`). Return rows of other inputs unchanged.
 
         Filter rows before you call this method, because engines do not move filters before the mapping.
         """

@@ -10,8 +10,10 @@ from cdp_lib.pipeline.table import Table
 def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_silver: DataFrame) -> DataFrame:
     """Return one row per customer, with the day of registration or of the first purchase, whichever is earlier.
 
-    The day of registration alone is not enough: in the sample data, every buyer registered after the first purchase,
-    and a source may have no days of registration. A customer without a registration and a purchase has no such day.
+    The day is null if a customer has neither a day of registration nor a purchase.
+
+    The day of registration alone is not enough. Some sources do not have it. In the sample data, every buyer registered
+    after the first purchase.
 
     Args:
         customers_silver: One row per customer.

@@ -16,8 +16,8 @@ def build_product_prices_silver(products_bronze: DataFrame, products_silver: Dat
 
     Args:
         products_bronze: All bronze rows of the products whose prices are computed.
-        products_silver: Not used. It is an input so that prices wait for the guards of products: a refused batch
-            changes no price.
+        products_silver: Not used. It is an input so that prices are refreshed after `products_silver`: if a guard
+            refuses a batch of products, the batch changes no price.
 
     Returns:
         Columns of `product_prices_silver`.
@@ -34,7 +34,7 @@ def price_periods(observed_prices: DataFrame) -> DataFrame:
     - A new price is valid from the day on which the source changed the product. If this day is unknown, the price is
       valid from the day of extraction.
     - If a price changes several times on one day, the last change applies to the whole day.
-    - If a price from a later batch starts on the same day as a period or before it, the period is dropped.
+    - A period is dropped if a price from a later batch starts on the same day or on an earlier day.
 
     Args:
         observed_prices: One row per product and batch, with the columns `product_id`, `price`, `updated_at`,
@@ -86,8 +86,8 @@ def _observed_prices(products_bronze: DataFrame) -> DataFrame:
 def _rows_with_new_price(products_bronze: DataFrame, product_prices_silver: DataFrame) -> DataFrame:
     """Return the rows that may change the price periods of their product.
 
-    A row is left out if it repeats the latest known price, and its batch is not older than the batch of that price.
-    Most rows of a snapshot are left out.
+    A row is left out if it has the latest known price of its product, unless its batch is older than the batch of this
+    price. Most rows of a snapshot are left out.
     """
     known = product_prices_silver.where("valid_to IS NULL").select(
         "product_id", sf.col("price").alias("_price"), sf.col("_batch_id").alias("_since")

@@ -13,7 +13,7 @@ def build_purchases_silver(retails_silver: DataFrame) -> DataFrame:
     """Return one row per customer and day with purchases.
 
     Args:
-        retails_silver: One row per sale, with all sales of the months that are computed.
+        retails_silver: One row per sale. It has all sales of each month that is rebuilt.
 
     Returns:
         Columns of `purchases_silver`.

@@ -34,9 +34,8 @@ def typed_rows(
     Returns:
         The silver columns, `record` (the row as received, JSON), `attributes` (a map of the retailer's own attributes,
         see `map_rows`), `_rescued_data`, `_record_hash` (xxHash64 of the received values, hexadecimal), `_is_deleted`,
-        `_ingested_at` and `_batch_id`. For each optional column, also `_<column>_fits`: whether the received value, if
-        there is one, parses and is plausible. A value that does not is not in `_rescued_data`, so the row is not
-        rejected.
+        `_ingested_at` and `_batch_id`. For each optional column, also `_<column>_fits`: false if a value was received
+        that does not parse or is not plausible. This value is not added to `_rescued_data`, so the row is not rejected.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
     is_optional = {column.name for column in contract.received_columns if column.optional}

@@ -88,10 +88,10 @@ def land_entity(
     - the response of the source has no new link;
     - the address or the columns have changed.
 
-    If the source does not track changes, changed records are found by `modifiedon`. A run reads the records that were
-    modified since the latest landed change, or in the `OVERLAP_TIME` before it. It finds no deletions, and no changes
-    with an earlier `modifiedon`. To find these, land all records (`from_scratch`). Each run checks whether the source
-    now tracks changes. As soon as it does, all records are landed again, together with a delta link.
+    If the source does not track changes, changed records are found by `modifiedon`. A run reads from `OVERLAP_TIME`
+    before the latest landed change. It does not find deletions, or changes with an earlier `modifiedon`. To find these,
+    land all records (`from_scratch`). Each run checks whether the source now tracks changes. If it does, all records
+    are landed again, together with a delta link.
 
     If a record changes while all records are read, the batch may hold both its old and its new version. The two
     versions differ in `modifiedon`.
@@ -335,8 +335,8 @@ class _Table:
     def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
         """Return a watermark with the times `modifiedon` and `newest`, or None if no record has a time.
 
-        `modifiedon` is the time from which the next run reads. `newest` is the latest `modifiedon` of all landed
-        records.
+        `newest` is the latest `modifiedon` of all landed records. `modifiedon` is the same time, but not later than the
+        start of a run. The next run reads from `OVERLAP_TIME` before `modifiedon`.
         """
         started_at = _parse_time(self.extraction.extracted_at)
         if not newest or not started_at:
@@ -389,17 +389,17 @@ def may_sign_in(crm_url: str, address: str) -> bool:
 
 
 def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_seconds: float) -> Callable[[str], str]:
-    """Return a function that signs the application in and returns the value of the header `Authorization`.
+    """Return a function that signs in the application.
 
-    The argument of the returned function is the header `WWW-Authenticate` of a response. This header contains the
-    sign-in address.
+    The function gets the header `WWW-Authenticate` of a response, which contains the sign-in address. It returns the
+    value of the header `Authorization`.
     """
 
     def sign_in(challenge: str) -> str:
         found = re.search(r'authorization_uri="?([^",\s]+)/oauth2(?:/v2\.0)?/authorize', challenge)
         if not found or not may_sign_in(crm_url, found[1]):
             raise CdpError(
-                f"CRM {crm_url} requires a sign-in, but not at Entra ID ({ENTRA_ID[0]}): the client secret was not"
+                f"CRM {crm_url} does not name Entra ID ({ENTRA_ID[0]}) as its sign-in server: the client secret was not"
                 " sent; check 'crm_url'."
             )
         address = f"{found[1]}/oauth2/v2.0/token"

@@ -9,8 +9,8 @@ If a run fails before the checkpoint marks an epoch as done, Spark repeats the e
 that is already landed is skipped.
 
 A batch id begins with the start of the run. If a batch with a later id is already landed, a later time is used, so that
-batch ids sort in the order of landing. The times of the messages are not used. Otherwise, one message from a clock that
-is ahead would move the times of all later batches.
+batch ids sort in the order of landing. Batch ids do not depend on the times of messages, because a single message with
+a time in the future would change the ids of all later batches.
 """
 
 from __future__ import annotations

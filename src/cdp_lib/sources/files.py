@@ -65,10 +65,10 @@ def land_files(
 ) -> list[Manifest]:
     """Land the new and changed files in a folder and its subfolders. Each file becomes one data file.
 
-    Files with JSON lines: if a file differs from its data file, the file is also stored as received. A file differs if
-    it is compressed with gzip, or if it has a byte order mark, CRLF, blank lines or invalid UTF-8. A line that is not
-    UTF-8 becomes the record `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged. A file that is a
-    JSON array of objects is refused, because none of its lines would be a record.
+    Files with JSON lines: each line that is not blank becomes a record. A line that is not UTF-8 becomes the record
+    `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged. A file that is a JSON array of objects is refused,
+    because its lines are not records. If its data file is not identical, a file is also stored as received. Examples
+    are files that are compressed with gzip, and files with a byte order mark, CRLF or blank lines.
 
     CSV files: cells are landed as strings, and empty cells as null. Files follow RFC 4180: a header, UTF-8, and commas
     or semicolons as separators. A row with more or fewer cells than the header, or a row that is not UTF-8, becomes the
@@ -86,8 +86,9 @@ def land_files(
         A list with the landed batch. The list is empty if no file is new or changed.
 
     Raises:
-        CdpError: The folder does not exist or has never had a file, a file can't be read or decompressed, a file that
-            had records before has none now, a CSV file has no usable header, or a quote in a file is not closed.
+        CdpError: The folder does not exist. The folder has no file, and no file was landed before. A file can't be read
+            or decompressed, or had records before and has none now. A CSV file has no usable header, or a quote is not
+            closed.
     """
     read_lines = partial(_lines, () if is_mapped else [column.name for column in contract.received_columns])
     return _land_new_files(extraction, contract.entity, _Folder(path, account_key), read_lines)
@@ -114,7 +115,7 @@ def land_exchange_rates(
 ) -> list[Manifest]:
     """Land one CSV file with the columns `month`, `currency` and `rate` as a snapshot.
 
-    The format is that of the CSV files of `land_files`.
+    The file has the same format as the CSV files of `land_files`.
 
     Args:
         extraction: Extraction that lands the file.
@@ -142,7 +143,7 @@ def land_exchange_rates(
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file of the source, before it is read: its address, and the fields of `Origin` without the checksum."""
+    """A file of the source. Unlike `Origin`, it has no checksum, because the file has not been read yet."""
 
     address: str
     name: str
@@ -233,7 +234,7 @@ class _LandedFiles:
         Two conditions must be true:
 
         - the file has the same size and modification time as when it was last read;
-        - the content that was read then is still the latest version of a landed file.
+        - the content that was read is still the latest version of this file, or of another landed file.
         """
         known = self._known_files.get(file.name)
         looks_the_same = known and (file.bytes, file.modified_at) == (known.bytes, known.modified_at)
@@ -258,7 +259,7 @@ class _LandedFiles:
 
 
 def _known_files(batch: Manifest) -> Iterator[Origin]:
-    """Yield the files of a batch, and the files that its run skipped because their content was already landed."""
+    """Yield the files in a batch, and the files that were skipped because their content was already landed."""
     yield from (file.origin for file in batch.files if file.origin)
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
 
@@ -288,7 +289,7 @@ def _land_new_files(extraction: Extraction, entity: str, folder: _Folder, read_l
                     _land_file(batch, copy, origin, file.address, read_lines)
                     landed.add(origin)
                 elif file.name in landed:
-                    # A data file without rows can't replace the rows of the earlier version.
+                    # Rows of the earlier version would stay in the tables: an empty data file does not replace them.
                     raise CdpError(
                         f"File {file.address} had records before, but has none now: restore or delete the file."
                     )
@@ -330,8 +331,8 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
                 "a JSON array of objects" if match[0].strip().startswith(b"[") else "a JSON object over several lines"
             )
             raise CdpError(
-                f"File {address} begins with {found}, but one JSON object a line is expected: write each record in a"
-                " line of its own (for an array: jq -c '.[]'); nothing was landed."
+                f"File {address} begins with {found}, but one JSON object per line is expected: write each record in"
+                " its own line (for an array: jq -c '.[]'); nothing was landed."
             )
         try:
             text = line.decode()

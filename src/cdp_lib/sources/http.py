@@ -129,15 +129,15 @@ class HttpClient:
 
         Raises:
             CdpError: The address is on another server, no response arrives, the response is cut off in each attempt, or
-                the status is not 200. Other successful statuses mean that the response has no content (204), a part of
-                the content (206), content that is not ready yet (202), or content that a proxy has changed (203).
+                the status is not 200. Other successful statuses are errors too: the content is missing (204), partial
+                (206), not ready yet (202), or changed by a proxy (203).
         """
         if _origin(url) != self._origin:
             raise CdpError(
                 f"{self.label_of(url)} is on another server than the configured address: no request was sent."
             )
         answer = self._ask("GET", url, headers)
-        # After a redirect, a challenge may come from another server. That server must not choose where to sign in.
+        # After a redirect, the response may come from another server. That server must not choose where to sign in.
         if answer.status == 401 and self._renew and _origin(answer.url) == self._origin:
             answer.body.close()
             self._authorization = self._renew(answer.headers.get("WWW-Authenticate", ""))

@@ -215,7 +215,7 @@ def read_pages(
     Raises:
         CdpError: A page can't be read, is not a page of records, or is returned twice.
     """
-    seen = set[bytes]()  # digests of addresses and of pages: a digest takes less memory than the text
+    seen = set[bytes]()  # digests of the addresses and pages read so far; the texts would take more memory
     address: str | None = url
     while address:
         address_digest = hashlib.sha256(address.encode()).digest()

@@ -70,7 +70,8 @@ def land_records(
 
     If a record is added or deleted while numbered pages are read, later records move to other pages. Therefore, all
     numbered pages are read again until two consecutive reads return the same records. Pages with links or cursors are
-    read once, because links and cursors keep their position. A record that is on two of these pages is landed twice.
+    read once, because added or deleted records do not move them. If a record is on two of these pages, it is landed
+    twice.
 
     If the API returns a single page with a strong ETag, the next run sends this ETag with its request. The API then
     returns the records only if they have changed.

@@ -51,8 +51,8 @@ def land_large_tables(
         extraction: Extraction that lands the tables.
         database_url: SQLAlchemy URL of the database.
         sources: Sources of the entities: tables or views of this database.
-        partitions: Number of key ranges per table, which is also the number of connections to the database. If 0, this
-            function lands no table and leaves all tables to `land_tables`.
+        partitions: Number of key ranges per table, which is also the number of connections to the database. If 0,
+            this function lands nothing. In this case, `land_tables` lands the first snapshots, too.
         from_scratch: Whether to land all large tables. If false, only large tables that were never landed are landed.
         snapshot_up_to_rows: Maximum number of rows of a small table.
 
@@ -87,10 +87,10 @@ def land_table_by_jdbc(
     *,
     partitions: int,
 ) -> list[Manifest]:
-    """Land a snapshot of a table, which is read in key ranges. `land_tables` lands the later changes.
+    """Land a snapshot of a table. Spark reads the table in key ranges, several at a time.
 
-    Each range is read in its own transaction, so the rows are not a consistent snapshot. The watermark is computed
-    before the read. The next run of `land_tables` therefore lands the rows that were added or changed during the read.
+    Each range is read in its own transaction, so rows may be added or changed during the read. The next run of
+    `land_tables` lands these rows, because the watermark is computed before the read.
 
     Args:
         spark: Spark session.
@@ -104,8 +104,8 @@ def land_table_by_jdbc(
 
     Raises:
         CdpError: The URL is invalid, no JDBC driver for the database is known, or the database can't be reached or
-            read. The error is also raised if the table is missing or empty, or if its key does not begin with an
-            integer column.
+            read. The error is also raised if the table is missing or empty, or has no key for increments (see
+            `land_tables`).
     """
     if earlier := extraction.find_batch(source.entity):
         return [earlier]
@@ -162,8 +162,8 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
         address = f"jdbc:postgresql://{host}/{url.database}"
     else:
         address = f"jdbc:sqlserver://{host};databaseName={url.database}"
-    # The JDBC drivers use the same setting names, such as sslmode and Encrypt. Their values are true and false instead
-    # of yes and no.
+    # A setting, such as sslmode or Encrypt, has the same name in the SQLAlchemy URL and in JDBC. The URL may have yes
+    # and no as values, but JDBC expects true and false.
     settings = {key: {"yes": "true", "no": "false"}.get(str(value), value) for key, value in url.query.items()}
     login = {"user": url.username, "password": url.password}
     return {
@@ -175,7 +175,7 @@ def connection_options(url: sa.URL) -> dict[str, Any]:
 
 
 def _subquery(database: sa.Engine, table: SourceTable, condition: sa.ColumnElement[bool]) -> str:
-    """Return a subquery that selects rows of the table. Its columns have the types that `land_tables` lands."""
+    """Return a subquery that selects rows of the table. Columns that are landed as strings are cast to strings."""
     columns: list[Any] = [
         sa.cast(column, sa.types.Unicode()).label(column.name)
         if table.schema.field(column.name).type == pa.string()

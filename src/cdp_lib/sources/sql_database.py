@@ -3,12 +3,12 @@
 A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and after that in
 increments.
 
-The settled rows of a large table are all rows except those with the highest keys (`OVERLAP_ROWS`). The watermark holds
-totals of the settled rows. The next run computes these totals again:
+All rows of a large table are settled, except the `OVERLAP_ROWS` rows with the highest keys. The watermark holds totals
+of the settled rows. The next run computes these totals again:
 
-- If the totals are unchanged, the run lands an increment. It reads only the rows that were not settled, and the rows
-  with a recent `updated_at`. It leaves out rows that are already landed.
-- If the totals differ, a settled row was corrected, deleted or added late. The run lands the table as a snapshot again.
+- If the totals are unchanged, the run lands an increment. The run reads only the rows with keys above the settled rows,
+  and the rows with a recent `updated_at`. Of these rows, it lands those that are new or changed.
+- If the totals differ, the settled rows have changed. The run lands the table as a snapshot again.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def land_tables(
     - it is a large table of PostgreSQL or Azure SQL;
     - the first column of its key is an integer column. The key is the declared `primary_key`, or else the primary key
       in the database;
-    - the key contains the contract's record key, or the source has a mapping.
+    - the key contains all columns of the contract's record key. A source with a mapping of columns does not need to
+      meet this condition.
 
     If the table has a column `updated_at`, an increment also reads the settled rows with a recent time in this column.
     It reads no other settled rows.
@@ -209,9 +210,9 @@ class SourceTable:
 
     @property
     def select(self) -> sa.Select[Any]:
-        """Query of all rows in the order of the key.
+        """Query of all rows, ordered by the key columns, or by the first column if the key is unknown.
 
-        The values are not converted: they stay as the driver returns them.
+        SQLAlchemy does not convert the values that the driver returns.
         """
         columns: list[Any] = [
             sa.type_coerce(column, sa.types.NullType()).label(column.name) for column in self.rows.columns
@@ -227,14 +228,15 @@ class TableWatermark:
     Attributes:
         columns: Names and landed types of the columns.
         max_key: Highest key.
-        settled: Highest key of the settled rows. No row up to this key is expected to change or to be added late.
+        settled: Highest key of the settled rows. All rows up to this key are settled.
         rows: Number of settled rows.
         key_total: Sum of the keys of the settled rows.
         contents: Sum of the hashes of the settled rows. None if the table has a column `updated_at`, because that
             column shows which rows have changed.
         updated_at: Newest value of the column `updated_at`. None if the table has no such column, or if the column has
             no value.
-        key: Names of the key columns. None in watermarks of earlier versions, whose key is one column.
+        key: Names of the key columns. None if an earlier version of the platform computed the watermark: such a
+            watermark has a key of one column.
     """
 
     columns: dict[str, str]
@@ -259,11 +261,11 @@ class TableWatermark:
         return asdict(self)
 
     def reread_since(self, extracted_at: str) -> datetime | None:
-        """Return the time from which changed rows are read again, or None if `updated_at` has no value.
+        """Return the earliest `updated_at` of the rows to read again, or None if the watermark has no `updated_at`.
 
         Args:
-            extracted_at: Start of the run that computed the watermark. It replaces an `updated_at` that is later than
-                this start, because a later time comes from a clock that is ahead.
+            extracted_at: Start of the run that computed the watermark. If the newest `updated_at` is later, a clock is
+                ahead: the method uses this start instead.
         """
         if self.updated_at is None:
             return None
@@ -271,7 +273,7 @@ class TableWatermark:
 
 
 def find_table(connection: sa.Connection, source: EntitySource) -> SourceTable:
-    """Return the table, view or query of a source. Upper and lower case in its names may differ from the database.
+    """Return the table, view or query of a source. If a name has no exact match, upper and lower case are ignored.
 
     Args:
         connection: Connection to the database.
@@ -318,7 +320,7 @@ def _table_rows(connection: sa.Connection, source: EntitySource) -> sa.Table:
 
 
 def _query_rows(connection: sa.Connection, source: EntitySource) -> sa.Subquery:
-    """Return a query as an SQLAlchemy object. The database describes its columns with a result of no rows."""
+    """Return a query as an SQLAlchemy object. To find its columns, run the query with a limit of zero rows."""
     query = source.query.rstrip("; \n").replace(":", r"\:")  # a colon would begin a parameter of SQLAlchemy
     try:
         result = connection.execute(sa.text(f"SELECT * FROM ({query}) rows_of_query WHERE 1 = 0"))
@@ -349,8 +351,8 @@ def _type_in_query(connection: sa.Connection, type_: Any, *rest: Any) -> sa.type
 
     Args:
         connection: Connection to the database.
-        type_: Type in the description of the result.
-        rest: Sizes in this description: display size, internal size, precision, scale and nullability.
+        type_: Type code of the column in `cursor.description`.
+        rest: Other items of this description: display size, internal size, precision, scale and nullability.
     """
     if connection.dialect.name == "postgresql":
         known = connection.connection.dbapi_connection.adapters.types.get(type_)  # type: ignore[union-attr]
@@ -362,7 +364,7 @@ def _type_in_query(connection: sa.Connection, type_: Any, *rest: Any) -> sa.type
 
 
 def _find_name(name: str, names: Sequence[str]) -> str | None:
-    """Return the name as the database spells it. An exact match is better than a match that ignores case."""
+    """Return the name as the database spells it: the exact match if there is one, else a match that ignores case."""
     return name if name in names else next((each for each in names if each.lower() == name.lower()), None)
 
 
@@ -384,8 +386,8 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: Earlier watermark whose totals still match the table. If it is given, only the rows with keys above
-            its `settled` are read to compute the new totals. None to read all rows.
+        previous: Earlier watermark whose totals still match the table. The function reads only the rows that have been
+            settled since, and adds them to these totals. If None, it reads all settled rows.
 
     Raises:
         CdpError: The table is empty.
@@ -419,7 +421,7 @@ def compute_watermark(
 
 
 def empty_table_error(connection: sa.Connection, table: SourceTable) -> CdpError:
-    """Return the error for an empty table, because an empty snapshot would empty the downstream tables."""
+    """Return the error for an empty table. A snapshot without rows would empty the downstream tables."""
     return CdpError(
         f"Table '{table.rows.name}' of database {address_of(connection.engine)} is empty: check the source."
     )
@@ -480,7 +482,7 @@ def _create_engine(database_url: str) -> sa.Engine:
     with _url_errors():
         engine = sa.create_engine(database_url)
     if "@" in (engine.url.host or ""):
-        # An @ in the password moves the end of the password into the host, and messages show the host.
+        # SQLAlchemy takes the part of the password after an @ for the host. Messages show the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         # Open the file in read-only mode. Otherwise, SQLite would create a missing file as an empty database.
@@ -577,7 +579,7 @@ def _write(
 
 
 class _LandedRows:
-    """The landed versions of the rows that an increment may read again."""
+    """Landed rows that an increment compares with the rows that it reads from the database."""
 
     def __init__(
         self, extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
@@ -591,7 +593,10 @@ class _LandedRows:
             self._files = list(_overlap_files(extraction, table, previous, since))
 
     def unsettled_keys(self) -> dict[Any, tuple[Any, ...]]:
-        """Return the keys of the landed rows above `settled` that are not deleted: the key columns by row key."""
+        """Return the values of the key columns of each landed row above `settled`, by row key (see `_row_keys`).
+
+        Rows that a later batch has deleted are left out.
+        """
         keys = dict[Any, tuple[Any, ...]]()
         for file, is_deletions in reversed(self._files):
             found = self._read(file, [*self._key_columns], ds.field(self._key) > self._settled)
@@ -616,7 +621,7 @@ class _LandedRows:
             found = self._read(
                 file,
                 [*self._key_columns] if is_deletions else chunk.column_names,
-                # With the conditions on the range of keys, the reader can skip row groups.
+                # `isin` selects the rows. The range of keys lets the reader skip row groups without these keys.
                 (field >= key_range["min"]) & (field <= key_range["max"]) & field.isin(first_keys),
             )
             positions = pc.index_in(unknown_keys, _row_keys(found, self._key_columns))
@@ -643,7 +648,7 @@ class _LandedRows:
 
 
 def _row_keys(rows: pa.Table, key_columns: Sequence[str]) -> pa.Array:
-    """Return the key of each row: the value of a single key column, or the values of several as one string."""
+    """Return one key value per row. If the key has several columns, their values are joined to one string."""
     columns = [rows[name].combine_chunks() for name in key_columns]
     if len(columns) == 1:
         return columns[0]
@@ -658,9 +663,10 @@ def _key_schema(table: SourceTable) -> pa.Schema:
 def _overlap_files(
     extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
 ) -> Iterator[tuple[ds.Dataset, bool]]:
-    """Yield data files of landed batches, newest first, with a flag: whether the file holds tombstones.
+    """Yield the data files of landed batches, newest batch first, each with whether the file holds tombstones.
 
-    The increment reads some landed rows again. The files of older batches can't hold these rows, and are left out.
+    The latest snapshot is the last batch. The function stops before it if no older batch can hold a row that the
+    increment reads from the database again.
     """
     landing = extraction.landing
     for batch_id in landing.batch_ids_newest_first(extraction.source, table.entity):
@@ -703,7 +709,7 @@ def has_more_rows(connection: sa.Connection, table: SourceTable, number: int) ->
 
 
 def _still_holds(connection: sa.Connection, table: SourceTable, previous: TableWatermark) -> bool:
-    """Return whether a table's columns, key and totals of settled rows are unchanged since a watermark."""
+    """Return whether an earlier watermark matches the table: its columns, its key and the totals of settled rows."""
     if previous.key != list(table.key_columns) and (previous.key or len(table.key_columns) > 1):
         return False
     if previous.columns != table.columns or (previous.contents is None) != (table.updated_at is not None):
@@ -814,9 +820,9 @@ def _read_copy(connection: sa.Connection, table: SourceTable, rows: sa.Select[An
 
 
 def _arrow_type(type_: sa.types.TypeEngine[Any], dialect: str) -> pa.DataType:
-    """Return the landed type of a column: a string for SQLite, and for types without a matching parquet type.
+    """Return the landed type of a column. A type without a matching parquet type is landed as a string.
 
-    A column of SQLite may hold values of any type, even if it is declared with one type.
+    All columns of SQLite are landed as strings, because they may hold values of other types than the declared type.
     """
     if dialect == "sqlite":
         return pa.string()

@@ -19,7 +19,7 @@ def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
     """Return an object that reads and writes the tables of one schema.
 
     Args:
-        spark: Spark session. On a local engine, the session setting `STORE_CLASS` names the class of the object.
+        spark: Spark session. On a local engine, its setting `STORE_CLASS` names the class of the returned object.
         catalog: Unity Catalog catalog.
         schema: Schema of the tables.
     """

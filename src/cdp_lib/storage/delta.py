@@ -69,7 +69,8 @@ class DeltaStore:
         # Days are UTC days and do not depend on the time zone of the workspace.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         self._schema = f"`{catalog}`.`{schema}`"
-        self._existing: set[str] = set()  # cache of existing tables and views: the platform drops none of them
+        # Names of tables and views that exist. A name stays valid, because the platform drops no table or view.
+        self._existing: set[str] = set()
 
     def name_of(self, name: str) -> str:
         """Return the quoted full name of a table or view."""
@@ -143,7 +144,7 @@ class DeltaStore:
         return f"{layout} TBLPROPERTIES ({_properties_ddl(properties)})" if properties else layout
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties of a table that have different defaults in different workspaces."""
+        """Return the Delta properties to set on a table, because their defaults differ between workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
     def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
@@ -158,7 +159,7 @@ class DeltaStore:
             The number of written rows as `rows`, and the values of the aggregates, by name.
         """
         if not self.exists(contract):
-            # A table that a user dropped may have left its files in the folder. OR REPLACE replaces these files, too.
+            # If a user dropped the table, its files may still be in the folder. OR REPLACE replaces these files, too.
             self._create(contract, "CREATE OR REPLACE TABLE")
             return self._write(contract, rows, None, counts, is_empty=True)
         if dict(self.read(contract).dtypes) == {name: type_.lower() for name, type_ in contract.types.items()}:

@@ -55,8 +55,8 @@ def _bars_or_lines(widget: Widget, rows: Rows) -> Spec:
     series = encodings["y"].get("fields")
     if series:
         titles = [each["displayName"] for each in series]
-        # The rows have one column per measure. Unpivot these columns into (name, value) rows, because the colour of a
-        # mark comes from a column: here, the names of the measures.
+        # The rows have one column per measure, but Vega takes the colour of a mark from the values of one column.
+        # Therefore, unpivot the measures into rows with the columns `series` (name of the measure) and `value`.
         spec["transform"] = [
             *({"calculate": f"datum['{each['fieldName']}']", "as": each["displayName"]} for each in series),
             {"fold": titles, "as": ["series", "value"]},

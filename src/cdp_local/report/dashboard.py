@@ -19,7 +19,7 @@ _FIELD = re.compile(r"(?:(?P<aggregate>SUM|AVG|MIN|MAX|COUNT)\()?`(?P<column>[^`
 
 @dataclass(frozen=True)
 class Dataset:
-    """Query with the rows that one or more widgets show.
+    """Query whose result one or more widgets show.
 
     Attributes:
         name: Name by which widgets refer to the dataset.

@@ -237,7 +237,7 @@ class Simulator:
         return self.lake / location["fileSystem"] / location["folderPath"] / location.get("fileName", "")
 
     def _dataset(self, reference: Json, scope: Scope, of_service: str | None = None) -> Any:
-        """Return the evaluated properties of a dataset; with `of_service`, only this property of its linked service."""
+        """Return the evaluated properties of a dataset, or the property `of_service` of its linked service."""
         properties = self.resources["dataset"][reference["referenceName"]]["properties"]
         inner = self._scope(dataset=scope.evaluate(reference.get("parameters", {})))
         if of_service is None:

@@ -1,4 +1,4 @@
-"""Tests that `cdp_lib.landing` reads the batches of the pipelines, and that a kill loses and duplicates no record."""
+"""Tests that `cdp_lib.landing` reads the pipelines' batches, and that records land exactly once despite kills."""
 
 from __future__ import annotations
 

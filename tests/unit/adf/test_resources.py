@@ -84,7 +84,7 @@ def branches(activity: Json) -> list[list[Json]]:
 
 
 def used(value: Any, pattern: str) -> set[str]:
-    """Search the expressions inside a value for a pattern. Return the names that its group matches."""
+    """Return the names that the group of a regular expression matches in the expressions inside a value."""
     return {name for text in expressions_in(value) for name in re.findall(pattern, text)}
 
 

@@ -66,7 +66,7 @@ class World:
         path.write_text(json.dumps(entities), encoding="utf-8")
 
     def change(self, numbers: list[int], at: datetime) -> None:
-        """For each number, add a sale, an events file and a spend file, and upsert the contact with this number."""
+        """Add a sale, an events file and a spend file for each number. Add or change the contact with this number."""
         for number in numbers:
             row = [number, at.replace(tzinfo=None)]
             self.database.execute("INSERT INTO dbo.transactions VALUES (?, 1, 1, 1, 2, DATE '2026-01-31', ?)", row)

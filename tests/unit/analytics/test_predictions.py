@@ -189,7 +189,7 @@ def test_failed_spend_fit_leaves_only_money_null(customers, fits: CustomerFits) 
 
 @pytest.fixture(scope="module")
 def quality(cdnow_tables):
-    """Rows of model_quality_gold, for predictions of the 39 weeks after September 1997."""
+    """Rows of model_quality_gold. The predictions are made at the end of September 1997 for the next 39 weeks."""
     return measure_models(collect_holdout(*cdnow_tables, date(1998, 6, 30), 273))
 
 

@@ -141,7 +141,7 @@ def test_pareto_nbd_equals_numerical_integration(model: ParetoNbd, row: int) -> 
     ids=str,
 )
 def test_figures_are_exact_where_powers_overflow(model, history, expected) -> None:
-    """Expected log-likelihood, P(alive), E(purchases) and P(no purchase) in 13 weeks come from 60-digit mpmath."""
+    """The expected figures were computed with 60 digits (mpmath). The last two are for the next 13 weeks."""
     known = tuple(np.array([float(value)]) for value in history)
     figures = (
         model.log_likelihoods(*known),
@@ -243,7 +243,7 @@ def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow, name: str) -
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
 def test_default_model_forecasts_39_weeks_of_cdnow(cdnow_split, rounded: bool) -> None:
-    """For comparison: a fit with a penalty and without one-time buyers has a total error of +37.6 %."""
+    """A fit that penalizes parameters and leaves out one-time buyers has a total error of +37.6 % instead."""
     measures = forecast(cdnow_split(39, 39, rounded=rounded), DEFAULT_MODEL)
     assert abs(measures["total_error"]) <= 0.12
     assert measures["mae"] <= 0.77

@@ -42,7 +42,7 @@ def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
 
 
 def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """Return the state of an alert for the rows of its query, as the Databricks documentation describes it."""
+    """Return the state that an alert gets if its query returns these rows, by the Databricks documentation."""
     evaluation = alert["evaluation"]
     if not rows:
         return str(evaluation["empty_result_state"])
@@ -178,7 +178,7 @@ def test_freshness_depends_on_the_last_change_of_retails_silver(
 
 
 def batch(table: str, day: int | None, rows_in: int, quarantined: int) -> dict[str, Any]:
-    """Return a reconciliation row: of the batch from a day of March 2026, or of the whole table if `day` is None."""
+    """Return the reconciliation row of the batch from a day of March 2026. Without a day, it is of the whole table."""
     return {
         "table_name": table,
         "batch_id": f"202603{day:02}T030000Z-1" if day else WHOLE_TABLE,
@@ -232,7 +232,7 @@ def test_quarantine_rate_uses_the_newest_batch_of_the_worst_table(
 def figures(
     kpi: str, values: list[float | None], as_of: date = date(2026, 6, 30), dimension: str = "all"
 ) -> list[dict[str, Any]]:
-    """Return KPI rows of consecutive months. The last value is in the month of `as_of`."""
+    """Return the rows of a KPI: one value per month, up to the month of `as_of`."""
     months = [as_of.replace(day=1)]
     while len(months) < len(values):
         months.insert(0, (months[0] - timedelta(1)).replace(day=1))

@@ -30,8 +30,9 @@ Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 def cohorts(frame_of):
     """Return a function that builds rows of the cohort table.
 
-    The rows are in a dict by (cohort type, cohort month, kind of retention, start of the window). `linked` moves the
-    events of a customer: `{1: 2}` links the events of customer 1 to customer 2, and `{1: None}` links them to nobody.
+    The function returns a dict of rows by (cohort type, cohort month, kind of retention, start of the window). Its
+    argument `linked` changes who the events of a customer are linked to: `{1: 2}` links the events of customer 1 to
+    customer 2, and `{1: None}` links them to nobody.
     """
 
     def build(
@@ -106,9 +107,9 @@ AS_OF = date(2026, 6, 30)
 
 
 def shares(cells, *cohort, kind: str) -> dict[int, tuple[int, int] | None]:
-    """Return (numerator, denominator) for one cohort and kind of retention, by start of the window.
+    """Return (numerator, denominator) of each window of one cohort and kind of retention, by start of the window.
 
-    A window that is not over has None instead.
+    The value is None if the window is not over.
     """
     return {
         start: None if row.numerator is None else (int(row.numerator), int(row.denominator))
@@ -279,7 +280,7 @@ def month_end(day: date) -> date:
 
 
 def count_in_python(customers: Customers, as_of: date) -> dict[tuple[Any, ...], tuple[int | None, int, int]]:
-    """Compute numerator, denominator and cohort size of each row of the cohort table in Python, from each customer."""
+    """Compute the cohort table in Python. Return (numerator, denominator, cohort size) of each row, by key."""
     cohorts: dict[tuple[str, date], list[tuple[date, set[date], list[tuple[date, int]]]]] = defaultdict(list)
     for registered, bought, events in customers.values():
         sales = [(day, money) for day, money in bought if day <= as_of]

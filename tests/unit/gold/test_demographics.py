@@ -26,9 +26,9 @@ Demographics = Callable[..., dict[int, Row]]
 def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
     """Return a function that builds rows of customer_demographics_gold, by customer id.
 
-    By default, a customer is in Egypt and was acquired a year before AS_OF. The contacts get the ids c1, c2, … By
-    default, they are linked to customer 1 by customer number. A sale is (customer, location) or (customer, location,
-    day).
+    Defaults of a customer: country Egypt, acquired a year before AS_OF. The contacts get the ids c1, c2 and so on. By
+    default, a contact is linked to customer 1, with the reason `customer_id`. A sale is (customer, location, day) or
+    (customer, location).
     """
 
     def build(
@@ -93,7 +93,7 @@ def modified(day: int) -> datetime:
 
 
 def sourced(row: Row, attribute: str, *columns: str) -> tuple[Any, ...]:
-    """Return columns of an attribute (default: the attribute itself), then its source and confidence."""
+    """Return the values of `columns` (default: `attribute`), then the attribute's source and confidence."""
     return (*(row[name] for name in columns or [attribute]), row[f"{attribute}_source"], row[f"{attribute}_confidence"])
 
 

@@ -19,7 +19,7 @@ SCORED = (
 
 @pytest.fixture
 def segments(frame_of):
-    """Return a function that builds segment rows from each customer's current segment and segment a month earlier."""
+    """Return a function that builds segment rows. Its arguments are the customers' segments now and a month before."""
 
     def build(now, before):
         frames = [

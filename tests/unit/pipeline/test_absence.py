@@ -1,4 +1,4 @@
-"""Tests of records that a source no longer has: a missing record is not an erased record."""
+"""Tests of records that a snapshot lacks. Rows stay in silver, except sales of the days that the snapshot covers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def disputed(number: int) -> tuple[dict[str, Any], ...]:
 
 
 def check(warehouse: Warehouse) -> None:
-    """Check that the tables balance, and that a full refresh gives the same rows."""
+    """Check that all tables reconcile, and that a full refresh gives the same rows."""
     assert warehouse.complaints() == []
     assert [str(each) for each in verify(warehouse.store) if each.missing or each.surplus] == []
     before = warehouse.contents()

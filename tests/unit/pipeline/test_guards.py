@@ -1,4 +1,4 @@
-"""Tests of the guards: a refused batch changes no table, and a later batch or a person takes its place."""
+"""Tests of the guards. A refused batch changes no table, until a person accepts it or a later batch replaces it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def good_sales(first: int, last: int) -> list[dict[str, Any]]:
 
 
 def runs_of(warehouse: Warehouse, **parameters: str) -> dict[str, TableRun]:
-    """Run all tables of sales, failed tables included. Return the result of each table that is not fresh."""
+    """Refresh all tables of sales; some may fail. Return all results except those with the state `fresh`."""
     runs = warehouse.runner(**parameters).refresh(NAMES)
     return {run.table: run for run in runs if run.state != "fresh"}
 
@@ -291,7 +291,7 @@ def test_limits_make_no_table_due(shop: Warehouse) -> None:
 def test_a_killed_run_neither_applies_nor_loses_a_batch(
     filled: Callable[..., Warehouse], tmp_path: Path, accepted: bool
 ) -> None:
-    """The run after the kill has the usual limits, even if the killed run accepted every batch."""
+    """If `accepted` is true, the killed run accepts every batch. The next run has the usual limits again."""
     shop, copy = filled(sell_much), tmp_path / "copy"
     before = shop.contents(TRANSACTIONS_SILVER)
     shop.land(TRANSACTIONS_BRONZE, 2, *bad_sales(50, 69), sale(1, quantity=7), load="increment")

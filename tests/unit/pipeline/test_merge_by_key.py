@@ -36,7 +36,7 @@ class Batch:
     Attributes:
         load: Kind of batch: snapshot, increment or files.
         rows: Records of the batch.
-        lateness: Number of days from the extraction until the batch lands. Batches of one day land in the order of
+        lateness: Number of days between extraction and landing. Batches that land on the same day land in the order of
             extraction.
         run: Run after the batch lands: `none`, empty for a normal run, `full_refresh` or `replay_from`.
         dies_at: Number of commits after which a first attempt at the run is killed; None for no such attempt.
@@ -115,7 +115,10 @@ class Version:
 
 
 def current_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
-    """Yield (day, row) for each row, unless a later snapshot or a later version of the row's file replaces it."""
+    """Yield (day, row) for each current row.
+
+    A later snapshot replaces the rows of earlier batches. A later version of a file replaces the rows of the file.
+    """
     latest_snapshot = max((day for day, batch in batches.items() if batch.load == "snapshot"), default=0)
     newest: dict[str, int] = {}
     for day, batch in sorted(batches.items()):
@@ -133,7 +136,7 @@ def all_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
 
 
 def resolved(versions: list[Version], snapshots: list[int]) -> tuple[Version | None, list[Version]]:
-    """Return, for the versions of one key, the version that is kept and the versions that are refused.
+    """Choose from the versions of one key. Return the kept version and the refused versions.
 
     Args:
         versions: Versions of one key, with tombstones.

@@ -1,4 +1,4 @@
-"""Tests of records without optional values: they keep all their sales, in silver and in the marts."""
+"""Tests that a customer, product or store without optional values loses no sale, in silver and in the marts."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_records_without_optional_values_keep_all_their_sales(warehouse: Warehou
 
 
 def land_unreadable_values(warehouse: Warehouse, load: Load) -> None:
-    """Land and refresh valid records without some values. Then land values that do not fit in place of the nulls."""
+    """Load records in which optional values are null. Then load these records again, with unreadable values."""
     warehouse.land_sales(
         1,
         customers=[customer(1, registration_date=None)],

@@ -1,4 +1,4 @@
-"""Tests of due tables, and of refreshes after repaired runs, wrong clocks, code edits and lost tables."""
+"""Tests of which tables are due. Cases: a repaired run, a wrong clock, edited code, a lost table and others."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ DECOYS = KPIS[:2]
 
 
 def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = None) -> Engine:
-    """Return an engine with rows of some KPIs. `access` names the user who may see each country."""
+    """Return an engine with rows of some KPIs. `access` maps a country to the user who may see it."""
     days = [MONTHS[0] + timedelta(days=number) for number in range(120)]
     rows: dict[str, list[dict[str, Any]]] = {
         "KPI values": kpi_rows(kpis),

@@ -59,7 +59,7 @@ HAS_EXPRESSION = re.compile(r"^(measure|column|expression|calculationItem|source
 
 
 def outline(path: Path) -> list[tuple[str, str]]:
-    """Return (enclosing object, first word) for each line of a file. Lines of expressions and comments are left out."""
+    """Return (first word of the enclosing line, first word) for each line. Leave out expressions and comments."""
     lines, enclosing = [], [""]
     expression_from: int | None = None
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):

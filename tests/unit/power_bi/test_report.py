@@ -55,7 +55,7 @@ def fields(value: Any, aliases: dict[str, str] | None = None) -> Iterator[tuple[
 
 
 def literal(visual: dict[str, Any], thing: str, name: str) -> str:
-    """Return the text of a property of a visual's container, for example of its title."""
+    """Return the text of a property of a visual, such as the text of its title."""
     (entry,) = visual["visual"]["visualContainerObjects"][thing]
     return str(entry["properties"][name]["expr"]["Literal"]["Value"]).strip("'")
 

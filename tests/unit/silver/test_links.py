@@ -14,9 +14,9 @@ ALBA, BRUNO = (101, "alba@example.com"), (102, "bruno@example.com")
 
 @pytest.fixture
 def links(frame_of: Callable[..., DataFrame]) -> Callable[..., Links]:
-    """Return a function that builds links from customers, contacts and events, as (customer, reason) pairs by identity.
+    """Return a function that builds links. It returns the (customer, reason) pair of each identity.
 
-    Customers are (id, e-mail), contacts are (GUID, customer id, e-mail).
+    Its arguments are customers as (id, e-mail), contacts as (GUID, customer id, e-mail), and rows of events.
     """
 
     def build(

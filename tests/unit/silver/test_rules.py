@@ -229,9 +229,9 @@ def verdicts_of(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
 
 @pytest.fixture
 def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
-    """Return a function that checks changed copies of a table's good row.
+    """Return a function that applies each change to a copy of a table's good row, and checks the copy.
 
-    The function returns (broken rules, warnings) for each change. Each changed row is in its own batch.
+    The function returns (broken rules, warnings) for each copy. Each copy is in its own batch.
     """
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:

@@ -25,7 +25,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def at(minutes: float) -> str:
-    """Return the time on the CRM's clock that is some minutes after noon, as a string."""
+    """Return a time on the CRM's clock, as a string. `minutes` counts from noon."""
     return (NOON + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -768,7 +768,7 @@ def test_a_sign_in_that_is_refused_names_the_secrets_and_shows_none(start, wrong
 def test_the_client_secret_is_sent_only_to_entra_id(serve, start, challenge: str) -> None:
     crm = start()
     crm.server.url = serve(b"", 401, {"WWW-Authenticate": challenge}).root
-    assert "requires a sign-in, but not at Entra ID" in crm.refusal()
+    assert "does not name Entra ID (login.microsoftonline.com) as its sign-in server" in crm.refusal()
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_a_file_that_is_one_json_text_is_an_error_that_names_it(
     write(folder / "a.jsonl", EVENT)
     write(folder / "b.json", content)
     message = refusal(land_events)
-    assert f"File {folder}/b.json begins with {found}, but one JSON object a line is expected" in message
+    assert f"File {folder}/b.json begins with {found}, but one JSON object per line is expected" in message
     assert not list(landed.rglob("*.json*"))
 
 

@@ -612,7 +612,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_lands_all(
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lower both limits, so that a table of a few rows has several chunks, and rows outside of the overlap."""
+    """Lower two limits. A small table then has several chunks, and the next run rereads only some of its rows."""
     monkeypatch.setattr(sql_database, "OVERLAP_ROWS", 5)
     monkeypatch.setattr(sql_database, "ROWS_PER_CHUNK", 7)
 

@@ -94,9 +94,9 @@ def with_deletions(rows: DataFrame, deleted: DataFrame) -> DataFrame:
 
 
 def filled(store: DeltaStore, contract: TableContract, rows: DataFrame) -> None:
-    """Create a table and all tables of `LAYOUTS`, and append the same rows to each of them.
+    """Create the table of `contract` and the tables of `LAYOUTS`. Append the same rows to each table.
 
-    A test then writes only to the first table, and checks that the other tables have not changed.
+    A test then writes only to the table of `contract`, and checks that the other tables have not changed.
     """
     for each in dict.fromkeys((contract, *LAYOUTS.values())):
         store.create(each)

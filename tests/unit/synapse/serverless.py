@@ -33,7 +33,7 @@ class View:
         options: Other options of OPENROWSET, by name.
         columns: Types of the columns in the WITH clause, by name.
         statement: The whole T-SQL statement.
-        openrowset: The OPENROWSET of the statement with the WITH clause.
+        openrowset: The part of the statement from OPENROWSET to the end of its WITH clause.
     """
 
     name: str

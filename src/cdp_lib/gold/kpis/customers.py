@@ -44,9 +44,9 @@ def customer_measures(
 ) -> MeasureRows:
     """Return measures of customers by month, and by country, channel and segment.
 
-    First, the purchases are reduced to a few rows per customer and month. These rows are summed by country, channel and
-    segment together, and these sums are added up for each dimension. No customer is counted twice, because each
-    customer has only one country, one channel and one segment.
+    First, the purchases are reduced to a few rows per customer and month. These rows are summed by each combination of
+    country, channel and segment. These sums are then summed by country, by channel and by segment. No customer is
+    counted twice, because each customer has only one country, one channel and one segment.
 
     Args:
         purchases: One row per customer and day of purchase up to `as_of`.
@@ -170,7 +170,7 @@ def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date
     measures = {
         **{name: sf.when(is_own_month, measure) for name, measure in own_measures.items()},
         **{name: sf.when(~is_own_month, measure) for name, measure in previous_measures.items()},
-        # The sum over both rows is the revenue of the previous month minus the revenue kept in this month.
+        # The row of the previous month adds its revenue; the row of the month itself subtracts the revenue kept.
         "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue")),
     }
     return with_measures(months, [*dimensions, "month"], measures)

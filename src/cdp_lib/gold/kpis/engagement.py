@@ -84,10 +84,9 @@ def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
 def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of people by month.
 
-    Some measures use the activities of the month. Other measures use the activities in a window of trailing days. The
-    window ends with the month, or with `as_of` if `as_of` is earlier. A day can be in the windows of its own month and
-    of the next two months. For example, if `as_of` is 1 March 2026, the window of March begins on 31 January. This day
-    is also in the windows of January and February.
+    Some measures use the activities of the month. Other measures use the activities in a window of 30 days. The window
+    ends with the month, or with `as_of` if `as_of` is earlier. One day can be in the windows of three months. For
+    example, if `as_of` is 1 March 2026, 31 January is in the windows of January, February and March.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")

@@ -17,8 +17,8 @@ _CONSENT_CHANNELS = ("email", "sms", "phone")
 def spend_measures(marketing_spend_silver: DataFrame, exchange_rates_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of spend by month and channel.
 
-    The measures `spend_rows` and `spend_rows_without_rate` count rows. Later steps use them to find months with unknown
-    spend: months without rows, or with a row that has no exchange rate.
+    The spend of a month is unknown if the month has no rows, or if one of its rows has no exchange rate. Later steps
+    find these months with the measures `spend_rows` and `spend_rows_without_rate`, which count rows.
 
     Args:
         marketing_spend_silver: One row per month, channel and campaign.

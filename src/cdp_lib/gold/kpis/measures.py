@@ -22,11 +22,11 @@ MEASURE_KEY = ("dimension", "dimension_value", "month")
 
 @dataclass(frozen=True)
 class MeasureRows:
-    """Rows with measures of the type `EXACT`, which later steps sum.
+    """Rows with measures. Later steps sum the measures, so their type is `EXACT`.
 
     A measure is null in a row that adds nothing to the sum.
 
-    The names of the columns are stored here, because asking the engine for them takes as long as planning a query.
+    The column names are stored with the rows, because asking the engine for them takes as long as planning a query.
 
     Attributes:
         rows: Rows with the columns of `keys` and `measures`.
@@ -96,7 +96,7 @@ def sum_measures(measured: MeasureRows) -> MeasureRows:
 
 
 def measures_by_dimensions(measured: MeasureRows, dimensions: Sequence[Dimension]) -> MeasureRows:
-    """Repeat each row once per dimension, as in `by_dimensions`. Return the rows with `MEASURE_KEY` and the measures.
+    """Repeat each row once per dimension (`by_dimensions`). Keep only the measures and the columns of `MEASURE_KEY`.
 
     Args:
         measured: Rows with `month`, and with a column for each dimension except `all`.

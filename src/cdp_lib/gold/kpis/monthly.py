@@ -88,7 +88,7 @@ def build_kpi_monthly_gold(
     channels = _customer_channels(crm_contacts_silver, customer_links_silver)
     dimensions = _customer_dimensions(customer_value_gold, customers_silver, channels)
     first_days = {
-        "acquisition_date": customer_value_gold,  # no purchase is earlier than the acquisition
+        "acquisition_date": customer_value_gold,  # purchases are not needed: none is before the acquisition
         "occurred_at": events_silver,
         "month": marketing_spend_silver,
     }
@@ -103,7 +103,7 @@ def build_kpi_monthly_gold(
         _first_month(first_days, as_of),
     ]
     first, *rest = align_measures(parts)
-    # The parts have few rows: the number depends on months and dimension values, not on customers.
+    # The parts fit in memory: their number of rows depends on months and dimension values, not on customers.
     types = {"dimension": "STRING", "dimension_value": "STRING", "month": "DATE"} | dict.fromkeys(first.measures, EXACT)
     collected = replace(first, rows=compute_in_parallel([with_types(part.rows, types) for part in (first, *rest)]))
     complete = _with_measures_to_date(_without_gaps(sum_measures(collected), as_of), gross_margin)
@@ -166,9 +166,10 @@ def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
-    """Return one row for the first month with an acquisition, an event or spend. Its only measure is 0.
+    """Return one row for the first month with an acquisition, an event or spend.
 
-    With this row, `kpi_monthly_gold` begins with this month, even if the other parts have no row for it.
+    The row has 0 transactions. With this row, `kpi_monthly_gold` begins with this month, even if the other parts have
+    no row for the month.
     """
     days = union(
         [
@@ -217,7 +218,7 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
     reported = {name: sf.sum(name).over(of_value) > 0 for name in ("mailings_opened", "mailings_clicked")}
     adjusted = {
         **{name: sf.when(is_reported, sf.col(name)) for name, is_reported in reported.items()},
-        # If no contact ever decided on a channel, the CRM has no consent for the channel: no share is 0.
+        # If no contact ever decided on a channel, the CRM has no consent data for it: shares are unknown, not 0.
         "contacts": sf.when(sf.col("contacts_asked") > 0, sf.col("contacts")),
         "contacts_agreeing": sf.when(sf.col("contacts_asked") > 0, sf.col("contacts_agreeing")),
         "predicted_clv": sf.when(sf.col("predicted_customers") > 0, sf.col("predicted_clv")),
@@ -264,6 +265,6 @@ def _is_reported(kpi: Kpi, as_of: date) -> Column:
 
 
 def _null_until_month_ends(part: str, kpi: Kpi, as_of: date) -> Column:
-    """Return a numerator or denominator; null if the KPI needs the whole month and the month is not over."""
+    """Return a numerator or denominator. If the KPI needs whole months, it is null until the month is over."""
     figure = sf.expr(part).cast("double")
     return sf.when(sf.last_day("month") <= sf.lit(as_of), figure) if kpi.needs_whole_month else figure
