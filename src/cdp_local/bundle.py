@@ -77,7 +77,7 @@ class Bundle:
             overrides: Values of bundle variables, by name. They override the defaults.
 
         Raises:
-            CdpError: A file is missing or not YAML, or the bundle does not have an overridden variable.
+            CdpError: A file is missing or is not YAML, or `overrides` names a variable that the bundle does not have.
         """
         self.root = root
         self._config = _read_yaml(root / "databricks.yml")

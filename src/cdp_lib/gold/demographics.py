@@ -69,7 +69,7 @@ def build_customer_demographics_gold(
     missing or not in the reference table. If neither country is in the reference table, the row keeps the country name
     as the API wrote it, without a code; the name is null if the API has none.
 
-    The shopper type compares the country codes of the stores with the country code of the customer. The first match
+    The shopper type compares the countries of the stores where the customer bought with the customer's country. The first match
     counts:
 
     - `both`: stores at home and stores abroad

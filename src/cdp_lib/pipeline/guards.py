@@ -86,7 +86,7 @@ class Limits:
 
 
 def has_too_many_refused(refused: int, rows: int, limit: float) -> bool:
-    """Return whether so many rows of a batch break rules that the batch is refused.
+    """Return whether a batch is refused because too many of its rows break rules.
 
     Args:
         refused: Number of rows that break rules.
