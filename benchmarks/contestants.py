@@ -62,7 +62,10 @@ class Contestant:
 
     @property
     def refreshes_largest_mart_last(self) -> bool:
-        """Whether the largest mart is refreshed after all other tables. The measure `full` skips these contestants."""
+        """Whether the largest mart is refreshed alone, after the other marts.
+
+        The measure `full` skips a contestant for which this is true.
+        """
         return "--apart" in self.options
 
     def command(self, home: Path, landing: Path | None) -> list[str]:
@@ -99,8 +102,8 @@ class RefreshMeasurement:
     """Measured durations, memory and written bytes of one refresh.
 
     Attributes:
-        seconds: Seconds from the first read to the last commit. If the platform runs the whole job: seconds from the
-            start of the first task to the end of the last task.
+        seconds: Duration of the refresh in seconds, from the first read to the last commit. If the platform runs the
+            whole job, the duration is from the start of the first task to the end of the last task.
         process_seconds: Duration of the whole process in seconds, including the start of the engine.
         peak_megabytes: Peak of the total resident memory of all processes; None on a system without /proc.
         tasks: Durations in seconds, by name of the task or table. A baseline has tables only.
@@ -179,8 +182,8 @@ def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
 def resident_megabytes(session_id: int) -> float | None:
     """Return the resident memory of all processes with this session id, in MB; None on a system without /proc.
 
-    A child process that still runs the program of its parent is not counted, because it shares the memory of its
-    parent. Hadoop forks such a child for each file that Hadoop writes.
+    A forked process shares the memory of its parent until it starts another program. It is not counted before that.
+    Hadoop forks a process for each file that it writes.
     """
     pages = 0
     if not Path("/proc/self/stat").exists():

@@ -1,12 +1,13 @@
-"""Measure the merge of a snapshot that differs from the table only in a few late sales.
+"""Measure the merge of a snapshot that has all sales of the table and a few late sales.
 
     .venv/bin/python benchmarks/late_rows.py                      # 3,000 late rows on 1.5 million sales, Sail
     .venv/bin/python benchmarks/late_rows.py --engine spark
 
-A source without `updated_at` lands a snapshot if any old row differs from the previous extract. The script loads the
-sales once. Then it adds late sales, lands all sales again as a snapshot, and refreshes `transactions_silver`. For
-comparison, the script also rewrites the whole table. The reported memory is the peak memory of the process, including
-the engine.
+If late rows are added to a large database table, the platform lands the whole table again as a snapshot.
+
+The script loads the sales once. Then it adds late sales, lands all sales again as a snapshot, and refreshes
+`transactions_silver`. For comparison, the script also rewrites the whole table. The reported memory is the peak memory
+of the process, including the engine.
 """
 
 from __future__ import annotations

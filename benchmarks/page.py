@@ -92,7 +92,8 @@ def plots(results: Results) -> dict[str, tuple[dict[str, Any], str]]:
 def _by_size(results: Results, figure: str) -> list[dict[str, Any]]:
     """Return one point per (contestant, number of sales) pair of full refreshes.
 
-    The value of a point is the median of the figure over the rounds of the newest result.
+    The value of a point is a median over the rounds of the newest result. If `figure` is `gigabytes`, it is the median
+    peak memory. Otherwise it is the median duration.
     """
     newest: dict[tuple[str, int], BenchmarkResult] = {}
     for result in results.values():

@@ -41,11 +41,11 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
         home: Folder of the local workspace.
         landing: Folder of the landed batches. If None, the job ingests the sample data.
         whole: Whether to run the whole job cdp_refresh.
-        apart: Whether to refresh the largest mart after all other tables.
+        apart: Whether to refresh the largest mart alone, after the other marts.
 
     Returns:
-        `seconds` is the duration of the refresh. `tasks` has the duration of each table, and of each task that is not a
-        stage of tables (bronze, silver, gold), in seconds.
+        `seconds` is the duration of the refresh. `tasks` has the duration of each table and of each task, in seconds.
+        The tasks bronze, silver and gold are left out: `tasks` has their tables instead.
 
     Raises:
         CdpError: A table or task failed.

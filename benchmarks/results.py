@@ -145,7 +145,7 @@ class Goal:
 def latest(results: Results, measure: str, *contestants: str) -> dict[int, BenchmarkResult]:
     """Return the latest result of a measure for each number of sales, smallest first.
 
-    A result counts only if at least one of its rounds has all given contestants.
+    Results without a round that measured all given contestants are ignored.
     """
     found = {
         result.sales: result
@@ -158,7 +158,7 @@ def latest(results: Results, measure: str, *contestants: str) -> dict[int, Bench
 def latest_of_largest(results: Results, measure: str, *contestants: str) -> BenchmarkResult | None:
     """Return the latest result of a measure for the largest number of sales, or None.
 
-    A result counts only if at least one of its rounds has all given contestants.
+    Results without a round that measured all given contestants are ignored.
     """
     found = latest(results, measure, *contestants)
     return found[max(found)] if found else None
@@ -228,7 +228,8 @@ def _batch_against_rerun(results: Results) -> Goal:
 def _batch_by_history(results: Results) -> Goal:
     """Compare a refresh after the smallest history with a refresh after the largest history.
 
-    Both refreshes load a batch of the same size: the largest size that was measured after at least two histories.
+    Both refreshes load a batch of the same size. If several batch sizes were measured with at least two histories, the
+    function uses the largest of them.
     """
     pair: tuple[BenchmarkResult, BenchmarkResult] | None = None
     for batch in sorted({result.batch for result in results.values()}):
@@ -266,7 +267,7 @@ def _seconds_of_largest_mart(one: RefreshMeasurement) -> float:
 def _seconds_without_largest_mart(one: RefreshMeasurement) -> float:
     """Return the duration of the refresh minus the duration of the largest mart, in seconds.
 
-    The largest mart was refreshed alone, after all other tables.
+    The largest mart was refreshed alone, after the other marts.
     """
     return one.seconds - _seconds_of_largest_mart(one)
 

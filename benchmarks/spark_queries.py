@@ -104,7 +104,7 @@ def _table_counter(spark: SparkSession) -> Callable[[TaskRun], None]:
 def add_sales(home: Path) -> None:
     """Insert 50 sales into the sample database.
 
-    Call this function each time a workspace was opened: opening it recreates the database without these sales.
+    Call this function after each `open_workspace`, which recreates the database without these sales.
     """
     rows = [
         (1_000_000 + n, 101 + n % 10, 1 + n % 5, 1 + n % 3, 1 + n % 4, str(date(2025, 1, 1) + timedelta(days=n)))

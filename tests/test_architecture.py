@@ -375,7 +375,7 @@ def _calls(path: Path) -> set[str]:
 
 
 def _names(path: Path) -> set[str]:
-    """Return the names `a.b` that a module uses: attributes `b` of `a`, and names `b` that are imported from `a`."""
+    """Return the dotted names in a module: `a.b` for the expression `a.b`, and for `from a import b`."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} | {
@@ -431,7 +431,7 @@ def test_only_the_runner_measures_durations() -> None:
 
 
 def test_only_the_graph_the_fingerprint_and_the_store_import_modules_by_name() -> None:
-    """The graph collects tables, the fingerprint hashes code, and the store loads the store class of a local engine."""
+    """These modules need it to find all tables, to hash code, and to load the store class of a local engine."""
     by_name = _modules_that_name("importlib.import_module", "pkgutil.walk_packages")
     assert by_name == {"pipeline/graph.py", "pipeline/fingerprint.py", "storage/__init__.py"}
 

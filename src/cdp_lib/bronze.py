@@ -81,8 +81,8 @@ def build_bronze(
     """One row per record of a landed batch.
 
     A value that does not fit the type of its column becomes null and is kept in `_rescued_data`. A JSON record that has
-    none of the contract's columns is stored as a whole in `_rescued_data`, under the name `_record`. In silver, both
-    kinds of records go to quarantine.
+    none of the contract's columns is stored as a whole in `_rescued_data`, under the name `_record`. Without a mapping,
+    silver sends each row with `_rescued_data` to quarantine.
 
     Names of received columns are compared without regard to case. A received column that is not in the contract
     becomes a string column after the columns of the contract.
@@ -128,9 +128,10 @@ def build_bronze(
 
 
 def _received_names(received: Collection[str], contract: BronzeContract) -> dict[str, str]:
-    """Return the received name of each contract column that was received.
+    """Return the received name of each contract column that was received, by name in the contract.
 
-    A received column is a contract column if its `delta_name` is the contract's name: `Store Name` is `store_name`.
+    A received column matches a contract column if `delta_name` of the received name is the contract's name. For
+    example, `Store Name` matches `store_name`.
     """
     by_lower_case = {delta_name(name): name for name in sorted(received)}
     found = {
@@ -144,8 +145,8 @@ def _check_columns(batch: Manifest, contract: BronzeContract) -> None:
     received = set(batch.columns or ())
     known = _received_names(received, contract)
     missing = sorted({c.name for c in contract.received_columns if not c.optional} - set(known))
-    # Two kinds of batches may lack columns. Records of source files may omit fields: the rules of silver check the
-    # required fields. Tombstones have only keys.
+    # Two kinds of batches may lack columns. In batches of source files, records may omit fields, and the rules of
+    # silver check the required fields. Batches that consist of tombstones have only keys.
     if missing and batch.load != "files" and not all(file.deletions for file in batch.files):
         raise CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} has no column {', '.join(missing)}"
@@ -163,9 +164,9 @@ def _check_names(batch: Manifest, contract: BronzeContract) -> None:
 
 
 def _unknown_column_names(received_names: Collection[str], contract: BronzeContract) -> dict[str, str]:
-    """Map the received columns that are not in the contract to their column names in the table (`delta_name`).
+    """Return the table's column name for each received column that is not in the contract, by received name.
 
-    A duplicate name gets a hash as suffix.
+    The column name is `delta_name` of the received name. If it is already taken, it gets a hash as suffix.
     """
     known = set(_received_names(received_names, contract).values())
     taken = set(contract.column_names)
@@ -189,7 +190,8 @@ def _bronze_rows(
     are_deletions: bool,
 ) -> DataFrame:
     known = {column.name: column.type for column in contract.received_columns}
-    # The manifest lacks the columns of tombstones. Read them from Parquet; in JSON, they have the contract's names.
+    # The manifest does not list the columns of tombstones. Read these columns from the Parquet file. Tombstones in JSON
+    # use the column names of the contract.
     columns = {*(batch.columns or ()), *(rows.columns if batch.format == "parquet" else ())}
     names, unknown = _received_names(columns, contract), _unknown_column_names(columns, contract)
     if batch.format == "jsonl":
@@ -200,7 +202,7 @@ def _bronze_rows(
             for name in known
         }
         extra = {name: fields[field] for field, name in unknown.items()}
-        # With a mapping, a valid record may have no column of the contract.
+        # With a mapping, a record is valid even if all its columns are unknown to the contract.
         expected = [*received.values(), *(extra.values() if mapping else ())]
         no_object = sf.when(sf.coalesce(*expected).isNull(), rows.value)
         # Do not test string columns: every value fits, and Spark would parse the line again for each tested column.
@@ -219,7 +221,8 @@ def _bronze_rows(
             name: _as_text(sf.col(f"`{field}`"), received_types[field]) if field in received_types else sf.lit(None)
             for field, name in unknown.items()
         }
-        # Keep timestamps of date columns as text: the mapping needs the time of day and the zone to find the day.
+        # If a date column receives timestamps, also keep them as text. The mapping needs their time of day and time
+        # zone to find the day.
         extra |= {
             f"{name}{AS_RECEIVED}": _as_text(rows[field], received_types[field])
             for name, field in present.items()

@@ -134,14 +134,14 @@ def _land(
 
 
 def land_sample(dbutils: Any, settings: Settings, source: EntitySource, rows: int) -> Manifest:
-    """Land a part of an entity's source as a batch of its own.
+    """Land a part of an entity's records, to check its source.
 
     Args:
         dbutils: The notebook's `dbutils`.
-        settings: Settings of the run. Its landing must not be the landing of the platform.
+        settings: Settings of the run. Set `landing` to a separate location, because the batch may lack records.
         source: Source of the entity.
-        rows: Maximum number of rows to read from a table. From a folder, the newest file is read. All records of an API
-            or the CRM are read.
+        rows: Maximum number of rows to read from a table of a database. From a folder, the newest file is read. An API
+            and the CRM are read completely.
 
     Raises:
         CdpError: The source can't be read, or a secret is missing.

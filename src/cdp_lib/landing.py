@@ -423,7 +423,7 @@ class Landing:
     def remove_batches(self, source: str, entity: str, names: Sequence[str]) -> None:
         """Remove landed batches.
 
-        If the entity is landed as whole files, the summary keeps the list of the removed source files
+        If the entity is landed as whole files, the summary still lists the source files of the removed batches
         (`batches_of_files`). These files are therefore not landed again.
 
         Args:
@@ -528,8 +528,8 @@ class Landing:
                 moved to a later time.
             extracted_at: Start of the run, ISO 8601.
             load: Whether the batch is a snapshot, an increment or whole files.
-            previous: Latest landed batch that the run knows. An error is raised if another run has landed a newer
-                batch. None if no batch was landed. Also None for a snapshot that does not depend on earlier batches.
+            previous: Latest landed batch that the run knows. None if no batch is landed. Pass None also for a snapshot
+                that does not depend on earlier batches. In all other cases, a newer batch of another run is an error.
 
         Raises:
             CdpError: A name can't be a folder name, the batch is already complete, the location can't be written, or
@@ -792,9 +792,9 @@ class Extraction:
     def has_landed(self, batch: Manifest) -> bool:
         """Return whether this run has landed a batch.
 
-        The batch usually has the batch id of the run. If the time in the id was changed (`batch_id_after`), two values
-        are compared: the part of the id after the time, and the start of the run. The part after the time is not
-        enough, because it is the same for all manual runs.
+        A batch of this run usually has the batch id of the run. If the time in the id was changed (`batch_id_after`),
+        the batch is recognized by two values: the part of its id after the time, and the start of the run. The part
+        after the time is not enough, because it is the same for all manual runs.
         """
         is_same_suffix = _run_suffix(batch.batch_id) == _run_suffix(self.batch_id)
         return batch.batch_id == self.batch_id or (is_same_suffix and batch.extracted_at == self.extracted_at)

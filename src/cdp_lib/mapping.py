@@ -36,8 +36,8 @@ class Mapping:
     """How the rows of an entity's source become rows of its contract. An empty mapping leaves rows as they are.
 
     Attributes:
-        columns: Pairs of a contract column and its source: a column of the source, or an SQL expression over the
-            columns of the source.
+        columns: Pairs of a column of the contract and its value. The value is a column of the source, or an SQL
+            expression over the columns of the source.
         attributes: Columns of the source to keep as the retailer's own attributes.
         time_zone: IANA name of the retailer's time zone. Days are days of this zone. Times without a time zone are
             times of this zone. Empty for UTC.
@@ -117,7 +117,7 @@ def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) 
     texts = bronze_rows.select(
         *(text.alias(f"_text_{name}") for name, text in _texts(names, contract, mapping).items()),
         (sf.create_map(*attributes) if attributes else sf.lit(None).cast("map<string,string>")).alias(ATTRIBUTES),
-        # A line without any known column is kept under this name (`build_bronze`).
+        # A record without any known column is in `_rescued_data` under the name `_record` (`build_bronze`).
         sf.get_json_object("_rescued_data", "$._record").alias("_line"),
         sf.to_json(sf.struct(*(sf.col(f"`{name}`") for name in received), "_rescued_data")).alias("_record"),
         *technical,
@@ -161,7 +161,7 @@ def _source_of(source: str, names: Sequence[str], contract: BronzeContract, *, i
 
 
 def _known(source: str, names: Sequence[str], contract: BronzeContract) -> str:
-    """Return the name of a source's column in the bronze table."""
+    """Return the name that a column of the source has in the bronze table."""
     name = delta_name(source)
     if name not in names:
         known = ", ".join(sorted(each for each in names if not each.startswith("_")))

@@ -133,9 +133,9 @@ def check_versions(
 
 
 def end_of_era(batch_id: Column, time: Column) -> Column:
-    """Return the name of an era: the name and the time of the batch that ends the era.
+    """Return the name of the era that a batch ends: `<batch>#<time>`.
 
-    Names of eras sort by batch. `history` explains eras.
+    The name begins with the batch, so that eras sort by batch. The module `history` explains eras.
 
     Args:
         batch_id: Batch with the snapshot or the tombstone.
@@ -149,16 +149,16 @@ def with_eras(
 ) -> DataFrame:
     """Return candidates with their era.
 
-    An era consists of the versions that the same snapshot or tombstone ended (see `history`). These versions are past.
+    The versions that end with the same snapshot or tombstone form an era (see the module `history`). They are past.
 
     Args:
-        candidates: Candidates with `ERA_COLUMNS`. A row of the table may be two candidates. The candidate with the
-            `_origin` `carried` competes with the received versions. The candidate with the `_origin` `table` is the row
-            as it is stored, and does not compete.
+        candidates: Candidates with `ERA_COLUMNS`. A row of the table may be in `candidates` twice. If its `_origin` is
+            `carried`, it competes with the received versions. If its `_origin` is `table`, it does not compete, and
+            only shows how the row is stored.
         contract: Contract of the table.
         covers_from: Date column. A past version is removed if a tombstone follows it, or if a later snapshot covers its
             date. Any other past version stays. If `covers_from` is empty, every past version stays, and the columns
-            `is_active` and `inactive_since` say that it is past.
+            `is_active` and `inactive_since` mark it as past.
         has_tombstones: Whether a candidate may be a tombstone.
 
     Returns:
@@ -177,8 +177,8 @@ def with_eras(
     if covers_from:
         is_covered = ~is_current & (sf.col(covers_from) >= sf.col("_covered_from").cast("date"))
         is_removed = sf.col("_next_tombstone").isNotNull() | sf.coalesce(is_covered, sf.lit(False))
-        # If a received version equals a past row of the table, it must replace the row, so that the row is current
-        # again. The suffix makes the two versions differ.
+        # A received version may equal a past row of the table. The version must replace the past row, because the
+        # record is current again. Without the suffix, the row would count as unchanged.
         values = sf.concat(sf.col("_values").cast("string"), sf.when(sf.col("_is_past"), "past").otherwise(""))
         return known.select("*", is_removed.alias("_is_removed")).withColumn("_values", values)
     ended_at = sf.when(~is_current, sf.substring_index("_era", _BEFORE_VALUES, -1).cast("timestamp"))
@@ -201,14 +201,16 @@ def unchanged_keys(
 ) -> DataFrame:
     """Return the keys whose row in the table is unchanged.
 
-    A row is unchanged if three conditions are true:
+    A key with received versions is returned if three conditions are true:
 
-    - its key has exactly one received version;
-    - this version breaks no rejecting rule, and equals the row;
+    - it has exactly one received version;
+    - `is_current` is true for this version, and the version breaks no rejecting rule and equals the row;
     - the quarantine has no row with this key.
 
-    If no version of a key is received, its row is unchanged if `is_settled` is true for the row, and the quarantine has
-    no row with this key.
+    A key without received versions is returned if two conditions are true:
+
+    - `is_settled` is true for its row;
+    - the quarantine has no row with this key.
 
     This search is much faster than `resolve_versions`, so the caller resolves only the other keys.
 
@@ -217,12 +219,12 @@ def unchanged_keys(
         existing: Rows of the table.
         quarantine: Rows of the table's quarantine.
         contract: Contract of the table.
-        is_current: Condition that is true for received versions that no later snapshot ends. None if it is true for all
-            versions.
-        is_settled: Condition that is true for rows of the table that do not change if their key is not received. None
-            if it is false for all rows.
+        is_current: Condition that is true for a received version if no later snapshot was received. None if it is true
+            for all versions.
+        is_settled: Condition that is true for a row of the table if the row stays unchanged when its key is not
+            received. None if it is false for all rows.
     """
-    # Only keys with a single received version are returned. A single version is never ambiguous.
+    # A key with several received versions is never returned, and a single version is never ambiguous.
     keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
     checked = _with_broken_rules(keyed, contract)
     is_good = sf.col("_keeps_rules") & ~sf.col("_is_deleted")
@@ -233,7 +235,8 @@ def unchanged_keys(
             *(without_comment(sf.col(name)).alias(name) for name in contract.key),
             without_comment(record_key(contract)).alias("record_key"),
             _values(contract),
-            # `_side` is null for a tombstone, and for a version that breaks a rejecting rule. Then `sides` is never 3.
+            # 1: a received version that may equal the row; 2: the row of the table; null: any other received version.
+            # If `sides` is 3, the key has a 1 and a 2.
             sf.when(good, side).alias("_side"),
             stays.alias("_is_settled"),
         )
@@ -321,12 +324,11 @@ def resolve_versions(
     Args:
         candidates: Versions from `check_versions`, and the rows of the table and of its quarantine.
         contract: Contract of the table.
-        competes: Condition that is true for candidates that may be kept or refused. For example, if the received
-            versions include all records of the source, rows of the table and its quarantine do not compete.
+        competes: Condition that is true for candidates that may be the latest version of their key. For example, if
+            all records of the source are received, rows of the table and of its quarantine do not compete.
         keys_are_unique: Whether each key has only one candidate. If true, candidates are not compared.
-        has_eras: Whether the candidates come from `with_eras`. If true, versions are sorted by era first. The kept
-            version comes from the latest era with a version that breaks no rejecting rule. Only versions of the current
-            era are refused.
+        has_eras: Whether the candidates come from `with_eras`. If true, versions are sorted by era first, then by time
+            of change and batch. Only versions of the current era are refused.
 
     Returns:
         The candidates with two further columns, `_outcome` and `_is_gone`. `_is_gone` is true if no version of the key
@@ -435,10 +437,11 @@ def hashable(column: ContractColumn) -> Column:
 
 
 def _values(contract: TableContract) -> Column:
-    """Return an expression: a hash of the columns by which versions are compared.
+    """Return an expression: a hash of a row's values. Two versions are equal if their hashes are equal.
 
-    If a warning rule uses a column that the table does not have, warnings are compared too. For example, a day of
-    registration was missing, and is now unreadable. It is null in both versions, but the warnings differ.
+    If a warning rule uses a column that the table does not have, the hash includes the warnings. For example, the day
+    of registration is missing in the first version of a record, and unreadable in the second version. The table has
+    null for both versions, but their warnings differ.
     """
     values = [hashable(c) for c in contract.columns if c.name not in _TECHNICAL]
     warnings = [sf.concat_ws("|", WARNINGS.name)] if contract.has_unrepeatable_warnings else []

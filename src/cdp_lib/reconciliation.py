@@ -200,7 +200,7 @@ def _values(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def has_imbalance(store: DeltaStore) -> bool:
-    """Return whether an account in `reconciliation_ops` has an imbalance, so that a table must be counted again."""
+    """Return whether an account in `reconciliation_ops` has an imbalance. If true, a table must be counted again."""
     rows = store.read(RECONCILIATION_OPS) if store.exists(RECONCILIATION_OPS) else None
     return rows is not None and not rows.where("NOT is_balanced").isEmpty()
 
@@ -249,9 +249,9 @@ class KeyDifference:
 def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]:
     """Compare the keys of tables with the keys of their inputs.
 
-    Each current key of the input must be in the table or in its quarantine. A key is current if its record is not
-    deleted. The table and its quarantine must have no other keys, except in past rows: a past row may have any key that
-    its input had.
+    A key of the input is current if the source still has its record. Each current key must be in the table or in its
+    quarantine. The table and its quarantine must have no other keys, except the keys of past rows. A past row may have
+    any key of the input.
 
     Cost: two anti-joins for each table with rules.
 

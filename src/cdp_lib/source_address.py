@@ -54,10 +54,10 @@ class SourceAddress:
         return is_local_host and not self.path.startswith(_REMOTE_PATHS)
 
     def is_same_source(self, other: SourceAddress) -> bool:
-        """Return whether two addresses are of the same source.
+        """Return whether two addresses belong to the same source.
 
-        Addresses of samples change with each run. Therefore, if one of the two addresses is of samples, the other
-        address may be any address on this machine.
+        Sample sources have a new address in each run. Therefore, if the kind of one address is `samples`, it is enough
+        that both addresses are on this machine.
         """
         samples = [each for each in (self, other) if each.kind == SAMPLES]
         return self == other or bool(samples) and all(each.is_on_this_machine for each in (self, other))

@@ -40,7 +40,7 @@ class Stage:
 
         - `select`: tables and layers, as in `cdp run --select`;
         - `sources`: the result states of the ingest tasks, each as `<source>=<state>`;
-        - `held`: tables that failed, were skipped, or have missing or surplus rows, as earlier tasks reported. Their
+        - `held`: tables that, according to earlier tasks, failed, were skipped, or have missing or surplus rows. Their
           downstream tables are held;
         - `job`: name of the job.
 

@@ -38,8 +38,8 @@ class Task:
         notebook: File of the notebook; None for a condition task.
         condition: Condition of a condition task; None for a notebook task.
         base_parameters: Parameters of this task only.
-        depends_on: Outcome that each upstream task must have, by task key: `true` or `false` for a condition task.
-            None if this task does not depend on the outcome.
+        depends_on: Upstream tasks by task key, each with its required outcome: `true` or `false` for a condition task,
+            None if no outcome is required.
         run_if: Condition on the results of the upstream tasks, as in the Jobs API.
     """
 

@@ -177,8 +177,8 @@ without an optional value is kept, with all its sales, and a warning rule names 
   source lacks a required column, its batch is refused.
 - **An optional value that does not fit is null.** For example, a day of registration is null if it is not an ISO 8601
   date or is in the future. A warning rule names the column, and bronze has the value as received. A required value that
-  does not fit puts the record into quarantine. The CRM's `modifiedon` is an exception: a contact without it is kept,
-  but a contact whose `modifiedon` does not fit is in quarantine, because nobody knows which version is newer.
+  does not fit puts the record into quarantine. The CRM's `modifiedon` is an exception. A contact without it is kept.
+  A contact whose `modifiedon` does not fit is in quarantine, because nobody knows which version is newer.
 - **Missing values are not guessed.** Marts have a group `unknown`. A customer without a day of registration is acquired
   on the day of the first purchase, and is not in `customer_registration_trends_gold`. If the customer has no purchase
   either, `acquisition_date` is null. Such a customer is in `customer_value_gold`, but in no cohort and in no KPI that
@@ -190,8 +190,8 @@ without an optional value is kept, with all its sales, and a warning rule names 
 ## Reconciliation: every row is accounted for
 
 For every table and batch, `rows_in = rows_out + rows_quarantined + rows_superseded`. For a bronze table, `rows_in` is
-the number of rows in the manifest; for a silver table, the rows of the batch in bronze; for `retails_silver`, the rows
-in `transactions_silver`.
+the number of rows in the manifest. For a silver table, it is the number of rows of the batch in bronze. For
+`retails_silver`, it is the number of rows in `transactions_silver`.
 
 - `table_state_ops` has the inputs that each table was built from, and its expected number of rows, computed from its
   changes.

@@ -180,8 +180,8 @@ def run(
             _print_results(workspace)
             if page := _report_if_possible(workspace):
                 console.print(f"Report: {page}", soft_wrap=True)
-        # If a task failed, the queries for broken rules may fail for the same reason. Ignore their errors: the error of
-        # the task is printed at the end.
+        # If a task failed, the queries of `_print_findings` may fail for the same reason. Ignore their errors: the
+        # error of the task is printed at the end.
         with suppress(PySparkException) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
@@ -440,7 +440,7 @@ def check_all_sources(
     var: Variables = None,
     sources: SourcesFile = None,
 ) -> None:
-    """Read a sample of each source, and show how its rows arrive and which of them are refused. Nothing is landed."""
+    """Read a sample of each source. Show its mapping, its first rows and the rules that rows break. Land nothing."""
     failed = []
     variables = _with_sources(_pairs("--var", var), sources)
     # If no source is configured, check the samples of all entities.
@@ -647,7 +647,7 @@ def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
 
 
 def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
-    """Print the rules that rows break, with the number of rows; for quarantined rows, also print an example key.
+    """Print each broken rule and the number of rows that break it; for quarantined rows, also print an example key.
 
     The function prints no records, because the output may be stored in logs.
     """

@@ -37,8 +37,8 @@ class Fault:
     """A faulty response.
 
     Attributes:
-        status: HTTP status. If the status is 400 or higher, the body is an error of Dataverse in JSON, unless `body`
-            requests another body.
+        status: HTTP status. If the status is 400 or higher, the server sends an error of Dataverse in JSON, or an HTML
+            page if `body` is `html`.
         retry_after: Value of the Retry-After header, in seconds or as an HTTP date; None for no header.
         body: Fault in the body:
 
@@ -115,7 +115,7 @@ class CrmServer:
         self._lock = threading.RLock()
         self._tokens: dict[str, float] = {}
         # One digest per version: a hash of all changes up to this version. A delta token contains a version and its
-        # digest. If this list has another digest for the version, another CRM has issued the token.
+        # digest. If the digest in a token differs from the digest in this list, another CRM has issued the token.
         self._history = [""]
         self._oldest_version = 0
         self._contacts: dict[str, dict[str, Any]] = {}
@@ -294,7 +294,7 @@ class CrmServer:
         return cookie
 
     def _matching(self, query: Mapping[str, str], cookie: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        """Return the sort keys of the contacts on all pages: the contacts that match the query at this moment.
+        """Return the sort keys of all contacts that match the query now. The caller divides them into pages.
 
         The last part of each sort key is the contactid.
         """

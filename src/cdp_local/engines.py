@@ -78,7 +78,7 @@ class HomeCatalog:
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
     def add(self, schema: str, table: str) -> None:
-        """Mark a table that the session has created as registered."""
+        """Record that a table is registered. Call this method after the session has created the table."""
         self._registered.add(f"{schema}.`{table}`")
 
     def has_view(self, schema: str, view: str) -> bool:
@@ -205,7 +205,8 @@ def _spark(catalog: str, home: Path, landing: str, account_key: str | None) -> I
         settings["spark.hadoop.fs.azure.account.key"] = account_key
     packages = [_HADOOP_AZURE] if landing.startswith("abfss://") else []
     with delta_session(home, settings, packages) as spark:
-        # Let the named catalog delegate to Spark's session catalog, as `spark_catalog` does: both have the same tables.
+        # Let the catalog with the given name delegate to Spark's session catalog. `spark_catalog` does so, too, and the
+        # two catalogs therefore have the same tables.
         manager = spark._jsparkSession.sessionState().catalogManager()
         manager.catalog(catalog).setDelegateCatalog(manager.v2SessionCatalog())
         yield spark

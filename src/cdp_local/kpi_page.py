@@ -144,7 +144,7 @@ names the reason and predictions are null. [`model_fits_gold`](tables.md#model_f
 parameters, and the version of the last good fit.
 
 **Every refresh tests the models.** [`model_quality_gold`](tables.md#model_quality_gold) compares forecasts with the
-actual purchases in a holdout: a period of the length of the churn horizon that ends with `as_of`. The models are fitted
+actual purchases in a holdout. The holdout is as long as the churn horizon, and ends with `as_of`. The models are fitted
 without the holdout. The table also has two baselines. `last_period_rate` predicts that each customer buys as often as
 in the period before the holdout. `active_if_recent` predicts that exactly the customers who bought in that period buy
 again.

@@ -106,10 +106,10 @@ class WatchMaintenance:
         self._maintained_versions: dict[Path, int] = {}  # table folder → version after its maintenance
 
     def maintain_grown_tables(self) -> list[Path]:
-        """Compact tables, and shorten the logs of their commits. Choose the tables with the most new commits.
+        """Compact the tables with the most new commits, and remove old entries from their logs.
 
         A new commit is a commit since the last maintenance of the table. No other program may write the tables at the
-        same time. A replaced version of a table stays readable for one hour, or for one minute in an ops table.
+        same time. The files of a replaced version are kept for one hour. In ops tables, they are kept for one minute.
 
         Returns:
             Folders of the maintained tables. The table with the most new commits is the first.
@@ -134,8 +134,8 @@ def _newest_version(log: Path) -> int:
 
 def _compact_and_trim(folder: Path) -> int:
     """Compact the small files of a table and remove its expired versions; return the new version of the table."""
-    # Each stage replaces all files of the state table, and the log of a table lists each replaced file until the
-    # retention of the file ends. A short retention of ops tables therefore keeps their logs short.
+    # Each stage replaces all files of the state table. The log of a table lists a replaced file until the retention of
+    # the file ends. The retention of ops tables is short, so that their logs stay short.
     is_ops_table = folder.name in {contract.name for contract in OPS_TABLES}
     properties = {
         "delta.logRetentionDuration": _ONE_MINUTE,
@@ -174,8 +174,8 @@ def _vacuum(folder: Path, retention_days: int) -> None:
     """
     hours, table = 24 * retention_days, DeltaTable(folder)
     old = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-    # `old` may contain files that an earlier vacuum has removed, because the log still lists them. If no file exists,
-    # skip the vacuum: it would make two commits for nothing.
+    # The log may still list files that an earlier vacuum has removed. `old` contains these files, too. If none of the
+    # files exists, skip the vacuum: it would make two commits for nothing.
     if any((folder / file).exists() for file in old):
         table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 

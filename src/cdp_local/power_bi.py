@@ -144,8 +144,8 @@ def _relationships() -> str:
 
 
 def _role() -> str:
-    # Ignore rows of the table `Country access` whose country is empty. A user with such a row would see the totals of all countries,
-    # because these totals have no country either.
+    # Ignore rows of the table `Country access` whose country is empty. A user with such a row would see the
+    # totals of all countries, because these totals have no country either.
     own_access = f"'{_ACCESS}'[user_principal_name] = USERPRINCIPALNAME() && '{_ACCESS}'[country] <> \"\""
     allowed = f"SELECTCOLUMNS(FILTER('{_ACCESS}', {own_access}), \"country\", '{_ACCESS}'[country])"
     conditions = {"Country": f"[country] IN {allowed}", _ACCESS: "[user_principal_name] = USERPRINCIPALNAME()"}

@@ -87,8 +87,8 @@ _TABLE_STATES = {
 }
 """State of a table in this module, by the state that the stage reports for the table."""
 
-# Function and state for each value of `run_if`. The function returns whether the task runs. It gets one boolean per
-# upstream task: true if the upstream task failed or was skipped. A task that does not run gets the state.
+# For each value of `run_if`: a function that returns whether the task runs, and the state of a task that does not run.
+# The function gets one boolean per upstream task: true if the upstream task failed or was skipped.
 _RUN_IF: dict[str, tuple[Callable[[list[bool]], bool], State]] = {
     "ALL_SUCCESS": (lambda failed: not any(failed), State.SKIPPED),
     "AT_LEAST_ONE_SUCCESS": (lambda failed: not all(failed), State.SKIPPED),
@@ -163,7 +163,7 @@ def run_job(
                 else:
                     order.done(key)
                 on_change(runs[key])
-            # Wait in short steps: with an engine in this process, Ctrl-C does not interrupt a waiting thread.
+            # Wait in short steps: if the engine runs in this process, Ctrl-C does not interrupt a waiting thread.
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
             for table in _tables_reported(workspace, reported):
                 on_change(table)
@@ -274,7 +274,7 @@ def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
-    """Return the values of references to a job and its run, by reference without braces. Example: `job.run_id`.
+    """Return the values of the `{{job.…}}` references, by the text between the braces. Example: `job.run_id`.
 
     Args:
         job: The job.

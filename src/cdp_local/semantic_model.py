@@ -64,7 +64,7 @@ class Measure:
         dax: DAX expression.
         format: Format string.
         folder: Display folder.
-        is_hidden: Whether users do not see the measure, because only other measures need it.
+        is_hidden: Whether the measure is hidden from users. Only other measures use a hidden measure.
     """
 
     name: str
@@ -100,11 +100,11 @@ class ModelTable:
         name: Display name.
         contract: Contract of the platform table that the rows are read from.
         only: Names of the columns to read; empty for all columns without personal data.
-        joins: Relationships to other tables of the model: the (table, column) pair that a column of this table refers
-            to, by name of the column.
+        joins: Relationships to other tables of the model. Each maps a column of this table to the (table, column) pair
+            that the column refers to.
         country: DAX expression that returns the country of a row. Users with the role `By country` see only the rows of
-            their countries. If None, these users see no rows, unless the table is in `OPEN_TABLES`. They see all rows
-            of an open table.
+            their countries. If None, these users see all rows of a table in `OPEN_TABLES`, and no rows of any other
+            table.
         measures: Measures of the table.
         calculated: Columns that Power BI computes.
         null_labels: String that replaces null, by name of the column.

@@ -39,8 +39,9 @@ class CheckedEntity:
     Attributes:
         source: Source of the entity.
         rows: Number of rows of the sample.
-        mapping: (column of the contract, column or SQL expression of the source) pairs. The second item is empty if the
-            sample lacks the column. The pairs of `attributes` come last.
+        mapping: A pair for each column of the contract: its name, and the column or SQL expression of the source that
+            gives its values. The second item is empty if the sample lacks the column. The pairs of `attributes` come
+            last.
         columns: Names of the columns of `accepted`.
         accepted: Accepted rows as they arrive in silver, at most `SHOWN_ROWS`.
         refused: (rule, meaning, number of rows, an example) of each rejecting rule that rows break.

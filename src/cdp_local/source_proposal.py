@@ -68,7 +68,7 @@ class Relation:
         key: Primary key. Empty if it is unknown.
         is_view: Whether the relation is a view.
         values: Some values of each text column, by its name. Empty if no values were read.
-        location: Lines for the file of sources that say where the relation is, such as `table: sales`.
+        location: Where the relation is, as lines for the file of sources, such as `table: sales`.
     """
 
     name: str

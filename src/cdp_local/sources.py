@@ -35,7 +35,8 @@ class Configuration:
         secrets: Secrets in the scope, by key.
         sources: Source of each configured entity. An entity from a database is configured if the secret with the URL of
             the database exists. Any other entity is configured if its source has an address.
-        settable: Sources with the text `--var NAME=…` instead of the value of each variable, for messages.
+        settable: All sources in the file of sources, for messages. Each value of a variable is replaced by the text
+            `--var NAME=…`, which tells the user how to set it.
         is_own: Whether a user has configured a source. If not, a run uses the samples of all sources.
     """
 

@@ -142,9 +142,9 @@ class SailStore(SparkStore):
         This method takes 0.25 s per million rows. The MERGE of Sail takes several seconds.
 
         - If the table has none of the changed keys, the method appends the new rows.
-        - Otherwise, if the table is partitioned, the method rewrites the partitions of the stored rows that change, and
-          the partitions of the new rows.
-        - Otherwise, the method rewrites the whole table.
+        - If the table has changed keys and is partitioned, the method rewrites two sets of partitions: those with
+          changed keys, and those that get new rows.
+        - If the table has changed keys and is not partitioned, the method rewrites the whole table.
 
         The changes are written to a file first, so that they are computed only once.
         """
@@ -182,8 +182,8 @@ class SailStore(SparkStore):
     def _rewrite(self, contract: TableContract, rows: DataFrame, partitions: Sequence[str]) -> None:
         """Replace all rows and the schema of a table.
 
-        When Sail replaces a table from a query, the new table gets the column comments and NOT NULL of the table that
-        the query reads. This method therefore first writes the rows to a temporary table with the new schema.
+        When Sail replaces a table with the rows of a query, the query's input table decides the column comments and
+        NOT NULL constraints. This method therefore first writes the rows to a temporary table with the new schema.
         """
         types = dict(rows.dtypes)
         extra_columns = [Column(name, types[name], "") for name in rows.columns if name not in contract.column_names]
@@ -209,9 +209,9 @@ class SailStore(SparkStore):
         return rows if contract.layer == "bronze" else rows.offset(0)
 
     def _distribute(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Repartition rows by the partition columns of the table, into one partition per core.
+        """Repartition rows for a write: one part per core, by the table's partition columns if it has any.
 
-        Do not repartition the rows of a bronze or ops table, or of a table with neither clustering nor partitions.
+        Return the rows unchanged for a bronze or ops table, and for a table with neither clustering nor partitions.
         """
         if contract.layer in ("bronze", "ops") or not (contract.clustered_by or contract.partitioned_by):
             return rows

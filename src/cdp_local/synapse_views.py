@@ -18,7 +18,7 @@ _TYPES = {
     "DOUBLE": "FLOAT",
     "INT": "INT",
     # Contracts do not limit the length of strings. VARCHAR(8000) is the longest type except VARCHAR(MAX).
-    # With this collation, serverless SQL reads UTF-8 correctly in any database, and string filters can skip data.
+    # Serverless SQL needs this collation to read UTF-8 correctly in any database, and to skip data by string filters.
     "STRING": "VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8",
     "TIMESTAMP": "DATETIME2(6)",
 }

@@ -78,9 +78,9 @@ def refreshes(workspace: LocalWorkspace, job: Job) -> Iterator[Refresh]:
 def landed_batches(landing: Landing) -> Iterator[set[tuple[str, str]]]:
     """Wait for batches to land; yield each set of new batches as (bronze table, batch) pairs.
 
-    The first set holds the batches that have already landed and that a load lists: for each entity, its latest batch
-    and the batches of the days before (see `first_day_listed`). A batch has landed once its manifest exists. The
-    function polls the landing, because file system notifications miss files in a folder that was just created.
+    The first set holds batches that have already landed: the latest batch of each entity, and its batches of the seven
+    days before the latest batch (see `first_day_listed`). A batch has landed once its manifest exists. The function
+    polls the landing, because file system notifications miss files in a folder that was just created.
 
     While the function waits for new batches, Ctrl-C ends the iteration. While the caller handles a set, Ctrl-C has its
     usual effect.

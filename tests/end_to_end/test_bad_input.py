@@ -129,7 +129,8 @@ def home(refreshed: Path, tmp_path: Path) -> Path:
 def run_rejected(home: Path, refreshed: Path, cdp: Cdp, shop: tuple[list[str], dict[str, str]]) -> RunRejected:
     """Return a function that runs a failing command, checks that no table changed, and returns the error line.
 
-    `cdp run` reads the sources of the home folder. A test can replace some of them, and the run accepts them.
+    `cdp run` reads the sources of the fixture `shop`. A test can replace a source, because the function adds the
+    option `--accept-new-sources`.
     """
 
     def run(command: str, *arguments: object, **environment: str) -> str:

@@ -1,4 +1,4 @@
-"""Tests of runs on Sail: with configured, changed, forgotten and other sources, and with `ingest=false`."""
+"""Tests of runs on Sail whose sources are set, changed, no longer set or replaced, and of `ingest=false`."""
 
 from __future__ import annotations
 

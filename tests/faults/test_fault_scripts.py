@@ -117,7 +117,8 @@ class Source(Protocol):
 
     Attributes:
         contract: Silver table that the records are loaded into.
-        columns: SQL expressions on the silver table. Their values have the format of the tuples in `records`.
+        columns: SQL expressions on the silver table. For each row they give a tuple, which a test compares with
+            `records`.
     """
 
     contract: TableContract
@@ -129,7 +130,7 @@ class Source(Protocol):
         """Start a fault, which lasts for one request or longer. Return a function that ends the fault."""
 
     def land(self, extraction: Extraction, *, last: bool = False) -> list[Manifest]:
-        """Land new records. With `last`, read all records of a source whose increments can miss removed records."""
+        """Land new records. If `last` is true and increments can miss removed records, read all records."""
 
     def records(self) -> Counter[tuple[Any, ...]]:
         """Return the current records of the source as tuples, which a test compares with the values of `columns`."""

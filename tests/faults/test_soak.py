@@ -53,7 +53,7 @@ def rows_of(home: Path, table: str) -> list[dict[str, Any]]:
 
 
 def batch_accounts(accounts: list[dict[str, Any]], table: str) -> list[dict[str, Any]]:
-    """Return the reconciliation rows of a table: one row per batch, but not the row of the whole table."""
+    """Return the reconciliation rows of the batches of a table, without the row of the whole table."""
     return [each for each in accounts if each["table_name"] == table and each["batch_id"] != WHOLE_TABLE]
 
 

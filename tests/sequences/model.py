@@ -96,12 +96,17 @@ COVERS_FROM = {"sales": "transaction_date"}
 def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
     """Return the rows of a table that can keep a row after its source has lost the record.
 
-    Only valid versions count. A version ends with the first snapshot after its batch, or with the first tombstone in
-    its batch or later. The row of a key is the latest version among those with the latest end.
+    Only valid versions count. A version ends with the first of two batches:
 
-    - Sources in `KEEPS_ABSENT`: the row stays. From its end on, it is inactive.
-    - Sources in `COVERS_FROM`: a tombstone in the batch of the row or later removes the row. A later snapshot that
-      covers the day of the row also removes it.
+    - the first snapshot after the version's batch,
+    - the first batch with a tombstone of the key. This batch can be the version's own batch or a later batch.
+
+    The row of a key is the version with the latest end. If several versions have this end, the row is the latest of
+    them. What happens after the end depends on the source:
+
+    - In `KEEPS_ABSENT`: the row stays, and is inactive from its end on.
+    - In `COVERS_FROM`: a tombstone in the row's own batch or in a later batch removes the row. A later snapshot also
+      removes the row if the snapshot covers the row's day.
     """
     snapshots = [batch for batch in batches if batch.load == "snapshot"]
     versions: dict[tuple[str, ...], list[Version]] = {}
@@ -133,7 +138,10 @@ def rows_with_past(of: str, batches: Sequence[Batch]) -> list[Row]:
 
 
 def _is_covered(of: str, version: Version, snapshots: Sequence[Batch]) -> bool:
-    """Return whether a later snapshot covers the day of the version: its earliest valid day is this day or before."""
+    """Return whether a later snapshot covers the day of the version.
+
+    A snapshot covers all days from the earliest day of its valid rows on.
+    """
     column = COVERS_FROM[of]
     return any(
         day is not None and (version.row or {})[column] >= day

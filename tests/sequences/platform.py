@@ -41,17 +41,19 @@ class Killed(BaseException):
 class Refresh:
     """A run of all stages, and the events that happen before the run.
 
-    The events from `is_compacted` on happen in the order of this list.
+    `as_of` and `again` are parameters of all runs. The other attributes are the events, in the order in which they
+    happen.
 
     Attributes:
         as_of: Day that figures refer to; empty for the latest business date in the data.
         again: `full_refresh` to rebuild every table, `replay_from` to load all batches again, empty for neither.
-        is_compacted: Whether old batches are removed from the landing. After a removal, no bronze table is dropped.
-        lost: Table that is dropped; empty for no table.
-        edited: Table whose builder returns no rows in an extra run, as if it had a bug; empty for no extra run.
+        is_compacted: Whether old batches are removed from the landing.
+        lost: Table that is dropped; empty for no table. A bronze table is not dropped if batches have been removed,
+            because it could not be rebuilt.
+        edited: Table for an extra run in which its builder has a bug and returns no rows; empty for no extra run.
         selected: Selection of an extra run; empty for no extra run.
-        dies_at: Number of commits after which an extra run is killed; None for no extra run. The run with the edited
-            builder is also killed after this number of commits.
+        dies_at: Number of commits after which an extra run is killed; None for no extra run. The run of `edited` is
+            killed after the same number of commits.
     """
 
     as_of: str = ""

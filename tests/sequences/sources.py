@@ -48,8 +48,8 @@ class Change:
         gone: Keys of removed rows.
         file: Name of the file; empty for a source of records.
         is_all_sent: Whether all current rows are landed, as a snapshot. If not, an increment with the change is landed.
-        is_shrunken: Whether the snapshot has at most three of the current rows.
-        purged_before: A day. The source deletes its sales of earlier days, without tombstones. Empty for no deletion.
+        is_shrunken: Whether the snapshot has only the first three of the current rows, as after a faulty extract.
+        purged_before: The source deletes its sales before this day, without tombstones. Empty for no deletion.
     """
 
     of: str

@@ -173,7 +173,7 @@ def check_secret(client: WorkspaceClient, scope: str, key: str) -> list[str]:
 
 @contextmanager
 def _refusals(findings: list[str], what: str) -> Iterator[None]:
-    """Convert an error that the workspace returns into a finding."""
+    """Add a finding if the `with` block raises an error of the workspace. The error is not raised further."""
     try:
         yield
     except NotFound as error:

@@ -58,7 +58,10 @@ DAY_OF_RUN = date(2026, 11, 25)
 
 
 def day_of(store: DeltaStore, tmp_path: Path, latest: str | None, as_of: str = "") -> date:
-    """Return the business date of a run. `latest` is the day in the state of business_date_silver, if any."""
+    """Return the business date of a run.
+
+    `latest` is the day in the state of business_date_silver. None means that this table has no state.
+    """
     if latest is not None:
         write_states(store, {BUSINESS_DATE_SILVER.name: TableState(1, latest)})
     runner = Warehouse(store, tmp_path).runner(run_started_at=f"{DAY_OF_RUN}T03:00:00Z", as_of=as_of)

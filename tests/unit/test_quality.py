@@ -583,7 +583,7 @@ def test_resolving_batch_by_batch_equals_resolving_all_at_once(resolve: Resolve,
 
 
 def _as_received(resolved: Resolved, outcome: str) -> list[Row]:
-    """Convert the rows with an outcome to cards, so that a test can pass them to `resolve` again."""
+    """Return the rows with this outcome as cards, which a test passes to `resolve` again."""
     rows = resolved.frame.where(sf.col("_outcome") == outcome).selectExpr(
         "card_id",
         "coalesce(note, get_json_object(record, '$.note')) AS note",

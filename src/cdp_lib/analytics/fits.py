@@ -82,8 +82,8 @@ class Maximum:
 
     Attributes:
         parameters: Parameters at the maximum, all above 0.
-        inverse_curvature: Inverse Hessian of the loss (the negative mean log-likelihood) with respect to the
-            log-parameters. The optimizer approximates it.
+        inverse_curvature: The optimizer's approximation of the inverse Hessian of the loss. The loss is the negative
+            mean log-likelihood, as a function of the log-parameters.
     """
 
     parameters: Floats

@@ -16,7 +16,7 @@ class Histories:
     """Distinct purchase histories of buyers, and the number of customers with each history. Times are in weeks.
 
     Attributes:
-        frequency: x, repeat purchases: number of days with a purchase, excluding the first of these days.
+        frequency: x, repeat purchases: number of purchase days after the first purchase day.
         recency: t_x, time from the first to the latest purchase; 0 without a repeat purchase.
         age: T, time from the first purchase to the end of the observation period.
         weight: Number of customers with exactly this history.
@@ -51,10 +51,10 @@ class Histories:
         """Group equal histories and sort them, so that the result does not depend on the order of the rows.
 
         Args:
-            frequency: x of each row, number of repeat purchases.
-            recency: t_x of each row, in weeks.
-            age: T of each row, in weeks.
-            weight: Number of customers of each row; 1 by default.
+            frequency: Repeat purchases (x) of each row.
+            recency: Recency (t_x) of each row, in weeks.
+            age: Age (T) of each row, in weeks.
+            weight: Number of customers that each row stands for; 1 by default.
         """
         rows = np.column_stack([np.asarray(column, dtype=np.float64) for column in (frequency, recency, age)])
         weights = np.ones(len(rows)) if weight is None else np.asarray(weight, dtype=np.float64)
@@ -76,7 +76,8 @@ class Histories:
     def sample(self, customers: int) -> Histories:
         """Return the histories of a sample of about `customers` customers, or of all customers if there are fewer.
 
-        The sample takes customers at equal intervals, in the order of the histories.
+        The customers are in the order of their histories. The sample takes customers at equal intervals, for example
+        every third customer.
         """
         last = np.cumsum(self.weight)
         step = max(1.0, float(last[-1]) / customers)

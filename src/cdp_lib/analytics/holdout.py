@@ -23,8 +23,8 @@ _COUNTS = ("purchases_after", "purchases_before", "purchases_earlier")
 class Holdout:
     """Customers who bought on or before a cut-off day, in groups.
 
-    The customers of a group have the same history at the cut-off, and the same number of purchase days in each of three
-    periods: `earlier`, `before` and `after`. The periods have the same length. `before` ends with the cut-off day.
+    The customers of a group have the same history at the cut-off. They also have the same number of purchase days in
+    `earlier`, in `before` and in `after`. These three periods have the same length. `before` ends with the cut-off day.
 
     Attributes:
         histories: Histories at the cut-off, one per group. The weight of a history is the number of customers in the

@@ -3,7 +3,7 @@
     CLV = margin × E(spend on a purchase day) × Σ E(purchases in month i) / (1 + d) ^ (i / 12)
 
 Purchases and spend are assumed to be independent, so their expectations multiply. The purchases of a month are
-discounted from the end of the month.
+discounted as if they were made at the end of the month.
 
 Source: Fader, Hardie and Lee (2005), RFM and CLV: using iso-value curves for customer base analysis. Journal of
 Marketing Research 42(4).
@@ -24,7 +24,7 @@ def discounted_purchases(
 ) -> Floats:
     """Return the sum of the expected purchases in the months after T, discounted.
 
-    The purchases of a month are discounted from the end of the month.
+    The purchases of a month are discounted as if they were made at the end of the month.
 
     Args:
         model: Fitted model.

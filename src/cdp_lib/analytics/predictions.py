@@ -55,7 +55,7 @@ class CustomerFits:
     Attributes:
         purchases: Fit of the default purchase model.
         spend: Fit of the spend model.
-        histories: Histories of the customers to predict. `fit_customers` also fits the purchase model to them.
+        histories: Histories that need predictions. `fit_customers` fits the purchase model to the same histories.
     """
 
     purchases: Fit

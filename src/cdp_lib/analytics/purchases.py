@@ -136,9 +136,9 @@ class ParetoNbd(PurchaseModel):
         return np.asarray(ever * -np.expm1(after - to_end))
 
     def _log_likelihoods_alive_and_gone(self, x: Floats, t_x: Floats, T: Floats) -> tuple[Floats, Floats]:
-        """Return two log-likelihoods: alive at T, and dropped out between t_x and T.
+        """Return two log-likelihoods: of being alive at T, and of having dropped out between t_x and T.
 
-        Both values omit their common term, which `log_likelihoods` adds.
+        `log_likelihoods` adds a term that both values lack.
         """
         R = self.r + x
         alive = -R * np.log(self.alpha + T) - self.s * np.log(self.beta + T)
@@ -209,7 +209,7 @@ class _GeometricNbd(PurchaseModel):
 
     @abstractmethod
     def _drop_out_chances(self, x: Floats) -> Floats:
-        """Return how many times the customer could drop out: x times in BG/NBD, x + 1 times in MBG/NBD."""
+        """Return how many chances to drop out the customer had: x in BG/NBD, x + 1 in MBG/NBD."""
 
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the log-likelihood of each history: Fader, Hardie and Lee (2005), equation 6.
@@ -314,7 +314,7 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
 
     if message := explain_too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    # With many customers, a sample quickly shows whether the likelihood has a maximum, and its approximate position.
+    # Search with a sample first. It quickly shows whether the likelihood has a maximum, and where to search for it.
     customers = histories.customers
     found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE_SIZE)), customers, _STARTS)
     if found is not None and customers > _SAMPLE_SIZE:

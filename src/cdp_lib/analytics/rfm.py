@@ -79,10 +79,12 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
 
     A threshold is −∞ if every value reaches the score, and ∞ if no value reaches the score.
 
-    Buyers are sorted by value and divided into fifths. The number of the fifth is the score. Buyers with equal values
-    may be in several fifths, but get the same score: the fifth that contains the middle of these buyers. A middle on
-    the border of two fifths belongs to the higher fifth. In the first example, six of ten buyers have the value 1.0.
-    Their middle is after the third buyer. The second fifth has buyers 3 and 4, so the score is 2.
+    Buyers are sorted by value and divided into fifths. The number of the fifth is the score. If buyers with equal
+    values are in several fifths, the fifth in the middle of these buyers is the score of all of them. If the middle is
+    on the border of two fifths, the higher fifth counts.
+
+    In the first example, a fifth has two buyers. Buyers 1 to 6 have the value 1.0. Their middle is between buyers 3
+    and 4, which are in the second fifth. Buyers 1 to 6 therefore have the score 2.
 
     All buyers get the middle score if all values are equal, or if there are fewer than `MIN_BUYERS` buyers.
 

@@ -58,7 +58,7 @@ class Spending:
 
 @dataclass(frozen=True)
 class GammaGamma:
-    """Gamma-Gamma model: the spend on a purchase day follows Gamma(p, rate). The rate of each customer follows Gamma(q, v)."""
+    """Gamma-Gamma model: spend on a purchase day ~ Gamma(p, rate); the rate of a customer ~ Gamma(q, v)."""
 
     name: ClassVar[str] = "gamma_gamma"
     p: float

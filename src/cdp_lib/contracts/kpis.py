@@ -103,7 +103,7 @@ class Kpi:
             denominator is 0.
         unit: money (reporting currency), count, share (0 to 1), months, ratio, or points.
         dimensions: Dimensions that the KPI is computed for.
-        source: Tables that the KPI is computed from. If the definition is not obvious, also a note about it.
+        source: Tables that the KPI is computed from. Some KPIs add a note that explains the definition.
         owner: Department that is responsible for the definition.
         example: Example calculated by hand.
         is_of_latest_month: Whether the KPI describes the state at `as_of`. Such a KPI exists for the latest month only.

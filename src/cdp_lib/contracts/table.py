@@ -200,10 +200,11 @@ class TableContract:
 
     @property
     def has_deletion_vectors(self) -> bool:
-        """Return whether merges use deletion vectors, on engines that support them, instead of rewriting files.
+        """Return whether merges use deletion vectors instead of rewriting files.
 
-        The result is true for tables that batches are merged into. Gold tables have no deletion vectors, because
-        Synapse reads copies of gold tables and does not support deletion vectors.
+        The result is true for tables that batches are merged into. On engines without deletion vectors, merges into
+        these tables rewrite files too. Gold tables have no deletion vectors, because Synapse reads copies of gold
+        tables and does not support deletion vectors.
         """
         return self.layer == "silver" and bool(self.rules)
 

@@ -71,8 +71,8 @@ def build_cohort_retention_gold(
         as_of: Last day to include.
 
     Returns:
-        Columns of `cohort_retention_gold`. A window has a row as soon as it has begun for the earliest possible day 0:
-        the first day of the cohort month.
+        Columns of `cohort_retention_gold`. A window has a row as soon as it has begun for a customer whose day 0 is the
+        first day of the cohort month.
     """
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)

@@ -66,14 +66,14 @@ def build_customer_demographics_gold(
     case. Countries are compared by code.
 
     The country of the customers API is the country of record. The CRM country replaces it only if the API country is
-    missing or not in the reference table. If neither country is in the reference table, the row keeps the country name
-    as the API wrote it, without a code; the name is null if the API has none.
+    missing or not in the reference table. If neither country is in the reference table, the row has no country code.
+    In this case, its country name is the unchanged name from the API, or null if the API has no country.
 
-    The shopper type compares the countries of the stores where the customer bought with the customer's country. The first match
-    counts:
+    The shopper type compares the customer's country with the countries of the stores where the customer bought. The
+    first match counts:
 
     - `both`: stores at home and stores abroad
-    - null: the country of the customer or of any store is not in the reference table
+    - null: the customer's country, or the country of at least one store, is not in the reference table
     - `home` or `foreign`: all stores at home, or all stores abroad
 
     In years without 29 February, a customer born on 29 February has their birthday on 1 March. The contacts and the
@@ -166,7 +166,7 @@ def _acquired(customers: DataFrame, acquisitions: DataFrame, as_of: date) -> Dat
 
 
 def _with_api_code(customers: DataFrame, countries: DataFrame) -> DataFrame:
-    """Return customers with the country code for the API country; null if the country is not in the reference table."""
+    """Return customers with `api_code`: the code of the API country, or null if it is not in the reference table."""
     codes = _prefixed(countries, "api").select("api_key", "api_code")
     return customers.join(codes, country_key(sf.col("api_country")) == sf.col("api_key"), how="left").drop("api_key")
 

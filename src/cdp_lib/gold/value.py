@@ -64,7 +64,7 @@ CUSTOMER_VALUE = Table(
 def with_value(
     predicted: DataFrame, as_of: date, gross_margin: float, purchase_model_version: str, spend_model_version: str
 ) -> DataFrame:
-    """Return predicted customers with their historic value, and with the versions of the fits.
+    """Add the historic value and the versions of the fits to customers with predictions.
 
     Args:
         predicted: One row per customer, with columns of `build_customer_summaries`, `with_rfm` and `with_predictions`.

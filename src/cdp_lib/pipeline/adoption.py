@@ -28,8 +28,8 @@ def adopt_warehouse(store: DeltaStore, landing: Landing) -> str:
 
     If older batches of an entity were removed:
 
-    - the entity's bronze table gets only the landed batches, and `complete_since` in its state says from which batch on
-      bronze is complete;
+    - the entity's bronze table gets only the landed batches. In its state, `complete_since` says that the rows of
+      earlier batches are missing;
     - silver keeps the rows of the removed batches, and gold is rebuilt from silver;
     - product prices of removed batches are copied from silver to bronze.
 

@@ -108,8 +108,8 @@ def finish_change_set(work: Work) -> Outcome | None:
         then deleted, and none of its rows is applied.
 
     Raises:
-        UnknownContentError: A change set for the table's next version is stored, but it was computed from other
-            content of the table.
+        UnknownContentError: The stored change set for the table's next version was not computed from the content that
+            the table's state records.
     """
     if not work.state.version or not work.store.exists(work.contract.changes):
         return None
@@ -129,10 +129,10 @@ def finish_change_set(work: Work) -> Outcome | None:
 
 
 class UnknownContentError(Exception):
-    """Error for a stored change set whose `base` is not the `token` of the table's state.
+    """Error for a stored change set that was not computed from the content that the table's state records.
 
-    The change set was computed from other content of the table. A killed run may have merged it, so the content of the
-    table is unknown.
+    The `base` of the change set is not the `token` of the state. A killed run may have merged the change set, so the
+    content of the table is unknown.
     """
 
 
@@ -245,8 +245,8 @@ def rewrite(
         work: Table to refresh.
         kept: All rows of the table.
         refused: All rows of the quarantine.
-        received: Number of input rows. None if unknown. If `kept` has the same number of rows, no row is refused.
-            `refused` is then computed only if the stored quarantine has rows.
+        received: Number of input rows. None if unknown. If `kept` has as many rows and the stored quarantine is empty,
+            `refused` is not computed, because no row is refused.
         details: New value of the state's `details`. None for an empty value.
     """
     store, contract = work.store, work.contract

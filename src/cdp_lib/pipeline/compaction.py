@@ -185,10 +185,10 @@ def _compact(
 def _tombstones(rows: DataFrame, hashed: DataFrame, inactive: DataFrame, latest: Snapshot | None) -> list[DataFrame]:
     """Return the tombstones that take the place of removed snapshots.
 
-    - Each inactive row gets a tombstone. The tombstone has the batch of the row, so that versions in later batches stay
-      valid. The time of the tombstone says since when the row is inactive.
-    - The latest snapshot gets a tombstone without a key, so that bronze still has a row of the snapshot. Without this
-      row, the snapshot would no longer end earlier versions.
+    - Each inactive row gets a tombstone in the batch of the row. The tombstone therefore does not end versions in later
+      batches. The time of the tombstone says since when the row is inactive.
+    - The latest snapshot gets a tombstone without a key. Bronze then has a row of the snapshot, even if all records
+      of the snapshot are deleted. Without any row, the snapshot would no longer end the versions before it.
 
     Args:
         rows: Rows of the bronze table.

@@ -99,7 +99,7 @@ def has_too_many_refused(refused: int, rows: int, limit: float) -> bool:
 def judge_refused_rows(
     work: Work, refused_rows: Mapping[str, int], refused: DataFrame, limits: Limits, accepted: list[str]
 ) -> list[str]:
-    """Refuse a batch if too many of its rows break rules of the row itself.
+    """Refuse a batch if too many of its rows break rejecting rules.
 
     Cost: if a batch has many refused rows, its rows in bronze are counted. The reasons are computed only for the error.
 

@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def covered_from(snapshots: Sequence[Snapshot]) -> str:
-    """Return the first day that one of the snapshots covers; empty if they cover no day."""
+    """Return the earliest day that any of the snapshots covers; empty if they cover no day."""
     return min((each.covers_from for each in snapshots if each.covers_from), default="")
 
 
@@ -52,9 +52,9 @@ def with_ends(rows: DataFrame, snapshots: Sequence[Snapshot], batches: Sequence[
     """Return received rows with `ERA_COLUMNS`, which describe the snapshot or tombstone that ends each row.
 
     Args:
-        rows: Rows of a builder.
+        rows: Rows that a builder returned.
         snapshots: Snapshots that may end versions, oldest first.
-        batches: Names of all batches of the rows.
+        batches: Names of the batches that the rows come from. Batches without a later snapshot may be left out.
     """
     later = {name: [each for each in snapshots if each.name > name] for name in batches}
     ends = [
@@ -75,9 +75,9 @@ def with_snapshots(candidates: DataFrame, snapshots: Sequence[Snapshot], is_past
     """Return rows of a table or quarantine with `ERA_COLUMNS`, which describe the snapshot that ends each row.
 
     Args:
-        candidates: Rows that are older than all snapshots.
+        candidates: Rows whose batches are older than all snapshots.
         snapshots: Snapshots that may end the rows, oldest first.
-        is_past: Condition that is true for a row that ended before the first of the snapshots.
+        is_past: Condition that is true for a row that was already past before this refresh.
     """
     first = snapshots[0].end if snapshots else None
     return candidates.select(
@@ -98,7 +98,7 @@ def with_first_days(
 
     Args:
         snapshots: Snapshots.
-        rows: Rows of a builder. Rows of other batches are ignored.
+        rows: Rows that a builder returned. Only the rows of the snapshots are used.
         contract: Contract of the rows' table.
         column: Date column. If empty, snapshots cover all rows, and the snapshots are returned unchanged.
     """

@@ -41,7 +41,8 @@ class LoadedBatches:
             batch up to this name is treated as loaded. Empty if all loaded batches are in `batches`.
         newest: Name of the newest loaded batch.
         snapshot: Name of the latest loaded snapshot. Empty if no snapshot was loaded.
-        snapshots: Snapshots in `batches` that have rows, each with its time of extraction, UTC.
+        snapshots: The snapshots among `batches`, each with its time of extraction, UTC. Snapshots without loaded rows
+            are left out.
         has_files: Whether a loaded batch consists of whole files of the source.
         complete_since: Name of a batch. Rows of earlier batches are only in silver, because an earlier version of the
             platform removed these batches (`adopt_warehouse`). Empty if no rows are only in silver.
@@ -86,8 +87,11 @@ class LoadedBatches:
     def newer_batches(self, seen: int, newest: str | None) -> list[str]:
         """Return the new batches, if they can be merged without the earlier batches.
 
-        A batch is new if it was loaded after table version `seen`. The new batches can be merged if all of them are
-        newer than the batches that were loaded up to version `seen`, and if `batches` still lists all of them.
+        A batch is new if it was loaded after table version `seen`. The new batches can be merged if two conditions are
+        true:
+
+        - each new batch is newer than every batch that was loaded up to version `seen`;
+        - `batches` still lists all new batches.
 
         Args:
             seen: Version of the bronze table.
@@ -108,7 +112,8 @@ class LoadedBatches:
         Args:
             batches: Manifests of the batches.
             version: Version of the table that loaded the batches.
-            with_rows: Names of the batches whose rows were loaded. Other batches are empty, or can't be loaded.
+            with_rows: Names of the batches whose rows were loaded. Every other batch is empty, or `build_batches` has
+                skipped it.
         """
         names = dict(self.batches) | {batch.batch_id: version for batch in batches}
         newest = max(names, default=self.newest)

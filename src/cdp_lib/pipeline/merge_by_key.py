@@ -46,9 +46,9 @@ class MergeByKey(Materialization):
     - Merge: only the rows of the new batches are merged. This is possible if the new batches are newer than all earlier
       loaded batches, include no snapshot, and share no source file with another batch. Cost: the new rows and the
       stored rows with the same keys are read.
-    - Compare: all rows since the latest snapshot are compared with the whole table by key and hash. If the table keeps
-      past rows, only the rows of the new batches are compared. Cost: these rows and the whole table are read, but only
-      the differences are resolved and written.
+    - Compare: the rows of the latest snapshot and of all later batches are compared with the whole table, by key and
+      hash. If the table keeps past rows, only the rows of the new batches are compared. Cost: these rows and the whole
+      table are read. Only rows that differ are resolved (`resolve_versions`) and written.
     - Rewrite: the rows of all batches are resolved, and the table is replaced.
 
     If a run is killed, the next run merges the same changes again, because they are stored before the merge
@@ -65,7 +65,7 @@ class MergeByKey(Materialization):
         keeps_absent: Whether a row stays in the table in three cases: a snapshot lacks the row, a tombstone deletes the
             row, or all its versions since the latest snapshot break rules. The columns `is_active` and
             `inactive_since` mark these rows.
-        covers_from: Date column. If given, a snapshot covers only the days from the smallest date in the snapshot on.
+        covers_from: Date column. If given, the smallest date in a snapshot is the first day that the snapshot covers.
             Rows of earlier days stay in the table even if the snapshot lacks them.
     """
 
@@ -123,7 +123,7 @@ class MergeByKey(Materialization):
                 received, existing, quarantine, contract, is_current=is_current, is_settled=is_settled
             )
             received, existing = (rows.join(unchanged, key, how="left_anti") for rows in (received, existing))
-            # If the table keeps past rows, no version in quarantine is needed: the new snapshot is newer and ends it.
+            # If the table keeps past rows, the new snapshot ends all versions in quarantine: none of them is needed.
             is_kept = sf.lit(False) if self.has_history else older
             refused = candidates_of_quarantine(quarantine.where(is_kept), None, contract)
             keys_are_unique = False
@@ -367,7 +367,7 @@ class _Timeline:
     def of(cls, rows: DataFrame) -> _Timeline:
         """Return the batches of bronze rows. Cost: three columns of all rows are read."""
         is_deleted = sf.coalesce("_is_deleted", sf.lit(False))
-        # Prefer the time of records: after a compaction, a tombstone may have another time than its batch.
+        # Take the time of a batch from its records, if it has any. Tombstones that compaction wrote have other times.
         batches = rows.groupBy("_batch_id").agg(
             sf.bool_or(sf.coalesce("_load", sf.lit("snapshot")) == "snapshot").alias("is_snapshot"),
             sf.coalesce(sf.max(sf.when(~is_deleted, sf.col("_ingested_at"))), sf.max("_ingested_at"))
@@ -385,12 +385,12 @@ class _Timeline:
 
 @dataclass(frozen=True)
 class _Resolution:
-    """Resolved rows of all batches.
+    """Result of `_resolve_all`.
 
     Attributes:
-        rows: Result of `resolve_versions`.
-        versions: Received versions, checked against the rules.
-        snapshots: Snapshots, oldest first, if the table keeps past rows.
+        rows: Candidates with their outcome, as `resolve_versions` returns them.
+        versions: Received versions, as `check_versions` returns them.
+        snapshots: Snapshots, oldest first. Empty if the table does not keep past rows.
         has_many_broken: Whether a batch may have many rows that break rules, so that a guard has to judge it.
     """
 
@@ -416,8 +416,9 @@ def _count_refused(versions: DataFrame, refused: DataFrame) -> Mapping[str, int]
 def _rows_before(work: Work, changes: DataFrame, condition: Column) -> int:
     """Return the number of rows that the table had before a change set.
 
-    Rows that the change set changes are counted in the change set, which has their former versions. All other rows are
-    counted in the table. The table alone is not enough, because a killed run may already have applied the change set.
+    Rows that the change set changes or deletes are counted in the change set, which stores them as they were before.
+    All other rows are counted in the table. The table alone is not enough, because a killed run may already have
+    applied the change set.
 
     Args:
         work: Table to refresh.
@@ -437,8 +438,8 @@ def _details(
 
     - `newest`: newest batch that the table is built from;
     - `snapshot`: latest snapshot that the table is built from; empty if there is none;
-    - `covers_from`: first day that this snapshot covers; empty if it covers no day; also empty after a rebuild without
-      batches that are older than this snapshot;
+    - `covers_from`: first day that this snapshot covers. It is empty in two cases: the snapshot covers no day, or the
+      table was rebuilt and no batch was older than the snapshot;
     - `limits`: limits by which the latest changes were judged;
     - `accepted`: batches that a person has accepted although they exceed a limit;
     - `set_aside`: refused batches that are ignored, because a later snapshot took their place.
@@ -454,16 +455,16 @@ def _details(
 
 
 def current_bronze_rows(bronze: DataFrame, loaded: LoadedBatches) -> DataFrame:
-    """Return the bronze rows since the latest snapshot.
+    """Return the bronze rows of the latest snapshot and of all later batches. Return all rows if no snapshot is loaded.
 
-    If batches are whole files, return only the newest version of each file.
+    If batches are whole files, return only the rows of the newest version of each file.
     """
     rows = bronze.where(sf.col("_batch_id") >= loaded.snapshot) if loaded.snapshot else bronze
     return newest_files(rows) if loaded.has_files else rows
 
 
 def is_older_than_bronze(loaded: LoadedBatches) -> Column:
-    """Return a condition that is true for a row that bronze may lack: its batch is older than `complete_since`.
+    """Return a condition that is true for rows of batches before `complete_since`. Bronze may lack these rows.
 
     Once a snapshot is loaded, the condition is false for every row, because bronze then has all records.
     """
@@ -471,10 +472,10 @@ def is_older_than_bronze(loaded: LoadedBatches) -> Column:
 
 
 def _competes(loaded: LoadedBatches) -> Column:
-    """Return the condition `competes` of `resolve_versions`, for a refresh that resolves all rows again.
+    """Return a condition for `resolve_versions`: whether a candidate may be kept or refused.
 
-    Every received row competes. A row of the table or of its quarantine competes only if bronze may lack the row
-    (`is_older_than_bronze`).
+    For a received row, the condition is true. For a row of the table or of its quarantine, the condition is true only
+    if bronze may lack the row (`is_older_than_bronze`).
     """
     return (sf.col("_origin") == "batch") | is_older_than_bronze(loaded)
 
@@ -501,8 +502,9 @@ def _change_type() -> Column:
 def _compare_with_quarantine(changes: DataFrame, quarantine: DataFrame) -> DataFrame:
     """Compare the refused rows of a change set with the quarantine, and keep only the differences.
 
-    A `refuse` change adds a row to the quarantine. It is dropped if the row is already in quarantine. A `mend` change
-    removes a row from the quarantine. It is added for each quarantined row that is no longer refused.
+    - A `refuse` change adds a row to the quarantine. If the row is already in quarantine, the change is dropped.
+    - A `mend` change removes a row from the quarantine. If the change set no longer refuses a quarantined row, a `mend`
+      change is added for the row.
     """
     row = ["_batch_id", "record"]
     refused = changes.where("_change_type = 'refuse'").select(*row)

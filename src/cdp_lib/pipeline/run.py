@@ -231,7 +231,7 @@ class Runner:
         }
 
     def _mapping(self, table: Table) -> Mapping:
-        """Return the mapping of the entity that a table, or its bronze input, comes from."""
+        """Return the mapping for a bronze table or a table with a bronze input. It is empty for any other table."""
         bronze = [each for each in (table.contract, *table.reads) if isinstance(each, BronzeContract)]
         return self.sources.mapping(bronze[0].entity) if bronze else NO_MAPPING
 

@@ -80,10 +80,11 @@ class Materialization:
     def ends_to_keep(
         self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str
     ) -> tuple[DataFrame, Snapshot | None] | None:
-        """Return when past rows ended. Compaction has to keep these times.
+        """Return since when inactive rows are inactive. Compaction has to keep these times.
 
-        A snapshot or a tombstone ends a row that the source no longer has (see `history`). Compaction removes old
-        snapshots and tombstones. The arguments are the same as the arguments of `rows_to_keep`.
+        A row is inactive if a later snapshot lacks the row, or if a tombstone deletes it (see `history`). Compaction
+        removes old snapshots and tombstones, so bronze would lose the times. The arguments are the same as the
+        arguments of `rows_to_keep`.
 
         Returns:
             The inactive rows (`_batch_id`, `_record_hash` and the time `_ended_at`), and the latest snapshot. None if

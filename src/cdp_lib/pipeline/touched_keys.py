@@ -25,8 +25,8 @@ from cdp_lib.pipeline.work import Outcome, Work
 class TouchedKeys(Materialization):
     """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. Therefore, use this class
-    only if the first input changes together with each change of a lookup table that affects the table.
+    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. Therefore, if the change of a
+    lookup table affects some keys, the first input must also change for these keys.
 
     Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
     partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input

@@ -45,9 +45,9 @@ class RowCounts:
         rows: Number of written rows: new rows, and rows that replaced an older version.
         removed: Number of rows deleted from the table.
         quarantined: Number of refused rows.
-        superseded: Number of received rows that are in neither the table nor the quarantine: tombstones, rows
-            that a later version of their key replaces, and rows that equal the row of the table. Rows of the keys that
-            `unchanged_keys` returns are not counted.
+        superseded: Number of received rows that are in neither the table nor the quarantine. A superseded row is a
+            tombstone, is replaced by a later version of its key, or equals the table's row of its key. If
+            `unchanged_keys` returns a key, the rows of the key are not counted.
         warned: Number of written rows that break a warning rule.
     """
 
@@ -127,8 +127,8 @@ class Work:
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
         mapping: Mapping of the entity that the table, or its bronze input, comes from.
-        readers: Version numbers of this table, one for each table that reads it: the version from which the other table
-            was last built.
+        readers: For each table that reads this table: number of the version of this table that it has last read. 0 if
+            it has read none.
     """
 
     table: Table

@@ -16,8 +16,8 @@ def build_product_prices_silver(products_bronze: DataFrame, products_silver: Dat
 
     Args:
         products_bronze: All bronze rows of the products whose prices are computed.
-        products_silver: Not used. It is an input so that prices are refreshed after `products_silver`: if a guard
-            refuses a batch of products, the batch changes no price.
+        products_silver: Not used. Because it is an input, prices are refreshed after `products_silver`. If a guard
+            refuses a batch of products in that refresh, the batch changes no price.
 
     Returns:
         Columns of `product_prices_silver`.
@@ -86,8 +86,8 @@ def _observed_prices(products_bronze: DataFrame) -> DataFrame:
 def _rows_with_new_price(products_bronze: DataFrame, product_prices_silver: DataFrame) -> DataFrame:
     """Return the rows that may change the price periods of their product.
 
-    A row is left out if it has the latest known price of its product, unless its batch is older than the batch of this
-    price. Most rows of a snapshot are left out.
+    A row changes no period if two conditions are true: its price is the latest known price of the product, and its
+    batch is not older than the batch of this price. These rows are left out. They are most rows of a snapshot.
     """
     known = product_prices_silver.where("valid_to IS NULL").select(
         "product_id", sf.col("price").alias("_price"), sf.col("_batch_id").alias("_since")

@@ -34,8 +34,8 @@ def typed_rows(
     Returns:
         The silver columns, `record` (the row as received, JSON), `attributes` (a map of the retailer's own attributes,
         see `map_rows`), `_rescued_data`, `_record_hash` (xxHash64 of the received values, hexadecimal), `_is_deleted`,
-        `_ingested_at` and `_batch_id`. For each optional column, also `_<column>_fits`: false if a value was received
-        that does not parse or is not plausible. This value is not added to `_rescued_data`, so the row is not rejected.
+        `_ingested_at` and `_batch_id`. For each optional column, also `_<column>_fits`: false if the received value
+        does not parse or is not plausible. Such a value is not added to `_rescued_data`, so the row is not rejected.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
     is_optional = {column.name for column in contract.received_columns if column.optional}
@@ -66,7 +66,7 @@ def typed_rows(
     misfits = [(source[name], sf.col(f"_text_{name}"), sf.col(f"_typed_{name}")) for name in parsed_names]
     return parsed.select(
         *(value.alias(name) for name, value in typed.items()),
-        # Blanks are searched only in values that did not parse, because the search is slow.
+        # A blank value fits. Test for blanks only if the typed value is null, because the test is slow.
         *(
             sf.when(typed[name].isNull(), clean_text(sf.col(f"_text_{name}")).isNull())
             .otherwise(True)

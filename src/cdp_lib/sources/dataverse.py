@@ -82,19 +82,19 @@ def land_entity(
 
     If the source tracks changes, they are read with the delta link of the latest batch. An increment holds the new
     version of each changed record, and a tombstone for each deleted record. If a record was changed and then deleted,
-    an increment may hold both. All records are landed again in three cases:
+    an increment may hold its new version and its tombstone. All records are landed again in three cases:
 
     - the source refuses the link;
     - the response of the source has no new link;
     - the address or the columns have changed.
 
     If the source does not track changes, changed records are found by `modifiedon`. A run reads from `OVERLAP_TIME`
-    before the latest landed change. It does not find deletions, or changes with an earlier `modifiedon`. To find these,
-    land all records (`from_scratch`). Each run checks whether the source now tracks changes. If it does, all records
-    are landed again, together with a delta link.
+    before the latest landed change. The run misses deleted records, and changed records whose `modifiedon` is earlier.
+    To land these changes too, land all records (`from_scratch`). Each run checks whether the source now tracks changes.
+    If it does, all records are landed again, together with a delta link.
 
-    If a record changes while all records are read, the batch may hold both its old and its new version. The two
-    versions differ in `modifiedon`.
+    If a record changes while all records are read, the batch may hold the old and the new version of the record. The
+    two versions differ in `modifiedon`.
 
     Args:
         extraction: Extraction that lands the records.
@@ -335,8 +335,9 @@ class _Table:
     def _time_watermark(self, newest: datetime | None, latest: Manifest | None = None) -> Watermark | None:
         """Return a watermark with the times `modifiedon` and `newest`, or None if no record has a time.
 
-        `newest` is the latest `modifiedon` of all landed records. `modifiedon` is the same time, but not later than the
-        start of a run. The next run reads from `OVERLAP_TIME` before `modifiedon`.
+        `newest` is the latest `modifiedon` of all landed records. The watermark's `modifiedon` is computed in the same
+        way, but if a record has a time after the start of its run, the start of the run is used. The next run reads
+        from `OVERLAP_TIME` before the watermark's `modifiedon`.
         """
         started_at = _parse_time(self.extraction.extracted_at)
         if not newest or not started_at:

@@ -8,9 +8,9 @@ batch id ends with the stream id and the epoch, so that it identifies the micro-
 If a run fails before the checkpoint marks an epoch as done, Spark repeats the epoch with the same messages. An epoch
 that is already landed is skipped.
 
-A batch id begins with the start of the run. If a batch with a later id is already landed, a later time is used, so that
-batch ids sort in the order of landing. Batch ids do not depend on the times of messages, because a single message with
-a time in the future would change the ids of all later batches.
+A batch id begins with the start of the run. If this id does not sort after the latest landed batch, the id gets a later
+time. Therefore, batch ids sort in the order of landing. Batch ids do not depend on the times of messages, because a
+single message with a time in the future would change the ids of all later batches.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ def land_event_stream(
         checkpoint: Folder in which Spark stores the progress of this stream. No other stream may use the folder, and
             the folder must be outside of the landing location.
         run_started_at: Start of the run, ISO 8601, UTC.
-        interval: Time between the micro-batches of a stream that never ends, such as `1 minute`. If empty, the stream
-            ends when all available messages are landed. Serverless compute supports only an empty interval.
+        interval: Time between two micro-batches, such as `1 minute`. If given, the stream never ends. If empty, the
+            stream ends when all available messages are landed. Serverless compute supports only an empty interval.
         login: Login for the topic. It is removed from error messages.
         account_key: Key of the storage account of an `abfss://` checkpoint. None for the managed identity.
 

@@ -51,10 +51,10 @@ set. It yields the records as JSON lines, and adds their column names to the set
 
 
 def source_address(path: str) -> SourceAddress:
-    """Return the address of a folder or file as a landing remembers it.
+    """Return the source address of a folder or file.
 
     Args:
-        path: A folder or file. A relative path is completed.
+        path: A folder or file. A relative path becomes an absolute path.
     """
     path = path.split("?", 1)[0] if "://" in path else os.path.abspath(path)
     return SourceAddress("files", path=path.rstrip("/"))
@@ -67,12 +67,14 @@ def land_files(
 
     Files with JSON lines: each line that is not blank becomes a record. A line that is not UTF-8 becomes the record
     `{"_invalid_utf8": …}`. A line that is not JSON stays unchanged. A file that is a JSON array of objects is refused,
-    because its lines are not records. If its data file is not identical, a file is also stored as received. Examples
-    are files that are compressed with gzip, and files with a byte order mark, CRLF or blank lines.
+    because its lines are not records.
 
     CSV files: cells are landed as strings, and empty cells as null. Files follow RFC 4180: a header, UTF-8, and commas
     or semicolons as separators. A row with more or fewer cells than the header, or a row that is not UTF-8, becomes the
     record `{"_row": [cells]}`.
+
+    If a data file differs from its source file, the source file is also stored as received. Examples are CSV files,
+    files that are compressed with gzip, and files with a byte order mark, CRLF or blank lines.
 
     Args:
         extraction: Extraction that lands the files.
@@ -234,7 +236,7 @@ class _LandedFiles:
         Two conditions must be true:
 
         - the file has the same size and modification time as when it was last read;
-        - the content that was read is still the latest version of this file, or of another landed file.
+        - the content that was last read from the file is still the latest landed version of this or another file.
         """
         known = self._known_files.get(file.name)
         looks_the_same = known and (file.bytes, file.modified_at) == (known.bytes, known.modified_at)
@@ -259,7 +261,7 @@ class _LandedFiles:
 
 
 def _known_files(batch: Manifest) -> Iterator[Origin]:
-    """Yield the files in a batch, and the files that were skipped because their content was already landed."""
+    """Yield the files in a batch, and the files that its run skipped because their content was already landed."""
     yield from (file.origin for file in batch.files if file.origin)
     yield from (Origin(**values) for values in (batch.watermark or {}).get("found_landed", ()))
 

@@ -231,7 +231,7 @@ def host_of(url: str) -> str | None:
 
 
 def address_of(kind: str, url: str) -> SourceAddress:
-    """Return the address of a web service as a landing remembers it.
+    """Return the source address of a web service.
 
     Args:
         kind: Kind of the source.

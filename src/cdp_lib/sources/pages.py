@@ -153,7 +153,7 @@ class _JsonText:
                 return
 
     def value(self) -> tuple[str, Any]:
-        """Return the original text and the parsed value of the value at the current position."""
+        """Return the value at the current position: its original text, and the parsed value."""
         self.peek()
         while True:
             try:

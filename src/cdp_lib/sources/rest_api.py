@@ -181,7 +181,7 @@ def _land(
 
 
 def _metadata_fields(answer: Answer, page: Page) -> list[tuple[str, Any]]:
-    """Return the headers and members of a response without the records, as (name, value) pairs.
+    """Return the headers of a response, and its members other than the records, as (name, value) pairs.
 
     Members of inner objects are included, one level deep. Names are normalized: `totalPages` becomes `totalpages`.
     """

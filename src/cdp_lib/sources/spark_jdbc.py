@@ -52,8 +52,8 @@ def land_large_tables(
         database_url: SQLAlchemy URL of the database.
         sources: Sources of the entities: tables or views of this database.
         partitions: Number of key ranges per table, which is also the number of connections to the database. If 0,
-            this function lands nothing. In this case, `land_tables` lands the first snapshots, too.
-        from_scratch: Whether to land all large tables. If false, only large tables that were never landed are landed.
+            this function lands nothing, and `land_tables` also lands the first snapshots.
+        from_scratch: Whether to land all large tables. If false, the function skips tables that have a landed batch.
         snapshot_up_to_rows: Maximum number of rows of a small table.
 
     Returns:
@@ -128,7 +128,7 @@ def land_table_by_jdbc(
         upperBound=watermark.max_key,
         numPartitions=partitions,
         fetchsize=JDBC_FETCH_ROWS,
-        preferTimestampNTZ=True,  # otherwise, times without time zone would be read in the cluster's time zone
+        preferTimestampNTZ=True,  # if false, Spark reads times without time zone as times of the cluster's time zone
     )
     with extraction.new_batch(table.entity, "snapshot", latest) as batch:
         try:

@@ -3,8 +3,8 @@
 A small table is landed as a snapshot in every run. A large table is landed as a snapshot once, and after that in
 increments.
 
-All rows of a large table are settled, except the `OVERLAP_ROWS` rows with the highest keys. The watermark holds totals
-of the settled rows. The next run computes these totals again:
+All rows of a large table are settled, except the `OVERLAP_ROWS` rows with the highest keys: new rows may still be
+committed among these rows. The watermark holds totals of the settled rows. The next run computes these totals again:
 
 - If the totals are unchanged, the run lands an increment. The run reads only the rows with keys above the settled rows,
   and the rows with a recent `updated_at`. Of these rows, it lands those that are new or changed.
@@ -97,8 +97,8 @@ def land_tables(
     - the key contains all columns of the contract's record key. A source with a mapping of columns does not need to
       meet this condition.
 
-    If the table has a column `updated_at`, an increment also reads the settled rows with a recent time in this column.
-    It reads no other settled rows.
+    An increment reads the rows with keys above the settled rows. If the table has a column `updated_at`, an increment
+    also reads the settled rows with a recent time in this column.
 
     Args:
         extraction: Extraction that lands the tables.
@@ -114,7 +114,8 @@ def land_tables(
         CdpError: The URL is invalid, the database can't be reached or read, a table is missing or empty, or another run
             has landed a table meanwhile.
     """
-    # Find the latest batches before the database transaction begins, so that its snapshot is newer than these batches.
+    # Find the latest batches before the transaction begins: the transaction must not read rows that are older than the
+    # rows of these batches.
     latest = {source.entity: extraction.find_latest_batch(source.entity) for source in sources}
     with open_snapshot(database_url) as connection:
         tables = [find_table(connection, source) for source in sources]
@@ -235,8 +236,8 @@ class TableWatermark:
             column shows which rows have changed.
         updated_at: Newest value of the column `updated_at`. None if the table has no such column, or if the column has
             no value.
-        key: Names of the key columns. None if an earlier version of the platform computed the watermark: such a
-            watermark has a key of one column.
+        key: Names of the key columns. None if an earlier version of the platform computed the watermark. In this case,
+            the key has one column.
     """
 
     columns: dict[str, str]
@@ -264,8 +265,8 @@ class TableWatermark:
         """Return the earliest `updated_at` of the rows to read again, or None if the watermark has no `updated_at`.
 
         Args:
-            extracted_at: Start of the run that computed the watermark. If the newest `updated_at` is later, a clock is
-                ahead: the method uses this start instead.
+            extracted_at: Start of the run that computed the watermark. If the newest `updated_at` is later than this
+                time, a clock is ahead, and the method uses `extracted_at` instead of `updated_at`.
         """
         if self.updated_at is None:
             return None
@@ -321,7 +322,7 @@ def _table_rows(connection: sa.Connection, source: EntitySource) -> sa.Table:
 
 def _query_rows(connection: sa.Connection, source: EntitySource) -> sa.Subquery:
     """Return a query as an SQLAlchemy object. To find its columns, run the query with a limit of zero rows."""
-    query = source.query.rstrip("; \n").replace(":", r"\:")  # a colon would begin a parameter of SQLAlchemy
+    query = source.query.rstrip("; \n").replace(":", r"\:")  # SQLAlchemy would read `:name` as a parameter
     try:
         result = connection.execute(sa.text(f"SELECT * FROM ({query}) rows_of_query WHERE 1 = 0"))
     except sa.exc.DBAPIError as error:
@@ -386,8 +387,8 @@ def compute_watermark(
     Args:
         connection: Connection to the database.
         table: The table.
-        previous: Earlier watermark whose totals still match the table. The function reads only the rows that have been
-            settled since, and adds them to these totals. If None, it reads all settled rows.
+        previous: Earlier watermark whose totals still match the table. To these totals, the function adds the rows that
+            became settled later. If None, the function reads all settled rows.
 
     Raises:
         CdpError: The table is empty.
@@ -434,7 +435,7 @@ def address_of(engine: sa.Engine) -> str:
 
 
 def source_address(database_url: str, schema: str, table: str) -> SourceAddress:
-    """Return the address of a table as a landing remembers it.
+    """Return the address of a table, without user, password and query string. The landing stores this address.
 
     Args:
         database_url: SQLAlchemy URL of the database.
@@ -482,7 +483,8 @@ def _create_engine(database_url: str) -> sa.Engine:
     with _url_errors():
         engine = sa.create_engine(database_url)
     if "@" in (engine.url.host or ""):
-        # SQLAlchemy takes the part of the password after an @ for the host. Messages show the host.
+        # If the password contains an @, SQLAlchemy reads the part after the @ as part of the host, and messages show
+        # the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         # Open the file in read-only mode. Otherwise, SQLite would create a missing file as an empty database.
@@ -593,9 +595,9 @@ class _LandedRows:
             self._files = list(_overlap_files(extraction, table, previous, since))
 
     def unsettled_keys(self) -> dict[Any, tuple[Any, ...]]:
-        """Return the values of the key columns of each landed row above `settled`, by row key (see `_row_keys`).
+        """Return the key of each landed row that is not settled: the values of its key columns, by row key.
 
-        Rows that a later batch has deleted are left out.
+        The function `_row_keys` computes the row key. Rows that a later batch has deleted are left out.
         """
         keys = dict[Any, tuple[Any, ...]]()
         for file, is_deletions in reversed(self._files):
@@ -663,10 +665,10 @@ def _key_schema(table: SourceTable) -> pa.Schema:
 def _overlap_files(
     extraction: Extraction, table: SourceTable, previous: TableWatermark, since: datetime | None
 ) -> Iterator[tuple[ds.Dataset, bool]]:
-    """Yield the data files of landed batches, newest batch first, each with whether the file holds tombstones.
+    """Yield (data file, whether the file holds tombstones) pairs of the landed batches, newest batch first.
 
-    The latest snapshot is the last batch. The function stops before it if no older batch can hold a row that the
-    increment reads from the database again.
+    The function reads the batches back to the latest snapshot. It stops before a batch if neither this batch nor an
+    older batch can hold a row that the increment reads from the database again.
     """
     landing = extraction.landing
     for batch_id in landing.batch_ids_newest_first(extraction.source, table.entity):

@@ -19,7 +19,7 @@ def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
     """Return an object that reads and writes the tables of one schema.
 
     Args:
-        spark: Spark session. On a local engine, its setting `STORE_CLASS` names the class of the returned object.
+        spark: Spark session. In a session of a local engine, the setting `STORE_CLASS` names the class to return.
         catalog: Unity Catalog catalog.
         schema: Schema of the tables.
     """

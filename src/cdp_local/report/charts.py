@@ -108,7 +108,7 @@ def _channel(widget: Widget, name: str, rows: Rows) -> Spec:
         is_monthly = all(str(row[field.column])[8:10] in ("01", "") for row in rows)
         channel["timeUnit"] = "utcyearmonth" if is_monthly else "utcyearmonthdate"
         if widget.kind == "bar":
-            channel["type"] = "ordinal"  # draw one band per date, with space between the bars
+            channel["type"] = "ordinal"  # an ordinal axis leaves space between the bars
         channel["axis"] = {"format": "%b %Y" if is_monthly else "%d %b %Y", "labelOverlap": True}
     elif kind == "quantitative":
         channel["legend" if name == "color" else "axis"] = {"format": number_format(encoding)}

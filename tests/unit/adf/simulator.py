@@ -231,13 +231,16 @@ class Simulator:
         return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names.values()]))
 
     def path_of(self, reference: Json, scope: Scope) -> Path:
-        """Return the path of a file or folder in the lake, from a reference to its dataset."""
+        """Return the path of the file or folder in the lake that a reference to a dataset stands for."""
         url, location = self._dataset(reference, scope, "url"), self._dataset(reference, scope)["location"]
         assert url == f"https://{self.global_parameters['lake_account']}.dfs.core.windows.net/"
         return self.lake / location["fileSystem"] / location["folderPath"] / location.get("fileName", "")
 
     def _dataset(self, reference: Json, scope: Scope, of_service: str | None = None) -> Any:
-        """Return the evaluated properties of a dataset, or the property `of_service` of its linked service."""
+        """Return the properties of a dataset, with expressions evaluated.
+
+        If `of_service` is given, return the property with this name from the linked service of the dataset instead.
+        """
         properties = self.resources["dataset"][reference["referenceName"]]["properties"]
         inner = self._scope(dataset=scope.evaluate(reference.get("parameters", {})))
         if of_service is None:

@@ -76,7 +76,7 @@ def activities(value: Any) -> Iterator[Json]:
 
 
 def branches(activity: Json) -> list[list[Json]]:
-    """Return the lists of activities inside an activity: one list for each branch, or the list of a loop."""
+    """Return the activities of each branch of an activity. A loop counts as one branch. Branches may be empty."""
     properties = activity["typeProperties"]
     lists = [properties.get(key, []) for key in ("activities", "ifTrueActivities", "ifFalseActivities")]
     lists += [case["activities"] for case in properties.get("cases", [])]
@@ -84,7 +84,7 @@ def branches(activity: Json) -> list[list[Json]]:
 
 
 def used(value: Any, pattern: str) -> set[str]:
-    """Return the names that the group of a regular expression matches in the expressions inside a value."""
+    """Return the names in the expressions of a value. The group of the regular expression matches a name."""
     return {name for text in expressions_in(value) for name in re.findall(pattern, text)}
 
 

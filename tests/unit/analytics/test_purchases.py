@@ -141,7 +141,7 @@ def test_pareto_nbd_equals_numerical_integration(model: ParetoNbd, row: int) -> 
     ids=str,
 )
 def test_figures_are_exact_where_powers_overflow(model, history, expected) -> None:
-    """The expected figures were computed with 60 digits (mpmath). The last two are for the next 13 weeks."""
+    """The expected figures were computed with 60 digits (mpmath)."""
     known = tuple(np.array([float(value)]) for value in history)
     figures = (
         model.log_likelihoods(*known),
@@ -243,7 +243,7 @@ def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow, name: str) -
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
 def test_default_model_forecasts_39_weeks_of_cdnow(cdnow_split, rounded: bool) -> None:
-    """A fit that penalizes parameters and leaves out one-time buyers has a total error of +37.6 % instead."""
+    """For comparison: a fit with a penalty on parameters and without one-time buyers has a total error of +37.6 %."""
     measures = forecast(cdnow_split(39, 39, rounded=rounded), DEFAULT_MODEL)
     assert abs(measures["total_error"]) <= 0.12
     assert measures["mae"] <= 0.77
@@ -350,7 +350,7 @@ def test_wholesale_customers_are_fitted(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_ridge_is_not_accepted_as_maximum(name: str) -> None:
-    """If no customer churns, the data do not determine the drop-out parameters."""
+    """If no customer churns, the data do not determine the drop-out parameters: the likelihood has a ridge, no peak."""
     histories = simulated(gamma(0.6, 8.0, 500, 1), np.full(500, np.inf), np.arange(500) % 104 + 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""Fixtures: the bundle for each target. Its files are merged like in the Databricks CLI; variables are not resolved."""
+"""Fixtures: the bundle for each target. Files are merged as the Databricks CLI does; variables are not resolved."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def resolved(value: Any, bundle: Bundle, key: str = "") -> Any:
 
 
 def state_of(alert: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """Return the state that an alert gets if its query returns these rows, by the Databricks documentation."""
+    """Return the state of an alert whose query returned these rows. The Databricks documentation defines the state."""
     evaluation = alert["evaluation"]
     if not rows:
         return str(evaluation["empty_result_state"])
@@ -178,7 +178,7 @@ def test_freshness_depends_on_the_last_change_of_retails_silver(
 
 
 def batch(table: str, day: int | None, rows_in: int, quarantined: int) -> dict[str, Any]:
-    """Return the reconciliation row of the batch from a day of March 2026. Without a day, it is of the whole table."""
+    """Return the reconciliation row of a batch from March 2026. If `day` is None, return that of the whole table."""
     return {
         "table_name": table,
         "batch_id": f"202603{day:02}T030000Z-1" if day else WHOLE_TABLE,

@@ -30,9 +30,10 @@ Customers = dict[int, tuple[date, list[tuple[date, int]], list[date]]]
 def cohorts(frame_of):
     """Return a function that builds rows of the cohort table.
 
-    The function returns a dict of rows by (cohort type, cohort month, kind of retention, start of the window). Its
-    argument `linked` changes who the events of a customer are linked to: `{1: 2}` links the events of customer 1 to
-    customer 2, and `{1: None}` links them to nobody.
+    The function returns a dict of rows by (cohort type, cohort month, kind of retention, start of the window).
+
+    By default, the events of each customer are linked to this customer. The argument `linked` changes links: `{1: 2}`
+    links the events of customer 1 to customer 2, and `{1: None}` links them to nobody.
     """
 
     def build(

@@ -93,7 +93,10 @@ def modified(day: int) -> datetime:
 
 
 def sourced(row: Row, attribute: str, *columns: str) -> tuple[Any, ...]:
-    """Return the values of `columns` (default: `attribute`), then the attribute's source and confidence."""
+    """Return the value, the source and the confidence of an attribute.
+
+    If `columns` are given, return their values instead of the value of the attribute.
+    """
     return (*(row[name] for name in columns or [attribute]), row[f"{attribute}_source"], row[f"{attribute}_confidence"])
 
 

@@ -79,7 +79,7 @@ def test_examples_have_the_smallest_keys_first_and_rows_without_key_last(store: 
 
 
 def test_quarantines_of_an_earlier_version_can_be_read(store: DeltaStore, frame_of: FrameOf) -> None:
-    """Quarantine tables of an earlier version do not have the column for the key, and their comments differ."""
+    """An earlier version of the platform wrote quarantine tables without a key column and with other comments."""
     old = replace(
         CUSTOMERS_SILVER.quarantine,
         columns=(

@@ -1,4 +1,4 @@
-"""Tests of records that a snapshot lacks. Rows stay in silver, except sales of the days that the snapshot covers."""
+"""Tests of records that a snapshot lacks. Silver keeps their rows, but no sales of days that the snapshot covers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .shop import FEBRUARY, JANUARY, MARCH, prices_of_sales
 
 
 def presence_of(warehouse: Warehouse) -> dict[int, datetime | None]:
-    """Return the time since which each customer is inactive; None for an active customer."""
+    """Return the time at which each customer became inactive, by id; None for an active customer."""
     rows = warehouse.store.read(CUSTOMERS_SILVER)
     found = rows.selectExpr("customer_id", "is_active", "CAST(inactive_since AS STRING)").collect()
     assert all(is_active == (since is None) for _, is_active, since in found)

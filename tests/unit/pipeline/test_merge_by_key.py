@@ -39,7 +39,7 @@ class Batch:
         lateness: Number of days between extraction and landing. Batches that land on the same day land in the order of
             extraction.
         run: Run after the batch lands: `none`, empty for a normal run, `full_refresh` or `replay_from`.
-        dies_at: Number of commits after which a first attempt at the run is killed; None for no such attempt.
+        dies_at: Number of commits after which the run is killed and then repeated; None for no kill.
     """
 
     load: str
@@ -136,11 +136,11 @@ def all_rows(batches: dict[int, Batch]) -> Iterable[tuple[int, Row]]:
 
 
 def resolved(versions: list[Version], snapshots: list[int]) -> tuple[Version | None, list[Version]]:
-    """Choose from the versions of one key. Return the kept version and the refused versions.
+    """Return the version of a key that the table keeps, if any, and the versions that go to quarantine.
 
     Args:
-        versions: Versions of one key, with tombstones.
-        snapshots: Days of the snapshots that end earlier versions.
+        versions: All versions and tombstones of the key.
+        snapshots: Days of the snapshots. A snapshot ends all earlier versions. Empty if versions do not end.
     """
     tombstones = [version.day for version in versions if version.is_removal]
     received = list({(v.order, v.record): v for v in versions if not v.is_removal}.values())

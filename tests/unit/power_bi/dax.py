@@ -398,7 +398,10 @@ def _distinct(rows: list[Row]) -> list[Row]:
 
 
 def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
-    """Return both values. A BLANK becomes 0, an empty string or the first date, by the type of the other value."""
+    """Replace BLANK in a pair of values, so that the values can be compared.
+
+    BLANK gets the type of the other value: it becomes 0, an empty string or 30 December 1899. Two BLANKs become 0.
+    """
     blank_values = {str: "", date: date(1899, 12, 30)}
     if left is None:
         left = None if right is None else blank_values.get(type(right), 0)

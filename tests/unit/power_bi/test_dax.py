@@ -140,7 +140,7 @@ def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = Non
 
 @cache
 def unrestricted(kpi: Kpi) -> Engine:
-    """Return an engine without a role. It also has rows of other KPIs, which the KPI's measure must not read."""
+    """Return an engine without a role. It also has rows of two other KPIs, which the KPI's measure must ignore."""
     return engine_of(dict.fromkeys((kpi, *DECOYS)))
 
 

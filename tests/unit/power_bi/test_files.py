@@ -59,7 +59,10 @@ HAS_EXPRESSION = re.compile(r"^(measure|column|expression|calculationItem|source
 
 
 def outline(path: Path) -> list[tuple[str, str]]:
-    """Return (first word of the enclosing line, first word) for each line. Leave out expressions and comments."""
+    """Return two words for each line: the first word of the enclosing line, and its own first word.
+
+    A column in a table gives `("table", "column")`. Expressions and comments are left out.
+    """
     lines, enclosing = [], [""]
     expression_from: int | None = None
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):

@@ -1,4 +1,4 @@
-"""Tests of the cases in which serving views are written."""
+"""Tests of when serving views are written: if a view is new, changed or dropped, and only after its tables exist."""
 
 from __future__ import annotations
 

@@ -229,9 +229,9 @@ def verdicts_of(rows: DataFrame) -> list[tuple[list[str], list[str]]]:
 
 @pytest.fixture
 def judge(bronze_rows) -> Callable[[TableContract, Iterable[Received]], list[tuple[list[str], list[str]]]]:
-    """Return a function that applies each change to a copy of a table's good row, and checks the copy.
+    """Return a function that checks changed copies of a row that breaks no rule.
 
-    The function returns (broken rules, warnings) for each copy. Each copy is in its own batch.
+    Each change gives one copy, in its own batch. The function returns (broken rules, warnings) for each copy.
     """
 
     def judge(contract: TableContract, changes: Iterable[Received]) -> list[tuple[list[str], list[str]]]:

@@ -98,7 +98,7 @@ class Crm:
 
     @property
     def landed(self) -> dict[str, str]:
-        """Names of the contacts that result from all batches, by id: newest versions, without deleted contacts."""
+        """Current names of the contacts according to all batches, by id. Deleted contacts are left out."""
         state: dict[str, dict[str, Any]] = {}
         for batch in self.batches:
             if batch.load == "snapshot":

@@ -1,4 +1,4 @@
-"""Tests of events as a stream: every message lands once, even after kills, in the same layout as files of events.
+"""Tests of events as a stream: every message lands once, even after kills. Batches look like batches of event files.
 
 The parts that need no Spark are tested separately. The stream is tested with Structured Streaming on a folder of files.
 """

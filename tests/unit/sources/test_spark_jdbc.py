@@ -1,4 +1,4 @@
-"""Tests of JDBC reads with Spark and PostgreSQL. The JDBC driver is a package that only a new process can add."""
+"""Tests of JDBC reads with Spark and PostgreSQL, in a new process: Spark adds the JDBC driver only when it starts."""
 
 import json
 import os

@@ -89,7 +89,7 @@ def new_store(spark: SparkSession, catalog: str, schema: str) -> Callable[[], De
 
 
 def with_deletions(rows: DataFrame, deleted: DataFrame) -> DataFrame:
-    """Return changes for a merge: upsert `rows`, and delete the keys of `deleted`."""
+    """Return the changes of a merge that upserts `rows` and deletes the keys in `deleted`."""
     return rows.withColumn(IS_GONE, sf.lit(False)).unionByName(deleted.withColumn(IS_GONE, sf.lit(True)))
 
 
@@ -842,7 +842,7 @@ def test_an_error_that_is_not_a_conflict_is_not_replaced(
 
 
 def _run_concurrently(writes: Sequence[Callable[[], object]]) -> list[int]:
-    """Run writes concurrently. Return the numbers of the writes that raised no conflict."""
+    """Run writes concurrently. Return the index of each write that raised no `ConflictError`."""
 
     def write(number: int) -> list[int]:
         try:

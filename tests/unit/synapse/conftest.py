@@ -55,7 +55,7 @@ class Gold:
 
 @pytest.fixture(scope="session")
 def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPathFactory) -> Gold:
-    """Tables written with the methods that the job uses: `replace`, and also `merge_rows` for model_fits_gold."""
+    """Tables written as the job does: with `replace`, and model_fits_gold also with `merge_rows`."""
     gold = Gold(tmp_path_factory.mktemp("gold"), tmp_path_factory.mktemp("published"))
     spark.sql(f"CREATE SCHEMA {catalog}.cdp_test_synapse LOCATION '{gold.tables}'").collect()
     store = open_store(spark, catalog, "cdp_test_synapse")

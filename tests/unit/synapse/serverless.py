@@ -48,8 +48,8 @@ class View:
     def in_duckdb(self) -> str:
         """The statement that creates the view in DuckDB.
 
-        Instead of files in a folder, the view reads a DuckDB table with the name of the folder. Like OPENROWSET, the
-        view finds columns by name and casts them to the types in the WITH clause.
+        OPENROWSET reads the files of a folder. The view in DuckDB reads a DuckDB table that is named after the folder.
+        Like OPENROWSET, the view finds columns by name and casts them to the types in the WITH clause.
         """
         read = ", ".join(
             f"CAST([{name}] AS {type_.removesuffix(_COLLATION)}) AS [{name}]" for name, type_ in self.columns.items()

@@ -116,7 +116,7 @@ def _months_with_visit(purchases: DataFrame, activities: DataFrame) -> DataFrame
 def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_of: date) -> DataFrame:
     """Return one row per customer and milestone: acquisition, first purchase, second purchase and prediction.
 
-    Each row has the month of the milestone. For a prediction, this is the month of `as_of`.
+    Each row has the month of the milestone. The month of the prediction is the month of `as_of`.
     """
     value = customer_value.select("customer_id", "acquisition_date", "first_purchase_date", "predictive_clv")
     later = purchases.join(value, "customer_id", how="inner").where("purchase_date > first_purchase_date")
@@ -170,7 +170,7 @@ def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date
     measures = {
         **{name: sf.when(is_own_month, measure) for name, measure in own_measures.items()},
         **{name: sf.when(~is_own_month, measure) for name, measure in previous_measures.items()},
-        # The row of the previous month adds its revenue; the row of the month itself subtracts the revenue kept.
+        # Revenue lost = revenue of the previous month − `revenue_kept` of the month. Each term comes from its own row.
         "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue")),
     }
     return with_measures(months, [*dimensions, "month"], measures)

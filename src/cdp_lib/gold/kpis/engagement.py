@@ -134,7 +134,8 @@ def _days_to_end(month: Column, as_of: date) -> Column:
 def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of mailings by month.
 
-    A mailing is one campaign sent to one address in one month. Opens and clicks in another month are not included.
+    A mailing is one campaign sent to one address in one month. An open or a click counts only if it happens in the
+    same month.
     """
 
     def has(event_type: str) -> Column:

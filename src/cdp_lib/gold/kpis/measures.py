@@ -22,7 +22,7 @@ MEASURE_KEY = ("dimension", "dimension_value", "month")
 
 @dataclass(frozen=True)
 class MeasureRows:
-    """Rows with measures. Later steps sum the measures, so their type is `EXACT`.
+    """Rows with measures. The measures have the type `EXACT`, so that later sums are exact.
 
     A measure is null in a row that adds nothing to the sum.
 

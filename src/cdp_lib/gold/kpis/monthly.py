@@ -88,7 +88,8 @@ def build_kpi_monthly_gold(
     channels = _customer_channels(crm_contacts_silver, customer_links_silver)
     dimensions = _customer_dimensions(customer_value_gold, customers_silver, channels)
     first_days = {
-        "acquisition_date": customer_value_gold,  # purchases are not needed: none is before the acquisition
+        # Purchases are not needed: no customer has a purchase before the acquisition date.
+        "acquisition_date": customer_value_gold,
         "occurred_at": events_silver,
         "month": marketing_spend_silver,
     }
@@ -166,10 +167,10 @@ def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
 
 
 def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
-    """Return one row for the first month with an acquisition, an event or spend.
+    """Return one row for the first month with an acquisition, an event or spend. The row has 0 transactions.
 
-    The row has 0 transactions. With this row, `kpi_monthly_gold` begins with this month, even if the other parts have
-    no row for the month.
+    `_without_gaps` begins with the first month of its input. Without this row, it would leave out a first month that
+    has no measures.
     """
     days = union(
         [
@@ -265,6 +266,6 @@ def _is_reported(kpi: Kpi, as_of: date) -> Column:
 
 
 def _null_until_month_ends(part: str, kpi: Kpi, as_of: date) -> Column:
-    """Return a numerator or denominator. If the KPI needs whole months, it is null until the month is over."""
+    """Return a KPI's numerator or denominator; null for an unfinished month if the KPI needs whole months."""
     figure = sf.expr(part).cast("double")
     return sf.when(sf.last_day("month") <= sf.lit(as_of), figure) if kpi.needs_whole_month else figure
