@@ -224,7 +224,7 @@ def unchanged_keys(
         is_settled: Condition that is true for a row of the table if the row stays unchanged when its key is not
             received. None if it is false for all rows.
     """
-    # A key with several received versions is never returned, and a single version is never ambiguous.
+    # Only a version that is alone for its key matters here, and such a version is never ambiguous.
     keyed = with_record_key(received, contract).withColumn("_is_ambiguous", sf.lit(False))
     checked = _with_broken_rules(keyed, contract)
     is_good = sf.col("_keeps_rules") & ~sf.col("_is_deleted")

@@ -162,7 +162,7 @@ def _accounts(states: States, table: Table, counts: Counts) -> list[Account]:
 
 
 def record_reconciliation(store: DeltaStore, accounts: list[Account], graph: Graph | None = None) -> list[str]:
-    """Store accounts in `reconciliation_ops`. They replace earlier accounts of the same tables.
+    """Store the accounts of tables in `reconciliation_ops`. They replace earlier accounts of these tables.
 
     Args:
         store: Tables of the platform.

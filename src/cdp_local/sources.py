@@ -160,7 +160,7 @@ def check_home(
 
 
 def _forgotten(forgotten: Mapping[str, SourceAddress], landing: Landing, configuration: Configuration) -> str:
-    """Return the message for entities whose sources are not set now, although the home has read them before."""
+    """Return the message for entities that an earlier run of this home has read, but for which no source is set now."""
     entities_by_advice = dict[str, list[str]]()
     for entity in forgotten:
         if entity in REQUIRED_ENTITIES:

@@ -52,9 +52,12 @@ MEASURES: dict[str, str] = {
     "new_customers_with_spend": "customers acquired up to the end of the month, in months with spend",
     "paid_spend": "part of `spend` on channels whose name begins with `paid_`",
     "paid_new_customers": "part of `new_customers` acquired by channels whose name begins with `paid_`",
-    "person_days": "distinct (person, day) pairs with activity in the 30 days up to the end of the month, or `as_of`",
-    "week_people": "distinct people with an activity in the 7 days up to the end of the month, or `as_of`",
-    "month_people": "distinct people with an activity in the 30 days up to the end of the month, or `as_of`",
+    "person_days": "distinct (person, day) pairs with activity in the 30 days up to the end of the month; in the latest"
+    " month, up to `as_of`",
+    "week_people": "distinct people with an activity in the 7 days up to the end of the month; in the latest month, up"
+    " to `as_of`",
+    "month_people": "distinct people with an activity in the 30 days up to the end of the month; in the latest month,"
+    " up to `as_of`",
     "sessions": "distinct sessions in the month",
     "session_people": "distinct people with a session in the month",
     "people": "distinct people with an activity in the month",
@@ -295,7 +298,7 @@ _SALES_KPIS = (
     Kpi(
         "arpu",
         "Average revenue per user (ARPU)",
-        "Revenue per active user: a customer who bought, or who has an activity in an event linked to them.",
+        "Revenue per active user. A user is active who has bought, or who has an activity in an event.",
         "revenue",
         "active_users",
         "money",
@@ -347,8 +350,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
     Kpi(
         "customers",
         "Customers",
-        "Customers acquired up to the end of the month. A customer without a registration and a purchase is not"
-        " included: the day of acquisition is unknown.",
+        "Customers acquired up to the end of the month. A customer with neither a registration nor a"
+        " purchase is not included: the day of acquisition is unknown.",
         "customers_to_date",
         "1",
         "count",
@@ -455,7 +458,8 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "dau",
         "Daily active users (DAU)",
-        "Average number of people active on a day, over the 30 days up to the end of the month, or `as_of`.",
+        "Average number of people active on a day, over the 30 days up to the end of the month; in the latest"
+        " month, up to `as_of`.",
         "person_days",
         "30",
         "count",
@@ -467,7 +471,7 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "wau",
         "Weekly active users (WAU)",
-        "People active in the 7 days up to the end of the month, or `as_of`.",
+        "People active in the 7 days up to the end of the month; in the latest month, up to `as_of`.",
         "week_people",
         "1",
         "count",
@@ -479,7 +483,7 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "mau",
         "Monthly active users (MAU)",
-        "People active in the 30 days up to the end of the month, or `as_of`.",
+        "People active in the 30 days up to the end of the month; in the latest month, up to `as_of`.",
         "month_people",
         "1",
         "count",

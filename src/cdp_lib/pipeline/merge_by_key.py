@@ -472,7 +472,7 @@ def is_older_than_bronze(loaded: LoadedBatches) -> Column:
 
 
 def _competes(loaded: LoadedBatches) -> Column:
-    """Return a condition for `resolve_versions`: whether a candidate may be kept or refused.
+    """Return the condition `competes` of `resolve_versions`. It is false for candidates that are left out.
 
     For a received row, the condition is true. For a row of the table or of its quarantine, the condition is true only
     if bronze may lack the row (`is_older_than_bronze`).
