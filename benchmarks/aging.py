@@ -1,12 +1,12 @@
 """Compare the cost of a small refresh in a new warehouse with the cost after many batches have been loaded.
 
     .venv/bin/python benchmarks/aging.py                        # 20 refreshes after 20 batches and after 2,000
-    .venv/bin/python benchmarks/aging.py --batches 200 --engine spark
+    .venv/bin/python benchmarks/aging.py --batches 200 --refreshes 6 --engine spark
 
 The default engine is the embedded engine.
 
 - A batch has 50 sales and 20 events. It is extracted five minutes after the previous batch.
-- A measured phase has 20 refreshes. Each refresh loads one batch. The phase runs in its own process.
+- A measured phase has 20 refreshes (`--refreshes`). Each refresh loads one batch. The phase runs in its own process.
 - Between the measured phases, each refresh loads 50 batches, so that the script reaches 2,000 batches sooner.
 
 Small files are compacted as in `cdp watch`. The duration of a refresh does not include compaction.
@@ -29,9 +29,6 @@ from retail_data import Shop
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_local.watch import refreshes
 from cdp_local.workspace import open_workspace
-
-REFRESHES = 20
-"""Number of refreshes in a phase. The same number of batches is loaded before the first measured phase."""
 
 AT_ONCE = 50
 """Number of batches in each refresh between the measured phases."""
@@ -93,23 +90,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=200_000)
     parser.add_argument("--batches", type=int, default=2_000)
+    parser.add_argument("--refreshes", type=int, default=20)
     parser.add_argument("--engine", default="sail")
     arguments = parser.parse_args()
     shop, phases, begin = Shop(sales=arguments.sales), [], time.monotonic()
-    left = (arguments.batches - 2 * REFRESHES) // AT_ONCE
-    between = [(min(REFRESHES, left - done), AT_ONCE) for done in range(0, left, REFRESHES)]
+    refreshes = arguments.refreshes
+    left = (arguments.batches - 2 * refreshes) // AT_ONCE
+    between = [(min(refreshes, left - done), AT_ONCE) for done in range(0, left, refreshes)]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with open_workspace(arguments.engine, home, {}) as workspace:
             land_and_load(workspace, shop)
-        for refreshed, batches in [(REFRESHES, 1), (REFRESHES, 1), *between, (REFRESHES, 1)]:
+        for refreshed, batches in [(refreshes, 1), (refreshes, 1), *between, (refreshes, 1)]:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
                 task = process.submit(refresh_batches, arguments.engine, home, shop, refreshed, batches)
                 phases.append(task.result())
             seconds = np.median(phases[-1].seconds)
             print(f"{time.monotonic() - begin:5.0f} s: {refreshed} × {batches}, median {seconds:.2f} s", flush=True)
     young, old = phases[1], phases[-1]
-    print(f"\n| median of {REFRESHES} refreshes | after {REFRESHES} batches | after {arguments.batches:,} | ratio |")
+    print(f"\n| median of {refreshes} refreshes | after {refreshes} batches | after {arguments.batches:,} | ratio |")
     print("|---|---|---|---|")
     for name in ("seconds", "cpu_seconds", "megabytes_read", "memory"):
         before, after = (float(np.median(getattr(each, name))) for each in (young, old))
