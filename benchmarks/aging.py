@@ -90,25 +90,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=200_000)
     parser.add_argument("--batches", type=int, default=2_000)
-    parser.add_argument("--refreshes", type=int, default=20)
+    help_text = "refreshes in a phase; the same number of batches is loaded before the first measured phase"
+    parser.add_argument("--refreshes", type=int, default=20, help=help_text)
     parser.add_argument("--engine", default="sail")
     arguments = parser.parse_args()
     shop, phases, begin = Shop(sales=arguments.sales), [], time.monotonic()
-    refreshes = arguments.refreshes
-    left = (arguments.batches - 2 * refreshes) // AT_ONCE
-    between = [(min(refreshes, left - done), AT_ONCE) for done in range(0, left, refreshes)]
+    number = arguments.refreshes
+    left = (arguments.batches - 2 * number) // AT_ONCE
+    between = [(min(number, left - done), AT_ONCE) for done in range(0, left, number)]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with open_workspace(arguments.engine, home, {}) as workspace:
             land_and_load(workspace, shop)
-        for refreshed, batches in [(refreshes, 1), (refreshes, 1), *between, (refreshes, 1)]:
+        for refreshed, batches in [(number, 1), (number, 1), *between, (number, 1)]:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
                 task = process.submit(refresh_batches, arguments.engine, home, shop, refreshed, batches)
                 phases.append(task.result())
             seconds = np.median(phases[-1].seconds)
             print(f"{time.monotonic() - begin:5.0f} s: {refreshed} × {batches}, median {seconds:.2f} s", flush=True)
     young, old = phases[1], phases[-1]
-    print(f"\n| median of {refreshes} refreshes | after {refreshes} batches | after {arguments.batches:,} | ratio |")
+    print(f"\n| median of {number} refreshes | after {number} batches | after {arguments.batches:,} | ratio |")
     print("|---|---|---|---|")
     for name in ("seconds", "cpu_seconds", "megabytes_read", "memory"):
         before, after = (float(np.median(getattr(each, name))) for each in (young, old))
