@@ -21,13 +21,15 @@ SELECT
     [category],
     [revenue],
     [quantity_sold],
-    [unique_products]
+    [unique_products],
+    [_line_count]
 FROM OPENROWSET(BULK 'category_country_performance_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [revenue] DECIMAL(38,2),
-    [quantity_sold] BIGINT,
-    [unique_products] BIGINT
+    [revenue] DECIMAL(38,4),
+    [quantity_sold] DECIMAL(38,3),
+    [unique_products] BIGINT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -41,16 +43,18 @@ SELECT
     [total_quantity_sold],
     [total_revenue],
     [avg_transaction_value],
-    [unique_products]
+    [unique_products],
+    [_line_count]
 FROM OPENROWSET(BULK 'country_detailed_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [unique_customers] BIGINT,
     [unique_stores] BIGINT,
     [total_transactions] BIGINT,
-    [total_quantity_sold] BIGINT,
-    [total_revenue] DECIMAL(38,2),
+    [total_quantity_sold] DECIMAL(38,3),
+    [total_revenue] DECIMAL(38,4),
     [avg_transaction_value] FLOAT,
-    [unique_products] BIGINT
+    [unique_products] BIGINT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -63,15 +67,17 @@ SELECT
     [total_quantity_sold],
     [total_revenue],
     [unique_transactions],
-    [unique_customers]
+    [unique_customers],
+    [_line_count]
 FROM OPENROWSET(BULK 'product_performance_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [product_id] INT,
+    [product_id] BIGINT,
     [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [total_quantity_sold] BIGINT,
-    [total_revenue] DECIMAL(38,2),
+    [total_quantity_sold] DECIMAL(38,3),
+    [total_revenue] DECIMAL(38,4),
     [unique_transactions] BIGINT,
-    [unique_customers] BIGINT
+    [unique_customers] BIGINT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -82,13 +88,15 @@ SELECT
     [category],
     [transaction_count],
     [total_quantity],
-    [total_revenue]
+    [total_revenue],
+    [_line_count]
 FROM OPENROWSET(BULK 'price_segment_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [price_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [transaction_count] BIGINT,
-    [total_quantity] BIGINT,
-    [total_revenue] DECIMAL(38,2)
+    [total_quantity] DECIMAL(38,3),
+    [total_revenue] DECIMAL(38,4),
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -100,14 +108,16 @@ SELECT
     [product_name],
     [category],
     [total_quantity_purchased],
-    [purchase_frequency]
+    [purchase_frequency],
+    [_line_count]
 FROM OPENROWSET(BULK 'customer_product_affinity_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] INT,
-    [product_id] INT,
+    [customer_id] BIGINT,
+    [product_id] BIGINT,
     [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [total_quantity_purchased] BIGINT,
-    [purchase_frequency] BIGINT
+    [total_quantity_purchased] DECIMAL(38,3),
+    [purchase_frequency] BIGINT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -119,14 +129,18 @@ SELECT
     [product_id],
     [product_name],
     [quantity_sold],
-    [revenue_generated]
+    [revenue_generated],
+    [_transaction_count],
+    [_line_count]
 FROM OPENROWSET(BULK 'store_product_performance_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [store_id] INT,
+    [store_id] BIGINT,
     [store_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [product_id] INT,
+    [product_id] BIGINT,
     [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [quantity_sold] BIGINT,
-    [revenue_generated] DECIMAL(38,2)
+    [quantity_sold] DECIMAL(38,3),
+    [revenue_generated] DECIMAL(38,4),
+    [_transaction_count] BIGINT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -138,14 +152,16 @@ SELECT
     [location],
     [unique_customers],
     [total_transactions],
-    [avg_transactions_per_customer]
+    [avg_transactions_per_customer],
+    [_line_count]
 FROM OPENROWSET(BULK 'store_customer_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [store_id] INT,
+    [store_id] BIGINT,
     [store_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [location] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [unique_customers] BIGINT,
     [total_transactions] BIGINT,
-    [avg_transactions_per_customer] FLOAT
+    [avg_transactions_per_customer] FLOAT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -155,12 +171,14 @@ SELECT
     [season],
     [category],
     [seasonal_revenue],
-    [seasonal_quantity]
+    [seasonal_quantity],
+    [_line_count]
 FROM OPENROWSET(BULK 'seasonal_analysis_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [season] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [seasonal_revenue] DECIMAL(38,2),
-    [seasonal_quantity] BIGINT
+    [seasonal_revenue] DECIMAL(38,4),
+    [seasonal_quantity] DECIMAL(38,3),
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -173,15 +191,17 @@ SELECT
     [monthly_revenue],
     [monthly_quantity],
     [monthly_transactions],
-    [monthly_customers]
+    [monthly_customers],
+    [_line_count]
 FROM OPENROWSET(BULK 'monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [transaction_year] INT,
     [transaction_quarter] INT,
     [transaction_month] INT,
-    [monthly_revenue] DECIMAL(38,2),
-    [monthly_quantity] BIGINT,
+    [monthly_revenue] DECIMAL(38,4),
+    [monthly_quantity] DECIMAL(38,3),
     [monthly_transactions] BIGINT,
-    [monthly_customers] BIGINT
+    [monthly_customers] BIGINT,
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -193,14 +213,66 @@ SELECT
     [revenue],
     [quantity],
     [transactions],
-    [customers]
+    [customers],
+    [_line_count]
 FROM OPENROWSET(BULK 'category_monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [sale_month] DATE,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [revenue] DECIMAL(38,2),
-    [quantity] BIGINT,
+    [revenue] DECIMAL(38,4),
+    [quantity] DECIMAL(38,3),
     [transactions] BIGINT,
-    [customers] BIGINT
+    [customers] BIGINT,
+    [_line_count] BIGINT
+) AS [rows];
+GO
+
+-- One row per month, country of customers and product category with lines.
+CREATE OR ALTER VIEW [sales].[country_category_monthly_sales] AS
+SELECT
+    [sale_month],
+    [country],
+    [category],
+    [sold_revenue],
+    [returned_revenue],
+    [anonymous_revenue],
+    [anonymous_transactions],
+    [discount],
+    [list_revenue],
+    [cost],
+    [costed_revenue],
+    [_line_count]
+FROM OPENROWSET(BULK 'country_category_monthly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [sale_month] DATE,
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [sold_revenue] DECIMAL(38,4),
+    [returned_revenue] DECIMAL(38,4),
+    [anonymous_revenue] DECIMAL(38,4),
+    [anonymous_transactions] BIGINT,
+    [discount] DECIMAL(38,4),
+    [list_revenue] DECIMAL(38,4),
+    [cost] DECIMAL(38,4),
+    [costed_revenue] DECIMAL(38,4),
+    [_line_count] BIGINT
+) AS [rows];
+GO
+
+-- One row per month and country of customers with orders. Lines without an order number are left out.
+CREATE OR ALTER VIEW [sales].[country_monthly_orders] AS
+SELECT
+    [sale_month],
+    [country],
+    [orders],
+    [revenue],
+    [items],
+    [_line_count]
+FROM OPENROWSET(BULK 'country_monthly_orders_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [sale_month] DATE,
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [orders] BIGINT,
+    [revenue] DECIMAL(38,4),
+    [items] DECIMAL(38,3),
+    [_line_count] BIGINT
 ) AS [rows];
 GO
 
@@ -250,7 +322,7 @@ SELECT
     [purchase_model_version],
     [spend_model_version]
 FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] INT,
+    [customer_id] BIGINT,
     [as_of] DATE,
     [acquisition_date] DATE,
     [first_purchase_date] DATE,
@@ -260,10 +332,10 @@ FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELT
     [frequency] BIGINT,
     [recency_days] INT,
     [tenure_days] INT,
-    [total_revenue] DECIMAL(38,2),
+    [total_revenue] DECIMAL(38,4),
     [monetary_value] FLOAT,
     [repeat_monetary_value] FLOAT,
-    [historic_clv] DECIMAL(38,2),
+    [historic_clv] DECIMAL(38,4),
     [recency_score] INT,
     [frequency_score] INT,
     [monetary_score] INT,
@@ -292,7 +364,7 @@ SELECT
     [previous_as_of],
     [previous_segment]
 FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] INT,
+    [customer_id] BIGINT,
     [as_of] DATE,
     [recency_score] INT,
     [frequency_score] INT,
@@ -402,9 +474,10 @@ SELECT
     [shopper_type],
     [market_population],
     [market_income_group],
-    [market_currency]
+    [market_currency],
+    [household_id]
 FROM OPENROWSET(BULK 'customer_demographics_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] INT,
+    [customer_id] BIGINT,
     [as_of] DATE,
     [birth_date_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [birth_date_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
@@ -421,7 +494,8 @@ FROM OPENROWSET(BULK 'customer_demographics_gold', DATA_SOURCE = 'gold', FORMAT 
     [shopper_type] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [market_population] BIGINT,
     [market_income_group] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [market_currency] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+    [market_currency] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [household_id] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
 ) AS [rows];
 GO
 
@@ -446,8 +520,8 @@ FROM OPENROWSET(BULK 'cohort_retention_gold', DATA_SOURCE = 'gold', FORMAT = 'DE
     [window_start] INT,
     [window_end] INT,
     [cohort_size] BIGINT,
-    [numerator] DECIMAL(38,2),
-    [denominator] DECIMAL(38,2),
+    [numerator] DECIMAL(38,4),
+    [denominator] DECIMAL(38,4),
     [retention] FLOAT
 ) AS [rows];
 GO

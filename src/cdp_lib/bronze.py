@@ -24,7 +24,7 @@ _WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
 _NUMBERS = (*_WHOLE_NUMBERS, "float", "double", "decimal")
 _COMPATIBLE_TYPES = {
     "STRING": (*_NUMBERS, "date", "timestamp", "timestamp_ntz", "boolean"),
-    "INT": _WHOLE_NUMBERS,
+    "BIGINT": _WHOLE_NUMBERS,
     "DECIMAL": _NUMBERS,
     "DATE": ("date", "timestamp", "timestamp_ntz"),
 }
@@ -32,7 +32,7 @@ _COMPATIBLE_TYPES = {
 
 _EXPECTED = {
     "STRING": "text",
-    "INT": "whole numbers such as 42",
+    "BIGINT": "whole numbers such as 42",
     "DECIMAL": "numbers such as 12.50",
     "DATE": "dates such as 2026-01-31",
 }
@@ -103,7 +103,7 @@ def build_bronze(
     Raises:
         CdpError: A required column is missing, or a column has a type that the bronze column does not accept.
     """
-    if not mapping:
+    if not mapping.columns:
         _check_columns(batch, contract)
     _check_names(batch, contract)
     frames = []
@@ -209,8 +209,13 @@ def _bronze_rows(
         fitting = {name for name, type_ in known.items() if type_ == "STRING"}
     else:
         received_types = dict(rows.dtypes)
+        times = {column.name for column in contract.received_columns if column.holds == "time"}
         received = {
-            name: rows[names[name]] if names.get(name) in received_types else sf.lit(None).cast(type_)
+            name: sf.lit(None).cast(type_)
+            if names.get(name) not in received_types
+            else _as_text(rows[names[name]], received_types[names[name]])
+            if name in times
+            else rows[names[name]]
             for name, type_ in known.items()
         }
         present = {name: field for name, field in names.items() if field in received_types}
@@ -229,11 +234,17 @@ def _bronze_rows(
             if mapping and known[name] == "DATE" and received_types[field].startswith("timestamp")
         }
         no_object = sf.lit(None).cast("string")
-        # Values of the column's own type always fit. Testing them costs more than reading them.
-        fitting = {name for name, field in present.items() if received_types[field] == known[name].lower()}
+        # Testing values costs more than reading them.
+        fitting = {name for name, field in present.items() if _always_fits(received_types[field], known[name].lower())}
         received = {
             name: value if not mapping or name in fitting else value.cast("string") for name, value in received.items()
         }
+    # Keep the text of identifiers: the number of 007 would be 7.
+    extra |= {
+        f"{name}{AS_RECEIVED}": received[name].cast("string")
+        for name, _ in mapping.text_ids
+        if name in names and known[name] != "STRING"
+    }
     typed = {
         name: received[name] if name in fitting else to_type(received[name], type_) for name, type_ in known.items()
     }
@@ -250,6 +261,20 @@ def _bronze_rows(
         sf.lit(None).cast("bigint").alias("_version"),
         *(value.cast("string").alias(name) for name, value in extra.items()),
     ).selectExpr(*contract.select_list, *(f"`{name}`" for name in extra))
+
+
+def _always_fits(received_type: str, type_name: str) -> bool:
+    """Return whether every value of a received type fits the type of a bronze column.
+
+    >>> _always_fits("int", "bigint"), _always_fits("int", "decimal(18,3)"), _always_fits("bigint", "decimal(18,3)")
+    (True, True, False)
+    """
+    wider = {
+        "bigint": ("tinyint", "smallint", "int"),
+        "decimal(18,3)": ("tinyint", "smallint", "int"),
+        "decimal(18,4)": ("tinyint", "smallint", "int"),
+    }
+    return received_type == type_name or received_type in wider.get(type_name, ())
 
 
 def _as_text(value: Column, type_name: str) -> Column:

@@ -7,31 +7,34 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, PURCHASES_SILVER
+from cdp_lib.columns import local_time
+from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
 from cdp_lib.frames import union
 from cdp_lib.pipeline.table import Table, Value
 
 
 def build_business_date_silver(
-    purchases_silver: DataFrame, customers_silver: DataFrame, events_silver: DataFrame
+    retails_silver: DataFrame, customers_silver: DataFrame, events_silver: DataFrame, business_time_zone: str
 ) -> DataFrame:
-    """Return one row: the latest day with a purchase, a registration or an event.
+    """Return one row: the latest day with a sale, a registration or an event.
 
     If sales arrive later than other data, customers seem to have churned until the sales arrive. Set `as_of` to avoid
     this.
 
     Args:
-        purchases_silver: One row per customer and day of purchase.
+        retails_silver: One row per line.
         customers_silver: One row per customer.
         events_silver: One row per event.
+        business_time_zone: IANA name of the time zone of business days.
 
     Returns:
         Columns of `business_date_silver`.
     """
+    last_event = local_time(sf.max("occurred_at"), business_time_zone)
     days = (
-        purchases_silver.select(sf.max("purchase_date").alias("day")),
+        retails_silver.select(sf.max("transaction_date").alias("day")),
         customers_silver.select(sf.max("registration_date").alias("day")),
-        events_silver.select(sf.max("occurred_at").cast("date").alias("day")),
+        events_silver.select(last_event.cast("date").alias("day")),
     )
     latest = union(days).agg(sf.max("day").alias("latest_date"))
     return latest.selectExpr(*BUSINESS_DATE_SILVER.select_list)
@@ -40,7 +43,8 @@ def build_business_date_silver(
 BUSINESS_DATE_TABLE = Table(
     BUSINESS_DATE_SILVER,
     build_business_date_silver,
-    reads=(PURCHASES_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER),
+    reads=(RETAILS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER),
+    settings=("business_time_zone",),
     materialization=Value(),
 )
 

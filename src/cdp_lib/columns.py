@@ -54,13 +54,13 @@ def without_comment(column: Column) -> Column:
 
 
 def to_integer(column: Column) -> Column:
-    """Return a 32-bit integer; null if the text is not an integer of this size.
+    """Return a 64-bit integer; null if the text is not an integer of this size.
 
-    >>> ids = spark.createDataFrame([("101",), ("1.5",), ("n/a",), ("99999999999",)], "customer_id string")
+    >>> ids = spark.createDataFrame([("101",), ("1.5",), ("n/a",), ("9223372036854775808",)], "customer_id string")
     >>> [row.id for row in ids.select(to_integer(ids.customer_id).alias("id")).collect()]
     [101, None, None, None]
     """
-    return column.try_cast("int")
+    return column.try_cast("bigint")
 
 
 def to_date(column: Column) -> Column:
@@ -97,6 +97,20 @@ def to_instant(column: Column) -> Column:
     return sf.when(text.rlike(_ISO_DATE), text.try_cast("timestamp"))
 
 
+def local_time(instant: Column, time_zone: str) -> Column:
+    """Return an instant as the time that clocks in a time zone show.
+
+    Args:
+        instant: Instant, UTC.
+        time_zone: IANA name of the time zone.
+
+    >>> times = spark.sql("SELECT TIMESTAMP'2025-10-16 22:30:00' AS t")
+    >>> times.select(local_time(times.t, "Europe/Berlin").cast("string").alias("t")).first().t
+    '2025-10-17 00:30:00'
+    """
+    return instant if time_zone == "UTC" else sf.from_utc_timestamp(instant, sf.lit(time_zone))
+
+
 def to_month(column: Column) -> Column:
     """Return the first day of a month written as 2026-01; null for any other text.
 
@@ -116,6 +130,19 @@ def to_amount(column: Column) -> Column:
     [Decimal('530.00'), None]
     """
     return clean_text(column).try_cast("decimal(18,2)")
+
+
+def to_money(column: Column) -> Column:
+    """Return an amount of money as a decimal with four places; null if the text is not a number, or does not fit.
+
+    >>> amounts = spark.createDataFrame([("0.00125",), ("1e3",), ("123456789012345",)], "a string")
+    >>> [row.a for row in amounts.select(to_money(amounts.a).alias("a")).collect()]
+    [Decimal('0.0013'), Decimal('1000.0000'), None]
+    """
+    text = clean_text(column)
+    # Not every engine reads an exponent in a decimal.
+    with_exponent = sf.when(text.rlike("[eE]"), text.try_cast("double")).try_cast("decimal(18,4)")
+    return sf.coalesce(text.try_cast("decimal(18,4)"), with_exponent)
 
 
 def to_flag(column: Column) -> Column:
@@ -224,11 +251,26 @@ def season(day: Column) -> Column:
     )
 
 
-def revenue(quantity: Column, price: Column) -> Column:
-    """Return quantity × price as an exact decimal, because an INT could overflow and a float would round.
+def times(quantity: Column, amount: Column) -> Column:
+    """Return quantity × amount, rounded half up to four decimals; null if the product does not fit DECIMAL(18,4).
 
-    >>> sales = spark.sql("SELECT 2147483647 AS quantity, CAST(4999.00 AS DECIMAL(18,2)) AS price")
-    >>> sales.select(revenue(sales.quantity, sales.price).alias("revenue")).first().revenue
-    Decimal('10735270751353.00')
+    >>> lines = spark.sql("SELECT explode(array(0.5, -0.5, 99999999.999)) AS quantity, 10000000.0003 AS price")
+    >>> [row.r for row in lines.select(times(lines.quantity, lines.price).alias("r")).collect()]
+    [Decimal('5000000.0002'), Decimal('-5000000.0002'), None]
     """
-    return (quantity.cast("decimal(10,0)") * price).cast("decimal(28,2)")
+    return (quantity.cast("decimal(18,3)") * amount.cast("decimal(18,4)")).try_cast("decimal(18,4)")
+
+
+def is_sale() -> Column:
+    """Return whether a line is a sale: its quantity is above 0. A line with a negative quantity is a return."""
+    return sf.col("quantity") > 0
+
+
+def number_of_sales() -> Column:
+    """Return the number of lines that are sales. Returns are not counted.
+
+    >>> lines = spark.sql("SELECT explode(array(2, -1, 5)) AS quantity")
+    >>> lines.agg(number_of_sales().alias("n")).first().n
+    2
+    """
+    return sf.sum(is_sale().cast("bigint"))

@@ -27,7 +27,7 @@ def configured_sources(settings: Settings, entities: Collection[str]) -> list[En
 
     An entity is left out if it has no source, or if the address of its source is empty.
     """
-    declared = read_sources(settings.sources_file, asdict(settings)).entities
+    declared = read_sources(settings.sources_file, asdict(settings), settings.business_time_zone).entities
     return [declared[entity] for entity in entities if entity in declared and declared[entity].address]
 
 
@@ -180,5 +180,9 @@ def _crm_columns(source: EntitySource) -> list[str]:
             f"The file of sources maps a column of {source.entity} from '{expressions[0]}'. Columns of the CRM are"
             " requested by name: write the name of a column, not an expression."
         )
-    ours = [mapped.get(column.name, column.name) for column in source.contract.received_columns]
+    ours = [
+        mapped.get(column.name, column.name)
+        for column in source.contract.received_columns
+        if column.name in mapped or not column.on_request
+    ]
     return list(dict.fromkeys([*ours, *mapping.attributes]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping as Map
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +25,8 @@ ATTRIBUTES = "attributes"
 """Column of the retailer's own attributes in mapped rows and in silver tables."""
 
 AS_RECEIVED = "_as_received"
-"""Suffix of the bronze column that keeps a received timestamp if the column of the contract is a date."""
+"""Suffix of the bronze column that keeps a value as received: a time if the column of the contract is a date, or a text
+identifier if the column is a number."""
 
 _COLUMN_NAME = re.compile(r"[^\W\d][\w $.#-]*")
 _DATE_AND_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
@@ -43,6 +45,9 @@ class Mapping:
             times of this zone. Empty for UTC.
         date_format: Pattern of dates and times, as in Spark (`dd.MM.yyyy`). Empty for ISO 8601.
         decimal_separator: Character before the decimals of a number. Empty for a full stop.
+        text_ids: Pairs of a contract column and the entity it refers to, for entities whose identifiers are text. The
+            numbers of these identifiers are in `id_keys_silver`.
+        ids_since: Token of the creation of `id_keys_silver`. If the table is lost, all identifiers get new numbers.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -50,6 +55,8 @@ class Mapping:
     time_zone: str = ""
     date_format: str = ""
     decimal_separator: str = ""
+    text_ids: tuple[tuple[str, str], ...] = ()
+    ids_since: str = ""
 
     def __bool__(self) -> bool:
         """Return whether the mapping changes rows."""
@@ -63,20 +70,25 @@ class Mapping:
     def from_text(cls, text: str) -> Mapping:
         """Return the mapping whose `str` is the given text."""
         values: dict[str, Any] = json.loads(text) if text else {}
-        pairs = tuple((ours, theirs) for ours, theirs in values.pop("columns", ()))
-        return cls(columns=pairs, attributes=tuple(values.pop("attributes", ())), **values)
+        columns, text_ids = (
+            tuple((first, second) for first, second in values.pop(name, ())) for name in ("columns", "text_ids")
+        )
+        return cls(columns, tuple(values.pop("attributes", ())), text_ids=text_ids, **values)
 
 
 NO_MAPPING = Mapping()
 
 
-def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) -> DataFrame:
+def map_rows(
+    bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping, id_keys: DataFrame | None = None
+) -> DataFrame:
     """Return the rows of a bronze table in the columns of its contract.
 
     Args:
         bronze_rows: Rows of the bronze table.
         contract: Contract of the bronze table.
         mapping: Mapping of the entity. If it is empty, the rows are returned unchanged.
+        id_keys: Rows of `id_keys_silver`. Needed only if the mapping has `text_ids`.
 
     Returns:
         Rows with these columns:
@@ -93,7 +105,7 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
     if not mapping:
         return bronze_rows
     try:
-        mapped = _mapped(bronze_rows, contract, mapping)
+        mapped = _mapped(bronze_rows, contract, mapping, id_keys)
         mapped.schema  # noqa: B018 - some engines check the expressions only here
     except PySparkException as error:
         reason = str(error).strip().splitlines()[0]
@@ -105,7 +117,44 @@ def map_rows(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping)
     return mapped
 
 
-def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) -> DataFrame:
+def received_ids(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) -> DataFrame:
+    """Return the distinct `entity` and `source_id` of all identifiers in the rows of a bronze table that are text.
+
+    Args:
+        bronze_rows: Rows of the bronze table.
+        contract: Contract of the bronze table.
+        mapping: Mapping of the entity. It must have `text_ids`.
+    """
+    texts = _texts(bronze_rows.columns, contract, mapping)
+    identifiers = sf.array(
+        *(
+            sf.struct(sf.lit(entity).alias("entity"), clean_text(texts[column]).alias("source_id"))
+            for column, entity in mapping.text_ids
+        )
+    )
+    found = bronze_rows.select(sf.explode(identifiers).alias("id")).select("id.entity", "id.source_id")
+    return found.where("source_id IS NOT NULL").distinct()
+
+
+def _with_ids(rows: DataFrame, contract: BronzeContract, mapping: Mapping, id_keys: DataFrame) -> DataFrame:
+    """Replace the text of identifiers by their numbers. An identifier without a number is kept in `_rescued_data`."""
+    names, missing = rows.columns, []
+    for column, entity in mapping.text_ids:
+        numbers = id_keys.where(sf.col("entity") == entity).select(
+            sf.col("source_id").alias(f"_source_{column}"), sf.col("id").alias(f"_number_{column}")
+        )
+        rows = rows.join(numbers, sf.col(column) == sf.col(f"_source_{column}"), how="left")
+        missing.append((column, sf.col(column), sf.col(f"_number_{column}")))
+    types = contract.types
+    return rows.withColumn("_rescued_data", sf.coalesce("_rescued_data", rescued_data(missing))).select(
+        *(
+            sf.col(f"_number_{name}").cast(types[name]).alias(name) if name in dict(mapping.text_ids) else name
+            for name in names
+        )
+    )
+
+
+def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping, id_keys: DataFrame | None) -> DataFrame:
     names = bronze_rows.columns
     technical = [name for name in names if name.startswith("_") and name != "_rescued_data"]
     received = [name for name in names if not name.startswith("_")]
@@ -123,12 +172,20 @@ def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) 
         *technical,
     ).offset(0)
     text_of = {column.name: sf.col(f"_text_{column.name}") for column in contract.received_columns}
+    has_text_ids = dict(mapping.text_ids)
+    types = {
+        column.name: "STRING" if column.name in has_text_ids else column.type for column in contract.received_columns
+    }
     typed = {
-        column.name: text_of[column.name] if column.type == "STRING" else to_type(text_of[column.name], column.type)
-        for column in contract.received_columns
+        name: clean_text(text_of[name])
+        if name in has_text_ids
+        else text_of[name]
+        if type_ == "STRING"
+        else to_type(text_of[name], type_)
+        for name, type_ in types.items()
     }
     # Every text fits a column of type STRING, so these columns have no misfits.
-    misfits = [(c.name, text_of[c.name], typed[c.name]) for c in contract.received_columns if c.type != "STRING"]
+    misfits = [(name, text_of[name], typed[name]) for name, type_ in types.items() if type_ != "STRING"]
     no_object = sf.when(sf.coalesce(*text_of.values()).isNull(), sf.col("_line"))
     values = sf.struct(
         *(value.alias(name) for name, value in typed.items()),
@@ -138,7 +195,8 @@ def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) 
     )
     # Engines also copy expressions into later filters, even through `offset(0)`. The filter of a rule would then be too
     # large to plan. `explode` prevents these copies, because no engine moves a filter before it.
-    return texts.select(sf.explode(sf.array(values)).alias("_row"), *technical).select("_row.*", *technical)
+    rows = texts.select(sf.explode(sf.array(values)).alias("_row"), *technical).select("_row.*", *technical)
+    return rows if id_keys is None else _with_ids(rows, contract, mapping, id_keys)
 
 
 def _texts(names: Sequence[str], contract: BronzeContract, mapping: Mapping) -> dict[str, Column]:
@@ -149,12 +207,17 @@ def _texts(names: Sequence[str], contract: BronzeContract, mapping: Mapping) -> 
     """
     sources, texts = dict(mapping.columns), {}
     for column in contract.received_columns:
-        text = _source_of(sources.get(column.name, column.name), names, contract, is_ours=column.name not in sources)
-        texts[column.name] = _in_standard_format(text, column.kind, mapping)
+        text = _source_of(column.name, sources, names, contract)
+        if column.default_from:
+            text = sf.coalesce(text, _source_of(column.default_from, sources, names, contract))
+        kind = "text" if column.name in dict(mapping.text_ids) else column.kind
+        texts[column.name] = _in_standard_format(text, kind, mapping)
     return texts
 
 
-def _source_of(source: str, names: Sequence[str], contract: BronzeContract, *, is_ours: bool) -> Column:
+def _source_of(column: str, sources: Map[str, str], names: Sequence[str], contract: BronzeContract) -> Column:
+    """Return the text of a contract column, before any conversion."""
+    source, is_ours = sources.get(column, column), column not in sources
     if is_ours or delta_name(source) in names or _COLUMN_NAME.fullmatch(source):
         return _text_of(source if is_ours else _known(source, names, contract), names)
     return sf.expr(source).cast("string")
@@ -195,6 +258,6 @@ def _in_standard_format(text: Column, kind: str, mapping: Mapping) -> Column:
     has_time, has_zone, zone = text.rlike(_DATE_AND_TIME), text.rlike(_ZONE), sf.lit(mapping.time_zone)
     if kind == "time":
         utc = sf.to_utc_timestamp(sf.when(has_time & ~has_zone, text).try_cast("timestamp"), zone)
-        return sf.coalesce(utc.cast("string"), text)
+        return sf.coalesce(sf.concat(utc.cast("string"), sf.lit("Z")), text)
     local = sf.from_utc_timestamp(sf.when(has_time & has_zone, text).try_cast("timestamp"), zone)
     return sf.coalesce(local.cast("string"), text)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from cdp_lib.errors import CdpError
 from cdp_lib.reference.currencies import read_currency_codes
@@ -39,6 +40,8 @@ class Settings:
         exchange_rates_path: File of the exchange rates, empty for none.
         accept_new_sources: Whether the address of a source may differ from the address that the landing remembers.
         reporting_currency: ISO 4217 code of the currency of prices. Exchange rates convert amounts to this currency.
+        amounts_include_tax: Whether the amounts of a line include its tax. If true, revenue is the amount less the tax.
+        business_time_zone: IANA name of the time zone of business days.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
         churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.
@@ -74,6 +77,8 @@ class Settings:
     exchange_rates_path: str
     accept_new_sources: bool
     reporting_currency: str
+    amounts_include_tax: bool
+    business_time_zone: str
     gross_margin: float
     annual_discount_rate: float
     churn_horizon_days: int
@@ -142,6 +147,8 @@ class Settings:
             exchange_rates_path=parameters["exchange_rates_path"],
             accept_new_sources=_to_flag(parameters, "accept_new_sources", default=False),
             reporting_currency=_to_currency(parameters, "reporting_currency"),
+            amounts_include_tax=_to_flag(parameters, "amounts_include_tax", default=False),
+            business_time_zone=_to_time_zone(parameters, "business_time_zone"),
             gross_margin=_to_number(parameters, "gross_margin", "above 0 and up to 1", lambda share: 0 < share <= 1),
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
             churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
@@ -208,6 +215,15 @@ def _to_currency(parameters: dict[str, str], name: str) -> str:
     text = _require(parameters, name)
     if text not in read_currency_codes():
         raise CdpError(f"Parameter '{name}' is '{text}': write the ISO 4217 code of a currency, such as USD or EUR.")
+    return text
+
+
+def _to_time_zone(parameters: dict[str, str], name: str) -> str:
+    text = parameters[name] or "UTC"
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise CdpError(f"Parameter '{name}' is '{text}': write an IANA time zone such as Europe/Vienna.") from None
     return text
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,6 +31,7 @@ _KEYS = {
 """Keys of an entity that only one kind of source has."""
 
 _MAPPING_KEYS = ("columns", "attributes", "time_zone", "date_format", "decimal_separator")
+_FLAGS = ("text_ids",)
 _NOT_IN_DATES = re.compile(r"%.|[A-Za-z](?<![GyDMLdQqEFaHhKkmsSXxzVOZ])")
 """Pattern of the letters that a date format of Spark does not have, such as the `Y` of `DD.MM.YYYY`."""
 
@@ -55,6 +56,7 @@ class EntitySource:
         query: SQL query that returns the rows. Empty if the rows come from a table or view.
         primary_key: Columns that identify a row. If empty, the primary key that the database declares is used.
         updated_at: Column with the time of a row's last change.
+        text_ids: Whether the identifiers of the entity are text, so that `id_keys_silver` numbers them.
         mapping: Mapping of the columns.
     """
 
@@ -67,6 +69,7 @@ class EntitySource:
     query: str = ""
     primary_key: tuple[str, ...] = ()
     updated_at: str = "updated_at"
+    text_ids: bool = False
     mapping: ColumnMapping = field(default_factory=ColumnMapping)
 
     @property
@@ -91,12 +94,14 @@ class Sources:
         return self.entities[entity].mapping if entity in self.entities else ColumnMapping()
 
 
-def read_sources(path: str, variables: Mapping[str, object]) -> Sources:
+def read_sources(path: str, variables: Mapping[str, object], time_zone: str = "UTC") -> Sources:
     """Read the file of sources.
 
     Args:
         path: Path of the file.
         variables: Values of the `${var.…}` references in the file, by name.
+        time_zone: IANA name of the time zone of business days. It is the time zone of the entities for which the file
+            names none.
 
     Raises:
         CdpError: The file is missing or is not YAML, or it contains an unknown name or an invalid value.
@@ -107,10 +112,19 @@ def read_sources(path: str, variables: Mapping[str, object]) -> Sources:
         raise CdpError(f"The file of sources {path} can't be read ({error.strerror}): check 'sources_file'.") from None
     except yaml.YAMLError as error:
         raise CdpError(f"The file of sources {path} is not YAML: {' '.join(str(error).split())}.") from None
-    reader = _Reader(path, variables)
+    reader = _Reader(path, variables, time_zone)
     if not isinstance(content, dict):
         raise reader.error("", f"holds {type(content).__name__}", "write one block per entity")
-    return Sources({str(entity): reader.entity(str(entity), values) for entity, values in content.items()})
+    entities = {str(entity): reader.entity(str(entity), values) for entity, values in content.items()}
+    with_text_ids = {entity for entity, source in entities.items() if source.text_ids}
+    return Sources({entity: _with_references(source, with_text_ids) for entity, source in entities.items()})
+
+
+def _with_references(source: EntitySource, with_text_ids: Collection[str]) -> EntitySource:
+    """Return a source whose mapping names the columns that hold identifiers of entities with text identifiers."""
+    columns = source.contract.received_columns
+    text_ids = tuple((column.name, column.refers_to) for column in columns if column.refers_to in with_text_ids)
+    return replace(source, mapping=replace(source.mapping, text_ids=text_ids))
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,7 @@ class _Reader:
 
     path: str
     variables: Mapping[str, object]
+    time_zone: str
 
     def error(self, place: str, found: str, advice: str) -> CdpError:
         where = f"{self.path}{f': {place}' if place else ''}"
@@ -134,7 +149,7 @@ class _Reader:
             found = f"has {' and '.join(kinds)}" if kinds else "has no source"
             raise self.error(entity, found, f"write exactly one of {', '.join(KINDS)}")
         [kind] = kinds
-        known = (kind, *_KEYS[kind], *_MAPPING_KEYS)
+        known = (kind, *_KEYS[kind], *_MAPPING_KEYS, *_FLAGS)
         if unknown := [str(key) for key in values if key not in known]:
             raise self.error(
                 entity, f"has the unknown key '{unknown[0]}'", f"with '{kind}', the keys are {', '.join(known)}"
@@ -152,6 +167,7 @@ class _Reader:
             texts.pop(kind).rstrip("/"),
             **{"table": entity} | texts,
             primary_key=self.texts(f"{entity}.primary_key", values.get("primary_key", [])),
+            text_ids=self.flag(f"{entity}.text_ids", values.get("text_ids", False)),
             mapping=self.mapping(entity, {key: values[key] for key in _MAPPING_KEYS if key in values}),
         )
 
@@ -165,6 +181,8 @@ class _Reader:
                 f"{entity}.columns", f"has the unknown column '{unknown[0]}'", f"the columns are {', '.join(ours)}"
             )
         texts = {key: self.text(f"{entity}.{key}", values[key]) for key in _MAPPING_KEYS[2:] if key in values}
+        if self.time_zone != "UTC":
+            texts = {"time_zone": self.time_zone} | texts
         try:
             ZoneInfo(texts.get("time_zone") or "UTC")
         except (KeyError, ValueError, OSError):
@@ -182,8 +200,15 @@ class _Reader:
         return ColumnMapping(
             tuple((name, self.text(f"{entity}.columns.{name}", theirs)) for name, theirs in columns.items()),
             self.texts(f"{entity}.attributes", values.get("attributes", [])),
-            **texts,
+            texts.get("time_zone", ""),
+            texts.get("date_format", ""),
+            texts.get("decimal_separator", ""),
         )
+
+    def flag(self, place: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.error(place, f"is {value!r}", "write true or false")
+        return value
 
     def texts(self, place: str, values: Any) -> tuple[str, ...]:
         items = values if isinstance(values, list) else [values]

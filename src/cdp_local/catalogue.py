@@ -298,7 +298,7 @@ with one line, such as:
 
 ```text
 Batch 20260131T235959Z-17 of database/transactions is refused: 812 of 1,000 rows (81%) break rules of
-transactions_silver, more than refused_share_limit (20%): quantity_is_positive: 812 rows, for example key 50,
+transactions_silver, more than refused_share_limit (20%): quantity_is_not_zero: 812 rows, for example key 50,
 quantity = '0'. …
 ```
 

@@ -27,12 +27,12 @@ def lineage_page() -> str:
     for layer in LAYERS:
         names = [name for name in graph.tables if graph.tables[name].contract.layer == layer]
         lines += [f"  subgraph {layer}", *(f"    {name}" for name in names), "  end"]
-    lines += [f"  {each} --> {name}" for name in graph.tables for each in graph.reads(name)]
+    lines += [f"  {each} --> {name}" for name in graph.tables for each in graph.waits_for(name)]
     rows = [
         (
             f"`{name}`",
             type(declared.materialization).__name__,
-            ", ".join(f"`{each}`" for each in graph.reads(name)) or "landed batches",
+            ", ".join(f"`{each}`" for each in graph.waits_for(name)) or "landed batches",
             ", ".join(f"`{each}`" for each in (*declared.settings, *declared.files)),
         )
         for name, declared in graph.tables.items()
@@ -54,7 +54,7 @@ def lineage_picture() -> str:
     arrows = [
         _arrow(corners[source], corners[name], f"{source} → {name}")
         for name in graph.tables
-        for source in graph.reads(name)
+        for source in graph.waits_for(name)
     ]
     boxes = [_box(graph, name, *corners[name]) for name in graph.tables]
     return (
@@ -70,14 +70,14 @@ def _box_corners(graph: Graph) -> dict[str, tuple[int, int]]:
     """
     steps: dict[str, int] = {}
     for name in graph.tables:
-        steps[name] = 1 + max((steps[each] for each in graph.reads(name)), default=-1)
+        steps[name] = 1 + max((steps[each] for each in graph.waits_for(name)), default=-1)
     columns: dict[int, list[str]] = {}
     for name, step in steps.items():
         columns.setdefault(step, []).append(name)
     rows: dict[str, float] = {}
     for step in sorted(columns):
         # Place the box of a table near the boxes of its inputs, so that fewer arrows cross.
-        columns[step].sort(key=lambda name: (_mean_or_zero([rows[each] for each in graph.reads(name)]), name))
+        columns[step].sort(key=lambda name: (_mean_or_zero([rows[each] for each in graph.waits_for(name)]), name))
         rows |= {name: row for row, name in enumerate(columns[step])}
     return {name: (steps[name] * _COLUMN_DISTANCE, int(rows[name] * _ROW_DISTANCE)) for name in graph.tables}
 

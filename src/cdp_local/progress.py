@@ -150,6 +150,19 @@ def _value_per_line(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> Ta
     return table
 
 
+def _decimal_text(value: Decimal) -> str:
+    """Return a decimal for people: money with two decimals, or four if it is below 1, and quantities without zeros.
+
+    >>> [_decimal_text(Decimal(text)) for text in ("34721.5000", "0.0315", "39.000", "0.250")]
+    ['34,721.50', '0.0315', '39', '0.25']
+    """
+    decimals = -int(value.as_tuple().exponent)
+    if decimals >= 4 and (abs(value) >= 1 or not value):
+        return f"{value:,.2f}"
+    text = f"{value:,}"
+    return text.rstrip("0").rstrip(".") if decimals > 2 else text
+
+
 def _cell(name: str, value: Any) -> Text:
     """Return a value as Text, so that rich does not treat square brackets in the value as markup."""
     if value is None:
@@ -158,5 +171,7 @@ def _cell(name: str, value: Any) -> Text:
         return Text(", ".join(map(str, value)))
     if isinstance(value, float):
         return Text(f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}")
-    is_amount = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if isinstance(value, Decimal):
+        return Text(_decimal_text(value))
+    is_amount = isinstance(value, int) and not isinstance(value, bool)
     return Text(f"{value:,}" if is_amount and not name.endswith(_WITHOUT_SEPARATORS) else str(value))

@@ -39,9 +39,21 @@ _WORDS = {
     "location": "country nation land region",
     "email": "email mail",
     "updated_at": "updated modified changed",
+    "order": "order receipt basket invoice",
+    "line_amount": "paid total amount value net",
+    "discount_amount": "discount rebate",
+    "tax_amount": "tax vat",
+    "household": "household hshd",
+    "brand": "brand manufacturer",
     "registration": "registration registered signup joined created enrolled",
 }
 """Words that name the same thing, by the word that the contracts use."""
+
+_SELDOM = frozenset(
+    "updated_at order_id sold_at unit_price line_amount discount_amount tax_amount currency channel promotion_code"
+    " department subcategory brand unit_cost household_id cdp_householdid".split()
+)
+"""Columns that many sources lack. They do not count when the relation of an entity is chosen."""
 
 _DATE_FORMATS = {
     r"(0[1-9]|[12]\d|3[01])\.\d\d\.\d{4}": "dd.MM.yyyy",
@@ -123,16 +135,17 @@ def _block(contract: BronzeContract, relations: Sequence[Relation]) -> tuple[boo
         lines.append(f"  primary_key: [{', '.join(relation.key)}]")
     elif relation.is_view:
         lines.append("  # primary_key: []  # the columns that identify a row, to read a large view in increments?")
+    has_text_ids = len(relation.key) > 1 and len(contract.record_key) == 1
+    if has_text_ids:
+        lines.append("  text_ids: true  # the key has several columns")
     lines += [f"  {line}" for line in _formats(contract, relation, proposals)]
     renamed = [each for each in proposals if each.theirs.lower() != each.ours]
     if renamed:
         lines.append("  columns:")
         for each in renamed:
-            if each.ours in contract.record_key and len(relation.key) == 2 and len(contract.record_key) == 1:
-                first, second = map(delta_name, relation.key)
-                theirs = f"TRY_CAST({first} AS BIGINT) * 1000 + TRY_CAST({second} AS INT)"
-                lines.append(f"    {each.ours}: {theirs}  # one number from the two columns of the key?")
-            else:
+            if each.ours in contract.record_key and has_text_ids:
+                lines.append(f"    {each.ours}: concat_ws('|', {', '.join(map(delta_name, relation.key))})")
+            elif each.theirs or each.ours not in _SELDOM:
                 line = f"{each.ours}: {each.theirs}" if each.theirs else f"# {each.ours}:"
                 lines.append(f"    {line}  # {each.reason}")
     used = {each.theirs for each in proposals}
@@ -168,11 +181,9 @@ def _formats(contract: BronzeContract, relation: Relation, proposals: Sequence[C
 def _score(contract: BronzeContract, relation: Relation) -> float:
     """Return how well a relation fits an entity; 0 if a key column has no similar column.
 
-    The score is the mean similarity of the columns, without `updated_at`. A name that fits adds a bonus.
+    The score is the mean similarity of the columns, without `_SELDOM`. A name that fits adds a bonus.
     """
-    proposals = {
-        each.ours: each.similarity for each in propose_columns(contract, relation) if each.ours != "updated_at"
-    }
+    proposals = {each.ours: each.similarity for each in propose_columns(contract, relation) if each.ours not in _SELDOM}
     if not all(proposals[name] for name in contract.record_key):
         return 0.0
     is_named = bool(_synonyms(contract.entity) & _tokens(relation.name))
@@ -181,6 +192,8 @@ def _score(contract: BronzeContract, relation: Relation) -> float:
 
 def propose_columns(contract: BronzeContract, relation: Relation) -> list[ColumnProposal]:
     """Return a proposal for each column of a contract. Each column of the source is proposed at most once.
+
+    Columns that most sources have are chosen before the columns in `_SELDOM`.
 
     Args:
         contract: Contract of the entity.
@@ -194,11 +207,13 @@ def propose_columns(contract: BronzeContract, relation: Relation) -> list[Column
             for similarity, reason in [_similarity(contract, column, name, kind)]
             if similarity >= _ENOUGH
         ),
-        key=lambda each: (-each[0], each[1], each[2]),
+        key=lambda each: (each[1] in _SELDOM, -each[0], each[1], each[2]),
     )
+    # If the key has several columns, an expression joins them. Each of them may also be another column's source.
+    joined = contract.record_key if len(relation.key) > 1 else ()
     chosen: dict[str, ColumnProposal] = {}
     for similarity, ours, theirs, reason in ranked:
-        if ours not in chosen and theirs not in {each.theirs for each in chosen.values()}:
+        if ours not in chosen and theirs not in {each.theirs for each in chosen.values() if each.ours not in joined}:
             chosen[ours] = ColumnProposal(ours, theirs, reason, similarity)
     nothing = {
         column.name: ColumnProposal(column.name, "", _advice(column), 0.0) for column in contract.received_columns

@@ -524,8 +524,8 @@ def test_bad_sales_are_quarantined_with_their_broken_rules(dirty: tuple[Path, st
     quarantined = rows_of(folder / "first", "transactions_silver_quarantine")
 
     assert {json.loads(row["record"])["transaction_id"]: set(row["broken_rules"]) for row in quarantined} == {
-        91: {"quantity_is_positive"},
-        92: {FITS, "quantity_is_positive"},
+        91: {"quantity_is_not_zero"},
+        92: {FITS, "quantity_is_not_zero"},
         94: {FITS, "transaction_date_is_present"},
     }
     assert any("two" in row["record"] for row in quarantined)
@@ -562,7 +562,7 @@ def test_every_row_is_accounted_for_and_the_run_prints_quarantined_rows(dirty: t
         figures = [line.strip("│").split("│") for line in output[output.index(title) :].splitlines() if "│" in line]
         counts = {(table.strip(), rule.strip()): int(rows) for table, rule, rows, _ in figures}
         assert counts["customers_silver", "key_is_unique"] == 2
-        assert counts["transactions_silver", "quantity_is_positive"] == 2
+        assert counts["transactions_silver", "quantity_is_not_zero"] == 2
         assert counts.get(("retails_silver", "customer_is_known"), 0) == sales - 1
         assert counts["retails_silver", "store_is_known"] == 1
 

@@ -39,7 +39,7 @@ QUARANTINED = {
     ("customers_silver", "customer_id_is_present"): (1, "(no key)"),
     ("products_silver", "price_is_not_negative"): (1, "3"),
     ("transactions_silver", "values_fit_their_columns"): (1, "92"),
-    ("transactions_silver", "quantity_is_positive"): (2, "91"),
+    ("transactions_silver", "quantity_is_not_zero"): (2, "91"),
     ("retails_silver", "customer_is_known"): (1, "90"),
     ("retails_silver", "product_is_known"): (SALES_OF_UNKNOWN_PRODUCT, "93"),
 }
@@ -251,7 +251,7 @@ def test_title_says_how_many_of_the_rows_are_shown(runs: Runs, quarantine: Calla
     output = quarantine(runs.bad, "transactions_silver", "--examples", 1)
 
     [[key, reasons, _, _]] = table_of(output, "transactions_silver_quarantine: 1 of 2 rows")
-    assert (key, reasons) == ("91", "quantity_is_positive")
+    assert (key, reasons) == ("91", "quantity_is_not_zero")
 
 
 def test_no_line_exceeds_a_narrow_terminal(runs: Runs, quarantine: Callable[..., str]) -> None:

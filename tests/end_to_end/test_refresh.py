@@ -39,8 +39,13 @@ def rows_of_table(home: Path, name: str) -> Rows:
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at"}
 """Columns whose values depend on the run. All other columns depend only on the data."""
 
-TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops"))]
-"""Tables that a first run creates. A first run creates no change sets, because no table exists before it."""
+TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops", "id_keys_silver"))]
+"""Tables that a first run creates. A first run creates no change sets, because no table exists before it. The samples
+have no text identifiers.
+"""
+
+NOT_IN_SAMPLES = {"country_monthly_orders_gold"}
+"""Tables without rows, because the samples have no orders."""
 
 TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != "ops"]
 """Tables that depend only on the data, not on the run."""
@@ -73,7 +78,7 @@ def test_every_gold_table_equals_the_result_of_duckdb(
 ) -> None:
     columns = ", ".join(TABLES[name].column_names)
     rows = expected.sql(f"SELECT {columns} FROM {name}").fetchall()
-    assert rows, "an empty expectation proves nothing"
+    assert rows or name in NOT_IN_SAMPLES, "an empty expectation proves nothing"
     assert rows_of_table(refreshed, name) == sorted(rows, key=repr)
 
 
@@ -108,7 +113,7 @@ def test_every_engine_makes_the_same_tables_as_sail(
 def test_kpis_of_all_agree_with_the_marts(refreshed: Path) -> None:
     rows = rows_of_table(refreshed, "kpi_monthly_gold")
     totals = {(month, kpi): value for month, dimension, _, kpi, value, *_ in rows if dimension == "all"}
-    for year, _, month, revenue, _, transactions, customers in rows_of_table(refreshed, "monthly_sales_gold"):
+    for year, _, month, revenue, _, transactions, customers, _ in rows_of_table(refreshed, "monthly_sales_gold"):
         day = date(year, month, 1)
         assert totals[day, "revenue"] == float(revenue)
         assert totals[day, "transactions"] == transactions
@@ -211,6 +216,7 @@ def test_own_api_and_database_replace_the_samples(tmp_path: Path, cdp: Callable[
     assert {row[1] for row in rows_of_table(tmp_path / "home", "retails_silver")} == {101, 102}
 
 
+@pytest.mark.first_engine
 def test_run_killed_at_random_times_and_repeated_makes_the_same_tables(
     tmp_path: Path, refreshed: Path, cdp: Callable[..., Any], engine: str
 ) -> None:

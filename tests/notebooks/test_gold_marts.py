@@ -95,7 +95,7 @@ def refreshes(contract):
 def revenue_by_country():
     """Return the revenue of each country, as strings."""
     rows = store.read(COUNTRY_DETAILED_ANALYSIS_GOLD).collect()
-    return {row.country: str(row.total_revenue) for row in rows}
+    return {row.country: f"{row.total_revenue:.2f}" for row in rows}
 
 
 # COMMAND ----------
@@ -130,7 +130,7 @@ class GoldMarts(NutterFixture):
     def assertion_1_sums_money_exactly(self):
         assert revenue_by_country() == {"Egypt": "800.30", "UAE": "999.00"}
         months = store.read(MONTHLY_SALES_GOLD).collect()
-        assert {row.transaction_month: str(row.monthly_revenue) for row in months} == {
+        assert {row.transaction_month: f"{row.monthly_revenue:.2f}" for row in months} == {
             4: "0.30",
             5: "800.00",
             6: "999.00",

@@ -121,7 +121,7 @@ class RetailsSilver(NutterFixture):
     def assertion_1_joins_known_keys_and_quarantines_unknown_keys(self):
         assert set(sales()) == {31}
         assert sales()[31].full_name == "Alba Ackerfeld"
-        assert str(sales()[31].price) == "800.00"
+        assert f"{sales()[31].price:.2f}" == "800.00"
         assert list(sales()[31]["_warnings"]) == ["sale_is_not_before_registration"]
         assert broken_rules() == [["customer_is_known"], ["product_is_known", "store_is_known"]]
 
@@ -133,7 +133,7 @@ class RetailsSilver(NutterFixture):
 
     def assertion_2_late_customer_releases_sale_from_quarantine(self):
         assert set(sales()) == {31, 32}
-        assert str(sales()[32].price) == "850.00"
+        assert f"{sales()[32].price:.2f}" == "850.00"
         assert broken_rules() == [["product_is_known", "store_is_known"]]
 
     @tag("silver")

@@ -4,83 +4,102 @@
 -- Silver --------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE all_customers AS
-SELECT customer_id::INT AS customer_id, full_name, lower(email) AS email, coalesce(country, 'unknown') AS country,
-       registration_date::DATE AS registration_date
+SELECT customer_id::BIGINT AS customer_id, full_name, lower(email) AS email, coalesce(country, 'unknown') AS country,
+       registration_date::DATE AS registration_date, household_id
 FROM customers_received;
 
 CREATE TABLE customers_silver AS
-SELECT customer_id::INT AS customer_id, is_active::BOOLEAN AS is_active, inactive_since::TIMESTAMPTZ AS inactive_since
+SELECT customer_id::BIGINT AS customer_id, is_active::BOOLEAN AS is_active, inactive_since::TIMESTAMPTZ AS inactive_since
 FROM customers_received;
 
 CREATE TABLE products_silver AS
-SELECT product_id::INT AS product_id, coalesce(product_name, 'unknown') AS product_name,
+SELECT product_id::BIGINT AS product_id, coalesce(product_name, 'unknown') AS product_name,
        coalesce(category, 'unknown') AS category, is_active::BOOLEAN AS is_active,
        inactive_since::TIMESTAMPTZ AS inactive_since
 FROM products_received;
 
 CREATE TABLE stores_silver AS
-SELECT store_id::INT AS store_id, coalesce(store_name, 'unknown') AS store_name,
+SELECT store_id::BIGINT AS store_id, coalesce(store_name, 'unknown') AS store_name,
        coalesce(location, 'unknown') AS location, is_active::BOOLEAN AS is_active,
        inactive_since::TIMESTAMPTZ AS inactive_since
 FROM stores_received;
 
 CREATE TABLE transactions_silver AS
-SELECT transaction_id::INT AS transaction_id, quantity::INT AS quantity, transaction_date::DATE AS transaction_date
+SELECT transaction_id::BIGINT AS transaction_id, quantity::DECIMAL(18, 3) AS quantity, transaction_date::DATE AS transaction_date
 FROM sales_received;
 
 CREATE TABLE contacts AS
 SELECT lower(contactid) AS contact_id, 'contact:' || lower(contactid) AS identity, lower(emailaddress1) AS email,
        birthdate::DATE AS birth_date, CASE gendercode WHEN '1' THEN 'male' WHEN '2' THEN 'female' END AS gender,
-       address1_city AS city, address1_country AS country, cdp_customerid::INT AS customer_id,
+       address1_city AS city, address1_country AS country, cdp_householdid AS household_id, cdp_customerid::BIGINT AS customer_id,
        cdp_acquisitionchannel AS channel, cdp_acquisitiondate::DATE AS acquisition_date,
        cdp_emailconsent = 'true' AS email_consent, cdp_smsconsent = 'true' AS sms_consent,
        cdp_phoneconsent = 'true' AS phone_consent, modifiedon::TIMESTAMP AS modified_at
 FROM contacts_received;
 
 CREATE TABLE events AS
-SELECT event_id, event_type, occurred_at::TIMESTAMPTZ::TIMESTAMP::DATE AS day, customer_id::INT AS customer_id,
+SELECT event_id, event_type, occurred_at::TIMESTAMPTZ::TIMESTAMP::DATE AS day, customer_id::BIGINT AS customer_id,
        lower(email) AS email, session_id, campaign,
        coalesce('customer:' || customer_id, 'email:' || lower(email), 'device:' || anonymous_id) AS identity
 FROM events_received;
 
-CREATE TABLE retails_silver AS
-SELECT t.transaction_id::INT AS transaction_id, c.customer_id, t.product_id::INT AS product_id,
-       t.store_id::INT AS store_id, t.quantity::INT AS quantity, t.transaction_date::DATE AS transaction_date,
-       c.full_name, c.email, c.country, c.registration_date, coalesce(p.product_name, 'unknown') AS product_name,
-       coalesce(p.category, 'unknown') AS category, prices.price::DECIMAL(18, 2) AS price,
+-- Every line with what is known about it. Revenue, discount and cost are in the reporting currency.
+CREATE TABLE lines AS
+WITH paid AS (
+  SELECT t.*, coalesce(line_amount::DECIMAL(18, 4),
+                       round(quantity::DECIMAL(18, 3) * unit_price::DECIMAL(18, 4), 4) - coalesce(discount_amount::DECIMAL(18, 4), 0))
+           - CASE WHEN amounts_include_tax = 'true' THEN coalesce(tax_amount::DECIMAL(18, 4), 0) ELSE 0 END AS paid,
+         CASE WHEN coalesce(currency, reporting_currency) = reporting_currency THEN 1
+              ELSE (SELECT rate::DECIMAL(18, 8) FROM rates_received r
+                    WHERE r.currency = t.currency AND r.month = t.transaction_date[1:7]) END::DECIMAL(18, 8) AS rate
+  FROM sales_received t, run_received)
+SELECT t.transaction_id::BIGINT AS transaction_id, t.customer_id::BIGINT AS customer_id,
+       t.product_id::BIGINT AS product_id, t.store_id::BIGINT AS store_id, t.quantity::DECIMAL(18, 3) AS quantity,
+       t.transaction_date::DATE AS transaction_date, t.order_id, t.currency, t.channel,
+       t.sold_at::TIMESTAMPTZ AS sold_at, t.promotion_code, p.department, p.subcategory, p.brand,
+       t.customer_id IS NULL OR c.customer_id IS NOT NULL AS has_customer, p.product_id IS NOT NULL AS has_product,
+       s.store_id IS NOT NULL AS has_store, rate IS NOT NULL AS has_rate,
+       c.full_name, c.email, CASE WHEN t.customer_id IS NULL THEN 'unknown' ELSE c.country END AS country,
+       c.registration_date, coalesce(p.product_name, 'unknown') AS product_name,
+       coalesce(p.category, 'unknown') AS category, prices.price::DECIMAL(18, 4) AS price,
        coalesce(s.store_name, 'unknown') AS store_name, coalesce(s.location, 'unknown') AS location,
-       date_trunc('month', t.transaction_date::DATE)::DATE AS sale_month,
-       CASE WHEN t.transaction_date::DATE < c.registration_date
-            THEN ['sale_is_not_before_registration'] ELSE []::VARCHAR[] END AS _warnings
-FROM sales_received t
-JOIN all_customers c ON c.customer_id = t.customer_id::INT
-JOIN products_received p USING (product_id)
-JOIN stores_received s USING (store_id)
-JOIN prices_received prices ON prices.product_id = t.product_id
+       CASE WHEN paid IS NULL THEN round(quantity::DECIMAL(18, 3) * prices.price::DECIMAL(18, 4), 4)
+            ELSE round(paid::DECIMAL(18, 4) * rate, 4) END::DECIMAL(18, 4) AS revenue,
+       round(discount_amount::DECIMAL(18, 4) * rate, 4)::DECIMAL(18, 4) AS discount,
+       round(quantity::DECIMAL(18, 3) * prices.unit_cost::DECIMAL(18, 4), 4)::DECIMAL(18, 4) AS cost
+FROM paid t
+LEFT JOIN all_customers c ON c.customer_id = t.customer_id::BIGINT
+LEFT JOIN products_received p USING (product_id)
+LEFT JOIN stores_received s USING (store_id)
+LEFT JOIN prices_received prices ON prices.product_id = t.product_id
  AND t.transaction_date >= coalesce(prices.valid_from, '') AND t.transaction_date < coalesce(prices.valid_to, '9');
 
+CREATE TABLE retails_silver AS
+SELECT * EXCLUDE (has_customer, has_product, has_store, has_rate),
+       date_trunc('month', transaction_date)::DATE AS sale_month,
+       CASE WHEN transaction_date < registration_date
+            THEN ['sale_is_not_before_registration'] ELSE []::VARCHAR[] END AS _warnings
+FROM lines WHERE has_customer AND has_product AND has_store AND has_rate;
+
 CREATE TABLE retails_silver_quarantine AS
-SELECT transaction_id AS record_key,
+SELECT transaction_id::VARCHAR AS record_key,
        list_sort(list_filter([
-         CASE WHEN customer_id::INT NOT IN (SELECT customer_id FROM all_customers) OR customer_id IS NULL
-              THEN 'customer_is_known' END,
-         CASE WHEN product_id NOT IN (SELECT product_id FROM products_received) OR product_id IS NULL
-              THEN 'product_is_known' END,
-         CASE WHEN store_id NOT IN (SELECT store_id FROM stores_received) OR store_id IS NULL
-              THEN 'store_is_known' END], lambda rule: rule IS NOT NULL)) AS broken_rules
-FROM sales_received
-WHERE transaction_id::INT NOT IN (SELECT transaction_id FROM retails_silver);
+         CASE WHEN NOT has_customer THEN 'customer_is_known' END, CASE WHEN NOT has_product THEN 'product_is_known' END,
+         CASE WHEN NOT has_store THEN 'store_is_known' END, CASE WHEN NOT has_rate THEN 'exchange_rate_is_known' END],
+         lambda rule: rule IS NOT NULL)) AS broken_rules
+FROM lines WHERE NOT (has_customer AND has_product AND has_store AND has_rate);
 
 CREATE TABLE purchases_silver AS
-SELECT customer_id, transaction_date AS purchase_date, count(*) AS transaction_count,
-       sum(quantity * price)::DECIMAL(38, 2) AS revenue, date_trunc('month', transaction_date)::DATE AS sale_month
-FROM retails_silver GROUP BY ALL;
+SELECT customer_id, transaction_date AS purchase_date, count_if(quantity > 0) AS transaction_count,
+       sum(revenue)::DECIMAL(38, 4) AS revenue, date_trunc('month', transaction_date)::DATE AS sale_month
+FROM retails_silver WHERE customer_id IS NOT NULL GROUP BY ALL;
 
 CREATE TABLE customer_acquisitions_silver AS
 SELECT customer_id, registration_date, first_purchase_date, least(registration_date, first_purchase_date)
          AS acquisition_date
 FROM all_customers
-LEFT JOIN (SELECT customer_id, min(transaction_date) AS first_purchase_date FROM retails_silver GROUP BY ALL)
+LEFT JOIN (SELECT customer_id, min(transaction_date) AS first_purchase_date FROM retails_silver
+           WHERE quantity > 0 GROUP BY ALL)
   USING (customer_id);
 
 -- The customer of each email address. An address is ambiguous if it belongs to several customers, or to several contacts
@@ -114,11 +133,11 @@ CREATE TABLE today AS
 SELECT coalesce((SELECT as_of::DATE FROM run_received),
                 least(greatest((SELECT max(transaction_date) FROM retails_silver),
                                (SELECT max(registration_date) FROM all_customers),
-                               (SELECT max(day) FROM events)), DATE '2026-06-01')) AS as_of,
+                               (SELECT max(day) FROM events)), (SELECT last_day::DATE FROM run_received))) AS as_of,
        (SELECT gross_margin::DECIMAL(9, 6) FROM run_received) AS gross_margin;
 
 CREATE TABLE sales AS
-SELECT *, CAST(quantity * price AS DECIMAL(38, 2)) AS amount
+SELECT *, revenue::DECIMAL(38, 4) AS amount
 FROM retails_silver WHERE transaction_date <= (SELECT as_of FROM today);
 
 CREATE TABLE customers AS
@@ -130,18 +149,19 @@ SELECT * FROM all_customers WHERE registration_date <= (SELECT as_of FROM today)
 
 CREATE MACRO summaries_at(until) AS TABLE
 WITH days AS (
-  SELECT customer_id, transaction_date AS day, sum(quantity * price) AS revenue, count(*) AS sales
-  FROM retails_silver WHERE transaction_date <= until GROUP BY ALL),
+  SELECT customer_id, transaction_date AS day, sum(revenue) AS revenue, count_if(quantity > 0) AS sales
+  FROM retails_silver WHERE transaction_date <= until AND customer_id IS NOT NULL GROUP BY ALL),
 bought AS (
-  SELECT customer_id, min(day) AS first_purchase_date, max(day) AS last_purchase_date,
-         sum(sales)::BIGINT AS transaction_count, count(*) AS purchase_day_count,
-         sum(revenue)::DECIMAL(38, 2) AS total_revenue, arg_min(revenue, day) AS first_revenue
+  SELECT customer_id, min(day) FILTER (sales > 0) AS first_purchase_date,
+         max(day) FILTER (sales > 0) AS last_purchase_date,
+         sum(sales)::BIGINT AS transaction_count, nullif(count_if(sales > 0), 0) AS purchase_day_count,
+         sum(revenue)::DECIMAL(38, 4) AS total_revenue, arg_min(revenue, day) FILTER (sales > 0) AS first_revenue
   FROM days GROUP BY customer_id)
 SELECT customer_id, least(CASE WHEN registration_date <= until THEN registration_date END, first_purchase_date)
          AS acquisition_date,
        first_purchase_date, last_purchase_date, coalesce(transaction_count, 0) AS transaction_count,
        coalesce(purchase_day_count, 0) AS purchase_day_count, purchase_day_count - 1 AS frequency,
-       (until - last_purchase_date)::INT AS recency_days, coalesce(total_revenue, 0)::DECIMAL(38, 2) AS total_revenue,
+       (until - last_purchase_date)::INT AS recency_days, coalesce(total_revenue, 0)::DECIMAL(38, 4) AS total_revenue,
        total_revenue::DOUBLE / purchase_day_count AS monetary_value,
        CASE WHEN purchase_day_count > 1
             THEN (total_revenue - first_revenue)::DOUBLE / (purchase_day_count - 1) END AS repeat_monetary_value
@@ -160,7 +180,7 @@ CREATE MACRO leading_digits(cents) AS
 
 CREATE MACRO scored_at(until) AS TABLE
 WITH of_buyers AS (
-  SELECT customer_id, -recency_days AS r, purchase_day_count AS f, leading_digits((total_revenue * 100)::BIGINT) AS m
+  SELECT customer_id, -recency_days AS r, purchase_day_count AS f, sign(total_revenue) * leading_digits(round(abs(total_revenue) * 100)::BIGINT) AS m
   FROM summaries_at(until) WHERE recency_days IS NOT NULL),
 scores AS (
   SELECT customer_id,
@@ -188,7 +208,7 @@ FROM summaries_at(until) LEFT JOIN scores USING (customer_id);
 
 CREATE TABLE customer_value_gold AS
 SELECT s.*, as_of, (as_of - acquisition_date)::INT AS tenure_days,
-       (total_revenue * gross_margin)::DECIMAL(38, 2) AS historic_clv
+       (total_revenue * gross_margin)::DECIMAL(38, 4) AS historic_clv
 FROM today, scored_at((SELECT as_of FROM today)) s;
 
 CREATE TABLE customer_segments_gold AS
@@ -220,7 +240,7 @@ CREATE TABLE opinions AS
 WITH said AS (
   SELECT l.customer_id, l.reason = 'customer_id' AS is_by_id, c.modified_at, c.contact_id,
          CASE WHEN birth_date <= as_of AND birth_date + INTERVAL 121 YEAR > as_of THEN birth_date END AS birth_date,
-         gender, city, code_of(c.country) AS country
+         gender, city, code_of(c.country) AS country, household_id
   FROM today, contacts c JOIN customer_links_silver l USING (identity) WHERE l.customer_id IS NOT NULL),
 ranked AS (
   SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY is_by_id DESC, modified_at DESC NULLS LAST, contact_id)
@@ -233,6 +253,7 @@ SELECT customer_id,
        first(gender ORDER BY n) FILTER (gender IS NOT NULL) AS gender,
        first(is_by_id ORDER BY n) FILTER (gender IS NOT NULL) AS gender_is_by_id,
        count(DISTINCT gender) > 1 AS gender_differs,
+       first(household_id ORDER BY n) FILTER (household_id IS NOT NULL) AS crm_household_id,
        first(city ORDER BY n) FILTER (city IS NOT NULL) AS city,
        first(is_by_id ORDER BY n) FILTER (city IS NOT NULL) AS city_is_by_id,
        count(DISTINCT lower(city)) > 1 AS city_differs,
@@ -250,7 +271,7 @@ CASE WHEN differs THEN 'low' WHEN is_by_id THEN 'high' WHEN NOT is_by_id THEN 'm
 CREATE TABLE shopping AS
 SELECT customer_id, list(DISTINCT code_of(location)) FILTER (code_of(location) IS NOT NULL) AS codes,
        bool_or(code_of(location) IS NULL) AS is_one_unknown
-FROM sales GROUP BY customer_id;
+FROM sales WHERE quantity > 0 GROUP BY customer_id;
 
 CREATE TABLE customer_demographics_gold AS
 WITH joined AS (
@@ -258,7 +279,7 @@ WITH joined AS (
          o.* EXCLUDE (customer_id), coalesce(code_of(c.country), o.country) AS country_code,
          date_diff('year', birth_date, as_of)
            - (strftime(birth_date, '%m%d') > strftime(as_of, '%m%d'))::INT AS age,
-         coalesce(s.codes, []) AS codes, s.is_one_unknown
+         coalesce(s.codes, []) AS codes, s.is_one_unknown, coalesce(c.household_id, crm_household_id) AS household_id
   FROM customer_value_gold v JOIN all_customers c USING (customer_id)
   LEFT JOIN opinions o USING (customer_id) LEFT JOIN shopping s USING (customer_id))
 SELECT customer_id, as_of,
@@ -289,7 +310,8 @@ SELECT customer_id, as_of,
             WHEN is_one_unknown THEN NULL
             WHEN list_contains(codes, country_code) THEN 'home'
             WHEN len(codes) > 0 THEN 'foreign' END AS shopper_type,
-       f.population AS market_population, f.income_group AS market_income_group, f.currency AS market_currency
+       f.population AS market_population, f.income_group AS market_income_group, f.currency AS market_currency,
+       household_id
 FROM joined j
 LEFT JOIN (SELECT DISTINCT country_code, country, region, population, income_group, currency FROM countries) f
   USING (country_code);
@@ -324,13 +346,13 @@ windows AS (
   SELECT unnest(['purchase', 'revenue']), m::INT, m::INT FROM range(25) t(m)),
 active_days AS (
   SELECT customer_id, day FROM activities WHERE customer_id IS NOT NULL
-  UNION SELECT customer_id, transaction_date FROM sales),
+  UNION SELECT customer_id, transaction_date FROM sales WHERE quantity > 0),
 ages AS (
   SELECT DISTINCT customer_id, cohort_type, date_trunc('month', day_0)::DATE AS cohort_month, day - day_0 AS age
   FROM members JOIN active_days USING (customer_id)),
 months AS (
   SELECT cohort_type, date_trunc('month', day_0)::DATE AS cohort_month,
-         date_diff('month', day_0, transaction_date) AS age, count(DISTINCT customer_id) AS buyers,
+         date_diff('month', day_0, transaction_date) AS age, count(DISTINCT customer_id) FILTER (quantity > 0) AS buyers,
          sum(amount) AS revenue
   FROM members JOIN sales USING (customer_id) GROUP BY ALL),
 counted AS (
@@ -343,10 +365,10 @@ counted AS (
            ELSE (SELECT count(DISTINCT customer_id) FROM ages a
              WHERE a.cohort_type = c.cohort_type AND a.cohort_month = c.cohort_month AND a.age >= window_start
                AND (a.age <= window_end OR retention_type = 'unbounded'))
-         END::DECIMAL(38, 2) AS numerator,
+         END::DECIMAL(38, 4) AS numerator,
          CASE WHEN retention_type = 'revenue' THEN (SELECT coalesce(sum(revenue), 0) FROM months m
              WHERE m.cohort_type = c.cohort_type AND m.cohort_month = c.cohort_month AND m.age = 0)
-           ELSE cohort_size END::DECIMAL(38, 2) AS denominator,
+           ELSE cohort_size END::DECIMAL(38, 4) AS denominator,
          CASE WHEN retention_type IN ('purchase', 'revenue') THEN cohort_month + to_months(window_start)
               ELSE cohort_month + window_start END::DATE AS begins_at,
          CASE WHEN retention_type IN ('purchase', 'revenue') THEN last_day((cohort_month + to_months(window_end))::DATE)
@@ -394,22 +416,23 @@ SELECT month, strftime(month, '%Y-%m') AS name, least(last_day(month), as_of) AS
        month = date_trunc('month', as_of) AS is_latest
 FROM months, today;
 
--- Activity of each customer in each month. Revenue is null in a month without purchases.
+-- Activity of each customer in each month. A month with returns only has revenue, but the customer is not active.
 CREATE TABLE customer_months AS
 SELECT v.customer_id, m.month,
        (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id
           AND s.transaction_date BETWEEN m.month AND last_day) AS revenue,
-       (SELECT count(*) FROM sales s WHERE s.customer_id = v.customer_id
+       (SELECT count_if(quantity > 0) FROM sales s WHERE s.customer_id = v.customer_id
           AND s.transaction_date BETWEEN m.month AND last_day) AS transactions,
        (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id
           AND s.transaction_date >= m.month - INTERVAL 1 MONTH AND s.transaction_date < m.month) AS revenue_before,
+       EXISTS (FROM sales s WHERE s.customer_id = v.customer_id AND quantity > 0
+          AND s.transaction_date >= m.month - INTERVAL 1 MONTH AND s.transaction_date < m.month) AS was_active,
        (SELECT coalesce(sum(amount), 0) FROM sales s WHERE s.customer_id = v.customer_id
           AND s.transaction_date <= last_day) AS revenue_to_date,
-       (SELECT count(DISTINCT transaction_date) > 1 FROM sales s WHERE s.customer_id = v.customer_id
+       (SELECT count(DISTINCT transaction_date) > 1 FROM sales s WHERE s.customer_id = v.customer_id AND quantity > 0
           AND s.transaction_date <= last_day) AS is_repeat_buyer,
        EXISTS (FROM activities a WHERE a.customer_id = v.customer_id AND a.day BETWEEN m.month AND last_day)
-         OR EXISTS (FROM sales s WHERE s.customer_id = v.customer_id
-            AND s.transaction_date BETWEEN m.month AND last_day) AS is_active_user,
+         AS has_activity,
        coalesce(v.first_purchase_date BETWEEN m.month AND last_day, false) AS is_first,
        v.acquisition_date BETWEEN m.month AND last_day AS is_new,
        v.acquisition_date <= last_day AS is_customer, coalesce(v.first_purchase_date <= last_day, false) AS is_buyer
@@ -423,6 +446,21 @@ SELECT strftime(day, '%Y-%m') AS name, coalesce(email, identity) AS address, coa
 FROM events WHERE day <= (SELECT as_of FROM today) AND event_type IN ('email_sent', 'email_open', 'email_click')
 GROUP BY ALL HAVING is_sent;
 
+-- Every line, by each dimension that a line has. The country, channel and segment of an anonymous line are unknown.
+CREATE TABLE of_lines AS
+SELECT p.dimension, p.value AS dimension_value, date_trunc('month', transaction_date)::DATE AS month,
+       sum(amount) FILTER (customer_id IS NULL) AS anonymous_revenue,
+       count_if(customer_id IS NULL AND quantity > 0) AS anonymous_transactions,
+       count(DISTINCT (order_id, month(transaction_date), country)) FILTER (order_id IS NOT NULL AND quantity > 0) AS orders,
+       sum(amount) FILTER (order_id IS NOT NULL) AS order_revenue,
+       sum(quantity) FILTER (order_id IS NOT NULL AND quantity > 0) AS order_items,
+       sum(amount) FILTER (quantity > 0) AS sold_revenue, -sum(amount) FILTER (quantity < 0) AS returned_revenue,
+       sum(discount) AS discount, sum(amount + discount) AS list_revenue, sum(cost) AS cost,
+       sum(amount) FILTER (cost IS NOT NULL) AS costed_revenue
+FROM sales, unnest([{dimension: 'all', value: 'all'}, {dimension: 'country', value: country},
+                    {dimension: 'category', value: category}]) t(p)
+GROUP BY ALL;
+
 CREATE TABLE grid AS
 SELECT * FROM (
   -- A customer with neither a day of acquisition nor an activity has no figure in any month.
@@ -431,17 +469,19 @@ SELECT * FROM (
   UNION SELECT 'all', 'all' WHERE EXISTS (FROM money_spent) OR EXISTS (FROM activities) OR EXISTS (FROM mailings)
   UNION SELECT 'channel', channel FROM money_spent
   UNION SELECT 'category', category FROM sales
+  UNION SELECT dimension, dimension_value FROM of_lines WHERE dimension IN ('all', 'country')
+  UNION SELECT unnest(['channel', 'segment']), 'unknown' WHERE EXISTS (FROM sales WHERE customer_id IS NULL)
   UNION SELECT 'consent_channel', unnest(['email', 'sms', 'phone']) WHERE EXISTS (FROM contacts))
 CROSS JOIN month_ends;
 
 CREATE TABLE of_customers AS
-SELECT dimension, dimension_value, month, sum(revenue) AS revenue, sum(transactions) AS transactions,
-       count(revenue) AS active_customers, count_if(is_first) AS first_time_buyers,
-       count(revenue) FILTER (revenue_before IS NOT NULL) AS returning_customers,
-       count(revenue) FILTER (revenue_before IS NULL AND NOT is_first) AS reactivated_customers,
-       count(revenue_before) AS active_before, sum(revenue_before) AS revenue_before,
-       sum(greatest(0, revenue_before - coalesce(revenue, 0))) FILTER (revenue_before IS NOT NULL) AS revenue_lost,
-       count_if(is_active_user) AS active_users, count_if(is_new) AS new_customers,
+SELECT dimension, dimension_value, month, sum(revenue) AS customer_revenue, sum(transactions) AS transactions,
+       count_if(transactions > 0) AS active_customers, count_if(is_first) AS first_time_buyers,
+       count_if(transactions > 0 AND was_active) AS returning_customers,
+       count_if(transactions > 0 AND NOT was_active AND NOT is_first) AS reactivated_customers,
+       count_if(was_active) AS active_before, sum(greatest(0, revenue_before)) AS revenue_before,
+       sum(greatest(0, greatest(0, revenue_before) - greatest(0, coalesce(revenue, 0)))) AS revenue_lost,
+       count_if(transactions > 0 OR has_activity) AS active_users, count_if(is_new) AS new_customers,
        count_if(is_customer) AS customers_to_date, count_if(is_buyer) AS buyers_to_date,
        count_if(is_repeat_buyer) AS repeat_buyers_to_date, sum(revenue_to_date) AS revenue_to_date,
        count_if(is_new AND customer_id IN (SELECT customer_id FROM places
@@ -449,12 +489,13 @@ SELECT dimension, dimension_value, month, sum(revenue) AS revenue, sum(transacti
          AS paid_new_customers,
        count(p.predictive_clv) AS predicted_customers, sum(p.predictive_clv::DOUBLE) AS predicted_clv
 FROM places JOIN customer_months USING (customer_id)
-LEFT JOIN (SELECT customer_id::INT AS customer_id, predictive_clv FROM predictions_received) p USING (customer_id)
+LEFT JOIN (SELECT customer_id::BIGINT AS customer_id, predictive_clv FROM predictions_received) p USING (customer_id)
 GROUP BY ALL;
 
 CREATE TABLE of_categories AS
 SELECT 'category' AS dimension, category AS dimension_value, date_trunc('month', transaction_date)::DATE AS month,
-       sum(amount) AS revenue, count(*) AS transactions, count(DISTINCT customer_id) AS active_customers
+       sum(amount) AS revenue, count_if(quantity > 0) AS transactions,
+       count(DISTINCT customer_id) FILTER (quantity > 0) AS active_customers
 FROM sales GROUP BY ALL;
 
 CREATE TABLE of_spend AS
@@ -493,8 +534,18 @@ CASE channel WHEN 'email' THEN email WHEN 'sms' THEN sms ELSE phone END;
 
 CREATE TABLE measures AS
 SELECT g.dimension, g.dimension_value, g.month, is_over, is_latest, as_of, gross_margin::DOUBLE AS gross_margin,
-       coalesce(c.revenue, k.revenue, 0)::DOUBLE AS revenue,
-       coalesce(c.transactions, k.transactions, 0)::DOUBLE AS transactions,
+       coalesce(k.revenue, coalesce(customer_revenue, 0) + coalesce(a.anonymous_revenue, 0))::DOUBLE AS revenue,
+       coalesce(k.transactions, coalesce(c.transactions, 0) + coalesce(a.anonymous_transactions, 0))::DOUBLE
+         AS transactions,
+       coalesce(customer_revenue, 0)::DOUBLE AS customer_revenue,
+       coalesce(a.anonymous_revenue, 0)::DOUBLE AS anonymous_revenue,
+       CASE WHEN max(o.orders) OVER of_value > 0 THEN coalesce(o.orders, 0) END::DOUBLE AS orders,
+       coalesce(o.order_revenue, 0)::DOUBLE AS order_revenue, coalesce(o.order_items, 0)::DOUBLE AS order_items,
+       coalesce(o.sold_revenue, 0)::DOUBLE AS sold_revenue,
+       CASE WHEN sum(o.returned_revenue) OVER of_value > 0 THEN coalesce(o.returned_revenue, 0) END::DOUBLE
+         AS returned_revenue,
+       coalesce(o.discount, 0)::DOUBLE AS discount, coalesce(o.list_revenue, 0)::DOUBLE AS list_revenue,
+       coalesce(o.cost, 0)::DOUBLE AS cost, coalesce(o.costed_revenue, 0)::DOUBLE AS costed_revenue,
        coalesce(c.active_customers, k.active_customers, 0)::DOUBLE AS active_customers,
        coalesce(first_time_buyers, 0)::DOUBLE AS first_time_buyers,
        coalesce(returning_customers, 0)::DOUBLE AS returning_customers,
@@ -524,7 +575,12 @@ FROM today, grid g
 LEFT JOIN of_customers c USING (dimension, dimension_value, month)
 LEFT JOIN of_categories k USING (dimension, dimension_value, month)
 LEFT JOIN of_spend_so_far s USING (dimension, dimension_value, month)
-LEFT JOIN of_engagement e USING (dimension, month);
+LEFT JOIN of_engagement e USING (dimension, month)
+LEFT JOIN of_lines o USING (dimension, dimension_value, month)
+LEFT JOIN of_lines a
+  ON a.dimension = 'all' AND a.month = g.month
+  AND (g.dimension = 'all' OR g.dimension IN ('country', 'channel', 'segment') AND g.dimension_value = 'unknown')
+WINDOW of_value AS (PARTITION BY g.dimension, g.dimension_value);
 
 CREATE MACRO kpi(of, places, part, whole) AS
 {name: of, places: places, numerator: part::DOUBLE, denominator: whole::DOUBLE};
@@ -535,13 +591,19 @@ WITH figures AS (
     kpi('revenue', 'sale', revenue, 1), kpi('transactions', 'sale', transactions, 1),
     kpi('average_transaction_value', 'sale', revenue, transactions),
     kpi('active_customers', 'sale', active_customers, 1),
+    kpi('orders', 'order', orders, 1), kpi('average_order_value', 'order', order_revenue, orders),
+    kpi('items_per_order', 'order', order_items, orders), kpi('return_rate', 'line', returned_revenue, sold_revenue),
+    kpi('discount_rate', 'line', discount, list_revenue),
+    kpi('gross_margin_rate', 'line', costed_revenue - cost, costed_revenue),
+    kpi('anonymous_revenue_share', 'all', anonymous_revenue, revenue),
     kpi('first_time_buyers', 'customer', first_time_buyers, 1),
     kpi('returning_customers', 'customer', returning_customers, 1),
     kpi('reactivated_customers', 'customer', reactivated_customers, 1),
     kpi('retention_rate', 'customer', returning_customers, active_before),
     kpi('churn_rate', 'customer', active_before - returning_customers, active_before),
     kpi('revenue_churn_rate', 'customer', revenue_lost, revenue_before),
-    kpi('arpu', 'customer', revenue, active_users), kpi('arppu', 'customer', revenue, active_customers),
+    kpi('arpu', 'customer', customer_revenue, active_users),
+    kpi('arppu', 'customer', customer_revenue, active_customers),
     kpi('repeat_purchase_rate', 'customer', repeat_buyers_to_date, buyers_to_date),
     kpi('new_customers', 'customer', new_customers, 1), kpi('customers', 'customer', customers_to_date, 1),
     kpi('marketing_spend', 'channel', spend, 1), kpi('cac', 'channel', spend, new_customers),
@@ -551,7 +613,7 @@ WITH figures AS (
     kpi('clv_to_cac', 'channel', (revenue_to_date * gross_margin + predicted_clv) / nullif(customers_to_date, 0),
         spend_to_date / nullif(new_customers_with_spend, 0)),
     kpi('payback_months', 'channel', spend / nullif(new_customers, 0),
-        revenue * gross_margin / nullif(active_users, 0)),
+        customer_revenue * gross_margin / nullif(active_users, 0)),
     kpi('dau', 'all', person_days, 30), kpi('wau', 'all', week_people, 1), kpi('mau', 'all', month_people, 1),
     kpi('stickiness', 'all', person_days / 30, month_people), kpi('sessions_per_user', 'all', sessions, session_people),
     kpi('email_open_rate', 'all', mailings_opened, mailings_sent),
@@ -566,6 +628,8 @@ given AS (
   WHERE CASE figure.places WHEN 'sale' THEN dimension <> 'consent_channel'
                          WHEN 'customer' THEN dimension NOT IN ('category', 'consent_channel')
                          WHEN 'channel' THEN dimension IN ('all', 'channel')
+                         WHEN 'order' THEN dimension IN ('all', 'country')
+                         WHEN 'line' THEN dimension IN ('all', 'country', 'category')
                          WHEN 'consent' THEN dimension = 'consent_channel'
                          ELSE dimension = 'all' END
     AND (is_latest OR figure.name NOT IN ('clv_predictive', 'clv_to_cac', 'consent_rate')))

@@ -6,11 +6,11 @@ The model computes all tables from the list of landed batches. From the library,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -214,16 +214,17 @@ def is_valid(of: str, row: Row, batch: Batch) -> bool:
         and row.get("quantity") not in (0, "five")
         and row.get("rate") != "-1"
         and row.get("price") != "-1.00"
+        and row.get("line_amount") != "free"
     )
 
 
 def price_periods(batches: Sequence[Batch]) -> list[dict[str, Any]]:
     """Return the price periods of all products. A batch with a new price starts a new period."""
-    latest_price: dict[int, str] = {}
-    periods: dict[int, list[tuple[str, str]]] = {}
+    latest_price: dict[int, tuple[str, str | None]] = {}
+    periods: dict[int, list[tuple[str, tuple[str, str | None]]]] = {}
     for batch in batches:
         for row in batch.rows:
-            product, price = row["product_id"], row["price"]
+            product, price = row["product_id"], (row["price"], row.get("unit_cost"))
             if is_valid("products", row, batch) and latest_price.get(product) != price:
                 since = (row["updated_at"] or str(batch.extracted_at))[:10] if product in latest_price else ""
                 # A price from a newer batch replaces earlier periods that start on the same day or later.
@@ -231,25 +232,33 @@ def price_periods(batches: Sequence[Batch]) -> list[dict[str, Any]]:
                 periods[product] = [*earlier, (since, price)]
                 latest_price[product] = price
     return [
-        {"product_id": product, "price": price, "valid_from": since or None, "valid_to": until or None}
+        {
+            "product_id": product,
+            "price": price,
+            "unit_cost": cost,
+            "valid_from": since or None,
+            "valid_to": until or None,
+        }
         for product, of_product in periods.items()
-        for (since, price), (until, _) in zip(of_product, [*of_product[1:], ("", "")], strict=True)
+        for (since, (price, cost)), (until, _) in zip(of_product, [*of_product[1:], ("", ("", ""))], strict=True)
     ]
 
 
 COLUMNS = {
-    "customers": "customer_id full_name email country registration_date is_active inactive_since",
-    "products": "product_id product_name category is_active inactive_since",
-    "prices": "product_id price valid_from valid_to",
+    "customers": "customer_id full_name email country registration_date household_id is_active inactive_since",
+    "products": "product_id product_name category department subcategory brand is_active inactive_since",
+    "prices": "product_id price unit_cost valid_from valid_to",
     "stores": "store_id store_name location is_active inactive_since",
-    "sales": "transaction_id customer_id product_id store_id quantity transaction_date",
-    "contacts": "contactid emailaddress1 birthdate gendercode address1_city address1_country cdp_customerid"
-    " cdp_acquisitionchannel cdp_acquisitiondate cdp_emailconsent cdp_smsconsent cdp_phoneconsent modifiedon",
+    "sales": "transaction_id customer_id product_id store_id quantity transaction_date order_id unit_price line_amount"
+    " discount_amount tax_amount currency channel sold_at promotion_code",
+    "contacts": "contactid emailaddress1 cdp_householdid birthdate gendercode address1_city address1_country"
+    " cdp_customerid cdp_acquisitionchannel cdp_acquisitiondate cdp_emailconsent cdp_smsconsent cdp_phoneconsent"
+    " modifiedon",
     "events": "event_id event_type occurred_at customer_id anonymous_id email session_id campaign",
     "spend": "month channel campaign amount currency",
     "rates": "month currency rate",
     "predictions": "customer_id predictive_clv",
-    "run": "as_of gross_margin",
+    "run": "as_of gross_margin reporting_currency amounts_include_tax last_day",
 }
 """Columns of each source that the model reads."""
 
@@ -257,7 +266,23 @@ COLUMNS = {
 class Model:
     """The expected tables of the platform, computed in DuckDB."""
 
-    def __init__(self, sources: Sources, as_of: str, gross_margin: str, predictions: Sequence[Row]) -> None:
+    def __init__(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Compute the expected tables from the valid rows of each source.
+
+        Args:
+            rows: Rows by name of the source, with the columns in `COLUMNS`. A missing column is null.
+        """
+        self._connection = duckdb.connect()
+        self._connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
+        for name, columns in COLUMNS.items():
+            # Values are text. The SQL statements cast them.
+            texts = [{column: _text(row.get(column)) for column in columns.split()} for row in rows[name]]
+            schema = pa.schema([(column, pa.string()) for column in columns.split()])
+            self._connection.register(f"{name}_received", pa.Table.from_pylist(texts, schema))
+        self._connection.execute(STATEMENTS)
+
+    @classmethod
+    def of_batches(cls, sources: Sources, as_of: str, gross_margin: str, predictions: Sequence[Row]) -> Self:
         """Compute the expected tables from all landed batches.
 
         Args:
@@ -272,15 +297,13 @@ class Model:
             for of, batches in sources.batches.items()
         }
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}
-        rows |= {"run": [{"as_of": as_of or None, "gross_margin": gross_margin}]}
-        self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
-        for name, columns in COLUMNS.items():
-            # Values are text. The SQL statements cast them.
-            texts = [{column: _text(row.get(column)) for column in columns.split()} for row in rows[name]]
-            schema = pa.schema([(column, pa.string()) for column in columns.split()])
-            self._connection.register(f"{name}_received", pa.Table.from_pylist(texts, schema))
-        self._connection.execute(STATEMENTS)
+        run = {
+            "as_of": as_of or None,
+            "gross_margin": gross_margin,
+            "reporting_currency": "USD",
+            "last_day": "2026-06-01",
+        }
+        return cls(rows | {"run": [run]})
 
     def rows(self, contract: TableContract, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return the expected rows of a table."""

@@ -56,7 +56,7 @@ def _columns(contract: TableContract) -> list[str]:
         return PARTLY_COMPARED[contract]
     if contract is QUARANTINE:
         return ["record_key", "broken_rules"]
-    names = [name for name in contract.column_names if name != "_batch_id"]
+    names = [name for name in contract.column_names if name not in ("_batch_id", "attributes")]
     return names[: names.index("probability_alive")] if "probability_alive" in names else names
 
 
@@ -126,7 +126,7 @@ def check(platform: Platform, sources: Sources, as_of: str) -> None:
         AssertionError: A table differs.
     """
     predictions = platform.rows(CUSTOMER_VALUE_GOLD, ["customer_id", "predictive_clv"])
-    model = Model(sources, as_of, GROSS_MARGIN, predictions)
+    model = Model.of_batches(sources, as_of, GROSS_MARGIN, predictions)
     for contract, columns in COMPARED.items():
         lines = difference(contract, columns, platform.rows(contract, columns), model.rows(contract, columns))
         if lines:

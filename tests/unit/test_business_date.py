@@ -10,7 +10,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.business_date import build_business_date_silver, month_before
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE
-from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, PURCHASES_SILVER
+from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_lib.pipeline.graph import Graph
 from cdp_lib.pipeline.run import TableRun
@@ -30,12 +30,12 @@ def latest_date(frame_of: Callable[..., DataFrame]) -> Callable[..., date | None
 
     def build(purchased: date | None = None, registered: date | None = None, at: datetime | None = None) -> date | None:
         rows = {
-            PURCHASES_SILVER: purchased and {"customer_id": 1, "purchase_date": purchased},
+            RETAILS_SILVER: purchased and {"transaction_date": purchased},
             CUSTOMERS_SILVER: registered and {"customer_id": 1, "registration_date": registered},
             EVENTS_SILVER: at and {"event_id": "e", "event_type": "page_view", "occurred_at": at},
         }
         frames = [frame_of(contract.columns, *([row] if row else [])) for contract, row in rows.items()]
-        built = build_business_date_silver(*frames)
+        built = build_business_date_silver(*frames, "UTC")
         assert built.columns == list(BUSINESS_DATE_SILVER.column_names)
         [(day,)] = built.collect()
         latest: date | None = day

@@ -11,8 +11,8 @@ from cdp_lib.columns import (
     is_on_or_before,
     price_segment,
     rescued_data,
-    revenue,
     season,
+    times,
     to_amount,
     to_date,
     to_flag,
@@ -45,10 +45,10 @@ def test_to_integer_accepts_only_plain_integers(spark: SparkSession) -> None:
         " 101 ": 101,
         "\t7\n": 7,
         "+5": 5,
-        "-2147483648": -2147483648,
+        "-9223372036854775808": -9223372036854775808,
         "007": 7,
         "": None,
-        "2147483648": None,
+        "9223372036854775808": None,
         "1e3": None,
         "1.0": None,
         "0x1F": None,
@@ -237,15 +237,29 @@ def test_season_at_the_borders_of_months_and_for_null(spark: SparkSession) -> No
     assert seasons == ["Winter", "Winter", "Winter", "Fall", None]
 
 
-def test_revenue_is_exact_where_integers_overflow_and_floats_round(spark: SparkSession) -> None:
+def test_quantity_times_price_is_exact_where_floats_round(spark: SparkSession) -> None:
     sales = spark.createDataFrame(
-        [(1, 2147483647, Decimal("9999999999999999.99")), (2, 3, Decimal("0.10")), (3, -1, Decimal("5.00"))],
-        "n int, quantity int, price decimal(18,2)",
+        [
+            (1, Decimal("999999.999"), Decimal("9999999.9999")),
+            (2, Decimal(3), Decimal("0.10")),
+            (3, Decimal(-1), Decimal("5.00")),
+            (4, Decimal("0.500"), Decimal("0.0003")),
+            (5, Decimal("-0.500"), Decimal("0.0003")),
+            (6, Decimal("999999999"), Decimal("99999999")),
+        ],
+        "n int, quantity decimal(18,3), price decimal(18,4)",
     )
     amounts = [
-        row.amount for row in sales.orderBy("n").select(revenue(sales.quantity, sales.price).alias("amount")).collect()
+        row.amount for row in sales.orderBy("n").select(times(sales.quantity, sales.price).alias("amount")).collect()
     ]
-    assert amounts == [Decimal("21474836469999999978525163.53"), Decimal("0.30"), Decimal("-5.00")]
+    assert amounts == [
+        Decimal("9999999989900.0000"),
+        Decimal("0.3000"),
+        Decimal("-5.0000"),
+        Decimal("0.0002"),
+        Decimal("-0.0002"),
+        None,
+    ]
 
 
 def test_is_on_or_before_excludes_later_days_and_nulls(spark: SparkSession) -> None:

@@ -49,7 +49,7 @@ def database() -> Iterator[sqlite3.Connection]:
 
 
 def _names(contract: BronzeContract) -> list[str]:
-    return [column.name for column in contract.received_columns]
+    return [column.name for column in contract.received_columns if not column.on_request]
 
 
 def _repeated(values: Iterator[Any]) -> list[Any]:

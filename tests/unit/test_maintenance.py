@@ -203,7 +203,8 @@ def test_a_table_with_another_layout_gets_that_of_its_contract() -> None:
         "OPTIMIZE `cat1`.`sales`.`retails_silver` FULL",
         "VACUUM `cat1`.`sales`.`retails_silver`",
         "ANALYZE TABLE `cat1`.`sales`.`retails_silver` COMPUTE STATISTICS"
-        " FOR COLUMNS `transaction_id`, `transaction_date`, `customer_id`, `product_id`, `store_id`, `_batch_id`",
+        " FOR COLUMNS `transaction_id`, `transaction_date`, `customer_id`, `product_id`, `store_id`,"
+        " `order_id`, `_batch_id`",
     ]
 
 

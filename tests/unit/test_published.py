@@ -76,7 +76,8 @@ def value_of(type_: str, number: int) -> object:
         "BIGINT": number,
         "STRING": f"v{number}",
         "DOUBLE": float(number),
-        "DECIMAL(38,2)": Decimal(number),
+        "DECIMAL(38,3)": Decimal(number),
+        "DECIMAL(38,4)": Decimal(number),
         "DATE": date(2026, 1, 31),
     }
     return values.get(type_)

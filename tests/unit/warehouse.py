@@ -154,6 +154,19 @@ class Warehouse:
         shutil.copytree(kept, tables)
         self.store = open_store(session, catalog, schema)
 
+    def reopen(self) -> None:
+        """Register the tables by their folders, as a new process does. The catalog then holds only their locations."""
+        session, catalog, schema = self.store.session, *self.store.name_of("").split("`")[1:4:2]
+        folder, kept = self.tables_folder, self.tables_folder.with_suffix(".kept")
+        shutil.copytree(folder, kept)
+        for table in kept.iterdir():
+            session.sql(f"DROP TABLE {self.store.name_of(table.name)}").collect()
+        shutil.rmtree(folder, ignore_errors=True)
+        kept.rename(folder)
+        for table in folder.iterdir():
+            session.sql(f"CREATE TABLE {self.store.name_of(table.name)} USING delta LOCATION '{table}'").collect()
+        self.store = open_store(session, catalog, schema)
+
     @property
     def tables_folder(self) -> Path:
         """Return the local folder of the tables."""

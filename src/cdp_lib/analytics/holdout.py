@@ -61,7 +61,7 @@ def collect_holdout(
         days: Length of the forecast period, in days.
     """
     cut_off = as_of - timedelta(days=days)
-    purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
+    purchases = purchases_silver.where("transaction_count > 0").where(sf.col("purchase_date") <= sf.lit(as_of))
     age = sf.datediff(sf.lit(cut_off), "purchase_date")  # negative for purchases after the cut-off
     purchases_by_period = purchases.groupBy("customer_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),

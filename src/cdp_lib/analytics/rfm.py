@@ -59,19 +59,20 @@ def segment() -> Column:
 
 
 def leading_digits(amount: Column) -> Column:
-    """Return a non-negative amount of money in cents, with 0 in place of every digit after the third.
+    """Return an amount of money in cents, with 0 in place of every digit after the third. The sign stays.
 
     1,234.56 becomes 123,000. The result has at most 900 distinct values per power of ten, even if every customer has a
     different amount.
 
-    >>> amounts = spark.sql("SELECT explode(array(1234.56, 0.99, 12.50)) AS amount")
+    >>> amounts = spark.sql("SELECT explode(array(1234.56, 0.99, 12.50, -1234.56)) AS amount")
     >>> sorted(row.cut for row in amounts.select(leading_digits(amounts.amount).alias("cut")).collect())
-    [99.0, 1250.0, 123000.0]
+    [-123000.0, 99.0, 1250.0, 123000.0]
     """
-    cents = sf.replace(amount.cast("decimal(38,2)").cast("string"), sf.lit("."), sf.lit(""))
+    cents = sf.replace(sf.abs(amount).cast("decimal(38,2)").cast("string"), sf.lit("."), sf.lit(""))
     digits = cents.cast("decimal(38,0)").cast("string")  # the cast removes leading zeros
     zeros = sf.repeat(sf.lit("0"), sf.greatest(sf.length(digits) - 3, sf.lit(0)))
-    return sf.concat(sf.substring(digits, 1, 3), zeros).cast("double")
+    size = sf.concat(sf.substring(digits, 1, 3), zeros).cast("double")
+    return sf.when(amount < 0, -size).otherwise(size)
 
 
 def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:

@@ -18,33 +18,36 @@ def build_customer_summaries(
 
     Args:
         customer_acquisitions_silver: One row per customer.
-        purchases_silver: One row per customer and day of purchase.
+        purchases_silver: One row per customer and day with sales or returns.
         as_of: Last day to include.
 
     Returns:
-        These columns, in three groups:
+        These columns, in four groups:
 
         - for every customer: `customer_id`; `acquisition_date` and `tenure_days`, null if the acquisition is unknown
         - null for customers who never bought: `first_purchase_date`, `last_purchase_date`, `frequency` (repeat purchase
           days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`
-        - 0 for customers who never bought: `transaction_count`, `purchase_day_count` and `total_revenue`
+        - 0 for customers who never bought: `transaction_count` and `purchase_day_count`
+        - 0 for customers with neither a purchase nor a return: `total_revenue`
 
         `repeat_monetary_value` is also null for customers without a repeat purchase.
     """
     days = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
+    # Revenue includes days with returns only. All other figures leave these days out.
+    day = sf.when(sf.col("transaction_count") > 0, sf.col("purchase_date"))
     purchases = days.groupBy("customer_id").agg(
-        sf.min("purchase_date").alias("first_purchase_date"),
-        sf.max("purchase_date").alias("last_purchase_date"),
+        sf.min(day).alias("first_purchase_date"),
+        sf.max(day).alias("last_purchase_date"),
         sf.sum("transaction_count").alias("transaction_count"),
-        sf.count("*").alias("purchase_day_count"),
+        sf.nullif(sf.count(day), sf.lit(0)).alias("purchase_day_count"),
         sf.sum("revenue").alias("total_revenue"),
-        sf.min_by("revenue", "purchase_date").alias("first_revenue"),
+        sf.min_by("revenue", sf.coalesce(day, sf.lit(date.max))).alias("first_revenue"),
     )
     acquired_by = sf.least(_null_if_after("registration_date", as_of), _null_if_after("first_purchase_date", as_of))
     customers = customer_acquisitions_silver.where(
         acquired_by.isNotNull() | sf.col("acquisition_date").isNull()
     ).select("customer_id", acquired_by.alias("acquisition_date"))
-    repeat_revenue = (sf.col("total_revenue") - sf.col("first_revenue")).cast("decimal(38,2)")
+    repeat_revenue = (sf.col("total_revenue") - sf.col("first_revenue")).cast("decimal(38,4)")
     return customers.join(purchases, "customer_id", how="left").select(
         "customer_id",
         "acquisition_date",
@@ -60,7 +63,7 @@ def build_customer_summaries(
         ).alias("repeat_monetary_value"),
         sf.coalesce("transaction_count", sf.lit(0)).alias("transaction_count"),
         sf.coalesce("purchase_day_count", sf.lit(0)).alias("purchase_day_count"),
-        sf.coalesce("total_revenue", sf.lit(0)).cast("decimal(38,2)").alias("total_revenue"),
+        sf.coalesce("total_revenue", sf.lit(0)).cast("decimal(38,4)").alias("total_revenue"),
     )
 
 

@@ -6,7 +6,7 @@ Every table holds the figures at the end of `as_of`. Money is in the reporting c
 from cdp_lib.contracts.table import Column, gold_table
 
 _AS_OF = Column("as_of", "DATE", "day that the figures refer to; later data is not included", required=True)
-_CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
+_CUSTOMER_ID = Column("customer_id", "BIGINT", "customer's number", required=True)
 
 
 def _score(figure: str, best: str) -> Column:
@@ -42,7 +42,7 @@ CUSTOMER_VALUE_GOLD = gold_table(
     ),
     Column("recency_days", "INT", "days from the latest purchase to as_of; null without a purchase"),
     Column("tenure_days", "INT", "days from acquisition to as_of; null if the acquisition is unknown"),
-    Column("total_revenue", "DECIMAL(38,2)", "revenue of all sales", required=True),
+    Column("total_revenue", "DECIMAL(38,4)", "revenue of all sales", required=True),
     Column("monetary_value", "DOUBLE", "total_revenue / purchase_day_count; null without a purchase"),
     Column(
         "repeat_monetary_value",
@@ -51,7 +51,7 @@ CUSTOMER_VALUE_GOLD = gold_table(
     ),
     Column(
         "historic_clv",
-        "DECIMAL(38,2)",
+        "DECIMAL(38,4)",
         "margin earned from the customer so far: total_revenue × gross margin",
         required=True,
     ),
@@ -222,6 +222,13 @@ CUSTOMER_DEMOGRAPHICS_GOLD = gold_table(
     Column("market_population", "BIGINT", "population of the country in 2023, rounded to 10,000"),
     Column("market_income_group", "STRING", "World Bank income group of the country, fiscal year 2025"),
     Column("market_currency", "STRING", "ISO 4217 code of the country's currency"),
+    Column("household_id", "STRING", "household of the customer; null if no source says"),
+    Column(
+        "attributes",
+        "MAP<STRING,STRING>",
+        "the retailer's own attributes of the customer, or else of a contact, as text by name; null if there are none",
+        pii="attributes",
+    ),
 )
 
 COHORT_RETENTION_GOLD = gold_table(
@@ -250,8 +257,8 @@ COHORT_RETENTION_GOLD = gold_table(
     Column("window_start", "INT", "first day or month of the window, counted from 0", required=True),
     Column("window_end", "INT", "last day or month of the window; null: open end"),
     Column("cohort_size", "BIGINT", "customers in the cohort", required=True),
-    Column("numerator", "DECIMAL(38,2)", "customers active in the window, or revenue in the window"),
-    Column("denominator", "DECIMAL(38,2)", "customers in the cohort, or revenue in the first month", required=True),
+    Column("numerator", "DECIMAL(38,4)", "customers active in the window, or revenue in the window"),
+    Column("denominator", "DECIMAL(38,4)", "customers in the cohort, or revenue in the first month", required=True),
     Column("retention", "DOUBLE", "numerator / denominator; null if the window is not over or the denominator is 0"),
 )
 

@@ -34,6 +34,10 @@ _UPDATED_AT = Column(
 )
 
 
+def _amount(name: str, meaning: str) -> Column:
+    return Column(name, "STRING", f"{meaning}, in the currency, as text", optional=True, holds="number")
+
+
 def _bronze(
     name: str,
     source: str,
@@ -60,11 +64,12 @@ CUSTOMERS_BRONZE = _bronze(
     "customers",
     ("customer_id",),
     "One row per customer record in a landed response of the customers API.",
-    Column("customer_id", "STRING", "customer's number, as text", holds="number"),
+    Column("customer_id", "STRING", "customer's number, as text", holds="number", refers_to="customers"),
     Column("full_name", "STRING", "customer's name", pii="name", optional=True),
     Column("email", "STRING", "customer's e-mail address", pii="email", optional=True),
     Column("country", "STRING", "country the customer lives in, in the API's spelling", optional=True),
     Column("registration_date", "STRING", "day of registration, as text", optional=True, holds="date"),
+    Column("household_id", "STRING", "household that the customer belongs to", optional=True),
     _UPDATED_AT,
 )
 
@@ -74,10 +79,20 @@ PRODUCTS_BRONZE = _bronze(
     "products",
     ("product_id",),
     "One row per product in a landed batch of the database table products.",
-    Column("product_id", "INT", "product's number"),
+    Column("product_id", "BIGINT", "product's number", refers_to="products"),
     Column("product_name", "STRING", "product's name", optional=True),
     Column("category", "STRING", "product's category", optional=True),
-    Column("price", "DECIMAL(18,2)", "price of one piece at the time of extraction, in the reporting currency"),
+    Column("price", "DECIMAL(18,4)", "price of one piece at the time of extraction, in the reporting currency"),
+    Column("department", "STRING", "department that the category belongs to", optional=True),
+    Column("subcategory", "STRING", "part of the category", optional=True),
+    Column("brand", "STRING", "product's brand", optional=True),
+    Column(
+        "unit_cost",
+        "STRING",
+        "cost of one piece at the time of extraction, in the reporting currency, as text",
+        optional=True,
+        holds="number",
+    ),
     _UPDATED_AT,
 )
 
@@ -87,7 +102,7 @@ STORE_BRONZE = _bronze(
     "stores",
     ("store_id",),
     "One row per store in a landed batch of the database table stores.",
-    Column("store_id", "INT", "store's number"),
+    Column("store_id", "BIGINT", "store's number", refers_to="stores"),
     Column("store_name", "STRING", "store's name", optional=True),
     Column("location", "STRING", "country the store is in", optional=True),
     _UPDATED_AT,
@@ -99,12 +114,29 @@ TRANSACTIONS_BRONZE = _bronze(
     "transactions",
     ("transaction_id",),
     "One row per sale in a landed batch of the database table transactions.",
-    Column("transaction_id", "INT", "number of the sale"),
-    Column("customer_id", "INT", "customer who bought"),
-    Column("product_id", "INT", "product sold"),
-    Column("store_id", "INT", "store that sold the product"),
-    Column("quantity", "INT", "pieces sold"),
-    Column("transaction_date", "DATE", "day of the sale"),
+    Column("transaction_id", "BIGINT", "number of the sale", refers_to="transactions"),
+    Column(
+        "customer_id", "BIGINT", "customer who bought; null for a sale without a known customer", refers_to="customers"
+    ),
+    Column("product_id", "BIGINT", "product sold", refers_to="products"),
+    Column("store_id", "BIGINT", "store that sold the product", refers_to="stores"),
+    Column("quantity", "DECIMAL(18,3)", "pieces sold; negative for a return"),
+    Column(
+        "transaction_date",
+        "DATE",
+        "day of the sale; optional if the source has sold_at",
+        optional=True,
+        default_from="sold_at",
+    ),
+    Column("order_id", "STRING", "receipt or order that the line belongs to", optional=True),
+    Column("sold_at", "STRING", "time of the sale, as text; UTC without a time zone", optional=True, holds="time"),
+    _amount("unit_price", "price asked for one piece"),
+    _amount("line_amount", "amount paid for the line, after discounts"),
+    _amount("discount_amount", "discount on the line; above 0 for a sale"),
+    _amount("tax_amount", "tax on the line"),
+    Column("currency", "STRING", "ISO 4217 code of the amounts; null for the reporting currency", optional=True),
+    Column("channel", "STRING", "where the line was sold: web, app, store …", optional=True),
+    Column("promotion_code", "STRING", "promotion that the discount belongs to", optional=True),
     _UPDATED_AT,
 )
 
@@ -129,6 +161,7 @@ CRM_CONTACTS_BRONZE = _bronze(
         "number of the customer that the CRM assigns to the contact, as text",
         optional=True,
         holds="number",
+        refers_to="customers",
     ),
     Column("cdp_acquisitionchannel", "STRING", "marketing channel that acquired the contact", optional=True),
     Column("cdp_acquisitiondate", "STRING", "day the contact was acquired, as text", optional=True, holds="date"),
@@ -166,6 +199,7 @@ CRM_CONTACTS_BRONZE = _bronze(
         optional=True,
         holds="time",
     ),
+    Column("cdp_householdid", "STRING", "household that the contact belongs to", optional=True, on_request=True),
     Column("createdon", "STRING", "time the contact was created, UTC, as text", optional=True, holds="time"),
     Column(
         "modifiedon", "STRING", "time the contact was last changed, by the clock of the CRM, UTC, as text", holds="time"
@@ -182,12 +216,26 @@ EVENTS_BRONZE = _bronze(
     Column("event_type", "STRING", "kind of event: page_view, add_to_cart, checkout, email_open, app_open …"),
     Column("occurred_at", "STRING", "time of the event, UTC, as text", holds="time"),
     Column("channel", "STRING", "channel of the event: web, app or email", optional=True),
-    Column("customer_id", "STRING", "customer who was logged in, as text", optional=True, holds="number"),
+    Column(
+        "customer_id",
+        "STRING",
+        "customer who was logged in, as text",
+        optional=True,
+        holds="number",
+        refers_to="customers",
+    ),
     Column("anonymous_id", "STRING", "identifier of the device or browser", pii="device", optional=True),
     Column("email", "STRING", "e-mail address that the message was sent to", pii="email", optional=True),
     Column("session_id", "STRING", "session (visit) that the event belongs to", optional=True),
     Column("campaign", "STRING", "campaign that led to the event", optional=True),
-    Column("product_id", "STRING", "product that the event is about, as text", optional=True, holds="number"),
+    Column(
+        "product_id",
+        "STRING",
+        "product that the event is about, as text",
+        optional=True,
+        holds="number",
+        refers_to="products",
+    ),
     Column("consent", "STRING", "whether the visitor agreed to be tracked: true or false", optional=True),
 )
 

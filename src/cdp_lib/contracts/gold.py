@@ -1,22 +1,25 @@
 """Gold: aggregates for reports and dashboards.
 
-Revenue is the sum of quantity × price, in the reporting currency. `country` is the country of the customer. `location`
-is the country of the store. Averages are not rounded.
+Revenue is the sum of `revenue` in `retails_silver`, in the reporting currency. Sums of revenue and pieces are less
+returns. Counts of transactions, customers, stores and products leave returns out. `country` is the country of the
+customer. `location` is the country of the store. Averages are not rounded.
 """
 
 from cdp_lib.contracts.table import Column, gold_table
 
-REVENUE = "DECIMAL(38,2)"
+REVENUE = "DECIMAL(38,4)"
+QUANTITY = "DECIMAL(38,3)"
 
 _COUNTRY = Column(
     "country", "STRING", "country the customers live in; unknown if the source does not say", required=True
 )
 _CATEGORY = Column("category", "STRING", "product category; unknown if the source does not say", required=True)
-_CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
+_CUSTOMER_ID = Column("customer_id", "BIGINT", "customer's number", required=True)
 _FULL_NAME = Column("full_name", "STRING", "customer's name", pii="name")
-_PRODUCT_ID = Column("product_id", "INT", "product's number", required=True)
+_PRODUCT_ID = Column("product_id", "BIGINT", "product's number", required=True)
 _PRODUCT_NAME = Column("product_name", "STRING", "product's name; unknown if the source does not say")
-_STORE_ID = Column("store_id", "INT", "store's number", required=True)
+_STORE_ID = Column("store_id", "BIGINT", "store's number", required=True)
+_LINE_COUNT = Column("_line_count", "BIGINT", "number of lines: transactions and returns", required=True)
 _STORE_NAME = Column("store_name", "STRING", "store's name; unknown if the source does not say")
 
 
@@ -35,8 +38,9 @@ CATEGORY_COUNTRY_PERFORMANCE_GOLD = gold_table(
     _COUNTRY,
     _CATEGORY,
     Column("revenue", REVENUE, "revenue", required=True),
-    Column("quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("quantity_sold", QUANTITY, "pieces sold", required=True),
     Column("unique_products", "BIGINT", "number of distinct products sold", required=True),
+    _LINE_COUNT,
 )
 
 COUNTRY_DETAILED_ANALYSIS_GOLD = gold_table(
@@ -47,10 +51,11 @@ COUNTRY_DETAILED_ANALYSIS_GOLD = gold_table(
     Column("unique_customers", "BIGINT", "customers who bought", required=True),
     Column("unique_stores", "BIGINT", "stores that they bought in", required=True),
     Column("total_transactions", "BIGINT", "number of transactions", required=True),
-    Column("total_quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("total_quantity_sold", QUANTITY, "pieces sold", required=True),
     Column("total_revenue", REVENUE, "revenue", required=True),
-    Column("avg_transaction_value", "DOUBLE", "total_revenue / total_transactions", required=True),
+    Column("avg_transaction_value", "DOUBLE", "total_revenue / total_transactions; null if there are returns only"),
     Column("unique_products", "BIGINT", "number of distinct products sold", required=True),
+    _LINE_COUNT,
 )
 
 PRODUCT_PERFORMANCE_GOLD = gold_table(
@@ -60,10 +65,11 @@ PRODUCT_PERFORMANCE_GOLD = gold_table(
     _PRODUCT_ID,
     _PRODUCT_NAME,
     _CATEGORY,
-    Column("total_quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("total_quantity_sold", QUANTITY, "pieces sold", required=True),
     Column("total_revenue", REVENUE, "revenue", required=True),
     Column("unique_transactions", "BIGINT", "number of transactions", required=True),
     Column("unique_customers", "BIGINT", "customers who bought the product", required=True),
+    _LINE_COUNT,
 )
 
 PRICE_SEGMENT_ANALYSIS_GOLD = gold_table(
@@ -73,8 +79,9 @@ PRICE_SEGMENT_ANALYSIS_GOLD = gold_table(
     Column("price_segment", "STRING", "Budget (price < 500), Mid-Range (< 1500) or Premium", required=True),
     _CATEGORY,
     Column("transaction_count", "BIGINT", "number of transactions", required=True),
-    Column("total_quantity", "BIGINT", "pieces sold", required=True),
+    Column("total_quantity", QUANTITY, "pieces sold", required=True),
     Column("total_revenue", REVENUE, "revenue", required=True),
+    _LINE_COUNT,
 )
 
 CUSTOMER_PRODUCT_AFFINITY_GOLD = gold_table(
@@ -86,8 +93,9 @@ CUSTOMER_PRODUCT_AFFINITY_GOLD = gold_table(
     _PRODUCT_ID,
     _PRODUCT_NAME,
     _CATEGORY,
-    Column("total_quantity_purchased", "BIGINT", "pieces bought", required=True),
+    Column("total_quantity_purchased", QUANTITY, "pieces bought", required=True),
     Column("purchase_frequency", "BIGINT", "number of transactions", required=True),
+    _LINE_COUNT,
     clustered_by=("customer_id", "product_id"),
 )
 
@@ -99,8 +107,10 @@ STORE_PRODUCT_PERFORMANCE_GOLD = gold_table(
     _STORE_NAME,
     _PRODUCT_ID,
     _PRODUCT_NAME,
-    Column("quantity_sold", "BIGINT", "pieces sold", required=True),
+    Column("quantity_sold", QUANTITY, "pieces sold", required=True),
     Column("revenue_generated", REVENUE, "revenue", required=True),
+    Column("_transaction_count", "BIGINT", "number of transactions", required=True),
+    _LINE_COUNT,
 )
 
 STORE_CUSTOMER_ANALYSIS_GOLD = gold_table(
@@ -112,7 +122,12 @@ STORE_CUSTOMER_ANALYSIS_GOLD = gold_table(
     Column("location", "STRING", "country the store is in; unknown if the source does not say"),
     Column("unique_customers", "BIGINT", "customers who bought in the store", required=True),
     Column("total_transactions", "BIGINT", "number of transactions", required=True),
-    Column("avg_transactions_per_customer", "DOUBLE", "total_transactions / unique_customers", required=True),
+    Column(
+        "avg_transactions_per_customer",
+        "DOUBLE",
+        "transactions of known customers / unique_customers; null if no known customer bought",
+    ),
+    _LINE_COUNT,
 )
 
 SEASONAL_ANALYSIS_GOLD = gold_table(
@@ -122,7 +137,8 @@ SEASONAL_ANALYSIS_GOLD = gold_table(
     Column("season", "STRING", "Winter (Dec-Feb), Spring (Mar-May), Summer (Jun-Aug) or Fall (Sep-Nov)", required=True),
     _CATEGORY,
     Column("seasonal_revenue", REVENUE, "revenue", required=True),
-    Column("seasonal_quantity", "BIGINT", "pieces sold", required=True),
+    Column("seasonal_quantity", QUANTITY, "pieces sold", required=True),
+    _LINE_COUNT,
 )
 
 MONTHLY_SALES_GOLD = gold_table(
@@ -133,9 +149,10 @@ MONTHLY_SALES_GOLD = gold_table(
     Column("transaction_quarter", "INT", "calendar quarter of the sales, 1 to 4", required=True),
     Column("transaction_month", "INT", "calendar month of the sales, 1 to 12", required=True),
     Column("monthly_revenue", REVENUE, "revenue", required=True),
-    Column("monthly_quantity", "BIGINT", "pieces sold", required=True),
+    Column("monthly_quantity", QUANTITY, "pieces sold", required=True),
     Column("monthly_transactions", "BIGINT", "number of transactions", required=True),
     Column("monthly_customers", "BIGINT", "customers who bought", required=True),
+    _LINE_COUNT,
 )
 
 CATEGORY_MONTHLY_SALES_GOLD = gold_table(
@@ -145,9 +162,42 @@ CATEGORY_MONTHLY_SALES_GOLD = gold_table(
     Column("sale_month", "DATE", "first day of the month of the sales", required=True),
     _CATEGORY,
     Column("revenue", REVENUE, "revenue", required=True),
-    Column("quantity", "BIGINT", "pieces sold", required=True),
+    Column("quantity", QUANTITY, "pieces sold", required=True),
     Column("transactions", "BIGINT", "number of transactions", required=True),
-    Column("customers", "BIGINT", "customers who bought", required=True),
+    Column("customers", "BIGINT", "known customers who bought", required=True),
+    _LINE_COUNT,
+)
+
+COUNTRY_CATEGORY_MONTHLY_SALES_GOLD = gold_table(
+    "country_category_monthly_sales_gold",
+    "One row per month, country of customers and product category with lines.",
+    ("sale_month", "country", "category"),
+    Column("sale_month", "DATE", "first day of the month of the lines", required=True),
+    _COUNTRY,
+    _CATEGORY,
+    Column("sold_revenue", REVENUE, "revenue of transactions, without returns", required=True),
+    Column("returned_revenue", REVENUE, "revenue of returns, above 0", required=True),
+    Column("anonymous_revenue", REVENUE, "revenue without a customer, less returns", required=True),
+    Column("anonymous_transactions", "BIGINT", "number of transactions without a customer", required=True),
+    Column("discount", REVENUE, "discounts; null if no line has one"),
+    Column(
+        "list_revenue", REVENUE, "revenue + discount of the lines with a discount, 0 included; null if there is none"
+    ),
+    Column("cost", REVENUE, "cost of the lines whose cost is known; null if there is none"),
+    Column("costed_revenue", REVENUE, "revenue of the lines whose cost is known; null if there is none"),
+    _LINE_COUNT,
+)
+
+COUNTRY_MONTHLY_ORDERS_GOLD = gold_table(
+    "country_monthly_orders_gold",
+    "One row per month and country of customers with orders. Lines without an order number are left out.",
+    ("sale_month", "country"),
+    Column("sale_month", "DATE", "first day of the month of the lines", required=True),
+    _COUNTRY,
+    Column("orders", "BIGINT", "distinct orders with a transaction", required=True),
+    Column("revenue", REVENUE, "revenue of the orders, less returns", required=True),
+    Column("items", QUANTITY, "pieces sold in the orders, without returns", required=True),
+    _LINE_COUNT,
 )
 
 CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
@@ -173,5 +223,7 @@ GOLD_TABLES = (
     SEASONAL_ANALYSIS_GOLD,
     MONTHLY_SALES_GOLD,
     CATEGORY_MONTHLY_SALES_GOLD,
+    COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
+    COUNTRY_MONTHLY_ORDERS_GOLD,
     CUSTOMER_REGISTRATION_TRENDS_GOLD,
 )

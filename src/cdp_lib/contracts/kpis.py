@@ -24,25 +24,39 @@ _ALL: tuple[Dimension, ...] = ("all",)
 _CHANNEL_DIMENSIONS: tuple[Dimension, ...] = ("all", "channel")
 CUSTOMER_DIMENSIONS: tuple[Dimension, ...] = ("all", "country", "channel", "segment")
 """Dimensions with one value per customer. Measures of customers are additive over the values of each dimension."""
+_LINE_DIMENSIONS: tuple[Dimension, ...] = ("all", "country", "category")
+_ORDER_DIMENSIONS: tuple[Dimension, ...] = ("all", "country")
 _SALE_DIMENSIONS: tuple[Dimension, ...] = (*CUSTOMER_DIMENSIONS, "category")
 
 MEASURES: dict[str, str] = {
-    "revenue": "Σ quantity × price over the sales of the month, at the price on the day of each sale",
+    "revenue": "Σ revenue over the lines of the month: sales less returns, with and without a customer",
+    "customer_revenue": "part of `revenue` from known customers",
+    "anonymous_revenue": "part of `revenue` without a customer",
+    "orders": "distinct orders with a sale in the month; null if no line ever had an order number",
+    "order_revenue": "part of `revenue` with an order number",
+    "order_items": "pieces sold with an order number, without returns",
+    "sold_revenue": "Σ revenue over the sales of the month, without returns",
+    "returned_revenue": "−Σ revenue over the returns of the month; null if there never was a return",
+    "discount": "Σ discount over the lines of the month",
+    "list_revenue": "Σ (revenue + discount) over the lines of the month with a discount, also of 0",
+    "cost": "Σ cost over the lines of the month whose cost is known",
+    "costed_revenue": "Σ revenue over the lines of the month whose cost is known",
     "transactions": "sales of the month",
     "active_customers": "customers with a sale in the month",
     "first_time_buyers": "active customers whose first sale is in the month",
     "returning_customers": "active customers who also have a sale in the previous month",
     "reactivated_customers": "active customers with an earlier sale, but none in the previous month",
     "active_before": "customers with a sale in the previous month",
-    "revenue_before": "revenue of the previous month",
-    "revenue_lost": "Σ over customers of max(0, revenue in the previous month − revenue in the month)",
+    "revenue_before": "Σ over customers of max(0, revenue in the previous month)",
+    "revenue_lost": "Σ over customers of max(0, x − y), where x is the revenue of the previous month and y is that of"
+    " the month; x or y is 0 if returns exceed sales",
     "active_users": "customers with a sale in the month, or with an activity in an event that is linked to them",
     "new_customers": "customers whose acquisition date is in the month; customers without one are not included",
     "repeat_buyers": "customers whose second day with a sale is in the month",
     "customers_to_date": "customers acquired up to the end of the month",
     "buyers_to_date": "customers with a sale up to the end of the month",
     "repeat_buyers_to_date": "customers with sales on two or more days up to the end of the month",
-    "revenue_to_date": "revenue up to the end of the month",
+    "revenue_to_date": "`customer_revenue` up to the end of the month",
     "gross_margin": "share of revenue left after the cost of goods sold; a job parameter",
     "predicted_customers": "customers with a prediction in `customer_value_gold`",
     "predicted_clv": "Σ `predictive_clv` over the customers with a prediction; null if there are none",
@@ -74,7 +88,18 @@ linked to a customer.
 
 ADDS_OVER_MONTHS = (
     "revenue",
+    "customer_revenue",
+    "anonymous_revenue",
     "transactions",
+    "orders",
+    "order_revenue",
+    "order_items",
+    "sold_revenue",
+    "returned_revenue",
+    "discount",
+    "list_revenue",
+    "cost",
+    "costed_revenue",
     "first_time_buyers",
     "new_customers",
     "repeat_buyers",
@@ -87,7 +112,16 @@ ADDS_OVER_MONTHS = (
 )
 """Measures that are additive over months, because each customer, sale or mailing is counted in one month only."""
 
-ADDS_OVER_CATEGORIES = ("revenue", "transactions")
+ADDS_OVER_CATEGORIES = (
+    "revenue",
+    "transactions",
+    "sold_revenue",
+    "returned_revenue",
+    "discount",
+    "list_revenue",
+    "cost",
+    "costed_revenue",
+)
 """Measures that are additive over categories, because a sale has one category. Counts of customers are not additive,
 because one customer may buy in several categories.
 """
@@ -172,7 +206,7 @@ _SALES_KPIS = (
     Kpi(
         "revenue",
         "Revenue",
-        "Σ quantity × price over the sales of the month, at the price on the day of each sale.",
+        "Amount paid for the lines of the month, less returns. Without amounts in the source: quantity × price.",
         "revenue",
         "1",
         "money",
@@ -184,7 +218,7 @@ _SALES_KPIS = (
     Kpi(
         "transactions",
         "Transactions",
-        "Number of sales in the month. The source has no basket number, so two products bought together are two sales.",
+        "Number of lines sold in the month. Two products bought together are two transactions and one order.",
         "transactions",
         "1",
         "count",
@@ -196,7 +230,7 @@ _SALES_KPIS = (
     Kpi(
         "average_transaction_value",
         "Average transaction value",
-        "Average revenue of a sale. A sale is one product, not a basket: the source has no basket number.",
+        "Average revenue of a transaction, which is one product. For a whole basket, see `average_order_value`.",
         "revenue",
         "transactions",
         "money",
@@ -299,7 +333,7 @@ _SALES_KPIS = (
         "arpu",
         "Average revenue per user (ARPU)",
         "Revenue per active user. A user is active who has bought, or who has an activity in an event.",
-        "revenue",
+        "customer_revenue",
         "active_users",
         "money",
         CUSTOMER_DIMENSIONS,
@@ -311,7 +345,7 @@ _SALES_KPIS = (
         "arppu",
         "Average revenue per paying user (ARPPU)",
         "Revenue per customer who bought.",
-        "revenue",
+        "customer_revenue",
         "active_customers",
         "money",
         CUSTOMER_DIMENSIONS,
@@ -330,6 +364,93 @@ _SALES_KPIS = (
         _SALES,
         "Marketing",
         "Ten customers have bought, three of them again on another day: 0.3.",
+    ),
+)
+
+_ORDER_KPIS = (
+    Kpi(
+        "orders",
+        "Orders",
+        "Number of orders or receipts with a sale in the month. Null if the source has no order numbers.",
+        "orders",
+        "1",
+        "count",
+        _ORDER_DIMENSIONS,
+        _SALES,
+        "Sales",
+        "Yoga mats and headphones on one receipt: 1.",
+    ),
+    Kpi(
+        "average_order_value",
+        "Average order value (AOV)",
+        "Average revenue of an order, less returns.",
+        "order_revenue",
+        "orders",
+        "money",
+        _ORDER_DIMENSIONS,
+        _SALES,
+        "Sales",
+        "2,498.00 on one receipt and 502.00 on another: 1,500.00.",
+    ),
+    Kpi(
+        "items_per_order",
+        "Items per order",
+        "Average number of pieces sold per order. Returns do not count. A weighed good counts with its weight.",
+        "order_items",
+        "orders",
+        "ratio",
+        _ORDER_DIMENSIONS,
+        _SALES,
+        "Sales",
+        "A receipt with 2 yoga mats and 1 pair of headphones, and one with 1 yoga mat: 2.0.",
+    ),
+    Kpi(
+        "return_rate",
+        "Return rate",
+        "Revenue of the month's returns as a share of the revenue of its sales. Null if the source has no returns.",
+        "returned_revenue",
+        "sold_revenue",
+        "share",
+        _LINE_DIMENSIONS,
+        _SALES,
+        "Sales",
+        "1,000.00 sold and 80.00 returned: 0.08.",
+    ),
+    Kpi(
+        "discount_rate",
+        "Discount rate",
+        "Discounts as a share of the revenue before discounts. Lines without a known discount are left out.",
+        "discount",
+        "list_revenue",
+        "share",
+        _LINE_DIMENSIONS,
+        _SALES,
+        "Sales",
+        "90.00 paid after a discount of 10.00: 0.1.",
+    ),
+    Kpi(
+        "gross_margin_rate",
+        "Gross margin rate",
+        "Share of revenue left after the cost of the goods sold. Lines without a known cost are left out.",
+        "costed_revenue - cost",
+        "costed_revenue",
+        "share",
+        _LINE_DIMENSIONS,
+        _SALES,
+        "Finance",
+        "Goods that cost 60.00 sold for 100.00: 0.4.",
+    ),
+    Kpi(
+        "anonymous_revenue_share",
+        "Anonymous share of revenue",
+        "Share of revenue from sales without a customer.",
+        "anonymous_revenue",
+        "revenue",
+        "share",
+        _ALL,
+        _SALES,
+        "Marketing",
+        "100.00 of revenue, 30.00 of it without a card: 0.3.",
     ),
 )
 
@@ -444,7 +565,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "Payback",
         "Months until the margin of an average active user equals the CAC of the month, if activity stays the same.",
         "spend / nullif(new_customers, 0)",
-        "revenue * gross_margin / nullif(active_users, 0)",
+        "customer_revenue * gross_margin / nullif(active_users, 0)",
         "months",
         _CHANNEL_DIMENSIONS,
         "as for `cac` and `arpu`",
@@ -573,7 +694,7 @@ _ENGAGEMENT_KPIS = (
     ),
 )
 
-KPIS = (*_SALES_KPIS, *_ACQUISITION_AND_VALUE_KPIS, *_ENGAGEMENT_KPIS)
+KPIS = (*_SALES_KPIS, *_ORDER_KPIS, *_ACQUISITION_AND_VALUE_KPIS, *_ENGAGEMENT_KPIS)
 
 NOT_AN_ACTIVITY = ("email_sent", "email_delivered", "email_bounced", "unsubscribe")
 """Event types that do not make a person active: the sending of e-mails, and the end of a subscription."""

@@ -31,20 +31,31 @@ BIRTH_DAYS = ("DATE'1900-01-01'", "CAST(_ingested_at AS DATE)")
 
 _EMAIL_SHAPE = "'^[^@ ]+@[^@ ]+[.][^@ .]+$'"
 
-_CUSTOMER_ID = Column("customer_id", "INT", "customer's number", required=True)
+_CUSTOMER_ID = Column("customer_id", "BIGINT", "customer's number", required=True)
 _FULL_NAME = Column("full_name", "STRING", "customer's name, outer and repeated blanks removed", pii="name")
 _EMAIL = Column("email", "STRING", "customer's e-mail address, trimmed, in lower case", pii="email")
 _COUNTRY = Column("country", "STRING", "country the customer lives in; unknown if the source does not say")
 _REGISTRATION_DATE = Column("registration_date", "DATE", "day the customer registered; null if the source does not say")
-_PRODUCT_ID = Column("product_id", "INT", "product's number", required=True)
+_PRODUCT_ID = Column("product_id", "BIGINT", "product's number", required=True)
 _PRODUCT_NAME = Column("product_name", "STRING", "product's name; unknown if the source does not say")
 _CATEGORY = Column("category", "STRING", "product's category; unknown if the source does not say")
-_STORE_ID = Column("store_id", "INT", "store's number", required=True)
+_STORE_ID = Column("store_id", "BIGINT", "store's number", required=True)
 _STORE_NAME = Column("store_name", "STRING", "store's name; unknown if the source does not say")
 _LOCATION = Column("location", "STRING", "country the store is in; unknown if the source does not say")
-_TRANSACTION_ID = Column("transaction_id", "INT", "number of the sale", required=True)
-_QUANTITY = Column("quantity", "INT", "pieces sold, at least 1", required=True)
+_TRANSACTION_ID = Column("transaction_id", "BIGINT", "number of the sale", required=True)
+_QUANTITY = Column("quantity", "DECIMAL(18,3)", "pieces sold; negative for a return, never 0", required=True)
 _TRANSACTION_DATE = Column("transaction_date", "DATE", "day of the sale", required=True)
+_ORDER_ID = Column("order_id", "STRING", "receipt or order of the line; null if the source does not say")
+_SOLD_AT = Column("sold_at", "TIMESTAMP", "time of the sale, UTC; null if the source does not say")
+_CURRENCY = Column("currency", "STRING", "ISO 4217 code of the source's amounts; null for the reporting currency")
+_SALES_CHANNEL = Column(
+    "channel", "STRING", "where the line was sold: web, app, store …; null if the source does not say"
+)
+_PROMOTION_CODE = Column("promotion_code", "STRING", "promotion of the line; null without one")
+_DEPARTMENT = Column("department", "STRING", "department of the category; null if the source does not say")
+_SUBCATEGORY = Column("subcategory", "STRING", "part of the category; null if the source does not say")
+_BRAND = Column("brand", "STRING", "product's brand; null if the source does not say")
+_HOUSEHOLD_ID = Column("household_id", "STRING", "household of the customer; null if the source does not say")
 _SALE_MONTH = Column(
     "sale_month",
     "DATE",
@@ -55,6 +66,7 @@ _ATTRIBUTES = Column(
     "attributes",
     "MAP<STRING,STRING>",
     "the retailer's own attributes that the file of sources names, as text by name; null if it names none",
+    pii="attributes",
 )
 _UPDATED_AT = Column(
     "updated_at", "TIMESTAMP", "time of the last change in the source, UTC; null if the source does not say"
@@ -92,6 +104,25 @@ _UPDATED_AT_IS_READABLE = _fits(
 )
 
 
+def _amount(name: str, meaning: str) -> Column:
+    return Column(name, "DECIMAL(18,4)", f"{meaning}, in the currency; null if the source does not say")
+
+
+def _amount_fits(column: str) -> Rule:
+    """Return a rejecting rule for an optional amount: the received value, if there is one, is a number that fits."""
+    meaning = f"The value of `{column}`, if present, is a number below 100,000,000,000,000."
+    return Rule(f"{column}_fits", f"_{column}_fits", meaning)
+
+
+_AMOUNTS = {
+    "unit_price": "price asked for one piece",
+    "line_amount": "amount paid for the line, after discounts",
+    "discount_amount": "discount on the line; above 0 for a sale",
+    "tax_amount": "tax on the line",
+}
+"""Optional amounts of a line, in the line's currency."""
+
+
 def _is_plausible(column: str, first: str, last: str, meaning: str) -> Rule:
     """Return a rule: the column is null, or its value is between two SQL expressions, both bounds included."""
     return Rule(f"{column}_is_plausible", f"{column} IS NULL OR {column} BETWEEN {first} AND {last}", meaning)
@@ -116,6 +147,7 @@ CUSTOMERS_SILVER = TableContract(
         _EMAIL,
         _COUNTRY,
         _REGISTRATION_DATE,
+        _HOUSEHOLD_ID,
         _ATTRIBUTES,
         _UPDATED_AT,
         *_PRESENCE,
@@ -153,7 +185,13 @@ PRODUCTS_SILVER = TableContract(
         _PRODUCT_ID,
         _PRODUCT_NAME,
         _CATEGORY,
-        Column("price", "DECIMAL(18,2)", "latest known price of one piece, in the reporting currency", required=True),
+        Column("price", "DECIMAL(18,4)", "latest known price of one piece, in the reporting currency", required=True),
+        _DEPARTMENT,
+        _SUBCATEGORY,
+        _BRAND,
+        Column(
+            "unit_cost", "DECIMAL(18,4)", "latest known cost of one piece, in the reporting currency; null if unknown"
+        ),
         _ATTRIBUTES,
         _UPDATED_AT,
         *_PRESENCE,
@@ -168,6 +206,7 @@ PRODUCTS_SILVER = TableContract(
         Rule("price_is_not_negative", "price >= 0", "A product has a price, and the price is not below 0."),
         _is_given("product_name", "A product has a name. Otherwise, the name is `unknown`."),
         _is_given("category", "A product has a category. Otherwise, the category is `unknown`."),
+        _fits("unit_cost", "The cost, if present, is a number."),
         _UPDATED_AT_IS_READABLE,
     ),
 )
@@ -175,10 +214,11 @@ PRODUCTS_SILVER = TableContract(
 PRODUCT_PRICES_SILVER = TableContract(
     name="product_prices_silver",
     layer="silver",
-    comment="One row per product and period in which its price did not change.",
+    comment="One row per product and period in which neither its price nor its cost changed.",
     columns=(
         _PRODUCT_ID,
-        Column("price", "DECIMAL(18,2)", "price of one piece in the period, in the reporting currency", required=True),
+        Column("price", "DECIMAL(18,4)", "price of one piece in the period, in the reporting currency", required=True),
+        Column("unit_cost", "DECIMAL(18,4)", "cost of one piece in the period; null if unknown"),
         Column(
             "valid_from",
             "DATE",
@@ -212,12 +252,18 @@ TRANSACTIONS_SILVER = TableContract(
     comment="One row per sale of the transactional database, including sales of an unknown customer, product or store.",
     columns=(
         _TRANSACTION_ID,
-        Column("customer_id", "INT", "customer who bought; may be missing in customers_silver"),
-        Column("product_id", "INT", "product sold; may be missing in products_silver"),
-        Column("store_id", "INT", "store that sold the product; may be missing in stores_silver"),
+        Column("customer_id", "BIGINT", "customer who bought; may be missing in customers_silver"),
+        Column("product_id", "BIGINT", "product sold; may be missing in products_silver"),
+        Column("store_id", "BIGINT", "store that sold the product; may be missing in stores_silver"),
         _QUANTITY,
         _TRANSACTION_DATE,
         _SALE_MONTH,
+        _ORDER_ID,
+        _SOLD_AT,
+        *(_amount(name, meaning) for name, meaning in _AMOUNTS.items()),
+        _CURRENCY,
+        _SALES_CHANNEL,
+        _PROMOTION_CODE,
         _UPDATED_AT,
         WARNINGS,
         BATCH_ID,
@@ -229,8 +275,14 @@ TRANSACTIONS_SILVER = TableContract(
     rules=(
         *_SHARED_RULES,
         _is_present("transaction_id", "A sale has a number."),
-        Rule("quantity_is_positive", "quantity > 0", "A sale has at least one piece."),
-        _is_present("transaction_date", "A sale has a date."),
+        Rule("quantity_is_not_zero", "quantity <> 0", "A line has a quantity, and the quantity is not 0."),
+        _is_present("transaction_date", "A sale has a date, or a time in `sold_at`."),
+        Rule(
+            "sold_at_is_readable",
+            "_sold_at_fits",
+            "The time of the sale, if present, is an ISO 8601 timestamp.",
+        ),
+        *map(_amount_fits, _AMOUNTS),
         _is_plausible(
             "transaction_date",
             _EARLIEST_DAY,
@@ -244,10 +296,11 @@ TRANSACTIONS_SILVER = TableContract(
 RETAILS_SILVER = TableContract(
     name="retails_silver",
     layer="silver",
-    comment="One row per sale whose customer, product and store are known.",
+    comment="One row per accepted line: a sale or a return whose product and store are known. If the line names a"
+    " customer, the customer is known, too.",
     columns=(
         _TRANSACTION_ID,
-        _CUSTOMER_ID,
+        Column("customer_id", "BIGINT", "customer's number; null for an anonymous sale"),
         _PRODUCT_ID,
         _STORE_ID,
         _QUANTITY,
@@ -259,10 +312,27 @@ RETAILS_SILVER = TableContract(
         _PRODUCT_NAME,
         _CATEGORY,
         Column(
-            "price", "DECIMAL(18,2)", "price of one piece on the day of the sale, reporting currency", required=True
+            "price", "DECIMAL(18,4)", "price of one piece on the day of the sale, reporting currency", required=True
         ),
         _STORE_NAME,
         _LOCATION,
+        Column(
+            "revenue",
+            "DECIMAL(18,4)",
+            "amount paid for the line, in the reporting currency: line_amount; without it, unit_price × quantity −"
+            " discount_amount; without both, price × quantity",
+            required=True,
+        ),
+        Column("discount", "DECIMAL(18,4)", "discount_amount in the reporting currency; null if not in the source"),
+        Column("cost", "DECIMAL(18,4)", "cost of the day × quantity, in the reporting currency; null if unknown"),
+        _ORDER_ID,
+        _SOLD_AT,
+        _CURRENCY,
+        _SALES_CHANNEL,
+        _PROMOTION_CODE,
+        _DEPARTMENT,
+        _SUBCATEGORY,
+        _BRAND,
         _SALE_MONTH,
         WARNINGS,
         BATCH_ID,
@@ -272,9 +342,9 @@ RETAILS_SILVER = TableContract(
     rules=(
         Rule(
             "customer_is_known",
-            "_customer_is_known",
-            "The customer is in customers_silver. Otherwise, the sale waits in quarantine until the"
-            " customer is loaded.",
+            "customer_id IS NULL OR _customer_is_known",
+            "The customer, if the sale has one, is in customers_silver. Otherwise, the sale waits in quarantine until"
+            " the customer is loaded.",
         ),
         Rule(
             "product_is_known",
@@ -286,6 +356,17 @@ RETAILS_SILVER = TableContract(
             "store_is_known",
             "_store_is_known",
             "The store is in stores_silver. Otherwise, the sale waits in quarantine until the store is loaded.",
+        ),
+        Rule(
+            "exchange_rate_is_known",
+            "_rate IS NOT NULL",
+            "The amounts are in the reporting currency, or their currency has an exchange rate for the month."
+            " Otherwise, the sale waits in quarantine until the rate is loaded.",
+        ),
+        Rule(
+            "revenue_fits",
+            "revenue IS NOT NULL OR price IS NULL OR _rate IS NULL",
+            "The revenue is below 100,000,000,000,000. Otherwise, an amount or the quantity is wrong.",
         ),
         Rule(
             "sale_is_not_before_registration",
@@ -321,7 +402,7 @@ CRM_CONTACTS_SILVER = TableContract(
     comment="One row per contact of the CRM.",
     columns=(
         Column("contact_id", "STRING", "contact's GUID, in lower case", required=True),
-        Column("customer_id", "INT", "customer that the CRM assigns to the contact"),
+        Column("customer_id", "BIGINT", "customer that the CRM assigns to the contact"),
         Column("full_name", "STRING", "contact's name, outer and repeated blanks removed", pii="name"),
         Column("email", "STRING", "contact's e-mail address, trimmed, in lower case", pii="email"),
         Column("phone", "STRING", "contact's phone number, as typed", pii="phone"),
@@ -334,6 +415,7 @@ CRM_CONTACTS_SILVER = TableContract(
         Column("acquisition_date", "DATE", "day the contact was acquired, from the CRM"),
         Column("loyalty_tier", "STRING", "tier of the loyalty programme"),
         *(column for channel in _CONSENT_CHANNELS.items() for column in _consent(*channel)),
+        Column("household_id", "STRING", "household that the contact belongs to"),
         _ATTRIBUTES,
         Column("created_at", "TIMESTAMP", "time the contact was created, UTC"),
         Column("modified_at", "TIMESTAMP", "time the contact was last changed, by the clock of the CRM, UTC"),
@@ -375,12 +457,12 @@ EVENTS_SILVER = TableContract(
         Column("event_type", "STRING", "kind of event: page_view, add_to_cart, checkout, email_open …", required=True),
         Column("occurred_at", "TIMESTAMP", "time of the event, UTC", required=True),
         Column("channel", "STRING", "channel of the event: web, app or email"),
-        Column("customer_id", "INT", "customer who was logged in"),
+        Column("customer_id", "BIGINT", "customer who was logged in"),
         Column("anonymous_id", "STRING", "identifier of the device or browser", pii="device"),
         Column("email", "STRING", "e-mail address that the message was sent to, trimmed, in lower case", pii="email"),
         Column("session_id", "STRING", "session (visit) that the event belongs to"),
         Column("campaign", "STRING", "campaign that led to the event"),
-        Column("product_id", "INT", "product that the event is about"),
+        Column("product_id", "BIGINT", "product that the event is about"),
         Column("is_tracking_allowed", "BOOLEAN", "whether the visitor agreed to be tracked; null: not asked"),
         Column("identity", "STRING", "identity that the event belongs to, as in customer_links_silver", pii="email"),
         WARNINGS,
@@ -468,7 +550,7 @@ CUSTOMER_LINKS_SILVER = TableContract(
             required=True,
             pii="email",
         ),
-        Column("customer_id", "INT", "customer that the identity belongs to; null if uncertain"),
+        Column("customer_id", "BIGINT", "customer that the identity belongs to; null if uncertain"),
         Column(
             "reason",
             "STRING",
@@ -488,9 +570,9 @@ PURCHASES_SILVER = TableContract(
     " basket number.",
     columns=(
         _CUSTOMER_ID,
-        Column("purchase_date", "DATE", "day of the sales", required=True),
-        Column("transaction_count", "BIGINT", "number of sales", required=True),
-        Column("revenue", "DECIMAL(38,2)", "revenue of the sales, in the reporting currency", required=True),
+        Column("purchase_date", "DATE", "day of the sales or returns", required=True),
+        Column("transaction_count", "BIGINT", "number of sales; 0 on a day with returns only", required=True),
+        Column("revenue", "DECIMAL(38,4)", "revenue of sales and returns, in the reporting currency", required=True),
         _SALE_MONTH,
     ),
     key=("customer_id", "purchase_date"),
@@ -522,7 +604,21 @@ BUSINESS_DATE_SILVER = TableContract(
     columns=(Column("latest_date", "DATE", "day of the latest sale, registration or event; null if there is none"),),
 )
 
+ID_KEYS_SILVER = TableContract(
+    name="id_keys_silver",
+    layer="silver",
+    comment="One row per entity and text identifier of a source. Rows are never changed or deleted.",
+    columns=(
+        Column("entity", "STRING", "customers, products, stores or transactions", required=True),
+        Column("source_id", "STRING", "identifier in the source; parts of a key are joined by |", required=True),
+        Column("id", "BIGINT", "number of the identifier in all other tables, from 1", required=True),
+    ),
+    key=("entity", "source_id"),
+    clustered_by=("entity", "source_id"),
+)
+
 SILVER_TABLES = (
+    ID_KEYS_SILVER,
     CUSTOMERS_SILVER,
     PRODUCTS_SILVER,
     PRODUCT_PRICES_SILVER,

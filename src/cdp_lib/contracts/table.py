@@ -21,7 +21,11 @@ class Column:
         required: Whether the column is never null.
         pii: Class of personal data (`name`, `email`), None for a column without personal data.
         optional: Whether the platform works without the column. If a source lacks the column, its values are null. A
-            value that does not parse is null as well, with a warning. Only text columns of bronze tables are optional.
+            value that does not parse is null as well, with a warning. Only columns of bronze tables are optional.
+        default_from: Name of another column of the table. If this column is missing or null, a mapping takes its value
+            from the other column.
+        refers_to: Entity whose identifiers the column holds, such as `customers`. Empty for other columns.
+        on_request: Whether the CRM is asked for the column only if the file of sources maps it.
         holds: What the text of a bronze column stands for: `date`, `time`, `number` or, if empty, text.
     """
 
@@ -32,6 +36,9 @@ class Column:
     pii: str | None = None
     optional: bool = False
     holds: Literal["", "date", "time", "number"] = ""
+    default_from: str = ""
+    refers_to: str = ""
+    on_request: bool = False
 
     @property
     def kind(self) -> str:

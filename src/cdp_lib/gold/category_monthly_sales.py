@@ -7,9 +7,10 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import number_of_sales
 from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.gold.mart import number_of_sales, sales_until, total
+from cdp_lib.gold.mart import lines_until, number_of_lines, number_with_sales
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys
 
@@ -21,24 +22,25 @@ def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | N
     customers in one step would take several times as long.
 
     Args:
-        retails_silver: One row per sale. The rows may be limited to some months, but include all sales of these months.
+        retails_silver: One row per line. The rows may be limited to some months, but include all lines of these months.
         as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `category_monthly_sales_gold`.
     """
     customers = (
-        sales_until(retails_silver, as_of)
+        lines_until(retails_silver, as_of)
         .groupBy("sale_month", "category", "customer_id")
         .agg(
-            total("revenue").alias("revenue"),
-            total("quantity").alias("quantity"),
+            sf.sum("revenue").alias("revenue"),
+            sf.sum("quantity").alias("quantity"),
             number_of_sales().alias("transactions"),
+            number_of_lines().alias("_line_count"),
         )
     )
     months = customers.groupBy("sale_month", "category").agg(
-        *(sf.sum(name).alias(name) for name in ("revenue", "quantity", "transactions")),
-        sf.count("*").alias("customers"),
+        *(sf.sum(name).alias(name) for name in ("revenue", "quantity", "transactions", "_line_count")),
+        number_with_sales("transactions", of_whom="customer_id").alias("customers"),
     )
     return months.selectExpr(*CATEGORY_MONTHLY_SALES_GOLD.select_list)
 

@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import without_comment
+from cdp_lib.columns import local_time, without_comment
 from cdp_lib.contracts.analytics import COHORT_RETENTION_GOLD
 from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
 from cdp_lib.contracts.silver import (
@@ -38,6 +38,7 @@ def build_cohort_retention_gold(
     events_silver: DataFrame,
     customer_links_silver: DataFrame,
     as_of: date,
+    business_time_zone: str,
 ) -> DataFrame:
     """One row per cohort of customers, kind of retention and window; the retention is null until the window ends.
 
@@ -69,6 +70,7 @@ def build_cohort_retention_gold(
         events_silver: One row per event.
         customer_links_silver: One row per identity.
         as_of: Last day to include.
+        business_time_zone: IANA name of the time zone of business days.
 
     Returns:
         Columns of `cohort_retention_gold`. A window has a row as soon as it has begun for a customer whose day 0 is the
@@ -76,7 +78,8 @@ def build_cohort_retention_gold(
     """
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)
-    days = _active_days(purchases, events_silver, customer_links_silver, as_of)
+    events = events_silver.withColumn("occurred_at", local_time(sf.col("occurred_at"), business_time_zone))
+    days = _active_days(purchases.where("transaction_count > 0"), events, customer_links_silver, as_of)
     cells = union([_day_cells(members, days), _month_cells(members, purchases)])
     last_day = sf.last_day("cohort_month")
     is_by_day = sf.col("retention_type").isin("n_day", "unbounded", "bracket")
@@ -105,7 +108,7 @@ COHORT_RETENTION = Table(
     COHORT_RETENTION_GOLD,
     build_cohort_retention_gold,
     reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, EVENTS_SILVER, CUSTOMER_LINKS_SILVER),
-    settings=(BUSINESS_DATE,),
+    settings=(BUSINESS_DATE, "business_time_zone"),
 )
 
 
@@ -169,11 +172,13 @@ def _day_cells(members: DataFrame, active_days: DataFrame) -> DataFrame:
 def _month_cells(members: DataFrame, purchases: DataFrame) -> DataFrame:
     """Return the rows of the cohort table for purchase and revenue retention."""
     months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
-        sf.sum("revenue").alias("revenue")
+        sf.sum("revenue").alias("revenue"), (sf.sum("transaction_count") > 0).cast("bigint").alias("has_bought")
     )
     age = 12 * (sf.year("month") - sf.year("cohort_month")) + sf.month("month") - sf.month("cohort_month")
     joined = members.join(months, "customer_id", how="left").withColumn("age", age)
-    by_age = joined.groupBy(*_COHORT, "age").agg(sf.count("*").alias("buyers"), sf.sum("revenue").alias("revenue"))
+    by_age = joined.groupBy(*_COHORT, "age").agg(
+        sf.sum("has_bought").alias("buyers"), sf.sum("revenue").alias("revenue")
+    )
     sizes = members.groupBy(*_COHORT).agg(sf.count("*").alias("cohort_size"))
     windows = [(kind, month, month) for kind in ("purchase", "revenue") for month in range(_MONTHS + 1)]
     figures = {"purchase": "buyers", "revenue": "revenue"}
@@ -205,7 +210,7 @@ def _cells(by_cohort: DataFrame, windows: Sequence[tuple[str, int, int | None]],
             a window without an end.
         first_revenue: Column with the revenue in the cohort month, the denominator of revenue retention.
     """
-    zero = sf.lit(0).cast("decimal(38,2)")
+    zero = sf.lit(0).cast("decimal(38,4)")
     by_window = by_cohort.select("*", sf.explode(sf.array(*map(sf.lit, range(len(windows))))).alias("number"))
 
     def value_of_window(values: Sequence[Column]) -> Column:
@@ -215,8 +220,8 @@ def _cells(by_cohort: DataFrame, windows: Sequence[tuple[str, int, int | None]],
         return case
 
     def denominator(kind: str) -> Column:
-        size = sf.col("cohort_size").cast("decimal(38,2)")
-        return sf.coalesce(sf.col(first_revenue).cast("decimal(38,2)"), zero) if kind == "revenue" else size
+        size = sf.col("cohort_size").cast("decimal(38,4)")
+        return sf.coalesce(sf.col(first_revenue).cast("decimal(38,4)"), zero) if kind == "revenue" else size
 
     return by_window.select(
         *_COHORT,
@@ -224,7 +229,7 @@ def _cells(by_cohort: DataFrame, windows: Sequence[tuple[str, int, int | None]],
         value_of_window([sf.lit(first) for _, first, _ in windows]).alias("window_start"),
         value_of_window([sf.lit(last).cast("int") for _, _, last in windows]).alias("window_end"),
         "cohort_size",
-        value_of_window([sf.coalesce(sf.col(f"w{n}").cast("decimal(38,2)"), zero) for n in range(len(windows))]).alias(
+        value_of_window([sf.coalesce(sf.col(f"w{n}").cast("decimal(38,4)"), zero) for n in range(len(windows))]).alias(
             "numerator"
         ),
         value_of_window([denominator(kind) for kind, _, _ in windows]).alias("denominator"),

@@ -7,9 +7,10 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import is_sale, number_of_sales
 from cdp_lib.contracts.gold import COUNTRY_DETAILED_ANALYSIS_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.gold.mart import ratio, sales_until, total
+from cdp_lib.gold.mart import lines_until, number_of_lines, ratio
 from cdp_lib.pipeline.table import Table
 
 
@@ -17,22 +18,22 @@ def build_country_detailed_analysis_gold(retails_silver: DataFrame, as_of: date 
     """One row per country of customers who bought.
 
     Args:
-        retails_silver: One row per sale.
+        retails_silver: One row per line.
         as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `country_detailed_analysis_gold`.
     """
+    distinct = {"unique_customers": "customer_id", "unique_stores": "store_id", "unique_products": "product_id"}
     countries = (
-        sales_until(retails_silver, as_of)
+        lines_until(retails_silver, as_of)
         .groupBy("country")
         .agg(
-            sf.countDistinct("customer_id").alias("unique_customers"),
-            sf.countDistinct("store_id").alias("unique_stores"),
-            sf.countDistinct("product_id").alias("unique_products"),
-            sf.count("*").alias("total_transactions"),
-            total("quantity").alias("total_quantity_sold"),
-            total("revenue").alias("total_revenue"),
+            *(sf.countDistinct(sf.when(is_sale(), sf.col(id_))).alias(name) for name, id_ in distinct.items()),
+            number_of_sales().alias("total_transactions"),
+            sf.sum("quantity").alias("total_quantity_sold"),
+            sf.sum("revenue").alias("total_revenue"),
+            number_of_lines().alias("_line_count"),
         )
     )
     average = ratio("total_revenue", "total_transactions").alias("avg_transaction_value")

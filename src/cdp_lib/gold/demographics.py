@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of, is_on_or_before
+from cdp_lib.columns import identity_of, is_on_or_before, is_sale
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
@@ -21,7 +21,7 @@ from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
-_CRM_ATTRIBUTES = ("birth_date", "gender", "city", "country")
+_CRM_ATTRIBUTES = ("birth_date", "gender", "city", "country", "household_id", "attributes_json")
 
 _MAX_AGE = 120
 """Greatest plausible age in years. A day of birth that implies a greater age is ignored."""
@@ -76,6 +76,9 @@ def build_customer_demographics_gold(
     - null: the customer's country, or the country of at least one store, is not in the reference table
     - `home` or `foreign`: all stores at home, or all stores abroad
 
+    The household and the retailer's own attributes are those of the customer. If the customer has none, they are those
+    of the contacts.
+
     In years without 29 February, a customer born on 29 February has their birthday on 1 March. The contacts and the
     countries of customers are the latest versions in silver, regardless of `as_of`.
 
@@ -125,6 +128,8 @@ def build_customer_demographics_gold(
         "market_population",
         "market_income_group",
         "market_currency",
+        sf.coalesce("household_id", "household_id_value").alias("household_id"),
+        sf.coalesce("attributes", sf.from_json("attributes_json_value", "map<string,string>")).alias("attributes"),
     ).selectExpr(*CUSTOMER_DEMOGRAPHICS_GOLD.select_list)
 
 
@@ -160,7 +165,13 @@ def _acquired(customers: DataFrame, acquisitions: DataFrame, as_of: date) -> Dat
     api_country = sf.nullif("country", sf.lit(UNKNOWN))
     return (
         customers.join(acquired, "customer_id", how="left")
-        .select("customer_id", api_country.alias("api_country"), acquisition_date.alias("acquisition_date"))
+        .select(
+            "customer_id",
+            api_country.alias("api_country"),
+            acquisition_date.alias("acquisition_date"),
+            "household_id",
+            "attributes",
+        )
         .where(sf.col("acquisition_date").isNull() | is_on_or_before("acquisition_date", as_of))
     )
 
@@ -184,6 +195,8 @@ def _linked_contacts(contacts: DataFrame, links: DataFrame) -> DataFrame:
         "gender",
         "city",
         sf.col("country").alias("crm_country"),
+        "household_id",
+        sf.to_json("attributes").alias("attributes_json"),
     )
     return attributes.join(linked, "identity", how="inner")
 
@@ -235,13 +248,16 @@ def _valid_values(contacts: DataFrame, countries: DataFrame, as_of: date) -> Dat
         sf.when(sf.col("gender").isin("male", "female"), sf.col("gender")).alias("gender"),
         "city",
         sf.col("crm_code").alias("country"),
+        "household_id",
+        "attributes_json",
     )
 
 
 def _store_countries(retails: DataFrame, countries: DataFrame, as_of: date) -> DataFrame:
     """Return one row per buyer: the country codes of the stores, and whether the country of any store is unknown."""
     codes = _prefixed(countries, "store").select("store_key", "store_code")
-    places = retails.where(is_on_or_before("transaction_date", as_of)).select("customer_id", "location").distinct()
+    sales = retails.where(is_sale() & is_on_or_before("transaction_date", as_of)).where("customer_id IS NOT NULL")
+    places = sales.select("customer_id", "location").distinct()
     return (
         places.join(codes, country_key(sf.col("location")) == sf.col("store_key"), how="left")
         .groupBy("customer_id")

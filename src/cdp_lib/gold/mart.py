@@ -1,4 +1,8 @@
-"""Common parts of the sales marts: the sales up to a day, and measures of sales."""
+"""Common parts of the sales marts: the lines up to a day, and measures of lines.
+
+A line is a sale if its quantity is above 0, and a return if its quantity is below 0. Sums of quantities and revenue
+include returns. Counts of sales and of distinct customers, products or stores include sales only.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,41 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import is_on_or_before, revenue
+from cdp_lib.columns import is_on_or_before
 
 
-def sales_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
-    """Return the sales up to a day, with their `revenue`.
+def lines_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
+    """Return the lines up to a day.
 
     Args:
-        retails_silver: One row per sale.
+        retails_silver: One row per line.
         as_of: Last day to include; None for all days.
     """
-    sales = retails_silver.where(is_on_or_before("transaction_date", as_of))
-    return sales.withColumn("revenue", revenue(sf.col("quantity"), sf.col("price")))
+    return retails_silver.where(is_on_or_before("transaction_date", as_of))
 
 
-def total(column: str) -> Column:
-    """Return the sum of a column. The sum of `quantity` is a BIGINT, so that the sum does not overflow.
+def number_of_lines() -> Column:
+    """Return the number of lines as a sum of ones, because not every engine can sum the results of `count`.
 
-    >>> spark.range(3).agg(total("id").alias("n")).first().n
-    3
-    """
-    return sf.sum(sf.col(column).cast("bigint") if column == "quantity" else sf.col(column))
-
-
-def number_of_sales() -> Column:
-    """Return the number of sales as a sum of ones, because not every engine can sum the results of `count`.
-
-    >>> spark.range(3).agg(number_of_sales().alias("n")).first().n
+    >>> spark.range(3).agg(number_of_lines().alias("n")).first().n
     3
     """
     return sf.sum(sf.lit(1).cast("bigint"))
+
+
+def number_with_sales(sales: str, of_whom: str = "") -> Column:
+    """Return the number of groups with a sale, such as the customers who bought.
+
+    Args:
+        sales: Column with the number of sales of a group.
+        of_whom: Column that must not be null. Empty to count all groups with a sale.
+
+    >>> customers = spark.sql("SELECT explode(array(3, 0, 1)) AS sales")
+    >>> customers.agg(number_with_sales("sales").alias("n")).first().n
+    2
+    """
+    has_sales = sf.col(sales) > 0
+    return sf.sum((has_sales & sf.col(of_whom).isNotNull() if of_whom else has_sales).cast("bigint"))
 
 
 def ratio(numerator: str, denominator: str) -> Column:

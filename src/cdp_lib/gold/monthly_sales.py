@@ -9,9 +9,10 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import number_of_sales
 from cdp_lib.contracts.gold import MONTHLY_SALES_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.gold.mart import number_of_sales, sales_until, total
+from cdp_lib.gold.mart import lines_until, number_of_lines, number_with_sales
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys
 
@@ -23,24 +24,28 @@ def build_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> D
     this query.
 
     Args:
-        retails_silver: One row per sale. The rows may be limited to some months, but include all sales of these months.
+        retails_silver: One row per line. The rows may be limited to some months, but include all lines of these months.
         as_of: Last day to include; None for all days.
 
     Returns:
         Columns of `monthly_sales_gold`.
     """
     customers = (
-        sales_until(retails_silver, as_of)
+        lines_until(retails_silver, as_of)
         .groupBy("sale_month", "customer_id")
         .agg(
-            total("revenue").alias("monthly_revenue"),
-            total("quantity").alias("monthly_quantity"),
+            sf.sum("revenue").alias("monthly_revenue"),
+            sf.sum("quantity").alias("monthly_quantity"),
             number_of_sales().alias("monthly_transactions"),
+            number_of_lines().alias("_line_count"),
         )
     )
     months = customers.groupBy("sale_month").agg(
-        *(sf.sum(name).alias(name) for name in ("monthly_revenue", "monthly_quantity", "monthly_transactions")),
-        sf.count("*").alias("monthly_customers"),
+        *(
+            sf.sum(name).alias(name)
+            for name in ("monthly_revenue", "monthly_quantity", "monthly_transactions", "_line_count")
+        ),
+        number_with_sales("monthly_transactions", of_whom="customer_id").alias("monthly_customers"),
     )
     return months.select(
         "*",

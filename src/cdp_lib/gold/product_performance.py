@@ -9,6 +9,7 @@ from cdp_lib.contracts.gold import (
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
 from cdp_lib.contracts.silver import PRODUCTS_SILVER
+from cdp_lib.gold.mart import number_with_sales
 from cdp_lib.pipeline.table import Table
 
 
@@ -17,7 +18,7 @@ def build_product_performance_gold(
 ) -> DataFrame:
     """One row per product that was sold.
 
-    The figures come from two marts that each include all sales of a product, so the sales are not read again.
+    The figures come from two marts, so the lines are not read again. Only the mart of stores includes anonymous sales.
 
     Args:
         customer_product_affinity_gold: One row per customer and product.
@@ -28,15 +29,18 @@ def build_product_performance_gold(
         Columns of `product_performance_gold`.
     """
     by_customer = customer_product_affinity_gold.groupBy("product_id").agg(
-        sf.sum("purchase_frequency").alias("unique_transactions"),
-        sf.count("*").alias("unique_customers"),
+        number_with_sales("purchase_frequency").alias("buyers")
     )
     by_store = store_product_performance_gold.groupBy("product_id").agg(
-        sf.sum("quantity_sold").alias("total_quantity_sold"), sf.sum("revenue_generated").alias("total_revenue")
+        sf.sum("quantity_sold").alias("total_quantity_sold"),
+        sf.sum("revenue_generated").alias("total_revenue"),
+        sf.sum("_transaction_count").alias("unique_transactions"),
+        sf.sum("_line_count").alias("_line_count"),
     )
     names = products_silver.select("product_id", "product_name", "category")
-    products = by_customer.join(by_store, "product_id").join(names, "product_id", how="left")
-    return products.selectExpr(*PRODUCT_PERFORMANCE_GOLD.select_list)
+    products = by_store.join(by_customer, "product_id", how="left").join(names, "product_id", how="left")
+    unique_customers = sf.coalesce("buyers", sf.lit(0)).alias("unique_customers")
+    return products.select("*", unique_customers).selectExpr(*PRODUCT_PERFORMANCE_GOLD.select_list)
 
 
 PRODUCT_PERFORMANCE = Table(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import date
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
+from cdp_lib.columns import number_of_sales
 from cdp_lib.contracts.gold import STORE_PRODUCT_PERFORMANCE_GOLD
 from cdp_lib.contracts.silver import PRODUCTS_SILVER, RETAILS_SILVER, STORES_SILVER
-from cdp_lib.gold.mart import sales_until, total
+from cdp_lib.gold.mart import lines_until, number_of_lines
 from cdp_lib.pipeline.table import Table
 
 
@@ -18,7 +20,7 @@ def build_store_product_performance_gold(
     """One row per store and product that the store sold.
 
     Args:
-        retails_silver: One row per sale.
+        retails_silver: One row per line.
         stores_silver: One row per store.
         products_silver: One row per product.
         as_of: Last day to include; None for all days.
@@ -26,9 +28,12 @@ def build_store_product_performance_gold(
     Returns:
         Columns of `store_product_performance_gold`.
     """
-    sales = sales_until(retails_silver, as_of)
-    pairs = sales.groupBy("store_id", "product_id").agg(
-        total("quantity").alias("quantity_sold"), total("revenue").alias("revenue_generated")
+    lines = lines_until(retails_silver, as_of)
+    pairs = lines.groupBy("store_id", "product_id").agg(
+        sf.sum("quantity").alias("quantity_sold"),
+        sf.sum("revenue").alias("revenue_generated"),
+        number_of_sales().alias("_transaction_count"),
+        number_of_lines().alias("_line_count"),
     )
     stores = stores_silver.select("store_id", "store_name")
     products = products_silver.select("product_id", "product_name")

@@ -81,7 +81,7 @@ def with_value(
     return predicted.select(
         "*",
         sf.lit(as_of).alias("as_of"),
-        (sf.col("total_revenue").cast("decimal(28,2)") * margin).cast("decimal(38,2)").alias("historic_clv"),
+        (sf.col("total_revenue").cast("decimal(28,4)") * margin).cast("decimal(38,4)").alias("historic_clv"),
         sf.when(is_predicted, sf.lit(purchase_model_version)).alias("purchase_model_version"),
         sf.when(is_predicted, sf.lit(spend_model_version)).alias("spend_model_version"),
     ).selectExpr(*CUSTOMER_VALUE_GOLD.select_list)

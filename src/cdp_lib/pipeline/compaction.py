@@ -11,13 +11,13 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.frames import union, without_comments
 from cdp_lib.landing import Landing
-from cdp_lib.mapping import map_rows
+from cdp_lib.mapping import NO_MAPPING
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.history import Snapshot
 from cdp_lib.pipeline.load_batches import MAX_LATENESS, LoadedBatches
 from cdp_lib.pipeline.state import States, TableState, read_states, write_states
 from cdp_lib.pipeline.table import Table
-from cdp_lib.pipeline.work import LOADED_IN_VERSION, SET_ASIDE, mapping_of, without_batches
+from cdp_lib.pipeline.work import LOADED_IN_VERSION, SET_ASIDE, map_stored_rows, mapping_of, without_batches
 from cdp_lib.quality import record_hash
 from cdp_lib.storage import DeltaStore
 
@@ -88,7 +88,11 @@ def remove_old_batches(
             if message := _late_batch_message(store, landing, table.contract, loaded, landed):
                 compacted.append(CompactedTable(table.name, skip_reason=message))
             elif old:
-                readers = [graph.tables[name] for name in graph.readers(table.name)]
+                readers = [
+                    each
+                    for each in map(graph.tables.__getitem__, graph.readers(table.name))
+                    if each.materialization.needs_bronze_rows
+                ]
                 compacted.append(_compact(store, states, table.contract, readers, old[-1]))
                 if not compacted[-1].skip_reason:
                     landing.remove_batches(table.contract.source, table.contract.entity, old)
@@ -158,7 +162,8 @@ def _compact(
     whole_row = sf.struct(*(sf.col(f"`{name}`") for name in rows.columns)).alias("_bronze_row")
     set_aside = {name for each in readers for name in states[each.name].details.get(SET_ASIDE, [])}
     read = without_batches(rows, set_aside)
-    mapped = map_rows(read.select("*", whole_row), contract, mapping_of(states[readers[0].name]))
+    mapping = next(filter(None, (mapping_of(states[each.name]) for each in readers)), NO_MAPPING)
+    mapped = map_stored_rows(store, read.select("*", whole_row), contract, mapping)
     is_old = sf.col("_batch_id") <= sf.lit(last)
     key = ["_batch_id", "_record_hash"]
     loaded = LoadedBatches.of(state)

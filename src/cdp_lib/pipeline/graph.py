@@ -37,7 +37,11 @@ class Graph:
             )
             for name, table in declared.items()
         }
-        order = TopologicalSorter({name: sorted(self._reads[name]) for name in sorted(declared)}).static_order()
+        self._waits_for = {
+            name: (*self._reads[name], *(contract.name for contract in table.follows))
+            for name, table in declared.items()
+        }
+        order = TopologicalSorter({name: sorted(self._waits_for[name]) for name in sorted(declared)}).static_order()
         self.tables: dict[str, Table] = {name: declared[name] for name in order}
 
     @cached_property
@@ -55,6 +59,10 @@ class Graph:
         """
         return self._reads[name]
 
+    def waits_for(self, name: str) -> tuple[str, ...]:
+        """Return the names of the tables that must be refreshed before a table."""
+        return self._waits_for[name]
+
     def readers(self, name: str) -> list[str]:
         """Return the names of the tables that are built directly from a table."""
         return self._readers[name]
@@ -69,7 +77,7 @@ class Graph:
 
     @cached_property
     def _longest_chains(self) -> dict[str, int]:
-        return longest_chains(self._reads)
+        return longest_chains(self._waits_for)
 
     def longest_chain(self, name: str) -> int:
         """Return the largest number of downstream tables that have to be refreshed one after the other.

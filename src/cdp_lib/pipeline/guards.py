@@ -214,6 +214,8 @@ def _refused_value(rule: str, record: str, contract: TableContract, bronze: Tabl
     public = {column.name for column in bronze.public_columns}
     for name in names:
         if name in public:
-            value = str(misfits.get(name, received.get(name)))
-            return [f"{name} = {value[:_MAX_VALUE_LENGTH]!r}"]
+            value = misfits.get(name, received.get(name))
+            # A whole number in a decimal column is shown as 0, not as 0.000.
+            text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+            return [f"{name} = {text[:_MAX_VALUE_LENGTH]!r}"]
     return []

@@ -175,7 +175,9 @@ class LoadBatches(Materialization):
             loaded = loaded.reset()
         unexamined = work.landing.batches(contract.source, contract.entity, *_listing_arguments(work, loaded))
         manifests = [work.landing.examine(batch) for batch in unexamined]
-        frames: dict[str, DataFrame] = work.table.build(store.session, work.landing, manifests, contract, work.mapping)
+        frames: dict[str, DataFrame] = work.table.build(
+            store.session, work.landing, manifests, contract, work.mapping_of(contract)
+        )
         replayed = [name for name in frames if loaded.holds(name)]
         is_whole = work.must_rewrite or bool(replayed)
         if is_whole:

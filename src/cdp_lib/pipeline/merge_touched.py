@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
@@ -45,9 +45,11 @@ class MergeTouched(Materialization):
 
     Attributes:
         record: Function that returns an expression: the received row as JSON. The JSON is stored for refused rows.
+        names: Column of the first input, by key column of a lookup table, for columns whose names differ.
     """
 
     record: Callable[[], Column]
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def refresh(self, work: Work) -> Outcome:
         """Rebuild the affected rows, or all rows if the table must be rewritten."""
@@ -61,7 +63,7 @@ class MergeTouched(Materialization):
         keys = known[first].select(*contract.key).distinct()
         if changed_lookups := [each for each in lookups if work.has_changed(each)]:
             referencing = [
-                _rows_that_reference(rows, each, known[each]).select(*contract.key) for each in changed_lookups
+                self._rows_that_reference(rows, each, known[each]).select(*contract.key) for each in changed_lookups
             ]
             # The search reads the whole first input. Store the found keys, so that the search runs only once.
             keys = stage_rows(work, state, union([keys, *referencing]).distinct())
@@ -72,21 +74,19 @@ class MergeTouched(Materialization):
         old_refused = quarantine.join(keys.select(record_key(contract)), "record_key", how="left_semi")
         return write_change_set(work, state, _differences(contract, old, checked.kept, old_refused, checked.refused))
 
+    def _rows_that_reference(self, rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
+        """Return the rows of the first input whose join columns equal those of a changed row of a lookup table."""
+        known, names = set(rows.columns), {name: self.names.get(name, name) for name in contract.key}
+        by = {theirs: ours for theirs, ours in names.items() if ours in known}
+        keys = changed.select(*(sf.col(theirs).alias(ours) for theirs, ours in by.items())).distinct()
+        return rows.join(keys, [*by.values()], how="left_semi")
+
     def __repr__(self) -> str:
         """Return only the class name.
 
         Fingerprints use this text. It must not include `record`, whose memory address differs in each process.
         """
         return "MergeTouched()"
-
-
-def _rows_that_reference(rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
-    """Return the rows that have the same values in the join columns as a changed row of a lookup table.
-
-    The join columns are the key columns of the lookup table that `rows` also has.
-    """
-    by = [name for name in contract.key if name in rows.columns]
-    return rows.join(changed.select(*by).distinct(), by, how="left_semi")
 
 
 def _differences(

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from cdp_lib import __version__
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
+from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
-from cdp_lib.mapping import NO_MAPPING, Mapping
+from cdp_lib.mapping import Mapping
 from cdp_lib.pipeline.adoption import adopt_warehouse
 from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
@@ -87,7 +88,7 @@ class Runner:
         """
         self.store, self.landing, self.settings = store, landing, settings
         self.graph = graph or platform_graph()
-        self.sources = read_sources(settings.sources_file, asdict(settings))
+        self.sources = read_sources(settings.sources_file, asdict(settings), settings.business_time_zone)
         self.states = read_states(store)
         self._lock = RLock()
 
@@ -107,13 +108,23 @@ class Runner:
         new_input = table.materialization.describe_new_input(self._work(table, state, Due()))
         return Due((*rewrite_reasons, *changed_inputs, *filter(None, [new_input])), bool(rewrite_reasons))
 
+    def _select(self, selection: Iterable[str]) -> set[str]:
+        """Return the selected tables and the tables that they have to follow, without tables that are not used."""
+        selected = self.graph.select(selection)
+        selected |= {contract.name for name in selected for contract in self.graph.tables[name].follows}
+        return {name for name in selected if self._is_used(name)}
+
+    def _is_used(self, name: str) -> bool:
+        table = self.graph.tables[name]
+        return table.materialization.is_used(self._work(table, self.states.get(name, TableState()), Due()))
+
     def _is_switched_off(self, table: Table) -> bool:
         """Return whether a setting prevents the refresh of a table that already exists."""
         return bool(table.only_if) and not getattr(self.settings, table.only_if)
 
     def _rewrite_reasons(self, table: Table, state: TableState) -> list[str]:
         """Return the reasons why an existing table must be rewritten, in words."""
-        values = setting_texts(table, self._values(table), self._mapping(table))
+        values = setting_texts(table, self._values(table), self._mappings(table))
         return [
             *(["an earlier rewrite was interrupted"] if state.is_rewriting else []),
             *(["a full refresh was requested"] if self.settings.full_refresh else []),
@@ -138,7 +149,7 @@ class Runner:
         Args:
             selection: Names of tables or layers, as in `Graph.select`.
         """
-        selected = self.graph.select(selection)
+        selected = self._select(selection)
         plan: dict[str, tuple[str, ...]] = {}
         for name in self.graph.tables:
             if name in selected:
@@ -166,7 +177,7 @@ class Runner:
         Returns:
             The result of each table, in the order of the graph.
         """
-        selected = self.graph.select(selection)
+        selected = self._select(selection)
         names = [name for name in self.graph.tables if name in selected]
         if not self.states or PIPELINE_RUNS_OPS.name in self.states:
             if adopted := adopt_warehouse(self.store, self.landing):
@@ -177,7 +188,7 @@ class Runner:
         runs: dict[str, TableRun] = {}
         failed = set(held)
         order = TopologicalSorter(
-            {name: [each for each in self.graph.reads(name) if each in selected] for name in names}
+            {name: [each for each in self.graph.waits_for(name) if each in selected] for name in names}
         )
         order.prepare()
         ready: list[str] = []
@@ -189,7 +200,7 @@ class Runner:
                     ready.sort(key=lambda name: (-self.graph.longest_chain(name), name))
                     while ready and len(futures) < TABLES_AT_ONCE:
                         name = ready.pop(0)
-                        if name in failed or failed & set(self.graph.reads(name)):
+                        if name in failed or failed & set(self.graph.waits_for(name)):
                             failed.add(name)
                             runs[name] = TableRun(name, "skipped")
                             order.done(name)
@@ -230,10 +241,18 @@ class Runner:
             for name in table.settings
         }
 
-    def _mapping(self, table: Table) -> Mapping:
-        """Return the mapping for a bronze table or a table with a bronze input. It is empty for any other table."""
-        bronze = [each for each in (table.contract, *table.reads) if isinstance(each, BronzeContract)]
-        return self.sources.mapping(bronze[0].entity) if bronze else NO_MAPPING
+    def _mappings(self, table: Table) -> dict[str, Mapping]:
+        """Return the mappings of the bronze inputs of a table, or of the bronze table itself, by table name."""
+        ids_since = self.states.get(ID_KEYS_SILVER.name, TableState()).details.get("since", "")
+        mappings = {
+            each.name: self.sources.mapping(each.entity)
+            for each in (table.contract, *table.reads)
+            if isinstance(each, BronzeContract)
+        }
+        return {
+            name: replace(mapping, ids_since=ids_since) if mapping.text_ids and table.follows else mapping
+            for name, mapping in mappings.items()
+        }
 
     def _work(self, table: Table, state: TableState, due: Due) -> Work:
         readers = [
@@ -251,7 +270,7 @@ class Runner:
             due.is_rewrite,
             lambda: self._mark_rewriting([table.name]),
             tuple(readers),
-            self._mapping(table),
+            self._mappings(table),
         )
 
     def _run(self, name: str) -> TableRun:

@@ -28,6 +28,9 @@ class Materialization:
     The docstring of each subclass states the cost of a refresh, and why a killed run does no damage to the table.
     """
 
+    needs_bronze_rows = True
+    """Whether compaction has to keep bronze rows for the table."""
+
     def refresh(self, work: Work) -> Outcome:
         """Refresh the table.
 
@@ -35,6 +38,10 @@ class Materialization:
             work: The table, its state and its inputs.
         """
         raise NotImplementedError
+
+    def is_used(self, work: Work) -> bool:
+        """Return whether the platform uses the table. A table that is not used is never due, and need not exist."""
+        return True
 
     def describe_new_input(self, work: Work) -> str:
         """Describe new input from outside the platform's tables, such as landed batches.
@@ -161,6 +168,8 @@ class Table:
             frame of each file in `files`. Its keyword arguments are the declared settings. The builder of a bronze
             table gets landed batches instead.
         reads: Contracts of the tables that the table is built from.
+        follows: Contracts of tables that must be refreshed before the table, although a change of their rows does not
+            make the table due.
         settings: Settings that the rows depend on: names of fields of `Settings`, or `BUSINESS_DATE`.
         files: Names of CSV files in `cdp_lib/reference` that the table is built from.
         libraries: Names of Python packages whose versions affect the rows.
@@ -172,6 +181,7 @@ class Table:
     contract: TableContract
     build: Callable[..., Any]
     reads: tuple[TableContract, ...] = ()
+    follows: tuple[TableContract, ...] = ()
     settings: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.frames import read_csv
 from cdp_lib.landing import Landing
@@ -77,17 +78,18 @@ class Outcome:
     new_columns: tuple[str, ...] = ()
 
 
-def setting_texts(table: Table, values: Mapping[str, Any], mapping: ColumnMapping) -> dict[str, str]:
+def setting_texts(table: Table, values: Mapping[str, Any], mappings: Mapping[str, ColumnMapping]) -> dict[str, str]:
     """Return the settings that a table was built with, as they are stored in its state.
 
     Args:
         table: Declaration of the table.
         values: Values of the table's declared settings, by name.
-        mapping: Mapping of the table's bronze input. An empty mapping is not stored. A bronze table stores no mapping,
-            because its rows do not depend on the mapping.
+        mappings: Mappings of the table's bronze inputs, by table name. Empty mappings are not stored. A bronze table
+            stores no mapping, because its rows do not depend on the mapping.
     """
-    is_mapped = mapping and not isinstance(table.contract, BronzeContract)
-    return {name: str(value) for name, value in values.items()} | ({MAPPING: str(mapping)} if is_mapped else {})
+    texts = {} if isinstance(table.contract, BronzeContract) else {n: str(each) for n, each in mappings.items() if each}
+    named = {MAPPING if len(mappings) == 1 else f"{MAPPING} of {name}": text for name, text in texts.items()}
+    return {name: str(value) for name, value in values.items()} | named
 
 
 def mapping_of(state: TableState) -> ColumnMapping:
@@ -109,7 +111,19 @@ def mapped_input(store: DeltaStore, contract: TableContract, state: TableState) 
         state: State of the table that is built from the input.
     """
     rows = store.read(contract)
-    return map_rows(rows, contract, mapping_of(state)) if isinstance(contract, BronzeContract) else rows
+    return map_stored_rows(store, rows, contract, mapping_of(state)) if isinstance(contract, BronzeContract) else rows
+
+
+def map_stored_rows(store: DeltaStore, rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping) -> DataFrame:
+    """Apply a mapping to rows of a bronze table (`map_rows`), with the numbers of identifiers from `id_keys_silver`.
+
+    Args:
+        store: Tables of the platform.
+        rows: Rows of the bronze table.
+        contract: Contract of the bronze table.
+        mapping: Mapping of the entity.
+    """
+    return map_rows(rows, contract, mapping, store.read(ID_KEYS_SILVER) if mapping.text_ids else None)
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ class Work:
         values: Values of the table's declared settings, by name.
         must_rewrite: Whether the whole table must be rewritten, for example because its code or a setting changed.
         mark_rewriting: Function that records that a rewrite of the whole table starts.
-        mapping: Mapping of the entity that the table, or its bronze input, comes from.
+        mappings: Mappings of the table's bronze inputs, or of the bronze table itself, by table name.
         readers: For each table that reads this table: number of the version of this table that it has last read. 0 if
             it has read none.
     """
@@ -141,7 +155,7 @@ class Work:
     must_rewrite: bool
     mark_rewriting: Callable[[], None]
     readers: tuple[int, ...] = ()
-    mapping: ColumnMapping = NO_MAPPING
+    mappings: Mapping[str, ColumnMapping] = field(default_factory=dict)
 
     @property
     def contract(self) -> TableContract:
@@ -177,7 +191,13 @@ class Work:
 
         Filter rows before you call this method, because engines do not move filters before the mapping.
         """
-        return map_rows(rows, contract, self.mapping) if isinstance(contract, BronzeContract) else rows
+        if not isinstance(contract, BronzeContract):
+            return rows
+        return map_stored_rows(self.store, rows, contract, self.mapping_of(contract))
+
+    def mapping_of(self, contract: TableContract) -> ColumnMapping:
+        """Return the mapping of a bronze table."""
+        return self.mappings.get(contract.name, NO_MAPPING)
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
         """Call the builder with data frames, the declared settings and further keyword arguments."""
@@ -223,7 +243,7 @@ class Work:
             base=self.state.token,
             inputs={name: (state.version, state.token) for name, state in self.inputs.items()},
             fingerprint=fingerprint(self.table),
-            settings=setting_texts(self.table, self.values, self.mapping),
+            settings=setting_texts(self.table, self.values, self.mappings),
             is_rewriting=False,
         )
 

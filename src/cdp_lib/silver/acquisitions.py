@@ -22,7 +22,11 @@ def build_customer_acquisitions_silver(customers_silver: DataFrame, purchases_si
     Returns:
         Columns of `customer_acquisitions_silver`.
     """
-    first_purchases = purchases_silver.groupBy("customer_id").agg(sf.min("purchase_date").alias("first_purchase_date"))
+    first_purchases = (
+        purchases_silver.where("transaction_count > 0")
+        .groupBy("customer_id")
+        .agg(sf.min("purchase_date").alias("first_purchase_date"))
+    )
     return (
         customers_silver.select("customer_id", "registration_date")
         .join(first_purchases, "customer_id", how="left")

@@ -5,7 +5,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_email, clean_text, to_date, to_flag, to_instant, to_integer
 from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE
-from cdp_lib.contracts.silver import BIRTH_DAYS, CRM_CONTACTS_SILVER
+from cdp_lib.contracts.silver import BIRTH_DAYS, CRM_CONTACTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
@@ -39,6 +39,7 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
             "acquisition_channel": clean_text,
             "acquisition_date": to_date,
             "loyalty_tier": clean_text,
+            "household_id": clean_text,
             "is_email_allowed": to_flag,
             "email_consent_at": to_instant,
             "is_sms_allowed": to_flag,
@@ -62,6 +63,7 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
             "acquisition_channel": "cdp_acquisitionchannel",
             "acquisition_date": "cdp_acquisitiondate",
             "loyalty_tier": "cdp_loyaltytier",
+            "household_id": "cdp_householdid",
             "is_email_allowed": "cdp_emailconsent",
             "email_consent_at": "cdp_emailconsenton",
             "is_sms_allowed": "cdp_smsconsent",
@@ -76,7 +78,11 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
 
 
 CRM_CONTACTS = Table(
-    CRM_CONTACTS_SILVER, build_crm_contacts_silver, reads=(CRM_CONTACTS_BRONZE,), materialization=MergeByKey()
+    CRM_CONTACTS_SILVER,
+    build_crm_contacts_silver,
+    reads=(CRM_CONTACTS_BRONZE,),
+    follows=(ID_KEYS_SILVER,),
+    materialization=MergeByKey(),
 )
 
 

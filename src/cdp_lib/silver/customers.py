@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.columns import clean_email, clean_text, to_date, to_instant, to_integer
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER, REGISTRATION_DAYS
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, ID_KEYS_SILVER, REGISTRATION_DAYS
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.quality import as_active
@@ -32,6 +32,7 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
             "email": clean_email,
             "country": text_or_unknown,
             "registration_date": to_date,
+            "household_id": clean_text,
             "updated_at": to_instant,
         },
         plausible={"registration_date": REGISTRATION_DAYS},
@@ -43,5 +44,6 @@ CUSTOMERS = Table(
     CUSTOMERS_SILVER,
     build_customers_silver,
     reads=(CUSTOMERS_BRONZE,),
+    follows=(ID_KEYS_SILVER,),
     materialization=MergeByKey(keeps_absent=True),
 )

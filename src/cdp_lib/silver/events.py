@@ -5,7 +5,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_email, clean_text, identity_of, to_flag, to_instant, to_integer
 from cdp_lib.contracts.bronze import EVENTS_BRONZE
-from cdp_lib.contracts.silver import EVENTS_SILVER
+from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
@@ -49,4 +49,10 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
     return typed.withColumn("identity", identity)
 
 
-EVENTS = Table(EVENTS_SILVER, build_events_silver, reads=(EVENTS_BRONZE,), materialization=MergeByKey())
+EVENTS = Table(
+    EVENTS_SILVER,
+    build_events_silver,
+    reads=(EVENTS_BRONZE,),
+    follows=(ID_KEYS_SILVER,),
+    materialization=MergeByKey(),
+)

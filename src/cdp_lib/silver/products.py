@@ -2,9 +2,9 @@
 
 from pyspark.sql import DataFrame
 
-from cdp_lib.columns import to_instant
+from cdp_lib.columns import clean_text, to_instant, to_money
 from cdp_lib.contracts.bronze import PRODUCTS_BRONZE
-from cdp_lib.contracts.silver import PRODUCTS_SILVER
+from cdp_lib.contracts.silver import ID_KEYS_SILVER, PRODUCTS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.quality import as_active
@@ -28,6 +28,10 @@ def build_products_silver(products_bronze: DataFrame) -> DataFrame:
             "product_name": text_or_unknown,
             "category": text_or_unknown,
             "price": as_received,
+            "department": clean_text,
+            "subcategory": clean_text,
+            "brand": clean_text,
+            "unit_cost": to_money,
             "updated_at": to_instant,
         },
     )
@@ -38,5 +42,6 @@ PRODUCTS = Table(
     PRODUCTS_SILVER,
     build_products_silver,
     reads=(PRODUCTS_BRONZE,),
+    follows=(ID_KEYS_SILVER,),
     materialization=MergeByKey(keeps_absent=True),
 )

@@ -38,7 +38,7 @@ def typed_rows(
         does not parse or is not plausible. Such a value is not added to `_rescued_data`, so the row is not rejected.
     """
     source = {name: (received_as or {}).get(name, name) for name in parse}
-    is_optional = {column.name for column in contract.received_columns if column.optional}
+    is_optional = {column.name for column in contract.received_columns if column.optional and column.type == "STRING"}
     optional = [name for name in parse if source[name] in is_optional]
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
     received = [*(column.name for column in contract.received_columns), "_rescued_data"]

@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.columns import to_instant
 from cdp_lib.contracts.bronze import STORE_BRONZE
-from cdp_lib.contracts.silver import STORES_SILVER
+from cdp_lib.contracts.silver import ID_KEYS_SILVER, STORES_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.quality import as_active
@@ -33,4 +33,10 @@ def build_stores_silver(store_bronze: DataFrame) -> DataFrame:
     return as_active(rows)
 
 
-STORES = Table(STORES_SILVER, build_stores_silver, reads=(STORE_BRONZE,), materialization=MergeByKey(keeps_absent=True))
+STORES = Table(
+    STORES_SILVER,
+    build_stores_silver,
+    reads=(STORE_BRONZE,),
+    follows=(ID_KEYS_SILVER,),
+    materialization=MergeByKey(keeps_absent=True),
+)

@@ -1,18 +1,21 @@
-"""transactions_silver: the sales of the transactional database."""
+"""transactions_silver: the sales and returns of the transactional database."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import to_instant
+from cdp_lib.columns import clean_text, to_instant, to_money
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
-from cdp_lib.contracts.silver import TRANSACTIONS_SILVER
+from cdp_lib.contracts.silver import ID_KEYS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import as_received, typed_rows
 
 
 def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
-    """Return one row per version of a sale record.
+    """Return one row per version of a line.
+
+    If a line has no day, its day is the UTC day of its time. If business days have another time zone, the mapping has
+    filled in the day already (`map_rows`).
 
     Args:
         transactions_bronze: Rows of one or more batches.
@@ -20,15 +23,40 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
     Returns:
         Columns of `transactions_silver` and the columns that are needed to check its rules (see `typed_rows`).
     """
-    names = [column.name for column in TRANSACTIONS_BRONZE.received_columns if not column.optional]
-    parse = dict.fromkeys(names, as_received) | {"updated_at": to_instant}
-    rows = typed_rows(transactions_bronze, TRANSACTIONS_BRONZE, parse)
-    return rows.select("*", sf.trunc("transaction_date", "month").alias("sale_month"))
+    rows = typed_rows(
+        transactions_bronze,
+        TRANSACTIONS_BRONZE,
+        {
+            "transaction_id": as_received,
+            "customer_id": as_received,
+            "product_id": as_received,
+            "store_id": as_received,
+            "quantity": as_received,
+            "transaction_date": as_received,
+            "order_id": clean_text,
+            "sold_at": to_instant,
+            "unit_price": to_money,
+            "line_amount": to_money,
+            "discount_amount": to_money,
+            "tax_amount": to_money,
+            "currency": _to_currency,
+            "channel": clean_text,
+            "promotion_code": clean_text,
+            "updated_at": to_instant,
+        },
+    )
+    day = sf.coalesce("transaction_date", sf.col("sold_at").cast("date"))
+    return rows.withColumns({"transaction_date": day, "sale_month": sf.trunc(day, "month")})
+
+
+def _to_currency(received: Column) -> Column:
+    return sf.upper(clean_text(received))
 
 
 TRANSACTIONS = Table(
     TRANSACTIONS_SILVER,
     build_transactions_silver,
     reads=(TRANSACTIONS_BRONZE,),
+    follows=(ID_KEYS_SILVER,),
     materialization=MergeByKey(covers_from="transaction_date"),
 )

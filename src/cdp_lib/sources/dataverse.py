@@ -124,7 +124,7 @@ def land_entity(
         timeout_seconds=timeout_seconds,
         renew=_new_sign_in(crm_url, client_id, client_secret, timeout_seconds),
     ) as client:
-        names = ",".join(columns or [column.name for column in contract.received_columns])
+        names = ",".join(columns or [column.name for column in contract.received_columns if not column.on_request])
         address = f"{crm_url.rstrip('/')}/api/data/v9.2/{contract.entity}?$select={names}"
         table = _Table(extraction, client, contract.entity, contract.record_key[0], address)
         try:

@@ -29,7 +29,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 from urllib.parse import quote
 
-from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.contracts.table import BronzeContract, Column
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 from cdp_lib.source_address import SourceAddress
@@ -82,7 +82,8 @@ def land_files(
         path: A folder, or one file. File names end in .jsonl, .json, .ndjson or .csv, optionally followed by .gz. Files
             and folders whose names start with a dot or an underscore are ignored.
         account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
-        is_mapped: Whether the entity has a mapping. If false, CSV files must have the columns of the contract.
+        is_mapped: Whether the entity has a mapping. If false, CSV files must have the required columns of
+            the contract.
 
     Returns:
         A list with the landed batch. The list is empty if no file is new or changed.
@@ -92,7 +93,7 @@ def land_files(
             or decompressed, or had records before and has none now. A CSV file has no usable header, or a quote is not
             closed.
     """
-    read_lines = partial(_lines, () if is_mapped else [column.name for column in contract.received_columns])
+    read_lines = partial(_lines, () if is_mapped else contract.received_columns)
     return _land_new_files(extraction, contract.entity, _Folder(path, account_key), read_lines)
 
 
@@ -134,8 +135,7 @@ def land_exchange_rates(
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
-    wanted = [column.name for column in contract.received_columns]
-    folder, csv_lines = _Folder(path, account_key), partial(_csv_lines, wanted)
+    folder, csv_lines = _Folder(path, account_key), partial(_csv_lines, contract.received_columns)
     with folder.copy(folder.file()) as (copy, origin):
         _check_rates(list(csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
         with extraction.new_batch(contract.entity, "snapshot") as batch:
@@ -367,14 +367,14 @@ def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
                 yield line
 
 
-def _lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+def _lines(wanted: Sequence[Column], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
     """Yield the records of a file as JSON lines. The name of the file decides its format."""
     if _CSV.search(address):
         return _csv_lines(wanted, copy, address, columns)
     return _json_lines(copy, address, columns)
 
 
-def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+def _csv_lines(wanted: Sequence[Column], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
     csv.field_size_limit(MAX_RECORD_LENGTH)
     with _open_decompressed(copy, address) as stream:
         # Decode invalid UTF-8 as surrogates here. `_is_utf8` detects the surrogates in each row.
@@ -387,9 +387,9 @@ def _csv_lines(wanted: Sequence[str], copy: IO[bytes], address: str, columns: se
             if not first:
                 return
             # Compare column names without regard to case, and spell them as in the contract.
-            known = {name.lower(): name for name in wanted}
+            known = {column.name.lower(): column.name for column in wanted}
             header = [known.get(name.lower(), name) for name in header]
-            if missing := sorted(set(wanted) - set(header)):
+            if missing := sorted({column.name for column in wanted if not column.optional} - set(header)):
                 raise CdpError(
                     f"File {address} has no column {', '.join(missing)} (its first line is {first.strip()[:200]!r}):"
                     " nothing was landed; correct the file, or move it to another folder."

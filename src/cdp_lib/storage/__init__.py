@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 
 from pyspark.sql import SparkSession
 
@@ -23,6 +24,10 @@ def open_store(spark: SparkSession, catalog: str, schema: str) -> DeltaStore:
         catalog: Unity Catalog catalog.
         schema: Schema of the tables.
     """
+    # From the expressions of a query, Spark derives further conditions. If a query hashes many columns and then renames
+    # them, as compaction does, the number of conditions is exponential. Serverless compute does not offer the setting.
+    with suppress(Exception):
+        spark.conf.set("spark.sql.constraintPropagation.enabled", "false")
     name = spark.conf.get(STORE_CLASS, "") or ""
     if not name:
         return DeltaStore(spark, catalog, schema)

@@ -32,6 +32,9 @@ LINEAGE_PAGE = "data-health"
 """Name of the dashboard page to which the report adds the lineage picture."""
 
 _VEGA_LITE = "6.4"
+_LARGEST_EXACT_INTEGER = 2**53
+"""JavaScript stores every number as a double. Doubles hold whole numbers up to this size exactly."""
+
 _FILES = importlib.resources.files("cdp_local.report")
 
 
@@ -169,8 +172,15 @@ def _content(widget: Widget, rows: Rows) -> dict[str, Any]:
 
 
 def _to_json_value(value: Any) -> Any:
+    """Return a JSON value. A whole number above 2^53 becomes text, because JavaScript would change it.
+
+    >>> _to_json_value(9007199254740993), _to_json_value(Decimal("2.5")), _to_json_value(date(2026, 1, 31))
+    ('9007199254740993', 2.5, '2026-01-31')
+    """
     if isinstance(value, Decimal):
         return float(value)
+    if isinstance(value, int) and abs(value) > _LARGEST_EXACT_INTEGER:
+        return str(value)
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     return value.isoformat() if isinstance(value, date) else value

@@ -35,12 +35,16 @@ _SALE = {
 def sales(frame_of: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
     """Return a function that builds rows of retails_silver.
 
-    The function numbers the sales, derives their months, and sets defaults for columns that a test omits.
+    The function numbers the lines, and sets defaults for columns that a test omits. The default of the revenue is
+    quantity × price.
     """
 
     def build(*rows: dict[str, Any]) -> DataFrame:
         numbered = (_SALE | {"transaction_id": number} | row for number, row in enumerate(rows, 1))
-        dated = ({"sale_month": row["transaction_date"].replace(day=1)} | row for row in numbered)
-        return frame_of(RETAILS_SILVER.columns, *dated)
+        complete = (
+            {"sale_month": row["transaction_date"].replace(day=1), "revenue": row["quantity"] * row["price"]} | row
+            for row in numbered
+        )
+        return frame_of(RETAILS_SILVER.columns, *complete)
 
     return build

@@ -10,7 +10,12 @@ from cdp_lib.pipeline.graph import platform_graph
 
 
 def mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
-    """Build a mart from sales. Its upstream tables are also built from these sales."""
+    """Build a mart from sales, without its technical columns. Its upstream tables are also built from these sales."""
+    return whole_mart_of(contract, sales).select(*(name for name in contract.column_names if name[0] != "_"))
+
+
+def whole_mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
+    """Build a mart from sales, with all its columns."""
     if contract == RETAILS_SILVER:
         return sales
     if contract.layer == "silver":
@@ -19,5 +24,7 @@ def mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
             [*contract.key]
         )
     table = platform_graph().tables[contract.name]
-    built: DataFrame = table.build(*(mart_of(each, sales) for each in table.reads), **dict.fromkeys(table.settings))
+    built: DataFrame = table.build(
+        *(whole_mart_of(each, sales) for each in table.reads), **dict.fromkeys(table.settings)
+    )
     return built

@@ -49,7 +49,13 @@ def cohorts(frame_of):
             for number, (registered, bought, _) in customers.items()
         ]
         sales = [
-            {"customer_id": number, "transaction_date": day, "quantity": 2, "price": Decimal(money) / 2}
+            {
+                "customer_id": number,
+                "transaction_date": day,
+                "quantity": 2,
+                "price": Decimal(money) / 2,
+                "revenue": Decimal(money),
+            }
             for number, (_, bought, _) in customers.items()
             for day, money in bought
         ]
@@ -78,6 +84,7 @@ def cohorts(frame_of):
             frame_of(EVENTS_SILVER.columns, *events),
             frame_of(CUSTOMER_LINKS_SILVER.columns, *links),
             as_of,
+            "UTC",
         ).collect()
         cells = {(row.cohort_type, row.cohort_month, row.retention_type, row.window_start): row for row in rows}
         assert len(cells) == len(rows)

@@ -8,7 +8,7 @@ from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.contracts.table import TableContract
 
-from .marts import mart_of
+from .marts import whole_mart_of
 
 every_table = pytest.mark.parametrize("contract", GOLD_TABLES, ids=lambda contract: contract.name)
 
@@ -17,13 +17,15 @@ def built(contract: TableContract, sales, *rows) -> DataFrame:
     frame = sales(*rows)
     # The mart reads columns of customers that sales do not have.
     missing = [sf.lit(None).cast(c.type).alias(c.name) for c in CUSTOMERS_SILVER.columns if c.name not in frame.columns]
-    return mart_of(contract, frame.select("*", *missing))
+    return whole_mart_of(contract, frame.select("*", *missing))
 
 
 @pytest.mark.every_case
 @every_table
 def test_builder_result_satisfies_contract(sales, contract: TableContract) -> None:
-    built_rows = built(contract, sales, {}, {"quantity": 2}, {"customer_id": 102, "product_id": 2, "store_id": 2})
+    order = {"order_id": "1"}
+    other = {"customer_id": 102, "product_id": 2, "store_id": 2}
+    built_rows = built(contract, sales, order, order | {"quantity": 2}, order | other)
     assert built_rows.dtypes == [(column.name, column.type.lower()) for column in contract.columns]
     rows = built_rows.collect()
     assert len(rows) == len({tuple(row[name] for name in contract.key) for row in rows}) > 0

@@ -70,7 +70,12 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
             frame_of(
                 RETAILS_SILVER.columns,
                 *(
-                    {"customer_id": n, "location": location, "transaction_date": day[0] if day else AS_OF}
+                    {
+                        "customer_id": n,
+                        "quantity": 1,
+                        "location": location,
+                        "transaction_date": day[0] if day else AS_OF,
+                    }
                     for n, location, *day in sales
                 ),
             ),
@@ -128,6 +133,8 @@ def test_customer_without_contact_has_a_row(demographics) -> None:
         "market_population": 114_540_000,
         "market_income_group": "Lower middle income",
         "market_currency": "EGP",
+        "household_id": None,
+        "attributes": None,
     }
 
 

@@ -25,6 +25,8 @@ from cdp_lib.contracts.silver import (
 )
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
+from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
+from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
 from cdp_lib.gold.kpis.monthly import build_kpi_monthly_gold
 
 from ..purchases import purchases_of, with_month
@@ -34,6 +36,7 @@ Figures = dict[tuple[str, str, str], dict[int, float | None]]
 
 AS_OF = date(2026, 6, 30)
 MARGIN = 0.4
+TERMS = {"gross_margin": MARGIN, "business_time_zone": "UTC"}
 
 EGYPT, UAE = "Egypt", "UAE"
 # For each customer id: country, day of acquisition, sales as (day, money, category). Customers 8, 10 and 12
@@ -116,6 +119,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
                 "customer_id": number,
                 "transaction_date": day,
                 "price": Decimal(money),
+                "revenue": Decimal(money),
                 "category": category,
                 "country": c,
             }
@@ -157,6 +161,8 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
             retails_silver=retails,
             purchases_silver=purchases_of(retails),
             category_monthly_sales_gold=build_category_monthly_sales_gold(retails, None),
+            country_category_monthly_sales_gold=build_country_category_monthly_sales_gold(retails, None),
+            country_monthly_orders_gold=build_country_monthly_orders_gold(retails, None),
             marketing_spend_silver=frame(
                 MARKETING_SPEND_SILVER,
                 [
@@ -223,7 +229,7 @@ def rows_at(sources_of: Callable[..., Sources], cache: dict[date, list[Any]]) ->
     def build(as_of: date) -> list[Any]:
         if as_of not in cache:
             cache[as_of] = build_kpi_monthly_gold(
-                **sources_of(CUSTOMERS, EVENTS, as_of), as_of=as_of, gross_margin=MARGIN
+                **sources_of(CUSTOMERS, EVENTS, as_of), **TERMS | {"as_of": as_of}
             ).collect()
         return cache[as_of]
 
@@ -322,7 +328,7 @@ def test_rate_of_mailings_is_null_if_the_source_reports_no_openings_and_clicks(s
     opened = [*sent, event(6, "email_open", at(4, 2), "email:a@example.com", email="a@example.com", campaign="spring")]
     for events, expected in ((sent, (None, None)), (opened, (pytest.approx(1 / 3), None))):
         sources = sources_of(CUSTOMERS, events, AS_OF)
-        figures = figures_of(build_kpi_monthly_gold(**sources, as_of=AS_OF, gross_margin=MARGIN).collect())
+        figures = figures_of(build_kpi_monthly_gold(**sources, **TERMS | {"as_of": AS_OF}).collect())
         rates = (figures[name, "all", "all"][4] for name in ("email_open_rate", "email_click_rate"))
         assert tuple(rates) == expected
 
@@ -339,7 +345,7 @@ def test_data_after_as_of_do_not_count(rows_at: Callable[[date], list[Any]]) -> 
 def test_window_of_thirty_days_up_to_first_of_march_begins_in_january(sources_of: Callable[..., Sources]) -> None:
     as_of = date(2026, 3, 1)
     events = [event(1, "page_view", at(1, 31), "device:d1"), event(2, "page_view", at(3, 1), "device:d2")]
-    rows = build_kpi_monthly_gold(**sources_of(CUSTOMERS, events, as_of), as_of=as_of, gross_margin=MARGIN).collect()
+    rows = build_kpi_monthly_gold(**sources_of(CUSTOMERS, events, as_of), **TERMS | {"as_of": as_of}).collect()
     assert figures_of(rows)["mau", "all", "all"] == {1: 1, 2: 1, 3: 2}
 
 
@@ -405,7 +411,7 @@ def test_kpis_of_any_customers_are_plausible(
         number: (country, min([acquired, *(day for day, *_ in sales)]), sales)
         for number, (country, acquired, sales) in customers.items()
     }
-    rows = build_kpi_monthly_gold(**sources_of(known, EVENTS, as_of), as_of=as_of, gross_margin=MARGIN).collect()
+    rows = build_kpi_monthly_gold(**sources_of(known, EVENTS, as_of), **TERMS | {"as_of": as_of}).collect()
     assert_plausible(rows)
 
 

@@ -45,12 +45,14 @@ def test_proposal_is_a_valid_file_of_sources(tmp_path: Path) -> None:
     lines, products = sources["transactions"], sources["products"]
     assert (lines.table, lines.primary_key) == ("V_RECEIPT_LINES", ("BASKET_ID", "LINE_NO"))
     assert dict(lines.mapping.columns) == {
-        "transaction_id": "TRY_CAST(basket_id AS BIGINT) * 1000 + TRY_CAST(line_no AS INT)",
+        "transaction_id": "concat_ws('|', basket_id, line_no)",
         "customer_id": "HSHD_NUM",
         "product_id": "PRODUCT_NUM",
         "store_id": "STORE_NUM",
         "quantity": "UNITS",
         "transaction_date": "PURCHASE_DATE",
+        "order_id": "BASKET_ID",
+        "promotion_code": "PROMOTION",
     }
     assert dict(products.mapping.columns) == {
         "product_id": "ArticleNr",
@@ -76,6 +78,7 @@ def test_column_of_the_source_is_proposed_once() -> None:
         "email": "mail",
         "country": "",
         "registration_date": "",
+        "household_id": "",
         "updated_at": "",
     }
 

@@ -106,6 +106,7 @@ def test_a_late_snapshot_changes_the_time_since_which_a_customer_is_inactive(sho
     check(shop)
 
 
+@pytest.mark.first_engine
 def test_a_snapshot_removes_sales_of_the_days_that_it_covers_only(shop: Warehouse) -> None:
     """The source purged January, and a sale of February was cancelled."""
     shop.land(TRANSACTIONS_BRONZE, 2, sale(3, FEBRUARY), sale(4, MARCH), load="increment")

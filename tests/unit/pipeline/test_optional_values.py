@@ -121,6 +121,7 @@ def land_unreadable_values(warehouse: Warehouse, load: Load) -> None:
 
 
 @pytest.mark.parametrize("load", ["snapshot", "increment"])
+@pytest.mark.first_engine
 def test_value_that_does_not_fit_changes_the_warning_of_its_row(warehouse: Warehouse, load: Load) -> None:
     shop = warehouse
     land_unreadable_values(shop, load)

@@ -44,7 +44,7 @@ def test_a_later_batch_overrides_price_periods_of_earlier_batches(shop: Warehous
         shop.land(PRODUCTS_BRONZE, day, product(1, price, updated_at=since))
         shop.refresh()
     incrementally = shop.rows(PRODUCT_PRICES_SILVER, "price", "valid_from", "valid_to")
-    assert [(str(price), str(first), str(end)) for price, first, end in incrementally] == [
+    assert [(f"{price:.2f}", str(first), str(end)) for price, first, end in incrementally] == [
         ("10.00", "None", "2026-02-05"),
         ("12.00", "2026-02-05", "2026-02-08"),
         ("15.00", "2026-02-08", "None"),

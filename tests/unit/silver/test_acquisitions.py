@@ -19,7 +19,7 @@ def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., l
 
     def build(registered: dict[int, int | None], *sold: tuple[int, int]) -> list[tuple[object, ...]]:
         customers = ({"customer_id": n, "registration_date": day and april(day)} for n, day in registered.items())
-        sales = ({"customer_id": n, "transaction_date": april(day)} for n, day in sold)
+        sales = ({"customer_id": n, "transaction_date": april(day), "quantity": 1} for n, day in sold)
         frame = build_customer_acquisitions_silver(
             frame_of(CUSTOMERS_SILVER.columns, *customers), purchases_of(frame_of(RETAILS_SILVER.columns, *sales))
         )

@@ -10,8 +10,9 @@ from cdp_lib.contracts.table import Column
 from cdp_lib.silver.prices import price_periods
 
 OBSERVED_PRICE = (
-    Column("product_id", "INT", ""),
-    Column("price", "DECIMAL(18,2)", ""),
+    Column("product_id", "BIGINT", ""),
+    Column("price", "DECIMAL(18,4)", ""),
+    Column("unit_cost", "DECIMAL(18,4)", ""),
     Column("updated_at", "TIMESTAMP", ""),
     Column("extracted_at", "TIMESTAMP", ""),
     Column("_batch_id", "STRING", ""),
@@ -52,7 +53,7 @@ def periods(frame_of: Callable[..., DataFrame]) -> Callable[..., Periods]:
         assert prices.dtypes == [(column.name, column.type.lower()) for column in PRODUCT_PRICES_SILVER.columns]
         periods_of_product = [row for row in prices.collect() if row.product_id == product_id]
         periods_of_product.sort(key=lambda row: row.valid_from or date.min)
-        return [(str(row.price), row.valid_from, row.valid_to, row["_batch_id"]) for row in periods_of_product]
+        return [(f"{row.price:.2f}", row.valid_from, row.valid_to, row["_batch_id"]) for row in periods_of_product]
 
     return build
 

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.silver import (
     CUSTOMERS_SILVER,
+    EXCHANGE_RATES_SILVER,
     PRODUCT_PRICES_SILVER,
     PRODUCTS_SILVER,
     RETAILS_SILVER,
@@ -37,6 +38,7 @@ ALBA = {
 }
 MAT = {"product_id": 3, "product_name": "Yoga Mat", "category": "Fitness"}
 PRICE = {"product_id": 3, "price": Decimal("499.00")}
+RATE = {"month": date(2025, 4, 1), "currency": "EUR", "rate": Decimal("1.2")}
 PLAZA = {"store_id": 5, "store_name": "Mega Plaza", "location": "Kuwait"}
 
 
@@ -54,6 +56,7 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
         *sales: dict[str, Any],
         customers: tuple[dict[str, Any], ...] = (ALBA,),
         prices: tuple[dict[str, Any], ...] = (PRICE,),
+        amounts_include_tax: bool = False,
     ) -> CheckedRows:
         rows = build_retails_silver(
             frame_of(TRANSACTIONS_SILVER.columns, *(shared_columns | SALE | sale for sale in sales)),
@@ -62,6 +65,9 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
             frame_of(PRODUCTS_SILVER.columns, shared_columns | MAT | {"price": Decimal("1.00")}),
             frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "other"} | price for price in prices)),
             frame_of(STORES_SILVER.columns, shared_columns | PLAZA),
+            frame_of(EXCHANGE_RATES_SILVER.columns, {"_batch_id": "other"} | RATE),
+            reporting_currency="USD",
+            amounts_include_tax=amounts_include_tax,
         )
         return check_rows(rows, RETAILS_SILVER, sale_as_received())
 
@@ -70,8 +76,60 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
 
 def test_build_retails_silver_adds_columns_of_customer_product_and_store(checked) -> None:
     [row] = checked({}).kept.collect()
-    expected = SALE | ALBA | MAT | PRICE | PLAZA | {"_warnings": []}
-    assert tuple(row) == tuple(expected[name] for name in RETAILS_SILVER.column_names)
+    expected = SALE | ALBA | MAT | PRICE | PLAZA | {"revenue": Decimal("998.00"), "_warnings": []}
+    assert tuple(row) == tuple(expected.get(name) for name in RETAILS_SILVER.column_names)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "revenue"),
+    [
+        ({}, "998.0000"),
+        ({"line_amount": "900", "unit_price": "1", "discount_amount": "98"}, "900.0000"),
+        ({"unit_price": "480.5", "discount_amount": "10"}, "951.0000"),
+        ({"unit_price": "480.5"}, "961.0000"),
+        ({"discount_amount": "98"}, "998.0000"),
+        ({"unit_price": "0.0001", "quantity": Decimal("0.5")}, "0.0001"),
+        ({"unit_price": "0.0001", "quantity": Decimal("-0.5")}, "-0.0001"),
+        ({"line_amount": "0"}, "0.0000"),
+        ({"line_amount": "100", "currency": "EUR"}, "120.0000"),
+        ({"line_amount": "100", "currency": "USD"}, "100.0000"),
+        ({"quantity": Decimal("0.315")}, "157.1850"),
+        ({"quantity": Decimal(-2)}, "-998.0000"),
+    ],
+)
+def test_revenue_is_what_was_paid(checked, amounts: dict[str, Any], revenue: str) -> None:
+    names = ("line_amount", "unit_price", "discount_amount")
+    typed = {name: Decimal(value) if name in names else value for name, value in amounts.items()}
+    [row] = checked(typed).kept.collect()
+    assert str(row.revenue) == revenue
+
+
+def test_tax_is_subtracted_from_amounts_that_include_it(checked) -> None:
+    line = {"line_amount": Decimal(120), "tax_amount": Decimal(20)}
+    revenues = [checked(line, amounts_include_tax=flag).kept.collect()[0].revenue for flag in (False, True)]
+    assert revenues == [120, 100]
+
+
+def test_discount_and_cost_are_in_the_reporting_currency(checked) -> None:
+    line = {"line_amount": Decimal(100), "discount_amount": Decimal(10), "currency": "EUR"}
+    [row] = checked(line, prices=(PRICE | {"unit_cost": Decimal("1.5")},)).kept.collect()
+    assert (row.discount, row.cost) == (12, 3)
+
+
+def test_line_in_a_currency_without_a_rate_waits_in_quarantine(checked) -> None:
+    for line in ({"currency": "CHF"}, {"currency": "EUR", "sale_month": date(2025, 5, 1)}):
+        [refused] = checked(line | {"line_amount": Decimal(1)}).refused.collect()
+        assert refused.broken_rules == ["exchange_rate_is_known"]
+
+
+def test_revenue_that_does_not_fit_is_refused(checked) -> None:
+    [refused] = checked({"quantity": Decimal("999999999999999")}).refused.collect()
+    assert refused.broken_rules == ["revenue_fits"]
+
+
+def test_anonymous_sale_is_kept_with_an_unknown_country(checked) -> None:
+    [row] = checked({"customer_id": None}).kept.collect()
+    assert (row.customer_id, row.country, row.full_name, row.revenue) == (None, "unknown", None, 998)
 
 
 def test_build_retails_silver_warns_of_a_sale_before_registration(checked) -> None:
@@ -104,7 +162,7 @@ PRICES = (
 )
 def test_sale_has_the_price_of_its_day(checked, day: date, price: str) -> None:
     [row] = checked({"transaction_date": day}, prices=PRICES).kept.collect()
-    assert str(row.price) == price
+    assert row.price == Decimal(price)
 
 
 def test_sale_without_a_price_for_its_day_goes_to_quarantine(checked) -> None:
@@ -113,8 +171,9 @@ def test_sale_without_a_price_for_its_day_goes_to_quarantine(checked) -> None:
     assert result.kept.count() == 0
 
 
-@pytest.mark.parametrize("noun", ["customer", "product", "store"])
-@pytest.mark.parametrize("number", [999, None])
+@pytest.mark.parametrize(
+    ("noun", "number"), [("customer", 999), ("product", 999), ("product", None), ("store", 999), ("store", None)]
+)
 def test_build_retails_silver_sends_a_sale_with_an_unknown_reference_to_quarantine(checked, noun: str, number) -> None:
     result = checked({}, {"transaction_id": 32, f"{noun}_id": number})
     [refused] = result.refused.collect()

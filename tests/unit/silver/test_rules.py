@@ -100,6 +100,7 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "product_name_is_present": each("product_name", None, " "),
         "category_is_present": each("category", None, ""),
         "price_is_not_negative": each("price", Decimal("-0.01"), None),
+        "unit_cost_is_readable": each("unit_cost", "unknown"),
         "updated_at_is_readable": each("updated_at", "yesterday"),
     },
     STORES_SILVER: {
@@ -110,8 +111,13 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
     },
     TRANSACTIONS_SILVER: {
         "transaction_id_is_present": each("transaction_id", None),
-        "quantity_is_positive": each("quantity", 0, -1, None),
+        "quantity_is_not_zero": each("quantity", 0, None),
         "transaction_date_is_present": each("transaction_date", None),
+        "sold_at_is_readable": each("sold_at", "noon"),
+        "unit_price_fits": each("unit_price", "free", "100000000000000"),
+        "line_amount_fits": each("line_amount", "12,50"),
+        "discount_amount_fits": each("discount_amount", "none"),
+        "tax_amount_fits": each("tax_amount", "20 %"),
         "transaction_date_is_plausible": each("transaction_date", date(1989, 12, 31), date(2026, 2, 2)),
         "updated_at_is_readable": each("updated_at", "yesterday"),
     },
@@ -190,6 +196,7 @@ SALE_COLUMNS = (
     *RETAILS_SILVER.columns[:-2],
     Column("_batch_id", "STRING", ""),
     *(Column(f"_{noun}_is_known", "BOOLEAN", "") for noun in ("customer", "product", "store")),
+    Column("_rate", "DECIMAL(18,8)", ""),
     Column("record", "STRING", ""),
 )
 SALE = {
@@ -198,6 +205,9 @@ SALE = {
     "sale_month": date(2025, 4, 1),
     "registration_date": date(2025, 4, 1),
     "price": Decimal("499.00"),
+    "customer_id": 101,
+    "revenue": Decimal("499.00"),
+    "_rate": Decimal(1),
     "_customer_is_known": True,
     "_product_is_known": True,
     "_store_is_known": True,
@@ -206,9 +216,15 @@ BREAKING_SALES: dict[str, list[Received]] = {
     "customer_is_known": each("_customer_is_known", None, False),
     "product_is_known": [*each("_product_is_known", None, False), {"price": None}],
     "store_is_known": each("_store_is_known", None, False),
+    "exchange_rate_is_known": each("_rate", None),
+    "revenue_fits": each("revenue", None),
     "sale_is_not_before_registration": each("registration_date", date(2025, 4, 2)),
 }
-VALID_SALES = each("registration_date", None, date(2025, 3, 31))
+VALID_SALES = [
+    *each("registration_date", None, date(2025, 3, 31)),
+    {"customer_id": None, "_customer_is_known": None},
+    {"revenue": Decimal("-499.00"), "quantity": Decimal(-1)},
+]
 
 every_table = pytest.mark.parametrize("contract", TABLES, ids=lambda contract: contract.name)
 

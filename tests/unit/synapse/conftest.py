@@ -22,7 +22,8 @@ from cdp_lib.storage import open_store
 VALUES: dict[str, tuple[Any, ...]] = {
     "BIGINT": (2**63 - 1, -(2**62), 0),
     "DATE": (date(9999, 12, 31), date(1900, 1, 1), date(2024, 2, 29)),
-    "DECIMAL(38,2)": (Decimal("9" * 36 + ".99"), Decimal("-0.01"), Decimal(0)),
+    "DECIMAL(38,3)": (Decimal("9" * 35 + ".999"), Decimal("-0.001"), Decimal(0)),
+    "DECIMAL(38,4)": (Decimal("9" * 34 + ".9999"), Decimal("-0.0001"), Decimal(0)),
     "DOUBLE": (0.1, -1.7e308, 1 / 3),
     "INT": (2**31 - 1, -(2**31), 0),
     "STRING": ("القاهرة – 'Zürich' \\ [a] $(b)", "", "x" * 5000),
@@ -35,9 +36,13 @@ VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def rows_of(contract: TableContract) -> list[dict[str, Any]]:
-    """Return four rows of a table: three rows without nulls, and a row in which every optional column is null."""
-    rows = [{column.name: VALUES[column.type][number] for column in contract.columns} for number in range(3)]
-    return [*rows, {column.name: VALUES[column.type][2] for column in contract.columns if column.required}]
+    """Return four rows of a table: three rows without nulls, and a row in which every optional column is null.
+
+    Columns that are not published are always null.
+    """
+    columns = [column for column in contract.columns if column.pii is None or column.required]
+    rows = [{column.name: VALUES[column.type][number] for column in columns} for number in range(3)]
+    return [*rows, {column.name: VALUES[column.type][2] for column in columns if column.required}]
 
 
 @dataclass(frozen=True)

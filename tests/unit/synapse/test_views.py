@@ -27,12 +27,16 @@ TYPES = [
     ("BOOLEAN", "BIT"),
     ("DATE", "DATE"),
     ("DECIMAL(18,2)", "DECIMAL(18,2)"),
-    ("DECIMAL(38,2)", "DECIMAL(38,2)"),
+    ("DECIMAL(38,3)", "DECIMAL(38,3)"),
+    ("DECIMAL(38,4)", "DECIMAL(38,4)"),
     ("DOUBLE", "FLOAT"),
     ("INT", "INT"),
     ("STRING", TEXT),
     ("TIMESTAMP", "DATETIME2(6)"),
 ]
+
+NOT_IN_SAMPLES = {"country_monthly_orders_gold"}
+"""Tables that have no rows in a run on the samples, because the samples have no orders."""
 
 each_table = pytest.mark.parametrize("contract", PUBLISHED_TABLES, ids=lambda contract: contract.name)
 each_view = pytest.mark.parametrize("view", VIEWS.values(), ids=lambda view: view.name)
@@ -42,14 +46,14 @@ def sorted_rows(rows: pa.Table) -> list[str]:
     return sorted(map(repr, rows.to_pylist()))
 
 
-def assert_shows_all_but_personal_data(contract: TableContract, gold: Gold) -> None:
+def assert_shows_all_but_personal_data(contract: TableContract, gold: Gold, *, may_be_empty: bool = False) -> None:
     """Assert that the view on the copy has all rows of the table, and all columns without personal data."""
     table = contents(DeltaTable(gold.tables / contract.name))
     expected = table.select([column.name for column in contract.columns if not column.pii])
 
     shown = VIEWS[contract.name].rows(contents(DeltaTable(gold.published / contract.name)))
 
-    assert shown.num_rows > 0
+    assert shown.num_rows > 0 or may_be_empty
     assert sorted_rows(shown) == sorted_rows(expected)
     assert shown.schema.types == expected.schema.types
 
@@ -62,7 +66,7 @@ def test_a_view_shows_its_table_to_the_last_digit(contract: TableContract, writt
 
 @each_table
 def test_a_view_shows_what_the_job_has_written(contract: TableContract, refreshed: Gold) -> None:
-    assert_shows_all_but_personal_data(contract, refreshed)
+    assert_shows_all_but_personal_data(contract, refreshed, may_be_empty=contract.name in NOT_IN_SAMPLES)
 
 
 @each_table
@@ -87,8 +91,8 @@ def test_no_file_that_serverless_can_open_has_a_column_of_personal_data(
     files = list((refreshed.published / contract.name).glob("*.parquet"))
     public = [column.name for column in contract.columns if not column.pii]
 
-    assert files
-    assert {tuple(pq.read_schema(file).names) for file in files} == {tuple(public)}
+    assert files or contract.name in NOT_IN_SAMPLES
+    assert {tuple(pq.read_schema(file).names) for file in files} <= {tuple(public)}
 
 
 def test_a_run_publishes_what_has_changed_and_a_run_without_a_location_nothing(
@@ -144,7 +148,7 @@ def test_a_views_types_are_the_contracts(contract: TableContract) -> None:
 def test_no_view_has_a_column_that_is_personal_anywhere() -> None:
     personal = {column.name for contract in PUBLISHED_TABLES for column in contract.columns if column.pii}
 
-    assert personal == {"full_name", "age_band", "generation", "gender", "city"}
+    assert personal == {"full_name", "age_band", "generation", "gender", "city", "attributes"}
     assert {view.name: personal & set(view.columns) for view in VIEWS.values() if personal & set(view.columns)} == {}
 
 

@@ -12,9 +12,7 @@ from cdp_lib.contracts.kpis import CUSTOMER_DIMENSIONS, PAID_CHANNEL_PREFIX
 from cdp_lib.frames import union, without_comments
 from cdp_lib.gold.kpis.measures import (
     EXACT,
-    MEASURE_KEY,
     MeasureRows,
-    by_dimensions,
     measures_by_dimensions,
     month_of,
     sum_measures,
@@ -22,8 +20,9 @@ from cdp_lib.gold.kpis.measures import (
 )
 
 _MEASURE_TYPES = {
-    "revenue": "decimal(38,2)",
-    "revenue_kept": "decimal(38,2)",
+    "revenue": "decimal(38,4)",
+    "revenue_above_zero": "decimal(38,4)",
+    "revenue_kept": "decimal(38,4)",
     "transactions": "bigint",
     "active_customers": "bigint",
     "returning_customers": "bigint",
@@ -71,36 +70,36 @@ def customer_measures(
     return sum_measures(measures_by_dimensions(_with_month_before(groups, names, as_of), CUSTOMER_DIMENSIONS))
 
 
-def category_measures(category_monthly_sales: DataFrame) -> MeasureRows:
-    """Return measures of sales by month and product category.
-
-    Args:
-        category_monthly_sales: One row per month and category, up to `as_of`.
-    """
-    months = category_monthly_sales.withColumnsRenamed({"sale_month": "month", "customers": "active_customers"})
-    measures = {name: sf.col(name) for name in ("revenue", "transactions", "active_customers")}
-    return with_measures(by_dimensions(months, ["category"]), MEASURE_KEY, measures)
-
-
 def _months_with_purchase(purchases: DataFrame) -> DataFrame:
-    """Return the purchases of each customer by month, and whether the customer also bought in the month before."""
+    """Return the purchases of each customer by month, and whether the customer also bought in the month before.
+
+    A customer with returns only has not bought in the month.
+    """
     months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue"), sf.sum("transaction_count").alias("transactions")
     )
     # Use a join: a window over the months of each customer takes twice as long as the join.
     before = months.select(
-        "customer_id", sf.add_months("month", 1).alias("month"), sf.col("revenue").alias("revenue_before")
+        "customer_id",
+        sf.add_months("month", 1).alias("month"),
+        sf.greatest("revenue", sf.lit(0).cast("decimal(38,4)")).alias("revenue_before"),
+        (sf.col("transactions") > 0).alias("was_active"),
     )
-    is_returning = sf.col("revenue_before").isNotNull()
+    zero = sf.lit(0).cast("decimal(38,4)")
+    is_active = sf.col("transactions") > 0
+    is_returning = is_active & sf.coalesce("was_active", sf.lit(False))
     return _with_all_measures(
         months.join(before, ["customer_id", "month"], how="left"),
         {
             "revenue": sf.col("revenue"),
-            "revenue_kept": sf.when(is_returning, sf.least("revenue_before", "revenue")),
+            "revenue_above_zero": sf.greatest("revenue", zero),
+            "revenue_kept": sf.when(
+                sf.col("revenue_before").isNotNull(), sf.least("revenue_before", sf.greatest("revenue", zero))
+            ),
             "transactions": sf.col("transactions"),
-            "active_customers": sf.lit(1),
+            "active_customers": is_active.cast("bigint"),
             "returning_customers": is_returning.cast("bigint"),
-            "users": sf.lit(1),
+            "users": is_active.cast("bigint"),
         },
     )
 
@@ -108,7 +107,7 @@ def _months_with_purchase(purchases: DataFrame) -> DataFrame:
 def _months_with_visit(purchases: DataFrame, activities: DataFrame) -> DataFrame:
     """Return the months in which a customer had an activity but no purchase."""
     active = activities.where("customer_id IS NOT NULL").select("customer_id", month_of("day").alias("month"))
-    bought = purchases.select("customer_id", sf.col("sale_month").alias("month"))
+    bought = purchases.where("transaction_count > 0").select("customer_id", sf.col("sale_month").alias("month"))
     visits = active.distinct().join(bought, ["customer_id", "month"], how="left_anti")
     return _with_all_measures(visits, {"users": sf.lit(1)})
 
@@ -119,7 +118,11 @@ def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_o
     Each row has the month of the milestone. The month of the prediction is the month of `as_of`.
     """
     value = customer_value.select("customer_id", "acquisition_date", "first_purchase_date", "predictive_clv")
-    later = purchases.join(value, "customer_id", how="inner").where("purchase_date > first_purchase_date")
+    later = (
+        purchases.where("transaction_count > 0")
+        .join(value, "customer_id", how="inner")
+        .where("purchase_date > first_purchase_date")
+    )
     second = later.groupBy("customer_id").agg(sf.min("purchase_date").alias("second_purchase_date"))
     months = {
         "new_customers": month_of("acquisition_date"),
@@ -160,17 +163,20 @@ def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date
         return sf.coalesce(name, zero)
 
     own_measures = {
-        **{name: sf.col(name) for name in _MEASURE_TYPES if name not in ("revenue_kept", "users")},
+        **{
+            name: sf.col(name) for name in _MEASURE_TYPES if name not in ("revenue_above_zero", "revenue_kept", "users")
+        },
+        "customer_revenue": sf.col("revenue"),
         "active_users": sf.col("users"),
         "reactivated_customers": count("active_customers") - count("returning_customers") - count("first_time_buyers"),
         "paid_new_customers": sf.when(is_paid, sf.col("new_customers")).otherwise(zero),
     }
-    previous_measures = {"active_before": sf.col("active_customers"), "revenue_before": sf.col("revenue")}
+    previous_measures = {"active_before": sf.col("active_customers"), "revenue_before": sf.col("revenue_above_zero")}
     is_own_month = sf.col("months_later") == 0
     measures = {
         **{name: sf.when(is_own_month, measure) for name, measure in own_measures.items()},
         **{name: sf.when(~is_own_month, measure) for name, measure in previous_measures.items()},
         # Revenue lost = revenue of the previous month − `revenue_kept` of the month. Each term comes from its own row.
-        "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue")),
+        "revenue_lost": sf.when(is_own_month, -sf.col("revenue_kept")).otherwise(sf.col("revenue_above_zero")),
     }
     return with_measures(months, [*dimensions, "month"], measures)

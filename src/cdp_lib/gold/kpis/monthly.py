@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of
+from cdp_lib.columns import identity_of, local_time
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
-from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
+from cdp_lib.contracts.gold import (
+    CATEGORY_MONTHLY_SALES_GOLD,
+    COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
+    COUNTRY_MONTHLY_ORDERS_GOLD,
+)
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
@@ -23,10 +28,12 @@ from cdp_lib.contracts.silver import (
     PURCHASES_SILVER,
     RETAILS_SILVER,
 )
-from cdp_lib.contracts.table import UNKNOWN
+from cdp_lib.contracts.table import UNKNOWN, TableContract
 from cdp_lib.frames import compute_in_parallel, union, with_types, without_comments
 from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
-from cdp_lib.gold.kpis.customers import category_measures, customer_measures
+from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
+from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
+from cdp_lib.gold.kpis.customers import customer_measures
 from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
 from cdp_lib.gold.kpis.measures import (
@@ -38,13 +45,14 @@ from cdp_lib.gold.kpis.measures import (
     sum_measures,
     with_measures,
 )
+from cdp_lib.gold.kpis.sales import anonymous_measures, category_measures, line_measures, order_measures
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 _CUMULATIVE = {
     "customers_to_date": "new_customers",
     "buyers_to_date": "first_time_buyers",
     "repeat_buyers_to_date": "repeat_buyers",
-    "revenue_to_date": "revenue",
+    "revenue_to_date": "customer_revenue",
 }
 """Cumulative measures up to the end of a month, each with the monthly measure that is summed."""
 
@@ -57,11 +65,14 @@ def build_kpi_monthly_gold(
     retails_silver: DataFrame,
     purchases_silver: DataFrame,
     category_monthly_sales_gold: DataFrame,
+    country_category_monthly_sales_gold: DataFrame,
+    country_monthly_orders_gold: DataFrame,
     marketing_spend_silver: DataFrame,
     exchange_rates_silver: DataFrame,
     customer_value_gold: DataFrame,
     as_of: date,
     gross_margin: float,
+    business_time_zone: str,
 ) -> DataFrame:
     """One row per month, dimension, dimension value and KPI.
 
@@ -76,31 +87,46 @@ def build_kpi_monthly_gold(
         retails_silver: One row per sale.
         purchases_silver: One row per customer and day of purchase.
         category_monthly_sales_gold: One row per month and product category.
+        country_category_monthly_sales_gold: One row per month, country and product category.
+        country_monthly_orders_gold: One row per month and country.
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
         customer_value_gold: One row per customer, at the same `as_of`.
         as_of: Last day to include.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
+        business_time_zone: IANA name of the time zone of business days.
 
     Returns:
         Columns of `kpi_monthly_gold`.
     """
+    events = events_silver.withColumn("occurred_at", local_time(sf.col("occurred_at"), business_time_zone))
     channels = _customer_channels(crm_contacts_silver, customer_links_silver)
     dimensions = _customer_dimensions(customer_value_gold, customers_silver, channels)
     first_days = {
         # Purchases are not needed: no customer has a purchase before the acquisition date.
         "acquisition_date": customer_value_gold,
-        "occurred_at": events_silver,
+        "occurred_at": events,
         "month": marketing_spend_silver,
     }
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    activities = build_activities(events_silver, customer_links_silver, as_of)
+    activities = build_activities(events, customer_links_silver, as_of)
+    until = partial(_months_until, retails_silver, as_of)
+    categories = until(category_monthly_sales_gold, CATEGORY_MONTHLY_SALES_GOLD, build_category_monthly_sales_gold)
+    groups = until(
+        country_category_monthly_sales_gold,
+        COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
+        build_country_category_monthly_sales_gold,
+    )
+    orders = until(country_monthly_orders_gold, COUNTRY_MONTHLY_ORDERS_GOLD, build_country_monthly_orders_gold)
     parts = [
         customer_measures(purchases, customer_value_gold, dimensions, activities, as_of),
-        category_measures(_category_months(category_monthly_sales_gold, retails_silver, as_of)),
+        category_measures(categories),
+        line_measures(groups),
+        anonymous_measures(groups),
+        order_measures(orders),
         spend_measures(marketing_spend_silver, exchange_rates_silver, as_of),
         consent_measures(crm_contacts_silver, as_of),
-        engagement_measures(activities, events_silver, as_of),
+        engagement_measures(activities, events, as_of),
         _first_month(first_days, as_of),
     ]
     first, *rest = align_measures(parts)
@@ -122,25 +148,31 @@ KPI_MONTHLY = Table(
         RETAILS_SILVER,
         PURCHASES_SILVER,
         CATEGORY_MONTHLY_SALES_GOLD,
+        COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
+        COUNTRY_MONTHLY_ORDERS_GOLD,
         MARKETING_SPEND_SILVER,
         EXCHANGE_RATES_SILVER,
         CUSTOMER_VALUE_GOLD,
     ),
-    settings=(BUSINESS_DATE, "gross_margin"),
+    settings=(BUSINESS_DATE, "gross_margin", "business_time_zone"),
 )
 
 
-def _category_months(category_months: DataFrame, retails: DataFrame, as_of: date) -> DataFrame:
-    """Return sales by month and category up to `as_of`.
+def _months_until(
+    retails: DataFrame,
+    as_of: date,
+    mart: DataFrame,
+    contract: TableContract,
+    build: Callable[[DataFrame, date | None], DataFrame],
+) -> DataFrame:
+    """Return the rows of a monthly mart up to `as_of`.
 
-    The month of `as_of` is computed from the sales. In the mart, this month may include sales after `as_of`.
+    The month of `as_of` is computed from the lines. In the mart, this month may include lines after `as_of`.
     """
     month = sf.lit(as_of.replace(day=1))
-    earlier_months = category_months.where(sf.col("sale_month") < month)
-    last_month = build_category_monthly_sales_gold(retails.where(sf.col("sale_month") == month), as_of)
-    return union(
-        [without_comments(rows, CATEGORY_MONTHLY_SALES_GOLD.column_names) for rows in (earlier_months, last_month)]
-    )
+    earlier_months = mart.where(sf.col("sale_month") < month)
+    last_month = build(retails.where(sf.col("sale_month") == month), as_of)
+    return union([without_comments(rows, contract.column_names) for rows in (earlier_months, last_month)])
 
 
 def _customer_dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
@@ -214,9 +246,10 @@ def _with_measures_to_date(rows: DataFrame, gross_margin: float) -> DataFrame:
     cumulative = {name: sum_so_far(sf.col(monthly)) for name, monthly in _CUMULATIVE.items()}
     is_unknown_channel = (sf.col("dimension") == "channel") & (sf.col("dimension_value") == UNKNOWN)
     is_known = sf.col("has_spend") & ~lacks_rate & ~is_unknown_channel
-    # If no mailing was ever opened, the source of events does not report openings: their number is unknown, not 0.
+    # If a source does not report openings, clicks, orders or returns, their number is unknown, not 0.
     of_value = Window.partitionBy("dimension", "dimension_value")
-    reported = {name: sf.sum(name).over(of_value) > 0 for name in ("mailings_opened", "mailings_clicked")}
+    often_unreported = ("mailings_opened", "mailings_clicked", "orders", "returned_revenue")
+    reported = {name: sf.sum(name).over(of_value) > 0 for name in often_unreported}
     adjusted = {
         **{name: sf.when(is_reported, sf.col(name)) for name, is_reported in reported.items()},
         # If no contact ever decided on a channel, the CRM has no consent data for it: shares are unknown, not 0.
