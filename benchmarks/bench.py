@@ -77,11 +77,11 @@ class Bench:
     command: str
     _loaded: dict[tuple[int, str], Path] = field(default_factory=dict)
 
-    def landing(self, sales: int) -> Path:
+    def landing(self, sales: int, *, receipts: bool = False) -> Path:
         """Return the folder with a shop's landed history. Land the history unless the folder already has it."""
-        folder = self.landings / f"landing-{sales}"
+        folder = self.landings / f"landing-{sales}{'-receipts' if receipts else ''}"
         description_file = folder.with_suffix(".json")
-        shop = _shop(sales)
+        shop = Shop(sales=sales, orphans=ORPHANS, receipts=receipts)
         description = json.dumps(asdict(shop))
         if not (description_file.exists() and description_file.read_text(encoding="utf-8") == description):
             console.print(f"Landing {sales:,} sales ...")
@@ -132,14 +132,15 @@ class Bench:
         names = [name for name in self.contestants if not CONTESTANTS[name].refreshes_largest_mart_last]
         if not names:
             return None
-        landing = self.landing(sales)
         contents: dict[str, Contents] = {}
 
         def measure(name: str) -> RefreshMeasurement:
+            landing = self.landing(sales, receipts=CONTESTANTS[name].reads_receipts)
             return refresh(CONTESTANTS[name], self._empty_folder("run"), landing)
 
         def inspect(name: str) -> None:
-            contents[name] = contents_of(_warehouse(self.home / "run"))
+            if not CONTESTANTS[name].reads_receipts:
+                contents[name] = contents_of(_warehouse(self.home / "run"))
 
         rounds = self.run_rounds(names, measure, inspect)
         return self._result("full", sales, rounds, rows=ensure_same(contents))
@@ -160,7 +161,7 @@ class Bench:
         landing = self._empty_folder(f"landing-{sales}-and-batch")
         # Landed batches are immutable, so hard links can replace copies.
         shutil.copytree(history, landing, copy_function=os.link, dirs_exist_ok=True)
-        _shop(sales).land_newest_sales(Landing(str(landing)), self.batch)
+        Shop(sales=sales, orphans=ORPHANS).land_newest_sales(Landing(str(landing)), self.batch)
         contents: dict[str, Contents] = {}
 
         def measure(name: str) -> RefreshMeasurement:
@@ -236,10 +237,6 @@ MEASURES: dict[str, Callable[[Bench, int], BenchmarkResult | None]] = {
     "nothing-new": Bench.nothing_new,
 }
 """For each measure: the method that runs it at one size. Growth and peak memory come from `full`."""
-
-
-def _shop(sales: int) -> Shop:
-    return Shop(sales=sales, orphans=ORPHANS)
 
 
 def _warehouse(home: Path) -> Path:

@@ -43,12 +43,15 @@ class Contestant:
         script: Path of the script, relative to this folder.
         options: Options of the script.
         environment: Environment variables of the process, in addition to the inherited ones.
+        reads_receipts: Whether the sales are lines of receipts, with all optional columns. The tables then differ from
+            those of other contestants.
     """
 
     title: str
     script: str
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    reads_receipts: bool = False
 
     @property
     def runs_on_spark(self) -> bool:
@@ -86,6 +89,7 @@ CONTESTANTS = {
     "product-in-memory-pool": Contestant(
         f"product, Sail, in a memory pool of {MEMORY_POOL_GIGABYTES:g} GB", "product.py", environment=MEMORY_POOL
     ),
+    "product-receipts": Contestant("product, Sail, receipts", "product.py", reads_receipts=True),
     "product-whole-job": Contestant("product, Sail, whole job", "product.py", ("--whole",)),
     "product-apart": Contestant("product, Sail, the largest mart after all others", "product.py", ("--apart",)),
     "product-spark": Contestant("product, local Spark", "product.py", ("--engine", "spark")),

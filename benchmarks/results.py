@@ -175,6 +175,7 @@ def goals(results: Results) -> list[Goal]:
         _batch_against_rerun(results),
         _batch_by_history(results),
         _growth(results),
+        _receipts(results),
         _memory(results),
         _nothing_new(results),
     ]
@@ -295,6 +296,17 @@ def _growth(results: Results) -> Goal:
     growth = large.median("product") / small.median("product")
     measured = f"{growth:.2f} × ({small.median('product'):.1f} s, {large.median('product'):.1f} s)"
     return _goal(*words, growth, (1.05 * factor, factor), measured)
+
+
+def _receipts(results: Results) -> Goal:
+    """Compare a full refresh of receipts with a full refresh of sales without optional columns. It has no target."""
+    title = "full refresh of receipts, which have all optional columns, against sales without them"
+    result = latest_of_largest(results, "full", "product", "product-receipts")
+    if not result:
+        return Goal(title, "", "")
+    ratio = result.ratio("product-receipts", "product")
+    seconds = f"{result.median('product-receipts'):.1f} s, {result.median('product'):.1f} s; {millions(result.sales)}"
+    return Goal(title, "", "", f"{ratio:.2f} × ({seconds})")
 
 
 def _memory(results: Results) -> Goal:

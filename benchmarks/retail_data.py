@@ -45,6 +45,7 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.landing import FILE_FOLDER, Landing, Load, Manifest
 
 CHUNK = 1_000_000
+LINES_OF_RECEIPT = 5
 LAST_DAY = date(2026, 6, 30)
 DAYS = 3 * 365
 HISTORY_AT = datetime(2026, 6, 30, 22, tzinfo=UTC)
@@ -67,6 +68,7 @@ class Shop:
         stores: Number of stores.
         events: Number of behavioural events in the history; a negative number means one event per 5 sales.
         orphans: 1,000 means that every thousandth sale has an unknown product; 0 means that every product is known.
+        receipts: Whether sales are lines of receipts, with all optional columns, returns and anonymous sales.
         seed: Seed of all random numbers.
     """
 
@@ -76,6 +78,7 @@ class Shop:
     stores: int = 200
     events: int = -1
     orphans: int = 0
+    receipts: bool = False
     seed: int = 20261125
 
     @property
@@ -97,8 +100,6 @@ class Shop:
         customers, products, stores = self.customer_count, self.products, self.stores
         self._land_rows(landing, CUSTOMERS_BRONZE, "snapshot", self._customers(customers))
         self._land_rows(landing, CRM_CONTACTS_BRONZE, "snapshot", self._contacts(customers))
-        random = self._random("products")
-        prices = np.round(np.exp(random.normal(3.2, 1.1, products)), 2) + 0.5
         self._land_parquet(
             landing,
             PRODUCTS_BRONZE,
@@ -109,7 +110,8 @@ class Shop:
                         "product_id": pa.array(np.arange(1, products + 1), pa.int32()),
                         "product_name": [f"Product {number}" for number in range(1, products + 1)],
                         "category": [CATEGORIES[number % len(CATEGORIES)] for number in range(products)],
-                        "price": pa.array(prices).cast(pa.decimal128(18, 2), safe=False),
+                        "price": _decimals(self._prices),
+                        **({"unit_cost": _decimals(self._prices * 0.6)} if self.receipts else {}),
                     }
                 )
             ],
@@ -136,7 +138,7 @@ class Shop:
         self._land_files(
             landing, MARKETING_SPEND_BRONZE, "spend.csv", _table("month channel campaign amount currency", spend)
         )
-        rates = [(month, "USD", "1") for month in months]
+        rates = [(month, currency, rate) for month in months for currency, rate in (("USD", "1"), ("EUR", "1.08"))]
         self._land_rows(landing, EXCHANGE_RATES_BRONZE, "snapshot", _table("month currency rate", rates))
 
     def land_small_batch(
@@ -217,6 +219,10 @@ class Shop:
         return _cumulative_shares(1.0 / np.arange(1, self.products + 1) ** 0.9)
 
     @cached_property
+    def _prices(self) -> NDArray[np.float64]:
+        return np.round(np.exp(self._random("products").normal(3.2, 1.1, self.products)), 2) + 0.5
+
+    @cached_property
     def _store_shares(self) -> NDArray[np.float64]:
         return _cumulative_shares(self._random("stores").lognormal(0.0, 0.8, self.stores))
 
@@ -248,6 +254,8 @@ class Shop:
     ) -> pa.Table:
         if self.orphans:
             products = np.where(ids % self.orphans == 0, self.products + 7, products)
+        if self.receipts:
+            return self._table_of_lines(ids, customers, products, stores, quantities, days)
         return pa.table(
             {
                 "transaction_id": pa.array(ids, pa.int32()),
@@ -256,6 +264,37 @@ class Shop:
                 "store_id": pa.array(stores, pa.int32()),
                 "quantity": pa.array(quantities, pa.int32()),
                 "transaction_date": _dates(days),
+            }
+        )
+
+    def _table_of_lines(
+        self, ids: Ints, customers: Ints, products: Ints, stores: Ints, quantities: Ints, days: Ints
+    ) -> pa.Table:
+        """Return sales as lines of receipts. All lines of a receipt have its customer, store and time."""
+        first = np.arange(len(ids)) // LINES_OF_RECEIPT * LINES_OF_RECEIPT
+        receipts, customers, stores, days = ids[first], customers[first], stores[first], days[first]
+        prices = self._prices[np.minimum(products, self.products) - 1]
+        weights = np.where(products % 5 == 0, 0.357, 1.0)
+        pieces = quantities * weights * np.where(ids % 40 == 0, -1, 1)
+        discounts = np.where(ids % 3 == 0, np.round(pieces * prices * 0.1, 2), 0.0)
+        paid = np.round(pieces * prices - discounts, 2)
+        at = pa.array(np.asarray(_dates(days)).astype("datetime64[s]").astype(np.int64) + receipts % 86_400)
+        return pa.table(
+            {
+                "transaction_id": pa.array(ids + (1 << 53)),
+                "customer_id": pa.array(customers, mask=receipts % 4 == 0),
+                "product_id": pa.array(products),
+                "store_id": pa.array(stores),
+                "quantity": _decimals(pieces, 3),
+                "sold_at": at.cast(pa.timestamp("s", "UTC")),
+                "order_id": pa.array(receipts).cast(pa.string()),
+                "unit_price": _decimals(prices),
+                "line_amount": _decimals(paid),
+                "discount_amount": _decimals(discounts),
+                "tax_amount": _decimals(paid / 6),
+                "currency": pa.array(np.where(receipts % 10 == 0, "EUR", "USD")),
+                "channel": pa.array(np.where(receipts % 5 == 0, "web", "store")),
+                "promotion_code": pa.array(np.where(discounts != 0, "SPRING", ""), mask=discounts == 0),
             }
         )
 
@@ -377,6 +416,10 @@ def _draw_skewed(random: np.random.Generator, kinds: int, number: int) -> Ints:
     return np.searchsorted(_cumulative_shares(1.0 / np.arange(1, kinds + 1)), random.random(number))
 
 
+def _decimals(values: NDArray[np.float64], places: int = 2) -> pa.Array:
+    return pa.array(values).cast(pa.decimal128(18, places), safe=False)
+
+
 def _dates(days: Ints) -> pa.Array:
     first = (LAST_DAY - date(1970, 1, 1)).days - (DAYS - 1)
     return pa.array(np.asarray(days, np.int32) + first, pa.int32()).cast(pa.date32())
@@ -400,8 +443,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="landing folder")
     parser.add_argument("--sales", type=int, default=1_000_000)
+    parser.add_argument("--receipts", action="store_true", help="land sales as lines of receipts")
     arguments = parser.parse_args()
-    shop = Shop(sales=arguments.sales)
+    shop = Shop(sales=arguments.sales, receipts=arguments.receipts)
     begin = time.perf_counter()
     shop.land_history(Landing(str(arguments.folder)))
     print(f"{shop.sales:,} sales of {shop.customer_count:,} customers: {time.perf_counter() - begin:.1f} s")

@@ -74,6 +74,8 @@ def ensure_same(contents: Mapping[str, Contents]) -> dict[str, int]:
     Raises:
         CdpError: A table differs between two contestants.
     """
+    if not contents:
+        return {}
     first, *rest = contents
     for other in rest:
         for table, expected in contents[first].items():

@@ -68,6 +68,7 @@ def figures() -> Results:
             large,
             {
                 "product": measured(41.0, 8_000.0),
+                "product-receipts": measured(61.5, 9_000.0),
                 "product-in-memory-pool": measured(43.0, 4_000.0),
                 "duckdb": measured(40.0),
             },
@@ -157,7 +158,7 @@ def test_unequal_tables_end_the_benchmark(tmp_path: Path, landing: Path, monkeyp
     contents = iter([{"sales_by_country_gold": (8, 1)}, {"sales_by_country_gold": (8, 2)}])
     monkeypatch.setattr("bench.refresh", lambda *_: measured(1.0))
     monkeypatch.setattr("bench.contents_of", lambda _: next(contents))
-    monkeypatch.setattr(Bench, "landing", lambda *_: landing)
+    monkeypatch.setattr(Bench, "landing", lambda *_, **__: landing)
     bench = Bench(tmp_path, tmp_path, ["product", "duckdb"], 1, 1, 10, 2_000, "make bench")
 
     with pytest.raises(CdpError, match="are not the same"):
@@ -174,7 +175,7 @@ def test_nothing_new_is_measured_on_a_loaded_home_and_on_the_fixture(
         return measured(1.0)
 
     monkeypatch.setattr("bench.refresh", refresh)
-    monkeypatch.setattr(Bench, "landing", lambda *_: landing)
+    monkeypatch.setattr(Bench, "landing", lambda *_, **__: landing)
     bench = Bench(tmp_path, tmp_path, ["product"], 1, 1, 10, 2_000, "make bench")
 
     bench.nothing_new(2_000)
@@ -216,6 +217,7 @@ def test_goals_use_medians_of_the_ratios_within_rounds() -> None:
         ("reached", "10 %"),
         ("reached", "1.50 ×"),
         ("reached", "4.10 ×"),
+        ("", "1.50 ×"),
         ("reached", "4.0 GB in a memory pool of 3.5 GB"),
         ("reached", "0.25 ×"),
     ]
@@ -228,7 +230,7 @@ def test_batches_of_different_sizes_are_not_compared() -> None:
 
 
 def test_unmeasured_goals_say_not_measured() -> None:
-    assert goal_table({}).count("| not measured |  |") == 8
+    assert goal_table({}).count("| not measured |  |") == 9
     assert {goal.state for goal in goals(by_key(result("full", 1_000, {"product": measured(1.0, None)})))} == {""}
 
 
