@@ -1,11 +1,14 @@
-"""Fixtures: a temporary PostgreSQL server and its databases."""
+"""Fixtures: a temporary PostgreSQL server and its databases, and modules of the benchmarks."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
 import pytest
@@ -16,6 +19,21 @@ from cdp_local import postgresql_server as postgresql
 _DATABASE_SQL = Path(__file__).resolve().parents[1] / "fixtures" / "database.sql"
 
 _database_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def benchmark_module() -> Callable[[str], ModuleType]:
+    """Function that imports a module of `benchmarks/` by name. These modules are not part of a package."""
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).resolve().parents[1] / "benchmarks" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

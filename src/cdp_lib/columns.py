@@ -145,6 +145,16 @@ def to_money(column: Column) -> Column:
     return sf.coalesce(text.try_cast("decimal(18,4)"), with_exponent)
 
 
+def to_currency(column: Column) -> Column:
+    """Return the code of a currency in upper case; null if no text is left.
+
+    >>> codes = spark.createDataFrame([(" eur ",), ("",)], "currency string")
+    >>> [row.c for row in codes.select(to_currency(codes.currency).alias("c")).collect()]
+    ['EUR', None]
+    """
+    return sf.upper(clean_text(column))
+
+
 def to_flag(column: Column) -> Column:
     """Return true or false for the text "true" or "false" in upper or lower case; null for any other text.
 

@@ -128,7 +128,7 @@ def received_ids(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapp
     texts = _texts(bronze_rows.columns, contract, mapping)
     identifiers = sf.array(
         *(
-            sf.struct(sf.lit(entity).alias("entity"), clean_text(texts[column]).alias("source_id"))
+            sf.struct(sf.lit(entity).alias("entity"), texts[column].alias("source_id"))
             for column, entity in mapping.text_ids
         )
     )
@@ -177,12 +177,7 @@ def _mapped(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping, 
         column.name: "STRING" if column.name in has_text_ids else column.type for column in contract.received_columns
     }
     typed = {
-        name: clean_text(text_of[name])
-        if name in has_text_ids
-        else text_of[name]
-        if type_ == "STRING"
-        else to_type(text_of[name], type_)
-        for name, type_ in types.items()
+        name: text_of[name] if type_ == "STRING" else to_type(text_of[name], type_) for name, type_ in types.items()
     }
     # Every text fits a column of type STRING, so these columns have no misfits.
     misfits = [(name, text_of[name], typed[name]) for name, type_ in types.items() if type_ != "STRING"]
@@ -205,13 +200,13 @@ def _texts(names: Sequence[str], contract: BronzeContract, mapping: Mapping) -> 
     A date or time in the declared format is converted to ISO 8601. A number with the declared decimal separator is
     converted to a number with a full stop. Any other text is returned as received, so that the quarantine shows it.
     """
-    sources, texts = dict(mapping.columns), {}
+    sources, text_ids, texts = dict(mapping.columns), dict(mapping.text_ids), {}
     for column in contract.received_columns:
         text = _source_of(column.name, sources, names, contract)
         if column.default_from:
             text = sf.coalesce(text, _source_of(column.default_from, sources, names, contract))
-        kind = "text" if column.name in dict(mapping.text_ids) else column.kind
-        texts[column.name] = _in_standard_format(text, kind, mapping)
+        is_text_id = column.name in text_ids
+        texts[column.name] = clean_text(text) if is_text_id else _in_standard_format(text, column.kind, mapping)
     return texts
 
 

@@ -5,7 +5,6 @@ By default the test lands a few batches. `make torture` sets `CDP_SOAK_SECONDS=1
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import resource
@@ -13,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -34,14 +34,9 @@ REFRESH_TIMEOUT = 120
 
 
 @pytest.fixture(scope="module")
-def retail_data() -> ModuleType:
-    """The module `retail_data`, which is not part of a package."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "retail_data.py"
-    spec = importlib.util.spec_from_file_location("retail_data", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["retail_data"] = module
-    spec.loader.exec_module(module)
-    return module
+def retail_data(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    """The module `benchmarks/retail_data.py`."""
+    return benchmark_module("retail_data")
 
 
 def resident_megabytes(pid: int) -> float:

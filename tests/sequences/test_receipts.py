@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sqlite3
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -27,14 +25,9 @@ LINES = 400
 
 
 @pytest.fixture(scope="module")
-def receipts() -> ModuleType:
-    """The module `benchmarks/receipts.py`, which is not part of a package."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "receipts.py"
-    spec = importlib.util.spec_from_file_location("receipts", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["receipts"] = module
-    spec.loader.exec_module(module)
-    return module
+def receipts(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    """The module `benchmarks/receipts.py`."""
+    return benchmark_module("receipts")
 
 
 def table_rows(home: Path, contract: TableContract, columns: list[str] | None = None) -> list[dict[str, Any]]:

@@ -12,10 +12,7 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.frames import union
 from cdp_lib.mapping import received_ids
 from cdp_lib.pipeline.table import Materialization
-from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
-
-SINCE = "since"
-"""Name in the `details` of the table's state: token of the creation of the table."""
+from cdp_lib.pipeline.work import IDS_SINCE, LOADED_IN_VERSION, Outcome, RowCounts, Work
 
 
 @dataclass(frozen=True)
@@ -28,17 +25,14 @@ class NumberIds(Materialization):
     """
 
     needs_bronze_rows = False
-
-    def is_used(self, work: Work) -> bool:
-        """Return whether an entity has text identifiers."""
-        return any(mapping.text_ids for mapping in work.mappings.values())
+    is_for_text_ids = True
 
     def refresh(self, work: Work) -> Outcome:
         """Number the new identifiers."""
         store, contract = work.store, work.contract
         is_new = store.create(contract)
-        since = secrets.token_hex(8) if is_new else work.state.details.get(SINCE) or secrets.token_hex(8)
-        state = replace(work.next_state(work.state.token), details={SINCE: since})
+        since = secrets.token_hex(8) if is_new else work.state.details.get(IDS_SINCE) or secrets.token_hex(8)
+        state = replace(work.next_state(work.state.token), details={IDS_SINCE: since})
         found = []
         for bronze in work.table.reads:
             mapping = work.mapping_of(bronze)

@@ -26,7 +26,7 @@ from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.guards import RefusedBatchError, with_refused_batches
 from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
-from cdp_lib.pipeline.work import Outcome, RowCounts, Work, setting_texts
+from cdp_lib.pipeline.work import IDS_SINCE, Outcome, RowCounts, Work, setting_texts
 from cdp_lib.settings import Settings
 from cdp_lib.sources_file import read_sources
 from cdp_lib.storage import DeltaStore
@@ -112,11 +112,11 @@ class Runner:
         """Return the selected tables and the tables that they have to follow, without tables that are not used."""
         selected = self.graph.select(selection)
         selected |= {contract.name for name in selected for contract in self.graph.tables[name].follows}
-        return {name for name in selected if self._is_used(name)}
+        return {name for name in selected if self._is_used(self.graph.tables[name])}
 
-    def _is_used(self, name: str) -> bool:
-        table = self.graph.tables[name]
-        return table.materialization.is_used(self._work(table, self.states.get(name, TableState()), Due()))
+    def _is_used(self, table: Table) -> bool:
+        has_text_ids = any(mapping.text_ids for mapping in self._mappings(table).values())
+        return has_text_ids or not table.materialization.is_for_text_ids
 
     def _is_switched_off(self, table: Table) -> bool:
         """Return whether a setting prevents the refresh of a table that already exists."""
@@ -243,7 +243,7 @@ class Runner:
 
     def _mappings(self, table: Table) -> dict[str, Mapping]:
         """Return the mappings of the bronze inputs of a table, or of the bronze table itself, by table name."""
-        ids_since = self.states.get(ID_KEYS_SILVER.name, TableState()).details.get("since", "")
+        ids_since = self.states.get(ID_KEYS_SILVER.name, TableState()).details.get(IDS_SINCE, "")
         mappings = {
             each.name: self.sources.mapping(each.entity)
             for each in (table.contract, *table.reads)

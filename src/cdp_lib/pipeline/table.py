@@ -31,6 +31,10 @@ class Materialization:
     needs_bronze_rows = True
     """Whether compaction has to keep bronze rows for the table."""
 
+    is_for_text_ids = False
+    """Whether the table is used only if an entity has text identifiers. An unused table is never due, and need not
+    exist."""
+
     def refresh(self, work: Work) -> Outcome:
         """Refresh the table.
 
@@ -38,10 +42,6 @@ class Materialization:
             work: The table, its state and its inputs.
         """
         raise NotImplementedError
-
-    def is_used(self, work: Work) -> bool:
-        """Return whether the platform uses the table. A table that is not used is never due, and need not exist."""
-        return True
 
     def describe_new_input(self, work: Work) -> str:
         """Describe new input from outside the platform's tables, such as landed batches.

@@ -30,6 +30,9 @@ MAPPING = "mapping"
 REFUSED = "refused"
 """Name in the `details` of a table's state: batches that a guard has refused, and that may still be merged."""
 
+IDS_SINCE = "since"
+"""Name in the details of the state of `id_keys_silver`: token of the creation of the table."""
+
 SET_ASIDE = "set_aside"
 """Name in the `details` of a table's state: refused batches that are ignored because a later snapshot took their place.
 """

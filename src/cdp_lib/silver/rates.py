@@ -1,9 +1,8 @@
 """exchange_rates_silver: exchange rates by month and currency."""
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_text, to_month
+from cdp_lib.columns import clean_text, to_currency, to_month
 from cdp_lib.contracts.bronze import EXCHANGE_RATES_BRONZE
 from cdp_lib.contracts.silver import EXCHANGE_RATES_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
@@ -25,7 +24,7 @@ def build_exchange_rates_silver(exchange_rates_bronze: DataFrame) -> DataFrame:
         EXCHANGE_RATES_BRONZE,
         {
             "month": to_month,
-            "currency": lambda received: sf.upper(clean_text(received)),
+            "currency": to_currency,
             "rate": lambda received: clean_text(received).try_cast("decimal(18,8)"),
         },
     )

@@ -1,9 +1,8 @@
 """marketing_spend_silver: marketing spend by month, channel and campaign."""
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_text, to_amount, to_month
+from cdp_lib.columns import clean_text, to_amount, to_currency, to_month
 from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
 from cdp_lib.contracts.silver import MARKETING_SPEND_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
@@ -28,7 +27,7 @@ def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame
             "channel": clean_text,
             "campaign": clean_text,
             "amount": to_amount,
-            "currency": lambda received: sf.upper(clean_text(received)),
+            "currency": to_currency,
         },
     )
 

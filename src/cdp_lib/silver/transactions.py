@@ -1,9 +1,9 @@
 """transactions_silver: the sales and returns of the transactional database."""
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_text, to_instant, to_money
+from cdp_lib.columns import clean_text, to_currency, to_instant, to_money
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.contracts.silver import ID_KEYS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
@@ -39,7 +39,7 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
             "line_amount": to_money,
             "discount_amount": to_money,
             "tax_amount": to_money,
-            "currency": _to_currency,
+            "currency": to_currency,
             "channel": clean_text,
             "promotion_code": clean_text,
             "updated_at": to_instant,
@@ -47,10 +47,6 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
     )
     day = sf.coalesce("transaction_date", sf.col("sold_at").cast("date"))
     return rows.withColumns({"transaction_date": day, "sale_month": sf.trunc(day, "month")})
-
-
-def _to_currency(received: Column) -> Column:
-    return sf.upper(clean_text(received))
 
 
 TRANSACTIONS = Table(

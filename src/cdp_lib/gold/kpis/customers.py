@@ -78,24 +78,22 @@ def _months_with_purchase(purchases: DataFrame) -> DataFrame:
     months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue"), sf.sum("transaction_count").alias("transactions")
     )
+    above_zero = sf.greatest("revenue", sf.lit(0).cast("decimal(38,4)"))
+    is_active = sf.col("transactions") > 0
     # Use a join: a window over the months of each customer takes twice as long as the join.
     before = months.select(
         "customer_id",
         sf.add_months("month", 1).alias("month"),
-        sf.greatest("revenue", sf.lit(0).cast("decimal(38,4)")).alias("revenue_before"),
-        (sf.col("transactions") > 0).alias("was_active"),
+        above_zero.alias("revenue_before"),
+        is_active.alias("was_active"),
     )
-    zero = sf.lit(0).cast("decimal(38,4)")
-    is_active = sf.col("transactions") > 0
     is_returning = is_active & sf.coalesce("was_active", sf.lit(False))
     return _with_all_measures(
         months.join(before, ["customer_id", "month"], how="left"),
         {
             "revenue": sf.col("revenue"),
-            "revenue_above_zero": sf.greatest("revenue", zero),
-            "revenue_kept": sf.when(
-                sf.col("revenue_before").isNotNull(), sf.least("revenue_before", sf.greatest("revenue", zero))
-            ),
+            "revenue_above_zero": above_zero,
+            "revenue_kept": sf.when(sf.col("revenue_before").isNotNull(), sf.least("revenue_before", above_zero)),
             "transactions": sf.col("transactions"),
             "active_customers": is_active.cast("bigint"),
             "returning_customers": is_returning.cast("bigint"),
