@@ -187,8 +187,8 @@ def run(
             if failed or not excluded:
                 _print_findings(workspace, [*only, *tables] if only else ())
         for task in runs:
-            if task.new_columns:
-                console.print(f"New columns in the source, added to {task.key}: {', '.join(task.new_columns)}")
+            for note in task.notes:
+                console.print(note)
         console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
         succeeded = sum(task.state == State.SUCCEEDED for task in tasks)
         console.print(

@@ -53,7 +53,7 @@ class TaskRun:
         started: Start on the monotonic clock, in seconds; None before the start.
         seconds: Duration in seconds; None before the end.
         counts: Reported numbers of rows, by name. The names are in `ROW_COUNTS`.
-        new_columns: Columns that the refresh added to the table.
+        notes: Sentences about the refresh that a person should read.
         error: Reason of a failure, in one line.
         stage_report: For a table, the values that its stage reported; None for a task.
         outcome: For a finished condition task, `true` or `false`; else None.
@@ -64,7 +64,7 @@ class TaskRun:
     started: float | None = None
     seconds: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    new_columns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: str | None = None
     stage_report: dict[str, Any] | None = None
     outcome: str | None = None
@@ -227,7 +227,7 @@ def table_run(run: TableRun) -> TaskRun:
         started=time.monotonic() - run.seconds,
         seconds=None if run.state == "running" else run.seconds,
         counts=asdict(run.counts) if has_ended else {},
-        new_columns=list(run.new_columns),
+        notes=list(run.notes),
         error=run.error or None,
         stage_report=asdict(run),
     )

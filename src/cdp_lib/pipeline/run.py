@@ -48,7 +48,7 @@ class TableRun:
         reason: Why the table was due.
         counts: Numbers of rows that the refresh wrote, removed and refused.
         seconds: Duration of the refresh in seconds.
-        new_columns: Names of the columns that the refresh added.
+        notes: Sentences about the refresh that a person should read.
         error: Error message in one line. Empty if the table did not fail.
     """
 
@@ -57,7 +57,7 @@ class TableRun:
     reason: str = ""
     counts: RowCounts = RowCounts()
     seconds: float = 0.0
-    new_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -288,7 +288,7 @@ class Runner:
             if isinstance(error, RefusedBatchError):
                 self._set_state(name, with_refused_batches(self.states.get(name, TableState()), error.batches))
             return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=one_line(error))
-        return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.new_columns)
+        return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.notes)
 
     def _outcome(self, name: str, due: Due) -> Outcome:
         table, state = self.graph.tables[name], self.states.get(name, TableState())

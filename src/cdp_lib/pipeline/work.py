@@ -73,12 +73,12 @@ class Outcome:
     Attributes:
         state: State of the table after the refresh.
         counts: Row counts of the refresh.
-        new_columns: Names of the columns that the refresh added.
+        notes: Sentences about the refresh that a person should read.
     """
 
     state: TableState
     counts: RowCounts = RowCounts()
-    new_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def setting_texts(table: Table, values: Mapping[str, Any], mappings: Mapping[str, ColumnMapping]) -> dict[str, str]:
