@@ -27,6 +27,7 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.py"))
 # package that have no entry.
 ALLOWED_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
+    "json_text": set(),
     "contracts": {"contracts"},
     "contracts.table": set(),
     "contracts.kpis": set(),
@@ -34,14 +35,14 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "columns": set(),
     "frames": {"columns"},
     "quality": {"columns", "contracts.table", "frames"},
-    "landing": {"errors", "", "source_address"},
+    "landing": {"errors", "", "json_text", "source_address"},
     "mapping": {"columns", "contracts.table", "errors"},
     "sources_file": {"contracts.bronze", "contracts.table", "errors", "mapping"},
     "source_address": set(),
-    "sources": {"contracts.table", "errors", "landing", "source_address", "sources", "sources_file"},
+    "sources": {"contracts.table", "errors", "json_text", "landing", "source_address", "sources", "sources_file"},
     "ingest": {"errors", "landing", "secrets", "settings", "source_address", "sources", "sources_file"},
     # This module imports the package `cdp_lib`, to send it to the process in which Spark runs a micro-batch.
-    "sources.event_stream": {"", "contracts.table", "errors", "landing", "settings"},
+    "sources.event_stream": {"", "contracts.table", "errors", "json_text", "landing", "settings"},
     "settings": {"errors", "reference.currencies"},
     "secrets": {"errors"},
     "storage": {"storage.delta", "storage.lease"},
@@ -54,6 +55,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "contracts.table",
         "errors",
         "frames",
+        "json_text",
         "landing",
         "mapping",
         "pipeline.load_batches",
@@ -238,7 +240,9 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "pipeline.touched_keys": {"pipeline.change_sets", "pipeline.load_batches", "pipeline.table", "pipeline.work"},
     "pipeline.load_batches": {
         "contracts.table",
+        "errors",
         "frames",
+        "json_text",
         "landing",
         "pipeline.state",
         "pipeline.table",

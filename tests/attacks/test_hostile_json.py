@@ -138,7 +138,9 @@ def test_hostile_records_are_in_quarantine_and_the_next_batch_goes_through(wareh
     good = [json.dumps(customer(number)) for number in range(10, 100)]
     land_page(warehouse.landing, *records, *good)
     warehouse.refresh(CUSTOMERS_SILVER)
-    assert len(warehouse.rows(CUSTOMERS_SILVER.quarantine)) + len(warehouse.rows(CUSTOMERS_SILVER)) >= len(REFUSED) + 90
+    assert {number for (number,) in warehouse.rows(CUSTOMERS_SILVER, "customer_id")} >= {*range(10, 100)}
+    refused = [record for name, record in REFUSED.items() if "surrogate" not in name]
+    assert len(warehouse.rows(CUSTOMERS_SILVER.quarantine)) >= len(refused)
     warehouse.land(CUSTOMERS_BRONZE, 2, *(customer(number) for number in range(10, 101)))
     warehouse.refresh(CUSTOMERS_SILVER)
     assert (100,) in warehouse.rows(CUSTOMERS_SILVER, "customer_id")
