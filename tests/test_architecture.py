@@ -71,10 +71,8 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     },
     **dict.fromkeys(
         (
-            "silver.contacts",
             "silver.events",
             "silver.rates",
-            "silver.spend",
             "silver.transactions",
         ),
         {
@@ -87,7 +85,19 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         },
     ),
     **dict.fromkeys(
-        ("silver.customers", "silver.products", "silver.stores"),
+        ("silver.contacts", "silver.spend"),
+        {
+            "columns",
+            "contracts.bronze",
+            "contracts.silver",
+            "pipeline.merge_by_key",
+            "pipeline.table",
+            "silver.received",
+            "silver.reserved",
+        },
+    ),
+    **dict.fromkeys(
+        ("silver.products", "silver.stores"),
         {
             "columns",
             "contracts.bronze",
@@ -98,6 +108,16 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
             "silver.received",
         },
     ),
+    "silver.customers": {
+        "contracts.bronze",
+        "contracts.silver",
+        "columns",
+        "pipeline.merge_by_key",
+        "pipeline.table",
+        "quality",
+        "silver.received",
+        "silver.reserved",
+    },
     "silver.id_keys": {
         "contracts.bronze",
         "contracts.silver",
@@ -330,6 +350,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "errors",
         "landing",
         "pipeline.run",
+        "protection",
         "published",
         "reconciliation",
         "secrets",
@@ -339,6 +360,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "task_values",
     },
     "serving": {"contracts", "metric_views", "pipeline.state", "storage"},
+    "protection": {"contracts", "errors", "pipeline.state", "storage"},
     "task_values": {"pipeline.run"},
     "maintenance": {"contracts", "errors", "storage.delta"},
     "metric_views": {"contracts.kpis"},

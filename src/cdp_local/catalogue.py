@@ -10,7 +10,7 @@ from cdp_local.lineage import lineage_page
 from cdp_local.markdown import table
 from cdp_local.power_bi import model_files
 from cdp_local.settings_page import settings_page
-from cdp_local.synapse_views import views_script
+from cdp_local.synapse_views import customer_views_script, views_script
 from cdp_local.workspace import PROJECT
 
 _LAYERS = {
@@ -350,6 +350,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "settings.md": settings_page,
     **model_files(PROJECT / "powerbi" / "retail-cdp.SemanticModel"),
     PROJECT / "synapse" / "03_views.sql": views_script,
+    PROJECT / "synapse" / "05_customers.sql": customer_views_script,
 }
 """Generated files, each with the function that returns its content."""
 

@@ -94,6 +94,12 @@ class HomeCatalog:
         building.replace(path)
         self._registered.add(path.name)
 
+    def forget_view(self, schema: str, view: str) -> None:
+        """Delete the SQL statement of a view, so that later sessions do not create the view again."""
+        path = self._path_of_view(schema, view)
+        path.unlink(missing_ok=True)
+        self._registered.discard(path.name)
+
     def _path_of_view(self, schema: str, view: str) -> Path:
         return self._home / "views" / f"{schema.rpartition('.')[2].strip('`')}.{view}.sql"
 

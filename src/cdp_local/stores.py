@@ -74,15 +74,24 @@ class SparkStore(DeltaStore):
 
     def create_view(self, name: str, query: str) -> None:
         """Create or replace a view, and store it for later sessions."""
-        # Spark can create views only in `spark_catalog`, which has the same schemas and tables.
-        is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
-        schema = self._schema.rpartition(".")[2] if is_spark else self._schema
-        statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
+        statement = f"CREATE OR REPLACE VIEW {self._name_of_view(name)} AS\n{query}"
         if home := self._home:
             home.register_all()  # the view's query may read any table or view
         self.session.sql(statement)
         if home:
             home.keep_view(self._schema, name, statement)
+
+    def drop_view(self, name: str) -> None:
+        """Drop a view if it exists, and forget it for later sessions."""
+        self.session.sql(f"DROP VIEW IF EXISTS {self._name_of_view(name)}")
+        self._existing.discard(name)
+        if home := self._home:
+            home.forget_view(self._schema, name)
+
+    def _name_of_view(self, name: str) -> str:
+        """Return the full name of a view. Spark has views only in `spark_catalog`, with the same schemas and tables."""
+        is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
+        return f"{self._schema.rpartition('.')[2] if is_spark else self._schema}.`{name}`"
 
     def _create(self, contract: TableContract, statement: str) -> None:
         super()._create(contract, statement)

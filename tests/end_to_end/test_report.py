@@ -29,9 +29,9 @@ EMPTY = {"cac-by-channel", "clv-to-cac-by-channel", "quarantine-table", "model-d
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, cdp: Callable[..., Any]) -> Path:
-    """Run the job on the sample data with Sail, and return its home folder."""
+    """Run the job on the sample data with Sail, and return its home folder. No figures of few people are withheld."""
     home = tmp_path_factory.mktemp("home")
-    run = cdp("run", "--home", home)
+    run = cdp("run", "--home", home, "--var", "minimum_cell_size=1")
     assert run.returncode == 0, run.stderr
     assert f"Report: {home / 'report.html'}" in run.stdout
     return home

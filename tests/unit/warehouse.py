@@ -19,7 +19,7 @@ from cdp_lib.landing import Landing, Load
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.run import Runner, TableRun
 from cdp_lib.pipeline.work import RowCounts
-from cdp_lib.published import publish_gold
+from cdp_lib.published import Copies, publish_gold
 from cdp_lib.reconciliation import Account, reconcile
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
@@ -55,6 +55,7 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "clv_horizon_months": "12",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",
+    "minimum_cell_size": "5",
 }
 
 
@@ -204,9 +205,11 @@ class Warehouse:
         """Refresh the selected tables. Return the names of the tables that were due."""
         return [run.table for run in self.run(*selection, **parameters) if run.state == "refreshed"]
 
-    def publish(self, location: Path, **parameters: bool) -> int:
-        """Copy the gold tables to a folder. Return the number of written rows."""
-        return publish_gold(self.store, str(location), **parameters)
+    def publish(
+        self, location: Path, minimum_cell_size: int = 1, *, has_customers: bool = True, **parameters: bool
+    ) -> int:
+        """Copy the gold tables to a folder. Return the number of rows of the copied tables."""
+        return publish_gold(self.store, Copies(str(location), minimum_cell_size, has_customers), **parameters)
 
     def reconcile(self) -> list[Account]:
         return reconcile(self.store, self.graph)

@@ -13,7 +13,12 @@ LINEAGE_COLUMNS = (
         "BOOLEAN",
         "whether the row is a tombstone: the source deleted the record, and only its key is known",
     ),
-    Column("_rescued_data", "STRING", "JSON object of the values that did not fit their column, as received"),
+    Column(
+        "_rescued_data",
+        "STRING",
+        "JSON object of the values that did not fit their column, as received",
+        pii="record",
+    ),
     Column(
         "_batch_id",
         "STRING",

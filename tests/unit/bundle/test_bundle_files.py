@@ -199,7 +199,7 @@ def test_schema_and_catalog_are_named_once(bundle: Bundle, project: Path) -> Non
 def test_settings_use_the_deployed_names_of_schemas(jobs: Jobs) -> None:
     settings = [task_parameters(job, task["task_key"]) for job in jobs for task in job["tasks"]]
     # ${var.schema} lacks the prefix that the CLI adds in a development target.
-    for name, schema in (("schema", "sales"), ("serving_schema", "serving")):
+    for name, schema in (("schema", "sales"), ("serving_schema", "serving"), ("customers_schema", "customers")):
         assert {each[name] for each in settings if name in each} == {f"${{resources.schemas.{schema}.name}}"}
 
 
@@ -447,8 +447,11 @@ def test_production_creates_no_scope_and_protects_schemas(bundle: Bundle) -> Non
 @pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
 def test_production_grants_access_to_views_only(bundle: Bundle) -> None:
     granted = {key: schema.get("grants") for key, schema in bundle["resources"]["schemas"].items()}
-    privileges = [{"principal": "${var.analysts_group}", "privileges": ["USE_SCHEMA", "SELECT"]}]
-    assert granted == {"sales": None, "serving": privileges}
+    assert granted == {
+        "sales": None,
+        "serving": [{"principal": "${var.analysts_group}", "privileges": ["USE_SCHEMA", "SELECT"]}],
+        "customers": [{"principal": "${var.customers_group}", "privileges": ["USE_SCHEMA", "SELECT"]}],
+    }
     assert "grants" not in bundle["resources"]["volumes"]["landing"]
 
 
