@@ -6,6 +6,7 @@ its copy is pseudonymised, because a customer number still identifies a person.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
@@ -78,6 +79,19 @@ def publish_gold(store: DeltaStore, copies: Copies, *, full_refresh: bool = Fals
     if due:
         write_states(store, states)
     return sum(store.count(due).values())
+
+
+def forget_copies(store: DeltaStore, names: Collection[str]) -> None:
+    """Make the copies of tables due, although the tables keep their versions.
+
+    Args:
+        store: Tables of the platform.
+        names: Names of tables whose rows were repaired.
+    """
+    states = read_states(store)
+    copies = [_state_name(each) for each in PUBLISHED_TABLES if each.name in names and _state_name(each) in states]
+    if copies:
+        write_states(store, states | {name: replace(states[name], inputs={}) for name in copies})
 
 
 def due_copies(states: States, copies: Copies) -> list[TableContract]:

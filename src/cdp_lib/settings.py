@@ -274,7 +274,20 @@ def _to_date(parameters: dict[str, str], name: str) -> date | None:
 
 
 def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
-    text = parameters[name]
+    return parse_flag(name, parameters[name], default=default)
+
+
+def parse_flag(name: str, text: str, *, default: bool) -> bool:
+    """Return the value of a parameter that is true or false.
+
+    Args:
+        name: Name of the parameter.
+        text: Value of the parameter.
+        default: Value of an empty parameter.
+
+    Raises:
+        CdpError: The value is neither true nor false, nor empty.
+    """
     if text.lower() not in ("", "true", "false"):
         raise CdpError(f"Parameter '{name}' is '{text}': write true or false.")
     return text.lower() == "true" if text else default

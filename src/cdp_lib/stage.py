@@ -17,9 +17,10 @@ from cdp_lib.published import Copies, due_copies, publish_gold
 from cdp_lib.reconciliation import describe_imbalance, has_imbalance, reconcile, record_reconciliation
 from cdp_lib.secrets import find_secret
 from cdp_lib.serving import Serving, due_views, publish_views
-from cdp_lib.settings import Settings
+from cdp_lib.settings import Settings, parse_flag
 from cdp_lib.storage import open_store, release_lease, take_lease
 from cdp_lib.task_values import report_due, report_held, report_rows, report_table
+from cdp_lib.verification import verify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +37,15 @@ class Stage:
     def __init__(self, dbutils: Any, spark: SparkSession) -> None:
         """Read the notebook's widgets and the states of the tables, and take the lease.
 
-        Besides the widgets of `Settings`, the notebook has four widgets. If a widget has several values, they are
+        Besides the widgets of `Settings`, the notebook has five widgets. If a widget has several values, they are
         separated by spaces:
 
         - `select`: tables and layers, as in `cdp run --select`;
         - `sources`: the result states of the ingest tasks, each as `<source>=<state>`;
         - `held`: tables that, according to earlier tasks, failed, were skipped, or have missing or surplus rows. Their
           downstream tables are held;
-        - `job`: name of the job.
+        - `job`: name of the job;
+        - `repair`: whether `verify` rebuilds the tables that are wrong, `true` or `false`.
 
         Args:
             dbutils: The notebook's `dbutils`.
@@ -54,7 +56,7 @@ class Stage:
                 reads masks instead of personal data.
         """
         self._dbutils = dbutils
-        for name in ("select", "sources", "held", "job"):
+        for name in ("select", "sources", "held", "job", "repair"):
             dbutils.widgets.text(name, "")
         self._settings = Settings.from_widgets(dbutils)
         settings, catalog = self._settings, self._settings.catalog
@@ -78,6 +80,7 @@ class Stage:
         self._runs: list[TableRun] = []
         self._rows_copied: int | None = None
         self._imbalance = ""
+        self._complaints: list[str] = []
 
     def refresh(self, layer: str, show: Callable[[str], object]) -> list[TableRun]:
         """Refresh the selected tables, or the tables of a layer if no tables are selected.
@@ -149,17 +152,39 @@ class Stage:
         release_lease(self._store, *self._holder)
         return done
 
+    def verify(self, show: Callable[[str], object]) -> None:
+        """Compare every table with a rebuild, and rebuild the tables that are wrong if the widget `repair` is true.
+
+        The lease is released at the end.
+
+        Args:
+            show: The notebook's `print`, called with one line per table that was wrong or not compared.
+        """
+        repair = parse_flag("repair", self._dbutils.widgets.get("repair"), default=False)
+        try:
+            verified = verify(self._runner, repair=repair)
+        finally:
+            release_lease(self._store, *self._holder)
+        for each in verified:
+            if each.is_different:
+                show(f"{each.complaint}{'. Repaired.' if each.is_repaired else ''}")
+            elif each.skip_reason:
+                show(f"{each.table_name}: not compared: {each.skip_reason}")
+        show(f"{len(verified):,} tables verified, {sum(each.is_different for each in verified):,} of them differ.")
+        self._complaints = [each.complaint for each in verified if each.is_wrong]
+
     def end(self) -> None:
         """Report the results of the stage to the job.
 
         Raises:
-            CdpError: A table failed, or has missing or surplus rows.
+            CdpError: A table failed, is wrong, or has missing or surplus rows.
         """
         if self._runs or self._rows_copied is not None:
             report_rows(self._dbutils, (self._rows_copied or 0) + sum(run.counts.rows for run in self._runs))
         report_held(self._dbutils, self._held)
         failed = [f"{run.table}: {run.error}" for run in self._runs if run.state == "failed"]
         failed += [self._imbalance] if self._imbalance else []
+        failed += [f"{each}. To rebuild the wrong tables, run with repair=true" for each in self._complaints]
         if failed:
             raise CdpError(failed[0] + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""))
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
+from typing import Any
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Row
@@ -134,7 +135,7 @@ class SailStore(SparkStore):
         counts: Mapping[str, SparkColumn],
         *,
         is_empty: bool = False,
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         """Replace rows and return the counts of the new rows.
 
         The counts come from a query after the write, because Sail does not report the number of written rows.

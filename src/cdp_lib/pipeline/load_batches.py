@@ -86,6 +86,18 @@ class LoadedBatches:
         """Return whether a batch is treated as loaded."""
         return batch_id in self.batches or batch_id <= self.mark
 
+    def up_to(self, version: int, newest: str, snapshot: str) -> LoadedBatches:
+        """Return a copy without the batches that were loaded after a version of the table.
+
+        Args:
+            version: Number of the version.
+            newest: Newest batch that was loaded up to this version.
+            snapshot: Latest snapshot that was loaded up to this version. Empty if there is none.
+        """
+        batches = {name: number for name, number in self.batches.items() if number <= version}
+        snapshots = {name: at for name, at in self.snapshots.items() if name in batches}
+        return replace(self, batches=batches, newest=newest, snapshot=snapshot, snapshots=snapshots)
+
     def has_whole(self, batch_id: str) -> bool:
         """Return whether the table still has every row of a batch."""
         return batch_id >= self.complete_since and (batch_id > self.compacted_to or not self.compacted_to)
@@ -180,6 +192,8 @@ class LoadBatches(Materialization):
         """Load the new batches, or all landed batches if the table must be rewritten."""
         contract, store, state = _contract(work), work.store, work.next_state()
         loaded = LoadedBatches.of(work.state)
+        if work.is_rebuild:
+            _require_landed(work)
         if work.must_rewrite:
             loaded = loaded.reset()
         names = work.landing.batch_ids(contract.source, contract.entity, *_listing_arguments(work, loaded))
@@ -324,8 +338,30 @@ def _contract(work: Work) -> BronzeContract:
     return work.contract
 
 
+def _require_landed(work: Work) -> None:
+    """Raise an error if the table has rows that a rebuild from the landed batches would lose.
+
+    Raises:
+        CdpError: A batch of the table is no longer landed.
+    """
+    contract = _contract(work)
+    landed = work.landing.batch_ids(contract.source, contract.entity)
+    if not landed:
+        return
+    stored = work.store.read(contract).where(sf.col("_batch_id") >= landed[0]).select("_batch_id").distinct()
+    if lost := sorted({name for (name,) in stored.collect()} - {*landed}):
+        raise CdpError(
+            f"Batch {lost[0]} of {contract.name} is no longer landed, so a rebuild would lose its rows: restore the"
+            f" folder of the batch, or {contract.name}, from a backup."
+        )
+
+
 def _listing_arguments(work: Work, loaded: LoadedBatches) -> tuple[str, list[str]]:
     """Return `since` and `exclude` for `Landing.batch_ids`. Batches to replay are not excluded."""
+    if work.is_rebuild:
+        known, contract = LoadedBatches.of(work.state), _contract(work)
+        landed = work.landing.batch_ids(contract.source, contract.entity)
+        return "", [name for name in landed if not known.holds(name)]
     if work.settings.full_refresh:
         return "", []
     replayed = work.settings.replay_from

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import Lock
+from typing import Any
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column as SparkColumn
@@ -163,7 +164,7 @@ class DeltaStore:
         """Return the Delta properties to set on a table, because their defaults differ between workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
-    def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
+    def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, Any]:
         """Replace all rows of a table. If the columns of the table differ from the contract, also replace the columns.
 
         Args:
@@ -204,7 +205,7 @@ class DeltaStore:
         counts: Mapping[str, SparkColumn],
         *,
         is_empty: bool = False,
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         """Replace rows, and compute aggregates while the rows are written. No second query is needed."""
         observation = Observation()
         prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
@@ -214,7 +215,7 @@ class DeltaStore:
             writer.append() if is_empty else writer.overwrite(sf.lit(True) if where is None else where)
         return dict(observation.get)
 
-    def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, int]:
+    def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, Any]:
         """Return the number of rows as `rows`, and the values of the given aggregates, by name."""
         [row] = rows.agg(*_counts(counts)).collect()
         return row.asDict()

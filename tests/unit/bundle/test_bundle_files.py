@@ -235,9 +235,9 @@ def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
     assert {notebook(task, project) for job in jobs for task in job["tasks"]} == notebooks
 
 
-def test_only_cdp_refresh_has_job_parameters_and_only_operational_ones(jobs: Jobs, refresh: dict[str, Any]) -> None:
-    assert {parameter["name"] for parameter in refresh["parameters"]} == OPERATIONAL
-    assert not [job["name"] for job in jobs if job["name"] != "cdp_refresh" and "parameters" in job]
+def test_jobs_have_operational_parameters_only(jobs: Jobs) -> None:
+    parameters = {job["name"]: {each["name"] for each in job["parameters"]} for job in jobs if "parameters" in job}
+    assert parameters == {"cdp_refresh": OPERATIONAL, "cdp_verify": {"repair"}}
 
 
 def test_every_task_has_the_parameters_of_its_notebook(jobs: Jobs, project: Path) -> None:
@@ -373,7 +373,7 @@ def test_jobs_have_one_run_at_a_time_and_report_failures(jobs: Jobs) -> None:
 
 def test_scheduled_jobs_are_monitored(jobs: Jobs) -> None:
     scheduled = [job for job in jobs if "schedule" in job]
-    assert {job["name"] for job in scheduled} == {"cdp_refresh", "cdp_events", "cdp_maintenance"}
+    assert {job["name"] for job in scheduled} == {"cdp_refresh", "cdp_events", "cdp_maintenance", "cdp_verify"}
     for job in scheduled:
         assert job["schedule"]["quartz_cron_expression"]
         assert [rule["metric"] for rule in job["health"]["rules"]] == ["RUN_DURATION_SECONDS"]
@@ -471,7 +471,7 @@ def test_only_tasks_that_use_the_landing_run_on_the_lake_cluster(jobs: Jobs, pro
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
-            or notebook(task, project).stem in ("bronze", "ingest", "refresh")
+            or notebook(task, project).stem in ("bronze", "ingest", "refresh", "verify")
         }
         assert on_the_lake == landing_tasks
         for task in job["tasks"]:
