@@ -48,6 +48,9 @@ Watermark = dict[str, Any]
 
 MANIFEST = "manifest.json"
 
+_MANIFEST_CHECKSUM = "manifest_checksum"
+"""Name of the field of a manifest's text that holds the SHA-256 of all other fields, as JSON with sorted keys."""
+
 _SOURCE = "source.json"
 """Name of the file in an entity's folder that holds the address of the entity's source."""
 
@@ -162,14 +165,19 @@ class Manifest:
     def from_json(cls, text: str) -> Self:
         """Return a manifest from its text.
 
-        Ignore unknown fields, because later versions of the platform may write more fields.
+        Ignore unknown fields, because later versions of the platform may write more fields. The checksum of the content
+        is verified if the text has one. Manifests of Data Factory and of earlier versions have none.
 
         Raises:
             ValueError: The text is not a manifest.
         """
         try:
+            content = json.loads(text)
+            stated = content.pop(_MANIFEST_CHECKSUM, None)
+            if stated is not None and stated != _sha256(json.dumps(content, sort_keys=True)):
+                raise ValueError("its content does not match its checksum")
             # Manifests of the first version have no `load`: every batch was a snapshot.
-            values = {"load": "snapshot"} | _known_fields(cls, json.loads(text))
+            values = {"load": "snapshot"} | _known_fields(cls, content)
             for field, known in (("load", get_args(Load)), ("format", get_args(BatchFormat))):
                 if values[field] not in known:
                     raise ValueError(f"{field} is {values[field]!r}, not one of {', '.join(known)}")
@@ -182,8 +190,10 @@ class Manifest:
             raise ValueError(f"not a manifest: {error}") from error
 
     def to_json(self) -> str:
-        """Return the text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=2)
+        """Return the text of `manifest.json`. Its last field is the checksum of all other fields."""
+        content = json.loads(json.dumps(asdict(self)))
+        checksum = _sha256(json.dumps(content, sort_keys=True))
+        return json.dumps(content | {_MANIFEST_CHECKSUM: checksum}, indent=2)
 
 
 def _data_file(values: dict[str, Any] | str) -> DataFile:
@@ -422,8 +432,17 @@ class Landing:
         path = f"{self.root}/{source}/{entity}/{_LANDED_FILES}"
         if not self._exists(path):
             return None
-        with self._errors("read"):
-            return Manifest.from_json(self.fs.cat_file(path).decode())
+        try:
+            with self._errors("read"):
+                summary = Manifest.from_json(self.fs.cat_file(path).decode())
+            if (summary.source, summary.entity) != (source, entity):
+                raise ValueError(f"it belongs to {summary.source}/{summary.entity}")
+        except ValueError as error:
+            raise CdpError(
+                f"{path} can't be read ({error}): restore it, or delete it. Without it, source files of removed batches"
+                " are landed again."
+            ) from error
+        return summary
 
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
         """Store a summary of the batches: one manifest that lists the latest version of each source file.
@@ -503,9 +522,11 @@ class Landing:
         """Check the data files against the manifest, and return the manifest with its missing values filled in.
 
         Raises:
-            CdpError: A data file is missing, can't be read, or differs from the manifest.
+            CdpError: A data file is missing, can't be read, or differs from the manifest, or the folder of a source file
+                has a file that the manifest does not list.
         """
         rows, size, columns = 0, 0, set[str]()
+        self._require_no_other_files(batch)
         for file in batch.files:
             stats = self._examine_file(batch, file)
             rows += stats.rows
@@ -666,6 +687,24 @@ class Landing:
             if os.path.realpath(os.path.join(real_root, inside)) != os.path.join(real_root, inside):
                 raise ValueError("a symbolic link, which may lead out of the landing location")
 
+    def _require_no_other_files(self, batch: Manifest) -> None:
+        """Raise an error if the folder of a source file has a file that the manifest does not list.
+
+        Bronze reads these folders as a whole, so it would load the rows of such a file.
+        """
+        listed = {file.name for file in batch.files}
+        folders = {_source_folder(name) for name in listed if name.startswith(f"data/{FILE_FOLDER}")}
+        if not folders:
+            return
+        with self._errors("read"):
+            self.fs.invalidate_cache()
+            paths = self.fs.find(self.path_of(batch, "data"))
+        for name in (path.rpartition(f"/{batch.batch_id}/")[2] for path in paths):
+            # Engines skip the files whose names begin with a dot or an underscore.
+            is_visible = not name.rpartition("/")[2].startswith((".", "_"))
+            if is_visible and _source_folder(name) in folders and name not in listed:
+                raise self._mismatch_error(batch, f"the manifest does not list the file {name}")
+
     def _mismatch_error(self, batch: Manifest, reason: str) -> CdpError:
         return CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} does not match its manifest: {reason}."
@@ -706,6 +745,11 @@ def storage_errors(failure: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise CdpError(f"{failure}: {reason.rstrip('.')}.") from error
+
+
+def _source_folder(name: str) -> str:
+    """Return the folder of a source file from the path of a data file: `data/file=<name>`."""
+    return "/".join(name.split("/")[:2])
 
 
 def _run_suffix(batch_id: str) -> str:

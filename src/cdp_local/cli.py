@@ -34,6 +34,8 @@ from cdp_lib.sources_file import ENTITIES
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_lib.verification import verify as verify_tables
 from cdp_local.bundle import Bundle, Job
+from cdp_local.checksums import forget_files
+from cdp_local.engines import catalog_of
 from cdp_local.maintenance import maintain_home, retention_warning
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
@@ -105,6 +107,10 @@ def main() -> None:
         app()
     except (CdpError, OSError) as error:
         errors.print(f"error: {error}", markup=False)
+        raise SystemExit(1) from None
+    except PySparkException as error:
+        message = f"error: The engine failed ({one_line(error)}): `cdp verify` checks every file of the tables."
+        errors.print(message, markup=False)
         raise SystemExit(1) from None
 
 
@@ -180,7 +186,7 @@ def run(
                 console.print(f"Report: {page}", soft_wrap=True)
         # If a task failed, the queries of `_print_findings` may fail for the same reason. Ignore their errors: the
         # error of the task is printed at the end.
-        with suppress(PySparkException) if failed else nullcontext():
+        with suppress(PySparkException, CdpError) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
                 _print_findings(workspace, [*only, *tables] if only else ())
@@ -276,11 +282,18 @@ def verify(
     param: Parameters = None,
     repair: Annotated[bool, typer.Option(help="Rebuild the tables that are wrong, and no other table.")] = False,
 ) -> None:
-    """Compare every table with the rows that a rebuild gives. Exit with code 1 if a table is wrong."""
+    """Check every file, and compare every table with the rows that a rebuild gives. Exit with code 1 if one is wrong."""
     with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
         if not runner.states:
             raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` creates them.")
+        catalog = catalog_of(workspace.session)
+        damaged = catalog.damaged_tables() if catalog else {}
+        if repair:
+            # A rebuild replaces the rows of a damaged table. The comparison says whether it has to.
+            for folder in [folder for folder in damaged if folder.name in runner.graph.tables]:
+                forget_files(folder)
+                del damaged[folder]
         verified = verify_tables(runner, repair=repair)
         late = [f"{name}: {text}" for name, text in late_batch_messages(runner.store, workspace.landing).items()]
     rows = [
@@ -301,11 +314,11 @@ def verify(
     if due := [each.table_name for each in verified if each.is_due]:
         errors.print(f"warning: {len(due)} tables are due and were not compared: run `cdp run` first.", markup=False)
     wrong = [each for each in verified if each.is_wrong]
-    for complaint in (*(each.complaint for each in wrong), *late):
+    for complaint in dict.fromkeys([*damaged.values(), *(each.complaint for each in wrong), *late]):
         errors.print(f"error: {complaint}", markup=False)
-    if wrong and not repair:
+    if (wrong or damaged) and not repair:
         console.print("`cdp verify --repair` rebuilds exactly the tables that are wrong.")
-    if wrong or late:
+    if wrong or late or damaged:
         raise SystemExit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,6 +68,13 @@ class SparkStore(DeltaStore):
         self._register(contract)
         with super()._commit(contract):
             yield
+        if home := self._home:
+            home.record(self._schema, contract.name)
+
+    def find_damage(self, contracts: Iterable[TableContract]) -> str:
+        """Read every file of tables. Return a message that names a damaged file, or "" if no file is damaged."""
+        names = [each.name for contract in contracts for each in (*contract.with_quarantine, contract.changes)]
+        return home.find_damage(self._schema, names) if (home := self._home) else ""
 
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view with this name."""
@@ -95,8 +102,10 @@ class SparkStore(DeltaStore):
         return f"{self._schema.rpartition('.')[2] if is_spark else self._schema}.`{name}`"
 
     def _create(self, contract: TableContract, statement: str) -> None:
-        super()._create(contract, statement)
         if home := self._home:
+            home.before_create(self._schema, contract.name)
+        super()._create(contract, statement)
+        if home:
             home.add(self._schema, contract.name)
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:

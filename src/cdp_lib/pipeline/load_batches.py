@@ -67,8 +67,18 @@ class LoadedBatches:
 
     @classmethod
     def of(cls, state: TableState) -> LoadedBatches:
-        """Return the loaded batches from the state of a bronze table."""
-        return cls(**state.details)
+        """Return the loaded batches from the state of a bronze table.
+
+        Raises:
+            CdpError: A later version of the platform wrote the state.
+        """
+        try:
+            return cls(**state.details)
+        except TypeError as error:
+            raise CdpError(
+                f"A later version of the platform wrote the state of a bronze table ({error}): run that version, or drop"
+                " table_state_ops, so that the next run builds every table again."
+            ) from None
 
     @property
     def listed_from(self) -> str:

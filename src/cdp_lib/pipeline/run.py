@@ -13,6 +13,8 @@ from graphlib import TopologicalSorter
 from threading import RLock
 from typing import Any, Literal
 
+from pyspark.errors import PySparkException
+
 from cdp_lib import __version__
 from cdp_lib.columns import is_on_or_before
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
@@ -397,7 +399,11 @@ class Runner:
                 self._set_state(name, with_refused_batches(state, error.batches))
             elif isinstance(error, DifferingSumsError) and state.version:
                 self._set_state(name, replace(state, is_rewriting=True))
-            return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=one_line(error))
+            message = one_line(error)
+            if isinstance(error, PySparkException):
+                table = self.graph.tables[name]
+                message = self.store.find_damage((table.contract, *table.reads)) or message
+            return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=message)
         return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.notes)
 
     def _outcome(self, name: str, due: Due) -> Outcome:

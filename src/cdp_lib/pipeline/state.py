@@ -97,11 +97,25 @@ States = dict[str, TableState]
 
 
 def read_states(store: DeltaStore) -> States:
-    """Return the state of every table. Return an empty dictionary before the first run."""
+    """Return the state of every table. Return an empty dictionary before the first run.
+
+    Raises:
+        CdpError: A state can't be read, or a table has several states.
+    """
     if not store.exists(TABLE_STATE_OPS):
         return {}
-    rows = store.read(TABLE_STATE_OPS).select("table_name", "state").collect()
-    return {name: TableState.from_json(state) for name, state in rows}
+    states: States = {}
+    for name, state in store.read(TABLE_STATE_OPS).select("table_name", "state").collect():
+        try:
+            if name in states:
+                raise ValueError("the table has several rows")
+            states[name] = TableState.from_json(state)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CdpError(
+                f"The row of {name} in {store.name_of(TABLE_STATE_OPS.name)} can't be read ({error}): drop this table of"
+                " states. The next run then builds every table again."
+            ) from error
+    return states
 
 
 def write_states(store: DeltaStore, states: Mapping[str, TableState]) -> None:

@@ -83,7 +83,7 @@ class DeltaStore:
         self._masking = Lock()
         # Days are UTC days and do not depend on the time zone of the workspace.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
-        self._schema = f"`{catalog}`.`{schema}`"
+        self._schema = ".".join(f"`{name.replace('`', '``')}`" for name in (catalog, schema))
         # Names of tables and views that exist. A name stays valid, because the platform drops no table.
         self._existing: set[str] = set()
 
@@ -444,6 +444,13 @@ class DeltaStore:
         except AnalysisException:
             return False
         return columns == [(column.name, column.type.lower()) for column in contract.public_columns]
+
+    def find_damage(self, contracts: Iterable[TableContract]) -> str:
+        """Return a message that names a damaged file of tables. Empty if no file is known to be damaged.
+
+        The runner calls this method after an error of the engine. On Databricks, the error itself names the file.
+        """
+        return ""
 
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view or table with the given name."""

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE
 from cdp_lib.contracts.gold import CUSTOMER_PRODUCT_AFFINITY_GOLD, MONTHLY_SALES_GOLD
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER, PURCHASES_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.sums import DAY_COLUMNS, SUMS
 from cdp_lib.pipeline import run as pipeline_run
 from cdp_lib.pipeline import work
