@@ -287,7 +287,7 @@ def verify(
         runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
         if not runner.states:
             raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` creates them.")
-        catalog = catalog_of(workspace.session)
+        catalog = catalog_of(workspace.spark)
         damaged = catalog.damaged_tables() if catalog else {}
         if repair:
             # A rebuild replaces the rows of a damaged table. The comparison says whether it has to.

@@ -357,7 +357,7 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
     run.state = State.SUCCEEDED if error is None else State.FAILED
     # After an error of the engine, look for the reason in the files of the tables: few engine errors name the file.
     catalog = catalog_of(workspace.spark) if isinstance(error, PySparkException) else None
-    if damage := catalog.find_any_damage() if catalog else "":
+    if damage := next(iter(catalog.damaged_tables().values()), "") if catalog else "":
         run.error = damage
     elif isinstance(error, CdpError):
         run.error = workspace.secrets.redact(str(error))

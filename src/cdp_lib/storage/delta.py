@@ -195,7 +195,7 @@ class DeltaStore:
         Returns:
             Number of written rows.
         """
-        return self._write(contract, rows, where, {})["rows"]
+        return int(self._write(contract, rows, where, {})["rows"])
 
     def _write(
         self,
