@@ -18,7 +18,7 @@ pytestmark = pytest.mark.first_engine
 Workflow = dict[str, Any]
 
 GIT = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false"]
-RELEASED_ONLY = "github.ref_type == 'tag' || (github.event_name == 'workflow_dispatch' && inputs.roll_back)"
+RELEASED_ONLY = "github.ref_type == 'tag' || (github.ref == 'refs/heads/main' && inputs.roll_back)"
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,10 @@ def test_staging_and_production_get_the_commit_and_the_wheel_of_the_release(
     assert [(step["with"], step["if"]) for step in downloads] == [
         ({"name": "wheel", "path": "dist"}, "inputs.wheel_sha256 != ''")
     ]
-    assert deploy["steps"][0]["with"]["ref"] == "${{ inputs.commit }}"
+    # Without a checksum, the deployment would build a wheel.
+    refusal, checkout = deploy["steps"][:2]
+    assert refusal["if"] == "inputs.target != 'dev' && inputs.wheel_sha256 == ''" and "exit 1" in refusal["run"]
+    assert checkout["with"]["ref"] == "${{ inputs.commit }}"
 
 
 def test_only_deployments_may_get_a_token_of_the_workspace(workflows: dict[str, Workflow]) -> None:
@@ -146,6 +149,10 @@ def test_only_deployments_may_get_a_token_of_the_workspace(workflows: dict[str, 
             is_deployment = "environment" in job or "uses" in job
             expected = {"contents": "read", "id-token": "write"} if is_deployment else None
             assert job.get("permissions") == expected, (name, key)
+
+
+def test_failed_command_of_a_pipe_fails_its_step(workflows: dict[str, Workflow]) -> None:
+    assert all(workflow["defaults"] == {"run": {"shell": "bash"}} for workflow in workflows.values())
 
 
 def test_no_deployment_runs_beside_another_one_of_its_target(workflows: dict[str, Workflow]) -> None:
