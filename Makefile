@@ -39,14 +39,14 @@ test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole te
 	done
 
 .PHONY: torture
-torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the full set of the tests that `make test` samples: source faults, kills at every write, random sequences, a soak of 30 minutes
+torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the full set of the tests that `make test` samples: source faults, kills at every write, damaged files, random sequences, a soak of 30 minutes
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== torture on $$engine" && \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 CDP_SOAK_SECONDS=1800 \
 	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/pipeline \
             tests/end_to_end/test_customer_analytics.py || exit 1; \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 \
-	        $(BIN)/python -m pytest $(PYTEST_WORKERS) --dist load tests/sequences || exit 1; \
+	        $(BIN)/python -m pytest $(PYTEST_WORKERS) --dist load tests/sequences tests/attacks/test_corruption.py || exit 1; \
 	    scope=engine; \
 	done
 

@@ -1,6 +1,13 @@
--- One view per gold table, without personal data. docs/tables.md describes the columns.
+-- One view per gold table without single customers. docs/tables.md describes the columns.
+-- Copies have no rows of fewer people than the variable minimum_cell_size.
 -- Generated from the contracts in src/cdp_lib/contracts/ by `make docs`; a test keeps it up to date.
 USE [$(database)];
+GO
+
+DROP VIEW IF EXISTS [sales].[customer_product_affinity];
+DROP VIEW IF EXISTS [sales].[customer_value];
+DROP VIEW IF EXISTS [sales].[customer_segments];
+DROP VIEW IF EXISTS [sales].[customer_demographics];
 GO
 
 -- One row per country of customers who bought.
@@ -96,27 +103,6 @@ FROM OPENROWSET(BULK 'price_segment_analysis_gold', DATA_SOURCE = 'gold', FORMAT
     [transaction_count] BIGINT,
     [total_quantity] DECIMAL(38,3),
     [total_revenue] DECIMAL(38,4),
-    [_line_count] BIGINT
-) AS [rows];
-GO
-
--- One row per customer and product the customer bought.
-CREATE OR ALTER VIEW [sales].[customer_product_affinity] AS
-SELECT
-    [customer_id],
-    [product_id],
-    [product_name],
-    [category],
-    [total_quantity_purchased],
-    [purchase_frequency],
-    [_line_count]
-FROM OPENROWSET(BULK 'customer_product_affinity_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
-    [product_id] BIGINT,
-    [product_name] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [total_quantity_purchased] DECIMAL(38,3),
-    [purchase_frequency] BIGINT,
     [_line_count] BIGINT
 ) AS [rows];
 GO
@@ -291,90 +277,6 @@ FROM OPENROWSET(BULK 'customer_registration_trends_gold', DATA_SOURCE = 'gold', 
 ) AS [rows];
 GO
 
--- One row per customer of the platform, with or without purchases.
-CREATE OR ALTER VIEW [sales].[customer_value] AS
-SELECT
-    [customer_id],
-    [as_of],
-    [acquisition_date],
-    [first_purchase_date],
-    [last_purchase_date],
-    [transaction_count],
-    [purchase_day_count],
-    [frequency],
-    [recency_days],
-    [tenure_days],
-    [total_revenue],
-    [monetary_value],
-    [repeat_monetary_value],
-    [historic_clv],
-    [recency_score],
-    [frequency_score],
-    [monetary_score],
-    [segment],
-    [probability_alive],
-    [purchase_probability],
-    [churn_probability],
-    [expected_purchases],
-    [expected_spend],
-    [predictive_clv],
-    [prediction_state],
-    [purchase_model_version],
-    [spend_model_version]
-FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
-    [as_of] DATE,
-    [acquisition_date] DATE,
-    [first_purchase_date] DATE,
-    [last_purchase_date] DATE,
-    [transaction_count] BIGINT,
-    [purchase_day_count] BIGINT,
-    [frequency] BIGINT,
-    [recency_days] INT,
-    [tenure_days] INT,
-    [total_revenue] DECIMAL(38,4),
-    [monetary_value] FLOAT,
-    [repeat_monetary_value] FLOAT,
-    [historic_clv] DECIMAL(38,4),
-    [recency_score] INT,
-    [frequency_score] INT,
-    [monetary_score] INT,
-    [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [probability_alive] FLOAT,
-    [purchase_probability] FLOAT,
-    [churn_probability] FLOAT,
-    [expected_purchases] FLOAT,
-    [expected_spend] FLOAT,
-    [predictive_clv] FLOAT,
-    [prediction_state] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [purchase_model_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [spend_model_version] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
-) AS [rows];
-GO
-
--- One row per customer, with the RFM segment at as_of and one month earlier.
-CREATE OR ALTER VIEW [sales].[customer_segments] AS
-SELECT
-    [customer_id],
-    [as_of],
-    [recency_score],
-    [frequency_score],
-    [monetary_score],
-    [segment],
-    [previous_as_of],
-    [previous_segment]
-FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
-    [as_of] DATE,
-    [recency_score] INT,
-    [frequency_score] INT,
-    [monetary_score] INT,
-    [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [previous_as_of] DATE,
-    [previous_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
-) AS [rows];
-GO
-
 -- One row per pair of segments, at previous_as_of and at as_of, that at least one customer has.
 CREATE OR ALTER VIEW [sales].[segment_movements] AS
 SELECT
@@ -454,51 +356,6 @@ FROM OPENROWSET(BULK 'model_quality_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA
 ) AS [rows];
 GO
 
--- One row per customer, with data of the CRM and of a reference table of countries; unknown is null, never a guess.
-CREATE OR ALTER VIEW [sales].[customer_demographics] AS
-SELECT
-    [customer_id],
-    [as_of],
-    [birth_date_source],
-    [birth_date_confidence],
-    [gender_source],
-    [gender_confidence],
-    [city_source],
-    [city_confidence],
-    [country_code],
-    [country],
-    [country_source],
-    [country_confidence],
-    [region],
-    [tenure_band],
-    [shopper_type],
-    [market_population],
-    [market_income_group],
-    [market_currency],
-    [household_id]
-FROM OPENROWSET(BULK 'customer_demographics_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
-    [as_of] DATE,
-    [birth_date_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [birth_date_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [gender_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [gender_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [city_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [city_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [country_code] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [country_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [country_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [region] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [tenure_band] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [shopper_type] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [market_population] BIGINT,
-    [market_income_group] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [market_currency] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [household_id] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
-) AS [rows];
-GO
-
 -- One row per cohort of customers, kind of retention and window; figures are null until the window ends.
 CREATE OR ALTER VIEW [sales].[cohort_retention] AS
 SELECT
@@ -536,7 +393,8 @@ SELECT
     [value],
     [numerator],
     [denominator],
-    [as_of]
+    [as_of],
+    [people]
 FROM OPENROWSET(BULK 'kpi_monthly_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [month] DATE,
     [dimension] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
@@ -545,6 +403,7 @@ FROM OPENROWSET(BULK 'kpi_monthly_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA')
     [value] FLOAT,
     [numerator] FLOAT,
     [denominator] FLOAT,
-    [as_of] DATE
+    [as_of] DATE,
+    [people] BIGINT
 ) AS [rows];
 GO

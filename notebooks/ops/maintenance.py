@@ -18,6 +18,7 @@ sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 from cdp_lib.landing import Landing
 from cdp_lib.maintenance import MaintenanceSettings, maintain_tables, raise_on_failures
 from cdp_lib.pipeline.compaction import remove_old_batches
+from cdp_lib.protection import require_unmasked
 from cdp_lib.reconciliation import reconcile, record_reconciliation, raise_on_imbalance
 from cdp_lib.secrets import find_secret
 from cdp_lib.settings import parse_time
@@ -53,6 +54,7 @@ exit_unless(dbutils, store.can_maintain, "This engine has no OPTIMIZE and no VAC
 
 holder = dbutils.widgets.get("job"), dbutils.widgets.get("run_id")
 take_lease(store, *holder)
+require_unmasked(store)
 compacted = remove_old_batches(store, landing, settings.batch_retention_days, started_at)
 maintained = maintain_tables(store, settings)
 accounts = reconcile(store)

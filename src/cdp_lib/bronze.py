@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from urllib.parse import unquote
@@ -15,9 +16,10 @@ from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
+from cdp_lib.json_text import EXTRA, add_field_names
 from cdp_lib.landing import FILE_FOLDER, Landing, Manifest
 from cdp_lib.mapping import AS_RECEIVED, NO_MAPPING, Mapping
-from cdp_lib.pipeline.load_batches import LoadBatches
+from cdp_lib.pipeline.load_batches import MAX_OWN_COLUMNS, LoadBatches
 from cdp_lib.pipeline.table import Table
 
 _WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
@@ -38,6 +40,8 @@ _EXPECTED = {
 }
 """Values that a bronze type accepts, for messages."""
 
+_NAME_IN_EXPRESSION = re.compile(r"(?<=`)[^`]+(?=`)|\w+")
+
 _DATA_FOLDER = f"data/{FILE_FOLDER}"
 _ADVICE = "Repair the source: its next snapshot replaces the batch. Or delete the batch's folder."
 
@@ -48,6 +52,7 @@ def build_batches(
     batches: Sequence[Manifest],
     contract: BronzeContract,
     mapping: Mapping = NO_MAPPING,
+    own_columns: Collection[str] = (),
 ) -> dict[str, DataFrame]:
     """Return a data frame with the rows of each batch that is not empty, by batch name.
 
@@ -59,16 +64,18 @@ def build_batches(
         batches: Manifests that `Landing.examine` has returned, oldest first.
         contract: Contract of the bronze table.
         mapping: Mapping of the entity.
+        own_columns: Columns that the table has in addition to the columns of its contract.
 
     Raises:
         CdpError: A batch can't be loaded (`build_bronze`), and no later snapshot is landed.
     """
     snapshots = [batch.batch_id for batch in batches if batch.load == "snapshot" and batch.rows]
-    rows_by_batch = {}
+    rows_by_batch, own = {}, {*own_columns}
     for batch in batches:
         try:
             if batch.rows:
-                rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract, mapping)
+                rows_by_batch[batch.batch_id] = build_bronze(spark, landing, batch, contract, mapping, own)
+                own |= {*_own_column_names(batch.columns or (), contract, mapping, own).values()}
         except CdpError:
             if batch.batch_id >= max(snapshots, default=""):
                 raise
@@ -76,16 +83,23 @@ def build_batches(
 
 
 def build_bronze(
-    spark: SparkSession, landing: Landing, batch: Manifest, contract: BronzeContract, mapping: Mapping = NO_MAPPING
+    spark: SparkSession,
+    landing: Landing,
+    batch: Manifest,
+    contract: BronzeContract,
+    mapping: Mapping = NO_MAPPING,
+    own_columns: Collection[str] = (),
 ) -> DataFrame:
     """One row per record of a landed batch.
 
     A value that does not fit the type of its column becomes null and is kept in `_rescued_data`. A JSON record that has
-    none of the contract's columns is stored as a whole in `_rescued_data`, under the name `_record`. Without a mapping,
-    silver sends each row with `_rescued_data` to quarantine.
+    none of the contract's columns, or that the engine can't parse, is stored as a whole in `_rescued_data`, under the
+    name `_record`. Without a mapping, silver sends each row with `_rescued_data` to quarantine.
 
     Names of received columns are compared without regard to case. A received column that is not in the contract
-    becomes a string column after the columns of the contract.
+    becomes a string column after the columns of the contract. Its values are in `_extra` instead if its name can't be
+    the name of a column, or if the table would have more than `MAX_OWN_COLUMNS` such columns. Columns that the mapping
+    uses do not count.
 
     An entity may have a mapping, which computes the columns of the contract from the columns of the source. In this
     case, the source may lack columns of the contract, and its columns may have other types. Silver applies the mapping.
@@ -96,6 +110,7 @@ def build_bronze(
         batch: Manifest of the batch.
         contract: Contract of the bronze table.
         mapping: Mapping of the entity.
+        own_columns: Columns that the table has in addition to the columns of its contract.
 
     Returns:
         The columns of the contract, then the unknown columns of the batch.
@@ -117,13 +132,17 @@ def build_bronze(
         rows = rows.select("value", source_file.alias("_source_file")).where(
             sf.col("_source_file").isin([landing.relative_path_of(batch, unquote(name)) for name in in_folders])
         )
-        frames.append(_bronze_rows(rows, sf.col("_source_file"), batch, contract, mapping, are_deletions=False))
+        source_file = sf.col("_source_file")
+        frames.append(_bronze_rows(rows, source_file, batch, contract, mapping, own_columns, are_deletions=False))
     for file in batch.files:
         if file.name not in in_folders:
             path = landing.path_of(batch, file.name)
             rows = spark.read.text(path) if batch.format == "jsonl" else spark.read.parquet(path)
             source_file = sf.lit(landing.relative_path_of(batch, file.name))
-            frames.append(_bronze_rows(rows, source_file, batch, contract, mapping, are_deletions=file.deletions))
+            is_removed = file.deletions
+            frames.append(
+                _bronze_rows(rows, source_file, batch, contract, mapping, own_columns, are_deletions=is_removed)
+            )
     return union(frames)
 
 
@@ -163,21 +182,33 @@ def _check_names(batch: Manifest, contract: BronzeContract) -> None:
         )
 
 
-def _unknown_column_names(received_names: Collection[str], contract: BronzeContract) -> dict[str, str]:
+def _own_column_names(
+    received_names: Collection[str], contract: BronzeContract, mapping: Mapping, own_columns: Collection[str]
+) -> dict[str, str]:
     """Return the table's column name for each received column that is not in the contract, by received name.
 
-    The column name is `delta_name` of the received name. If it is already taken, it gets a hash as suffix.
+    The column name is `delta_name` of the received name. If it is already taken, it gets a hash as suffix. A received
+    column that has to be in `_extra` is left out.
     """
-    known = set(_received_names(received_names, contract).values())
-    taken = set(contract.column_names)
-    names = {}
-    for received in sorted(set(received_names) - known):
+    possible = set[str]()
+    add_field_names(possible, received_names)
+    unknown = possible - {EXTRA, *_received_names(received_names, contract).values()}
+    taken, own, names, mapped = set(contract.column_names), {*own_columns}, {}, _mapped_names(mapping)
+    for received in sorted(unknown):
         name = delta_name(received)
         if name in taken:
             name = f"{name}_{hashlib.sha256(received.encode()).hexdigest()[:6]}"
         taken.add(name)
-        names[received] = name
+        if name in own or len(own) < MAX_OWN_COLUMNS or received.lower() in mapped:
+            own.add(name)
+            names[received] = name
     return names
+
+
+def _mapped_names(mapping: Mapping) -> set[str]:
+    """Return the names of source columns that a mapping may use, in lower case."""
+    values = [value.lower() for value in (*dict(mapping.columns).values(), *mapping.attributes)]
+    return {*values, *(name for value in values for name in _NAME_IN_EXPRESSION.findall(value))}
 
 
 def _bronze_rows(
@@ -186,6 +217,7 @@ def _bronze_rows(
     batch: Manifest,
     contract: BronzeContract,
     mapping: Mapping,
+    own_columns: Collection[str],
     *,
     are_deletions: bool,
 ) -> DataFrame:
@@ -193,18 +225,24 @@ def _bronze_rows(
     # The manifest does not list the columns of tombstones. Read these columns from the Parquet file. Tombstones in JSON
     # use the column names of the contract.
     columns = {*(batch.columns or ()), *(rows.columns if batch.format == "parquet" else ())}
-    names, unknown = _received_names(columns, contract), _unknown_column_names(columns, contract)
+    names, own = _received_names(columns, contract), _own_column_names(columns, contract, mapping, own_columns)
+    without_column = sorted(columns - {*names.values(), *own})
     if batch.format == "jsonl":
         rows = rows.where(sf.trim(rows.value) != "")
         fields = sf.from_json(rows.value, "map<string,string>")
+        is_json = fields.isNotNull()
         received = {
             name: sf.get_json_object(rows.value, f"$.{name}") if names.get(name, name) == name else fields[names[name]]
             for name in known
         }
-        extra = {name: fields[field] for field, name in unknown.items()}
+        extra = {name: fields[field] for field, name in own.items()}
         # With a mapping, a record is valid even if all its columns are unknown to the contract.
         expected = [*received.values(), *(extra.values() if mapping else ())]
-        no_object = sf.when(sf.coalesce(*expected).isNull(), rows.value)
+        no_object = sf.when(~is_json | sf.coalesce(*expected).isNull(), rows.value)
+        if mapping:
+            received = {name: sf.when(is_json, value) for name, value in received.items()}
+        others = sf.map_filter(fields, lambda name, _: ~name.isin(*names.values(), *own))
+        others_text = sf.when(sf.size(others) > 0, sf.to_json(others))
         # Do not test string columns: every value fits, and Spark would parse the line again for each tested column.
         fitting = {name for name, type_ in known.items() if type_ == "STRING"}
     else:
@@ -223,9 +261,11 @@ def _bronze_rows(
             for name, field in present.items():
                 _check_type(rows, field, known[name], contract, batch)
         extra = {
-            name: _as_text(sf.col(f"`{field}`"), received_types[field]) if field in received_types else sf.lit(None)
-            for field, name in unknown.items()
+            name: _as_text(_column(field), received_types[field]) if field in received_types else sf.lit(None)
+            for field, name in own.items()
         }
+        without_column = [name for name in without_column if name in received_types]
+        others_text = sf.to_json(sf.struct(*(_column(name).cast("string").alias(name) for name in without_column)))
         # If a date column receives timestamps, also keep them as text. The mapping needs their time of day and time
         # zone to find the day.
         extra |= {
@@ -257,10 +297,16 @@ def _bronze_rows(
         sf.lit(are_deletions).alias("_is_deleted"),
         sf.lit(batch.batch_id).alias("_batch_id"),
         source_file.alias("_source_file"),
+        (others_text if without_column else sf.lit(None).cast("string")).alias(EXTRA),
         sf.lit(batch.extracted_at).cast("timestamp").alias("_ingested_at"),
         sf.lit(None).cast("bigint").alias("_version"),
         *(value.cast("string").alias(name) for name, value in extra.items()),
     ).selectExpr(*contract.select_list, *(f"`{name}`" for name in extra))
+
+
+def _column(name: str) -> Column:
+    """Return the column with a name, whatever characters it has."""
+    return sf.col(f"`{name.replace('`', '``')}`")
 
 
 def _always_fits(received_type: str, type_name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
+from string import ascii_lowercase, ascii_uppercase
 
 from pyspark.sql import Column
 from pyspark.sql import functions as sf
@@ -79,11 +80,14 @@ def to_date(column: Column) -> Column:
 def clean_email(column: Column) -> Column:
     """Return an e-mail address without outer blanks and in lower case, so that equal addresses have equal values.
 
+    Only the letters A to Z become lower case. In Unicode, other characters have the same lower case as them: the sign
+    for kelvin would become a k, and the address would belong to somebody else.
+
     >>> people = spark.createDataFrame([(" Nour@Example.Com ",), ("",)], "email string")
     >>> [row.email for row in people.select(clean_email(people.email).alias("email")).collect()]
     ['nour@example.com', None]
     """
-    return sf.lower(clean_text(column))
+    return sf.translate(clean_text(column), ascii_uppercase, ascii_lowercase)
 
 
 def to_instant(column: Column) -> Column:

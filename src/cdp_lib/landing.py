@@ -23,7 +23,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from cdp_lib import __version__
 from cdp_lib.errors import CdpError
+from cdp_lib.json_text import add_field_names, field_names, parse_json
 from cdp_lib.source_address import SourceAddress
 
 BatchFormat = Literal["jsonl", "parquet"]
@@ -46,6 +47,9 @@ Watermark = dict[str, Any]
 """Position up to which an entity has been extracted, as a JSON object. Its keys depend on the kind of source."""
 
 MANIFEST = "manifest.json"
+
+_MANIFEST_CHECKSUM = "manifest_checksum"
+"""Name of the field of a manifest's text that holds the SHA-256 of all other fields, as JSON with sorted keys."""
 
 _SOURCE = "source.json"
 """Name of the file in an entity's folder that holds the address of the entity's source."""
@@ -70,6 +74,9 @@ _TIME_FORMAT, _TIME_LENGTH = "%Y%m%dT%H%M%SZ", 16
 
 _BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+_DATA_FILE = re.compile(r"data(/(?!\.{1,2}(/|$))[A-Za-z0-9._~%=@!'()+,-]+)+")
+"""Pattern of the names of data files. Engines would treat `*`, `?`, `[` and `{` as a pattern of several files."""
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 """Pattern of the allowed names of sources, entities, runs and batches. These names become folder names."""
@@ -133,7 +140,8 @@ class Manifest:
         rows: Number of records in the data files.
         bytes: Total size of the data files in bytes.
         checksum: SHA-256 of the checksums of the data files, in the order of `files`.
-        columns: Sorted names of the columns or fields in the data. The columns of tombstones are not included.
+        columns: Sorted names of the columns or fields in the data. The columns of tombstones are not included. `_extra`
+            stands for names that can't be the name of a column (`add_field_names`).
         schema_fingerprint: SHA-256 of the column names.
     """
 
@@ -157,14 +165,19 @@ class Manifest:
     def from_json(cls, text: str) -> Self:
         """Return a manifest from its text.
 
-        Ignore unknown fields, because later versions of the platform may write more fields.
+        Ignore unknown fields, because later versions of the platform may write more fields. The checksum of the content
+        is verified if the text has one. Manifests of Data Factory and of earlier versions have none.
 
         Raises:
             ValueError: The text is not a manifest.
         """
         try:
+            content = json.loads(text)
+            stated = content.pop(_MANIFEST_CHECKSUM, None)
+            if stated is not None and stated != _sha256(json.dumps(content, sort_keys=True)):
+                raise ValueError("its content does not match its checksum")
             # Manifests of the first version have no `load`: every batch was a snapshot.
-            values = {"load": "snapshot"} | _known_fields(cls, json.loads(text))
+            values = {"load": "snapshot"} | _known_fields(cls, content)
             for field, known in (("load", get_args(Load)), ("format", get_args(BatchFormat))):
                 if values[field] not in known:
                     raise ValueError(f"{field} is {values[field]!r}, not one of {', '.join(known)}")
@@ -177,15 +190,17 @@ class Manifest:
             raise ValueError(f"not a manifest: {error}") from error
 
     def to_json(self) -> str:
-        """Return the text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=2)
+        """Return the text of `manifest.json`. Its last field is the checksum of all other fields."""
+        content = json.loads(json.dumps(asdict(self)))
+        checksum = _sha256(json.dumps(content, sort_keys=True))
+        return json.dumps(content | {_MANIFEST_CHECKSUM: checksum}, indent=2)
 
 
 def _data_file(values: dict[str, Any] | str) -> DataFile:
     values = {"name": values} if isinstance(values, str) else values
     file = DataFile(**_known_fields(DataFile, values))
-    if not file.name.startswith("data/") or ".." in file.name.split("/"):
-        raise ValueError(f"the file {file.name} is outside the batch's data folder")
+    if not _DATA_FILE.fullmatch(file.name):
+        raise ValueError(f"the file {file.name!r} is outside the batch's data folder, or its name is not allowed")
     return replace(file, origin=Origin(**values["origin"])) if values.get("origin") else file
 
 
@@ -358,7 +373,23 @@ class Landing:
         Raises:
             CdpError: The manifest can't be read.
         """
-        return self._read_manifest(source, entity, batch_id) if self._is_landed(source, entity, batch_id) else None
+        return self.read_batch(source, entity, batch_id) if self._is_landed(source, entity, batch_id) else None
+
+    def read_batch(self, source: str, entity: str, batch_id: str) -> Manifest:
+        """Return the manifest of a landed batch.
+
+        Raises:
+            CdpError: The manifest can't be read.
+        """
+        path = f"{self._folder(source, entity, batch_id)}/{MANIFEST}"
+        try:
+            self._check_is_no_link(path)
+            manifest = Manifest.from_json(self.fs.cat_file(path).decode())
+            if (manifest.source, manifest.entity, manifest.batch_id) != (source, entity, batch_id):
+                raise ValueError(f"it belongs to {manifest.source}/{manifest.entity}/{manifest.batch_id}")
+        except (ValueError, RecursionError, OSError, AzureError) as error:
+            raise CdpError(f"Manifest {path} can't be read ({error}): restore it, or delete the batch.") from error
+        return manifest
 
     def batches(self, source: str, entity: str, since: str = "", exclude: Collection[str] = ()) -> list[Manifest]:
         """Return the manifests of an entity's landed batches, oldest first.
@@ -369,7 +400,7 @@ class Landing:
             CdpError: A manifest can't be read.
         """
         names = self.batch_ids(source, entity, since, exclude)
-        return [self._read_manifest(source, entity, name) for name in names]
+        return [self.read_batch(source, entity, name) for name in names]
 
     def find_latest_batch(self, source: str, entity: str) -> Manifest | None:
         """Return the manifest of an entity's latest batch, or None if no batch is landed.
@@ -378,7 +409,7 @@ class Landing:
             CdpError: The manifest can't be read.
         """
         name = next(self.batch_ids_newest_first(source, entity), None)
-        return self._read_manifest(source, entity, name) if name else None
+        return self.read_batch(source, entity, name) if name else None
 
     def batches_of_files(self, source: str, entity: str) -> list[Manifest]:
         """Return manifests that list all landed source files of an entity, oldest first.
@@ -392,7 +423,7 @@ class Landing:
         summary = self._read_summary(source, entity)
         known = summary.batch_id if summary else ""
         names = [name for name in self.batch_ids(source, entity, known) if name > known]
-        batches = [*filter(None, [summary]), *(self._read_manifest(source, entity, name) for name in names)]
+        batches = [*filter(None, [summary]), *(self.read_batch(source, entity, name) for name in names)]
         if len(names) > _MAX_UNSUMMARIZED_BATCHES:
             self._write_summary(batches)
         return batches
@@ -401,8 +432,17 @@ class Landing:
         path = f"{self.root}/{source}/{entity}/{_LANDED_FILES}"
         if not self._exists(path):
             return None
-        with self._errors("read"):
-            return Manifest.from_json(self.fs.cat_file(path).decode())
+        try:
+            with self._errors("read"):
+                summary = Manifest.from_json(self.fs.cat_file(path).decode())
+            if (summary.source, summary.entity) != (source, entity):
+                raise ValueError(f"it belongs to {summary.source}/{summary.entity}")
+        except ValueError as error:
+            raise CdpError(
+                f"{path} can't be read ({error}): restore it, or delete it. Without it, source files of removed batches"
+                " are landed again."
+            ) from error
+        return summary
 
     def _write_summary(self, batches: Sequence[Manifest]) -> None:
         """Store a summary of the batches: one manifest that lists the latest version of each source file.
@@ -482,9 +522,11 @@ class Landing:
         """Check the data files against the manifest, and return the manifest with its missing values filled in.
 
         Raises:
-            CdpError: A data file is missing, can't be read, or differs from the manifest.
+            CdpError: A data file is missing, can't be read, or differs from the manifest, or the folder of a source file
+                has a file that the manifest does not list.
         """
         rows, size, columns = 0, 0, set[str]()
+        self._require_no_other_files(batch)
         for file in batch.files:
             stats = self._examine_file(batch, file)
             rows += stats.rows
@@ -553,7 +595,7 @@ class Landing:
             yield writer
             after = previous.watermark if previous and load != "snapshot" else None
             manifest = writer.finish(source, entity, batch_id, extracted_at, load, after)
-            latest = self._read_manifest(source, entity, latest_id) if latest_id else None
+            latest = self.read_batch(source, entity, latest_id) if latest_id else None
             if load == "snapshot" and latest and latest.load == load and latest.checksum == manifest.checksum:
                 writer.manifest = latest
                 self._remove(folder)
@@ -577,7 +619,8 @@ class Landing:
                 raise self._concurrent_run_error(manifest.source, manifest.entity)
             for file in manifest.files:
                 path = f"{folder}/{file.name}"
-                if not self.fs.exists(path) or self.fs.size(path) != file.bytes:
+                # The size is not enough: two runs may write different rows of the same size.
+                if not self.fs.exists(path) or not self._has_content(path, file):
                     raise CdpError(
                         f"File {path} was changed by another process while this run wrote it: run the task again."
                     )
@@ -588,6 +631,11 @@ class Landing:
             else:
                 # `create` writes atomically too, and fails if another run has already written the manifest.
                 self.fs.pipe_file(path, text.encode(), mode="create")
+
+    def _has_content(self, path: str, file: DataFile) -> bool:
+        if file.bytes is not None and self.fs.size(path) != file.bytes:
+            return False
+        return file.checksum is None or _file_checksum(self.fs, path) == file.checksum
 
     @contextmanager
     def _entity_lock(self, folder: str) -> Iterator[None]:
@@ -614,19 +662,10 @@ class Landing:
             self.fs.invalidate_cache()
             return bool(self.fs.exists(path))
 
-    def _read_manifest(self, source: str, entity: str, batch_id: str) -> Manifest:
-        path = f"{self._folder(source, entity, batch_id)}/{MANIFEST}"
-        try:
-            manifest = Manifest.from_json(self.fs.cat_file(path).decode())
-            if (manifest.source, manifest.entity, manifest.batch_id) != (source, entity, batch_id):
-                raise ValueError(f"it belongs to {manifest.source}/{manifest.entity}/{manifest.batch_id}")
-        except (ValueError, OSError, AzureError) as error:
-            raise CdpError(f"Manifest {path} can't be read ({error}): restore it, or delete the batch.") from error
-        return manifest
-
     def _examine_file(self, batch: Manifest, file: DataFile) -> _FileStats:
         path = self.path_of(batch, file.name)
         try:
+            self._check_is_no_link(path)
             stats = _STATS_READERS[batch.format](self.fs, path, needs_columns=batch.columns is None)
         except (OSError, AzureError, ValueError) as error:
             raise self._mismatch_error(batch, f"{file.name} can't be read ({error})") from error
@@ -639,6 +678,32 @@ class Landing:
                     batch, f"the {what} of {file.name} is {actual}, but the manifest states {stated}"
                 )
         return stats
+
+    def _check_is_no_link(self, path: str) -> None:
+        """Raise a `ValueError` if a path of this machine has a symbolic link below the landing location."""
+        if isinstance(self.fs, LocalFileSystem):
+            inside = os.path.relpath(self.fs._strip_protocol(path), self.fs._strip_protocol(self.root))
+            real_root = os.path.realpath(self.fs._strip_protocol(self.root))
+            if os.path.realpath(os.path.join(real_root, inside)) != os.path.join(real_root, inside):
+                raise ValueError("a symbolic link, which may lead out of the landing location")
+
+    def _require_no_other_files(self, batch: Manifest) -> None:
+        """Raise an error if the folder of a source file has a file that the manifest does not list.
+
+        Bronze reads these folders as a whole, so it would load the rows of such a file.
+        """
+        listed = {file.name for file in batch.files}
+        folders = {_source_folder(name) for name in listed if name.startswith(f"data/{FILE_FOLDER}")}
+        if not folders:
+            return
+        with self._errors("read"):
+            self.fs.invalidate_cache()
+            paths = self.fs.find(self.path_of(batch, "data"))
+        for name in (path.rpartition(f"/{batch.batch_id}/")[2] for path in paths):
+            # Engines skip the files whose names begin with a dot or an underscore.
+            is_visible = not name.rpartition("/")[2].startswith((".", "_"))
+            if is_visible and _source_folder(name) in folders and name not in listed:
+                raise self._mismatch_error(batch, f"the manifest does not list the file {name}")
 
     def _mismatch_error(self, batch: Manifest, reason: str) -> CdpError:
         return CdpError(
@@ -680,6 +745,11 @@ def storage_errors(failure: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise CdpError(f"{failure}: {reason.rstrip('.')}.") from error
+
+
+def _source_folder(name: str) -> str:
+    """Return the folder of a source file from the path of a data file: `data/file=<name>`."""
+    return "/".join(name.split("/")[:2])
 
 
 def _run_suffix(batch_id: str) -> str:
@@ -874,10 +944,10 @@ class BatchWriter:
         """Address of the folder into which other writers, such as Spark, write data files."""
         return f"{self._folder}/data"
 
-    def add(self, rows: int, columns: Collection[str] = ()) -> None:
+    def add(self, rows: int, columns: Iterable[str] = ()) -> None:
         """Add the number of written records, and the names of their columns, to the values for the manifest."""
         self.rows += rows
-        self._columns |= set(columns)
+        add_field_names(self._columns, columns)
 
     def finish(
         self, source: str, entity: str, batch_id: str, extracted_at: str, load: Load, after: Watermark | None
@@ -975,7 +1045,11 @@ class _FileStats:
 
 
 def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
-    """Read a JSON lines file once. Every line that is not blank counts as a record, even if it is not valid JSON."""
+    """Read a JSON lines file once. Every line that is not blank counts as a record, even if it is not valid JSON.
+
+    Raises:
+        ValueError: A line is not UTF-8. An engine would fail on it, and with it on all other batches.
+    """
     stats, digest = _FileStats(0, 0, "", set()), hashlib.sha256()
     # Without this buffer, an adlfs file allocates a whole block of memory for each line.
     with fs.open(path, "rb") as file, io.BufferedReader(file, _CHUNK_BYTES) as lines:
@@ -983,25 +1057,26 @@ def _jsonl_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: boo
             digest.update(line)
             stats.bytes += len(line)
             stats.rows += bool(line.strip())
+            text = line.decode()
             if needs_columns:
-                with suppress(ValueError):
-                    record = json.loads(line)
-                    stats.columns |= set(record) if isinstance(record, dict) else set()
+                add_field_names(stats.columns, field_names(parse_json(text)))
     stats.checksum = digest.hexdigest()
     return stats
+
+
+def _file_checksum(fs: fsspec.AbstractFileSystem, path: str) -> str:
+    with fs.open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parquet_stats(fs: fsspec.AbstractFileSystem, path: str, *, needs_columns: bool) -> _FileStats:
     """Compute the checksum of a parquet file, and read the number of rows and the columns from its footer."""
     import pyarrow.parquet as pq
 
-    size, digest = 0, hashlib.sha256()
     with fs.open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
+        checksum, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, io.SEEK_END)
         footer = pq.ParquetFile(file)
-        return _FileStats(footer.metadata.num_rows, size, digest.hexdigest(), set(footer.schema_arrow.names))
+        return _FileStats(footer.metadata.num_rows, size, checksum, set(footer.schema_arrow.names))
 
 
 _STATS_READERS = {"jsonl": _jsonl_stats, "parquet": _parquet_stats}

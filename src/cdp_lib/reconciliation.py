@@ -17,11 +17,8 @@ from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.load_batches import LoadedBatches
-from cdp_lib.pipeline.merge_by_key import MergeByKey, current_bronze_rows, is_older_than_bronze
 from cdp_lib.pipeline.state import States, TableState, read_states
 from cdp_lib.pipeline.table import Table
-from cdp_lib.pipeline.work import mapped_input
-from cdp_lib.quality import with_record_key
 from cdp_lib.storage import DeltaStore
 
 WHOLE_TABLE = "all"
@@ -223,82 +220,6 @@ def describe_imbalance(accounts: list[Account]) -> str:
     more = f" (and {len(complaints) - 1} more, in reconciliation_ops)" if len(complaints) > 1 else ""
     return (
         f"{complaints[0]}{more}. Something other than this platform has changed the table:"
-        " run the job with full_refresh=true, which rebuilds all tables from the landed batches."
+        " run `cdp verify --repair`, or in a workspace the job cdp_verify with repair=true. They rebuild exactly the"
+        " wrong tables."
     )
-
-
-@dataclass(frozen=True)
-class KeyDifference:
-    """Difference between the keys of a table and the keys of its input.
-
-    Attributes:
-        table_name: Name of the table.
-        missing: Number of keys of the input that are neither in the table nor in its quarantine.
-        surplus: Number of keys of the table or its quarantine that the input does not have.
-    """
-
-    table_name: str
-    missing: int
-    surplus: int
-
-    def __str__(self) -> str:
-        """Return the difference in one line."""
-        return f"{self.table_name}: {self.missing:,} keys missing, {self.surplus:,} too many"
-
-
-def verify(store: DeltaStore, graph: Graph | None = None) -> list[KeyDifference]:
-    """Compare the keys of tables with the keys of their inputs.
-
-    A key of the input is current if the source still has its record. Each current key must be in the table or in its
-    quarantine. The table and its quarantine must have no other keys, except the keys of past rows. A past row may have
-    any key of the input.
-
-    Cost: two anti-joins for each table with rules.
-
-    Args:
-        store: Tables of the platform.
-        graph: Graph of the tables. None for the graph of the platform.
-
-    Returns:
-        One difference per table with rules, even if no key is missing or surplus.
-    """
-    states = read_states(store)
-    return [
-        _verify(store, states, table)
-        for table in (graph or platform_graph()).tables.values()
-        if table.contract.rules and states.get(table.name, TableState()).version
-    ]
-
-
-def _verify(store: DeltaStore, states: States, table: Table) -> KeyDifference:
-    contract, [source, *_] = table.contract, table.reads
-    rows, is_older = mapped_input(store, source, states[table.name]), sf.lit(False)
-    past, is_past = None, sf.lit(False)
-    if source.layer == "bronze":
-        loaded = LoadedBatches.of(states[source.name])
-        is_older = is_older_than_bronze(loaded)
-        # If a batch has both a record and its tombstone, the tombstone counts as the later version.
-        received_in, deleted_in = (
-            sf.max(sf.when(sf.col("_is_deleted") == is_deleted, sf.col("_batch_id"))) for is_deleted in (False, True)
-        )
-        versions = with_record_key(table.build(current_bronze_rows(rows, loaded)), contract).groupBy("record_key")
-        batches = versions.agg(received_in.alias("received_in"), deleted_in.alias("deleted_in"))
-        current = batches.where("record_key IS NOT NULL AND received_in > coalesce(deleted_in, '')")
-        expected = current.select("record_key")
-        if isinstance(table.materialization, MergeByKey) and table.materialization.has_history:
-            past = with_record_key(table.build(rows.where("NOT coalesce(_is_deleted, false)")), contract)
-            past = past.where("record_key IS NOT NULL").select("record_key").distinct()
-            is_past = table.materialization.is_past(states[table.name].details)
-            is_older = sf.col("_batch_id") < sf.lit(loaded.complete_since)
-    else:
-        expected = with_record_key(rows, contract).select("record_key")
-    flags = [is_older.alias("is_older"), is_past.alias("is_past")]
-    in_table = with_record_key(store.read(contract), contract).select("record_key", *flags)
-    refused = store.read(contract.quarantine).where("record_key IS NOT NULL")
-    of_quarantine = refused.select("record_key", flags[0], sf.lit(False).alias("is_past"))
-    present = in_table.unionByName(of_quarantine)
-    missing = expected.join(present, "record_key", how="left_anti")
-    surplus = present.where("NOT is_older AND NOT is_past").join(expected, "record_key", how="left_anti").count()
-    if past is not None:
-        surplus += present.where("NOT is_older AND is_past").join(past, "record_key", how="left_anti").count()
-    return KeyDifference(table.name, missing.count(), surplus)

@@ -25,6 +25,7 @@ class Settings:
         catalog: Unity Catalog catalog.
         schema: Schema of the platform's tables.
         serving_schema: Schema of the views for readers outside the team, empty for none.
+        customers_schema: Schema of the views with a row per customer, empty for none. It differs from `serving_schema`.
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
         sources_file: Path of the file of sources (`sources.yml`).
@@ -50,7 +51,10 @@ class Settings:
             is refused.
         shrink_limit: Share of a table's rows that may be missing in a snapshot, 0 to 1. If more rows are missing, the
             snapshot is refused.
+        minimum_cell_size: Smallest number of people whose figures leave the team, 1 or more.
+        unmasked_group: Account group that reads personal data on Databricks, empty for no masks.
         synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
+        synapse_customers: Whether the copies include the tables with a row per customer.
         as_of: Day that the figures refer to; empty for the latest business date in the data.
         ingest: Whether the ingest tasks land batches; false if another system lands them.
         fit_models: Whether to fit the customer models again; if false, predictions use the latest fits.
@@ -64,6 +68,7 @@ class Settings:
     catalog: str
     schema: str
     serving_schema: str
+    customers_schema: str
     landing: str
     secret_scope: str
     sources_file: str
@@ -85,7 +90,10 @@ class Settings:
     clv_horizon_months: int
     refused_share_limit: float
     shrink_limit: float
+    minimum_cell_size: int
+    unmasked_group: str
     synapse_location: str
+    synapse_customers: bool
     as_of: date | None
     ingest: bool
     fit_models: bool
@@ -132,6 +140,7 @@ class Settings:
             catalog=_require(parameters, "catalog"),
             schema=_require(parameters, "schema"),
             serving_schema=parameters["serving_schema"],
+            customers_schema=_to_customers_schema(parameters),
             landing=_require(parameters, "landing").rstrip("/"),
             secret_scope=_require(parameters, "secret_scope"),
             sources_file=_require(parameters, "sources_file"),
@@ -155,7 +164,10 @@ class Settings:
             clv_horizon_months=_to_positive_count(parameters, "clv_horizon_months"),
             refused_share_limit=_to_share(parameters, "refused_share_limit"),
             shrink_limit=_to_share(parameters, "shrink_limit"),
+            minimum_cell_size=_to_positive_count(parameters, "minimum_cell_size"),
+            unmasked_group=parameters["unmasked_group"],
             synapse_location=parameters["synapse_location"].rstrip("/"),
+            synapse_customers=_to_flag(parameters, "synapse_customers", default=False),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
             fit_models=_to_flag(parameters, "fit_models", default=True),
@@ -180,6 +192,16 @@ def _require(parameters: dict[str, str], name: str) -> str:
     if not parameters[name]:
         raise CdpError(f"Parameter '{name}' is empty: fill in the notebook's widget or the job parameter '{name}'.")
     return parameters[name]
+
+
+def _to_customers_schema(parameters: dict[str, str]) -> str:
+    name = parameters["customers_schema"]
+    if name and name.lower() in (parameters["serving_schema"].lower(), parameters["schema"].lower()):
+        raise CdpError(
+            f"Parameter 'customers_schema' is '{name}', which is also another schema of the platform: choose a schema"
+            " of its own, because its views have a row per customer."
+        )
+    return name
 
 
 def _to_number(parameters: dict[str, str], name: str, bounds: str, is_within: Callable[[float], bool]) -> float:
@@ -252,7 +274,20 @@ def _to_date(parameters: dict[str, str], name: str) -> date | None:
 
 
 def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
-    text = parameters[name]
+    return parse_flag(name, parameters[name], default=default)
+
+
+def parse_flag(name: str, text: str, *, default: bool) -> bool:
+    """Return the value of a parameter that is true or false.
+
+    Args:
+        name: Name of the parameter.
+        text: Value of the parameter.
+        default: Value of an empty parameter.
+
+    Raises:
+        CdpError: The value is neither true nor false, nor empty.
+    """
     if text.lower() not in ("", "true", "false"):
         raise CdpError(f"Parameter '{name}' is '{text}': write true or false.")
     return text.lower() == "true" if text else default

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -110,8 +111,10 @@ def read_sources(path: str, variables: Mapping[str, object], time_zone: str = "U
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise CdpError(f"The file of sources {path} can't be read ({error.strerror}): check 'sources_file'.") from None
-    except yaml.YAMLError as error:
-        raise CdpError(f"The file of sources {path} is not YAML: {' '.join(str(error).split())}.") from None
+    except Exception as error:
+        # Besides its own errors, the parser raises many others, for example for a date such as 2026-02-30.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CdpError(f"The file of sources {path} is not YAML: {reason}.") from None
     reader = _Reader(path, variables, time_zone)
     if not isinstance(content, dict):
         raise reader.error("", f"holds {type(content).__name__}", "write one block per entity")
@@ -143,7 +146,7 @@ class _Reader:
         if entity not in ENTITIES:
             raise self.error("", f"declares the unknown entity '{entity}'", f"the entities are {', '.join(ENTITIES)}")
         if not isinstance(values, dict):
-            raise self.error(entity, f"is {values!r}", f"write a block with one of {', '.join(KINDS)}")
+            raise self.error(entity, f"is {_shown(values)}", f"write a block with one of {', '.join(KINDS)}")
         kinds = [kind for kind in KINDS if kind in values]
         if len(kinds) != 1:
             found = f"has {' and '.join(kinds)}" if kinds else "has no source"
@@ -175,7 +178,7 @@ class _Reader:
         columns = values.get("columns", {})
         ours = [column.name for column in ENTITIES[entity].received_columns]
         if not isinstance(columns, dict):
-            raise self.error(f"{entity}.columns", f"is {columns!r}", "write one line per column, ours: theirs")
+            raise self.error(f"{entity}.columns", f"is {_shown(columns)}", "write one line per column, ours: theirs")
         if unknown := [str(name) for name in columns if name not in ours]:
             raise self.error(
                 f"{entity}.columns", f"has the unknown column '{unknown[0]}'", f"the columns are {', '.join(ours)}"
@@ -207,7 +210,7 @@ class _Reader:
 
     def flag(self, place: str, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise self.error(place, f"is {value!r}", "write true or false")
+            raise self.error(place, f"is {_shown(value)}", "write true or false")
         return value
 
     def texts(self, place: str, values: Any) -> tuple[str, ...]:
@@ -216,7 +219,7 @@ class _Reader:
 
     def text(self, place: str, value: Any) -> str:
         if not isinstance(value, str | int | float) or isinstance(value, bool):
-            raise self.error(place, f"is {value!r}", "write a text")
+            raise self.error(place, f"is {_shown(value)}", "write a text")
 
         def value_of(match: re.Match[str]) -> str:
             if match[1] not in self.variables:
@@ -225,3 +228,10 @@ class _Reader:
             return str(self.variables[match[1]])
 
         return _VARIABLE.sub(value_of, str(value)).strip()
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of a value for a message. A value with aliases can be many times larger than its file."""
+    short = Repr()
+    short.maxlevel, short.maxlist, short.maxdict, short.maxstring = 2, 4, 4, 60
+    return short.repr(value)

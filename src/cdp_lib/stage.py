@@ -12,13 +12,15 @@ from cdp_lib.contracts.bronze import tables_of
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.pipeline.run import Runner, TableRun
-from cdp_lib.published import due_copies, publish_gold
+from cdp_lib.protection import protect
+from cdp_lib.published import Copies, due_copies, publish_gold
 from cdp_lib.reconciliation import describe_imbalance, has_imbalance, reconcile, record_reconciliation
 from cdp_lib.secrets import find_secret
-from cdp_lib.serving import due_views, publish_views
-from cdp_lib.settings import Settings
+from cdp_lib.serving import Serving, due_views, publish_views
+from cdp_lib.settings import Settings, parse_flag
 from cdp_lib.storage import open_store, release_lease, take_lease
 from cdp_lib.task_values import report_due, report_held, report_rows, report_table
+from cdp_lib.verification import verify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,37 +37,50 @@ class Stage:
     def __init__(self, dbutils: Any, spark: SparkSession) -> None:
         """Read the notebook's widgets and the states of the tables, and take the lease.
 
-        Besides the widgets of `Settings`, the notebook has four widgets. If a widget has several values, they are
+        Besides the widgets of `Settings`, the notebook has five widgets. If a widget has several values, they are
         separated by spaces:
 
         - `select`: tables and layers, as in `cdp run --select`;
         - `sources`: the result states of the ingest tasks, each as `<source>=<state>`;
         - `held`: tables that, according to earlier tasks, failed, were skipped, or have missing or surplus rows. Their
           downstream tables are held;
-        - `job`: name of the job.
+        - `job`: name of the job;
+        - `repair`: whether `verify` rebuilds the tables that are wrong, `true` or `false`.
 
         Args:
             dbutils: The notebook's `dbutils`.
             spark: Spark session.
 
         Raises:
-            CdpError: A parameter does not parse, or a run of another job is writing the tables.
+            CdpError: A parameter does not parse, a run of another job is writing the tables, or the identity of the run
+                reads masks instead of personal data.
         """
         self._dbutils = dbutils
-        for name in ("select", "sources", "held", "job"):
+        for name in ("select", "sources", "held", "job", "repair"):
             dbutils.widgets.text(name, "")
         self._settings = Settings.from_widgets(dbutils)
-        self._store = open_store(spark, self._settings.catalog, self._settings.schema)
-        serving = self._settings.serving_schema
-        self._serving = open_store(spark, self._settings.catalog, serving) if serving else None
+        settings, catalog = self._settings, self._settings.catalog
+        self._store = open_store(spark, catalog, settings.schema, settings.unmasked_group)
+        self._serving: Serving | None = None
+        if settings.serving_schema:
+            self._serving = Serving(
+                self._store,
+                open_store(spark, catalog, settings.serving_schema),
+                open_store(spark, catalog, settings.customers_schema) if settings.customers_schema else None,
+                settings.reporting_currency,
+                settings.minimum_cell_size,
+            )
+        self._copies = Copies(settings.synapse_location, settings.minimum_cell_size, settings.synapse_customers)
         self._holder = dbutils.widgets.get("job") or _BY_HAND, self._settings.run_id
         take_lease(self._store, *self._holder)
-        account_key = find_secret(dbutils, self._settings.secret_scope, "storage_account_key")
-        self._runner = Runner(self._store, Landing(self._settings.landing, account_key), self._settings)
+        account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
+        self._runner = Runner(self._store, Landing(settings.landing, account_key), settings)
+        protect(self._store, self._runner.states)
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
         self._runs: list[TableRun] = []
         self._rows_copied: int | None = None
         self._imbalance = ""
+        self._complaints: list[str] = []
 
     def refresh(self, layer: str, show: Callable[[str], object]) -> list[TableRun]:
         """Refresh the selected tables, or the tables of a layer if no tables are selected.
@@ -103,11 +118,11 @@ class Stage:
         The stages have work to do if a table, view or copy is due, or if the last reconciliation found missing or
         surplus rows. If the stages have no work to do, the lease is released.
         """
-        states, settings = self._runner.states, self._settings
+        states = self._runner.states
         is_due = (
             any(self._runner.plan(["silver", "gold"]).values())
-            or bool(self._serving and due_views(states, self._store, self._serving, settings.reporting_currency))
-            or bool(settings.synapse_location and due_copies(states, settings.synapse_location))
+            or bool(self._serving and due_views(states, self._serving))
+            or bool(self._copies.location and due_copies(states, self._copies))
             or has_imbalance(self._store)
         )
         report_due(self._dbutils, is_due=is_due)
@@ -130,27 +145,46 @@ class Stage:
         Returns:
             One line for each written view, and one line for the copies.
         """
-        settings, done = self._settings, list[str]()
-        if self._serving:
-            written = publish_views(self._store, self._serving, settings.reporting_currency)
-            done += [f"view {name}" for name in written]
-        if settings.synapse_location and not self._held:
-            self._rows_copied = publish_gold(self._store, settings.synapse_location, full_refresh=settings.full_refresh)
+        done = [f"view {name}" for name in publish_views(self._serving)] if self._serving else list[str]()
+        if self._copies.location and not self._held:
+            self._rows_copied = publish_gold(self._store, self._copies, full_refresh=self._settings.full_refresh)
             done.append(f"copies for readers outside Unity Catalog: {self._rows_copied:,} rows")
         release_lease(self._store, *self._holder)
         return done
+
+    def verify(self, show: Callable[[str], object]) -> None:
+        """Compare every table with a rebuild, and rebuild the tables that are wrong if the widget `repair` is true.
+
+        The lease is released at the end.
+
+        Args:
+            show: The notebook's `print`, called with one line per table that was wrong or not compared.
+        """
+        repair = parse_flag("repair", self._dbutils.widgets.get("repair"), default=False)
+        try:
+            verified = verify(self._runner, repair=repair)
+        finally:
+            release_lease(self._store, *self._holder)
+        for each in verified:
+            if each.is_different:
+                show(f"{each.complaint}{'. Repaired.' if each.is_repaired else ''}")
+            elif each.skip_reason:
+                show(f"{each.table_name}: not compared: {each.skip_reason}")
+        show(f"{len(verified):,} tables verified, {sum(each.is_different for each in verified):,} of them differ.")
+        self._complaints = [each.complaint for each in verified if each.is_wrong]
 
     def end(self) -> None:
         """Report the results of the stage to the job.
 
         Raises:
-            CdpError: A table failed, or has missing or surplus rows.
+            CdpError: A table failed, is wrong, or has missing or surplus rows.
         """
         if self._runs or self._rows_copied is not None:
             report_rows(self._dbutils, (self._rows_copied or 0) + sum(run.counts.rows for run in self._runs))
         report_held(self._dbutils, self._held)
         failed = [f"{run.table}: {run.error}" for run in self._runs if run.state == "failed"]
         failed += [self._imbalance] if self._imbalance else []
+        failed += [f"{each}. To rebuild the wrong tables, run with repair=true" for each in self._complaints]
         if failed:
             raise CdpError(failed[0] + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""))
 

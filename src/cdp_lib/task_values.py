@@ -40,6 +40,8 @@ def report_table(dbutils: Any, run: TableRun, show: Callable[[str], object]) -> 
     if run.state != "running":
         counts = ", ".join(f"{count:,} {name}" for name, count in asdict(run.counts).items() if count)
         show(f"{run.table:<36} {run.state:<9} {run.seconds:>7.1f} s  {run.error or counts}".rstrip())
+        for note in run.notes:
+            show(note)
 
 
 def report_held(dbutils: Any, tables: Iterable[str]) -> None:

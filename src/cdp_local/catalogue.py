@@ -10,7 +10,7 @@ from cdp_local.lineage import lineage_page
 from cdp_local.markdown import table
 from cdp_local.power_bi import model_files
 from cdp_local.settings_page import settings_page
-from cdp_local.synapse_views import views_script
+from cdp_local.synapse_views import customer_views_script, views_script
 from cdp_local.workspace import PROJECT
 
 _LAYERS = {
@@ -131,7 +131,7 @@ retails_silver         all other sales                                          
      │
      │                 reconciliation counts changed tables again; gold waits for a table that does not add up
      ▼
-gold, serving views    computed from rows of silver only
+gold, serving views    computed from rows of silver only; the sums of each mart must equal the sums of silver
 ```
 
 A bad row does not stop a run. A batch with too many bad rows is refused, and the run fails: see
@@ -198,6 +198,9 @@ the number of rows in the manifest. For a silver table, it is the number of rows
 - `reconciliation_ops` has the number of rows that each table really contains. At the end of the stage `silver`, the
   rows of the changed tables are counted, per batch and in total (batch `all`). The task fails if a count differs from
   the expected number.
+- The sums of each mart, such as its revenue and its number of lines, must equal the sums of `retails_silver`. They are
+  compared whenever the mart is refreshed. If one differs, the mart fails, and its downstream tables are skipped.
+- `cdp verify`, and the weekly job `cdp_verify`, compare the rows of every table with the rows that a rebuild gives.
 - `pipeline_runs_ops` is a log for people. It has one row per table that a run refreshed or failed to refresh, with the
   reason why the table was due.
 
@@ -263,7 +266,7 @@ The column `record` contains personal data if the rows of the source contain per
 - **A restored landed batch, or bronze rows changed by hand**: `replay_from=<batch>` loads this batch and all later
   batches again, and rebuilds the downstream tables. `<batch>` is the name of a batch, or the beginning of its name:
   `20260131T235959Z`.
-- **Silver or gold tables changed by hand**: run `cdp verify --repair`, or use `full_refresh=true`.
+- **Tables changed by hand**: run `cdp verify --repair`, which rebuilds exactly the tables that differ.
 
 You can repeat all these repairs safely. In a workspace:
 
@@ -329,8 +332,17 @@ writes to the same schema. The run did not refresh the gold tables downstream of
 
 1. `SELECT * FROM cat1.sales.reconciliation_ops WHERE NOT is_balanced` lists the tables and batches.
 2. `DESCRIBE HISTORY cat1.sales.customers_silver` shows who wrote the table, when, and with which statement.
-3. Run the job again with `full_refresh=true`, which rebuilds the tables from the landed batches.
-4. If reconciliation fails again, report a bug, and keep `table_state_ops` and `pipeline_runs_ops`.
+3. Run `cdp verify --repair`, or in a workspace the job `cdp_verify` with `repair=true`. It rebuilds exactly the wrong
+   tables.
+4. Run the job again. If reconciliation fails again, report a bug, and keep `table_state_ops` and `pipeline_runs_ops`.
+
+A mart fails in a similar way if its sums differ from silver:
+
+```text
+monthly_sales_gold does not add up: its revenue (monthly_revenue) is 164482.0000, but retails_silver has 177585.0000.
+```
+
+The next run rebuilds the mart. If it fails again, `retails_silver` is wrong: continue with step 3.
 
 ## When two runs meet
 
@@ -350,6 +362,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     PROJECT / "docs" / "settings.md": settings_page,
     **model_files(PROJECT / "powerbi" / "retail-cdp.SemanticModel"),
     PROJECT / "synapse" / "03_views.sql": views_script,
+    PROJECT / "synapse" / "05_customers.sql": customer_views_script,
 }
 """Generated files, each with the function that returns its content."""
 

@@ -29,13 +29,13 @@ from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.guards import has_too_many_refused
 from cdp_lib.pipeline.run import one_line
-from cdp_lib.pipeline.state import mark_for_rewrite
-from cdp_lib.reconciliation import reconcile
-from cdp_lib.reconciliation import verify as verify_keys
 from cdp_lib.settings import Settings
 from cdp_lib.sources_file import ENTITIES
 from cdp_lib.storage import DeltaStore, open_store
+from cdp_lib.verification import verify as verify_tables
 from cdp_local.bundle import Bundle, Job
+from cdp_local.checksums import forget_files
+from cdp_local.engines import catalog_of
 from cdp_local.maintenance import maintain_home, retention_warning
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
@@ -107,6 +107,10 @@ def main() -> None:
         app()
     except (CdpError, OSError) as error:
         errors.print(f"error: {error}", markup=False)
+        raise SystemExit(1) from None
+    except PySparkException as error:
+        message = f"error: The engine failed ({one_line(error)}): `cdp verify` checks every file of the tables."
+        errors.print(message, markup=False)
         raise SystemExit(1) from None
 
 
@@ -182,13 +186,13 @@ def run(
                 console.print(f"Report: {page}", soft_wrap=True)
         # If a task failed, the queries of `_print_findings` may fail for the same reason. Ignore their errors: the
         # error of the task is printed at the end.
-        with suppress(PySparkException) if failed else nullcontext():
+        with suppress(PySparkException, CdpError) if failed else nullcontext():
             tables = [run.key for run in runs if run.stage_report]
             if failed or not excluded:
                 _print_findings(workspace, [*only, *tables] if only else ())
         for task in runs:
-            if task.new_columns:
-                console.print(f"New columns in the source, added to {task.key}: {', '.join(task.new_columns)}")
+            for note in task.notes:
+                console.print(note)
         console.print(f"Tables: {workspace.home / 'warehouse'}", soft_wrap=True)
         succeeded = sum(task.state == State.SUCCEEDED for task in tasks)
         console.print(
@@ -274,26 +278,47 @@ def verify(
     engine: Engine = "sail",
     home: Home = None,
     var: Variables = None,
-    repair: Annotated[bool, typer.Option(help="Let the next run rebuild the tables that are wrong.")] = False,
+    sources: SourcesFile = None,
+    param: Parameters = None,
+    repair: Annotated[bool, typer.Option(help="Rebuild the tables that are wrong, and no other table.")] = False,
 ) -> None:
-    """Check the tables key by key for missing and surplus rows. Exit with code 1 if something is wrong."""
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
-        tables = _tables(workspace)
-        accounts, found = reconcile(tables), verify_keys(tables)
-        wrong = {account.table_name for account in accounts if account.missing}
-        wrong |= {finding.table_name for finding in found if finding.missing or finding.surplus}
-        complaints = [account.complaint for account in accounts if account.missing]
-        complaints += [f"{name}: {late}" for name, late in late_batch_messages(tables, workspace.landing).items()]
-        for complaint in complaints:
-            errors.print(f"error: {complaint}", markup=False)
-        print_table(
-            console, "Keys that are only in the input (missing) or only in the table (too many)",
-            ("table", "missing", "too many"), [(each.table_name, each.missing, each.surplus) for each in found],
-        )  # fmt: skip
-        if wrong and repair:
-            mark_for_rewrite(tables, wrong)
-            console.print(f"The next run rebuilds {', '.join(sorted(wrong))} and all downstream tables.")
-    if wrong or complaints:
+    """Check every file, and compare every table with the rows that a rebuild gives. Exit with code 1 if one is wrong."""
+    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
+        runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
+        if not runner.states:
+            raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` creates them.")
+        catalog = catalog_of(workspace.session)
+        damaged = catalog.damaged_tables() if catalog else {}
+        if repair:
+            # A rebuild replaces the rows of a damaged table. The comparison says whether it has to.
+            for folder in [folder for folder in damaged if folder.name in runner.graph.tables]:
+                forget_files(folder)
+                del damaged[folder]
+        verified = verify_tables(runner, repair=repair)
+        late = [f"{name}: {text}" for name, text in late_batch_messages(runner.store, workspace.landing).items()]
+    rows = [
+        (
+            each.table_name,
+            *(f"{number:,}" for number in astuple(each.difference)),
+            "repaired" if each.is_repaired else "wrong" if each.is_wrong else each.skip_reason or "right",
+        )
+        for each in verified
+    ]
+    print_table(
+        console, "Rows that only a rebuild has (missing), that only the table has (too many), or that differ (changed)",
+        ("table", "missing", "too many", "changed", "result"), rows,
+    )  # fmt: skip
+    for each in verified:
+        if each.is_repaired:
+            console.print(f"Repaired: {each.complaint}.", markup=False, soft_wrap=True)
+    if due := [each.table_name for each in verified if each.is_due]:
+        errors.print(f"warning: {len(due)} tables are due and were not compared: run `cdp run` first.", markup=False)
+    wrong = [each for each in verified if each.is_wrong]
+    for complaint in dict.fromkeys([*damaged.values(), *(each.complaint for each in wrong), *late]):
+        errors.print(f"error: {complaint}", markup=False)
+    if (wrong or damaged) and not repair:
+        console.print("`cdp verify --repair` rebuilds exactly the tables that are wrong.")
+    if wrong or late or damaged:
         raise SystemExit(1)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -18,10 +19,14 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import STORE_CLASS
+from cdp_local.checksums import check_files, forget_files, record_files
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
 """Maven package with which Spark reads `abfss://` addresses. Its version equals that of Spark's Hadoop libraries."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Pattern of the names of catalogs and schemas. The name of a schema is also the name of a folder."""
 
 _NO_CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
 """Setting that stops PySpark from recording the line of code that created each column.
@@ -59,15 +64,19 @@ class HomeCatalog:
         return schema in self._folders
 
     def register(self, schema: str, table: str) -> bool:
-        """Register a table if it exists; return whether it exists.
+        """Check the files of a table and register the table if it exists; return whether it exists.
 
         Args:
             schema: Quoted full name of the schema.
             table: Name of the table.
+
+        Raises:
+            CdpError: A file of the table was changed or is lost.
         """
         name, folder = f"{schema}.`{table}`", self._folders[schema] / table
         with self._lock:
             if name not in self._registered and self.has_table(schema, table):
+                check_files(folder)
                 self._spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{folder}'")
                 self._registered.add(name)
             return name in self._registered
@@ -77,9 +86,34 @@ class HomeCatalog:
         # A killed run may leave a folder with a Delta log that has no commit. This folder is not a table.
         return any((self._folders[schema] / table).glob("_delta_log/*.json"))
 
+    def before_create(self, schema: str, table: str) -> None:
+        """Forget the files of an earlier table with the same name. Call this method before a table is created."""
+        if not self.has_table(schema, table):
+            forget_files(self._folders[schema] / table)
+
     def add(self, schema: str, table: str) -> None:
         """Record that a table is registered. Call this method after the session has created the table."""
         self._registered.add(f"{schema}.`{table}`")
+        self.record(schema, table)
+
+    def record(self, schema: str, table: str) -> None:
+        """Record the checksums of the new files of a table. Call this method after each commit."""
+        record_files(self._folders[schema] / table)
+
+    def find_damage(self, schema: str, tables: Iterable[str]) -> str:
+        """Read every file of tables. Return a message that names a damaged file, or "" if no file is damaged.
+
+        Args:
+            schema: Quoted full name of the schema.
+            tables: Names of the tables. A table may be missing.
+        """
+        folders = (self._folders[schema] / table for table in tables if self.has_table(schema, table))
+        return next(filter(None, map(_damage_of, folders)), "")
+
+    def damaged_tables(self) -> dict[Path, str]:
+        """Read every file of all tables. Return a message that names a damaged file, by folder of the damaged table."""
+        folders = [path for folder in self._folders.values() for path in sorted(folder.glob("*")) if path.is_dir()]
+        return {folder: message for folder in folders if (message := _damage_of(folder))}
 
     def has_view(self, schema: str, view: str) -> bool:
         """Return whether the home folder has a view."""
@@ -94,11 +128,21 @@ class HomeCatalog:
         building.replace(path)
         self._registered.add(path.name)
 
+    def forget_view(self, schema: str, view: str) -> None:
+        """Delete the SQL statement of a view, so that later sessions do not create the view again."""
+        path = self._path_of_view(schema, view)
+        path.unlink(missing_ok=True)
+        self._registered.discard(path.name)
+
     def _path_of_view(self, schema: str, view: str) -> Path:
         return self._home / "views" / f"{schema.rpartition('.')[2].strip('`')}.{view}.sql"
 
     def register_all(self) -> None:
-        """Register every table and view of the home folder."""
+        """Register every table and view of the home folder.
+
+        Raises:
+            CdpError: A file of a table was changed or is lost.
+        """
         with self._lock:
             for schema, folder in self._folders.items():
                 for table in sorted(path.name for path in folder.glob("*") if path.is_dir()):
@@ -119,6 +163,15 @@ def catalog_of(spark: SparkSession) -> HomeCatalog | None:
     return _CATALOGS.get(spark)
 
 
+def _damage_of(folder: Path) -> str:
+    """Read every file of a table. Return a message that names a damaged file, or "" if no file is damaged."""
+    try:
+        check_files(folder, reads_all=True)
+    except CdpError as error:
+        return str(error)
+    return ""
+
+
 @contextmanager
 def open_session(
     engine: str, home: Path, catalog: str, schemas: Sequence[str], landing: str = "", account_key: str | None = None
@@ -134,10 +187,13 @@ def open_session(
         account_key: Key of the storage account; needed if the session reads an `abfss://` address.
 
     Raises:
-        CdpError: The engine is unknown, or it can't start on this machine.
+        CdpError: The engine is unknown, a name is not allowed, or the engine can't start on this machine.
     """
     if engine not in ENGINES:
         raise CdpError(f"Unknown engine '{engine}': the engines are {' and '.join(ENGINES)}.")
+    for name in (catalog, *schemas):
+        if not _NAME.fullmatch(name):
+            raise CdpError(f"'{name}' can't be the name of a catalog or schema: use only letters, digits, '-' and '_'.")
     with ENGINES[engine](catalog, home, landing, account_key) as spark:
         _CATALOGS[spark] = HomeCatalog(spark, home, catalog, schemas)
         yield spark

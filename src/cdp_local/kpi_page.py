@@ -103,6 +103,9 @@ in a currency without an exchange rate); 0 is always a known value. There are ro
 The owner is the department that decides on the definition of a figure. Opening an e-mail is an activity, although mail
 clients open some e-mails automatically. Events of people who refused tracking are included, if a source sends them.
 
+**Small groups.** Serving views, copies and Power BI leave out figures of fewer people than the variable
+`minimum_cell_size`: [serving](serving.md#small-groups). The column `people` has the number of people that is compared.
+
 **Dimensions.** Each KPI is computed for the values of the dimensions that its section lists:
 """
 

@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MIN_RETENTION_DAYS
+from cdp_local.checksums import check_files, forget_files, record_files
 from cdp_local.workspace import locked
 
 _MIN_NEW_COMMITS = 4
@@ -80,7 +81,8 @@ def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
         One result per table, ordered by schema and table.
 
     Raises:
-        CdpError: The home folder holds no tables yet or is in use, or a table can't be maintained.
+        CdpError: The home folder holds no tables yet or is in use, a file of a table is damaged, or a table can't be
+            maintained.
     """
     home = home.resolve()
     if not (home / "warehouse").is_dir():
@@ -121,8 +123,9 @@ class WatchMaintenance:
         grown = sorted((folder for folder in commits if commits[folder] >= _MIN_NEW_COMMITS), key=lambda f: -commits[f])
         maintained = []
         for folder in grown[:_TABLES_PER_PASS]:
-            # A table whose maintenance fails stays complete. It is only slower to read.
-            with suppress(DeltaError):
+            # A table whose maintenance fails stays complete. It is only slower to read. The next refresh that uses a
+            # damaged table reports the damage.
+            with suppress(DeltaError, CdpError):
                 self._maintained_versions[folder] = _compact_and_trim(folder)
                 maintained.append(folder)
         return maintained
@@ -141,7 +144,7 @@ def _compact_and_trim(folder: Path) -> int:
         "delta.logRetentionDuration": _ONE_MINUTE,
         "delta.deletedFileRetentionDuration": _ONE_MINUTE if is_ops_table else _ONE_HOUR,
     }
-    table = DeltaTable(folder)
+    table = _open(folder)
     if not properties.items() <= table.metadata().configuration.items():
         table.alter.set_table_properties(properties)
     table.optimize.compact()
@@ -153,14 +156,29 @@ def _compact_and_trim(folder: Path) -> int:
     for checksum in log.glob("*.crc"):
         if not checksum.with_suffix(".json").exists():
             checksum.unlink()
+    record_files(folder)
     return int(table.version())
+
+
+def _open(folder: Path) -> DeltaTable:
+    """Check the files of a table, because a compaction would copy damaged rows to new files, and open the table.
+
+    The checksums are forgotten until the maintenance ends. A killed maintenance may leave a new file under a known name.
+
+    Raises:
+        CdpError: A file of the table was changed or is lost.
+    """
+    check_files(folder)
+    forget_files(folder)
+    return DeltaTable(folder)
 
 
 def _maintain(folder: Path, retention_days: int) -> MaintenanceResult:
     try:
         before = _files_and_bytes(folder)
-        DeltaTable(folder).optimize.compact()
+        _open(folder).optimize.compact()
         _vacuum(folder, retention_days)
+        record_files(folder)
         after = _files_and_bytes(folder)
     except DeltaError as error:
         raise CdpError(f"Table {folder} can't be maintained ({error}): its rows are unchanged.") from error

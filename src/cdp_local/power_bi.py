@@ -23,6 +23,7 @@ from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_local.semantic_model import (
     DIMENSION_TABLES,
+    MINIMUM_CELL_SIZE,
     MODEL_TABLES,
     OPEN_TABLES,
     CalculatedColumn,
@@ -63,11 +64,14 @@ def _warehouse_table(model_table: ModelTable) -> str:
     # Hide a column if a joined table has a column of the same name: users select the column of the joined table. In the
     # table of KPI values, hide all columns: users select measures.
     keys = {column for column, (_, key) in model_table.joins.items() if column == key}
-    hidden = {*keys, *(model_table.contract.column_names if model_table.has_dimensions else ())}
-    steps = [
-        ("Rows", f'Warehouse{{[Name = "{model_table.contract.name}", Kind = "Table"]}}[Data]'),
-        ("Columns", f"Table.SelectColumns(Rows, {_list_literal(column.name for column in model_table.columns)})"),
-    ]
+    # Hide the customer's number: reports show groups of customers.
+    hidden = {*keys, "customer_id", *(model_table.contract.column_names if model_table.has_dimensions else ())}
+    steps = [("Rows", f'Warehouse{{[Name = "{model_table.contract.name}", Kind = "Table"]}}[Data]')]
+    if people := model_table.contract.counts_people:
+        is_shown = f"[{people}] = null or [{people}] = 0 or [{people}] >= {MINIMUM_CELL_SIZE}"
+        steps.append(("Shown", f"Table.SelectRows(Rows, each {is_shown})"))
+    names = _list_literal(column.name for column in model_table.columns)
+    steps.append(("Columns", f"Table.SelectColumns({steps[-1][0]}, {names})"))
     blocks = []
     for column in model_table.columns:
         blocks.append(

@@ -12,6 +12,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyspark.errors import PySparkException
+
 from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.graph import longest_chains
 from cdp_lib.pipeline.run import TABLES_AT_ONCE, Runner, TableRun
@@ -20,6 +22,7 @@ from cdp_lib.settings import Settings
 from cdp_lib.storage import open_store
 from cdp_lib.task_values import ROW_COUNTS
 from cdp_local.bundle import Job, Task, resolve_dynamic_values
+from cdp_local.engines import catalog_of
 from cdp_local.notebooks import Workspace, import_ahead, run_notebook
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class TaskRun:
         started: Start on the monotonic clock, in seconds; None before the start.
         seconds: Duration in seconds; None before the end.
         counts: Reported numbers of rows, by name. The names are in `ROW_COUNTS`.
-        new_columns: Columns that the refresh added to the table.
+        notes: Sentences about the refresh that a person should read.
         error: Reason of a failure, in one line.
         stage_report: For a table, the values that its stage reported; None for a task.
         outcome: For a finished condition task, `true` or `false`; else None.
@@ -64,7 +67,7 @@ class TaskRun:
     started: float | None = None
     seconds: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    new_columns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: str | None = None
     stage_report: dict[str, Any] | None = None
     outcome: str | None = None
@@ -227,7 +230,7 @@ def table_run(run: TableRun) -> TaskRun:
         started=time.monotonic() - run.seconds,
         seconds=None if run.state == "running" else run.seconds,
         counts=asdict(run.counts) if has_ended else {},
-        new_columns=list(run.new_columns),
+        notes=list(run.notes),
         error=run.error or None,
         stage_report=asdict(run),
     )
@@ -352,7 +355,11 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
         key: workspace.task_values[run.key, key] for key in ROW_COUNTS if (run.key, key) in workspace.task_values
     }
     run.state = State.SUCCEEDED if error is None else State.FAILED
-    if isinstance(error, CdpError):
+    # After an error of the engine, look for the reason in the files of the tables: few engine errors name the file.
+    catalog = catalog_of(workspace.spark) if isinstance(error, PySparkException) else None
+    if damage := catalog.find_any_damage() if catalog else "":
+        run.error = damage
+    elif isinstance(error, CdpError):
         run.error = workspace.secrets.redact(str(error))
     elif error is not None:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -27,6 +27,8 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.contracts.table import Column, TableContract
+from cdp_local.bundle import Bundle
+from cdp_local.workspace import PROJECT
 
 DATA_TYPES = {
     "STRING": "string",
@@ -39,6 +41,9 @@ DATA_TYPES = {
     "TIMESTAMP": "dateTime",
 }
 """Data type in the model, by Spark type. The model has no columns of other Spark types."""
+
+MINIMUM_CELL_SIZE = int(Bundle(PROJECT, {}).variable("minimum_cell_size"))
+"""Smallest number of people whose figures the model shows: the default of the bundle variable."""
 
 KPI_VALUES = "KPI values"
 _WHOLE = "#,##0"
@@ -260,12 +265,27 @@ def _measure(name: str, description: str, dax: str, format: str = _WHOLE) -> Mea
     return Measure(name, description, dax, format)
 
 
+def _measure_of_people(name: str, description: str, people: str, dax: str, format: str = _WHOLE) -> Measure:
+    """Return a measure of a table with a row per customer. The measure is blank for few customers.
+
+    Args:
+        name: Display name.
+        description: Description in a sentence.
+        people: DAX expression that counts the customers in the figure.
+        dax: DAX expression of the figure.
+        format: Format string.
+    """
+    sentence = f"{description} Blank for fewer than {MINIMUM_CELL_SIZE} customers."
+    return Measure(name, sentence, f"IF({people} >= {MINIMUM_CELL_SIZE}, {dax})", format)
+
+
 _COUNTRY = ("Country", "country")
 _CUSTOMER = ("Customer", "customer_id")
 _SEGMENT = ("Segment", "segment")
 _CATEGORY = ("Category", "category")
 _COUNTRY_OF_CUSTOMER = "RELATED('Customer'[country])"
 _CLV = "'Customer value'[predictive_clv]"
+_CUSTOMERS, _BUYERS = "COUNTROWS('Customer value')", "COUNT('Customer value'[recency_days])"
 
 MODEL_TABLES = (
     ModelTable(
@@ -306,29 +326,39 @@ MODEL_TABLES = (
         joins={"customer_id": _CUSTOMER, "segment": _SEGMENT},
         country=_COUNTRY_OF_CUSTOMER,
         measures=(
-            _measure("Customers counted", "Number of customers.", "COUNTROWS('Customer value')"),
-            _measure(
+            _measure_of_people("Customers counted", "Number of customers.", _CUSTOMERS, _CUSTOMERS),
+            _measure_of_people(
                 "Revenue so far",
                 "Revenue of all sales of the customers.",
+                _BUYERS,
                 "SUM('Customer value'[total_revenue])",
                 _MONEY,
             ),
-            _measure("Margin to expect", "Σ predictive customer lifetime value.", f"SUM({_CLV})", _MONEY),
-            _measure(
+            _measure_of_people(
+                "Margin to expect",
+                "Σ predictive customer lifetime value.",
+                f"COUNT({_CLV})",
+                f"SUM({_CLV})",
+                _MONEY,
+            ),
+            _measure_of_people(
                 "Margin to expect per customer",
                 "Average predictive customer lifetime value of the customers with a prediction.",
+                f"COUNT({_CLV})",
                 f"AVERAGE({_CLV})",
                 _MONEY,
             ),
-            _measure(
+            _measure_of_people(
                 "Churn probability",
                 "Average probability of no purchase within the churn horizon, for the customers with a prediction.",
+                "COUNT('Customer value'[churn_probability])",
                 "AVERAGE('Customer value'[churn_probability])",
                 _SHARE,
             ),
-            _measure(
+            _measure_of_people(
                 "Days since purchase",
                 "Average days since the latest purchase, for the customers with a purchase.",
+                _BUYERS,
                 "AVERAGE('Customer value'[recency_days])",
             ),
         ),
@@ -351,9 +381,10 @@ MODEL_TABLES = (
         joins={"customer_id": _CUSTOMER, "segment": _SEGMENT},
         country=_COUNTRY_OF_CUSTOMER,
         measures=(
-            _measure(
+            _measure_of_people(
                 "Customers moved",
                 "Customers by their segment a month before (`previous_segment`) and their current segment.",
+                "COUNTROWS('Customer segments')",
                 "COUNTROWS('Customer segments')",
             ),
         ),

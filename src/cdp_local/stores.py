@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
+from typing import Any
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Row
@@ -67,6 +68,13 @@ class SparkStore(DeltaStore):
         self._register(contract)
         with super()._commit(contract):
             yield
+        if home := self._home:
+            home.record(self._schema, contract.name)
+
+    def find_damage(self, contracts: Iterable[TableContract]) -> str:
+        """Read every file of tables. Return a message that names a damaged file, or "" if no file is damaged."""
+        names = [each.name for contract in contracts for each in (*contract.with_quarantine, contract.changes)]
+        return home.find_damage(self._schema, names) if (home := self._home) else ""
 
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view with this name."""
@@ -74,19 +82,30 @@ class SparkStore(DeltaStore):
 
     def create_view(self, name: str, query: str) -> None:
         """Create or replace a view, and store it for later sessions."""
-        # Spark can create views only in `spark_catalog`, which has the same schemas and tables.
-        is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
-        schema = self._schema.rpartition(".")[2] if is_spark else self._schema
-        statement = f"CREATE OR REPLACE VIEW {schema}.`{name}` AS\n{query}"
+        statement = f"CREATE OR REPLACE VIEW {self._name_of_view(name)} AS\n{query}"
         if home := self._home:
             home.register_all()  # the view's query may read any table or view
         self.session.sql(statement)
         if home:
             home.keep_view(self._schema, name, statement)
 
-    def _create(self, contract: TableContract, statement: str) -> None:
-        super()._create(contract, statement)
+    def drop_view(self, name: str) -> None:
+        """Drop a view if it exists, and forget it for later sessions."""
+        self.session.sql(f"DROP VIEW IF EXISTS {self._name_of_view(name)}")
+        self._existing.discard(name)
         if home := self._home:
+            home.forget_view(self._schema, name)
+
+    def _name_of_view(self, name: str) -> str:
+        """Return the full name of a view. Spark has views only in `spark_catalog`, with the same schemas and tables."""
+        is_spark = self.session.catalog.currentCatalog() == "spark_catalog"
+        return f"{self._schema.rpartition('.')[2] if is_spark else self._schema}.`{name}`"
+
+    def _create(self, contract: TableContract, statement: str) -> None:
+        if home := self._home:
+            home.before_create(self._schema, contract.name)
+        super()._create(contract, statement)
+        if home:
             home.add(self._schema, contract.name)
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
@@ -125,7 +144,7 @@ class SailStore(SparkStore):
         counts: Mapping[str, SparkColumn],
         *,
         is_empty: bool = False,
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         """Replace rows and return the counts of the new rows.
 
         The counts come from a query after the write, because Sail does not report the number of written rows.

@@ -70,7 +70,7 @@ def land_again(home: Path, name: str, change: Callable[[str], str]) -> None:
     shutil.copytree(first, batch)
     manifest = batch / "manifest.json"
     content = json.loads(manifest.read_text(encoding="utf-8"))
-    content |= {"batch_id": name}
+    content |= {"batch_id": name, "manifest_checksum": None}
     for file in content["files"]:
         file |= {"bytes": None, "checksum": None, "origin": None}
         data = batch / file["name"]

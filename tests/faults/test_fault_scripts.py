@@ -47,7 +47,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Landing, Manifest
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.run import Runner
-from cdp_lib.reconciliation import reconcile, verify
+from cdp_lib.reconciliation import reconcile
 from cdp_lib.settings import Settings
 from cdp_lib.sources import sql_database
 from cdp_lib.sources.dataverse import land_entity
@@ -55,6 +55,7 @@ from cdp_lib.sources.files import land_exchange_rates, land_files
 from cdp_lib.sources.rest_api import land_records
 from cdp_lib.sources_file import EntitySource
 from cdp_lib.storage import DeltaStore
+from cdp_lib.verification import verify
 from cdp_local.crm_server import CrmServer, Fault
 from cdp_local.workspace import PROJECT
 from effort import SEEDS
@@ -557,7 +558,8 @@ def run_script(
 
     assert_each_landed_record_is_in_bronze_once(store, root, bronze)
     assert_no_version_is_landed_twice(store, bronze)
-    assert [each for each in verify(store) if each.missing or each.surplus] == []
+    verified = verify(Runner(store, Landing(root), settings_of(started_at())))
+    assert [each.complaint for each in verified if each.is_different] == []
     rows = store.read(source.contract)
     active = rows.where(IS_ACTIVE.name) if IS_ACTIVE in source.contract.columns else rows
     assert Counter(map(tuple, active.selectExpr(*source.columns).collect())) == source.records()
@@ -590,7 +592,7 @@ def settings_of(started_at: datetime) -> Settings:
     needed = dict.fromkeys(("catalog", "schema", "landing", "secret_scope"), "none")
     needed |= {"sources_file": str(PROJECT / "sources.yml"), "reporting_currency": "USD"}
     models = {"gross_margin": "1", "annual_discount_rate": "0", "churn_horizon_days": "90", "clv_horizon_months": "12"}
-    models |= {"refused_share_limit": "1", "shrink_limit": "1"}
+    models |= {"refused_share_limit": "1", "shrink_limit": "1", "minimum_cell_size": "5"}
     run = {"api_timeout_seconds": "1", "run_id": "1", "run_started_at": started_at.isoformat()}
     return Settings.from_parameters(empty | needed | models | run)
 

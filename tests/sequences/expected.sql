@@ -40,7 +40,8 @@ FROM contacts_received;
 CREATE TABLE events AS
 SELECT event_id, event_type, occurred_at::TIMESTAMPTZ::TIMESTAMP::DATE AS day, customer_id::BIGINT AS customer_id,
        lower(email) AS email, session_id, campaign,
-       coalesce('customer:' || customer_id, 'email:' || lower(email), 'device:' || anonymous_id) AS identity
+       CASE WHEN consent = 'false' THEN NULL
+            ELSE coalesce('customer:' || customer_id, 'email:' || lower(email), 'device:' || anonymous_id) END AS identity
 FROM events_received;
 
 -- Every line with what is known about it. Revenue, discount and cost are in the reporting currency.
@@ -443,7 +444,9 @@ SELECT strftime(day, '%Y-%m') AS name, coalesce(email, identity) AS address, coa
        bool_or(event_type = 'email_sent') AS is_sent,
        bool_or(event_type IN ('email_open', 'email_click')) AS is_opened,
        bool_or(event_type = 'email_click') AS is_clicked
-FROM events WHERE day <= (SELECT as_of FROM today) AND event_type IN ('email_sent', 'email_open', 'email_click')
+FROM events
+WHERE day <= (SELECT as_of FROM today)
+  AND (event_type = 'email_sent' OR event_type IN ('email_open', 'email_click') AND identity IS NOT NULL)
 GROUP BY ALL HAVING is_sent;
 
 -- Every line, by each dimension that a line has. The country, channel and segment of an anonymous line are unknown.

@@ -254,7 +254,7 @@ COLUMNS = {
     "contacts": "contactid emailaddress1 cdp_householdid birthdate gendercode address1_city address1_country"
     " cdp_customerid cdp_acquisitionchannel cdp_acquisitiondate cdp_emailconsent cdp_smsconsent cdp_phoneconsent"
     " modifiedon",
-    "events": "event_id event_type occurred_at customer_id anonymous_id email session_id campaign",
+    "events": "event_id event_type occurred_at customer_id anonymous_id email session_id campaign consent",
     "spend": "month channel campaign amount currency",
     "rates": "month currency rate",
     "predictions": "customer_id predictive_clv",

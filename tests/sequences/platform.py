@@ -20,9 +20,10 @@ from cdp_lib.landing import Landing
 from cdp_lib.pipeline.compaction import remove_old_batches
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.run import Runner
-from cdp_lib.reconciliation import reconcile, verify
+from cdp_lib.reconciliation import reconcile
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
+from cdp_lib.verification import verify
 from cdp_local.bundle import Bundle
 from cdp_local.runner import setting_values
 
@@ -135,7 +136,8 @@ class Platform:
         store = self._store()
         complaints = [account.complaint for account in reconcile(store) if account.missing]
         assert not complaints, complaints
-        findings = [str(found) for found in verify(store) if found.missing or found.surplus]
+        verified = verify(self._runner({"as_of": run.as_of}), ["silver"])
+        findings = [found.complaint for found in verified if found.is_different]
         assert not findings, findings
 
     def try_refresh(self) -> str:
@@ -157,6 +159,12 @@ class Platform:
         *,
         has_to_succeed: bool = False,
     ) -> list[str]:
+        runs = self._runner(parameters, graph).refresh(selection)
+        failed = [f"{run.table}: {run.error}" for run in runs if run.state == "failed"]
+        assert not (has_to_succeed and failed), failed
+        return failed
+
+    def _runner(self, parameters: Mapping[str, str], graph: Graph | None = None) -> Runner:
         self.runs += 1
         run_values = {
             "ingest": "false",
@@ -165,11 +173,7 @@ class Platform:
             "run_started_at": (FIRST_RUN_AT + timedelta(minutes=self.runs)).isoformat(),
         }
         values = {**job_parameters(), **self._location, **run_values, **parameters}
-        settings = Settings.from_parameters(values)
-        runs = Runner(self._store(), self.landing, settings, graph).refresh(selection)
-        failed = [f"{run.table}: {run.error}" for run in runs if run.state == "failed"]
-        assert not (has_to_succeed and failed), failed
-        return failed
+        return Runner(self._store(), self.landing, Settings.from_parameters(values), graph)
 
     def _drop(self, name: str) -> None:
         self._spark.sql(f"DROP TABLE IF EXISTS {self._location['catalog']}.{self._location['schema']}.{name}").collect()

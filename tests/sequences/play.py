@@ -56,7 +56,7 @@ def _columns(contract: TableContract) -> list[str]:
         return PARTLY_COMPARED[contract]
     if contract is QUARANTINE:
         return ["record_key", "broken_rules"]
-    names = [name for name in contract.column_names if name not in ("_batch_id", "attributes")]
+    names = [name for name in contract.column_names if name not in ("_batch_id", "attributes", "people")]
     return names[: names.index("probability_alive")] if "probability_alive" in names else names
 
 

@@ -113,6 +113,7 @@ ROWS: dict[str, st.SearchStrategy[Row]] = {
         email=some_of("c1@example.com", "C2@example.com", "x@example.com", None),
         session_id=some_of("s1", "s2", None),
         campaign=some_of("spring", None),
+        consent=some_of("true", None, "false"),
     ),
     "spend": row(
         month=some_of("2025-09", "2025-10", "2025-11", "2026-01"),

@@ -51,7 +51,8 @@ def check_deployment(client: WorkspaceClient, target: str, parameters: Collectio
     if values:
         runs_as = job.run_as_user_name or ""
         findings += check_schema(client, f"{values['catalog']}.{values['schema']}", runs_as, TABLE_PRIVILEGES)
-        findings += check_schema(client, f"{values['catalog']}.{values['serving_schema']}", runs_as, VIEW_PRIVILEGES)
+        for name in ("serving_schema", "customers_schema"):
+            findings += check_schema(client, f"{values['catalog']}.{values[name]}", runs_as, VIEW_PRIVILEGES)
         findings += check_landing(client, values["landing"])
         findings += check_secret(client, values["secret_scope"], "database_url")
     return findings

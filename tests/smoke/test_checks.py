@@ -29,6 +29,7 @@ SETTINGS = {
     "catalog": "cat1",
     "schema": "dev_jane_sales",
     "serving_schema": "dev_jane_sales_serving",
+    "customers_schema": "dev_jane_sales_customers",
     "landing": "/Volumes/cat1/dev_jane_sales/landing",
     "secret_scope": "cdp-jane",
 }
@@ -56,6 +57,7 @@ class RestApi:
             PERMISSIONS: (200, permission("user_name", ME, "IS_OWNER")),
             SCHEMAS + "dev_jane_sales": (200, {"name": "dev_jane_sales", "owner": ME}),
             SCHEMAS + "dev_jane_sales_serving": (200, {"name": "dev_jane_sales_serving", "owner": ME}),
+            SCHEMAS + "dev_jane_sales_customers": (200, {"name": "dev_jane_sales_customers", "owner": ME}),
             TABLES: (200, {"tables": []}),
             VOLUME: (200, {"name": "landing", "volume_type": "MANAGED"}),
             SECRETS: (200, {"secrets": [{"key": "database_url"}]}),
@@ -229,6 +231,7 @@ def test_schema_without_access_is_a_finding(client: WorkspaceClient, api: RestAp
     assert [finding.split(" (")[0] for finding in findings(client)] == [
         "Schema cat1.dev_jane_sales: access denied: grant access",
         "Schema cat1.dev_jane_sales_serving: access denied: grant access",
+        "Schema cat1.dev_jane_sales_customers: access denied: grant access",
     ]
 
 

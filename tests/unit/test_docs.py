@@ -279,6 +279,7 @@ def test_schedules_in_words_match_their_expressions() -> None:
     for job, expected in {
         "cdp_refresh": "`0 0 3 * * ?`: every night at 03:00",
         "cdp_maintenance": "`0 0 12 ? * SUN`: on Sundays at 12:00",
+        "cdp_verify": "`0 0 16 ? * SUN`: on Sundays at 16:00",
         "cdp_events": "`0 7/15 * * * ?`: every quarter of an hour, from minute 7 on",
     }.items():
         assert words[job] == expected
@@ -286,7 +287,7 @@ def test_schedules_in_words_match_their_expressions() -> None:
 
 
 def test_settings_and_rules_of_the_runbook_exist() -> None:
-    parameters = set(Bundle(PROJECT, {}).job("cdp_refresh").parameters)
+    parameters = {name for key in ("cdp_refresh", "cdp_verify") for name in Bundle(PROJECT, {}).job(key).parameters}
     assert set(re.findall(r"`(\w+)=[^`]*`", RUNBOOK)) <= VARIABLES | parameters
     rules = {rule.name for contract in TABLES.values() for rule in contract.rules}
     assert set(re.findall(r"`(\w+_is_\w+)`", RUNBOOK)) <= rules

@@ -19,7 +19,7 @@ from sqlglot import exp, parse_one
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension, Kpi
 from cdp_lib.metric_views import metric_view_name, metric_views
-from cdp_lib.serving import definitions
+from cdp_lib.serving import Serving, definitions
 from cdp_lib.storage import DeltaStore
 
 VIEWS = {name: json.loads(text) for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items()}
@@ -242,7 +242,7 @@ class Recorder:
 def test_metric_views_on_databricks_read_the_serving_view_kpis() -> None:
     session: Any = Recorder()
     store, serving = DeltaStore(session, "cat1", "sales"), DeltaStore(session, "cat1", "sales_serving")
-    for name, definition in definitions(store, serving, "AED").items():
+    for name, definition in definitions(Serving(store, serving, None, "AED", 5)).items():
         if name in VIEWS:
             serving.create_metric_view(name, definition)
 
@@ -260,7 +260,7 @@ def test_metric_views_on_databricks_read_the_serving_view_kpis() -> None:
 
 
 def test_local_engines_have_no_metric_views(store: DeltaStore) -> None:
-    assert not {*VIEWS} & {*definitions(store, store, "USD")}
+    assert not {*VIEWS} & {*definitions(Serving(store, store, None, "USD", 5))}
 
 
 def test_only_databricks_has_metric_views(store: DeltaStore, engine: str) -> None:

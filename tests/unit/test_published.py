@@ -54,8 +54,8 @@ class Gold:
             states[contract.name] = TableState(version, f"{contract.name} {self.runs}", rows=1, rewritten_at=version)
         write_states(self.warehouse.store, states)
 
-    def publish(self, location: Path, **parameters: bool) -> int:
-        return self.warehouse.publish(location, **parameters)
+    def publish(self, location: Path, minimum_cell_size: int = 1, **parameters: bool) -> int:
+        return self.warehouse.publish(location, minimum_cell_size, **parameters)
 
 
 @pytest.fixture
@@ -138,6 +138,23 @@ def test_change_of_location_copies_every_table(gold: Gold, location: Path) -> No
     gold.refresh(KPI_MONTHLY_GOLD)
     assert gold.publish(location) == len(TEST_TABLES)
     assert (versions(location), versions(other)) == ([1, 1, 1, 1], [0, 0, 0, 0])
+    assert_holds_gold(location, gold)
+
+
+@pytest.mark.first_engine
+def test_change_of_the_minimum_cell_size_copies_only_tables_that_count_people(gold: Gold, location: Path) -> None:
+    gold.publish(location)
+    assert gold.publish(location, 5) == 1
+    assert versions(location) == [0, 0, 0, 1]
+    assert rows_in(location / KPI_MONTHLY_GOLD.name) == []
+    assert gold.publish(location, 5) == 0
+
+
+@pytest.mark.first_engine
+def test_tables_with_a_row_per_customer_are_copied_only_on_request(gold: Gold, location: Path) -> None:
+    assert gold.publish(location, has_customers=False) == len(TEST_TABLES) - 1
+    assert not (location / CUSTOMER_DEMOGRAPHICS_GOLD.name).exists()
+    assert gold.publish(location, has_customers=True) == 1
     assert_holds_gold(location, gold)
 
 

@@ -1,28 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
 from cdp_lib import reconciliation
-from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.contracts.ops import RECONCILIATION_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, PRODUCTS_SILVER, RETAILS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.pipeline.state import mark_for_rewrite, read_states, write_states
+from cdp_lib.pipeline.state import read_states
 from cdp_lib.reconciliation import (
     EARLIER,
     WHOLE_TABLE,
     Account,
-    KeyDifference,
     describe_imbalance,
     has_imbalance,
     reconcile,
     record_reconciliation,
-    verify,
 )
 
 from .warehouse import Warehouse, batch_id_of, customer, product, sale, store
@@ -149,7 +146,7 @@ def test_unbalanced_tables_are_counted_again_until_they_balance(shop: Warehouse,
         accounts = reconcile(shop.store, shop.graph, only_changed=True)
         assert "transactions_silver" in record_reconciliation(shop.store, accounts, shop.graph)
         assert has_imbalance(shop.store)
-    mark_for_rewrite(shop.store, ["transactions_silver"])
+    shop.mark_for_rewrite("transactions_silver")
     shop.refresh()
     accounts = reconcile(shop.store, shop.graph, only_changed=True)
     assert record_reconciliation(shop.store, accounts, shop.graph) == []
@@ -184,7 +181,7 @@ def test_failed_rewriting_and_new_tables_are_not_counted(shop: Warehouse, spark:
         len({complaint.split(":")[0] for complaint in shop.complaints()} & {"transactions_bronze", "products_silver"})
         == 2
     )
-    mark_for_rewrite(shop.store, ["products_silver"])
+    shop.mark_for_rewrite("products_silver")
     accounts = reconcile(shop.store, shop.graph, held=["transactions_bronze"])
     names = {account.table_name for account in accounts}
     assert "customers_silver" in names
@@ -195,67 +192,3 @@ def test_failed_rewriting_and_new_tables_are_not_counted(shop: Warehouse, spark:
 def test_no_table_is_reconciled_before_the_first_run(warehouse: Warehouse) -> None:
     assert warehouse.reconcile() == []
     assert record_reconciliation(warehouse.store, []) == []
-    assert verify(warehouse.store, warehouse.graph) == []
-
-
-def key_differences(shop: Warehouse) -> dict[str, tuple[int, int]]:
-    """Return (number of missing keys, number of surplus keys) for each table that differs from its input."""
-    differences = verify(shop.store, shop.graph)
-    assert {each.table_name for each in differences} == {
-        name for name, table in shop.graph.tables.items() if table.contract.rules and name in read_states(shop.store)
-    }
-    return {each.table_name: (each.missing, each.surplus) for each in differences if each.missing or each.surplus}
-
-
-def test_every_key_of_an_input_is_in_the_table_or_in_quarantine(shop: Warehouse) -> None:
-    assert key_differences(shop) == {}
-    shop.land(TRANSACTIONS_BRONZE, 3, load="increment", gone=[{"transaction_id": 1}])
-    shop.refresh()
-    assert key_differences(shop) == {}
-    shop.land(TRANSACTIONS_BRONZE, 4, sale(7), sale(7), sale(None), load="increment", gone=[{"transaction_id": 7}])
-    shop.refresh()
-    assert key_differences(shop) == {}
-    shop.land(CUSTOMERS_BRONZE, 5, customer(2), customer(3), customer(3, full_name="B"), customer(4, customer_id="x"))
-    shop.refresh()
-    assert key_differences(shop) == {}
-
-
-@pytest.mark.parametrize(
-    ("contract", "statement", "expected"),
-    [
-        (RETAILS_SILVER, "DELETE FROM {table} WHERE transaction_id = 3", {"retails_silver": (1, 0)}),
-        (RETAILS_SILVER.quarantine, "DELETE FROM {table}", {"retails_silver": (1, 0)}),
-        (CUSTOMERS_SILVER, "UPDATE {table} SET customer_id = 8", {"customers_silver": (1, 1)}),
-        (
-            TRANSACTIONS_SILVER,
-            "UPDATE {table} SET transaction_id = 70 WHERE transaction_id = 1",
-            {"transactions_silver": (1, 1), "retails_silver": (1, 1)},
-        ),
-        (
-            TRANSACTIONS_BRONZE,
-            "DELETE FROM {table} WHERE transaction_id IN (1, 5)",
-            {"transactions_silver": (0, 2)},
-        ),
-    ],
-)
-def test_keys_changed_by_hand_are_found(
-    shop: Warehouse, spark: Any, contract: TableContract, statement: str, expected: dict[str, tuple[int, int]]
-) -> None:
-    spark.sql(statement.format(table=shop.store.name_of(contract.name))).collect()
-    assert key_differences(shop) == expected
-
-
-def test_a_key_difference_is_printed_in_one_line() -> None:
-    assert str(KeyDifference("t_silver", 1200, 3)) == "t_silver: 1,200 keys missing, 3 too many"
-
-
-def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse, spark: Any) -> None:
-    """Bronze has lost its first batch. The state of bronze says so: its `complete_since` is the second batch."""
-    spark.sql(
-        f"DELETE FROM {shop.store.name_of(TRANSACTIONS_BRONZE.name)} WHERE _batch_id < '{batch_id_of(2)}'"
-    ).collect()
-    states = read_states(shop.store)
-    bronze = states[TRANSACTIONS_BRONZE.name]
-    details = {**bronze.details, "complete_since": batch_id_of(2), "snapshot": ""}
-    write_states(shop.store, states | {TRANSACTIONS_BRONZE.name: replace(bronze, details=details, rows=3)})
-    assert key_differences(shop) == {}

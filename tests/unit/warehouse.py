@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,11 +19,13 @@ from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.landing import Landing, Load
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.run import Runner, TableRun
+from cdp_lib.pipeline.state import read_states, write_states
 from cdp_lib.pipeline.work import RowCounts
-from cdp_lib.published import publish_gold
+from cdp_lib.published import Copies, publish_gold
 from cdp_lib.reconciliation import Account, reconcile
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
+from cdp_lib.verification import VerifiedTable, verify
 from cdp_local.workspace import PROJECT
 
 OF_SALES = tuple(
@@ -55,6 +58,7 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "clv_horizon_months": "12",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",
+    "minimum_cell_size": "5",
 }
 
 
@@ -204,9 +208,11 @@ class Warehouse:
         """Refresh the selected tables. Return the names of the tables that were due."""
         return [run.table for run in self.run(*selection, **parameters) if run.state == "refreshed"]
 
-    def publish(self, location: Path, **parameters: bool) -> int:
-        """Copy the gold tables to a folder. Return the number of written rows."""
-        return publish_gold(self.store, str(location), **parameters)
+    def publish(
+        self, location: Path, minimum_cell_size: int = 1, *, has_customers: bool = True, **parameters: bool
+    ) -> int:
+        """Copy the gold tables to a folder. Return the number of rows of the copied tables."""
+        return publish_gold(self.store, Copies(str(location), minimum_cell_size, has_customers), **parameters)
 
     def reconcile(self) -> list[Account]:
         return reconcile(self.store, self.graph)
@@ -214,6 +220,19 @@ class Warehouse:
     def complaints(self) -> list[str]:
         """Reconcile all tables. Return a message for each batch or table that does not balance."""
         return [account.complaint for account in self.reconcile() if account.missing]
+
+    def verify(self, *selection: str, repair: bool = False, **parameters: str) -> list[VerifiedTable]:
+        """Compare the selected tables, or all tables, with a rebuild."""
+        return verify(self.runner(**parameters), selection, repair=repair)
+
+    def differences(self, *selection: str) -> list[str]:
+        """Compare the selected tables, or all tables, with a rebuild. Return a message for each table that differs."""
+        return [each.complaint for each in self.verify(*selection) if each.is_different]
+
+    def mark_for_rewrite(self, name: str) -> None:
+        """Mark a table in its state in the way in which a run does before it rewrites the table."""
+        states = read_states(self.store)
+        write_states(self.store, states | {name: replace(states[name], is_rewriting=True)})
 
     def rows(self, contract: TableContract, *columns: str) -> list[tuple[Any, ...]]:
         """Return the sorted rows of a table, with the given columns. The default is all columns except `_batch_id`."""

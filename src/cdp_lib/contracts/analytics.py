@@ -97,6 +97,7 @@ SEGMENT_MOVEMENTS_GOLD = gold_table(
     Column("from_segment", "STRING", "segment at previous_as_of; Not a customer yet: acquired later", required=True),
     Column("to_segment", "STRING", "segment at as_of", required=True),
     Column("customer_count", "BIGINT", "customers with this pair of segments", required=True),
+    counts_people="customer_count",
 )
 
 MODEL_FITS_GOLD = gold_table(
@@ -161,6 +162,7 @@ MODEL_QUALITY_GOLD = gold_table(
     Column("actual", "DOUBLE", "actual mean or total"),
     Column("value", "DOUBLE", "value of the measure; null where it is not defined or the model has no figures"),
     Column("state", "STRING", "fitted, too_few_customers or not_converged", required=True),
+    counts_people="customer_count",
 )
 
 _CRM = "crm_by_id or crm_by_email, depending on how the contact is linked"
@@ -260,6 +262,7 @@ COHORT_RETENTION_GOLD = gold_table(
     Column("numerator", "DECIMAL(38,4)", "customers active in the window, or revenue in the window"),
     Column("denominator", "DECIMAL(38,4)", "customers in the cohort, or revenue in the first month", required=True),
     Column("retention", "DOUBLE", "numerator / denominator; null if the window is not over or the denominator is 0"),
+    counts_people="cohort_size",
 )
 
 KPI_MONTHLY_GOLD = gold_table(
@@ -279,6 +282,12 @@ KPI_MONTHLY_GOLD = gold_table(
     Column("numerator", "DOUBLE", "numerator of the KPI; the value itself for a plain figure"),
     Column("denominator", "DOUBLE", "denominator of the KPI; 1 for a plain figure"),
     _AS_OF,
+    Column(
+        "people",
+        "BIGINT",
+        "smallest number of people above 0 in the figures; null if the KPI counts nobody, or describes sales or spend",
+    ),
+    counts_people="people",
 )
 
 ANALYTICS_TABLES = (

@@ -13,7 +13,12 @@ LINEAGE_COLUMNS = (
         "BOOLEAN",
         "whether the row is a tombstone: the source deleted the record, and only its key is known",
     ),
-    Column("_rescued_data", "STRING", "JSON object of the values that did not fit their column, as received"),
+    Column(
+        "_rescued_data",
+        "STRING",
+        "JSON object of the values that did not fit their column, as received",
+        pii="record",
+    ),
     Column(
         "_batch_id",
         "STRING",
@@ -23,6 +28,7 @@ LINEAGE_COLUMNS = (
     Column("_source_file", "STRING", "data file of the batch, relative to the landing location", required=True),
     Column("_ingested_at", "TIMESTAMP", "start of the run that extracted the batch, UTC", required=True),
     Column("_version", "BIGINT", "version of the table that the row was loaded in"),
+    Column("_extra", "STRING", "JSON object of the received fields that have no column of their own"),
 )
 
 _UPDATED_AT = Column(

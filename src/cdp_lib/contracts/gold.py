@@ -209,6 +209,7 @@ CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     Column("reg_month", "INT", "calendar month of registration, 1 to 12", required=True),
     _COUNTRY,
     Column("new_customers", "BIGINT", "customers who registered in the month", required=True),
+    counts_people="new_customers",
 )
 
 GOLD_TABLES = (

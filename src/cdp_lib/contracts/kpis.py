@@ -127,6 +127,37 @@ because one customer may buy in several categories.
 """
 
 
+COUNTS_OF_PEOPLE = (
+    "active_customers",
+    "first_time_buyers",
+    "returning_customers",
+    "reactivated_customers",
+    "active_before",
+    "active_users",
+    "new_customers",
+    "repeat_buyers",
+    "customers_to_date",
+    "buyers_to_date",
+    "repeat_buyers_to_date",
+    "predicted_customers",
+    "new_customers_with_spend",
+    "paid_new_customers",
+    "week_people",
+    "month_people",
+    "session_people",
+    "people",
+    "mailings_sent",
+    "mailings_opened",
+    "mailings_clicked",
+    "contacts",
+    "contacts_agreeing",
+)
+"""Measures that count people. Mailings are included, because they reach at most as many people."""
+
+_DIMENSIONS_OF_PEOPLE: tuple[Dimension, ...] = ("channel", "segment")
+"""Dimensions whose values are groups of people, so that the sales of a value describe these people."""
+
+
 @dataclass(frozen=True)
 class Kpi:
     """A key performance indicator: numerator / denominator.
@@ -145,6 +176,7 @@ class Kpi:
         example: Example calculated by hand.
         is_of_latest_month: Whether the KPI describes the state at `as_of`. Such a KPI exists for the latest month only.
         needs_whole_month: Whether the KPI is null for a month that is not over at `as_of`.
+        describes: SQL expression over `MEASURES`: a further count of people whom the KPI describes.
     """
 
     name: str
@@ -159,6 +191,7 @@ class Kpi:
     example: str
     is_of_latest_month: bool = False
     needs_whole_month: bool = False
+    describes: str = ""
 
     @property
     def is_additive(self) -> bool:
@@ -191,6 +224,15 @@ class Kpi:
         return dimension in CUSTOMER_DIMENSIONS or (
             dimension == "category" and self._measures <= set(ADDS_OVER_CATEGORIES)
         )
+
+    def counts_of_people(self, dimension: Dimension) -> tuple[str, ...]:
+        """Return the counts of the people whom the KPI describes, as SQL expressions over `MEASURES`.
+
+        The result is empty for sales by country or category, and for marketing spend: they describe no people.
+        """
+        counts = (*(name for name in COUNTS_OF_PEOPLE if name in self._measures), *filter(None, [self.describes]))
+        are_sales = "revenue" in self._measures or "transactions" in self._measures
+        return counts or (("active_customers",) if are_sales and dimension in _DIMENSIONS_OF_PEOPLE else ())
 
     @property
     def _measures(self) -> set[str]:
@@ -301,6 +343,7 @@ _SALES_KPIS = (
         "Marketing",
         "Four customers buy in April, one of them again in May: 0.25.",
         needs_whole_month=True,
+        describes="active_before - returning_customers",
     ),
     Kpi(
         "churn_rate",
@@ -314,6 +357,7 @@ _SALES_KPIS = (
         "Marketing",
         "Four customers buy in April, one of them again in May: 0.75.",
         needs_whole_month=True,
+        describes="active_before - returning_customers",
     ),
     Kpi(
         "revenue_churn_rate",
@@ -328,6 +372,7 @@ _SALES_KPIS = (
         "Finance",
         "A spends 100, then 40; B spends 100, then 150: (60 + 0) / 200 = 0.3.",
         needs_whole_month=True,
+        describes="active_before",
     ),
     Kpi(
         "arpu",
@@ -340,6 +385,7 @@ _SALES_KPIS = (
         f"{_SALES}, {_ACTIVITIES}",
         "Finance",
         "2,498.00 from one buyer, and four more customers on the web: 499.60.",
+        describes="active_customers",
     ),
     Kpi(
         "arppu",
@@ -532,6 +578,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         f"{_SALES}, {_CUSTOMERS}",
         "Finance",
         "Revenue of 10,000.00 at a margin of 0.4 from 20 customers: 200.00.",
+        describes="buyers_to_date",
     ),
     Kpi(
         "clv_predictive",
@@ -559,6 +606,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "Finance",
         "20 customers, 4,000.00 of margin earned, 800.00 expected, 60.00 cost per customer: 4,800 / 20 / 60 = 4.0.",
         is_of_latest_month=True,
+        describes="buyers_to_date",
     ),
     Kpi(
         "payback_months",
@@ -572,6 +620,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "Finance",
         "50.00 / (25.00 × 0.4): 5.0.",
         needs_whole_month=True,
+        describes="active_customers",
     ),
 )
 
@@ -588,6 +637,7 @@ _ENGAGEMENT_KPIS = (
         _ACTIVITIES,
         "Digital",
         "In 30 days, one person is active every day and another on 15 days: 45 / 30 = 1.5.",
+        describes="month_people",
     ),
     Kpi(
         "wau",

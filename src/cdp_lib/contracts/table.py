@@ -98,7 +98,7 @@ _RECEIVED_ONLY = re.compile(r"\b_\w+")
 """Pattern of a column that only received rows have: its name starts with an underscore."""
 
 QUARANTINE_COLUMNS = (
-    Column("record", "STRING", "the row as received, as a JSON object", required=True),
+    Column("record", "STRING", "the row as received, as a JSON object", required=True, pii="record"),
     Column("broken_rules", "ARRAY<STRING>", "names of the rules that the row breaks", required=True),
     Column(
         "record_key", "STRING", "key of the row as text, its columns joined by |; null if a part of the key is missing"
@@ -138,6 +138,8 @@ class TableContract:
         partitioned_by: Partition columns. If the table has clustering columns, engines with clustering ignore the
             partition columns.
         clustered_by: Clustering columns, at most 4, the most frequently filtered column first.
+        counts_people: Column with the number of people whom the figures of a row describe. Empty if the rows describe
+            single people, or no people. What leaves the team has no row of fewer people than `minimum_cell_size`.
     """
 
     name: str
@@ -149,18 +151,20 @@ class TableContract:
     version: str | None = None
     partitioned_by: tuple[str, ...] = ()
     clustered_by: tuple[str, ...] = ()
+    counts_people: str = ""
 
     def __post_init__(self) -> None:
         """Validate the contract.
 
         Raises:
-            ValueError: Two columns have the same name; the key, the version or the layout refers to a column that does
-                not exist; or the contract has more than 4 clustering columns.
+            ValueError: Two columns have the same name; the key, the version, the layout or the count of people refers
+                to a column that does not exist; or the contract has more than 4 clustering columns.
         """
         names = self.column_names
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a column is named twice")
-        if unknown := {*self.key, *self.partitioned_by, *self.clustered_by, *filter(None, [self.version])} - set(names):
+        named = {*self.key, *self.partitioned_by, *self.clustered_by, *filter(None, [self.version, self.counts_people])}
+        if unknown := named - set(names):
             raise ValueError(f"{self.name}: the contract has no column {', '.join(sorted(unknown))}")
         if len(self.clustered_by) > 4:
             raise ValueError(f"{self.name}: a table can be clustered by at most 4 columns")
@@ -179,6 +183,28 @@ class TableContract:
     def public_columns(self) -> tuple[Column, ...]:
         """Return the columns without personal data, in order."""
         return tuple(column for column in self.columns if column.pii is None)
+
+    @property
+    def personal_columns(self) -> tuple[Column, ...]:
+        """Return the columns with personal data, in order."""
+        return tuple(column for column in self.columns if column.pii)
+
+    @property
+    def is_per_customer(self) -> bool:
+        """Return whether each row describes one customer. Without personal data, such rows are only pseudonymised."""
+        return "customer_id" in self.key
+
+    def is_shown(self, minimum_cell_size: int) -> str:
+        """Return an SQL condition that is true for the rows that may leave the team.
+
+        A row of 0 people describes nobody and may leave. The condition is empty if the table does not count people.
+
+        Args:
+            minimum_cell_size: Smallest number of people whose figures may leave the team.
+        """
+        if not self.counts_people:
+            return ""
+        return f"coalesce(`{self.counts_people}`, 0) = 0 OR `{self.counts_people}` >= {minimum_cell_size}"
 
     @property
     def statistics_columns(self) -> tuple[str, ...]:
@@ -277,7 +303,12 @@ class BronzeContract(TableContract):
 
 
 def gold_table(
-    name: str, grain: str, key: tuple[str, ...], *columns: Column, clustered_by: tuple[str, ...] = ()
+    name: str,
+    grain: str,
+    key: tuple[str, ...],
+    *columns: Column,
+    clustered_by: tuple[str, ...] = (),
+    counts_people: str = "",
 ) -> TableContract:
     """Return the contract of a gold table.
 
@@ -287,5 +318,6 @@ def gold_table(
         key: Columns that identify a row.
         columns: Columns in order.
         clustered_by: Clustering columns.
+        counts_people: Column with the number of people whom a row describes.
     """
-    return TableContract(name, "gold", grain, columns, key, clustered_by=clustered_by)
+    return TableContract(name, "gold", grain, columns, key, clustered_by=clustered_by, counts_people=counts_people)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
@@ -20,6 +21,7 @@ from cdp_lib.columns import hash_of
 from cdp_lib.contracts.table import IS_ACTIVE, TableContract
 from cdp_lib.pipeline.guards import RefusedBatchError
 from cdp_lib.pipeline.state import TableState
+from cdp_lib.pipeline.sums import picked_sums, sum_columns
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work
 from cdp_lib.quality import hashable, is_warned
 from cdp_lib.storage import DeltaStore
@@ -188,11 +190,14 @@ def _apply(work: Work, state: TableState, *, is_repeated: bool) -> Outcome:
         store.create(contract.quarantine)
         store.merge(contract.quarantine, refused.select(*contract.quarantine.column_names, IS_GONE))
     rows_added = counts["insert"] - counts["before"] - counts["delete"]
+    # A new token makes downstream tables due. Keep the previous token if no row of the table changed.
+    token, before = state.token if counts["insert"] or counts["delete"] else state.base, work.state.known_sums
     return Outcome(
         replace(
             state,
-            # A new token makes downstream tables due. Keep the previous token if no row of the table changed.
-            token=state.token if counts["insert"] or counts["delete"] else state.base,
+            token=token,
+            sums={name: str(Decimal(text) + changes.sums.get(name, 0)) for name, text in before.items()},
+            summed_token=token,
             rows=None if work.state.rows is None else work.state.rows + rows_added,
             refused=work.state.refused + counts["refuse"] - counts["waited"] - counts["mend"],
         ),
@@ -208,20 +213,28 @@ class Changes:
         counts: Number of rows by change type. Two more counts are about inserted rows: `warned` is the number of rows
             that break a warning rule, and `inactive` is the number of inactive rows.
         refused: Number of refused rows by batch.
+        sums: For each measure of the table, the change of its sum.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    sums: dict[str, Decimal] = field(default_factory=dict)
+
+
+_SIGNS = {"insert": 1, "before": -1, "delete": -1}
+"""Sign by which the rows of a change type change the sums of a table. Other rows do not change the sums."""
 
 
 def _count_changes(contract: TableContract, rows: DataFrame) -> Changes:
     """Count the rows of a stored change set with one query."""
-    changes, warned = Changes(), _number_of_warned(contract)
+    sums = sum_columns(contract)
+    changes, warned = Changes(sums=dict.fromkeys(sums, Decimal(0))), _number_of_warned(contract)
     refused_in = sf.when(sf.col("_change_type") == "refuse", sf.col("_batch_id")).alias("batch")
     inactive = sf.count(sf.when(~sf.col(IS_ACTIVE.name), 1)) if IS_ACTIVE in contract.columns else sf.lit(0)
-    for change_type, batch, number, with_warning, without_record in (
-        rows.groupBy("_change_type", refused_in).agg(sf.count("*"), warned, inactive).collect()
-    ):
+    grouped = rows.groupBy("_change_type", refused_in).agg(sf.count("*"), warned, inactive, *sums.values())
+    for change_type, batch, number, with_warning, without_record, *sums_of_type in grouped.collect():
+        for name, text in zip(sums, sums_of_type, strict=True):
+            changes.sums[name] += _SIGNS.get(change_type, 0) * Decimal(text or 0)
         changes.counts[change_type] += number
         changes.counts["inactive"] += without_record if change_type == "insert" else 0
         changes.counts["warned"] += with_warning if change_type == "insert" else 0
@@ -251,7 +264,7 @@ def rewrite(
     """
     store, contract = work.store, work.contract
     work.mark_rewriting()
-    written = store.replace(contract, kept, warned=_number_of_warned(contract))
+    written = store.replace(contract, kept, warned=_number_of_warned(contract), **sum_columns(contract))
     rows, quarantined = written["rows"], 0
     is_all_kept = rows == received
     is_new = store.create(contract.quarantine)
@@ -259,7 +272,7 @@ def rewrite(
         quarantined = store.replace(contract.quarantine, refused)["rows"]
     superseded = max(0, (received or 0) - rows - quarantined)
     delete_change_sets(store, contract)
-    outcome = work.rewritten(rows, details=details)
+    outcome = work.rewritten(rows, details=details, sums=picked_sums(contract, written))
     return replace(
         outcome,
         state=replace(outcome.state, refused=quarantined),

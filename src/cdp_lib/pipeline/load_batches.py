@@ -13,8 +13,10 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
-from cdp_lib.landing import Manifest
+from cdp_lib.json_text import EXTRA
+from cdp_lib.landing import Landing, Manifest
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
@@ -22,6 +24,10 @@ from cdp_lib.pipeline.work import LOADED_IN_VERSION, Outcome, RowCounts, Work
 MAX_LATENESS = timedelta(days=7)
 """Maximum time by which a batch may be older than the newest loaded batch. Batches of earlier days are treated as
 already loaded."""
+
+MAX_OWN_COLUMNS = 200
+"""Maximum number of columns that a bronze table has in addition to the columns of its contract. The fields of further
+names are in `_extra`, because every column makes every query on the table slower."""
 
 _BATCHES_AT_ONCE = 50
 """Maximum number of batches per commit. Engines fail on query plans that read hundreds of batches."""
@@ -61,8 +67,18 @@ class LoadedBatches:
 
     @classmethod
     def of(cls, state: TableState) -> LoadedBatches:
-        """Return the loaded batches from the state of a bronze table."""
-        return cls(**state.details)
+        """Return the loaded batches from the state of a bronze table.
+
+        Raises:
+            CdpError: A later version of the platform wrote the state.
+        """
+        try:
+            return cls(**state.details)
+        except TypeError as error:
+            raise CdpError(
+                f"A later version of the platform wrote the state of a bronze table ({error}): run that version, or drop"
+                " table_state_ops, so that the next run builds every table again."
+            ) from None
 
     @property
     def listed_from(self) -> str:
@@ -79,6 +95,18 @@ class LoadedBatches:
     def holds(self, batch_id: str) -> bool:
         """Return whether a batch is treated as loaded."""
         return batch_id in self.batches or batch_id <= self.mark
+
+    def up_to(self, version: int, newest: str, snapshot: str) -> LoadedBatches:
+        """Return a copy without the batches that were loaded after a version of the table.
+
+        Args:
+            version: Number of the version.
+            newest: Newest batch that was loaded up to this version.
+            snapshot: Latest snapshot that was loaded up to this version. Empty if there is none.
+        """
+        batches = {name: number for name, number in self.batches.items() if number <= version}
+        snapshots = {name: at for name, at in self.snapshots.items() if name in batches}
+        return replace(self, batches=batches, newest=newest, snapshot=snapshot, snapshots=snapshots)
 
     def has_whole(self, batch_id: str) -> bool:
         """Return whether the table still has every row of a batch."""
@@ -106,7 +134,9 @@ class LoadedBatches:
         newest = max(earlier, default=self.mark) if newest is None else newest
         return new if new and new[0] > newest and self.mark <= newest else []
 
-    def with_batches(self, batches: list[Manifest], version: int, with_rows: Collection[str]) -> LoadedBatches:
+    def with_batches(
+        self, batches: list[Manifest], version: int, with_rows: Collection[str], unreadable: Collection[str] = ()
+    ) -> LoadedBatches:
         """Return a copy that also includes `batches`.
 
         Args:
@@ -114,8 +144,9 @@ class LoadedBatches:
             version: Version of the table that loaded the batches.
             with_rows: Names of the batches whose rows were loaded. Every other batch is empty, or `build_batches` has
                 skipped it.
+            unreadable: Names of batches that can't be read, and whose place a later snapshot has taken.
         """
-        names = dict(self.batches) | {batch.batch_id: version for batch in batches}
+        names = dict(self.batches) | dict.fromkeys([*(batch.batch_id for batch in batches), *unreadable], version)
         newest = max(names, default=self.newest)
         listed_from = first_day_listed(newest)
         forgotten = [name for name in names if name < listed_from]
@@ -171,12 +202,17 @@ class LoadBatches(Materialization):
         """Load the new batches, or all landed batches if the table must be rewritten."""
         contract, store, state = _contract(work), work.store, work.next_state()
         loaded = LoadedBatches.of(work.state)
+        if work.is_rebuild:
+            _require_landed(work)
         if work.must_rewrite:
             loaded = loaded.reset()
-        unexamined = work.landing.batches(contract.source, contract.entity, *_listing_arguments(work, loaded))
-        manifests = [work.landing.examine(batch) for batch in unexamined]
+        names = work.landing.batch_ids(contract.source, contract.entity, *_listing_arguments(work, loaded))
+        manifests, unreadable = _examine(work.landing, contract, names)
+        own_columns = set[str]()
+        if work.state.version and not work.must_rewrite:
+            own_columns = {*store.read(contract).columns} - {*contract.column_names}
         frames: dict[str, DataFrame] = work.table.build(
-            store.session, work.landing, manifests, contract, work.mapping_of(contract)
+            store.session, work.landing, manifests, contract, work.mapping_of(contract), own_columns
         )
         replayed = [name for name in frames if loaded.holds(name)]
         is_whole = work.must_rewrite or bool(replayed)
@@ -194,13 +230,15 @@ class LoadBatches(Materialization):
             rows_now = store.count([contract])[contract.name]
         else:
             rows_now = rows_before + received
-        details = asdict(loaded.with_batches(manifests, state.version, frames))
+        skipped = [*unreadable, *(batch.batch_id for batch in manifests if batch.rows and batch.batch_id not in frames)]
+        details = asdict(loaded.with_batches(manifests, state.version, frames, unreadable))
+        is_full = len(own_columns) + len(new_columns) >= MAX_OWN_COLUMNS
         return Outcome(
             replace(
                 state, rows=rows_now, rewritten_at=state.version if is_whole else state.rewritten_at, details=details
             ),
             RowCounts(received),
-            tuple(new_columns),
+            tuple(_notes(contract, new_columns, skipped, is_full=is_full)),
         )
 
     def _append(self, work: Work, frames: list[DataFrame], replayed: list[str]) -> list[str]:
@@ -262,14 +300,78 @@ class LoadBatches(Materialization):
         return [union(aligned[first : first + _BATCHES_AT_ONCE]) for first in range(0, len(aligned), _BATCHES_AT_ONCE)]
 
 
+def _examine(landing: Landing, contract: BronzeContract, names: list[str]) -> tuple[list[Manifest], list[str]]:
+    """Examine landed batches. A batch that can't be read is left out if a later snapshot takes its place.
+
+    Returns:
+        The examined manifests, oldest first, and the names of the batches that are left out.
+
+    Raises:
+        CdpError: A batch can't be read, and no later snapshot that can be read is landed.
+    """
+    examined, unreadable = list[Manifest](), list[str]()
+    has_later_snapshot = False
+    for name in reversed(names):
+        try:
+            batch = landing.examine(landing.read_batch(contract.source, contract.entity, name))
+        except CdpError:
+            if not has_later_snapshot:
+                raise
+            unreadable.append(name)
+        else:
+            examined.append(batch)
+            has_later_snapshot |= batch.load == "snapshot" and bool(batch.rows)
+    return examined[::-1], unreadable[::-1]
+
+
+def _notes(contract: BronzeContract, new_columns: list[str], skipped: list[str], *, is_full: bool) -> list[str]:
+    """Return what a person should know about the loaded batches, one sentence each."""
+    notes = []
+    if new_columns:
+        notes.append(f"New columns in the source, added to {contract.name}: {', '.join(new_columns)}")
+    if is_full and new_columns:
+        notes.append(
+            f"{contract.name} has {MAX_OWN_COLUMNS} columns that are not in its contract, and gets no more: fields of"
+            f" further names are in its column {EXTRA}. Check what the source sends."
+        )
+    if skipped:
+        notes.append(
+            f"Batches of {contract.name} that can't be loaded were skipped, because a later snapshot takes their place:"
+            f" {', '.join(skipped)}"
+        )
+    return notes
+
+
 def _contract(work: Work) -> BronzeContract:
     if not isinstance(work.contract, BronzeContract):
         raise TypeError(f"{work.contract.name} is not a bronze table")
     return work.contract
 
 
+def _require_landed(work: Work) -> None:
+    """Raise an error if the table has rows that a rebuild from the landed batches would lose.
+
+    Raises:
+        CdpError: A batch of the table is no longer landed.
+    """
+    contract = _contract(work)
+    landed = work.landing.batch_ids(contract.source, contract.entity)
+    if not landed:
+        return
+    stored = work.store.read(contract).where(sf.col("_batch_id") >= landed[0]).select("_batch_id").distinct()
+    if lost := sorted({name for (name,) in stored.collect()} - {*landed}):
+        raise CdpError(
+            f"Batch {lost[0]} of {contract.name} is no longer landed, so a rebuild would lose its rows: restore the"
+            f" folder of the batch, or {contract.name}, from a backup."
+        )
+
+
 def _listing_arguments(work: Work, loaded: LoadedBatches) -> tuple[str, list[str]]:
     """Return `since` and `exclude` for `Landing.batch_ids`. Batches to replay are not excluded."""
+    if work.is_rebuild:
+        known, contract = LoadedBatches.of(work.state), _contract(work)
+        landed = work.landing.batch_ids(contract.source, contract.entity)
+        return "", [name for name in landed if not known.holds(name)]
     if work.settings.full_refresh:
         return "", []
     replayed = work.settings.replay_from

@@ -212,18 +212,10 @@ class MergeByKey(Materialization):
 
     def _rewrite(self, work: Work, loaded: LoadedBatches) -> Outcome:
         """Resolve the rows of all batches, and replace the table and its quarantine."""
-        [bronze], store, contract = work.table.reads, work.store, work.contract
-        stored, older = self._stored_rows(work), None
-        is_older = (
-            sf.col("_batch_id") < sf.lit(loaded.complete_since) if self.has_history else is_older_than_bronze(loaded)
-        )
-        if loaded.complete_since and stored:
-            older = stored.where(is_older), store.read(contract.quarantine).where(is_older)
-        resolution = self._resolve_all(
-            work.table, work.rows_of(bronze), loaded, partial(work.map_input, bronze), older, work.state.details
-        )
-        kept = resolution.rows.where("_outcome = 'kept'").selectExpr(*contract.select_list)
-        refused = resolution.rows.where("_outcome = 'refused'").selectExpr(*contract.quarantine.select_list)
+        [bronze], contract, stored = work.table.reads, work.contract, self._stored_rows(work)
+        older = self._older_rows(work, loaded, stored)
+        resolution = self._resolve_batches(work, loaded, older)
+        kept, refused = resolution.kept(contract), resolution.refused(contract)
         limits, accepted = Limits.of(work), list(work.state.details.get("accepted", []))
         refused_rows = _count_refused(resolution.versions, refused) if resolution.has_many_broken else {}
         accepted = judge_refused_rows(work, refused_rows, refused, limits, accepted)
@@ -237,6 +229,35 @@ class MergeByKey(Materialization):
             judge_missing_rows(work, missing, existing.count, limits)
         received = None if older else work.inputs[bronze.name].rows
         return rewrite(work, kept, refused, received, _details(work, loaded, latest, limits, accepted))
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return all rows of the table and of its quarantine.
+
+        If bronze lacks the rows of old batches (`complete_since`), these rows are taken from the table itself.
+        """
+        [bronze], contract = work.table.reads, work.contract
+        loaded = LoadedBatches.of(work.inputs[bronze.name])
+        resolution = self._resolve_batches(work, loaded, self._older_rows(work, loaded, self._stored_rows(work)))
+        return [(contract, resolution.kept(contract)), (contract.quarantine, resolution.refused(contract))]
+
+    def _older_rows(
+        self, work: Work, loaded: LoadedBatches, stored: DataFrame | None
+    ) -> tuple[DataFrame, DataFrame] | None:
+        """Return the rows of the table and of its quarantine that are in silver only. None if there are none."""
+        if not loaded.complete_since or stored is None:
+            return None
+        is_older = (
+            sf.col("_batch_id") < sf.lit(loaded.complete_since) if self.has_history else is_older_than_bronze(loaded)
+        )
+        return stored.where(is_older), work.store.read(work.contract.quarantine).where(is_older)
+
+    def _resolve_batches(
+        self, work: Work, loaded: LoadedBatches, older: tuple[DataFrame, DataFrame] | None
+    ) -> _Resolution:
+        """Resolve the bronze rows of all batches, and the rows that are in silver only."""
+        [bronze] = work.table.reads
+        map_input = partial(work.map_input, bronze)
+        return self._resolve_all(work.table, work.rows_of(bronze), loaded, map_input, older, work.state.details)
 
     def _resolve_all(
         self,
@@ -398,6 +419,14 @@ class _Resolution:
     versions: DataFrame
     snapshots: Sequence[Snapshot]
     has_many_broken: bool
+
+    def kept(self, contract: TableContract) -> DataFrame:
+        """Return the rows that belong in the table."""
+        return self.rows.where("_outcome = 'kept'").selectExpr(*contract.select_list)
+
+    def refused(self, contract: TableContract) -> DataFrame:
+        """Return the rows that belong in the quarantine of the table."""
+        return self.rows.where("_outcome = 'refused'").selectExpr(*contract.quarantine.select_list)
 
 
 def _count_refused(versions: DataFrame, refused: DataFrame) -> Mapping[str, int]:

@@ -57,8 +57,8 @@ class MergeTouched(Materialization):
         changes = {} if work.must_rewrite else {each: work.changed_rows(each) for each in work.table.reads}
         known = {each: rows for each, rows in changes.items() if rows is not None}
         if len(known) < len(work.table.reads):
-            checked = check_rows(work.build(*work.frames()), contract, self.record())
-            return rewrite(work, checked.kept, checked.refused, received=work.inputs[first.name].rows)
+            [(_, kept), (_, refused)] = self.rebuilt(work)
+            return rewrite(work, kept, refused, received=work.inputs[first.name].rows)
         state, rows = new_change_set(work), store.read(first)
         keys = known[first].select(*contract.key).distinct()
         if changed_lookups := [each for each in lookups if work.has_changed(each)]:
@@ -73,6 +73,11 @@ class MergeTouched(Materialization):
         quarantine = store.read(contract.quarantine)
         old_refused = quarantine.join(keys.select(record_key(contract)), "record_key", how="left_semi")
         return write_change_set(work, state, _differences(contract, old, checked.kept, old_refused, checked.refused))
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return all rows of the table and of its quarantine."""
+        checked = check_rows(work.build(*work.frames()), work.contract, self.record())
+        return [(work.contract, checked.kept), (work.contract.quarantine, checked.refused)]
 
     def _rows_that_reference(self, rows: DataFrame, contract: TableContract, changed: DataFrame) -> DataFrame:
         """Return the rows of the first input whose join columns equal those of a changed row of a lookup table."""

@@ -8,14 +8,19 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from decimal import Decimal
 from graphlib import TopologicalSorter
 from threading import RLock
 from typing import Any, Literal
 
+from pyspark.errors import PySparkException
+
 from cdp_lib import __version__
+from cdp_lib.columns import is_on_or_before
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
-from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.contracts.sums import DAY_COLUMNS, SUMS
+from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.mapping import Mapping
@@ -24,9 +29,11 @@ from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.guards import RefusedBatchError, with_refused_batches
+from cdp_lib.pipeline.load_batches import LoadedBatches
 from cdp_lib.pipeline.state import TableState, read_states, write_states
+from cdp_lib.pipeline.sums import read_sums
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
-from cdp_lib.pipeline.work import IDS_SINCE, Outcome, RowCounts, Work, setting_texts
+from cdp_lib.pipeline.work import IDS_SINCE, REFUSED, Outcome, RowCounts, Work, setting_texts
 from cdp_lib.settings import Settings
 from cdp_lib.sources_file import read_sources
 from cdp_lib.storage import DeltaStore
@@ -48,7 +55,7 @@ class TableRun:
         reason: Why the table was due.
         counts: Numbers of rows that the refresh wrote, removed and refused.
         seconds: Duration of the refresh in seconds.
-        new_columns: Names of the columns that the refresh added.
+        notes: Sentences about the refresh that a person should read.
         error: Error message in one line. Empty if the table did not fail.
     """
 
@@ -57,7 +64,7 @@ class TableRun:
     reason: str = ""
     counts: RowCounts = RowCounts()
     seconds: float = 0.0
-    new_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -72,6 +79,10 @@ class Due:
 
     reasons: tuple[str, ...] = ()
     is_rewrite: bool = False
+
+
+class DifferingSumsError(CdpError):
+    """Error of a table whose rows do not add up to the same sums as the rows of its input."""
 
 
 class Runner:
@@ -91,6 +102,7 @@ class Runner:
         self.sources = read_sources(settings.sources_file, asdict(settings), settings.business_time_zone)
         self.states = read_states(store)
         self._lock = RLock()
+        self._sums_until_day: dict[str, dict[str, str]] = {}  # by token of the summed version
 
     def due(self, name: str) -> Due:
         """Return the reasons why a table is due, according to the current states of all tables."""
@@ -176,9 +188,13 @@ class Runner:
 
         Returns:
             The result of each table, in the order of the graph.
+
+        Raises:
+            CdpError: Batches from `replay_from` on are to be loaded again, but no such batch has landed.
         """
         selected = self._select(selection)
         names = [name for name in self.graph.tables if name in selected]
+        self._require_replayed_batch(names)
         if not self.states or PIPELINE_RUNS_OPS.name in self.states:
             if adopted := adopt_warehouse(self.store, self.landing):
                 self.states = read_states(self.store)
@@ -220,6 +236,99 @@ class Runner:
         finally:
             self._record(runs)
         return [runs[name] for name in names if name in runs]
+
+    def work_of_current_version(self, name: str) -> Work | None:
+        """Return the work that builds the current version of a table again, from the inputs that it was built from.
+
+        A bronze input may have new batches: their rows are left out. This is usual while a guard refuses a batch.
+
+        Args:
+            name: Name of the table.
+
+        Returns:
+            The work, of which nothing has been done. None if the table has to be refreshed first, because its code, a
+            setting or another input has changed, because an input is being rewritten, or because it does not exist.
+        """
+        table, state = self.graph.tables[name], self.states.get(name, TableState())
+        if not state.version or self._rewrite_reasons(table, state):
+            return None
+        work, inputs = self._work(table, state, Due(is_rewrite=True)), dict[str, TableState]()
+        for contract in table.reads:
+            now, (seen, token) = work.inputs[contract.name], state.inputs.get(contract.name, (0, ""))
+            if now.is_rewriting:
+                return None
+            if now.token != token:
+                if not isinstance(contract, BronzeContract) or now.rewritten_at > seen or "newest" not in state.details:
+                    return None
+                loaded = LoadedBatches.of(now).up_to(seen, state.details["newest"], state.details.get("snapshot", ""))
+                now = replace(now, version=seen, token=token, details=asdict(loaded))
+            inputs[contract.name] = now
+        # The version before the current one, so that the work makes the current version.
+        return replace(work, state=replace(state, version=state.version - 1), inputs=inputs, is_rebuild=True)
+
+    def rebuild(self, name: str, reason: str) -> TableRun:
+        """Build the current version of a table again, and replace its rows.
+
+        The table keeps its version, because the version has the same rows as when it was built first. Therefore, no
+        downstream table becomes due. If the run is killed, the next run rewrites the table and its downstream tables.
+
+        Args:
+            name: Name of the table.
+            reason: Why the table is built again, for the log of runs.
+        """
+        table, state, work = self.graph.tables[name], self.states[name], self.work_of_current_version(name)
+        if work is None:
+            return TableRun(name, "failed", reason, error="the table is due: run the job first")
+        started, error, counts = time.perf_counter(), "", RowCounts()
+        is_bronze = isinstance(table.contract, BronzeContract)
+        try:
+            if not is_bronze:  # a bronze table is compared with the landing, before its rewrite starts
+                self._mark_rewriting([name])
+            outcome = table.materialization.refresh(work)
+            counts = outcome.counts
+            refused = {key: state.details[key] for key in (REFUSED,) if key in state.details}
+            rebuilt = replace(
+                outcome.state,
+                token=state.token,
+                base=state.base,
+                inputs=state.inputs,
+                details={**outcome.state.details, **refused},
+                summed_token=state.token,
+            )
+            if is_bronze and state.rows not in (None, rebuilt.rows):
+                # Keep the expected number of rows, so that each reconciliation reports the missing rows.
+                self._set_state(name, replace(rebuilt, rows=state.rows))
+                raise CdpError(
+                    f"{name} has {rebuilt.rows} rows after it was loaded again from the landed batches, but it should"
+                    f" have {state.rows}. Restore the table, or its landed batches, from a backup"
+                )
+            self._set_state(name, rebuilt)
+        except Exception as caught:
+            error = one_line(caught)
+            if isinstance(caught, RefusedBatchError):  # no row has changed
+                self._set_state(name, state)
+        seconds = time.perf_counter() - started
+        run = TableRun(name, "failed" if error else "refreshed", reason, counts, seconds, error=error)
+        self._record({name: run})
+        return run
+
+    def _require_replayed_batch(self, names: Iterable[str]) -> None:
+        """Raise an error if no batch from `replay_from` on has landed.
+
+        Raises:
+            CdpError: No such batch has landed.
+        """
+        contracts = [self.graph.tables[name].contract for name in names]
+        bronze = [each for each in contracts if isinstance(each, BronzeContract)]
+        if not (self.settings.replay_from and bronze):
+            return
+        newest = max(next(self.landing.batch_ids_newest_first(each.source, each.entity), "") for each in bronze)
+        if newest < self.settings.replay_from:
+            raise CdpError(
+                f"No batch from {self.settings.replay_from} on has landed, so replay_from loads nothing again:"
+                f" {f'the newest batch is {newest}' if newest else 'no batch has landed yet'}. Write the name of a"
+                " landed batch, or the beginning of its name."
+            )
 
     def business_date(self) -> date:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
@@ -285,10 +394,17 @@ class Runner:
             self._require_same_date(self.graph.tables[name])
             outcome = self._outcome(name, due)
         except Exception as error:
+            state = self.states.get(name, TableState())
             if isinstance(error, RefusedBatchError):
-                self._set_state(name, with_refused_batches(self.states.get(name, TableState()), error.batches))
-            return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=one_line(error))
-        return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.new_columns)
+                self._set_state(name, with_refused_batches(state, error.batches))
+            elif isinstance(error, DifferingSumsError) and state.version:
+                self._set_state(name, replace(state, is_rewriting=True))
+            message = one_line(error)
+            if isinstance(error, PySparkException):
+                table = self.graph.tables[name]
+                message = self.store.find_damage((table.contract, *table.reads)) or message
+            return TableRun(name, "failed", reason, seconds=time.perf_counter() - started, error=message)
+        return TableRun(name, "refreshed", reason, outcome.counts, time.perf_counter() - started, outcome.notes)
 
     def _outcome(self, name: str, due: Due) -> Outcome:
         table, state = self.graph.tables[name], self.states.get(name, TableState())
@@ -309,8 +425,47 @@ class Runner:
         if due.is_rewrite and state.version:
             self._mark_rewriting([name])
         outcome = table.materialization.refresh(self._work(table, state, due))
+        self._require_equal_sums(table, outcome.state)
         self._set_state(name, outcome.state)
         return replace(outcome, counts=outcome.counts + finished)
+
+    def _require_equal_sums(self, table: Table, state: TableState) -> None:
+        """Raise an error if the rows of a table do not add up to the same sums as the rows of its input (`SUMS`).
+
+        Cost: the sums of most tables are computed while their rows are written. A small query sums each mart that is
+        rebuilt for some keys only. The sums of silver follow from its change sets.
+
+        Args:
+            table: Declaration of the table.
+            state: State of the table after its refresh.
+
+        Raises:
+            DifferingSumsError: A sum differs.
+        """
+        for measure, found in state.known_sums.items():
+            source = next((each for each in table.reads if measure in SUMS.get(each.name, {})), None)
+            if source and Decimal(found) != Decimal(expected := self._sums_of(source, table)[measure]):
+                raise DifferingSumsError(
+                    f"{table.name} does not add up: its {measure} ({SUMS[table.name][measure]}) is {found}, but"
+                    f" {source.name} has {expected}. Something other than this platform has changed one of the two"
+                    f" tables. The next run rebuilds {table.name}. If it fails again, run `cdp verify --repair`, or in"
+                    " a workspace the job cdp_verify with repair=true."
+                )
+
+    def _sums_of(self, source: TableContract, table: Table) -> dict[str, str]:
+        """Return the sums of an input, up to the day `as_of` if the table depends on it."""
+        as_of = self.settings.as_of if "as_of" in table.settings else None
+        with self._lock:
+            state = self.states[source.name]
+            if as_of and source.name in DAY_COLUMNS:
+                if state.token not in self._sums_until_day:
+                    rows = self.store.read(source).where(is_on_or_before(DAY_COLUMNS[source.name], as_of))
+                    self._sums_until_day[state.token] = read_sums(rows, source)
+                return self._sums_until_day[state.token]
+            if not SUMS[source.name].keys() <= state.known_sums.keys():
+                # An earlier version of the platform, which kept no sums, has written the table.
+                state = self._set_state(source.name, state.with_sums(read_sums(self.store.read(source), source)))
+            return dict(state.known_sums)
 
     def _require_same_date(self, table: Table) -> None:
         """Raise an error if an input was computed for a day other than the current business date.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.pipeline.sums import picked_sums, sum_columns
 
 if TYPE_CHECKING:
     from cdp_lib.pipeline.change_sets import Changes
@@ -42,6 +43,17 @@ class Materialization:
             work: The table, its state and its inputs.
         """
         raise NotImplementedError
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return the rows that a rebuild of the table would write: of the table, and of its quarantine if it has one.
+
+        Nothing is written. The rows are computed only from the inputs. Return an empty list if a rebuild would keep
+        rows of the table, as a ledger does.
+
+        Args:
+            work: The table, its state and its inputs.
+        """
+        return []
 
     def describe_new_input(self, work: Work) -> str:
         """Describe new input from outside the platform's tables, such as landed batches.
@@ -111,8 +123,13 @@ class Replace(Materialization):
 
     def refresh(self, work: Work) -> Outcome:
         """Build the table and replace it."""
-        written = work.store.replace(work.contract, work.build(*work.frames()))
-        return work.rewritten(written["rows"])
+        [(contract, rows)] = self.rebuilt(work)
+        written = work.store.replace(contract, rows, **sum_columns(contract))
+        return work.rewritten(written["rows"], sums=picked_sums(contract, written))
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return all rows of the table."""
+        return [(work.contract, work.build(*work.frames()))]
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,10 @@ class Value(Materialization):
         [column] = work.contract.column_names
         work.store.replace(work.contract, work.store.frame(work.contract, [{column: value}]))
         return work.rewritten(1, token=str(value))
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return the row of the table."""
+        return [(work.contract, work.build(*work.frames()))]
 
 
 @dataclass(frozen=True)

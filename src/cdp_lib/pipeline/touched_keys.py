@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.change_sets import (
     delete_change_sets,
     diff_rows,
@@ -84,6 +85,10 @@ class TouchedKeys(Materialization):
             built = work.build(rows.join(keys, list(self.by), how="left_semi"), *looked_up)
             written = store.merge_rows(work.contract, built, keys)
         return work.partly_changed(written)
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return all rows of the table."""
+        return Replace().rebuilt(work)
 
     def _merge_changes(self, work: Work, rows: DataFrame, keys: DataFrame, looked_up: list[DataFrame]) -> Outcome:
         """Rebuild the rows of the given keys. Store the rows that changed as a change set, and merge it."""

@@ -20,6 +20,7 @@ from cdp_lib.mapping import NO_MAPPING, map_rows
 from cdp_lib.mapping import Mapping as ColumnMapping
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.state import TableState
+from cdp_lib.pipeline.sums import read_sums
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore
@@ -73,12 +74,12 @@ class Outcome:
     Attributes:
         state: State of the table after the refresh.
         counts: Row counts of the refresh.
-        new_columns: Names of the columns that the refresh added.
+        notes: Sentences about the refresh that a person should read.
     """
 
     state: TableState
     counts: RowCounts = RowCounts()
-    new_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def setting_texts(table: Table, values: Mapping[str, Any], mappings: Mapping[str, ColumnMapping]) -> dict[str, str]:
@@ -103,18 +104,6 @@ def mapping_of(state: TableState) -> ColumnMapping:
 def without_batches(rows: DataFrame, batches: Collection[str]) -> DataFrame:
     """Return bronze rows without the rows of some batches."""
     return rows.where(~sf.col("_batch_id").isin(*batches)) if batches else rows
-
-
-def mapped_input(store: DeltaStore, contract: TableContract, state: TableState) -> DataFrame:
-    """Return the rows of an input. Rows of bronze get the mapping that a table was last built with.
-
-    Args:
-        store: Tables of the platform.
-        contract: Contract of the input.
-        state: State of the table that is built from the input.
-    """
-    rows = store.read(contract)
-    return map_stored_rows(store, rows, contract, mapping_of(state)) if isinstance(contract, BronzeContract) else rows
 
 
 def map_stored_rows(store: DeltaStore, rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping) -> DataFrame:
@@ -146,6 +135,8 @@ class Work:
         mappings: Mappings of the table's bronze inputs, or of the bronze table itself, by table name.
         readers: For each table that reads this table: number of the version of this table that it has last read. 0 if
             it has read none.
+        is_rebuild: Whether the current version of the table is built again, and not the next version. The rows of new
+            batches are then left out: the table was not built from them.
     """
 
     table: Table
@@ -159,6 +150,7 @@ class Work:
     mark_rewriting: Callable[[], None]
     readers: tuple[int, ...] = ()
     mappings: Mapping[str, ColumnMapping] = field(default_factory=dict)
+    is_rebuild: bool = False
 
     @property
     def contract(self) -> TableContract:
@@ -187,7 +179,11 @@ class Work:
     def rows_of(self, contract: TableContract) -> DataFrame:
         """Return the rows of an input. If the input is bronze, leave out the rows of `batches_set_aside`."""
         rows = self.store.read(contract)
-        return without_batches(rows, self.batches_set_aside) if isinstance(contract, BronzeContract) else rows
+        if not isinstance(contract, BronzeContract):
+            return rows
+        if self.is_rebuild:
+            rows = rows.where(sf.coalesce(LOADED_IN_VERSION, sf.lit(0)) <= self.inputs[contract.name].version)
+        return without_batches(rows, self.batches_set_aside)
 
     def map_input(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Apply the mapping to rows of a bronze input (`map_rows`). Return rows of other inputs unchanged.
@@ -253,17 +249,26 @@ class Work:
     def partly_changed(self, rows_written: int) -> Outcome:
         """Return the outcome of a refresh that changed some rows without a change set.
 
-        The changed rows are not recorded, so downstream tables must read all rows.
+        The changed rows are not recorded, so downstream tables must read all rows. If the table has measures, all its
+        rows are summed: rows that this refresh did not write may be wrong.
         """
+        state = replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1)
         return Outcome(
-            replace(self.next_state(), rows=None, rewritten_at=self.state.version + 1), RowCounts(rows_written)
+            state.with_sums(read_sums(self.store.read(self.contract), self.contract)), RowCounts(rows_written)
         )
 
-    def rewritten(self, rows: int, *, token: str = "", details: Mapping[str, Any] | None = None) -> Outcome:
+    def rewritten(
+        self,
+        rows: int,
+        *,
+        token: str = "",
+        details: Mapping[str, Any] | None = None,
+        sums: Mapping[str, str] | None = None,
+    ) -> Outcome:
         """Return the outcome of a rewrite of the whole table. The earlier change sets become invalid."""
         state = self.next_state(token)
         changed = replace(state, rows=rows, rewritten_at=state.version, change_sets={}, details=details or {})
-        return Outcome(changed, RowCounts(rows))
+        return Outcome(changed.with_sums(sums or {}), RowCounts(rows))
 
     def unchanged(self) -> Outcome:
         """Return the outcome of a refresh that changed no row: the table keeps its version and token."""

@@ -1,4 +1,5 @@
--- Views of customers and KPIs. docs/kpis.md defines the KPIs. No column contains or is derived from personal data.
+-- Views of groups of customers, and of KPIs. docs/kpis.md defines the KPIs. No column contains or is derived from personal
+-- data. A row of fewer people than minimum_cell_size() is left out. Tables that count people are filtered by the contract.
 
 CREATE OR REPLACE VIEW kpis AS
 SELECT month, dimension, dimension_value, kpi, value, numerator, denominator, as_of
@@ -82,49 +83,112 @@ WHERE dimension = 'all'
 GROUP BY month
 ORDER BY month;
 
-CREATE OR REPLACE VIEW customers AS
-SELECT
-  c.customer_id,
-  coalesce(p.country, 'unknown') AS country,
-  d.country_code,
-  d.region,
-  d.tenure_band,
-  d.shopper_type,
-  c.acquisition_date,
-  c.first_purchase_date,
-  c.last_purchase_date,
-  c.recency_days,
-  c.purchase_day_count,
-  c.transaction_count AS sales,
-  c.total_revenue AS revenue,
-  c.recency_score,
-  c.frequency_score,
-  c.monetary_score,
-  c.segment,
-  s.previous_segment,
-  c.historic_clv,
-  c.predictive_clv,
-  c.expected_purchases,
-  c.probability_alive,
-  c.churn_probability,
-  c.prediction_state,
-  c.as_of
-FROM customer_value_gold AS c
-LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
-LEFT JOIN customer_demographics_gold AS d ON c.customer_id = d.customer_id
-LEFT JOIN customer_segments_gold AS s ON c.customer_id = s.customer_id;
-
+-- An average is of the customers with a value. It is withheld if fewer customers than minimum_cell_size() have one.
 CREATE OR REPLACE VIEW customer_segments AS
 SELECT
   segment,
   count(*) AS customers,
   sum(total_revenue) AS revenue,
-  avg(recency_days) AS days_since_purchase,
-  avg(churn_probability) AS churn_probability,
-  avg(predictive_clv) AS predictive_clv
+  CASE WHEN count(recency_days) >= minimum_cell_size() THEN avg(recency_days) END AS days_since_purchase,
+  CASE WHEN count(churn_probability) >= minimum_cell_size() THEN avg(churn_probability) END AS churn_probability,
+  CASE WHEN count(predictive_clv) >= minimum_cell_size() THEN avg(predictive_clv) END AS predictive_clv
 FROM customer_value_gold
 GROUP BY segment
+HAVING count(*) >= minimum_cell_size()
 ORDER BY revenue DESC, segment;
+
+CREATE OR REPLACE VIEW customer_totals AS
+SELECT
+  country,
+  segment,
+  customers,
+  CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN buyers END AS buyers,
+  CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN revenue END AS revenue,
+  CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN historic_clv END AS historic_clv,
+  CASE WHEN customers_with_purchase >= minimum_cell_size() THEN days_since_purchase END AS days_since_purchase,
+  CASE WHEN predicted_customers >= minimum_cell_size() THEN churn_probability END AS churn_probability,
+  CASE WHEN valued_customers >= minimum_cell_size() THEN predictive_clv END AS predictive_clv
+FROM (
+  SELECT
+    CASE WHEN grouping(country) = 1 THEN 'All countries' ELSE country END AS country,
+    CASE WHEN grouping(segment) = 1 THEN 'All segments' ELSE segment END AS segment,
+    count(*) AS customers,
+    sum(CASE WHEN transaction_count > 0 THEN 1 ELSE 0 END) AS buyers,
+    sum(total_revenue) AS revenue,
+    avg(historic_clv) AS historic_clv,
+    count(recency_days) AS customers_with_purchase,
+    avg(recency_days) AS days_since_purchase,
+    count(churn_probability) AS predicted_customers,
+    avg(churn_probability) AS churn_probability,
+    count(predictive_clv) AS valued_customers,
+    avg(predictive_clv) AS predictive_clv
+  FROM (
+    SELECT
+      coalesce(p.country, 'unknown') AS country,
+      c.segment,
+      c.transaction_count,
+      c.total_revenue,
+      c.historic_clv,
+      c.recency_days,
+      c.churn_probability,
+      c.predictive_clv
+    FROM customer_value_gold AS c
+    LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+  )
+  GROUP BY CUBE (country, segment)
+)
+WHERE customers >= minimum_cell_size();
+
+CREATE OR REPLACE VIEW clv_bands AS
+SELECT
+  CASE WHEN grouping(country) = 1 THEN 'All countries' ELSE country END AS country,
+  CASE WHEN grouping(segment) = 1 THEN 'All segments' ELSE segment END AS segment,
+  kind,
+  clv,
+  count(*) AS customers
+FROM (
+  SELECT country, segment, kind, CASE
+    WHEN clv <= 0 THEN 'nothing'
+    WHEN clv < 10 THEN 'under 10'
+    WHEN clv < 100 THEN '10 to 100'
+    WHEN clv < 1000 THEN '100 to 1,000'
+    WHEN clv < 10000 THEN '1,000 to 10,000'
+    ELSE '10,000 and more'
+  END AS clv
+  FROM (
+    SELECT coalesce(p.country, 'unknown') AS country, c.segment, 'so far' AS kind, CAST(c.historic_clv AS DOUBLE) AS clv
+    FROM customer_value_gold AS c
+    LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+    UNION ALL
+    SELECT coalesce(p.country, 'unknown') AS country, c.segment, 'expected' AS kind, c.predictive_clv AS clv
+    FROM customer_value_gold AS c
+    LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+    WHERE c.predictive_clv IS NOT NULL
+  )
+)
+GROUP BY GROUPING SETS ((country, segment, kind, clv), (country, kind, clv), (segment, kind, clv), (kind, clv))
+HAVING count(*) >= minimum_cell_size();
+
+CREATE OR REPLACE VIEW churn_bands AS
+SELECT
+  CASE WHEN grouping(country) = 1 THEN 'All countries' ELSE country END AS country,
+  CASE WHEN grouping(segment) = 1 THEN 'All segments' ELSE segment END AS segment,
+  churn,
+  count(*) AS customers
+FROM (
+  SELECT coalesce(p.country, 'unknown') AS country, c.segment, CASE
+    WHEN c.churn_probability < 0.2 THEN 'under 20 %'
+    WHEN c.churn_probability < 0.4 THEN '20 to 40 %'
+    WHEN c.churn_probability < 0.6 THEN '40 to 60 %'
+    WHEN c.churn_probability < 0.8 THEN '60 to 80 %'
+    WHEN c.churn_probability >= 0.8 THEN '80 % and more'
+    ELSE 'no prediction'
+  END AS churn
+  FROM customer_value_gold AS c
+  LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+)
+GROUP BY GROUPING SETS ((country, segment, churn), (country, churn), (segment, churn), (churn))
+HAVING count(*) >= minimum_cell_size();
 
 CREATE OR REPLACE VIEW segment_movements AS
 SELECT previous_as_of, as_of, from_segment, to_segment, customer_count AS customers

@@ -1,6 +1,6 @@
 """customers_silver: the customers of the API, typed and cleaned."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 
 from cdp_lib.columns import clean_email, clean_text, to_date, to_instant, to_integer
 from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
@@ -9,6 +9,7 @@ from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.quality import as_active
 from cdp_lib.silver.received import text_or_unknown, typed_rows
+from cdp_lib.silver.reserved import unless_total
 
 
 def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
@@ -30,7 +31,7 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
             "customer_id": to_integer,
             "full_name": clean_text,
             "email": clean_email,
-            "country": text_or_unknown,
+            "country": _to_country,
             "registration_date": to_date,
             "household_id": clean_text,
             "updated_at": to_instant,
@@ -38,6 +39,10 @@ def build_customers_silver(customers_bronze: DataFrame) -> DataFrame:
         plausible={"registration_date": REGISTRATION_DAYS},
     )
     return as_active(rows)
+
+
+def _to_country(received: Column) -> Column:
+    return unless_total(text_or_unknown(received))
 
 
 CUSTOMERS = Table(

@@ -15,7 +15,8 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
     """Return one row per version of an event, typed, with the identity of the event.
 
     The identity is the first known value of: the customer who was logged in, the e-mail address of the message, the
-    device.
+    device. An event has no identity if its person has refused tracking: it is neither linked to a customer nor counted
+    as activity of a person.
 
     Args:
         events_bronze: Rows of one or more batches.
@@ -46,7 +47,8 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
         identity_of("email", sf.col("email")),
         identity_of("device", sf.col("anonymous_id")),
     )
-    return typed.withColumn("identity", identity)
+    is_refused = sf.coalesce(~sf.col("is_tracking_allowed"), sf.lit(False))
+    return typed.withColumn("identity", sf.when(~is_refused, identity))
 
 
 EVENTS = Table(

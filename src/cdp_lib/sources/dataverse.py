@@ -18,6 +18,7 @@ from urllib.parse import urljoin
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
+from cdp_lib.json_text import parse_json
 from cdp_lib.landing import BatchWriter, ChecksummedFile, Extraction, Manifest, Watermark, storage_errors
 from cdp_lib.sources.http import HttpClient, host_of, is_confidential, is_loopback
 from cdp_lib.sources.pages import Page, columns_of, read_pages
@@ -312,7 +313,7 @@ class _Table:
                 continue
             for file in batch.files:
                 for line in self._lines_of(self.extraction.landing.path_of(batch, file.name)):
-                    record = _parse_json(line)
+                    record = parse_json(line)
                     modified = _modified_at(record)
                     if file.deletions or (modified and modified >= since):
                         landed[self._key_of(record)] = _REMOVED if file.deletions else _digest(line)
@@ -414,7 +415,7 @@ def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_secon
             HttpClient("Sign-in", address, secrets=_SECRETS, timeout_seconds=timeout_seconds) as client,
             client.post(address, form) as answer,
         ):
-            content = _parse_json(answer.body.read())
+            content = parse_json(answer.body.read())
         token = content.get("access_token") if isinstance(content, dict) else None
         if not token:
             raise CdpError(f"{client.label_of(address)} returned no token: check {_SECRETS}.")
@@ -455,13 +456,6 @@ def _parse_time(text: Any) -> datetime | None:
 
 def _odata_time(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
-
-
-def _parse_json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _digest(content: bytes) -> bytes:

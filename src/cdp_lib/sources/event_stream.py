@@ -31,6 +31,7 @@ from pyspark.sql import functions as sf
 import cdp_lib
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
+from cdp_lib.json_text import field_names, parse_json
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Landing, Manifest, open_filesystem, storage_errors
 from cdp_lib.settings import parse_time
 
@@ -294,12 +295,11 @@ def json_line_of(value: bytes | None, position: str | None) -> tuple[bytes, tupl
         return _to_json({"_invalid_utf8": content.decode(errors="backslashreplace")}), ()
     # In JSON, a line break can only be white space between tokens.
     line = content.replace(b"\r", b" ").replace(b"\n", b" ")
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
+    record = parse_json(text)
+    if record is None and line != content:
         # If a line has several JSON values, an engine reads only the first value. Keep the whole text in a field.
-        return (line, ()) if line == content else (_to_json({"_no_json": text}), ())
-    return line, tuple(record) if isinstance(record, dict) else ()
+        return _to_json({"_no_json": text}), ()
+    return line, tuple(field_names(record))
 
 
 def _write(batch: BatchWriter, name: str, records: Iterable[tuple[bytes, tuple[str, ...]]]) -> None:

@@ -19,7 +19,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -29,14 +29,13 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 from urllib.parse import quote
 
+from fsspec.implementations.local import LocalFileSystem
+
 from cdp_lib.contracts.table import BronzeContract, Column
 from cdp_lib.errors import CdpError
+from cdp_lib.json_text import MAX_RECORD_LENGTH, add_field_names, field_names, parse_json
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 from cdp_lib.source_address import SourceAddress
-
-MAX_RECORD_LENGTH = 64 << 20
-"""Maximum number of bytes in a JSON line, and maximum number of characters in a CSV cell. If a line or cell is longer,
-the file is treated as a file of another format."""
 
 _FILES = re.compile(r"\.(jsonl|json|ndjson|csv)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
@@ -176,11 +175,24 @@ class _Folder:
                 address.removeprefix(f"{root}/"): entry
                 for address, entry in self._fs.find(self.path, detail=True).items()
             }
-        return [
-            _source_file(f"{self.path}/{name}", name, entry)
+        files = {
+            name: entry
             for name, entry in sorted(found.items())
             if names.search(name) and not any(part.startswith((".", "_")) for part in name.split("/"))
-        ]
+        }
+        if links := [name for name in files if self._is_link(name)]:
+            raise CdpError(
+                f"{self.path}/{links[0]} is a symbolic link, which may lead out of the folder: copy the file into the"
+                " folder, or remove the link; nothing was landed."
+            )
+        return [_source_file(f"{self.path}/{name}", name, entry) for name, entry in files.items()]
+
+    def _is_link(self, name: str) -> bool:
+        """Return whether the file, or a folder between the path and the file, is a symbolic link."""
+        if not isinstance(self._fs, LocalFileSystem):
+            return False
+        folder = os.path.realpath(self._fs._strip_protocol(self.path))
+        return os.path.realpath(os.path.join(folder, name)) != os.path.join(folder, name)
 
     def file(self) -> _SourceFile:
         """Return the file at the path."""
@@ -341,9 +353,7 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
         except UnicodeDecodeError:
             yield _to_json({"_invalid_utf8": line.decode(errors="backslashreplace")})
             continue
-        with suppress(ValueError, RecursionError):
-            record = json.loads(text)
-            columns.update(record if isinstance(record, dict) else ())
+        add_field_names(columns, field_names(parse_json(text)))
         yield line
 
 

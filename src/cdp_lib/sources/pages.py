@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from cdp_lib.errors import CdpError
+from cdp_lib.json_text import DECODER, MAX_RECORD_LENGTH, add_field_names, end_of_value, field_names
 from cdp_lib.sources.http import Answer, HttpClient
 
 _CHUNK_CHARACTERS = 1 << 16
@@ -22,7 +23,6 @@ end, the buffer may have cut off a token.
 """
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_DECODER = json.JSONDecoder()
 
 
 class Page:
@@ -63,7 +63,7 @@ class Page:
                 line = raw.replace("\r", " ").replace("\n", " ").encode() + b"\n"
                 self._digest.update(line)
                 self.rows += 1
-                self.columns |= columns_of(record)
+                add_field_names(self.columns, columns_of(record))
                 yield line, record
             if text.peek():
                 raise text.error("Extra data")
@@ -103,7 +103,7 @@ class Page:
 
 def columns_of(record: Any) -> set[str]:
     """Return the names of a record's fields, without OData's annotations (`@odata.etag`)."""
-    return {name for name in record if "@" not in name} if isinstance(record, dict) else set()
+    return {name for name in field_names(record) if "@" not in name}
 
 
 class _JsonText:
@@ -153,11 +153,14 @@ class _JsonText:
                 return
 
     def value(self) -> tuple[str, Any]:
-        """Return the value at the current position: its original text, and the parsed value."""
+        """Return the value at the current position: its original text, and the parsed value.
+
+        The parsed value is None if the text has too many levels. Bronze then refuses the record, not the whole page.
+        """
         self.peek()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._position)
+                value, end = self._decode()
                 problem, at = "Expecting a comma or a bracket", self._skip_space(end)
                 # A value is complete only if a delimiter follows it: the text 12 may be the beginning of 123.
                 if at < len(self._text) and self._text[at] in ",]}:":
@@ -165,10 +168,20 @@ class _JsonText:
                     return text, value
             except json.JSONDecodeError as error:
                 problem, at = error.msg.removesuffix(" at"), error.pos
+            if len(self._text) - self._position > MAX_RECORD_LENGTH:
+                raise self.error(f"A record of more than {MAX_RECORD_LENGTH} characters")
             parse_error = self.error(problem, at)
             may_be_cut_off = problem.startswith("Unterminated") or at + _MAX_TOKEN_LENGTH > len(self._text)
             if not may_be_cut_off or not self._read_more():
                 raise parse_error
+
+    def _decode(self) -> tuple[Any, int]:
+        try:
+            return DECODER.raw_decode(self._text, self._position)
+        except RecursionError:
+            if end := end_of_value(self._text, self._position):
+                return None, end
+            raise json.JSONDecodeError("Unterminated value", self._text, len(self._text)) from None
 
     def _take(self, *expected: str) -> str:
         found = self.peek()

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from threading import Lock
+from typing import Any
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column as SparkColumn
@@ -29,6 +31,15 @@ _CONFLICT = re.compile(r"DELTA_CONCURRENT|Concurrent\w+Exception|Failed to commi
 
 IS_GONE = "_is_gone"
 """Column of the data frame that `DeltaStore.merge` gets. It is true for the rows to delete."""
+
+
+PERSONAL_DATA = "personal_data"
+"""Tag of tables and columns with personal data. The value is the class of the data; of a table, its classes."""
+
+UNCLASSIFIED = "unclassified"
+"""Class of a column that a source has added: nobody has said yet whether it holds personal data."""
+
+_MASKED_TEXT = "****"
 
 
 class ConflictError(CdpError):
@@ -57,19 +68,23 @@ class DeltaStore:
     needs_lease = True
     """Whether several jobs may write the tables at the same time."""
 
-    def __init__(self, spark: SparkSession, catalog: str, schema: str) -> None:
+    def __init__(self, spark: SparkSession, catalog: str, schema: str, unmasked_group: str = "") -> None:
         """Open the schema, and set the time zone of the Spark session to UTC. No table is read.
 
         Args:
             spark: Spark session.
             catalog: Unity Catalog catalog.
             schema: Schema of the tables.
+            unmasked_group: Account group that reads personal data. Anybody else reads masks. Empty for no masks.
         """
         self.session = spark
+        self.unmasked_group = unmasked_group
+        self._masks: set[str] = set()
+        self._masking = Lock()
         # Days are UTC days and do not depend on the time zone of the workspace.
         spark.conf.set("spark.sql.session.timeZone", "UTC")
-        self._schema = f"`{catalog}`.`{schema}`"
-        # Names of tables and views that exist. A name stays valid, because the platform drops no table or view.
+        self._schema = ".".join(f"`{name.replace('`', '``')}`" for name in (catalog, schema))
+        # Names of tables and views that exist. A name stays valid, because the platform drops no table.
         self._existing: set[str] = set()
 
     def name_of(self, name: str) -> str:
@@ -129,12 +144,14 @@ class DeltaStore:
         return is_new
 
     def _create(self, contract: TableContract, statement: str) -> None:
-        columns = ", ".join(column_ddl(column) for column in contract.columns)
+        # The masks are part of the statement, so that no reader sees the table without them.
+        columns = ", ".join(f"{column_ddl(column)}{self._mask_ddl(column)}" for column in contract.columns)
         self.session.sql(
             f"{statement} {self.name_of(contract.name)} ({columns}) USING delta"
             f"{self._layout_ddl(contract)} COMMENT {sql_literal(contract.comment)}"
         )
         self._existing.add(contract.name)
+        self._tag(contract, contract.personal_columns)
 
     def _layout_ddl(self, contract: TableContract) -> str:
         layout = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
@@ -147,7 +164,7 @@ class DeltaStore:
         """Return the Delta properties to set on a table, because their defaults differ between workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
-    def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, int]:
+    def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, Any]:
         """Replace all rows of a table. If the columns of the table differ from the contract, also replace the columns.
 
         Args:
@@ -188,7 +205,7 @@ class DeltaStore:
         counts: Mapping[str, SparkColumn],
         *,
         is_empty: bool = False,
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         """Replace rows, and compute aggregates while the rows are written. No second query is needed."""
         observation = Observation()
         prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
@@ -198,7 +215,7 @@ class DeltaStore:
             writer.append() if is_empty else writer.overwrite(sf.lit(True) if where is None else where)
         return dict(observation.get)
 
-    def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, int]:
+    def _counted(self, rows: DataFrame, counts: Mapping[str, SparkColumn]) -> dict[str, Any]:
         """Return the number of rows as `rows`, and the values of the given aggregates, by name."""
         [row] = rows.agg(*_counts(counts)).collect()
         return row.asDict()
@@ -228,6 +245,7 @@ class DeltaStore:
         for column in contract.columns:
             if column.required and self.is_databricks:
                 self.session.sql(f"ALTER TABLE {self.name_of(contract.name)} ALTER COLUMN `{column.name}` SET NOT NULL")
+        self._protect_columns(contract, rows)
 
     def append(self, contract: TableContract, rows: DataFrame) -> None:
         """Append rows to a table. Create the table if it does not exist.
@@ -255,7 +273,73 @@ class DeltaStore:
                 self.session.createDataFrame([], StructType(fields)).writeTo(self.name_of(contract.name)).option(
                     "mergeSchema", "true"
                 ).append()
+            self._protect_columns(contract, rows, added)
         return added
+
+    def protect(self, contract: TableContract) -> None:
+        """Set the tags and masks of an existing table, on Databricks.
+
+        Tables that this class creates or changes have their tags and masks. This method is for tables that are older
+        than a class of personal data, or than the masks.
+        """
+        self._protect_columns(contract, self.read(contract))
+
+    def remove_masks(self, contract: TableContract) -> None:
+        """Remove the masks of an existing table."""
+        for column in _personal_columns(contract, self.read(contract)):
+            self._alter_column(contract, column, "DROP MASK")
+
+    def is_member(self, group: str) -> bool:
+        """Return whether the identity that runs this session is a member of an account group."""
+        [row] = self.session.sql(f"SELECT is_account_group_member({sql_literal(group)}) AS is_member").collect()
+        return bool(row["is_member"])
+
+    def _protect_columns(self, contract: TableContract, rows: DataFrame, names: Collection[str] | None = None) -> None:
+        """Set the masks and tags of columns that exist. The masks come first: a tag protects nothing.
+
+        Args:
+            contract: Contract of the table.
+            rows: Rows with the columns.
+            names: Names of the columns to protect. None for all columns.
+        """
+        if not self.is_databricks:
+            return
+        columns = [each for each in _personal_columns(contract, rows) if names is None or each.name in names]
+        if self.unmasked_group:
+            for column in columns:
+                self._alter_column(contract, column, f"SET{self._mask_ddl(column)}")
+        self._tag(contract, columns)
+
+    def _tag(self, contract: TableContract, columns: Collection[Column]) -> None:
+        if self.is_databricks and columns:
+            classes = sorted({str(column.pii) for column in (*contract.personal_columns, *columns)})
+            tag = f"SET TAGS ('{PERSONAL_DATA}' = {sql_literal(', '.join(classes))})"
+            self.session.sql(f"ALTER TABLE {self.name_of(contract.name)} {tag}")
+            for column in columns:
+                self._alter_column(contract, column, f"SET TAGS ('{PERSONAL_DATA}' = {sql_literal(str(column.pii))})")
+
+    def _alter_column(self, contract: TableContract, column: Column, change: str) -> None:
+        self.session.sql(f"ALTER TABLE {self.name_of(contract.name)} ALTER COLUMN {_identifier(column.name)} {change}")
+
+    def _mask_ddl(self, column: Column) -> str:
+        """Return the MASK clause of a column; empty if the column has no mask.
+
+        A mask is a function of this schema, one per column type. The first use of a type creates its function.
+        """
+        if not (self.is_databricks and self.unmasked_group and column.pii):
+            return ""
+        name = self.name_of(f"mask_{re.sub(r'[^a-z0-9]+', '_', column.type.lower()).strip('_')}")
+        mask = sql_literal(_MASKED_TEXT) if column.type.upper() == "STRING" else "NULL"
+        with self._masking:  # tables are created in parallel
+            if name not in self._masks:
+                self.session.sql(
+                    f"CREATE OR REPLACE FUNCTION {name}(value {column.type}) RETURNS {column.type} COMMENT"
+                    " 'The value for members of the group in the variable unmasked_group; a mask for anybody else.'"
+                    f" RETURN CASE WHEN is_account_group_member({sql_literal(self.unmasked_group)}) THEN value"
+                    f" ELSE {mask} END"
+                )
+                self._masks.add(name)
+        return f" MASK {name}"
 
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
         """Upsert and delete rows by key.
@@ -327,8 +411,10 @@ class DeltaStore:
         # Use one partition, so that a write operation creates only one file.
         return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
-    def publish(self, contract: TableContract, location: str) -> None:
+    def publish(self, contract: TableContract, location: str, minimum_cell_size: int = 1) -> None:
         """Copy the columns of a table that hold no personal data to `<location>/<table>`.
+
+        If the table counts people, rows of fewer people than `minimum_cell_size` are left out.
 
         The copy has no deletion vectors and no column mapping, so that tools that support only Delta reader version 1
         can read it.
@@ -336,9 +422,12 @@ class DeltaStore:
         Args:
             contract: Contract of the table.
             location: Folder of the copies.
+            minimum_cell_size: Smallest number of people whose figures are copied.
         """
+        rows, condition = self.read(contract), contract.is_shown(minimum_cell_size)
         columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
-        copy = self.read(contract).select(*columns).write.format("delta").mode("overwrite")
+        shown = rows.where(condition) if condition else rows
+        copy = shown.select(*columns).write.format("delta").mode("overwrite")
         # Set both options explicitly, because their defaults differ between engines. All Delta and Parquet readers
         # support these values.
         copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")
@@ -356,6 +445,13 @@ class DeltaStore:
             return False
         return columns == [(column.name, column.type.lower()) for column in contract.public_columns]
 
+    def find_damage(self, contracts: Iterable[TableContract]) -> str:
+        """Return a message that names a damaged file of tables. Empty if no file is known to be damaged.
+
+        The runner calls this method after an error of the engine. On Databricks, the error itself names the file.
+        """
+        return ""
+
     def has_view(self, name: str) -> bool:
         """Return whether the schema has a view or table with the given name."""
         if name not in self._existing:
@@ -370,6 +466,15 @@ class DeltaStore:
             query: Query with full table names.
         """
         self.session.sql(f"CREATE OR REPLACE VIEW {self.name_of(name)} AS\n{query}")
+
+    def drop_view(self, name: str) -> None:
+        """Drop a view if it exists.
+
+        Args:
+            name: Name of the view in the schema.
+        """
+        self.session.sql(f"DROP VIEW IF EXISTS {self.name_of(name)}")
+        self._existing.discard(name)
 
     def create_metric_view(self, name: str, definition: str) -> None:
         """Create or replace a metric view.
@@ -483,6 +588,18 @@ def column_ddl(column: Column) -> str:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def _personal_columns(contract: TableContract, rows: DataFrame) -> list[Column]:
+    """Return the columns of the rows that hold personal data, or that no contract classifies."""
+    known = {column.name: column for column in contract.columns}
+    columns = [known.get(name, Column(name, type_, "", pii=UNCLASSIFIED)) for name, type_ in rows.dtypes]
+    return [column for column in columns if column.pii]
+
+
+def _identifier(name: str) -> str:
+    """Return a name as an identifier of SQL. A source may have named the column."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def _properties_ddl(properties: Mapping[str, str]) -> str:

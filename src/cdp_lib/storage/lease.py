@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyspark.sql import functions as sf
+
 from cdp_lib.contracts.ops import PIPELINE_LEASE_OPS
 from cdp_lib.errors import CdpError
 from cdp_lib.storage.delta import DeltaStore
@@ -24,7 +26,7 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
         run_id: Id of the run.
 
     Raises:
-        CdpError: A run of another job holds the lease.
+        CdpError: A run of another job holds the lease, or the table of the lease is damaged.
     """
     if not store.needs_lease:
         return
@@ -37,7 +39,13 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
         wanted=wanted,
     ).collect()
     # If two runs take the lease at the same time, the first commit wins. Read the lease to see which run holds it.
-    [(holder, holder_run)] = store.read(PIPELINE_LEASE_OPS).select("job", "run_id").collect()
+    rows = store.read(PIPELINE_LEASE_OPS).where(sf.col("resource") == _RESOURCE).select("job", "run_id").collect()
+    if len(rows) != 1:
+        raise CdpError(
+            f"{store.name_of(PIPELINE_LEASE_OPS.name)} has {len(rows)} rows for the resource '{_RESOURCE}' instead of one:"
+            " pause all jobs, then drop the table. The next run creates it again."
+        )
+    [(holder, holder_run)] = rows
     if (holder, holder_run) != (job, run_id):
         raise CdpError(
             f"Run {holder_run} of {holder} is writing the tables: wait until the run has ended. If the run was"

@@ -21,7 +21,7 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.reconciliation import WHOLE_TABLE
-from cdp_lib.serving import definitions
+from cdp_lib.serving import Serving, definitions
 from cdp_lib.storage import DeltaStore
 from cdp_local.bundle import Bundle
 
@@ -94,7 +94,7 @@ class Platform:
 
     def make_view(self, view: str) -> None:
         """Create one of the serving views."""
-        self.store.create_view(view, definitions(self.store, self.store, "USD")[view])
+        self.store.create_view(view, definitions(Serving(self.store, self.store, None, "USD", 5))[view])
 
     def evaluate(self, key: str) -> tuple[str, list[dict[str, Any]]]:
         """Run the query of an alert. Return the state of the alert and the rows of the query."""

@@ -199,7 +199,7 @@ def test_schema_and_catalog_are_named_once(bundle: Bundle, project: Path) -> Non
 def test_settings_use_the_deployed_names_of_schemas(jobs: Jobs) -> None:
     settings = [task_parameters(job, task["task_key"]) for job in jobs for task in job["tasks"]]
     # ${var.schema} lacks the prefix that the CLI adds in a development target.
-    for name, schema in (("schema", "sales"), ("serving_schema", "serving")):
+    for name, schema in (("schema", "sales"), ("serving_schema", "serving"), ("customers_schema", "customers")):
         assert {each[name] for each in settings if name in each} == {f"${{resources.schemas.{schema}.name}}"}
 
 
@@ -242,9 +242,9 @@ def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
     assert {notebook(task, project) for job in jobs for task in job["tasks"]} == notebooks
 
 
-def test_only_cdp_refresh_has_job_parameters_and_only_operational_ones(jobs: Jobs, refresh: dict[str, Any]) -> None:
-    assert {parameter["name"] for parameter in refresh["parameters"]} == OPERATIONAL
-    assert not [job["name"] for job in jobs if job["name"] != "cdp_refresh" and "parameters" in job]
+def test_jobs_have_operational_parameters_only(jobs: Jobs) -> None:
+    parameters = {job["name"]: {each["name"] for each in job["parameters"]} for job in jobs if "parameters" in job}
+    assert parameters == {"cdp_refresh": OPERATIONAL, "cdp_verify": {"repair"}}
 
 
 def test_every_task_has_the_parameters_of_its_notebook(jobs: Jobs, project: Path) -> None:
@@ -382,7 +382,7 @@ def test_jobs_have_one_run_at_a_time_and_report_failures(jobs: Jobs) -> None:
 
 def test_scheduled_jobs_are_monitored(jobs: Jobs) -> None:
     scheduled = [job for job in jobs if "schedule" in job]
-    assert {job["name"] for job in scheduled} == {"cdp_refresh", "cdp_events", "cdp_maintenance"}
+    assert {job["name"] for job in scheduled} == {"cdp_refresh", "cdp_events", "cdp_maintenance", "cdp_verify"}
     for job in scheduled:
         assert job["schedule"]["quartz_cron_expression"]
         assert [rule["metric"] for rule in job["health"]["rules"]] == ["RUN_DURATION_SECONDS"]
@@ -467,13 +467,16 @@ def test_production_grants_analysts_the_views_and_the_jobs_what_they_write(bundl
         for key, schema in bundle["resources"]["schemas"].items()
     }
     tables = {"USE_SCHEMA", "CREATE_TABLE", "SELECT", "MODIFY", "READ_VOLUME", "WRITE_VOLUME"}
+    tables |= {"CREATE_FUNCTION", "EXECUTE"}  # masks are functions
+    views = {"USE_SCHEMA", "CREATE_TABLE", "SELECT"}
+    readers = {"USE_SCHEMA", "SELECT"}
     assert granted == {
         "sales": {"${var.service_principal}": tables},
-        "serving": {
-            "${var.service_principal}": {"USE_SCHEMA", "CREATE_TABLE", "SELECT"},
-            "${var.analysts_group}": {"USE_SCHEMA", "SELECT"},
-        },
+        "serving": {"${var.service_principal}": views, "${var.analysts_group}": readers},
+        "customers": {"${var.service_principal}": views, "${var.customers_group}": readers},
     }
+    # The grants of a schema must name each principal once.
+    assert bundle["variables"]["customers_group"]["default"] == "${var.deployer}"
     assert not any("grants" in volume for volume in bundle["resources"]["volumes"].values())
 
 
@@ -517,7 +520,7 @@ def test_only_tasks_that_use_the_landing_run_on_the_lake_cluster(jobs: Jobs, pro
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
-            or notebook(task, project).stem in ("bronze", "ingest", "refresh")
+            or notebook(task, project).stem in ("bronze", "ingest", "refresh", "verify")
         }
         assert on_the_lake == landing_tasks
         for task in job["tasks"]:

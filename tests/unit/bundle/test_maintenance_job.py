@@ -1,4 +1,4 @@
-"""Tests of the job cdp_maintenance: its schedule and its parameters."""
+"""Tests of the jobs cdp_maintenance and cdp_verify: their schedules and their parameters."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ def test_maintenance_and_refresh_do_not_overlap(job: Resource, bundle: Resource)
     assert maintenance_hour + job["timeout_seconds"] / 3600 <= 24 + refresh_hour
     assert job["schedule"]["timezone_id"] == refresh["schedule"]["timezone_id"]
     assert job["schedule"]["quartz_cron_expression"].endswith(" ? * SUN")
+
+
+def test_verification_follows_maintenance_in_the_same_week(job: Resource, bundle: Resource) -> None:
+    refresh, verify = (bundle["resources"]["jobs"][key] for key in ("cdp_refresh", "cdp_verify"))
+    hours = {
+        each["name"]: int(each["schedule"]["quartz_cron_expression"].split()[2]) for each in (job, verify, refresh)
+    }
+    assert hours["cdp_maintenance"] + job["timeout_seconds"] / 3600 <= hours["cdp_verify"]
+    assert hours["cdp_verify"] + verify["timeout_seconds"] / 3600 <= 24 + hours["cdp_refresh"]
+    assert verify["schedule"]["quartz_cron_expression"].endswith(" ? * SUN")
+    assert {each["name"]: each["default"] for each in verify["parameters"]} == {"repair": "false"}
 
 
 def test_parameters_come_from_variables_with_valid_defaults(job: Resource, bundle: Resource) -> None:

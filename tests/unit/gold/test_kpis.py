@@ -415,6 +415,34 @@ def test_kpis_of_any_customers_are_plausible(
     assert_plausible(rows)
 
 
+@pytest.mark.parametrize(
+    ("kpi", "dimension", "value", "month", "people"),
+    [
+        ("active_customers", "all", "all", 1, 4),
+        ("reactivated_customers", "all", "all", 1, None),  # nobody
+        ("revenue", "all", "all", 1, None),  # sales
+        ("revenue", "country", EGYPT, 1, None),
+        ("revenue", "category", "Tech", 1, None),
+        ("revenue", "segment", "Champions", 1, 1),  # sales to the customers of a segment
+        ("transactions", "channel", "paid_search", 1, 2),
+        ("retention_rate", "all", "all", 2, 2),  # two of four customers stay
+        ("clv_historic", "country", UAE, 3, 1),  # two customers, one of them has bought
+        ("marketing_spend", "channel", "email", 1, None),  # the shop's own figures
+        ("cac", "channel", "email", 1, 1),
+        ("dau", "all", "all", 5, 1),
+    ],
+)
+def test_row_has_the_smallest_number_of_people_in_its_figures(
+    rows_at: Callable[[date], list[Any]], kpi: str, dimension: str, value: str, month: int, people: int | None
+) -> None:
+    [row] = [
+        row
+        for row in rows_at(AS_OF)
+        if (row.kpi, row.dimension, row.dimension_value, row.month.month) == (kpi, dimension, value, month)
+    ]
+    assert row.people == people
+
+
 def test_kpis_that_count_people_do_not_add_over_months() -> None:
     adding = {kpi.name for kpi in KPIS if kpi.adds_over_months}
     assert {"revenue", "new_customers", "cac", "average_transaction_value", "email_open_rate"} <= adding

@@ -17,7 +17,7 @@ from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE, EVENTS_BRONZE
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.work import RowCounts
-from cdp_lib.reconciliation import WHOLE_TABLE, Account, verify
+from cdp_lib.reconciliation import WHOLE_TABLE, Account
 from effort import SEEDS
 
 from ..warehouse import Warehouse, batch_id_of, extracted_at
@@ -348,5 +348,5 @@ def check(warehouse: Warehouse, contract: TableContract, batches: dict[int, Batc
     of_table = {each.batch_id: each for each in reconciled if each.table_name == contract.name}
     assert {name: each for name, each in of_table.items() if name != WHOLE_TABLE} == accounts
     assert [each.complaint for each in reconciled if each.missing] == []
-    assert [str(each) for each in verify(warehouse.store) if each.missing or each.surplus] == []
+    assert warehouse.differences() == []
     return content

@@ -21,7 +21,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.pipeline import change_sets, load_batches
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.run import TableRun
-from cdp_lib.pipeline.state import read_states
+from cdp_lib.pipeline.state import read_states, write_states
 from cdp_lib.storage import open_store
 
 from ..warehouse import MARTS, OF_SALES, Warehouse, customer, sale
@@ -320,3 +320,19 @@ def test_a_run_without_due_tables_writes_nothing(mall: Warehouse) -> None:
     before = versions()
     assert mall.refreshed(GOLD) == []
     assert versions() == before
+
+
+def test_replay_from_after_every_landed_batch_is_an_error(mall: Warehouse) -> None:
+    newest = max(name for state in read_states(mall.store).values() for name in state.details.get("batches", {}))
+    with pytest.raises(CdpError, match=f"the newest landed batch is {newest}: no batch would be loaded again"):
+        mall.run("bronze", replay_from=f"{newest}z")
+    mall.run("bronze", replay_from=newest)
+
+
+def test_state_of_a_later_version_is_an_error_that_says_what_to_do(mall: Warehouse) -> None:
+    states = read_states(mall.store)
+    state = states[CUSTOMERS_BRONZE.name]
+    later = replace(state, details={**state.details, "holds_later_values": True})
+    write_states(mall.store, states | {CUSTOMERS_BRONZE.name: later})
+    [run] = mall.runner().refresh([CUSTOMERS_BRONZE.name])
+    assert run.error.startswith("A later version of the platform wrote the state of a bronze table")

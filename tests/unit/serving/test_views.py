@@ -13,7 +13,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.serving import serving_views
+from cdp_lib.serving import customer_views, serving_views
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCHEMA = {contract.name: {column.name: column.type for column in contract.columns} for contract in TABLES.values()}
@@ -60,7 +60,7 @@ def _origins(column: str, query: exp.Query) -> Iterator[str]:
             yield f"{node.expression.name}.{column_name}"
 
 
-VIEWS = {name: query_of(text) for name, text in serving_views().items()}
+VIEWS = {name: query_of(text) for name, text in (serving_views() | customer_views()).items()}
 
 
 def test_every_view_of_the_sql_files_is_tested() -> None:

@@ -50,6 +50,8 @@ def test_build_events_silver_gives_every_field_its_name_and_type(bronze_rows) ->
         ({"customer_id": " ", "email": ""}, "device:device-1"),
         ({"customer_id": None, "email": None, "anonymous_id": " "}, None),
         ({"email": None, "anonymous_id": None}, "customer:101"),
+        ({"consent": "false"}, None),
+        ({"consent": None}, "customer:101"),
     ],
 )
 def test_identity_is_the_customer_or_else_the_address_or_else_the_device(

@@ -286,8 +286,18 @@ def test_a_file_that_is_gzip_only_by_name_is_an_error_that_names_it(folder, land
     assert f"{folder}/a.jsonl.gz can't be decompressed" in refusal(land_events)
 
 
-def test_a_file_that_disappears_before_it_is_read_is_an_error_that_names_it(folder, land_events) -> None:
-    (folder / "a.jsonl").symlink_to(folder / "nothing")
+def test_a_file_that_disappears_before_it_is_read_is_an_error_that_names_it(
+    folder, land_events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "a.jsonl", EVENT)
+    listed = files._Folder.files
+
+    def list_then_remove(source: files._Folder, names: re.Pattern[str]) -> list[object]:
+        found = listed(source, names)
+        (folder / "a.jsonl").unlink()
+        return [*found]
+
+    monkeypatch.setattr(files._Folder, "files", list_then_remove)
     assert f"{folder}/a.jsonl can't be read" in refusal(land_events)
 
 

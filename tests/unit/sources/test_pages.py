@@ -129,7 +129,7 @@ def test_a_field_of_many_chunks_is_parsed_in_linear_time(monkeypatch: pytest.Mon
 
     decoder = CountingDecoder()
     monkeypatch.setattr(pages, "_CHUNK_CHARACTERS", 64)
-    monkeypatch.setattr(pages, "_DECODER", decoder)
+    monkeypatch.setattr(pages, "DECODER", decoder)
     large = json.dumps({"note": "x" * 3_000_000})
     assert lines_of(f'[{{"a": 1}}, {large}, {{"a": 2}}]'.encode()) == ['{"a": 1}', large, '{"a": 2}']
     assert decoder.parsed < 4 * len(large)

@@ -1171,7 +1171,8 @@ def test_a_table_that_does_not_exist_is_not_copied(store: DeltaStore, location: 
 def test_a_new_databricks_table_has_the_layout_of_its_contract(contract: TableContract) -> None:
     store = store_of_databricks()
     store.create(contract)
-    [statement] = statements_of(store)
+    statement, *tags = statements_of(store)
+    assert all(" SET TAGS (" in tag for tag in tags)
     assert isinstance(parse_one(statement, read="databricks"), exp.Create)
     clusters = re.findall(r" CLUSTER BY \(([^)]*)\) ", statement)
     assert clusters == ([", ".join(f"`{name}`" for name in contract.clustered_by)] if contract.clustered_by else [])

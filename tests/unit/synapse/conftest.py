@@ -42,7 +42,13 @@ def rows_of(contract: TableContract) -> list[dict[str, Any]]:
     """
     columns = [column for column in contract.columns if column.pii is None or column.required]
     rows = [{column.name: VALUES[column.type][number] for column in columns} for number in range(3)]
+    # A row of fewer than 0 people is not copied.
+    rows[1] |= {contract.counts_people: 2**62} if contract.counts_people else {}
     return [*rows, {column.name: VALUES[column.type][2] for column in columns if column.required}]
+
+
+ALL_ROWS = ("--var", "synapse_customers=true", "--var", "minimum_cell_size=1")
+"""Options of a run that copies every row of every table."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,6 @@ def refreshed(cdp: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
     """Tables that the job builds from the sample data."""
     home = tmp_path_factory.mktemp("refreshed")
     gold = Gold(home / "warehouse" / "sales", home / "gold")
-    run = cdp("run", "--home", home, "--var", f"synapse_location={gold.published}")
+    run = cdp("run", "--home", home, *ALL_ROWS, "--var", f"synapse_location={gold.published}")
     assert run.returncode == 0, run.stderr
     return gold

@@ -61,7 +61,8 @@ class View:
         """Return the rows of the view if OPENROWSET reads the given rows of a table."""
         with duckdb.connect() as connection:
             connection.register("files", files)
-            connection.execute(f"CREATE TABLE {self.folder} AS FROM files; CREATE SCHEMA sales; {self.in_duckdb}")
+            schema = self.name.partition(".")[0]
+            connection.execute(f"CREATE TABLE {self.folder} AS FROM files; CREATE SCHEMA {schema}; {self.in_duckdb}")
             return connection.sql(f"FROM {self.name}").to_arrow_table()
 
 

@@ -23,7 +23,8 @@ def test_a_script_is_tsql(path: Path) -> None:
 def test_scripts_are_numbered_in_the_order_they_are_run_in() -> None:
     names = ["01_database.sql", "02_storage.sql", "03_views.sql", "04_roles.sql"]
 
-    assert [path.name for path in SCRIPTS] == names
+    # The last script is optional.
+    assert [path.name for path in SCRIPTS] == [*names, "05_customers.sql"]
     assert re.findall(r"\b0\d_\w+\.sql\b", SQLCMD) == names
 
 
@@ -33,6 +34,7 @@ def test_a_script_makes_only_what_is_not_there(path: Path) -> None:
 
     assert {statement.type for statement in statements} <= {
         "create_view_statement",
+        "drop_view_statement",
         "grant_statement",
         "deny_statement",
         "if_then_statement",
@@ -93,17 +95,20 @@ def test_scripts_agree_on_names() -> None:
         ("", "gold"),
     }
     assert set(re.findall(r"CREDENTIAL(?:::| = | )\[(\w+)\]", "".join(text.values()))) == {"workspace_identity"}
-    assert set(re.findall(r"SCHEMA(?:::| )\[(\w+)\]|VIEW \[(\w+)\]", "".join(text.values()))) == {
-        ("sales", ""),
-        ("", "sales"),
-    }
+    schemas = {name: {*re.findall(r"(?:SCHEMA(?:::| )|VIEW )\[(\w+)\]", part)} for name, part in text.items()}
+    assert schemas.pop("05_customers.sql") == {"customers"}
+    assert set().union(*schemas.values()) == {"sales"}
 
 
-def test_readers_see_views_and_can_name_no_file() -> None:
-    statements = re.findall(r"^(GRANT|DENY) (.+) TO \[cdp_readers\];$", script(SYNAPSE / "04_roles.sql"), re.MULTILINE)
+@pytest.mark.parametrize(
+    ("name", "role", "schema"),
+    [("04_roles.sql", "cdp_readers", "sales"), ("05_customers.sql", "cdp_customer_readers", "customers")],
+)
+def test_readers_see_views_and_can_name_no_file(name: str, role: str, schema: str) -> None:
+    statements = re.findall(rf"^(GRANT|DENY) (.+) TO \[{role}\];$", script(SYNAPSE / name), re.MULTILINE)
 
     assert statements == [
-        ("GRANT", "SELECT ON SCHEMA::[sales]"),
+        ("GRANT", f"SELECT ON SCHEMA::[{schema}]"),
         ("GRANT", "REFERENCES ON DATABASE SCOPED CREDENTIAL::[workspace_identity]"),
         ("DENY", "ADMINISTER DATABASE BULK OPERATIONS"),
     ]

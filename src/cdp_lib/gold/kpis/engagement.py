@@ -135,7 +135,7 @@ def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of mailings by month.
 
     A mailing is one campaign sent to one address in one month. An open or a click counts only if it happens in the
-    same month.
+    same month, and if its person has not refused tracking.
     """
 
     def has(event_type: str) -> Column:
@@ -143,7 +143,7 @@ def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
 
     mailings = (
         events_silver.where(sf.col("occurred_at").cast("date") <= sf.lit(as_of))
-        .where(sf.col("event_type").isin("email_sent", "email_open", "email_click"))
+        .where("event_type = 'email_sent' OR event_type IN ('email_open', 'email_click') AND identity IS NOT NULL")
         .groupBy(
             sf.coalesce("email", "identity").alias("address"),
             sf.coalesce("campaign", sf.lit("")).alias("campaign"),

@@ -277,10 +277,12 @@ def _kpi_rows(rows: DataFrame, as_of: date) -> DataFrame:
         *MEASURE_KEY,
         numerators.alias("numerators"),
         denominators.alias("denominators"),
+        sf.array(*(_people(kpi) for kpi in KPIS)).alias("people"),
         sf.explode(reported).alias("number"),
     )
     parts = each.select(
         *MEASURE_KEY,
+        sf.get("people", sf.col("number")).alias("people"),
         sf.get(sf.array(*(sf.lit(kpi.name) for kpi in KPIS)), sf.col("number")).alias("kpi"),
         sf.get("numerators", sf.col("number")).alias("numerator"),
         sf.get("denominators", sf.col("number")).alias("denominator"),
@@ -296,6 +298,18 @@ def _is_reported(kpi: Kpi, as_of: date) -> Column:
     """
     is_reported = sf.col("dimension").isin(*kpi.dimensions)
     return is_reported & (sf.col("month") == sf.lit(as_of.replace(day=1))) if kpi.is_of_latest_month else is_reported
+
+
+def _people(kpi: Kpi) -> Column:
+    """Return the smallest number of people above 0 in a KPI's figures; null if there is none."""
+    smallest = sf.lit(None).cast("double")
+    for counts in sorted({kpi.counts_of_people(dimension) for dimension in kpi.dimensions}):
+        above_zero = [sf.when(sf.expr(count) > 0, sf.expr(count)) for count in counts]
+        dimensions = [dimension for dimension in kpi.dimensions if kpi.counts_of_people(dimension) == counts]
+        if above_zero:
+            least = sf.least(*above_zero) if len(above_zero) > 1 else above_zero[0]
+            smallest = sf.when(sf.col("dimension").isin(*dimensions), least).otherwise(smallest)
+    return smallest
 
 
 def _null_until_month_ends(part: str, kpi: Kpi, as_of: date) -> Column:
