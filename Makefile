@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # databricks-connect installs its own pyspark, so it needs a separate environment.
 CONNECT := .venv-connect
+# The tools of `make audit` have dependencies of their own.
+AUDIT := .venv-audit
 # Arguments of `cdp run`: make run ARGS="--engine spark"
 ARGS ?=
 # Engines of `make test`: sail, spark or both
@@ -84,6 +86,15 @@ verify-lock: $(VENV)/bin/python ## Download every pinned package and verify it a
 	        --dest "$$folder" -r requirements.lock.txt && \
 	    echo "The hashes of $$(ls "$$folder" | wc -l) packages match requirements.lock.txt."
 
+.PHONY: audit
+audit: $(AUDIT)/.audit $(VENV)/.run ## Report known vulnerabilities and the licences of the packages that the jobs install
+	@AUDIT=$(AUDIT)/bin PYTHON=$(BIN)/python tools/audit.sh
+
+.PHONY: dashboard
+dashboard: $(VENV)/bin/python ## Replace the dashboard's file with the deployed dashboard, as edited in the workspace: make dashboard TARGET=dev
+	@databricks bundle generate dashboard --resource cdp --force -t $(TARGET)
+	@$(BIN)/python tools/clean_dashboard.py
+
 .PHONY: smoke
 smoke: $(VENV)/.test ## Run smoke tests against a deployed workspace: make smoke TARGET=dev
 	@CDP_SMOKE_TARGET=$(TARGET) $(BIN)/python -m pytest -q tests/smoke
@@ -94,7 +105,7 @@ java: ## Install Java 17 for the Spark engine if it is missing (Debian and Ubunt
 
 .PHONY: clean
 clean: ## Remove environments, caches and the local workspace
-	rm -rf .venv .venv-connect .cdp .cdp-samples .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-audit .venv-connect .cdp .cdp-samples .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 
 $(VENV)/bin/python:
 	@tools/make_venv.sh $(PYTHON) $(VENV)
@@ -118,4 +129,12 @@ $(CONNECT)/.test: $(CONNECT)/bin/python pyproject.toml requirements.txt constrai
 	@echo "Installing databricks-connect and the test packages into $(CONNECT) (once, about a minute) ..."
 	@$(CONNECT)/bin/pip install --quiet --disable-pip-version-check -c constraints-connect.txt -e '.[connect,test]'
 	@$(CONNECT)/bin/pip install --quiet --disable-pip-version-check -c constraints-connect.txt --no-deps nutter junit-xml
+	@touch $@
+
+$(AUDIT)/bin/python:
+	@tools/make_venv.sh $(PYTHON) $(AUDIT)
+
+$(AUDIT)/.audit: $(AUDIT)/bin/python constraints-audit.txt
+	@echo "Installing pip-audit and pip-licenses into $(AUDIT) (once) ..."
+	@$(AUDIT)/bin/pip install --quiet --disable-pip-version-check -r constraints-audit.txt
 	@touch $@

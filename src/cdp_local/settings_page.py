@@ -15,7 +15,7 @@ from cdp_local.bundle import Bundle
 from cdp_local.markdown import table
 from cdp_local.workspace import PROJECT
 
-_OPTIONAL_JOB = PROJECT / "resources" / "optional" / "cdp_power_bi.job.yml"
+_OPTIONAL_FILES = PROJECT / "resources" / "optional"
 
 _WAYS_TO_SET = (
     (
@@ -55,7 +55,7 @@ _SECRETS = (
 
 def settings_page() -> str:
     """Return the page about all bundle variables, job parameters and secrets, as Markdown."""
-    bundle, optional = _read(PROJECT / "databricks.yml"), _read(_OPTIONAL_JOB)
+    bundle = _read(PROJECT / "databricks.yml")
     parameters, meanings = Bundle(PROJECT, {}).job("cdp_refresh").parameters, _meanings_of_settings()
     lines = [
         "# Settings",
@@ -66,7 +66,7 @@ def settings_page() -> str:
         "",
         "## Bundle variables",
         "",
-        "A variable without a default is required in the targets `prod` and `adls`.",
+        "A variable without a default is required in the targets `staging`, `prod` and `adls`.",
         "",
         *_variables(bundle["variables"]),
         "",
@@ -74,11 +74,11 @@ def settings_page() -> str:
         "",
         *table(("variable", "target", "value"), _values_of_targets(bundle["targets"])),
         "",
-        "## Variables of the optional Power BI job",
+        "## Variables of optional files",
         "",
-        "They exist once `databricks.yml` includes `resources/optional/cdp_power_bi.job.yml`.",
+        "They exist once `databricks.yml` includes the file.",
         "",
-        *_variables(optional["variables"]),
+        *table(("file", "variable", "default", "meaning"), _variables_of_optional_files()),
         "",
         "## Job parameters",
         "",
@@ -103,10 +103,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _variables(variables: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return table(
-        ("variable", "default", "meaning"),
-        ((f"`{name}`", _default(variable), _escape(variable["description"])) for name, variable in variables.items()),
-    )
+    return table(("variable", "default", "meaning"), _rows(variables))
+
+
+def _variables_of_optional_files() -> Iterable[tuple[str, ...]]:
+    for path in sorted(_OPTIONAL_FILES.glob("*.yml")):
+        for row in _rows(_read(path)["variables"]):
+            yield (f"`{path.relative_to(PROJECT)}`", *row)
+
+
+def _rows(variables: Mapping[str, Mapping[str, Any]]) -> Iterable[tuple[str, ...]]:
+    for name, variable in variables.items():
+        yield f"`{name}`", _default(variable), _escape(variable["description"])
 
 
 def _default(variable: Mapping[str, Any]) -> str:
@@ -116,9 +124,13 @@ def _default(variable: Mapping[str, Any]) -> str:
     if "default" not in variable:
         return "required"
     default = variable["default"]
-    if isinstance(default, Mapping):
-        return ", ".join(f"`{key}: {value}`" for key, value in default.items())
-    return _code(str(default))
+    if isinstance(default, list):
+        return ", ".join(map(_pairs, default)) or _code("")
+    return _pairs(default) if isinstance(default, Mapping) else _code(str(default))
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}: {value}`" for key, value in values.items())
 
 
 def _escape(text: str) -> str:

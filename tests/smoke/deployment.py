@@ -18,7 +18,7 @@ from databricks.sdk.service.jobs import BaseJob, Job, JobPermissionLevel, PauseS
 
 JOB = "cdp_refresh"
 MAY_RUN = {JobPermissionLevel.CAN_MANAGE_RUN, JobPermissionLevel.CAN_MANAGE, JobPermissionLevel.IS_OWNER}
-TABLE_PRIVILEGES = {"USE_SCHEMA", "SELECT", "MODIFY", "CREATE_TABLE"}
+TABLE_PRIVILEGES = {"USE_SCHEMA", "SELECT", "MODIFY", "CREATE_TABLE", "READ_VOLUME", "WRITE_VOLUME"}
 VIEW_PRIVILEGES = {"USE_SCHEMA", "CREATE_TABLE"}
 
 
@@ -59,13 +59,17 @@ def check_deployment(client: WorkspaceClient, target: str, parameters: Collectio
 
 
 def find_job(client: WorkspaceClient, target: str) -> tuple[Job | None, list[str]]:
-    """Return the deployed job. In a development target, it is the job `[dev <user>] cdp_refresh` of the caller."""
+    """Return the deployed job.
+
+    In a development target, it is the job `[dev <user>] cdp_refresh` of the caller. In staging, it is the job
+    `[staging] cdp_refresh`.
+    """
     findings: list[str] = []
     with _refusals(findings, f"Job {JOB}"):
         if target == "dev":
             found = list(_own_development_jobs(client))
         else:
-            found = list(client.jobs.list(name=JOB))
+            found = list(client.jobs.list(name=f"[staging] {JOB}" if target == "staging" else JOB))
         if len(found) == 1:
             return client.jobs.get(found[0].job_id), []
         findings.append(
@@ -99,7 +103,7 @@ def check_job(job: Job, target: str, parameters: Collection[str]) -> list[str]:
         for name, value in (settings_of(job) | values).items()
         if "${" in value
     ]
-    expected = PauseStatus.PAUSED if target == "dev" else PauseStatus.UNPAUSED
+    expected = PauseStatus.PAUSED if target in ("dev", "staging") else PauseStatus.UNPAUSED
     status = job.settings.schedule.pause_status if job.settings.schedule else None
     if status != expected:
         actual = status.value if status else "missing"

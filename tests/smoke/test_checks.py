@@ -41,6 +41,7 @@ class RestApi:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.queries = ""
         self.settings = {
             "name": "[dev jane] cdp_refresh",
             "max_concurrent_runs": 1,
@@ -98,6 +99,7 @@ def client(api: RestApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceC
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            api.queries += urlsplit(self.path).query + "\n"
             status, content = api.answer(self.command, urlsplit(self.path).path, body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
@@ -151,6 +153,13 @@ def test_job_in_production_has_no_name_prefix(client: WorkspaceClient, api: Rest
     api.settings["name"] = "cdp_refresh"
     api.settings["schedule"]["pause_status"] = "UNPAUSED"
     assert findings(client, "prod") == []
+
+
+def test_job_in_staging_has_the_prefix_and_is_paused(client: WorkspaceClient, api: RestApi) -> None:
+    assert findings(client, "staging") == []
+    assert "name=%5Bstaging%5D+cdp_refresh" in api.queries
+    api.settings["schedule"]["pause_status"] = "UNPAUSED"
+    assert "must be PAUSED in target staging" in one(client, "staging")
 
 
 def test_missing_job_is_the_only_finding(client: WorkspaceClient, api: RestApi) -> None:
@@ -233,7 +242,8 @@ def test_job_needs_privileges_on_a_schema_of_another_owner(client: WorkspaceClie
         200,
         {"privilege_assignments": [{"principal": ME, "privileges": held}]},
     )
-    assert one(client) == f"Schema cat1.dev_jane_sales: the job's user {ME} lacks CREATE_TABLE, MODIFY: grant them"
+    missing = "CREATE_TABLE, MODIFY, READ_VOLUME, WRITE_VOLUME"
+    assert one(client) == f"Schema cat1.dev_jane_sales: the job's user {ME} lacks {missing}: grant them"
     held.append({"privilege": "ALL_PRIVILEGES"})
     assert findings(client) == []
 

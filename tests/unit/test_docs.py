@@ -106,6 +106,7 @@ _TEXT_FILES = [
     *(
         path
         for folder in (
+            ".github",
             "src",
             "notebooks",
             "resources",
@@ -245,13 +246,15 @@ def _table(section: str) -> list[list[str]]:
 
 
 def _resources(kind: str) -> dict[str, Any]:
-    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (PROJECT / "resources").rglob("*.yml")]
+    files = [
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PROJECT / "resources").rglob("*.yml"))
+    ]
     return {key: each for file in files for key, each in file.get("resources", {}).get(kind, {}).items()}
 
 
 VARIABLES = {
     name
-    for path in (PROJECT / "databricks.yml", PROJECT / "resources" / "optional" / "cdp_power_bi.job.yml")
+    for path in (PROJECT / "databricks.yml", *(PROJECT / "resources" / "optional").glob("*.yml"))
     for name in yaml.safe_load(path.read_text(encoding="utf-8"))["variables"]
 }
 

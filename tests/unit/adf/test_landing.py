@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
+import duckdb
 import pytest
 
 from cdp_lib.contracts.bronze import BRONZE_TABLES, EVENTS_BRONZE
@@ -304,3 +306,54 @@ def test_a_manifest_is_never_overwritten(world: World, entities: Entities) -> No
     landed = world.run("land_entity", MORNING, entity=entity)
     (manifest,) = (step for name, step in landed.ran if name == "Write manifest")
     assert manifest["typeProperties"]["headers"]["If-None-Match"] == "*"
+
+
+@pytest.mark.parametrize(
+    "watermark",
+    ["3'", "3' OR '1'='1", "3'; DELETE FROM dbo.transactions; --", "3\\", '3","value":"9', "3</fetch>&amp;"],
+    ids=["quote", "condition", "statement", "backslash", "JSON field", "XML"],
+)
+def test_text_in_a_watermark_is_never_part_of_the_query(world: World, entities: Entities, watermark: str) -> None:
+    entity = entities["database/transactions"] | {"watermark_column": "code"}
+    world.database.execute("ALTER TABLE dbo.transactions ADD COLUMN code TEXT DEFAULT '1'")
+    world.database.execute("UPDATE dbo.transactions SET code = ? WHERE transaction_id = 3", [watermark])
+    world.run("land_entity", entity=entity)
+    assert world.landed(entity) == ["1", "2", "3"]
+    assert world.watermark(entity)["watermark"] == watermark
+
+    world.database.execute(
+        "INSERT INTO dbo.transactions SELECT * REPLACE (4 AS transaction_id, '4' AS code)"
+        " FROM dbo.transactions WHERE transaction_id = 1"
+    )
+    world.run("land_entity", MORNING, entity=entity)
+    before, after = world.batches(entity)
+    assert after.after == before.watermark == {"column": "code", "value": watermark}
+    assert world.landed(entity) == ["1", "2", "3", "4"]
+    assert world.database.sql("SELECT count(*) FROM dbo.transactions").fetchall() == [(4,)]
+
+
+@pytest.mark.parametrize("field", ["schema", "table", "watermark_column"])
+def test_a_name_in_the_list_of_entities_is_never_part_of_the_query(
+    world: World, entities: Entities, field: str
+) -> None:
+    entity = entities["database/transactions"]
+    attack = f"{entity[field]}] WHERE 1 = 0; DELETE FROM [dbo].[transactions"
+    # The database knows no table, schema or column with this name.
+    with pytest.raises((duckdb.CatalogException, duckdb.BinderException), match="DELETE FROM"):
+        world.run("land_entity", entity=entity | {field: attack})
+    assert world.database.sql("SELECT count(*) FROM dbo.transactions").fetchall() == [(3,)]
+    assert world.batches(entity) == []
+
+
+@pytest.mark.parametrize("watermark", ['2026"/><link-entity name="account"', "2026</fetch>", "2026&amp;"])
+def test_text_in_a_watermark_of_the_crm_is_never_part_of_the_query(
+    world: World, entities: Entities, watermark: str
+) -> None:
+    entity = entities["crm/contacts"]
+    world.run("land_entity", entity=entity)
+    path = world.lake / "retail" / "landing" / "_watermarks" / "crm" / "contacts.json"
+    path.write_text(json.dumps(world.watermark(entity) | {"watermark": watermark}))
+    run = world.run("land_entity", MORNING, entity=entity)
+    (copy,) = (step for name, step in run.ran if name == "Copy contacts")
+    conditions = ElementTree.fromstring(copy["typeProperties"]["source"]["query"]).iter("condition")
+    assert [each.get("value") for each in conditions if each.get("operator") == "gt"] == [watermark]

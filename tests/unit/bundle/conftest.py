@@ -10,6 +10,7 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parents[3]
 CONFIGURATION: dict[str, Any] = yaml.safe_load((PROJECT / "databricks.yml").read_text(encoding="utf-8"))
+OPTIONAL_FILES = sorted((PROJECT / "resources" / "optional").glob("*.yml"))
 
 # The CLI merges the entries of these lists by name. It concatenates all other lists.
 MERGED_BY = {"tasks": "task_key", "job_clusters": "job_cluster_key", "parameters": "name"}
@@ -37,12 +38,27 @@ def target(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, Any]:
     """All files merged with the overrides of the target. Paths are relative to the project."""
+    return _configuration(files, target)
+
+
+@pytest.fixture
+def whole_bundle(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, Any]:
+    """The merged bundle with all optional files."""
+    optional = [(path, yaml.safe_load(path.read_text(encoding="utf-8"))) for path in OPTIONAL_FILES]
+    return _configuration([*files, *optional], target)
+
+
+def _configuration(files: list[tuple[Path, dict[str, Any]]], target: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path, content in files:
         merged = _merge(merged, _relative_to_project(content, path.parent))
     overrides = merged.pop("targets")[target]
-    variables = {name: {"default": value} for name, value in overrides.get("variables", {}).items()}
-    return dict(_without_empty_environments(_merge(merged, overrides | {"variables": variables})))
+    variables = overrides.pop("variables", {})
+    merged = _merge(merged, overrides)
+    # The CLI does not merge the value of a variable with its default.
+    for name, value in variables.items():
+        merged["variables"][name] = {**merged["variables"][name], "default": value}
+    return dict(_without_empty_environments(merged))
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_every_resource_is_valid_for_the_sdk(bundle: Bundle) -> None:
         ("jobs", "cdp_refresh", ["health", "rules", 0, "value"], "long"),
         ("alerts", "freshness", ["query"], "SELECT 1"),
         ("alerts", "freshness", ["evaluation", "comparison_operator"], "GREATER"),
-        ("alerts", "freshness", ["evaluation", "notification", "subscriptions", 0, "email"], "x"),
+        ("alerts", "freshness", ["evaluation", "notification", "subscriptions"], [{"email": "x"}]),
         ("alerts", "quarantine_rate", ["evaluation", "source", "aggregation"], "LARGEST"),
         ("alerts", "kpi_out_of_band", ["schedule", "quartz_cron_expression"], "0 0 5 * * ?"),
         ("schemas", "sales", ["coment"], "x"),
@@ -228,6 +228,13 @@ def test_names_in_lists_are_unique(files: Files) -> None:
 def test_task_dependencies_exist_and_have_no_cycle(bundle: Bundle) -> None:
     for job in bundle["resources"]["jobs"].values():
         assert upstream_tasks(job).keys() == {task["task_key"] for task in job["tasks"]}
+
+
+def test_dependencies_are_sorted_because_a_plan_would_otherwise_change_the_job(bundle: Bundle) -> None:
+    for job in bundle["resources"]["jobs"].values():
+        for task in job["tasks"]:
+            keys = [key["task_key"] for key in task.get("depends_on", ())]
+            assert keys == sorted(keys), task["task_key"]
 
 
 def test_every_notebook_is_a_task(jobs: Jobs, project: Path) -> None:
@@ -368,6 +375,8 @@ def test_jobs_have_one_run_at_a_time_and_report_failures(jobs: Jobs) -> None:
         assert job["queue"] == {"enabled": True}
         assert job["max_concurrent_runs"] == 1
         assert job["email_notifications"]["on_failure"] == ["${var.notification_email}"]
+        # Each e-mail has a webhook. Without a notification destination, the list is empty.
+        assert job["webhook_notifications"] == dict.fromkeys(job["email_notifications"], "${var.job_webhooks}")
         assert job["tags"] == "${var.job_tags}"
 
 
@@ -393,12 +402,12 @@ def test_rebuild_has_no_timeout_and_no_schedule(bundle: Bundle) -> None:
     assert task_parameters(rebuild, "rebuild")["full_refresh"] == "true"
 
 
-def test_schedules_run_in_production_and_are_paused_in_development(bundle: Bundle, jobs: Jobs) -> None:
+def test_schedules_run_in_production_only(bundle: Bundle, jobs: Jobs, target: str) -> None:
     states = {job["name"]: job["schedule"]["pause_status"] for job in jobs if "schedule" in job}
     assert states.pop("cdp_events") == "${var.event_stream_state}"
     assert bundle["variables"]["event_stream_state"]["default"] == "PAUSED"
     assert set(states.values()) == {"${var.schedule_state}"}
-    expected = "PAUSED" if bundle["mode"] == "development" else "UNPAUSED"
+    expected = "PAUSED" if target in ("dev", "staging") else "UNPAUSED"
     assert bundle["variables"]["schedule_state"]["default"] == expected
 
 
@@ -421,41 +430,81 @@ def test_development_needs_no_variable_and_grants_nothing(bundle: Bundle) -> Non
     assert not any("grants" in schema for schema in bundle["resources"]["schemas"].values())
 
 
-@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
-def test_production_belongs_to_a_service_principal(bundle: Bundle) -> None:
-    principal = "${var.service_principal}"
+@pytest.mark.parametrize("target", ["staging", "prod", "adls"], indirect=True)
+def test_production_is_deployed_and_run_by_two_identities(bundle: Bundle) -> None:
+    runner, deployer = "${var.service_principal}", "${var.deployer}"
     assert bundle["mode"] == "production"
-    assert bundle["run_as"] == {"service_principal_name": principal}
-    assert {"service_principal_name": principal, "level": "CAN_MANAGE"} in bundle["permissions"]
-    assert bundle["workspace"]["root_path"].startswith(f"/Workspace/Users/{principal}/")
+    assert bundle["run_as"] == {"service_principal_name": runner}
+    # The runner reads the notebooks and the wheel, and can change neither them nor the jobs.
+    assert bundle["permissions"] == [
+        {"service_principal_name": deployer, "level": "CAN_MANAGE"},
+        {"service_principal_name": runner, "level": "CAN_VIEW"},
+        {"group_name": "${var.operators_group}", "level": "CAN_RUN"},
+    ]
+    assert bundle["workspace"]["root_path"].startswith(f"/Workspace/Users/{deployer}/")
     assert "${bundle.target}" in bundle["workspace"]["root_path"]
 
 
-@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
+@pytest.mark.parametrize("target", ["staging", "prod", "adls"], indirect=True)
 def test_production_requires_its_location_and_owners(bundle: Bundle) -> None:
     required = {name for name, variable in bundle["variables"].items() if not variable.keys() & {"default", "lookup"}}
-    assert required == {"landing_storage_location", "notification_email", "operators_group", "service_principal"}
+    owners = {"analysts_group", "deployer", "notification_email", "operators_group", "service_principal"}
+    assert required == {"landing_storage_location", *owners}
 
 
-@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
-def test_production_creates_no_scope_and_protects_schemas(bundle: Bundle) -> None:
-    assert "secret_scopes" not in bundle["resources"]
-    for schema in bundle["resources"]["schemas"].values():
-        assert schema["lifecycle"] == {"prevent_destroy": True}
+@pytest.mark.parametrize("target", ["staging", "prod", "adls"], indirect=True)
+def test_production_creates_no_scope_and_protects_what_it_cannot_restore(bundle: Bundle) -> None:
+    resources = bundle["resources"]
+    assert "secret_scopes" not in resources
+    for protected in (*resources["schemas"].values(), resources["volumes"]["checkpoints"]):
+        assert protected["lifecycle"] == {"prevent_destroy": True}
 
 
-@pytest.mark.parametrize("target", ["prod", "adls"], indirect=True)
-def test_production_grants_access_to_views_only(bundle: Bundle) -> None:
-    granted = {key: schema.get("grants") for key, schema in bundle["resources"]["schemas"].items()}
-    assert granted == {
-        "sales": None,
-        "serving": [{"principal": "${var.analysts_group}", "privileges": ["USE_SCHEMA", "SELECT"]}],
-        "customers": [{"principal": "${var.customers_group}", "privileges": ["USE_SCHEMA", "SELECT"]}],
+@pytest.mark.parametrize("target", ["staging", "prod", "adls"], indirect=True)
+def test_production_grants_analysts_the_views_and_the_jobs_what_they_write(bundle: Bundle) -> None:
+    granted = {
+        key: {grant["principal"]: set(grant["privileges"]) for grant in schema["grants"]}
+        for key, schema in bundle["resources"]["schemas"].items()
     }
-    assert "grants" not in bundle["resources"]["volumes"]["landing"]
+    tables = {"USE_SCHEMA", "CREATE_TABLE", "SELECT", "MODIFY", "READ_VOLUME", "WRITE_VOLUME"}
+    tables |= {"CREATE_FUNCTION", "EXECUTE"}  # masks are functions
+    views = {"USE_SCHEMA", "CREATE_TABLE", "SELECT"}
+    readers = {"USE_SCHEMA", "SELECT"}
+    assert granted == {
+        "sales": {"${var.service_principal}": tables},
+        "serving": {"${var.service_principal}": views, "${var.analysts_group}": readers},
+        "customers": {"${var.service_principal}": views, "${var.customers_group}": readers},
+    }
+    # The grants of a schema must name each principal once.
+    assert bundle["variables"]["customers_group"]["default"] == "${var.deployer}"
+    assert not any("grants" in volume for volume in bundle["resources"]["volumes"].values())
 
 
-@pytest.mark.parametrize("target", ["prod"], indirect=True)
+@pytest.mark.parametrize("target", ["staging", "prod", "adls"], indirect=True)
+def test_analysts_may_open_the_dashboard_of_production(bundle: Bundle) -> None:
+    readers = [{"group_name": "${var.analysts_group}", "level": "CAN_READ"}]
+    assert [dashboard["permissions"] for dashboard in bundle["resources"]["dashboards"].values()] == [readers]
+
+
+@pytest.mark.parametrize("target", ["staging"], indirect=True)
+def test_staging_differs_from_production_in_names_scope_and_schedule(bundle: Bundle, files: Files) -> None:
+    staging, production = (deepcopy(files[0][1]["targets"][target]) for target in ("staging", "prod"))
+    assert staging.pop("presets") == {"name_prefix": "[staging] "}
+    assert (staging.pop("variables"), production.pop("variables")) == (
+        {"secret_scope": "cdp-staging", "schedule_state": "PAUSED"},
+        {"secret_scope": "cdp-prod"},
+    )
+    assert staging == production
+    # The prefix keeps the schemas of staging and production apart, even in one catalog.
+    assert "skip_name_prefix_for_schema" not in bundle["experimental"]
+
+
+def test_no_default_names_a_server(bundle: Bundle) -> None:
+    defaults = {name: str(variable.get("default", "")) for name, variable in bundle["variables"].items()}
+    assert [name for name, default in defaults.items() if "://" in default] == []
+
+
+@pytest.mark.parametrize("target", ["staging", "prod"], indirect=True)
 def test_production_lands_in_an_external_volume_that_is_protected(bundle: Bundle) -> None:
     landing = bundle["resources"]["volumes"]["landing"]
     assert landing["volume_type"] == "EXTERNAL"

@@ -68,6 +68,15 @@ def test_lock_file_has_the_same_versions_with_hashes(project: Path, pins: Pins) 
     assert [line for line in lines(lock) if not re.search(r" --hash=sha256:[0-9a-f]{64}( |$)", line)] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "vulnerable"),
+    [("pyarrow", "23.0.0"), ("pyarrow", "14.0.0"), ("requests", "2.32.5"), ("urllib3", "2.6.2")],
+)
+def test_library_refuses_versions_with_known_vulnerabilities(project: Path, name: str, vulnerable: str) -> None:
+    required = {line.name: line.specifier for line in map(Requirement, lines(project / "requirements.txt"))}
+    assert not required[name].contains(vulnerable)
+
+
 def test_job_pins_have_no_hashes_because_pip_refuses_them_with_a_wheel(project: Path) -> None:
     assert "--hash" not in "".join(lines(project / "requirements.workspace.txt"))
 
