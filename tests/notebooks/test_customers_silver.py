@@ -57,6 +57,7 @@ parameters = {
     "clv_horizon_months": "12",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",
+    "minimum_cell_size": "5",
 }
 parameters |= {"customers_api_url": "none", "run_id": "nutter"}
 

@@ -353,6 +353,7 @@ def test_version_of_a_table_may_be_missing(silver: TableContract) -> None:
         ({"partitioned_by": ("c",)}, "the contract has no column c"),
         ({"version": "d"}, "the contract has no column d"),
         ({"clustered_by": ("a", "e")}, "the contract has no column e"),
+        ({"counts_people": "f"}, "the contract has no column f"),
         ({"clustered_by": ("a", "a", "a", "a", "a")}, "a table can be clustered by at most 4 columns"),
         ({"key": ("b",), "partitioned_by": ("a", "c"), "version": "d"}, "the contract has no column b, c, d"),
     ],

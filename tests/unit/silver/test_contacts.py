@@ -130,3 +130,7 @@ def test_tombstone_of_a_contact_has_only_its_guid(bronze_rows) -> None:
     tombstone = {"contactid": ALBA["contactid"], "_is_deleted": True}
     [row] = build_crm_contacts_silver(bronze_rows(CRM_CONTACTS_BRONZE, tombstone)).collect()
     assert (row.contact_id, row.full_name, row["_is_deleted"]) == (str(ALBA["contactid"]).lower(), None, True)
+
+
+def test_channel_with_the_name_of_a_total_is_marked_as_a_value(bronze_rows) -> None:
+    assert built(bronze_rows, cdp_acquisitionchannel="All channels")["acquisition_channel"] == "All channels (value)"

@@ -43,6 +43,12 @@ def test_build_customers_silver_reads_blanks_as_null_without_rescuing_them(bronz
     assert row["_rescued_data"] is None
 
 
+def test_country_with_the_name_of_a_total_is_marked_as_a_value(bronze_rows) -> None:
+    [row] = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, ALBA | {"country": " all  Countries"})).collect()
+    assert (row["country"], row["_country_fits"]) == ("all Countries (value)", True)
+    assert json.loads(row["record"])["country"] == " all  Countries"
+
+
 @pytest.mark.parametrize("text", ["C-101", "101.5"])
 def test_build_customers_silver_rescues_a_number_that_does_not_parse(bronze_rows, text: str) -> None:
     [row] = build_customers_silver(bronze_rows(CUSTOMERS_BRONZE, ALBA | {"customer_id": text})).collect()

@@ -42,3 +42,8 @@ def test_line_that_does_not_parse_is_rejected_with_the_text_as_received(
 def test_campaigns_that_differ_only_in_case_are_different_keys(bronze_rows) -> None:
     rows = build_marketing_spend_silver(bronze_rows(MARKETING_SPEND_BRONZE, SPEND, SPEND | {"campaign": "new year"}))
     assert rows.select(*MARKETING_SPEND_SILVER.key).distinct().count() == 2
+
+
+def test_channel_with_the_name_of_a_total_is_marked_as_a_value(bronze_rows) -> None:
+    rows = build_marketing_spend_silver(bronze_rows(MARKETING_SPEND_BRONZE, SPEND | {"channel": "ALL channels "}))
+    assert [row["channel"] for row in rows.collect()] == ["ALL channels (value)"]
