@@ -160,6 +160,22 @@ def test_figures_of_one_buyer_among_many_customers_are_withheld(small_shop: Delt
     assert {value for name, value in kuwait.items() if name not in ("country", "segment")} == {None}
 
 
+def test_revenue_of_one_return_among_customers_without_a_sale_is_withheld(small_shop: DeltaStore) -> None:
+    small_shop.replace(
+        CUSTOMER_VALUE_GOLD,
+        small_shop.frame(
+            CUSTOMER_VALUE_GOLD,
+            [
+                row_of(CUSTOMER_VALUE_GOLD, customer_id=n, segment="Lost", total_revenue=Decimal(-9 * (n == 6)))
+                for n in range(5, 11)
+            ],
+        ),
+    )
+    views = shown(small_shop, MINIMUM)
+    assert [(row["customers"], row["revenue"]) for row in views["customer_segments"]] == [(6, None)]
+    assert {(row["customers"], row["buyers"], row["revenue"]) for row in views["customer_totals"]} == {(6, 0, None)}
+
+
 def test_a_minimum_of_one_withholds_nothing(small_shop: DeltaStore) -> None:
     views = shown(small_shop, 1)
     assert {row["segment"] for row in views["customer_segments"]} == {"Loyal", "Lost"}

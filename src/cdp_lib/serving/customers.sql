@@ -88,7 +88,7 @@ CREATE OR REPLACE VIEW customer_segments AS
 SELECT
   segment,
   count(*) AS customers,
-  sum(total_revenue) AS revenue,
+  CASE WHEN count(recency_days) >= minimum_cell_size() OR sum(total_revenue) = 0 THEN sum(total_revenue) END AS revenue,
   CASE WHEN count(recency_days) >= minimum_cell_size() THEN avg(recency_days) END AS days_since_purchase,
   CASE WHEN count(churn_probability) >= minimum_cell_size() THEN avg(churn_probability) END AS churn_probability,
   CASE WHEN count(predictive_clv) >= minimum_cell_size() THEN avg(predictive_clv) END AS predictive_clv
@@ -103,8 +103,8 @@ SELECT
   segment,
   customers,
   CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN buyers END AS buyers,
-  CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN revenue END AS revenue,
-  CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN historic_clv END AS historic_clv,
+  CASE WHEN revenue = 0 OR buyers >= minimum_cell_size() THEN revenue END AS revenue,
+  CASE WHEN historic_clv = 0 OR buyers >= minimum_cell_size() THEN historic_clv END AS historic_clv,
   CASE WHEN customers_with_purchase >= minimum_cell_size() THEN days_since_purchase END AS days_since_purchase,
   CASE WHEN predicted_customers >= minimum_cell_size() THEN churn_probability END AS churn_probability,
   CASE WHEN valued_customers >= minimum_cell_size() THEN predictive_clv END AS predictive_clv

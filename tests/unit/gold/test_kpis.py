@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
 from cdp_lib.contracts.kpis import ADDS_OVER_MONTHS, CUSTOMER_DIMENSIONS, KPIS, MEASURES
@@ -27,7 +28,7 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
 from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
 from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
-from cdp_lib.gold.kpis.monthly import build_kpi_monthly_gold
+from cdp_lib.gold.kpis.monthly import _people, build_kpi_monthly_gold
 
 from ..purchases import purchases_of, with_month
 
@@ -441,6 +442,14 @@ def test_row_has_the_smallest_number_of_people_in_its_figures(
         if (row.kpi, row.dimension, row.dimension_value, row.month.month) == (kpi, dimension, value, month)
     ]
     assert row.people == people
+
+
+@pytest.mark.parametrize(("revenue", "people"), [(-50, 1), (0, None)])
+def test_returns_without_a_sale_are_of_at_least_one_person(
+    spark: SparkSession, revenue: int, people: int | None
+) -> None:
+    row = spark.sql(f"SELECT 'segment' AS dimension, 0D AS active_customers, {revenue}D AS revenue")
+    assert [tuple(each) for each in row.select(_people(KPIS[0])).collect()] == [(people,)]
 
 
 def test_kpis_that_count_people_do_not_add_over_months() -> None:

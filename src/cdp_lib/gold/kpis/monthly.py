@@ -308,6 +308,9 @@ def _people(kpi: Kpi) -> Column:
         dimensions = [dimension for dimension in kpi.dimensions if kpi.counts_of_people(dimension) == counts]
         if above_zero:
             least = sf.least(*above_zero) if len(above_zero) > 1 else above_zero[0]
+            if "revenue" in kpi.numerator:
+                # A return without a sale is revenue of at least one person, although nobody is active.
+                least = sf.coalesce(least, sf.when(sf.expr(kpi.numerator) != 0, 1.0))
             smallest = sf.when(sf.col("dimension").isin(*dimensions), least).otherwise(smallest)
     return smallest
 
