@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from cdp_lib import redaction
 from cdp_lib.storage import STORE_CLASS, DeltaStore, open_store
 from cdp_local.engines import ENGINES, open_session
 from effort import IS_TORTURE
@@ -107,6 +108,12 @@ def _engine_start_lock() -> Iterator[None]:
     with (Path(gettempdir()) / "cdp_test_engine.lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets of other tests, so that they are not removed from the messages of this test."""
+    monkeypatch.setattr(redaction, "_KNOWN", redaction.Redactor())
 
 
 @pytest.fixture(autouse=True)

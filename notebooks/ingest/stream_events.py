@@ -50,7 +50,6 @@ batches = land_event_stream(
     dbutils.widgets.get("event_stream_checkpoint"),
     run_started_at=dbutils.widgets.get("run_started_at"),
     interval=dbutils.widgets.get("event_stream_interval"),
-    login=login,
     account_key=account_key,
 )
 

@@ -108,6 +108,8 @@ def _land(
             token=find_secret(dbutils, settings.secret_scope, source.token),
             timeout_seconds=settings.api_timeout_seconds,
             from_scratch=settings.from_scratch,
+            limits=settings.source_limits,
+            redirect_hosts=settings.redirect_hosts,
         )
     if source.kind == "crm":
         return land_entity(
@@ -118,6 +120,8 @@ def _land(
             client_secret=read_secret(dbutils, settings.secret_scope, "crm_client_secret"),
             timeout_seconds=settings.api_timeout_seconds,
             from_scratch=settings.from_scratch,
+            limits=settings.source_limits,
+            redirect_hosts=settings.redirect_hosts,
             columns=_crm_columns(source),
         )
     if source.entity == "exchange_rates":
@@ -127,9 +131,15 @@ def _land(
             source.address,
             reporting_currency=settings.reporting_currency,
             account_key=account_key,
+            limits=settings.source_limits,
         )
     return land_files(
-        extraction, source.contract, source.address, account_key=account_key, is_mapped=bool(source.mapping)
+        extraction,
+        source.contract,
+        source.address,
+        account_key=account_key,
+        is_mapped=bool(source.mapping),
+        limits=settings.source_limits,
     )
 
 

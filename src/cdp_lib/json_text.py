@@ -7,9 +7,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-MAX_RECORD_LENGTH = 64 << 20
-"""Maximum length of a record: bytes of a line, and characters of a CSV cell or of a record on a page."""
-
 EXTRA = "_extra"
 """Bronze column with the received fields that have no column of their own, as a JSON object.
 

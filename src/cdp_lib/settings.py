@@ -11,10 +11,12 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from cdp_lib.errors import CdpError
+from cdp_lib.limits import Limits
 from cdp_lib.reference.currencies import read_currency_codes
 
 _BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Settings:
         customers_api_url: URL of the customers API, empty for none.
         api_timeout_seconds: Timeout of an API request in seconds. The timeout limits the time to connect, and the time
             without any data.
+        redirect_hosts: Hosts to which the customers API and the CRM may redirect requests, besides their own. A host
+            with another port than 443 (https) or 80 (http) has the form `host:port`.
+        source_limits: Maximum amounts of one extraction from an API, the CRM or a folder.
         crm_url: URL of the Dataverse organisation, empty for none.
         database_schema: Schema of the source database, empty for a database without schemas (SQLite).
         jdbc_partitions: Number of parallel connections through which a cluster reads the first snapshot of a large
@@ -74,6 +79,8 @@ class Settings:
     sources_file: str
     customers_api_url: str
     api_timeout_seconds: float
+    redirect_hosts: tuple[str, ...]
+    source_limits: Limits
     crm_url: str
     database_schema: str
     jdbc_partitions: int
@@ -148,6 +155,8 @@ class Settings:
             api_timeout_seconds=_to_number(
                 parameters, "api_timeout_seconds", "of seconds above 0", lambda seconds: seconds > 0
             ),
+            redirect_hosts=_to_hosts(parameters, "redirect_hosts"),
+            source_limits=Limits.parse(parameters["source_limits"]),
             crm_url=parameters["crm_url"].rstrip("/"),
             database_schema=parameters["database_schema"],
             jdbc_partitions=_to_count(parameters, "jdbc_partitions"),
@@ -247,6 +256,17 @@ def _to_time_zone(parameters: dict[str, str], name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise CdpError(f"Parameter '{name}' is '{text}': write an IANA time zone such as Europe/Vienna.") from None
     return text
+
+
+def _to_hosts(parameters: dict[str, str], name: str) -> tuple[str, ...]:
+    hosts = tuple(parameters[name].split())
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise CdpError(
+                f"Parameter '{name}' contains '{host}': write hosts such as files.example.com or"
+                " files.example.com:8443, separated by blanks."
+            )
+    return hosts
 
 
 def _to_batch_id(parameters: dict[str, str], name: str) -> str:

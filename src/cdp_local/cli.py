@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple
@@ -18,7 +19,6 @@ import sqlglot
 import typer
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
-from rich.console import Console
 from rich.text import Text
 
 from cdp_lib.contracts import TABLES
@@ -29,6 +29,7 @@ from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
 from cdp_lib.pipeline.graph import platform_graph
 from cdp_lib.pipeline.guards import has_too_many_refused
 from cdp_lib.pipeline.run import one_line
+from cdp_lib.redaction import redact, redact_logs
 from cdp_lib.settings import Settings
 from cdp_lib.sources_file import ENTITIES
 from cdp_lib.storage import DeltaStore, open_store
@@ -63,8 +64,9 @@ from cdp_local.runner import (
 from cdp_local.source_check import CheckedEntity, check_sources, relations_at
 from cdp_local.source_proposal import propose
 from cdp_local.sources import OWN_HOME, SAMPLES_HOME
+from cdp_local.terminal import console, errors
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
-from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace, read_configuration
+from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace, other_users, read_configuration
 
 app = typer.Typer(
     help="The Customer Data Platform on your machine.",
@@ -73,9 +75,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# If the output is a pipe or a file, use a very wide console: programs that read it expect one line per table row.
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000, highlight=False)
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Home = Annotated[
     Path | None,
@@ -100,17 +99,26 @@ _NAME = re.compile(r"\w+(\.\w+)*")
 
 
 def main() -> None:
-    """Run the `cdp` command. After an expected error, print the error as one line and exit with code 1."""
+    """Run the `cdp` command. After an expected error, print the error as one line and exit with code 1.
+
+    Only the owner may read the files that the command writes, because they hold personal data.
+    """
+    os.umask(0o077)
+    redact_logs()
     stderr = os.dup(2)
     signal.signal(signal.SIGINT, lambda *_: _interrupt(stderr))
     try:
         app()
     except (CdpError, OSError) as error:
-        errors.print(f"error: {error}", markup=False)
+        errors.print(f"error: {redact(str(error))}")
         raise SystemExit(1) from None
     except PySparkException as error:
-        message = f"error: The engine failed ({one_line(error)}): `cdp verify` checks every file of the tables."
-        errors.print(message, markup=False)
+        errors.print(
+            redact(f"error: The engine failed ({one_line(error)}): `cdp verify` checks every file of the tables.")
+        )
+        raise SystemExit(1) from None
+    except Exception:  # a bug: a traceback helps to find it, but may quote secrets
+        errors.print(redact(traceback.format_exc()))
         raise SystemExit(1) from None
 
 
@@ -165,6 +173,7 @@ def run(
                 f"Sample sources: {', '.join(reading)} (to use your own, see “On your own data” in the README)",
                 soft_wrap=True,
             )
+        _warn_of_other_users(engine)
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks, platform_graph().tables) as progress:
@@ -203,6 +212,21 @@ def run(
     _end_with_errors(failed)
 
 
+def _warn_of_other_users(engine: str) -> None:
+    """Print a warning if other people can log in to this machine.
+
+    The embedded engine offers neither a password nor a socket that only one user can open.
+    """
+    users = other_users() if engine == "sail" else []
+    if users:
+        console.print(
+            f"Warning: while this command runs, other users of this machine ({', '.join(users[:3])}"
+            f"{', …' if users[3:] else ''}) can read all data through the embedded engine: use a machine that only you"
+            " use.",
+            soft_wrap=True,
+        )
+
+
 def _entities_of(job: Job, parameters: Mapping[str, str], only: Collection[str]) -> list[str]:
     """Return the entities whose sources a run of a job reads."""
     if parameter_values(job, parameters).get("ingest", "").lower() == "false":
@@ -229,7 +253,7 @@ def _print_errors(failed: Sequence[TaskRun]) -> None:
         same = [run for run in shown if run.error == error]
         kind = "table" if same[0].stage_report else "task"
         keys = ", ".join(run.key for run in same)
-        errors.print(f"error: {kind}{'' if len(same) == 1 else 's'} {keys}: {error}", markup=False)
+        errors.print(f"error: {kind}{'' if len(same) == 1 else 's'} {keys}: {error}")
 
 
 def _refresh_selected(
@@ -310,12 +334,12 @@ def verify(
     )  # fmt: skip
     for each in verified:
         if each.is_repaired:
-            console.print(f"Repaired: {each.complaint}.", markup=False, soft_wrap=True)
+            console.print(f"Repaired: {each.complaint}.", soft_wrap=True)
     if due := [each.table_name for each in verified if each.is_due]:
-        errors.print(f"warning: {len(due)} tables are due and were not compared: run `cdp run` first.", markup=False)
+        errors.print(f"warning: {len(due)} tables are due and were not compared: run `cdp run` first.")
     wrong = [each for each in verified if each.is_wrong]
     for complaint in dict.fromkeys([*damaged.values(), *(each.complaint for each in wrong), *late]):
-        errors.print(f"error: {complaint}", markup=False)
+        errors.print(f"error: {complaint}")
     if (wrong or damaged) and not repair:
         console.print("`cdp verify --repair` rebuilds exactly the tables that are wrong.")
     if wrong or late or damaged:
@@ -337,6 +361,7 @@ def watch(
 ) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
     with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
+        _warn_of_other_users(engine)
         console.print(f"Watching {workspace.landing.root}. Press Ctrl-C to stop.", soft_wrap=True)
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
             if not refresh.failed:
@@ -451,11 +476,9 @@ def init(
     if output.exists():
         output.replace(output.with_name(f"{output.name}.bak"))
     output.write_text(proposal, encoding="utf-8")
-    console.print(proposal, markup=False, soft_wrap=True)
+    console.print(proposal, soft_wrap=True)
     other = "" if output.resolve() == (PROJECT / "sources.yml").resolve() else f" --sources {output}"
-    console.print(
-        f"Written to {output}. Next: check each line with a question mark, then run `cdp check{other}`.", markup=False
-    )
+    console.print(f"Written to {output}. Next: check each line with a question mark, then run `cdp check{other}`.")
 
 
 @app.command("check")
@@ -481,7 +504,6 @@ def check_all_sources(
                     errors.print(
                         f"error: {checked.source.entity}: A run would refuse a batch with so many bad rows. Correct"
                         " `columns`, `date_format` or `decimal_separator` in the file of sources, or the source.",
-                        markup=False,
                     )
                 failed += [checked.source.entity] if checked.error or is_refused else []
     if failed:
@@ -491,10 +513,10 @@ def check_all_sources(
 def _print_checked(checked: CheckedEntity) -> None:
     source = checked.source
     place = f", {'.'.join(filter(None, [source.schema, source.relation]))}" if source.kind == "database" else ""
-    address = f"secret {source.address}" if source.kind == "database" else source.address
+    address = f"secret {source.address}" if source.kind == "database" else redact(source.address)
     console.print(Text(f"{source.entity}: {source.kind} {address}{place}", style="bold"), soft_wrap=True)
     if checked.error:
-        errors.print(f"error: {source.entity}: {checked.error}", markup=False)
+        errors.print(f"error: {source.entity}: {checked.error}")
         return
     rows = [(ours, theirs or "– not in the source") for ours, theirs in checked.mapping]
     print_table(console, f"Mapping of a sample of {rows_in_words(checked.rows)}", ("column", "comes from"), rows)
@@ -591,7 +613,7 @@ def maintain(
                 console.print(str(compacted), soft_wrap=True)
     warning = retention_warning(days)
     if warning:
-        errors.print(f"warning: {warning}", markup=False)
+        errors.print(f"warning: {warning}")
     maintained = maintain_home(home, days)
     columns = ("table", "files before", "files after", "bytes on disk before", "bytes on disk after")
     if changed := [astuple(each) for each in maintained if each.has_changed]:
@@ -667,7 +689,7 @@ def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
     try:
         return write_report(workspace)
     except CdpError as error:
-        errors.print(f"warning: the report was not written: {error}", markup=False)
+        errors.print(f"warning: the report was not written: {error}")
         return None
 
 
@@ -692,7 +714,6 @@ def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
         console.print(
             f"Warning: {rows_in_words(found.rows)} of {found.table} {'breaks' if found.rows == 1 else 'break'}"
             f" {found.rule} – {found.meaning}",
-            markup=False,
         )
     _print_ambiguous(ambiguous_identities(tables, only))
     if refused or warned:

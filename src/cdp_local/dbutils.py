@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from cdp_lib.errors import CdpError
-
-REDACTED = "[REDACTED]"
+from cdp_lib.redaction import register
+from cdp_lib.secrets import PUBLIC_KEYS
 
 
 class NotebookExit(BaseException):
@@ -37,7 +37,7 @@ class SecretMetadata(NamedTuple):
 
 
 class SecretStore:
-    """Secrets by scope and key, from three places.
+    """Secrets by scope and key, from three places. Messages and logs of this process show none of them.
 
     The first place that has the secret is used:
 
@@ -63,6 +63,9 @@ class SecretStore:
         except (yaml.YAMLError, AttributeError, ValueError, OSError):
             # Leave out the message of the parser, because the message quotes the file with the secrets.
             raise CdpError(f"{file} can't be read: write a line `scope:`, then indented lines `key: secret`.") from None
+        known = [*((key, text) for (_, key), text in samples.items()), *self._environment().items()]
+        known += [(str(key), text) for keys in self._file.values() for key, text in keys.items()]
+        register(*(text for key, text in known if not key.lower().endswith(PUBLIC_KEYS)))
 
     def list(self, scope: str) -> list[SecretMetadata]:
         """Return the keys of a scope."""
@@ -78,14 +81,6 @@ class SecretStore:
             return self._secrets(scope)[key]
         except KeyError:
             raise ValueError(f"Secret does not exist with scope: {scope} and key: {key}") from None
-
-    def redact(self, text: str) -> str:
-        """Replace every known secret in a text, as a workspace does in the output of a notebook."""
-        known = {*self._samples.values(), *self._environment().values()}
-        known.update(secret for keys in self._file.values() for secret in keys.values())
-        for secret in sorted(filter(None, known), key=len, reverse=True):
-            text = text.replace(secret, REDACTED)
-        return text
 
     def _secrets(self, scope: str) -> dict[str, str]:
         samples = {key: secret for (of_scope, key), secret in self._samples.items() if of_scope == scope}

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import STORE_CLASS
 from cdp_local.checksums import check_files, forget_files, record_files
+from cdp_lib.storage.delta import sql_literal
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"
@@ -57,7 +58,7 @@ class HomeCatalog:
         self._registered: set[str] = set()
         self._lock = RLock()
         for schema, folder in self._folders.items():
-            spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
+            spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION {sql_literal(str(folder))}")
 
     def has_schema(self, schema: str) -> bool:
         """Return whether the catalog has the schema with the given quoted full name."""
@@ -77,7 +78,8 @@ class HomeCatalog:
         with self._lock:
             if name not in self._registered and self.has_table(schema, table):
                 check_files(folder)
-                self._spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{folder}'")
+                location = sql_literal(str(folder))
+                self._spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {location}")
                 self._registered.add(name)
             return name in self._registered
 

@@ -15,8 +15,10 @@ from typing import Any, TextIO
 from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
+from cdp_lib.redaction import redact
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
 from cdp_local.engines import catalog_of
+from cdp_local.terminal import printable
 
 _MAGIC = re.compile(r"^(?:#|--) MAGIC (%(?!md\b|pip\b).*)$", re.MULTILINE)
 
@@ -72,7 +74,7 @@ def run_notebook(
         path: File of the notebook.
         parameters: Parameters of the notebook.
         workspace: Session, secrets and task values that the notebooks of the run share.
-        output: Stream for the output of the notebook. Secrets in the output are redacted.
+        output: Stream for the output of the notebook. Secrets and control characters are removed from the output.
         task_key: Key of the task that runs the notebook; empty for none.
 
     Returns:
@@ -91,7 +93,7 @@ def run_notebook(
     except NotebookExit as end:
         return end.value
     except BaseException:  # not Exception, because sys.exit in a notebook raises SystemExit
-        output.write(workspace.secrets.redact(traceback.format_exc()))
+        output.write(printable(redact(traceback.format_exc())))
         raise
     return None
 
@@ -107,7 +109,7 @@ def _run_python(
         return run_notebook(found[0], arguments, workspace, output, task_key)
 
     def show(*values: object, sep: str = " ", end: str = "\n", **_: object) -> None:
-        output.write(workspace.secrets.redact(sep.join(str(value) for value in values) + end))
+        output.write(printable(redact(sep.join(str(value) for value in values) + end)))
 
     def display(value: Any) -> None:
         show(value.toPandas().to_string() if hasattr(value, "toPandas") else value)

@@ -65,14 +65,14 @@ class Progress:
         self._runs[run.key] = run
         if not self._console.is_terminal and run.state not in (State.WAITING, State.RUNNING):
             line = f"{run.key:<{self._width}}  {run.state:<9}  {_seconds(run):>7}  {_counts(run)}"
-            self._console.print(line.rstrip(), highlight=False, soft_wrap=True)
+            self._console.print(line.rstrip(), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for header in ("task", "state", "seconds", "rows"):
             table.add_column(header, justify="right" if header == "seconds" else "left")
         for run in self._runs.values():
-            table.add_row(run.key, f"[{_STYLES[run.state]}]{run.state}", _seconds(run), _counts(run))
+            table.add_row(run.key, Text(run.state, style=_STYLES[run.state]), _seconds(run), _counts(run))
         return table
 
 
@@ -164,7 +164,7 @@ def _decimal_text(value: Decimal) -> str:
 
 
 def _cell(name: str, value: Any) -> Text:
-    """Return a value as Text, so that rich does not treat square brackets in the value as markup."""
+    """Return a value as text for people."""
     if value is None:
         return Text("")
     if isinstance(value, list):

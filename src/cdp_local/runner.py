@@ -18,6 +18,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.graph import longest_chains
 from cdp_lib.pipeline.run import TABLES_AT_ONCE, Runner, TableRun
 from cdp_lib.pipeline.work import RowCounts
+from cdp_lib.redaction import redact
 from cdp_lib.settings import Settings
 from cdp_lib.storage import open_store
 from cdp_lib.task_values import ROW_COUNTS
@@ -215,7 +216,7 @@ def _tables_reported(workspace: Workspace, reported: dict[str, TaskRun]) -> list
         is_report = isinstance(value, dict) and "table" in value
         if is_report and (name not in reported or reported[name].stage_report != value):
             counts = RowCounts(**value["counts"])
-            run = table_run(TableRun(**value | {"counts": counts, "error": workspace.secrets.redact(value["error"])}))
+            run = table_run(TableRun(**value | {"counts": counts, "error": redact(value["error"])}))
             reported[name] = replace(run, stage_report=value)
             new.append(reported[name])
     return new
@@ -360,12 +361,10 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
     if damage := next(iter(catalog.damaged_tables().values()), "") if catalog else "":
         run.error = damage
     elif isinstance(error, CdpError):
-        run.error = workspace.secrets.redact(str(error))
+        run.error = str(error)
     elif error is not None:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        run.error = workspace.secrets.redact(
-            f"{type(error).__name__}: {first_line} (full output: {logs}/{run.key}.log)"
-        )
+        run.error = redact(f"{type(error).__name__}: {first_line} (full output: {logs}/{run.key}.log)")
 
 
 def new_run_start() -> datetime:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +26,10 @@ from cdp_local.sources import Configuration, check_home
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
+_NO_LOGIN = ("nologin", "false", "sync")
+_FIRST_PERSON, _NOBODY = 1000, 65534
+"""Lowest user id of a person on Linux, and the user id of the account `nobody`."""
+
 _KEY_OF_LAKE = "set the environment variable CDP_SECRET_<SCOPE>_STORAGE_ACCOUNT_KEY to the key of the storage account"
 
 
@@ -117,9 +124,32 @@ def open_workspace(
         yield LocalWorkspace(home, bundle, landing, notebooks, has_sample_sources=bool(samples.variables))
 
 
+def other_users() -> list[str]:
+    """Return the names of the other people who can log in to this machine."""
+    return sorted(
+        account.pw_name
+        for account in pwd.getpwall()
+        if _FIRST_PERSON <= account.pw_uid != _NOBODY
+        and account.pw_uid != os.getuid()
+        and Path(account.pw_shell).name not in _NO_LOGIN
+    )
+
+
+def _make_private(home: Path) -> None:
+    """Let only its owner enter a home folder.
+
+    A folder that others use too, such as /tmp or the root of a disk, is left as it is. The files that `cdp` writes into
+    it are private, because `main` sets the umask.
+    """
+    status, names = home.stat(), {entry.name for entry in home.iterdir()}
+    is_shared = status.st_uid != os.getuid() or status.st_mode & stat.S_ISVTX or home.is_mount() or home == Path.home()
+    if not is_shared and (not names or names & {"landing", "warehouse"}):
+        home.chmod(0o700)
+
+
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Lock a home folder, so that no other `cdp` process can use it.
+    """Lock a home folder, so that no other `cdp` process can use it, and let only its owner enter it.
 
     Args:
         home: Folder of the local workspace.
@@ -130,6 +160,7 @@ def locked(home: Path) -> Iterator[None]:
     lock = FileLock(home / ".lock", blocking=False)
     try:
         home.mkdir(parents=True, exist_ok=True)
+        _make_private(home)
         lock.acquire()
     except Timeout:
         raise CdpError(

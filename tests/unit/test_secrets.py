@@ -27,9 +27,27 @@ def dbutils_of(scope: str, **secrets: str) -> SimpleNamespace:
 
 
 def test_find_secret_and_read_secret_return_the_secret() -> None:
-    dbutils = dbutils_of("cdp", api_token="t0ken")
-    assert find_secret(dbutils, "cdp", "api_token") == "t0ken"
-    assert read_secret(dbutils, "cdp", "api_token") == "t0ken"
+    dbutils = dbutils_of("cdp", api_token="t0ken-of-api")
+    assert find_secret(dbutils, "cdp", "api_token") == "t0ken-of-api"
+    assert read_secret(dbutils, "cdp", "api_token") == "t0ken-of-api"
+
+
+def test_messages_do_not_show_a_secret_that_was_read() -> None:
+    find_secret(dbutils_of("cdp", api_token="t0ken-of-api"), "cdp", "api_token")
+    assert str(CdpError("The server knows no t0ken-of-api.")) == "The server knows no [REDACTED]."
+
+
+@pytest.mark.parametrize("read", [find_secret, read_secret])
+def test_a_short_secret_is_refused_and_not_shown(read) -> None:
+    with pytest.raises(CdpError, match="^Secret 'api_token' in scope 'cdp' has fewer than 6 characters") as refused:
+        read(dbutils_of("cdp", api_token="xq7#z"), "cdp", "api_token")
+    assert "xq7#z" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["crm_client_id", "kafka_username"])
+def test_a_name_may_be_short_and_is_shown(key: str) -> None:
+    assert read_secret(dbutils_of("cdp", **{key: "cdp"}), "cdp", key) == "cdp"
+    assert str(CdpError("cdp")) == "cdp"
 
 
 def test_find_secret_returns_none_for_a_missing_key() -> None:

@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from cdp_lib.errors import CdpError
+from cdp_lib.limits import Limits
 from cdp_lib.settings import Settings
 
 PARAMETERS = {
@@ -15,6 +16,8 @@ PARAMETERS = {
     "sources_file": "/Workspace/sources.yml",
     "customers_api_url": "https://api.example.com/customers",
     "api_timeout_seconds": "30",
+    "redirect_hosts": "files.example.com [::1]:8443",
+    "source_limits": "rows=1000",
     "crm_url": "https://org.crm.example.com/",
     "database_schema": "dbo",
     "jdbc_partitions": "8",
@@ -75,6 +78,8 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         sources_file="/Workspace/sources.yml",
         customers_api_url="https://api.example.com/customers",
         api_timeout_seconds=30.0,
+        redirect_hosts=("files.example.com", "[::1]:8443"),
+        source_limits=Limits(rows=1000),
         crm_url="https://org.crm.example.com",
         database_schema="dbo",
         jdbc_partitions=8,

@@ -14,13 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urljoin
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.json_text import parse_json
 from cdp_lib.landing import BatchWriter, ChecksummedFile, Extraction, Manifest, Watermark, storage_errors
-from cdp_lib.sources.http import HttpClient, host_of, is_confidential, is_loopback
+from cdp_lib.limits import Limits
+from cdp_lib.sources.http import HttpClient, address_of_link, host_of, is_confidential, is_loopback
 from cdp_lib.sources.pages import Page, columns_of, read_pages
 
 RECORDS_PER_PAGE = 5000
@@ -52,6 +52,9 @@ _PAGED = {**_ODATA, "Prefer": f"odata.maxpagesize={RECORDS_PER_PAGE}"}
 _TRACKED = {**_ODATA, "Prefer": f"odata.track-changes,odata.maxpagesize={RECORDS_PER_PAGE}"}
 _TRACKED_ONE = {**_ODATA, "Prefer": "odata.track-changes,odata.maxpagesize=1"}
 
+_SIGN_IN_LIMITS = Limits(megabytes=1, hours=0.1)
+"""Limits of a sign-in. Its response is read into memory."""
+
 _REMOVED = b"removed"
 """Value that stands for a deleted record where other records have a digest."""
 
@@ -78,6 +81,8 @@ def land_entity(
     timeout_seconds: float,
     from_scratch: bool = False,
     columns: Collection[str] = (),
+    limits: Limits | None = None,
+    redirect_hosts: Collection[str] = (),
 ) -> list[Manifest]:
     """Land the changes of a table. The first run lands all records, later runs land changed and deleted records.
 
@@ -107,12 +112,15 @@ def land_entity(
         timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
         from_scratch: Whether to land all records instead of the changes.
         columns: Columns to request. If empty, the columns of the contract are requested.
+        limits: Limits of the extraction. None for the default limits.
+        redirect_hosts: Other hosts to which the CRM may redirect requests (see `HttpClient`).
 
     Returns:
         A list with the landed batch. The list is empty if no record has changed.
 
     Raises:
-        CdpError: The CRM can't be reached, refuses access, responds too slowly, or does not respond with records.
+        CdpError: The CRM can't be reached, refuses access, responds too slowly, does not respond with records, or
+            exceeds a limit.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
@@ -124,6 +132,8 @@ def land_entity(
         secrets=_SECRETS,
         timeout_seconds=timeout_seconds,
         renew=_new_sign_in(crm_url, client_id, client_secret, timeout_seconds),
+        limits=limits,
+        redirect_hosts=redirect_hosts,
     ) as client:
         names = ",".join(columns or [column.name for column in contract.received_columns if not column.on_request])
         address = f"{crm_url.rstrip('/')}/api/data/v9.2/{contract.entity}?$select={names}"
@@ -412,7 +422,9 @@ def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_secon
             "scope": f"{crm_url.rstrip('/')}/.default",
         }
         with (
-            HttpClient("Sign-in", address, secrets=_SECRETS, timeout_seconds=timeout_seconds) as client,
+            HttpClient(
+                "Sign-in", address, secrets=_SECRETS, timeout_seconds=timeout_seconds, limits=_SIGN_IN_LIMITS
+            ) as client,
             client.post(address, form) as answer,
         ):
             content = parse_json(answer.body.read())
@@ -426,7 +438,7 @@ def _new_sign_in(crm_url: str, client_id: str, client_secret: str, timeout_secon
 
 def _find_link(base: str, page: Page, name: str) -> str | None:
     link = page.members.get(name)
-    return urljoin(base, str(link)) if link else None
+    return address_of_link(base, str(link)) if link else None
 
 
 def _find_removed_key(record: Any) -> str | None:

@@ -33,12 +33,15 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.json_text import field_names, parse_json
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Landing, Manifest, open_filesystem, storage_errors
+from cdp_lib.redaction import register
 from cdp_lib.settings import parse_time
 
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _TIME_LENGTH = len("20260131T235959Z")
 _LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
-_REDACTED = "[REDACTED]"
+_CONNECTION_STRING = re.compile(
+    r"(?=.*\bEndpoint=sb://[^;]+)(?=.*\bSharedAccessKeyName=[^;]+)(?=.*\bSharedAccessKey=[^;]+)", re.IGNORECASE
+)
 _CDP_ERROR = re.compile(r"CdpError: (.+)")
 
 
@@ -53,6 +56,10 @@ class KafkaLogin:
 
     username: str = ""
     password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Remove the password from all later messages and logs."""
+        register(self.password)
 
     def options(self, *, is_databricks: bool) -> dict[str, str]:
         """Return login options for Spark's Kafka source.
@@ -71,13 +78,6 @@ class KafkaLogin:
             "kafka.sasl.jaas.config": f'{module} required username="{self.username}" password="{self.password}";',
         }
 
-    def redact(self, text: str) -> str:
-        """Return the text without the password, and without the access key that is part of the password."""
-        key = re.search(r"SharedAccessKey=([^;]+)", self.password)
-        for secret in filter(None, (self.password, key and key[1])):
-            text = text.replace(secret, _REDACTED)
-        return text
-
 
 def kafka_login(connection_string: str | None, username: str | None, password: str | None) -> KafkaLogin:
     """Return the login for the given secrets.
@@ -88,7 +88,7 @@ def kafka_login(connection_string: str | None, username: str | None, password: s
         password: Password of the user.
 
     Raises:
-        CdpError: A secret is missing, or has a character that is not allowed in a login.
+        CdpError: A secret is missing, has a character that is not allowed in a login, or is not a connection string.
     """
     login = KafkaLogin("$ConnectionString", connection_string) if connection_string else KafkaLogin()
     if not connection_string and (username or password):
@@ -101,6 +101,11 @@ def kafka_login(connection_string: str | None, username: str | None, password: s
         raise CdpError(
             "The secret for the event stream contains a quote, a backslash or white space: copy the secret again,"
             " without surrounding characters."
+        )
+    if connection_string and not _CONNECTION_STRING.match(connection_string):
+        raise CdpError(
+            "Secret 'event_hubs_connection_string' is not a connection string of Event Hubs: it needs the fields"
+            " Endpoint=sb://…, SharedAccessKeyName and SharedAccessKey; copy it again from the event hub's policy."
         )
     return login
 
@@ -146,7 +151,7 @@ def read_kafka(
         # Resolve the schema here, so that an engine without Kafka support fails before the stream starts.
         _ = messages.schema
     except PySparkException as error:
-        raise _unsupported_engine_error(login.redact(_first_line(error))) from None
+        raise _unsupported_engine_error(_first_line(error)) from None
     return messages
 
 
@@ -158,7 +163,6 @@ def land_event_stream(
     *,
     run_started_at: str,
     interval: str = "",
-    login: KafkaLogin | None = None,
     account_key: str | None = None,
 ) -> list[Manifest]:
     """Land the messages of a stream: each micro-batch becomes one landed batch.
@@ -175,7 +179,6 @@ def land_event_stream(
         run_started_at: Start of the run, ISO 8601, UTC.
         interval: Time between two micro-batches, such as `1 minute`. If given, the stream never ends. If empty, the
             stream ends when all available messages are landed. Serverless compute supports only an empty interval.
-        login: Login for the topic. It is removed from error messages.
         account_key: Key of the storage account of an `abfss://` checkpoint. None for the managed identity.
 
     Returns:
@@ -204,7 +207,7 @@ def land_event_stream(
         query.awaitTermination()
     except PySparkException as error:
         # Do not chain the error, because Spark's error may contain the login.
-        raise CdpError((login or KafkaLogin()).redact(_failure_message(error))) from None
+        raise CdpError(_failure_message(error)) from None
     landed = landing.batches(contract.source, contract.entity, since, before)
     return [batch for batch in landed if "-stream-" in batch.batch_id]
 

@@ -4,6 +4,7 @@
   replaces the earlier version.
 - If several new files have the same content, only one of them is landed.
 - A file is read again only if its size or modification time has changed since it was last read.
+- If a file or the number of rows exceeds a limit, nothing is landed.
 """
 
 from __future__ import annotations
@@ -24,18 +25,22 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from tempfile import TemporaryFile
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from fsspec.implementations.local import LocalFileSystem
 
 from cdp_lib.contracts.table import BronzeContract, Column
 from cdp_lib.errors import CdpError
-from cdp_lib.json_text import MAX_RECORD_LENGTH, add_field_names, field_names, parse_json
+from cdp_lib.json_text import add_field_names, field_names, parse_json
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
+from cdp_lib.limits import MAX_RECORD_LENGTH, Limits, Meter
 from cdp_lib.source_address import SourceAddress
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _FILES = re.compile(r"\.(jsonl|json|ndjson|csv)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
@@ -43,6 +48,9 @@ _SEVERAL_LINES = re.compile(rb"\s*(\[\s*(\{|$)|\{\s*$)")
 """Beginning of a file that is one JSON text, not JSON lines: an array of objects, or an object over several lines."""
 
 _CHUNK_BYTES = 1 << 20
+
+_MAX_EXCHANGE_RATES = 1_000_000
+"""Maximum number of exchange rates in a file. They are checked in memory."""
 
 _LineReader = Callable[[IO[bytes], str, set[str]], Iterator[bytes]]
 """Function that reads the records of a file. Its arguments are the content of the file, the address of the file and a
@@ -60,7 +68,13 @@ def source_address(path: str) -> SourceAddress:
 
 
 def land_files(
-    extraction: Extraction, contract: BronzeContract, path: str, *, account_key: str | None, is_mapped: bool = False
+    extraction: Extraction,
+    contract: BronzeContract,
+    path: str,
+    *,
+    account_key: str | None,
+    is_mapped: bool = False,
+    limits: Limits | None = None,
 ) -> list[Manifest]:
     """Land the new and changed files in a folder and its subfolders. Each file becomes one data file.
 
@@ -83,6 +97,7 @@ def land_files(
         account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
         is_mapped: Whether the entity has a mapping. If false, CSV files must have the required columns of
             the contract.
+        limits: Limits of the extraction. None for the default limits.
 
     Returns:
         A list with the landed batch. The list is empty if no file is new or changed.
@@ -90,10 +105,11 @@ def land_files(
     Raises:
         CdpError: The folder does not exist. The folder has no file, and no file was landed before. A file can't be read
             or decompressed, or had records before and has none now. A CSV file has no usable header, or a quote is not
-            closed.
+            closed. A limit is exceeded.
     """
-    read_lines = partial(_lines, () if is_mapped else contract.received_columns)
-    return _land_new_files(extraction, contract.entity, _Folder(path, account_key), read_lines)
+    meter = Meter(limits)
+    read_lines = partial(_lines, meter, () if is_mapped else contract.received_columns)
+    return _land_new_files(extraction, contract.entity, _Folder(path, account_key, meter), read_lines)
 
 
 def newest_file(path: str, account_key: str | None) -> str:
@@ -113,7 +129,13 @@ def newest_file(path: str, account_key: str | None) -> str:
 
 
 def land_exchange_rates(
-    extraction: Extraction, contract: BronzeContract, path: str, *, reporting_currency: str, account_key: str | None
+    extraction: Extraction,
+    contract: BronzeContract,
+    path: str,
+    *,
+    reporting_currency: str,
+    account_key: str | None,
+    limits: Limits | None = None,
 ) -> list[Manifest]:
     """Land one CSV file with the columns `month`, `currency` and `rate` as a snapshot.
 
@@ -125,18 +147,22 @@ def land_exchange_rates(
         path: Address of the file.
         reporting_currency: ISO 4217 code of the currency that rates convert to. Its rate must be 1 in every month.
         account_key: Key of the storage account of an `abfss://` path. None for the managed identity.
+        limits: Limits of the extraction. None for the default limits.
 
     Returns:
         A list with the landed batch. The list is empty if the rates equal the rates of the latest batch.
 
     Raises:
-        CdpError: The file does not exist, can't be read, has no rates, or has rates for another reporting currency.
+        CdpError: The file does not exist, can't be read, has no rates, or has rates for another reporting currency. A
+            limit is exceeded.
     """
     if earlier := extraction.find_batch(contract.entity):
         return [earlier]
-    folder, csv_lines = _Folder(path, account_key), partial(_csv_lines, contract.received_columns)
+    meter = Meter(limits)
+    folder, csv_lines = _Folder(path, account_key, meter), partial(_csv_lines, meter, contract.received_columns)
     with folder.copy(folder.file()) as (copy, origin):
-        _check_rates(list(csv_lines(copy, folder.path, set())), folder.path, reporting_currency)
+        lines = list(islice(csv_lines(copy, folder.path, set()), _MAX_EXCHANGE_RATES + 1))
+        _check_rates(lines, folder.path, reporting_currency)
         with extraction.new_batch(contract.entity, "snapshot") as batch:
             _land_file(batch, copy, origin, folder.path, csv_lines)
     return [batch.manifest] if extraction.has_landed(batch.manifest) else []
@@ -155,8 +181,9 @@ class _SourceFile:
 class _Folder:
     """The folder of a source, or a single file of a source."""
 
-    def __init__(self, path: str, account_key: str | None) -> None:
+    def __init__(self, path: str, account_key: str | None, meter: Meter | None = None) -> None:
         self.path = path.rstrip("/")
+        self.meter = meter or Meter()
         self._fs = open_filesystem(path, account_key)
 
     def files(self, names: re.Pattern[str]) -> list[_SourceFile]:
@@ -216,6 +243,7 @@ class _Folder:
                 while chunk := stream.read(_CHUNK_BYTES):
                     digest.update(chunk)
                     copy.write(chunk)
+                    self.meter.check_size(f"File {file.address}", copy.tell(), copy.tell())
             size = copy.tell()
             copy.seek(0)
             yield copy, Origin(file.name, size, digest.hexdigest(), file.modified_at)
@@ -301,6 +329,7 @@ def _land_new_files(extraction: Extraction, entity: str, folder: _Folder, read_l
                 elif not _is_empty(copy, file.address, read_lines):
                     batch = batch or stack.enter_context(extraction.new_batch(entity, "files", latest))
                     _land_file(batch, copy, origin, file.address, read_lines)
+                    folder.meter.check(f"Folder {folder.path}", rows=batch.rows)
                     landed.add(origin)
                 elif file.name in landed:
                     # Rows of the earlier version would stay in the tables: an empty data file does not replace them.
@@ -338,8 +367,8 @@ def _encoded(name: str) -> str:
     return quote(name, safe="")
 
 
-def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
-    for number, line in enumerate(_non_blank_lines(copy, address)):
+def _json_lines(meter: Meter, copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+    for number, line in enumerate(_non_blank_lines(meter, copy, address)):
         if not number and (match := _SEVERAL_LINES.match(line)):
             found = (
                 "a JSON array of objects" if match[0].strip().startswith(b"[") else "a JSON object over several lines"
@@ -357,13 +386,13 @@ def _json_lines(copy: IO[bytes], address: str, columns: set[str]) -> Iterator[by
         yield line
 
 
-def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
+def _non_blank_lines(meter: Meter, copy: IO[bytes], address: str) -> Iterator[bytes]:
     """Yield the lines that are not blank, without line ends.
 
     Only a line feed ends a line. A carriage return within a line becomes a blank, so that no engine splits the line
     there.
     """
-    with _open_decompressed(copy, address) as stream:
+    with _open_decompressed(meter, copy, address) as stream:
         mark = codecs.BOM_UTF8
         while line := stream.readline(MAX_RECORD_LENGTH):
             if len(line) == MAX_RECORD_LENGTH:
@@ -377,16 +406,18 @@ def _non_blank_lines(copy: IO[bytes], address: str) -> Iterator[bytes]:
                 yield line
 
 
-def _lines(wanted: Sequence[Column], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+def _lines(meter: Meter, wanted: Sequence[Column], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
     """Yield the records of a file as JSON lines. The name of the file decides its format."""
     if _CSV.search(address):
-        return _csv_lines(wanted, copy, address, columns)
-    return _json_lines(copy, address, columns)
+        return _csv_lines(meter, wanted, copy, address, columns)
+    return _json_lines(meter, copy, address, columns)
 
 
-def _csv_lines(wanted: Sequence[Column], copy: IO[bytes], address: str, columns: set[str]) -> Iterator[bytes]:
+def _csv_lines(
+    meter: Meter, wanted: Sequence[Column], copy: IO[bytes], address: str, columns: set[str]
+) -> Iterator[bytes]:
     csv.field_size_limit(MAX_RECORD_LENGTH)
-    with _open_decompressed(copy, address) as stream:
+    with _open_decompressed(meter, copy, address) as stream:
         # Decode invalid UTF-8 as surrogates here. `_is_utf8` detects the surrogates in each row.
         text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
         try:
@@ -435,7 +466,7 @@ def _is_utf8(cells: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
+def _open_decompressed(meter: Meter, copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
     """Open the content of a file, and decompress it if its name or its first bytes indicate gzip."""
     is_gzip = copy.read(2) == b"\x1f\x8b" or address.lower().endswith(".gz")
     copy.seek(0)
@@ -444,11 +475,33 @@ def _open_decompressed(copy: IO[bytes], address: str) -> Iterator[IO[bytes]]:
         return
     try:
         with gzip.open(copy) as stream:
-            yield cast(IO[bytes], stream)
+            size = copy.seek(0, io.SEEK_END)
+            copy.seek(0)
+            yield cast(IO[bytes], io.BufferedReader(_Decompressed(stream, size, address, meter), _CHUNK_BYTES))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CdpError(
             f"File {address} can't be decompressed ({error}): upload the file again; nothing was landed."
         ) from error
+
+
+class _Decompressed(io.RawIOBase):
+    """Decompressed content of a file. A read raises an error once the content exceeds a limit."""
+
+    def __init__(self, stream: gzip.GzipFile, compressed: int, address: str, meter: Meter) -> None:
+        self._stream = stream
+        self._compressed = compressed
+        self._address = address
+        self._meter = meter
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = self._stream.readinto(buffer)
+        self._size += count
+        self._meter.check_size(f"File {self._address}", self._size, self._compressed)
+        return count
 
 
 def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> None:
@@ -456,6 +509,10 @@ def _check_rates(lines: Sequence[bytes], path: str, reporting_currency: str) -> 
     if not lines:
         # An empty snapshot would empty the downstream tables.
         raise CdpError(f"File {path} has no exchange rates: check the source; nothing was landed.")
+    if len(lines) > _MAX_EXCHANGE_RATES:
+        raise CdpError(
+            f"File {path} has more than {_MAX_EXCHANGE_RATES:,} exchange rates: check the source; nothing was landed."
+        )
     rates = [(row.get("month"), row.get("currency"), row.get("rate")) for row in map(json.loads, lines)]
     months = {month for month, currency, rate in rates if month and currency and rate}
     wrong = sorted(

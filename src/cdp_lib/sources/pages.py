@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import IO, Any
 
 from cdp_lib.errors import CdpError
-from cdp_lib.json_text import DECODER, MAX_RECORD_LENGTH, add_field_names, end_of_value, field_names
+from cdp_lib.json_text import DECODER, add_field_names, end_of_value, field_names
+from cdp_lib.limits import MAX_RECORD_LENGTH, Limits
 from cdp_lib.sources.http import Answer, HttpClient
 
 _CHUNK_CHARACTERS = 1 << 16
@@ -35,18 +36,22 @@ class Page:
         members: Members of the object other than the array of records. They are complete after all records are read.
     """
 
-    def __init__(self, body: IO[bytes], name: str) -> None:
+    def __init__(self, body: IO[bytes], name: str, limits: Limits | None = None, rows_before: int = 0) -> None:
         """Begin to read a response.
 
         Args:
             body: Body of the response in UTF-8, with or without byte order mark.
             name: Name of the server and address, for messages.
+            limits: Limits of the extraction. None for the default limits.
+            rows_before: Number of records on earlier pages of the extraction.
         """
         self.records = self._read(body)
         self.rows = 0
         self.columns: set[str] = set()
         self.members: dict[str, Any] = {}
         self._name = name
+        self._limits = limits or Limits()
+        self._max_rows = self._limits.rows - rows_before
         self._digest = hashlib.sha256()
 
     @property
@@ -63,6 +68,8 @@ class Page:
                 line = raw.replace("\r", " ").replace("\n", " ").encode() + b"\n"
                 self._digest.update(line)
                 self.rows += 1
+                if self.rows > self._max_rows:
+                    raise self._limits.error(self._name, "rows")
                 add_field_names(self.columns, columns_of(record))
                 yield line, record
             if text.peek():
@@ -87,7 +94,7 @@ class Page:
                 raise CdpError(f"{self._name} returned {found} instead of JSON with an array of records.")
 
     def _records_of_object(self, text: _JsonText) -> Iterator[tuple[str, Any]]:
-        arrays: list[str] = []
+        arrays, length = list[str](), 0
         for name in text.names():
             if text.peek() == "[":
                 arrays.append(name)
@@ -95,7 +102,10 @@ class Page:
                     break
                 yield from text.elements()
             else:
-                self.members[name] = text.value()[1]
+                raw, self.members[name] = text.value()
+                length += len(name) + len(raw)
+                if length > MAX_RECORD_LENGTH:
+                    raise text.error(f"More than {MAX_RECORD_LENGTH} characters outside the array of records")
         if len(arrays) != 1:
             found = f"with more than one array ({', '.join(arrays)})" if arrays else "without an array"
             raise CdpError(f"{self._name} returned an object {found}: exactly one array of records is expected.")
@@ -168,12 +178,12 @@ class _JsonText:
                     return text, value
             except json.JSONDecodeError as error:
                 problem, at = error.msg.removesuffix(" at"), error.pos
-            if len(self._text) - self._position > MAX_RECORD_LENGTH:
-                raise self.error(f"A record of more than {MAX_RECORD_LENGTH} characters")
             parse_error = self.error(problem, at)
             may_be_cut_off = problem.startswith("Unterminated") or at + _MAX_TOKEN_LENGTH > len(self._text)
             if not may_be_cut_off or not self._read_more():
                 raise parse_error
+            if len(self._text) > 2 * MAX_RECORD_LENGTH:
+                raise self.error(f"A record of more than {MAX_RECORD_LENGTH} characters begins")
 
     def _decode(self) -> tuple[Any, int]:
         try:
@@ -226,22 +236,26 @@ def read_pages(
         first_status_errors: Exceptions to raise instead of a `CdpError` for the first response, by HTTP status code.
 
     Raises:
-        CdpError: A page can't be read, is not a page of records, or is returned twice.
+        CdpError: A page can't be read, is not a page of records, or is returned twice; or the pages exceed a limit.
     """
     seen = set[bytes]()  # digests of the addresses and pages read so far; the texts would take more memory
     address: str | None = url
+    pages = rows = 0
     while address:
-        address_digest = hashlib.sha256(address.encode()).digest()
+        pages += 1
+        client.meter.check(client.label_of(url), pages=pages)
+        address_digest = hashlib.sha256(address.encode(errors="surrogatepass")).digest()
         if address_digest in seen:
             raise CdpError(f"{client.label_of(url)} returned a link to an earlier page: nothing was landed.")
         is_first = not seen
         seen.add(address_digest)
         request_headers = {**(headers or {}), **((first_headers or {}) if is_first else {})}
         with client.get(address, request_headers, first_status_errors if is_first else None) as answer:
-            page = Page(answer.body, client.label_of(address))
+            page = Page(answer.body, client.label_of(address), client.meter.limits, rows)
             yield answer, page
             for _ in page.records:
                 pass  # read the remaining records, in case the caller stopped early
+            rows += page.rows
             if page.rows and page.checksum in seen:
                 raise CdpError(f"{client.label_of(url)} returned the same page twice: nothing was landed.")
             seen.add(page.checksum)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from typing import Any
-from urllib.parse import parse_qs, quote, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from requests.utils import parse_header_links
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Extraction, Manifest
-from cdp_lib.sources.http import Answer, HttpClient, is_confidential
+from cdp_lib.limits import Limits
+from cdp_lib.sources.http import Answer, HttpClient, address_of_link, is_confidential
 from cdp_lib.sources.pages import Page, read_pages
 
 PAGE = re.compile(r"\{page(?::(\d{1,9}))?\}")
@@ -54,6 +55,8 @@ def land_records(
     token: str | None,
     timeout_seconds: float,
     from_scratch: bool = False,
+    limits: Limits | None = None,
+    redirect_hosts: Collection[str] = (),
 ) -> list[Manifest]:
     """Land all records of an API. The responses are stored as received, and the records as JSON lines.
 
@@ -83,14 +86,16 @@ def land_records(
         token: Bearer token. None if the API does not require one.
         timeout_seconds: Maximum time in seconds to wait for a connection, and between two bytes of a response.
         from_scratch: Whether to read the records even if they have not changed.
+        limits: Limits of the extraction. None for the default limits.
+        redirect_hosts: Other hosts to which the API may redirect requests (see `HttpClient`).
 
     Returns:
         A list with the landed batch. The list is empty if the records have not changed.
 
     Raises:
         CdpError: The API can't be reached, responds too slowly, responds with an error, or does not respond with all
-            its records. The error is also raised if the token would be sent unencrypted, or if the records change
-            during the read.
+            its records. The error is also raised if the token would be sent unencrypted, if the records change during
+            the read, or if a limit is exceeded.
     """
     entity = contract.entity
     if earlier := extraction.find_batch(entity):
@@ -101,6 +106,8 @@ def land_records(
         secrets="the secret 'api_token'",
         timeout_seconds=timeout_seconds,
         authorization=f"Bearer {token}" if token else None,
+        limits=limits,
+        redirect_hosts=redirect_hosts,
     ) as client:
         if token and not is_confidential(url):
             raise CdpError(f"{client.label_of(url)} does not begin with https://: the token was not sent.")
@@ -201,14 +208,14 @@ def _next_address(answer: Answer, page: Page, url: str, name: str) -> str | None
             continue
         if not isinstance(address, str):
             raise CdpError(f"{name} returned a link to the next page that is not a string: {str(link)[:50]}.")
-        return urljoin(answer.url, address)
+        return address_of_link(answer.url, address)
     cursors = [value for member, value in fields if member == _NEXT_CURSOR]
     if not cursors:
         # An API may return the cursor of the request itself. Ignore this cursor.
         sent_cursors = parse_qs(urlsplit(answer.url).query).get(_CURSOR, [])
         cursors = [value for member, value in fields if member == _CURSOR and str(value) not in sent_cursors]
     if cursor := next(filter(None, cursors), None):
-        return f"{url}{'&' if '?' in url else '?'}{_CURSOR}={quote(str(cursor), safe='')}"
+        return f"{url}{'&' if '?' in url else '?'}{_CURSOR}={quote(str(cursor), safe='', errors='replace')}"
     return None
 
 

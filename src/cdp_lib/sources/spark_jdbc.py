@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import BatchWriter, DataFile, Extraction, Manifest
+from cdp_lib.redaction import register
 from cdp_lib.sources.sql_database import (
     SNAPSHOT_UP_TO_ROWS,
     SourceTable,
@@ -134,12 +135,12 @@ def land_table_by_jdbc(
         try:
             rows.load().write.parquet(batch.data_folder)
         except Exception as error:  # the type of Spark's error depends on the kind of session
+            register(database.url.password)
             reason = str(error).strip().splitlines()[0].rstrip(".")
-            if database.url.password:
-                reason = reason.replace(database.url.password, "***")
+            # Do not chain the error, because Spark's error may contain the password.
             raise CdpError(
                 f"Table '{table.rows.name}' of database {address_of(database)} can't be read by JDBC: {reason}."
-            ) from error
+            ) from None
         _add_files(extraction, batch, table)
         batch.watermark = watermark.as_dict
     return [batch.manifest]

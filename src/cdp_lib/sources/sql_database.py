@@ -168,7 +168,7 @@ def open_snapshot(database_url: str) -> Iterator[sa.Connection]:
     engine = _create_engine(database_url)
     driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
     try:
-        with engine.connect() as connection:
+        with _connect(engine, driver_error) as connection:
             if level := _SNAPSHOT_ISOLATION.get(engine.dialect.name):
                 connection.execution_options(isolation_level=level)
             if engine.dialect.name == "postgresql":
@@ -182,6 +182,19 @@ def open_snapshot(database_url: str) -> Iterator[sa.Connection]:
         raise CdpError(f"Database {address_of(engine)} can't be read: {_reason_of(error)}.") from error
     finally:
         engine.dispose()
+
+
+def _connect(engine: sa.Engine, driver_error: type[Exception]) -> sa.Connection:
+    try:
+        return engine.connect()
+    except (sa.exc.SQLAlchemyError, driver_error):
+        raise
+    except Exception as error:  # drivers have own exceptions for a connection string that they can't parse
+        # Leave out the message of the driver, because the message may quote a part of the password.
+        raise CdpError(
+            f"Database {address_of(engine)} can't be reached: its driver can't use the secret 'database_url'"
+            f" ({type(error).__name__}); check the URL, and write special characters of the password as %XX."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -448,8 +461,7 @@ def source_address(database_url: str, schema: str, table: str) -> SourceAddress:
     >>> str(source_address("postgresql+psycopg://shop@db.example.com:5432/shop?sslmode=require", "", "products"))
     'postgresql db.example.com:5432/shop/products'
     """
-    with _url_errors():
-        url = sa.make_url(database_url)
+    url = _parse_url(database_url)
     if url.get_backend_name() == "sqlite":
         return SourceAddress("sqlite", path=f"{os.path.abspath(url.database or '')}/{table}")
     host = url.host or url.query.get("host") or ""
@@ -474,18 +486,25 @@ def _url_errors() -> Iterator[None]:
             f"Secret 'database_url' can't be used: its driver '{name}' is not installed. Supported URLs begin with"
             f" {', '.join(_SUPPORTED_DRIVERS)}. For another database, install its driver: pip install {package}."
         ) from None
-    except (sa.exc.ArgumentError, ValueError, ImportError) as error:
+    except (sa.exc.ArgumentError, ValueError, TypeError, ImportError) as error:
         reason = str(error) if isinstance(error, ImportError) else "the secret is not an SQLAlchemy URL"
         raise CdpError(f"Secret 'database_url' can't be used: {reason}.") from None
 
 
-def _create_engine(database_url: str) -> sa.Engine:
+def _parse_url(database_url: str) -> sa.URL:
     with _url_errors():
-        engine = sa.create_engine(database_url)
-    if "@" in (engine.url.host or ""):
+        url = sa.make_url(database_url)
+    if "@" in (url.host or ""):
         # If the password contains an @, SQLAlchemy reads the part after the @ as part of the host, and messages show
         # the host.
         raise CdpError("Secret 'database_url' can't be used: write an @ in the user name or password as %40.")
+    return url
+
+
+def _create_engine(database_url: str) -> sa.Engine:
+    url = _parse_url(database_url)
+    with _url_errors():
+        engine = sa.create_engine(url)
     if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
         # Open the file in read-only mode. Otherwise, SQLite would create a missing file as an empty database.
         engine.dispose()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdp_lib.errors import CdpError
+from cdp_lib.redaction import redact
 from cdp_local.dbutils import FileSystem, NotebookExit, NotebookUtils, SecretStore, TaskValues, Widgets
 
 NO_FILE = Path("not there")
@@ -85,11 +86,18 @@ def test_error_names_an_invalid_secrets_file_without_quoting_it(tmp_path: Path, 
     assert "hidden" not in str(error.value)
 
 
-def test_all_secrets_are_redacted_longest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDP_SECRET_OTHER_KEY", "blue-moon")
-    store = SecretStore(secrets_file(tmp_path, "cdp:\n  a: blue\n  b: ''\n"), {("cdp", "c"): "green"})
+def test_messages_show_no_secret_of_any_scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_SECRET_OTHER_KEY", "blue-moon-rising")
+    SecretStore(secrets_file(tmp_path, "cdp:\n  a: blue-moon\n  b: ''\n"), {("cdp", "c"): "greenish"})
 
-    assert store.redact("blue-moon, blue, green, red") == "[REDACTED], [REDACTED], [REDACTED], red"
+    assert redact("blue-moon-rising, blue-moon, greenish, red") == "[REDACTED], [REDACTED], [REDACTED], red"
+
+
+def test_messages_show_names_that_are_in_a_scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_SECRET_CDP_KAFKA_USERNAME", "shop-events")
+    SecretStore(secrets_file(tmp_path, "cdp:\n  crm_client_id: retail-cdp\n"), {("cdp", "crm_client_id"): "samples"})
+
+    assert redact("retail-cdp, shop-events, samples") == "retail-cdp, shop-events, samples"
 
 
 def test_task_values_pass_json_between_tasks() -> None:

@@ -7,19 +7,18 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from rich.console import Console
-
 from cdp_local.progress import Progress, print_shortened, print_table
 from cdp_local.runner import State, TaskRun
+from cdp_local.terminal import Terminal
 
 ENDED = TaskRun("second", State.FAILED, started=0.0, seconds=1.25, counts={"rows": 1234, "quarantined": 2}, error="no")
 
 
-def console(*, terminal: bool = False, width: int = 80) -> Console:
-    return Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+def console(*, terminal: bool = False, width: int = 80) -> Terminal:
+    return Terminal(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
 
 
-def written(console: Console) -> str:
+def written(console: Terminal) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -273,8 +273,24 @@ def test_a_secret_with_invalid_characters_is_refused_and_not_shown(wrong: str) -
 def test_a_login_shows_its_password_nowhere() -> None:
     login = kafka_login(CONNECTION_STRING, None, None)
     assert KEY not in f"{login!r} {login}"
-    assert login.redact(f"no {CONNECTION_STRING}; nor {KEY}=") == "no [REDACTED]; nor [REDACTED]"
-    assert KafkaLogin().redact("as it is") == "as it is"
+    assert str(CdpError(f"no {CONNECTION_STRING}; nor {KEY}=")) == "no [REDACTED]; nor [REDACTED]"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "SharedAccessKeyName=read;SharedAccessKey=0123456789",
+        "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=read",
+        "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=read;SharedAccessKey=",
+        "Endpoint=;SharedAccessKeyName=read;SharedAccessKey=0123456789",
+        "0123456789",
+    ],
+    ids=["no endpoint", "no key", "empty key", "empty endpoint", "key only"],
+)
+def test_an_incomplete_connection_string_is_refused_and_not_shown(wrong: str) -> None:
+    with pytest.raises(CdpError, match="^Secret 'event_hubs_connection_string' is not a connection string") as refused:
+        kafka_login(wrong, None, None)
+    assert "0123456789" not in str(refused.value)
 
 
 class Reader:
@@ -301,7 +317,13 @@ class Reader:
 def test_a_topic_is_read_from_its_beginning_in_bounded_micro_batches(spark, monkeypatch) -> None:
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
     reader = Reader()
-    read_kafka(SimpleNamespace(readStream=reader), "a:9093", "web", kafka_login("x", None, None), max_events="500")
+    read_kafka(
+        SimpleNamespace(readStream=reader),
+        "a:9093",
+        "web",
+        kafka_login(CONNECTION_STRING, None, None),
+        max_events="500",
+    )
     assert reader.given["kafka.bootstrap.servers"] == "a:9093"
     assert (reader.given["subscribe"], reader.given["startingOffsets"]) == ("web", "earliest")
     assert (reader.given["maxOffsetsPerTrigger"], reader.given["failOnDataLoss"]) == ("500", "true")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from cdp_lib.errors import CdpError
-from cdp_lib.sources.http import MAX_BODY_ATTEMPTS, MAX_RETRIES, HttpClient, is_confidential
+from cdp_lib.sources.http import MAX_BODY_ATTEMPTS, MAX_REDIRECTS, MAX_RETRIES, HttpClient, is_confidential
 
 BODY = b'{"records": 2}'
 
@@ -89,12 +89,24 @@ def test_a_body_that_is_always_cut_off_is_an_error(serve, refusal, fault) -> Non
     assert len(api.requests) == MAX_BODY_ATTEMPTS
 
 
-def test_a_redirect_is_followed(serve, read) -> None:
-    assert read(serve(b"", 302, {"Location": serve(BODY).url}).url) == BODY
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_on_the_same_server_is_followed_with_the_authorization(serve, read, status: int) -> None:
+    api = serve(b"", status, {"Location": "/v2/customers.json?a=b"}).at("/v2/customers.json?a=b", BODY)
+    authorization = f"Bearer {uuid4().hex}"
+    assert read(api.url, authorization=authorization) == BODY
+    assert [headers["Authorization"] for headers in api.requests] == [authorization] * 2
+
+
+def test_a_redirect_to_a_named_host_is_followed(serve, read) -> None:
+    target = serve(BODY)
+    host = target.root.removeprefix("http://")
+    assert read(serve(b"", 302, {"Location": target.url}).url, redirect_hosts=[host.upper()]) == BODY
 
 
 def test_redirects_in_a_circle_are_an_error(serve, refusal) -> None:
-    assert "30 redirects" in refusal(serve(b"", 301, {"Location": "/customers.json"}).url)
+    api = serve(b"", 301, {"Location": "/customers.json"})
+    assert f"it redirects more than {MAX_REDIRECTS} times" in refusal(api.url)
+    assert len(api.requests) == 1 + MAX_REDIRECTS
 
 
 def test_the_authorization_is_sent(serve, read) -> None:
@@ -113,7 +125,8 @@ def test_no_authorization_is_sent_by_default(serve, read) -> None:
 def test_the_authorization_is_not_sent_to_another_host_that_is_redirected_to(serve, read) -> None:
     target = serve(BODY)
     elsewhere = target.url.replace("127.0.0.1", "localhost")
-    read(serve(b"", 302, {"Location": elsewhere}).url, authorization=f"Bearer {uuid4().hex}")
+    host = elsewhere.removeprefix("http://").split("/")[0]
+    read(serve(b"", 302, {"Location": elsewhere}).url, authorization=f"Bearer {uuid4().hex}", redirect_hosts=[host])
     assert "Authorization" not in target.requests[0]
 
 
@@ -182,7 +195,9 @@ def test_a_new_token_that_is_refused_is_an_error(serve, refusal) -> None:
 def test_a_challenge_after_a_redirect_to_another_server_is_ignored(serve, refusal) -> None:
     other = serve(b"", 401, {"WWW-Authenticate": "Bearer authorization_uri=https://evil.example.com"})
     challenges: list[str] = []
-    assert "refused access (401)" in refusal(serve(b"", 302, {"Location": other.url}).url, renew=challenges.append)
+    api = serve(b"", 302, {"Location": other.url})
+    hosts = [other.root.removeprefix("http://")]
+    assert "refused access (401)" in refusal(api.url, renew=challenges.append, redirect_hosts=hosts)
     assert challenges == []
 
 
