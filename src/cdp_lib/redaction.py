@@ -6,8 +6,8 @@ A secret may appear in a text in other forms. These forms are removed too:
 - in base64 at any position, with the standard or the URL-safe alphabet, or in hexadecimal digits;
 - with percent-encoding (once or several times) or with the escapes of JSON, HTML and Python;
 - broken over several lines;
-- in part: at least half of a long token; the token of `Bearer <token>`; the keys and passwords of a connection string; the
-  password of a URL.
+- in part: at least half of a long token; the token of `Bearer <token>`; the keys and passwords of a connection string;
+  the password of a URL.
 
 The values of parameters such as `?api_key=`, and the user and password of a web address, are removed even if they are
 not known as secrets.

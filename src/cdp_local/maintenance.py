@@ -13,7 +13,7 @@ from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MIN_RETENTION_DAYS
 from cdp_local.checksums import check_files, forget_files, record_files
-from cdp_local.workspace import locked
+from cdp_local.workspace import locked, plain_path
 
 _MIN_NEW_COMMITS = 4
 """Number of new commits after which `cdp watch` maintains a table between two refreshes.
@@ -87,9 +87,9 @@ def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
     home = home.resolve()
     if not (home / "warehouse").is_dir():
         raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
-    with locked(home):
+    with locked(home), plain_path(home) as plain_home:
         # A killed run may leave a folder with a Delta log that has no commit. This folder is not a table.
-        folders = sorted({commit.parents[1] for commit in (home / "warehouse").glob("*/*/_delta_log/*.json")})
+        folders = sorted({commit.parents[1] for commit in (plain_home / "warehouse").glob("*/*/_delta_log/*.json")})
         if not folders:
             raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
         return [_maintain(folder, retention_days) for folder in folders]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 from pyspark.sql import SparkSession
@@ -26,6 +28,7 @@ from cdp_local.sources import Configuration, check_home
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRETS_FILE = ".cdp-secrets.yml"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _NO_LOGIN = ("nologin", "false", "sync")
 _FIRST_PERSON, _NOBODY = 1000, 65534
 """Lowest user id of a person on Linux, and the user id of the account `nobody`."""
@@ -100,7 +103,8 @@ def open_workspace(
     home = (home or configuration.default_home).resolve()
     with ExitStack() as stack:
         stack.enter_context(locked(home))
-        overrides = {"landing": str(home / "landing"), **variables}
+        plain_home = stack.enter_context(plain_path(home))
+        overrides = {"landing": str(plain_home / "landing"), **variables}
         bundle, scope = Bundle(PROJECT, overrides), configuration.scope
         root, account_key = bundle.variable("landing"), configuration.account_key
         locations = {"landing": root} | {entity: source.address for entity, source in configuration.sources.items()}
@@ -112,16 +116,38 @@ def open_workspace(
         check_home(configuration, reading, home, landing, accept_new_sources=accept_new_sources)
         samples = Samples()
         if reading and not configuration.is_own:
-            samples = stack.enter_context(serve_samples(PROJECT / "fixtures", home))
+            samples = stack.enter_context(serve_samples(PROJECT / "fixtures", plain_home))
             for entity, contract in ENTITIES.items():
                 landing.remember_source(contract.source, entity, SourceAddress(SAMPLES))
         bundle = Bundle(PROJECT, overrides | samples.variables)
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
         spark = stack.enter_context(
-            open_session(engine, home, bundle.variable("catalog"), bundle.schemas(), root, account_key)
+            open_session(engine, plain_home, bundle.variable("catalog"), bundle.schemas(), root, account_key)
         )
         notebooks = Workspace(spark, secrets, {})
         yield LocalWorkspace(home, bundle, landing, notebooks, has_sample_sources=bool(samples.variables))
+
+
+@contextmanager
+def plain_path(home: Path) -> Iterator[Path]:
+    """Yield a path of a home folder that every engine reads as it is: the folder itself, or a link to it.
+
+    Engines read some characters of a path as patterns or escapes: a folder `[b]` would seem to be empty, and the tables
+    of a folder `a b` would be written into a folder `a%20b`.
+
+    Args:
+        home: Folder of the local workspace.
+    """
+    if _PLAIN_PATH.fullmatch(str(home)):
+        yield home
+        return
+    with TemporaryDirectory(prefix="cdp-") as folder:
+        link = Path(folder) / "home"
+        link.symlink_to(home)
+        try:
+            yield link
+        except CdpError as error:
+            raise CdpError(str(error).replace(str(link), str(home))) from error
 
 
 def other_users() -> list[str]:

@@ -252,7 +252,7 @@ def test_a_run_warns_of_other_people(monkeypatch: pytest.MonkeyPatch, engine: st
     assert ("other users of this machine (anna, bob, carla, …)" in written(output)) == warns
 
 
-@pytest.mark.parametrize("name", ["it's [b] 50% ü"])
+@pytest.mark.parametrize("name", ["it's [b] 50%41 ü"])
 def test_a_home_with_any_name_works(tmp_path: Path, cdp: Callable[..., Any], name: str) -> None:
     home = tmp_path / name
     run = cdp("run", "--home", home)
@@ -261,3 +261,5 @@ def test_a_home_with_any_name_works(tmp_path: Path, cdp: Callable[..., Any], nam
     assert {mode_of(path) & 0o077 for path in home.rglob("*")} == {0}
     shown = cdp("sql", "SELECT count(*) AS customers FROM customers_silver", "--home", home)
     assert (shown.returncode, "50" in shown.stdout) == (0, True), shown.stderr
+    assert cdp("maintain", "--home", home).returncode == 0
+    assert [each.name for each in tmp_path.iterdir()] == [name]

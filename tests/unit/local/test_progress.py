@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+
 from cdp_local.progress import Progress, print_shortened, print_table
 from cdp_local.runner import State, TaskRun
 from cdp_local.terminal import Terminal
