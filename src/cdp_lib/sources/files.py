@@ -27,7 +27,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from itertools import chain, islice
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 from urllib.parse import quote
 
 from fsspec.implementations.local import LocalFileSystem
@@ -38,9 +38,6 @@ from cdp_lib.json_text import add_field_names, field_names, parse_json
 from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
 from cdp_lib.limits import MAX_RECORD_LENGTH, Limits, Meter
 from cdp_lib.source_address import SourceAddress
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _FILES = re.compile(r"\.(jsonl|json|ndjson|csv)(\.gz)?$", re.IGNORECASE)
 _CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
@@ -497,7 +494,7 @@ class _Decompressed(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         count = self._stream.readinto(buffer)
         self._size += count
         self._meter.check_size(f"File {self._address}", self._size, self._compressed)
