@@ -331,6 +331,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.sums",
         "pipeline.table",
         "pipeline.work",
+        "redaction",
         "settings",
         "sources_file",
         "storage",

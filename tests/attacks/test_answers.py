@@ -390,6 +390,8 @@ def test_a_bomb_instead_of_exchange_rates_is_refused(tmp_path, extraction, refus
         (b"[]", 200, {}, "returned an empty array"),
         (b"<html>", 200, {}, "a web page"),
         (RECORDS, 200, {"headers": {"Content-Encoding": "gzip"}}, "not compressed as its header says"),
+        (RECORDS, 200, {"headers": {"Content-Encoding": "br"}}, "compressed with br, but only gzip, deflate"),
+        (RECORDS, 200, {"headers": {"Content-Encoding": "gzip, zstd"}}, "compressed with zstd, but only"),
         (b'{"value": ' + RECORDS + b', "total": 3}', 200, {}, "reports 3 records but returned 2"),
         (b'{"value": ' + RECORDS + b', "has_more": true}', 200, {}, "more records than it returned"),
         (b'{"value": ' + RECORDS + b', "next": "/customers.json"}', 200, {}, "a link to an earlier page"),
@@ -399,7 +401,8 @@ def test_a_bomb_instead_of_exchange_rates_is_refused(tmp_path, extraction, refus
     ],
     ids=[
         "partial", "changed by a proxy", "not ready", "no content", "not modified", "cut off", "cut off JSON", "empty",
-        "web page", "not compressed", "total", "more", "circle", "same page", "array of links", "number as link",
+        "web page", "not compressed", "brotli", "zstandard", "total", "more", "circle", "same page",
+        "array of links", "number as link",
     ],
 )  # fmt: skip
 def test_a_lying_answer_is_refused(serve, api_refusal, body: bytes, status: int, options: Any, reason: str) -> None:

@@ -34,6 +34,7 @@ from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.pipeline.sums import read_sums
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.pipeline.work import IDS_SINCE, REFUSED, Outcome, RowCounts, Work, setting_texts
+from cdp_lib.redaction import redact
 from cdp_lib.settings import Settings
 from cdp_lib.sources_file import read_sources
 from cdp_lib.storage import DeltaStore
@@ -539,7 +540,10 @@ class Runner:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line. The message of a Java error is on the second line of its text."""
+    """Return the message of an error in one line, without secrets.
+
+    The message of a Java error is on the second line of its text.
+    """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     text = lines[1].removeprefix(": ") if type(error).__name__ == "Py4JJavaError" and len(lines) > 1 else lines[0]
-    return text if isinstance(error, CdpError) else f"{type(error).__name__}: {text}"
+    return redact(text if isinstance(error, CdpError) else f"{type(error).__name__}: {text}")

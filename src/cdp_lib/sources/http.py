@@ -43,6 +43,9 @@ _MAX_QUOTE_LENGTH = 200
 _PORTS = {"http": 80, "https": 443}
 _BODY_ERRORS = (ProtocolError, ReadTimeoutError)
 _REDIRECTS = (301, 302, 303, 307, 308)
+_ACCEPT_ENCODING = "gzip, deflate"
+_ENCODINGS = {"gzip", "x-gzip", "deflate", "identity", ""}
+"""Encodings that are decompressed in bounded memory, whichever packages are installed."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ class HttpClient:
                 with self._session.request(
                     method,
                     url,
-                    headers={"Accept": "application/json", **(headers or {})},
+                    headers={"Accept": "application/json", "Accept-Encoding": _ACCEPT_ENCODING, **(headers or {})},
                     data=form,
                     # Without a function here, `requests` takes a login from the address or from the file `.netrc`.
                     auth=_send_no_login if not is_on_server else self._authorize if self._authorization else None,
@@ -281,6 +284,12 @@ class HttpClient:
 
     def _read_body(self, response: requests.Response) -> Answer:
         """Read the whole body of a response, so that the caller never processes an incomplete body."""
+        encodings = re.split(r"[\s,]+", response.headers.get("Content-Encoding", "identity").strip().lower())
+        if unknown := {*encodings} - _ENCODINGS:
+            raise CdpError(
+                f"{self.label_of(response.url)} is compressed with {', '.join(sorted(unknown))[:_MAX_QUOTE_LENGTH]},"
+                f" but only {_ACCEPT_ENCODING} was requested: check the server."
+            )
         name, body = self.label_of(response.url), SpooledTemporaryFile(_IN_MEMORY_BYTES)
         try:
             # `read1` returns as soon as bytes arrive. Other methods wait for a whole chunk, and a server that sends a
