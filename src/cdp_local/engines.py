@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import STORE_CLASS
-from cdp_local.checksums import check_files, forget_files, record_files
 from cdp_lib.storage.delta import sql_literal
+from cdp_local.checksums import check_files, forget_files, record_files
 
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _HADOOP_AZURE = "org.apache.hadoop:hadoop-azure:3.4.2"

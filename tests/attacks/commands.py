@@ -14,6 +14,10 @@ from deltalake import DeltaTable
 
 from cdp_local import cli
 
+MART = "monthly_sales_gold"
+SELECTED = ("--select", f"+{MART}")
+"""Arguments of `cdp run` that refresh one mart and its upstream tables. Such a run is several times faster."""
+
 RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at", "inactive_since"}
 """Columns whose values differ between runs on the same data."""
 

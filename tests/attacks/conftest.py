@@ -1,4 +1,4 @@
-"""Fixtures of the attacks: a warehouse, and a home folder after a run on the sample data."""
+"""Fixtures of the attacks: a warehouse, and home folders after a run on the sample data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from cdp_lib.storage import DeltaStore
 from unit.warehouse import Warehouse
 
-from .commands import cdp
+from .commands import SELECTED, cdp
 
 
 @pytest.fixture
@@ -20,15 +20,26 @@ def warehouse(store: DeltaStore, tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture(scope="session")
-def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Home folder after a run. Tests must not change it."""
-    home = tmp_path_factory.mktemp("sample") / "home"
+def whole_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home folder after a run of the whole job. Tests must not change it."""
+    home = tmp_path_factory.mktemp("whole") / "home"
     ended = cdp("run", "--home", home)
     assert ended.code == 0, ended.errors
     return home
 
 
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home folder with one mart and its upstream tables. Tests must not change it."""
+    home = tmp_path_factory.mktemp("small") / "home"
+    tasks = ("ingest_customers", "ingest_database", "ingest_events")
+    for arguments in ([word for task in tasks for word in ("--only", task)], SELECTED):
+        ended = cdp("run", "--home", home, *arguments)
+        assert ended.code == 0, ended.errors
+    return home
+
+
 @pytest.fixture
-def home(sample_home: Path, tmp_path: Path) -> Path:
-    """Copy of the home folder after a run."""
-    return Path(shutil.copytree(sample_home, tmp_path / "home"))
+def home(small_home: Path, tmp_path: Path) -> Path:
+    """Copy of the home folder with one mart."""
+    return Path(shutil.copytree(small_home, tmp_path / "home"))

@@ -48,8 +48,8 @@ def assert_refused(home: Path, *arguments: object) -> str:
         "replay_from=20260131T235959Z' OR '1'='1",
     ],
 )
-def test_parameter_is_only_a_value(sample_home: Path, parameter: str) -> None:
-    assert_refused(sample_home, "run", "--param", parameter)
+def test_parameter_is_only_a_value(small_home: Path, parameter: str) -> None:
+    assert_refused(small_home, "run", "--param", parameter)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_parameter_is_only_a_value(sample_home: Path, parameter: str) -> None:
         "catalog=..",
     ],
 )
-def test_name_of_a_schema_is_never_a_path_or_a_statement(sample_home: Path, variable: str) -> None:
+def test_name_of_a_schema_is_never_a_path_or_a_statement(small_home: Path, variable: str) -> None:
     assert "can't be the name of a catalog or schema" in assert_refused(
-        sample_home, "run", "--var", variable, "--param", "ingest=false"
+        small_home, "run", "--var", variable, "--param", "ingest=false"
     )
 
 
@@ -94,15 +94,15 @@ def test_name_of_a_schema_is_never_a_path_or_a_statement(sample_home: Path, vari
         "SELECT * FROM other.sales.customers_silver",
     ],
 )
-def test_query_only_reads_tables_of_the_home(sample_home: Path, query: str) -> None:
-    assert_refused(sample_home, "sql", query)
+def test_query_only_reads_tables_of_the_home(small_home: Path, query: str) -> None:
+    assert_refused(small_home, "sql", query)
 
 
 @pytest.mark.parametrize(
     "table", ["customers_silver; DROP TABLE stores_silver", "../../../etc/passwd", "a`b", "text.`/etc/passwd`", "*", ""]
 )
-def test_table_to_show_is_only_a_name(sample_home: Path, table: str) -> None:
-    assert "Unknown table" in assert_refused(sample_home, "show", table)
+def test_table_to_show_is_only_a_name(small_home: Path, table: str) -> None:
+    assert "Unknown table" in assert_refused(small_home, "show", table)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,6 @@ def test_table_to_show_is_only_a_name(sample_home: Path, table: str) -> None:
     ],
     ids=" ".join,
 )
-def test_command_beside_a_running_command_changes_nothing(sample_home: Path, arguments: list[str]) -> None:
-    with locked(sample_home):
-        assert "is in use by another cdp process" in assert_refused(sample_home, *arguments)
+def test_command_beside_a_running_command_changes_nothing(small_home: Path, arguments: list[str]) -> None:
+    with locked(small_home):
+        assert "is in use by another cdp process" in assert_refused(small_home, *arguments)

@@ -26,15 +26,13 @@ from cdp_local.checksums import check_files, record_files
 from cdp_local.workspace import PROJECT
 from effort import IS_TORTURE, SEEDS
 
-from .commands import Ended, Gold, cdp, gold_of
+from .commands import MART, SELECTED, Ended, Gold, cdp, gold_of
 from .corruption import Damage, damage, with_fault
 
 CASES, CASES_OF_WHOLE_JOB = (500, 25) if IS_TORTURE else (6 * SEEDS, 1)
-SELECTED = ("--select", "+monthly_sales_gold", "--select", "+category_country_performance_gold")
 WHOLE_JOB = ("--param", "ingest=false", "--param", "fit_models=false")
 FULL_REFRESH = ("--param", "full_refresh=true")
-INGESTED = ("ingest_customers", "ingest_database", "ingest_events")
-WITH_CHECKPOINT = ("table_state_ops", "retails_silver", "customers_silver", "monthly_sales_gold")
+WITH_CHECKPOINT = ("table_state_ops", "retails_silver", "customers_silver", MART)
 
 pytestmark = pytest.mark.first_engine
 
@@ -75,10 +73,9 @@ def land_more_sales(landing: Landing, at: datetime) -> None:
 
 
 def prepare(home: Path, *arguments: str) -> Prepared:
-    """Load two batches, land a third one, and load it into two copies of the home folder."""
+    """Load another batch, land a further one, and load it into two copies of the home folder."""
     now, landing = datetime.now(UTC), Landing(str(home / "landing"))
     prepared = Prepared(home, arguments, {}, {})
-    assert prepared.run(home).code == 0
     land_more_sales(landing, now + timedelta(minutes=1))
     assert prepared.run(home).code == 0
     for name in WITH_CHECKPOINT:
@@ -91,22 +88,18 @@ def prepare(home: Path, *arguments: str) -> Prepared:
         reference = Path(shutil.copytree(home, home.with_name(f"reference-{is_full}")))
         assert prepared.run(reference, is_full=is_full).code == 0
         prepared.after[is_full] = gold_of(reference)
-    assert prepared.before["monthly_sales_gold"] != prepared.after[False]["monthly_sales_gold"]
+    assert prepared.before[MART] != prepared.after[False][MART]
     return prepared
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    home = tmp_path_factory.mktemp("prepared") / "home"
-    landed = cdp("run", "--home", home, *(word for task in INGESTED for word in ("--only", task)))
-    assert landed.code == 0, landed.errors
-    return prepare(home, *SELECTED)
+def prepared(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(Path(shutil.copytree(small_home, tmp_path_factory.mktemp("prepared") / "home")), *SELECTED)
 
 
 @pytest.fixture(scope="module")
-def prepared_whole(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    home = Path(shutil.copytree(sample_home, tmp_path_factory.mktemp("prepared") / "home"))
-    return prepare(home, *WHOLE_JOB)
+def prepared_whole(whole_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(Path(shutil.copytree(whole_home, tmp_path_factory.mktemp("prepared") / "home")), *WHOLE_JOB)
 
 
 @pytest.mark.parametrize("seed", range(CASES))
@@ -174,13 +167,13 @@ def refusal_of(error: CdpError, name: str) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_damaged_manifest_is_never_read_as_another_manifest(sample_home: Path, tmp_path: Path, seed: int) -> None:
+def test_damaged_manifest_is_never_read_as_another_manifest(small_home: Path, tmp_path: Path, seed: int) -> None:
     chance, refused = random.Random(seed), 0
-    paths = sorted(sample_home.glob("landing/*/*/*/*/manifest.json"))
+    paths = sorted(small_home.glob("landing/*/*/*/*/manifest.json"))
     for path in paths * 10:
-        place = path.relative_to(sample_home)
+        place = path.relative_to(small_home)
         source, entity, _, batch_id = place.parts[1:5]
-        whole = Landing(str(sample_home / "landing")).find_batch(source, entity, batch_id)
+        whole = Landing(str(small_home / "landing")).find_batch(source, entity, batch_id)
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_bytes(spoiled(path.read_bytes(), chance))
         try:
@@ -192,10 +185,10 @@ def test_damaged_manifest_is_never_read_as_another_manifest(sample_home: Path, t
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_damaged_list_of_landed_files_is_refused(sample_home: Path, tmp_path: Path, seed: int) -> None:
+def test_damaged_list_of_landed_files_is_refused(small_home: Path, tmp_path: Path, seed: int) -> None:
     chance, refused = random.Random(seed), 0
     source, entity = EVENTS_BRONZE.source, EVENTS_BRONZE.entity
-    landing = Landing(str(shutil.copytree(sample_home / "landing", tmp_path / "landing")))
+    landing = Landing(str(shutil.copytree(small_home / "landing", tmp_path / "landing")))
     landing.remove_batches(source, entity, [])
     [path] = Path(landing.root).rglob("landed_files.json")
     whole, content = landing.batches_of_files(source, entity), path.read_bytes()

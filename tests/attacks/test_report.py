@@ -60,9 +60,9 @@ def elements(opened: OpenReport) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def clean(browser: Browser, sample_home: Path) -> dict[str, int]:
+def clean(browser: Browser, whole_home: Path) -> dict[str, int]:
     """Elements of the report without hostile names."""
-    opened = OpenReport(browser, sample_home / "report.html")
+    opened = OpenReport(browser, whole_home / "report.html")
     found = elements(opened)
     opened.page.close()
     return found
@@ -82,13 +82,13 @@ def with_names(datasets: dict[str, Rows], payload: str, keep: set[str]) -> dict[
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 def test_hostile_name_is_shown_as_text(
-    browser: Browser, sample_home: Path, clean: dict[str, int], tmp_path: Path, payload: str
+    browser: Browser, whole_home: Path, clean: dict[str, int], tmp_path: Path, payload: str
 ) -> None:
     dashboard = read_dashboard(PROJECT / DASHBOARD)
     datasets = with_names(
-        datasets_in(sample_home / "report.html"), payload, {each.default for each in dashboard.filters}
+        datasets_in(whole_home / "report.html"), payload, {each.default for each in dashboard.filters}
     )
-    write_page(tmp_path / "report.html", dashboard, datasets, sample_home / "cache")
+    write_page(tmp_path / "report.html", dashboard, datasets, whole_home / "cache")
 
     opened = OpenReport(browser, tmp_path / "report.html")
     opened.page.locator("#revenue-by-country svg [role=graphics-symbol]").first.hover(force=True)  # shows a tooltip
