@@ -522,8 +522,8 @@ class Landing:
         """Check the data files against the manifest, and return the manifest with its missing values filled in.
 
         Raises:
-            CdpError: A data file is missing, can't be read, or differs from the manifest, or the folder of a source file
-                has a file that the manifest does not list.
+            CdpError: A data file is missing, can't be read, or differs from the manifest. Or the folder of a source
+                file has a file that the manifest does not list.
         """
         rows, size, columns = 0, 0, set[str]()
         self._require_no_other_files(batch)

@@ -1,9 +1,9 @@
 """Checksums of the files of local tables, so that a damaged file is found before its table is used.
 
-Delta stores no checksums of its files. Sail and delta-rs neither write nor verify the checksums of Parquet pages. Without
-own checksums, a changed byte can become a wrong figure, and a table that loses its last commit silently shows its earlier
-rows. The home folder therefore has one record per table, `checksums/<schema>.<table>.json`. It holds the size, the time of
-the last change and the CRC-32 of each file.
+Delta stores no checksums of its files. Sail and delta-rs neither write nor verify the checksums of Parquet pages.
+Without own checksums, a changed byte can become a wrong figure, and a table that loses its last commit silently shows
+its earlier rows. The home folder therefore has one record per table, `checksums/<schema>.<table>.json`. It holds the
+size, the time of the last change and the CRC-32 of each file.
 
 The files of a Delta table never change after they are written, except for the hint `_last_checkpoint`. A file that is
 not in the record is not checked: a killed run may have written it, or another program may have changed the table.
@@ -134,8 +134,8 @@ def _checksum_of(entries: _Entries) -> int:
 def _needed(folder: Path, damaged: Collection[str]) -> str:
     """Return one of the damaged files that the table needs. Empty if it needs none of them.
 
-    A commit is not needed if a later checkpoint exists, because Delta then removes the commit. A data file is not needed
-    if a later version of the table has replaced it, because a vacuum then removes the file.
+    A commit is not needed if a later checkpoint exists, because Delta then removes the commit. A data file is not
+    needed if a later version of the table has replaced it, because a vacuum then removes the file.
     """
     checkpoints = (path.name for path in (folder / _LOG).glob("*.checkpoint*.parquet"))
     newest = max((_version_of(name) for name in checkpoints if f"{_LOG}/{name}" not in damaged), default=-1)

@@ -163,7 +163,8 @@ def _compact_and_trim(folder: Path) -> int:
 def _open(folder: Path) -> DeltaTable:
     """Check the files of a table, because a compaction would copy damaged rows to new files, and open the table.
 
-    The checksums are forgotten until the maintenance ends. A killed maintenance may leave a new file under a known name.
+    The checksums are forgotten until the maintenance ends, because a killed maintenance may leave a new file under a
+    known name.
 
     Raises:
         CdpError: A file of the table was changed or is lost.

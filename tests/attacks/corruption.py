@@ -75,10 +75,13 @@ class Damage:
         return str(self.path) in text
 
     def repair(self) -> None:
-        """Restore the original content. The restored file has a new time of the last change."""
+        """Restore the original content, unless a run has already built a new file in the place of a deleted one.
+
+        The restored file has a new time of the last change.
+        """
         if self.copy:
             shutil.rmtree(self.copy) if self.copy.is_dir() else self.copy.unlink()
-        else:
+        elif not (self.kind == "delete" and self.path.exists()):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_bytes(self.original)
 

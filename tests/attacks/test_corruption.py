@@ -1,7 +1,7 @@
 """Tests that a damaged file never becomes a wrong figure.
 
-Each case damages one file, chosen by a seed, and runs the job. The run either gives the figures of an undamaged home, or it
-fails with a message that names the file. After the file is restored, the next run gives the right figures.
+Each case damages one file, chosen by a seed, and runs the job. The run either gives the figures of an undamaged home,
+or it fails with a message that names the file. After the file is restored, the next run gives the right figures.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class LoadedBatches:
             return cls(**state.details)
         except TypeError as error:
             raise CdpError(
-                f"A later version of the platform wrote the state of a bronze table ({error}): run that version, or drop"
-                " table_state_ops, so that the next run builds every table again."
+                f"A later version of the platform wrote the state of a bronze table ({error}): run that version, or"
+                " drop table_state_ops, so that the next run builds every table again."
             ) from None
 
     @property

@@ -112,8 +112,8 @@ def read_states(store: DeltaStore) -> States:
             states[name] = TableState.from_json(state)
         except (ValueError, TypeError, AttributeError) as error:
             raise CdpError(
-                f"The row of {name} in {store.name_of(TABLE_STATE_OPS.name)} can't be read ({error}): drop this table of"
-                " states. The next run then builds every table again."
+                f"The row of {name} in {store.name_of(TABLE_STATE_OPS.name)} can't be read ({error}): drop this table"
+                " of states. The next run then builds every table again."
             ) from error
     return states
 

@@ -42,8 +42,8 @@ def take_lease(store: DeltaStore, job: str, run_id: str) -> None:
     rows = store.read(PIPELINE_LEASE_OPS).where(sf.col("resource") == _RESOURCE).select("job", "run_id").collect()
     if len(rows) != 1:
         raise CdpError(
-            f"{store.name_of(PIPELINE_LEASE_OPS.name)} has {len(rows)} rows for the resource '{_RESOURCE}' instead of one:"
-            " pause all jobs, then drop the table. The next run creates it again."
+            f"{store.name_of(PIPELINE_LEASE_OPS.name)} has {len(rows)} rows for the resource '{_RESOURCE}' instead of"
+            " one: pause all jobs, then drop the table. The next run creates it again."
         )
     [(holder, holder_run)] = rows
     if (holder, holder_run) != (job, run_id):
