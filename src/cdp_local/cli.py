@@ -306,7 +306,7 @@ def verify(
     param: Parameters = None,
     repair: Annotated[bool, typer.Option(help="Rebuild the tables that are wrong, and no other table.")] = False,
 ) -> None:
-    """Check every file, and compare every table with the rows that a rebuild gives. Exit with code 1 if one is wrong."""
+    """Check every file, and compare every table with its rebuild. Exit with code 1 if one is wrong."""
     with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
         if not runner.states:
