@@ -273,14 +273,16 @@ def test_power_bi_withholds_few_people(table: Any) -> None:
 @pytest.mark.first_engine
 def test_default_groups_get_no_view_with_a_row_per_customer() -> None:
     bundle = yaml.safe_load((PROJECT / "databricks.yml").read_text(encoding="utf-8"))
-    variables = bundle["variables"]
-    assert variables["analysts_group"]["default"] == "account users"
-    # By default, the only reader is the identity that runs the jobs.
-    assert variables["customers_group"]["default"] == "${var.service_principal}"
-    for target in ("prod", "adls"):
-        schemas = bundle["targets"][target]["resources"]["schemas"]
-        readers = {name: [grant["principal"] for grant in schema.get("grants", [])] for name, schema in schemas.items()}
-        assert readers == {"sales": [], "serving": ["${var.analysts_group}"], "customers": ["${var.customers_group}"]}
+    # By default, only the identities that deploy and run the jobs read the views.
+    jobs = {"${var.service_principal}", "${var.deployer}"}
+    assert bundle["variables"]["customers_group"]["default"] in jobs
+    deployed = [target["resources"]["schemas"] for target in bundle["targets"].values() if "run_as" in target]
+    assert len(deployed) >= 2
+    for schemas in deployed:
+        readers = {name: {grant["principal"] for grant in schema.get("grants", [])} for name, schema in schemas.items()}
+        assert readers["sales"] <= jobs
+        assert readers["customers"] - jobs == {"${var.customers_group}"}
+        assert readers["serving"] - jobs == {"${var.analysts_group}"}
 
 
 @pytest.mark.first_engine
