@@ -324,6 +324,7 @@ def replay(warehouse: Warehouse, contract: TableContract, history: list[Batch]) 
     silver = check(warehouse, contract, landed)
     assert warehouse.refresh(contract) == {contract.name: RowCounts()}
     assert stored(warehouse, contract) == silver
+    assert warehouse.differences(contract.name) == []
     warehouse.refresh(contract, full_refresh="true")
     assert stored(warehouse, contract) == Silver().refreshed(contract, landed)
     check(warehouse, contract, landed)
@@ -348,5 +349,4 @@ def check(warehouse: Warehouse, contract: TableContract, batches: dict[int, Batc
     of_table = {each.batch_id: each for each in reconciled if each.table_name == contract.name}
     assert {name: each for name, each in of_table.items() if name != WHOLE_TABLE} == accounts
     assert [each.complaint for each in reconciled if each.missing] == []
-    assert warehouse.differences(contract.name) == []
     return content
