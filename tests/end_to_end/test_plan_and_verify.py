@@ -248,3 +248,14 @@ def test_run_over_a_damaged_table_fails_and_skips_downstream_tables(cdp: Cdp, ho
         affected |= {name} if affected & set(graph.reads(name)) else set()
     assert {name for name in gold if states[name] == "skipped"} == affected - {"customers_silver"} != set()
     assert all(versions(home)[name] == before[name] for name in affected if name.endswith("_gold"))
+
+
+def test_the_job_of_a_workspace_finds_and_repairs_a_damaged_table(cdp: Cdp, home: Path) -> None:
+    damage(home)
+    found = cdp("run", "cdp_verify", "--home", home)
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: task verify: customers_silver: 1 row missing, 0 too many, 0 changed; ")
+    assert "run with repair=true" in found.stderr and found.stderr.count("\n") == 1
+    repaired = cdp("run", "cdp_verify", "--home", home, "--param", "repair=true")
+    assert (repaired.returncode, repaired.stderr) == (0, "")
+    assert "Nothing is due" in cdp("plan", "--home", home).stdout
