@@ -46,6 +46,16 @@ def without_comments(rows: DataFrame, names: Iterable[str]) -> DataFrame:
     return rows.select(*(without_comment(sf.col(name)).alias(name) for name in names))
 
 
+def with_missing(rows: DataFrame, values: Mapping[str, Column]) -> DataFrame:
+    """Return rows with the given columns added, except for columns that the rows already have.
+
+    >>> with_missing(spark.range(1), {"id": sf.lit(7), "note": sf.lit("new")}).collect()
+    [Row(id=0, note='new')]
+    """
+    names = {*rows.columns}
+    return rows.select("*", *(value.alias(name) for name, value in values.items() if name not in names))
+
+
 def with_types(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
     """Select columns with declared types, so that later steps know the schema without planning the query.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -80,14 +80,15 @@ def check_rows(rows: DataFrame, contract: TableContract, record: Column | None =
     )
 
 
-def record_hash(contract: TableContract) -> Column:
+def record_hash(contract: TableContract, absent: Mapping[str, Column] | None = None) -> Column:
     """Return an expression: the xxHash64 of the received values of a bronze row, in hexadecimal.
 
     Args:
         contract: Contract of the bronze table.
+        absent: Values of the columns that the rows lack, by name.
     """
     received = [name for name in contract.column_names if not name.startswith("_")]
-    return sf.hex(hash_of([sf.col(name) for name in (*received, "_rescued_data")]))
+    return sf.hex(hash_of([(absent or {}).get(name, sf.col(name)) for name in (*received, "_rescued_data")]))
 
 
 def is_warned(contract: TableContract) -> Column:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,6 +142,7 @@ class SailStore(SparkStore):
         rows: DataFrame,
         where: SparkColumn | None,
         counts: Mapping[str, SparkColumn],
+        null_columns: Collection[str] = (),
         *,
         is_empty: bool = False,
     ) -> dict[str, Any]:
@@ -152,7 +153,7 @@ class SailStore(SparkStore):
         # Sail also deletes rows for which the condition is null. `eqNullSafe` makes null false, so these rows are kept.
         # The plain condition is still needed, because Sail uses it to skip whole files.
         is_replaced = sf.lit(True) if where is None else where & where.eqNullSafe(sf.lit(True))
-        self._overwrite(contract, self._prepared(contract, rows), None if is_empty else is_replaced)
+        self._overwrite(contract, self._prepared(contract, rows, null_columns), None if is_empty else is_replaced)
         return self._counted(self.read(contract).where(is_replaced), counts)
 
     def merge(self, contract: TableContract, changes: DataFrame) -> int:
@@ -216,8 +217,28 @@ class SailStore(SparkStore):
             finally:
                 self.session.sql(f"DROP TABLE {name}")
 
-    def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        return self._distribute(contract, self._enforce_not_null(contract, rows))
+    def null_columns(self, contract: TableContract, names: Collection[str]) -> set[str]:
+        """Return the given columns in which no row of a table has a value.
+
+        Sail copies a null as it copies a value, in each join, repartition and sort.
+        """
+        if not names:
+            return set()
+        [values] = self.read(contract).agg(*(sf.count(name).alias(name) for name in names)).collect()
+        return {name for name in names if not values[name]}
+
+    def _prepared(self, contract: TableContract, rows: DataFrame, null_columns: Collection[str] = ()) -> DataFrame:
+        """Return the rows as Sail needs them for a write.
+
+        The columns `null_columns` are added last, so that they are neither computed nor copied. Sail sorts the rows of
+        a partitioned table before it writes them. Here, they are sorted already, so that Sail does not sort them again.
+        """
+        rows = self._distribute(contract, self._enforce_not_null(contract, rows.drop(*null_columns)))
+        if not null_columns:
+            return rows
+        nulls = {name: sf.lit(None).cast(contract.types[name]) for name in null_columns}
+        in_order = [sf.asc_nulls_last(name) for name in contract.partitioned_by]
+        return (rows.sortWithinPartitions(*in_order) if in_order else rows).withColumns(nulls)
 
     def _enforce_not_null(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Add an offset of 0 to the plan, so that Sail checks NOT NULL only in rows that pass all filters.

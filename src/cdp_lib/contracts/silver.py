@@ -359,13 +359,13 @@ RETAILS_SILVER = TableContract(
         ),
         Rule(
             "exchange_rate_is_known",
-            "_rate IS NOT NULL",
+            "_rate_is_known",
             "The amounts are in the reporting currency, or their currency has an exchange rate for the month."
             " Otherwise, the sale waits in quarantine until the rate is loaded.",
         ),
         Rule(
             "revenue_fits",
-            "revenue IS NOT NULL OR price IS NULL OR _rate IS NULL",
+            "revenue IS NOT NULL OR price IS NULL OR NOT _rate_is_known",
             "The revenue is below 100,000,000,000,000. Otherwise, an amount or the quantity is wrong.",
         ),
         Rule(

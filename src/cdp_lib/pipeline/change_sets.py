@@ -249,6 +249,7 @@ def rewrite(
     refused: DataFrame,
     received: int | None = None,
     details: Mapping[str, Any] | None = None,
+    null_columns: Collection[str] = (),
 ) -> Outcome:
     """Replace a table and its quarantine, and delete the table's change sets.
 
@@ -261,10 +262,12 @@ def rewrite(
         received: Number of input rows. None if unknown. If `kept` has as many rows and the stored quarantine is empty,
             `refused` is not computed, because no row is refused.
         details: New value of the state's `details`. None for an empty value.
+        null_columns: Columns in which no row of `kept` has a value.
     """
     store, contract = work.store, work.contract
     work.mark_rewriting()
-    written = store.replace(contract, kept, warned=_number_of_warned(contract), **sum_columns(contract))
+    counts = {"warned": _number_of_warned(contract), **sum_columns(contract)}
+    written = store.replace(contract, kept, null_columns, **counts)
     rows, quarantined = written["rows"], 0
     is_all_kept = rows == received
     is_new = store.create(contract.quarantine)

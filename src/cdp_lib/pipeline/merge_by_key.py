@@ -227,8 +227,10 @@ class MergeByKey(Materialization):
             present = kept.where(IS_ACTIVE.name) if self.keeps_absent else kept
             missing = existing.select(*key).join(present.select(*key), key, how="left_anti").count()
             judge_missing_rows(work, missing, existing.count, limits)
-        received = None if older else work.inputs[bronze.name].rows
-        return rewrite(work, kept, refused, received, _details(work, loaded, latest, limits, accepted))
+        new_details = _details(work, loaded, latest, limits, accepted)
+        if older:
+            return rewrite(work, kept, refused, details=new_details)
+        return rewrite(work, kept, refused, work.inputs[bronze.name].rows, new_details, work.null_columns())
 
     def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
         """Return all rows of the table and of its quarantine.
@@ -257,7 +259,7 @@ class MergeByKey(Materialization):
         """Resolve the bronze rows of all batches, and the rows that are in silver only."""
         [bronze] = work.table.reads
         map_input = partial(work.map_input, bronze)
-        return self._resolve_all(work.table, work.rows_of(bronze), loaded, map_input, older, work.state.details)
+        return self._resolve_all(work.table, work.filled_rows_of(bronze), loaded, map_input, older, work.state.details)
 
     def _resolve_all(
         self,

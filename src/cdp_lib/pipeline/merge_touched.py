@@ -58,7 +58,7 @@ class MergeTouched(Materialization):
         known = {each: rows for each, rows in changes.items() if rows is not None}
         if len(known) < len(work.table.reads):
             [(_, kept), (_, refused)] = self.rebuilt(work)
-            return rewrite(work, kept, refused, received=work.inputs[first.name].rows)
+            return rewrite(work, kept, refused, work.inputs[first.name].rows, null_columns=work.null_columns())
         state, rows = new_change_set(work), store.read(first)
         keys = known[first].select(*contract.key).distinct()
         if changed_lookups := [each for each in lookups if work.has_changed(each)]:

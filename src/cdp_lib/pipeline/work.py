@@ -161,7 +161,7 @@ class Work:
         """Return a data frame of each input table, then a data frame of each declared file."""
         session = self.store.session
         file_frames = [read_csv(session, files("cdp_lib.reference") / name) for name in self.table.files]
-        return [*(self.map_input(each, self.rows_of(each)) for each in self.table.reads), *file_frames]
+        return [*(self.map_input(each, self.filled_rows_of(each)) for each in self.table.reads), *file_frames]
 
     @cached_property
     def batches_set_aside(self) -> list[str]:
@@ -197,6 +197,28 @@ class Work:
     def mapping_of(self, contract: TableContract) -> ColumnMapping:
         """Return the mapping of a bronze table."""
         return self.mappings.get(contract.name, NO_MAPPING)
+
+    @cached_property
+    def _null_sources(self) -> Mapping[TableContract, Collection[str]]:
+        """Columns of the inputs (`Table.values_from`) in which no row has a value, by input.
+
+        They are unknown if an input has a mapping, because a mapping may refer to any column.
+        """
+        inputs = {} if any(self.mappings.values()) else self.table.values_from
+        return {each: self.store.null_columns(each, {*names.values()}) for each, names in inputs.items()}
+
+    def null_columns(self) -> list[str]:
+        """Return the columns of the table in which no row has a value, because the inputs lack the values."""
+        return [
+            name
+            for contract, absent in self._null_sources.items()
+            for name, source in self.table.values_from[contract].items()
+            if source in absent
+        ]
+
+    def filled_rows_of(self, contract: TableContract) -> DataFrame:
+        """Return the rows of an input as `rows_of` does, without columns of `Table.values_from` that have no value."""
+        return self.rows_of(contract).drop(*self._null_sources.get(contract, ()))
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
         """Call the builder with data frames, the declared settings and further keyword arguments."""

@@ -23,7 +23,7 @@ def typed_rows(
     """Return rows with typed columns, ready for the check against a silver contract.
 
     Args:
-        bronze_rows: Rows of a bronze table.
+        bronze_rows: Rows of a bronze table. They may lack an optional column if its value is null in every row.
         contract: Contract of that table.
         parse: For each silver column, the function that cleans and types the received value. The function returns null
             for a value that does not parse.
@@ -41,26 +41,34 @@ def typed_rows(
     is_optional = {column.name for column in contract.received_columns if column.optional and column.type == "STRING"}
     optional = [name for name in parse if source[name] in is_optional]
     parsed_names = [name for name, to_typed in parse.items() if name not in optional and to_typed is not as_received]
-    received = [*(column.name for column in contract.received_columns), "_rescued_data"]
     names = bronze_rows.columns
+    absent = {column.name: sf.lit(None).cast(column.type) for column in contract.columns if column.name not in names}
+    known = [name for name in parse if source[name] not in absent]
+    received = [
+        *(absent.get(c.name, sf.col(c.name)).alias(c.name) for c in contract.received_columns),
+        sf.col("_rescued_data"),
+    ]
     # Engines copy an expression to every place that uses its column. `offset(0)` prevents these copies, so that each
     # value is parsed only once.
     parsed = bronze_rows.select(
-        *(to_typed(sf.col(source[name])).alias(f"_typed_{name}") for name, to_typed in parse.items()),
+        *(parse[name](sf.col(source[name])).alias(f"_typed_{name}") for name in known),
         *(_null_if_blank(sf.col(source[name])).alias(f"_text_{name}") for name in parsed_names),
-        *(sf.col(source[name]).alias(f"_text_{name}") for name in optional),
+        *(sf.col(source[name]).alias(f"_text_{name}") for name in optional if name in known),
         # If the source has a mapping, `_record` holds the row in the columns of the source.
         (sf.col("_record") if "_record" in names else sf.to_json(sf.struct(*received))).alias("record"),
         (sf.col(ATTRIBUTES) if ATTRIBUTES in names else sf.lit(None).cast("map<string,string>")).alias(ATTRIBUTES),
         "_rescued_data",
         # Hash of the values in `record`, used only to compare versions.
-        record_hash(contract).alias("_record_hash"),
+        record_hash(contract, absent).alias("_record_hash"),
         # `_is_deleted` is null in rows that were loaded before bronze had this column.
         sf.coalesce("_is_deleted", sf.lit(False)).alias("_is_deleted"),
         "_ingested_at",
         "_batch_id",
     ).offset(0)
-    typed = {name: sf.col(f"_typed_{name}") for name in parse}
+    typed = {
+        name: sf.col(f"_typed_{name}") if name in known else to_typed(absent[source[name]])
+        for name, to_typed in parse.items()
+    }
     for name, (first, last) in (plausible or {}).items():
         typed[name] = sf.when(typed[name].between(sf.expr(first), sf.expr(last)), typed[name])
     misfits = [(source[name], sf.col(f"_text_{name}"), sf.col(f"_typed_{name}")) for name in parsed_names]
@@ -72,7 +80,9 @@ def typed_rows(
             .otherwise(True)
             .alias(f"_{name}_fits")
             for name in optional
+            if name in known
         ),
+        *(sf.lit(True).alias(f"_{name}_fits") for name in optional if name not in known),
         "record",
         ATTRIBUTES,
         (sf.coalesce("_rescued_data", rescued_data(misfits)) if misfits else sf.col("_rescued_data")).alias(

@@ -1,5 +1,7 @@
 """retails_silver: sales joined with their customer, product and store."""
 
+from datetime import date
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -14,6 +16,7 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.contracts.table import BATCH_ID, INACTIVE_SINCE, IS_ACTIVE, UNKNOWN, WARNINGS
+from cdp_lib.frames import with_missing
 from cdp_lib.pipeline.merge_touched import MergeTouched
 from cdp_lib.pipeline.table import Table
 
@@ -28,7 +31,10 @@ _DROPPED_COLUMNS = (
 )
 """Columns of the joined tables that a sale does not have, or takes from transactions_silver."""
 
-_IS_PRICE_OF_THE_DAY = "product_id = _priced_id AND transaction_date >= _valid_from AND transaction_date < _valid_to"
+_AMOUNTS = ("unit_price", "line_amount", "discount_amount", "tax_amount")
+"""Optional amounts of a line, in the line's currency."""
+
+_IS_OFFER_OF_THE_DAY = "product_id = _offered_id AND transaction_date >= valid_from AND transaction_date < valid_to"
 
 
 def build_retails_silver(
@@ -49,10 +55,10 @@ def build_retails_silver(
     The price is the price that was valid on the day of the sale, so that a price change does not change past revenue.
 
     Args:
-        transactions_silver: One row per sale.
+        transactions_silver: One row per line. It may lack an optional column if no line has a value.
         customers_silver: One row per customer.
-        products_silver: One row per product.
-        product_prices_silver: One row per product and price period.
+        products_silver: One row per product. It may lack an optional column if no product has a value.
+        product_prices_silver: One row per product and price period. It may lack the cost if no product has one.
         stores_silver: One row per store.
         exchange_rates_silver: One row per month and currency.
         reporting_currency: ISO 4217 code of the reporting currency.
@@ -61,31 +67,54 @@ def build_retails_silver(
     Returns:
         Columns of `retails_silver`, the flags that its rules use, and the columns that `sale_as_received` uses.
     """
-    sales = transactions_silver.drop(WARNINGS.name)
     customers = customers_silver.drop(*_DROPPED_COLUMNS).withColumn("_customer_is_known", sf.lit(True))
-    products = products_silver.drop(*_DROPPED_COLUMNS, "price", "unit_cost").withColumn(
-        "_product_is_known", sf.lit(True)
-    )
+    offers = _offers(products_silver, product_prices_silver)
     stores = stores_silver.drop(*_DROPPED_COLUMNS).withColumn("_store_is_known", sf.lit(True))
-    rates = exchange_rates_silver.select(sf.col("month").alias("sale_month"), "currency", "rate")
+    lines = transactions_silver.drop(WARNINGS.name)
+    # A join copies all columns of a line. Therefore, the amounts of a line are combined before it is joined.
+    if not {*_AMOUNTS, "currency"}.isdisjoint(lines.columns):
+        lines = _with_revenue_of_amounts(lines, exchange_rates_silver, reporting_currency, amounts_include_tax)
     joined = (
-        sales.join(customers, "customer_id", how="left")
-        .join(sf.broadcast(products), "product_id", how="left")
+        lines.join(customers, "customer_id", how="left")
+        .join(sf.broadcast(offers), sf.expr(_IS_OFFER_OF_THE_DAY), how="left")
         .join(sf.broadcast(stores), "store_id", how="left")
-        .join(sf.broadcast(_closed_periods(product_prices_silver)), sf.expr(_IS_PRICE_OF_THE_DAY), how="left")
-        .join(sf.broadcast(rates), ["sale_month", "currency"], how="left")
     )
-    country = sf.when(sf.col("customer_id").isNull(), UNKNOWN).otherwise(sf.col("country"))
-    priced = joined.withColumn("_rate", _rate(reporting_currency)).withColumn("_paid", _paid(amounts_include_tax))
+    columns = TRANSACTIONS_SILVER.columns + RETAILS_SILVER.columns + PRODUCT_PRICES_SILVER.columns
+    absent = {each.name: sf.lit(None).cast(each.type) for each in columns if not each.name.startswith("_")}
+    absent |= {"_has_amounts": sf.lit(False), "_paid": absent["revenue"], "_rate_is_known": sf.lit(True)}
+    joined = with_missing(joined, absent)
     quantity = sf.col("quantity")
-    revenue = sf.when(sf.col("_paid").isNull(), times(quantity, sf.col("price"))).otherwise(_converted("_paid"))
-    return priced.withColumns(
+    return joined.withColumns(
         {
-            "country": country,
-            "revenue": revenue,
-            "discount": _converted("discount_amount"),
+            "country": sf.when(sf.col("customer_id").isNull(), UNKNOWN).otherwise(sf.col("country")),
+            "revenue": sf.when(sf.col("_has_amounts"), sf.col("_paid")).otherwise(times(quantity, sf.col("price"))),
             "cost": times(quantity, sf.col("unit_cost")),
         }
+    )
+
+
+def _with_revenue_of_amounts(
+    lines: DataFrame, exchange_rates_silver: DataFrame, reporting_currency: str, amounts_include_tax: bool
+) -> DataFrame:
+    """Return lines with their `_paid` amount and `discount` in the reporting currency.
+
+    The flag `_has_amounts` says whether the source has amounts, and `_rate_is_known` whether they can be converted.
+    """
+    no_amount = sf.lit(None).cast("decimal(18,4)")
+    lines = with_missing(lines, {**dict.fromkeys(_AMOUNTS, no_amount), "currency": sf.lit(None).cast("string")})
+    rates = exchange_rates_silver.select(sf.col("month").alias("sale_month"), "currency", "rate")
+    paid = _paid(amounts_include_tax)
+    return (
+        lines.join(sf.broadcast(rates), ["sale_month", "currency"], how="left")
+        .withColumn("_rate", _rate(reporting_currency))
+        .withColumns(
+            {
+                "_rate_is_known": sf.col("_rate").isNotNull(),
+                "_has_amounts": paid.isNotNull(),
+                "_paid": _converted(paid),
+                "discount": _converted(sf.col("discount_amount")),
+            }
+        )
     )
 
 
@@ -102,9 +131,9 @@ def _rate(reporting_currency: str) -> Column:
     return sf.when(is_foreign, sf.col("rate")).otherwise(sf.lit(1)).cast("decimal(18,8)")
 
 
-def _converted(amount: str) -> Column:
+def _converted(amount: Column) -> Column:
     """Return an amount in the reporting currency, rounded half up; null if the amount or its rate is null."""
-    return (sf.col(amount).cast("decimal(18,4)") * sf.col("_rate")).try_cast("decimal(18,4)")
+    return (amount.cast("decimal(18,4)") * sf.col("_rate")).try_cast("decimal(18,4)")
 
 
 def sale_as_received() -> Column:
@@ -125,16 +154,33 @@ RETAILS = Table(
         EXCHANGE_RATES_SILVER,
     ),
     settings=("reporting_currency", "amounts_include_tax"),
+    values_from={
+        TRANSACTIONS_SILVER: {
+            "order_id": "order_id",
+            "sold_at": "sold_at",
+            "currency": "currency",
+            "channel": "channel",
+            "promotion_code": "promotion_code",
+            "discount": "discount_amount",
+        },
+        PRODUCTS_SILVER: {"department": "department", "subcategory": "subcategory", "brand": "brand"},
+        PRODUCT_PRICES_SILVER: {"cost": "unit_cost"},
+    },
     materialization=MergeTouched(sale_as_received, names={"month": "sale_month"}),
 )
 
 
-def _closed_periods(product_prices_silver: DataFrame) -> DataFrame:
-    """Return the price periods. A missing start becomes the earliest date, and a missing end the latest date."""
-    return product_prices_silver.selectExpr(
-        "product_id AS _priced_id",
-        "price",
-        "unit_cost",
-        "coalesce(valid_from, DATE'0001-01-01') AS _valid_from",
-        "coalesce(valid_to, DATE'9999-12-31') AS _valid_to",
+def _offers(products_silver: DataFrame, product_prices_silver: DataFrame) -> DataFrame:
+    """Return one row per product and price period, without products that have no price.
+
+    A missing start of a period becomes the earliest date, and a missing end the latest date.
+    """
+    products = products_silver.drop(*_DROPPED_COLUMNS, "price", "unit_cost")
+    periods = product_prices_silver.drop(BATCH_ID.name).withColumns(
+        {
+            "valid_from": sf.coalesce("valid_from", sf.lit(date.min)),
+            "valid_to": sf.coalesce("valid_to", sf.lit(date.max)),
+        }
     )
+    offers = products.join(periods, "product_id", how="inner").withColumn("_product_is_known", sf.lit(True))
+    return offers.withColumnRenamed("product_id", "_offered_id")

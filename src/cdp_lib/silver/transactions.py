@@ -1,5 +1,7 @@
 """transactions_silver: the sales and returns of the transactional database."""
 
+from datetime import date
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
@@ -9,6 +11,12 @@ from cdp_lib.contracts.silver import ID_KEYS_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import as_received, typed_rows
+
+_OPTIONAL_COLUMNS = (
+    *("order_id", "sold_at", "unit_price", "line_amount", "discount_amount", "tax_amount"),
+    *("currency", "channel", "promotion_code", "updated_at"),
+)
+"""Columns that are null if the source does not have them."""
 
 
 def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
@@ -46,7 +54,9 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
         },
     )
     day = sf.coalesce("transaction_date", sf.col("sold_at").cast("date"))
-    return rows.withColumns({"transaction_date": day, "sale_month": sf.trunc(day, "month")})
+    # A line without a day is refused, so its month does not matter. Engines sort a column faster if it is never null.
+    month = sf.coalesce(sf.trunc(day, "month"), sf.lit(date.min))
+    return rows.withColumns({"transaction_date": day, "sale_month": month})
 
 
 TRANSACTIONS = Table(
@@ -54,5 +64,6 @@ TRANSACTIONS = Table(
     build_transactions_silver,
     reads=(TRANSACTIONS_BRONZE,),
     follows=(ID_KEYS_SILVER,),
+    values_from={TRANSACTIONS_BRONZE: {name: name for name in _OPTIONAL_COLUMNS}},
     materialization=MergeByKey(covers_from="transaction_date"),
 )

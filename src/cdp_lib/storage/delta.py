@@ -131,6 +131,13 @@ class DeltaStore:
         ]
         return {name: rows for name, rows in union(counts).collect()} if counts else {}
 
+    def null_columns(self, contract: TableContract, names: Collection[str]) -> set[str]:
+        """Return the given columns in which no row of a table has a value, for `replace`.
+
+        Return an empty set on engines for which such columns cost next to nothing.
+        """
+        return set()
+
     def partitions(self, contract: TableContract, rows: DataFrame) -> set[object]:
         """Return the distinct partition values of the given rows."""
         [column] = contract.partitioned_by
@@ -164,12 +171,15 @@ class DeltaStore:
         """Return the Delta properties to set on a table, because their defaults differ between workspaces."""
         return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
 
-    def replace(self, contract: TableContract, rows: DataFrame, **counts: SparkColumn) -> dict[str, Any]:
+    def replace(
+        self, contract: TableContract, rows: DataFrame, null_columns: Collection[str] = (), **counts: SparkColumn
+    ) -> dict[str, Any]:
         """Replace all rows of a table. If the columns of the table differ from the contract, also replace the columns.
 
         Args:
             contract: Contract of the table.
             rows: Rows with the contract's columns. They may be read from the table itself.
+            null_columns: Columns in which no row has a value. They are written as null, and need not be computed.
             counts: Aggregate expressions to compute for the written rows, by name.
 
         Returns:
@@ -178,9 +188,9 @@ class DeltaStore:
         if not self.exists(contract):
             # If a user dropped the table, its files may still be in the folder. OR REPLACE replaces these files, too.
             self._create(contract, "CREATE OR REPLACE TABLE")
-            return self._write(contract, rows, None, counts, is_empty=True)
+            return self._write(contract, rows, None, counts, null_columns, is_empty=True)
         if dict(self.read(contract).dtypes) == {name: type_.lower() for name, type_ in contract.types.items()}:
-            return self._write(contract, rows, None, counts)
+            return self._write(contract, rows, None, counts, null_columns)
         self.rewrite(contract, rows)
         return self._counted(self.read(contract), counts)
 
@@ -203,12 +213,13 @@ class DeltaStore:
         rows: DataFrame,
         where: SparkColumn | None,
         counts: Mapping[str, SparkColumn],
+        null_columns: Collection[str] = (),
         *,
         is_empty: bool = False,
     ) -> dict[str, Any]:
         """Replace rows, and compute aggregates while the rows are written. No second query is needed."""
         observation = Observation()
-        prepared = self._prepared(contract, rows).observe(observation, *_counts(counts))
+        prepared = self._prepared(contract, rows, null_columns).observe(observation, *_counts(counts))
         with self._commit(contract):
             writer = prepared.writeTo(self.name_of(contract.name))
             # If the table is empty, append: an overwrite would search for rows to replace.
@@ -386,13 +397,14 @@ class DeltaStore:
             changes = ranked.where("_rank = 1").drop("_rank")
         return self.merge(contract, changes)
 
-    def _prepared(self, contract: TableContract, rows: DataFrame) -> DataFrame:
-        """Return the rows with their columns in the order of the contract.
+    def _prepared(self, contract: TableContract, rows: DataFrame, null_columns: Collection[str] = ()) -> DataFrame:
+        """Return the rows with their columns in the order of the contract. Write nulls in the columns `null_columns`.
 
-        Raise an error if a column is missing. Without this check, the column would be null in the table.
+        Raise an error if any other column is missing. Without this check, the column would be null in the table.
         """
         unknown = [name for name in rows.columns if name not in contract.column_names]
-        return rows.select(*(f"`{name}`" for name in (*contract.column_names, *unknown)))
+        nulls = {name: sf.lit(None).cast(contract.types[name]).alias(name) for name in null_columns}
+        return rows.select(*(nulls.get(name, sf.col(f"`{name}`")) for name in (*contract.column_names, *unknown)))
 
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
         """Return a data frame of Python values, with the columns of a contract.

@@ -135,3 +135,23 @@ def test_value_that_does_not_fit_changes_the_warning_of_its_row(warehouse: Wareh
     merged = shop.contents()
     shop.refresh(full_refresh="true")
     assert shop.contents() == merged
+
+
+def test_values_of_a_column_that_arrives_later_are_kept(warehouse: Warehouse) -> None:
+    optional = [column.name for column in TRANSACTIONS_BRONZE.received_columns if column.optional]
+    lacks = [name for name in optional if name != "transaction_date"]
+    warehouse.land_sales(1, customers=[customer(1)], products=[product(1)], store=[store(1)])
+    warehouse.land(TRANSACTIONS_BRONZE, 1, sale(1), lacks=lacks)
+    names = ("transaction_id", "order_id", "channel", "discount", "revenue")
+    paid = {"order_id": "r1", "channel": "web", "line_amount": "7.5", "discount_amount": "2.5"}
+    without = (1, None, None, None, Decimal("20.0000"))
+    for parameters in ({}, {"full_refresh": "true"}):
+        warehouse.refresh(**parameters)
+        assert warehouse.rows(RETAILS_SILVER, *names) == [without]
+
+    warehouse.land(TRANSACTIONS_BRONZE, 2, sale(2, **paid), load="increment")
+    for parameters in ({}, {"full_refresh": "true"}):
+        warehouse.refresh(**parameters)
+        with_values = (2, "r1", "web", Decimal("2.5000"), Decimal("7.5000"))
+        assert warehouse.rows(RETAILS_SILVER, *names) == [without, with_values]
+    assert warehouse.complaints() == []

@@ -17,7 +17,7 @@ from cdp_lib.contracts.silver import (
     TRANSACTIONS_SILVER,
 )
 from cdp_lib.quality import CheckedRows, check_rows
-from cdp_lib.silver.retails import build_retails_silver, sale_as_received
+from cdp_lib.silver.retails import RETAILS, build_retails_silver, sale_as_received
 
 SALE = {
     "transaction_id": 31,
@@ -78,6 +78,12 @@ def test_build_retails_silver_adds_columns_of_customer_product_and_store(checked
     [row] = checked({}).kept.collect()
     expected = SALE | ALBA | MAT | PRICE | PLAZA | {"revenue": Decimal("998.00"), "_warnings": []}
     assert tuple(row) == tuple(expected.get(name) for name in RETAILS_SILVER.column_names)
+
+
+def test_columns_whose_source_has_no_value_have_none(checked) -> None:
+    [row] = checked({}).kept.collect()
+    names = {name for names in RETAILS.values_from.values() for name in names}
+    assert {name: row[name] for name in names} == dict.fromkeys(names)
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,7 @@ VALID: dict[TableContract, list[Received]] = {
 SALE_COLUMNS = (
     *RETAILS_SILVER.columns[:-2],
     Column("_batch_id", "STRING", ""),
-    *(Column(f"_{noun}_is_known", "BOOLEAN", "") for noun in ("customer", "product", "store")),
-    Column("_rate", "DECIMAL(18,8)", ""),
+    *(Column(f"_{noun}_is_known", "BOOLEAN", "") for noun in ("customer", "product", "store", "rate")),
     Column("record", "STRING", ""),
 )
 SALE = {
@@ -207,16 +206,16 @@ SALE = {
     "price": Decimal("499.00"),
     "customer_id": 101,
     "revenue": Decimal("499.00"),
-    "_rate": Decimal(1),
     "_customer_is_known": True,
     "_product_is_known": True,
     "_store_is_known": True,
+    "_rate_is_known": True,
 }
 BREAKING_SALES: dict[str, list[Received]] = {
     "customer_is_known": each("_customer_is_known", None, False),
     "product_is_known": [*each("_product_is_known", None, False), {"price": None}],
     "store_is_known": each("_store_is_known", None, False),
-    "exchange_rate_is_known": each("_rate", None),
+    "exchange_rate_is_known": each("_rate_is_known", False),
     "revenue_fits": each("revenue", None),
     "sale_is_not_before_registration": each("registration_date", date(2025, 4, 2)),
 }

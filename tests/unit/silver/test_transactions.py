@@ -2,7 +2,7 @@ from datetime import date
 
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.contracts.silver import TRANSACTIONS_SILVER
-from cdp_lib.silver.transactions import build_transactions_silver
+from cdp_lib.silver.transactions import TRANSACTIONS, build_transactions_silver
 
 SALE = {
     "transaction_id": 31,
@@ -29,3 +29,11 @@ def test_build_transactions_silver_keeps_sales_without_references(bronze_rows, v
 def test_build_transactions_silver_parses_updated_at(bronze_rows) -> None:
     rows = bronze_rows(TRANSACTIONS_BRONZE, SALE | {"updated_at": "2026-01-30 06:00:00"})
     assert build_transactions_silver(rows).selectExpr("unix_seconds(updated_at)").collect() == [(1769752800,)]
+
+
+def test_columns_whose_source_has_no_value_have_none(bronze_rows) -> None:
+    sources = TRANSACTIONS.values_from[TRANSACTIONS_BRONZE]
+    [row] = build_transactions_silver(
+        bronze_rows(TRANSACTIONS_BRONZE, SALE | dict.fromkeys(sources.values()))
+    ).collect()
+    assert {name: row[name] for name in sources} == dict.fromkeys(sources)

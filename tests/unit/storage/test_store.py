@@ -420,6 +420,32 @@ def test_replace_changes_the_columns_to_those_of_the_contract(
     assert rows_of(store.read(contract).select("visit_id", "_batch_id")) == [(1, "a")]
 
 
+@pytest.mark.every_case
+@every_layout
+def test_replace_does_not_compute_null_columns(
+    store: DeltaStore, visits: Rows, rows_of: RowsOf, tmp_path: Path, contract: TableContract
+) -> None:
+    computed = sf.raise_error(sf.lit("computed")).cast("string")
+    for rows in ((A1, B1, (3, "c", "b")), (A1, C1)):
+        written = store.replace(contract, visits(*rows).withColumn("note", computed), {"note"}, notes=sf.count("note"))
+        assert written == {"rows": len(rows), "notes": 0}
+        assert rows_of(store.read(contract)) == sorted((key, None, batch) for key, _, batch in rows)
+    assert_has_the_columns_of(store, tmp_path, contract)
+    assert_has_the_comments_of(tmp_path, contract)
+    assert_requires_the_columns_of(tmp_path, contract)
+    with pytest.raises(PySparkException, match="(?i)null"):
+        store.replace(contract, visits((None, None, "b")), {"note"})
+
+
+def test_null_columns_are_those_without_a_value_in_any_row(store: DeltaStore, visits: Rows) -> None:
+    # Spark finds none, because it would gain nothing.
+    for rows, expected in (((A2, (3, None, "b")), {"note"}), ((A2, B1), set()), ((), {"note", "visit_id"})):
+        store.replace(VISITS, visits(*rows))
+        found = store.null_columns(VISITS, ["note", "visit_id"])
+        assert found == (expected if store.engine.startswith("sail") else set())
+        assert store.null_columns(VISITS, []) == set()
+
+
 # overwrite
 
 
