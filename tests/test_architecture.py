@@ -147,7 +147,14 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "quality",
         "silver.products",
     },
-    "silver.retails": {"columns", "contracts.silver", "contracts.table", "pipeline.merge_touched", "pipeline.table"},
+    "silver.retails": {
+        "columns",
+        "contracts.silver",
+        "contracts.table",
+        "frames",
+        "pipeline.merge_touched",
+        "pipeline.table",
+    },
     "gold": {
         "columns",
         "contracts.gold",

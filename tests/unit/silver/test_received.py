@@ -125,3 +125,12 @@ def test_rows_with_null_is_deleted_are_not_tombstones(typed) -> None:
 def test_filter_applies_to_typed_values(typed) -> None:
     rows = typed({"card_no": "1"}, {"card_no": "x"}, {"card_no": "2"})
     assert sorted(row.card_id for row in rows.where(sf.col("card_id").isNotNull()).collect()) == [1, 2]
+
+
+def test_typed_rows_of_a_missing_column_equal_those_of_a_column_without_values(bronze_rows) -> None:
+    rows = bronze_rows(CARDS, CARD | {"card_tier": None}, CARD | {"card_tier": None, "card_no": "x"})
+    with_column, without = (
+        typed_rows(each, CARDS, PARSE, RECEIVED_AS, PLAUSIBLE) for each in (rows, rows.drop("card_tier"))
+    )
+    assert without.orderBy("record").collect() == with_column.orderBy("record").collect()
+    assert without.columns == with_column.columns

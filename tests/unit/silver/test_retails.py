@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -57,13 +57,14 @@ def checked(frame_of: Callable[..., DataFrame]) -> Callable[..., CheckedRows]:
         customers: tuple[dict[str, Any], ...] = (ALBA,),
         prices: tuple[dict[str, Any], ...] = (PRICE,),
         amounts_include_tax: bool = False,
+        lacks: Iterable[str] = (),
     ) -> CheckedRows:
         rows = build_retails_silver(
-            frame_of(TRANSACTIONS_SILVER.columns, *(shared_columns | SALE | sale for sale in sales)),
+            frame_of(TRANSACTIONS_SILVER.columns, *(shared_columns | SALE | sale for sale in sales)).drop(*lacks),
             frame_of(CUSTOMERS_SILVER.columns, *(shared_columns | customer for customer in customers)),
             # The latest price differs from the price on the day of the sale.
-            frame_of(PRODUCTS_SILVER.columns, shared_columns | MAT | {"price": Decimal("1.00")}),
-            frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "other"} | price for price in prices)),
+            frame_of(PRODUCTS_SILVER.columns, shared_columns | MAT | {"price": Decimal("1.00")}).drop(*lacks),
+            frame_of(PRODUCT_PRICES_SILVER.columns, *({"_batch_id": "other"} | price for price in prices)).drop(*lacks),
             frame_of(STORES_SILVER.columns, shared_columns | PLAZA),
             frame_of(EXCHANGE_RATES_SILVER.columns, {"_batch_id": "other"} | RATE),
             reporting_currency="USD",
@@ -84,6 +85,25 @@ def test_columns_whose_source_has_no_value_have_none(checked) -> None:
     [row] = checked({}).kept.collect()
     names = {name for names in RETAILS.values_from.values() for name in names}
     assert {name: row[name] for name in names} == dict.fromkeys(names)
+
+
+LACKS = {
+    "all": {name for names in RETAILS.values_from.values() for name in names.values()}
+    | {"unit_price", "line_amount", "tax_amount"},
+    "amounts": {"unit_price", "line_amount", "discount_amount", "tax_amount"},
+    "currency": {"currency", "unit_price", "tax_amount"},
+}
+
+
+@pytest.mark.parametrize("lacks", LACKS.values(), ids=LACKS)
+def test_sale_without_a_column_equals_a_sale_without_a_value(checked, lacks: set[str]) -> None:
+    amounts = {"line_amount": Decimal(90), "discount_amount": Decimal(9), "currency": "EUR", "channel": "web"}
+    line = {name: value for name, value in amounts.items() if name not in lacks}
+    sales = line, line | {"transaction_id": 32, "product_id": 9}
+    with_columns, without = checked(*sales), checked(*sales, lacks=lacks)
+    assert without.kept.collect() == with_columns.kept.collect()
+    [refused], [expected] = without.refused.collect(), with_columns.refused.collect()
+    assert (refused, refused.broken_rules) == (expected, ["product_is_known"])
 
 
 @pytest.mark.parametrize(
