@@ -194,9 +194,9 @@ class Table:
         settings: Settings that the rows depend on: names of fields of `Settings`, or `BUSINESS_DATE`.
         files: Names of CSV files in `cdp_lib/reference` that the table is built from.
         libraries: Names of Python packages whose versions affect the rows.
-        values_from: For some inputs, the column of the input by column of the table. If no row of the input has a
-            value in its column, no row of the table has a value in the column of the table. The builder may then get
-            rows without the column. Declare this for large tables whose sources often lack columns.
+        may_lack: Columns of the inputs that the rows passed to the builder may lack, if no row of the input has a value
+            in them. For each of these columns: the column of the table that then has no value. Empty if there is none.
+            Declare this for large tables whose sources often lack columns.
         materialization: How the table is refreshed.
         only_if: Name of a setting. If the setting is false, an existing table is not refreshed, but a missing table is
             still built. Empty if the refresh does not depend on a setting.
@@ -209,7 +209,7 @@ class Table:
     settings: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
-    values_from: Mapping[TableContract, Mapping[str, str]] = field(default_factory=dict, hash=False)
+    may_lack: Mapping[TableContract, Mapping[str, str]] = field(default_factory=dict, hash=False)
     materialization: Materialization = field(default_factory=Replace)
     only_if: str = ""
 

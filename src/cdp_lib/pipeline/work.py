@@ -199,26 +199,21 @@ class Work:
         return self.mappings.get(contract.name, NO_MAPPING)
 
     @cached_property
-    def _null_sources(self) -> Mapping[TableContract, Collection[str]]:
-        """Columns of the inputs (`Table.values_from`) in which no row has a value, by input.
+    def _lacking(self) -> Mapping[TableContract, Collection[str]]:
+        """Columns of the inputs (`Table.may_lack`) in which no row has a value, by input.
 
         They are unknown if an input has a mapping, because a mapping may refer to any column.
         """
-        inputs = {} if any(self.mappings.values()) else self.table.values_from
-        return {each: self.store.null_columns(each, {*names.values()}) for each, names in inputs.items()}
+        inputs = {} if any(self.mappings.values()) else self.table.may_lack
+        return {each: self.store.null_columns(each, names) for each, names in inputs.items()}
 
-    def null_columns(self) -> list[str]:
+    def null_columns(self) -> set[str]:
         """Return the columns of the table in which no row has a value, because the inputs lack the values."""
-        return [
-            name
-            for contract, absent in self._null_sources.items()
-            for name, source in self.table.values_from[contract].items()
-            if source in absent
-        ]
+        return {self.table.may_lack[each][name] for each, names in self._lacking.items() for name in names} - {""}
 
     def filled_rows_of(self, contract: TableContract) -> DataFrame:
-        """Return the rows of an input as `rows_of` does, without columns of `Table.values_from` that have no value."""
-        return self.rows_of(contract).drop(*self._null_sources.get(contract, ()))
+        """Return the rows of an input as `rows_of` does, without columns of `Table.may_lack` that have no value."""
+        return self.rows_of(contract).drop(*self._lacking.get(contract, ()))
 
     def build(self, *frames: DataFrame, **more: object) -> DataFrame:
         """Call the builder with data frames, the declared settings and further keyword arguments."""

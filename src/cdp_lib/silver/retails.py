@@ -154,17 +154,21 @@ RETAILS = Table(
         EXCHANGE_RATES_SILVER,
     ),
     settings=("reporting_currency", "amounts_include_tax"),
-    values_from={
+    may_lack={
         TRANSACTIONS_SILVER: {
             "order_id": "order_id",
             "sold_at": "sold_at",
+            "unit_price": "",
+            "line_amount": "",
+            "discount_amount": "discount",
+            "tax_amount": "",
             "currency": "currency",
             "channel": "channel",
             "promotion_code": "promotion_code",
-            "discount": "discount_amount",
+            "updated_at": "",
         },
         PRODUCTS_SILVER: {"department": "department", "subcategory": "subcategory", "brand": "brand"},
-        PRODUCT_PRICES_SILVER: {"cost": "unit_cost"},
+        PRODUCT_PRICES_SILVER: {"unit_cost": "cost"},
     },
     materialization=MergeTouched(sale_as_received, names={"month": "sale_month"}),
 )

@@ -64,6 +64,6 @@ TRANSACTIONS = Table(
     build_transactions_silver,
     reads=(TRANSACTIONS_BRONZE,),
     follows=(ID_KEYS_SILVER,),
-    values_from={TRANSACTIONS_BRONZE: {name: name for name in _OPTIONAL_COLUMNS}},
+    may_lack={TRANSACTIONS_BRONZE: {name: name for name in _OPTIONAL_COLUMNS}},
     materialization=MergeByKey(covers_from="transaction_date"),
 )
