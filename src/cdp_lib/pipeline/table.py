@@ -124,7 +124,7 @@ class Replace(Materialization):
     def refresh(self, work: Work) -> Outcome:
         """Build the table and replace it."""
         [(contract, rows)] = self.rebuilt(work)
-        written = work.store.replace(contract, rows, **sum_columns(contract))
+        written = work.store.replace(contract, rows, (), **sum_columns(contract))
         return work.rewritten(written["rows"], sums=picked_sums(contract, written))
 
     def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
