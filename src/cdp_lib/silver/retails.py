@@ -1,7 +1,5 @@
 """retails_silver: sales joined with their customer, product and store."""
 
-from datetime import date
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -182,8 +180,8 @@ def _offers(products_silver: DataFrame, product_prices_silver: DataFrame) -> Dat
     products = products_silver.drop(*_DROPPED_COLUMNS, "price", "unit_cost")
     periods = product_prices_silver.drop(BATCH_ID.name).withColumns(
         {
-            "valid_from": sf.coalesce("valid_from", sf.lit(date.min)),
-            "valid_to": sf.coalesce("valid_to", sf.lit(date.max)),
+            "valid_from": sf.expr("coalesce(valid_from, DATE'0001-01-01')"),
+            "valid_to": sf.expr("coalesce(valid_to, DATE'9999-12-31')"),
         }
     )
     offers = products.join(periods, "product_id", how="inner").withColumn("_product_is_known", sf.lit(True))

@@ -1,7 +1,5 @@
 """transactions_silver: the sales and returns of the transactional database."""
 
-from datetime import date
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
@@ -55,7 +53,7 @@ def build_transactions_silver(transactions_bronze: DataFrame) -> DataFrame:
     )
     day = sf.coalesce("transaction_date", sf.col("sold_at").cast("date"))
     # A line without a day is refused, so its month does not matter. Engines sort a column faster if it is never null.
-    month = sf.coalesce(sf.trunc(day, "month"), sf.lit(date.min))
+    month = sf.coalesce(sf.trunc(day, "month"), sf.expr("DATE'0001-01-01'"))
     return rows.withColumns({"transaction_date": day, "sale_month": month})
 
 
