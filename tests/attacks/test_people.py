@@ -160,6 +160,7 @@ def test_figures_of_one_buyer_among_many_customers_are_withheld(small_shop: Delt
     assert {value for name, value in kuwait.items() if name not in ("country", "segment")} == {None}
 
 
+@pytest.mark.torture
 def test_revenue_of_one_return_among_customers_without_a_sale_is_withheld(small_shop: DeltaStore) -> None:
     small_shop.replace(
         CUSTOMER_VALUE_GOLD,
@@ -176,6 +177,7 @@ def test_revenue_of_one_return_among_customers_without_a_sale_is_withheld(small_
     assert {(row["customers"], row["buyers"], row["revenue"]) for row in views["customer_totals"]} == {(6, 0, None)}
 
 
+@pytest.mark.torture
 def test_a_minimum_of_one_withholds_nothing(small_shop: DeltaStore) -> None:
     views = shown(small_shop, 1)
     assert {row["segment"] for row in views["customer_segments"]} == {"Loyal", "Lost"}
@@ -228,6 +230,7 @@ def test_kpi_of_customers_counts_the_people_that_it_describes(kpi: Any) -> None:
 # Small groups: copies, Synapse, Power BI
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("contract", COUNTING_TABLES, ids=lambda contract: contract.name)
 def test_copy_has_no_row_of_few_people(store: DeltaStore, contract: TableContract, tmp_path: Path) -> None:
     key = next(name for name in contract.key if contract.types[name] == "STRING")
@@ -320,6 +323,7 @@ def test_value_can_not_have_the_name_of_a_total(spark: SparkSession, name: str) 
     assert value.lower() not in {total.lower() for total in NAMES_OF_TOTALS}
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("name", ["Egypt", "All countries of the Gulf", "All countries (value)"])
 def test_other_names_stay_as_they_are(spark: SparkSession, name: str) -> None:
     assert spark.range(1).select(unless_total(text_or_unknown(sf.lit(name)))).collect() == [(name,)]

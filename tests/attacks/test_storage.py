@@ -162,6 +162,7 @@ def store_state(store: DeltaStore, *states: str) -> None:
     store.overwrite(TABLE_STATE_OPS, store.frame(TABLE_STATE_OPS, rows))
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize(
     "states",
     [
@@ -184,12 +185,14 @@ def test_damaged_state_is_one_line_that_names_the_table(store: DeltaStore, state
         read_states(store)
 
 
+@pytest.mark.first_engine
 def test_state_of_a_later_version_is_read(store: DeltaStore) -> None:
     write_states(store, {"t_silver": TableState(version=3, token="x")})
     store_state(store, json.dumps({"version": 3, "token": "x", "colour": "red"}))
     assert read_states(store) == {"t_silver": TableState(version=3, token="x")}
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize("number", [0, 2, 3])
 def test_damaged_lease_is_never_taken_for_a_free_one(store: DeltaStore, number: int) -> None:
     store.needs_lease = True

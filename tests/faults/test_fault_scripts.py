@@ -480,6 +480,7 @@ CREATE TABLE transactions (
 IS_FURTHER_ENGINE = os.environ.get("CDP_TEST_SCOPE") == "engine"
 
 
+@pytest.mark.torture
 @pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(1) if IS_FURTHER_ENGINE else range(SEEDS))
 @pytest.mark.parametrize("name", ["CRM", "database with updated_at", "events"] if IS_FURTHER_ENGINE else SOURCES)

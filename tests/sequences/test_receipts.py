@@ -107,6 +107,7 @@ def rows_of_source(database: Path, home: Path, zone: str) -> dict[str, list[dict
     }
 
 
+@pytest.mark.torture
 def test_every_table_equals_the_account_of_the_receipts(
     cdp: Callable[..., Any], receipts: ModuleType, engine: str, tmp_path: Path
 ) -> None:

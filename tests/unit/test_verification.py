@@ -58,6 +58,7 @@ def test_tables_of_a_run_equal_a_rebuild(shop: Warehouse) -> None:
     } & {*read_states(shop.store)}
 
 
+@pytest.mark.torture
 def test_tables_equal_a_rebuild_after_deletions_and_duplicates(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 3, load="increment", gone=[{"transaction_id": 1}])
     shop.run(*GOLD)
@@ -102,6 +103,7 @@ def test_a_table_changed_by_hand_is_found_and_only_it_is_rebuilt(
     assert (shop.differences(name), shop.complaints(), shop.refreshed(*GOLD)) == ([], [], [])
 
 
+@pytest.mark.torture
 def test_a_last_bit_of_a_double_is_no_difference(shop: Warehouse) -> None:
     change(
         shop,
@@ -111,6 +113,7 @@ def test_a_last_bit_of_a_double_is_no_difference(shop: Warehouse) -> None:
     assert shop.differences() == []
 
 
+@pytest.mark.torture
 def test_downstream_tables_of_a_wrong_table_are_compared_after_its_repair(shop: Warehouse) -> None:
     change(shop, RETAILS_SILVER, "UPDATE {table} SET revenue = 0")
     verified = {each.table_name: each.skip_reason for each in shop.verify()}
@@ -121,6 +124,7 @@ def test_downstream_tables_of_a_wrong_table_are_compared_after_its_repair(shop: 
     assert shop.differences() == []
 
 
+@pytest.mark.torture
 def test_incremental_refreshes_continue_after_a_repair(shop: Warehouse) -> None:
     change(shop, TRANSACTIONS_SILVER, "DELETE FROM {table} WHERE transaction_id = 1")
     change(shop, RETAILS_SILVER, "UPDATE {table} SET revenue = 1")
@@ -131,6 +135,7 @@ def test_incremental_refreshes_continue_after_a_repair(shop: Warehouse) -> None:
     assert [row[0] for row in shop.rows(RETAILS_SILVER, "transaction_id")] == [1, 3, 6]
 
 
+@pytest.mark.torture
 def test_a_killed_repair_is_repeated_by_the_next_run(shop: Warehouse) -> None:
     before = shop.contents(*OF_SALES, *MARTS)
     commit = 0
@@ -149,6 +154,7 @@ def test_a_killed_repair_is_repeated_by_the_next_run(shop: Warehouse) -> None:
 # Bronze
 
 
+@pytest.mark.torture
 def test_a_damaged_bronze_table_is_loaded_again_without_new_batches(shop: Warehouse) -> None:
     before, at_first = shop.contents(*OF_SALES, *MARTS), versions(shop)
     change(shop, TRANSACTIONS_BRONZE, "DELETE FROM {table} WHERE transaction_id = 2")
@@ -164,6 +170,7 @@ def test_a_damaged_bronze_table_is_loaded_again_without_new_batches(shop: Wareho
     assert shop.differences() == []
 
 
+@pytest.mark.torture
 def test_a_repair_of_bronze_loses_no_row_of_a_batch_that_is_no_longer_landed(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 3, sale(6), load="increment")
     shop.run(*GOLD)
@@ -179,6 +186,7 @@ def test_a_repair_of_bronze_loses_no_row_of_a_batch_that_is_no_longer_landed(sho
     assert shop.complaints()[0].startswith("transactions_bronze: ")
 
 
+@pytest.mark.torture
 def test_rows_that_cannot_be_loaded_again_are_reported_until_they_are_restored(shop: Warehouse) -> None:
     """The batch with the lost row was landed, but its folder is now gone, as after a compaction."""
     change(shop, TRANSACTIONS_BRONZE, "DELETE FROM {table} WHERE transaction_id = 1")
@@ -193,6 +201,7 @@ def test_rows_that_cannot_be_loaded_again_are_reported_until_they_are_restored(s
 # Tables that are due
 
 
+@pytest.mark.torture
 def test_a_refused_snapshot_is_no_difference(shop: Warehouse) -> None:
     shop.land(TRANSACTIONS_BRONZE, 3, *(sale(number) for number in range(100, 130)), load="increment")
     shop.run(*GOLD)
@@ -209,6 +218,7 @@ def test_a_refused_snapshot_is_no_difference(shop: Warehouse) -> None:
     assert "Snapshot" in next(run.error for run in runs if run.state == "failed")
 
 
+@pytest.mark.torture
 def test_tables_that_are_due_are_not_compared(shop: Warehouse) -> None:
     shop.land(CUSTOMERS_BRONZE, 3, customer(1, country="UAE"))
     shop.run("customers_bronze", "customers_silver")
@@ -217,6 +227,7 @@ def test_tables_that_are_due_are_not_compared(shop: Warehouse) -> None:
     assert skipped["customers_silver"] == ""
 
 
+@pytest.mark.torture
 def test_an_unreadable_table_does_not_hide_the_others(shop: Warehouse) -> None:
     before = shop.contents(*OF_SALES, *MARTS)
     for file in (shop.tables_folder / MONTHLY_SALES_GOLD.name).rglob("*.parquet"):
@@ -230,10 +241,12 @@ def test_an_unreadable_table_does_not_hide_the_others(shop: Warehouse) -> None:
     assert shop.contents(*OF_SALES, *MARTS) == before
 
 
+@pytest.mark.torture
 def test_no_table_is_verified_before_the_first_run(warehouse: Warehouse) -> None:
     assert warehouse.verify() == []
 
 
+@pytest.mark.torture
 def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse) -> None:
     """Bronze has lost its first batch. The state of bronze says so: its `complete_since` is the second batch."""
     change(shop, TRANSACTIONS_BRONZE, f"DELETE FROM {{table}} WHERE _batch_id < '{batch_id_of(2)}'")
@@ -244,6 +257,7 @@ def test_rows_older_than_bronze_are_not_surplus(shop: Warehouse) -> None:
     assert found(shop.verify(TRANSACTIONS_SILVER.name, TRANSACTIONS_BRONZE.name)) == {}
 
 
+@pytest.mark.torture
 def test_a_sum_that_the_state_does_not_have_is_reported_and_repaired(shop: Warehouse) -> None:
     states = read_states(shop.store)
     state = states[RETAILS_SILVER.name]
@@ -254,6 +268,7 @@ def test_a_sum_that_the_state_does_not_have_is_reported_and_repaired(shop: Wareh
     assert shop.differences() == []
 
 
+@pytest.mark.torture
 def test_a_result_is_described_in_one_line() -> None:
     wrong = VerifiedTable("t_silver", RowDifference(1200, 3, 1), ("t_silver: 2 rows in",), repair_error="no space")
     assert wrong.complaint == (

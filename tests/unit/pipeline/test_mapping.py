@@ -69,6 +69,7 @@ def test_columns_of_the_source_become_columns_of_the_contract(warehouse: Warehou
     ]
 
 
+@pytest.mark.torture
 def test_values_that_do_not_fit_are_refused_as_received(warehouse: Warehouse, sources: Path) -> None:
     warehouse.land(TRANSACTIONS_BRONZE, 1, line(1, PIECES="many"), line(2, SOLD="32.12.2025"), line(3), columns=COLUMNS)
     warehouse.refresh(TRANSACTIONS_SILVER, sources_file=str(sources))
@@ -130,6 +131,7 @@ def test_compaction_keeps_needed_rows_of_a_mapped_source(warehouse: Warehouse, s
     assert warehouse.complaints() == []
 
 
+@pytest.mark.torture
 def test_names_are_found_in_any_case_and_attributes_are_kept(warehouse: Warehouse, sources: Path) -> None:
     sources.write_text("customers: {api: 'https://example.com', attributes: [Tier, AGE]}", encoding="utf-8")
     row = {name.upper().replace("_", " "): value for name, value in customer(1).items()}
@@ -140,6 +142,7 @@ def test_names_are_found_in_any_case_and_attributes_are_kept(warehouse: Warehous
     assert warehouse.rows(CUSTOMERS_SILVER, "customer_id", "full_name", "attributes") == [expected]
 
 
+@pytest.mark.torture
 def test_unknown_column_fails_the_table_with_one_line(warehouse: Warehouse, sources: Path) -> None:
     sources.write_text(RECEIPTS.replace("PIECES", "QTY"), encoding="utf-8")
     warehouse.land(TRANSACTIONS_BRONZE, 1, line(1), columns=COLUMNS)

@@ -58,6 +58,7 @@ def errors(runs: list[TableRun]) -> dict[str, str]:
 # Declarations
 
 
+@pytest.mark.torture
 @pytest.mark.first_engine
 def test_every_sales_mart_declares_what_it_adds_up_to() -> None:
     assert {contract.name for contract in MARTS} <= set(SUMS) <= set(TABLES)
@@ -89,6 +90,7 @@ def test_states_have_the_sums_of_their_tables_after_every_kind_of_refresh(mall: 
     assert states_and_tables(mall) == (of_states, of_tables)
 
 
+@pytest.mark.torture
 def test_sums_of_a_mart_up_to_a_day_are_compared_with_the_lines_up_to_the_day(mall: Warehouse) -> None:
     mall.run(*GOLD, as_of=str(JANUARY))
     assert Decimal(read_states(mall.store)["monthly_sales_gold"].known_sums["lines"]) == 1
@@ -97,6 +99,7 @@ def test_sums_of_a_mart_up_to_a_day_are_compared_with_the_lines_up_to_the_day(ma
     assert Decimal(read_states(mall.store)["monthly_sales_gold"].known_sums["lines"]) == 2
 
 
+@pytest.mark.torture
 def test_sums_of_tables_of_an_earlier_version_are_computed_once(mall: Warehouse) -> None:
     states = read_states(mall.store)
     write_states(mall.store, {name: replace(state, sums={}, summed_token="") for name, state in states.items()})
@@ -105,12 +108,14 @@ def test_sums_of_tables_of_an_earlier_version_are_computed_once(mall: Warehouse)
     assert Decimal(read_states(mall.store)["retails_silver"].known_sums["lines"]) == 3
 
 
+@pytest.mark.torture
 def test_sums_belong_to_a_version(mall: Warehouse) -> None:
     """Code that changes rows and sets a new token need not know of sums: they are then unknown, not wrong."""
     state = read_states(mall.store)["retails_silver"]
     assert state.known_sums and not replace(state, token="new").known_sums
 
 
+@pytest.mark.torture
 @pytest.mark.first_engine
 def test_only_tables_that_are_rebuilt_for_some_keys_are_summed_by_a_query(
     mall: Warehouse, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +164,7 @@ def test_a_mart_that_does_not_add_up_is_named_and_rebuilt_by_the_next_run(mall: 
     assert mall.differences() == []
 
 
+@pytest.mark.torture
 def test_downstream_tables_of_a_mart_that_does_not_add_up_are_skipped(mall: Warehouse) -> None:
     DeltaTable(mall.tables_folder / CUSTOMER_PRODUCT_AFFINITY_GOLD.name).delete("customer_id = 1")
     mall.land(CUSTOMERS_BRONZE, 2, customer(1), customer(2))
@@ -170,6 +176,7 @@ def test_downstream_tables_of_a_mart_that_does_not_add_up_are_skipped(mall: Ware
     assert mall.rows(TABLES["product_performance_gold"]) == before
 
 
+@pytest.mark.torture
 def test_silver_that_was_changed_by_hand_fails_marts_until_it_is_repaired(mall: Warehouse) -> None:
     table = mall.store.name_of(RETAILS_SILVER.name)
     mall.store.session.sql(f"UPDATE {table} SET revenue = 0 WHERE transaction_id = 1").collect()
@@ -183,6 +190,7 @@ def test_silver_that_was_changed_by_hand_fails_marts_until_it_is_repaired(mall: 
     assert mall.rows(MONTHLY_SALES_GOLD, "transaction_month", "monthly_transactions") == [(1, 1), (2, 1), (3, 1)]
 
 
+@pytest.mark.torture
 def test_registrations_add_up_to_customers(mall: Warehouse) -> None:
     trends = "+customer_registration_trends_gold"
 

@@ -139,6 +139,7 @@ def test_numbers_are_not_needed_without_text_ids(shop: Warehouse) -> None:
     assert ID_KEYS_SILVER.name not in shop.runner().plan()
 
 
+@pytest.mark.torture
 def test_large_numbers_survive_every_step(warehouse: Warehouse) -> None:
     large: list[tuple[BronzeContract, dict[str, object]]] = [
         (CUSTOMERS_BRONZE, customer(2**53 + 1)),
