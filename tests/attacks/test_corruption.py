@@ -29,7 +29,7 @@ from effort import IS_TORTURE, SEEDS
 from .commands import MART, SELECTED, Ended, Gold, cdp, gold_of
 from .corruption import Damage, damage, with_fault
 
-CASES, CASES_OF_WHOLE_JOB = (500, 25) if IS_TORTURE else (6 * SEEDS, 1)
+CASES, CASES_OF_WHOLE_JOB = (500, 25) if IS_TORTURE else (3 * SEEDS, 1)
 WHOLE_JOB = ("--param", "ingest=false", "--param", "fit_models=false")
 FULL_REFRESH = ("--param", "full_refresh=true")
 WITH_CHECKPOINT = ("table_state_ops", "retails_silver", "customers_silver", MART)
