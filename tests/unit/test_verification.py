@@ -69,6 +69,7 @@ def test_tables_equal_a_rebuild_after_deletions_and_duplicates(shop: Warehouse) 
     assert shop.differences() == []
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     ("contract", "statement", "expected"),
     [

@@ -361,7 +361,7 @@ def test_tables_of_stages_are_returned_before_the_tasks(jobs: Jobs) -> None:
     assert (states["c_silver"], states["d_silver"]) == ("failed", "skipped")
     a, b, c = runs["a_silver"], runs["b_silver"], runs["c_silver"]
     assert {name: count for name, count in a.counts.items() if count} == {"rows": 5, "quarantined": 2}
-    assert (a.seconds, a.new_columns, a.error) == (1.5, ["colour"], None)
+    assert (a.seconds, a.notes, a.error) == (1.5, ["colour"], None)
     assert set(b.counts.values()) == {0}
     assert (c.counts, c.error) == ({}, "no")
 

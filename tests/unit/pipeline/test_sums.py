@@ -74,6 +74,7 @@ def test_every_sales_mart_declares_what_it_adds_up_to() -> None:
 # Sums
 
 
+@pytest.mark.torture
 def test_states_have_the_sums_of_their_tables_after_every_kind_of_refresh(mall: Warehouse) -> None:
     mall.land(TRANSACTIONS_BRONZE, 2, sale(1, JANUARY, quantity=5), sale(3, MARCH, customer_id=None), load="increment")
     mall.run(*GOLD)
