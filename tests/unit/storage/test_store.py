@@ -420,7 +420,7 @@ def test_replace_changes_the_columns_to_those_of_the_contract(
     assert rows_of(store.read(contract).select("visit_id", "_batch_id")) == [(1, "a")]
 
 
-@pytest.mark.every_case
+@pytest.mark.first_engine
 @every_layout
 def test_replace_does_not_compute_null_columns(
     store: DeltaStore, visits: Rows, rows_of: RowsOf, tmp_path: Path, contract: TableContract
