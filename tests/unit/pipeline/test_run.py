@@ -328,14 +328,6 @@ def test_a_run_without_due_tables_writes_nothing(mall: Warehouse) -> None:
 
 
 @pytest.mark.first_engine
-def test_replay_from_after_every_landed_batch_is_an_error(mall: Warehouse) -> None:
-    newest = max(name for state in read_states(mall.store).values() for name in state.details.get("batches", {}))
-    with pytest.raises(CdpError, match=f"the newest landed batch is {newest}: no batch would be loaded again"):
-        mall.run("bronze", replay_from=f"{newest}z")
-    mall.run("bronze", replay_from=newest)
-
-
-@pytest.mark.first_engine
 def test_state_of_a_later_version_is_an_error_that_says_what_to_do(mall: Warehouse) -> None:
     states = read_states(mall.store)
     state = states[CUSTOMERS_BRONZE.name]
