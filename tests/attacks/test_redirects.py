@@ -55,7 +55,7 @@ ELSEWHERE = {
     "another port": "http://127.0.0.1:{other}/customers.json",
     "no scheme": "//127.0.0.1:{other}/customers.json",
     "user that looks like the host": "http://127.0.0.1:{own}@localhost:{other}/customers.json",
-    "backslash": "http://localhost:{other}\\@127.0.0.1:{own}/customers.json",
+    "backslash": "http://localhost:{other}\\@127.0.0.1:{own}/customers.json",  # pragma: allowlist secret
     "backslashes": "http:\\\\localhost:{other}/customers.json",
     "number as host": "http://2130706433:{other}/customers.json",
     "short host": "http://127.1:{other}/customers.json",
@@ -179,7 +179,10 @@ def test_a_named_host_gets_neither_the_token_nor_a_login_of_the_address(serve, r
     monkeypatch.setenv("NETRC", str(netrc))
     other = serve(b"[]")
     port = other.root.rsplit(":", 1)[1]
-    refusal(serve(b"", 302, {"Location": f"http://a:b@localhost:{port}/"}).url, (f"localhost:{port}",))
+    refusal(
+        serve(b"", 302, {"Location": f"http://a:b@localhost:{port}/"}).url,
+        (f"localhost:{port}",),  # pragma: allowlist secret
+    )  # pragma: allowlist secret
     assert [headers.get("Authorization") for headers in other.requests] == [None]
 
 

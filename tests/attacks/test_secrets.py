@@ -104,8 +104,8 @@ def test_a_secret_is_removed_in_every_form(form: Callable[[str], str]) -> None:
         ("Server=tcp:shop;Uid=cdp;Pwd={{{};;x}};Encrypt=yes", ["{};;x"]),
         ("postgresql+psycopg://cdp:{}@db.example.com:5432/shop", ["{}"]),
         ("https://u:{}/ss@h", ["{}/ss"]),
-        ("postgresql://cdp:a@{}@db.example.com/shop", ["a@{}"]),
-        ("postgresql://cdp:{}%40x@db.example.com/shop", ["{}%40x", "{}@x"]),
+        ("postgresql://cdp:a@{}@db.example.com/shop", ["a@{}"]),  # pragma: allowlist secret
+        ("postgresql://cdp:{}%40x@db.example.com/shop", ["{}%40x", "{}@x"]),  # pragma: allowlist secret
         ("postgresql://cdp@db.example.com/shop?password={}", ["{}"]),
     ],
     ids=["bearer", "storage", "event hub", "signature", "braces", "URL", "slash", "@", "escaped @", "parameter"],
@@ -128,7 +128,7 @@ def test_a_part_of_a_secret_is_removed_without_the_rest(secret: str, parts: list
         "https://u:{}/ss@h",
         "https://{}@api.example.com/customers",
         "postgresql+psycopg://cdp:{}@db.example.com/shop",
-        "postgresql+psycopg://cdp:a@{}@db.example.com/shop",
+        "postgresql+psycopg://cdp:a@{}@db.example.com/shop",  # pragma: allowlist secret
         "AccountName=shop;AccountKey={};EndpointSuffix=core.windows.net",
         "Endpoint=sb://shop/;SharedAccessKeyName=read;SharedAccessKey={}",
         'PlainLoginModule required username="cdp" password="{}";',
@@ -317,15 +317,15 @@ URLS = {
     "colon": "postgresql+psycopg://cdp:pa:{}@127.0.0.1:1/retail?connect_timeout=1",
     "blank": "postgresql+psycopg://cdp:pa {}@127.0.0.1:1/retail?connect_timeout=1",
     "bracket": "postgresql+psycopg://cdp:{}@[::1/retail",
-    "percent": "postgresql+psycopg://cdp:%{}@127.0.0.1:1/retail?connect_timeout=1",
-    "null": "postgresql+psycopg://cdp:{}%00@127.0.0.1:1/retail?connect_timeout=1",
+    "percent": "postgresql+psycopg://cdp:%{}@127.0.0.1:1/retail?connect_timeout=1",  # pragma: allowlist secret
+    "null": "postgresql+psycopg://cdp:{}%00@127.0.0.1:1/retail?connect_timeout=1",  # pragma: allowlist secret
     "parameter": "postgresql+psycopg://cdp@127.0.0.1:1/retail?password={}&connect_timeout=1",
     "unknown parameter": "postgresql+psycopg://cdp:{}@127.0.0.1:1/retail?nosuch={}",
     "password as user": "postgresql+psycopg://{}@127.0.0.1:1/retail?connect_timeout=1",
     "password as database": "postgresql+psycopg://127.0.0.1:1/?password={}&connect_timeout=1",
     "SQL Server parameter": "mssql+mssqlpython://cdp:{}@127.0.0.1:1/retail?nosuch=1",
-    "SQL Server semicolon": "mssql+mssqlpython://cdp:pa%3B{}@127.0.0.1:1/retail",
-    "SQL Server brace": "mssql+mssqlpython://cdp:%7B{}@127.0.0.1:1/retail",
+    "SQL Server semicolon": "mssql+mssqlpython://cdp:pa%3B{}@127.0.0.1:1/retail",  # pragma: allowlist secret
+    "SQL Server brace": "mssql+mssqlpython://cdp:%7B{}@127.0.0.1:1/retail",  # pragma: allowlist secret
 }
 """Database URLs with a password. None can be used."""
 
