@@ -179,10 +179,8 @@ def test_a_named_host_gets_neither_the_token_nor_a_login_of_the_address(serve, r
     monkeypatch.setenv("NETRC", str(netrc))
     other = serve(b"[]")
     port = other.root.rsplit(":", 1)[1]
-    refusal(
-        serve(b"", 302, {"Location": f"http://a:b@localhost:{port}/"}).url,
-        (f"localhost:{port}",),  # pragma: allowlist secret
-    )  # pragma: allowlist secret
+    address = f"http://a:b@localhost:{port}/"  # pragma: allowlist secret
+    refusal(serve(b"", 302, {"Location": address}).url, (f"localhost:{port}",))
     assert [headers.get("Authorization") for headers in other.requests] == [None]
 
 
