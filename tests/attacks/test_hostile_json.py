@@ -133,6 +133,7 @@ def test_a_long_number_is_kept_as_received(warehouse: Warehouse, digits: int) ->
         )
 
 
+@pytest.mark.torture
 def test_hostile_records_are_in_quarantine_and_the_next_batch_goes_through(warehouse: Warehouse) -> None:
     records = [*REFUSED.values(), *(f'{{"customer_id": 2, "{spelled}": 1}}' for spelled, _ in IN_EXTRA.values())]
     good = [json.dumps(customer(number)) for number in range(10, 100)]
@@ -147,6 +148,7 @@ def test_hostile_records_are_in_quarantine_and_the_next_batch_goes_through(wareh
     assert not warehouse.complaints()
 
 
+@pytest.mark.torture
 def test_a_flood_of_names_adds_few_columns(warehouse: Warehouse) -> None:
     events = [
         {"event_id": f"e{n}", "event_type": "page_view", "occurred_at": "2026-02-01T00:00:00Z", "anonymous_id": "d"}
@@ -179,6 +181,7 @@ def test_the_names_of_a_manifest_are_few_and_short(tmp_path: Path) -> None:
     assert len(batch.to_json()) < 1 << 16
 
 
+@pytest.mark.torture
 def test_an_unreadable_batch_does_not_block_later_ones(warehouse: Warehouse) -> None:
     for day, damage in ((1, b"\xff\xfe\n"), (2, b"")):
         warehouse.land(CUSTOMERS_BRONZE, day, customer(1))
@@ -191,6 +194,7 @@ def test_an_unreadable_batch_does_not_block_later_ones(warehouse: Warehouse) -> 
     assert warehouse.refreshed("customers_bronze", "customers_silver") == []
 
 
+@pytest.mark.torture
 def test_an_unreadable_batch_without_a_later_snapshot_is_an_error_that_names_it(warehouse: Warehouse) -> None:
     warehouse.land(CUSTOMERS_BRONZE, 1, customer(1))
     (warehouse.folder_of(CUSTOMERS_BRONZE, 1) / "data" / "part-00000.jsonl").write_bytes(b"\xff\n")

@@ -49,6 +49,7 @@ def found(verified: list[VerifiedTable]) -> dict[str, RowDifference]:
     return {each.table_name: each.difference for each in verified if each.is_different}
 
 
+@pytest.mark.torture
 def test_tables_of_a_run_equal_a_rebuild(shop: Warehouse) -> None:
     verified = shop.verify()
     assert [each.complaint for each in verified if each.is_different] == []

@@ -137,6 +137,7 @@ def test_value_that_does_not_fit_changes_the_warning_of_its_row(warehouse: Wareh
     assert shop.contents() == merged
 
 
+@pytest.mark.torture
 def test_values_of_a_column_that_arrives_later_are_kept(warehouse: Warehouse) -> None:
     optional = [column.name for column in TRANSACTIONS_BRONZE.received_columns if column.optional]
     lacks = [name for name in optional if name != "transaction_date"]

@@ -145,6 +145,7 @@ def test_only_tables_that_are_rebuilt_for_some_keys_are_summed_by_a_query(
 # Differences
 
 
+@pytest.mark.torture
 def test_a_mart_that_does_not_add_up_is_named_and_rebuilt_by_the_next_run(mall: Warehouse) -> None:
     expected = {name: state.version for name, state in read_states(mall.store).items()}
     table = mall.store.name_of(MONTHLY_SALES_GOLD.name)
