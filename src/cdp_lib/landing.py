@@ -681,11 +681,8 @@ class Landing:
 
     def _check_is_no_link(self, path: str) -> None:
         """Raise a `ValueError` if a path of this machine has a symbolic link below the landing location."""
-        if isinstance(self.fs, LocalFileSystem):
-            inside = os.path.relpath(self.fs._strip_protocol(path), self.fs._strip_protocol(self.root))
-            real_root = os.path.realpath(self.fs._strip_protocol(self.root))
-            if os.path.realpath(os.path.join(real_root, inside)) != os.path.join(real_root, inside):
-                raise ValueError("a symbolic link, which may lead out of the landing location")
+        if has_link(self.fs, self.root, path.removeprefix(f"{self.root}/")):
+            raise ValueError("a symbolic link, which may lead out of the landing location")
 
     def _require_no_other_files(self, batch: Manifest) -> None:
         """Raise an error if the folder of a source file has a file that the manifest does not list.
@@ -800,6 +797,22 @@ def batch_id_after(batch_id: str, latest: str) -> str:
             f" to {batch_id}."
         ) from None
     return f"{moved:{_TIME_FORMAT}}{batch_id[_TIME_LENGTH:]}"
+
+
+def has_link(fs: fsspec.AbstractFileSystem, folder: str, name: str) -> bool:
+    """Return whether a file, or a folder between it and a given folder, is a symbolic link.
+
+    The folder itself may be a link. Only folders of this machine have links.
+
+    Args:
+        fs: File system of the folder.
+        folder: Address of the folder.
+        name: Path of the file, relative to the folder.
+    """
+    if not isinstance(fs, LocalFileSystem):
+        return False
+    path = os.path.join(os.path.realpath(fs._strip_protocol(folder)), name)
+    return os.path.realpath(path) != path
 
 
 def open_filesystem(address: str, account_key: str | None) -> fsspec.AbstractFileSystem:

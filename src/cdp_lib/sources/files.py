@@ -30,12 +30,19 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 from urllib.parse import quote
 
-from fsspec.implementations.local import LocalFileSystem
-
 from cdp_lib.contracts.table import BronzeContract, Column
 from cdp_lib.errors import CdpError
 from cdp_lib.json_text import add_field_names, field_names, parse_json
-from cdp_lib.landing import FILE_FOLDER, BatchWriter, Extraction, Manifest, Origin, open_filesystem, storage_errors
+from cdp_lib.landing import (
+    FILE_FOLDER,
+    BatchWriter,
+    Extraction,
+    Manifest,
+    Origin,
+    has_link,
+    open_filesystem,
+    storage_errors,
+)
 from cdp_lib.limits import MAX_RECORD_LENGTH, Limits, Meter
 from cdp_lib.source_address import SourceAddress
 
@@ -204,19 +211,12 @@ class _Folder:
             for name, entry in sorted(found.items())
             if names.search(name) and not any(part.startswith((".", "_")) for part in name.split("/"))
         }
-        if links := [name for name in files if self._is_link(name)]:
+        if links := [name for name in files if has_link(self._fs, self.path, name)]:
             raise CdpError(
                 f"{self.path}/{links[0]} is a symbolic link, which may lead out of the folder: copy the file into the"
                 " folder, or remove the link; nothing was landed."
             )
         return [_source_file(f"{self.path}/{name}", name, entry) for name, entry in files.items()]
-
-    def _is_link(self, name: str) -> bool:
-        """Return whether the file, or a folder between the path and the file, is a symbolic link."""
-        if not isinstance(self._fs, LocalFileSystem):
-            return False
-        folder = os.path.realpath(self._fs._strip_protocol(self.path))
-        return os.path.realpath(os.path.join(folder, name)) != os.path.join(folder, name)
 
     def file(self) -> _SourceFile:
         """Return the file at the path."""
