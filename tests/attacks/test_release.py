@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts import run
+
 pytestmark = pytest.mark.first_engine
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -37,19 +39,6 @@ def clone(tmp_path: Path) -> Path:
     ):
         subprocess.run([*GIT, *command], cwd=folder, check=True, timeout=60, capture_output=True)
     return folder
-
-
-def run(folder: Path, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BUNDLE_VAR_", "GITHUB_"))}
-    return subprocess.run(
-        [str(folder / "tools" / script), *arguments],
-        cwd=folder,
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.mark.parametrize(

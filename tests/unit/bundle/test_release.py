@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts import run
+
 pytestmark = pytest.mark.first_engine
 
 Workflow = dict[str, Any]
@@ -55,19 +57,6 @@ def clone(project: Path, tmp_path: Path) -> Path:
 def git(folder: Path, *arguments: str) -> str:
     answer = subprocess.run([*GIT, *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=60)
     return answer.stdout.strip()
-
-
-def run(folder: Path, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BUNDLE_VAR_", "GITHUB_"))}
-    return subprocess.run(
-        [str(folder / "tools" / script), *arguments],
-        cwd=folder,
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def one_error(answer: subprocess.CompletedProcess[str]) -> str:
