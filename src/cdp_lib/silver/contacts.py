@@ -9,7 +9,7 @@ from cdp_lib.contracts.silver import BIRTH_DAYS, CRM_CONTACTS_SILVER, ID_KEYS_SI
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
-from cdp_lib.silver.reserved import unless_total
+from cdp_lib.silver.reserved import to_channel
 
 
 def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
@@ -37,7 +37,7 @@ def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
             "city": clean_text,
             "postal_code": clean_text,
             "country": clean_text,
-            "acquisition_channel": _to_channel,
+            "acquisition_channel": to_channel,
             "acquisition_date": to_date,
             "loyalty_tier": clean_text,
             "household_id": clean_text,
@@ -85,10 +85,6 @@ CRM_CONTACTS = Table(
     follows=(ID_KEYS_SILVER,),
     materialization=MergeByKey(),
 )
-
-
-def _to_channel(received: Column) -> Column:
-    return unless_total(clean_text(received))
 
 
 def _to_guid(received: Column) -> Column:

@@ -7,6 +7,8 @@ country has the same name would be mixed up with the total.
 from pyspark.sql import Column
 from pyspark.sql import functions as sf
 
+from cdp_lib.columns import clean_text
+
 NAMES_OF_TOTALS = ("All countries", "All channels", "All segments")
 
 
@@ -18,3 +20,11 @@ def unless_total(name: Column) -> Column:
     """
     is_total = sf.lower(name).isin(*(total.lower() for total in NAMES_OF_TOTALS))
     return sf.when(is_total, sf.concat(name, sf.lit(" (value)"))).otherwise(name)
+
+
+def to_channel(received: Column) -> Column:
+    """Return a channel as text; null if no text is left.
+
+    KPIs join spend and customers by channel, so both get it from this function.
+    """
+    return unless_total(clean_text(received))

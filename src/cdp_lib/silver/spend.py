@@ -1,6 +1,6 @@
 """marketing_spend_silver: marketing spend by month, channel and campaign."""
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 
 from cdp_lib.columns import clean_text, to_amount, to_currency, to_month
 from cdp_lib.contracts.bronze import MARKETING_SPEND_BRONZE
@@ -8,7 +8,7 @@ from cdp_lib.contracts.silver import MARKETING_SPEND_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import typed_rows
-from cdp_lib.silver.reserved import unless_total
+from cdp_lib.silver.reserved import to_channel
 
 
 def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame:
@@ -25,17 +25,12 @@ def build_marketing_spend_silver(marketing_spend_bronze: DataFrame) -> DataFrame
         MARKETING_SPEND_BRONZE,
         {
             "month": to_month,
-            "channel": _to_channel,
+            "channel": to_channel,
             "campaign": clean_text,
             "amount": to_amount,
             "currency": to_currency,
         },
     )
-
-
-def _to_channel(received: Column) -> Column:
-    # As in the contacts of the CRM: the KPIs join spend and customers by channel.
-    return unless_total(clean_text(received))
 
 
 MARKETING_SPEND = Table(
