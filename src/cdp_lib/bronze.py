@@ -139,10 +139,8 @@ def build_bronze(
             path = landing.path_of(batch, file.name)
             rows = spark.read.text(path) if batch.format == "jsonl" else spark.read.parquet(path)
             source_file = sf.lit(landing.relative_path_of(batch, file.name))
-            is_removed = file.deletions
-            frames.append(
-                _bronze_rows(rows, source_file, batch, contract, mapping, own_columns, are_deletions=is_removed)
-            )
+            arguments = (rows, source_file, batch, contract, mapping, own_columns)
+            frames.append(_bronze_rows(*arguments, are_deletions=file.deletions))
     return union(frames)
 
 

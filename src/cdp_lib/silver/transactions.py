@@ -10,9 +10,8 @@ from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
 from cdp_lib.silver.received import as_received, typed_rows
 
-_OPTIONAL_COLUMNS = (
-    *("order_id", "sold_at", "unit_price", "line_amount", "discount_amount", "tax_amount"),
-    *("currency", "channel", "promotion_code", "updated_at"),
+_OPTIONAL_COLUMNS = tuple(
+    column.name for column in TRANSACTIONS_BRONZE.received_columns if column.optional and column.type == "STRING"
 )
 """Columns that are null if the source does not have them."""
 
