@@ -338,7 +338,10 @@ def verify(
     if due := [each.table_name for each in verified if each.is_due]:
         errors.print(f"warning: {len(due)} tables are due and were not compared: run `cdp run` first.")
     wrong = [each for each in verified if each.is_wrong]
-    for complaint in dict.fromkeys([*damaged.values(), *(each.complaint for each in wrong), *late]):
+    # The damaged file explains why its table is wrong.
+    names_of_damaged = {folder.name for folder in damaged}
+    unexplained = [each.complaint for each in wrong if each.table_name not in names_of_damaged]
+    for complaint in dict.fromkeys([*damaged.values(), *unexplained, *late]):
         errors.print(f"error: {complaint}")
     if (wrong or damaged) and not repair:
         console.print("`cdp verify --repair` rebuilds exactly the tables that are wrong.")
