@@ -1,0 +1,1 @@
+"""Identity resolution: the persons behind the records of all sources."""
