@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from cdp_lib.identity.graph import Flags, Floats, Graph, Holdings, Ints
+from cdp_lib.identity.graph import Flags, Floats, Graph, Holdings, Ints, distinct
 from cdp_lib.identity.joins import CONTRADICTION, JOINED, Limits, join
 from cdp_lib.identity.rules import IdentityRules
 
@@ -41,8 +41,8 @@ class Clusters:
 def cluster(graph: Graph, rules: IdentityRules) -> Clusters:
     """Return the clusters of the records.
 
-    A value joins nothing if the records that hold it end in more persons than its kind allows. Its edges lose the weight
-    of its kind.
+    A value joins nothing if the records that hold it end in more persons than its kind allows. Its edges then lose the
+    weight of its kind.
 
     - Edges between customers and contacts: all values count at first. Values of too many persons are left out, until no
       other value has too many persons.
@@ -147,7 +147,7 @@ class _SharedValues:
             label: Cluster of each record.
             counted: Elements of `held` that count.
         """
-        pair = np.unique(self._of_held[counted] * len(label) + label[self.held.owner[counted]])
+        pair = distinct(self._of_held[counted] * len(label) + label[self.held.owner[counted]])
         is_excessive: Flags = np.bincount(pair // max(len(label), 1), minlength=len(self.most)) > self.most
         return is_excessive
 

@@ -153,7 +153,7 @@ def _cuts(graph: Graph, clusters: Clusters) -> pa.Table:
             "record_b": graph.keys.take(pa.array(graph.b[edges])),
             "identifiers": _identifiers(graph, edges),
             "weight": pa.array(graph.weight[edges], mask=np.isinf(graph.weight[edges])),
-            "reason": pa.array(_cut_reasons(graph, clusters, edges), pa.string()),
+            "reason": _cut_reasons(graph, clusters, edges),
         }
     )
 
@@ -168,19 +168,21 @@ def _identifiers(graph: Graph, edges: Ints) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts)
 
 
-def _cut_reasons(graph: Graph, clusters: Clusters, edges: Ints) -> list[str]:
+def _cut_reasons(graph: Graph, clusters: Clusters, edges: Ints) -> pa.Array:
     """Return why each edge joins nothing."""
-    names = {
+    texts = {
         NEVER: "never",
         CONTRADICTION: "contradiction",
         RECORDS: "limit records_per_person",
         TWO_PERSONS: "two_persons",
         **{VALUES + position: f"limit values_per_person:{kind}" for position, kind in enumerate(graph.kinds)},
     }
-    shared: dict[int, int] = {}
-    for edge, value in zip(clusters.shared.owner.tolist(), clusters.shared.value.tolist(), strict=True):
-        shared.setdefault(edge, value)
-    return [
-        f"shared_value:{graph.values[shared[edge]].as_py()}" if reason == SHARED_VALUE else names[reason]
-        for edge, reason in zip(edges.tolist(), clusters.refused[edges].tolist(), strict=True)
-    ]
+    reason = clusters.refused[edges]
+    text = pa.array([texts.get(code) for code in range(VALUES + len(graph.kinds))], pa.string())
+    value = np.full(len(graph.a), -1)
+    # Assigned from the last value to the first, so that the first value of an edge remains.
+    value[clusters.shared.owner[::-1]] = clusters.shared.value[::-1]
+    shared = graph.values.take(pa.array(value[edges], mask=reason != SHARED_VALUE))
+    return pc.coalesce(
+        pc.binary_join_element_wise("shared_value:", shared, ""), text.take(pa.array(reason, mask=reason < 0))
+    )
