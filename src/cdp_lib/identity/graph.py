@@ -117,7 +117,8 @@ def connect(count: int, a: Ints, b: Ints) -> Ints:
 def distinct(numbers: Ints) -> Ints:
     """Return the distinct numbers, ascending. Faster than the hash table that `numpy.unique` uses for whole numbers."""
     numbers = np.sort(numbers)
-    return numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
+    first: Ints = numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
+    return first
 
 
 def read_graph(records: pa.Table, edges: pa.Table, overrides: pa.Table, rules: IdentityRules) -> Graph:
