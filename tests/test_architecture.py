@@ -60,7 +60,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "identity.rules": set(),
     "identity.rules_file": {"contracts.identity", "errors", "identity.rules"},
     "identity.normalise": {"columns"},
-    "identity.phones": {"columns"},
+    "identity.phones": set(),
     "secrets": {"errors", "redaction"},
     "storage": {"storage.delta", "storage.lease"},
     "storage.lease": {"contracts.ops", "errors", "storage.delta"},
