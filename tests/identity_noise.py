@@ -41,9 +41,8 @@ def with_typo(text: str, rng: np.random.Generator, letters: str = _LETTERS) -> s
 
 
 def with_digit_typo(text: str, rng: np.random.Generator) -> str:
-    """Return a text in which one digit after the third differs."""
-    positions = [at for at, character in enumerate(text) if character.isdigit() and at > 2]
-    at = positions[rng.integers(len(positions))]
+    """Return a text in which one of the last four digits differs, so that a phone number stays in its reserved range."""
+    at = len(text) - 1 - int(rng.integers(4))
     return text[:at] + str((int(text[at]) + int(rng.integers(1, 10))) % 10) + text[at + 1 :]
 
 
@@ -56,7 +55,10 @@ def mistyped_date(day: date, rng: np.random.Generator) -> date:
     if day.day <= 12 and day.day != day.month and rng.random() < 0.5:
         return day.replace(month=day.day, day=day.month)
     if rng.random() < 0.5:
-        return day.replace(day=day.day % 9 + 1 if day.day < 10 else (day.day // 10) * 10 + (day.day % 10 + 1) % 9)
+        other = day.day + 10 if day.day <= 18 else day.day - 10
+        return day.replace(
+            day=other if rng.random() < 0.5 else day.day + (1 if day.day % 10 < 8 and day.day < 28 else -1)
+        )
     return day.replace(
         year=day.year + (1 if day.year % 10 < 9 else -1) * (10 if rng.random() < 0.3 else 1), day=min(day.day, 28)
     )

@@ -146,46 +146,44 @@ def draw_facts(people: pd.DataFrame, seed: int, rates: RecordRates) -> Facts:
     return facts
 
 
-def _agree(facts: Facts, people: pd.DataFrame, a: int, b: int) -> Mask:
+def _known(people: pd.DataFrame) -> dict[str, Mask]:
+    """Return facts of persons that `_agree` needs: changed attributes, names shared in the family and rare last names."""
+    columns = ("email", "mobile", "last", "street")
+    known = {column: (people[f"{column}0"] != people[f"{column}1"]).to_numpy() for column in columns}
+    known["namesake"] = (people["is_namesake"] | people["has_namesake"]).to_numpy()
+    return known | {"rare": (people["last0"] >= COMMON_LAST_NAMES).to_numpy()}
+
+
+def _agree(facts: Facts, known: dict[str, Mask], a: int, b: int) -> Mask:
     """Return for each person whether a careful person sees that records `a` and `b` are of one person."""
     named = (facts.name[:, a] >= 0) & (facts.name[:, b] >= 0)
     full = named & (facts.name[:, a] != 2) & (facts.name[:, b] != 2)
 
-    def changed(column: str) -> Mask:
-        return (people[f"{column}0"] != people[f"{column}1"]).to_numpy()
-
     def same(codes: Ints, column: str) -> Mask:
         x, y = codes[:, a], codes[:, b]
         own = (x >= 0) & (y >= 0) & (x < SHARED) & (y < SHARED)
-        return own & ((x == y) | ~changed(column))
+        return own & ((x == y) | ~known[column])
 
     e_mail = same(facts.email, "email") & ~(facts.errors["email_typo"][:, [a, b]].any(axis=1) & ~named)
     phone = same(facts.phone, "mobile") & ~facts.errors["phone_typo"][:, [a, b]].any(axis=1)
     family = ((facts.email[:, a] == SHARED) & (facts.email[:, b] == SHARED)) | (
         (facts.phone[:, a] == SHARED) & (facts.phone[:, b] == SHARED)
     )
-    family &= full & ~people["is_namesake"].to_numpy() & ~people["has_namesake"].to_numpy()
+    family &= full & ~known["namesake"]
     card = facts.card[:, [a, b]].all(axis=1) & ~facts.errors["wrong_card"][:, [a, b]].any(axis=1)
-    last_name = (facts.version[:, a] == facts.version[:, b]) | ~changed("last")
+    last_name = (facts.version[:, a] == facts.version[:, b]) | ~known["last"]
     births = facts.birth[:, [a, b]].all(axis=1) & ~facts.errors["birth_typo"][:, [a, b]].any(axis=1)
-    is_rare = (people["last0"] >= COMMON_LAST_NAMES).to_numpy()
-    home = (
-        same(facts.address, "street")
-        & full
-        & last_name
-        & ~people["has_namesake"].to_numpy()
-        & ~people["is_namesake"].to_numpy()
-    )
-    born = births & full & ((last_name & is_rare) | same(facts.address, "street"))
+    home = same(facts.address, "street") & full & last_name & ~known["namesake"]
+    born = births & full & ((last_name & known["rare"]) | same(facts.address, "street"))
     number = (facts.customer[:, a] == b) | (facts.customer[:, b] == a)
     number |= (facts.customer[:, a] >= 0) & (facts.customer[:, a] == facts.customer[:, b])
     return facts.exists[:, a] & facts.exists[:, b] & (e_mail | phone | family | card | home | born | number)
 
 
-def _groups(facts: Facts, people: pd.DataFrame) -> Ints:
+def _groups(facts: Facts, known: dict[str, Mask]) -> Ints:
     """Return for each record the smallest record of the person that evidence connects it with."""
-    group = np.tile(np.arange(4), (len(people), 1))
-    pairs = [(a, b, _agree(facts, people, a, b)) for a in range(4) for b in range(a + 1, 4)]
+    group = np.tile(np.arange(4), (len(facts.exists), 1))
+    pairs = [(a, b, _agree(facts, known, a, b)) for a in range(4) for b in range(a + 1, 4)]
     for _ in range(3):
         for a, b, agree in pairs:
             low = np.minimum(group[:, a], group[:, b])
@@ -195,18 +193,18 @@ def _groups(facts: Facts, people: pd.DataFrame) -> Ints:
 
 def _connect(facts: Facts, people: pd.DataFrame, rates: RecordRates, rng: np.random.Generator) -> None:
     """Give most records without evidence the e-mail address of the person's first record. Mark the rest as hopeless."""
+    known = _known(people)
     for later in range(1, 4):
         lost = (
             facts.exists[:, later]
-            & (_groups(facts, people)[:, later] != 0)
+            & (_groups(facts, known)[:, later] != 0)
             & (rng.random(len(people)) >= rates.hopeless)
         )
         own = np.where((facts.email[:, 0] == 0) | (facts.email[:, 0] == 1), facts.email[:, 0], 0)
         for record in (0, later):
             facts.email[:, record] = np.where(lost, own, facts.email[:, record])
             facts.errors["email_typo"][:, record] &= ~lost
-    groups = _groups(facts, people)
+    groups = _groups(facts, known)
     facts.hopeless |= facts.exists & (groups != 0)
-    is_namesake = (people["is_namesake"] | people["has_namesake"]).to_numpy()[:, None]
     only_family = (facts.email == SHARED) & (facts.customer == MISSING) & ~facts.birth & ~facts.card
-    facts.hopeless |= facts.exists & is_namesake & only_family
+    facts.hopeless |= facts.exists & known["namesake"][:, None] & only_family

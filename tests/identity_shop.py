@@ -39,7 +39,7 @@ from identity_people import PeopleRates, make_people
 from identity_records import MISSING, SHARED, SHOP, Facts, RecordRates, draw_facts
 from identity_tables import identity_records, table_of
 
-SHOP_PHONE = "1632999999"
+SHOP_PHONE = "1632960961"
 FIRST_CUSTOMER_ID = 100_001
 
 

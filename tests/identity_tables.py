@@ -66,8 +66,11 @@ def identity_records(rows: pd.DataFrame, events: pd.DataFrame) -> pa.Table:
     people["phone"], people["changed_at"] = rows["phone_e164"], rows["updated_at"]
     number = rows["customer_id"].fillna(rows["names_customer"])
     logins = events[events["customer_id"].notna() & events["anonymous_id"].notna() & events["identity"].notna()]
-    devices = logins.sort_values("anonymous_id").drop_duplicates(["customer_id", "anonymous_id"])
-    devices = "device:" + devices["anonymous_id"].groupby(devices["customer_id"]).agg("\tdevice:".join)
+    devices: dict[int, str] = {}
+    for customer, device in sorted(
+        {*zip(logins["customer_id"].tolist(), logins["anonymous_id"].tolist(), strict=True)}
+    ):
+        devices[customer] = f"{devices[customer]}\tdevice:{device}" if customer in devices else f"device:{device}"
     email = rows["email"].where(~rows["email"].isin(SHOP_EMAILS))
     parts = {
         "customer_id:": number.astype("string"),
