@@ -57,6 +57,8 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     # This module imports the package `cdp_lib`, to send it to the process in which Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "json_text", "landing", "redaction", "settings"},
     "settings": {"errors", "limits", "reference.currencies"},
+    "identity": {"identity"},
+    "identity.rules": set(),
     "secrets": {"errors", "redaction"},
     "storage": {"storage.delta", "storage.lease"},
     "storage.lease": {"contracts.ops", "errors", "storage.delta"},
