@@ -56,9 +56,9 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "ingest": {"errors", "landing", "secrets", "settings", "source_address", "sources", "sources_file"},
     # This module imports the package `cdp_lib`, to send it to the process in which Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "json_text", "landing", "redaction", "settings"},
+    "settings": {"errors", "identity.rules", "identity.rules_file", "limits", "reference.currencies"},
     "identity": {"identity"},
     "identity.rules": set(),
-    "settings": {"errors", "identity.rules", "identity.rules_file", "limits", "reference.currencies"},
     "identity.rules_file": {"contracts.identity", "errors", "identity.rules"},
     "identity.normalise": {"columns"},
     "identity.phones": {"columns"},
