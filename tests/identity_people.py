@@ -219,8 +219,11 @@ def _add_contacts(people: pd.DataFrame, rng: np.random.Generator, rates: PeopleR
     year = pd.DatetimeIndex(people["birth_date"]).year.to_numpy() % 100
     host = EMAIL_HOSTS[rng.integers(0, len(EMAIL_HOSTS), count)]
     email = plain_first + separator + people["last_name0"].map(plain).to_numpy() + _padded(year, 2)
-    taken = pd.Series(email + host).duplicated(keep=False).to_numpy()
-    people["email0"] = email + np.where(taken, "n" + number, "") + "@" + host
+    # Two persons have clearly different addresses: otherwise, the address of one looks like the other's with an error.
+    spoken = plain_first + people["last_name0"].map(plain).to_numpy()
+    taken = pd.Series(spoken).duplicated(keep=False).to_numpy()
+    place = "." + people["city0"].str.lower().to_numpy(dtype=object) + number
+    people["email0"] = email + np.where(taken, place, "") + "@" + host
     new = (people["is_married"] & (rng.random(count) < rates.new_email_after_marriage)).to_numpy()
     new |= rng.random(count) < rates.new_email
     other = plain_first + "." + people["last_name1"].map(plain).to_numpy() + "x" + number + "@" + host[::-1]
