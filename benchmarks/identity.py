@@ -203,7 +203,8 @@ def main() -> None:
                 refresh(workspace, f"{title}, identity", TABLES)
             store = open_runner(workspace, "cdp_refresh", {}).store
             links = store.read(PERSON_LINKS_SILVER).select("record_key", "person_id").toArrow().to_pandas()
-    found, truth = links.set_index("record_key")["person_id"], stored.truth()
+        truth = stored.truth()
+    found = links.set_index("record_key")["person_id"]
     print(f"{len(found):,} records; {measure(found, truth)}")
 
 
