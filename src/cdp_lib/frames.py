@@ -12,7 +12,7 @@ from pyspark.sql.types import StructType
 
 from cdp_lib.columns import without_comment
 
-_ARROW_TYPES = {
+ARROW_TYPES = {
     "STRING": pa.string(),
     "INT": pa.int32(),
     "BIGINT": pa.int64(),
@@ -20,6 +20,7 @@ _ARROW_TYPES = {
     "DATE": pa.date32(),
     "TIMESTAMP": pa.timestamp("us", "UTC"),
 }
+"""Arrow type of each type of a column, as in DDL."""
 
 _JSON_TYPES: Mapping[str, object] = {
     "INT": "integer",
@@ -121,7 +122,7 @@ def frame_from_rows(rows: Sequence[Mapping[str, object]], types: Mapping[str, st
         types: Types as in DDL, by column.
         session_of: DataFrame whose Spark session creates the result.
     """
-    schema = pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in types.items()])
+    schema = pa.schema([(name, ARROW_TYPES[type_]) for name, type_ in types.items()])
     table = pa.Table.from_pylist([{name: row.get(name) for name in types} for row in rows], schema)
     return frame_from_arrow(table, session_of) if rows else with_types(session_of.select(*nulls(types)).limit(0), types)
 

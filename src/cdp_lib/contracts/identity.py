@@ -45,7 +45,6 @@ IDENTITY_RECORDS_SILVER = TableContract(
         Column("changed_at", "TIMESTAMP", "time of the last change in the source, UTC; null if unknown"),
     ),
     key=("record_key",),
-    clustered_by=("record_key",),
 )
 
 IDENTITY_EDGES_SILVER = TableContract(
@@ -66,7 +65,6 @@ IDENTITY_EDGES_SILVER = TableContract(
         ),
     ),
     key=("record_a", "record_b"),
-    clustered_by=("record_a", "record_b"),
 )
 
 IDENTITY_OVERRIDES_SILVER = TableContract(
@@ -101,8 +99,8 @@ PERSON_LINKS_SILVER = TableContract(
         Column(
             "reason",
             "STRING",
-            "evidence of the strongest edge that ties the record to the person: kinds of identifiers joined by +, model,"
-            " or always; only_record: the person has no other record; shared_value: too many persons share the"
+            "evidence of the strongest edge that ties the record to the person: kinds of identifiers joined by +,"
+            " model, or always; only_record: the person has no other record; shared_value: too many persons share the"
             " record's identifier; contradiction, never or limit: every edge of the record was cut",
             required=True,
         ),
@@ -118,7 +116,7 @@ PERSON_LINKS_SILVER = TableContract(
         ),
     ),
     key=("record_key",),
-    clustered_by=("record_key", "person_id"),
+    clustered_by=("person_id",),
 )
 
 PERSON_HISTORY_SILVER = TableContract(

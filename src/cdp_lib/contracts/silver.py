@@ -565,7 +565,6 @@ CUSTOMER_LINKS_SILVER = TableContract(
         ),
     ),
     key=("identity",),
-    clustered_by=("identity",),
 )
 
 PURCHASES_SILVER = TableContract(

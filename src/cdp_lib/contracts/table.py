@@ -158,7 +158,8 @@ class TableContract:
 
         Raises:
             ValueError: Two columns have the same name; the key, the version, the layout or the count of people refers
-                to a column that does not exist; or the contract has more than 4 clustering columns.
+                to a column that does not exist; or the contract has more than 4 clustering columns, or one with
+                personal data.
         """
         names = self.column_names
         if len(set(names)) != len(names):
@@ -168,6 +169,8 @@ class TableContract:
             raise ValueError(f"{self.name}: the contract has no column {', '.join(sorted(unknown))}")
         if len(self.clustered_by) > 4:
             raise ValueError(f"{self.name}: a table can be clustered by at most 4 columns")
+        if personal := [column.name for column in self.personal_columns if column.name in self.clustered_by]:
+            raise ValueError(f"{self.name}: clustering would write {personal[0]} into the Delta log")
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -211,12 +214,15 @@ class TableContract:
         """Return the columns that Delta collects file statistics for: the columns of joins and filters.
 
         Queries use statistics to skip files. Statistics of other columns would not help, because every file contains
-        nearly all values of these columns. Partition columns need no statistics. The column `record` of a quarantine
-        gets none, because it holds personal data, and statistics are stored in the Delta log.
+        nearly all values of these columns. Partition columns need no statistics. Columns with personal data get none,
+        because statistics are stored in the Delta log. If no column remains, the first public column is returned,
+        because Delta would otherwise collect statistics of all columns.
         """
-        ids = (name for name in self.column_names if name.endswith("_id"))
+        public = [column.name for column in self.public_columns]
+        ids = (name for name in public if name.endswith("_id"))
         wanted = dict.fromkeys((*self.key, *self.clustered_by, *ids))
-        return tuple(name for name in wanted if name not in (*self.partitioned_by, "record"))
+        found = tuple(name for name in wanted if name in public and name not in self.partitioned_by)
+        return found or tuple(public[:1])
 
     @property
     def has_warning_rules(self) -> bool:

@@ -1,0 +1,123 @@
+"""Pairs of records that may belong to one person, with the evidence for and against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+
+from cdp_lib.identity.model import Model, evidence_by_attribute, is_contradiction
+from cdp_lib.identity.rules import IdentifierKind, IdentityRules
+
+BLOCK = "block"
+"""Kind of the keys in `blocks`, which only make two records a pair. They are no evidence."""
+
+_COMPARED = ("first_name", "last_name", "birth_date", "gender", "street", "city", "postal_code", "email", "phone")
+
+
+def values_of(records: DataFrame) -> DataFrame:
+    """Return one row per record and shared value: `record_key` and `value`, an identifier or a key of the model."""
+    return records.select("record_key", sf.explode(sf.concat("identifiers", "blocks")).alias("value"))
+
+
+def find_pairs(records: DataFrame, rules: IdentityRules, touched: DataFrame | None = None) -> DataFrame:
+    """Return one row per pair of records that share a value.
+
+    A value that more than `records_per_value` records share makes no pairs, so that the number of pairs grows with the
+    number of records, and not with its square.
+
+    Args:
+        records: Rows of `identity_records_silver`.
+        rules: Rules of identity resolution.
+        touched: Records of which every pair is returned, column `record_key`. None for all records.
+
+    Returns:
+        `record_a`, `record_b` and `identifiers`, the shared identifiers without the keys of the model.
+    """
+    values = values_of(records)
+    if touched is not None:
+        marked = touched.select("record_key", sf.lit(True).alias("is_touched"))
+        theirs = values.join(touched, "record_key", how="left_semi").select("value").distinct()
+        values = values.join(theirs, "value", how="left_semi").join(marked, "record_key", how="left")
+    counts = values.groupBy("value").agg(sf.count("*").alias("records"))
+    shared = counts.where((sf.col("records") > 1) & (sf.col("records") <= rules.records_per_value)).select("value")
+    values = values.join(shared, "value", how="left_semi")
+    names = [name for name in values.columns if name != "value"]
+    first, second = (
+        values.select("value", *(sf.col(name).alias(f"{side}_{name}") for name in names)) for side in ("a", "b")
+    )
+    pairs = first.join(second, "value", how="inner").where("a_record_key < b_record_key")
+    if touched is not None:
+        pairs = pairs.where("a_is_touched OR b_is_touched")
+    pairs = pairs.where(_may_join(rules.kinds))
+    identifier = sf.when(~sf.col("value").startswith(f"{BLOCK}:"), sf.col("value"))
+    return pairs.groupBy(sf.col("a_record_key").alias("record_a"), sf.col("b_record_key").alias("record_b")).agg(
+        sf.array_sort(sf.collect_set(identifier)).alias("identifiers")
+    )
+
+
+def _may_join(kinds: Sequence[IdentifierKind]) -> Column:
+    """Return whether a shared value may join the pair: some kinds join only records without a name (`joins`)."""
+    is_of_anonymous = sf.col("a_record_key").startswith("device:") | sf.col("b_record_key").startswith("device:")
+    restricted = [sf.col("value").startswith(f"{kind.name}:") for kind in kinds if kind.joins == "anonymous"]
+    return is_of_anonymous | ~reduce(lambda left, right: left | right, restricted, sf.lit(False))
+
+
+def with_evidence(pairs: DataFrame, records: DataFrame, rules: IdentityRules, model: Model | None) -> DataFrame:
+    """Return pairs with their evidence.
+
+    Args:
+        pairs: Pairs from `find_pairs`.
+        records: Rows of `identity_records_silver`.
+        rules: Rules of identity resolution.
+        model: Model that compares names, birth dates and addresses. None for none. The attributes that the model
+            compares add no weight as identifiers.
+
+    Returns:
+        Columns of `identity_edges_silver`, of all pairs.
+    """
+    compared = pairs
+    for side in ("a", "b"):
+        columns = (sf.col(name).alias(f"{side}_{name}") for name in _COMPARED)
+        compared = compared.join(
+            records.select(sf.col("record_key").alias(f"record_{side}"), *columns), f"record_{side}", how="inner"
+        )
+    weights = {kind.name: kind.weight for kind in rules.kinds if not (model and kind.name in model.attributes)}
+    bits = {
+        name: sf.when(sf.exists("identifiers", _starts_with(f"{name}:")), sf.lit(float(weight)))
+        for name, weight in weights.items()
+    }
+    bits |= evidence_by_attribute(model, "a", "b") if model else {}
+    compared = compared.select("record_a", "record_b", "identifiers", is_contradiction("a", "b").alias("is_contradiction"),
+                               *(value.alias(f"bits_{name}") for name, value in bits.items()))  # fmt: skip
+    zero = sf.lit(0.0)
+    entries = [
+        sf.when(sf.col(f"bits_{name}").isNotNull(), sf.struct(sf.lit(name).alias("key"), sf.col(f"bits_{name}").alias("value")))
+        for name in bits
+    ]  # fmt: skip
+    return compared.select(
+        "record_a",
+        "record_b",
+        "identifiers",
+        reduce(add, (sf.coalesce(f"bits_{name}", zero) for name in bits), zero).alias("weight"),
+        sf.map_from_entries(sf.array_compact(sf.array(*entries))).alias("evidence"),
+        "is_contradiction",
+    )
+
+
+def _starts_with(prefix: str):  # type: ignore[no-untyped-def]
+    return lambda value: value.startswith(prefix)
+
+
+def edges_of(scored: DataFrame, rules: IdentityRules) -> DataFrame:
+    """Return the pairs that matter: pairs with enough evidence, and pairs that share a value but contradict each other.
+
+    Args:
+        scored: Pairs with evidence, from `with_evidence`.
+        rules: Rules of identity resolution.
+    """
+    is_contradicted = sf.col("is_contradiction") & (sf.size("identifiers") > 0)
+    return scored.where((sf.col("weight") >= rules.link_weight) | is_contradicted)
