@@ -150,6 +150,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "identity.phones",
         "identity.rules",
         "pipeline.table",
+        "pipeline.union_touched",
         "reference.countries",
     },
     "silver.id_keys": {
@@ -306,6 +307,13 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "contracts.table",
         "pipeline.change_sets",
         "pipeline.load_batches",
+        "pipeline.table",
+        "pipeline.work",
+    },
+    "pipeline.union_touched": {
+        "contracts.table",
+        "frames",
+        "pipeline.change_sets",
         "pipeline.table",
         "pipeline.work",
     },

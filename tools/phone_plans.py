@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata, region_code_for_country_code
 
@@ -30,7 +31,7 @@ COLUMNS = (
 
 def plan(country_code: str) -> tuple[str, ...]:
     """Return the row of a country."""
-    metadata = PhoneMetadata.metadata_for_region(country_code)
+    metadata: Any = PhoneMetadata.metadata_for_region(country_code)
     general = metadata.general_desc
     is_main = region_code_for_country_code(metadata.country_code) == country_code
     # `$2` in Spark's regular expressions, `\2` in Python's.

@@ -48,7 +48,8 @@ def with_e164(rows: DataFrame, phone_plans: DataFrame) -> DataFrame:
     own = phone_plans.select(
         sf.col("country_code").alias("phone_country"),
         sf.col("calling_code").alias("_own_code"),
-        *("international_prefix", *(sf.col(name).alias(f"_own_{name}") for name in _PLAN)),
+        "international_prefix",
+        *(sf.col(name).alias(f"_own_{name}") for name in _PLAN),
     )
     main = phone_plans.where("is_main = 'true'").select(
         "calling_code", *(sf.col(name).alias(f"_main_{name}") for name in _PLAN)
@@ -94,7 +95,7 @@ def _international(typed: Column) -> Column:
     national = sf.expr("substr(_typed, length(_own_code) + 1)")
     shorter = sf.regexp_replace(national, sf.coalesce("_own_national_prefix", sf.lit("^$")), "")
     has_own_code = typed.startswith(sf.col("_own_code")) & (
-        (~typed.rlike(sf.col("_own_pattern")) & shorter.rlike(sf.col("_own_pattern")))
+        (~sf.rlike(typed, sf.col("_own_pattern")) & sf.rlike(shorter, sf.col("_own_pattern")))
         | (sf.length(typed) > _longest(sf.col("_own_lengths")))
     )
     return (
@@ -127,7 +128,7 @@ def _without_prefix() -> Column:
     changed = sf.when(is_plain, sf.regexp_replace(rest, prefix, sf.lit(""))).otherwise(
         sf.regexp_replace(rest, prefix, sf.coalesce("transform", sf.lit("")))
     )
-    return sf.when(rest.rlike(pattern) & ~changed.rlike(pattern), rest).otherwise(changed)
+    return sf.when(sf.rlike(rest, pattern) & ~sf.rlike(changed, pattern), rest).otherwise(changed)
 
 
 def _has_length(number: Column) -> Column:

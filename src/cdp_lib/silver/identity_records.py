@@ -23,6 +23,7 @@ from cdp_lib.identity.normalise import (
 from cdp_lib.identity.phones import with_e164
 from cdp_lib.identity.rules import IdentifierKind, IdentityRules
 from cdp_lib.pipeline.table import Table
+from cdp_lib.pipeline.union_touched import UnionTouched
 from cdp_lib.reference.countries import countries_by_name, country_key
 
 _RECEIVED = {
@@ -110,12 +111,29 @@ def build_identity_records_silver(
     )
 
 
+def _customer_key() -> Column:
+    return identity_of("customer", sf.col("customer_id"))
+
+
+def _contact_key() -> Column:
+    return identity_of("contact", sf.col("contact_id"))
+
+
+def _event_key() -> Column:
+    return sf.col("identity")
+
+
+def _is_off(settings: Mapping[str, IdentityRules]) -> bool:
+    return not settings["identity_rules"].is_on
+
+
 IDENTITY_RECORDS = Table(
     IDENTITY_RECORDS_SILVER,
     build_identity_records_silver,
     reads=(CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER),
     settings=("identity_rules",),
     files=("countries.csv", "phone_plans.csv"),
+    materialization=UnionTouched(key_of=(_customer_key, _contact_key, _event_key), is_empty=_is_off),
 )
 
 
@@ -128,7 +146,7 @@ def _received(rows: DataFrame, **columns: Column) -> DataFrame:
 
 def _customers(customers: DataFrame, events: DataFrame) -> DataFrame:
     """Return one record per customer, with the devices that the customer was logged in on."""
-    keyed = customers.withColumn("record_key", identity_of("customer", sf.col("customer_id")))
+    keyed = customers.withColumn("record_key", _customer_key())
     devices = events.where(sf.col("devices").isNotNull()).select("record_key", "devices")
     return _received(
         keyed.join(devices, "record_key", how="left"),
@@ -145,7 +163,7 @@ def _contacts(contacts: DataFrame) -> DataFrame:
     same = ("full_name", "email", "phone", "birth_date", "gender", "city", "postal_code", "country", "household_id")
     return _received(
         contacts,
-        record_key=identity_of("contact", sf.col("contact_id")),
+        record_key=_contact_key(),
         source=sf.lit("crm_contacts"),
         named_customer=sf.col("customer_id"),
         changed_at=sf.col("modified_at"),
@@ -155,7 +173,7 @@ def _contacts(contacts: DataFrame) -> DataFrame:
 
 def _events(events: DataFrame, customers: DataFrame) -> DataFrame:
     """Return one record per event identity, without the customers in `customers_silver`."""
-    known = customers.select(identity_of("customer", sf.col("customer_id")).alias("record_key"))
+    known = customers.select(_customer_key().alias("record_key"))
     key = sf.col("record_key")
     is_device = key.startswith("device:")
     return _received(
