@@ -3,8 +3,8 @@
     python tools/train_identity_model.py .cdp/.../identity_records_silver my_model.json
     python tools/train_identity_model.py records.parquet my_model.json --like my_old_model.json
 
-The training needs no labels: expectation maximisation by Splink, in DuckDB, finds the probabilities m and u. It needs the
-extra `train` of the project. The file of the model contains frequent names and cities with their shares, but no records.
+The training needs no labels: expectation maximisation by Splink, in DuckDB, finds the probabilities m and u. It needs
+the extra `train` of the project. The file of the model has frequent names and cities with their shares, but no records.
 Set `model` in identity.yml to the path of the file.
 """
 
