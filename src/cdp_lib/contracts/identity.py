@@ -129,7 +129,7 @@ PERSON_HISTORY_SILVER = TableContract(
         Column(
             "event",
             "STRING",
-            "created: new number; merged: received the records of other_person_id; absorbed: all records went to"
+            "created: new number, most of whose records came from other_person_id; merged: received the records of other_person_id; absorbed: all records went to"
             " other_person_id; split: some records went to other_person_id; retired: the last record was deleted",
             required=True,
         ),

@@ -122,8 +122,8 @@ class ResolveTouched(Materialization):
         previous = self._present_rows(work, touched)
         decided = store.read(decisions).selectExpr(*decisions.select_list).toArrow()
         now, next_id = work.settings.run_started_at, self._next_id(work)
-        rows, next_id = work.build(*tables, decided, previous, next_id=next_id, now=now)
-        return previous, rows, next_id
+        built: Any = work.build(*tables, decided, previous, next_id=next_id, now=now)
+        return previous, *built
 
     def _present_rows(self, work: Work, touched: DataFrame | None) -> pa.Table:
         """Return the present rows of touched records. No row if their numbers are of records that were not resolved."""

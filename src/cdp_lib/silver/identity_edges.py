@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.identity import IDENTITY_EDGES_SILVER, IDENTITY_RECORDS_SILVER
-from cdp_lib.identity.model import load_model
+from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.pairs import edges_of, find_pairs, values_of, with_evidence
 from cdp_lib.identity.rules import IdentityRules
 from cdp_lib.pipeline.merge_pairs import MergePairs

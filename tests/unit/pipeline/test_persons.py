@@ -26,12 +26,12 @@ from ..warehouse import Warehouse, customer
 TABLES = (IDENTITY_RECORDS_SILVER, IDENTITY_EDGES_SILVER, PERSON_LINKS_SILVER, PERSON_HISTORY_SILVER)
 SELECTION = [f"+{PERSON_HISTORY_SILVER.name}"]
 RULES = """\
-identifiers:
+kinds:
   customer_id: {weight: 40}
   email: {weight: 16, persons_per_value: 1}
   phone: {weight: 12}
   device: {weight: 9, joins: anonymous, persons_per_value: 1, latest: 3}
-records_per_value: %d
+limits: {records_per_value: %d}
 """
 NAMES = ("Ada Lovelace", "Otto Normal", "Grace Hopper", "Mia Muster", "")
 SEEDS = int(os.environ.get("CDP_IDENTITY_SEEDS", "2"))
@@ -129,7 +129,7 @@ def test_wrong_merge_is_undone_completely(warehouse: Warehouse, rules: str) -> N
         (2, 1, "merged", 2),
         (2, 2, "absorbed", 1),
         (3, 1, "split", 3),
-        (3, 3, "created", 0),
+        (3, 3, "created", 1),
     ]
 
 
