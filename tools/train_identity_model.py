@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,13 @@ def train(records: pa.Table, like: Model, name: str, top_values: int = 200) -> M
     connection = duckdb.connect()
     connection.execute(_SOUNDEX)
     connection.register("received", records)
-    connection.execute("CREATE TABLE records AS SELECT * FROM received ORDER BY record_key")
+    # A pair reads soundex as columns: it is slow in DuckDB, and each record is in many pairs.
+    keys = [
+        f"soundex({name}) AS soundex_{name}"
+        for name in records.column_names
+        if records.schema.field(name).type == pa.string()
+    ]
+    connection.execute(f"CREATE TABLE records AS SELECT *, {', '.join(keys)} FROM received ORDER BY record_key")
     database = DuckDBAPI(connection)
     linker = Linker(database.register("records"), _settings(like), log_level=logging.ERROR, validate_settings=False)
     linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=SEED, min_count_per_level=None, num_chunks=1)
@@ -105,7 +112,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     ]
     for level in comparison.levels:
         frequency = {"tf_adjustment_column": level.term_frequency} if level.term_frequency else {}
-        sql = level.sql(*names) if level.when else "ELSE"
+        sql = _with_soundex_columns(level.sql(*names)) if level.when else "ELSE"
         levels.append({"sql_condition": sql, "label_for_charts": level.name, **frequency})
     return {"output_column_name": comparison.name, "comparison_levels": levels}
 
@@ -113,7 +120,17 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 def _same_key(key: BlockingKey) -> dict[str, str]:
     """Return a blocking rule of Splink: the two records have the same key."""
     sides = (key.sql(lambda column: f"l.{column}"), key.sql(lambda column: f"r.{column}"))
-    return {"blocking_rule": " AND ".join(f"{left} = {right}" for left, right in zip(*sides, strict=True))}
+    equal = " AND ".join(f"{left} = {right}" for left, right in zip(*sides, strict=True))
+    return {"blocking_rule": _with_soundex_columns(equal)}
+
+
+def _with_soundex_columns(sql: str) -> str:
+    """Return SQL that reads the columns `soundex_…` instead of computing them."""
+    return re.sub(
+        r"soundex\((?:([lr])\.)?(\w+)\)",
+        lambda found: f"{found[1]}.soundex_{found[2]}" if found[1] else f"soundex_{found[2]}",
+        sql,
+    )
 
 
 def _trained(comparison: Comparison, settings: Mapping[str, Any]) -> Comparison:

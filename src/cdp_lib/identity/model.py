@@ -74,10 +74,10 @@ def blocks(model: Model) -> Column:
 
 
 def _block(key: BlockingKey) -> Column:
-    """Return a blocking key as `block:<name>:<part>|<part>`; null if one of the parts is null or empty."""
+    """Return a blocking key as `<name>:<part>|<part>`; null if one of the parts is null or empty."""
     parts = [sf.expr(f"nullif(CAST({sql} AS STRING), '')") for sql in key.sql(str)]
     separated = [column for part in parts for column in (sf.lit("|"), part)][1:]
-    return sf.concat(sf.lit(f"block:{key.name}:"), *separated)
+    return sf.concat(sf.lit(f"{key.name}:"), *separated)
 
 
 def evidence(model: Model, a: str, b: str, shares_identifier: Column | None = None) -> Column:

@@ -183,14 +183,14 @@ def test_blocks_are_keys_of_known_values(spark: SparkSession, retail: Model) -> 
     found = [row.blocks for row in rows.select(blocks(retail).alias("blocks")).collect()]
     assert found == [
         [
-            "block:birth_date_first:1980-03-12|A500",
-            "block:birth_date_last:1980-03-12|N120",
-            "block:names_year:A500|N120|1980",
-            "block:names_postal_code:A500|N120|1010",
-            "block:street_first:main street 12|A500",
-            "block:email_local_part:anna.novak",
+            "birth_date_first:1980-03-12|A500",
+            "birth_date_last:1980-03-12|N120",
+            "names_year:A500|N120|1980",
+            "names_postal_code:A500|N120|1010",
+            "street_first:main street 12|A500",
+            "email_local_part:anna.novak",
         ],
-        ["block:email_local_part:anna.novak"],
+        ["email_local_part:anna.novak"],
         [],
         [],
     ]
