@@ -42,6 +42,8 @@ class PeopleRates:
         married: Persons with a new last name.
         new_email_after_marriage: Persons with a new e-mail address, of those who married.
         new_email: Persons with a new e-mail address for another reason.
+        family_address: Households that share an e-mail address made for the family. The others share the address of one
+            member.
         collisions: Persons who have the first and last name of a stranger.
         same_birth_date: Of those, persons who were also born on the same day.
     """
@@ -55,8 +57,9 @@ class PeopleRates:
     married: float = 0.03
     new_email_after_marriage: float = 0.6
     new_email: float = 0.05
-    collisions: float = 0.01
-    same_birth_date: float = 0.3
+    collisions: float = 0.006
+    family_address: float = 0.5
+    same_birth_date: float = 0.25
 
 
 def make_people(count: int, seed: int, rates: PeopleRates) -> pd.DataFrame:
@@ -85,9 +88,11 @@ def _add_births(people: pd.DataFrame, rng: np.random.Generator, rates: PeopleRat
     born = rng.integers(-25 * 365, 26 * 365, count)
     born = np.where(people["role"] == 1, born[head] + rng.integers(-2500, 2500, count), born)
     born = np.where(people["role"] > 1, born[head] + rng.integers(20 * 365, 38 * 365, count), born)
+    latest = 40 * 365
+    born = np.where(born > latest, latest - rng.integers(0, 2000, count), born)
     is_twin = (people["role"] == 3).to_numpy() & (rng.random(count) < rates.twins)
     born = np.where(is_twin, np.roll(born, 1), born)
-    people["birth_date"] = np.datetime64("1970-01-01") + np.minimum(born, 40 * 365).astype("timedelta64[D]")
+    people["birth_date"] = np.datetime64("1970-01-01") + born.astype("timedelta64[D]")
     gender = rng.integers(0, 2, count)
     gender = np.where((people["role"] == 1).to_numpy() & (rng.random(count) < 0.95), 1 - gender[head], gender)
     is_namesake = (people["role"] == 2).to_numpy() & (gender[head] == 0) & (rng.random(count) < rates.namesakes)
@@ -219,11 +224,16 @@ def _add_contacts(people: pd.DataFrame, rng: np.random.Generator, rates: PeopleR
     year = pd.DatetimeIndex(people["birth_date"]).year.to_numpy() % 100
     host = EMAIL_HOSTS[rng.integers(0, len(EMAIL_HOSTS), count)]
     email = plain_first + separator + people["last_name0"].map(plain).to_numpy() + _padded(year, 2)
-    taken = pd.Series(email + host).duplicated(keep=False).to_numpy()
-    people["email0"] = email + np.where(taken, "n" + number, "") + "@" + host
+    # Two persons have clearly different addresses: otherwise, the address of one looks like the other's with an error.
+    spoken = plain_first + people["last_name0"].map(plain).to_numpy()
+    taken = pd.Series(spoken).duplicated(keep=False).to_numpy()
+    place = "." + people["city0"].map({city: without_accents(city).lower() for city in CITIES}).to_numpy() + number
+    people["email0"] = email + np.where(taken, place, "") + "@" + host
     new = (people["is_married"] & (rng.random(count) < rates.new_email_after_marriage)).to_numpy()
     new |= rng.random(count) < rates.new_email
     other = plain_first + "." + people["last_name1"].map(plain).to_numpy() + "x" + number + "@" + host[::-1]
     people["email1"] = np.where(new, other, people["email0"])
-    people["household_email"] = ("family." + people["last_name0"].map(plain).to_numpy() + number + "@example.org")[head]
+    of_family = "family." + people["last_name0"].map(plain).to_numpy() + number + "@example.org"
+    of_family = np.where(rng.random(count) < rates.family_address, of_family, people["email0"])
+    people["household_email"] = of_family[head]
     people["card"] = "LC" + _padded(rng.permutation(count) * 97 + 100_000_000, 10)
