@@ -58,7 +58,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "sources.event_stream": {"", "contracts.table", "errors", "json_text", "landing", "redaction", "settings"},
     "settings": {"errors", "identity.rules", "identity.rules_file", "limits", "reference.currencies"},
     "identity.rules": set(),
-    "identity.rules_file": {"contracts.identity", "errors", "identity.rules"},
+    "identity.rules_file": {"contracts.identity", "errors", "identity.rules", "reference.phone_plans"},
     "identity.normalise": {"columns"},
     "identity.phones": set(),
     "secrets": {"errors", "redaction"},
