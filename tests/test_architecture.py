@@ -59,7 +59,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "settings": {"errors", "identity.rules", "identity.rules_file", "limits", "reference.currencies"},
     "identity": {"identity"},
     "identity.rules": set(),
-    "identity.rules_file": {"contracts.identity", "errors", "identity.rules"},
+    "identity.rules_file": {"contracts.identity", "errors", "identity.rules", "reference.phone_plans"},
     "identity.normalise": {"columns"},
     "identity.phones": set(),
     "secrets": {"errors", "redaction"},
