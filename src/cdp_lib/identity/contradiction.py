@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as sf
 
+from cdp_lib.identity.nicknames import is_nickname_sql
+
 _GENERATION_YEARS = 15
 """Least years between the birth dates of a parent and a child with the same name."""
 
@@ -21,13 +23,14 @@ def is_contradiction(a: str, b: str) -> Column:
 
     These pairs are none:
 
-    - Typing errors, initials, short forms (max, maximilian), parts of compound names (anna, anna maria), names that
-      sound alike, and first and last name in the wrong order: the first names do not clearly differ.
-    - Nicknames (bob, robert) with equal birth dates. Without birth dates, a nickname is a contradiction.
+    - Typing errors, initials, nicknames (bob, robert), short forms (max, maximilian), parts of compound names (anna,
+      anna maria), names that sound alike, and first and last name in the wrong order: the first names do not clearly
+      differ.
+    - Nicknames that `nicknames.csv` does not know, with equal birth dates. Without birth dates, they contradict.
     - Married persons: last names do not count.
     - Typing errors in the birth date, swapped day and month, and 1 January, which often stands for an unknown day.
 
-    Twins of the same gender with one e-mail address can't be told from a nickname: they are no contradiction.
+    Twins of the same gender can't be told from an unknown nickname: they are no contradiction.
 
     Args:
         a: Alias of the first record, or name of a struct column with its columns.
@@ -50,6 +53,7 @@ def _names_differ_sql(a: str, b: str) -> str:
         instr({first_a}, {first_b}) = 0 AND instr({first_b}, {first_a}) = 0
         AND levenshtein({first_a}, {first_b}) > if(least(length({first_a}), length({first_b})) <= 4, 1, 2)
         AND soundex({first_a}) <> soundex({first_b})
+        AND NOT {is_nickname_sql(first_a, first_b)}
         AND NOT coalesce({first_a} = {b}.last_name AND {a}.last_name = {first_b}, false)
     """
 
