@@ -16,8 +16,9 @@ def is_contradiction(a: str, b: str) -> Column:
 
     An e-mail address or phone number is often shared in a family. These pairs are contradictions:
 
-    - The first names clearly differ, and the birth dates are not known to be equal: spouses, or parent and child. A
-      missing birth date counts as not equal, because shops know few birth dates, and most contradictions are couples.
+    - The first names clearly differ, and birth dates and e-mail addresses are not both known to be equal: spouses,
+      parent and child, or twins. A missing value counts as not equal, because shops know few birth dates, and most
+      contradictions are couples.
     - The first names clearly differ and the genders differ: twins, although the birth date is equal.
     - The birth dates clearly differ and are a generation apart: father and son with the same name.
 
@@ -26,21 +27,24 @@ def is_contradiction(a: str, b: str) -> Column:
     - Typing errors, initials, nicknames (bob, robert), short forms (max, maximilian), parts of compound names (anna,
       anna maria), names that sound alike, and first and last name in the wrong order: the first names do not clearly
       differ.
-    - Nicknames that `nicknames.csv` does not know, with equal birth dates. Without birth dates, they contradict.
+    - Nicknames that `nicknames.csv` does not know, with equal birth dates and e-mail addresses. Otherwise, they
+      contradict.
     - Married persons: last names do not count.
     - Typing errors in the birth date, swapped day and month, and 1 January, which often stands for an unknown day.
 
-    Twins of the same gender can't be told from an unknown nickname: they are no contradiction.
+    Twins of the same gender who share a landline contradict each other, but twins who share an e-mail address can't be
+    told from an unknown nickname: they are no contradiction.
 
     Args:
         a: Alias of the first record, or name of a struct column with its columns.
         b: Alias of the second record, or name of a struct column with its columns.
     """
     names_differ = sf.coalesce(sf.expr(_names_differ_sql(a, b)), sf.lit(False))
-    birth_dates_equal = sf.coalesce(sf.expr(f"{a}.birth_date = {b}.birth_date"), sf.lit(False))
+    both_equal = sf.expr(f"{a}.birth_date = {b}.birth_date AND {a}.email = {b}.email")
+    is_nickname = sf.coalesce(both_equal, sf.lit(False))
     genders_differ = sf.coalesce(sf.expr(f"{a}.gender <> {b}.gender"), sf.lit(False))
     generations = sf.coalesce(sf.expr(_generations_sql(a, b)), sf.lit(False))
-    return (names_differ & (~birth_dates_equal | genders_differ)) | generations
+    return (names_differ & (~is_nickname | genders_differ)) | generations
 
 
 def _names_differ_sql(a: str, b: str) -> str:
