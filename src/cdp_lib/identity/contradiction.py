@@ -21,6 +21,7 @@ def is_contradiction(a: str, b: str) -> Column:
       contradictions are couples.
     - The first names clearly differ and the genders differ: twins, although the birth date is equal.
     - The birth dates clearly differ and are a generation apart: father and son with the same name.
+    - Birth dates and genders clearly differ, whatever the names: spouses of whom one has only an initial, or no name.
 
     These pairs are none:
 
@@ -44,18 +45,20 @@ def is_contradiction(a: str, b: str) -> Column:
     is_nickname = sf.coalesce(both_equal, sf.lit(False))
     genders_differ = sf.coalesce(sf.expr(f"{a}.gender <> {b}.gender"), sf.lit(False))
     generations = sf.coalesce(sf.expr(_generations_sql(a, b)), sf.lit(False))
-    return (names_differ & (~is_nickname | genders_differ)) | generations
+    births_differ = sf.coalesce(sf.expr(_births_differ_sql(a, b)), sf.lit(False))
+    return (names_differ & (~is_nickname | genders_differ)) | generations | (births_differ & genders_differ)
 
 
 def _names_differ_sql(a: str, b: str) -> str:
     """Return SQL that says whether the first names clearly differ; null if one is unknown.
 
-    Two edits turn one short name into another, such as eva and ida, so names of up to four letters may differ by one.
+    Two edits turn one short name into another, such as thora and thomas, so names of up to five letters may differ by
+    one. An initial is the first letter of a name, and not any letter.
     """
     first_a, first_b = f"{a}.first_name", f"{b}.first_name"
     return f"""
-        instr({first_a}, {first_b}) = 0 AND instr({first_b}, {first_a}) = 0
-        AND levenshtein({first_a}, {first_b}) > if(least(length({first_a}), length({first_b})) <= 4, 1, 2)
+        NOT {_is_part_sql(first_a, first_b)} AND NOT {_is_part_sql(first_b, first_a)}
+        AND levenshtein({first_a}, {first_b}) > if(least(length({first_a}), length({first_b})) <= 5, 1, 2)
         AND soundex({first_a}) <> soundex({first_b})
         AND NOT {is_nickname_sql(first_a, first_b)}
         AND NOT coalesce({first_a} = {b}.last_name AND {a}.last_name = {first_b}, false)
@@ -66,7 +69,21 @@ def _generations_sql(a: str, b: str) -> str:
     """Return SQL that says whether the birth dates are a generation apart; null if one is unknown."""
     birth_a, birth_b = f"{a}.birth_date", f"{b}.birth_date"
     return f"""
-        abs(year({birth_a}) - year({birth_b})) >= {_GENERATION_YEARS}
-        AND levenshtein(CAST({birth_a} AS STRING), CAST({birth_b} AS STRING)) > 2
-        AND NOT (month({birth_a}) = 1 AND day({birth_a}) = 1) AND NOT (month({birth_b}) = 1 AND day({birth_b}) = 1)
+        abs(year({birth_a}) - year({birth_b})) >= {_GENERATION_YEARS} AND {_births_differ_sql(a, b)}
     """
+
+
+def _births_differ_sql(a: str, b: str) -> str:
+    """Return SQL that says whether the birth dates clearly differ; null if one is unknown."""
+    birth_a, birth_b = f"{a}.birth_date", f"{b}.birth_date"
+    return f"""(
+        levenshtein(CAST({birth_a} AS STRING), CAST({birth_b} AS STRING)) > 2
+        AND NOT (year({birth_a}) = year({birth_b})
+            AND month({birth_a}) = day({birth_b}) AND day({birth_a}) = month({birth_b}))
+        AND NOT (month({birth_a}) = 1 AND day({birth_a}) = 1) AND NOT (month({birth_b}) = 1 AND day({birth_b}) = 1)
+    )"""
+
+
+def _is_part_sql(part: str, name: str) -> str:
+    """Return SQL that says whether a first name is an initial, a short form or a part of another."""
+    return f"if(length({part}) = 1, left({name}, 1) = {part}, instr({name}, {part}) > 0)"
