@@ -22,6 +22,7 @@ _MAILBOX = "translate(split_part(split_part({value}, '@', 1), '+', 1), '._-', ''
 
 TESTS = {
     "equal": "{a} = {b}",
+    "known": "({a} IS NOT NULL AND {b} IS NOT NULL)",
     "mailbox": f"{_MAILBOX.format(value='{a}')} = {_MAILBOX.format(value='{b}')}",
     "levenshtein": "levenshtein({a}, {b}) <= {at_most}",
     "soundex": "soundex({a}) = soundex({b})",
