@@ -16,5 +16,5 @@ def with_month(sales: DataFrame) -> DataFrame:
 
 
 def purchases_of(sales: DataFrame) -> DataFrame:
-    """Build purchases from sales: one row per customer and day with a purchase."""
-    return build_purchases_silver(with_month(sales))
+    """Build purchases from sales: one row per person and day with a purchase. Each customer is a person."""
+    return build_purchases_silver(with_month(sales), sales)

@@ -3,16 +3,19 @@
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.ops import OPS_TABLES
-from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER, SILVER_TABLES
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, PRODUCT_PRICES_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import TableContract
+
+_IDENTITY_TABLES = (PERSON_LINKS_SILVER, PERSONS_SILVER)
 
 TABLES: dict[str, TableContract] = {
     table.name: table
-    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
+    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *_IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
     for table in (
         *contract.with_quarantine,
-        *([contract.changes] if contract.rules or contract == PRODUCT_PRICES_SILVER else []),
+        *([contract.changes] if contract.rules or contract in (ACTIVITIES_SILVER, PRODUCT_PRICES_SILVER) else []),
     )
 }
 """All tables of the platform, by name. The quarantine and the change sets of a table come directly after the table."""
