@@ -56,7 +56,9 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "ingest": {"errors", "landing", "secrets", "settings", "source_address", "sources", "sources_file"},
     # This module imports the package `cdp_lib`, to send it to the process in which Spark runs a micro-batch.
     "sources.event_stream": {"", "contracts.table", "errors", "json_text", "landing", "redaction", "settings"},
-    "settings": {"errors", "limits", "reference.currencies"},
+    "settings": {"errors", "identity.rules", "identity.rules_file", "limits", "reference.currencies"},
+    "identity.rules": set(),
+    "identity.rules_file": {"contracts.identity", "errors", "identity.rules"},
     "secrets": {"errors", "redaction"},
     "storage": {"storage.delta", "storage.lease"},
     "storage.lease": {"contracts.ops", "errors", "storage.delta"},
