@@ -165,7 +165,7 @@ def _group(name: str, noun: str, *columns: Column) -> tuple[Column, ...]:
 
 
 PERSON_GROUPS = {
-    "name": _group("name", "the name", Column("full_name", "STRING", "name", pii="name")),
+    "name": _group("name", "the name", Column("full_name", "STRING", "name of the person", pii="name")),
     "email": _group("email", "the e-mail address", Column("email", "STRING", "e-mail address", pii="email")),
     "phone": _group("phone", "the phone number", Column("phone", "STRING", "phone number in E.164", pii="phone")),
     "birth": _group(
@@ -177,8 +177,8 @@ PERSON_GROUPS = {
     "address": _group(
         "address",
         "the address",
-        Column("city", "STRING", "city", pii="address"),
-        Column("postal_code", "STRING", "postal code", pii="address"),
+        Column("city", "STRING", "city of the address", pii="address"),
+        Column("postal_code", "STRING", "postal code of the address", pii="address"),
         Column("address_country", "STRING", "country of the address, in the source's spelling"),
     ),
     "country": _group(

@@ -14,7 +14,7 @@ from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.identity.persons import with_person_id
-from cdp_lib.identity.rules import OFF, IdentityRules
+from cdp_lib.identity.rules import IdentityRules
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
@@ -40,7 +40,7 @@ def build_customer_demographics_gold(
     retails_silver: DataFrame,
     countries: DataFrame,
     as_of: date,
-    identity_rules: IdentityRules = OFF,
+    identity_rules: IdentityRules,
 ) -> DataFrame:
     """One row per person with a customer, acquired by `as_of`, with data of a reference table of countries.
 
@@ -126,7 +126,7 @@ CUSTOMER_DEMOGRAPHICS = Table(
     CUSTOMER_DEMOGRAPHICS_GOLD,
     build_customer_demographics_gold,
     reads=(PERSONS_SILVER, CUSTOMER_ACQUISITIONS_SILVER, PERSON_LINKS_SILVER, RETAILS_SILVER),
-    settings=(BUSINESS_DATE,),
+    settings=(BUSINESS_DATE, "identity_rules"),
     files=("countries.csv",),
 )
 

@@ -6,7 +6,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, CUSTOMERS_SILVER, PURCHASES_SILVER
 from cdp_lib.identity.persons import with_person_id
-from cdp_lib.identity.rules import OFF, IdentityRules
+from cdp_lib.identity.rules import IdentityRules
 from cdp_lib.pipeline.table import Table
 
 
@@ -14,7 +14,7 @@ def build_customer_acquisitions_silver(
     customers_silver: DataFrame,
     purchases_silver: DataFrame,
     person_links_silver: DataFrame,
-    identity_rules: IdentityRules = OFF,
+    identity_rules: IdentityRules,
 ) -> DataFrame:
     """Return one row per person with a customer, with the earlier of the first registration and the first purchase.
 
@@ -52,4 +52,5 @@ CUSTOMER_ACQUISITIONS = Table(
     CUSTOMER_ACQUISITIONS_SILVER,
     build_customer_acquisitions_silver,
     reads=(CUSTOMERS_SILVER, PURCHASES_SILVER, PERSON_LINKS_SILVER),
+    settings=("identity_rules",),
 )

@@ -15,7 +15,7 @@ from cdp_lib.contracts.identity import PERSON_GROUPS, PERSON_LINKS_SILVER, PERSO
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER
 from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.frames import union
-from cdp_lib.identity.rules import OFF, AttributeGroup, IdentityRules
+from cdp_lib.identity.rules import AttributeGroup, IdentityRules
 from cdp_lib.pipeline.table import Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
@@ -46,7 +46,7 @@ def build_persons_silver(
     customers_silver: DataFrame,
     crm_contacts_silver: DataFrame,
     countries: DataFrame,
-    identity_rules: IdentityRules = OFF,
+    identity_rules: IdentityRules,
 ) -> DataFrame:
     """Return one row per person, with the values of the record that the rules of each group choose.
 
@@ -95,6 +95,7 @@ PERSONS = Table(
     PERSONS_SILVER,
     build_persons_silver,
     reads=(PERSON_LINKS_SILVER, CUSTOMERS_SILVER, CRM_CONTACTS_SILVER),
+    settings=("identity_rules",),
     files=("countries.csv",),
 )
 

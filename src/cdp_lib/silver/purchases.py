@@ -1,6 +1,7 @@
 """purchases_silver: purchases by person and day."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -9,13 +10,13 @@ from cdp_lib.columns import number_of_sales
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import PURCHASES_SILVER, RETAILS_SILVER
 from cdp_lib.identity.persons import with_person_id
-from cdp_lib.identity.rules import OFF, IdentityRules
+from cdp_lib.identity.rules import IdentityRules
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys, TouchingLookup
 
 
 def build_purchases_silver(
-    retails_silver: DataFrame, person_links_silver: DataFrame, identity_rules: IdentityRules = OFF
+    retails_silver: DataFrame, person_links_silver: DataFrame, identity_rules: IdentityRules
 ) -> DataFrame:
     """Return one row per person and day with sales or returns. Anonymous sales are left out.
 
@@ -53,16 +54,17 @@ def months_of_moved_customers(changed_links: DataFrame, purchases_silver: DataFr
     return purchases_silver.join(moved.distinct(), "person_id", how="left_semi").select("sale_month")
 
 
-def _depends_on_links(settings: Mapping[str, object]) -> bool:
+def _depends_on_links(settings: Mapping[str, Any]) -> bool:
     """Return whether the persons of customers are read from `person_links_silver`."""
-    rules = settings.get("identity_rules", OFF)
-    return isinstance(rules, IdentityRules) and rules.is_on
+    rules: IdentityRules = settings["identity_rules"]
+    return rules.is_on
 
 
 PURCHASES = Table(
     PURCHASES_SILVER,
     build_purchases_silver,
     reads=(RETAILS_SILVER, PERSON_LINKS_SILVER),
+    settings=("identity_rules",),
     materialization=TouchedKeys(
         by=("sale_month",),
         lookups=(TouchingLookup(PERSON_LINKS_SILVER, months_of_moved_customers, _depends_on_links),),

@@ -16,6 +16,7 @@ from cdp_lib.contracts.silver import (
 )
 from cdp_lib.frames import read_csv
 from cdp_lib.gold.demographics import build_customer_demographics_gold
+from cdp_lib.identity.rules import OFF
 from cdp_lib.silver.persons import build_persons_silver
 
 AS_OF = date(2026, 6, 30)
@@ -76,6 +77,7 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
                 *({name: value for name, value in c.items() if name not in ("of", "reason")} for c in named),
             ),
             countries,
+            OFF,
         )
         frame = build_customer_demographics_gold(
             persons,
@@ -101,6 +103,7 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
             ),
             countries,
             as_of,
+            OFF,
         )
         assert frame.dtypes == [(column.name, column.type.lower()) for column in CUSTOMER_DEMOGRAPHICS_GOLD.columns]
         rows = frame.collect()

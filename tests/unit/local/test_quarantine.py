@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame
 
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER, PERSON_LINKS_SILVER, RETAILS_SILVER, STORES_SILVER
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER, STORES_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import DeltaStore

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, CUSTOMERS_SILVER, RETAILS_SILVER
+from cdp_lib.identity.rules import OFF
 from cdp_lib.silver.acquisitions import build_customer_acquisitions_silver
 
 from ..purchases import purchases_of
@@ -25,6 +26,7 @@ def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., l
             frame_of(CUSTOMERS_SILVER.columns, *customers),
             purchases_of(frame_of(RETAILS_SILVER.columns, *sales)),
             frame_of(PERSON_LINKS_SILVER.columns),
+            OFF,
         )
         assert frame.dtypes == [(column.name, column.type.lower()) for column in CUSTOMER_ACQUISITIONS_SILVER.columns]
         return rows_of(frame)
