@@ -4,12 +4,13 @@ from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.ops import OPS_TABLES
+from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import TableContract
 
 TABLES: dict[str, TableContract] = {
     table.name: table
-    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
+    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES, *OPS_TABLES)
     for table in (
         *contract.with_quarantine,
         *([contract.changes] if contract.rules or contract == PRODUCT_PRICES_SILVER else []),
