@@ -11,6 +11,8 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.rules import IdentityRules
+from cdp_lib.identity.rules_file import read_identity_rules
 from cdp_lib.limits import Limits
 from cdp_lib.reference.currencies import read_currency_codes
 
@@ -31,6 +33,8 @@ class Settings:
         landing: Root of the landed batches: a volume path, an `abfss://` address or a local folder.
         secret_scope: Secret scope that holds the keys of the sources.
         sources_file: Path of the file of sources (`sources.yml`).
+        identity_rules: Rules that join records into persons. The parameter is the path of the file of rules
+            (`identity.yml`), empty if each customer is a person.
         customers_api_url: URL of the customers API, empty for none.
         api_timeout_seconds: Timeout of an API request in seconds. The timeout limits the time to connect, and the time
             without any data.
@@ -77,6 +81,7 @@ class Settings:
     landing: str
     secret_scope: str
     sources_file: str
+    identity_rules: IdentityRules
     customers_api_url: str
     api_timeout_seconds: float
     redirect_hosts: tuple[str, ...]
@@ -151,6 +156,7 @@ class Settings:
             landing=_require(parameters, "landing").rstrip("/"),
             secret_scope=_require(parameters, "secret_scope"),
             sources_file=_require(parameters, "sources_file"),
+            identity_rules=read_identity_rules(parameters["identity_rules"]),
             customers_api_url=parameters["customers_api_url"],
             api_timeout_seconds=_to_number(
                 parameters, "api_timeout_seconds", "of seconds above 0", lambda seconds: seconds > 0

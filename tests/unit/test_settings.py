@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.rules import OFF
 from cdp_lib.limits import Limits
 from cdp_lib.settings import Settings
 
@@ -14,6 +15,7 @@ PARAMETERS = {
     "landing": "/Volumes/cat1/sales/landing",
     "secret_scope": "cdp",
     "sources_file": "/Workspace/sources.yml",
+    "identity_rules": "",
     "customers_api_url": "https://api.example.com/customers",
     "api_timeout_seconds": "30",
     "redirect_hosts": "files.example.com [::1]:8443",
@@ -76,6 +78,7 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         landing="/Volumes/cat1/sales/landing",
         secret_scope="cdp",
         sources_file="/Workspace/sources.yml",
+        identity_rules=OFF,
         customers_api_url="https://api.example.com/customers",
         api_timeout_seconds=30.0,
         redirect_hosts=("files.example.com", "[::1]:8443"),

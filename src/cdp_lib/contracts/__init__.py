@@ -3,17 +3,29 @@
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
 from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import TableContract
 
+_FOLLOWED = (PRODUCT_PRICES_SILVER, IDENTITY_RECORDS_SILVER)
+"""Tables without rules whose change sets downstream tables read."""
+
 TABLES: dict[str, TableContract] = {
     table.name: table
-    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES, *OPS_TABLES)
+    for contract in (
+        *BRONZE_TABLES,
+        *SILVER_TABLES,
+        IDENTITY_RECORDS_SILVER,
+        *GOLD_TABLES,
+        *ANALYTICS_TABLES,
+        *PROFILE_TABLES,
+        *OPS_TABLES,
+    )
     for table in (
         *contract.with_quarantine,
-        *([contract.changes] if contract.rules or contract == PRODUCT_PRICES_SILVER else []),
+        *([contract.changes] if contract.rules or contract in _FOLLOWED else []),
     )
 }
 """All tables of the platform, by name. The quarantine and the change sets of a table come directly after the table."""

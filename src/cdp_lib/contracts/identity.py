@@ -99,8 +99,8 @@ PERSON_LINKS_SILVER = TableContract(
         Column(
             "reason",
             "STRING",
-            "evidence of the strongest edge that ties the record to the person: kinds of identifiers joined by +, model,"
-            " or always; only_record: the person has no other record; shared_value: too many persons share the"
+            "evidence of the strongest edge that ties the record to the person: kinds of identifiers joined by +,"
+            " model, or always; only_record: the person has no other record; shared_value: too many persons share the"
             " record's identifier; contradiction, never or limit: every edge of the record was cut",
             required=True,
         ),

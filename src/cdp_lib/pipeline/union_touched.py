@@ -1,0 +1,105 @@
+"""Materialization of tables that unite several inputs: only the rows that a changed input row touches are rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+
+from cdp_lib.contracts.table import TableContract
+from cdp_lib.frames import union
+from cdp_lib.pipeline.change_sets import (
+    delete_change_sets,
+    diff_rows,
+    new_change_set,
+    row_hash,
+    stage_rows,
+    write_change_set,
+)
+from cdp_lib.pipeline.table import Materialization, Replace
+from cdp_lib.pipeline.work import Outcome, Work
+
+
+@dataclass(frozen=True)
+class UnionTouched(Materialization):
+    """Rebuild the rows whose input rows changed, and merge the differences into the table.
+
+    Each input row belongs to one key of the table. A row of the table is built only from the input rows of its key. The
+    key may belong to rows of several inputs, and to many rows of an input.
+
+    Cost: each input is searched for the rows of the touched keys. The rows of these keys are built and compared with
+    the table, and the differences are written. The whole table is rebuilt if an input was rewritten, or if the code or
+    a setting changed.
+
+    If a run is killed, the next run merges the same changes again, because they are stored before the merge
+    (`change_sets`).
+
+    Attributes:
+        key_of: Function per input, in the order of `Table.reads`. It returns an expression over the columns of the
+            input: the key of the table that a row belongs to. A row without a key belongs to no row of the table.
+        is_empty: Function that gets the table's declared settings and returns whether they leave the table empty. Then,
+            a change of the inputs costs nothing.
+    """
+
+    key_of: tuple[Callable[[], Column], ...]
+    is_empty: Callable[[Mapping[str, Any]], bool]
+
+    def refresh(self, work: Work) -> Outcome:
+        """Rebuild the touched keys, or the whole table."""
+        if self.is_empty(work.values) and not work.must_rewrite:
+            return work.unchanged()
+        changes = {} if work.must_rewrite else {each: work.changed_rows(each) for each in work.table.reads}
+        known = {each: rows for each, rows in changes.items() if rows is not None}
+        if len(known) < len(work.table.reads):
+            work.mark_rewriting()
+            delete_change_sets(work.store, work.contract)
+            return Replace().refresh(work)
+        touched = [
+            rows.select(key.alias(self._key(work))).where(key.isNotNull()).distinct()
+            for (contract, rows), key in zip(known.items(), self._keys(), strict=True)
+            if work.has_changed(contract)
+        ]
+        if not touched:
+            return work.unchanged()
+        state = new_change_set(work)
+        # Store the keys: the rows of each input and of the table are searched for them.
+        keys = stage_rows(work, state, union(touched).distinct())
+        changed = diff_rows(
+            work.store.read_keys(work.contract, keys),
+            self._built(work, keys),
+            list(work.contract.key),
+            row_hash(work.contract),
+            replaced="before",
+            added="insert",
+            removed="delete",
+        )
+        return write_change_set(work, state, changed)
+
+    def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
+        """Return all rows of the table."""
+        return Replace().rebuilt(work)
+
+    def _built(self, work: Work, keys: DataFrame) -> DataFrame:
+        """Return the rows of the table that have one of the given keys."""
+        frames, column = work.frames(), self._key(work)
+        inputs = [
+            rows.withColumn(column, key).join(keys, column, how="left_semi").drop(column)
+            for rows, key in zip(frames, self._keys(), strict=False)
+        ]
+        return work.build(*inputs, *frames[len(inputs) :])
+
+    def _keys(self) -> list[Column]:
+        return [key() for key in self.key_of]
+
+    def _key(self, work: Work) -> str:
+        [column] = work.contract.key
+        return column
+
+    def __repr__(self) -> str:
+        """Return only the class name.
+
+        Fingerprints use this text. It must not include functions, whose memory addresses differ in each process.
+        """
+        return "UnionTouched()"
