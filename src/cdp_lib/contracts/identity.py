@@ -129,8 +129,9 @@ PERSON_HISTORY_SILVER = TableContract(
         Column(
             "event",
             "STRING",
-            "created: new number; merged: received the records of other_person_id; absorbed: all records went to"
-            " other_person_id; split: some records went to other_person_id; retired: the last record was deleted",
+            "created: new number, most of whose records came from other_person_id; merged: received records of"
+            " other_person_id; absorbed: ended, and most records went to other_person_id; split: some records went to"
+            " other_person_id; retired: the last record was deleted",
             required=True,
         ),
         Column("other_person_id", "BIGINT", "the other person; 0 without one", required=True),

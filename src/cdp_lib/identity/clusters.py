@@ -41,8 +41,8 @@ class Clusters:
 def cluster(graph: Graph, rules: IdentityRules) -> Clusters:
     """Return the clusters of the records.
 
-    A value joins nothing if the records that hold it end in more persons than its kind allows. Its edges lose the weight
-    of its kind.
+    A value joins nothing if the records that hold it end in more persons than its kind allows. Its edges lose the
+    weight of its kind.
 
     - Edges between customers and contacts: all values count at first. Values of too many persons are left out, until no
       other value has too many persons.

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.identity.model import Model, evidence_by_attribute, is_contradiction
+from cdp_lib.identity.contradiction import is_contradiction
+from cdp_lib.identity.model import Model, evidence, total
 from cdp_lib.identity.rules import IdentifierKind, IdentityRules
 
 BLOCK = "block"
 """Kind of the keys in `blocks`, which only make two records a pair. They are no evidence."""
 
-_COMPARED = ("first_name", "last_name", "birth_date", "gender", "street", "city", "postal_code", "email", "phone")
+_COMPARED = (
+    "first_name",
+    "last_name",
+    "birth_date",
+    "gender",
+    "street",
+    "city",
+    "postal_code",
+    "country_code",
+    "email",
+    "phone",
+)
+"""Columns of a record that the model or a contradiction compares."""
 
 
 def values_of(records: DataFrame) -> DataFrame:
@@ -73,43 +85,44 @@ def with_evidence(pairs: DataFrame, records: DataFrame, rules: IdentityRules, mo
         pairs: Pairs from `find_pairs`.
         records: Rows of `identity_records_silver`.
         rules: Rules of identity resolution.
-        model: Model that compares names, birth dates and addresses. None for none. The attributes that the model
-            compares add no weight as identifiers.
+        model: Model that compares names, birth dates and addresses. None for none.
 
     Returns:
         Columns of `identity_edges_silver`, of all pairs.
     """
-    compared = pairs
     for side in ("a", "b"):
-        columns = (sf.col(name).alias(f"{side}_{name}") for name in _COMPARED)
-        compared = compared.join(
-            records.select(sf.col("record_key").alias(f"record_{side}"), *columns), f"record_{side}", how="inner"
+        record = records.select(sf.col("record_key").alias(f"record_{side}"), sf.struct(*_COMPARED).alias(side))
+        pairs = pairs.join(record, f"record_{side}", how="inner")
+    bits = _bits_of_kinds(rules.kinds)
+    if model:
+        bits = sf.map_concat(bits, evidence(model, "a", "b", sf.size("identifiers") > 0))
+    weighed = pairs.select(
+        *("record_a", "record_b", "identifiers"),
+        bits.alias("evidence"),
+        is_contradiction("a", "b").alias("is_contradiction"),
+    )
+    return weighed.withColumn("weight", total(sf.col("evidence")))
+
+
+def _bits_of_kinds(kinds: Sequence[IdentifierKind]) -> Column:
+    """Return the weights of the kinds of the shared identifiers, as a map."""
+    return sf.map_from_entries(
+        sf.array_compact(
+            sf.array(
+                *(
+                    sf.when(
+                        sf.exists("identifiers", partial(_is_of_kind, kind.name)),
+                        sf.struct(sf.lit(kind.name).alias("key"), sf.lit(float(kind.weight)).alias("value")),
+                    )
+                    for kind in kinds
+                )
+            )
         )
-    weights = {kind.name: kind.weight for kind in rules.kinds if not (model and kind.name in model.attributes)}
-    bits = {
-        name: sf.when(sf.exists("identifiers", _starts_with(f"{name}:")), sf.lit(float(weight)))
-        for name, weight in weights.items()
-    }
-    bits |= evidence_by_attribute(model, "a", "b") if model else {}
-    compared = compared.select("record_a", "record_b", "identifiers", is_contradiction("a", "b").alias("is_contradiction"),
-                               *(value.alias(f"bits_{name}") for name, value in bits.items()))  # fmt: skip
-    zero = sf.lit(0.0)
-    entries = [
-        sf.when(sf.col(f"bits_{name}").isNotNull(), sf.struct(sf.lit(name).alias("key"), sf.col(f"bits_{name}").alias("value")))
-        for name in bits
-    ]  # fmt: skip
-    return compared.select(
-        "record_a",
-        "record_b",
-        "identifiers",
-        reduce(add, (sf.coalesce(f"bits_{name}", zero) for name in bits), zero).alias("weight"),
-        sf.map_from_entries(sf.array_compact(sf.array(*entries))).alias("evidence"),
-        "is_contradiction",
     )
 
 
-def _starts_with(prefix: str):  # type: ignore[no-untyped-def]
-    return lambda value: value.startswith(prefix)
+def _is_of_kind(name: str, identifier: Column) -> Column:
+    return identifier.startswith(f"{name}:")
 
 
 def edges_of(scored: DataFrame, rules: IdentityRules) -> DataFrame:

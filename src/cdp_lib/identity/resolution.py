@@ -72,9 +72,10 @@ def resolve(
     graph = read_graph(records, edges, overrides, rules)
     clusters = cluster(graph, rules)
     persons = number_persons(graph, clusters.label, previous, next_person_id)
+    links = _links(graph, clusters, persons, previous, now)
     return Resolution(
-        links=_links(graph, clusters, persons, previous, now),
-        history=person_history(persons, previous, now),
+        links=links,
+        history=person_history(previous, links, now),
         cuts=_cuts(graph, clusters),
         next_person_id=persons.next_person_id,
     )

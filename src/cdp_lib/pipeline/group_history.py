@@ -89,7 +89,8 @@ class GroupHistory(Materialization):
         gone = pc.invert(pc.is_in(known[self.group], now[self.group].combine_chunks()))
         lost = known.filter(gone).select([self.group])
         # Their records are unknown: a name that no record has stands for them.
-        before = pa.table({key: pc.binary_join_element_wise("?", lost[self.group].cast(pa.string()), ""), self.group: lost[self.group]})  # fmt: skip
+        names = pc.binary_join_element_wise("?", lost[self.group].cast(pa.string()), "")
+        before = pa.table({key: names, self.group: lost[self.group]})
         is_known = pc.is_in(now[self.group], known[self.group].combine_chunks())
         return before, now.filter(pc.invert(is_known))
 

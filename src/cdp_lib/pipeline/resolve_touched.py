@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import ARROW_TYPES, frame_from_arrow, union
+from cdp_lib.frames import ARROW_TYPES, frame_from_arrow, union, without_comments
 from cdp_lib.pipeline.change_sets import delete_change_sets, new_change_set, write_change_set
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import Outcome, Work
@@ -99,10 +99,11 @@ class ResolveTouched(Materialization):
             return None
         pairs = [changed_edges, *([work.store.read(decisions)] if work.has_changed(decisions) else [])]
         keys = [changed.select(key), *(rows.select(sf.col(end).alias(key)) for rows in pairs for end in self.ends)]
-        touched, links = union(keys).distinct(), work.store.read(work.contract)
+        touched = union([without_comments(each, [key]) for each in keys]).distinct()
+        links = work.store.read(work.contract)
         components = links.join(touched, key, how="left_semi").select("component").distinct()
         members = links.join(components, "component", how="left_semi").select(key)
-        return union([members, touched]).distinct()
+        return union([without_comments(members, [key]), touched]).distinct()
 
     def _resolve(self, work: Work, touched: DataFrame | None) -> tuple[pa.Table, pa.Table, int]:
         """Return the present rows, the new rows and the next free number. None for all records."""
@@ -122,8 +123,8 @@ class ResolveTouched(Materialization):
         previous = self._present_rows(work, touched)
         decided = store.read(decisions).selectExpr(*decisions.select_list).toArrow()
         now, next_id = work.settings.run_started_at, self._next_id(work)
-        rows, next_id = work.build(*tables, decided, previous, next_id=next_id, now=now)
-        return previous, rows, next_id
+        built: Any = work.build(*tables, decided, previous, next_id=next_id, now=now)
+        return previous, *built
 
     def _present_rows(self, work: Work, touched: DataFrame | None) -> pa.Table:
         """Return the present rows of touched records. No row if their numbers are of records that were not resolved."""

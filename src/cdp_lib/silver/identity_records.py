@@ -11,6 +11,8 @@ from cdp_lib.columns import clean_text, identity_of
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.frames import nulls, union
+from cdp_lib.identity.model import blocks
+from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.normalise import (
     first_name,
     fold,
@@ -20,6 +22,7 @@ from cdp_lib.identity.normalise import (
     normal_postal_code,
     split_name,
 )
+from cdp_lib.identity.pairs import BLOCK
 from cdp_lib.identity.phones import with_e164
 from cdp_lib.identity.rules import IdentifierKind, IdentityRules
 from cdp_lib.pipeline.table import Table
@@ -105,10 +108,9 @@ def build_identity_records_silver(
         normal_email(sf.col("email")).alias("email"),
         *("phone", "household_id", "changed_at"),
     )
-    blocks = sf.array().cast("array<string>")
-    return normal.select("*", _identifiers(kinds).alias("identifiers"), blocks.alias("blocks")).selectExpr(
-        *IDENTITY_RECORDS_SILVER.select_list
-    )
+    return normal.select(
+        "*", _identifiers(kinds).alias("identifiers"), _blocks(identity_rules).alias("blocks")
+    ).selectExpr(*IDENTITY_RECORDS_SILVER.select_list)
 
 
 def _customer_key() -> Column:
@@ -135,6 +137,13 @@ IDENTITY_RECORDS = Table(
     files=("countries.csv", "phone_plans.csv"),
     materialization=UnionTouched(key_of=(_customer_key, _contact_key, _event_key), is_empty=_is_off),
 )
+
+
+def _blocks(rules: IdentityRules) -> Column:
+    """Return the keys of the model, each with a prefix that no identifier has; no key without a model."""
+    if not rules.model:
+        return sf.array().cast("array<string>")
+    return sf.transform(blocks(load_model(rules.model)), lambda key: sf.concat(sf.lit(f"{BLOCK}:"), key))
 
 
 def _received(rows: DataFrame, **columns: Column) -> DataFrame:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.identity import (
     IDENTITY_EDGES_SILVER,
@@ -15,15 +15,29 @@ from cdp_lib.contracts.identity import (
     PERSON_HISTORY_SILVER,
     PERSON_LINKS_SILVER,
 )
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
-from cdp_lib.identity.clusters import resolve
-from cdp_lib.identity.history import history_of
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER
+from cdp_lib.identity.history import person_history
 from cdp_lib.identity.off import links_of_customers
+from cdp_lib.identity.resolution import resolve
 from cdp_lib.identity.rules import IdentityRules
 from cdp_lib.pipeline.decisions import Decisions
 from cdp_lib.pipeline.group_history import GroupHistory
 from cdp_lib.pipeline.resolve_touched import ResolveTouched
 from cdp_lib.pipeline.table import Table
+
+
+def latest_decisions(identity_overrides_silver: pa.Table) -> pa.Table:
+    """Return the latest decision about each pair of records, whatever the order of its records."""
+    first, second = identity_overrides_silver["record_a"], identity_overrides_silver["record_b"]
+    ordered = pa.table(
+        {
+            "record_a": pc.min_element_wise(first, second),
+            "record_b": pc.max_element_wise(first, second),
+            **{name: identity_overrides_silver[name] for name in ("decision", "decided_at")},
+        }
+    ).sort_by("decided_at")
+    latest = ordered.group_by(["record_a", "record_b"], use_threads=False).aggregate([("decision", "last")])
+    return latest.rename_columns(["record_a", "record_b", "decision"])
 
 
 def build_person_links_silver(
@@ -49,11 +63,11 @@ def build_person_links_silver(
     Returns:
         Columns of `person_links_silver`, and the next number that no person has had.
     """
-    resolution = resolve(records, edges, decisions, previous, identity_rules, next_id, now)
+    resolution = resolve(records, edges, latest_decisions(decisions), previous, identity_rules, next_id, now)
     return resolution.links, resolution.next_person_id
 
 
-IDENTITY_OVERRIDES = Table(IDENTITY_OVERRIDES_SILVER, resolve, materialization=Decisions())
+IDENTITY_OVERRIDES = Table(IDENTITY_OVERRIDES_SILVER, latest_decisions, materialization=Decisions())
 
 PERSON_LINKS = Table(
     PERSON_LINKS_SILVER,
@@ -64,7 +78,6 @@ PERSON_LINKS = Table(
         IDENTITY_OVERRIDES_SILVER,
         CUSTOMERS_SILVER,
         CRM_CONTACTS_SILVER,
-        EVENTS_SILVER,
     ),
     settings=("identity_rules",),
     libraries=("scipy", "numpy"),
@@ -86,7 +99,7 @@ def build_person_history_silver(before: pa.Table, after: pa.Table, version: int,
     Returns:
         Columns of `person_history_silver`.
     """
-    rows = history_of(before, after, now)
+    rows = person_history(before, after, now)
     return rows.append_column("links_version", pa.array([version] * rows.num_rows, pa.int64()))
 
 
