@@ -61,7 +61,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "identity.rules": set(),
     "identity.rules_file": {"contracts.identity", "errors", "identity.rules"},
     "identity.normalise": {"columns"},
-    "identity.phones": {"columns"},
+    "identity.phones": set(),
     "secrets": {"errors", "redaction"},
     "identity.comparisons": set(),
     "identity.contradiction": set(),
