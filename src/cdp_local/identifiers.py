@@ -24,7 +24,9 @@ _TAGGED = frozenset(
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _EXTENSION = re.compile(r"[\s,;./-]*(?:;?ext=|extension|ext|durchwahl|dw|x|#)[\s.:]*[0-9]{1,7}\s*#?$", re.IGNORECASE)
-_DIGITS = str.maketrans({zero + digit: str(digit) for zero in (0xFF10, 0x660, 0x6F0) for digit in range(10)} | {0xFF0B: "+"})
+_DIGITS = str.maketrans(
+    {zero + digit: str(digit) for zero in (0xFF10, 0x660, 0x6F0) for digit in range(10)} | {0xFF0B: "+"}
+)
 _CODES_OF_TWO = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 
 
@@ -83,7 +85,7 @@ def phone_text(typed: str, country: str = "") -> str | None:
 @cache
 def _plans() -> dict[str, dict[str, str]]:
     """Return the numbering plans by country."""
-    with (files("cdp_lib.reference") / "phone_plans.csv").open(encoding="utf-8", newline="") as file:
+    with (files("cdp_lib.reference") / "phone_plans.csv").open(encoding="utf-8") as file:
         return {row["country_code"]: row for row in csv.DictReader(file)}
 
 

@@ -8,28 +8,14 @@ from typing import Annotated
 
 import typer
 
-from cdp_lib.contracts.identity import (
-    IDENTITY_EDGES_SILVER,
-    IDENTITY_OVERRIDES_SILVER,
-    IDENTITY_RECORDS_SILVER,
-    PERSON_LINKS_SILVER,
-)
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER
 from cdp_lib.errors import CdpError
-from cdp_lib.identity.explain import (
-    Explanation,
-    IdentityTables,
-    choose_records,
-    cut_in_words,
-    explain,
-    records_of,
-)
+from cdp_lib.identity.explain import Explanation, IdentityTables, choose_records, cut_in_words, explain, records_of
 from cdp_lib.identity.model_file import load_model
-from cdp_lib.identity.plan import Plan, decision_about, moved_revenue, plan, split_decisions
+from cdp_lib.identity.overrides import append_decisions, decision_about, other_records, split_decisions
+from cdp_lib.identity.plan import Plan, plan_rules
 from cdp_lib.identity.rules_file import read_identity_rules
 from cdp_lib.pipeline.run import Runner
-from cdp_lib.silver.identity_edges import build_identity_edges_silver
-from cdp_lib.silver.identity_records import build_identity_records_silver
 from cdp_local.options import Engine, Home, Variables, pairs
 from cdp_local.progress import print_table
 from cdp_local.runner import open_runner
@@ -59,7 +45,7 @@ def explain_records(
         runner = open_runner(workspace, "cdp_refresh", {})
         rules = runner.settings.identity_rules
         model = load_model(rules.model) if rules.model else None
-        print_explanation(explain(tables_of(runner), a, b, rules, model))
+        print_explanation(explain(IdentityTables.read(runner.store), a, b, rules, model))
 
 
 @identity.command()
@@ -82,14 +68,12 @@ def split(
         raise CdpError("Name the records that leave their person, or a person with --person.")
     with open_workspace(engine, home, pairs("--var", var)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", {})
-        links = tables_of(runner).links
+        links = IdentityTables.read(runner.store).links
         if person is not None:
             named = [key for key in records_of(links, str(person)) if key.startswith(("customer:", "contact:"))]
             decisions = split_decisions(named, ())
         else:
-            decisions = split_decisions(records or (), _others(links, records or ()))
-        if not decisions:
-            raise CdpError("There is nothing to split: the person has no other records.")
+            decisions = split_decisions(records or (), other_records(links, records or ()))
         _decide(runner, decisions, author, reason)
 
 
@@ -106,12 +90,12 @@ def join(
     """Decide that two records belong to one person, and refresh the tables."""
     with open_workspace(engine, home, pairs("--var", var)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", {})
-        one, other = choose_records(tables_of(runner), a, b)
+        one, other = choose_records(IdentityTables.read(runner.store), a, b)
         _decide(runner, [decision_about(one, other, "always")], author, reason)
 
 
-@identity.command("plan")
-def plan_rules(
+@identity.command()
+def plan(
     rules: Annotated[
         Path | None, typer.Option(help="File of rules to try. Default: the file that the platform uses.")
     ] = None,
@@ -123,54 +107,19 @@ def plan_rules(
     with open_workspace(engine, home, pairs("--var", var)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", {})
         tried = read_identity_rules(str(rules)) if rules else runner.settings.identity_rules
-        if not tried.is_on:
-            raise CdpError("Identity resolution is off: name a file of rules with --rules.")
-        store, tables = runner.store, tables_of(runner)
-        sources = [store.read(each) for each in (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER)]
-        references = [runner.reference(name) for name in ("countries.csv", "phone_plans.csv")]
-        records = build_identity_records_silver(*sources, *references, identity_rules=tried)
-        edges = build_identity_edges_silver(records, tried).select("record_a", "record_b", "identifiers", "weight",
-                                                                   "is_contradiction")  # fmt: skip
-        needed = records.select("record_key", "source", "customer_id", "identifiers")
-        planned = plan(
-            needed.toArrow(), edges.toArrow(), tables.decisions.toArrow(), tables.links.toArrow(), tried
-        )
-        revenue = moved_revenue(store.read(RETAILS_SILVER), planned.moved_customers)
+        planned, revenue = plan_rules(runner.store, tried)
         print_plan(planned, f"{revenue:,.2f}")
-
-
-def tables_of(runner: Runner) -> IdentityTables:
-    """Return the tables of identity resolution.
-
-    Raises:
-        CdpError: A table does not exist yet.
-    """
-    contracts = (
-        *(IDENTITY_RECORDS_SILVER, IDENTITY_EDGES_SILVER),
-        *(IDENTITY_OVERRIDES_SILVER, PERSON_LINKS_SILVER),
-    )
-    for contract in contracts:
-        if not runner.store.exists(contract):
-            raise CdpError(f"{contract.name} does not exist yet: `cdp run` creates it.")
-    return IdentityTables(*(runner.store.read(contract) for contract in contracts))
-
-
-def _others(links: object, records: Sequence[str]) -> list[str]:
-    raise NotImplementedError
 
 
 def _decide(runner: Runner, decisions: Sequence[Mapping[str, str]], author: str, reason: str) -> None:
     """Append decisions, and refresh all tables that depend on them."""
-    if not author.strip() or not reason.strip():
-        raise CdpError("A decision needs an author and a reason: set --author and --reason.")
-    made = {"author": author.strip(), "reason": reason.strip(), "decided_at": runner.settings.run_started_at}
-    rows = runner.store.frame(IDENTITY_OVERRIDES_SILVER, [{**each, **made} for each in decisions])
-    runner.store.append(IDENTITY_OVERRIDES_SILVER, rows)
+    append_decisions(runner.store, decisions, author, reason, runner.settings.run_started_at)
     runs = runner.refresh([f"{IDENTITY_OVERRIDES_SILVER.name}+"])
     failed = [run for run in runs if run.state == "failed"]
     if failed:
-        raise CdpError(f"The decisions are stored, but {failed[0].table_name} failed: `cdp run` repeats the refresh.")
-    console.print(f"{len(decisions):,} decisions stored; {len(runs):,} tables are up to date.")
+        raise CdpError(f"The decisions are stored, but {failed[0].table} failed: `cdp run` repeats the refresh.")
+    noun = "decision is" if len(decisions) == 1 else "decisions are"
+    console.print(f"{len(decisions):,} {noun} stored, and {len(runs):,} tables are up to date.")
 
 
 def print_explanation(explanation: Explanation) -> None:
@@ -196,13 +145,16 @@ def print_explanation(explanation: Explanation) -> None:
 
 
 def waterfall(explanation: Explanation) -> list[tuple[str, float, float, str]]:
-    """Return the evidence of a pair, the strongest first: name, bits, sum so far, and a bar of one character per bit."""
+    """Return the evidence of a pair, the strongest first: name, bits, sum so far, and a bar of a character per bit."""
     rows, total = [], 0.0
     for name, bits in sorted(explanation.bits.items(), key=lambda item: (-abs(item[1]), item[0])):
         if bits:
             total += bits
             rows.append((name, bits, total, ("+" if bits > 0 else "-") + _BAR * round(abs(bits))))
-    return [*rows, ("needed", explanation.link_weight, explanation.link_weight, " " + _BAR * round(explanation.link_weight))]
+    return [
+        *rows,
+        ("needed", explanation.link_weight, explanation.link_weight, " " + _BAR * round(explanation.link_weight)),
+    ]
 
 
 def _text(value: object) -> str | None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -59,8 +58,7 @@ def _identifier(bundle: Bundle, email: str, phone: str, customer_id: int | None)
     if email:
         kind, typed, value = "e-mail address", email, email_text(email)
     else:
-        path = bundle.variable("identity_rules")
-        country = read_identity_rules(str(PROJECT / path) if path else "").country
+        country = read_identity_rules(bundle.variable("identity_rules")).country
         kind, typed, value = "phone number", phone, phone_text(phone, country)
     if value is None:
         advice = "" if email else ": write it with its calling code, such as +43 664 1234567"

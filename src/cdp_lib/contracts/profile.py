@@ -43,8 +43,8 @@ _FAVOURITE = "the largest revenue of the person's customers; ties by name; null 
 CUSTOMER_PROFILE_GOLD = TableContract(
     name="customer_profile_gold",
     layer="gold",
-    comment="One row per person, with contact data, consent, value, favourites and activity. A person without a customer"
-    " has no figures.",
+    comment="One row per person, with contact data, consent, value, favourites and activity. A person without a"
+    " customer has no figures.",
     columns=(
         Column("bucket", "INT", f"remainder of person_id divided by {BUCKETS}", required=True),
         *_PERSON,
@@ -54,7 +54,7 @@ CUSTOMER_PROFILE_GOLD = TableContract(
             Column(
                 f"is_{channel}_allowed",
                 "BOOLEAN",
-                f"whether marketing by {noun} is allowed: false if one contact of the person refused; null: never asked",
+                f"whether marketing by {noun} is allowed: false if a contact of the person refused; null: never asked",
             )
             for channel, noun in CONSENTS.items()
         ),

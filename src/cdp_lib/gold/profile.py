@@ -107,7 +107,9 @@ def _consents(contacts: DataFrame, persons_of: DataFrame) -> DataFrame:
 def _favourite(sales: DataFrame, value: str, name: str) -> DataFrame:
     """Return the value with the largest revenue of each person, in the column `name`."""
     totals = (
-        sales.where(sf.col(value).isNotNull()).groupBy("person_id", value).agg(sf.sum("revenue").alias("total_of_value"))
+        sales.where(sf.col(value).isNotNull())
+        .groupBy("person_id", value)
+        .agg(sf.sum("revenue").alias("total_of_value"))
     )
     largest_first = Window.partitionBy("person_id").orderBy(sf.desc("total_of_value"), sf.asc(value))
     ranked = totals.withColumn("rank", sf.row_number().over(largest_first))

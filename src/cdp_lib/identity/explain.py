@@ -13,11 +13,19 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.identity import (
+    IDENTITY_EDGES_SILVER,
+    IDENTITY_OVERRIDES_SILVER,
+    IDENTITY_RECORDS_SILVER,
+    PERSON_LINKS_SILVER,
+)
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.model import Model
 from cdp_lib.identity.pairs import find_pairs, with_evidence
 from cdp_lib.identity.resolution import resolve
 from cdp_lib.identity.rules import IdentityRules
+from cdp_lib.silver.person_links import latest_decisions
+from cdp_lib.storage import DeltaStore
 
 COMPARED = (
     *("first_name", "last_name", "birth_date", "gender", "street", "city", "postal_code", "country_code"),
@@ -43,6 +51,18 @@ class IdentityTables:
     edges: DataFrame
     decisions: DataFrame
     links: DataFrame
+
+    @classmethod
+    def read(cls, store: DeltaStore) -> IdentityTables:
+        """Return the tables of a store.
+
+        Raises:
+            CdpError: A table does not exist yet.
+        """
+        contracts = (IDENTITY_RECORDS_SILVER, IDENTITY_EDGES_SILVER, IDENTITY_OVERRIDES_SILVER, PERSON_LINKS_SILVER)
+        if missing := [contract.name for contract in contracts if not store.exists(contract)]:
+            raise CdpError(f"{missing[0]} does not exist yet: a refresh creates it.")
+        return cls(*(store.read(contract) for contract in contracts))
 
 
 @dataclass(frozen=True)
@@ -106,8 +126,8 @@ def explain(
 ) -> Explanation:
     """Explain why two records belong to one person, or why they do not.
 
-    The pair is scored again, so that evidence below the limit is shown too. The component of the two records is resolved
-    again, to find the edges that were cut. Nothing is written.
+    The pair is scored again, so that evidence below the limit is shown too. The component of the two records is
+    resolved again, to find the edges that were cut. Nothing is written.
 
     Args:
         tables: Tables of identity resolution.
@@ -131,13 +151,15 @@ def explain(
     edges = tables.edges.where(sf.col("record_a").isin(keys)).toArrow()
     decided = tables.decisions.where(sf.col("record_a").isin(keys) | sf.col("record_b").isin(keys)).toArrow()
     pair = _scored(tables.records, a, b, rules, model)
-    latest = latest_by_pair(decided)
+    latest = latest_decisions(decided)
     resolution = resolve(
         records, edges, latest, links, rules, max(person.values(), default=0) + 1, now or datetime.now(UTC)
     )
     steps = strongest_way(_steps(edges, latest, resolution.cuts), a, b)
     rows = {row["record_key"]: row for row in records.to_pylist()}
-    overrides = [row for row in decided.sort_by("decided_at").to_pylist() if {row["record_a"], row["record_b"]} == {a, b}]
+    overrides = [
+        row for row in decided.sort_by("decided_at").to_pylist() if {row["record_a"], row["record_b"]} == {a, b}
+    ]
     decision, why = _decision(person[a] == person[b], pair, steps, rules)
     return Explanation(
         *(a, b, person[a], person[b]),
@@ -189,16 +211,6 @@ def records_of(links: DataFrame, name: str) -> list[str]:
     return [row["record_key"] for row in sorted(rows, key=lambda row: (order.get(row["source"], 2), row["record_key"]))]
 
 
-def latest_by_pair(decisions: pa.Table) -> pa.Table:
-    """Return the latest decision about each pair of records: `record_a`, `record_b` and `decision`."""
-    latest = {
-        (min(row["record_a"], row["record_b"]), max(row["record_a"], row["record_b"])): row["decision"]
-        for row in decisions.sort_by("decided_at").to_pylist()
-    }
-    columns = {"record_a": [a for a, _ in latest], "record_b": [b for _, b in latest], "decision": [*latest.values()]}
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-
-
 def _component(links: DataFrame, keys: Sequence[str]) -> pa.Table:
     """Return the links of all records in the components of the given records."""
     components = links.where(sf.col("record_key").isin(list(keys))).select("component").distinct()
@@ -214,10 +226,9 @@ def _scored(records: DataFrame, a: str, b: str, rules: IdentityRules, model: Mod
         sf.lit(b).alias("record_b"),
         sf.array(*map(sf.lit, shared)).cast("array<string>").alias("identifiers"),
     )
-    [row] = with_evidence(pairs, two, rules, model).collect() or [None]
-    if row is None:
-        return {"evidence": {}, "weight": 0.0, "identifiers": [], "is_contradiction": False}
-    return dict(row.asDict())
+    rows = with_evidence(pairs, two, rules, model).collect()
+    unknown = {"evidence": {}, "weight": 0.0, "identifiers": [], "is_contradiction": False}
+    return rows[0].asDict() if rows else unknown
 
 
 def _steps(edges: pa.Table, decisions: pa.Table, cuts: pa.Table) -> list[Step]:
@@ -229,7 +240,8 @@ def _steps(edges: pa.Table, decisions: pa.Table, cuts: pa.Table) -> list[Step]:
             row["record_b"],
             evidence_of(row["identifiers"]),
             row["weight"],
-            reasons.get((row["record_a"], row["record_b"]), ""),
+            # A contradiction joins nothing; the resolution reports it only between records that others connect.
+            reasons.get((row["record_a"], row["record_b"]), "contradiction" if row["is_contradiction"] else ""),
         )
         for row in edges.to_pylist()
     ]
@@ -282,7 +294,9 @@ def _way(steps: Sequence[Step], a: str, b: str) -> tuple[Step, ...]:
     place = came_by.get(b)
     while place:
         here, step = place
-        way.insert(0, step if step.record_a == here else Step(here, step.record_a, step.evidence, step.weight, step.cut))
+        way.insert(
+            0, step if step.record_a == here else Step(here, step.record_a, step.evidence, step.weight, step.cut)
+        )
         place = came_by[here]
     return tuple(way)
 

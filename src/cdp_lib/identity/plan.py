@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.resources import files
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,16 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.frames import frame_from_arrow
-from cdp_lib.identity.explain import latest_by_pair
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.errors import CdpError
+from cdp_lib.frames import frame_from_arrow, read_csv
+from cdp_lib.identity.explain import IdentityTables
 from cdp_lib.identity.resolution import resolve
 from cdp_lib.identity.rules import IdentityRules
+from cdp_lib.silver.identity_edges import build_identity_edges_silver
+from cdp_lib.silver.identity_records import build_identity_records_silver
+from cdp_lib.silver.person_links import latest_decisions
+from cdp_lib.storage import DeltaStore
 
 _EXAMPLES = 10
 """Number of examples in a plan."""
@@ -67,6 +74,33 @@ class Plan:
     examples: tuple[Example, ...]
 
 
+def plan_rules(store: DeltaStore, rules: IdentityRules) -> tuple[Plan, Decimal]:
+    """Return the effect of other rules, and the revenue of the customers who would belong to another person.
+
+    Records and pairs are built again under the other rules, so a plan costs as much as a full refresh of identity
+    resolution. Nothing is written.
+
+    Args:
+        store: Tables of the platform.
+        rules: The other rules.
+
+    Raises:
+        CdpError: The rules are off, or a table does not exist yet.
+    """
+    if not rules.is_on:
+        raise CdpError("These rules switch identity resolution off: each customer would be a person.")
+    tables = IdentityTables.read(store)
+    customers, contacts, events = (store.read(each) for each in (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER))
+    countries, phone_plans = (
+        read_csv(store.session, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")
+    )
+    records = build_identity_records_silver(customers, contacts, events, countries, phone_plans, rules)
+    edges = build_identity_edges_silver(records, rules).drop("evidence")
+    needed = records.select("record_key", "source", "customer_id", "identifiers")
+    planned = plan(needed.toArrow(), edges.toArrow(), tables.decisions.toArrow(), tables.links.toArrow(), rules)
+    return planned, moved_revenue(store.read(RETAILS_SILVER), planned.moved_customers)
+
+
 def plan(
     records: pa.Table,
     edges: pa.Table,
@@ -87,7 +121,9 @@ def plan(
         now: Time of the plan. None for the present time.
     """
     highest = pc.max(links["person_id"]).as_py() or 0
-    resolution = resolve(records, edges, latest_by_pair(decisions), links, rules, highest + 1, now or datetime.now(UTC))
+    resolution = resolve(
+        records, edges, latest_decisions(decisions), links, rules, highest + 1, now or datetime.now(UTC)
+    )
     return compare(links, resolution.links)
 
 
@@ -150,30 +186,3 @@ def moved_revenue(retails_silver: DataFrame, customers: Sequence[int]) -> Decima
     moved = retails_silver.join(numbers, "customer_id", how="left_semi")
     [(revenue,)] = moved.agg(sf.sum("revenue")).collect()
     return Decimal(revenue or 0)
-
-
-def split_decisions(separated: Sequence[str], others: Sequence[str]) -> list[Mapping[str, str]]:
-    """Return the pairs that must never be one person, so that some records leave the other records of their person.
-
-    Args:
-        separated: Keys of the records that leave together.
-        others: Keys of the records that stay. Empty to separate each of `separated` from each other.
-
-    Returns:
-        `record_a`, `record_b` and `decision` of each pair.
-    """
-    pairs = (
-        [(one, other) for one in separated for other in others]
-        if others
-        else [(one, other) for place, one in enumerate(separated) for other in separated[place + 1 :]]
-    )
-    return [decision_about(one, other, "never") for one, other in pairs]
-
-
-def decision_about(one: str, other: str, decision: str) -> Mapping[str, str]:
-    """Return a decision about a pair of records, its records in order.
-
-    >>> decision_about("customer:7", "contact:a", "always")
-    {'record_a': 'contact:a', 'record_b': 'customer:7', 'decision': 'always'}
-    """
-    return {"record_a": min(one, other), "record_b": max(one, other), "decision": decision}

@@ -15,7 +15,16 @@ from cdp_local.identifiers import bucket_of, email_text, phone_text
 
 EMAILS = (
     *(f"A.Nour+shop@{domain}" for domain in (*normalise._WITH_TAGS, "googlemail.com", "example.com")),
-    *(" nour@Example.com ", "a@b", "", "a b@example.com", "+x@gmail.com", "n@a@example.com", "a@b..c", "ÄÖ@example.com"),
+    *(
+        " nour@Example.com ",
+        "a@b",
+        "",
+        "a b@example.com",
+        "+x@gmail.com",
+        "n@a@example.com",
+        "a@b..c",
+        "ÄÖ@example.com",
+    ),
 )
 PHONES = tuple(
     (number, country)
@@ -23,8 +32,23 @@ PHONES = tuple(
     for number in (
         *("+43 664 123 45 67", "0043 664/1234567", "(0664) 123 45 67", "0664123456789012", "1", "0", "", "00"),
         *("+1 212-555-0123 ext. 5", "212 555 0123", "011 43 664 1234567", "tel:+97141234567", "1-800-FLOWERS", "+999"),
-        *("011 15 2345-6789", "0 15 11 98765-4321", "+39 06 698 12345", "06 698 12345", "٠٦٦٤١٢٣٤٥٦٧", "43 664 1234567"),
-        *("+4366412+34567", "020 7946 0018", "+440 20 7946 0018", "55 1234 5678", "nour@example.com", "+", "++43664123456"),
+        *(
+            "011 15 2345-6789",
+            "0 15 11 98765-4321",
+            "+39 06 698 12345",
+            "06 698 12345",
+            "٠٦٦٤١٢٣٤٥٦٧",
+            "43 664 1234567",
+        ),
+        *(
+            "+4366412+34567",
+            "020 7946 0018",
+            "+440 20 7946 0018",
+            "55 1234 5678",
+            "nour@example.com",
+            "+",
+            "++43664123456",
+        ),
     )
 )
 
