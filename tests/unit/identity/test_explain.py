@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
-from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER, IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER
 from cdp_lib.errors import CdpError
-from cdp_lib.frames import frame_from_arrow
-from cdp_lib.identity.explain import IdentityTables, choose_records, cut_in_words, explain
-from cdp_lib.identity.resolution import resolve
-from cdp_lib.identity.rules import OFF, IdentifierKind, IdentityRules
-from cdp_lib.silver.identity_edges import build_identity_edges_silver
-from cdp_lib.silver.person_links import latest_decisions
+from cdp_lib.identity.explain import choose_records, cut_in_words, explain
+from cdp_lib.identity.rules import OFF
 
-NOW = datetime(2026, 7, 1, tzinfo=UTC)
-RULES = IdentityRules(
-    kinds=(IdentifierKind("email", 16.0), IdentifierKind("phone", 12.0), IdentifierKind("weak", 3.0)),
-)
+from .resolved import RULES, resolved_tables
 
 
 @pytest.fixture
 def tables(frame_of):
     """Return a function that resolves records, given as key: (first name, identifiers)."""
-
-    def build(people, decisions=(), rules=RULES):
-        source = {"customer": "customers", "contact": "crm_contacts", "email": "events"}
-        records = frame_of(
-            IDENTITY_RECORDS_SILVER.columns,
-            *(
-                {
-                    "record_key": key,
-                    "source": source[key.split(":")[0]],
-                    "customer_id": int(key.split(":")[1]) if key.startswith("customer:") else None,
-                    "first_name": name,
-                    "identifiers": sorted(identifiers),
-                    "blocks": [],
-                }
-                for key, (name, *identifiers) in people.items()
-            ),
-        )
-        overrides = frame_of(
-            IDENTITY_OVERRIDES_SILVER.columns,
-            *(
-                {"record_a": a, "record_b": b, "decision": decision, "author": "Ana", "reason": "x", "decided_at": NOW}
-                for a, b, decision in decisions
-            ),
-        )
-        edges = build_identity_edges_silver(records, rules)
-        nobody = frame_of(PERSON_LINKS_SILVER.columns).toArrow()
-        decided = latest_decisions(overrides.toArrow())
-        links = resolve(records.toArrow(), edges.toArrow(), decided, nobody, rules, 1, NOW).links
-        return IdentityTables(records, edges, overrides, frame_from_arrow(links, records))
-
-    return build
+    return partial(resolved_tables, frame_of)
 
 
 def test_records_with_a_shared_address_are_joined_directly(tables) -> None:
