@@ -106,7 +106,11 @@ PERSON_LINKS_SILVER = TableContract(
         ),
         Column("linked_to", "STRING", "record_key of the other end of that edge; null without an edge", pii="email"),
         Column("weight", "DOUBLE", "weight of that edge in bits; null without an edge"),
-        Column("linked_at", "TIMESTAMP", "start of the run that gave the record this person, UTC", required=True),
+        Column(
+            "linked_at",
+            "TIMESTAMP",
+            "start of the run that gave the record this person, UTC; null if identity resolution is off",
+        ),
         Column(
             "component",
             "STRING",
