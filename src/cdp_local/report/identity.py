@@ -139,7 +139,7 @@ def waterfall(bits: Mapping[str, float], link_weight: float) -> str:
         f'<line x1="{x(link_weight)}" x2="{x(link_weight)}" y1="0" y2="{height}"/>'
         f'<text x="{x(link_weight) + 4}" y="{height + 12}">needed: {link_weight:g}</text>'
     )
-    return _svg(_LABEL + _WIDTH, height + 18, "".join(parts))
+    return _svg(_LABEL + _WIDTH + 40, height + 18, "".join(parts))
 
 
 def _svg(width: float, height: float, content: str) -> str:
