@@ -29,7 +29,7 @@ from cdp_lib.identity.model import Model, TermFrequencies
 from cdp_lib.identity.model_file import model_json, read_model
 
 SEED = 1
-SMALLEST_M = 1e-4
+SMALLEST_M = 1e-3
 """Least m of a level, so that one rare accident can't outweigh all other evidence."""
 
 SMALLEST_U = 1e-6
@@ -111,9 +111,10 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         {"sql_condition": comparison.null_sql(*names), "label_for_charts": "null", "is_null_level": True}
     ]
     for level in comparison.levels:
-        frequency = {"tf_adjustment_column": level.term_frequency} if level.term_frequency else {}
+        frequency = {"tf_adjustment_column": level.term_frequency, "disable_tf_exact_match_detection": True}
         sql = _with_soundex_columns(level.sql(*names)) if level.when else "ELSE"
-        levels.append({"sql_condition": sql, "label_for_charts": level.name, **frequency})
+        levels.append({"sql_condition": sql, "label_for_charts": level.name})
+        levels[-1] |= frequency if level.term_frequency else {}
     return {"output_column_name": comparison.name, "comparison_levels": levels}
 
 
@@ -188,8 +189,14 @@ def _frequencies(connection: duckdb.DuckDBPyConnection, column: str, top_values:
     total = sum(count for _, count in counts)
     listed = [(value, count) for value, count in counts[:top_values] if count >= 10]
     others = [count for _, count in counts[len(listed) :]] or [1]
+    equal = sum(count * count for _, count in counts) / max(total, 1) ** 2
     rest = sum(count * count for count in others) / sum(others) / max(total, 1)
-    return TermFrequencies({value: float(f"{count / total:.4g}") for value, count in listed}, float(f"{rest:.4g}"))
+    shares = {value: _rounded(count / total) for value, count in listed}
+    return TermFrequencies(shares, _rounded(rest), _rounded(equal))
+
+
+def _rounded(share: float) -> float:
+    return float(f"{share:.4g}")
 
 
 def main() -> None:

@@ -10,18 +10,25 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cdp_lib.identity.nicknames import is_nickname_sql
+
 SMALLEST_PROBABILITY = 1e-7
 """Least probability of a level. A level that the training never saw would otherwise have infinite evidence."""
 
 Names = Callable[[str], str]
 """Function that returns the SQL name of a column of one of the two records."""
 
+_MAILBOX = "translate(split_part(split_part({value}, '@', 1), '+', 1), '._-', '')"
+
 TESTS = {
     "equal": "{a} = {b}",
+    "known": "({a} IS NOT NULL AND {b} IS NOT NULL)",
+    "mailbox": f"{_MAILBOX.format(value='{a}')} = {_MAILBOX.format(value='{b}')}",
     "levenshtein": "levenshtein({a}, {b}) <= {at_most}",
     "soundex": "soundex({a}) = soundex({b})",
     "prefix": "(left({a}, length({b})) = {b} OR left({b}, length({a})) = {a})",
     "contains": "(instr({a}, {b}) > 0 OR instr({b}, {a}) > 0)",
+    "nickname": "",  # see nicknames.py
     "swapped": "({a} = {other_b} AND {other_a} = {b})",
     "same_year": "year({a}) = year({b})",
     "day_month_swapped": "(year({a}) = year({b}) AND month({a}) = day({b}) AND day({a}) = month({b}))",
@@ -37,8 +44,9 @@ PARTS = {
     "day": "day({a})",
     "initial": "left({a}, 1)",
     "local_part": "split_part({a}, '@', 1)",
+    "mailbox": _MAILBOX.format(value="{a}"),
 }
-"""SQL of each part of a column that a blocking key can use."""
+"""SQL of each part of a column that a blocking key can use. `mailbox` is the local part without dots and tag."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class Condition:
             b: Names of the columns of the second record.
         """
         values = {"a": a(self.column), "b": b(self.column), "at_most": self.at_most}
+        if self.test == "nickname":
+            return is_nickname_sql(a(self.column), b(self.column))
         if self.other:
             values |= {"other_a": a(self.other), "other_b": b(self.other)}
         test = TESTS[self.test].format(**values)

@@ -35,10 +35,12 @@ class TermFrequencies:
     Attributes:
         values: Share of the records with this value, by value. Only the most frequent values.
         rest: Share of the records with the same value, for values that are not listed: the average of these values.
+        equal: Share of the pairs of records with the same value.
     """
 
     values: Mapping[str, float]
     rest: float
+    equal: float
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ def _bits(model: Model, comparison: Comparison, a: str, b: str) -> Column:
 
 
 def _level_bits(model: Model, level: Level, names: Names) -> Column:
-    """Return the evidence of a level, in bits. Agreement on a frequent value is weaker than on a rare value."""
+    """Return the evidence of a level, in bits. Agreement on a frequent value is weaker than on a rare value.
+
+    The evidence of a value with the frequency f is log2(m / u × equal / f).
+    """
     if not level.term_frequency or level.is_identifier:
         return sf.lit(level.bits)
     frequencies = model.term_frequencies[level.term_frequency]
@@ -130,9 +135,10 @@ def _level_bits(model: Model, level: Level, names: Names) -> Column:
     for value, frequency in frequencies.values.items():
         by_frequency.setdefault(rounded_frequency(frequency), []).append(value)
     column = sf.col(names(level.term_frequency))
-    bits = sf.lit(evidence_bits(level.m, frequencies.rest))
+    typical = level.m * frequencies.equal / level.u
+    bits = sf.lit(evidence_bits(typical, frequencies.rest))
     for frequency in sorted(by_frequency):
-        bits = sf.when(column.isin(*by_frequency[frequency]), evidence_bits(level.m, frequency)).otherwise(bits)
+        bits = sf.when(column.isin(*by_frequency[frequency]), evidence_bits(typical, frequency)).otherwise(bits)
     return bits
 
 

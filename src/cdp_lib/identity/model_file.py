@@ -106,7 +106,9 @@ def _parse(content: Mapping[str, Any]) -> Model:
         training=tuple(_blocking_key(each) for each in content["training"]),
         term_frequencies={
             _column(column): TermFrequencies(
-                {str(value): float(share) for value, share in each["values"].items()}, float(each["rest"])
+                {str(value): float(share) for value, share in each["values"].items()},
+                float(each["rest"]),
+                float(each["equal"]),
             )
             for column, each in content["term_frequencies"].items()
         },

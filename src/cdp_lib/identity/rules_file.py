@@ -16,6 +16,7 @@ import yaml
 from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.rules import OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.reference.phone_plans import read_countries_with_plan
 
 PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
 """Kinds of identifiers that the platform reads from its own columns. All other kinds are attributes of a source."""
@@ -30,7 +31,6 @@ _GROUP_KEYS = ("rule", "sources")
 _JOINS = ("all", "anonymous")
 _RULES = ("priority", "recency", "completeness")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 def read_identity_rules(path: str) -> IdentityRules:
@@ -198,7 +198,7 @@ class _Reader:
     def country(self, value: Any) -> str:
         # YAML reads NO, the code of Norway, as false.
         text = "NO" if value is False else self.text("country", value)
-        if text and not _COUNTRY.fullmatch(text):
+        if text and text not in read_countries_with_plan():
             raise self.error("country", f"is {_shown(text)}", "write an ISO 3166-1 alpha-2 code such as AT")
         return text
 

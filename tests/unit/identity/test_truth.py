@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -82,9 +82,9 @@ def test_persons_agree_with_the_truth(
     print(model or "no model", measured)
     print(worst_persons(found.person, shop.truth), torn_persons(found.person, shop.truth), sep="\n")
     assert measured.precision >= 0.995
-    assert measured.recall >= (0.93 if model else 0.90)
+    assert measured.recall >= (0.97 if model else 0.95)
     assert measured.largest_ratio <= 1.5
-    assert found.measures("customer:", "contact:").precision >= 0.99
+    assert found.measures("customer:", "contact:").precision >= 0.995
 
 
 def test_values_of_the_shop_itself_join_nobody(
@@ -102,11 +102,3 @@ def test_values_of_the_shop_itself_join_nobody(
     terminals = [key for key in shop.truth.index if key.startswith("device:terminal")]
     assert terminals
     assert (found.reason[terminals] == "shared_value").all() or found.person[terminals].is_unique
-
-
-def test_off_makes_each_customer_a_person(warehouse: Warehouse, spark: SparkSession, shop: IdentityShop) -> None:
-    fill(warehouse, spark, replace(shop, events=shop.events.slice(0, 100)))
-    warehouse.run(*TABLES, identity_rules="")
-    links = warehouse.store.read(PERSON_LINKS_SILVER).where("source = 'customers'").toPandas()
-    assert len(links) == shop.customers.num_rows
-    assert (links["person_id"] == links["customer_id"]).all()
