@@ -8,6 +8,7 @@ from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.identity import IDENTITY_TABLES, PERSON_GROUPS
 from cdp_lib.contracts.ops import OPS_TABLES, PIPELINE_RUNS_OPS
+from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, RETAILS_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import (
     BATCH_ID,
@@ -73,7 +74,8 @@ def test_table_begins_with_the_columns_promised_to_readers(name: str) -> None:
 
 
 def test_catalogue_has_every_table_and_quarantine_and_changes_of_tables_with_rules() -> None:
-    tables = (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
+    tables = (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES)
+    tables = (*tables, *OPS_TABLES)
     derived = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
     followed = ("activities", "identity_edges", "identity_records", "person_links", "product_prices")
     derived |= {f"{name}_silver_changes" for name in followed}

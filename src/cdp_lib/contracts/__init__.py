@@ -10,6 +10,7 @@ from cdp_lib.contracts.identity import (
     PERSON_LINKS_SILVER,
 )
 from cdp_lib.contracts.ops import OPS_TABLES
+from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import ACTIVITIES_SILVER, PRODUCT_PRICES_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import TableContract
 
@@ -24,7 +25,15 @@ _FOLLOWED = (
 
 TABLES: dict[str, TableContract] = {
     table.name: table
-    for contract in (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
+    for contract in (
+        *BRONZE_TABLES,
+        *SILVER_TABLES,
+        *IDENTITY_TABLES,
+        *GOLD_TABLES,
+        *ANALYTICS_TABLES,
+        *PROFILE_TABLES,
+        *OPS_TABLES,
+    )
     for table in (
         *contract.with_quarantine,
         *([contract.changes] if contract.rules or contract in _FOLLOWED else []),
