@@ -41,7 +41,7 @@ def with_typo(text: str, rng: np.random.Generator, letters: str = _LETTERS) -> s
 
 
 def with_digit_typo(text: str, rng: np.random.Generator) -> str:
-    """Return a text in which one of the last four digits differs, so that a phone number stays in its reserved range."""
+    """Return a text in which one of the last four digits differs: a phone number stays in its reserved range."""
     at = len(text) - 1 - int(rng.integers(4))
     return text[:at] + str((int(text[at]) + int(rng.integers(1, 10))) % 10) + text[at + 1 :]
 

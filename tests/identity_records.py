@@ -67,7 +67,7 @@ class RecordRates:
     missing_name: float = 0.02
     shared_email: float = 0.06
     shared_phone: float = 0.15
-    shop_email: float = 0.006
+    shop_email: float = 0.01
     shop_phone: float = 0.01
     card: float = 0.25
     wrong_card: float = 0.01
@@ -147,7 +147,7 @@ def draw_facts(people: pd.DataFrame, seed: int, rates: RecordRates) -> Facts:
 
 
 def _known(people: pd.DataFrame) -> dict[str, Mask]:
-    """Return facts of persons that `_agree` needs: changed attributes, names shared in the family and rare last names."""
+    """Return facts of persons that `_agree` needs: changed attributes, names shared in a family, rare last names."""
     columns = ("email", "mobile", "last", "street")
     known = {column: (people[f"{column}0"] != people[f"{column}1"]).to_numpy() for column in columns}
     known["namesake"] = (people["is_namesake"] | people["has_namesake"]).to_numpy()

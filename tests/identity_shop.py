@@ -169,7 +169,7 @@ def _add_names(rows: pd.DataFrame, facts: Facts, person, place, errors, rng: np.
 
 
 def _add_emails(rows: pd.DataFrame, code, errors, rng: np.random.Generator) -> None:
-    shop = SHOP_EMAILS[rng.integers(0, len(SHOP_EMAILS), len(rows))]
+    shop = SHOP_EMAILS[rng.choice(len(SHOP_EMAILS), len(rows), p=(0.6, 0.3, 0.1))]
     email = np.select(
         [code == MISSING, code == SHARED, code == SHOP, code == 1],
         [np.full(len(rows), None), rows["household_email"], shop, rows["email1"]],

@@ -37,17 +37,20 @@ from cdp_lib.verification import verify as verify_tables
 from cdp_local.bundle import Bundle, Job
 from cdp_local.checksums import forget_files
 from cdp_local.engines import catalog_of
+from cdp_local.identity_commands import identity
 from cdp_local.maintenance import maintain_home, retention_warning
+from cdp_local.options import Engine, Home, Variables, pairs
+from cdp_local.profile_command import profile
 from cdp_local.progress import Progress, print_shortened, print_table, rows_in_words
 from cdp_local.quarantine import (
     CHECKED_TABLES,
     Finding,
-    ambiguous_identities,
     checked_table,
     examples_by_rule,
     findings,
     first_quarantined,
     quarantined_rows,
+    shared_identities,
     warned_rows,
 )
 from cdp_local.report.page import REPORT, write_report
@@ -63,7 +66,6 @@ from cdp_local.runner import (
 )
 from cdp_local.source_check import CheckedEntity, check_sources, relations_at
 from cdp_local.source_proposal import propose
-from cdp_local.sources import OWN_HOME, SAMPLES_HOME
 from cdp_local.terminal import console, errors
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
 from cdp_local.workspace import PROJECT, LocalWorkspace, open_workspace, other_users, read_configuration
@@ -76,17 +78,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        help=f"Folder of the local workspace. Default: {OWN_HOME} if a source is set, else {SAMPLES_HOME}.",
-        show_default=False,
-    ),
-]
-Engine = Annotated[str, typer.Option(help="Engine: sail (embedded, no Java) or spark (local Spark + Delta).")]
-Variables = Annotated[
-    list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Value of a bundle variable. May be repeated.")
-]
+app.command()(profile)
+app.add_typer(identity, name="identity")
+
 Parameters = Annotated[
     list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
 ]
@@ -158,7 +152,7 @@ def run(
 ) -> None:
     """Run a job of the bundle, as `databricks bundle run` does in a workspace."""
     begin = time.monotonic()
-    parameters, variables = _pairs("--param", param), _with_sources(_pairs("--var", var), sources)
+    parameters, variables = pairs("--param", param), _with_sources(pairs("--var", var), sources)
     if accept_new_sources:
         variables["accept_new_sources"] = "true"
     if select:
@@ -287,8 +281,8 @@ def plan(
     ] = None,
 ) -> None:
     """List the tables that are due and the reasons, without running anything."""
-    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
-        runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
+    with open_workspace(engine, home, _with_sources(pairs("--var", var), sources)) as workspace:
+        runner = open_runner(workspace, "cdp_refresh", pairs("--param", param))
         due = runner.plan(select or ())
         rows = [(name, "; ".join(reasons)) for name, reasons in due.items() if reasons]
         if rows:
@@ -307,8 +301,8 @@ def verify(
     repair: Annotated[bool, typer.Option(help="Rebuild the tables that are wrong, and no other table.")] = False,
 ) -> None:
     """Check every file, and compare every table with its rebuild. Exit with code 1 if one is wrong."""
-    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
-        runner = open_runner(workspace, "cdp_refresh", _pairs("--param", param))
+    with open_workspace(engine, home, _with_sources(pairs("--var", var), sources)) as workspace:
+        runner = open_runner(workspace, "cdp_refresh", pairs("--param", param))
         if not runner.states:
             raise CdpError(f"{workspace.home} holds no tables yet: `cdp run` creates them.")
         catalog = catalog_of(workspace.spark)
@@ -363,7 +357,7 @@ def watch(
     ] = RESTART_AFTER,
 ) -> None:
     """Run the job cdp_stream whenever a batch has landed, until Ctrl-C."""
-    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
+    with open_workspace(engine, home, _with_sources(pairs("--var", var), sources)) as workspace:
         _warn_of_other_users(engine)
         console.print(f"Watching {workspace.landing.root}. Press Ctrl-C to stop.", soft_wrap=True)
         for number, refresh in enumerate(refreshes(workspace, workspace.bundle.job("cdp_stream"))):
@@ -394,7 +388,7 @@ def _print_refresh(refresh: Refresh) -> None:
 @app.command()
 def tables(engine: Engine = "sail", home: Home = None, var: Variables = None) -> None:
     """List the existing tables with their number of rows and their grain."""
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
         prefix = f"{workspace.bundle.variable('catalog')}.{workspace.bundle.variable('schema')}"
         rows = [
             (name, workspace.spark.table(f"{prefix}.{name}").count(), contract.comment)
@@ -415,7 +409,7 @@ def show(
     var: Variables = None,
 ) -> None:
     """Show the first rows of a table or view."""
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
         name = _full_name(workspace, table)
         frame = workspace.spark.table(name)
         print_table(console, name, frame.columns, frame.limit(rows).collect())
@@ -438,7 +432,7 @@ def query_tables(
         ) from None
     if not isinstance(statement, sqlglot.exp.Query):
         raise CdpError(f"`cdp sql` only reads, and this is a {statement.key.upper()}: write a SELECT.")
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
         local = {cte.alias for cte in statement.find_all(sqlglot.exp.CTE)}
         for table in statement.find_all(sqlglot.exp.Table):
             name = ".".join(part.name for part in table.parts)
@@ -474,7 +468,7 @@ def init(
     """Look at a database, an API or a folder, and propose a file of sources with the mapping of its columns."""
     if output.exists() and not force:
         raise CdpError(f"{output} exists: write another file with --output, or replace it with --force.")
-    variables = _pairs("--var", var)
+    variables = pairs("--var", var)
     proposal = propose([each for address in addresses for each in relations_at(address, schema, variables)])
     if output.exists():
         output.replace(output.with_name(f"{output.name}.bak"))
@@ -493,7 +487,7 @@ def check_all_sources(
 ) -> None:
     """Read a sample of each source. Show its mapping, its first rows and the rules that rows break. Land nothing."""
     failed = []
-    variables = _with_sources(_pairs("--var", var), sources)
+    variables = _with_sources(pairs("--var", var), sources)
     # If no source is configured, check the samples of all entities.
     reading = () if read_configuration(variables).is_own else ENTITIES
     with TemporaryDirectory() as folder:
@@ -536,7 +530,7 @@ def _print_checked(checked: CheckedEntity) -> None:
 @app.command()
 def report(engine: Engine = "sail", home: Home = None, var: Variables = None, sources: SourcesFile = None) -> None:
     """Write the dashboard of the existing tables as one HTML page."""
-    with open_workspace(engine, home, _with_sources(_pairs("--var", var), sources)) as workspace:
+    with open_workspace(engine, home, _with_sources(pairs("--var", var), sources)) as workspace:
         console.print(f"Report: {write_report(workspace)}", soft_wrap=True)
 
 
@@ -557,7 +551,7 @@ def quarantine(
 ) -> None:
     """Show which rows are in quarantine or have a warning, and why."""
     contracts = [checked_table(table)] if table else CHECKED_TABLES
-    with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
         tables = _tables(workspace)
         refused = quarantined_rows(tables, contracts)
         if refused is None:
@@ -578,7 +572,7 @@ def quarantine(
             _print_examples(found, refused, 3 if examples is None else examples)
         _print_warned(warned_rows(tables, contracts), 3 if examples is None else examples)
         if not table:
-            _print_ambiguous(ambiguous_identities(tables))
+            _print_shared(shared_identities(tables))
 
 
 @app.command()
@@ -608,9 +602,9 @@ def maintain(
     days = retention_days
     if days is None:
         days = to_retention_days(Bundle(PROJECT, {}).variable("retention_days"))
-    home = home or read_configuration(_pairs("--var", var)).default_home
+    home = home or read_configuration(pairs("--var", var)).default_home
     if (home / "warehouse").is_dir():
-        with open_workspace(engine, home, _pairs("--var", var)) as workspace:
+        with open_workspace(engine, home, pairs("--var", var)) as workspace:
             keep = batch_retention_days or int(workspace.bundle.variable("batch_retention_days"))
             for compacted in remove_old_batches(_tables(workspace), workspace.landing, keep, new_run_start()):
                 console.print(str(compacted), soft_wrap=True)
@@ -718,16 +712,16 @@ def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
             f"Warning: {rows_in_words(found.rows)} of {found.table} {'breaks' if found.rows == 1 else 'break'}"
             f" {found.rule} – {found.meaning}",
         )
-    _print_ambiguous(ambiguous_identities(tables, only))
+    _print_shared(shared_identities(tables, only))
     if refused or warned:
         console.print("`cdp quarantine` shows the records and the meaning of the rules.")
 
 
-def _print_ambiguous(identities: int) -> None:
+def _print_shared(identities: int) -> None:
     if identities:
         console.print(
-            f"Not linked: {identities:,} {'identity' if identities == 1 else 'identities'} in customer_links_silver,"
-            " because several people share the e-mail address (ambiguous_email)."
+            f"Not linked: {identities:,} {'record' if identities == 1 else 'records'} in person_links_silver,"
+            " because several people share the identifier (shared_value)."
         )
 
 
@@ -742,13 +736,3 @@ def _tables(workspace: LocalWorkspace) -> DeltaStore:
 
 def _with_sources(variables: dict[str, str], sources: Path | None) -> dict[str, str]:
     return variables | ({"sources_file": str(sources.resolve())} if sources else {})
-
-
-def _pairs(option: str, values: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for value in values or ():
-        name, separator, text = value.partition("=")
-        if not separator or not name:
-            raise CdpError(f"{option} {value}: write NAME=VALUE.")
-        pairs[name] = text
-    return pairs

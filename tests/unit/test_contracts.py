@@ -6,7 +6,9 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.identity import IDENTITY_TABLES, PERSON_GROUPS
 from cdp_lib.contracts.ops import OPS_TABLES, PIPELINE_RUNS_OPS
+from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, RETAILS_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import (
     BATCH_ID,
@@ -72,9 +74,11 @@ def test_table_begins_with_the_columns_promised_to_readers(name: str) -> None:
 
 
 def test_catalogue_has_every_table_and_quarantine_and_changes_of_tables_with_rules() -> None:
-    tables = (*BRONZE_TABLES, *SILVER_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *OPS_TABLES)
+    tables = (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES)
+    tables = (*tables, *OPS_TABLES)
     derived = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
-    derived |= {"product_prices_silver_changes"}
+    followed = ("activities", "identity_edges", "identity_records", "person_links", "product_prices")
+    derived |= {f"{name}_silver_changes" for name in followed}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
     assert set(TABLES) == {table.name for table in tables} | derived
     assert len(TABLES) == len(tables) + len(derived)
@@ -145,6 +149,15 @@ PERSONAL = {
     "email": "email",
     "emailaddress1": "email",
     "identity": "email",
+    "identifiers": "email",
+    "first_name": "name",
+    "last_name": "name",
+    "blocks": "name",
+    "street": "address",
+    "record_key": "email",
+    "linked_to": "email",
+    "component": "email",
+    **{f"{group}_record": "email" for group in PERSON_GROUPS},
     "phone": "phone",
     "mobilephone": "phone",
     "birth_date": "birth_date",
@@ -164,11 +177,16 @@ PERSONAL = {
 }
 
 
+IDENTITY = {table.name for each in IDENTITY_TABLES for table in (each, each.changes)}
+"""Tables in which the key of a record may be an e-mail address. The key of a quarantine is a number."""
+
+
 @every_table
 def test_personal_data_is_marked(contract: TableContract) -> None:
-    classes = {column.name: column.pii for column in contract.columns if column.name in PERSONAL or column.pii}
+    personal = PERSONAL | ({"record_key": "email"} if contract.name in IDENTITY else {})
+    classes = {column.name: column.pii for column in contract.columns if column.name in personal or column.pii}
     missing = object()
-    assert {name: PERSONAL.get(name, missing) for name in classes} == classes
+    assert {name: personal.get(name, missing) for name in classes} == classes
 
 
 @pytest.mark.parametrize("silver", BRONZE_OF, ids=lambda contract: contract.name)
@@ -193,8 +211,10 @@ def test_growing_tables_are_clustered_by_the_columns_of_filters() -> None:
         "retails_silver": ("transaction_date", "customer_id", "product_id"),
         "events_silver": ("occurred_at", "customer_id"),
         "id_keys_silver": ("entity", "source_id"),
-        "customer_links_silver": ("identity",),
-        "purchases_silver": ("purchase_date", "customer_id"),
+        "activities_silver": ("activity_date",),
+        "person_links_silver": ("person_id",),
+        "persons_silver": ("person_id",),
+        "purchases_silver": ("purchase_date", "person_id"),
         "customer_product_affinity_gold": ("customer_id", "product_id"),
         "pipeline_runs_ops": ("table_name",),
     }

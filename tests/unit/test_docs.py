@@ -151,8 +151,9 @@ def _is_replaced(text: str) -> bool:
 def test_names_in_backticks_exist() -> None:
     words = {word for path in _TEXT_FILES for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
     words |= {word for path in _TEXT_FILES for word in re.findall(r"\w+", str(path.relative_to(PROJECT)))}
-    # Some contracts build the names of their rules from the names of columns.
+    # Some contracts build the names of columns, or of their rules from the names of columns.
     rules = [rule for contract in TABLES.values() for rule in contract.rules]
+    words |= {name for contract in TABLES.values() for name in contract.column_names}
     words |= {word for rule in rules for word in re.findall(r"\w+", f"{rule.name} {rule.holds}")}
     stale = {
         f"{path.relative_to(PROJECT)}: {name}"
@@ -198,6 +199,7 @@ def test_commands_on_pages_exist() -> None:
             assert words[1] in targets, line
         elif words[:1] == ["cdp"]:
             command = typer.main.get_command(app).commands[words[1]]
+            command = command.commands[words[2]] if hasattr(command, "commands") else command
             options = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= options, line
         elif words[:3] == ["databricks", "bundle", "run"]:
@@ -206,6 +208,7 @@ def test_commands_on_pages_exist() -> None:
             assert len(words) == (6 if given else 4), line
             assert {pair.split("=")[0] for pair in given} <= set(parameters), line
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     text = "\n".join(PAGE_TEXTS.values())
     assert set(re.findall(r"`cdp ([a-z]+)", text)) <= commands
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets

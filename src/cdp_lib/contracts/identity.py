@@ -100,13 +100,17 @@ PERSON_LINKS_SILVER = TableContract(
             "reason",
             "STRING",
             "evidence of the strongest edge that ties the record to the person: kinds of identifiers joined by +,"
-            " model, or always; only_record: the person has no other record; shared_value: too many persons share the"
+            " model or always; only_record: the person has no other record; shared_value: too many persons share the"
             " record's identifier; contradiction, never or limit: every edge of the record was cut",
             required=True,
         ),
         Column("linked_to", "STRING", "record_key of the other end of that edge; null without an edge", pii="email"),
         Column("weight", "DOUBLE", "weight of that edge in bits; null without an edge"),
-        Column("linked_at", "TIMESTAMP", "start of the run that gave the record this person, UTC", required=True),
+        Column(
+            "linked_at",
+            "TIMESTAMP",
+            "start of the run that gave the record this person, UTC; null if identity resolution is off",
+        ),
         Column(
             "component",
             "STRING",
@@ -129,8 +133,9 @@ PERSON_HISTORY_SILVER = TableContract(
         Column(
             "event",
             "STRING",
-            "created: new number, most of whose records came from other_person_id; merged: received the records of other_person_id; absorbed: all records went to"
-            " other_person_id; split: some records went to other_person_id; retired: the last record was deleted",
+            "created: new number, most of whose records came from other_person_id; merged: received records of"
+            " other_person_id; absorbed: ended, and most records went to other_person_id; split: some records went to"
+            " other_person_id; retired: the last record was deleted",
             required=True,
         ),
         Column("other_person_id", "BIGINT", "the other person; 0 without one", required=True),
@@ -145,6 +150,7 @@ _PROVENANCE = {
     "record": ("STRING", "record_key of the record with {noun}"),
     "at": ("TIMESTAMP", "time of the last change of that record in its source, UTC; null if unknown"),
     "rule": ("STRING", "rule that chose the record: priority, recency, completeness or only_record"),
+    "link": ("STRING", "reason in person_links_silver that ties that record to the person"),
 }
 
 
@@ -158,7 +164,7 @@ def _group(name: str, noun: str, *columns: Column) -> tuple[Column, ...]:
 
 
 PERSON_GROUPS = {
-    "name": _group("name", "the name", Column("full_name", "STRING", "name", pii="name")),
+    "name": _group("name", "the name", Column("full_name", "STRING", "name of the person", pii="name")),
     "email": _group("email", "the e-mail address", Column("email", "STRING", "e-mail address", pii="email")),
     "phone": _group("phone", "the phone number", Column("phone", "STRING", "phone number in E.164", pii="phone")),
     "birth": _group(
@@ -170,9 +176,20 @@ PERSON_GROUPS = {
     "address": _group(
         "address",
         "the address",
-        Column("city", "STRING", "city", pii="address"),
-        Column("postal_code", "STRING", "postal code", pii="address"),
-        Column("country", "STRING", "country, in the source's spelling"),
+        Column("city", "STRING", "city of the address", pii="address"),
+        Column("postal_code", "STRING", "postal code of the address", pii="address"),
+        Column("address_country", "STRING", "country of the address, in the source's spelling"),
+    ),
+    "country": _group(
+        "country",
+        "the country of record",
+        Column(
+            "country",
+            "STRING",
+            "country of record, in the source's spelling; unknown if the source does not say. Sales are reported by the"
+            " country of record of their customer",
+            required=True,
+        ),
     ),
     "acquisition": _group(
         "acquisition",
@@ -182,6 +199,16 @@ PERSON_GROUPS = {
     ),
     "loyalty": _group("loyalty", "the tier", Column("loyalty_tier", "STRING", "tier of the loyalty programme")),
     "household": _group("household", "the household", Column("household_id", "STRING", "household")),
+    "attributes": _group(
+        "attributes",
+        "the retailer's own attributes",
+        Column(
+            "attributes",
+            "MAP<STRING,STRING>",
+            "the retailer's own attributes, as text by name; null if there are none",
+            pii="attributes",
+        ),
+    ),
 }
 """Columns of each group of attributes. The values of a group always come from one record."""
 
@@ -195,6 +222,12 @@ PERSONS_SILVER = TableContract(
         Column("record_count", "BIGINT", "records of the person", required=True),
         Column("registration_date", "DATE", "earliest registration of the person's customers; null if unknown"),
         *(column for columns in PERSON_GROUPS.values() for column in columns),
+        Column(
+            "disputed",
+            "ARRAY<STRING>",
+            "attributes of which the person's records have different values, sorted: birth_date, city, country (by"
+            " code) or gender",
+        ),
     ),
     key=("person_id",),
     clustered_by=("person_id",),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cdp_lib.identity.graph import Flags, Floats, Graph, Holdings, Ints, connect
+from cdp_lib.identity.graph import Flags, Floats, Graph, Holdings, Ints, connect, distinct
 from cdp_lib.identity.rules import IdentityRules
 
 JOINED, NEVER, CONTRADICTION, RECORDS, TWO_PERSONS, VALUES = range(6)
@@ -57,12 +57,12 @@ class Limits:
             broken[label[a[label[a] == label[b]]]] = True
         several = self.held.of(size[label[self.held.owner]] > 1)
         values = max(len(self.graph.values), 1)
-        pair = np.unique(label[several.owner] * values + several.value)
+        pair = distinct(label[several.owner] * values + several.value)
         kinds = len(self.graph.kinds)
         group_kind, found = np.unique(pair // values * kinds + self.graph.value_kind[pair % values], return_counts=True)
         broken[group_kind[found > self.values[group_kind % max(kinds, 1)]] // max(kinds, 1)] = True
         if not may_merge_named:
-            named = np.unique(base[self.graph.is_named])
+            named = distinct(base[self.graph.is_named])
             broken |= np.bincount(label[named], minlength=count) > 1
         return broken
 
@@ -108,7 +108,7 @@ def join(
         if reason:
             refused[edge] = reason
     smallest = np.arange(len(base))
-    members = np.unique(base[records])
+    members = distinct(base[records])
     smallest[members] = groups.smallest(members.tolist())
     label[records] = smallest[base[records]]
     return label, refused

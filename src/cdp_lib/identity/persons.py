@@ -36,9 +36,10 @@ def number_persons(graph: Graph, label: Ints, previous: pa.Table, next_person_id
     """Return the persons of the clusters. A number goes to one cluster at most, and is never used again.
 
     A cluster takes the number of the person whose records it has: the most customers, then the most contacts, then the
-    most records of events, so that devices don't carry a number away from a customer. Ties go to the smallest, oldest
-    number, then to the cluster with the smallest record key. Deleted records don't count. Other clusters get new
-    numbers, ascending in the order of customer's number and record key.
+    most records of events. Ties go to the smallest, oldest number, then to the cluster with the smallest record key. A
+    number never leaves the customers of its person for a contact or a device: it ends if all clusters with these
+    customers take other numbers. Deleted records don't count. Other clusters get new numbers, ascending in the order of
+    customer's number and record key.
 
     Args:
         graph: Records.
@@ -69,24 +70,31 @@ def _persons_before(graph: Graph, previous: pa.Table) -> Ints:
 
 def _keep_numbers(graph: Graph, label: Ints, before: Ints, number: Ints) -> None:
     """Give numbers of earlier persons to clusters, the largest overlap first."""
-    known = np.flatnonzero(before != NOBODY)
-    order = known[np.lexsort((before[known], label[known]))]
-    cluster, person = label[order], before[order]
-    starts = np.flatnonzero(np.append(True, (cluster[1:] != cluster[:-1]) | (person[1:] != person[:-1]))[: len(order)])
-    cluster, person = cluster[starts], person[starts]
-    source = graph.source[order]
-    overlaps = [
-        np.add.reduceat((source == position).astype(np.int64), starts) if len(starts) else starts
-        for position in range(len(SOURCES))
-    ]
-    _, of_person, persons = np.unique(person, return_inverse=True, return_counts=True)
-    clusters = np.bincount(cluster, minlength=len(graph))
-    is_only = (persons[of_person] == 1) & (clusters[cluster] == 1) if len(cluster) else np.zeros(0, bool)
-    number[cluster[is_only]] = person[is_only]
-    rivals = np.flatnonzero(~is_only)
-    rivals = rivals[np.lexsort((cluster[rivals], person[rivals], *(-each[rivals] for each in reversed(overlaps))))]
+    cluster, person, records = _overlaps(graph, label, before)
+    _, of_person, clusters_of_person = np.unique(person, return_inverse=True, return_counts=True)
+    # A number stays with the most reliable source of its records, or ends.
+    best = np.argmax(records > 0, axis=1)
+    best_of_person = np.full(len(clusters_of_person), len(SOURCES))
+    np.minimum.at(best_of_person, of_person, best)
+    persons_of_cluster = np.bincount(cluster, minlength=len(graph))
+    has_rivals = (clusters_of_person[of_person] > 1) | (persons_of_cluster[cluster] > 1)
+    number[cluster[~has_rivals]] = person[~has_rivals]
+    rivals = np.flatnonzero(has_rivals & (best == best_of_person[of_person]))
+    rivals = rivals[np.lexsort((cluster[rivals], person[rivals], *-records[rivals].T[::-1]))]
     taken = set()
     for each, old in zip(cluster[rivals].tolist(), person[rivals].tolist(), strict=True):
         if number[each] == NOBODY and old not in taken:
             number[each] = old
             taken.add(old)
+
+
+def _overlaps(graph: Graph, label: Ints, before: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return clusters and earlier persons that share records, and the number of these records by source."""
+    known = np.flatnonzero(before != NOBODY)
+    known = known[np.lexsort((before[known], label[known]))]
+    cluster, person = label[known], before[known]
+    is_first = np.append(True, (cluster[1:] != cluster[:-1]) | (person[1:] != person[:-1]))[: len(known)]
+    position = np.cumsum(is_first) - 1
+    pairs = int(is_first.sum())
+    records = np.bincount(position * len(SOURCES) + graph.source[known], minlength=pairs * len(SOURCES))
+    return cluster[is_first], person[is_first], records.reshape(pairs, len(SOURCES))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cdp_lib.identity.clusters import SHARED_VALUE, Clusters, cluster
 from cdp_lib.identity.graph import Flags, Graph, Ints, read_graph
 from cdp_lib.identity.history import person_history
-from cdp_lib.identity.joins import CONTRADICTION, NEVER, RECORDS, TWO_PERSONS, VALUES
+from cdp_lib.identity.joins import CONTRADICTION, JOINED, NEVER, RECORDS, TWO_PERSONS, VALUES
 from cdp_lib.identity.persons import NOBODY, Persons, number_persons
 from cdp_lib.identity.rules import SOURCES, IdentityRules
 
@@ -86,8 +86,8 @@ def _links(graph: Graph, clusters: Clusters, persons: Persons, previous: pa.Tabl
     ties = graph.joins & (clusters.label[graph.a] == clusters.label[graph.b]) & (clusters.weight >= graph.link_weight)
     tie = _strongest(graph, clusters.weight, ties)
     is_tied = tie >= 0
-    other = np.where(graph.a[tie] == np.arange(len(graph)), graph.b[tie], graph.a[tie]) if len(graph.a) else tie
-    weight = clusters.weight[tie] if len(graph.a) else tie.astype(float)
+    other = np.append(graph.a + graph.b, 0)[tie] - np.arange(len(graph))
+    weight = np.append(clusters.weight, 0.0)[tie]
     return pa.table(
         {
             "record_key": graph.keys,
@@ -116,17 +116,17 @@ def _strongest(graph: Graph, weight: np.ndarray, chosen: Flags) -> Ints:
 def _reasons(graph: Graph, clusters: Clusters, tie: Ints) -> pa.Array:
     """Return why each record belongs to its person, or why it is the person's only record."""
     cut = _strongest(graph, graph.weight, (clusters.refused != 0) & (clusters.refused != TWO_PERSONS))
-    why = clusters.refused[cut] if len(graph.a) else cut
-    why = np.select([tie >= 0, cut < 0], [0, 1], np.where(why == SHARED_VALUE, 2, 3 + np.minimum(why, RECORDS)))
-    alone = {1: "only_record", 2: "shared_value", 3 + NEVER: "never", 3 + CONTRADICTION: "contradiction"}
-    alone[3 + RECORDS] = "limit"
-    names = pa.array([alone.get(position) for position in range(3 + RECORDS + 1)], pa.string())
+    why = np.where(cut >= 0, np.append(clusters.refused, JOINED)[cut], JOINED)
+    reasons = {SHARED_VALUE: "shared_value", JOINED: "only_record", NEVER: "never", CONTRADICTION: "contradiction"}
+    # The other reasons are limits.
+    alone = pa.array([reasons.get(code, "limit") for code in range(SHARED_VALUE, RECORDS + 1)])
+    code = np.minimum(why, RECORDS) - SHARED_VALUE
     kinds = np.zeros(max(len(graph.a), 1), np.int64)
     np.bitwise_or.at(kinds, clusters.counted.owner, 1 << graph.value_kind[clusters.counted.value])
     kinds[: len(graph.a)][graph.is_decided] = -1
     sets, of_edge = np.unique(kinds, return_inverse=True)
     texts = pa.array([_evidence(graph, each) for each in sets.tolist()])
-    return pc.coalesce(names.take(pa.array(why)), texts.take(pa.array(of_edge[tie])))
+    return pc.coalesce(alone.take(pa.array(code, mask=tie >= 0)), texts.take(pa.array(of_edge[tie])))
 
 
 def _evidence(graph: Graph, kinds: int) -> str:
@@ -154,7 +154,7 @@ def _cuts(graph: Graph, clusters: Clusters) -> pa.Table:
             "record_b": graph.keys.take(pa.array(graph.b[edges])),
             "identifiers": _identifiers(graph, edges),
             "weight": pa.array(graph.weight[edges], mask=np.isinf(graph.weight[edges])),
-            "reason": pa.array(_cut_reasons(graph, clusters, edges), pa.string()),
+            "reason": _cut_reasons(graph, clusters, edges),
         }
     )
 
@@ -169,19 +169,21 @@ def _identifiers(graph: Graph, edges: Ints) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts)
 
 
-def _cut_reasons(graph: Graph, clusters: Clusters, edges: Ints) -> list[str]:
+def _cut_reasons(graph: Graph, clusters: Clusters, edges: Ints) -> pa.Array:
     """Return why each edge joins nothing."""
-    names = {
+    texts = {
         NEVER: "never",
         CONTRADICTION: "contradiction",
         RECORDS: "limit records_per_person",
         TWO_PERSONS: "two_persons",
         **{VALUES + position: f"limit values_per_person:{kind}" for position, kind in enumerate(graph.kinds)},
     }
-    shared: dict[int, int] = {}
-    for edge, value in zip(clusters.shared.owner.tolist(), clusters.shared.value.tolist(), strict=True):
-        shared.setdefault(edge, value)
-    return [
-        f"shared_value:{graph.values[shared[edge]].as_py()}" if reason == SHARED_VALUE else names[reason]
-        for edge, reason in zip(edges.tolist(), clusters.refused[edges].tolist(), strict=True)
-    ]
+    reason = clusters.refused[edges]
+    text = pa.array([texts.get(code) for code in range(VALUES + len(graph.kinds))], pa.string())
+    value = np.full(len(graph.a), -1)
+    # Assigned from the last value to the first, so that the first value of an edge remains.
+    value[clusters.shared.owner[::-1]] = clusters.shared.value[::-1]
+    shared = graph.values.take(pa.array(value[edges], mask=reason != SHARED_VALUE))
+    return pc.coalesce(
+        pc.binary_join_element_wise("shared_value:", shared, ""), text.take(pa.array(reason, mask=reason < 0))
+    )

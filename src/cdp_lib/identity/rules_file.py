@@ -15,7 +15,8 @@ import yaml
 
 from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
-from cdp_lib.identity.rules import OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.reference.phone_plans import read_countries_with_plan
 
 PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
 """Kinds of identifiers that the platform reads from its own columns. All other kinds are attributes of a source."""
@@ -30,7 +31,7 @@ _GROUP_KEYS = ("rule", "sources")
 _JOINS = ("all", "anonymous")
 _RULES = ("priority", "recency", "completeness")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_COUNTRY = re.compile(r"[A-Z]{2}")
+_DEFAULT_SOURCES = {group.name: group.sources for group in DEFAULT_GROUPS}
 
 
 def read_identity_rules(path: str) -> IdentityRules:
@@ -144,7 +145,7 @@ class _Reader:
     def group(self, name: str, content: Any) -> AttributeGroup:
         place = f"groups.{name}"
         values = self.block(place, content, _GROUP_KEYS)
-        sources = self.texts(f"{place}.sources", values.get("sources", list(SOURCES)))
+        sources = self.texts(f"{place}.sources", values.get("sources", list(_DEFAULT_SOURCES[name])))
         for source in sources:
             self.choice(f"{place}.sources", source, SOURCES)
         if not sources or len(set(sources)) < len(sources):
@@ -198,7 +199,7 @@ class _Reader:
     def country(self, value: Any) -> str:
         # YAML reads NO, the code of Norway, as false.
         text = "NO" if value is False else self.text("country", value)
-        if text and not _COUNTRY.fullmatch(text):
+        if text and text not in read_countries_with_plan():
             raise self.error("country", f"is {_shown(text)}", "write an ISO 3166-1 alpha-2 code such as AT")
         return text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import ARROW_TYPES, frame_from_arrow, union
+from cdp_lib.frames import ARROW_TYPES, frame_from_arrow, union, without_comments
 from cdp_lib.pipeline.change_sets import delete_change_sets, new_change_set, write_change_set
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import Outcome, Work
@@ -61,25 +61,28 @@ class ResolveTouched(Materialization):
     def refresh(self, work: Work) -> Outcome:
         """Resolve the touched components, or all components."""
         if not self.is_on(**work.values):
-            return self._replace(work, self._unresolved(work), {IS_RESOLVED: False, NEXT_ID: self._next_id(work)})
+            return self._replace(work, self._unresolved(work), self._next_id(work), is_resolved=False)
         touched = None if work.must_rewrite or not work.store.exists(work.contract) else self._touched(work)
         if touched is not None and touched.isEmpty():
             return work.unchanged()
         previous, rows, next_id = self._resolve(work, touched)
-        details = {IS_RESOLVED: True, NEXT_ID: next_id}
         if touched is None and not previous.num_rows:
-            return self._replace(work, self._frame(work, rows), details)
+            return self._replace(work, self._frame(work, rows), next_id, is_resolved=True)
+        details = {IS_RESOLVED: True, NEXT_ID: next_id}
         changes = differences(previous, rows, work.contract.key[0])
         if not changes.num_rows:
             outcome = work.unchanged()
             return replace(outcome, state=replace(outcome.state, details=details))
         return write_change_set(work, new_change_set(work, details), self._frame(work, changes))
 
-    def _replace(self, work: Work, rows: DataFrame, details: Mapping[str, Any]) -> Outcome:
+    def _replace(self, work: Work, rows: DataFrame, next_id: int, *, is_resolved: bool) -> Outcome:
+        """Replace all rows. No number of the replaced rows, or of the new rows, is given to another group later."""
         work.mark_rewriting()
         delete_change_sets(work.store, work.contract)
-        written = work.store.replace(work.contract, rows.selectExpr(*work.contract.select_list))
-        return work.rewritten(written["rows"], details=details)
+        new_rows, highest = rows.selectExpr(*work.contract.select_list), sf.max(self.group)
+        written = work.store.replace(work.contract, new_rows, highest=highest)
+        next_id = max(next_id, (written["highest"] or 0) + 1)
+        return work.rewritten(written["rows"], details={IS_RESOLVED: is_resolved, NEXT_ID: next_id})
 
     def _unresolved(self, work: Work) -> DataFrame:
         return self.otherwise(*map(work.rows_of, work.table.reads[3:]))
@@ -99,10 +102,11 @@ class ResolveTouched(Materialization):
             return None
         pairs = [changed_edges, *([work.store.read(decisions)] if work.has_changed(decisions) else [])]
         keys = [changed.select(key), *(rows.select(sf.col(end).alias(key)) for rows in pairs for end in self.ends)]
-        touched, links = union(keys).distinct(), work.store.read(work.contract)
+        touched = union([without_comments(each, [key]) for each in keys]).distinct()
+        links = work.store.read(work.contract)
         components = links.join(touched, key, how="left_semi").select("component").distinct()
         members = links.join(components, "component", how="left_semi").select(key)
-        return union([members, touched]).distinct()
+        return union([without_comments(members, [key]), touched]).distinct()
 
     def _resolve(self, work: Work, touched: DataFrame | None) -> tuple[pa.Table, pa.Table, int]:
         """Return the present rows, the new rows and the next free number. None for all records."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame
 
@@ -37,12 +37,14 @@ class UnionTouched(Materialization):
     (`change_sets`).
 
     Attributes:
+        is_followed: Downstream tables read the change sets of this table.
         key_of: Function per input, in the order of `Table.reads`. It returns an expression over the columns of the
             input: the key of the table that a row belongs to. A row without a key belongs to no row of the table.
         is_empty: Function that gets the table's declared settings and returns whether they leave the table empty. Then,
             a change of the inputs costs nothing.
     """
 
+    is_followed: ClassVar[bool] = True
     key_of: tuple[Callable[[], Column], ...]
     is_empty: Callable[[Mapping[str, Any]], bool]
 

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.identity import IDENTITY_EDGES_SILVER, IDENTITY_RECORDS_SILVER
+from cdp_lib.frames import nulls, union, without_comments
 from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.pairs import edges_of, find_pairs, values_of, with_evidence
 from cdp_lib.identity.rules import IdentityRules
@@ -32,6 +33,8 @@ def build_identity_edges_silver(
     Returns:
         Columns of `identity_edges_silver`. No row if identity resolution is off.
     """
+    if not identity_rules.is_on:
+        return identity_records_silver.select(*nulls(IDENTITY_EDGES_SILVER.types)).limit(0)
     model = load_model(identity_rules.model) if identity_rules.model else None
     pairs = find_pairs(identity_records_silver, identity_rules, touched)
     scored = with_evidence(pairs, identity_records_silver, identity_rules, model)
@@ -60,7 +63,7 @@ def records_with_touched_pairs(changed: DataFrame, records: DataFrame, identity_
     counts = values.groupBy("value", "changes").agg(sf.count("*").alias("records"))
     is_near_limit = sf.abs(sf.col("records") - identity_rules.records_per_value) <= sf.col("changes")
     near = values.join(counts.where(is_near_limit).select("value"), "value", how="left_semi")
-    return keys.unionByName(near.select("record_key")).distinct()
+    return union([without_comments(rows, ["record_key"]) for rows in (keys, near)]).distinct()
 
 
 IDENTITY_EDGES = Table(

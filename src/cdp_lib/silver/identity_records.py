@@ -80,37 +80,22 @@ def build_identity_records_silver(
     """
     kinds = {kind.name: kind for kind in identity_rules.kinds}
     events = _event_identities(events_silver, kinds.get("device"))
-    received = union(
-        [
-            _customers(customers_silver, events),
-            _contacts(crm_contacts_silver),
-            _events(events, customers_silver),
-        ]
-    )
+    received = union([_customers_and_events(customers_silver, events), _contacts(crm_contacts_silver)])
     if not identity_rules.is_on:
         received = received.limit(0)
     names = countries_by_name(countries).select("country_key", "country_code")
-    keyed = received.withColumn("country_key", country_key(sf.col("country"))).withColumn(
-        "split", split_name(sf.col("full_name"))
-    )
+    # Normalise before the joins: an engine copies an expression to each of its uses, but not through a join.
     default = sf.nullif(sf.lit(identity_rules.country), sf.lit(""))
-    placed = keyed.join(names, "country_key", how="left").withColumn(
-        "phone_country", sf.coalesce("country_code", default)
+    placed = (
+        _normalised(received)
+        .join(names, "country_key", how="left")
+        .withColumn("phone_country", sf.coalesce("country_code", default))
     )
-    normal = with_e164(placed, phone_plans).select(
-        *("record_key", "source", "customer_id", "named_customer", "attributes", "devices"),
-        first_name(sf.col("split")).alias("first_name"),
-        last_name(sf.col("split")).alias("last_name"),
-        *("birth_date", "gender"),
-        *(fold(sf.col(name)).alias(name) for name in ("street", "city")),
-        normal_postal_code(sf.col("postal_code")).alias("postal_code"),
-        "country_code",
-        normal_email(sf.col("email")).alias("email"),
-        *("phone", "household_id", "changed_at"),
+    return (
+        with_e164(placed, phone_plans)
+        .select("*", _identifiers(kinds).alias("identifiers"), _blocks(identity_rules).alias("blocks"))
+        .selectExpr(*IDENTITY_RECORDS_SILVER.select_list)
     )
-    return normal.select(
-        "*", _identifiers(kinds).alias("identifiers"), _blocks(identity_rules).alias("blocks")
-    ).selectExpr(*IDENTITY_RECORDS_SILVER.select_list)
 
 
 def _customer_key() -> Column:
@@ -153,17 +138,27 @@ def _received(rows: DataFrame, **columns: Column) -> DataFrame:
     return rows.select(*(filled[name].cast(type_).alias(name) for name, type_ in _RECEIVED.items()))
 
 
-def _customers(customers: DataFrame, events: DataFrame) -> DataFrame:
-    """Return one record per customer, with the devices that the customer was logged in on."""
-    keyed = customers.withColumn("record_key", _customer_key())
-    devices = events.where(sf.col("devices").isNotNull()).select("record_key", "devices")
+def _customers_and_events(customers: DataFrame, events: DataFrame) -> DataFrame:
+    """Return one record per customer and per event identity. The identity of a known customer is the customer's record.
+
+    Args:
+        customers: One row per customer.
+        events: One row per event identity (`_event_identities`).
+    """
+    key = sf.col("record_key")
+    is_customer = sf.col("customer_id").isNotNull()
+    named_customer = sf.when(key.startswith("customer:"), _value_of(key).try_cast("bigint"))
+    address_in_events = sf.when(key.startswith("email:"), _value_of(key))
+    device_in_events = sf.when(key.startswith("device:"), sf.array(_value_of(key)))
     return _received(
-        keyed.join(devices, "record_key", how="left"),
-        record_key=sf.col("record_key"),
-        source=sf.lit("customers"),
-        named_customer=sf.col("customer_id"),
-        changed_at=sf.col("updated_at"),
-        **_columns("customer_id", "full_name", "email", "country", "household_id", "attributes", "devices"),
+        customers.withColumn("record_key", _customer_key()).join(events, "record_key", how="full_outer"),
+        record_key=key,
+        source=sf.when(is_customer, "customers").otherwise("events"),
+        named_customer=named_customer,
+        email=sf.when(is_customer, sf.col("email")).otherwise(address_in_events),
+        devices=sf.coalesce(device_in_events, "devices"),
+        changed_at=sf.when(is_customer, sf.col("updated_at")).otherwise(sf.col("first_at")),
+        **_columns("customer_id", "full_name", "country", "household_id", "attributes"),
     )
 
 
@@ -180,19 +175,19 @@ def _contacts(contacts: DataFrame) -> DataFrame:
     )
 
 
-def _events(events: DataFrame, customers: DataFrame) -> DataFrame:
-    """Return one record per event identity, without the customers in `customers_silver`."""
-    known = customers.select(_customer_key().alias("record_key"))
-    key = sf.col("record_key")
-    is_device = key.startswith("device:")
-    return _received(
-        events.join(known, "record_key", how="left_anti"),
-        record_key=key,
-        source=sf.lit("events"),
-        named_customer=sf.when(key.startswith("customer:"), _value_of(key).try_cast("bigint")),
-        email=sf.when(key.startswith("email:"), _value_of(key)),
-        devices=sf.when(is_device, sf.array(_value_of(key))).otherwise(sf.col("devices")),
-        changed_at=sf.col("first_at"),
+def _normalised(received: DataFrame) -> DataFrame:
+    """Return records with normalised values, except for the phone number, and with `country_key`."""
+    same = ("record_key", "source", "customer_id", "named_customer", "attributes", "devices", "birth_date", "gender")
+    split = sf.col("split")
+    return received.withColumn("split", split_name(sf.col("full_name"))).select(
+        *same,
+        *("phone", "household_id", "changed_at"),
+        first_name(split).alias("first_name"),
+        last_name(split).alias("last_name"),
+        *(fold(sf.col(name)).alias(name) for name in ("street", "city")),
+        normal_postal_code(sf.col("postal_code")).alias("postal_code"),
+        normal_email(sf.col("email")).alias("email"),
+        country_key(sf.col("country")).alias("country_key"),
     )
 
 

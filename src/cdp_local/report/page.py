@@ -17,11 +17,17 @@ from typing import Any
 import pyarrow as pa
 from pyspark.errors import AnalysisException
 
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.explain import IdentityTables
+from cdp_lib.identity.rules_file import read_identity_rules
+from cdp_lib.storage import open_store
 from cdp_local.engines import use_schema
+from cdp_local.identity_summary import summarize
 from cdp_local.lineage import lineage_picture
 from cdp_local.report.charts import ROW_HEIGHT, Rows, chart
 from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
+from cdp_local.report.identity import SECTION, identity_html
 from cdp_local.workspace import LocalWorkspace
 
 DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
@@ -53,11 +59,11 @@ def write_report(workspace: LocalWorkspace) -> Path:
         for name, table in tables.items()
     }
     path = workspace.home / REPORT
-    write_page(path, dashboard, rows, workspace.home / "cache")
+    write_page(path, dashboard, rows, workspace.home / "cache", _identity(workspace))
     return path
 
 
-def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache: Path) -> None:
+def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache: Path, identity: str = "") -> None:
     """Write an HTML page that shows a dashboard with the given rows.
 
     Args:
@@ -66,16 +72,26 @@ def write_page(path: Path, dashboard: Dashboard, rows: Mapping[str, Rows], cache
         rows: Rows of each dataset, by name of the dataset. All values are JSON values; dates are strings such as
             2026-01-31.
         cache: Folder in which the JavaScript file of the charting library is cached.
+        identity: HTML of the part about identity resolution. Empty if it is off.
 
     Raises:
         CdpError: The page can't be written.
     """
-    page, building = _page(dashboard, rows, _vega(cache)), path.with_suffix(".part")
+    page, building = _page(dashboard, rows, _vega(cache), identity), path.with_suffix(".part")
     try:
         building.write_text(page, encoding="utf-8")
         building.replace(path)
     except OSError as error:
         raise CdpError(f"{path} can't be written ({error.strerror}).") from error
+
+
+def _identity(workspace: LocalWorkspace) -> str:
+    """Return the part about identity resolution as HTML. Empty if it is off, or its tables do not exist yet."""
+    rules = read_identity_rules(workspace.bundle.variable("identity_rules"))
+    store = open_store(workspace.session, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
+    if not rules.is_on or not store.exists(PERSON_LINKS_SILVER):
+        return ""
+    return identity_html(summarize(IdentityTables.read(store), rules))
 
 
 def _read_datasets(workspace: LocalWorkspace, dashboard: Dashboard) -> dict[str, pa.Table]:
@@ -103,7 +119,7 @@ def _vega(cache: Path) -> str:
     return bundle.read_text(encoding="utf-8")
 
 
-def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
+def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str, identity: str) -> str:
     content = {
         "datasets": rows,
         "filters": [
@@ -118,7 +134,8 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
         ],
     }
     return Template(_file("report.html")).substitute(
-        navigation="".join(f'<a href="#{page.name}">{html.escape(page.title)}</a>' for page in dashboard.pages),
+        navigation="".join(f'<a href="#{page.name}">{html.escape(page.title)}</a>' for page in dashboard.pages)
+        + (f'<a href="#{SECTION}">Identity</a>' if identity else ""),
         filters="".join(
             f'<label>{html.escape(each.title)} <select id="{html.escape(each.name)}"></select></label>'
             for each in dashboard.filters
@@ -128,7 +145,8 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str) -> str:
             f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_widget_html, page.widgets))}'
             f"{_lineage_html() if page.name == LINEAGE_PAGE else ''}</div></section>"
             for page in dashboard.pages
-        ),
+        )
+        + identity,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         style=_file("report.css"),
         vega=vega,

@@ -127,6 +127,7 @@ def test_norway_needs_no_quotes(tmp_path: Path) -> None:
         ),
         ("kinds: {email: {weight: 1}}\nmodel: [a]", ": model is ['a']: write a text; put it in quotes."),
         ("kinds: {email: {weight: 1}}\ncountry: Austria", ": country is 'Austria': write an ISO 3166-1 alpha-2 code"),
+        ("kinds: {email: {weight: 1}}\ncountry: UK", ": country is 'UK': write an ISO 3166-1 alpha-2 code such as AT."),
     ],
 )
 def test_wrong_value_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

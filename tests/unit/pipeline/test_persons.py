@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -265,9 +267,15 @@ def sizes(links: dict[str, int]) -> dict[int, int]:
 
 def replayed(warehouse: Warehouse) -> dict[int, int]:
     """Return the persons that exist according to the history. The number of records is that of the links."""
-    alive: set[int] = set()
-    for _, person, event in sorted(warehouse.rows(PERSON_HISTORY_SILVER, "links_version", "person_id", "event")):
-        alive = alive - {person} if event in ("absorbed", "retired") else alive | {person}
+    ends: dict[int, bool] = {}
+    for _, changes in groupby(
+        warehouse.rows(PERSON_HISTORY_SILVER, "links_version", "person_id", "event"), key=itemgetter(0)
+    ):
+        rows = [(person, event in ("absorbed", "retired")) for _, person, event in changes]
+        ends |= dict.fromkeys((person for person, _ in rows), False) | {
+            person: True for person, has_end in rows if has_end
+        }
+    alive = {person for person, has_end in ends.items() if not has_end}
     links = persons(warehouse)
     assert alive == set(links.values())
     return sizes(links)

@@ -1,0 +1,185 @@
+"""customer_profile_gold and person_lookup_gold: the profile of each person, and the way from an identifier to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as sf
+
+from cdp_lib.columns import identity_of, is_on_or_before
+from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_VALUE_GOLD
+from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER, PERSONS_SILVER
+from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
+from cdp_lib.contracts.profile import (
+    BUCKETS,
+    CONSENTS,
+    CUSTOMER_PROFILE_GOLD,
+    PERSON_LOOKUP_GOLD,
+    PROFILE_DEMOGRAPHICS,
+    PROFILE_VALUE,
+)
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.frames import union
+from cdp_lib.identity.normalise import normal_email
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+
+_FAVOURITES = {
+    "favourite_category": "category",
+    "favourite_store": "store_name",
+    "favourite_channel": "channel",
+}
+"""Column of retails_silver that each favourite comes from."""
+
+
+def build_customer_profile_gold(
+    persons_silver: DataFrame,
+    person_links_silver: DataFrame,
+    crm_contacts_silver: DataFrame,
+    customer_demographics_gold: DataFrame,
+    customer_value_gold: DataFrame,
+    retails_silver: DataFrame,
+    events_silver: DataFrame,
+    as_of: date,
+) -> DataFrame:
+    """Return one row per person. A person without a customer is a prospect, and has no demographics and no value.
+
+    Contacts of one person may disagree on consent. The most restrictive answer counts: no comes before yes, and yes
+    before never asked.
+
+    Args:
+        persons_silver: One row per person.
+        person_links_silver: One row per record.
+        crm_contacts_silver: One row per contact.
+        customer_demographics_gold: One row per person with a customer.
+        customer_value_gold: One row per person with a customer.
+        retails_silver: One row per sale.
+        events_silver: One row per event.
+        as_of: Last day to include.
+
+    Returns:
+        Columns of `customer_profile_gold`.
+    """
+    persons_of = person_links_silver.select("record_key", "person_id")
+    customers = person_links_silver.where("customer_id IS NOT NULL").select("customer_id", "person_id")
+    sales = retails_silver.where(is_on_or_before("transaction_date", as_of)).join(customers, "customer_id", how="inner")
+    parts = [
+        customer_demographics_gold.select("person_id", *(column.name for column in PROFILE_DEMOGRAPHICS)),
+        customer_value_gold.select("person_id", *(column.name for column in PROFILE_VALUE)),
+        _consents(crm_contacts_silver, persons_of),
+        *(_favourite(sales, value, name) for name, value in _FAVOURITES.items()),
+        _activity(sales, _active_days(events_silver, as_of), persons_of),
+    ]
+    profiles = persons_silver
+    for part in parts:
+        profiles = profiles.join(part, "person_id", how="left")
+    return profiles.select(
+        "*", sf.pmod("person_id", sf.lit(BUCKETS)).alias("bucket"), sf.lit(as_of).alias("as_of")
+    ).selectExpr(*CUSTOMER_PROFILE_GOLD.select_list)
+
+
+CUSTOMER_PROFILE = Table(
+    CUSTOMER_PROFILE_GOLD,
+    build_customer_profile_gold,
+    reads=(
+        PERSONS_SILVER,
+        PERSON_LINKS_SILVER,
+        CRM_CONTACTS_SILVER,
+        CUSTOMER_DEMOGRAPHICS_GOLD,
+        CUSTOMER_VALUE_GOLD,
+        RETAILS_SILVER,
+        EVENTS_SILVER,
+    ),
+    settings=(BUSINESS_DATE,),
+)
+
+
+def _consents(contacts: DataFrame, persons_of: DataFrame) -> DataFrame:
+    """Return the consent of each person with a contact, by channel. A minimum of booleans is false if one is false."""
+    linked = contacts.withColumn("record_key", identity_of("contact", sf.col("contact_id"))).join(
+        persons_of, "record_key", how="inner"
+    )
+    names = [f"is_{channel}_allowed" for channel in CONSENTS]
+    return linked.groupBy("person_id").agg(*(sf.bool_and(name).alias(name) for name in names))
+
+
+def _favourite(sales: DataFrame, value: str, name: str) -> DataFrame:
+    """Return the value with the largest revenue of each person, in the column `name`."""
+    totals = (
+        sales.where(sf.col(value).isNotNull())
+        .groupBy("person_id", value)
+        .agg(sf.sum("revenue").alias("total_of_value"))
+    )
+    largest_first = Window.partitionBy("person_id").orderBy(sf.desc("total_of_value"), sf.asc(value))
+    ranked = totals.withColumn("rank", sf.row_number().over(largest_first))
+    return ranked.where("rank = 1").select("person_id", sf.col(value).alias(name))
+
+
+def _active_days(events: DataFrame, as_of: date) -> DataFrame:
+    """Return the first and the last day with an activity of each identity."""
+    is_activity = ~sf.col("event_type").isin(*NOT_AN_ACTIVITY) & sf.col("identity").isNotNull()
+    days = events.where(is_activity).select(
+        sf.col("identity").alias("record_key"), sf.col("occurred_at").cast("date").alias("day")
+    )
+    return days.where(is_on_or_before("day", as_of)).groupBy("record_key").agg(*_first_and_last("day"))
+
+
+def _activity(sales: DataFrame, days: DataFrame, persons_of: DataFrame) -> DataFrame:
+    """Return the first and the last day with a purchase or an activity of each person."""
+    active = days.join(persons_of, "record_key", how="inner").select("person_id", *_ACTIVITY)
+    bought = sales.groupBy("person_id").agg(*_first_and_last("transaction_date"))
+    return (
+        union([active, bought])
+        .groupBy("person_id")
+        .agg(sf.min(_ACTIVITY[0]).alias(_ACTIVITY[0]), sf.max(_ACTIVITY[1]).alias(_ACTIVITY[1]))
+    )
+
+
+_ACTIVITY = ("first_activity_date", "last_activity_date")
+
+
+def _first_and_last(day: str) -> Sequence[Column]:
+    first, last = _ACTIVITY
+    return sf.min(day).alias(first), sf.max(day).alias(last)
+
+
+def build_person_lookup_gold(
+    persons_silver: DataFrame, person_links_silver: DataFrame, identity_records_silver: DataFrame
+) -> DataFrame:
+    """Return one row per identifier and person. An identifier that several persons share has several rows.
+
+    A person is found by the record keys, by the identifiers of the records, and by e-mail address and phone number of
+    the person. Only the last two exist in addition to record keys if identity resolution is off.
+
+    Args:
+        persons_silver: One row per person.
+        person_links_silver: One row per record.
+        identity_records_silver: One row per record, with normalised identifiers.
+
+    Returns:
+        Columns of `person_lookup_gold`.
+    """
+    of_records = identity_records_silver.select("record_key", sf.explode("identifiers").alias("identifier"))
+    own_values = sf.array(
+        sf.concat(sf.lit("email:"), normal_email(sf.col("email"))), sf.concat(sf.lit("phone:"), sf.col("phone"))
+    )
+    found = union(
+        [
+            person_links_silver.select(sf.col("record_key").alias("identifier"), "person_id"),
+            of_records.join(person_links_silver.select("record_key", "person_id"), "record_key", how="inner").select(
+                "identifier", "person_id"
+            ),
+            persons_silver.select(sf.explode(own_values).alias("identifier"), "person_id"),
+        ]
+    )
+    known = found.where("identifier IS NOT NULL").distinct()
+    bucket = sf.pmod(sf.crc32(sf.col("identifier").cast("binary")), sf.lit(BUCKETS))
+    return known.select("*", bucket.alias("bucket")).selectExpr(*PERSON_LOOKUP_GOLD.select_list)
+
+
+PERSON_LOOKUP = Table(
+    PERSON_LOOKUP_GOLD,
+    build_person_lookup_gold,
+    reads=(PERSONS_SILVER, PERSON_LINKS_SILVER, IDENTITY_RECORDS_SILVER),
+)
