@@ -25,6 +25,9 @@ from cdp_lib.silver.identity_records import build_identity_records_silver
 from cdp_lib.silver.person_links import latest_decisions
 from cdp_lib.storage import DeltaStore
 
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+"""Time of links that are not stored."""
+
 _EXAMPLES = 10
 """Number of examples in a plan."""
 
@@ -107,7 +110,6 @@ def plan(
     decisions: pa.Table,
     links: pa.Table,
     rules: IdentityRules,
-    now: datetime | None = None,
 ) -> Plan:
     """Resolve all records under other rules, and compare the persons with the present persons.
 
@@ -118,12 +120,9 @@ def plan(
         decisions: Rows of `identity_overrides_silver`.
         links: Present rows of `person_links_silver`.
         rules: The other rules.
-        now: Time of the plan. None for the present time.
     """
     highest = pc.max(links["person_id"]).as_py() or 0
-    resolution = resolve(
-        records, edges, latest_decisions(decisions), links, rules, highest + 1, now or datetime.now(UTC)
-    )
+    resolution = resolve(records, edges, latest_decisions(decisions), links, rules, highest + 1, _NO_TIME)
     return compare(links, resolution.links)
 
 
