@@ -79,7 +79,6 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "business_date": {"columns", "contracts.silver", "frames", "pipeline.table"},
-    "silver": {"columns", "contracts.silver", "pipeline.table", "pipeline.touched_keys"},
     "silver.received": {
         "columns",
         "contracts.table",
@@ -151,18 +150,22 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "quality",
         "silver.products",
     },
-    **dict.fromkeys(
-        ("silver.acquisitions", "silver.purchases"),
-        {
-            "columns",
-            "contracts.identity",
-            "contracts.silver",
-            "identity.persons",
-            "identity.rules",
-            "pipeline.table",
-            "pipeline.touched_keys",
-        },
-    ),
+    "silver.acquisitions": {
+        "contracts.identity",
+        "contracts.silver",
+        "identity.persons",
+        "identity.rules",
+        "pipeline.table",
+    },
+    "silver.purchases": {
+        "columns",
+        "contracts.identity",
+        "contracts.silver",
+        "identity.persons",
+        "identity.rules",
+        "pipeline.table",
+        "pipeline.touched_keys",
+    },
     "silver.activities": {
         "columns",
         "contracts.kpis",
@@ -170,6 +173,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.touched_keys",
     },
+    "silver.reserved": {"columns"},
     "silver.person_links": {"contracts.identity", "contracts.silver", "identity.off", "pipeline.table"},
     "silver.persons": {
         "columns",

@@ -37,10 +37,9 @@ def persons(spark, frame_of) -> Persons:
             *((key, "events", None, 1) for key in events),
         ]
         names = ("record_key", "source", "customer_id", "person_id")
+        linked = [{"reason": "customer_id"} | dict(zip(names, link, strict=True)) for link in links]
         rows = build_persons_silver(
-            frame_of(
-                PERSON_LINKS_SILVER.columns, *({"reason": "customer_id"} | dict(zip(names, link, strict=True)) for link in links)
-            ),
+            frame_of(PERSON_LINKS_SILVER.columns, *linked),
             frame_of(CUSTOMERS_SILVER.columns, *({k: v for k, v in row.items() if k != "of"} for row in named)),
             frame_of(CRM_CONTACTS_SILVER.columns, *({k: v for k, v in row.items() if k != "of"} for row in numbered)),
             read_csv(spark, files("cdp_lib.reference") / "countries.csv"),
