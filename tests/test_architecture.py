@@ -91,7 +91,10 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "business_date": {"columns", "contracts.silver", "frames", "pipeline.table"},
+<<<<<<< HEAD
     "silver": {"columns"},
+=======
+>>>>>>> part-people
     "silver.received": {
         "columns",
         "contracts.table",
@@ -181,7 +184,11 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "silver.acquisitions": {
         "contracts.identity",
         "contracts.silver",
+<<<<<<< HEAD
         "identity.customers",
+=======
+        "identity.persons",
+>>>>>>> part-people
         "identity.rules",
         "pipeline.table",
     },
@@ -189,7 +196,11 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "columns",
         "contracts.identity",
         "contracts.silver",
+<<<<<<< HEAD
         "identity.customers",
+=======
+        "identity.persons",
+>>>>>>> part-people
         "identity.rules",
         "pipeline.table",
         "pipeline.touched_keys",
@@ -201,6 +212,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.touched_keys",
     },
+<<<<<<< HEAD
     "silver.identity_edges": {
         "contracts.identity",
         "frames",
@@ -222,6 +234,10 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.resolve_touched",
         "pipeline.table",
     },
+=======
+    "silver.reserved": {"columns"},
+    "silver.person_links": {"contracts.identity", "contracts.silver", "identity.off", "pipeline.table"},
+>>>>>>> part-people
     "silver.persons": {
         "columns",
         "contracts.identity",
