@@ -40,10 +40,10 @@ FROM OPENROWSET(BULK 'customer_product_affinity_gold', DATA_SOURCE = 'gold', FOR
 ) AS [rows];
 GO
 
--- One row per customer of the platform, with or without purchases.
+-- One row per person with a customer, with or without purchases.
 CREATE OR ALTER VIEW [customers].[customer_value] AS
 SELECT
-    [customer_id],
+    [person_id],
     [as_of],
     [acquisition_date],
     [first_purchase_date],
@@ -71,7 +71,7 @@ SELECT
     [purchase_model_version],
     [spend_model_version]
 FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
+    [person_id] BIGINT,
     [as_of] DATE,
     [acquisition_date] DATE,
     [first_purchase_date] DATE,
@@ -101,10 +101,10 @@ FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELT
 ) AS [rows];
 GO
 
--- One row per customer, with the RFM segment at as_of and one month earlier.
+-- One row per person with a customer, with the RFM segment at as_of and one month earlier.
 CREATE OR ALTER VIEW [customers].[customer_segments] AS
 SELECT
-    [customer_id],
+    [person_id],
     [as_of],
     [recency_score],
     [frequency_score],
@@ -113,7 +113,7 @@ SELECT
     [previous_as_of],
     [previous_segment]
 FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
+    [person_id] BIGINT,
     [as_of] DATE,
     [recency_score] INT,
     [frequency_score] INT,
@@ -124,10 +124,10 @@ FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'D
 ) AS [rows];
 GO
 
--- One row per customer, with data of the CRM and of a reference table of countries; unknown is null, never a guess.
+-- One row per person with a customer, with data of the CRM and of a reference table of countries. Unknown is null.
 CREATE OR ALTER VIEW [customers].[customer_demographics] AS
 SELECT
-    [customer_id],
+    [person_id],
     [as_of],
     [birth_date_source],
     [birth_date_confidence],
@@ -147,7 +147,7 @@ SELECT
     [market_currency],
     [household_id]
 FROM OPENROWSET(BULK 'customer_demographics_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [customer_id] BIGINT,
+    [person_id] BIGINT,
     [as_of] DATE,
     [birth_date_source] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [birth_date_confidence] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,

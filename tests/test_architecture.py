@@ -15,8 +15,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cdp_lib.pipeline.decisions import Decisions
 from cdp_lib.pipeline.graph import LAYERS, platform_graph
+from cdp_lib.pipeline.group_history import GroupHistory
 from cdp_lib.pipeline.number_ids import NumberIds
+from cdp_lib.pipeline.resolve_touched import ResolveTouched
 from cdp_lib.pipeline.table import BUSINESS_DATE, Append, Table
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -62,6 +65,8 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "identity.rules_file": {"contracts.identity", "errors", "identity.rules", "reference.phone_plans"},
     "identity.normalise": {"columns"},
     "identity.phones": set(),
+    "identity.off": {"columns", "contracts.identity"},
+    "identity.customers": {"identity.rules"},
     "secrets": {"errors", "redaction"},
     "identity.comparisons": {"identity.nicknames"},
     "identity.contradiction": {"identity.nicknames"},
@@ -170,6 +175,56 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "quality",
         "silver.products",
     },
+    **dict.fromkeys(
+        ("silver.acquisitions", "silver.purchases"),
+        {
+            "columns",
+            "contracts.identity",
+            "contracts.silver",
+            "identity.customers",
+            "identity.rules",
+            "pipeline.table",
+            "pipeline.touched_keys",
+        },
+    ),
+    "silver.activities": {
+        "columns",
+        "contracts.kpis",
+        "contracts.silver",
+        "pipeline.table",
+        "pipeline.touched_keys",
+    },
+    "silver.identity_edges": {
+        "contracts.identity",
+        "frames",
+        "identity.model_file",
+        "identity.pairs",
+        "identity.rules",
+        "pipeline.merge_pairs",
+        "pipeline.table",
+    },
+    "silver.person_links": {
+        "contracts.identity",
+        "contracts.silver",
+        "identity.history",
+        "identity.off",
+        "identity.resolution",
+        "identity.rules",
+        "pipeline.decisions",
+        "pipeline.group_history",
+        "pipeline.resolve_touched",
+        "pipeline.table",
+    },
+    "silver.persons": {
+        "columns",
+        "contracts.identity",
+        "contracts.silver",
+        "contracts.table",
+        "frames",
+        "identity.rules",
+        "pipeline.table",
+        "reference.countries",
+    },
     "silver.retails": {
         "columns",
         "contracts.silver",
@@ -190,7 +245,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "gold.cohorts": {
         "columns",
         "contracts.analytics",
-        "contracts.kpis",
+        "contracts.identity",
         "contracts.silver",
         "frames",
         "pipeline.table",
@@ -198,8 +253,11 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "gold.demographics": {
         "columns",
         "contracts.analytics",
+        "contracts.identity",
         "contracts.silver",
         "contracts.table",
+        "identity.persons",
+        "identity.rules",
         "pipeline.table",
         "reference.countries",
     },
@@ -246,10 +304,12 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "gold.kpis": {"columns", "contracts.kpis", "contracts.table", "frames", "gold.kpis.measures"},
+    "gold.kpis.engagement": {"columns", "contracts.kpis", "gold.kpis.measures", "silver.activities"},
     "gold.kpis.monthly": {
         "columns",
         "contracts.analytics",
         "contracts.gold",
+        "contracts.identity",
         "contracts.kpis",
         "contracts.silver",
         "contracts.table",
@@ -341,6 +401,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     },
     "pipeline.touched_keys": {
         "contracts.table",
+        "frames",
         "pipeline.change_sets",
         "pipeline.load_batches",
         "pipeline.table",
@@ -374,6 +435,22 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.work",
         "quality",
+    },
+    "pipeline.decisions": {"columns", "pipeline.table", "pipeline.work", "quality"},
+    "pipeline.merge_pairs": {"contracts.table", "pipeline.change_sets", "pipeline.table", "pipeline.work"},
+    "pipeline.resolve_touched": {
+        "contracts.table",
+        "frames",
+        "pipeline.change_sets",
+        "pipeline.table",
+        "pipeline.work",
+    },
+    "pipeline.group_history": {
+        "contracts.table",
+        "frames",
+        "pipeline.resolve_touched",
+        "pipeline.table",
+        "pipeline.work",
     },
     "pipeline.merge_touched": {
         "contracts.table",
@@ -645,13 +722,15 @@ def test_library_does_not_mention_the_local_engine() -> None:
 BUILT = [
     table
     for table in platform_graph().tables.values()
-    if table.contract.layer != "bronze" and not isinstance(table.materialization, NumberIds)
+    if table.contract.layer != "bronze"
+    and not isinstance(table.materialization, Decisions | GroupHistory | NumberIds | ResolveTouched)
 ]
+"""Tables whose builder gets a data frame per input. The other materializations call their builder with Arrow tables."""
 
 
 @pytest.mark.parametrize("table", BUILT, ids=lambda table: table.name)
 def test_builder_parameters_are_its_inputs_and_declared_settings(table: Table) -> None:
-    parameters = list(inspect.signature(table.build).parameters)
+    parameters = [name for name, each in inspect.signature(table.build).parameters.items() if each.default is each.empty]
     is_ledger = isinstance(table.materialization, Append)
     inputs = [
         *(contract.name for contract in table.reads),

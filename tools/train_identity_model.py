@@ -1,5 +1,6 @@
 """Train a model of identity resolution on records, and write its file. Nothing leaves this machine.
 
+    pip install -c constraints.txt -e '.[train]'
     python tools/train_identity_model.py .cdp/.../identity_records_silver my_model.json
     python tools/train_identity_model.py records.parquet my_model.json --like my_old_model.json
 
@@ -36,7 +37,7 @@ SMALLEST_U = 1e-6
 """Least u of a level: the share of one pair in the sample."""
 
 # The soundex of Spark. Vowels separate equal codes, h and w do not, and every other character counts as a vowel.
-_SOUNDEX = """
+SOUNDEX = """
 CREATE MACRO soundex_codes(name) AS translate(
     upper(regexp_replace(name, '[^A-Za-z]', 'a', 'g')), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', '01230127022455012623017202');
 CREATE MACRO soundex_merged(codes) AS regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
@@ -49,7 +50,7 @@ CREATE MACRO soundex(name) AS CASE WHEN NOT regexp_matches(name, '^[A-Za-z]') TH
 """
 
 
-def train(records: pa.Table, like: Model, name: str, top_values: int = 200) -> Model:
+def train(records: pa.Table, like: Model, name: str, top_values: int = 200, sampled_pairs: float = 1e6) -> Model:
     """Return a trained model.
 
     Args:
@@ -57,9 +58,10 @@ def train(records: pa.Table, like: Model, name: str, top_values: int = 200) -> M
         like: Model with the comparisons and keys. Its probabilities are not read.
         name: Name of the trained model.
         top_values: Most values per column whose frequency is stored.
+        sampled_pairs: Number of random pairs that give the probabilities u.
     """
     connection = duckdb.connect()
-    connection.execute(_SOUNDEX)
+    connection.execute(SOUNDEX)
     connection.register("received", records)
     # A pair reads soundex as columns: it is slow in DuckDB, and each record is in many pairs.
     keys = [
@@ -70,7 +72,7 @@ def train(records: pa.Table, like: Model, name: str, top_values: int = 200) -> M
     connection.execute(f"CREATE TABLE records AS SELECT *, {', '.join(keys)} FROM received ORDER BY record_key")
     database = DuckDBAPI(connection)
     linker = Linker(database.register("records"), _settings(like), log_level=logging.ERROR, validate_settings=False)
-    linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=SEED, min_count_per_level=None, num_chunks=1)
+    linker.training.estimate_u_using_random_sampling(sampled_pairs, seed=SEED, min_count_per_level=None, num_chunks=1)
     for key in like.training:
         linker.training.estimate_parameters_using_expectation_maximisation(_same_key(key))
     settings = linker.misc.save_model_to_json()

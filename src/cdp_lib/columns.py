@@ -183,7 +183,7 @@ def hash_of(columns: Sequence[Column]) -> Column:
 
 
 def identity_of(kind: str, value: Column) -> Column:
-    """Return an identity in the format of `customer_links_silver`; null if the value is null.
+    """Return an identity in the format of `record_key` in `person_links_silver`; null if the value is null.
 
     >>> rows = spark.createDataFrame([(101,), (None,)], "customer_id int")
     >>> [row.i for row in rows.select(identity_of("customer", rows.customer_id).alias("i")).collect()]

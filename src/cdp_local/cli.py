@@ -45,12 +45,12 @@ from cdp_local.progress import Progress, print_shortened, print_table, rows_in_w
 from cdp_local.quarantine import (
     CHECKED_TABLES,
     Finding,
-    ambiguous_identities,
     checked_table,
     examples_by_rule,
     findings,
     first_quarantined,
     quarantined_rows,
+    shared_identities,
     warned_rows,
 )
 from cdp_local.report.page import REPORT, write_report
@@ -572,7 +572,7 @@ def quarantine(
             _print_examples(found, refused, 3 if examples is None else examples)
         _print_warned(warned_rows(tables, contracts), 3 if examples is None else examples)
         if not table:
-            _print_ambiguous(ambiguous_identities(tables))
+            _print_shared(shared_identities(tables))
 
 
 @app.command()
@@ -712,16 +712,16 @@ def _print_findings(workspace: LocalWorkspace, only: Collection[str]) -> None:
             f"Warning: {rows_in_words(found.rows)} of {found.table} {'breaks' if found.rows == 1 else 'break'}"
             f" {found.rule} – {found.meaning}",
         )
-    _print_ambiguous(ambiguous_identities(tables, only))
+    _print_shared(shared_identities(tables, only))
     if refused or warned:
         console.print("`cdp quarantine` shows the records and the meaning of the rules.")
 
 
-def _print_ambiguous(identities: int) -> None:
+def _print_shared(identities: int) -> None:
     if identities:
         console.print(
-            f"Not linked: {identities:,} {'identity' if identities == 1 else 'identities'} in customer_links_silver,"
-            " because several people share the e-mail address (ambiguous_email)."
+            f"Not linked: {identities:,} {'record' if identities == 1 else 'records'} in person_links_silver,"
+            " because several people share the identifier (shared_value)."
         )
 
 

@@ -65,7 +65,7 @@ def _warehouse_table(model_table: ModelTable) -> str:
     # table of KPI values, hide all columns: users select measures.
     keys = {column for column, (_, key) in model_table.joins.items() if column == key}
     # Hide the customer's number: reports show groups of customers.
-    hidden = {*keys, "customer_id", *(model_table.contract.column_names if model_table.has_dimensions else ())}
+    hidden = {*keys, "person_id", *(model_table.contract.column_names if model_table.has_dimensions else ())}
     steps = [("Rows", f'Warehouse{{[Name = "{model_table.contract.name}", Kind = "Table"]}}[Data]')]
     if people := model_table.contract.counts_people:
         is_shown = f"[{people}] = null or [{people}] = 0 or [{people}] >= {MINIMUM_CELL_SIZE}"

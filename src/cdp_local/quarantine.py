@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.silver import CUSTOMER_LINKS_SILVER
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.table import WARNINGS, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
@@ -193,16 +193,14 @@ def _shortest_first(*columns: str) -> list[Column]:
     return [order for name in columns for order in (sf.length(name).asc_nulls_last(), sf.col(name).asc_nulls_last())]
 
 
-def ambiguous_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
-    """Return the number of identities that are not linked, because their e-mail address belongs to several people.
-
-    An identity is a CRM contact, or the sender of an event: a customer id, an e-mail address or a device.
+def shared_identities(tables: DeltaStore, names: Collection[str] = ()) -> int:
+    """Return the number of records that are not linked, because too many persons share their identifier.
 
     Args:
         tables: Tables of the platform.
-        names: Names of the tables to report on; empty for all tables. If `customer_links_silver` is not one of them,
-            the result is 0.
+        names: Names of the tables to report on; empty for all tables. If `person_links_silver` is not one of them, the
+            result is 0.
     """
-    if (names and CUSTOMER_LINKS_SILVER.name not in names) or not tables.exists(CUSTOMER_LINKS_SILVER):
+    if (names and PERSON_LINKS_SILVER.name not in names) or not tables.exists(PERSON_LINKS_SILVER):
         return 0
-    return tables.read(CUSTOMER_LINKS_SILVER).where("reason = 'ambiguous_email'").count()
+    return tables.read(PERSON_LINKS_SILVER).where("reason = 'shared_value'").count()

@@ -22,10 +22,10 @@ from cdp_lib.contracts.gold import (
     STORE_CUSTOMER_ANALYSIS_GOLD,
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
+from cdp_lib.contracts.identity import PERSONS_SILVER
 from cdp_lib.contracts.kpis import KPIS, Dimension, Kpi, Unit
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
-from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_local.bundle import Bundle
 from cdp_local.workspace import PROJECT
@@ -280,7 +280,7 @@ def _measure_of_people(name: str, description: str, people: str, dax: str, forma
 
 
 _COUNTRY = ("Country", "country")
-_CUSTOMER = ("Customer", "customer_id")
+_CUSTOMER = ("Customer", "person_id")
 _SEGMENT = ("Segment", "segment")
 _CATEGORY = ("Category", "category")
 _COUNTRY_OF_CUSTOMER = "RELATED('Customer'[country])"
@@ -306,8 +306,8 @@ MODEL_TABLES = (
     ),
     ModelTable(
         "Customer",
-        CUSTOMERS_SILVER,
-        only=("customer_id", "country"),
+        PERSONS_SILVER,
+        only=("person_id", "country"),
         joins={"country": _COUNTRY},
         country="[country]",
     ),
@@ -323,7 +323,7 @@ MODEL_TABLES = (
     ModelTable(
         "Customer value",
         CUSTOMER_VALUE_GOLD,
-        joins={"customer_id": _CUSTOMER, "segment": _SEGMENT},
+        joins={"person_id": _CUSTOMER, "segment": _SEGMENT},
         country=_COUNTRY_OF_CUSTOMER,
         measures=(
             _measure_of_people("Customers counted", "Number of customers.", _CUSTOMERS, _CUSTOMERS),
@@ -377,8 +377,8 @@ MODEL_TABLES = (
     ModelTable(
         "Customer segments",
         CUSTOMER_SEGMENTS_GOLD,
-        only=("customer_id", "as_of", "segment", "previous_as_of", "previous_segment"),
-        joins={"customer_id": _CUSTOMER, "segment": _SEGMENT},
+        only=("person_id", "as_of", "segment", "previous_as_of", "previous_segment"),
+        joins={"person_id": _CUSTOMER, "segment": _SEGMENT},
         country=_COUNTRY_OF_CUSTOMER,
         measures=(
             _measure_of_people(

@@ -171,17 +171,6 @@ def test_run_of_one_stage_reports_only_its_tables(runs: Runs, tmp_path: Path, cd
     assert "quarantine" not in bronze
 
 
-def test_run_counts_identities_with_an_ambiguous_address(tmp_path: Path, cdp: Cdp) -> None:
-    """The sample contacts contain e-mail addresses that several people share."""
-    run = cdp("run", "--home", tmp_path / "home")
-
-    assert run.returncode == 0, run.stderr
-    assert line_of(run.stdout, "Not linked: ") == (
-        "Not linked: 2 identities in customer_links_silver,"
-        " because several people share the e-mail address (ambiguous_email)."
-    )
-
-
 # cdp quarantine
 
 

@@ -103,30 +103,14 @@ LEFT JOIN (SELECT customer_id, min(transaction_date) AS first_purchase_date FROM
            WHERE quantity > 0 GROUP BY ALL)
   USING (customer_id);
 
--- The customer of each email address. An address is ambiguous if it belongs to several customers, or to several contacts
--- without a known customer id.
-CREATE TABLE addressees AS
-SELECT email, min(customer_id) AS customer_id,
-       count(*) > 1 OR (SELECT count(*) FROM contacts x
-                        WHERE x.email = c.email AND (x.customer_id IS NULL
-                          OR x.customer_id NOT IN (SELECT customer_id FROM all_customers))) > 1 AS is_ambiguous
-FROM all_customers c WHERE email IS NOT NULL GROUP BY email;
+-- Identity resolution is off: each customer is a person, and a contact belongs to the customer whose number it names.
+CREATE TABLE person_links_silver AS
+SELECT 'customer:' || customer_id AS record_key, 'customers' AS source, customer_id, customer_id AS person_id
+FROM all_customers
+UNION ALL
+SELECT identity, 'crm_contacts', NULL, customer_id FROM contacts SEMI JOIN all_customers USING (customer_id);
 
-CREATE TABLE customer_links_silver AS
-WITH identities AS (
-  SELECT identity, customer_id AS named_id, email FROM contacts
-  UNION ALL
-  SELECT DISTINCT identity, CASE WHEN identity LIKE 'customer:%' THEN customer_id END,
-         CASE WHEN identity LIKE 'email:%' THEN email END
-  FROM events WHERE identity IS NOT NULL)
-SELECT identity, coalesce(k.customer_id, CASE WHEN NOT is_ambiguous THEN a.customer_id END) AS customer_id,
-       CASE WHEN k.customer_id IS NOT NULL THEN 'customer_id'
-            WHEN is_ambiguous THEN 'ambiguous_email'
-            WHEN a.customer_id IS NOT NULL THEN 'email'
-            WHEN i.email IS NOT NULL THEN 'unknown_email'
-            WHEN named_id IS NOT NULL THEN 'unknown_customer_id'
-            ELSE 'no_id_or_email' END AS reason
-FROM identities i LEFT JOIN all_customers k ON k.customer_id = named_id LEFT JOIN addressees a ON a.email = i.email;
+CREATE TABLE links AS SELECT record_key AS identity, person_id AS customer_id FROM person_links_silver;
 
 -- Data up to `as_of`: the day of the run, or the latest business date in the data --------------------------------------
 
@@ -233,41 +217,37 @@ WHERE name <> '';
 CREATE MACRO code_of(name) AS
 (SELECT country_code FROM countries WHERE key = regexp_replace(lower(name), '[.,''’()]', '', 'g'));
 
--- One row per customer. For each attribute:
--- - the surviving value
--- - whether the contact with this value is linked by customer id
--- - whether the contacts have different values (for the country, the list of these values)
+-- One row per customer. The day of birth and the gender come from one contact, as do the city and the country. A contact
+-- without any of these values does not count. For each attribute: whether the contacts have different values (for the
+-- country, the list of these values).
 CREATE TABLE opinions AS
 WITH said AS (
-  SELECT l.customer_id, l.reason = 'customer_id' AS is_by_id, c.modified_at, c.contact_id,
-         CASE WHEN birth_date <= as_of AND birth_date + INTERVAL 121 YEAR > as_of THEN birth_date END AS birth_date,
-         gender, city, code_of(c.country) AS country, household_id
-  FROM today, contacts c JOIN customer_links_silver l USING (identity) WHERE l.customer_id IS NOT NULL),
+  SELECT l.customer_id, c.modified_at, c.contact_id, birth_date, gender, city, country,
+         code_of(c.country) AS code, household_id
+  FROM contacts c JOIN links l USING (identity)),
 ranked AS (
-  SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY is_by_id DESC, modified_at DESC NULLS LAST, contact_id)
-    AS n
-  FROM said)
-SELECT customer_id,
-       first(birth_date ORDER BY n) FILTER (birth_date IS NOT NULL) AS birth_date,
-       first(is_by_id ORDER BY n) FILTER (birth_date IS NOT NULL) AS birth_date_is_by_id,
-       count(DISTINCT birth_date) > 1 AS birth_date_differs,
-       first(gender ORDER BY n) FILTER (gender IS NOT NULL) AS gender,
-       first(is_by_id ORDER BY n) FILTER (gender IS NOT NULL) AS gender_is_by_id,
-       count(DISTINCT gender) > 1 AS gender_differs,
-       first(household_id ORDER BY n) FILTER (household_id IS NOT NULL) AS crm_household_id,
-       first(city ORDER BY n) FILTER (city IS NOT NULL) AS city,
-       first(is_by_id ORDER BY n) FILTER (city IS NOT NULL) AS city_is_by_id,
-       count(DISTINCT lower(city)) > 1 AS city_differs,
-       first(country ORDER BY n) FILTER (country IS NOT NULL) AS country,
-       first(is_by_id ORDER BY n) FILTER (country IS NOT NULL) AS country_is_by_id,
-       list(DISTINCT country) FILTER (country IS NOT NULL) AS countries
-FROM ranked GROUP BY customer_id;
+  SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY modified_at DESC NULLS LAST, contact_id) AS n
+  FROM said),
+chosen AS (
+  SELECT customer_id,
+         first({birth_date: birth_date, gender: gender} ORDER BY n)
+           FILTER (birth_date IS NOT NULL OR gender IS NOT NULL) AS birth,
+         first({city: city, code: code} ORDER BY n) FILTER (city IS NOT NULL OR country IS NOT NULL) AS address,
+         first(household_id ORDER BY n) FILTER (household_id IS NOT NULL) AS crm_household_id,
+         count(DISTINCT birth_date) > 1 AS birth_date_differs,
+         count(DISTINCT gender) > 1 AS gender_differs,
+         count(DISTINCT lower(city)) > 1 AS city_differs,
+         list(DISTINCT code) FILTER (code IS NOT NULL) AS countries
+  FROM ranked GROUP BY customer_id)
+SELECT chosen.* EXCLUDE (birth, address),
+       CASE WHEN birth.birth_date <= as_of AND birth.birth_date + INTERVAL 121 YEAR > as_of THEN birth.birth_date END
+         AS birth_date,
+       birth.gender AS gender, address.city AS city, address.code AS country
+FROM chosen, today;
 
-CREATE MACRO source_of(is_by_id) AS
-CASE WHEN is_by_id THEN 'crm_by_id' WHEN NOT is_by_id THEN 'crm_by_email' END;
+CREATE MACRO source_of(value) AS CASE WHEN value IS NOT NULL THEN 'crm_by_id' END;
 
-CREATE MACRO confidence_of(is_by_id, differs) AS
-CASE WHEN differs THEN 'low' WHEN is_by_id THEN 'high' WHEN NOT is_by_id THEN 'medium' END;
+CREATE MACRO confidence_of(value, differs) AS CASE WHEN value IS NULL THEN NULL WHEN differs THEN 'low' ELSE 'high' END;
 
 CREATE TABLE shopping AS
 SELECT customer_id, list(DISTINCT code_of(location)) FILTER (code_of(location) IS NOT NULL) AS codes,
@@ -290,16 +270,16 @@ SELECT customer_id, as_of,
             WHEN year(birth_date) <= 1964 THEN 'Boomer' WHEN year(birth_date) <= 1980 THEN 'X'
             WHEN year(birth_date) <= 1996 THEN 'Millennial' WHEN year(birth_date) <= 2012 THEN 'Z'
             WHEN year(birth_date) > 2012 THEN 'Alpha' END AS generation,
-       source_of(birth_date_is_by_id) AS birth_date_source,
-       confidence_of(birth_date_is_by_id, birth_date_differs) AS birth_date_confidence,
-       gender, source_of(gender_is_by_id) AS gender_source,
-       confidence_of(gender_is_by_id, gender_differs) AS gender_confidence,
-       city, source_of(city_is_by_id) AS city_source, confidence_of(city_is_by_id, city_differs) AS city_confidence,
+       source_of(birth_date) AS birth_date_source,
+       confidence_of(birth_date, birth_date_differs) AS birth_date_confidence,
+       gender, source_of(gender) AS gender_source,
+       confidence_of(gender, gender_differs) AS gender_confidence,
+       city, source_of(city) AS city_source, confidence_of(city, city_differs) AS city_confidence,
        country_code, coalesce(f.country, api_country) AS country,
-       CASE WHEN api_code IS NULL AND j.country IS NOT NULL THEN source_of(country_is_by_id)
+       CASE WHEN api_code IS NULL AND j.country IS NOT NULL THEN source_of(j.country)
             WHEN api_country IS NOT NULL THEN 'customers_api' END AS country_source,
        CASE WHEN api_code IS NULL AND j.country IS NOT NULL
-            THEN confidence_of(country_is_by_id, len(countries) > 1)
+            THEN confidence_of(j.country, len(countries) > 1)
             WHEN len(list_filter(countries, lambda each: each <> api_code)) > 0 THEN 'low'
             WHEN api_country IS NOT NULL THEN 'high' END AS country_confidence,
        f.region,
@@ -320,10 +300,10 @@ LEFT JOIN (SELECT DISTINCT country_code, country, region, population, income_gro
 -- Activity -----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE activities AS
-SELECT day, e.session_id, l.customer_id, coalesce('customer:' || l.customer_id, e.identity) AS person,
+SELECT day, e.session_id, l.customer_id, e.identity AS person,
        CASE event_type WHEN 'product_view' THEN 2 WHEN 'email_click' THEN 3 WHEN 'add_to_cart' THEN 3
                        WHEN 'checkout' THEN 5 ELSE 1 END AS points
-FROM events e LEFT JOIN customer_links_silver l USING (identity)
+FROM events e LEFT JOIN links l USING (identity)
 WHERE e.identity IS NOT NULL AND day <= (SELECT as_of FROM today)
   AND event_type NOT IN ('email_sent', 'email_delivered', 'email_bounced', 'unsubscribe');
 
@@ -386,9 +366,9 @@ FROM counted, today WHERE begins_at <= as_of;
 -- Each customer has one value of each dimension.
 CREATE TABLE places AS
 WITH channels AS (
-  SELECT l.customer_id, first(channel ORDER BY acquisition_date NULLS LAST, identity) AS channel
-  FROM contacts c JOIN customer_links_silver l USING (identity)
-  WHERE channel IS NOT NULL AND l.customer_id IS NOT NULL GROUP BY ALL)
+  SELECT l.customer_id, first(channel ORDER BY acquisition_date NULLS LAST, modified_at DESC NULLS LAST, identity) AS channel
+  FROM contacts c JOIN links l USING (identity)
+  WHERE channel IS NOT NULL GROUP BY ALL)
 SELECT v.customer_id, p.dimension, p.value AS dimension_value
 FROM customer_value_gold v JOIN all_customers c USING (customer_id) LEFT JOIN channels h USING (customer_id),
      unnest([{dimension: 'all', value: 'all'}, {dimension: 'country', value: c.country},
@@ -492,7 +472,7 @@ SELECT dimension, dimension_value, month, sum(revenue) AS customer_revenue, sum(
          AS paid_new_customers,
        count(p.predictive_clv) AS predicted_customers, sum(p.predictive_clv::DOUBLE) AS predicted_clv
 FROM places JOIN customer_months USING (customer_id)
-LEFT JOIN (SELECT customer_id::BIGINT AS customer_id, predictive_clv FROM predictions_received) p USING (customer_id)
+LEFT JOIN (SELECT person_id::BIGINT AS customer_id, predictive_clv FROM predictions_received) p USING (customer_id)
 GROUP BY ALL;
 
 CREATE TABLE of_categories AS
@@ -640,3 +620,10 @@ SELECT month, dimension, dimension_value, kpi, as_of, CASE WHEN is_in_time THEN 
        CASE WHEN is_in_time THEN figure.denominator END AS denominator,
        CASE WHEN is_in_time THEN figure.numerator / nullif(figure.denominator, 0) END AS value
 FROM given;
+
+-- Each customer is a person. The tables above name the person by the number of the customer.
+ALTER TABLE purchases_silver RENAME COLUMN customer_id TO person_id;
+ALTER TABLE customer_acquisitions_silver RENAME COLUMN customer_id TO person_id;
+ALTER TABLE customer_value_gold RENAME COLUMN customer_id TO person_id;
+ALTER TABLE customer_segments_gold RENAME COLUMN customer_id TO person_id;
+ALTER TABLE customer_demographics_gold RENAME COLUMN customer_id TO person_id;

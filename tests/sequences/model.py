@@ -257,7 +257,7 @@ COLUMNS = {
     "events": "event_id event_type occurred_at customer_id anonymous_id email session_id campaign consent",
     "spend": "month channel campaign amount currency",
     "rates": "month currency rate",
-    "predictions": "customer_id predictive_clv",
+    "predictions": "person_id predictive_clv",
     "run": "as_of gross_margin reporting_currency amounts_include_tax last_day",
 }
 """Columns of each source that the model reads."""

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES, CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD, MODEL_QUALITY_GOLD
 from cdp_lib.contracts.gold import GOLD_TABLES
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import (
     CUSTOMER_ACQUISITIONS_SILVER,
-    CUSTOMER_LINKS_SILVER,
     CUSTOMERS_SILVER,
     PRODUCTS_SILVER,
     PURCHASES_SILVER,
@@ -46,6 +46,7 @@ PARTLY_COMPARED = {
     PRODUCTS_SILVER: ["product_id", "product_name", "category", "is_active", "inactive_since"],
     STORES_SILVER: ["store_id", "store_name", "location", "is_active", "inactive_since"],
     TRANSACTIONS_SILVER: ["transaction_id", "quantity", "transaction_date"],
+    PERSON_LINKS_SILVER: ["record_key", "source", "customer_id", "person_id"],
 }
 """Columns to compare of tables of which the model computes only some columns."""
 
@@ -69,7 +70,6 @@ COMPARED = {
         QUARANTINE,
         CUSTOMER_ACQUISITIONS_SILVER,
         PURCHASES_SILVER,
-        CUSTOMER_LINKS_SILVER,
         *GOLD_TABLES,
         *(contract for contract in ANALYTICS_TABLES if contract not in (MODEL_FITS_GOLD, MODEL_QUALITY_GOLD)),
     )
@@ -125,7 +125,7 @@ def check(platform: Platform, sources: Sources, as_of: str) -> None:
     Raises:
         AssertionError: A table differs.
     """
-    predictions = platform.rows(CUSTOMER_VALUE_GOLD, ["customer_id", "predictive_clv"])
+    predictions = platform.rows(CUSTOMER_VALUE_GOLD, ["person_id", "predictive_clv"])
     model = Model.of_batches(sources, as_of, GROSS_MARGIN, predictions)
     for contract, columns in COMPARED.items():
         lines = difference(contract, columns, platform.rows(contract, columns), model.rows(contract, columns))

@@ -103,7 +103,7 @@ def rows_of_source(database: Path, home: Path, zone: str) -> dict[str, list[dict
         "contacts": [],
         "events": [],
         "spend": [],
-        "predictions": table_rows(home, CUSTOMER_VALUE_GOLD, ["customer_id", "predictive_clv"]),
+        "predictions": table_rows(home, CUSTOMER_VALUE_GOLD, ["person_id", "predictive_clv"]),
     }
 
 

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import times
+from cdp_lib.identity.rules import OFF
 from cdp_lib.silver.purchases import build_purchases_silver
 
 
@@ -16,5 +17,5 @@ def with_month(sales: DataFrame) -> DataFrame:
 
 
 def purchases_of(sales: DataFrame) -> DataFrame:
-    """Build purchases from sales: one row per customer and day with a purchase."""
-    return build_purchases_silver(with_month(sales))
+    """Build purchases from sales: one row per person and day with a purchase. Each customer is a person."""
+    return build_purchases_silver(with_month(sales), sales, OFF)

@@ -6,7 +6,7 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
-from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, IDENTITY_TABLES
+from cdp_lib.contracts.identity import IDENTITY_TABLES, PERSON_GROUPS
 from cdp_lib.contracts.ops import OPS_TABLES, PIPELINE_RUNS_OPS
 from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, RETAILS_SILVER, SILVER_TABLES
@@ -74,10 +74,11 @@ def test_table_begins_with_the_columns_promised_to_readers(name: str) -> None:
 
 
 def test_catalogue_has_every_table_and_quarantine_and_changes_of_tables_with_rules() -> None:
-    tables = (*BRONZE_TABLES, *SILVER_TABLES, IDENTITY_RECORDS_SILVER, *GOLD_TABLES, *ANALYTICS_TABLES)
-    tables = (*tables, *PROFILE_TABLES, *OPS_TABLES)
+    tables = (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES)
+    tables = (*tables, *OPS_TABLES)
     derived = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
-    derived |= {"product_prices_silver_changes", "identity_records_silver_changes"}
+    followed = ("activities", "identity_edges", "identity_records", "person_links", "product_prices")
+    derived |= {f"{name}_silver_changes" for name in followed}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
     assert set(TABLES) == {table.name for table in tables} | derived
     assert len(TABLES) == len(tables) + len(derived)
@@ -153,6 +154,10 @@ PERSONAL = {
     "last_name": "name",
     "blocks": "name",
     "street": "address",
+    "record_key": "email",
+    "linked_to": "email",
+    "component": "email",
+    **{f"{group}_record": "email" for group in PERSON_GROUPS},
     "phone": "phone",
     "mobilephone": "phone",
     "birth_date": "birth_date",
@@ -206,9 +211,10 @@ def test_growing_tables_are_clustered_by_the_columns_of_filters() -> None:
         "retails_silver": ("transaction_date", "customer_id", "product_id"),
         "events_silver": ("occurred_at", "customer_id"),
         "id_keys_silver": ("entity", "source_id"),
-        "customer_links_silver": ("identity",),
-        "identity_records_silver": ("record_key",),
-        "purchases_silver": ("purchase_date", "customer_id"),
+        "activities_silver": ("activity_date",),
+        "person_links_silver": ("person_id",),
+        "persons_silver": ("person_id",),
+        "purchases_silver": ("purchase_date", "person_id"),
         "customer_product_affinity_gold": ("customer_id", "product_id"),
         "pipeline_runs_ops": ("table_name",),
     }

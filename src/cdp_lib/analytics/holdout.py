@@ -63,7 +63,7 @@ def collect_holdout(
     cut_off = as_of - timedelta(days=days)
     purchases = purchases_silver.where("transaction_count > 0").where(sf.col("purchase_date") <= sf.lit(as_of))
     age = sf.datediff(sf.lit(cut_off), "purchase_date")  # negative for purchases after the cut-off
-    purchases_by_period = purchases.groupBy("customer_id").agg(
+    purchases_by_period = purchases.groupBy("person_id").agg(
         sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
         sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
         sf.count(sf.when((age >= days) & (age < 2 * days), 1)).alias("purchases_earlier"),
@@ -71,7 +71,7 @@ def collect_holdout(
     known = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, cut_off))
     groups = (
         known.where("frequency IS NOT NULL")
-        .join(purchases_by_period, "customer_id", how="inner")
+        .join(purchases_by_period, "person_id", how="inner")
         .groupBy(*HISTORY, *_COUNTS)
         .agg(sf.count("*").alias("customers"))
         .toArrow()

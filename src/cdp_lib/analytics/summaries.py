@@ -24,7 +24,7 @@ def build_customer_summaries(
     Returns:
         These columns, in four groups:
 
-        - for every customer: `customer_id`; `acquisition_date` and `tenure_days`, null if the acquisition is unknown
+        - for every customer: `person_id`; `acquisition_date` and `tenure_days`, null if the acquisition is unknown
         - null for customers who never bought: `first_purchase_date`, `last_purchase_date`, `frequency` (repeat purchase
           days), `recency_days`, `monetary_value`, `repeat_revenue` and `repeat_monetary_value`
         - 0 for customers who never bought: `transaction_count` and `purchase_day_count`
@@ -35,7 +35,7 @@ def build_customer_summaries(
     days = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     # Revenue includes days with returns only. All other figures leave these days out.
     day = sf.when(sf.col("transaction_count") > 0, sf.col("purchase_date"))
-    purchases = days.groupBy("customer_id").agg(
+    purchases = days.groupBy("person_id").agg(
         sf.min(day).alias("first_purchase_date"),
         sf.max(day).alias("last_purchase_date"),
         sf.sum("transaction_count").alias("transaction_count"),
@@ -46,10 +46,10 @@ def build_customer_summaries(
     acquired_by = sf.least(_null_if_after("registration_date", as_of), _null_if_after("first_purchase_date", as_of))
     customers = customer_acquisitions_silver.where(
         acquired_by.isNotNull() | sf.col("acquisition_date").isNull()
-    ).select("customer_id", acquired_by.alias("acquisition_date"))
+    ).select("person_id", acquired_by.alias("acquisition_date"))
     repeat_revenue = (sf.col("total_revenue") - sf.col("first_revenue")).cast("decimal(38,4)")
-    return customers.join(purchases, "customer_id", how="left").select(
-        "customer_id",
+    return customers.join(purchases, "person_id", how="left").select(
+        "person_id",
         "acquisition_date",
         sf.datediff(sf.lit(as_of), "acquisition_date").alias("tenure_days"),
         "first_purchase_date",

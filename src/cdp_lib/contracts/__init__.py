@@ -3,13 +3,24 @@
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
-from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
+from cdp_lib.contracts.identity import (
+    IDENTITY_EDGES_SILVER,
+    IDENTITY_RECORDS_SILVER,
+    IDENTITY_TABLES,
+    PERSON_LINKS_SILVER,
+)
 from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.contracts.profile import PROFILE_TABLES
-from cdp_lib.contracts.silver import PRODUCT_PRICES_SILVER, SILVER_TABLES
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, PRODUCT_PRICES_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import TableContract
 
-_FOLLOWED = (PRODUCT_PRICES_SILVER, IDENTITY_RECORDS_SILVER)
+_FOLLOWED = (
+    ACTIVITIES_SILVER,
+    IDENTITY_EDGES_SILVER,
+    IDENTITY_RECORDS_SILVER,
+    PERSON_LINKS_SILVER,
+    PRODUCT_PRICES_SILVER,
+)
 """Tables without rules whose change sets downstream tables read."""
 
 TABLES: dict[str, TableContract] = {
@@ -17,7 +28,7 @@ TABLES: dict[str, TableContract] = {
     for contract in (
         *BRONZE_TABLES,
         *SILVER_TABLES,
-        IDENTITY_RECORDS_SILVER,
+        *IDENTITY_TABLES,
         *GOLD_TABLES,
         *ANALYTICS_TABLES,
         *PROFILE_TABLES,

@@ -6,7 +6,7 @@ Every table holds the figures at the end of `as_of`. Money is in the reporting c
 from cdp_lib.contracts.table import Column, gold_table
 
 _AS_OF = Column("as_of", "DATE", "day that the figures refer to; later data is not included", required=True)
-_CUSTOMER_ID = Column("customer_id", "BIGINT", "customer's number", required=True)
+_PERSON_ID = Column("person_id", "BIGINT", "number of the person, as in persons_silver", required=True)
 
 
 def _score(figure: str, best: str) -> Column:
@@ -24,9 +24,9 @@ _SEGMENT = Column("segment", "STRING", "RFM segment at as_of; docs/kpis.md defin
 
 CUSTOMER_VALUE_GOLD = gold_table(
     "customer_value_gold",
-    "One row per customer of the platform, with or without purchases.",
-    ("customer_id",),
-    _CUSTOMER_ID,
+    "One row per person with a customer, with or without purchases.",
+    ("person_id",),
+    _PERSON_ID,
     _AS_OF,
     Column(
         "acquisition_date",
@@ -78,9 +78,9 @@ CUSTOMER_VALUE_GOLD = gold_table(
 
 CUSTOMER_SEGMENTS_GOLD = gold_table(
     "customer_segments_gold",
-    "One row per customer, with the RFM segment at as_of and one month earlier.",
-    ("customer_id",),
-    _CUSTOMER_ID,
+    "One row per person with a customer, with the RFM segment at as_of and one month earlier.",
+    ("person_id",),
+    _PERSON_ID,
     _AS_OF,
     *_SCORES,
     _SEGMENT,
@@ -165,7 +165,7 @@ MODEL_QUALITY_GOLD = gold_table(
     counts_people="customer_count",
 )
 
-_CRM = "crm_by_id or crm_by_email, depending on how the contact is linked"
+_CRM = "crm_by_id: the contact names the customer's number; crm_by_link: other identifiers link the contact"
 
 
 def _origin_columns(attribute: str, noun: str, sources: str = _CRM) -> tuple[Column, Column]:
@@ -174,17 +174,17 @@ def _origin_columns(attribute: str, noun: str, sources: str = _CRM) -> tuple[Col
         Column(
             f"{attribute}_confidence",
             "STRING",
-            f"high: {noun} is from a record with the customer's number; medium: from a contact linked by e-mail;"
-            " low: sources disagree; null: unknown",
+            f"high: {noun} is from a customer or from a contact with the customer's number; medium: from a record that"
+            " other identifiers link; low: the person's records disagree; null: unknown",
         ),
     )
 
 
 CUSTOMER_DEMOGRAPHICS_GOLD = gold_table(
     "customer_demographics_gold",
-    "One row per customer, with data of the CRM and of a reference table of countries; unknown is null, never a guess.",
-    ("customer_id",),
-    _CUSTOMER_ID,
+    "One row per person with a customer, with data of the CRM and of a reference table of countries. Unknown is null.",
+    ("person_id",),
+    _PERSON_ID,
     _AS_OF,
     Column("age_band", "STRING", "under 18, 18-24, 25-34, 35-44, 45-54, 55-64 or 65+ years at as_of", pii="birth_date"),
     Column(
@@ -224,11 +224,11 @@ CUSTOMER_DEMOGRAPHICS_GOLD = gold_table(
     Column("market_population", "BIGINT", "population of the country in 2023, rounded to 10,000"),
     Column("market_income_group", "STRING", "World Bank income group of the country, fiscal year 2025"),
     Column("market_currency", "STRING", "ISO 4217 code of the country's currency"),
-    Column("household_id", "STRING", "household of the customer; null if no source says"),
+    Column("household_id", "STRING", "household of the person; null if no source says"),
     Column(
         "attributes",
         "MAP<STRING,STRING>",
-        "the retailer's own attributes of the customer, or else of a contact, as text by name; null if there are none",
+        "the retailer's own attributes of the person, as text by name; null if there are none",
         pii="attributes",
     ),
 )

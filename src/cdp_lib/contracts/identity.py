@@ -100,7 +100,7 @@ PERSON_LINKS_SILVER = TableContract(
             "reason",
             "STRING",
             "evidence of the strongest edge that ties the record to the person: kinds of identifiers joined by +,"
-            " model, or always; only_record: the person has no other record; shared_value: too many persons share the"
+            " model or always; only_record: the person has no other record; shared_value: too many persons share the"
             " record's identifier; contradiction, never or limit: every edge of the record was cut",
             required=True,
         ),
@@ -150,6 +150,7 @@ _PROVENANCE = {
     "record": ("STRING", "record_key of the record with {noun}"),
     "at": ("TIMESTAMP", "time of the last change of that record in its source, UTC; null if unknown"),
     "rule": ("STRING", "rule that chose the record: priority, recency, completeness or only_record"),
+    "link": ("STRING", "reason in person_links_silver that ties that record to the person"),
 }
 
 
@@ -163,7 +164,7 @@ def _group(name: str, noun: str, *columns: Column) -> tuple[Column, ...]:
 
 
 PERSON_GROUPS = {
-    "name": _group("name", "the name", Column("full_name", "STRING", "name", pii="name")),
+    "name": _group("name", "the name", Column("full_name", "STRING", "name of the person", pii="name")),
     "email": _group("email", "the e-mail address", Column("email", "STRING", "e-mail address", pii="email")),
     "phone": _group("phone", "the phone number", Column("phone", "STRING", "phone number in E.164", pii="phone")),
     "birth": _group(
@@ -175,9 +176,20 @@ PERSON_GROUPS = {
     "address": _group(
         "address",
         "the address",
-        Column("city", "STRING", "city", pii="address"),
-        Column("postal_code", "STRING", "postal code", pii="address"),
-        Column("country", "STRING", "country, in the source's spelling"),
+        Column("city", "STRING", "city of the address", pii="address"),
+        Column("postal_code", "STRING", "postal code of the address", pii="address"),
+        Column("address_country", "STRING", "country of the address, in the source's spelling"),
+    ),
+    "country": _group(
+        "country",
+        "the country of record",
+        Column(
+            "country",
+            "STRING",
+            "country of record, in the source's spelling; unknown if the source does not say. Sales are reported by the"
+            " country of record of their customer",
+            required=True,
+        ),
     ),
     "acquisition": _group(
         "acquisition",
@@ -187,6 +199,16 @@ PERSON_GROUPS = {
     ),
     "loyalty": _group("loyalty", "the tier", Column("loyalty_tier", "STRING", "tier of the loyalty programme")),
     "household": _group("household", "the household", Column("household_id", "STRING", "household")),
+    "attributes": _group(
+        "attributes",
+        "the retailer's own attributes",
+        Column(
+            "attributes",
+            "MAP<STRING,STRING>",
+            "the retailer's own attributes, as text by name; null if there are none",
+            pii="attributes",
+        ),
+    ),
 }
 """Columns of each group of attributes. The values of a group always come from one record."""
 
@@ -200,6 +222,12 @@ PERSONS_SILVER = TableContract(
         Column("record_count", "BIGINT", "records of the person", required=True),
         Column("registration_date", "DATE", "earliest registration of the person's customers; null if unknown"),
         *(column for columns in PERSON_GROUPS.values() for column in columns),
+        Column(
+            "disputed",
+            "ARRAY<STRING>",
+            "attributes of which the person's records have different values, sorted: birth_date, city, country (by"
+            " code) or gender",
+        ),
     ),
     key=("person_id",),
     clustered_by=("person_id",),

@@ -241,7 +241,7 @@ class Kpi:
 
 _SALES = "`retails_silver`"
 _CUSTOMERS = "`customer_acquisitions_silver`"
-_ACTIVITIES = "`events_silver`, `customer_links_silver`"
+_ACTIVITIES = "`events_silver`, `activities_silver`, `person_links_silver`"
 _SPEND = "`marketing_spend_silver`, `exchange_rates_silver`"
 
 _SALES_KPIS = (
@@ -549,7 +549,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "new_customers",
         "money",
         _CHANNEL_DIMENSIONS,
-        f"{_SPEND}, {_CUSTOMERS}, `customer_links_silver`, `crm_contacts_silver`",
+        f"{_SPEND}, {_CUSTOMERS}, `persons_silver`",
         "Marketing",
         "500.00 spent in May, 10 new customers: 50.00.",
         needs_whole_month=True,
@@ -562,7 +562,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "paid_new_customers",
         "money",
         _ALL,
-        f"{_SPEND}, {_CUSTOMERS}, `customer_links_silver`, `crm_contacts_silver`",
+        f"{_SPEND}, {_CUSTOMERS}, `persons_silver`",
         "Marketing",
         "400.00 spent on paid search, which acquired 4 customers: 100.00.",
         needs_whole_month=True,

@@ -32,6 +32,7 @@ BIRTH_DAYS = ("DATE'1900-01-01'", "CAST(_ingested_at AS DATE)")
 _EMAIL_SHAPE = "'^[^@ ]+@[^@ ]+[.][^@ .]+$'"
 
 _CUSTOMER_ID = Column("customer_id", "BIGINT", "customer's number", required=True)
+_PERSON_ID = Column("person_id", "BIGINT", "number of the person, as in person_links_silver", required=True)
 _FULL_NAME = Column("full_name", "STRING", "customer's name, outer and repeated blanks removed", pii="name")
 _EMAIL = Column("email", "STRING", "customer's e-mail address, trimmed, in lower case", pii="email")
 _COUNTRY = Column("country", "STRING", "country the customer lives in; unknown if the source does not say")
@@ -467,7 +468,7 @@ EVENTS_SILVER = TableContract(
         Column(
             "identity",
             "STRING",
-            "identity that the event belongs to, as in customer_links_silver; null if the visitor refused tracking",
+            "identity that the event belongs to, as in person_links_silver; null if the visitor refused tracking",
             pii="email",
         ),
         WARNINGS,
@@ -543,62 +544,63 @@ EXCHANGE_RATES_SILVER = TableContract(
     ),
 )
 
-CUSTOMER_LINKS_SILVER = TableContract(
-    name="customer_links_silver",
+ACTIVITIES_SILVER = TableContract(
+    name="activities_silver",
     layer="silver",
-    comment="One row per contact of the CRM and per identity in events. Only this table links identities to customers.",
+    comment="One row per identity in events and day with an activity. Persons of identities: person_links_silver.",
     columns=(
         Column(
             "identity",
             "STRING",
-            "contact:<contact_id>, customer:<customer_id>, email:<address> or device:<anonymous_id>",
+            "customer:<customer_id>, email:<address> or device:<anonymous_id>: a record_key in person_links_silver",
             required=True,
             pii="email",
         ),
-        Column("customer_id", "BIGINT", "customer that the identity belongs to; null if uncertain"),
-        Column(
-            "reason",
-            "STRING",
-            "customer_id or email if the identity is linked; otherwise unknown_customer_id, unknown_email,"
-            " ambiguous_email or no_id_or_email",
-            required=True,
-        ),
+        Column("activity_date", "DATE", "day of the activities, in the time zone of business days", required=True),
+        Column("activity_count", "BIGINT", "events that are activities; docs/kpis.md says which are", required=True),
+        Column("has_session", "BOOLEAN", "whether an activity belongs to a session", required=True),
+        Column("points", "BIGINT", "engagement points of the activities", required=True),
     ),
-    key=("identity",),
+    key=("identity", "activity_date"),
+    clustered_by=("activity_date",),
 )
 
 PURCHASES_SILVER = TableContract(
     name="purchases_silver",
     layer="silver",
-    comment="One row per customer and day with purchases. Models of repeat purchases count days: the source has no"
+    comment="One row per person and day with purchases. Models of repeat purchases count days: the source has no"
     " basket number.",
     columns=(
-        _CUSTOMER_ID,
+        _PERSON_ID,
         Column("purchase_date", "DATE", "day of the sales or returns", required=True),
         Column("transaction_count", "BIGINT", "number of sales; 0 on a day with returns only", required=True),
         Column("revenue", "DECIMAL(38,4)", "revenue of sales and returns, in the reporting currency", required=True),
         _SALE_MONTH,
     ),
-    key=("customer_id", "purchase_date"),
+    key=("person_id", "purchase_date"),
     partitioned_by=("sale_month",),
-    clustered_by=("purchase_date", "customer_id"),
+    clustered_by=("purchase_date", "person_id"),
 )
 
 CUSTOMER_ACQUISITIONS_SILVER = TableContract(
     name="customer_acquisitions_silver",
     layer="silver",
-    comment="One row per customer, with the day of acquisition.",
+    comment="One row per person with a customer, with the day of acquisition.",
     columns=(
-        _CUSTOMER_ID,
-        _REGISTRATION_DATE,
+        _PERSON_ID,
+        Column(
+            "registration_date",
+            "DATE",
+            "earliest day that one of the person's customers registered; null if the source does not say",
+        ),
         Column("first_purchase_date", "DATE", "day of the first purchase; null without a purchase"),
         Column(
             "acquisition_date",
             "DATE",
-            "the earlier of registration and first purchase; null for a customer without both",
+            "the earlier of registration and first purchase; null for a person without both",
         ),
     ),
-    key=("customer_id",),
+    key=("person_id",),
 )
 
 BUSINESS_DATE_SILVER = TableContract(
@@ -633,7 +635,7 @@ SILVER_TABLES = (
     EVENTS_SILVER,
     MARKETING_SPEND_SILVER,
     EXCHANGE_RATES_SILVER,
-    CUSTOMER_LINKS_SILVER,
+    ACTIVITIES_SILVER,
     PURCHASES_SILVER,
     CUSTOMER_ACQUISITIONS_SILVER,
     BUSINESS_DATE_SILVER,

@@ -194,8 +194,8 @@ class TableContract:
 
     @property
     def is_per_customer(self) -> bool:
-        """Return whether each row describes one customer. Without personal data, such rows are only pseudonymised."""
-        return "customer_id" in self.key
+        """Return whether each row describes one person. Without personal data, such rows are only pseudonymised."""
+        return not {"customer_id", "person_id"}.isdisjoint(self.key)
 
     def is_shown(self, minimum_cell_size: int) -> str:
         """Return an SQL condition that is true for the rows that may leave the team.

@@ -8,13 +8,12 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import local_time, without_comment
+from cdp_lib.columns import without_comment
 from cdp_lib.contracts.analytics import COHORT_RETENTION_GOLD
-from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import (
+    ACTIVITIES_SILVER,
     CUSTOMER_ACQUISITIONS_SILVER,
-    CUSTOMER_LINKS_SILVER,
-    EVENTS_SILVER,
     PURCHASES_SILVER,
 )
 from cdp_lib.frames import union, without_comments
@@ -35,10 +34,9 @@ _COHORT = ("cohort_type", "cohort_month")
 def build_cohort_retention_gold(
     customer_acquisitions_silver: DataFrame,
     purchases_silver: DataFrame,
-    events_silver: DataFrame,
-    customer_links_silver: DataFrame,
+    activities_silver: DataFrame,
+    person_links_silver: DataFrame,
     as_of: date,
-    business_time_zone: str,
 ) -> DataFrame:
     """One row per cohort of customers, kind of retention and window; the retention is null until the window ends.
 
@@ -65,12 +63,11 @@ def build_cohort_retention_gold(
     a cohort refer to the same customers.
 
     Args:
-        customer_acquisitions_silver: One row per customer.
-        purchases_silver: One row per customer and day of purchase.
-        events_silver: One row per event.
-        customer_links_silver: One row per identity.
+        customer_acquisitions_silver: One row per person with a customer.
+        purchases_silver: One row per person and day of purchase.
+        activities_silver: One row per identity and day.
+        person_links_silver: One row per record.
         as_of: Last day to include.
-        business_time_zone: IANA name of the time zone of business days.
 
     Returns:
         Columns of `cohort_retention_gold`. A window has a row as soon as it has begun for a customer whose day 0 is the
@@ -78,8 +75,7 @@ def build_cohort_retention_gold(
     """
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     members = _members(customer_acquisitions_silver, as_of)
-    events = events_silver.withColumn("occurred_at", local_time(sf.col("occurred_at"), business_time_zone))
-    days = _active_days(purchases.where("transaction_count > 0"), events, customer_links_silver, as_of)
+    days = _active_days(purchases.where("transaction_count > 0"), activities_silver, person_links_silver, as_of)
     cells = union([_day_cells(members, days), _month_cells(members, purchases)])
     last_day = sf.last_day("cohort_month")
     is_by_day = sf.col("retention_type").isin("n_day", "unbounded", "bracket")
@@ -107,8 +103,8 @@ def build_cohort_retention_gold(
 COHORT_RETENTION = Table(
     COHORT_RETENTION_GOLD,
     build_cohort_retention_gold,
-    reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, EVENTS_SILVER, CUSTOMER_LINKS_SILVER),
-    settings=(BUSINESS_DATE, "business_time_zone"),
+    reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, ACTIVITIES_SILVER, PERSON_LINKS_SILVER),
+    settings=(BUSINESS_DATE,),
 )
 
 
@@ -122,7 +118,7 @@ def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:
         union(
             [
                 acquisitions.select(
-                    "customer_id", sf.lit(cohort_type).alias("cohort_type"), without_comment(day).alias("day_0")
+                    "person_id", sf.lit(cohort_type).alias("cohort_type"), without_comment(day).alias("day_0")
                 )
                 for cohort_type, day in days.items()
             ]
@@ -132,17 +128,17 @@ def _members(acquisitions: DataFrame, as_of: date) -> DataFrame:
     )
 
 
-def _active_days(purchases: DataFrame, events: DataFrame, links: DataFrame, as_of: date) -> DataFrame:
-    """Return the (customer, day) pairs with a purchase or an activity.
+def _active_days(purchases: DataFrame, activities: DataFrame, links: DataFrame, as_of: date) -> DataFrame:
+    """Return the (person, day) pairs with a purchase or an activity.
 
     A pair may occur several times. Repeated pairs do not affect the retention.
     """
-    day = sf.col("occurred_at").cast("date")
-    activities = events.where(~sf.col("event_type").isin(*NOT_AN_ACTIVITY)).where(day <= sf.lit(as_of))
-    customer_links = links.where("customer_id IS NOT NULL").select("identity", "customer_id")
-    active = activities.select("identity", day.alias("day")).distinct().join(customer_links, "identity", how="inner")
-    bought = purchases.select("customer_id", sf.col("purchase_date").alias("day"))
-    return union([without_comments(rows, ["customer_id", "day"]) for rows in (active, bought)])
+    days = activities.where(sf.col("activity_date") <= sf.lit(as_of)).select(
+        "identity", sf.col("activity_date").alias("day")
+    )
+    active = days.join(links.select(sf.col("record_key").alias("identity"), "person_id"), "identity", how="inner")
+    bought = purchases.select("person_id", sf.col("purchase_date").alias("day"))
+    return union([without_comments(rows, ["person_id", "day"]) for rows in (active, bought)])
 
 
 def _day_cells(members: DataFrame, active_days: DataFrame) -> DataFrame:
@@ -151,13 +147,13 @@ def _day_cells(members: DataFrame, active_days: DataFrame) -> DataFrame:
     The query aggregates by customer first, and then by cohort.
     """
     age = sf.datediff("day", "day_0")
-    joined = members.join(active_days, "customer_id", how="left").withColumn("age", age)
+    joined = members.join(active_days, "person_id", how="left").withColumn("age", age)
     windows: list[tuple[str, int, int | None]] = [
         *(("n_day", day, day) for day in _DAYS),
         *(("unbounded", day, None) for day in _DAYS),
         *(("bracket", first, last) for first, last in _BRACKETS),
     ]
-    by_customer = joined.groupBy("customer_id", *_COHORT).agg(
+    by_customer = joined.groupBy("person_id", *_COHORT).agg(
         *(
             _holds_for_any_row(_is_in_window(sf.col("age"), *window[1:])).alias(f"w{n}")
             for n, window in enumerate(windows)
@@ -171,11 +167,11 @@ def _day_cells(members: DataFrame, active_days: DataFrame) -> DataFrame:
 
 def _month_cells(members: DataFrame, purchases: DataFrame) -> DataFrame:
     """Return the rows of the cohort table for purchase and revenue retention."""
-    months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
+    months = purchases.groupBy("person_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue"), (sf.sum("transaction_count") > 0).cast("bigint").alias("has_bought")
     )
     age = 12 * (sf.year("month") - sf.year("cohort_month")) + sf.month("month") - sf.month("cohort_month")
-    joined = members.join(months, "customer_id", how="left").withColumn("age", age)
+    joined = members.join(months, "person_id", how="left").withColumn("age", age)
     by_age = joined.groupBy(*_COHORT, "age").agg(
         sf.sum("has_bought").alias("buyers"), sf.sum("revenue").alias("revenue")
     )

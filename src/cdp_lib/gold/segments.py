@@ -57,8 +57,8 @@ def segments_of(scored: DataFrame, scored_before: DataFrame, as_of: date, previo
     Returns:
         Columns of `customer_segments_gold`.
     """
-    before = scored_before.select("customer_id", sf.col("segment").alias("previous_segment"))
-    segments = scored.drop("as_of").join(before, "customer_id", how="left")
+    before = scored_before.select("person_id", sf.col("segment").alias("previous_segment"))
+    segments = scored.drop("as_of").join(before, "person_id", how="left")
     dated = segments.select("*", sf.lit(as_of).alias("as_of"), sf.lit(previous_as_of).alias("previous_as_of"))
     return dated.selectExpr(*CUSTOMER_SEGMENTS_GOLD.select_list)
 

@@ -41,16 +41,35 @@ class AttributeGroup:
     """Attributes of a person that always come from the same record, such as the parts of an address.
 
     Attributes:
-        name: Name of the group: `name`, `email`, `phone`, `birth`, `address`, `acquisition`, `loyalty`, `household`.
+        name: Name of the group: a key of `PERSON_GROUPS`, such as `address`.
         rule: Record that gives the values: `priority`: the record of the first of `sources`; `recency`: the record that
             was changed last; `completeness`: the record with the most values. Records without a value never count. Ties
-            are decided by the other rules in this order: priority, recency, record key.
+            are decided by the other rules in this order: priority, recency, record key. In the group `acquisition`, the
+            earliest acquisition comes before recency: a later change of a record does not change who acquired a person.
         sources: Sources in order of priority. A source that is missing gives no values.
     """
 
     name: str
     rule: Literal["priority", "recency", "completeness"] = "priority"
     sources: tuple[str, ...] = SOURCES
+
+
+DEFAULT_GROUPS = (
+    AttributeGroup("name"),
+    AttributeGroup("email"),
+    AttributeGroup("phone"),
+    AttributeGroup("birth"),
+    AttributeGroup("address", sources=("crm_contacts", "customers", "events")),
+    AttributeGroup("country", sources=("customers",)),
+    AttributeGroup("acquisition"),
+    AttributeGroup("loyalty"),
+    AttributeGroup("household"),
+    AttributeGroup("attributes"),
+)
+"""Groups of attributes if the rules declare none.
+
+Sales are reported by the country that the customers API says, so only customers give the country of record.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class IdentityRules:
     Attributes:
         kinds: Kinds of identifiers, the strongest kind first. Empty if identity resolution is off: then, each customer
             is a person, and the number of the person is the number of the customer.
-        groups: Groups of attributes of a person.
+        groups: Groups of attributes of a person. `DEFAULT_GROUPS` has the groups that are not declared.
         link_weight: Least evidence that joins two records, in bits.
         records_per_value: Most records that share a value. A value of more records joins nothing.
         records_per_person: Most records of a person.
@@ -80,6 +99,12 @@ class IdentityRules:
     def is_on(self) -> bool:
         """Return whether identity resolution is on."""
         return bool(self.kinds)
+
+    @property
+    def all_groups(self) -> tuple[AttributeGroup, ...]:
+        """Return every group of attributes: as declared, or else as in `DEFAULT_GROUPS`."""
+        declared = {group.name: group for group in self.groups}
+        return tuple(declared.get(group.name, group) for group in DEFAULT_GROUPS)
 
 
 OFF = IdentityRules()

@@ -15,7 +15,7 @@ import yaml
 
 from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
-from cdp_lib.identity.rules import OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
 from cdp_lib.reference.phone_plans import read_countries_with_plan
 
 PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
@@ -31,6 +31,7 @@ _GROUP_KEYS = ("rule", "sources")
 _JOINS = ("all", "anonymous")
 _RULES = ("priority", "recency", "completeness")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_DEFAULT_SOURCES = {group.name: group.sources for group in DEFAULT_GROUPS}
 
 
 def read_identity_rules(path: str) -> IdentityRules:
@@ -144,7 +145,7 @@ class _Reader:
     def group(self, name: str, content: Any) -> AttributeGroup:
         place = f"groups.{name}"
         values = self.block(place, content, _GROUP_KEYS)
-        sources = self.texts(f"{place}.sources", values.get("sources", list(SOURCES)))
+        sources = self.texts(f"{place}.sources", values.get("sources", list(_DEFAULT_SOURCES[name])))
         for source in sources:
             self.choice(f"{place}.sources", source, SOURCES)
         if not sources or len(set(sources)) < len(sources):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
@@ -36,10 +37,13 @@ class MergePairs(Materialization):
     (`change_sets`).
 
     Attributes:
+        is_followed: Downstream tables read the change sets of this table.
         ends: The two columns that hold the keys of the records of a pair.
         find_touched: Function that gets the changed rows of the records, all records and the values of the table's
             settings. It returns the keys of the records whose pairs may have changed, in the key column of the records.
     """
+
+    is_followed: ClassVar[bool] = True
 
     ends: tuple[str, str]
     find_touched: Callable[..., DataFrame]

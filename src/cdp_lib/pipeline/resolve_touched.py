@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,11 +47,14 @@ class ResolveTouched(Materialization):
     (`change_sets`).
 
     Attributes:
+        is_followed: Downstream tables read the change sets of this table.
         group: Column with the number of the group.
         ends: The two columns of an edge, and of a decision, that hold the keys of its records.
         is_on: Function that gets the values of the table's settings and returns whether records are resolved.
         otherwise: Builder of the rows if records are not resolved. It gets the further inputs.
     """
+
+    is_followed: ClassVar[bool] = True
 
     group: str
     ends: tuple[str, str]

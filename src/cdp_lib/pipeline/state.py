@@ -11,7 +11,7 @@ from cdp_lib.contracts.ops import TABLE_STATE_OPS
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import DeltaStore
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 """Number of the format of states and tables, which each state stores.
 
 Raise the number if the code of an earlier version can't work with the tables any more, for example because a table has

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.frames import union, without_comments
 from cdp_lib.pipeline.change_sets import (
     delete_change_sets,
     diff_rows,
@@ -23,11 +24,37 @@ from cdp_lib.pipeline.work import Outcome, Work
 
 
 @dataclass(frozen=True)
+class TouchingLookup:
+    """Lookup table whose changes touch keys, although the first input does not change.
+
+    Attributes:
+        contract: Contract of the lookup table. It must store change sets, or be rewritten whole.
+        keys: Function that gets the changed rows of the lookup table and the rows of the refreshed table, and returns
+            rows with the keys to rebuild. A changed row is passed as it was before, and as it is now.
+        is_used: Function that gets the settings of the refreshed table, and returns whether its rows depend on the
+            lookup table. If not, a change of the lookup table touches no key.
+    """
+
+    contract: TableContract
+    keys: Callable[[DataFrame, DataFrame], DataFrame]
+    is_used: Callable[[Mapping[str, Any]], bool]
+
+    def touched(self, work: Work) -> DataFrame | None:
+        """Return rows with the keys that changes of the lookup table touch. None if the changes are unknown."""
+        existing = work.store.read(work.contract)
+        if not self.is_used(work.values) or not work.has_changed(self.contract):
+            return existing.limit(0)
+        changed = work.changed_rows(self.contract)
+        return None if changed is None else self.keys(changed, existing)
+
+
+@dataclass(frozen=True)
 class TouchedKeys(Materialization):
     """Rebuild the rows of the keys that changed in the first input.
 
-    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt. Therefore, if the change of a
-    lookup table affects some keys, the first input must also change for these keys.
+    The other inputs are lookup tables. If only a lookup table changes, no key is rebuilt, unless the lookup table is in
+    `lookups`. Therefore, if the change of another lookup table affects some keys, the first input must also change for
+    these keys.
 
     Cost: the rows of the changed keys are read from the first input and written to the table. If the table is
     partitioned by the key, only the partitions of these keys are written. The whole table is rebuilt if the first input
@@ -45,6 +72,7 @@ class TouchedKeys(Materialization):
             rows with the keys to rebuild. None to rebuild all keys of the changed rows.
         keep_rows: Function that gets the rows of the bronze table, and returns the rows that compaction has to keep.
             None if compaction has to keep no rows.
+        lookups: Lookup tables whose changes touch keys. Not combined with `is_followed`.
         is_followed: Whether downstream tables read the change sets of this table. If true, changes are stored before
             they are merged (`change_sets`). Allowed only for tables without a quarantine.
     """
@@ -53,13 +81,15 @@ class TouchedKeys(Materialization):
     where: Callable[[list[Any]], Column] | None = None
     keys_to_build: Callable[[DataFrame, DataFrame], DataFrame] | None = None
     keep_rows: Callable[[DataFrame], DataFrame] | None = None
+    lookups: tuple[TouchingLookup, ...] = ()
     is_followed: bool = False
 
     def refresh(self, work: Work) -> Outcome:
         """Rebuild the changed keys, or the whole table."""
         [contract, *lookups], store = work.table.reads, work.store
         changed = None if work.must_rewrite else work.changed_rows(contract)
-        if changed is None:
+        by_lookup = [] if changed is None else [lookup.touched(work) for lookup in self.lookups]
+        if changed is None or None in by_lookup:
             if self.is_followed:
                 work.mark_rewriting()
                 delete_change_sets(store, work.contract)
@@ -70,7 +100,8 @@ class TouchedKeys(Materialization):
             list(map(store.read, lookups)),
         )
         to_build = self.keys_to_build(changed, existing) if self.keys_to_build else changed
-        keys = to_build.select(*self.by).distinct()
+        touched = [to_build, *(rows for rows in by_lookup if rows is not None)]
+        keys = union([without_comments(each, self.by) for each in touched]).distinct()
         if self.is_followed:
             return self._merge_changes(work, rows, keys, looked_up)
         if len(self.by) == 1:

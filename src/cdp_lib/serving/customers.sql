@@ -133,7 +133,7 @@ FROM (
       c.churn_probability,
       c.predictive_clv
     FROM customer_value_gold AS c
-    LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+    LEFT JOIN persons_silver AS p ON c.person_id = p.person_id
   )
   GROUP BY CUBE (country, segment)
 )
@@ -158,11 +158,11 @@ FROM (
   FROM (
     SELECT coalesce(p.country, 'unknown') AS country, c.segment, 'so far' AS kind, CAST(c.historic_clv AS DOUBLE) AS clv
     FROM customer_value_gold AS c
-    LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+    LEFT JOIN persons_silver AS p ON c.person_id = p.person_id
     UNION ALL
     SELECT coalesce(p.country, 'unknown') AS country, c.segment, 'expected' AS kind, c.predictive_clv AS clv
     FROM customer_value_gold AS c
-    LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+    LEFT JOIN persons_silver AS p ON c.person_id = p.person_id
     WHERE c.predictive_clv IS NOT NULL
   )
 )
@@ -185,7 +185,7 @@ FROM (
     ELSE 'no prediction'
   END AS churn
   FROM customer_value_gold AS c
-  LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
+  LEFT JOIN persons_silver AS p ON c.person_id = p.person_id
 )
 GROUP BY GROUPING SETS ((country, segment, churn), (country, churn), (segment, churn), (churn))
 HAVING count(*) >= minimum_cell_size();

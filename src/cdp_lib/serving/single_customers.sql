@@ -1,9 +1,9 @@
 -- Views with a row per customer, in the schema of the variable customers_schema. They are pseudonymised: no column is
--- personal data or derived from it, but customer_id identifies a person to everybody who has another source with it.
+-- personal data or derived from it, but person_id identifies a person to everybody who has another source with it.
 
 CREATE OR REPLACE VIEW customers AS
 SELECT
-  c.customer_id,
+  c.person_id,
   coalesce(p.country, 'unknown') AS country,
   d.country_code,
   d.region,
@@ -29,6 +29,6 @@ SELECT
   c.prediction_state,
   c.as_of
 FROM customer_value_gold AS c
-LEFT JOIN customers_silver AS p ON c.customer_id = p.customer_id
-LEFT JOIN customer_demographics_gold AS d ON c.customer_id = d.customer_id
-LEFT JOIN customer_segments_gold AS s ON c.customer_id = s.customer_id;
+LEFT JOIN persons_silver AS p ON c.person_id = p.person_id
+LEFT JOIN customer_demographics_gold AS d ON c.person_id = d.person_id
+LEFT JOIN customer_segments_gold AS s ON c.person_id = s.person_id;

@@ -15,7 +15,7 @@ from cdp_lib.silver.reserved import to_channel
 def build_crm_contacts_silver(crm_contacts_bronze: DataFrame) -> DataFrame:
     """Return one row per version or tombstone of a contact, typed.
 
-    Several contacts may belong to one customer. This table keeps every contact; `customer_links_silver` has the links.
+    Several contacts may belong to one person. This table keeps every contact; `person_links_silver` has the links.
 
     Args:
         crm_contacts_bronze: Rows of one or more batches.

@@ -15,7 +15,7 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
     """Return one row per version of an event, typed, with the identity of the event.
 
     The identity is the first known value of: the customer who was logged in, the e-mail address of the message, the
-    device. An event has no identity if its person has refused tracking: it is neither linked to a customer nor counted
+    device. An event has no identity if its person has refused tracking: it is neither linked to a person nor counted
     as activity of a person.
 
     Args:

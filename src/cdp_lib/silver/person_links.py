@@ -29,7 +29,7 @@ from cdp_lib.pipeline.table import Table
 def latest_decisions(identity_overrides_silver: pa.Table) -> pa.Table:
     """Return the latest decision about each pair of records, whatever the order of its records."""
     first, second = identity_overrides_silver["record_a"], identity_overrides_silver["record_b"]
-    ordered = pa.table(
+    ordered = pa.Table.from_pydict(
         {
             "record_a": pc.min_element_wise(first, second),
             "record_b": pc.max_element_wise(first, second),

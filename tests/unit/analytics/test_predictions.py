@@ -55,7 +55,7 @@ def cdnow_tables(spark, cdnow_sales):
     first = cdnow_sales.groupby("customer_id").day.min()
     days = [*first.dt.date, date(1997, 2, 1)]
     acquisitions = {
-        "customer_id": [*first.index, NEVER_BOUGHT],
+        "person_id": [*first.index, NEVER_BOUGHT],
         "registration_date": days,
         "first_purchase_date": [*days[:-1], None],
         "acquisition_date": days,
@@ -88,7 +88,7 @@ def test_summaries_equal_summaries_of_lifetimes(customers, cdnow_sales) -> None:
     oracle = summary_data_from_transaction_data(
         cdnow_sales, "customer_id", "day", monetary_value_col="amount", observation_period_end=str(AS_OF)
     )
-    rows = customers.where("frequency IS NOT NULL").orderBy("customer_id").toPandas().set_index("customer_id")
+    rows = customers.where("frequency IS NOT NULL").orderBy("person_id").toPandas().set_index("person_id")
     assert len(rows) == len(oracle) == 2357
     span = (rows.last_purchase_date - rows.first_purchase_date).map(lambda days: days.days)
     assert rows.frequency.tolist() == oracle.frequency.tolist()
@@ -132,7 +132,7 @@ def test_models_are_fitted_on_collected_histories_and_spend(fits: CustomerFits) 
 
 
 def test_prediction_of_customer_equals_model_prediction_of_history(customers, fits: CustomerFits) -> None:
-    rows = with_predictions(customers, fits, TERMS).where("frequency > 0").orderBy("customer_id").limit(50).collect()
+    rows = with_predictions(customers, fits, TERMS).where("frequency > 0").orderBy("person_id").limit(50).collect()
     model, spend = ParetoNbd(**fits.purchases.parameters), GammaGamma(**fits.spend.parameters)
     x, t_x, age = (np.array([float(row[name]) for row in rows]) for name in ("frequency", "recency_weeks", "age_weeks"))
     mean = spend.expected_mean(x, np.array([row.repeat_monetary_value for row in rows]))
@@ -152,7 +152,7 @@ def test_every_customer_has_one_row_with_plausible_values(customers, fits: Custo
     predicted = with_predictions(with_rfm(customers), fits, TERMS)
     value = with_value(predicted, AS_OF, TERMS.gross_margin, "pareto_nbd-1", "gamma_gamma-1")
     assert tuple(value.columns) == CUSTOMER_VALUE_GOLD.column_names
-    rows = {row.customer_id: row for row in value.collect()}
+    rows = {row.person_id: row for row in value.collect()}
     assert len(rows) == 2358
     customer = rows.pop(NEVER_BOUGHT)
     assert (customer.segment, customer.prediction_state) == ("Never bought", "never_bought")

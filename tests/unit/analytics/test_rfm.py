@@ -14,7 +14,7 @@ from cdp_lib.contracts.segments import SEGMENTS
 from cdp_lib.contracts.table import Column
 
 CUSTOMER = (
-    Column("customer_id", "INT", ""),
+    Column("person_id", "INT", ""),
     Column("recency_days", "INT", ""),
     Column("purchase_day_count", "BIGINT", ""),
     Column("total_revenue", "DECIMAL(38,2)", ""),
@@ -33,7 +33,7 @@ def customers(frame_of):
             CUSTOMER,
             *(
                 {
-                    "customer_id": number,
+                    "person_id": number,
                     "recency_days": days,
                     "purchase_day_count": count,
                     "total_revenue": Decimal(money),
@@ -46,7 +46,7 @@ def customers(frame_of):
 
 
 def scores(frame):
-    rows = frame.orderBy("customer_id").collect()
+    rows = frame.orderBy("person_id").collect()
     return [(row.recency_score, row.frequency_score, row.monetary_score, row.segment) for row in rows]
 
 

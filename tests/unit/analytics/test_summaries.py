@@ -26,7 +26,7 @@ def summaries(frame_of):
             CUSTOMER_ACQUISITIONS_SILVER.columns,
             *(
                 {
-                    "customer_id": number,
+                    "person_id": number,
                     "registration_date": registered,
                     "first_purchase_date": first,
                     "acquisition_date": min(filter(None, [registered, first]), default=None),
@@ -50,7 +50,7 @@ def summaries(frame_of):
                 for number, (customer, day, quantity, price) in enumerate(sales)
             ),
         )
-        return {row.customer_id: row for row in build_customer_summaries(acquired, purchases_of(sold), as_of).collect()}
+        return {row.person_id: row for row in build_customer_summaries(acquired, purchases_of(sold), as_of).collect()}
 
     return build
 

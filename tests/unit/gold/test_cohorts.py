@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import (
     CUSTOMER_ACQUISITIONS_SILVER,
-    CUSTOMER_LINKS_SILVER,
     EVENTS_SILVER,
     RETAILS_SILVER,
 )
 from cdp_lib.gold.cohorts import build_cohort_retention_gold
+from cdp_lib.silver.activities import build_activities_silver
 
 from ..purchases import purchases_of
 
@@ -41,7 +42,7 @@ def cohorts(frame_of):
     ) -> dict[tuple[Any, ...], Any]:
         acquisitions = [
             {
-                "customer_id": number,
+                "person_id": number,
                 "registration_date": registered,
                 "first_purchase_date": min((day for day, _ in bought), default=None),
                 "acquisition_date": min([registered, *(day for day, _ in bought)]),
@@ -73,18 +74,18 @@ def cohorts(frame_of):
         ]
         links_by_number = {n: n for n in customers} | (linked or {})
         links = [
-            {"identity": f"customer:{n}", "customer_id": customer, "reason": "-"}
-            for n, customer in links_by_number.items()
+            {"record_key": f"customer:{n}", "source": "events", "person_id": person}
+            for n, person in links_by_number.items()
+            if person is not None
         ]
         rows = build_cohort_retention_gold(
             frame_of(CUSTOMER_ACQUISITIONS_SILVER.columns, *acquisitions),
             purchases_of(
                 frame_of(RETAILS_SILVER.columns, *(s | common | {"transaction_id": n} for n, s in enumerate(sales)))
             ),
-            frame_of(EVENTS_SILVER.columns, *events),
-            frame_of(CUSTOMER_LINKS_SILVER.columns, *links),
+            build_activities_silver(frame_of(EVENTS_SILVER.columns, *events), "UTC"),
+            frame_of(PERSON_LINKS_SILVER.columns, *links),
             as_of,
-            "UTC",
         ).collect()
         cells = {(row.cohort_type, row.cohort_month, row.retention_type, row.window_start): row for row in rows}
         assert len(cells) == len(rows)

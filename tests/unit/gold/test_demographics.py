@@ -7,15 +7,17 @@ import pytest
 from pyspark.sql import DataFrame, Row
 
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
     CUSTOMER_ACQUISITIONS_SILVER,
-    CUSTOMER_LINKS_SILVER,
     CUSTOMERS_SILVER,
     RETAILS_SILVER,
 )
 from cdp_lib.frames import read_csv
 from cdp_lib.gold.demographics import build_customer_demographics_gold
+from cdp_lib.identity.rules import OFF
+from cdp_lib.silver.persons import build_persons_silver
 
 AS_OF = date(2026, 6, 30)
 
@@ -44,9 +46,25 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
         ]
         if links is None:
             links = [
-                {"identity": f"contact:{c['contact_id']}", "customer_id": c["of"], "reason": c["reason"]} for c in named
+                {"record_key": f"contact:{c['contact_id']}", "person_id": c["of"], "reason": c["reason"]} for c in named
             ]
-        frame = build_customer_demographics_gold(
+        countries = read_csv(spark, files("cdp_lib.reference") / "countries.csv")
+        person_links = frame_of(
+            PERSON_LINKS_SILVER.columns,
+            *({"source": "crm_contacts"} | link for link in links),
+            *(
+                {
+                    "record_key": f"customer:{n}",
+                    "source": "customers",
+                    "customer_id": n,
+                    "person_id": n,
+                    "reason": "customer_id",
+                }
+                for n in customers
+            ),
+        )
+        persons = build_persons_silver(
+            person_links,
             frame_of(
                 CUSTOMERS_SILVER.columns,
                 *(
@@ -55,18 +73,22 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
                 ),
             ),
             frame_of(
-                CUSTOMER_ACQUISITIONS_SILVER.columns,
-                *(
-                    {"customer_id": n, "acquisition_date": row["acquired"]}
-                    for n, row in zip(customers, with_defaults, strict=True)
-                    if row.get("is_in_acquisitions", True)
-                ),
-            ),
-            frame_of(
                 CRM_CONTACTS_SILVER.columns,
                 *({name: value for name, value in c.items() if name not in ("of", "reason")} for c in named),
             ),
-            frame_of(CUSTOMER_LINKS_SILVER.columns, *links),
+            countries,
+            OFF,
+        )
+        frame = build_customer_demographics_gold(
+            persons,
+            frame_of(
+                CUSTOMER_ACQUISITIONS_SILVER.columns,
+                *(
+                    {"person_id": n, "acquisition_date": row["acquired"]}
+                    for n, row in zip(customers, with_defaults, strict=True)
+                ),
+            ),
+            person_links,
             frame_of(
                 RETAILS_SILVER.columns,
                 *(
@@ -79,12 +101,13 @@ def demographics(spark, frame_of: Callable[..., DataFrame]) -> Demographics:
                     for n, location, *day in sales
                 ),
             ),
-            read_csv(spark, files("cdp_lib.reference") / "countries.csv"),
+            countries,
             as_of,
+            OFF,
         )
         assert frame.dtypes == [(column.name, column.type.lower()) for column in CUSTOMER_DEMOGRAPHICS_GOLD.columns]
         rows = frame.collect()
-        found = {row.customer_id: row for row in rows}
+        found = {row.person_id: row for row in rows}
         assert len(found) == len(rows)
         required = [column.name for column in CUSTOMER_DEMOGRAPHICS_GOLD.columns if column.required]
         assert [row for row in rows if None in [row[name] for name in required]] == []
@@ -111,7 +134,7 @@ UNKNOWN = (None, None, None)
 def test_customer_without_contact_has_a_row(demographics) -> None:
     [row] = demographics({1: {}}).values()
     assert row.asDict() == {
-        "customer_id": 1,
+        "person_id": 1,
         "as_of": AS_OF,
         "age_band": None,
         "generation": None,
@@ -161,22 +184,20 @@ def test_link_by_number_has_high_and_link_by_email_medium_confidence(demographic
         "crm_by_id",
         "high",
     )
-    assert sourced(by_customer[2], "city") == ("Giza", "crm_by_email", "medium")
-    assert sourced(by_customer[2], "gender") == ("male", "crm_by_email", "medium")
+    assert sourced(by_customer[2], "city") == ("Giza", "crm_by_link", "medium")
+    assert sourced(by_customer[2], "gender") == ("male", "crm_by_link", "medium")
     assert sourced(by_customer[2], "birth_date", "age_band", "generation") == (
         "65+",
         "Boomer",
-        "crm_by_email",
+        "crm_by_link",
         "medium",
     )
 
 
 def test_contact_belongs_only_to_linked_customer(demographics) -> None:
     contacts = [{"contact_id": "c1", "customer_id": 1, "city": "Cairo"}]
-    unlinked = [{"identity": "contact:c1", "customer_id": None, "reason": "ambiguous_email"}]
-    assert sourced(demographics({1: {}, 2: {}}, contacts, links=unlinked)[1], "city") == UNKNOWN
     assert sourced(demographics({1: {}, 2: {}}, contacts, links=[])[1], "city") == UNKNOWN
-    other_customer = [{"identity": "contact:c1", "customer_id": 2, "reason": "customer_id"}]
+    other_customer = [{"record_key": "contact:c1", "person_id": 2, "reason": "customer_id"}]
     by_customer = demographics({1: {}, 2: {}}, contacts, links=other_customer)
     assert sourced(by_customer[1], "city") == UNKNOWN
     assert sourced(by_customer[2], "city") == ("Cairo", "crm_by_id", "high")
@@ -184,17 +205,17 @@ def test_contact_belongs_only_to_linked_customer(demographics) -> None:
 
 def test_identity_of_events_is_not_a_contact(demographics) -> None:
     contacts = [{"contact_id": "1", "city": "Cairo"}]
-    links = [{"identity": "customer:1", "customer_id": 1, "reason": "customer_id"}]
+    links = [{"record_key": "device:1", "source": "events", "person_id": 1, "reason": "device"}]
     assert sourced(demographics({1: {}}, contacts, links=links)[1], "city") == UNKNOWN
 
 
 # --- choice between contacts
 
 
-def test_link_by_number_wins_over_later_contact_linked_by_email(demographics) -> None:
+def test_contact_modified_last_wins_over_contact_linked_by_number(demographics) -> None:
     by_email = {"city": "Giza", "modified_at": modified(9), "reason": "email"}
     [row] = demographics({1: {}}, [{"city": "Cairo", "modified_at": modified(1)}, by_email]).values()
-    assert sourced(row, "city") == ("Cairo", "crm_by_id", "low")
+    assert sourced(row, "city") == ("Giza", "crm_by_link", "low")
 
 
 @pytest.mark.parametrize(
@@ -212,16 +233,27 @@ def test_lower_contact_id_wins_a_tie(demographics) -> None:
     assert demographics({1: {}}, contacts[::-1])[1].city == "Cairo"
 
 
-def test_each_attribute_comes_from_best_contact_with_a_value(demographics) -> None:
+def test_each_group_comes_from_best_contact_with_a_value(demographics) -> None:
     contacts = [
         {"city": "Cairo", "modified_at": modified(1)},
         {"gender": "male", "birth_date": date(1970, 1, 1), "modified_at": modified(2)},
-        {"gender": "male", "city": "Cairo", "country": "Egypt", "modified_at": modified(3), "reason": "email"},
+        {"postal_code": None, "household_id": "h", "modified_at": modified(3), "reason": "email"},
     ]
     [row] = demographics({1: {}}, contacts).values()
     assert sourced(row, "city") == ("Cairo", "crm_by_id", "high")
     assert sourced(row, "gender") == ("male", "crm_by_id", "high")
     assert sourced(row, "birth_date", "generation") == ("X", "crm_by_id", "high")
+    assert row.household_id == "h"
+
+
+def test_day_of_birth_and_gender_come_from_one_contact(demographics) -> None:
+    contacts = [
+        {"gender": "male", "birth_date": date(1970, 1, 1), "modified_at": modified(1)},
+        {"gender": "male", "modified_at": modified(2)},
+    ]
+    [row] = demographics({1: {}}, contacts).values()
+    assert sourced(row, "gender") == ("male", "crm_by_id", "high")
+    assert sourced(row, "birth_date", "generation") == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -292,15 +324,10 @@ def test_birthday_of_29_february_is_1_march_in_other_years(demographics, as_of: 
 
 def test_implausible_day_of_birth_is_unknown(demographics) -> None:
     impossible = [date(2026, 7, 1), date(1905, 6, 30), date(1, 1, 1)]
-    alone = [{"of": n, "birth_date": birth_date} for n, birth_date in enumerate(impossible)]
-    latest = [
-        {"of": n + 3, "birth_date": birth_date, "modified_at": modified(2)} for n, birth_date in enumerate(impossible)
-    ]
-    earlier = [{"of": n + 3, "birth_date": date(1990, 1, 1), "modified_at": modified(1)} for n in range(3)]
-    by_customer = demographics({n: {} for n in range(6)}, [*alone, *latest, *earlier])
+    contacts = [{"of": n, "birth_date": birth_date} for n, birth_date in enumerate(impossible)]
+    by_customer = demographics({n: {} for n in range(3)}, contacts)
     for n in range(3):
         assert sourced(by_customer[n], "birth_date", "age_band", "generation") == (None, None, None, None)
-        assert sourced(by_customer[n + 3], "birth_date", "generation") == ("Millennial", "crm_by_id", "high")
 
 
 def test_generation_depends_on_year_of_birth(demographics) -> None:
@@ -355,8 +382,8 @@ def test_crm_country_replaces_unknown_country_of_api(demographics) -> None:
     unknown = {1: {"country": "Atlantis"}}
     by_id, by_email = {"country": "ksa"}, {"country": "UAE", "reason": "email", "modified_at": modified(9)}
     assert country(demographics(unknown, [by_id])[1]) == ("SA", "Saudi Arabia", "crm_by_id", "high")
-    assert country(demographics(unknown, [by_email])[1]) == ("AE", "United Arab Emirates", "crm_by_email", "medium")
-    [row] = demographics(unknown, [by_id, by_email], [(1, "Saudi Arabia")]).values()
+    assert country(demographics(unknown, [by_email])[1]) == ("AE", "United Arab Emirates", "crm_by_link", "medium")
+    [row] = demographics(unknown, [by_id | {"modified_at": modified(10)}, by_email], [(1, "Saudi Arabia")]).values()
     assert country(row) == ("SA", "Saudi Arabia", "crm_by_id", "low")
     assert (row.market_currency, row.shopper_type) == ("SAR", "home")
 

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.kpis import ADDS_OVER_MONTHS, CUSTOMER_DIMENSIONS, KPIS, MEASURES
 from cdp_lib.contracts.silver import (
     CRM_CONTACTS_SILVER,
-    CUSTOMER_LINKS_SILVER,
-    CUSTOMERS_SILVER,
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
@@ -29,6 +28,7 @@ from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gol
 from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
 from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
 from cdp_lib.gold.kpis.monthly import _people, build_kpi_monthly_gold
+from cdp_lib.silver.activities import build_activities_silver
 
 from ..purchases import purchases_of, with_month
 
@@ -128,7 +128,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
             for day, money, category in sold
         ]
         common = {"product_id": 1, "store_id": 1, "quantity": 1, "_batch_id": "b"}
-        identities = {row["identity"] for row in events}
+        events_silver = frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events])
         contacts = [
             {
                 "contact_id": f"c{number}",
@@ -138,27 +138,25 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
             }
             for number, channel in CHANNELS.items()
         ]
-        links = [(f"contact:c{number}", number, "customer_id") for number in CHANNELS if number in customers]
-        links += [
-            (identity, int(identity.split(":")[1]), "customer_id")
-            if identity.startswith("customer:")
-            else (identity, None, "no_id_or_email")
-            for identity in identities
+        links = [
+            {"record_key": f"customer:{number}", "source": "customers", "customer_id": number, "person_id": number}
+            for number in customers
         ]
         retails = with_month(
             frame(RETAILS_SILVER, [sale | common | {"transaction_id": n} for n, sale in enumerate(sales)])
         )
         return dict(
-            customers_silver=frame(
-                CUSTOMERS_SILVER,
-                [{"customer_id": n, "country": c, "_batch_id": "b"} for n, (c, *_) in customers.items()],
+            persons_silver=frame(
+                PERSONS_SILVER,
+                [
+                    {"person_id": n, "country": c, "acquisition_channel": CHANNELS.get(n)}
+                    for n, (c, *_) in customers.items()
+                ],
             ),
-            customer_links_silver=frame(
-                CUSTOMER_LINKS_SILVER,
-                [{"identity": i, "customer_id": n, "reason": reason} for i, n, reason in links],
-            ),
+            person_links_silver=frame(PERSON_LINKS_SILVER, links),
             crm_contacts_silver=frame(CRM_CONTACTS_SILVER, [contact | {"_batch_id": "b"} for contact in contacts]),
-            events_silver=frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events]),
+            events_silver=events_silver,
+            activities_silver=build_activities_silver(events_silver, "UTC"),
             retails_silver=retails,
             purchases_silver=purchases_of(retails),
             category_monthly_sales_gold=build_category_monthly_sales_gold(retails, None),
@@ -189,7 +187,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
                 CUSTOMER_VALUE_GOLD,
                 [
                     {
-                        "customer_id": number,
+                        "person_id": number,
                         "as_of": as_of,
                         "acquisition_date": day,
                         "first_purchase_date": min((day for day, *_ in sold if day <= as_of), default=None),

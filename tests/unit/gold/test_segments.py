@@ -9,7 +9,7 @@ from cdp_lib.gold.segments import build_segment_movements_gold, segments_of
 
 JUNE, MAY = date(2026, 6, 30), date(2026, 5, 30)
 SCORED = (
-    Column("customer_id", "INT", ""),
+    Column("person_id", "INT", ""),
     Column("recency_score", "INT", ""),
     Column("frequency_score", "INT", ""),
     Column("monetary_score", "INT", ""),
@@ -23,7 +23,7 @@ def segments(frame_of):
 
     def build(now, before):
         frames = [
-            frame_of(SCORED, *({"customer_id": number, "segment": name} for number, name in each.items()))
+            frame_of(SCORED, *({"person_id": number, "segment": name} for number, name in each.items()))
             for each in (now, before)
         ]
         return segments_of(*frames, JUNE, MAY)
@@ -33,7 +33,7 @@ def segments(frame_of):
 
 def test_customer_has_current_and_previous_segment(segments, rows_of) -> None:
     rows = segments({1: "Loyal", 2: "New"}, {1: "Champions"})
-    assert rows_of(rows.select("customer_id", "as_of", "segment", "previous_as_of", "previous_segment")) == [
+    assert rows_of(rows.select("person_id", "as_of", "segment", "previous_as_of", "previous_segment")) == [
         (1, JUNE, "Loyal", MAY, "Champions"),
         (2, JUNE, "New", MAY, None),
     ]

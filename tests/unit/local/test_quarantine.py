@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame
 
-from cdp_lib.contracts.silver import CUSTOMER_LINKS_SILVER, CUSTOMERS_SILVER, RETAILS_SILVER, STORES_SILVER
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
+from cdp_lib.contracts.silver import CUSTOMERS_SILVER, RETAILS_SILVER, STORES_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import DeltaStore
 from cdp_local.quarantine import (
     Example,
     Finding,
-    ambiguous_identities,
     checked_table,
     examples_by_rule,
     findings,
     first_quarantined,
     quarantined_rows,
+    shared_identities,
     warned_rows,
 )
 
@@ -130,20 +131,20 @@ def test_missing_tables_have_no_findings(store: DeltaStore) -> None:
     assert warned_rows(store, [CUSTOMERS_SILVER]) is None
     assert (findings(None), examples_by_rule(None, 3)) == ([], {})
     assert first_quarantined(store, STORES_SILVER, 3) == []
-    assert ambiguous_identities(store) == 0
+    assert shared_identities(store) == 0
 
 
-def test_identities_with_an_ambiguous_address_are_counted(store: DeltaStore, frame_of: FrameOf) -> None:
+def test_records_with_a_shared_identifier_are_counted(store: DeltaStore, frame_of: FrameOf) -> None:
     rows = [
-        {"identity": "contact:1", "reason": "ambiguous_email"},
-        {"identity": "contact:2", "reason": "unknown_email"},
-        {"identity": "email:a@example.com", "reason": "ambiguous_email"},
+        {"record_key": "email:b@example.com", "reason": "shared_value"},
+        {"record_key": "contact:2", "reason": "only_record"},
+        {"record_key": "email:a@example.com", "reason": "shared_value"},
     ]
-    write(store, frame_of, CUSTOMER_LINKS_SILVER, *rows)
+    write(store, frame_of, PERSON_LINKS_SILVER, *rows)
 
-    assert ambiguous_identities(store) == 2
-    assert ambiguous_identities(store, ["customer_links_silver"]) == 2
-    assert ambiguous_identities(store, ["customers_silver"]) == 0
+    assert shared_identities(store) == 2
+    assert shared_identities(store, ["person_links_silver"]) == 2
+    assert shared_identities(store, ["customers_silver"]) == 0
 
 
 @pytest.mark.parametrize("name", ["stores_silver", "stores_silver_quarantine"])

@@ -274,9 +274,9 @@ def test_user_in_the_role_sees_only_their_own_access() -> None:
 
 def test_customers_and_stores_are_filtered_by_country(model: SemanticModel) -> None:
     rows = {
-        "Customer": [{"customer_id": 1, "country": "Egypt"}, {"customer_id": 2, "country": "UAE"}],
-        "Customer value": [{"customer_id": number} for number in (1, 2, 3)],
-        "Customer segments": [{"customer_id": number} for number in (1, 2)],
+        "Customer": [{"person_id": 1, "country": "Egypt"}, {"person_id": 2, "country": "UAE"}],
+        "Customer value": [{"person_id": number} for number in (1, 2, 3)],
+        "Customer segments": [{"person_id": number} for number in (1, 2)],
         "Store": [{"store_id": 1, "location": "Egypt"}, {"store_id": 2, "location": "UAE"}],
         "Store sales": [{"store_id": number, "product_id": 1} for number in (1, 2, 3)],
         "Category sales": [{"country": "Egypt", "category": "Toys"}, {"country": "UAE", "category": "Toys"}],
@@ -296,7 +296,7 @@ def test_customers_and_stores_are_filtered_by_country(model: SemanticModel) -> N
         "Cohorts": 0,
         "Country access": 1,
     }
-    assert seen["Customer value"] == [{("Customer value", "customer_id"): 2}]
+    assert seen["Customer value"] == [{("Customer value", "person_id"): 2}]
     assert seen["Store sales"] == [{("Store sales", "store_id"): 2, ("Store sales", "product_id"): 1}]
 
 

@@ -140,7 +140,7 @@ def test_filters_flow_in_one_direction_and_reach_each_table_by_one_path(model: S
 
 def test_every_fact_table_is_joined_to_all_its_dimensions(model: SemanticModel) -> None:
     joined = {many for many, _ in model.relationships} | {one for _, one in model.relationships}
-    keys = {"country", "segment", "category", "customer_id", "product_id", "store_id", "kpi", "channel"}
+    keys = {"country", "segment", "category", "person_id", "product_id", "store_id", "kpi", "channel"}
     unjoined = {
         (name, column)
         for name, table in model.tables.items()

@@ -15,6 +15,7 @@ from cdp_lib.contracts.analytics import (
     CUSTOMER_VALUE_GOLD,
     SEGMENT_MOVEMENTS_GOLD,
 )
+from cdp_lib.contracts.identity import PERSONS_SILVER
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.pipeline.state import TableState, read_states, write_states
@@ -95,7 +96,7 @@ def test_view_of_customers_is_written_in_its_own_schema_only(
     store: DeltaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "serving_views", dict)
-    for contract in (CUSTOMERS_SILVER, CUSTOMER_VALUE_GOLD, CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_SEGMENTS_GOLD):
+    for contract in (PERSONS_SILVER, CUSTOMER_VALUE_GOLD, CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_SEGMENTS_GOLD):
         store.create(contract)
     assert publish_views(served(store)) == []
     assert publish_views(replace(served(store), customers=store)) == ["customers"]

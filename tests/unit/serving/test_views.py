@@ -86,7 +86,7 @@ def test_every_column_of_a_view_is_in_a_contract(name: str) -> None:
 def test_origins_are_found_through_joins_unions_and_nested_queries() -> None:
     customers = origins_of(VIEWS["customers"])
     assert customers["sales"] == {"customer_value_gold.transaction_count"}
-    assert customers["country"] == {"customers_silver.country"}
+    assert customers["country"] == {"persons_silver.country"}
     assert origins_of(VIEWS["store_sales"])["revenue"] == {"store_product_performance_gold.revenue_generated"}
     assert "retails_silver_quarantine.broken_rules" in origins_of(VIEWS["quarantined_rows"])["rule"]
 
@@ -103,9 +103,9 @@ def test_origins_are_found_through_joins_unions_and_nested_queries() -> None:
             "crm_contacts_silver.email",
         ),
         (
-            "WITH young AS (SELECT customer_id, age_band FROM customer_demographics_gold)"
+            "WITH young AS (SELECT person_id, age_band FROM customer_demographics_gold)"
             " SELECT segment, max(CASE WHEN age_band = '18-24' THEN 1 END) AS has_young"
-            " FROM customer_value_gold v JOIN young y ON v.customer_id = y.customer_id GROUP BY segment",
+            " FROM customer_value_gold v JOIN young y ON v.person_id = y.person_id GROUP BY segment",
             "has_young",
             "customer_demographics_gold.age_band",
         ),
@@ -115,7 +115,7 @@ def test_origins_are_found_through_joins_unions_and_nested_queries() -> None:
             "customers_silver.full_name",
         ),
         (
-            "SELECT v.segment, (SELECT max(c.email) FROM customers_silver c WHERE c.customer_id = v.customer_id) AS x"
+            "SELECT v.segment, (SELECT max(c.email) FROM customers_silver c WHERE c.customer_id = v.person_id) AS x"
             " FROM customer_value_gold v",
             "x",
             "customers_silver.email",
@@ -146,12 +146,12 @@ def test_view_with_personal_data_is_detected(query: str, column: str, origin: st
 @pytest.mark.parametrize(
     "query",
     [
-        "SELECT customer_id, seg FROM customer_value_gold",
-        "SELECT v.customer_id, v.seg FROM customer_value_gold v",
+        "SELECT person_id, seg FROM customer_value_gold",
+        "SELECT v.person_id, v.seg FROM customer_value_gold v",
         "SELECT count(*) AS customers FROM customer_value_gold WHERE seg = 'Lost'",
         "SELECT count(*) AS customers FROM customer_value_gold GROUP BY seg",
-        "SELECT v.segment FROM customer_value_gold v JOIN customer_segments_gold s ON v.customer_id = s.customer",
-        "SELECT customer_id FROM customer_values_gold",
+        "SELECT v.segment FROM customer_value_gold v JOIN customer_segments_gold s ON v.person_id = s.customer",
+        "SELECT person_id FROM customer_values_gold",
         "SELECT (SELECT max(x) FROM customer_values_gold) AS x FROM customer_value_gold",
     ],
 )

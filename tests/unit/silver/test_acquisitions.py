@@ -4,7 +4,9 @@ from datetime import date
 import pytest
 from pyspark.sql import DataFrame
 
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, CUSTOMERS_SILVER, RETAILS_SILVER
+from cdp_lib.identity.rules import OFF
 from cdp_lib.silver.acquisitions import build_customer_acquisitions_silver
 
 from ..purchases import purchases_of
@@ -21,7 +23,10 @@ def acquisitions(frame_of: Callable[..., DataFrame], rows_of) -> Callable[..., l
         customers = ({"customer_id": n, "registration_date": day and april(day)} for n, day in registered.items())
         sales = ({"customer_id": n, "transaction_date": april(day), "quantity": 1} for n, day in sold)
         frame = build_customer_acquisitions_silver(
-            frame_of(CUSTOMERS_SILVER.columns, *customers), purchases_of(frame_of(RETAILS_SILVER.columns, *sales))
+            frame_of(CUSTOMERS_SILVER.columns, *customers),
+            purchases_of(frame_of(RETAILS_SILVER.columns, *sales)),
+            frame_of(PERSON_LINKS_SILVER.columns),
+            OFF,
         )
         assert frame.dtypes == [(column.name, column.type.lower()) for column in CUSTOMER_ACQUISITIONS_SILVER.columns]
         return rows_of(frame)

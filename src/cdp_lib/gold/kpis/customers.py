@@ -50,8 +50,8 @@ def customer_measures(
     Args:
         purchases: One row per customer and day of purchase up to `as_of`.
         customer_value: One row per customer, at `as_of`.
-        dimensions: One row per customer: `customer_id`, `country`, `channel`, `segment`.
-        activities: One row per activity, with `day` and `customer_id`. `customer_id` is null for people who are not
+        dimensions: One row per customer: `person_id`, `country`, `channel`, `segment`.
+        activities: One row per activity, with `day` and `person_id`. `person_id` is null for people who are not
             customers.
         as_of: Last day to include.
     """
@@ -63,7 +63,7 @@ def customer_measures(
     ]
     groups = (
         union(customer_months)
-        .join(dimensions, "customer_id", how="inner")
+        .join(dimensions, "person_id", how="inner")
         .groupBy(*names, "month")
         .agg(*(sf.sum(name).alias(name) for name in _MEASURE_TYPES))
     )
@@ -75,21 +75,21 @@ def _months_with_purchase(purchases: DataFrame) -> DataFrame:
 
     A customer with returns only has not bought in the month.
     """
-    months = purchases.groupBy("customer_id", sf.col("sale_month").alias("month")).agg(
+    months = purchases.groupBy("person_id", sf.col("sale_month").alias("month")).agg(
         sf.sum("revenue").alias("revenue"), sf.sum("transaction_count").alias("transactions")
     )
     above_zero = sf.greatest("revenue", sf.lit(0).cast("decimal(38,4)"))
     is_active = sf.col("transactions") > 0
     # Use a join: a window over the months of each customer takes twice as long as the join.
     before = months.select(
-        "customer_id",
+        "person_id",
         sf.add_months("month", 1).alias("month"),
         above_zero.alias("revenue_before"),
         is_active.alias("was_active"),
     )
     is_returning = is_active & sf.coalesce("was_active", sf.lit(False))
     return _with_all_measures(
-        months.join(before, ["customer_id", "month"], how="left"),
+        months.join(before, ["person_id", "month"], how="left"),
         {
             "revenue": sf.col("revenue"),
             "revenue_above_zero": above_zero,
@@ -104,9 +104,9 @@ def _months_with_purchase(purchases: DataFrame) -> DataFrame:
 
 def _months_with_visit(purchases: DataFrame, activities: DataFrame) -> DataFrame:
     """Return the months in which a customer had an activity but no purchase."""
-    active = activities.where("customer_id IS NOT NULL").select("customer_id", month_of("day").alias("month"))
-    bought = purchases.where("transaction_count > 0").select("customer_id", sf.col("sale_month").alias("month"))
-    visits = active.distinct().join(bought, ["customer_id", "month"], how="left_anti")
+    active = activities.where("person_id IS NOT NULL").select("person_id", month_of("day").alias("month"))
+    bought = purchases.where("transaction_count > 0").select("person_id", sf.col("sale_month").alias("month"))
+    visits = active.distinct().join(bought, ["person_id", "month"], how="left_anti")
     return _with_all_measures(visits, {"users": sf.lit(1)})
 
 
@@ -115,13 +115,13 @@ def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_o
 
     Each row has the month of the milestone. The month of the prediction is the month of `as_of`.
     """
-    value = customer_value.select("customer_id", "acquisition_date", "first_purchase_date", "predictive_clv")
+    value = customer_value.select("person_id", "acquisition_date", "first_purchase_date", "predictive_clv")
     later = (
         purchases.where("transaction_count > 0")
-        .join(value, "customer_id", how="inner")
+        .join(value, "person_id", how="inner")
         .where("purchase_date > first_purchase_date")
     )
-    second = later.groupBy("customer_id").agg(sf.min("purchase_date").alias("second_purchase_date"))
+    second = later.groupBy("person_id").agg(sf.min("purchase_date").alias("second_purchase_date"))
     months = {
         "new_customers": month_of("acquisition_date"),
         "first_time_buyers": month_of("first_purchase_date"),
@@ -130,8 +130,8 @@ def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_o
     }
     by_milestone = sf.create_map(*(part for name, month in months.items() for part in (sf.lit(name), month)))
     milestones = (
-        value.join(second, "customer_id", how="left")
-        .select("customer_id", "predictive_clv", sf.explode(by_milestone).alias("milestone", "month"))
+        value.join(second, "person_id", how="left")
+        .select("person_id", "predictive_clv", sf.explode(by_milestone).alias("milestone", "month"))
         .where("month IS NOT NULL")
     )
     counts = {name: sf.when(sf.col("milestone") == name, 1) for name in months}
@@ -142,7 +142,7 @@ def _months_with_milestone(purchases: DataFrame, customer_value: DataFrame, as_o
 def _with_all_measures(rows: DataFrame, measures: Mapping[str, Column]) -> DataFrame:
     """Return rows with a column for every measure of `_MEASURE_TYPES`; null for a measure without an expression."""
     columns = [measures.get(name, sf.lit(None)).cast(type).alias(name) for name, type in _MEASURE_TYPES.items()]
-    return without_comments(rows.select("customer_id", "month", *columns), ["customer_id", "month", *_MEASURE_TYPES])
+    return without_comments(rows.select("person_id", "month", *columns), ["person_id", "month", *_MEASURE_TYPES])
 
 
 def _with_month_before(groups: DataFrame, dimensions: Sequence[str], as_of: date) -> MeasureRows:

@@ -3,59 +3,50 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import identity_of
-from cdp_lib.contracts.kpis import ENGAGEMENT_POINTS, NOT_AN_ACTIVITY, TRAILING_DAYS
+from cdp_lib.contracts.kpis import TRAILING_DAYS
 from cdp_lib.gold.kpis.measures import MeasureRows, measures_by_dimensions, month_of, union_measures, with_measures
+from cdp_lib.silver.activities import is_activity
 
 _WEEK_DAYS = 7
 
 
-def build_activities(events_silver: DataFrame, customer_links_silver: DataFrame, as_of: date) -> DataFrame:
-    """One row per activity of a person.
-
-    An event is an activity if it has an identity and its type is not in `NOT_AN_ACTIVITY`.
+def with_persons(activities_silver: DataFrame, person_links_silver: DataFrame, as_of: date) -> DataFrame:
+    """Return the days on which an identity was active, with the person of the identity.
 
     Args:
-        events_silver: One row per event.
-        customer_links_silver: One row per identity.
+        activities_silver: One row per identity and day.
+        person_links_silver: One row per record.
         as_of: Last day to include.
 
     Returns:
-        `person` (the customer, or the identity if the customer is unknown), `customer_id` (null if the customer is
-        unknown), `day`, `has_session` and `points` (engagement points of the event).
+        `person` (the person, or the identity if the person is unknown), `person_id` (null if the person is unknown),
+        `day`, `has_session` and `points`. A person has a row per identity and day.
     """
-    links = customer_links_silver.select("identity", sf.col("customer_id").alias("linked_id"))
+    links = person_links_silver.select(sf.col("record_key").alias("identity"), "person_id")
     return (
-        _select_activities(events_silver, as_of)
+        activities_silver.where(sf.col("activity_date") <= sf.lit(as_of))
         .join(links, "identity", how="left")
         .select(
-            sf.coalesce(identity_of("customer", sf.col("linked_id")), "identity").alias("person"),
-            sf.col("linked_id").alias("customer_id"),
-            "day",
-            sf.col("session_id").isNotNull().alias("has_session"),
-            _points().alias("points"),
+            sf.coalesce(identity_of("person", sf.col("person_id")), "identity").alias("person"),
+            "person_id",
+            sf.col("activity_date").alias("day"),
+            "has_session",
+            "points",
         )
     )
-
-
-def _select_activities(events_silver: DataFrame, as_of: date) -> DataFrame:
-    """Return the events that are activities of a person, with the day of each event."""
-    is_activity = ~sf.col("event_type").isin(*NOT_AN_ACTIVITY) & sf.col("identity").isNotNull()
-    days = events_silver.where(is_activity).withColumn("day", sf.col("occurred_at").cast("date"))
-    return days.where(sf.col("day") <= sf.lit(as_of))
 
 
 def engagement_measures(activities: DataFrame, events_silver: DataFrame, as_of: date) -> MeasureRows:
     """Return measures of engagement by month.
 
     Args:
-        activities: One row per activity, from `build_activities`.
-        events_silver: One row per event.
+        activities: One row per identity and day, from `with_persons`.
+        events_silver: One row per event, with `occurred_at` in the time zone of business days.
         as_of: Last day to include.
     """
     parts = [
@@ -66,17 +57,9 @@ def engagement_measures(activities: DataFrame, events_silver: DataFrame, as_of: 
     return measures_by_dimensions(union_measures(parts), ["all"])
 
 
-def _points() -> Column:
-    event_type = sf.col("event_type")
-    (first, points), *rest = ENGAGEMENT_POINTS.items()
-    scored = reduce(
-        lambda case, each: case.when(event_type == each[0], each[1]), rest, sf.when(event_type == first, points)
-    )
-    return scored.otherwise(1)
-
-
 def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
-    months = _select_activities(events_silver, as_of).groupBy(month_of("day").alias("month"))
+    days = events_silver.where(is_activity()).withColumn("day", sf.col("occurred_at").cast("date"))
+    months = days.where(sf.col("day") <= sf.lit(as_of)).groupBy(month_of("day").alias("month"))
     sessions = months.agg(sf.countDistinct("session_id").alias("sessions"))
     return with_measures(sessions, ["month"], {"sessions": sf.col("sessions")})
 

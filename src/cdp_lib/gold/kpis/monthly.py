@@ -10,18 +10,18 @@ from functools import partial
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of, local_time
+from cdp_lib.columns import local_time
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
 from cdp_lib.contracts.gold import (
     CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_MONTHLY_ORDERS_GOLD,
 )
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.kpis import KPIS, MEASURES, Kpi
 from cdp_lib.contracts.silver import (
+    ACTIVITIES_SILVER,
     CRM_CONTACTS_SILVER,
-    CUSTOMER_LINKS_SILVER,
-    CUSTOMERS_SILVER,
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
@@ -34,7 +34,7 @@ from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gol
 from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
 from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
 from cdp_lib.gold.kpis.customers import customer_measures
-from cdp_lib.gold.kpis.engagement import build_activities, engagement_measures
+from cdp_lib.gold.kpis.engagement import engagement_measures, with_persons
 from cdp_lib.gold.kpis.marketing import consent_measures, spend_measures
 from cdp_lib.gold.kpis.measures import (
     EXACT,
@@ -58,10 +58,11 @@ _CUMULATIVE = {
 
 
 def build_kpi_monthly_gold(
-    customers_silver: DataFrame,
-    customer_links_silver: DataFrame,
+    persons_silver: DataFrame,
+    person_links_silver: DataFrame,
     crm_contacts_silver: DataFrame,
     events_silver: DataFrame,
+    activities_silver: DataFrame,
     retails_silver: DataFrame,
     purchases_silver: DataFrame,
     category_monthly_sales_gold: DataFrame,
@@ -80,18 +81,19 @@ def build_kpi_monthly_gold(
     without gaps. A month without a sale has a revenue of 0.
 
     Args:
-        customers_silver: One row per customer.
-        customer_links_silver: One row per identity.
+        persons_silver: One row per person.
+        person_links_silver: One row per record.
         crm_contacts_silver: One row per contact.
         events_silver: One row per event.
+        activities_silver: One row per identity and day.
         retails_silver: One row per sale.
-        purchases_silver: One row per customer and day of purchase.
+        purchases_silver: One row per person and day of purchase.
         category_monthly_sales_gold: One row per month and product category.
         country_category_monthly_sales_gold: One row per month, country and product category.
         country_monthly_orders_gold: One row per month and country.
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
-        customer_value_gold: One row per customer, at the same `as_of`.
+        customer_value_gold: One row per person with a customer, at the same `as_of`.
         as_of: Last day to include.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         business_time_zone: IANA name of the time zone of business days.
@@ -100,8 +102,7 @@ def build_kpi_monthly_gold(
         Columns of `kpi_monthly_gold`.
     """
     events = events_silver.withColumn("occurred_at", local_time(sf.col("occurred_at"), business_time_zone))
-    channels = _customer_channels(crm_contacts_silver, customer_links_silver)
-    dimensions = _customer_dimensions(customer_value_gold, customers_silver, channels)
+    dimensions = _customer_dimensions(customer_value_gold, persons_silver)
     first_days = {
         # Purchases are not needed: no customer has a purchase before the acquisition date.
         "acquisition_date": customer_value_gold,
@@ -109,7 +110,7 @@ def build_kpi_monthly_gold(
         "month": marketing_spend_silver,
     }
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
-    activities = build_activities(events, customer_links_silver, as_of)
+    activities = with_persons(activities_silver, person_links_silver, as_of)
     until = partial(_months_until, retails_silver, as_of)
     categories = until(category_monthly_sales_gold, CATEGORY_MONTHLY_SALES_GOLD, build_category_monthly_sales_gold)
     groups = until(
@@ -141,10 +142,11 @@ KPI_MONTHLY = Table(
     KPI_MONTHLY_GOLD,
     build_kpi_monthly_gold,
     reads=(
-        CUSTOMERS_SILVER,
-        CUSTOMER_LINKS_SILVER,
+        PERSONS_SILVER,
+        PERSON_LINKS_SILVER,
         CRM_CONTACTS_SILVER,
         EVENTS_SILVER,
+        ACTIVITIES_SILVER,
         RETAILS_SILVER,
         PURCHASES_SILVER,
         CATEGORY_MONTHLY_SALES_GOLD,
@@ -175,27 +177,10 @@ def _months_until(
     return union([without_comments(rows, contract.column_names) for rows in (earlier_months, last_month)])
 
 
-def _customer_dimensions(values: DataFrame, customers: DataFrame, channels: DataFrame) -> DataFrame:
+def _customer_dimensions(values: DataFrame, persons: DataFrame) -> DataFrame:
     """Return one row per customer, with the customer's value of each dimension."""
-    countries = customers.select("customer_id", "country")
-    segments = values.select("customer_id", "segment")
-    return segments.join(countries, "customer_id", how="left").join(channels, "customer_id", how="left")
-
-
-def _customer_channels(contacts: DataFrame, links: DataFrame) -> DataFrame:
-    """Return the channel of each customer, from the linked contacts.
-
-    If several linked contacts have a channel, the contact with the earliest acquisition date counts.
-    """
-    with_channel = contacts.where("acquisition_channel IS NOT NULL").select(
-        identity_of("contact", sf.col("contact_id")).alias("identity"),
-        sf.col("acquisition_channel").alias("channel"),
-        "acquisition_date",
-    )
-    linked = links.where("customer_id IS NOT NULL").select("identity", "customer_id")
-    earliest = Window.partitionBy("customer_id").orderBy(sf.asc_nulls_last("acquisition_date"), "identity")
-    ranked = with_channel.join(linked, "identity", how="inner").withColumn("rank", sf.row_number().over(earliest))
-    return ranked.where("rank = 1").select("customer_id", "channel")
+    known = persons.select("person_id", "country", sf.col("acquisition_channel").alias("channel"))
+    return values.select("person_id", "segment").join(known, "person_id", how="left")
 
 
 def _first_month(first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
