@@ -345,6 +345,16 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "silver.person_links",
         "storage",
     },
+    "identity.story": {
+        "contracts.identity",
+        "contracts.profile",
+        "contracts.silver",
+        "errors",
+        "frames",
+        "identity.normalise",
+        "identity.phones",
+        "storage",
+    },
     # Numeric code without Spark.
     "analytics.histories": set(),
     "analytics.fits": {"analytics.histories"},
@@ -730,7 +740,9 @@ BUILT = [
 
 @pytest.mark.parametrize("table", BUILT, ids=lambda table: table.name)
 def test_builder_parameters_are_its_inputs_and_declared_settings(table: Table) -> None:
-    parameters = [name for name, each in inspect.signature(table.build).parameters.items() if each.default is each.empty]
+    parameters = [
+        name for name, each in inspect.signature(table.build).parameters.items() if each.default is each.empty
+    ]
     is_ledger = isinstance(table.materialization, Append)
     inputs = [
         *(contract.name for contract in table.reads),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -122,7 +122,7 @@ class Explanation:
 
 
 def explain(
-    tables: IdentityTables, a: str, b: str, rules: IdentityRules, model: Model | None, now: datetime | None = None
+    tables: IdentityTables, a: str, b: str, rules: IdentityRules, model: Model | None, now: datetime
 ) -> Explanation:
     """Explain why two records belong to one person, or why they do not.
 
@@ -136,7 +136,7 @@ def explain(
         b: Key of another record, or the number of another person.
         rules: Rules of identity resolution.
         model: Model of the rules; None for none.
-        now: Time of the explanation. None for the present time.
+        now: Time of the explanation.
 
     Raises:
         CdpError: Identity resolution is off, a record or person does not exist, or `a` and `b` are the same record.
@@ -152,9 +152,7 @@ def explain(
     decided = tables.decisions.where(sf.col("record_a").isin(keys) | sf.col("record_b").isin(keys)).toArrow()
     pair = _scored(tables.records, a, b, rules, model)
     latest = latest_decisions(decided)
-    resolution = resolve(
-        records, edges, latest, links, rules, max(person.values(), default=0) + 1, now or datetime.now(UTC)
-    )
+    resolution = resolve(records, edges, latest, links, rules, max(person.values(), default=0) + 1, now)
     steps = strongest_way(_steps(edges, latest, resolution.cuts), a, b)
     rows = {row["record_key"]: row for row in records.to_pylist()}
     overrides = [
