@@ -40,7 +40,7 @@ def main() -> None:
     persons = parser.parse_args().persons
     with TemporaryDirectory() as folder:
         begin = time.monotonic()
-        _write_all(Path(folder), persons)
+        write_tables(Path(folder), persons)
         print(f"tables of {persons:,} persons written in {time.monotonic() - begin:.0f} s")
         chosen = np.random.default_rng(7).integers(0, persons, 20).tolist()
         seconds, cpu_seconds = [], []
@@ -60,7 +60,13 @@ def main() -> None:
         )
 
 
-def _write_all(folder: Path, persons: int) -> None:
+def write_tables(folder: Path, persons: int) -> None:
+    """Write the tables that a story is read from.
+
+    Args:
+        folder: Folder of the tables.
+        persons: Number of persons.
+    """
     ids = np.arange(persons)
     emails = [f"person{each}@example.com" for each in range(persons)]
     records = [f"customer:{each}" for each in range(persons)]

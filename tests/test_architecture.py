@@ -352,6 +352,16 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "silver.person_links",
         "storage",
     },
+    "identity.story": {
+        "contracts.identity",
+        "contracts.profile",
+        "contracts.silver",
+        "errors",
+        "frames",
+        "identity.normalise",
+        "identity.phones",
+        "storage",
+    },
     # Numeric code without Spark.
     "analytics.histories": set(),
     "analytics.fits": {"analytics.histories"},

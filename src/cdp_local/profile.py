@@ -163,7 +163,7 @@ class Profiles:
             table = DeltaTable(folder)
             if partition is None:
                 return list(table.to_pyarrow_table(columns=columns, filters=condition).to_pylist())
-            files = table.file_uris([partition])
+            files = table.file_uris(file_pruning_predicate=[partition])
             found = [pq.read_table(file, columns=columns, filters=condition, partitioning=None) for file in files]
             return [row for rows in found for row in rows.to_pylist()]
         except TableNotFoundError:
