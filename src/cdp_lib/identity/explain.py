@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -124,13 +124,7 @@ class Explanation:
     overrides: Sequence[Row]
 
 
-<<<<<<< HEAD
 def explain(tables: IdentityTables, a: str, b: str, rules: IdentityRules, model: Model | None) -> Explanation:
-=======
-def explain(
-    tables: IdentityTables, a: str, b: str, rules: IdentityRules, model: Model | None, now: datetime
-) -> Explanation:
->>>>>>> part-profile
     """Explain why two records belong to one person, or why they do not.
 
     The pair is scored again, so that evidence below the limit is shown too. The component of the two records is
@@ -143,10 +137,6 @@ def explain(
         b: Key of another record, or the number of another person.
         rules: Rules of identity resolution.
         model: Model of the rules; None for none.
-<<<<<<< HEAD
-=======
-        now: Time of the explanation.
->>>>>>> part-profile
 
     Raises:
         CdpError: Identity resolution is off, a record or person does not exist, or `a` and `b` are the same record.
@@ -162,11 +152,7 @@ def explain(
     decided = tables.decisions.where(sf.col("record_a").isin(keys) | sf.col("record_b").isin(keys)).toArrow()
     pair = _scored(tables.records, a, b, rules, model)
     latest = latest_decisions(decided)
-<<<<<<< HEAD
     resolution = resolve(records, edges, latest, links, rules, max(person.values(), default=0) + 1, _NO_TIME)
-=======
-    resolution = resolve(records, edges, latest, links, rules, max(person.values(), default=0) + 1, now)
->>>>>>> part-profile
     steps = strongest_way(_steps(edges, latest, resolution.cuts), a, b)
     rows = {row["record_key"]: row for row in records.to_pylist()}
     overrides = [
