@@ -117,7 +117,7 @@ def refresh(customers: int) -> dict[str, object]:
             first = epoch - (age * 7).astype(int)
             days = pa.array(first, pa.int32()).cast(pa.date32())
             acquisitions = {
-                "customer_id": pa.array(numbers, pa.int32()),
+                "person_id": pa.array(numbers, pa.int32()),
                 "registration_date": days,
                 "first_purchase_date": days,
                 "acquisition_date": days,
@@ -127,7 +127,7 @@ def refresh(customers: int) -> dict[str, object]:
             day = np.concatenate([first, first[buyer] + np.floor(at * 7).astype(int)])
             purchases = pa.table(
                 {
-                    "customer_id": pa.array(numbers[buyer_of_purchase], pa.int32()),
+                    "person_id": pa.array(numbers[buyer_of_purchase], pa.int32()),
                     "purchase_date": pa.array(day, pa.int32()).cast(pa.date32()),
                     "transaction_count": pa.array(np.ones(len(buyer_of_purchase)), pa.int64()),
                     "revenue": pa.array(np.round(generator.gamma(3, 12, len(buyer_of_purchase)) * 100).astype(int))
@@ -136,10 +136,10 @@ def refresh(customers: int) -> dict[str, object]:
                 }
             )
             # The models count days with a purchase, so all purchases of a customer on one day become one row.
-            purchase_days = purchases.group_by(["customer_id", "purchase_date"]).aggregate(
+            purchase_days = purchases.group_by(["person_id", "purchase_date"]).aggregate(
                 [("transaction_count", "sum"), ("revenue", "sum")]
             )
-            names = ["customer_id", "purchase_date", "transaction_count", "revenue"]
+            names = ["person_id", "purchase_date", "transaction_count", "revenue"]
             write_deltalake(warehouse / PURCHASES_SILVER.name, purchase_days.rename_columns(names), mode="append")
             sales += len(buyer_of_purchase)
         terms = Terms(90, 12, 0.4, 0.1)

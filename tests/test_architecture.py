@@ -91,7 +91,10 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "business_date": {"columns", "contracts.silver", "frames", "pipeline.table"},
-    "silver": {"columns", "contracts.silver", "pipeline.table", "pipeline.touched_keys"},
+<<<<<<< HEAD
+    "silver": {"columns"},
+=======
+>>>>>>> part-people
     "silver.received": {
         "columns",
         "contracts.table",
@@ -158,6 +161,9 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.union_touched",
         "reference.countries",
+        "identity.model",
+        "identity.model_file",
+        "identity.pairs",
     },
     "silver.id_keys": {
         "contracts.bronze",
@@ -175,18 +181,30 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "quality",
         "silver.products",
     },
-    **dict.fromkeys(
-        ("silver.acquisitions", "silver.purchases"),
-        {
-            "columns",
-            "contracts.identity",
-            "contracts.silver",
-            "identity.customers",
-            "identity.rules",
-            "pipeline.table",
-            "pipeline.touched_keys",
-        },
-    ),
+    "silver.acquisitions": {
+        "contracts.identity",
+        "contracts.silver",
+<<<<<<< HEAD
+        "identity.customers",
+=======
+        "identity.persons",
+>>>>>>> part-people
+        "identity.rules",
+        "pipeline.table",
+    },
+    "silver.purchases": {
+        "columns",
+        "contracts.identity",
+        "contracts.silver",
+<<<<<<< HEAD
+        "identity.customers",
+=======
+        "identity.persons",
+>>>>>>> part-people
+        "identity.rules",
+        "pipeline.table",
+        "pipeline.touched_keys",
+    },
     "silver.activities": {
         "columns",
         "contracts.kpis",
@@ -194,6 +212,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.touched_keys",
     },
+<<<<<<< HEAD
     "silver.identity_edges": {
         "contracts.identity",
         "frames",
@@ -215,6 +234,10 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.resolve_touched",
         "pipeline.table",
     },
+=======
+    "silver.reserved": {"columns"},
+    "silver.person_links": {"contracts.identity", "contracts.silver", "identity.off", "pipeline.table"},
+>>>>>>> part-people
     "silver.persons": {
         "columns",
         "contracts.identity",
@@ -256,7 +279,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "contracts.identity",
         "contracts.silver",
         "contracts.table",
-        "identity.persons",
+        "identity.customers",
         "identity.rules",
         "pipeline.table",
         "reference.countries",

@@ -149,15 +149,21 @@ PERSONAL = {
     "email": "email",
     "emailaddress1": "email",
     "identity": "email",
+<<<<<<< HEAD
     "identifiers": "email",
+    "identifier": "email",
+    "record_a": "email",
+    "record_b": "email",
+    "author": "name",
     "first_name": "name",
     "last_name": "name",
     "blocks": "name",
     "street": "address",
-    "record_key": "email",
     "linked_to": "email",
     "component": "email",
     **{f"{group}_record": "email" for group in PERSON_GROUPS},
+=======
+>>>>>>> part-people
     "phone": "phone",
     "mobilephone": "phone",
     "birth_date": "birth_date",
@@ -176,14 +182,23 @@ PERSONAL = {
     "_rescued_data": "record",
 }
 
+PERSONAL_IN_PERSONS = PERSONAL | dict.fromkeys(
+    ("record_key", "linked_to", "component", *(f"{group}_record" for group in PERSON_GROUPS)), "email"
+)
+"""Personal data of the tables of persons. The key of a record in events is an e-mail address or a device."""
 
-IDENTITY = {table.name for each in IDENTITY_TABLES for table in (each, each.changes)}
+
+IDENTITY = {table.name for each in IDENTITY_TABLES if "record_key" in each.types for table in (each, each.changes)}
 """Tables in which the key of a record may be an e-mail address. The key of a quarantine is a number."""
 
 
 @every_table
 def test_personal_data_is_marked(contract: TableContract) -> None:
+<<<<<<< HEAD
     personal = PERSONAL | ({"record_key": "email"} if contract.name in IDENTITY else {})
+=======
+    personal = PERSONAL_IN_PERSONS if contract in (PERSON_LINKS_SILVER, PERSONS_SILVER) else PERSONAL
+>>>>>>> part-people
     classes = {column.name: column.pii for column in contract.columns if column.name in personal or column.pii}
     missing = object()
     assert {name: personal.get(name, missing) for name in classes} == classes
@@ -214,6 +229,7 @@ def test_growing_tables_are_clustered_by_the_columns_of_filters() -> None:
         "activities_silver": ("activity_date",),
         "person_links_silver": ("person_id",),
         "persons_silver": ("person_id",),
+        "customer_profile_gold": ("person_id",),
         "purchases_silver": ("purchase_date", "person_id"),
         "customer_product_affinity_gold": ("customer_id", "product_id"),
         "pipeline_runs_ops": ("table_name",),

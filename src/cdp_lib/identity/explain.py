@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +26,9 @@ from cdp_lib.identity.resolution import resolve
 from cdp_lib.identity.rules import IdentityRules
 from cdp_lib.silver.person_links import latest_decisions
 from cdp_lib.storage import DeltaStore
+
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+"""Time of links that are not stored."""
 
 COMPARED = (
     *("first_name", "last_name", "birth_date", "gender", "street", "city", "postal_code", "country_code"),
@@ -121,9 +124,7 @@ class Explanation:
     overrides: Sequence[Row]
 
 
-def explain(
-    tables: IdentityTables, a: str, b: str, rules: IdentityRules, model: Model | None, now: datetime
-) -> Explanation:
+def explain(tables: IdentityTables, a: str, b: str, rules: IdentityRules, model: Model | None) -> Explanation:
     """Explain why two records belong to one person, or why they do not.
 
     The pair is scored again, so that evidence below the limit is shown too. The component of the two records is
@@ -136,7 +137,6 @@ def explain(
         b: Key of another record, or the number of another person.
         rules: Rules of identity resolution.
         model: Model of the rules; None for none.
-        now: Time of the explanation.
 
     Raises:
         CdpError: Identity resolution is off, a record or person does not exist, or `a` and `b` are the same record.
@@ -152,7 +152,7 @@ def explain(
     decided = tables.decisions.where(sf.col("record_a").isin(keys) | sf.col("record_b").isin(keys)).toArrow()
     pair = _scored(tables.records, a, b, rules, model)
     latest = latest_decisions(decided)
-    resolution = resolve(records, edges, latest, links, rules, max(person.values(), default=0) + 1, now)
+    resolution = resolve(records, edges, latest, links, rules, max(person.values(), default=0) + 1, _NO_TIME)
     steps = strongest_way(_steps(edges, latest, resolution.cuts), a, b)
     rows = {row["record_key"]: row for row in records.to_pylist()}
     overrides = [

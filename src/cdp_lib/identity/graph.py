@@ -135,7 +135,7 @@ def read_graph(records: pa.Table, edges: pa.Table, overrides: pa.Table, rules: I
     """
     records = records.select(["record_key", "source", "customer_id", "identifiers"]).sort_by("record_key")
     records = records.combine_chunks()
-    keys = _flat(records["record_key"])
+    keys = texts(records["record_key"])
     if len(keys) > 1 and pc.any(pc.equal(keys[1:], keys[:-1])).as_py():
         raise ValueError("a record_key occurs twice")
     source = pc.index_in(records["source"], value_set=pa.array(SOURCES))
@@ -145,7 +145,9 @@ def read_graph(records: pa.Table, edges: pa.Table, overrides: pa.Table, rules: I
     always_a, always_b, _ = _pairs(_decided(overrides, "always"), keys)
     never_a, never_b, _ = _pairs(_decided(overrides, "never"), keys)
     decided = np.full(len(always_a), np.inf)
-    values = pc.unique(pa.chunked_array([_texts(records["identifiers"]), _texts(edges["identifiers"])]))
+    values = pc.unique(
+        pa.chunked_array([texts(pc.list_flatten(records["identifiers"])), texts(pc.list_flatten(edges["identifiers"]))])
+    )
     value_kinds = pc.fill_null(pc.list_element(pc.split_pattern(values, ":", max_splits=1), 0), "")
     known = tuple(kind.name for kind in rules.kinds)
     kinds = (*known, *sorted(set(pc.unique(value_kinds).to_pylist()) - set(known)))
@@ -170,6 +172,11 @@ def read_graph(records: pa.Table, edges: pa.Table, overrides: pa.Table, rules: I
     )
 
 
+def texts(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return a column of texts as one array. Engines differ in the types of texts."""
+    return _flat(column).cast(pa.string())
+
+
 def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Return a column as one array."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
@@ -180,11 +187,6 @@ def _ints(column: pa.ChunkedArray | pa.Array) -> Ints:
     return np.asarray(_flat(column).to_numpy(zero_copy_only=False), np.int64)
 
 
-def _texts(lists: pa.ChunkedArray) -> pa.Array:
-    """Return the elements of all lists."""
-    return _flat(pc.list_flatten(lists)).cast(pa.string())
-
-
 def _decided(overrides: pa.Table, decision: str) -> pa.Table:
     """Return the pairs with a decision."""
     return overrides.filter(pc.equal(overrides["decision"], decision))
@@ -193,7 +195,7 @@ def _decided(overrides: pa.Table, decision: str) -> pa.Table:
 def _pairs(table: pa.Table, keys: pa.Array) -> tuple[Ints, Ints, pa.Table]:
     """Return the two records of each row, the smaller number first, and the rows whose records are both known."""
     a, b = (
-        _ints(pc.fill_null(pc.index_in(_flat(table[name]), value_set=keys), -1)) for name in ("record_a", "record_b")
+        _ints(pc.fill_null(pc.index_in(texts(table[name]), value_set=keys), -1)) for name in ("record_a", "record_b")
     )
     known = (a >= 0) & (b >= 0) & (a != b)
     if not known.all():
@@ -204,6 +206,6 @@ def _pairs(table: pa.Table, keys: pa.Array) -> tuple[Ints, Ints, pa.Table]:
 def _holdings(lists: pa.ChunkedArray, values: pa.Array) -> Holdings:
     """Return the distinct elements of each list."""
     owner = _ints(pc.list_parent_indices(_flat(lists)))
-    value = _ints(pc.index_in(_texts(lists), value_set=values))
+    value = _ints(pc.index_in(texts(pc.list_flatten(lists)), value_set=values))
     pair = distinct(owner * len(values) + value)
     return Holdings(pair // max(len(values), 1), pair % max(len(values), 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdp_lib.identity.graph import Graph, Ints
+from cdp_lib.identity.graph import Graph, Ints, texts
 from cdp_lib.identity.rules import SOURCES
 
 NOBODY = -1
@@ -63,7 +63,7 @@ def number_persons(graph: Graph, label: Ints, previous: pa.Table, next_person_id
 
 def _persons_before(graph: Graph, previous: pa.Table) -> Ints:
     """Return the person that each record had before."""
-    row = pc.index_in(graph.keys, value_set=previous["record_key"].combine_chunks())
+    row = pc.index_in(graph.keys, value_set=texts(previous["record_key"]))
     person = previous["person_id"].combine_chunks().take(row)
     return np.asarray(pc.fill_null(person.cast(pa.int64()), NOBODY))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 
@@ -24,6 +24,9 @@ from cdp_lib.silver.identity_edges import build_identity_edges_silver
 from cdp_lib.silver.identity_records import build_identity_records_silver
 from cdp_lib.silver.person_links import latest_decisions
 from cdp_lib.storage import DeltaStore
+
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+"""Time of links that are not stored."""
 
 _EXAMPLES = 10
 """Number of examples in a plan."""
@@ -74,7 +77,7 @@ class Plan:
     examples: tuple[Example, ...]
 
 
-def plan_rules(store: DeltaStore, rules: IdentityRules, now: datetime) -> tuple[Plan, Decimal]:
+def plan_rules(store: DeltaStore, rules: IdentityRules) -> tuple[Plan, Decimal]:
     """Return the effect of other rules, and the revenue of the customers who would belong to another person.
 
     Records and pairs are built again under the other rules, so a plan costs as much as a full refresh of identity
@@ -83,7 +86,6 @@ def plan_rules(store: DeltaStore, rules: IdentityRules, now: datetime) -> tuple[
     Args:
         store: Tables of the platform.
         rules: The other rules.
-        now: Time of the plan.
 
     Raises:
         CdpError: The rules are off, or a table does not exist yet.
@@ -98,7 +100,7 @@ def plan_rules(store: DeltaStore, rules: IdentityRules, now: datetime) -> tuple[
     records = build_identity_records_silver(customers, contacts, events, countries, phone_plans, rules)
     edges = build_identity_edges_silver(records, rules).drop("evidence")
     needed = records.select("record_key", "source", "customer_id", "identifiers")
-    planned = plan(needed.toArrow(), edges.toArrow(), tables.decisions.toArrow(), tables.links.toArrow(), rules, now)
+    planned = plan(needed.toArrow(), edges.toArrow(), tables.decisions.toArrow(), tables.links.toArrow(), rules)
     return planned, moved_revenue(store.read(RETAILS_SILVER), planned.moved_customers)
 
 
@@ -108,7 +110,6 @@ def plan(
     decisions: pa.Table,
     links: pa.Table,
     rules: IdentityRules,
-    now: datetime,
 ) -> Plan:
     """Resolve all records under other rules, and compare the persons with the present persons.
 
@@ -119,10 +120,9 @@ def plan(
         decisions: Rows of `identity_overrides_silver`.
         links: Present rows of `person_links_silver`.
         rules: The other rules.
-        now: Time of the plan.
     """
     highest = pc.max(links["person_id"]).as_py() or 0
-    resolution = resolve(records, edges, latest_decisions(decisions), links, rules, highest + 1, now)
+    resolution = resolve(records, edges, latest_decisions(decisions), links, rules, highest + 1, _NO_TIME)
     return compare(links, resolution.links)
 
 

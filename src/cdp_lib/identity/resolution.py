@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdp_lib.identity.clusters import SHARED_VALUE, Clusters, cluster
-from cdp_lib.identity.graph import Flags, Graph, Ints, read_graph
+from cdp_lib.identity.graph import Flags, Graph, Ints, read_graph, texts
 from cdp_lib.identity.history import person_history
 from cdp_lib.identity.joins import CONTRADICTION, JOINED, NEVER, RECORDS, TWO_PERSONS, VALUES
 from cdp_lib.identity.persons import NOBODY, Persons, number_persons
@@ -125,8 +125,8 @@ def _reasons(graph: Graph, clusters: Clusters, tie: Ints) -> pa.Array:
     np.bitwise_or.at(kinds, clusters.counted.owner, 1 << graph.value_kind[clusters.counted.value])
     kinds[: len(graph.a)][graph.is_decided] = -1
     sets, of_edge = np.unique(kinds, return_inverse=True)
-    texts = pa.array([_evidence(graph, each) for each in sets.tolist()])
-    return pc.coalesce(alone.take(pa.array(code, mask=tie >= 0)), texts.take(pa.array(of_edge[tie])))
+    evidence = pa.array([_evidence(graph, each) for each in sets.tolist()])
+    return pc.coalesce(alone.take(pa.array(code, mask=tie >= 0)), evidence.take(pa.array(of_edge[tie])))
 
 
 def _evidence(graph: Graph, kinds: int) -> str:
@@ -138,7 +138,7 @@ def _evidence(graph: Graph, kinds: int) -> str:
 
 def _linked_at(graph: Graph, persons: Persons, previous: pa.Table, now: datetime) -> pa.Array:
     """Return the time since when each record belongs to its person."""
-    row = pc.index_in(graph.keys, value_set=previous["record_key"].combine_chunks())
+    row = pc.index_in(graph.keys, value_set=texts(previous["record_key"]))
     since = previous["linked_at"].combine_chunks().cast(_TIME).take(row)
     stays = (persons.before != NOBODY) & (persons.before == persons.person)
     return pc.if_else(pa.array(stays), since, pa.scalar(now, _TIME))
@@ -165,13 +165,13 @@ def _identifiers(graph: Graph, edges: Ints) -> pa.Array:
     length = np.searchsorted(graph.shared.owner, edges, side="right") - start
     offsets = np.append(0, np.cumsum(length))
     positions = np.repeat(start - offsets[:-1], length) + np.arange(offsets[-1])
-    texts = graph.values.take(pa.array(graph.shared.value[positions]))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts)
+    values = graph.values.take(pa.array(graph.shared.value[positions]))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def _cut_reasons(graph: Graph, clusters: Clusters, edges: Ints) -> pa.Array:
     """Return why each edge joins nothing."""
-    texts = {
+    names = {
         NEVER: "never",
         CONTRADICTION: "contradiction",
         RECORDS: "limit records_per_person",
@@ -179,7 +179,7 @@ def _cut_reasons(graph: Graph, clusters: Clusters, edges: Ints) -> pa.Array:
         **{VALUES + position: f"limit values_per_person:{kind}" for position, kind in enumerate(graph.kinds)},
     }
     reason = clusters.refused[edges]
-    text = pa.array([texts.get(code) for code in range(VALUES + len(graph.kinds))], pa.string())
+    text = pa.array([names.get(code) for code in range(VALUES + len(graph.kinds))], pa.string())
     value = np.full(len(graph.a), -1)
     # Assigned from the last value to the first, so that the first value of an edge remains.
     value[clusters.shared.owner[::-1]] = clusters.shared.value[::-1]

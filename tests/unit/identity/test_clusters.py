@@ -141,6 +141,28 @@ def test_chunked_tables_are_resolved() -> None:
     assert resolve(*tables, rules(), 1, START).links["person_id"].to_pylist() == [1, 1, 1]
 
 
+def test_types_of_texts_do_not_matter() -> None:
+    records = [record("customer:1", "email:x"), record("contact:1", "email:x"), record("contact:2")]
+    tables = [pa.Table.from_pylist(records, RECORDS), pa.Table.from_pylist(edges_of(records), EDGES)]
+    tables += [pa.Table.from_pylist([decision("contact:1", "contact:2", "never")], OVERRIDES), LINKS.empty_table()]
+    large = [_with_large_types(table) for table in tables]
+    assert resolve(*large, rules(), 1, START).links == resolve(*tables, rules(), 1, START).links
+
+
+def _with_large_types(table: pa.Table) -> pa.Table:
+    types = {pa.string(): pa.large_string(), pa.list_(pa.string()): pa.large_list(pa.large_string())}
+    return table.cast(pa.schema([(field.name, types.get(field.type, field.type)) for field in table.schema]))
+
+
+def test_identifiers_may_be_missing_and_kinds_unknown() -> None:
+    """A kind that the rules no longer have joins by the evidence of its edges, without limits."""
+    records = [record("customer:1", "fax:1"), record("contact:1", "fax:1"), record("contact:2") | {"identifiers": None}]
+    edges = [edge("contact:1", "customer:1", bits=12) | {"identifiers": ["fax:1"]}]
+    people = People(rules())
+    assert people.resolve(records, edges) == [{"customer:1", "contact:1"}, {"contact:2"}]
+    assert people.column("reason")["customer:1"] == "fax"
+
+
 # Contradictions
 
 

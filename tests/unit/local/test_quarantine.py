@@ -140,7 +140,8 @@ def test_records_with_a_shared_identifier_are_counted(store: DeltaStore, frame_o
         {"record_key": "contact:2", "reason": "only_record"},
         {"record_key": "email:a@example.com", "reason": "shared_value"},
     ]
-    write(store, frame_of, PERSON_LINKS_SILVER, *rows)
+    known = {"source": "events", "person_id": 1, "component": "c"}
+    write(store, frame_of, PERSON_LINKS_SILVER, *(known | row for row in rows))
 
     assert shared_identities(store) == 2
     assert shared_identities(store, ["person_links_silver"]) == 2
