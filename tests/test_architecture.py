@@ -91,10 +91,6 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "business_date": {"columns", "contracts.silver", "frames", "pipeline.table"},
-<<<<<<< HEAD
-    "silver": {"columns"},
-=======
->>>>>>> part-people
     "silver.received": {
         "columns",
         "contracts.table",
@@ -184,11 +180,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "silver.acquisitions": {
         "contracts.identity",
         "contracts.silver",
-<<<<<<< HEAD
         "identity.customers",
-=======
-        "identity.persons",
->>>>>>> part-people
         "identity.rules",
         "pipeline.table",
     },
@@ -196,11 +188,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "columns",
         "contracts.identity",
         "contracts.silver",
-<<<<<<< HEAD
         "identity.customers",
-=======
-        "identity.persons",
->>>>>>> part-people
         "identity.rules",
         "pipeline.table",
         "pipeline.touched_keys",
@@ -212,7 +200,6 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.touched_keys",
     },
-<<<<<<< HEAD
     "silver.identity_edges": {
         "contracts.identity",
         "frames",
@@ -234,10 +221,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.resolve_touched",
         "pipeline.table",
     },
-=======
     "silver.reserved": {"columns"},
-    "silver.person_links": {"contracts.identity", "contracts.silver", "identity.off", "pipeline.table"},
->>>>>>> part-people
     "silver.persons": {
         "columns",
         "contracts.identity",

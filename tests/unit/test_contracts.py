@@ -149,7 +149,6 @@ PERSONAL = {
     "email": "email",
     "emailaddress1": "email",
     "identity": "email",
-<<<<<<< HEAD
     "identifiers": "email",
     "identifier": "email",
     "record_a": "email",
@@ -162,8 +161,6 @@ PERSONAL = {
     "linked_to": "email",
     "component": "email",
     **{f"{group}_record": "email" for group in PERSON_GROUPS},
-=======
->>>>>>> part-people
     "phone": "phone",
     "mobilephone": "phone",
     "birth_date": "birth_date",
@@ -182,23 +179,13 @@ PERSONAL = {
     "_rescued_data": "record",
 }
 
-PERSONAL_IN_PERSONS = PERSONAL | dict.fromkeys(
-    ("record_key", "linked_to", "component", *(f"{group}_record" for group in PERSON_GROUPS)), "email"
-)
-"""Personal data of the tables of persons. The key of a record in events is an e-mail address or a device."""
-
-
 IDENTITY = {table.name for each in IDENTITY_TABLES if "record_key" in each.types for table in (each, each.changes)}
 """Tables in which the key of a record may be an e-mail address. The key of a quarantine is a number."""
 
 
 @every_table
 def test_personal_data_is_marked(contract: TableContract) -> None:
-<<<<<<< HEAD
     personal = PERSONAL | ({"record_key": "email"} if contract.name in IDENTITY else {})
-=======
-    personal = PERSONAL_IN_PERSONS if contract in (PERSON_LINKS_SILVER, PERSONS_SILVER) else PERSONAL
->>>>>>> part-people
     classes = {column.name: column.pii for column in contract.columns if column.name in personal or column.pii}
     missing = object()
     assert {name: personal.get(name, missing) for name in classes} == classes

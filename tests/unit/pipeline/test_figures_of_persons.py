@@ -124,3 +124,28 @@ def test_merge_after_a_kill_at_any_commit_moves_all_purchases(mall: Warehouse) -
     while mall.dies_at(commit, lambda: mall.run("+purchases_silver", **RULES)):
         commit += 1
     assert [row[:2] for row in mall.rows(PURCHASES_SILVER)] == [(1, JANUARY), (1, FEBRUARY), (3, MARCH)]
+
+
+def test_purchases_by_customer_of_an_earlier_version_are_rebuilt(warehouse: Warehouse) -> None:
+    tables = platform_graph().tables
+    table = tables[PURCHASES_SILVER.name]
+    columns = (replace(table.contract.columns[0], name="customer_id"), *table.contract.columns[1:])
+    keys = {"key": ("customer_id", "purchase_date"), "clustered_by": ("purchase_date", "customer_id")}
+
+    def build(*inputs: DataFrame, **settings: object) -> DataFrame:
+        rows: DataFrame = table.build(*inputs, **settings)
+        return rows.withColumnRenamed("person_id", "customer_id")
+
+    earlier = replace(table, contract=replace(table.contract, columns=columns, **keys), build=build)
+    warehouse.land_sales(
+        1, customers=[customer(1)], products=[product(1)], store=[store(1)], transactions=[sale(1, JANUARY)]
+    )
+    warehouse.graph = Graph((tables | {table.name: earlier}).values())
+    warehouse.run("+purchases_silver")
+    assert "customer_id" in warehouse.store.read(PURCHASES_SILVER).columns
+
+    warehouse.graph = platform_graph()
+    warehouse.run("+customer_acquisitions_silver")
+    assert warehouse.store.read(PURCHASES_SILVER).columns == [*PURCHASES_SILVER.column_names]
+    assert warehouse.rows(PURCHASES_SILVER, "person_id", "purchase_date") == [(1, JANUARY)]
+    assert warehouse.differences("purchases_silver", "customer_acquisitions_silver") == []

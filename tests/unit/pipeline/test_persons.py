@@ -88,7 +88,6 @@ def decide(warehouse: Warehouse, first: str, second: str, decision: str, at: int
     warehouse.store.append(IDENTITY_OVERRIDES_SILVER, warehouse.store.frame(IDENTITY_OVERRIDES_SILVER, [row]))
 
 
-<<<<<<< HEAD
 def test_records_of_all_sources_become_persons(warehouse: Warehouse, rules: str) -> None:
     warehouse.land(CUSTOMERS_BRONZE, 1, customer(1, email="ada@example.com"), customer(2, email="otto@example.com"))
     warehouse.land(
@@ -280,36 +279,3 @@ def replayed(warehouse: Warehouse) -> dict[int, int]:
     links = persons(warehouse)
     assert alive == set(links.values())
     return sizes(links)
-=======
-def test_merge_after_a_kill_at_any_commit_moves_all_purchases(mall: Warehouse) -> None:
-    mall.land(CUSTOMERS_BRONZE, 2, customer(1), customer(2, household_id="1"), customer(3))
-    commit = 0
-    while mall.dies_at(commit, lambda: mall.run("+purchases_silver", **RULES)):
-        commit += 1
-    assert [row[:2] for row in mall.rows(PURCHASES_SILVER)] == [(1, JANUARY), (1, FEBRUARY), (3, MARCH)]
-
-
-def test_purchases_by_customer_of_an_earlier_version_are_rebuilt(warehouse: Warehouse) -> None:
-    tables = platform_graph().tables
-    table = tables[PURCHASES_SILVER.name]
-    columns = (replace(table.contract.columns[0], name="customer_id"), *table.contract.columns[1:])
-    keys = {"key": ("customer_id", "purchase_date"), "clustered_by": ("purchase_date", "customer_id")}
-
-    def build(*inputs: DataFrame, **settings: object) -> DataFrame:
-        rows: DataFrame = table.build(*inputs, **settings)
-        return rows.withColumnRenamed("person_id", "customer_id")
-
-    earlier = replace(table, contract=replace(table.contract, columns=columns, **keys), build=build)
-    warehouse.land_sales(
-        1, customers=[customer(1)], products=[product(1)], store=[store(1)], transactions=[sale(1, JANUARY)]
-    )
-    warehouse.graph = Graph((tables | {table.name: earlier}).values())
-    warehouse.run("+purchases_silver")
-    assert "customer_id" in warehouse.store.read(PURCHASES_SILVER).columns
-
-    warehouse.graph = platform_graph()
-    warehouse.run("+customer_acquisitions_silver")
-    assert warehouse.store.read(PURCHASES_SILVER).columns == [*PURCHASES_SILVER.column_names]
-    assert warehouse.rows(PURCHASES_SILVER, "person_id", "purchase_date") == [(1, JANUARY)]
-    assert warehouse.differences("purchases_silver", "customer_acquisitions_silver") == []
->>>>>>> part-people
