@@ -12,7 +12,6 @@
 # COMMAND ----------
 
 import sys
-from datetime import UTC, datetime
 from importlib.util import find_spec
 
 sys.path += [] if find_spec("cdp_lib") else ["../../src"]
@@ -29,14 +28,13 @@ for name in ("catalog", "schema", "identity_rules", "a", "b", "tried_rules"):
     dbutils.widgets.text(name, "")
 store = open_store(spark, dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))
 rules = read_identity_rules(dbutils.widgets.get("identity_rules"))
-now = datetime.now(UTC)
 
 # COMMAND ----------
 
 if dbutils.widgets.get("a"):
     model = load_model(rules.model) if rules.model else None
     tables = IdentityTables.read(store)
-    found = explain(tables, dbutils.widgets.get("a"), dbutils.widgets.get("b"), rules, model, now)
+    found = explain(tables, dbutils.widgets.get("a"), dbutils.widgets.get("b"), rules, model)
     print(found.why)
     print(f"Evidence: {found.weight:.1f} bits; {found.link_weight:.1f} bits are needed.")
     for kind, bits in sorted(found.bits.items(), key=lambda item: -item[1]):
@@ -49,7 +47,7 @@ if dbutils.widgets.get("a"):
 # COMMAND ----------
 
 if dbutils.widgets.get("tried_rules"):
-    planned, revenue = plan_rules(store, read_identity_rules(dbutils.widgets.get("tried_rules")), now)
+    planned, revenue = plan_rules(store, read_identity_rules(dbutils.widgets.get("tried_rules")))
     print(f"Persons: {planned.persons_before:,} now, {planned.persons_after:,} under the tried rules")
     print(f"Merges: {planned.merges:,}. Splits: {planned.splits:,}. Persons affected: {planned.persons_affected:,}")
     print(f"Customers who move: {len(planned.moved_customers):,}, with a revenue of {revenue:,.2f}")

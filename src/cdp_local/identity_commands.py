@@ -45,9 +45,7 @@ def explain_records(
         runner = open_runner(workspace, "cdp_refresh", {})
         rules = runner.settings.identity_rules
         model = load_model(rules.model) if rules.model else None
-        print_explanation(
-            explain(IdentityTables.read(runner.store), a, b, rules, model, runner.settings.run_started_at)
-        )
+        print_explanation(explain(IdentityTables.read(runner.store), a, b, rules, model))
 
 
 @identity.command()
@@ -109,7 +107,7 @@ def plan(
     with open_workspace(engine, home, pairs("--var", var)) as workspace:
         runner = open_runner(workspace, "cdp_refresh", {})
         tried = read_identity_rules(str(rules)) if rules else runner.settings.identity_rules
-        planned, revenue = plan_rules(runner.store, tried, runner.settings.run_started_at)
+        planned, revenue = plan_rules(runner.store, tried)
         print_plan(planned, f"{revenue:,.2f}")
 
 

@@ -10,7 +10,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.identity.explain import choose_records, cut_in_words, explain
 from cdp_lib.identity.rules import OFF
 
-from .resolved import NOW, RULES, resolved_tables
+from .resolved import RULES, resolved_tables
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def tables(frame_of):
 
 def test_records_with_a_shared_address_are_joined_directly(tables) -> None:
     shop = tables({"customer:1": ("nour", "email:n@x.com"), "contact:a": ("nour", "email:n@x.com", "phone:+43")})
-    found = explain(shop, "customer:1", "contact:a", RULES, None, NOW)
+    found = explain(shop, "customer:1", "contact:a", RULES, None)
     assert (found.record_a, found.record_b, found.person_a, found.person_b) == ("contact:a", "customer:1", 1, 1)
     assert found.decision == "joined_directly"
     assert found.bits == {"email": 16.0} and found.weight == 16.0
@@ -37,7 +37,7 @@ def test_records_without_a_common_value_are_joined_through_others(tables) -> Non
             "customer:2": ("nour", "phone:+43"),
         }
     )
-    found = explain(shop, "customer:1", "customer:2", RULES, None, NOW)
+    found = explain(shop, "customer:1", "customer:2", RULES, None)
     assert found.decision == "joined_through"
     assert [(step.record_a, step.record_b, step.evidence, step.weight) for step in found.steps] == [
         ("customer:1", "contact:a", "email", 16.0),
@@ -48,7 +48,7 @@ def test_records_without_a_common_value_are_joined_through_others(tables) -> Non
 
 def test_contradiction_is_a_cut(tables) -> None:
     shop = tables({"customer:1": ("nour", "email:n@x.com"), "customer:2": ("maximilian", "email:n@x.com")})
-    found = explain(shop, "customer:1", "customer:2", RULES, None, NOW)
+    found = explain(shop, "customer:1", "customer:2", RULES, None)
     assert found.decision == "cut" and found.is_contradiction
     assert found.why.endswith("their names or birth dates clearly differ.")
     assert found.person_a != found.person_b
@@ -56,25 +56,21 @@ def test_contradiction_is_a_cut(tables) -> None:
 
 def test_decision_of_a_person_is_a_cut_with_its_author(tables) -> None:
     people = {"customer:1": ("nour", "email:n@x.com"), "customer:2": ("nour", "email:n@x.com")}
-    found = explain(
-        tables(people, [("customer:1", "customer:2", "never")]), "customer:1", "customer:2", RULES, None, NOW
-    )
+    found = explain(tables(people, [("customer:1", "customer:2", "never")]), "customer:1", "customer:2", RULES, None)
     assert found.decision == "cut" and "a person decided" in found.why
     assert [(row["decision"], row["author"]) for row in found.overrides] == [("never", "Ana")]
 
 
 def test_decision_to_join_is_a_step(tables) -> None:
     people = {"customer:1": ("nour", "email:n@x.com"), "customer:2": ("nour", "email:o@x.com")}
-    found = explain(
-        tables(people, [("customer:1", "customer:2", "always")]), "customer:1", "customer:2", RULES, None, NOW
-    )
+    found = explain(tables(people, [("customer:1", "customer:2", "always")]), "customer:1", "customer:2", RULES, None)
     assert found.decision == "joined_directly"
     assert [(step.evidence, step.weight) for step in found.steps] == [("always", None)]
 
 
 def test_missing_evidence_is_named(tables) -> None:
     shop = tables({"customer:1": ("nour", "weak:7"), "customer:2": ("nour", "weak:7")})
-    found = explain(shop, "customer:1", "customer:2", RULES, None, NOW)
+    found = explain(shop, "customer:1", "customer:2", RULES, None)
     assert found.decision == "no_evidence" and found.bits == {"weak": 3.0}
     assert found.why == "5.0 bits are missing. An equal email or phone would be enough."
 
@@ -95,13 +91,13 @@ def test_person_stands_for_the_record_with_the_strongest_edge(tables) -> None:
 def test_unknown_records_are_errors(tables) -> None:
     shop = tables({"customer:1": ("nour",), "customer:2": ("nour",)})
     with pytest.raises(CdpError, match="There is no record contact:z"):
-        explain(shop, "customer:1", "contact:z", RULES, None, NOW)
+        explain(shop, "customer:1", "contact:z", RULES, None)
     with pytest.raises(CdpError, match="There is no person 99"):
-        explain(shop, "customer:1", "99", RULES, None, NOW)
+        explain(shop, "customer:1", "99", RULES, None)
     with pytest.raises(CdpError, match="are the same record"):
-        explain(shop, "customer:1", "customer:1", RULES, None, NOW)
+        explain(shop, "customer:1", "customer:1", RULES, None)
     with pytest.raises(CdpError, match="is off"):
-        explain(shop, "customer:1", "customer:2", OFF, None, NOW)
+        explain(shop, "customer:1", "customer:2", OFF, None)
 
 
 def test_every_cut_has_words() -> None:

@@ -85,7 +85,7 @@ def test_plan_resolves_under_the_other_rules() -> None:
             "linked_at": pa.array([NOW, NOW], pa.timestamp("us", "UTC")),
         }
     )
-    planned = plan(records, edges, decisions, present, rules, NOW)
+    planned = plan(records, edges, decisions, present, rules)
     assert (planned.persons_before, planned.persons_after, planned.merges) == (2, 1, 1)
     assert planned.moved_customers == (2,)
 
