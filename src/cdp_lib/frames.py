@@ -22,6 +22,9 @@ ARROW_TYPES = {
 }
 """Arrow type of each type of a column, as in DDL."""
 
+_ROWS_AT_ONCE = 100_000
+"""Rows that are sent to the engine in one message. Spark Connect refuses messages above 128 MB."""
+
 _JSON_TYPES: Mapping[str, object] = {
     "INT": "integer",
     "BIGINT": "long",
@@ -100,6 +103,19 @@ def frame_from_arrow(table: pa.Table, session_of: DataFrame) -> DataFrame:
     """
     # Combine the chunks, because Spark ignores the rows after an empty chunk.
     return session_of.sparkSession.createDataFrame(table.combine_chunks())
+
+
+def frames_from_arrow(table: pa.Table, session_of: DataFrame) -> list[DataFrame]:
+    """Return the rows of an Arrow table as DataFrames that are small enough to be sent to the engine in one message.
+
+    Write the DataFrames one after the other: a union would be one message again.
+
+    Args:
+        table: Rows.
+        session_of: DataFrame whose Spark session creates the results.
+    """
+    starts = range(0, table.num_rows, _ROWS_AT_ONCE)
+    return [frame_from_arrow(table.slice(start, _ROWS_AT_ONCE), session_of) for start in starts]
 
 
 def read_csv(session: SparkSession, file: Traversable) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SOURCES = ("customers", "crm_contacts", "events")
@@ -83,7 +83,9 @@ class IdentityRules:
         link_weight: Least evidence that joins two records, in bits.
         records_per_value: Most records that share a value. A value of more records joins nothing.
         records_per_person: Most records of a person.
-        model: Name of the trained model that compares names, birth dates and addresses. Empty for none.
+        model: Name or path of the trained model that compares names, birth dates and addresses. Empty for none. It is
+            not part of the text of the rules, which table states store: `model_version` is.
+        model_version: Version of the model, so that tables are rebuilt if the file of the model changes.
         country: ISO 3166-1 alpha-2 code of the country of phone numbers without country, if the record has no country.
     """
 
@@ -92,7 +94,8 @@ class IdentityRules:
     link_weight: float = 8.0
     records_per_value: int = 20
     records_per_person: int = 100
-    model: str = ""
+    model: str = field(default="", repr=False)
+    model_version: str = ""
     country: str = ""
 
     @property

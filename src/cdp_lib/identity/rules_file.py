@@ -15,6 +15,7 @@ import yaml
 
 from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
 from cdp_lib.reference.phone_plans import read_countries_with_plan
 
@@ -99,9 +100,18 @@ class _Reader:
             link_weight=self.positive("limits.link_weight", limits.get("link_weight", OFF.link_weight)),
             records_per_value=self.count("limits.records_per_value", limits, OFF.records_per_value, least=2),
             records_per_person=self.count("limits.records_per_person", limits, OFF.records_per_person, least=2),
-            model=self.text("model", values.get("model")),
+            model=(model := self.model(values.get("model"))),
+            model_version=load_model(model).version if model else "",
             country=self.country(values.get("country")),
         )
+
+    def model(self, value: Any) -> str:
+        """Return the name of a model of the library, or the path of a model file. The file of rules may be elsewhere.
+
+        A relative path is relative to the folder of the file of rules.
+        """
+        name = self.text("model", value)
+        return name if not name or _NAME.fullmatch(name) else str(Path(self.path).parent / name)
 
     def kind(self, name: str, content: Any) -> IdentifierKind:
         place = f"kinds.{name}"

@@ -74,6 +74,20 @@ def stage_rows(work: Work, state: TableState, rows: DataFrame) -> DataFrame:
     return stored.select(*rows.columns)
 
 
+def append_changes(work: Work, state: TableState, rows: DataFrame) -> None:
+    """Store rows of a change set that is too large for one commit. `write_change_set` stores the last rows.
+
+    Until then, the change set has no header. If the run is killed, its rows are never applied.
+
+    Args:
+        work: Table to refresh.
+        state: State from `new_change_set`.
+        rows: Rows as in `write_change_set`.
+    """
+    changes = work.contract.changes
+    work.store.append(changes, _align_columns(changes, rows, state.token))
+
+
 def write_change_set(work: Work, state: TableState, rows: DataFrame) -> Outcome:
     """Store a change set and its header row in one commit, then apply the change set.
 

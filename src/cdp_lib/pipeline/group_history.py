@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import frame_from_arrow
+from cdp_lib.frames import frames_from_arrow
 from cdp_lib.pipeline.resolve_touched import IS_RESOLVED
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import Outcome, Work
@@ -48,11 +48,12 @@ class GroupHistory(Materialization):
         rows = work.build(before, after, version=input_state.version, now=work.settings.run_started_at)
         if not rows.num_rows:
             return work.rewritten(0) if not work.state.version else work.unchanged()
-        frame = frame_from_arrow(rows, store.read(links))
+        frames = frames_from_arrow(rows, store.read(links))
         if is_new:
-            store.append(contract, frame)
+            for frame in frames:
+                store.append(contract, frame)
             return work.rewritten(rows.num_rows)
-        return work.partly_changed(store.merge_rows(contract, frame))
+        return work.partly_changed(sum(store.merge_rows(contract, frame) for frame in frames))
 
     def _before_and_after(self, work: Work, links: TableContract) -> tuple[pa.Table, pa.Table]:
         """Return the key and the group of the records of changed groups, before and after the change."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import ARROW_TYPES, frame_from_arrow, union, without_comments
-from cdp_lib.pipeline.change_sets import delete_change_sets, new_change_set, write_change_set
+from cdp_lib.frames import ARROW_TYPES, frames_from_arrow, nulls, union, without_comments
+from cdp_lib.pipeline.change_sets import append_changes, delete_change_sets, new_change_set, write_change_set
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import Outcome, Work
 
@@ -22,9 +22,6 @@ NEXT_ID = "next_id"
 
 IS_RESOLVED = "is_resolved"
 """Name in the `details` of the state: whether the rows come from the resolution of records."""
-
-_ROWS_AT_ONCE = 200_000
-"""Rows that are sent to the engine in one message. The size of a message is limited."""
 
 
 @dataclass(frozen=True)
@@ -64,26 +61,37 @@ class ResolveTouched(Materialization):
     def refresh(self, work: Work) -> Outcome:
         """Resolve the touched components, or all components."""
         if not self.is_on(**work.values):
-            return self._replace(work, self._unresolved(work), self._next_id(work), is_resolved=False)
+            return self._replace(work, [self._unresolved(work)], self._next_id(work), is_resolved=False)
         touched = None if work.must_rewrite or not work.store.exists(work.contract) else self._touched(work)
         if touched is not None and touched.isEmpty():
             return work.unchanged()
         previous, rows, next_id = self._resolve(work, touched)
         if touched is None and not previous.num_rows:
-            return self._replace(work, self._frame(work, rows), next_id, is_resolved=True)
-        details = {IS_RESOLVED: True, NEXT_ID: next_id}
-        changes = differences(previous, rows, work.contract.key[0])
+            return self._replace(work, self._frames(work, rows), next_id, is_resolved=True)
+        details, changes = {IS_RESOLVED: True, NEXT_ID: next_id}, differences(previous, rows, work.contract.key[0])
         if not changes.num_rows:
             outcome = work.unchanged()
             return replace(outcome, state=replace(outcome.state, details=details))
-        return write_change_set(work, new_change_set(work, details), self._frame(work, changes))
+        state, [*firsts, last] = new_change_set(work, details), self._frames(work, changes)
+        for frame in firsts:
+            append_changes(work, state, frame)
+        return write_change_set(work, state, last)
 
-    def _replace(self, work: Work, rows: DataFrame, next_id: int, *, is_resolved: bool) -> Outcome:
-        """Replace all rows. No number of the replaced rows, or of the new rows, is given to another group later."""
+    def _replace(self, work: Work, frames: Sequence[DataFrame], next_id: int, *, is_resolved: bool) -> Outcome:
+        """Replace all rows. No number of the replaced rows, or of the new rows, is given to another group later.
+
+        If a run is killed between two frames, the next run resolves all records, starting from the rows that exist.
+        """
+        store, contract, highest = work.store, work.contract, sf.max(self.group)
         work.mark_rewriting()
-        delete_change_sets(work.store, work.contract)
-        new_rows, highest = rows.selectExpr(*work.contract.select_list), sf.max(self.group)
-        written = work.store.replace(work.contract, new_rows, highest=highest)
+        delete_change_sets(store, contract)
+        first, *others = frames or [store.read(work.table.reads[0]).select(*nulls(contract.types)).limit(0)]
+        written = store.replace(contract, first.selectExpr(*contract.select_list), highest=highest)
+        for frame in others:
+            store.append(contract, frame.selectExpr(*contract.select_list))
+        if others:
+            [(rows, top)] = store.read(contract).agg(sf.count("*"), highest).collect()
+            written = {"rows": rows, "highest": top}
         next_id = max(next_id, (written["highest"] or 0) + 1)
         return work.rewritten(written["rows"], details={IS_RESOLVED: is_resolved, NEXT_ID: next_id})
 
@@ -94,7 +102,15 @@ class ResolveTouched(Materialization):
         """Return all rows, resolved from the present rows: groups that did not change keep their numbers."""
         if not self.is_on(**work.values):
             return [(work.contract, self._unresolved(work))]
-        return [(work.contract, self._frame(work, self._resolve(work, None)[1]))]
+        previous, rows, _ = self._resolve(work, None)
+        present, [key] = work.store.read(work.contract), work.contract.key
+        changes = differences(previous, rows, key)
+        # Send only the rows that differ to the engine: usually none.
+        for frame in self._frames(work, changes):
+            present = present.join(frame.select(key).distinct(), key, how="left_anti").select(*present.columns)
+        added = self._frames(work, changes.filter(pc.equal(changes["_change_type"], "insert")))
+        names = work.contract.column_names
+        return [(work.contract, union([without_comments(each, names) for each in (present, *added)]))]
 
     def _touched(self, work: Work) -> DataFrame | None:
         """Return the keys of the touched records, and of all records of their components; None for all records."""
@@ -150,13 +166,8 @@ class ResolveTouched(Materialization):
         [(highest,)] = work.store.read(work.contract).agg(sf.max(self.group)).collect()
         return (highest or 0) + 1
 
-    def _frame(self, work: Work, rows: pa.Table) -> DataFrame:
-        """Return Arrow rows as a data frame, sent in several messages."""
-        session_of = work.store.read(work.table.reads[0])
-        if not rows.num_rows:
-            return work.store.read(work.contract).limit(0)
-        starts = range(0, rows.num_rows, _ROWS_AT_ONCE)
-        return union([frame_from_arrow(rows.slice(start, _ROWS_AT_ONCE), session_of) for start in starts])
+    def _frames(self, work: Work, rows: pa.Table) -> list[DataFrame]:
+        return frames_from_arrow(rows, work.store.read(work.table.reads[0]))
 
     def __repr__(self) -> str:
         """Return only the class name and the columns.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.model_file import load_model, model_json
 from cdp_lib.identity.rules import OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
 from cdp_lib.identity.rules_file import read_identity_rules
 from cdp_local.workspace import PROJECT
@@ -18,7 +20,7 @@ kinds:
 groups:
   address: {rule: recency, sources: [crm_contacts, customers]}
 limits: {link_weight: 9, records_per_value: 10, records_per_person: 50}
-model: shop
+model: retail
 country: AT
 """
 
@@ -67,7 +69,7 @@ def test_kinds_are_sorted_by_weight_and_groups_have_defaults(tmp_path: Path) -> 
     assert groups["address"] == AttributeGroup("address", "recency", ("crm_contacts", "customers"))
     assert groups["name"] == AttributeGroup("name", "priority", SOURCES)
     assert (rules.link_weight, rules.records_per_value, rules.records_per_person) == (9.0, 10, 50)
-    assert (rules.model, rules.country) == ("shop", "AT")
+    assert (rules.model, rules.country) == ("retail", "AT")
 
 
 def test_text_of_rules_depends_only_on_their_values(tmp_path: Path) -> None:
@@ -148,3 +150,25 @@ def test_duplicate_key_and_invalid_yaml_are_refused(tmp_path: Path, text: str) -
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CdpError, match=r"can't be read \(No such file or directory\): check 'identity_rules'\.$"):
         read_identity_rules(str(tmp_path / "none.yml"))
+
+
+def test_changed_model_file_changes_the_text_of_the_rules(tmp_path: Path) -> None:
+    """Table states store the text, so a table of another version of the model is rebuilt."""
+    path = tmp_path / "identity.yml"
+    path.write_text("kinds: {email: {weight: 16}}\nmodel: own.json\n", encoding="utf-8")
+    texts = []
+    for prior in (-12.0, -12.0, -13.0):
+        model = replace(load_model("retail"), prior=prior)
+        (tmp_path / "own.json").write_text(model_json(model), encoding="utf-8")
+        rules = read_identity_rules(str(path))
+        assert load_model(rules.model).version == rules.model_version
+        texts.append(str(rules))
+    assert texts[0] == texts[1] != texts[2]
+    assert str(tmp_path) not in texts[0]
+
+
+def test_unknown_model_is_refused_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "identity.yml"
+    path.write_text("kinds: {email: {weight: 16}}\nmodel: wholesale\n", encoding="utf-8")
+    with pytest.raises(CdpError, match="identity model wholesale does not exist: the library has the models retail"):
+        read_identity_rules(str(path))
