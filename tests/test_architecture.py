@@ -359,6 +359,14 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "silver.person_links",
         "storage",
     },
+    "identity.explore": {
+        "identity.explain",
+        "identity.model_file",
+        "identity.plan",
+        "identity.rules_file",
+        "identity.story",
+        "storage",
+    },
     "identity.story": {
         "contracts.identity",
         "contracts.profile",
