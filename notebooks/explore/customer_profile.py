@@ -16,26 +16,16 @@ from importlib.util import find_spec
 
 sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
-from cdp_lib.identity.story import find_persons, tables_of_person
-from cdp_lib.storage import open_store
+from cdp_lib.identity.explore import Explorer
 
 # COMMAND ----------
 
-for name in ("catalog", "schema", "email", "phone", "country", "customer_id", "person"):
-    dbutils.widgets.text(name, "")
-store = open_store(spark, dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))
+explorer = Explorer(dbutils, spark)
 
 # COMMAND ----------
 
-typed = {kind: dbutils.widgets.get(kind) for kind in ("email", "phone", "customer_id")}
-country = dbutils.widgets.get("country")
-persons = [int(dbutils.widgets.get("person"))] if dbutils.widgets.get("person") else []
-for kind, text in typed.items():
-    persons += find_persons(store, kind, text, country) if text and not persons else []
-print(f"Persons: {', '.join(map(str, persons)) or 'none'}")
+persons = explorer.find_persons(print)
 
 # COMMAND ----------
 
-for title, rows in (tables_of_person(store, persons[0]) if persons else {}).items():
-    print(title)
-    display(rows)
+explorer.show_person(persons, print, display)

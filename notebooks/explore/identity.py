@@ -16,40 +16,16 @@ from importlib.util import find_spec
 
 sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
-from cdp_lib.identity.explain import IdentityTables, explain
-from cdp_lib.identity.model_file import load_model
-from cdp_lib.identity.plan import plan_rules
-from cdp_lib.identity.rules_file import read_identity_rules
-from cdp_lib.storage import open_store
+from cdp_lib.identity.explore import Explorer
 
 # COMMAND ----------
 
-for name in ("catalog", "schema", "identity_rules", "a", "b", "tried_rules"):
-    dbutils.widgets.text(name, "")
-store = open_store(spark, dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))
-rules = read_identity_rules(dbutils.widgets.get("identity_rules"))
+explorer = Explorer(dbutils, spark)
 
 # COMMAND ----------
 
-if dbutils.widgets.get("a"):
-    model = load_model(rules.model) if rules.model else None
-    tables = IdentityTables.read(store)
-    found = explain(tables, dbutils.widgets.get("a"), dbutils.widgets.get("b"), rules, model)
-    print(found.why)
-    print(f"Evidence: {found.weight:.1f} bits; {found.link_weight:.1f} bits are needed.")
-    for kind, bits in sorted(found.bits.items(), key=lambda item: -item[1]):
-        print(f"  {kind:<20} {bits:+7.1f}")
-    for attribute, (first, second) in found.values.items():
-        print(f"  {attribute:<20} {first} | {second}")
-    for step in found.steps:
-        print(f"  {step.record_a} – {step.record_b}: {step.evidence} {step.cut}")
+explorer.explain(print)
 
 # COMMAND ----------
 
-if dbutils.widgets.get("tried_rules"):
-    planned, revenue = plan_rules(store, read_identity_rules(dbutils.widgets.get("tried_rules")))
-    print(f"Persons: {planned.persons_before:,} now, {planned.persons_after:,} under the tried rules")
-    print(f"Merges: {planned.merges:,}. Splits: {planned.splits:,}. Persons affected: {planned.persons_affected:,}")
-    print(f"Customers who move: {len(planned.moved_customers):,}, with a revenue of {revenue:,.2f}")
-    for example in planned.examples:
-        print(f"  {example.event}: persons {example.persons}, {example.records} records: {', '.join(example.keys)}")
+explorer.plan(print)

@@ -187,4 +187,4 @@ def _figures(profile: Row) -> Row:
     """Return the values of a profile that belong neither to a group, nor to consent."""
     grouped = {column.name for columns in PERSON_GROUPS.values() for column in columns}
     left_out = {*grouped, *(f"is_{channel}_allowed" for channel in CONSENTS), "bucket", "person_id"}
-    return {name: value for name, value in profile.items() if name not in left_out and value is not None}
+    return {name: value for name, value in profile.items() if name not in left_out and value not in (None, [])}

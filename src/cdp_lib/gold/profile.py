@@ -11,7 +11,6 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import identity_of, is_on_or_before
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_VALUE_GOLD
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER, PERSONS_SILVER
-from cdp_lib.contracts.kpis import NOT_AN_ACTIVITY
 from cdp_lib.contracts.profile import (
     BUCKETS,
     CONSENTS,
@@ -20,10 +19,12 @@ from cdp_lib.contracts.profile import (
     PROFILE_DEMOGRAPHICS,
     PROFILE_VALUE,
 )
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER, RETAILS_SILVER
 from cdp_lib.frames import union
 from cdp_lib.identity.normalise import normal_email
+from cdp_lib.identity.phones import with_e164
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+from cdp_lib.reference.countries import countries_by_name, country_key
 
 _FAVOURITES = {
     "favourite_category": "category",
@@ -40,7 +41,7 @@ def build_customer_profile_gold(
     customer_demographics_gold: DataFrame,
     customer_value_gold: DataFrame,
     retails_silver: DataFrame,
-    events_silver: DataFrame,
+    activities_silver: DataFrame,
     as_of: date,
 ) -> DataFrame:
     """Return one row per person. A person without a customer is a prospect, and has no demographics and no value.
@@ -55,7 +56,7 @@ def build_customer_profile_gold(
         customer_demographics_gold: One row per person with a customer.
         customer_value_gold: One row per person with a customer.
         retails_silver: One row per sale.
-        events_silver: One row per event.
+        activities_silver: One row per identity in events and day with an activity.
         as_of: Last day to include.
 
     Returns:
@@ -69,7 +70,7 @@ def build_customer_profile_gold(
         customer_value_gold.select("person_id", *(column.name for column in PROFILE_VALUE)),
         _consents(crm_contacts_silver, persons_of),
         *(_favourite(sales, value, name) for name, value in _FAVOURITES.items()),
-        _activity(sales, _active_days(events_silver, as_of), persons_of),
+        _activity(sales, _active_days(activities_silver, as_of), persons_of),
     ]
     profiles = persons_silver
     for part in parts:
@@ -89,7 +90,7 @@ CUSTOMER_PROFILE = Table(
         CUSTOMER_DEMOGRAPHICS_GOLD,
         CUSTOMER_VALUE_GOLD,
         RETAILS_SILVER,
-        EVENTS_SILVER,
+        ACTIVITIES_SILVER,
     ),
     settings=(BUSINESS_DATE,),
 )
@@ -116,13 +117,10 @@ def _favourite(sales: DataFrame, value: str, name: str) -> DataFrame:
     return ranked.where("rank = 1").select("person_id", sf.col(value).alias(name))
 
 
-def _active_days(events: DataFrame, as_of: date) -> DataFrame:
+def _active_days(activities: DataFrame, as_of: date) -> DataFrame:
     """Return the first and the last day with an activity of each identity."""
-    is_activity = ~sf.col("event_type").isin(*NOT_AN_ACTIVITY) & sf.col("identity").isNotNull()
-    days = events.where(is_activity).select(
-        sf.col("identity").alias("record_key"), sf.col("occurred_at").cast("date").alias("day")
-    )
-    return days.where(is_on_or_before("day", as_of)).groupBy("record_key").agg(*_first_and_last("day"))
+    days = activities.where(is_on_or_before("activity_date", as_of))
+    return days.groupBy(sf.col("identity").alias("record_key")).agg(*_first_and_last("activity_date"))
 
 
 def _activity(sales: DataFrame, days: DataFrame, persons_of: DataFrame) -> DataFrame:
@@ -145,7 +143,11 @@ def _first_and_last(day: str) -> Sequence[Column]:
 
 
 def build_person_lookup_gold(
-    persons_silver: DataFrame, person_links_silver: DataFrame, identity_records_silver: DataFrame
+    persons_silver: DataFrame,
+    person_links_silver: DataFrame,
+    identity_records_silver: DataFrame,
+    countries: DataFrame,
+    phone_plans: DataFrame,
 ) -> DataFrame:
     """Return one row per identifier and person. An identifier that several persons share has several rows.
 
@@ -156,11 +158,17 @@ def build_person_lookup_gold(
         persons_silver: One row per person.
         person_links_silver: One row per record.
         identity_records_silver: One row per record, with normalised identifiers.
+        countries: One row per country, all columns as text (`countries.csv`).
+        phone_plans: One row per country, all columns as text (`phone_plans.csv`).
 
     Returns:
         Columns of `person_lookup_gold`.
     """
     of_records = identity_records_silver.select("record_key", sf.explode("identifiers").alias("identifier"))
+    codes = countries_by_name(countries).select("country_key", sf.col("country_code").alias("phone_country"))
+    country = country_key(sf.coalesce("address_country", "country"))
+    persons = persons_silver.select("person_id", "email", "phone", country.alias("country_key"))
+    located = persons.join(codes, "country_key", how="left").select("person_id", "email", "phone", "phone_country")
     own_values = sf.array(
         sf.concat(sf.lit("email:"), normal_email(sf.col("email"))), sf.concat(sf.lit("phone:"), sf.col("phone"))
     )
@@ -170,7 +178,7 @@ def build_person_lookup_gold(
             of_records.join(person_links_silver.select("record_key", "person_id"), "record_key", how="inner").select(
                 "identifier", "person_id"
             ),
-            persons_silver.select(sf.explode(own_values).alias("identifier"), "person_id"),
+            with_e164(located, phone_plans).select(sf.explode(own_values).alias("identifier"), "person_id"),
         ]
     )
     known = found.where("identifier IS NOT NULL").distinct()
@@ -182,4 +190,5 @@ PERSON_LOOKUP = Table(
     PERSON_LOOKUP_GOLD,
     build_person_lookup_gold,
     reads=(PERSONS_SILVER, PERSON_LINKS_SILVER, IDENTITY_RECORDS_SILVER),
+    files=("countries.csv", "phone_plans.csv"),
 )

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import zlib
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
+from importlib.resources import files
 
 import pytest
 
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.profile import BUCKETS, CUSTOMER_PROFILE_GOLD, PROFILE_DEMOGRAPHICS, PROFILE_VALUE
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER
 from cdp_lib.contracts.table import Column
+from cdp_lib.frames import read_csv
 from cdp_lib.gold.profile import build_customer_profile_gold, build_person_lookup_gold
 
 AS_OF = date(2026, 6, 30)
@@ -23,16 +25,16 @@ _LINKS = (
     {"record_key": "contact:c", "source": "crm_contacts", "person_id": 70},
 )
 _PERSONS = (
-    {"person_id": 1, "email": "Nour@Example.com", "phone": "+436641234567", "record_count": 5},
+    {"person_id": 1, "email": "Nour@Example.com", "phone": "0664 1234567", "country": "Austria", "record_count": 5},
     {"person_id": 70, "email": "maya@example.com", "record_count": 1},
 )
 
 
 @pytest.fixture
 def profiles(frame_of, sales):
-    """Return a function that builds the profiles of two persons, with other contacts, sales and events."""
+    """Return a function that builds the profiles of two persons, with other contacts, sales and days of activity."""
 
-    def build(contacts=(), sold=(), events=()):
+    def build(contacts=(), sold=(), days=()):
         return build_customer_profile_gold(
             frame_of(PERSONS_SILVER.columns, *_PERSONS),
             frame_of(PERSON_LINKS_SILVER.columns, *_LINKS),
@@ -40,7 +42,7 @@ def profiles(frame_of, sales):
             frame_of((_PERSON_ID, *PROFILE_DEMOGRAPHICS), {"person_id": 1, "age_band": "35-44"}),
             frame_of((_PERSON_ID, *PROFILE_VALUE), {"person_id": 1, "segment": "Loyal"}),
             sales(*sold),
-            frame_of(EVENTS_SILVER.columns, *events),
+            frame_of(ACTIVITIES_SILVER.columns, *days),
             AS_OF,
         )
 
@@ -90,29 +92,29 @@ def test_equal_favourites_are_decided_by_name(profiles, rows_of) -> None:
 
 
 def test_activity_counts_purchases_and_events_up_to_the_business_date(profiles, rows_of) -> None:
-    events = [
-        {"identity": identity, "event_type": kind, "occurred_at": datetime(2026, month, day, tzinfo=UTC)}
-        for identity, kind, month, day in (
-            ("device:d", "page_view", 1, 5),
-            ("device:d", "email_sent", 6, 20),
-            ("customer:102", "page_view", 5, 3),
-            ("device:d", "page_view", 7, 1),
-            ("device:other", "page_view", 6, 1),
+    days = [
+        {"identity": identity, "activity_date": date(2026, month, day)}
+        for identity, month, day in (
+            ("device:d", 1, 5),
+            ("customer:102", 5, 3),
+            ("device:d", 7, 1),
+            ("device:other", 6, 1),
         )
     ]
     sold = [{"customer_id": 101, "transaction_date": date(2025, 12, 1)}]
-    rows = profiles(sold=sold, events=events).select("person_id", "first_activity_date", "last_activity_date")
+    rows = profiles(sold=sold, days=days).select("person_id", "first_activity_date", "last_activity_date")
     assert sorted(rows_of(rows)) == [(1, date(2025, 12, 1), date(2026, 5, 3)), (70, None, None)]
 
 
-def test_lookup_finds_a_person_by_every_identifier(frame_of, rows_of) -> None:
+def test_lookup_finds_a_person_by_every_identifier(spark, frame_of, rows_of) -> None:
     records = frame_of(
         IDENTITY_RECORDS_SILVER.columns,
         {"record_key": "contact:a", "identifiers": ["email:nour@example.com", "loyalty_card:77"]},
         {"record_key": "contact:c", "identifiers": ["email:nour@example.com"]},
     )
     persons, links = frame_of(PERSONS_SILVER.columns, *_PERSONS), frame_of(PERSON_LINKS_SILVER.columns, *_LINKS)
-    found = rows_of(build_person_lookup_gold(persons, links, records))
+    references = [read_csv(spark, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")]
+    found = rows_of(build_person_lookup_gold(persons, links, records, *references))
     expected = {(link["record_key"], link["person_id"]) for link in _LINKS} | {
         ("email:nour@example.com", 1),
         ("email:nour@example.com", 70),

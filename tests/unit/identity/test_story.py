@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from cdp_lib.contracts.identity import (
 from cdp_lib.contracts.profile import CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
 from cdp_lib.contracts.silver import EVENTS_SILVER, RETAILS_SILVER
 from cdp_lib.errors import CdpError
+from cdp_lib.frames import read_csv
 from cdp_lib.gold.profile import build_person_lookup_gold
 from cdp_lib.identity.story import find_persons
 from cdp_local.dbutils import SecretStore
@@ -35,7 +36,7 @@ PEOPLE = {
 
 
 @pytest.fixture
-def shop(store, frame_of):
+def shop(spark, store, frame_of):
     """Return the store with the tables of a few records."""
     tables = resolved_tables(frame_of, PEOPLE)
     written = {
@@ -47,10 +48,12 @@ def shop(store, frame_of):
     for contract, rows in written.items():
         store.replace(contract, rows)
     persons = frame_of(PERSONS_SILVER.columns)
-    lookup = build_person_lookup_gold(persons, store.read(PERSON_LINKS_SILVER), store.read(IDENTITY_RECORDS_SILVER))
+    references = [read_csv(spark, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")]
+    links, records = store.read(PERSON_LINKS_SILVER), store.read(IDENTITY_RECORDS_SILVER)
+    lookup = build_person_lookup_gold(persons, links, records, *references)
     store.replace(PERSON_LOOKUP_GOLD, lookup)
     for contract in (CUSTOMER_PROFILE_GOLD, PERSON_HISTORY_SILVER, RETAILS_SILVER, EVENTS_SILVER):
-        store.create(replace(contract))
+        store.create(contract)
     return store
 
 
