@@ -74,7 +74,7 @@ def train(records: pa.Table, like: Model, name: str, top_values: int = 200, samp
     linker = Linker(database.register("records"), _settings(like), log_level=logging.ERROR, validate_settings=False)
     linker.training.estimate_u_using_random_sampling(sampled_pairs, seed=SEED, min_count_per_level=None, num_chunks=1)
     for key in like.training:
-        linker.training.estimate_parameters_using_expectation_maximisation(_same_key(key))
+        linker.training.estimate_parameters_using_expectation_maximisation(_same_key(key))  # type: ignore[arg-type]
     settings = linker.misc.save_model_to_json()
     weights = linker.inference.predict().as_duckdbpyrelation().select("match_weight").fetchnumpy()["match_weight"]
     assumed = settings["probability_two_random_records_match"]
