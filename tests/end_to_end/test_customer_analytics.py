@@ -19,6 +19,7 @@ import pytest
 from deltalake import DeltaTable
 
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
+from cdp_lib.contracts.identity import PERSONS_SILVER
 from cdp_lib.contracts.table import TableContract
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -119,9 +120,12 @@ def test_every_buyer_is_predicted_by_a_stored_fit(home: Path) -> None:
         name: ("fitted", fits[name]["model_version"]) for name in ("pareto_nbd", "gamma_gamma")
     }
     value = rows_of(home, _table("customer_value_gold"))
-    assert len(value) == CUSTOMERS
+    customers = {row["person_id"]: row["customer_ids"] for row in rows_of(home, PERSONS_SILVER) if row["customer_ids"]}
+    assert sorted(int(number) for numbers in customers.values() for number in numbers) == [*range(1, CUSTOMERS + 1)]
+    assert {row["person_id"] for row in value} == {*customers}
     for row in value:
-        bought = row["customer_id"] % 20 != 0
+        [customer] = customers[row["person_id"]]
+        bought = int(customer) % 20 != 0
         assert row["prediction_state"] == ("predicted" if bought else "never_bought")
         assert (row["predictive_clv"] is not None) == bought
         if bought:
@@ -143,7 +147,7 @@ def test_model_forecast_of_the_holdout_beats_the_baselines(home: Path) -> None:
 
 def test_every_customer_is_in_one_segment_and_one_movement(home: Path) -> None:
     segments = rows_of(home, _table("customer_segments_gold"))
-    assert len({row["customer_id"] for row in segments}) == len(segments) == CUSTOMERS
+    assert len({row["person_id"] for row in segments}) == len(segments) == CUSTOMERS
     movements = rows_of(home, _table("segment_movements_gold"))
     assert sum(row["customer_count"] for row in movements) == CUSTOMERS
     assert len({row["segment"] for row in segments}) >= 10
