@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_local.identity_summary import IdentitySummary, LargePerson, Pattern, summarize
 from cdp_local.report.identity import identity_html, waterfall
 
@@ -35,8 +36,10 @@ def test_summary_counts_records_persons_and_cuts(summary) -> None:
     assert summary.cuts == {"contradiction": 2}
 
 
-def test_summary_of_one_record(frame_of) -> None:
-    summary = summarize(resolved_tables(frame_of, {"customer:1": ("nour",)}), RULES)
+def test_summary_of_one_stored_record(frame_of, store) -> None:
+    tables = resolved_tables(frame_of, {"customer:1": ("nour",)})
+    store.replace(PERSON_LINKS_SILVER, tables.links)
+    summary = summarize(replace(tables, links=store.read(PERSON_LINKS_SILVER)), RULES)
     assert (summary.persons, summary.sizes, summary.cuts, summary.patterns) == (1, {"1": 1}, {}, [])
 
 
