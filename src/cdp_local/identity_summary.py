@@ -86,7 +86,8 @@ def summarize(tables: IdentityTables, rules: IdentityRules) -> IdentitySummary:
         rules: Rules of identity resolution.
     """
     links = tables.links
-    sizes = links.groupBy("person_id").agg(sf.count("*").alias("records"))
+    # Sail can't group by a count if the table has one row: it takes the count of one row for nullable.
+    sizes = links.groupBy("person_id").agg(sf.sum(sf.lit(1)).alias("records"))
     counts = {
         row["records"]: row["persons"] for row in sizes.groupBy("records").agg(sf.count("*").alias("persons")).collect()
     }

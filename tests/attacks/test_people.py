@@ -27,6 +27,7 @@ from cdp_lib.contracts.analytics import (
     SEGMENT_MOVEMENTS_GOLD,
 )
 from cdp_lib.contracts.gold import CUSTOMER_REGISTRATION_TRENDS_GOLD, PRODUCT_PERFORMANCE_GOLD
+from cdp_lib.contracts.identity import PERSONS_SILVER
 from cdp_lib.contracts.kpis import KPIS, MEASURES
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
 from cdp_lib.contracts.table import TableContract
@@ -76,7 +77,7 @@ def small_shop(store: DeltaStore) -> DeltaStore:
     values = [
         row_of(
             CUSTOMER_VALUE_GOLD,
-            customer_id=number,
+            person_id=number,
             segment="Loyal" if country == "Egypt" else "Lost",
             transaction_count=int(number < 6),
             total_revenue=Decimal(1000 * (number < 6)),
@@ -88,7 +89,7 @@ def small_shop(store: DeltaStore) -> DeltaStore:
         for number, country in people
     ]
     rows = {
-        CUSTOMERS_SILVER: [row_of(CUSTOMERS_SILVER, customer_id=n, country=c, _batch_id="b") for n, c in people],
+        PERSONS_SILVER: [row_of(PERSONS_SILVER, person_id=n, country=c) for n, c in people],
         CUSTOMER_VALUE_GOLD: values,
         SEGMENT_MOVEMENTS_GOLD: [
             row_of(SEGMENT_MOVEMENTS_GOLD, from_segment="Loyal", to_segment="Lost", customer_count=4),
@@ -167,7 +168,7 @@ def test_revenue_of_one_return_among_customers_without_a_sale_is_withheld(small_
         small_shop.frame(
             CUSTOMER_VALUE_GOLD,
             [
-                row_of(CUSTOMER_VALUE_GOLD, customer_id=n, segment="Lost", total_revenue=Decimal(-9 * (n == 6)))
+                row_of(CUSTOMER_VALUE_GOLD, person_id=n, segment="Lost", total_revenue=Decimal(-9 * (n == 6)))
                 for n in range(5, 11)
             ],
         ),
@@ -190,7 +191,7 @@ def test_a_minimum_of_one_withholds_nothing(small_shop: DeltaStore) -> None:
 def test_view_for_readers_outside_the_team_has_no_row_per_customer(name: str) -> None:
     query = parse_one(serving_views()[name], read="databricks")
     tables = {table.name for table in query.find_all(exp.Table)}
-    assert "customer_id" not in query.named_selects
+    assert not {"customer_id", "person_id"} & {*query.named_selects}
     assert not tables & PER_CUSTOMER or "minimum_cell_size()" in serving_views()[name]
 
 
@@ -267,7 +268,7 @@ def test_power_bi_withholds_few_people(table: Any) -> None:
         assert "Table.SelectColumns(Shown, " in text
     if table.contract.is_per_customer:
         assert all(re.match(rf"IF\(COUNT.* >= {MINIMUM}, ", measure.dax) for measure in table.measures)
-        assert re.search(r"column customer_id\n\t\tdataType: int64\n\t\tisHidden", text)
+        assert re.search(r"column person_id\n\t\tdataType: int64\n\t\tisHidden", text)
 
 
 # Single customers: no default group sees them

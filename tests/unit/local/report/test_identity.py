@@ -35,6 +35,11 @@ def test_summary_counts_records_persons_and_cuts(summary) -> None:
     assert summary.cuts == {"contradiction": 2}
 
 
+def test_summary_of_one_record(frame_of) -> None:
+    summary = summarize(resolved_tables(frame_of, {"customer:1": ("nour",)}), RULES)
+    assert (summary.persons, summary.sizes, summary.cuts, summary.patterns) == (1, {"1": 1}, {}, [])
+
+
 def test_patterns_have_the_bits_of_each_kind_of_evidence(summary) -> None:
     assert summary.patterns == [Pattern({"email": 16.0}, 3, 1), Pattern({"phone": 12.0}, 1, 1)]
 
