@@ -41,7 +41,7 @@ def test_shipped_file_is_valid() -> None:
     assert [(kind.name, kind.weight) for kind in rules.kinds] == [
         ("customer_id", 40.0),
         ("email", 16.0),
-        ("phone", 12.0),
+        ("phone", 10.0),
         ("device", 8.0),
     ]
     device = rules.kinds[-1]
