@@ -66,6 +66,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "identity.rules_file": {
         "contracts.identity",
         "errors",
+        "identity.model",
         "identity.model_file",
         "identity.rules",
         "reference.phone_plans",
