@@ -35,7 +35,10 @@ TABLES_OF_DATA = [
     for name, contract in TABLES.items()
     if contract.layer != "ops" and not name.endswith(("_changes", "id_keys_silver"))
 ]
-RUN_COLUMNS = {"_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at", "inactive_since"}
+RUN_COLUMNS = {
+    *("_batch_id", "_source_file", "_ingested_at", "_version", "fitted_at", "inactive_since"),
+    *("linked_at", "links_version", "happened_at"),
+}
 
 Tables = dict[str, list[str]]
 
