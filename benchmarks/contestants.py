@@ -91,6 +91,9 @@ CONTESTANTS = {
     ),
     "product-receipts": Contestant("product, Sail, receipts", "product.py", reads_receipts=True),
     "product-whole-job": Contestant("product, Sail, whole job", "product.py", ("--whole",)),
+    "product-whole-job-off": Contestant(
+        "product, Sail, whole job without identity resolution", "product.py", ("--whole", "--identity-off")
+    ),
     "product-apart": Contestant("product, Sail, the largest mart after all others", "product.py", ("--apart",)),
     "product-spark": Contestant("product, local Spark", "product.py", ("--engine", "spark")),
     "first-version-spark": Contestant(

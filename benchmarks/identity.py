@@ -46,7 +46,14 @@ from identity_metrics import measure  # noqa: E402
 from identity_shop import make_shop  # noqa: E402
 
 SILVER = (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER)
-TABLES = ("identity_records_silver", "identity_edges_silver", "identity_overrides_silver", "person_links_silver")
+TABLES = (
+    "identity_records_silver",
+    "identity_edges_silver",
+    "identity_overrides_silver",
+    "person_links_silver",
+    "person_history_silver",
+)
+PERSONS = ("persons_silver",)
 LOADED = tuple(f"{name}_{layer}" for layer in ("bronze", "silver") for name in ("customers", "crm_contacts", "events"))
 PERSONS_PER_RECORD = 0.41
 """Persons of the shop per record, event identities included."""
@@ -201,6 +208,7 @@ def main() -> None:
                 land(workspace.landing, number, {contract: part[number] for contract, part in parts.items()})
                 refresh(workspace, f"{title}, sources", LOADED)
                 refresh(workspace, f"{title}, identity", TABLES)
+                refresh(workspace, f"{title}, golden values", PERSONS)
             store = open_runner(workspace, "cdp_refresh", {}).store
             links = store.read(PERSON_LINKS_SILVER).select("record_key", "person_id").toArrow().to_pandas()
         truth = stored.truth()

@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/product.py HOME --landing LANDING           # only the baselines' tables
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --whole   # whole job: customers, KPIs, views
     .venv/bin/python benchmarks/product.py HOME --whole                     # whole job on sample data
+    .venv/bin/python benchmarks/product.py HOME --whole --identity-off      # without identity resolution
     .venv/bin/python benchmarks/product.py HOME --landing LANDING --apart   # the largest mart last
 
 The last line of the output is the measurement as JSON. The duration is the time from the first read to the last commit.
@@ -33,7 +34,9 @@ LARGEST_MART = "customer_product_affinity_gold"
 """The mart with one row per (customer, product) pair. Its number of rows grows with the history."""
 
 
-def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart: bool) -> dict[str, object]:
+def refresh(
+    engine: str, home: Path, landing: Path | None, *, whole: bool, apart: bool, identity: bool
+) -> dict[str, object]:
     """Run one refresh and measure it.
 
     Args:
@@ -42,6 +45,7 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
         landing: Folder of the landed batches. If None, the job ingests the sample data.
         whole: Whether to run the whole job cdp_refresh.
         apart: Whether to refresh the largest mart alone, after the other marts.
+        identity: Whether to resolve customers to persons.
 
     Returns:
         `seconds` is the duration of the refresh. `tasks` has the duration of each table and of each task, in seconds.
@@ -51,6 +55,7 @@ def refresh(engine: str, home: Path, landing: Path | None, *, whole: bool, apart
         CdpError: A table or task failed.
     """
     variables = {"landing": str(landing.resolve())} if landing else {}
+    variables |= {} if identity else {"identity_rules": ""}
     parameters = {"ingest": "false"} if landing else {}
     with open_workspace(engine, home, variables, reading=() if landing else ENTITIES) as workspace:
         if whole:
@@ -117,10 +122,12 @@ def main() -> None:
     parser.add_argument("--engine", default="sail")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--identity-off", action="store_true")
     arguments = parser.parse_args()
     engine, home, landing = arguments.engine, arguments.home, arguments.landing
     try:
-        print(json.dumps(refresh(engine, home, landing, whole=arguments.whole, apart=arguments.apart)))
+        switches = {"whole": arguments.whole, "apart": arguments.apart, "identity": not arguments.identity_off}
+        print(json.dumps(refresh(engine, home, landing, **switches)))
     except CdpError as error:
         raise SystemExit(f"error: {error}") from None
 

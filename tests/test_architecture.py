@@ -61,10 +61,12 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "sources.event_stream": {"", "contracts.table", "errors", "json_text", "landing", "redaction", "settings"},
     "settings": {"errors", "identity.rules", "identity.rules_file", "limits", "reference.currencies"},
     "identity": {"identity"},
+    "identity.pairs": {"frames", "identity.contradiction", "identity.model", "identity.rules"},
     "identity.rules": set(),
     "identity.rules_file": {
         "contracts.identity",
         "errors",
+        "identity.model",
         "identity.model_file",
         "identity.rules",
         "reference.phone_plans",

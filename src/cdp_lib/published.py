@@ -1,7 +1,8 @@
 """Copies of the gold tables, without personal data, for readers outside Unity Catalog.
 
 A copy has no row of fewer people than `minimum_cell_size`. A table with a row per customer is copied only on request:
-its copy is pseudonymised, because a customer number still identifies a person.
+its copy is pseudonymised, because a customer number still identifies a person. Profiles are never copied, because they
+exist to read and find the contact data of persons.
 """
 
 from __future__ import annotations

@@ -169,6 +169,8 @@ class Platform:
         run_values = {
             "ingest": "false",
             "fit_models": "false",
+            # The model does not resolve identities: each customer is a person.
+            "identity_rules": "",
             "run_id": str(self.runs),
             "run_started_at": (FIRST_RUN_AT + timedelta(minutes=self.runs)).isoformat(),
         }

@@ -114,6 +114,7 @@ def test_every_table_equals_the_account_of_the_receipts(
     home = tmp_path / "home"
     database, sources = receipts.Receipts(LINES, seed=7).write(tmp_path)
     own = {"reporting_currency": "EUR", "business_time_zone": receipts.TIME_ZONE, "amounts_include_tax": "true"}
+    own["identity_rules"] = ""  # The account does not resolve identities: each customer is a person.
     variables = [part for name, value in own.items() for part in ("--var", f"{name}={value}")]
     secrets = {"CDP_SECRET_CDP_DATABASE_URL": f"sqlite:///{database}"}
     ended = cdp("run", "--home", home, "--sources", sources, "--engine", engine, *variables, **secrets)

@@ -8,12 +8,16 @@ from functools import partial, reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.frames import frame_from_arrow
 from cdp_lib.identity.contradiction import is_contradiction
 from cdp_lib.identity.model import Model, evidence, total
 from cdp_lib.identity.rules import IdentifierKind, IdentityRules
 
 BLOCK = "block"
 """Kind of the keys in `blocks`, which only make two records a pair. They are no evidence."""
+
+_FEW_ROWS = 500_000
+"""Number of rows up to which rows are collected and sent back to the engine."""
 
 _COMPARED = (
     "first_name",
@@ -53,7 +57,7 @@ def find_pairs(records: DataFrame, rules: IdentityRules, touched: DataFrame | No
     if touched is not None:
         marked = touched.select("record_key", sf.lit(True).alias("is_touched"))
         theirs = values.join(touched, "record_key", how="left_semi").select("value").distinct()
-        values = values.join(theirs, "value", how="left_semi").join(marked, "record_key", how="left")
+        values = _computed(values.join(theirs, "value", how="left_semi").join(marked, "record_key", how="left"))
     counts = values.groupBy("value").agg(sf.count("*").alias("records"))
     shared = counts.where((sf.col("records") > 1) & (sf.col("records") <= rules.records_per_value)).select("value")
     values = values.join(shared, "value", how="left_semi")
@@ -69,6 +73,12 @@ def find_pairs(records: DataFrame, rules: IdentityRules, touched: DataFrame | No
     return pairs.groupBy(sf.col("a_record_key").alias("record_a"), sf.col("b_record_key").alias("record_b")).agg(
         sf.array_sort(sf.collect_set(identifier)).alias("identifiers")
     )
+
+
+def _computed(rows: DataFrame) -> DataFrame:
+    """Compute rows once, if they are few: each later use would read all records again."""
+    table = rows.toArrow()
+    return frame_from_arrow(table, rows) if 0 < table.num_rows <= _FEW_ROWS else rows
 
 
 def _may_join(kinds: Sequence[IdentifierKind]) -> Column:

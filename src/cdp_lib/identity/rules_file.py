@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import Repr
@@ -15,6 +15,7 @@ import yaml
 
 from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.model import Model
 from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
 from cdp_lib.reference.phone_plans import read_countries_with_plan
@@ -24,6 +25,9 @@ PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
 
 SOURCES_WITH_ATTRIBUTES = ("customers", "crm_contacts")
 """Sources whose own attributes may hold an identifier."""
+
+_RESERVED_KINDS = ("always", "block", "model", "prior")
+"""Names with another meaning in the evidence of a pair, or in the reason of a link."""
 
 _KEYS = ("kinds", "limits", "groups", "model", "country")
 _KIND_KEYS = ("weight", "joins", "values_per_person", "persons_per_value", "latest", "blocked", "attributes")
@@ -94,16 +98,30 @@ class _Reader:
         limits = self.block("limits", values.get("limits", {}), _LIMITS)
         groups = self.block("groups", values.get("groups", {}), tuple(PERSON_GROUPS))
         read = [self.kind(str(name), each) for name, each in kinds.items()]
+        model = self.model(values.get("model"))
+        trained = load_model(model) if model else None
+        self.refuse_reserved(read, trained)
         return IdentityRules(
             kinds=tuple(sorted(read, key=lambda kind: -kind.weight)),
             groups=tuple(self.group(name, groups.get(name, {})) for name in PERSON_GROUPS),
             link_weight=self.positive("limits.link_weight", limits.get("link_weight", OFF.link_weight)),
             records_per_value=self.count("limits.records_per_value", limits, OFF.records_per_value, least=2),
             records_per_person=self.count("limits.records_per_person", limits, OFF.records_per_person, least=2),
-            model=(model := self.model(values.get("model"))),
-            model_version=load_model(model).version if model else "",
+            model=model,
+            model_version=trained.version if trained else "",
             country=self.country(values.get("country")),
         )
+
+    def refuse_reserved(self, kinds: Sequence[IdentifierKind], model: Model | None) -> None:
+        """Refuse a kind with the name of a comparison of the model, or with another reserved name.
+
+        The evidence of a pair is one map with the names of kinds and comparisons as keys. Spark refuses a map that has
+        a key twice.
+        """
+        reserved = (*_RESERVED_KINDS, *(comparison.name for comparison in (model.comparisons if model else ())))
+        if clashes := [kind.name for kind in kinds if kind.name in reserved]:
+            place = f"kinds.{clashes[0]}"
+            raise self.error(place, "has a reserved name", f"write another name, such as {clashes[0]}_number")
 
     def model(self, value: Any) -> str:
         """Return the name of a model of the library, or the path of a model file. The file of rules may be elsewhere.

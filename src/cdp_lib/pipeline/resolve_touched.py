@@ -12,13 +12,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.frames import ARROW_TYPES, frames_from_arrow, nulls, union, without_comments
+from cdp_lib.frames import ARROW_TYPES, frame_from_arrow, frames_from_arrow, nulls, union, without_comments
 from cdp_lib.pipeline.change_sets import append_changes, delete_change_sets, new_change_set, write_change_set
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import Outcome, Work
 
 NEXT_ID = "next_id"
 """Name in the `details` of the state: the next number that no group has had."""
+
+_MAX_TOUCHED = 500_000
+"""Number of touched records above which all records are resolved. The keys are sent to the engine in one message."""
 
 IS_RESOLVED = "is_resolved"
 """Name in the `details` of the state: whether the rows come from the resolution of records."""
@@ -63,7 +66,7 @@ class ResolveTouched(Materialization):
         if not self.is_on(**work.values):
             return self._replace(work, [self._unresolved(work)], self._next_id(work), is_resolved=False)
         touched = None if work.must_rewrite or not work.store.exists(work.contract) else self._touched(work)
-        if touched is not None and touched.isEmpty():
+        if touched is not None and not touched.num_rows:
             return work.unchanged()
         previous, rows, next_id = self._resolve(work, touched)
         if touched is None and not previous.num_rows:
@@ -112,8 +115,11 @@ class ResolveTouched(Materialization):
         names = work.contract.column_names
         return [(work.contract, union([without_comments(each, names) for each in (present, *added)]))]
 
-    def _touched(self, work: Work) -> DataFrame | None:
-        """Return the keys of the touched records, and of all records of their components; None for all records."""
+    def _touched(self, work: Work) -> pa.Table | None:
+        """Return the keys of the touched records, and of all records of their components; None for all records.
+
+        The keys are collected, because three queries need them. If there are many, all records are resolved.
+        """
         records, edges, decisions = work.table.reads[:3]
         [key] = records.key
         changed, changed_edges = work.changed_rows(records), work.changed_rows(edges)
@@ -125,13 +131,15 @@ class ResolveTouched(Materialization):
         links = work.store.read(work.contract)
         components = links.join(touched, key, how="left_semi").select("component").distinct()
         members = links.join(components, "component", how="left_semi").select(key)
-        return union([without_comments(members, [key]), touched]).distinct()
+        keys_of_components = union([without_comments(members, [key]), touched]).distinct().toArrow()
+        return keys_of_components if keys_of_components.num_rows <= _MAX_TOUCHED else None
 
-    def _resolve(self, work: Work, touched: DataFrame | None) -> tuple[pa.Table, pa.Table, int]:
+    def _resolve(self, work: Work, keys: pa.Table | None) -> tuple[pa.Table, pa.Table, int]:
         """Return the present rows, the new rows and the next free number. None for all records."""
         records, edges, decisions = work.table.reads[:3]
         store, [key] = work.store, records.key
         frames = [store.read(records), store.read(edges)]
+        touched = None if keys is None else frame_from_arrow(keys, frames[0])
         if touched is not None:
             # Every edge of a record is in the record's component, so one end decides.
             by_edge = touched.select(sf.col(key).alias(self.ends[0]))

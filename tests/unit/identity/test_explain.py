@@ -19,6 +19,7 @@ def tables(frame_of):
     return partial(resolved_tables, frame_of)
 
 
+@pytest.mark.first_engine
 def test_records_with_a_shared_address_are_joined_directly(tables) -> None:
     shop = tables({"customer:1": ("nour", "email:n@x.com"), "contact:a": ("nour", "email:n@x.com", "phone:+43")})
     found = explain(shop, "customer:1", "contact:a", RULES, None)
@@ -46,6 +47,7 @@ def test_records_without_a_common_value_are_joined_through_others(tables) -> Non
     assert found.why == "They are one person through contact:a."
 
 
+@pytest.mark.first_engine
 def test_contradiction_is_a_cut(tables) -> None:
     shop = tables({"customer:1": ("nour", "email:n@x.com"), "customer:2": ("maximilian", "email:n@x.com")})
     found = explain(shop, "customer:1", "customer:2", RULES, None)
@@ -54,6 +56,7 @@ def test_contradiction_is_a_cut(tables) -> None:
     assert found.person_a != found.person_b
 
 
+@pytest.mark.first_engine
 def test_decision_of_a_person_is_a_cut_with_its_author(tables) -> None:
     people = {"customer:1": ("nour", "email:n@x.com"), "customer:2": ("nour", "email:n@x.com")}
     found = explain(tables(people, [("customer:1", "customer:2", "never")]), "customer:1", "customer:2", RULES, None)
@@ -61,6 +64,7 @@ def test_decision_of_a_person_is_a_cut_with_its_author(tables) -> None:
     assert [(row["decision"], row["author"]) for row in found.overrides] == [("never", "Ana")]
 
 
+@pytest.mark.first_engine
 def test_decision_to_join_is_a_step(tables) -> None:
     people = {"customer:1": ("nour", "email:n@x.com"), "customer:2": ("nour", "email:o@x.com")}
     found = explain(tables(people, [("customer:1", "customer:2", "always")]), "customer:1", "customer:2", RULES, None)
@@ -68,6 +72,7 @@ def test_decision_to_join_is_a_step(tables) -> None:
     assert [(step.evidence, step.weight) for step in found.steps] == [("always", None)]
 
 
+@pytest.mark.first_engine
 def test_missing_evidence_is_named(tables) -> None:
     shop = tables({"customer:1": ("nour", "weak:7"), "customer:2": ("nour", "weak:7")})
     found = explain(shop, "customer:1", "customer:2", RULES, None)
@@ -75,6 +80,7 @@ def test_missing_evidence_is_named(tables) -> None:
     assert found.why == "5.0 bits are missing. An equal email or phone would be enough."
 
 
+@pytest.mark.first_engine
 def test_person_stands_for_the_record_with_the_strongest_edge(tables) -> None:
     shop = tables(
         {
@@ -88,6 +94,7 @@ def test_person_stands_for_the_record_with_the_strongest_edge(tables) -> None:
     assert choose_records(shop, person["customer:1"], "customer:2") == ("customer:1", "customer:2")
 
 
+@pytest.mark.first_engine
 def test_unknown_records_are_errors(tables) -> None:
     shop = tables({"customer:1": ("nour",), "customer:2": ("nour",)})
     with pytest.raises(CdpError, match="There is no record contact:z"):

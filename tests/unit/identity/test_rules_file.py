@@ -41,7 +41,7 @@ def test_shipped_file_is_valid() -> None:
     assert [(kind.name, kind.weight) for kind in rules.kinds] == [
         ("customer_id", 40.0),
         ("email", 16.0),
-        ("phone", 12.0),
+        ("phone", 10.0),
         ("device", 8.0),
     ]
     device = rules.kinds[-1]
@@ -104,6 +104,11 @@ def test_norway_needs_no_quotes(tmp_path: Path) -> None:
         ("kinds: {email: {weight: 1, latest: -1}}", ": kinds.email.latest is -1: write a whole number, 0 or more;"),
         ("kinds: {email: {weight: 1, blocked: ['']}}", ": kinds.email.blocked has an empty value: write a text,"),
         ("kinds: {email: {weight: 1, blocked: {a: 1}}}", ": kinds.email.blocked is {'a': 1}: write a text; put it in"),
+        (
+            "kinds: {gender: {weight: 1, attributes: {customers: x}}}\nmodel: retail",
+            ": kinds.gender has a reserved name: write another name, such as gender_number.",
+        ),
+        ("kinds: {block: {weight: 1, attributes: {customers: x}}}", ": kinds.block has a reserved name: write"),
         ("kinds: {card: {weight: 1}}", ": kinds.card has no attributes: name the attribute"),
         ("kinds: {card: {weight: 1, attributes: {shop: x}}}", ": kinds.card.attributes has the unknown key 'shop':"),
         ("kinds: {card: {weight: 1, attributes: {customers: }}}", ": kinds.card.attributes.customers is empty: write"),

@@ -88,6 +88,7 @@ def test_notebook_of_a_person_shows_the_records(run) -> None:
     assert "contact:a" in printed and "contact:b" not in printed
 
 
+@pytest.mark.first_engine
 def test_notebook_of_identity_explains_a_pair(run) -> None:
     rules = str(PROJECT / "identity.yml")
     printed = run("identity.py", a="customer:1", b="contact:b", identity_rules=rules)

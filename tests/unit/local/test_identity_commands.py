@@ -66,6 +66,7 @@ def decisions_in(shop) -> list[tuple[str, str, str, str]]:
     return [tuple(row[name] for name in names) for row in rows]
 
 
+@pytest.mark.first_engine
 def test_explain_prints_evidence_way_and_decision(shop) -> None:
     answer = run("explain", "customer:1", "customer:2")
     assert answer.exit_code == 0, answer.exception
@@ -84,6 +85,7 @@ def test_split_separates_a_record_and_refreshes_what_depends_on_it(shop) -> None
     assert shop.refreshed == ["identity_overrides_silver+"]
 
 
+@pytest.mark.first_engine
 def test_split_of_a_person_separates_each_record(shop) -> None:
     [person] = {row["person_id"] for row in shop.store.read(PERSON_LINKS_SILVER).where("customer_id = 1").collect()}
     assert run("split", "--person", str(person), *DECIDED).exit_code == 0
@@ -94,11 +96,13 @@ def test_split_of_a_person_separates_each_record(shop) -> None:
     ]
 
 
+@pytest.mark.first_engine
 def test_join_decides_about_the_pair(shop) -> None:
     assert run("join", "customer:3", "customer:1", *DECIDED).exit_code == 0
     assert decisions_in(shop) == [("customer:1", "customer:3", "always", "Ana Berg")]
 
 
+@pytest.mark.first_engine
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -116,6 +120,7 @@ def test_decision_that_makes_no_sense_is_an_error(shop, arguments, message) -> N
     assert decisions_in(shop) == [] and shop.refreshed == []
 
 
+@pytest.mark.first_engine
 def test_plan_prints_numbers_and_record_keys(shop, monkeypatch) -> None:
     planned = Plan(4, 2, 1, 1, 0, 2, (3,), (Example("merged", (1, 2), 4, ("contact:a", "customer:1")),))
     monkeypatch.setattr(identity_commands, "plan_rules", lambda *_: (planned, Decimal("1234.5000")))

@@ -43,6 +43,7 @@ def mall(warehouse: Warehouse) -> Warehouse:
         tables[PERSON_LINKS_SILVER.name],
         build=_links_by_household,
         reads=(CUSTOMERS_SILVER,),
+        settings=(),
         materialization=TouchedKeys(by=("customer_id",), is_followed=True),
     )
     warehouse.graph = Graph((tables | {links.name: links}).values())

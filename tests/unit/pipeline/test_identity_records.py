@@ -12,6 +12,7 @@ from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.pipeline.state import TableState, read_states
 from cdp_local.workspace import PROJECT
+from effort import IS_TORTURE, SEEDS
 
 from ..warehouse import Warehouse, customer
 
@@ -157,12 +158,13 @@ def land_random_changes(warehouse: Warehouse, day: int, chance: random.Random) -
     warehouse.land(EVENTS_BRONZE, day, *{each["event_id"]: each for each in events}.values(), load="files")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(SEEDS // 2))
 def test_incremental_refresh_equals_a_rebuild_and_records_each_change(warehouse: Warehouse, seed: int) -> None:
     chance = random.Random(seed)
     land_random_changes(warehouse, 1, chance)
     refresh(warehouse)
-    for day in range(2, 7):
+    for day in range(2, 7 if IS_TORTURE else 5):
         before, token = records(warehouse), state_of(warehouse).token
         land_random_changes(warehouse, day, chance)
         refresh(warehouse)

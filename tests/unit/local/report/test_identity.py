@@ -43,10 +43,12 @@ def test_summary_of_one_stored_record(frame_of, store) -> None:
     assert (summary.persons, summary.sizes, summary.cuts, summary.patterns) == (1, {"1": 1}, {}, [])
 
 
+@pytest.mark.first_engine
 def test_patterns_have_the_bits_of_each_kind_of_evidence(summary) -> None:
     assert summary.patterns == [Pattern({"email": 16.0}, 3, 1), Pattern({"phone": 12.0}, 1, 1)]
 
 
+@pytest.mark.first_engine
 def test_section_has_no_personal_data(summary) -> None:
     page = identity_html(summary)
     assert not [value for value in ("n@x.com", "+43", "nour", "maximilian", "customer:", "contact:") if value in page]
@@ -54,6 +56,7 @@ def test_section_has_no_personal_data(summary) -> None:
     assert "Records per person" in page and "2 apart" in page
 
 
+@pytest.mark.first_engine
 def test_shared_values_are_cuts_without_their_value(frame_of) -> None:
     rules = replace(RULES, kinds=(replace(RULES.kinds[0], persons_per_value=1),))
     people = {
