@@ -203,7 +203,8 @@ class Runner:
         # Use one commit to mark all tables that are already known to need a rewrite.
         self._mark_rewriting([name for name in names if self._needs_rewrite(name)])
         runs: dict[str, TableRun] = {}
-        failed = set(held)
+        # A held table may be far upstream: the tables between may have been refreshed from its rows already.
+        failed = self.graph.downstream({name for name in held if name in self.graph.tables})
         order = TopologicalSorter(
             {name: [each for each in self.graph.waits_for(name) if each in selected] for name in names}
         )

@@ -225,6 +225,12 @@ def test_held_tables_and_their_downstream_tables_are_skipped(mall: Warehouse) ->
 
 
 @pytest.mark.first_engine
+def test_tables_far_downstream_of_a_held_table_are_skipped(mall: Warehouse) -> None:
+    runs = mall.runner().refresh([MONTHLY_SALES_GOLD.name], ["transactions_silver"])
+    assert [(run.table, run.state) for run in runs] == [(MONTHLY_SALES_GOLD.name, "skipped")]
+
+
+@pytest.mark.first_engine
 @pytest.mark.parametrize(
     "lost",
     [
