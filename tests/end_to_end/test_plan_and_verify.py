@@ -244,12 +244,9 @@ def test_run_over_a_damaged_table_fails_and_skips_downstream_tables(cdp: Cdp, ho
     assert run.stderr.startswith("error: task silver: customers_silver: 50 rows in, but 49 out ")
     assert run.stderr.count("\n") == 1
     states = {line.split()[0]: line.split()[1] for line in run.stdout.splitlines() if len(line.split()) > 1}
-    graph, affected = platform_graph(), {"customers_silver"}
-    gold = [name for name in graph.tables if name.endswith("_gold")]
-    for name in gold:
-        affected |= {name} if affected & set(graph.reads(name)) else set()
-    assert {name for name in gold if states[name] == "skipped"} == affected - {"customers_silver"} != set()
-    assert all(versions(home)[name] == before[name] for name in affected if name.endswith("_gold"))
+    affected = {name for name in platform_graph().downstream(["customers_silver"]) if name.endswith("_gold")}
+    assert {name for name in states if name.endswith("_gold") and states[name] == "skipped"} == affected != set()
+    assert all(versions(home)[name] == before[name] for name in affected)
 
 
 def test_the_job_of_a_workspace_finds_and_repairs_a_damaged_table(cdp: Cdp, home: Path) -> None:
