@@ -43,7 +43,7 @@ torture: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the full 
 	@scope=all; for engine in $(ENGINE); do \
 	    echo "== torture on $$engine" && \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 CDP_SOAK_SECONDS=1800 \
-	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/identity tests/unit/pipeline \
+	        $(BIN)/python -m pytest $(PYTEST_WORKERS) tests/faults tests/unit/gold tests/unit/identity tests/unit/pipeline \
             tests/end_to_end/test_customer_analytics.py || exit 1; \
 	    CDP_TEST_ENGINE=$$engine CDP_TEST_SCOPE=$$scope CDP_FAULT_SEEDS=20 \
 	        $(BIN)/python -m pytest $(PYTEST_WORKERS) --dist load tests/sequences tests/attacks/test_corruption.py || exit 1; \

@@ -19,6 +19,9 @@ from cdp_lib.gold.demographics import build_customer_demographics_gold
 from cdp_lib.identity.rules import OFF
 from cdp_lib.silver.persons import build_persons_silver
 
+# On Spark, `make test` compares the whole table with the embedded engine instead (tests/end_to_end/test_refresh.py).
+pytestmark = pytest.mark.torture
+
 AS_OF = date(2026, 6, 30)
 
 Demographics = Callable[..., dict[int, Row]]

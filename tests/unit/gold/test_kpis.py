@@ -32,6 +32,9 @@ from cdp_lib.silver.activities import build_activities_silver
 
 from ..purchases import purchases_of, with_month
 
+# On Spark, `make test` compares the whole table with the embedded engine instead (tests/end_to_end/test_refresh.py).
+pytestmark = pytest.mark.torture
+
 Row = dict[str, Any]
 Figures = dict[tuple[str, str, str], dict[int, float | None]]
 
