@@ -81,7 +81,8 @@ def test_records_without_optional_values_keep_all_their_sales(warehouse: Warehou
         warehouse.land(contract, 1, row, lacks=optional if is_column_missing else ())
     warehouse.land(TRANSACTIONS_BRONZE, 1, sale(1, JANUARY), sale(2, FEBRUARY))
 
-    warehouse.refresh(*OF_SALES, PURCHASES_SILVER, CUSTOMER_ACQUISITIONS_SILVER, *MARTS)
+    tables = (*OF_SALES, PURCHASES_SILVER, CUSTOMER_ACQUISITIONS_SILVER, *MARTS)
+    warehouse.run(*(f"+{contract.name}" for contract in tables))
     warehouse.refresh(CUSTOMER_REGISTRATION_TRENDS_GOLD)
 
     names = ("transaction_id", "country", "registration_date", "email", "category", "store_name", "location")
