@@ -331,6 +331,19 @@ def diff_rows(
     return differing.withColumn("_change_type", change_type).drop("_values", "_is_old", "_versions", "_is_same")
 
 
+def table_changes(contract: TableContract, old: DataFrame, new: DataFrame) -> DataFrame:
+    """Return the rows of a table that differ before and after a refresh, as rows of a change set.
+
+    Args:
+        contract: Contract of the table.
+        old: Rows before the refresh, for some keys.
+        new: Rows after the refresh, for the same keys.
+    """
+    return diff_rows(
+        old, new, list(contract.key), row_hash(contract), replaced="before", added="insert", removed="delete"
+    )
+
+
 def row_hash(contract: TableContract) -> Column:
     """Return an expression: a hash of all columns of a row."""
     return hash_of([hashable(column) for column in contract.columns])

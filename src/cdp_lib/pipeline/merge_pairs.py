@@ -12,10 +12,9 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.change_sets import (
     delete_change_sets,
-    diff_rows,
     new_change_set,
-    row_hash,
     stage_rows,
+    table_changes,
     write_change_set,
 )
 from cdp_lib.pipeline.table import Materialization, Replace
@@ -65,15 +64,7 @@ class MergePairs(Materialization):
             sf.col(self.ends[0]).alias(key)
         )
         old, new = self._pairs_of(store.read(work.contract), touched, key), work.build(records, touched=touched)
-        changes = diff_rows(
-            old,
-            new.selectExpr(*work.contract.select_list),
-            list(work.contract.key),
-            row_hash(work.contract),
-            replaced="before",
-            added="insert",
-            removed="delete",
-        )
+        changes = table_changes(work.contract, old, new.selectExpr(*work.contract.select_list))
         return write_change_set(work, state, changes)
 
     def _pairs_of(self, pairs: DataFrame, touched: DataFrame, key: str) -> DataFrame:

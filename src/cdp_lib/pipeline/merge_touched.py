@@ -14,8 +14,8 @@ from cdp_lib.pipeline.change_sets import (
     diff_rows,
     new_change_set,
     rewrite,
-    row_hash,
     stage_rows,
+    table_changes,
     write_change_set,
 )
 from cdp_lib.pipeline.table import Materialization
@@ -106,9 +106,7 @@ def _differences(
         old_refused: Rows of the quarantine before the refresh, for the affected keys.
         new_refused: Rows of the quarantine after the refresh, for the affected keys.
     """
-    rows = diff_rows(
-        old, new, list(contract.key), row_hash(contract), replaced="before", added="insert", removed="delete"
-    )
+    rows = table_changes(contract, old, new)
     key, values = ["_batch_id", "record"], sf.concat_ws("|", "broken_rules")
     refusals = diff_rows(old_refused, new_refused, key, values, replaced="waited", added="refuse", removed="mend")
     return rows.unionByName(refusals, allowMissingColumns=True)

@@ -13,9 +13,8 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import union, without_comments
 from cdp_lib.pipeline.change_sets import (
     delete_change_sets,
-    diff_rows,
     new_change_set,
-    row_hash,
+    table_changes,
     write_change_set,
 )
 from cdp_lib.pipeline.load_batches import LoadedBatches
@@ -125,13 +124,10 @@ class TouchedKeys(Materialization):
         """Rebuild the rows of the given keys. Store the rows that changed as a change set, and merge it."""
         if keys.isEmpty():
             return work.unchanged()
-        by, values = list(self.by), row_hash(work.contract)
+        by = list(self.by)
         old = work.store.read(work.contract).join(keys, by, how="left_semi")
         new = work.build(rows.join(keys, by, how="left_semi"), *looked_up)
-        changes = diff_rows(
-            old, new, list(work.contract.key), values, replaced="before", added="insert", removed="delete"
-        )
-        return write_change_set(work, new_change_set(work), changes)
+        return write_change_set(work, new_change_set(work), table_changes(work.contract, old, new))
 
     def rows_to_keep(self, table: Table, rows: DataFrame, loaded: LoadedBatches, last: str) -> DataFrame:
         """Return `_batch_id` and `_record_hash` of the bronze rows that compaction has to keep."""

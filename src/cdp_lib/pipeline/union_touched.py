@@ -12,10 +12,9 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import union
 from cdp_lib.pipeline.change_sets import (
     delete_change_sets,
-    diff_rows,
     new_change_set,
-    row_hash,
     stage_rows,
+    table_changes,
     write_change_set,
 )
 from cdp_lib.pipeline.table import Materialization, Replace
@@ -68,15 +67,7 @@ class UnionTouched(Materialization):
         state = new_change_set(work)
         # Store the keys: the rows of each input and of the table are searched for them.
         keys = stage_rows(work, state, union(touched).distinct())
-        changed = diff_rows(
-            work.store.read_keys(work.contract, keys),
-            self._built(work, keys),
-            list(work.contract.key),
-            row_hash(work.contract),
-            replaced="before",
-            added="insert",
-            removed="delete",
-        )
+        changed = table_changes(work.contract, work.store.read_keys(work.contract, keys), self._built(work, keys))
         return write_change_set(work, state, changed)
 
     def rebuilt(self, work: Work) -> list[tuple[TableContract, DataFrame]]:
