@@ -67,7 +67,7 @@ def _section(kpi: Kpi) -> list[str]:
         "owner": kpi.owner,
         "example": kpi.example,
     }
-    if kpi.needs_whole_month:
+    if kpi.needs_whole_period:
         facts["grain"] += "; null for a month that is not over"
     return ["", f"### {kpi.name}", "", f"**{kpi.title}.** {kpi.definition}", "", *table(("", ""), facts.items())]
 

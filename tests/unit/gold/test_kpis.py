@@ -27,7 +27,8 @@ from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
 from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
 from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
-from cdp_lib.gold.kpis.monthly import _people, build_kpi_monthly_gold
+from cdp_lib.gold.kpis.build import _people
+from cdp_lib.gold.kpis.monthly import build_kpi_monthly_gold
 from cdp_lib.silver.activities import build_activities_silver
 
 from ..purchases import purchases_of, with_month
@@ -231,7 +232,7 @@ def rows_at(sources_of: Callable[..., Sources], cache: dict[date, list[Any]]) ->
     def build(as_of: date) -> list[Any]:
         if as_of not in cache:
             cache[as_of] = build_kpi_monthly_gold(
-                **sources_of(CUSTOMERS, EVENTS, as_of), **TERMS | {"as_of": as_of}
+                *sources_of(CUSTOMERS, EVENTS, as_of).values(), **TERMS | {"as_of": as_of}
             ).collect()
         return cache[as_of]
 
@@ -271,9 +272,16 @@ OVERALL: dict[str, list[float | None]] = {
     # April: one person opens twice, another clicks. June: one person has 30 views and a checkout, another has one view.
     "engagement_score": [None, 1, None, (1 + 1 + 3) / 2, 1, (30 + 5 + 2) / 2],
     "sessions_per_user": [None, None, None, None, 1, 30],
-    "dau": [0, 2 / 30, 0, 3 / 30, 1 / 30, 31 / 30],  # a customer who is active on 31 May is not in the 30 days of June
-    "wau": [0, 0, 0, 0, 1, 2],
-    "mau": [0, 2, 0, 2, 1, 2],
+    "dau": [
+        None,
+        2 / 30,
+        0,
+        3 / 30,
+        1 / 30,
+        31 / 30,
+    ],  # a customer who is active on 31 May is not in the 30 days of June
+    "wau": [None, 0, 0, 0, 1, 2],
+    "mau": [None, 2, 0, 2, 1, 2],
     "stickiness": [None, 1 / 30, None, 3 / 60, 1 / 30, 31 / 60],
 }
 
@@ -330,7 +338,7 @@ def test_rate_of_mailings_is_null_if_the_source_reports_no_openings_and_clicks(s
     opened = [*sent, event(6, "email_open", at(4, 2), "email:a@example.com", email="a@example.com", campaign="spring")]
     for events, expected in ((sent, (None, None)), (opened, (pytest.approx(1 / 3), None))):
         sources = sources_of(CUSTOMERS, events, AS_OF)
-        figures = figures_of(build_kpi_monthly_gold(**sources, **TERMS | {"as_of": AS_OF}).collect())
+        figures = figures_of(build_kpi_monthly_gold(*sources.values(), **TERMS | {"as_of": AS_OF}).collect())
         rates = (figures[name, "all", "all"][4] for name in ("email_open_rate", "email_click_rate"))
         assert tuple(rates) == expected
 
@@ -347,7 +355,7 @@ def test_data_after_as_of_do_not_count(rows_at: Callable[[date], list[Any]]) -> 
 def test_window_of_thirty_days_up_to_first_of_march_begins_in_january(sources_of: Callable[..., Sources]) -> None:
     as_of = date(2026, 3, 1)
     events = [event(1, "page_view", at(1, 31), "device:d1"), event(2, "page_view", at(3, 1), "device:d2")]
-    rows = build_kpi_monthly_gold(**sources_of(CUSTOMERS, events, as_of), **TERMS | {"as_of": as_of}).collect()
+    rows = build_kpi_monthly_gold(*sources_of(CUSTOMERS, events, as_of).values(), **TERMS | {"as_of": as_of}).collect()
     assert figures_of(rows)["mau", "all", "all"] == {1: 1, 2: 1, 3: 2}
 
 
@@ -413,7 +421,7 @@ def test_kpis_of_any_customers_are_plausible(
         number: (country, min([acquired, *(day for day, *_ in sales)]), sales)
         for number, (country, acquired, sales) in customers.items()
     }
-    rows = build_kpi_monthly_gold(**sources_of(known, EVENTS, as_of), **TERMS | {"as_of": as_of}).collect()
+    rows = build_kpi_monthly_gold(*sources_of(known, EVENTS, as_of).values(), **TERMS | {"as_of": as_of}).collect()
     assert_plausible(rows)
 
 
