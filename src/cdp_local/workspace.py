@@ -19,15 +19,13 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.source_address import SAMPLES, SourceAddress
 from cdp_lib.sources_file import ENTITIES
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
 from cdp_local.samples import Samples, serve_samples
-from cdp_local.sources import Configuration, check_home
+from cdp_local.sources import SECRETS_FILE, check_home, read_configuration
 
-PROJECT = Path(__file__).resolve().parents[2]
-SECRETS_FILE = ".cdp-secrets.yml"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _NO_LOGIN = ("nologin", "false", "sync")
 _FIRST_PERSON, _NOBODY = 1000, 65534
@@ -65,19 +63,6 @@ class LocalWorkspace:
         if catalog := catalog_of(self.session):
             catalog.register_all()
         return self.session
-
-
-def read_configuration(variables: Mapping[str, str]) -> Configuration:
-    """Return the sources that are configured on this machine.
-
-    Args:
-        variables: Values of bundle variables, by name. They override the defaults.
-
-    Raises:
-        CdpError: A variable is unknown, or the secrets file or the file of sources can't be read.
-    """
-    secrets = SecretStore(PROJECT / SECRETS_FILE, {})
-    return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
 
 
 @contextmanager
