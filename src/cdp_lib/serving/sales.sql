@@ -24,6 +24,17 @@ CREATE OR REPLACE VIEW category_sales AS
 SELECT country, category, revenue, quantity_sold AS pieces, unique_products AS products
 FROM category_country_performance_gold;
 
+CREATE OR REPLACE VIEW department_sales AS
+SELECT
+  coalesce(products.department, 'unknown') AS department,
+  coalesce(sales.category, 'unknown') AS category,
+  sum(sales.total_revenue) AS revenue,
+  sum(sales.total_quantity_sold) AS pieces,
+  count(*) AS products
+FROM product_performance_gold AS sales
+LEFT JOIN products_silver AS products ON sales.product_id = products.product_id
+GROUP BY coalesce(products.department, 'unknown'), coalesce(sales.category, 'unknown');
+
 CREATE OR REPLACE VIEW product_sales AS
 SELECT
   product_id,

@@ -25,6 +25,7 @@ from cdp_lib.storage import open_store
 from cdp_local.engines import use_schema
 from cdp_local.identity_summary import summarize
 from cdp_local.lineage import lineage_picture
+from cdp_local.report.alarm import alarm_html
 from cdp_local.report.charts import ROW_HEIGHT, Rows, chart
 from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
 from cdp_local.report.identity import SECTION, identity_html
@@ -140,6 +141,7 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str, identity: s
             f'<label>{html.escape(each.title)} <select id="{html.escape(each.name)}"></select></label>'
             for each in dashboard.filters
         ),
+        alarm=alarm_html(rows),
         sections="".join(
             f'<section id="{page.name}" aria-labelledby="{page.name}-title"><h2 id="{page.name}-title">'
             f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_widget_html, page.widgets))}'

@@ -4,6 +4,9 @@ const report = JSON.parse(document.getElementById("report").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const selected = Object.fromEntries(report.filters.map((filter) => [filter.name, filter.default]));
 
+/** Number of rows above which a table has a search field. */
+const LONG_TABLE = 12;
+
 const AGGREGATES = {
   SUM: (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) : null),
   AVG: (values) => (values.length ? AGGREGATES.SUM(values) / values.length : null),
@@ -52,7 +55,9 @@ function element(tag, className, text) {
 function drawCounter(widget, body, rows) {
   const { value, target } = widget.encodings;
   const now = valueOf(widget, value.fieldName, rows);
-  body.append(element("div", "value", formatted(now, value.format)));
+  const isMissing = now === null || now === undefined;
+  const kind = isMissing ? "value missing" : typeof now === "string" && now.length > 20 ? "value words" : "value";
+  body.append(element("div", kind, isMissing ? "no data" : formatted(now, value.format)));
   if (!target) return;
   const before = valueOf(widget, target.fieldName, rows);
   if (now === null || before === null) return;
@@ -68,25 +73,82 @@ function drawCounter(widget, body, rows) {
   body.append(line);
 }
 
+/** Compare two values of a table: numbers by size, texts alphabetically, missing values last in both directions. */
+function compare(one, other, direction) {
+  const missing = (one === null || one === undefined) - (other === null || other === undefined);
+  if (missing || one === null || one === undefined) return missing;
+  if (typeof one === "number" && typeof other === "number") return direction * (one - other);
+  return direction * String(one).localeCompare(String(other), "en", { numeric: true });
+}
+
+/** Draw a table whose column headings sort the rows. A long table has a field that searches the rows. */
 function drawTable(widget, body, rows) {
   const columns = widget.encodings.columns;
+  const nameOf = (column) => widget.fields[column.fieldName][0];
   const table = element("table");
   const head = table.createTHead().insertRow();
+  const lines = table.createTBody();
+  const texts = new Map(rows.map((row) => [row, columns.map((column) => formatted(row[nameOf(column)], column.format))]));
+  let order = rows;
+  let wanted = "";
+
+  function fill() {
+    const shown = order.filter((row) => texts.get(row).some((text) => text.toLowerCase().includes(wanted)));
+    lines.replaceChildren(
+      ...shown.map((row) => {
+        const line = element("tr");
+        texts.get(row).forEach((text, place) => line.append(element("td", columns[place].format ? "number" : "", text)));
+        return line;
+      }),
+    );
+    return shown.length;
+  }
+
   for (const column of columns) {
-    const cell = element("th", column.format ? "number" : "", column.displayName);
+    const cell = element("th", column.format ? "number" : "");
     cell.scope = "col";
+    const button = element("button", "", column.displayName);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      // Numbers are sorted from the largest first, texts from A first.
+      const before = cell.getAttribute("aria-sort");
+      const isAscending = before ? before === "descending" : !column.format;
+      for (const other of head.cells) other.removeAttribute("aria-sort");
+      cell.setAttribute("aria-sort", isAscending ? "ascending" : "descending");
+      order = [...rows].sort((a, b) => compare(a[nameOf(column)], b[nameOf(column)], isAscending ? 1 : -1));
+      fill();
+    });
+    cell.append(button);
     head.append(cell);
   }
-  const lines = table.createTBody();
-  for (const row of rows) {
-    const line = lines.insertRow();
-    for (const column of columns) {
-      const value = row[widget.fields[column.fieldName][0]];
-      line.append(element("td", column.format ? "number" : "", formatted(value, column.format)));
-    }
-  }
-  body.append(table);
-  body.tabIndex = 0;
+  fill();
+  if (rows.length > LONG_TABLE) body.append(searchField(widget, rows.length, (text) => {
+    wanted = text;
+    return fill();
+  }));
+  const scroller = element("div", "scroller");
+  scroller.tabIndex = 0;
+  scroller.setAttribute("role", "region");
+  scroller.setAttribute("aria-label", widget.title);
+  scroller.append(table);
+  body.append(scroller);
+}
+
+/** Return a search field, and the number of rows that match. */
+function searchField(widget, total, search) {
+  const line = element("div", "search");
+  const input = element("input");
+  input.type = "search";
+  input.placeholder = "Search";
+  input.setAttribute("aria-label", `Search in ${widget.title}`);
+  const count = element("span", "", `${total.toLocaleString("en")} rows`);
+  count.setAttribute("aria-live", "polite");
+  input.addEventListener("input", () => {
+    const found = search(input.value.trim().toLowerCase());
+    count.textContent = found === total ? `${total.toLocaleString("en")} rows` : `${found.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
+  });
+  line.append(input, count);
+  return line;
 }
 
 /** Describe a chart in words, for screen readers. */
