@@ -42,7 +42,10 @@ function formatted(value, format = {}) {
   const options = { maximumFractionDigits: format.decimalPlaces ? format.decimalPlaces.places : 2 };
   if (format.type === "number-percent") options.style = "percent";
   if (format.abbreviation === "compact" && Math.abs(value) >= 10000) options.notation = "compact";
-  return new Intl.NumberFormat("en", options).format(value);
+  const text = new Intl.NumberFormat("en", options).format(value);
+  const least = 10 ** -options.maximumFractionDigits;
+  // A small share is not zero: 26 of 50,000 refused rows must not look like none.
+  return options.style === "percent" && value > 0 && value < least / 200 ? `< ${least}%` : text;
 }
 
 function element(tag, className, text) {
@@ -190,6 +193,13 @@ function drawChart(widget, body, rows) {
   });
 }
 
+/** Tell whether a bar chart compares countries, but all rows have the same country: one bar compares nothing. */
+function isOfOneCountry(widget) {
+  const { y } = widget.encodings;
+  if (widget.kind !== "bar" || !y || y.fieldName !== "country") return false;
+  return new Set(report.datasets[widget.dataset].map((row) => row.country)).size === 1;
+}
+
 const DRAW = { counter: drawCounter, table: drawTable, bar: drawChart, line: drawChart, heatmap: drawChart };
 
 async function draw(widget) {
@@ -202,6 +212,7 @@ async function draw(widget) {
     rows = rows.filter((row) => columns.some((column) => row[column] !== null));
   }
   figure.dataset.rows = rows.length;
+  figure.hidden = isOfOneCountry(widget);
   if (rows.length) await DRAW[widget.kind](widget, body, rows);
   else body.append(element("p", "none", "No data."));
 }
