@@ -15,14 +15,22 @@ from playwright.sync_api import Browser
 from browser import OpenReport, Rows, datasets_in, open_browser
 from cdp_lib.pipeline.graph import LAYERS, platform_graph
 from cdp_local.report.dashboard import CHARTS, Dashboard, read_dashboard
-from cdp_local.report.page import DASHBOARD
+from cdp_local.report.page import DASHBOARD, write_page
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 """Folder of screenshots that a person can check."""
 
-# Widgets without rows: the sample data has too few buyers for predictions, no new customer in July, no rejected row.
-EMPTY = {"cac-by-channel", "clv-to-cac-by-channel", "quarantine-table", "model-deciles"}
+# Widgets without rows: the sample data has too few buyers for predictions, no new customer in July, no rejected row, and
+# neither order numbers nor discounts nor returns.
+EMPTY = {
+    "cac-by-channel",
+    "clv-to-cac-by-channel",
+    "discounts-and-returns-by-month",
+    "model-deciles",
+    "order-value-by-month",
+    "quarantine-table",
+}
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +166,7 @@ def test_tile_shows_its_figure_and_the_change(opened: OpenReport) -> None:
     assert opened.text("#overview-transactions .change") == "▼ −66.7 % · month before: 15"
     assert opened.text("#overview-churn_rate .value") == "100%"
     assert opened.text("#overview-churn_rate .change") == "▲ +20 points · month before: 80%"
-    assert opened.text("#customers-predictive-clv .value") == "–"
+    assert opened.text("#customers-predictive-clv .value") == "no data"
 
 
 def test_charts_have_a_text_description(opened: OpenReport) -> None:
@@ -190,6 +198,89 @@ def test_filter_changes_only_the_widgets_that_use_it(opened: OpenReport, home: P
     opened.wait()
     assert opened.text("#customers-count .value") == "7"
     assert opened.console == []
+
+
+@pytest.fixture(scope="module")
+def large(home: Path, dashboard: Dashboard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the report of a shop with 450 stores, 300 categories and one country, and return its path."""
+    charts = {"sales": 10, "customers": 5, "pieces": 20.5}
+    rows = datasets_in(home / "report.html") | {
+        "stores": [
+            {"store_name": f"Store {n:03}", "location": "Atlantis", "revenue": None if n == 7 else 9000.5 - n} | charts
+            for n in range(450)
+        ],
+        "categories": [
+            {
+                "department": f"Department {n % 9}",
+                "category": f"Category {n:03}",
+                "revenue": n,
+                "pieces": 1,
+                "products": 2,
+            }
+            for n in range(300)
+        ],
+        "top_stores": [{"store_name": f"Store with a long name {n:03}", "revenue": 9000.5 - n} for n in range(13)],
+        "country_revenue": [{"period": "Latest month", "country": "Atlantis", "revenue": 1.0}],
+    }
+    path = tmp_path_factory.mktemp("large") / "report.html"
+    write_page(path, dashboard, rows, home / "cache")
+    return path
+
+
+@pytest.fixture
+def opened_large(browser: Browser, large: Path) -> Iterator[OpenReport]:
+    opened = OpenReport(browser, large)
+    yield opened
+    opened.page.close()
+
+
+def column_of(opened: OpenReport, place: int) -> list[str]:
+    """Return the texts in a column of the table of stores. The first column has the place 1."""
+    return opened.page.locator(f"#store-table tbody td:nth-child({place})").all_text_contents()
+
+
+def test_table_is_sorted_by_keyboard_and_tells_the_order(opened_large: OpenReport) -> None:
+    heading = opened_large.page.locator("#store-table th").nth(3)
+    assert heading.get_attribute("aria-sort") is None
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    names = column_of(opened_large, 1)
+    assert (names[0], names[-1], len(names)) == ("Store 000", "Store 007", 450)
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    names = column_of(opened_large, 1)
+    assert (names[0], names[-1]) == ("Store 449", "Store 007")  # a missing value is last in both orders
+    opened_large.page.locator("#store-table th button").first.press("Enter")
+    assert opened_large.page.locator("#store-table th[aria-sort]").count() == 1
+
+
+def test_search_keeps_the_matching_rows(opened_large: OpenReport) -> None:
+    assert opened_large.text("#store-table .search span") == "450 rows"
+    opened_large.page.get_by_label("Search in Stores").fill("store 44")
+    assert column_of(opened_large, 1) == [f"Store 44{n}" for n in range(10)]
+    assert opened_large.text("#store-table .search span") == "10 of 450 rows"
+    assert opened_large.console == []
+
+
+def test_country_chart_of_one_country_gives_way(opened_large: OpenReport, opened: OpenReport) -> None:
+    assert opened.page.locator("#revenue-by-country").is_visible()
+    assert not opened_large.page.locator("#revenue-by-country").is_visible()
+    department = opened_large.page.locator("#revenue-by-department").bounding_box()
+    grid = opened_large.page.locator("#sales .grid").bounding_box()
+    assert department and grid and department["width"] == grid["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_large_shop_is_readable_on_phone_and_screen(browser: Browser, large: Path, scheme: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for device, width, height in (("phone", 390, 844), ("screen", 1440, 1000)):
+        opened = OpenReport(browser, large, width, height, scheme)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        table = opened.page.locator("#category-table").bounding_box()
+        assert table and table["height"] < height  # 300 rows scroll in their table, not in the page
+        opened.page.locator("#sales").screenshot(path=SCREENSHOTS / f"large-{device}-{scheme}.png")
+        assert opened.console == []
+        opened.page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
