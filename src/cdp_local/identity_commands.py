@@ -10,7 +10,7 @@ import typer
 
 from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER
 from cdp_lib.errors import CdpError
-from cdp_lib.identity.explain import Explanation, IdentityTables, choose_records, cut_in_words, explain, records_of
+from cdp_lib.identity.explain import Explanation, IdentityTables, choose_records, explain, records_of
 from cdp_lib.identity.model_file import load_model, model_json, read_model
 from cdp_lib.identity.overrides import (
     append_decisions,
@@ -21,6 +21,7 @@ from cdp_lib.identity.overrides import (
 )
 from cdp_lib.identity.plan import Plan, plan_rules
 from cdp_lib.identity.rules_file import read_identity_rules
+from cdp_lib.identity.way import cut_in_words
 from cdp_lib.pipeline.run import Runner
 from cdp_lib.silver.person_links import latest_decisions
 from cdp_local.options import Engine, Home, Variables, pairs

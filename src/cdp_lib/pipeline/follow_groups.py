@@ -12,7 +12,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import frame_from_arrow, union, without_comments
-from cdp_lib.pipeline.change_sets import delete_change_sets, new_change_set, table_changes, write_change_set
+from cdp_lib.pipeline.change_sets import new_change_set, replace_followed, table_changes, write_change_set
 from cdp_lib.pipeline.table import Materialization, Replace
 from cdp_lib.pipeline.work import Outcome, Work
 
@@ -69,10 +69,7 @@ class FollowGroups(Materialization):
         touched = None if work.must_rewrite else self._touched(work)
         keys = None if touched is None else union(touched).distinct().toArrow() if touched else ()
         if keys is None or len(keys) > _MAX_TOUCHED:
-            if self.is_followed:
-                work.mark_rewriting()
-                delete_change_sets(work.store, work.contract)
-            return Replace().refresh(work)
+            return replace_followed(work) if self.is_followed else Replace().refresh(work)
         if not len(keys):
             return work.unchanged()
         groups = frame_from_arrow(keys, work.store.read(self.links))
