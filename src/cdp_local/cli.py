@@ -22,6 +22,7 @@ from cdp_local.terminal import console, errors
 
 COMMANDS = {
     "run": "Run a job of the bundle, as `databricks bundle run` does in a workspace.",
+    "demo": "Run the whole platform on an invented shop with 2,000 customers, and open the report.",
     "plan": "List the tables that are due and the reasons, without running anything.",
     "verify": "Check every file, and compare every table with its rebuild. Exit with code 1 if one is wrong.",
     "watch": "Run the job cdp_stream whenever a batch has landed, until Ctrl-C.",

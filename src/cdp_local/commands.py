@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+import webbrowser
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import astuple
@@ -34,6 +35,7 @@ from cdp_lib.storage import DeltaStore, open_store
 from cdp_lib.verification import verify as verify_tables
 from cdp_local.bundle import PROJECT, Bundle, Job
 from cdp_local.checksums import forget_files
+from cdp_local.demo import DEMO_HOME, DEMO_VARIABLES
 from cdp_local.engines import catalog_of
 from cdp_local.identity_commands import identity
 from cdp_local.job_settings import new_run_start, parameter_values, setting_values
@@ -104,29 +106,65 @@ def run(
     ] = False,
 ) -> None:
     """Run a job of the bundle, as `databricks bundle run` does in a workspace."""
-    begin = time.monotonic()
     parameters, variables = pairs("--param", param), _with_sources(pairs("--var", var), sources)
     if accept_new_sources:
         variables["accept_new_sources"] = "true"
     if select:
         _refresh_selected(engine, home, variables, job, parameters, select)
         return
-    reading = _entities_of(Bundle(PROJECT, variables).job(job), parameters, only or ())
-    with open_workspace(engine, home, variables, reading) as workspace:
+    _run_job(engine, home, variables, job, parameters, only or ())
+
+
+@app.command()
+def demo(
+    engine: Engine = "sail",
+    home: Annotated[Path, typer.Option(help="Folder of the demo's workspace.")] = DEMO_HOME,
+    var: Variables = None,
+    param: Parameters = None,
+) -> None:
+    """Run the whole platform on an invented shop with 2,000 customers, and open the report.
+
+    Your own sources and secrets are not used. The demo has a home folder of its own.
+    """
+    variables = {**DEMO_VARIABLES, **pairs("--var", var)}
+    report = _run_job(engine, home, variables, "cdp_refresh", pairs("--param", param), (), is_demo=True)
+    has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform == "darwin"
+    if report and console.is_terminal and has_display:
+        webbrowser.open(report.as_uri())
+
+
+def _run_job(
+    engine: str,
+    home: Path | None,
+    variables: dict[str, str],
+    job: str,
+    parameters: dict[str, str],
+    only: Collection[str],
+    *,
+    is_demo: bool = False,
+) -> Path | None:
+    """Run a job, print its progress and results, and return the path of the report if there is one.
+
+    Raises:
+        SystemExit: A task failed. Its error has been printed.
+    """
+    begin = time.monotonic()
+    reading = _entities_of(Bundle(PROJECT, variables).job(job), parameters, only)
+    with open_workspace(engine, home, variables, reading, is_demo=is_demo) as workspace:
+        report = workspace.home / REPORT
         definition = workspace.bundle.job(job)
         opened = time.monotonic()
         if workspace.has_sample_sources:
             console.print(
-                f"Sample sources: {', '.join(reading)} (to use your own, see “On your own data” in the README)",
+                f"{'Demo' if is_demo else 'Sample'} sources: {', '.join(reading)}"
+                " (to use your own, see “On your own data” in the README)",
                 soft_wrap=True,
             )
         _warn_of_other_users(engine)
         started_at = new_run_start()
         logs = workspace.home / "logs" / f"{started_at:%Y%m%dT%H%M%SZ}"
         with Progress(console, only or definition.tasks, platform_graph().tables) as progress:
-            runs = run_job(
-                definition, parameters, workspace.notebooks, logs, started_at, progress.show, only=only or ()
-            )
+            runs = run_job(definition, parameters, workspace.notebooks, logs, started_at, progress.show, only=only)
         done = time.monotonic()
         tasks = [run for run in runs if run.stage_report is None]
         failed = [run for run in runs if run.state == State.FAILED]
@@ -134,8 +172,8 @@ def run(
         is_whole = not only and not excluded and job != "cdp_events"
         if excluded and not failed:
             console.print("Nothing is due: all tables are up to date with their sources.")
-            if (workspace.home / REPORT).exists():
-                console.print(f"Report: {workspace.home / REPORT}", soft_wrap=True)
+            if report.exists():
+                console.print(f"Report: {report}", soft_wrap=True)
         if not failed and is_whole:
             _print_results(workspace)
             if page := _report_if_possible(workspace):
@@ -157,6 +195,7 @@ def run(
             soft_wrap=True,
         )
     _end_with_errors(failed)
+    return report if report.exists() else None
 
 
 def _warn_of_other_users(engine: str) -> None:
