@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cdp_lib import ingest
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import Landing
 from cdp_lib.source_address import SAMPLES, SourceAddress
 from cdp_lib.sources_file import ENTITIES, EntitySource, read_sources
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import SecretStore, secret_variable
-from cdp_local.demo import DEMO
-from cdp_local.runner import new_run_start, setting_values
+from cdp_local.job_settings import new_run_start, setting_values
 from cdp_local.samples import DATABASE_SECRET
 
+if TYPE_CHECKING:
+    from cdp_lib.landing import Landing
+
+SECRETS_FILE = ".cdp-secrets.yml"
 DEFAULT_SCOPE = "cdp"
 OWN_HOME, SAMPLES_HOME = Path(".cdp"), Path(".cdp-samples")
 REQUIRED_ENTITIES = ("customers", "products", "stores", "transactions")
@@ -96,6 +98,9 @@ class Configuration:
         Raises:
             CdpError: The URL of the database is invalid.
         """
+        # This module imports the clients of all sources, which few commands need.
+        from cdp_lib import ingest
+
         return ingest.address_of(source, self.secrets.get(source.address, ""))
 
     def how_to_set(self, entity: str) -> str:
@@ -108,10 +113,17 @@ class Configuration:
         return f"set {source.address}"
 
 
-def holds_demo(home: Path) -> bool:
-    """Return whether a home folder has the data of the demo shop."""
-    address = Landing(str(home / "landing"), None).find_source(ENTITIES["customers"].source, "customers")
-    return address == SourceAddress(SAMPLES, database=DEMO)
+def read_configuration(variables: Mapping[str, str]) -> Configuration:
+    """Return the sources that are configured on this machine.
+
+    Args:
+        variables: Values of bundle variables, by name. They override the defaults.
+
+    Raises:
+        CdpError: A variable is unknown, or the secrets file or the file of sources can't be read.
+    """
+    secrets = SecretStore(PROJECT / SECRETS_FILE, {})
+    return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
 
 
 def check_home(

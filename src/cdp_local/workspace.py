@@ -19,17 +19,15 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.source_address import SAMPLES, SourceAddress
 from cdp_lib.sources_file import ENTITIES
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import SecretStore
 from cdp_local.demo import DEMO, DEMO_VARIABLES
 from cdp_local.demo.shop import Shop
 from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
 from cdp_local.samples import Samples, serve_samples
-from cdp_local.sources import Configuration, check_home, holds_demo
+from cdp_local.sources import SECRETS_FILE, check_home, read_configuration
 
-PROJECT = Path(__file__).resolve().parents[2]
-SECRETS_FILE = ".cdp-secrets.yml"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _NO_LOGIN = ("nologin", "false", "sync")
 _FIRST_PERSON, _NOBODY = 1000, 65534
@@ -69,19 +67,6 @@ class LocalWorkspace:
         return self.session
 
 
-def read_configuration(variables: Mapping[str, str]) -> Configuration:
-    """Return the sources that are configured on this machine.
-
-    Args:
-        variables: Values of bundle variables, by name. They override the defaults.
-
-    Raises:
-        CdpError: A variable is unknown, or the secrets file or the file of sources can't be read.
-    """
-    secrets = SecretStore(PROJECT / SECRETS_FILE, {})
-    return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
-
-
 @contextmanager
 def open_workspace(
     engine: str,
@@ -107,7 +92,7 @@ def open_workspace(
         CdpError: The home folder can't be written or is in use, a variable or the engine is unknown, or
             `check_home` does not allow this home folder to read the sources.
     """
-    if is_demo := is_demo or (home is not None and "sources_file" not in variables and holds_demo(home)):
+    if is_demo := is_demo or (home is not None and "sources_file" not in variables and _holds_demo(home)):
         variables = {**DEMO_VARIABLES, **variables}
     configuration = read_configuration(variables)
     if is_demo:
@@ -164,6 +149,12 @@ def plain_path(home: Path) -> Iterator[Path]:
             yield link
         except CdpError as error:
             raise CdpError(str(error).replace(str(link), str(home))) from error
+
+
+def _holds_demo(home: Path) -> bool:
+    """Return whether a home folder has the data of the demo shop."""
+    address = Landing(str(home / "landing"), None).find_source(ENTITIES["customers"].source, "customers")
+    return address == SourceAddress(SAMPLES, database=DEMO)
 
 
 def other_users() -> list[str]:
