@@ -40,6 +40,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "contracts.sums": set(),
     "columns": set(),
     "frames": {"columns"},
+    "explore": set(),
     "quality": {"columns", "contracts.table", "frames"},
     "landing": {"errors", "", "json_text", "source_address"},
     "mapping": set(),
