@@ -2,9 +2,9 @@
 # MAGIC %md
 # MAGIC # data_quality
 # MAGIC Shows whether the figures can be trusted: which rows were rejected or lack a value, whether rows were lost, and how fresh the
-# MAGIC tables are. No job runs this notebook. Set the widgets `catalog`, `schema` and `serving_schema`. See `docs/data-quality.md`.
+# MAGIC tables are. No job runs this notebook. Set the widgets `catalog` and `schema`. See `docs/data-quality.md`.
 # MAGIC
-# MAGIC - Reads: the view `quarantined_rows`; `reconciliation_ops`, `pipeline_runs_ops`, `retails_silver`
+# MAGIC - Reads: `*_quarantine`, `reconciliation_ops`, `pipeline_runs_ops`, `retails_silver`
 # MAGIC - Writes: nothing
 
 # COMMAND ----------
@@ -14,19 +14,11 @@ from importlib.util import find_spec
 
 sys.path += [] if find_spec("cdp_lib") else ["../../src"]
 
-from pyspark.sql import functions as sf
-
-from cdp_lib.contracts import TABLES
-from cdp_lib.explore import bar
-from cdp_lib.storage import open_store
+from cdp_lib.explore import Figures
 
 # COMMAND ----------
 
-for name in ("catalog", "schema", "serving_schema"):
-    dbutils.widgets.text(name, "")
-catalog, schema = dbutils.widgets.get("catalog"), dbutils.widgets.get("schema")
-serving_schema = dbutils.widgets.get("serving_schema") or f"{schema}_serving"
-store = open_store(spark, catalog, schema)
+figures = Figures(dbutils, spark)
 
 # COMMAND ----------
 
@@ -37,8 +29,7 @@ store = open_store(spark, catalog, schema)
 
 # COMMAND ----------
 
-print("Rows in quarantine by rule")
-display(spark.table(f"{catalog}.{serving_schema}.quarantined_rows").orderBy(sf.desc("rows")))
+display(figures.rejected_rows())
 
 # COMMAND ----------
 
@@ -48,10 +39,7 @@ display(spark.table(f"{catalog}.{serving_schema}.quarantined_rows").orderBy(sf.d
 
 # COMMAND ----------
 
-warned = store.read(TABLES["retails_silver"]).select(sf.explode("_warnings").alias("rule"))
-warned = warned.groupBy("rule").agg(sf.count("*").alias("rows"))
-print("Warnings of sales by rule")
-display(warned.withColumn("bar", bar("rows")).orderBy(sf.desc("rows")))
+display(figures.warnings_of_sales())
 
 # COMMAND ----------
 
@@ -62,20 +50,14 @@ display(warned.withColumn("bar", bar("rows")).orderBy(sf.desc("rows")))
 
 # COMMAND ----------
 
-counted = store.read(TABLES["reconciliation_ops"]).where("batch_id = 'all'").drop("batch_id", "counted_version")
-counted = counted.withColumn("rejected", sf.round(sf.col("rows_quarantined") / sf.nullif("rows_in", sf.lit(0)), 5))
-print("Rows in and out by table")
-display(counted.orderBy("table_name"))
+display(figures.reconciliation())
 
 # COMMAND ----------
 
 # MAGIC %md
 # MAGIC ## Freshness
-# MAGIC When each table last changed, and how long its refresh took. A failed refresh leaves a table as it was.
+# MAGIC When each table last changed, and how long its slowest refresh took. A failed refresh leaves a table as it was.
 
 # COMMAND ----------
 
-runs = store.read(TABLES["pipeline_runs_ops"])
-latest = runs.groupBy("table_name").agg(sf.max("started_at").alias("changed_at"), sf.max("seconds").alias("seconds"))
-print("Slowest tables")
-display(latest.withColumn("bar", bar("seconds")).orderBy(sf.desc("seconds")).limit(20))
+display(figures.slowest_tables())

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.first_engine
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = {
-    "customers_and_segments": ("Customers by segment", "Champions", "█"),
+    "customers_and_segments": ("Champions", "predicted", "█"),
     "customer_story": ("Records, and why they belong to the person", "customer:1"),
-    "kpis": ("revenue by month", "2025-12", "█"),
-    "data_quality": ("Rows in quarantine by rule", "product_is_known", "transactions_silver"),
+    "kpis": ("2025-12", "Fragrance", "paid_search", "█"),
+    "data_quality": ("product_is_known", "transactions_silver"),
 }
 """Texts that each notebook shows on the demo's tables."""
 
@@ -36,7 +36,7 @@ from cdp_local.workspace import open_workspace
 
 printed = {}
 with open_workspace("sail", Path(sys.argv[1]), {}) as workspace:
-    names = {name: workspace.bundle.variable(name) for name in ("catalog", "schema", "serving_schema")}
+    names = {name: workspace.bundle.variable(name) for name in ("catalog", "schema")}
     for notebook in sys.argv[2:]:
         output = io.StringIO()
         path = Path("notebooks/explore", f"{notebook}.py")
