@@ -1,7 +1,7 @@
 """Figures for the notebooks that people open. They are for the team: figures of a few people are not withheld.
 
-The column `bar` shows a figure as a bar of up to 30 characters, relative to the largest value of the result. It needs no
-chart library.
+The column `bar` shows a figure as a bar of up to 30 characters, relative to the largest value of the result.
+It needs no chart library.
 """
 
 from __future__ import annotations

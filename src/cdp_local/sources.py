@@ -12,6 +12,7 @@ from cdp_lib.source_address import SAMPLES, SourceAddress
 from cdp_lib.sources_file import ENTITIES, EntitySource, read_sources
 from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import SecretStore, secret_variable
+from cdp_local.demo import DEMO
 from cdp_local.job_settings import new_run_start, setting_values
 from cdp_local.samples import DATABASE_SECRET
 
@@ -124,6 +125,14 @@ def read_configuration(variables: Mapping[str, str]) -> Configuration:
     """
     secrets = SecretStore(PROJECT / SECRETS_FILE, {})
     return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
+
+
+def holds_demo(home: Path) -> bool:
+    """Return whether a home folder has the data of the demo shop."""
+    from cdp_lib.landing import Landing
+
+    address = Landing(str(home / "landing"), None).find_source(ENTITIES["customers"].source, "customers")
+    return address == SourceAddress(SAMPLES, database=DEMO)
 
 
 def check_home(

@@ -26,7 +26,7 @@ from cdp_local.demo.shop import Shop
 from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
 from cdp_local.samples import Samples, serve_samples
-from cdp_local.sources import SECRETS_FILE, check_home, read_configuration
+from cdp_local.sources import SECRETS_FILE, check_home, holds_demo, read_configuration
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _NO_LOGIN = ("nologin", "false", "sync")
@@ -92,7 +92,7 @@ def open_workspace(
         CdpError: The home folder can't be written or is in use, a variable or the engine is unknown, or
             `check_home` does not allow this home folder to read the sources.
     """
-    if is_demo := is_demo or (home is not None and "sources_file" not in variables and _holds_demo(home)):
+    if is_demo := is_demo or (home is not None and "sources_file" not in variables and holds_demo(home)):
         variables = {**DEMO_VARIABLES, **variables}
     configuration = read_configuration(variables)
     if is_demo:
@@ -149,12 +149,6 @@ def plain_path(home: Path) -> Iterator[Path]:
             yield link
         except CdpError as error:
             raise CdpError(str(error).replace(str(link), str(home))) from error
-
-
-def _holds_demo(home: Path) -> bool:
-    """Return whether a home folder has the data of the demo shop."""
-    address = Landing(str(home / "landing"), None).find_source(ENTITIES["customers"].source, "customers")
-    return address == SourceAddress(SAMPLES, database=DEMO)
 
 
 def other_users() -> list[str]:
