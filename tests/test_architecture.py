@@ -40,6 +40,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "contracts.sums": set(),
     "columns": set(),
     "frames": {"columns"},
+    "explore": {"contracts", "frames", "storage"},
     "quality": {"columns", "contracts.table", "frames"},
     "landing": {"errors", "", "json_text", "source_address"},
     "mapping": set(),
@@ -810,7 +811,8 @@ def test_notebook_contains_no_logic(path: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, logic)]
     assert "F." not in source
     assert "sf." not in source
-    assert source.count("# COMMAND ----------") == 4
+    # A notebook that shows figures has one cell per figure, and text between the cells.
+    assert source.count("# COMMAND ----------") == 4 or "from cdp_lib.explore import Figures" in source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
