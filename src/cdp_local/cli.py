@@ -21,7 +21,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from rich.text import Text
 
+from cdp_lib.analytics.promises import promise_sentences
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.analytics import SEGMENT_QUALITY_GOLD
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
@@ -37,6 +39,7 @@ from cdp_lib.verification import verify as verify_tables
 from cdp_local.bundle import Bundle, Job
 from cdp_local.checksums import forget_files
 from cdp_local.engines import catalog_of
+from cdp_local.export_command import export
 from cdp_local.identity_commands import identity
 from cdp_local.maintenance import maintain_home, retention_warning
 from cdp_local.options import Engine, Home, Variables, pairs
@@ -80,6 +83,7 @@ app = typer.Typer(
 
 app.command()(profile)
 app.add_typer(identity, name="identity")
+app.add_typer(export, name="export")
 
 Parameters = Annotated[
     list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
@@ -676,6 +680,11 @@ def _print_results(workspace: LocalWorkspace) -> None:
     ):
         frame = workspace.spark.table(f"{serving}.{view}")
         print_table(console, title, frame.columns, frame.collect())
+    tables = _tables(workspace)
+    if tables.exists(SEGMENT_QUALITY_GOLD):
+        rows = [row.asDict() for row in tables.read(SEGMENT_QUALITY_GOLD).collect()]
+        for sentence in promise_sentences(rows):
+            console.print(sentence, soft_wrap=True)
 
 
 def _report_if_possible(workspace: LocalWorkspace) -> Path | None:
