@@ -14,7 +14,6 @@ from cdp_lib.contracts.analytics import (
     CUSTOMER_VALUE_GOLD,
     KPI_MONTHLY_GOLD,
     MODEL_QUALITY_GOLD,
-    SEGMENT_QUALITY_GOLD,
 )
 from cdp_lib.contracts.gold import (
     CATEGORY_COUNTRY_PERFORMANCE_GOLD,
@@ -462,22 +461,6 @@ MODEL_TABLES = (
                 "Actual value in that time; blank if several quality measures are selected.",
                 "IF(HASONEVALUE('Model quality'[measure]), AVERAGE('Model quality'[actual]))",
                 "0.000",
-            ),
-        ),
-    ),
-    ModelTable(
-        "Segment quality",
-        SEGMENT_QUALITY_GOLD,
-        measures=(
-            _measure(
-                "Share of segment that bought",
-                "Share of the customers of a segment who bought in the churn horizon after cut_off; blank if several"
-                " segments or several days are selected.",
-                "IF(\n"
-                "    HASONEVALUE('Segment quality'[segment]) && HASONEVALUE('Segment quality'[as_of]),\n"
-                "    AVERAGE('Segment quality'[bought_share])\n"
-                ")",
-                _SHARE,
             ),
         ),
     ),
