@@ -79,7 +79,7 @@ SEGMENTS = (
         Promise(
             "Champions churn less than half as often as the average buyer",
             ("Champions", ALL_BUYERS),
-            lambda bought: 1 - bought["Champions"] < 0.5 * (1 - bought[ALL_BUYERS]),
+            lambda bought: bought["Champions"] > (1 + bought[ALL_BUYERS]) / 2,
         ),
     ),
     Segment(
