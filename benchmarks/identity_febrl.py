@@ -39,7 +39,8 @@ sys.path[:0] = [str(PROJECT / "tools"), str(PROJECT / "tests")]
 
 from train_identity_model import train  # noqa: E402
 
-from cdp_lib.identity.model import Model, blocks, evidence, total  # noqa: E402
+from cdp_lib.identity.evidence import blocks, evidence, total  # noqa: E402
+from cdp_lib.identity.model import Model  # noqa: E402
 from cdp_lib.identity.model_file import read_model  # noqa: E402
 from cdp_lib.identity.pairs import find_pairs  # noqa: E402
 from cdp_lib.identity.resolution import resolve  # noqa: E402

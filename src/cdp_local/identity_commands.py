@@ -17,7 +17,7 @@ from cdp_lib.identity.plan import Plan, plan_rules
 from cdp_lib.identity.rules_file import read_identity_rules
 from cdp_lib.pipeline.run import Runner
 from cdp_local.options import Engine, Home, Variables, pairs
-from cdp_local.progress import print_table
+from cdp_local.printing import print_table
 from cdp_local.runner import open_runner
 from cdp_local.terminal import console
 from cdp_local.workspace import open_workspace

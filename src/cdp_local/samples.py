@@ -88,12 +88,14 @@ def customers_api(fixtures: Path) -> Iterator[str]:
 
 
 def sample_database(fixtures: Path, home: Path) -> str:
-    """Create or replace the sample database, and return the SQLAlchemy URL of the database.
+    """Return the SQLAlchemy URL of the sample database. Create or replace the database, if the data is an SQL script.
 
     Args:
         fixtures: Folder with the data of the sample sources.
         home: Folder of the local workspace. The database is created in its subfolder `sources`.
     """
+    if (finished := fixtures / "database.sqlite").exists():
+        return f"sqlite:///{finished}"
     path = home / "sources" / "database.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_suffix(".part")

@@ -27,8 +27,7 @@ from cdp_lib.contracts.kpis import KPIS, Dimension, Kpi, Unit
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
 from cdp_lib.contracts.table import Column, TableContract
-from cdp_local.bundle import Bundle
-from cdp_local.workspace import PROJECT
+from cdp_local.bundle import PROJECT, Bundle
 
 DATA_TYPES = {
     "STRING": "string",
