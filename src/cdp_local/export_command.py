@@ -21,7 +21,7 @@ from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_local.options import Engine, Home, Variables, pairs
-from cdp_local.progress import rows_in_words
+from cdp_local.printing import rows_in_words
 from cdp_local.terminal import console
 from cdp_local.workspace import open_workspace
 
