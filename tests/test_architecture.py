@@ -266,6 +266,14 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "pipeline.touched_keys",
     },
+    "gold.price_segment_analysis": {
+        "analytics.rfm",
+        "columns",
+        "contracts.gold",
+        "contracts.silver",
+        "gold.mart",
+        "pipeline.table",
+    },
     "gold.mart": {"columns"},
     "gold.cohorts": {
         "columns",
@@ -312,9 +320,17 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
         "reference.countries",
     },
+    "gold.segment_quality": {
+        "analytics.promises",
+        "analytics.segments",
+        "contracts.analytics",
+        "contracts.segments",
+        "contracts.silver",
+        "frames",
+        "pipeline.table",
+    },
     "gold.segments": {
-        "analytics.rfm",
-        "analytics.summaries",
+        "analytics.segments",
         "business_date",
         "contracts.analytics",
         "contracts.segments",
@@ -323,7 +339,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     },
     "gold.value": {
         "analytics.predictions",
-        "analytics.rfm",
+        "analytics.segments",
         "analytics.summaries",
         "contracts.analytics",
         "contracts.silver",
@@ -730,7 +746,7 @@ def test_models_do_not_use_spark() -> None:
     spark_modules = {
         path.stem for path in (LIBRARY / "analytics").glob("*.py") if "pyspark" in path.read_text(encoding="utf-8")
     }
-    assert spark_modules == {"summaries", "rfm", "predictions", "holdout"}
+    assert spark_modules == {"summaries", "rfm", "segments", "predictions", "holdout"}
 
 
 def test_library_never_sleeps() -> None:
