@@ -262,6 +262,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "columns",
         "contracts.gold",
         "contracts.silver",
+        "contracts.table",
         "gold.mart",
         "pipeline.table",
         "pipeline.touched_keys",
@@ -273,6 +274,17 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "contracts.silver",
         "gold.mart",
         "pipeline.table",
+    },
+    **{
+        f"gold.{mart.format('weekly')}": {
+            "contracts.gold",
+            "contracts.silver",
+            f"gold.{mart.format('monthly')}",
+            "gold.mart",
+            "pipeline.table",
+            "pipeline.touched_keys",
+        }
+        for mart in ("category_{}_sales", "country_category_{}_sales", "country_{}_orders")
     },
     "gold.mart": {"columns"},
     "gold.cohorts": {
@@ -346,22 +358,29 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "gold.model_fits",
         "pipeline.table",
     },
-    "gold.kpis": {"columns", "contracts.kpis", "contracts.table", "frames", "gold.kpis.measures"},
-    "gold.kpis.engagement": {"columns", "contracts.kpis", "gold.kpis.measures", "silver.activities"},
-    "gold.kpis.monthly": {
+    "gold.kpis": {"columns", "contracts.kpis", "contracts.table", "frames", "gold.kpis.measures", "gold.kpis.periods"},
+    "gold.kpis.engagement": {
         "columns",
-        "contracts.analytics",
-        "contracts.gold",
-        "contracts.identity",
         "contracts.kpis",
-        "contracts.silver",
-        "contracts.table",
-        "frames",
-        "gold.category_monthly_sales",
-        "gold.country_category_monthly_sales",
-        "gold.country_monthly_orders",
-        "gold.kpis",
-        "pipeline.table",
+        "gold.kpis.measures",
+        "gold.kpis.periods",
+        "silver.activities",
+    },
+    "gold.kpis.build": {"columns", "contracts.kpis", "contracts.table", "frames", "gold.kpis"},
+    **{
+        f"gold.kpis.{name}": {
+            "contracts.analytics",
+            "contracts.gold",
+            "contracts.identity",
+            "contracts.silver",
+            f"gold.category_{name}_sales",
+            f"gold.country_category_{name}_sales",
+            f"gold.country_{name}_orders",
+            "gold.kpis.build",
+            "gold.kpis.periods",
+            "pipeline.table",
+        }
+        for name in ("monthly", "weekly")
     },
     "reference": {"columns"},
     # Tools of people: they read the tables, and build them again without writing.

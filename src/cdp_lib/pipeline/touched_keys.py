@@ -63,10 +63,14 @@ class TouchedKeys(Materialization):
     computed only from the inputs.
 
     Attributes:
-        by: Key columns of the first input. The table has the same columns, unless `where` is given.
+        by: Key columns of the first input. The table has the same columns, unless `where` is given. The input may lack
+            the column if `where_in_input` and `keys_to_build` are given.
         where: Function that gets a list of key values and returns a condition on the table's columns. The condition is
             true for the rows of these keys. Needed only if the table lacks the key column. In this case, `by` must have
             exactly one column.
+        where_in_input: Function that gets a list of key values and returns a condition on the columns of the first
+            input. The condition is true for the rows of these keys. Needed only if the input lacks the key column. In
+            this case, `by` must have exactly one column.
         keys_to_build: Function that gets the changed rows of the first input and the rows of the table, and returns
             rows with the keys to rebuild. None to rebuild all keys of the changed rows.
         keep_rows: Function that gets the rows of the bronze table, and returns the rows that compaction has to keep.
@@ -78,6 +82,7 @@ class TouchedKeys(Materialization):
 
     by: tuple[str, ...]
     where: Callable[[list[Any]], Column] | None = None
+    where_in_input: Callable[[list[Any]], Column] | None = None
     keys_to_build: Callable[[DataFrame, DataFrame], DataFrame] | None = None
     keep_rows: Callable[[DataFrame], DataFrame] | None = None
     lookups: tuple[TouchingLookup, ...] = ()
@@ -106,7 +111,8 @@ class TouchedKeys(Materialization):
             if not values:
                 return work.unchanged()
             has_key = sf.col(column).isin(values)
-            built = work.build(rows.where(has_key), *looked_up)
+            in_input = self.where_in_input(values) if self.where_in_input else has_key
+            built = work.build(rows.where(in_input), *looked_up)
             written = store.overwrite(work.contract, built, self.where(values) if self.where else has_key)
         else:
             built = work.build(rows.join(keys, list(self.by), how="left_semi"), *looked_up)
