@@ -36,8 +36,10 @@ def metric_views(kpis: str, currency: str, period: PeriodName) -> dict[str, str]
 def metric_view_name(dimension: Dimension, period: PeriodName) -> str:
     """Return the name of the metric view of a dimension.
 
-    >>> metric_view_name("all", "month"), metric_view_name("country", "week")
-    ('kpi_metrics', 'country_weekly_kpi_metrics')
+    >>> metric_view_name("all", "month"), metric_view_name("country", "month")
+    ('kpi_metrics', 'country_kpi_metrics')
+    >>> metric_view_name("all", "week"), metric_view_name("country", "week")
+    ('weekly_kpi_metrics', 'country_weekly_kpi_metrics')
     """
     parts = [*([] if dimension == "all" else [dimension]), *([] if period == "month" else ["weekly"]), "kpi_metrics"]
     return "_".join(parts)
