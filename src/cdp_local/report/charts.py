@@ -119,7 +119,11 @@ def _channel(widget: Widget, name: str, rows: Rows) -> Spec:
             channel["sort"] = order["orderedValues"]
         elif by:
             channel["sort"] = f"-{by.removesuffix('-reversed')}" if by.endswith("-reversed") else by
-        channel |= {"axis": {"labelLimit": 200 if name == "y" else 120, "labelAngle": 0 if name == "y" else -35}} if name != "color" else {}
+        channel |= (
+            {"axis": {"labelLimit": 200 if name == "y" else 120, "labelAngle": 0 if name == "y" else -35}}
+            if name != "color"
+            else {}
+        )
     return channel
 
 

@@ -29,6 +29,8 @@ from cdp_local.report.alarm import alarm_html
 from cdp_local.report.charts import ROW_HEIGHT, Rows, chart
 from cdp_local.report.dashboard import CHARTS, Dashboard, Widget, check_columns, read_dashboard
 from cdp_local.report.identity import SECTION, identity_html
+from cdp_local.report.segments import PAGE as SEGMENTS_PAGE
+from cdp_local.report.segments import segments_html
 from cdp_local.workspace import LocalWorkspace
 
 DASHBOARD = Path("resources/dashboards/cdp.lvdash.json")
@@ -145,6 +147,7 @@ def _page(dashboard: Dashboard, rows: Mapping[str, Rows], vega: str, identity: s
         sections="".join(
             f'<section id="{page.name}" aria-labelledby="{page.name}-title"><h2 id="{page.name}-title">'
             f'{html.escape(page.title)}</h2><div class="grid">{"".join(map(_widget_html, page.widgets))}'
+            f"{segments_html(rows) if page.name == SEGMENTS_PAGE else ''}"
             f"{_lineage_html() if page.name == LINEAGE_PAGE else ''}</div></section>"
             for page in dashboard.pages
         )
