@@ -365,6 +365,31 @@ FROM OPENROWSET(BULK 'segment_movements_gold', DATA_SOURCE = 'gold', FORMAT = 'D
 ) AS [rows];
 GO
 
+-- One row per as_of and segment at cut_off, one churn horizon earlier: what its customers bought up to as_of.
+CREATE OR ALTER VIEW [sales].[segment_quality] AS
+SELECT
+    [as_of],
+    [cut_off],
+    [segment],
+    [customer_count],
+    [bought_share],
+    [revenue_after],
+    [promise],
+    [is_kept],
+    [checkable_from]
+FROM OPENROWSET(BULK 'segment_quality_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [as_of] DATE,
+    [cut_off] DATE,
+    [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [customer_count] BIGINT,
+    [bought_share] FLOAT,
+    [revenue_after] DECIMAL(38,4),
+    [promise] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [is_kept] BIT,
+    [checkable_from] DATE
+) AS [rows];
+GO
+
 -- One row per fit of a model. Fits are never deleted, so that every prediction can be reproduced from its fit.
 CREATE OR ALTER VIEW [sales].[model_fits] AS
 SELECT

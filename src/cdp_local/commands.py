@@ -20,7 +20,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from rich.text import Text
 
+from cdp_lib.analytics.promises import promise_sentences
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.analytics import SEGMENT_QUALITY_GOLD
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
@@ -37,6 +39,7 @@ from cdp_local.bundle import PROJECT, Bundle, Job
 from cdp_local.checksums import forget_files
 from cdp_local.demo import DEMO_HOME, DEMO_VARIABLES
 from cdp_local.engines import catalog_of
+from cdp_local.export_command import export
 from cdp_local.identity_commands import identity
 from cdp_local.job_settings import new_run_start, parameter_values, setting_values
 from cdp_local.maintenance import maintain_home, retention_warning
@@ -72,6 +75,7 @@ from cdp_local.workspace import LocalWorkspace, open_workspace, other_users
 app = typer.Typer(rich_markup_mode=None)
 
 app.add_typer(identity, name="identity")
+app.add_typer(export, name="export")
 
 Parameters = Annotated[
     list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Value of a job parameter. May be repeated.")
@@ -468,6 +472,9 @@ def init(
     console.print(proposal, soft_wrap=True)
     other = "" if output.resolve() == (PROJECT / "sources.yml").resolve() else f" --sources {output}"
     console.print(f"Written to {output}. Next: check each line with a question mark, then run `cdp check{other}`.")
+    console.print(
+        "Price segments divide at 500 and 1500: `--var price_bands=auto` divides your own prices into thirds."
+    )
 
 
 @app.command("check")
@@ -668,6 +675,10 @@ def _print_results(workspace: LocalWorkspace) -> None:
     ):
         frame = workspace.spark.table(f"{serving}.{view}")
         print_table(console, title, frame.columns, frame.collect())
+    tables = _tables(workspace)
+    if tables.exists(SEGMENT_QUALITY_GOLD):
+        for sentence in promise_sentences([row.asDict() for row in tables.read(SEGMENT_QUALITY_GOLD).collect()]):
+            console.print(sentence, soft_wrap=True)
 
 
 def _report_if_possible(workspace: LocalWorkspace) -> Path | None:

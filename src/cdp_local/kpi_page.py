@@ -34,7 +34,14 @@ def kpi_page() -> str:
         "",
         _SEGMENTS.strip(),
         "",
-        *table(("segment", "rule", "customers"), ((each.name, f"`{each.holds}`", each.meaning) for each in SEGMENTS)),
+        *table(
+            ("segment", "rule", "customers", "what to do"),
+            ((each.name, f"`{each.holds}`", each.meaning, each.action) for each in SEGMENTS),
+        ),
+        "",
+        _PROMISES.strip(),
+        "",
+        *table(("segment", "promise"), ((each.name, each.promise.text) for each in SEGMENTS if each.promise)),
         "",
         _PREDICTIONS.strip(),
         "",
@@ -126,13 +133,32 @@ a month without any spend has no known spend.
 _SEGMENTS = """
 ## Segments
 
-Segments use RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value (revenue
-so far). To get a score from 1 to 5 for one of these figures, all buyers are sorted by the figure and divided into
-fifths. The score is the number of the fifth. Customers with equal values form a group and have the same score: the
+Segments follow the behaviour of customers: how overdue a customer is, whether the customer spent much, and whether the
+customer is new. A customer belongs to the first segment whose rule is true, and therefore to exactly one segment.
+
+**Overdue.** `overdue` = `recency_days` / `purchase_interval_days`: 1 means that the next purchase is due, and 2 that
+the customer has been silent for twice the usual interval. The usual interval mixes the customer's own rhythm with the
+shop's: (days from the first to the latest purchase + 2 × the shop's interval) / (repeat purchases + 2). A customer with
+one purchase has the shop's interval, and a regular customer nearly their own. The shop's interval is the median of the
+intervals of customers who bought again, in whole days. If nobody did, it is the churn horizon.
+
+**Scores** use RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value
+(revenue so far). To get a score from 1 to 5 for one of these figures, all buyers are sorted by the figure and divided
+into fifths. The score is the number of the fifth. Customers with equal values form a group and have the same score: the
 fifth in which the middle of the group lies. For example, if six of ten buyers have bought once, all six score 2 in
 frequency. If all buyers bought on the same day, all score 3 in recency. Before revenues are compared, all digits after
-the third are set to 0: 1,234.56 counts as 1,230.00. With fewer than five buyers, all score 3. A customer belongs to the
-first segment whose rule is true, and therefore to exactly one segment.
+the third are set to 0: 1,234.56 counts as 1,230.00. With fewer buyers than the setting `minimum_scored_buyers`, all
+score 3.
+
+`churn_horizon_days` is a [setting](settings.md). No segment depends on a fitted model.
+"""
+
+_PROMISES = """
+**Promises.** Some segments promise something about the next purchases. Each refresh that fits models checks the
+promises on past data: customers are segmented as they were one churn horizon before `as_of`, and compared with what
+they bought since. The result is in [`segment_quality_gold`](tables.md#segment_quality_gold). `cdp run` says so if a
+promise does not hold on your data. A segment with fewer customers than the setting `minimum_segment_size` has no
+result. [Segments](segments.md) has the results for three shops.
 """
 
 _PREDICTIONS = """

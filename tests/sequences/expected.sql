@@ -175,21 +175,26 @@ scores AS (
                (SELECT count(*) FROM of_buyers)) AS frequency_score,
          score((SELECT count(*) FROM of_buyers o WHERE o.m < b.m), (SELECT count(*) FROM of_buyers o WHERE o.m = b.m),
                (SELECT count(*) FROM of_buyers)) AS monetary_score
-  FROM of_buyers b)
-SELECT *, CASE
-  WHEN recency_score IS NULL THEN 'Never bought'
-  WHEN recency_score >= 4 AND frequency_score + monetary_score >= 8 AND purchase_day_count > 1 THEN 'Champions'
-  WHEN recency_score <= 2 AND frequency_score + monetary_score >= 8 AND purchase_day_count > 1 THEN 'Cannot lose'
-  WHEN recency_score >= 3 AND frequency_score + monetary_score >= 6 AND purchase_day_count > 1 THEN 'Loyal'
-  WHEN recency_score <= 2 AND frequency_score + monetary_score >= 5 AND purchase_day_count > 1 THEN 'At risk'
-  WHEN recency_score = 5 AND purchase_day_count = 1 THEN 'New'
-  WHEN recency_score = 4 AND purchase_day_count = 1 THEN 'Promising'
-  WHEN recency_score >= 4 THEN 'Potential loyalists'
-  WHEN recency_score = 3 AND frequency_score + monetary_score >= 4 THEN 'Need attention'
-  WHEN recency_score = 3 THEN 'About to sleep'
-  WHEN recency_score = 2 THEN 'Hibernating'
-  ELSE 'Lost' END AS segment
-FROM summaries_at(until) LEFT JOIN scores USING (customer_id);
+  FROM of_buyers b),
+shop AS (
+  SELECT coalesce(quantile_disc(greatest((last_purchase_date - first_purchase_date) // frequency, 1), 0.5), 90) AS interval_days
+  FROM summaries_at(until) WHERE frequency > 0),
+rhythm AS (
+  SELECT customer_id, ((last_purchase_date - first_purchase_date) + 2 * interval_days) / (frequency + 2)
+           AS purchase_interval_days
+  FROM summaries_at(until), shop WHERE recency_days IS NOT NULL)
+SELECT *, recency_days / purchase_interval_days AS overdue, CASE
+  WHEN recency_days IS NULL THEN 'Never bought'
+  WHEN recency_days >= 4 * purchase_interval_days AND recency_days >= 90 THEN 'Lost'
+  WHEN frequency = 0 AND recency_days <= 2 * purchase_interval_days THEN 'New'
+  WHEN frequency = 0 THEN 'Hibernating'
+  WHEN recency_days <= 2 * purchase_interval_days AND frequency >= 2 AND monetary_score >= 4
+       AND purchase_interval_days <= 36 THEN 'Champions'
+  WHEN recency_days <= 2 * purchase_interval_days AND frequency >= 2 THEN 'Loyal'
+  WHEN recency_days <= 2 * purchase_interval_days THEN 'Promising'
+  WHEN monetary_score >= 4 THEN 'Cannot lose'
+  ELSE 'At risk' END AS segment
+FROM summaries_at(until) LEFT JOIN scores USING (customer_id) LEFT JOIN rhythm USING (customer_id);
 
 CREATE TABLE customer_value_gold AS
 SELECT s.*, as_of, (as_of - acquisition_date)::INT AS tenure_days,
@@ -197,7 +202,8 @@ SELECT s.*, as_of, (as_of - acquisition_date)::INT AS tenure_days,
 FROM today, scored_at((SELECT as_of FROM today)) s;
 
 CREATE TABLE customer_segments_gold AS
-SELECT v.customer_id, v.as_of, v.recency_score, v.frequency_score, v.monetary_score, v.segment,
+SELECT v.customer_id, v.as_of, v.recency_score, v.frequency_score, v.monetary_score,
+       v.purchase_interval_days, v.overdue, v.segment,
        (v.as_of - INTERVAL 1 MONTH)::DATE AS previous_as_of, before.segment AS previous_segment
 FROM customer_value_gold v
 LEFT JOIN scored_at((SELECT (as_of - INTERVAL 1 MONTH)::DATE FROM today)) before USING (customer_id);

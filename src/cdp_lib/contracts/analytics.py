@@ -20,7 +20,19 @@ _SCORES = (
     _score("frequency", "bought most often"),
     _score("monetary", "spent most"),
 )
-_SEGMENT = Column("segment", "STRING", "RFM segment at as_of; docs/kpis.md defines the segments", required=True)
+_RHYTHM = (
+    Column(
+        "purchase_interval_days",
+        "DOUBLE",
+        "usual days between purchase days: the customer's own intervals and two of the shop; null without a purchase",
+    ),
+    Column(
+        "overdue",
+        "DOUBLE",
+        "recency_days / purchase_interval_days: a customer above 2 is overdue; null without a purchase",
+    ),
+)
+_SEGMENT = Column("segment", "STRING", "segment at as_of; docs/kpis.md defines the segments", required=True)
 
 CUSTOMER_VALUE_GOLD = gold_table(
     "customer_value_gold",
@@ -56,6 +68,7 @@ CUSTOMER_VALUE_GOLD = gold_table(
         required=True,
     ),
     *_SCORES,
+    *_RHYTHM,
     _SEGMENT,
     Column("probability_alive", "DOUBLE", "probability that the customer has not permanently stopped buying, 0 to 1"),
     Column("purchase_probability", "DOUBLE", "probability of a purchase within the churn horizon, 0 to 1"),
@@ -78,11 +91,12 @@ CUSTOMER_VALUE_GOLD = gold_table(
 
 CUSTOMER_SEGMENTS_GOLD = gold_table(
     "customer_segments_gold",
-    "One row per person with a customer, with the RFM segment at as_of and one month earlier.",
+    "One row per person with a customer, with the segment at as_of and one month earlier.",
     ("person_id",),
     _PERSON_ID,
     _AS_OF,
     *_SCORES,
+    *_RHYTHM,
     _SEGMENT,
     Column("previous_as_of", "DATE", "the same day one month before as_of", required=True),
     Column("previous_segment", "STRING", "segment at previous_as_of; null for a customer acquired later"),
@@ -97,6 +111,30 @@ SEGMENT_MOVEMENTS_GOLD = gold_table(
     Column("from_segment", "STRING", "segment at previous_as_of; Not a customer yet: acquired later", required=True),
     Column("to_segment", "STRING", "segment at as_of", required=True),
     Column("customer_count", "BIGINT", "customers with this pair of segments", required=True),
+    counts_people="customer_count",
+)
+
+SEGMENT_QUALITY_GOLD = gold_table(
+    "segment_quality_gold",
+    "One row per as_of and segment at cut_off, one churn horizon earlier: what its customers bought up to as_of.",
+    ("as_of", "segment"),
+    _AS_OF,
+    Column("cut_off", "DATE", "day of the segments: churn_horizon_days before as_of", required=True),
+    Column("segment", "STRING", "segment at cut_off; All buyers: all customers with a purchase", required=True),
+    Column("customer_count", "BIGINT", "customers in the segment at cut_off", required=True),
+    Column("bought_share", "DOUBLE", "share who bought after cut_off, up to as_of; null without customers"),
+    Column("revenue_after", "DECIMAL(38,4)", "revenue after cut_off, up to as_of", required=True),
+    Column("promise", "STRING", "what the segment promises, as text for people; null if nothing"),
+    Column(
+        "is_kept",
+        "BOOLEAN",
+        "whether the promise was kept; null without a promise, or if a compared segment is too small",
+    ),
+    Column(
+        "checkable_from",
+        "DATE",
+        "day on which the churn horizon of the first purchase ends; null if somebody had bought by cut_off",
+    ),
     counts_people="customer_count",
 )
 
@@ -310,6 +348,7 @@ ANALYTICS_TABLES = (
     CUSTOMER_VALUE_GOLD,
     CUSTOMER_SEGMENTS_GOLD,
     SEGMENT_MOVEMENTS_GOLD,
+    SEGMENT_QUALITY_GOLD,
     MODEL_FITS_GOLD,
     MODEL_QUALITY_GOLD,
     CUSTOMER_DEMOGRAPHICS_GOLD,

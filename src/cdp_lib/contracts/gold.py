@@ -90,7 +90,12 @@ PRICE_SEGMENT_ANALYSIS_GOLD = gold_table(
     "price_segment_analysis_gold",
     "One row per price segment and product category with sales.",
     ("price_segment", "category"),
-    Column("price_segment", "STRING", "Budget (price < 500), Mid-Range (< 1500) or Premium", required=True),
+    Column(
+        "price_segment",
+        "STRING",
+        "Budget, Mid-Range or Premium: the setting price_bands divides them at 500 and 1500 by default",
+        required=True,
+    ),
     _CATEGORY,
     Column("transaction_count", "BIGINT", "number of transactions", required=True),
     Column("total_quantity", QUANTITY, "pieces sold", required=True),

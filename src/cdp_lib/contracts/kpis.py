@@ -18,7 +18,7 @@ DIMENSIONS: dict[Dimension, str] = {
     "all": "no grouping; its only value is `all`",
     "country": "country the customer lives in, as in `customers_silver`; `unknown` if the source does not say",
     "channel": "marketing channel that acquired the customer, from the CRM; `unknown` without a linked contact",
-    "segment": "RFM segment of the customer at `as_of`; the same in every month",
+    "segment": "segment of the customer at `as_of`; the same in every month",
     "category": "category of the product sold; `unknown` if the source does not say",
     "consent_channel": "marketing channel that a contact can agree to: email, sms or phone",
 }

@@ -12,8 +12,8 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import union, without_comments
 from cdp_lib.pipeline.change_sets import (
-    delete_change_sets,
     new_change_set,
+    replace_followed,
     table_changes,
     write_change_set,
 )
@@ -94,10 +94,7 @@ class TouchedKeys(Materialization):
         changed = None if work.must_rewrite else work.changed_rows(contract)
         by_lookup = [] if changed is None else [lookup.touched(work) for lookup in self.lookups]
         if changed is None or None in by_lookup:
-            if self.is_followed:
-                work.mark_rewriting()
-                delete_change_sets(store, work.contract)
-            return Replace().refresh(work)
+            return replace_followed(work) if self.is_followed else Replace().refresh(work)
         existing, rows, looked_up = (
             store.read(work.contract),
             work.map_input(contract, work.rows_of(contract)),
