@@ -97,7 +97,7 @@ def refresh(customers: int) -> dict[str, object]:
     from deltalake import write_deltalake
 
     from cdp_lib.analytics.predictions import Terms, fit_customers, with_history, with_predictions
-    from cdp_lib.analytics.rfm import with_rfm
+    from cdp_lib.analytics.segments import SegmentTerms, with_segments
     from cdp_lib.analytics.summaries import build_customer_summaries
     from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
     from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
@@ -151,7 +151,9 @@ def refresh(customers: int) -> dict[str, object]:
             summaries = with_history(build_customer_summaries(*silver, AS_OF))
             fits = fit_customers(summaries)
             fitted = time.perf_counter() - begin
-            predicted = with_predictions(with_rfm(summaries), fits, terms)
+            predicted = with_predictions(
+                with_segments(summaries, SegmentTerms(terms.churn_horizon_days, 5)), fits, terms
+            )
             rows = with_value(predicted, AS_OF, terms.gross_margin, "", "")
             store.replace(CUSTOMER_VALUE_GOLD, rows)
             seconds = time.perf_counter() - begin

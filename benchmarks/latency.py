@@ -34,7 +34,8 @@ from retail_data import Shop
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
 from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.landing import MANIFEST
-from cdp_local.runner import TaskRun, new_run_start, run_job
+from cdp_local.job_settings import new_run_start
+from cdp_local.runner import TaskRun, run_job
 from cdp_local.watch import RESTART_AFTER, Refresh, refreshes
 from cdp_local.workspace import LocalWorkspace, open_workspace
 

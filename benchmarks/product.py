@@ -24,7 +24,8 @@ from cdp_lib.pipeline.graph import LAYERS, platform_graph
 from cdp_lib.pipeline.run import Runner
 from cdp_lib.reconciliation import raise_on_imbalance, reconcile, record_reconciliation
 from cdp_lib.sources_file import ENTITIES
-from cdp_local.runner import TaskRun, new_run_start, open_runner, run_job, table_run
+from cdp_local.job_settings import new_run_start
+from cdp_local.runner import TaskRun, open_runner, run_job, table_run
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 JOB = "cdp_refresh"

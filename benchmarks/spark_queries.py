@@ -29,7 +29,8 @@ from pyspark.sql import SparkSession
 
 from cdp_lib.pipeline import run as pipeline_run
 from cdp_lib.sources_file import ENTITIES
-from cdp_local.runner import TaskRun, new_run_start, run_job
+from cdp_local.job_settings import new_run_start
+from cdp_local.runner import TaskRun, run_job
 from cdp_local.workspace import LocalWorkspace, open_workspace
 
 RETAINED_EXECUTIONS = "100000"

@@ -60,6 +60,8 @@ SELECT
     [recency_score],
     [frequency_score],
     [monetary_score],
+    [purchase_interval_days],
+    [overdue],
     [segment],
     [probability_alive],
     [purchase_probability],
@@ -88,6 +90,8 @@ FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELT
     [recency_score] INT,
     [frequency_score] INT,
     [monetary_score] INT,
+    [purchase_interval_days] FLOAT,
+    [overdue] FLOAT,
     [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [probability_alive] FLOAT,
     [purchase_probability] FLOAT,
@@ -101,7 +105,7 @@ FROM OPENROWSET(BULK 'customer_value_gold', DATA_SOURCE = 'gold', FORMAT = 'DELT
 ) AS [rows];
 GO
 
--- One row per person with a customer, with the RFM segment at as_of and one month earlier.
+-- One row per person with a customer, with the segment at as_of and one month earlier.
 CREATE OR ALTER VIEW [customers].[customer_segments] AS
 SELECT
     [person_id],
@@ -109,6 +113,8 @@ SELECT
     [recency_score],
     [frequency_score],
     [monetary_score],
+    [purchase_interval_days],
+    [overdue],
     [segment],
     [previous_as_of],
     [previous_segment]
@@ -118,6 +124,8 @@ FROM OPENROWSET(BULK 'customer_segments_gold', DATA_SOURCE = 'gold', FORMAT = 'D
     [recency_score] INT,
     [frequency_score] INT,
     [monetary_score] INT,
+    [purchase_interval_days] FLOAT,
+    [overdue] FLOAT,
     [segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [previous_as_of] DATE,
     [previous_segment] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
 from cdp_lib.contracts.table import TableContract
-from identity_names import SHOP_EMAILS
-from identity_noise import without_accents
+from cdp_local.demo.names import SHOP_EMAILS
+from cdp_local.demo.noise import without_accents
 
 _TYPES = {
     "STRING": pa.string(),

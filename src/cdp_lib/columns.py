@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
+from decimal import Decimal
 from string import ascii_lowercase, ascii_uppercase
 
 from pyspark.sql import Column
@@ -126,6 +127,16 @@ def to_month(column: Column) -> Column:
     return sf.when(text.rlike("^[0-9]{4}-[0-9]{2}$"), to_date(sf.concat(text, sf.lit("-01"))))
 
 
+def week_of(day: str) -> Column:
+    """Return the Monday of the ISO week that contains a day. 1 January may be in a week that began in December.
+
+    >>> days = spark.sql("SELECT explode(array(DATE'2025-12-28', DATE'2026-01-01', DATE'2027-01-03')) AS day")
+    >>> [str(row.week) for row in days.select(week_of("day").alias("week")).collect()]
+    ['2025-12-22', '2025-12-29', '2026-12-28']
+    """
+    return sf.trunc(sf.col(day), "week")
+
+
 def to_amount(column: Column) -> Column:
     """Return an amount of money as a decimal with two places; null if the text is not a number.
 
@@ -239,14 +250,16 @@ def is_on_or_before(day: str, as_of: date | None) -> Column:
     return sf.lit(True) if as_of is None else sf.col(day) <= sf.lit(as_of)
 
 
-def price_segment(price: Column) -> Column:
-    """Return the segment of a price: Budget below 500, Mid-Range below 1500, Premium from 1500.
+def price_segment(price: Column, bands: tuple[Decimal, Decimal]) -> Column:
+    """Return the segment of a price: Budget below the first price of `bands`, Premium from the second price.
 
     >>> prices = spark.createDataFrame([(499,), (500,), (1499,), (1500,)], "price int")
-    >>> [row.segment for row in prices.select(price_segment(prices.price).alias("segment")).collect()]
+    >>> segments = prices.select(price_segment(prices.price, (Decimal(500), Decimal(1500))).alias("segment"))
+    >>> [row.segment for row in segments.collect()]
     ['Budget', 'Mid-Range', 'Mid-Range', 'Premium']
     """
-    return sf.when(price < 500, "Budget").when(price < 1500, "Mid-Range").when(price >= 1500, "Premium")
+    low, high = (sf.lit(band).cast("decimal(18,4)") for band in bands)
+    return sf.when(price < low, "Budget").when(price < high, "Mid-Range").when(price >= high, "Premium")
 
 
 def season(day: Column) -> Column:

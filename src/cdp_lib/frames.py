@@ -17,6 +17,8 @@ ARROW_TYPES = {
     "INT": pa.int32(),
     "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),
+    "DECIMAL(38,4)": pa.decimal128(38, 4),
+    "BOOLEAN": pa.bool_(),
     "DATE": pa.date32(),
     "TIMESTAMP": pa.timestamp("us", "UTC"),
 }

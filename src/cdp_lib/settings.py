@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from cdp_lib.reference.currencies import read_currency_codes
 
 _BATCH_ID = re.compile(r"\d{8}T\d{6}Z[A-Za-z0-9_-]*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_PRICE = re.compile(r"[0-9]{1,14}(\.[0-9]{1,4})?")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
@@ -56,6 +58,10 @@ class Settings:
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
         churn_horizon_days: Number of days after `as_of`. A customer without a purchase in these days has churned.
         clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
+        minimum_scored_buyers: Minimum number of buyers for RFM scores that are fifths. With fewer buyers, all score 3.
+        minimum_segment_size: Minimum number of customers in a segment whose promise is checked.
+        price_bands: The two prices that divide prices into Budget, Mid-Range and Premium; None for the terciles of the
+            prices of the sales.
         refused_share_limit: Share of a batch's rows that may break rules, 0 to 1. If more rows break rules, the batch
             is refused.
         shrink_limit: Share of a table's rows that may be missing in a snapshot, 0 to 1. If more rows are missing, the
@@ -100,6 +106,9 @@ class Settings:
     annual_discount_rate: float
     churn_horizon_days: int
     clv_horizon_months: int
+    minimum_scored_buyers: int
+    minimum_segment_size: int
+    price_bands: tuple[Decimal, Decimal] | None
     refused_share_limit: float
     shrink_limit: float
     minimum_cell_size: int
@@ -177,6 +186,9 @@ class Settings:
             annual_discount_rate=_to_number(parameters, "annual_discount_rate", "0 or more", lambda rate: rate >= 0),
             churn_horizon_days=_to_positive_count(parameters, "churn_horizon_days"),
             clv_horizon_months=_to_positive_count(parameters, "clv_horizon_months"),
+            minimum_scored_buyers=_to_positive_count(parameters, "minimum_scored_buyers"),
+            minimum_segment_size=_to_positive_count(parameters, "minimum_segment_size"),
+            price_bands=_to_price_bands(parameters, "price_bands"),
             refused_share_limit=_to_share(parameters, "refused_share_limit"),
             shrink_limit=_to_share(parameters, "shrink_limit"),
             minimum_cell_size=_to_positive_count(parameters, "minimum_cell_size"),
@@ -246,6 +258,18 @@ def _to_positive_count(parameters: dict[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise CdpError(f"Parameter '{name}' is '{text}': write a whole number, 1 or more.")
     return int(text)
+
+
+def _to_price_bands(parameters: dict[str, str], name: str) -> tuple[Decimal, Decimal] | None:
+    text = _require(parameters, name)
+    if text == "auto":
+        return None
+    prices = text.split(",")
+    if len(prices) == 2 and all(_PRICE.fullmatch(price.strip()) for price in prices):
+        low, high = (Decimal(price.strip()) for price in prices)
+        if 0 < low < high:
+            return low, high
+    raise CdpError(f"Parameter '{name}' is '{text}': write two rising prices such as 500,1500, or auto.")
 
 
 def _to_currency(parameters: dict[str, str], name: str) -> str:

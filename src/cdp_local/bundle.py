@@ -12,6 +12,9 @@ import yaml
 
 from cdp_lib.errors import CdpError
 
+PROJECT = Path(__file__).resolve().parents[2]
+"""Folder of the project, with `databricks.yml`."""
+
 _REFERENCE = re.compile(r"\$\{([a-zA-Z0-9_.\-]+)\}")
 _DYNAMIC_VALUE = re.compile(r"\{\{\s*([a-zA-Z0-9_.\-]+)\s*\}\}")
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import QUARANTINE_COLUMNS, Column, TableContract
+from cdp_local.bundle import PROJECT
 from cdp_local.kpi_page import kpi_page
 from cdp_local.lineage import lineage_page
 from cdp_local.markdown import table
 from cdp_local.power_bi import model_files
 from cdp_local.settings_page import settings_page
 from cdp_local.synapse_views import customer_views_script, views_script
-from cdp_local.workspace import PROJECT
 
 _LAYERS = {
     "bronze": "Bronze: as received",

@@ -34,7 +34,14 @@ def kpi_page() -> str:
         "",
         _SEGMENTS.strip(),
         "",
-        *table(("segment", "rule", "customers"), ((each.name, f"`{each.holds}`", each.meaning) for each in SEGMENTS)),
+        *table(
+            ("segment", "rule", "customers", "what to do"),
+            ((each.name, f"`{each.holds}`", each.meaning, each.action) for each in SEGMENTS),
+        ),
+        "",
+        _PROMISES.strip(),
+        "",
+        *table(("segment", "promise"), ((each.name, each.promise.text) for each in SEGMENTS if each.promise)),
         "",
         _PREDICTIONS.strip(),
         "",
@@ -58,6 +65,7 @@ def _section(kpi: Kpi) -> list[str]:
         "formula": f"`{formula(kpi)}`",
         "unit": kpi.unit,
         "grain": f"{months}, by {', '.join(f'`{name}`' for name in kpi.dimensions)}",
+        "in weeks": _in_weeks(kpi),
         "additive": "over country, channel and segment" if kpi.is_additive else "no",
         "several months": "computed from the sums of the months"
         if kpi.adds_over_months
@@ -67,9 +75,13 @@ def _section(kpi: Kpi) -> list[str]:
         "owner": kpi.owner,
         "example": kpi.example,
     }
-    if kpi.needs_whole_month:
-        facts["grain"] += "; null for a month that is not over"
+    if kpi.needs_whole_period:
+        facts["grain"] += "; null for a month or week that is not over"
     return ["", f"### {kpi.name}", "", f"**{kpi.title}.** {kpi.definition}", "", *table(("", ""), facts.items())]
+
+
+def _in_weeks(kpi: Kpi) -> str:
+    return kpi.in_weeks or "the same definition, for the week"
 
 
 def _in_power_bi(kpi: Kpi) -> str:
@@ -94,14 +106,23 @@ _KPIS = """
 
 This page defines each figure: its formula, its unit and the department that owns it. `make docs` generates the page
 from `src/cdp_lib/contracts/kpis.py` and `segments.py`, which the code uses too; a test keeps it up to date. The figures
-are in [`kpi_monthly_gold`](tables.md#kpi_monthly_gold) and, per customer, in
-[`customer_value_gold`](tables.md#customer_value_gold).
+are in [`kpi_monthly_gold`](tables.md#kpi_monthly_gold), [`kpi_weekly_gold`](tables.md#kpi_weekly_gold) and, per
+customer, in [`customer_value_gold`](tables.md#customer_value_gold).
 
 **Period.** Figures include all data up to the end of the day `as_of`. If a run does not set `as_of`, it is the latest
 business date in the data. Days are UTC days. A figure is null if it is undefined (division by zero) or unknown (spend
-in a currency without an exchange rate); 0 is always a known value. There are rows for every month, even without sales.
+in a currency without an exchange rate); 0 is always a known value. There are rows for every month and week, even
+without sales; `is_complete` marks the periods that are over at `as_of`.
 The owner is the department that decides on the definition of a figure. Opening an e-mail is an activity, although mail
 clients open some e-mails automatically. Events of people who refused tracking are included, if a source sends them.
+
+**Weeks.** Weeks are ISO weeks: they begin on Monday, and the Monday is their key, also at the turn of the year. The
+definitions speak of months; a week has the same definition, unless the row *in weeks* of a KPI says otherwise.
+
+**Unknown figures.** A source may lack events, openings, clicks, order numbers, returns, discounts or costs. A measure
+of such data is known from the first month or week in which the source has any. Before, and if the source never has any,
+the figure is null, and reports show no data. From then on, it is 0 if nothing happened. Marketing spend is different:
+a month without any spend has no known spend.
 
 **Small groups.** Serving views, copies and Power BI leave out figures of fewer people than the variable
 `minimum_cell_size`: [serving](serving.md#small-groups). The column `people` has the number of people that is compared.
@@ -112,13 +133,32 @@ clients open some e-mails automatically. Events of people who refused tracking a
 _SEGMENTS = """
 ## Segments
 
-Segments use RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value (revenue
-so far). To get a score from 1 to 5 for one of these figures, all buyers are sorted by the figure and divided into
-fifths. The score is the number of the fifth. Customers with equal values form a group and have the same score: the
+Segments follow the behaviour of customers: how overdue a customer is, whether the customer spent much, and whether the
+customer is new. A customer belongs to the first segment whose rule is true, and therefore to exactly one segment.
+
+**Overdue.** `overdue` = `recency_days` / `purchase_interval_days`: 1 means that the next purchase is due, and 2 that
+the customer has been silent for twice the usual interval. The usual interval mixes the customer's own rhythm with the
+shop's: (days from the first to the latest purchase + 2 × the shop's interval) / (repeat purchases + 2). A customer with
+one purchase has the shop's interval, and a regular customer nearly their own. The shop's interval is the median of the
+intervals of customers who bought again, in whole days. If nobody did, it is the churn horizon.
+
+**Scores** use RFM: recency (days since the latest purchase), frequency (days with a purchase) and monetary value
+(revenue so far). To get a score from 1 to 5 for one of these figures, all buyers are sorted by the figure and divided
+into fifths. The score is the number of the fifth. Customers with equal values form a group and have the same score: the
 fifth in which the middle of the group lies. For example, if six of ten buyers have bought once, all six score 2 in
 frequency. If all buyers bought on the same day, all score 3 in recency. Before revenues are compared, all digits after
-the third are set to 0: 1,234.56 counts as 1,230.00. With fewer than five buyers, all score 3. A customer belongs to the
-first segment whose rule is true, and therefore to exactly one segment.
+the third are set to 0: 1,234.56 counts as 1,230.00. With fewer buyers than the setting `minimum_scored_buyers`, all
+score 3.
+
+`churn_horizon_days` is a [setting](settings.md). No segment depends on a fitted model.
+"""
+
+_PROMISES = """
+**Promises.** Some segments promise something about the next purchases. Each refresh that fits models checks the
+promises on past data: customers are segmented as they were one churn horizon before `as_of`, and compared with what
+they bought since. The result is in [`segment_quality_gold`](tables.md#segment_quality_gold). `cdp run` says so if a
+promise does not hold on your data. A segment with fewer customers than the setting `minimum_segment_size` has no
+result. [Segments](segments.md) has the results for three shops.
 """
 
 _PREDICTIONS = """

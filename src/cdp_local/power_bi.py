@@ -112,15 +112,20 @@ def _dimension(dimension: Dimension) -> str:
 
 def _segments() -> str:
     columns = [
-        _column("Segment", "segment", "string", "RFM segment", sort_by="order", is_key=True),
+        _column("Segment", "segment", "string", "segment of customers", sort_by="order", is_key=True),
         _column(
             "Segment", "order", "int64", "position in the order in which segment rules are checked", is_hidden=True
         ),
         _column("Segment", "meaning", "string", "customers in the segment"),
+        _column("Segment", "action", "string", "what to do with the segment"),
+        _column("Segment", "promise", "string", "what the segment promises about purchases; empty if nothing"),
     ]
-    rows = [(each.name, order, each.meaning) for order, each in enumerate(SEGMENTS, start=1)]
-    source = _table_literal({"segment": "text", "order": "Int64.Type", "meaning": "text"}, rows)
-    return _table("Segment", "One row per RFM segment.", columns, source)
+    rows = [
+        (each.name, order, each.meaning, each.action, each.promise.text if each.promise else "")
+        for order, each in enumerate(SEGMENTS, start=1)
+    ]
+    types = {"segment": "text", "order": "Int64.Type", "meaning": "text", "action": "text", "promise": "text"}
+    return _table("Segment", "One row per segment.", columns, _table_literal(types, rows))
 
 
 def _kpis() -> str:

@@ -12,13 +12,13 @@ import typer
 
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.rules_file import read_identity_rules
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.identifiers import email_text, phone_text
 from cdp_local.options import Home, Variables, pairs
+from cdp_local.printing import print_table
 from cdp_local.profile import Profiles, Story
-from cdp_local.progress import print_table
+from cdp_local.sources import read_configuration
 from cdp_local.terminal import console
-from cdp_local.workspace import PROJECT, read_configuration
 
 _CONSENT = {True: "yes", False: "no", None: "never asked"}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -24,6 +24,7 @@ from cdp_lib.storage import open_store
 from cdp_lib.task_values import ROW_COUNTS
 from cdp_local.bundle import Job, Task, resolve_dynamic_values
 from cdp_local.engines import catalog_of
+from cdp_local.job_settings import job_reference_values, new_run_start, parameter_values, require_known, setting_values
 from cdp_local.notebooks import Workspace, import_ahead, run_notebook
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def run_job(
             an unknown `run_if`, or the dependencies of the tasks form a cycle.
     """
     values, job_values = parameter_values(job, parameters), job_reference_values(job, started_at)
-    _require_known("task", only, job.tasks, job)
+    require_known("task", only, job.tasks, job)
     _require_valid_settings(job, parameters, started_at)
     tasks = {key: task for key, task in job.tasks.items() if not only or key in only}
     for task in tasks.values():
@@ -251,67 +252,6 @@ def _next_state(task: Task, upstream: Mapping[str, TaskRun]) -> State:
     return State.RUNNING if not states or holds([s in (State.FAILED, State.SKIPPED) for s in states]) else otherwise
 
 
-def _require_known(kind: str, names: Iterable[str], known: Collection[str], job: Job) -> None:
-    for name in names:
-        if name not in known:
-            raise CdpError(f"Unknown {kind} '{name}': job {job.key} has {', '.join(known)}.")
-
-
-def parameter_values(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of all parameters of a job for one run, by name.
-
-    Args:
-        job: The job.
-        parameters: Values of job parameters, by name. They override the defaults of the job.
-
-    Raises:
-        CdpError: The job does not have one of the given parameters.
-    """
-    for name in parameters:
-        if name not in job.parameters and any(name in task.base_parameters for task in job.tasks.values()):
-            raise CdpError(
-                f"'{name}' is not a parameter of a run: the bundle sets it for all runs. If it is a variable of the"
-                f" bundle, use --var {name}=…."
-            )
-    _require_known("parameter", parameters, job.parameters, job)
-    return job.parameters | dict(parameters)
-
-
-def job_reference_values(job: Job, started_at: datetime) -> dict[str, str]:
-    """Return the values of the `{{job.…}}` references, by the text between the braces. Example: `job.run_id`.
-
-    Args:
-        job: The job.
-        started_at: Start of the run, UTC.
-    """
-    return {
-        "job.run_id": str(int(started_at.timestamp() * 1000)),
-        "job.start_time.iso_datetime": started_at.isoformat(timespec="seconds"),
-        "job.name": job.key,
-    }
-
-
-def setting_values(job: Job, parameters: Mapping[str, str], started_at: datetime) -> dict[str, str]:
-    """Return the settings for the stages of a job: each field of `Settings` as a string, by name.
-
-    Args:
-        job: The job.
-        parameters: Values of job parameters, by name. They override the defaults of the job.
-        started_at: Start of the run, UTC.
-
-    Raises:
-        CdpError: The job does not have one of the given parameters.
-    """
-    job_values = job_reference_values(job, started_at)
-    *_, task = (task for task in job.tasks.values() if task.notebook)
-    task_parameters = {
-        name: resolve_dynamic_values(text, lambda reference: job_values.get(reference, ""))
-        for name, text in task.base_parameters.items()
-    }
-    values = task_parameters | parameter_values(job, parameters)
-    return {name: values.get(name, "") for name in Settings.parameter_names()}
-
-
 def _require_valid_settings(job: Job, parameters: Mapping[str, str], started_at: datetime) -> None:
     """Raise an error if a setting of the job has an invalid value, so that the run ends before its first task."""
     given = {*job.parameters, *(name for task in job.tasks.values() for name in task.base_parameters)}
@@ -365,11 +305,3 @@ def _finish(run: TaskRun, error: BaseException | None, workspace: Workspace, log
     elif error is not None:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         run.error = redact(f"{type(error).__name__}: {first_line} (full output: {logs}/{run.key}.log)")
-
-
-def new_run_start() -> datetime:
-    """Return the current time in UTC as the start of a run.
-
-    The id of the run is this time in milliseconds since 1970.
-    """
-    return datetime.now(UTC)

@@ -88,12 +88,14 @@ def customers_api(fixtures: Path) -> Iterator[str]:
 
 
 def sample_database(fixtures: Path, home: Path) -> str:
-    """Create or replace the sample database, and return the SQLAlchemy URL of the database.
+    """Return the SQLAlchemy URL of the sample database. Create or replace the database, if the data is an SQL script.
 
     Args:
         fixtures: Folder with the data of the sample sources.
         home: Folder of the local workspace. The database is created in its subfolder `sources`.
     """
+    if (finished := fixtures / "database.sqlite").exists():
+        return f"sqlite:///{finished}"
     path = home / "sources" / "database.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_suffix(".part")
@@ -114,5 +116,7 @@ def crm(fixtures: Path, client_id: str, client_secret: str) -> Iterator[str]:
         client_secret: Secret of this application.
     """
     contacts = json.loads((fixtures / "crm_contacts.json").read_text(encoding="utf-8"))
-    with CrmServer(contacts, client_id=client_id, client_secret=client_secret) as server:
+    # Several pages, but not so many that the requests take longer than the rest of an extraction.
+    page_size = max(20, len(contacts) // 5)
+    with CrmServer(contacts, client_id=client_id, client_secret=client_secret, page_size=page_size) as server:
         yield server.url

@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from cdp_lib.settings import Settings
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.markdown import table
-from cdp_local.workspace import PROJECT
 
 _OPTIONAL_FILES = PROJECT / "resources" / "optional"
 

@@ -21,12 +21,13 @@ from cdp_lib.secrets import read_secret
 from cdp_lib.settings import Settings
 from cdp_lib.sources_file import ENTITIES, EntitySource
 from cdp_lib.storage import DeltaStore, open_store
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import Jobs, LocalDbutils, NotebookUtils, SecretStore, TaskValues, Widgets
+from cdp_local.job_settings import new_run_start, setting_values
 from cdp_local.quarantine import examples_by_rule, findings, quarantined_rows, warned_rows
-from cdp_local.runner import new_run_start, setting_values
 from cdp_local.source_proposal import Relation, database_relations, landed_relation
-from cdp_local.workspace import PROJECT, SECRETS_FILE, LocalWorkspace
+from cdp_local.sources import SECRETS_FILE
+from cdp_local.workspace import LocalWorkspace
 
 SHOWN_ROWS = 5
 """Number of accepted rows that the check shows per entity."""

@@ -119,7 +119,8 @@ def propose(relations: Sequence[Relation]) -> str:
     missing = [block for is_found, block in blocks if not is_found]
     head = (
         "# Proposed by `cdp init`. Check each line that ends in a question mark, and test the file with `cdp check`.\n"
-        "# docs/own-data.md explains every key.\n\n"
+        "# docs/own-data.md explains every key. To divide your own prices into thirds for the price segments, run\n"
+        "# `cdp run --var price_bands=auto`; in a workspace, set the bundle variable price_bands.\n\n"
     )
     return head + "\n".join([*found, *missing])
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cdp_lib import ingest
 from cdp_lib.errors import CdpError
-from cdp_lib.landing import Landing
 from cdp_lib.source_address import SAMPLES, SourceAddress
 from cdp_lib.sources_file import ENTITIES, EntitySource, read_sources
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import SecretStore, secret_variable
-from cdp_local.runner import new_run_start, setting_values
+from cdp_local.demo import DEMO
+from cdp_local.job_settings import new_run_start, setting_values
 from cdp_local.samples import DATABASE_SECRET
 
+if TYPE_CHECKING:
+    from cdp_lib.landing import Landing
+
+SECRETS_FILE = ".cdp-secrets.yml"
 DEFAULT_SCOPE = "cdp"
 OWN_HOME, SAMPLES_HOME = Path(".cdp"), Path(".cdp-samples")
 REQUIRED_ENTITIES = ("customers", "products", "stores", "transactions")
@@ -95,6 +99,9 @@ class Configuration:
         Raises:
             CdpError: The URL of the database is invalid.
         """
+        # This module imports the clients of all sources, which few commands need.
+        from cdp_lib import ingest
+
         return ingest.address_of(source, self.secrets.get(source.address, ""))
 
     def how_to_set(self, entity: str) -> str:
@@ -107,8 +114,35 @@ class Configuration:
         return f"set {source.address}"
 
 
+def read_configuration(variables: Mapping[str, str]) -> Configuration:
+    """Return the sources that are configured on this machine.
+
+    Args:
+        variables: Values of bundle variables, by name. They override the defaults.
+
+    Raises:
+        CdpError: A variable is unknown, or the secrets file or the file of sources can't be read.
+    """
+    secrets = SecretStore(PROJECT / SECRETS_FILE, {})
+    return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
+
+
+def holds_demo(home: Path) -> bool:
+    """Return whether a home folder has the data of the demo shop."""
+    from cdp_lib.landing import Landing
+
+    address = Landing(str(home / "landing"), None).find_source(ENTITIES["customers"].source, "customers")
+    return address == SourceAddress(SAMPLES, database=DEMO)
+
+
 def check_home(
-    configuration: Configuration, reading: Collection[str], home: Path, landing: Landing, *, accept_new_sources: bool
+    configuration: Configuration,
+    reading: Collection[str],
+    home: Path,
+    landing: Landing,
+    sample: SourceAddress,
+    *,
+    accept_new_sources: bool,
 ) -> None:
     """Raise an error if a run must not read its sources into a home. This function reads no source.
 
@@ -117,11 +151,12 @@ def check_home(
         reading: The entities whose sources the run reads.
         home: Home folder of the run.
         landing: Landing of the home folder.
+        sample: Address of the sample sources that a run without own sources reads.
         accept_new_sources: Whether a source may have another address than the one that the home remembers.
 
     Raises:
         CdpError: A source is not set. Or a source has another address than the home remembers, and new sources are not
-            accepted. Or sample data would mix with own data.
+            accepted. Or sample data, data of the demo and own data would mix.
     """
     if not reading:
         return
@@ -134,6 +169,12 @@ def check_home(
         raise CdpError(
             f"{home} holds sample data, but this run would read your own sources: nothing was read. Use another home:"
             f" cdp run --home {new_home} …"
+        )
+    others = [address for address in remembered.values() if address and address.kind == SAMPLES and address != sample]
+    if others and not configuration.is_own:
+        raise CdpError(
+            f"{home} holds {others[0]}, and this run would add {sample}: nothing was read. Use another --home, or"
+            " delete the folder."
         )
     unset = [entity for entity in reading if entity not in configuration.sources]
     if forgotten := {entity: own[entity] for entity in unset if entity in own}:

@@ -15,8 +15,9 @@ from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.landing import Landing
 from cdp_lib.pipeline.load_batches import first_day_listed
 from cdp_local.bundle import Job
+from cdp_local.job_settings import new_run_start
 from cdp_local.maintenance import WatchMaintenance
-from cdp_local.runner import State, TaskRun, new_run_start, run_job
+from cdp_local.runner import State, TaskRun, run_job
 from cdp_local.workspace import LocalWorkspace
 
 _FOLDER_POLL_SECONDS = 0.1

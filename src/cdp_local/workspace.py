@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,15 +19,15 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.source_address import SAMPLES, SourceAddress
 from cdp_lib.sources_file import ENTITIES
-from cdp_local.bundle import Bundle
+from cdp_local.bundle import PROJECT, Bundle
 from cdp_local.dbutils import SecretStore
+from cdp_local.demo import DEMO, DEMO_VARIABLES
+from cdp_local.demo.shop import Shop
 from cdp_local.engines import catalog_of, open_session
 from cdp_local.notebooks import Workspace
 from cdp_local.samples import Samples, serve_samples
-from cdp_local.sources import Configuration, check_home
+from cdp_local.sources import SECRETS_FILE, check_home, holds_demo, read_configuration
 
-PROJECT = Path(__file__).resolve().parents[2]
-SECRETS_FILE = ".cdp-secrets.yml"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _NO_LOGIN = ("nologin", "false", "sync")
 _FIRST_PERSON, _NOBODY = 1000, 65534
@@ -67,22 +67,14 @@ class LocalWorkspace:
         return self.session
 
 
-def read_configuration(variables: Mapping[str, str]) -> Configuration:
-    """Return the sources that are configured on this machine.
-
-    Args:
-        variables: Values of bundle variables, by name. They override the defaults.
-
-    Raises:
-        CdpError: A variable is unknown, or the secrets file or the file of sources can't be read.
-    """
-    secrets = SecretStore(PROJECT / SECRETS_FILE, {})
-    return Configuration.read(Bundle(PROJECT, variables), secrets, has_own_file="sources_file" in variables)
-
-
 @contextmanager
 def open_workspace(
-    engine: str, home: Path | None, variables: Mapping[str, str], reading: Collection[str] = ()
+    engine: str,
+    home: Path | None,
+    variables: Mapping[str, str],
+    reading: Collection[str] = (),
+    *,
+    is_demo: bool = False,
 ) -> Iterator[LocalWorkspace]:
     """Open a local workspace and lock its home folder.
 
@@ -94,12 +86,17 @@ def open_workspace(
         home: Folder with all data of the workspace. None for the default folder (`Configuration.default_home`).
         variables: Values of bundle variables, by name. They override the defaults.
         reading: Entities whose sources are read while the workspace is open. Empty for none.
+        is_demo: Whether the sources are those of the demo shop. A home folder with the demo's data needs no flag.
 
     Raises:
         CdpError: The home folder can't be written or is in use, a variable or the engine is unknown, or
             `check_home` does not allow this home folder to read the sources.
     """
+    if is_demo := is_demo or (home is not None and "sources_file" not in variables and holds_demo(home)):
+        variables = {**DEMO_VARIABLES, **variables}
     configuration = read_configuration(variables)
+    if is_demo:
+        configuration = replace(configuration, sources={}, is_own=False)
     home = (home or configuration.default_home).resolve()
     with ExitStack() as stack:
         stack.enter_context(locked(home))
@@ -113,12 +110,16 @@ def open_workspace(
                 raise CdpError(f"{name} {location} needs the secret 'storage_account_key': {_KEY_OF_LAKE}.")
         landing = Landing(root, account_key)
         accept_new_sources = bundle.variable("accept_new_sources").lower() == "true"
-        check_home(configuration, reading, home, landing, accept_new_sources=accept_new_sources)
+        sample = SourceAddress(SAMPLES, database=DEMO if is_demo else "")
+        check_home(configuration, reading, home, landing, sample, accept_new_sources=accept_new_sources)
         samples = Samples()
         if reading and not configuration.is_own:
-            samples = stack.enter_context(serve_samples(PROJECT / "fixtures", plain_home))
+            fixtures = PROJECT / "fixtures"
+            if is_demo:
+                Shop().write(fixtures := plain_home / "sources" / DEMO)
+            samples = stack.enter_context(serve_samples(fixtures, plain_home))
             for entity, contract in ENTITIES.items():
-                landing.remember_source(contract.source, entity, SourceAddress(SAMPLES))
+                landing.remember_source(contract.source, entity, sample)
         bundle = Bundle(PROJECT, overrides | samples.variables)
         secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
         spark = stack.enter_context(

@@ -15,11 +15,12 @@ import pytest
 from rich.text import Text
 
 from cdp_lib.errors import CdpError
-from cdp_local import cli
-from cdp_local.cli import _print_errors
+from cdp_local import cli, commands
+from cdp_local.commands import _print_errors
 from cdp_local.dbutils import SecretStore
 from cdp_local.notebooks import Workspace, run_notebook
-from cdp_local.progress import Progress, print_shortened, print_table
+from cdp_local.printing import print_shortened, print_table
+from cdp_local.progress import Progress
 from cdp_local.runner import State, TaskRun
 from cdp_local.terminal import Terminal, printable
 from cdp_local.workspace import locked, other_users
@@ -138,7 +139,7 @@ def test_the_live_progress_shows_data_as_text(text: str) -> None:
 @each_text
 def test_an_error_shows_data_as_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     output = terminal()
-    monkeypatch.setattr(cli, "errors", output)
+    monkeypatch.setattr(commands, "errors", output)
     _print_errors([TaskRun("bronze", State.FAILED, error=text)])
     assert_harmless(written(output), text)
 
@@ -246,9 +247,9 @@ def test_other_people_of_this_machine_are_found(
 @pytest.mark.parametrize(("engine", "warns"), [("sail", True), ("spark", False)])
 def test_a_run_warns_of_other_people(monkeypatch: pytest.MonkeyPatch, engine: str, warns: bool) -> None:
     output = terminal()
-    monkeypatch.setattr(cli, "console", output)
-    monkeypatch.setattr(cli, "other_users", lambda: ["anna", "bob", "carla", "dora"])
-    cli._warn_of_other_users(engine)
+    monkeypatch.setattr(commands, "console", output)
+    monkeypatch.setattr(commands, "other_users", lambda: ["anna", "bob", "carla", "dora"])
+    commands._warn_of_other_users(engine)
     assert ("other users of this machine (anna, bob, carla, …)" in written(output)) == warns
 
 

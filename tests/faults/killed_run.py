@@ -1,4 +1,6 @@
-"""Run `cdp` with given sample data and kill the run at one point: `killed_run.py POINT SAMPLES LOG run --home …`.
+"""Run `cdp` with given sample data and start time, and kill the run at one point.
+
+Usage: `killed_run.py POINT SAMPLES LOG STARTED_AT run --home …`. STARTED_AT is the start of the run (ISO 8601, UTC).
 
 - `task <key>` is the point just before a task starts.
 - `write <table> <n>` is the point just before the n-th commit to a table.
@@ -16,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from cdp_lib.storage import DeltaStore
 from cdp_local import cli, runner, workspace
 
 
-def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
+def main(kill_at: str, samples: str, log: str, started_at: str, arguments: list[str]) -> None:
     """Run the command, log every point, and kill the process at `kill_at`."""
     commits: Counter[str] = Counter()
     lock = threading.Lock()
@@ -51,10 +54,11 @@ def main(kill_at: str, samples: str, log: str, arguments: list[str]) -> None:
 
     DeltaStore._commit = watched_commit  # type: ignore[method-assign]
     runner._run_task = watched_task
+    cli.new_run_start = lambda: datetime.fromisoformat(started_at)
     workspace.serve_samples = lambda _, home: play(Path(samples), home)
     sys.argv = ["cdp", *arguments]
     cli.main()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], sys.argv[4:])
+    main(*sys.argv[1:5], sys.argv[5:])

@@ -25,7 +25,7 @@ from cdp_lib.settings import Settings
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_lib.verification import verify
 from cdp_local.bundle import Bundle
-from cdp_local.runner import setting_values
+from cdp_local.job_settings import setting_values
 
 PROJECT = Path(__file__).resolve().parents[2]
 GROSS_MARGIN = "0.4"

@@ -13,7 +13,13 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from pyspark.sql import SparkSession
 
-from cdp_lib.contracts.analytics import ANALYTICS_TABLES, CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD, MODEL_QUALITY_GOLD
+from cdp_lib.contracts.analytics import (
+    ANALYTICS_TABLES,
+    CUSTOMER_VALUE_GOLD,
+    MODEL_FITS_GOLD,
+    MODEL_QUALITY_GOLD,
+    SEGMENT_QUALITY_GOLD,
+)
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import (
@@ -71,7 +77,11 @@ COMPARED = {
         CUSTOMER_ACQUISITIONS_SILVER,
         PURCHASES_SILVER,
         *GOLD_TABLES,
-        *(contract for contract in ANALYTICS_TABLES if contract not in (MODEL_FITS_GOLD, MODEL_QUALITY_GOLD)),
+        *(
+            contract
+            for contract in ANALYTICS_TABLES
+            if contract not in (MODEL_FITS_GOLD, MODEL_QUALITY_GOLD, SEGMENT_QUALITY_GOLD)
+        ),
     )
 }
 

@@ -209,6 +209,9 @@ def test_rescued_data_contains_only_values_that_did_not_fit(spark: SparkSession)
     assert [row.r for row in rows.select(misfits.alias("r")).collect()] == ['{"a":"x","b":"\\"y\\""}', None]
 
 
+BANDS = (Decimal(500), Decimal(1500))
+
+
 def test_price_segment_at_its_borders(spark: SparkSession) -> None:
     expected = {
         "-1.00": "Budget",
@@ -220,7 +223,7 @@ def test_price_segment_at_its_borders(spark: SparkSession) -> None:
         "9999999999999999.99": "Premium",
         None: None,
     }
-    segments = converted(spark, list(expected), lambda column: price_segment(column.cast("decimal(18,2)")))
+    segments = converted(spark, list(expected), lambda column: price_segment(column.cast("decimal(18,2)"), BANDS))
     assert dict(zip(expected, segments, strict=True)) == expected
 
 

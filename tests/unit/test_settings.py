@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -34,6 +35,9 @@ PARAMETERS = {
     "annual_discount_rate": "0.1",
     "churn_horizon_days": "90",
     "clv_horizon_months": "12",
+    "minimum_scored_buyers": "5",
+    "minimum_segment_size": "30",
+    "price_bands": "500, 1500",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",
     "minimum_cell_size": "5",
@@ -97,6 +101,9 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         annual_discount_rate=0.1,
         churn_horizon_days=90,
         clv_horizon_months=12,
+        minimum_scored_buyers=5,
+        minimum_segment_size=30,
+        price_bands=(Decimal(500), Decimal(1500)),
         refused_share_limit=0.2,
         shrink_limit=0.5,
         minimum_cell_size=5,
@@ -112,6 +119,22 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         run_id="42",
         run_started_at=datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC),
     )
+
+
+def test_automatic_price_bands_are_none() -> None:
+    assert Settings.from_parameters(PARAMETERS | {"price_bands": "auto"}).price_bands is None
+
+
+@pytest.mark.parametrize("text", ["500", "1500,500", "5,5", "0,5", "a,b", "1,2,3", "-1,5", "1e3,2e3", "Auto"])
+def test_price_bands_are_two_rising_prices(text: str) -> None:
+    with pytest.raises(CdpError, match=r"'price_bands' is '.*': write two rising prices such as 500,1500, or auto\."):
+        Settings.from_parameters(PARAMETERS | {"price_bands": text})
+
+
+@pytest.mark.parametrize("name", ["minimum_scored_buyers", "minimum_segment_size"])
+def test_minimum_sizes_are_whole_numbers_above_zero(name: str) -> None:
+    with pytest.raises(CdpError, match=f"'{name}' is '0': write a whole number, 1 or more"):
+        Settings.from_parameters(PARAMETERS | {name: "0"})
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ MARTS = tuple(
     table.contract
     for table in platform_graph().tables.values()
     if table.contract.layer == "gold" and "retails_silver" in platform_graph().upstream([table.name])
-    and table.settings in ((), ("as_of",)) and table.name != "segment_movements_gold"
+    and {*table.settings} <= {"as_of", "price_bands"} and table.name != "segment_movements_gold"
 )  # fmt: skip
 """Contracts of the sales marts."""
 
@@ -56,6 +56,9 @@ PARAMETERS = dict.fromkeys(Settings.parameter_names(), "") | {
     "annual_discount_rate": "0.1",
     "churn_horizon_days": "90",
     "clv_horizon_months": "12",
+    "minimum_scored_buyers": "5",
+    "minimum_segment_size": "30",
+    "price_bands": "500,1500",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",
     "minimum_cell_size": "5",

@@ -1,4 +1,4 @@
-"""RFM: scores of recency, frequency and monetary value, and segments from the scores.
+"""RFM: scores of recency, frequency and monetary value.
 
 Scores depend on values, not on ranks: customers with equal values have equal scores, regardless of the order of the
 rows. The driver receives only the number of buyers per value, so the work of the driver does not grow with the number
@@ -11,51 +11,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.segments import SEGMENTS
-
 SCORES = 5
-MIN_BUYERS = 5
-"""Minimum number of buyers for a division into fifths. If there are fewer buyers, all buyers get the middle score."""
-
 _MIDDLE_SCORE = 3
 
 
-def with_rfm(customers: DataFrame) -> DataFrame:
-    """Return customers with three scores and `segment`. Scores are 1 to 5, or null for customers who never bought.
-
-    Args:
-        customers: One row per customer, with `recency_days`, `purchase_day_count` and `total_revenue`; `recency_days`
-            is null for customers who never bought.
-    """
-    values = {
+def rfm_values() -> dict[str, Column]:
+    """Return the values that are scored, by the name of the score. A higher value is better."""
+    return {
         "recency": -sf.col("recency_days").cast("double"),
         "frequency": sf.col("purchase_day_count").cast("double"),
         "monetary": leading_digits(sf.col("total_revenue")),
     }
+
+
+def count_by_value(customers: DataFrame, values: Mapping[str, Column]) -> dict[str, dict[float, int]]:
+    """Return the number of buyers by value, for each of several values. Nulls are left out.
+
+    Args:
+        customers: One row per customer, with `recency_days`, which is null for customers who never bought.
+        values: Columns of type DOUBLE, by name.
+    """
+    by_name = sf.create_map(*(part for name, value in values.items() for part in (sf.lit(name), value)))
+    # Read the buyers only once, because their query may be expensive.
+    buyers = customers.where("recency_days IS NOT NULL").select(sf.explode(by_name).alias("name", "value"))
+    counts: dict[str, dict[float, int]] = {name: {} for name in values}
+    for name, value, count in buyers.where("value IS NOT NULL").groupBy("name", "value").agg(sf.count("*")).collect():
+        counts[name][value] = count
+    return counts
+
+
+def with_scores(customers: DataFrame, counts: Mapping[str, Mapping[float, int]], minimum_buyers: int) -> DataFrame:
+    """Return customers with three scores. Scores are 1 to 5, or null for customers who never bought.
+
+    Args:
+        customers: One row per customer, with `recency_days`, `purchase_day_count` and `total_revenue`; `recency_days`
+            is null for customers who never bought.
+        counts: Number of buyers by value, for each of `rfm_values`.
+        minimum_buyers: Minimum number of buyers for a division into fifths.
+    """
     has_bought = sf.col("recency_days").isNotNull()
-    thresholds = _thresholds(customers.where(has_bought), values)
-    scored = customers.select(
-        "*",
-        *(
-            sf.when(has_bought, _score(value, thresholds[name])).alias(f"{name}_score")
-            for name, value in values.items()
-        ),
-    )
-    return scored.select("*", segment().alias("segment"))
-
-
-def segment() -> Column:
-    """Return the name of the first segment whose rule holds for the scores of a row."""
-    first, *rest = SEGMENTS
-    names = reduce(
-        lambda case, each: case.when(sf.expr(each.holds), each.name), rest, sf.when(sf.expr(first.holds), first.name)
-    )
-    return names
+    scores = {
+        name: _score(value, score_thresholds(counts[name], minimum_buyers)) for name, value in rfm_values().items()
+    }
+    return customers.select("*", *(sf.when(has_bought, score).alias(f"{name}_score") for name, score in scores.items()))
 
 
 def leading_digits(amount: Column) -> Column:
@@ -75,7 +79,25 @@ def leading_digits(amount: Column) -> Column:
     return sf.when(amount < 0, -size).otherwise(size)
 
 
-def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ...]:
+def quantile(counts: Mapping[float, int], share: Fraction) -> float:
+    """Return the smallest value such that at least a share of the counted things have this value or less.
+
+    Args:
+        counts: Number of things by value; not empty.
+        share: Share, above 0 and up to 1.
+
+    >>> quantile({7: 3, 30: 2, 90: 1}, Fraction(1, 2)), quantile({7: 3, 30: 2, 90: 1}, Fraction(2, 3))
+    (7, 30)
+    """
+    needed, below = share * sum(counts.values()), 0
+    for value, count in sorted(counts.items()):
+        below += count
+        if below >= needed:
+            return value
+    raise ValueError("The counts are empty.")
+
+
+def score_thresholds(customers_by_value: Mapping[float, int], minimum_buyers: int) -> tuple[float, ...]:
     """Return a threshold for each of the scores 2 to 5: the lowest value that reaches the score.
 
     A threshold is −∞ if every value reaches the score, and ∞ if no value reaches the score.
@@ -87,18 +109,19 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
     In the first example, a fifth has two buyers. Buyers 1 to 6 have the value 1.0. Their middle is between buyers 3
     and 4, which are in the second fifth. Buyers 1 to 6 therefore have the score 2.
 
-    All buyers get the middle score if all values are equal, or if there are fewer than `MIN_BUYERS` buyers.
+    All buyers get the middle score if all values are equal, or if there are fewer than the minimum.
 
     Args:
         customers_by_value: Number of buyers by value. A higher value is better.
+        minimum_buyers: Minimum number of buyers for a division into fifths.
 
-    >>> score_thresholds({1.0: 6, 2.0: 2, 3.0: 1, 9.0: 1})
+    >>> score_thresholds({1.0: 6, 2.0: 2, 3.0: 1, 9.0: 1}, 5)
     (1.0, 2.0, 2.0, 3.0)
-    >>> score_thresholds({7.0: 2})
+    >>> score_thresholds({7.0: 2}, 5)
     (-inf, -inf, inf, inf)
     """
     buyers = sum(customers_by_value.values())
-    if buyers < MIN_BUYERS:
+    if buyers < minimum_buyers:
         return tuple(-math.inf if score <= _MIDDLE_SCORE else math.inf for score in range(2, SCORES + 1))
     thresholds = [math.inf] * (SCORES - 1)
     below = 0
@@ -108,16 +131,6 @@ def score_thresholds(customers_by_value: Mapping[float, int]) -> tuple[float, ..
                 thresholds[fifth - 1] = min(thresholds[fifth - 1], value)
         below += count
     return tuple(thresholds)
-
-
-def _thresholds(buyers: DataFrame, values: Mapping[str, Column]) -> dict[str, tuple[float, ...]]:
-    by_name = sf.create_map(*(part for name, value in values.items() for part in (sf.lit(name), value)))
-    # Read the buyers only once, because their query may be expensive.
-    values_by_name = buyers.select(sf.explode(by_name).alias("name", "value"))
-    by_value: dict[str, dict[float, int]] = {name: {} for name in values}
-    for name, value, count in values_by_name.groupBy("name", "value").agg(sf.count("*")).collect():
-        by_value[name][value] = count
-    return {name: score_thresholds(counts) for name, counts in by_value.items()}
 
 
 def _score(value: Column, thresholds: Sequence[float]) -> Column:

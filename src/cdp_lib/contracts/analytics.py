@@ -3,7 +3,7 @@
 Every table holds the figures at the end of `as_of`. Money is in the reporting currency. Unknown values are null.
 """
 
-from cdp_lib.contracts.table import Column, gold_table
+from cdp_lib.contracts.table import Column, TableContract, gold_table
 
 _AS_OF = Column("as_of", "DATE", "day that the figures refer to; later data is not included", required=True)
 _PERSON_ID = Column("person_id", "BIGINT", "number of the person, as in persons_silver", required=True)
@@ -20,7 +20,19 @@ _SCORES = (
     _score("frequency", "bought most often"),
     _score("monetary", "spent most"),
 )
-_SEGMENT = Column("segment", "STRING", "RFM segment at as_of; docs/kpis.md defines the segments", required=True)
+_RHYTHM = (
+    Column(
+        "purchase_interval_days",
+        "DOUBLE",
+        "usual days between purchase days: the customer's own intervals and two of the shop; null without a purchase",
+    ),
+    Column(
+        "overdue",
+        "DOUBLE",
+        "recency_days / purchase_interval_days: a customer above 2 is overdue; null without a purchase",
+    ),
+)
+_SEGMENT = Column("segment", "STRING", "segment at as_of; docs/kpis.md defines the segments", required=True)
 
 CUSTOMER_VALUE_GOLD = gold_table(
     "customer_value_gold",
@@ -56,6 +68,7 @@ CUSTOMER_VALUE_GOLD = gold_table(
         required=True,
     ),
     *_SCORES,
+    *_RHYTHM,
     _SEGMENT,
     Column("probability_alive", "DOUBLE", "probability that the customer has not permanently stopped buying, 0 to 1"),
     Column("purchase_probability", "DOUBLE", "probability of a purchase within the churn horizon, 0 to 1"),
@@ -78,11 +91,12 @@ CUSTOMER_VALUE_GOLD = gold_table(
 
 CUSTOMER_SEGMENTS_GOLD = gold_table(
     "customer_segments_gold",
-    "One row per person with a customer, with the RFM segment at as_of and one month earlier.",
+    "One row per person with a customer, with the segment at as_of and one month earlier.",
     ("person_id",),
     _PERSON_ID,
     _AS_OF,
     *_SCORES,
+    *_RHYTHM,
     _SEGMENT,
     Column("previous_as_of", "DATE", "the same day one month before as_of", required=True),
     Column("previous_segment", "STRING", "segment at previous_as_of; null for a customer acquired later"),
@@ -97,6 +111,30 @@ SEGMENT_MOVEMENTS_GOLD = gold_table(
     Column("from_segment", "STRING", "segment at previous_as_of; Not a customer yet: acquired later", required=True),
     Column("to_segment", "STRING", "segment at as_of", required=True),
     Column("customer_count", "BIGINT", "customers with this pair of segments", required=True),
+    counts_people="customer_count",
+)
+
+SEGMENT_QUALITY_GOLD = gold_table(
+    "segment_quality_gold",
+    "One row per as_of and segment at cut_off, one churn horizon earlier: what its customers bought up to as_of.",
+    ("as_of", "segment"),
+    _AS_OF,
+    Column("cut_off", "DATE", "day of the segments: churn_horizon_days before as_of", required=True),
+    Column("segment", "STRING", "segment at cut_off; All buyers: all customers with a purchase", required=True),
+    Column("customer_count", "BIGINT", "customers in the segment at cut_off", required=True),
+    Column("bought_share", "DOUBLE", "share who bought after cut_off, up to as_of; null without customers"),
+    Column("revenue_after", "DECIMAL(38,4)", "revenue after cut_off, up to as_of", required=True),
+    Column("promise", "STRING", "what the segment promises, as text for people; null if nothing"),
+    Column(
+        "is_kept",
+        "BOOLEAN",
+        "whether the promise was kept; null without a promise, or if a compared segment is too small",
+    ),
+    Column(
+        "checkable_from",
+        "DATE",
+        "day on which the churn horizon of the first purchase ends; null if somebody had bought by cut_off",
+    ),
     counts_people="customer_count",
 )
 
@@ -271,38 +309,56 @@ COHORT_RETENTION_GOLD = gold_table(
     counts_people="cohort_size",
 )
 
-KPI_MONTHLY_GOLD = gold_table(
+
+def _kpi_table(name: str, first_day: Column) -> TableContract:
+    period = first_day.name
+    return gold_table(
+        name,
+        f"One row per {period}, dimension, dimension value and KPI; docs/kpis.md defines the KPIs.",
+        (period, "dimension", "dimension_value", "kpi"),
+        first_day,
+        Column("dimension", "STRING", "all, country, channel, segment, category or consent_channel", required=True),
+        Column(
+            "dimension_value",
+            "STRING",
+            "value of the dimension; unknown if it is missing; all for the dimension all. A country may also be called"
+            " all: only the dimension tells a total",
+            required=True,
+        ),
+        Column("kpi", "STRING", "name of the KPI", required=True),
+        Column("value", "DOUBLE", "numerator / denominator; null if it is not defined or not known"),
+        Column("numerator", "DOUBLE", "numerator of the KPI; the value itself for a plain figure"),
+        Column("denominator", "DOUBLE", "denominator of the KPI; 1 for a plain figure"),
+        _AS_OF,
+        Column(
+            "people",
+            "BIGINT",
+            "smallest number of people above 0 in the figures; null if the KPI counts nobody, or describes sales or"
+            " spend",
+        ),
+        Column("is_complete", "BOOLEAN", f"whether the {period} is over at as_of", required=True),
+        counts_people="people",
+    )
+
+
+KPI_MONTHLY_GOLD = _kpi_table(
     "kpi_monthly_gold",
-    "One row per month, dimension, dimension value and KPI; docs/kpis.md defines the KPIs.",
-    ("month", "dimension", "dimension_value", "kpi"),
     Column("month", "DATE", "first day of the month; the latest month ends at as_of", required=True),
-    Column("dimension", "STRING", "all, country, channel, segment, category or consent_channel", required=True),
-    Column(
-        "dimension_value",
-        "STRING",
-        "value of the dimension; unknown if it is missing; all for the dimension all",
-        required=True,
-    ),
-    Column("kpi", "STRING", "name of the KPI", required=True),
-    Column("value", "DOUBLE", "numerator / denominator; null if it is not defined or not known yet"),
-    Column("numerator", "DOUBLE", "numerator of the KPI; the value itself for a plain figure"),
-    Column("denominator", "DOUBLE", "denominator of the KPI; 1 for a plain figure"),
-    _AS_OF,
-    Column(
-        "people",
-        "BIGINT",
-        "smallest number of people above 0 in the figures; null if the KPI counts nobody, or describes sales or spend",
-    ),
-    counts_people="people",
+)
+KPI_WEEKLY_GOLD = _kpi_table(
+    "kpi_weekly_gold",
+    Column("week", "DATE", "Monday of the ISO week; the latest week ends at as_of", required=True),
 )
 
 ANALYTICS_TABLES = (
     CUSTOMER_VALUE_GOLD,
     CUSTOMER_SEGMENTS_GOLD,
     SEGMENT_MOVEMENTS_GOLD,
+    SEGMENT_QUALITY_GOLD,
     MODEL_FITS_GOLD,
     MODEL_QUALITY_GOLD,
     CUSTOMER_DEMOGRAPHICS_GOLD,
     COHORT_RETENTION_GOLD,
     KPI_MONTHLY_GOLD,
+    KPI_WEEKLY_GOLD,
 )

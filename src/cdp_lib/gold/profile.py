@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, Window
@@ -23,6 +24,7 @@ from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER, RET
 from cdp_lib.frames import union
 from cdp_lib.identity.normalise import normal_email
 from cdp_lib.identity.phones import with_e164
+from cdp_lib.pipeline.follow_groups import FollowGroups, Reference
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
@@ -80,6 +82,8 @@ def build_customer_profile_gold(
     ).selectExpr(*CUSTOMER_PROFILE_GOLD.select_list)
 
 
+_OF_PERSON = Reference("person_id", lambda: sf.col("person_id"))
+
 CUSTOMER_PROFILE = Table(
     CUSTOMER_PROFILE_GOLD,
     build_customer_profile_gold,
@@ -93,14 +97,29 @@ CUSTOMER_PROFILE = Table(
         ACTIVITIES_SILVER,
     ),
     settings=(BUSINESS_DATE,),
+    materialization=FollowGroups(
+        "person_id",
+        PERSON_LINKS_SILVER,
+        (
+            _OF_PERSON,
+            _OF_PERSON,
+            Reference("record_key", lambda: _key_of_contact()),
+            replace(_OF_PERSON, compared=tuple(column.name for column in PROFILE_DEMOGRAPHICS)),
+            replace(_OF_PERSON, compared=tuple(column.name for column in PROFILE_VALUE)),
+            Reference("customer_id", lambda: sf.col("customer_id")),
+            Reference("record_key", lambda: sf.col("identity")),
+        ),
+    ),
 )
+
+
+def _key_of_contact() -> Column:
+    return identity_of("contact", sf.col("contact_id"))
 
 
 def _consents(contacts: DataFrame, persons_of: DataFrame) -> DataFrame:
     """Return the consent of each person with a contact, by channel. A minimum of booleans is false if one is false."""
-    linked = contacts.withColumn("record_key", identity_of("contact", sf.col("contact_id"))).join(
-        persons_of, "record_key", how="inner"
-    )
+    linked = contacts.withColumn("record_key", _key_of_contact()).join(persons_of, "record_key", how="inner")
     names = [f"is_{channel}_allowed" for channel in CONSENTS]
     return linked.groupBy("person_id").agg(*(sf.bool_and(name).alias(name) for name in names))
 

@@ -1,4 +1,4 @@
-"""Tables of the RFM segments: the segment of each customer, and moves between segments."""
+"""Tables of the segments: the segment of each customer, and moves between segments."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.analytics.rfm import with_rfm
-from cdp_lib.analytics.summaries import build_customer_summaries
+from cdp_lib.analytics.segments import SegmentTerms, segments_at
 from cdp_lib.business_date import month_before
 from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD, CUSTOMER_VALUE_GOLD, SEGMENT_MOVEMENTS_GOLD
 from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
@@ -17,21 +16,29 @@ from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
 
 def build_customer_segments_gold(
-    customer_value_gold: DataFrame, customer_acquisitions_silver: DataFrame, purchases_silver: DataFrame, as_of: date
+    customer_value_gold: DataFrame,
+    customer_acquisitions_silver: DataFrame,
+    purchases_silver: DataFrame,
+    as_of: date,
+    churn_horizon_days: int,
+    minimum_scored_buyers: int,
 ) -> DataFrame:
-    """One row per customer, with the RFM segment at `as_of` and one month earlier.
+    """One row per customer, with the segment at `as_of` and one month earlier.
 
     Args:
         customer_value_gold: One row per customer, at the same `as_of`.
         customer_acquisitions_silver: One row per customer.
         purchases_silver: One row per customer and day of purchase.
         as_of: Last day to include.
+        churn_horizon_days: Length of the churn horizon, in days.
+        minimum_scored_buyers: Minimum number of buyers for RFM scores that are fifths.
 
     Returns:
         Columns of `customer_segments_gold`.
     """
     previous_as_of = month_before(as_of)
-    before = with_rfm(build_customer_summaries(customer_acquisitions_silver, purchases_silver, previous_as_of))
+    terms = SegmentTerms(churn_horizon_days, minimum_scored_buyers)
+    before = segments_at(customer_acquisitions_silver, purchases_silver, previous_as_of, terms)
     return segments_of(customer_value_gold, before, as_of, previous_as_of)
 
 
@@ -39,7 +46,7 @@ CUSTOMER_SEGMENTS = Table(
     CUSTOMER_SEGMENTS_GOLD,
     build_customer_segments_gold,
     reads=(CUSTOMER_VALUE_GOLD, CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER),
-    settings=(BUSINESS_DATE,),
+    settings=(BUSINESS_DATE, "churn_horizon_days", "minimum_scored_buyers"),
 )
 
 
@@ -49,8 +56,8 @@ def segments_of(scored: DataFrame, scored_before: DataFrame, as_of: date, previo
     Both segments are computed from the current data, so a late-arriving sale does not cause a move between segments.
 
     Args:
-        scored: One row per customer at `as_of`, from `with_rfm` or from `customer_value_gold`.
-        scored_before: One row per customer at `previous_as_of`, from `with_rfm`.
+        scored: One row per customer at `as_of`, from `with_segments` or from `customer_value_gold`.
+        scored_before: One row per customer at `previous_as_of`, from `segments_at`.
         as_of: Last day to include.
         previous_as_of: Day of the earlier segments.
 

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.analytics.predictions import CustomerFits, Terms, collect_histories, with_history, with_predictions
-from cdp_lib.analytics.rfm import with_rfm
+from cdp_lib.analytics.segments import SegmentTerms, with_segments
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
@@ -26,6 +26,7 @@ def build_customer_value_gold(
     clv_horizon_months: int,
     gross_margin: float,
     annual_discount_rate: float,
+    minimum_scored_buyers: int,
 ) -> DataFrame:
     """One row per customer of the platform, with or without purchases.
 
@@ -38,6 +39,7 @@ def build_customer_value_gold(
         clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         annual_discount_rate: Discount rate per year; 0.1 for 10 %.
+        minimum_scored_buyers: Minimum number of buyers for RFM scores that are fifths.
 
     Returns:
         Columns of `customer_value_gold`.
@@ -49,14 +51,22 @@ def build_customer_value_gold(
     customers = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of))
     recorded = find_fits(model_fits_gold, as_of)
     fits = CustomerFits(recorded.purchases, recorded.spend, collect_histories(customers))
-    return with_value(with_predictions(with_rfm(customers), fits, terms), as_of, gross_margin, *recorded.versions)
+    segmented = with_segments(customers, SegmentTerms(churn_horizon_days, minimum_scored_buyers))
+    return with_value(with_predictions(segmented, fits, terms), as_of, gross_margin, *recorded.versions)
 
 
 CUSTOMER_VALUE = Table(
     CUSTOMER_VALUE_GOLD,
     build_customer_value_gold,
     reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, MODEL_FITS_GOLD),
-    settings=(BUSINESS_DATE, "churn_horizon_days", "clv_horizon_months", "gross_margin", "annual_discount_rate"),
+    settings=(
+        BUSINESS_DATE,
+        "churn_horizon_days",
+        "clv_horizon_months",
+        "gross_margin",
+        "annual_discount_rate",
+        "minimum_scored_buyers",
+    ),
     libraries=("scipy", "numpy"),
 )
 
@@ -67,7 +77,8 @@ def with_value(
     """Add the historic value and the versions of the fits to customers with predictions.
 
     Args:
-        predicted: One row per customer, with columns of `build_customer_summaries`, `with_rfm` and `with_predictions`.
+        predicted: One row per customer, with columns of `build_customer_summaries`, `with_segments` and
+            `with_predictions`.
         as_of: Last day to include.
         gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
         purchase_model_version: Version of the fit that predicted purchases.

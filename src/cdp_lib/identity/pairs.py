@@ -10,7 +10,8 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.frames import frame_from_arrow
 from cdp_lib.identity.contradiction import is_contradiction
-from cdp_lib.identity.model import Model, evidence, total
+from cdp_lib.identity.evidence import evidence, total
+from cdp_lib.identity.model import Model
 from cdp_lib.identity.rules import IdentifierKind, IdentityRules
 
 BLOCK = "block"

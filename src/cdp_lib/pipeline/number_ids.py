@@ -10,7 +10,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.frames import union
-from cdp_lib.mapping import received_ids
+from cdp_lib.mapped_rows import received_ids
 from cdp_lib.pipeline.table import Materialization
 from cdp_lib.pipeline.work import IDS_SINCE, LOADED_IN_VERSION, Outcome, RowCounts, Work
 

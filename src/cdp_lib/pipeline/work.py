@@ -16,7 +16,8 @@ from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.frames import read_csv
 from cdp_lib.landing import Landing
-from cdp_lib.mapping import NO_MAPPING, map_rows
+from cdp_lib.mapped_rows import map_rows
+from cdp_lib.mapping import NO_MAPPING
 from cdp_lib.mapping import Mapping as ColumnMapping
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.state import TableState

@@ -1,4 +1,4 @@
--- Views of the health of the platform: freshness, quarantine, reconciliation, models.
+-- Views of the health of the platform: freshness, quarantine, reconciliation, models, segments.
 -- No column contains or is derived from personal data.
 
 CREATE OR REPLACE VIEW table_freshness AS
@@ -37,6 +37,21 @@ GROUP BY table_name, rule;
 CREATE OR REPLACE VIEW reconciliation AS
 SELECT table_name, batch_id, rows_in, rows_out, rows_quarantined, rows_superseded, is_balanced
 FROM reconciliation_ops;
+
+-- The latest check of the promises of the segments, which docs/kpis.md defines.
+CREATE OR REPLACE VIEW segment_quality AS
+SELECT
+  segment,
+  customer_count AS customers,
+  bought_share,
+  revenue_after,
+  promise,
+  is_kept,
+  checkable_from,
+  cut_off,
+  as_of
+FROM segment_quality_gold
+WHERE as_of = (SELECT max(as_of) FROM segment_quality_gold);
 
 CREATE OR REPLACE VIEW model_quality AS
 SELECT model, measure, decile, customer_count AS customers, predicted, actual, value, state, cut_off, as_of

@@ -9,7 +9,7 @@ from cdp_lib.contracts.bronze import (
     TRANSACTIONS_BRONZE,
 )
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
-from cdp_lib.mapping import received_ids
+from cdp_lib.mapped_rows import received_ids
 from cdp_lib.pipeline.number_ids import NumberIds
 from cdp_lib.pipeline.table import Table
 

@@ -11,7 +11,7 @@ from cdp_lib.columns import clean_text, identity_of
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.frames import nulls, union
-from cdp_lib.identity.model import blocks
+from cdp_lib.identity.evidence import blocks
 from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.normalise import (
     first_name,

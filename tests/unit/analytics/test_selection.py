@@ -8,8 +8,7 @@ import pytest
 from cdp_lib.analytics.backtest import area_under_curve
 from cdp_lib.analytics.histories import Floats, Histories
 from cdp_lib.analytics.selection import MODELS, Replay, fit_best, rank_models
-
-from ...shops import Shop, Split, cdnow, fashion, grocer
+from shops import Shop, Split, cdnow, fashion, grocer
 
 HORIZON = timedelta(weeks=13)
 

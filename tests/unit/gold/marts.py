@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.graph import platform_graph
+
+SETTINGS = {"price_bands": (Decimal(500), Decimal(1500))}
+"""Settings of the marts. All others are None."""
 
 
 def mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
@@ -25,6 +30,6 @@ def whole_mart_of(contract: TableContract, sales: DataFrame) -> DataFrame:
         )
     table = platform_graph().tables[contract.name]
     built: DataFrame = table.build(
-        *(whole_mart_of(each, sales) for each in table.reads), **dict.fromkeys(table.settings)
+        *(whole_mart_of(each, sales) for each in table.reads), **{name: SETTINGS.get(name) for name in table.settings}
     )
     return built

@@ -1,6 +1,9 @@
 from decimal import Decimal
 
+import pytest
+
 from cdp_lib.contracts.gold import CUSTOMER_PRODUCT_AFFINITY_GOLD, PRICE_SEGMENT_ANALYSIS_GOLD, PRODUCT_PERFORMANCE_GOLD
+from cdp_lib.gold.price_segment_analysis import build_price_segment_analysis_gold, terciles
 
 from .marts import mart_of
 
@@ -32,6 +35,23 @@ def test_price_segment_analysis_gold_splits_at_500_and_1500(sales, rows_of) -> N
 def test_price_segment_uses_unit_price(sales) -> None:
     rows = sales({"price": Decimal("499.00"), "quantity": 100})
     assert [row.price_segment for row in mart_of(PRICE_SEGMENT_ANALYSIS_GOLD, rows).collect()] == ["Budget"]
+
+
+def test_automatic_price_bands_divide_the_sales_into_thirds(sales) -> None:
+    rows = sales(*({"price": Decimal(price)} for price in ("0.99", "1.49", "2.50", "3.99", "12.346", "12.341")))
+    assert terciles(rows) == (Decimal("2.50"), Decimal("12.30"))
+    segments = {
+        row.price_segment: row.transaction_count
+        for row in build_price_segment_analysis_gold(rows, None, None).collect()
+    }
+    assert segments == {"Budget": 2, "Mid-Range": 2, "Premium": 2}
+
+
+@pytest.mark.parametrize("prices", [[], ["7"], ["7", "7", "7"]])
+def test_automatic_price_bands_of_a_single_price_give_one_segment(sales, prices: list[str]) -> None:
+    rows = sales(*({"price": Decimal(price)} for price in prices))
+    segments = [row.price_segment for row in build_price_segment_analysis_gold(rows, None, None).collect()]
+    assert segments == ["Budget"] * bool(prices)
 
 
 def test_customer_product_affinity_gold_counts_quantity_and_transactions(sales, rows_of) -> None:

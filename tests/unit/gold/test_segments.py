@@ -13,6 +13,8 @@ SCORED = (
     Column("recency_score", "INT", ""),
     Column("frequency_score", "INT", ""),
     Column("monetary_score", "INT", ""),
+    Column("purchase_interval_days", "DOUBLE", ""),
+    Column("overdue", "DOUBLE", ""),
     Column("segment", "STRING", ""),
 )
 

@@ -12,7 +12,8 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.comparisons import Comparison, Condition, Level
-from cdp_lib.identity.model import Model, TermFrequencies, blocks, evidence, rounded_frequency, total
+from cdp_lib.identity.evidence import blocks, evidence, rounded_frequency, total
+from cdp_lib.identity.model import Model, TermFrequencies
 from cdp_lib.identity.model_file import load_model, model_json, read_model
 
 SCHEMA = pa.schema(

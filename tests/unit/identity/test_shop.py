@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cdp_local.demo.names import SHOP_EMAILS
+from cdp_local.demo.people import PeopleRates
+from cdp_local.demo.records import SHARED, RecordRates
+from cdp_local.demo.typed import SHOP_PHONE
 from identity_metrics import measure, torn_persons, worst_persons
-from identity_names import SHOP_EMAILS
-from identity_people import PeopleRates
-from identity_records import SHARED, RecordRates
-from identity_shop import SHOP_PHONE, IdentityShop, ShopRates, make_shop
+from identity_shop import IdentityShop, ShopRates, make_shop
 
 PERSONS = 4_000
 

@@ -83,7 +83,7 @@ def test_persons_are_found_by_what_a_person_types(shop) -> None:
 
 
 def test_notebook_of_a_person_shows_the_records(run) -> None:
-    printed = run("customer_profile.py", customer_id="1")
+    printed = run("customer_story.py", customer_id="1")
     assert "Persons: 1" in printed and "Records, and why they belong to the person" in printed
     assert "contact:a" in printed and "contact:b" not in printed
 

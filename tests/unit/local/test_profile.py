@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -53,6 +55,17 @@ def test_story_has_records_purchases_and_events_of_only_this_person(home) -> Non
     assert {row["transaction_date"] for row in story.purchases} <= {date(2026, m, 1) for m in (4, 5, 6)}
     assert story.purchases[0]["transaction_date"] == date(2026, 6, 1)
     assert [row["identity"] for row in story.events] == ["customer:7"]
+
+
+def test_command_imports_no_engine_and_no_client_of_a_source(home) -> None:
+    code = "import sys; from cdp_local.cli import app; \ntry: app()\nfinally: print(*sys.modules, file=sys.stderr)"
+    # Without --home, the command reads the configured sources.
+    for arguments in (["--home", str(home), "--email", "person7@example.com"], ["--phone", "+43 664 1234567"]):
+        command = [sys.executable, "-c", code, "profile", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        imported = {name.split(".")[0] for name in ended.stderr.split()}
+        assert {"cdp_local", "deltalake"} <= imported
+        assert not imported & {"azure", "fsspec", "pandas", "pyarrow", "pyspark", "requests", "scipy", "sqlalchemy"}
 
 
 def test_groups_have_their_values_and_their_origin(home) -> None:

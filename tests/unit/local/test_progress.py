@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from cdp_local.progress import Progress, print_shortened, print_table
+from cdp_local.printing import print_shortened, print_table
+from cdp_local.progress import Progress
 from cdp_local.runner import State, TaskRun
 from cdp_local.terminal import Terminal
 

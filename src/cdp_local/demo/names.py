@@ -1,4 +1,4 @@
-"""Invented names and places of the shop in `identity_shop`. No name is taken from a list of persons.
+"""Invented names and places of the demo shop. No name is taken from a list of persons.
 
 First names are ordinary first names. Last names, cities and streets are made of syllables. The first names of a pool
 are the most frequent.
@@ -79,4 +79,5 @@ def last_names(seed: int) -> NDArray[np.object_]:
 def zipf(rng: np.random.Generator, size: int, count: int, power: float = 0.7) -> NDArray[np.int64]:
     """Return `count` numbers below `size`. The number r is drawn with a probability that falls as (r + 5) ** -power."""
     weights = np.cumsum((np.arange(size) + 5.0) ** -power)
-    return np.searchsorted(weights, rng.random(count) * weights[-1]).astype(np.int64)
+    drawn: NDArray[np.int64] = np.searchsorted(weights, rng.random(count) * weights[-1]).astype(np.int64)
+    return drawn

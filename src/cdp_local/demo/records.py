@@ -1,4 +1,4 @@
-"""What each record of the invented shop shows of its person: versions of attributes, missing values and errors.
+"""What each record of the demo shop shows of its person: versions of attributes, missing values and errors.
 
 The facts of all records are arrays of shape (persons, 4): a person has up to four records. Codes say which value a
 record shows.
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from identity_people import COMMON_LAST_NAMES
+from cdp_local.demo.people import COMMON_LAST_NAMES
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -162,7 +162,8 @@ def _agree(facts: Facts, known: dict[str, Mask], a: int, b: int) -> Mask:
     def same(codes: Ints, column: str) -> Mask:
         x, y = codes[:, a], codes[:, b]
         own = (x >= 0) & (y >= 0) & (x < SHARED) & (y < SHARED)
-        return own & ((x == y) | ~known[column])
+        shown: Mask = own & ((x == y) | ~known[column])
+        return shown
 
     e_mail = same(facts.email, "email") & ~(facts.errors["email_typo"][:, [a, b]].any(axis=1) & ~named)
     phone = same(facts.phone, "mobile") & ~facts.errors["phone_typo"][:, [a, b]].any(axis=1)
@@ -177,7 +178,8 @@ def _agree(facts: Facts, known: dict[str, Mask], a: int, b: int) -> Mask:
     born = births & full & ((last_name & known["rare"]) | same(facts.address, "street"))
     number = (facts.customer[:, a] == b) | (facts.customer[:, b] == a)
     number |= (facts.customer[:, a] >= 0) & (facts.customer[:, a] == facts.customer[:, b])
-    return facts.exists[:, a] & facts.exists[:, b] & (e_mail | phone | family | card | home | born | number)
+    agree: Mask = facts.exists[:, a] & facts.exists[:, b] & (e_mail | phone | family | card | home | born | number)
+    return agree
 
 
 def _groups(facts: Facts, known: dict[str, Mask]) -> Ints:

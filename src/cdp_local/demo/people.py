@@ -1,4 +1,4 @@
-"""People and households of the invented shop: the truth that its records describe.
+"""People and households of the demo shop: the truth that its records describe.
 
 Every attribute has two versions: before and after the person moved, married or changed the e-mail address. A person
 without a change has the same value in both versions.
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from identity_names import (
+from cdp_local.demo.names import (
     CITIES,
     COUNTRIES,
     EMAIL_HOSTS,
@@ -21,7 +21,7 @@ from identity_names import (
     last_names,
     zipf,
 )
-from identity_noise import Objects, without_accents
+from cdp_local.demo.noise import Objects, without_accents
 
 Ints = NDArray[np.int64]
 COMMON_LAST_NAMES = 60

@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from identity_names import CALLING_CODES
+from cdp_local.demo.names import CALLING_CODES
 
 Objects = NDArray[np.object_]
 Mask = NDArray[np.bool_]
