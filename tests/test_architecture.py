@@ -310,6 +310,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "",
         "analytics.fits",
         "analytics.predictions",
+        "analytics.selection",
         "analytics.spend",
         "analytics.summaries",
         "contracts.analytics",
