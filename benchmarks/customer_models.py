@@ -148,8 +148,10 @@ def refresh(customers: int) -> dict[str, object]:
             before = peak_megabytes()
             begin = time.perf_counter()
             silver = [store.read(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER)]
-            summaries = with_history(build_customer_summaries(*silver, AS_OF))
-            fits = fit_customers(summaries)
+            summaries, earlier = (
+                with_history(build_customer_summaries(*silver, day)) for day in (AS_OF, AS_OF - timedelta(days=90))
+            )
+            fits = fit_customers(summaries, earlier)
             fitted = time.perf_counter() - begin
             predicted = with_predictions(
                 with_segments(summaries, SegmentTerms(terms.churn_horizon_days, 5)), fits, terms
@@ -164,6 +166,7 @@ def refresh(customers: int) -> dict[str, object]:
         "histories": fits.purchases.histories,
         "sales": sales,
         "rows": written,
+        "model": fits.purchases.model,
         "state": fits.purchases.state,
         "megabytes_before": before,
     }

@@ -310,6 +310,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "",
         "analytics.fits",
         "analytics.predictions",
+        "analytics.selection",
         "analytics.spend",
         "analytics.summaries",
         "contracts.analytics",
@@ -736,19 +737,30 @@ def _modules_that_name(*names: str) -> set[str]:
     return {path.relative_to(LIBRARY).as_posix() for path in modules if _names(path) & {*names}}
 
 
+CLOCKS = {
+    "datetime.now",
+    "datetime.utcnow",
+    "date.today",
+    "time.time",
+    "time.time_ns",
+    "time.monotonic",
+    "sf.current_timestamp",
+    "sf.current_date",
+    "sf.now",
+}
+"""Names of the functions that return the current time."""
+
+
 def test_only_settings_reads_the_clock() -> None:
-    clocks = {
-        "datetime.now",
-        "datetime.utcnow",
-        "date.today",
-        "time.time",
-        "time.time_ns",
-        "time.monotonic",
-        "sf.current_timestamp",
-        "sf.current_date",
-        "sf.now",
-    }
-    assert _modules_that_name(*clocks) == {"settings.py"}
+    assert _modules_that_name(*CLOCKS) == {"settings.py"}
+
+
+def test_tests_use_fixed_times() -> None:
+    """A test that compares two readings of the clock fails if midnight, or the end of a month, is between them."""
+    clocks = CLOCKS - {"time.monotonic", "time.time"}  # these measure durations
+    reading = {path.name for path in (PROJECT / "tests").rglob("*.py") if _names(path) & clocks}
+    # The first test needs batches that are newer than those of a run that has just ended. The second tests the clock.
+    assert reading == {"test_corruption.py", "test_settings.py"}
 
 
 def test_only_the_runner_and_the_limits_measure_durations() -> None:

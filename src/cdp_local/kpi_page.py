@@ -164,7 +164,8 @@ result. [Segments](segments.md) has the results for three shops.
 _PREDICTIONS = """
 ## Predictions
 
-**Purchases** are predicted with Pareto/NBD (Schmittlein, Morrison and Colombo 1987). The model assumes that each
+**Purchases** are predicted with Pareto/NBD (Schmittlein, Morrison and Colombo 1987), or with the next of four other
+models if it has no fit or another model is clearly better: [Predictions](predictions.md). Pareto/NBD assumes that each
 customer buys at random times, at an individual rate, and drops out at a random time. The drop-out cannot be observed.
 The model is fitted by maximum likelihood to the histories of all buyers, including one-time buyers. A history consists
 of the number of repeat purchase days, the week of the latest purchase, and the number of weeks since the first
@@ -182,9 +183,9 @@ that month). The sum is over the months of the CLV horizon (Fader, Hardie and Le
 horizon are job parameters (`gross_margin`, `annual_discount_rate`, `clv_horizon_months`). The default margin is 1, so
 that CLV is in revenue; set your own margin.
 
-**A model that can't be fitted gives no figures.** With too few customers, or without convergence, `prediction_state`
-names the reason and predictions are null. [`model_fits_gold`](tables.md#model_fits_gold) keeps every fit with its
-parameters, and the version of the last good fit.
+**The last good fit stands in for a fit that failed.** Without a good fit, as with fewer than 100 buyers,
+`prediction_state` names the reason and predictions are null. [`model_fits_gold`](tables.md#model_fits_gold) keeps every
+fit with its parameters, its message, and the version of the last good fit.
 
 **Every refresh tests the models.** [`model_quality_gold`](tables.md#model_quality_gold) compares forecasts with the
 actual purchases in a holdout. The holdout is as long as the churn horizon, and ends with `as_of`. The models are fitted

@@ -13,7 +13,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.analytics.backtest import Forecast, active_if_recent, last_period_rate, measure_forecast
 from cdp_lib.analytics.histories import Floats, Histories
 from cdp_lib.analytics.predictions import HISTORY, with_history
-from cdp_lib.analytics.purchases import MODELS, fit_purchases
+from cdp_lib.analytics.selection import MODELS, fit_model
 from cdp_lib.analytics.summaries import build_customer_summaries
 
 _COUNTS = ("purchases_after", "purchases_before", "purchases_earlier")
@@ -97,7 +97,7 @@ def _model_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
     known = (histories.frequency, histories.recency, histories.age)
     distinct = Histories.of_customers(*known, histories.weight)
     for name, model in MODELS.items():
-        fit = fit_purchases(model, distinct)
+        fit = fit_model(name, distinct)
         if fit.parameters:
             fitted = model(**fit.parameters)
             purchases = fitted.expected_purchases(holdout.weeks, *known)

@@ -16,12 +16,11 @@ from pyspark.sql import functions as sf
 from cdp_lib.analytics.fits import Fit
 from cdp_lib.analytics.histories import Floats, Histories
 from cdp_lib.analytics.lifetime_value import WEEKS_PER_MONTH, discounted_purchases
-from cdp_lib.analytics.purchases import MODELS, ParetoNbd, PurchaseModel, fit_purchases
+from cdp_lib.analytics.purchases import SAMPLE_SIZE, PurchaseModel
 from cdp_lib.analytics.rfm import leading_digits
+from cdp_lib.analytics.selection import MODELS, Replay, fit_best
 from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend
 from cdp_lib.frames import frame_from_arrow
-
-DEFAULT_MODEL = ParetoNbd
 
 HISTORY = ("frequency", "recency_weeks", "age_weeks")
 """Columns of a history. Customers with equal values in these columns get the same prediction of purchases."""
@@ -53,7 +52,7 @@ class CustomerFits:
     """Fits of the purchase model and of the spend model, with the histories to predict.
 
     Attributes:
-        purchases: Fit of the default purchase model.
+        purchases: Fit of the purchase model that was chosen.
         spend: Fit of the spend model.
         histories: Histories that need predictions. `fit_customers` fits the purchase model to the same histories.
     """
@@ -82,15 +81,17 @@ def with_history(summaries: DataFrame) -> DataFrame:
     )
 
 
-def fit_customers(customers: DataFrame) -> CustomerFits:
-    """Fit the purchase model to all buyers, and the spend model to buyers with a repeat purchase.
+def fit_customers(customers: DataFrame, earlier: DataFrame | None = None) -> CustomerFits:
+    """Fit a purchase model to all buyers, and the spend model to buyers with a repeat purchase.
 
     Args:
         customers: One row per customer, from `with_history`.
+        earlier: The same at a cut-off day. The purchases after it choose the purchase model; None keeps the order.
     """
     histories = collect_histories(customers)
+    replay = None if earlier is None else _collect_replay(customers, earlier, histories.customers)
     return CustomerFits(
-        purchases=fit_purchases(DEFAULT_MODEL, histories),
+        purchases=fit_best(histories, replay),
         spend=fit_spend(_collect_spending(customers)),
         histories=histories,
     )
@@ -100,6 +101,31 @@ def collect_histories(customers: DataFrame) -> Histories:
     """Return the distinct histories of the customers who have bought."""
     groups = customers.where("frequency IS NOT NULL").groupBy(*HISTORY).agg(sf.count("*").alias("customers"))
     return Histories.of_customers(*(_floats(column) for column in groups.toArrow().columns))
+
+
+def _collect_replay(customers: DataFrame, earlier: DataFrame, buyers: int) -> Replay:
+    """Return the histories of a sample of the customers at a cut-off and at the end of the data.
+
+    Args:
+        customers: One row per customer, from `with_history`.
+        earlier: The same at the cut-off.
+        buyers: Number of customers who have bought. The sample takes every k-th person number.
+    """
+    is_sampled = sf.col("person_id") % max(1, buyers // SAMPLE_SIZE) == 0
+    before = [sf.col(name).alias(f"earlier_{name}") for name in HISTORY]
+    pairs = (
+        earlier.where("frequency IS NOT NULL")
+        .where(is_sampled)
+        .select("person_id", *before)
+        .join(customers.where(is_sampled).select("person_id", *HISTORY), "person_id")
+        .groupBy(*(f"earlier_{name}" for name in HISTORY), *HISTORY)
+        .agg(sf.count("*").alias("customers"))
+        .toArrow()
+    )
+    columns = [_floats(column) for column in pairs.columns]
+    order = np.lexsort(columns[::-1])
+    x, t_x, T, x_after, t_x_after, T_after, weight = (column[order] for column in columns)
+    return Replay((x, t_x, T), (x_after, t_x_after, T_after), weight)
 
 
 def with_predictions(customers: DataFrame, fits: CustomerFits, terms: Terms) -> DataFrame:

@@ -54,6 +54,13 @@ class PurchaseModel(ABC):
     """Model of repeat buying. All its parameters are above 0."""
 
     name: ClassVar[str]
+    starts: ClassVar[tuple[tuple[float, ...], ...]] = (
+        (1.0, 10.0, 1.0, 10.0),
+        (0.5, 5.0, 0.5, 5.0),
+        (2.0, 50.0, 2.0, 50.0),
+        (0.3, 1.0, 0.3, 10.0),
+    )
+    """Starting values of the parameters for a fit, in the order in which the model declares its parameters."""
 
     @abstractmethod
     def log_likelihoods(self, x: Floats, t_x: Floats, T: Floats) -> Floats:
@@ -277,25 +284,19 @@ class MbgNbd(_GeometricNbd):
         return x + 1
 
 
-MODELS: dict[str, type[PurchaseModel]] = {model.name: model for model in (ParetoNbd, MbgNbd, BgNbd)}
-"""Models by name; the first model is the default."""
-
-
-_STARTS = ((1.0, 10.0, 1.0, 10.0), (0.5, 5.0, 0.5, 5.0), (2.0, 50.0, 2.0, 50.0), (0.3, 1.0, 0.3, 10.0))
-"""Starting values of the four parameters, in the order in which each model declares them."""
-
-_SAMPLE_SIZE = 20_000
+SAMPLE_SIZE = 20_000
 """Number of customers in a sample. If the data have more customers, the search first finds the maximum for a sample."""
 
 _WEEKS_PER_YEAR = 52.0
 
 
-def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
+def fit_purchases(model: type[PurchaseModel], histories: Histories, starts: int | None = None) -> Fit:
     """Fit a model to all customers by maximum likelihood, without a penalty on the parameters.
 
     Args:
         model: Class of the model.
         histories: Histories of all customers who have bought, one-time buyers included.
+        starts: Number of starting values to try; None for all starting values of the model.
 
     Returns:
         The fit. It has no parameters if the customers are too few, or if no usable maximum is found.
@@ -316,8 +317,10 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories) -> Fit:
         return fit("too_few_customers", message)
     # Search with a sample first. It quickly shows whether the likelihood has a maximum, and where to search for it.
     customers = histories.customers
-    found, message = maximize(_mean_log_likelihood(model, histories.sample(_SAMPLE_SIZE)), customers, _STARTS)
-    if found is not None and customers > _SAMPLE_SIZE:
+    found, message = maximize(
+        _mean_log_likelihood(model, histories.sample(SAMPLE_SIZE)), customers, model.starts[:starts]
+    )
+    if found is not None and customers > SAMPLE_SIZE:
         found = maximize_nearby(_mean_log_likelihood(model, histories), customers, found)
         message = "the optimizer found a maximum for a sample of the customers, but none near it for all customers"
     if found is None:

@@ -145,7 +145,12 @@ MODEL_FITS_GOLD = gold_table(
     Column(
         "model_version", "STRING", "name of the fit: model, as_of and a hash of window and parameters", required=True
     ),
-    Column("model", "STRING", "pareto_nbd, mbg_nbd, bg_nbd or gamma_gamma", required=True),
+    Column(
+        "model",
+        "STRING",
+        "pareto_nbd, common_drop_out_nbd, mbg_nbd, bg_nbd, shrunken_rate or gamma_gamma",
+        required=True,
+    ),
     _AS_OF,
     Column("fitted_at", "TIMESTAMP", "start of the run that fitted the model, UTC", required=True),
     Column("state", "STRING", "fitted; too_few_customers or not_converged: this fit predicts nothing", required=True),
@@ -185,7 +190,8 @@ MODEL_QUALITY_GOLD = gold_table(
     Column(
         "model",
         "STRING",
-        "pareto_nbd, mbg_nbd, bg_nbd; baselines last_period_rate and active_if_recent",
+        "pareto_nbd, common_drop_out_nbd, mbg_nbd, bg_nbd, shrunken_rate; baselines last_period_rate and"
+        " active_if_recent",
         required=True,
     ),
     Column(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as sf
 
 from cdp_lib import __version__
 from cdp_lib.analytics.fits import Fit
-from cdp_lib.analytics.predictions import DEFAULT_MODEL, CustomerFits, fit_customers, with_history
+from cdp_lib.analytics.predictions import CustomerFits, fit_customers, with_history
+from cdp_lib.analytics.selection import MODELS
 from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
@@ -27,7 +28,7 @@ class RecordedFits:
     """Fits of the purchase model and of the spend model, with their versions in `model_fits_gold`.
 
     Attributes:
-        purchases: Fit of the default purchase model.
+        purchases: Fit of the purchase model that was chosen.
         spend: Fit of the spend model.
         versions: `model_version` of the purchase fit and of the spend fit, in this order.
     """
@@ -42,6 +43,7 @@ def build_model_fits_gold(
     purchases_silver: DataFrame,
     model_fits_gold: DataFrame,
     as_of: date,
+    churn_horizon_days: int,
     recorded_at: datetime,
 ) -> DataFrame:
     """One row per model, with its fit to the customers at `as_of`.
@@ -51,12 +53,17 @@ def build_model_fits_gold(
         purchases_silver: One row per customer and day of purchase.
         model_fits_gold: One row per earlier fit.
         as_of: Last day of the data.
+        churn_horizon_days: Length of the period at the end of the data that chooses the purchase model, in days.
         recorded_at: Start of the run.
 
     Returns:
         Columns of `model_fits_gold`.
     """
-    fits = fit_customers(with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of)))
+    now, earlier = (
+        with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, day))
+        for day in (as_of, as_of - timedelta(days=churn_horizon_days))
+    )
+    fits = fit_customers(now, earlier)
     return rows_of_fits(model_fits_gold, fits, as_of, recorded_at)
 
 
@@ -64,7 +71,7 @@ MODEL_FITS = Table(
     MODEL_FITS_GOLD,
     build_model_fits_gold,
     reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER),
-    settings=(BUSINESS_DATE,),
+    settings=(BUSINESS_DATE, "churn_horizon_days"),
     libraries=("scipy", "numpy"),
     materialization=Append(),
     only_if="fit_models",
@@ -119,7 +126,9 @@ def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fi
 
 
 def find_fits(model_fits_gold: DataFrame, as_of: date) -> RecordedFits:
-    """Return each model's latest fit whose `as_of` is on or before the given day. Failed fits are included.
+    """Return the latest fits that predict customers on the given day.
+
+    The last fit with parameters stands in for a later fit that failed. Without any, the latest failed fit is returned.
 
     Args:
         model_fits_gold: One row per fit.
@@ -129,12 +138,14 @@ def find_fits(model_fits_gold: DataFrame, as_of: date) -> RecordedFits:
         CdpError: A model has no fit up to that day.
     """
     available = model_fits_gold.where(sf.col("as_of") <= sf.lit(as_of))
-    latest = {row.model: row for row in available.orderBy("as_of", "fitted_at", "model_version").collect()}
-    models = (DEFAULT_MODEL.name, GammaGamma.name)
-    if missing := [model for model in models if model not in latest]:
-        raise CdpError(f"model_fits_gold has no fit of {missing[0]} up to {as_of}: run the job with fit_models=true.")
-    purchases, spend = (latest[model] for model in models)
-    return RecordedFits(_fit(purchases), _fit(spend), (purchases.model_version, spend.model_version))
+    rows = available.orderBy(sf.expr("state = 'fitted'"), "as_of", "fitted_at", "model_version").collect()
+    purchase = [row for row in rows if row.model in MODELS]
+    spend = [row for row in rows if row.model == GammaGamma.name]
+    if not (purchase and spend):
+        kind = "purchases" if not purchase else "spend"
+        raise CdpError(f"model_fits_gold has no fit of {kind} up to {as_of}: run the job with fit_models=true.")
+    latest = (purchase[-1], spend[-1])
+    return RecordedFits(_fit(latest[0]), _fit(latest[1]), (latest[0].model_version, latest[1].model_version))
 
 
 def _fit(row: Row) -> Fit:

@@ -12,7 +12,7 @@ import pytest
 
 from cdp_lib.analytics.fits import Fit
 from cdp_lib.analytics.histories import Floats, Histories
-from cdp_lib.analytics.purchases import MODELS, fit_purchases
+from cdp_lib.analytics.purchases import BgNbd, MbgNbd, ParetoNbd, fit_purchases
 
 FIRST_DAY = date(1997, 1, 1)
 
@@ -64,4 +64,4 @@ def cdnow(cdnow_split) -> Histories:
 @pytest.fixture(scope="session")
 def cdnow_fits(cdnow: Histories) -> dict[str, Fit]:
     """One fit to the CDNOW histories for each purchase model, by name of the model."""
-    return {name: fit_purchases(model, cdnow) for name, model in MODELS.items()}
+    return {model.name: fit_purchases(model, cdnow) for model in (ParetoNbd, MbgNbd, BgNbd)}

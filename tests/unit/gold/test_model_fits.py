@@ -122,13 +122,26 @@ def test_find_fits_returns_latest_fits_up_to_day(ledger: Ledger) -> None:
     assert ledger.find(date(2027, 1, 1)).purchases == again
 
 
-def test_find_fits_returns_latest_fit_even_if_failed(ledger: Ledger) -> None:
-    ledger.record(fits(), JUNE, EARLY)
+def test_last_good_fit_stands_in_for_failed_fit(ledger: Ledger) -> None:
+    good = ledger.record(fits(), JUNE, EARLY)
     ledger.record(fits(FAILED), JULY, EARLY + timedelta(days=31))
+    found = ledger.find(JULY)
+    assert (found.purchases, list(found.versions)) == (FITTED, [good[0], found.versions[1]])
+
+
+def test_latest_fit_of_another_purchase_model_replaces_earlier_model(ledger: Ledger) -> None:
+    ledger.record(fits(), JUNE, EARLY)
+    other = replace(FITTED, model="common_drop_out_nbd", parameters={"r": 1.0, "alpha": 2.0, "mu": 0.1})
+    ledger.record(fits(other), JULY, EARLY + timedelta(days=31))
+    assert ledger.find(JULY).purchases == other
+
+
+def test_failed_fit_is_returned_if_no_fit_is_good(ledger: Ledger) -> None:
+    ledger.record(fits(FAILED), JUNE, EARLY)
     assert ledger.find(JULY).purchases == FAILED
 
 
 def test_find_fits_without_fit_up_to_day_tells_which_job_to_run(ledger: Ledger) -> None:
     ledger.record(fits(), JULY, EARLY)
-    with pytest.raises(CdpError, match="no fit of pareto_nbd up to 2026-06-30: .*fit_models=true"):
+    with pytest.raises(CdpError, match="no fit of purchases up to 2026-06-30: .*fit_models=true"):
         ledger.find(JUNE)
