@@ -194,9 +194,9 @@ def test_filter_changes_only_the_widgets_that_use_it(opened: OpenReport, home: P
     assert opened.text("#sales-transactions .value") == f"{may['transactions']}"
     assert opened.rows()["revenue-by-store"] == before["revenue-by-store"]
     opened.page.select_option("#country-filter", "All countries")
-    opened.page.select_option("#segment-filter", "Loyal")
+    opened.page.select_option("#segment-filter", "At risk")
     opened.wait()
-    assert opened.text("#customers-count .value") == "7"
+    assert opened.text("#customers-count .value") == "13"
     assert opened.console == []
 
 
