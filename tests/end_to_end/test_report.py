@@ -21,8 +21,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 """Folder of screenshots that a person can check."""
 
-# Widgets without rows: the sample data has too few buyers for predictions, no new customer in July, no rejected row, and
-# neither order numbers nor discounts nor returns.
+# Widgets without rows: the sample data has too few buyers for predictions, no new customer in July, no rejected row,
+# and neither order numbers nor discounts nor returns.
 EMPTY = {
     "cac-by-channel",
     "clv-to-cac-by-channel",
