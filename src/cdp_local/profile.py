@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from cdp_lib.contracts.identity import PERSON_GROUPS, PERSON_HISTORY_SILVER, PERSON_LINKS_SILVER
 from cdp_lib.contracts.profile import BUCKETS, CONSENTS, CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
-from cdp_lib.contracts.silver import EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
 from cdp_local.identifiers import bucket_of
@@ -98,6 +98,16 @@ class Profiles:
         has_identifier = f"bucket = {bucket_of(identifier)} AND identifier = {_literal(identifier)}"
         found = self._read(PERSON_LOOKUP_GOLD, has_identifier, ("person_id",))
         return sorted({row["person_id"] for row in found})
+
+    def number_of_customer(self, customer_id: str) -> str:
+        """Return the number of a customer whose identifier in the source is text. A number is returned as it is.
+
+        Raises:
+            CdpError: The table of numbers can't be read.
+        """
+        is_own = f"entity = 'customers' AND source_id = {_literal(customer_id)}"
+        numbers = self._read(ID_KEYS_SILVER, is_own, ("id",), is_required=False)
+        return str(numbers[0]["id"]) if numbers else customer_id
 
     def story_of(self, person_id: int) -> Story | None:
         """Return the story of a person; None if there is no such person.

@@ -10,7 +10,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.identity import PERSON_HISTORY_SILVER, PERSON_LINKS_SILVER
 from cdp_lib.contracts.profile import BUCKETS, CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
-from cdp_lib.contracts.silver import EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import read_csv
 from cdp_lib.identity.normalise import normal_email
@@ -42,7 +42,7 @@ def find_persons(store: DeltaStore, kind: str, typed: str, country: str = "") ->
         located = typed_row.withColumn("phone_country", sf.nullif(sf.lit(country), sf.lit("")))
         identifier = with_e164(located, plans).select(sf.col("phone").alias("value"))
     elif kind == "customer_id":
-        identifier = typed_row.select(sf.trim("phone").alias("value"))
+        identifier = typed_row.select(sf.lit(_number_of_customer(store, typed.strip())).alias("value"))
     else:
         raise CdpError(f"Unknown kind of identifier '{kind}': write email, phone or customer_id.")
     [(value,)] = identifier.collect()
@@ -52,6 +52,15 @@ def find_persons(store: DeltaStore, kind: str, typed: str, country: str = "") ->
     bucket = sf.pmod(sf.crc32(sf.lit(key).cast("binary")), sf.lit(BUCKETS))
     found = lookup.where((sf.col("bucket") == bucket) & (sf.col("identifier") == key)).select("person_id").distinct()
     return sorted(row["person_id"] for row in found.collect())
+
+
+def _number_of_customer(store: DeltaStore, customer_id: str) -> str:
+    """Return the number of a customer whose identifier in the source is text. A number is returned as it is."""
+    if not store.exists(ID_KEYS_SILVER):
+        return customer_id
+    is_own = (sf.col("entity") == "customers") & (sf.col("source_id") == customer_id)
+    numbers = store.read(ID_KEYS_SILVER).where(is_own).select("id").collect()
+    return str(numbers[0]["id"]) if numbers else customer_id
 
 
 def tables_of_person(store: DeltaStore, person_id: int) -> Mapping[str, DataFrame]:

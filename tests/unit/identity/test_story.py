@@ -17,7 +17,7 @@ from cdp_lib.contracts.identity import (
     PERSONS_SILVER,
 )
 from cdp_lib.contracts.profile import CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
-from cdp_lib.contracts.silver import EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import read_csv
 from cdp_lib.gold.profile import build_person_lookup_gold
@@ -80,6 +80,13 @@ def test_persons_are_found_by_what_a_person_types(shop) -> None:
     assert find_persons(shop, "customer_id", "9") == find_persons(shop, "email", "nobody") == []
     with pytest.raises(CdpError, match="Unknown kind"):
         find_persons(shop, "name", "nour")
+
+
+def test_person_is_found_by_the_text_identifier_of_a_customer(shop, frame_of) -> None:
+    keys = ({"entity": "customers", "source_id": "C-7", "id": 1}, {"entity": "stores", "source_id": "S-7", "id": 1})
+    shop.replace(ID_KEYS_SILVER, frame_of(ID_KEYS_SILVER.columns, *keys))
+    assert find_persons(shop, "customer_id", " C-7 ") == find_persons(shop, "customer_id", "1") != []
+    assert find_persons(shop, "customer_id", "S-7") == []
 
 
 def test_notebook_of_a_person_shows_the_records(run) -> None:

@@ -8,11 +8,13 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
 from cdp_lib.contracts.profile import CUSTOMER_PROFILE_GOLD
+from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.errors import CdpError
 from cdp_local.bundle import Bundle
 from cdp_local.cli import app
@@ -80,6 +82,14 @@ def test_person_is_found_by_each_identifier(home) -> None:
     for identifier in ("email:person9@example.com", "customer:9", f"contact:{9:032x}"):
         assert profiles.persons_with(identifier) == [9]
     assert profiles.persons_with("email:nobody@example.com") == []
+
+
+def test_text_identifier_of_a_customer_has_a_number(tmp_path) -> None:
+    keys = {"entity": ["stores", "customers"], "source_id": ["C-7", "C-7"], "id": [8, 9]}
+    write_deltalake(tmp_path / ID_KEYS_SILVER.name, pa.table(keys))
+    profiles = Profiles(tmp_path)
+    assert profiles.number_of_customer("C-7") == "9"
+    assert profiles.number_of_customer("12") == "12"
 
 
 def test_every_person_is_in_the_partition_of_the_look_up(home) -> None:
