@@ -55,7 +55,9 @@ class View:
             f"CAST([{name}] AS {type_.removesuffix(_COLLATION)}) AS [{name}]" for name, type_ in self.columns.items()
         )
         statement = self.statement.replace(self.openrowset, f"(SELECT {read} FROM [{self.folder}])")
-        return parse_one(statement, read="tsql").transform(_with_all_bits).sql("duckdb")
+        parsed = parse_one(statement, read="tsql").transform(_with_all_bits)
+        # BIT is a truth value in T-SQL, and a string of bits in DuckDB.
+        return re.sub(r"\bAS BIT\)", "AS BOOLEAN)", parsed.sql("duckdb"))
 
     def rows(self, files: pa.Table) -> pa.Table:
         """Return the rows of the view if OPENROWSET reads the given rows of a table."""
