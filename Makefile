@@ -29,6 +29,10 @@ help: ## Print this help
 run: $(VENV)/.run ## Install the platform and run the job cdp_refresh on the embedded engine: make run ARGS="--engine spark"
 	@$(BIN)/cdp run $(ARGS)
 
+.PHONY: demo
+demo: $(VENV)/.run ## Run the whole platform on an invented shop with 2,000 customers, and open the report
+	@$(BIN)/cdp demo $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.test $(if $(findstring spark,$(ENGINE)),java) ## Run the whole test suite: make test ENGINE=sail needs no Java
 	@# The first engine runs every test. Each other engine runs only the tests whose result may depend on the engine.
@@ -105,7 +109,7 @@ java: ## Install Java 17 for the Spark engine if it is missing (Debian and Ubunt
 
 .PHONY: clean
 clean: ## Remove environments, caches and the local workspace
-	rm -rf .venv .venv-audit .venv-connect .cdp .cdp-samples .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-audit .venv-connect .cdp .cdp-samples .cdp-demo .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 
 $(VENV)/bin/python:
 	@tools/make_venv.sh $(PYTHON) $(VENV)

@@ -35,9 +35,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "tools"), str(PROJECT / "tests")]
-
-from train_identity_model import train  # noqa: E402
+sys.path.insert(0, str(PROJECT / "tests"))
 
 from cdp_lib.identity.evidence import blocks, evidence, total  # noqa: E402
 from cdp_lib.identity.model import Model  # noqa: E402
@@ -46,6 +44,7 @@ from cdp_lib.identity.pairs import find_pairs  # noqa: E402
 from cdp_lib.identity.resolution import resolve  # noqa: E402
 from cdp_lib.identity.rules import IdentityRules  # noqa: E402
 from cdp_local.engines import ENGINES, open_session  # noqa: E402
+from cdp_local.identity_training import train  # noqa: E402
 from identity_metrics import measure  # noqa: E402
 
 COLUMNS = {

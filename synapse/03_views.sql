@@ -262,6 +262,77 @@ FROM OPENROWSET(BULK 'country_monthly_orders_gold', DATA_SOURCE = 'gold', FORMAT
 ) AS [rows];
 GO
 
+-- One row per week and product category sold in that week.
+CREATE OR ALTER VIEW [sales].[category_weekly_sales] AS
+SELECT
+    [sale_week],
+    [category],
+    [revenue],
+    [quantity],
+    [transactions],
+    [customers],
+    [_line_count]
+FROM OPENROWSET(BULK 'category_weekly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [sale_week] DATE,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [revenue] DECIMAL(38,4),
+    [quantity] DECIMAL(38,3),
+    [transactions] BIGINT,
+    [customers] BIGINT,
+    [_line_count] BIGINT
+) AS [rows];
+GO
+
+-- One row per week, country of customers and product category with lines.
+CREATE OR ALTER VIEW [sales].[country_category_weekly_sales] AS
+SELECT
+    [sale_week],
+    [country],
+    [category],
+    [sold_revenue],
+    [returned_revenue],
+    [anonymous_revenue],
+    [anonymous_transactions],
+    [discount],
+    [list_revenue],
+    [cost],
+    [costed_revenue],
+    [_line_count]
+FROM OPENROWSET(BULK 'country_category_weekly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [sale_week] DATE,
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [sold_revenue] DECIMAL(38,4),
+    [returned_revenue] DECIMAL(38,4),
+    [anonymous_revenue] DECIMAL(38,4),
+    [anonymous_transactions] BIGINT,
+    [discount] DECIMAL(38,4),
+    [list_revenue] DECIMAL(38,4),
+    [cost] DECIMAL(38,4),
+    [costed_revenue] DECIMAL(38,4),
+    [_line_count] BIGINT
+) AS [rows];
+GO
+
+-- One row per week and country of customers with orders. Lines without an order number are left out.
+CREATE OR ALTER VIEW [sales].[country_weekly_orders] AS
+SELECT
+    [sale_week],
+    [country],
+    [orders],
+    [revenue],
+    [items],
+    [_line_count]
+FROM OPENROWSET(BULK 'country_weekly_orders_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [sale_week] DATE,
+    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [orders] BIGINT,
+    [revenue] DECIMAL(38,4),
+    [items] DECIMAL(38,3),
+    [_line_count] BIGINT
+) AS [rows];
+GO
+
 -- One row per month of registration and country of customers, with or without purchases. Customers without a day of registration are left out.
 CREATE OR ALTER VIEW [sales].[customer_registration_trends] AS
 SELECT
@@ -419,7 +490,8 @@ SELECT
     [numerator],
     [denominator],
     [as_of],
-    [people]
+    [people],
+    [is_complete]
 FROM OPENROWSET(BULK 'kpi_monthly_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [month] DATE,
     [dimension] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
@@ -429,6 +501,34 @@ FROM OPENROWSET(BULK 'kpi_monthly_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA')
     [numerator] FLOAT,
     [denominator] FLOAT,
     [as_of] DATE,
-    [people] BIGINT
+    [people] BIGINT,
+    [is_complete] BIT
+) AS [rows];
+GO
+
+-- One row per week, dimension, dimension value and KPI; docs/kpis.md defines the KPIs.
+CREATE OR ALTER VIEW [sales].[kpi_weekly] AS
+SELECT
+    [week],
+    [dimension],
+    [dimension_value],
+    [kpi],
+    [value],
+    [numerator],
+    [denominator],
+    [as_of],
+    [people],
+    [is_complete]
+FROM OPENROWSET(BULK 'kpi_weekly_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+    [week] DATE,
+    [dimension] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [dimension_value] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [kpi] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [value] FLOAT,
+    [numerator] FLOAT,
+    [denominator] FLOAT,
+    [as_of] DATE,
+    [people] BIGINT,
+    [is_complete] BIT
 ) AS [rows];
 GO

@@ -127,6 +127,16 @@ def to_month(column: Column) -> Column:
     return sf.when(text.rlike("^[0-9]{4}-[0-9]{2}$"), to_date(sf.concat(text, sf.lit("-01"))))
 
 
+def week_of(day: str) -> Column:
+    """Return the Monday of the ISO week that contains a day. 1 January may be in a week that began in December.
+
+    >>> days = spark.sql("SELECT explode(array(DATE'2025-12-28', DATE'2026-01-01', DATE'2027-01-03')) AS day")
+    >>> [str(row.week) for row in days.select(week_of("day").alias("week")).collect()]
+    ['2025-12-22', '2025-12-29', '2026-12-28']
+    """
+    return sf.trunc(sf.col(day), "week")
+
+
 def to_amount(column: Column) -> Column:
     """Return an amount of money as a decimal with two places; null if the text is not a number.
 

@@ -36,7 +36,7 @@ COMMANDS = {
     "quarantine": "Show which rows are in quarantine or have a warning, and why.",
     "maintain": "Remove old landed batches, compact small files of every table and remove files of old versions.",
     "profile": "Show one person's profile, records, history, purchases and events, and where every value comes from.",
-    "identity": "Explain, split and join persons, and try other rules of identity resolution.",
+    "identity": "Explain, split and join persons, train a model, and try other rules of identity resolution.",
 }
 """First sentence of the help of each command. `cdp --help` shows the commands in this order."""
 

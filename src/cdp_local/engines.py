@@ -299,6 +299,8 @@ def delta_session(home: Path, settings: Mapping[str, str], packages: Sequence[st
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(cores),
         "spark.databricks.delta.snapshotPartitions": "1",
+        # VACUUM lists the files of a table in this number of tasks. By default, it starts 10000 tasks.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(cores),
         "spark.sql.sources.default": "delta",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

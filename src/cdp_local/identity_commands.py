@@ -1,4 +1,4 @@
-"""The commands `cdp identity …`: explain, split and join persons, and try other rules."""
+"""The commands `cdp identity …`: explain, split and join persons, train a model, and try other rules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ import typer
 
 from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER
 from cdp_lib.errors import CdpError
-from cdp_lib.identity.explain import Explanation, IdentityTables, choose_records, cut_in_words, explain, records_of
-from cdp_lib.identity.model_file import load_model
-from cdp_lib.identity.overrides import append_decisions, decision_about, other_records, split_decisions
+from cdp_lib.identity.explain import Explanation, IdentityTables, choose_records, explain, records_of
+from cdp_lib.identity.model_file import load_model, model_json, read_model
+from cdp_lib.identity.overrides import (
+    append_decisions,
+    decision_about,
+    other_records,
+    split_decisions,
+    withdrawals,
+)
 from cdp_lib.identity.plan import Plan, plan_rules
 from cdp_lib.identity.rules_file import read_identity_rules
+from cdp_lib.identity.way import cut_in_words
 from cdp_lib.pipeline.run import Runner
+from cdp_lib.silver.person_links import latest_decisions
 from cdp_local.options import Engine, Home, Variables, pairs
 from cdp_local.printing import print_table
 from cdp_local.runner import open_runner
@@ -23,7 +31,8 @@ from cdp_local.terminal import console
 from cdp_local.workspace import open_workspace
 
 identity = typer.Typer(
-    help="Explain, split and join persons, and try other rules of identity resolution.", no_args_is_help=True
+    help="Explain, split and join persons, train a model, and try other rules of identity resolution.",
+    no_args_is_help=True,
 )
 
 _RECORD = "Key of a record, such as customer:101 or contact:…, or the number of a person."
@@ -92,6 +101,54 @@ def join(
         runner = open_runner(workspace, "cdp_refresh", {})
         one, other = choose_records(IdentityTables.read(runner.store), a, b)
         _decide(runner, [decision_about(one, other, "always")], author, reason)
+
+
+@identity.command()
+def withdraw(
+    author: Author,
+    reason: Reason,
+    record: Annotated[str, typer.Argument(help="Key of a record.")],
+    other: Annotated[
+        str, typer.Argument(help="Key of another record. Default: withdraw all decisions that name the record.")
+    ] = "",
+    engine: Engine = "sail",
+    home: Home = None,
+    var: Variables = None,
+) -> None:
+    """Withdraw decisions, so that the evidence counts again, and refresh the tables."""
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
+        runner = open_runner(workspace, "cdp_refresh", {})
+        latest = latest_decisions(IdentityTables.read(runner.store).decisions.toArrow())
+        _decide(runner, withdrawals(latest, record, other), author, reason)
+
+
+@identity.command()
+def train(
+    output: Annotated[Path, typer.Argument(help="File to write. The name of the file becomes the name of the model.")],
+    like: Annotated[str, typer.Option(help="Name or file of the model whose comparisons are trained.")] = "retail",
+    engine: Engine = "sail",
+    home: Home = None,
+    var: Variables = None,
+) -> None:
+    """Train a model that compares names, birth dates and addresses, on the records of the home folder."""
+    try:
+        from cdp_local.identity_training import train as train_model
+    except ModuleNotFoundError as error:
+        raise CdpError(
+            f"The training needs the package {error.name}: pip install -c constraints.txt -e '.[train]'"
+        ) from None
+    model = read_model(like)
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
+        store = open_runner(workspace, "cdp_refresh", {}).store
+        records = IdentityTables.read(store).records.toArrow()
+    if not records.num_rows:
+        raise CdpError("There are no records: identity resolution is off, or no run has loaded a customer.")
+    trained = train_model(records, model, output.stem)
+    output.write_text(model_json(trained), encoding="utf-8")
+    console.print(f"Trained on {records.num_rows:,} records, prior {trained.prior} bits: {output}", soft_wrap=True)
+    console.print(
+        f"Next: set `model: {output}` in a copy of identity.yml, and run `cdp identity plan --rules` with it."
+    )
 
 
 @identity.command()

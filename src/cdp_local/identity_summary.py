@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.frames import frame_from_arrow
 from cdp_lib.identity.explain import IdentityTables
 from cdp_lib.identity.resolution import resolve
-from cdp_lib.identity.rules import IdentityRules
+from cdp_lib.identity.rules import SOURCES, IdentityRules
 from cdp_lib.silver.person_links import latest_decisions
 
 _LARGEST = 10
@@ -85,18 +88,21 @@ def summarize(tables: IdentityTables, rules: IdentityRules) -> IdentitySummary:
         tables: Tables of identity resolution.
         rules: Rules of identity resolution.
     """
-    links = tables.links
     # Sail can't group by a count if the table has one row: it takes the count of one row for nullable.
-    sizes = links.groupBy("person_id").agg(sf.sum(sf.lit(1)).alias("records"))
-    counts = {
-        row["records"]: row["persons"] for row in sizes.groupBy("records").agg(sf.count("*").alias("persons")).collect()
-    }
-    sources = links.groupBy("source").agg(sf.count("*").alias("records")).orderBy("source").collect()
+    number = sf.sum(sf.lit(1)).alias("records")
+    of_source = [sf.count(sf.when(sf.col("source") == source, 1)).alias(source) for source in SOURCES]
+    sizes = tables.links.groupBy("person_id").agg(number, *of_source)
+    by_size = sizes.groupBy("records").agg(
+        sf.count("*").alias("persons"), *(sf.sum(each).alias(each) for each in SOURCES)
+    )
+    rows = by_size.collect()
+    counts = {row["records"]: row["persons"] for row in rows}
+    records = {source: sum(row[source] for row in rows) for source in sorted(SOURCES)}
     return IdentitySummary(
-        records={row["source"]: row["records"] for row in sources},
+        records={source: count for source, count in records.items() if count},
         persons=sum(counts.values()),
         sizes=_by_class(counts),
-        largest=_largest(links, sizes),
+        largest=_largest(tables.links, sizes),
         cuts=_cuts(tables, rules),
         patterns=_patterns(tables),
         link_weight=rules.link_weight,
@@ -116,15 +122,14 @@ def _by_class(counts: Mapping[int, int]) -> dict[str, int]:
 
 def _largest(links: DataFrame, sizes: DataFrame) -> list[LargePerson]:
     """Return the persons with the most records, and the evidence that ties their records."""
-    top = sizes.orderBy(sf.desc("records"), "person_id").limit(_LARGEST).collect()
-    numbers = [row["person_id"] for row in top]
-    reasons = (
-        links.where(sf.col("person_id").isin(numbers)).groupBy("person_id", "reason").agg(sf.count("*").alias("n"))
-    )
-    by_person: dict[int, dict[str, int]] = {number: {} for number in numbers}
-    for row in reasons.orderBy(sf.desc("n"), "reason").collect():
-        by_person[row["person_id"]][row["reason"]] = row["n"]
-    return [LargePerson(row["person_id"], row["records"], by_person[row["person_id"]]) for row in top]
+    top = sizes.orderBy(sf.desc("records"), "person_id").select("person_id", "records").limit(_LARGEST)
+    reasons = links.join(top, "person_id").groupBy("person_id", "records", "reason").agg(sf.count("*").alias("number"))
+    by_person: dict[tuple[int, int], dict[str, int]] = {}
+    for row in sorted(
+        reasons.collect(), key=lambda row: (-row["records"], row["person_id"], -row["number"], row["reason"])
+    ):
+        by_person.setdefault((row["person_id"], row["records"]), {})[row["reason"]] = row["number"]
+    return [LargePerson(person, records, of_person) for (person, records), of_person in by_person.items()]
 
 
 def _with_persons(edges: DataFrame, links: DataFrame) -> DataFrame:
@@ -144,11 +149,24 @@ def _with_persons(edges: DataFrame, links: DataFrame) -> DataFrame:
 
 def _cuts(tables: IdentityTables, rules: IdentityRules) -> dict[str, int]:
     """Return the number of edges that join nothing, by reason. Only components with such an edge are resolved again."""
-    edges = _with_persons(tables.edges, tables.links)
-    apart = edges.where("person_a <> person_b")
-    simple = apart.where("component_a <> component_b AND is_contradiction").count()
-    components = apart.where("component_a = component_b").select(sf.col("component_a").alias("component")).distinct()
-    links = tables.links.join(components, "component", how="left_semi")
+    apart = _with_persons(tables.edges, tables.links).where("person_a <> person_b")
+    component = sf.when(sf.col("component_a") == sf.col("component_b"), sf.col("component_a")).alias("component")
+    by_component = apart.groupBy(component).agg(
+        sf.sum(sf.col("is_contradiction").cast("bigint")).alias("contradictions")
+    )
+    # Other edges between components are newer than the links: the next refresh resolves them.
+    rows = by_component.toArrow()
+    between = pc.is_null(rows["component"])
+    found = Counter(contradiction=pc.sum(rows["contradictions"].filter(between)).as_py() or 0)
+    found += _cuts_inside(tables, rules, rows.filter(pc.invert(between)).select(["component"]))
+    return dict(found.most_common())
+
+
+def _cuts_inside(tables: IdentityTables, rules: IdentityRules, components: pa.Table) -> Counter[str]:
+    """Resolve components again, and return the number of edges that join nothing, by reason."""
+    if not components.num_rows:
+        return Counter()
+    links = tables.links.join(frame_from_arrow(components, tables.links), "component", how="left_semi")
     keys = links.select("record_key")
     records = tables.records.join(keys, "record_key", how="left_semi").toArrow()
     inside = tables.edges.join(keys.select(sf.col("record_key").alias("record_a")), "record_a", how="left_semi")
@@ -156,10 +174,7 @@ def _cuts(tables: IdentityTables, rules: IdentityRules) -> dict[str, int]:
     previous = links.toArrow()
     next_id = max(previous["person_id"].to_pylist(), default=0) + 1
     cuts = resolve(records, inside.toArrow(), decided, previous, rules, next_id, datetime.now(UTC)).cuts
-    found = Counter(_kind_of_cut(reason) for reason in cuts["reason"].to_pylist())
-    if simple:
-        found["contradiction"] += simple
-    return dict(found.most_common())
+    return Counter(_kind_of_cut(reason) for reason in cuts["reason"].to_pylist())
 
 
 def _kind_of_cut(reason: str) -> str:
@@ -176,20 +191,15 @@ def _patterns(tables: IdentityTables) -> list[Pattern]:
     """Return the most frequent kinds of evidence, with the mean bits of their pairs."""
     edges = _with_persons(tables.edges, tables.links)
     kinds = sf.array_sort(sf.map_keys("evidence"))
-    named = edges.select(
-        sf.array_join(kinds, "+").alias("kinds"),
-        "record_a",
-        "record_b",
-        "evidence",
-        (sf.col("person_a") == sf.col("person_b")).cast("int").alias("is_joined"),
-    )
-    counts = named.groupBy("kinds").agg(sf.count("*").alias("pairs"), sf.sum("is_joined").alias("joined"))
-    top = counts.orderBy(sf.desc("pairs"), "kinds").limit(_PATTERNS).collect()
-    chosen = named.where(sf.col("kinds").isin([row["kinds"] for row in top])).select("kinds", sf.explode("evidence"))
-    means: dict[str, dict[str, float]] = {}
-    for row in chosen.groupBy("kinds", "key").agg(sf.avg("value").alias("bits")).collect():
-        means.setdefault(row["kinds"], {})[row["key"]] = row["bits"]
-    return [Pattern(_strongest_first(means.get(row["kinds"], {})), row["pairs"], row["joined"]) for row in top]
+    is_joined = (sf.col("person_a") == sf.col("person_b")).cast("int").alias("is_joined")
+    named = edges.select(sf.array_join(kinds, "+").alias("kinds"), is_joined, sf.explode("evidence"))
+    figures = (sf.count("*").alias("pairs"), sf.sum("is_joined").alias("joined"), sf.avg("value").alias("bits"))
+    # Each pair has an entry of each of its kinds, so the number of pairs is that of any entry.
+    patterns: dict[tuple[str, int, int], dict[str, float]] = {}
+    for row in named.groupBy("kinds", "key").agg(*figures).collect():
+        patterns.setdefault((row["kinds"], row["pairs"], row["joined"]), {})[row["key"]] = row["bits"]
+    top = sorted(patterns.items(), key=lambda item: (-item[0][1], item[0][0]))[:_PATTERNS]
+    return [Pattern(_strongest_first(bits), pairs, joined) for (_, pairs, joined), bits in top]
 
 
 def _strongest_first(bits: Mapping[str, float]) -> dict[str, float]:

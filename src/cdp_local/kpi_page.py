@@ -65,6 +65,7 @@ def _section(kpi: Kpi) -> list[str]:
         "formula": f"`{formula(kpi)}`",
         "unit": kpi.unit,
         "grain": f"{months}, by {', '.join(f'`{name}`' for name in kpi.dimensions)}",
+        "in weeks": _in_weeks(kpi),
         "additive": "over country, channel and segment" if kpi.is_additive else "no",
         "several months": "computed from the sums of the months"
         if kpi.adds_over_months
@@ -74,9 +75,13 @@ def _section(kpi: Kpi) -> list[str]:
         "owner": kpi.owner,
         "example": kpi.example,
     }
-    if kpi.needs_whole_month:
-        facts["grain"] += "; null for a month that is not over"
+    if kpi.needs_whole_period:
+        facts["grain"] += "; null for a month or week that is not over"
     return ["", f"### {kpi.name}", "", f"**{kpi.title}.** {kpi.definition}", "", *table(("", ""), facts.items())]
+
+
+def _in_weeks(kpi: Kpi) -> str:
+    return kpi.in_weeks or "the same definition, for the week"
 
 
 def _in_power_bi(kpi: Kpi) -> str:
@@ -101,14 +106,23 @@ _KPIS = """
 
 This page defines each figure: its formula, its unit and the department that owns it. `make docs` generates the page
 from `src/cdp_lib/contracts/kpis.py` and `segments.py`, which the code uses too; a test keeps it up to date. The figures
-are in [`kpi_monthly_gold`](tables.md#kpi_monthly_gold) and, per customer, in
-[`customer_value_gold`](tables.md#customer_value_gold).
+are in [`kpi_monthly_gold`](tables.md#kpi_monthly_gold), [`kpi_weekly_gold`](tables.md#kpi_weekly_gold) and, per
+customer, in [`customer_value_gold`](tables.md#customer_value_gold).
 
 **Period.** Figures include all data up to the end of the day `as_of`. If a run does not set `as_of`, it is the latest
 business date in the data. Days are UTC days. A figure is null if it is undefined (division by zero) or unknown (spend
-in a currency without an exchange rate); 0 is always a known value. There are rows for every month, even without sales.
+in a currency without an exchange rate); 0 is always a known value. There are rows for every month and week, even
+without sales; `is_complete` marks the periods that are over at `as_of`.
 The owner is the department that decides on the definition of a figure. Opening an e-mail is an activity, although mail
 clients open some e-mails automatically. Events of people who refused tracking are included, if a source sends them.
+
+**Weeks.** Weeks are ISO weeks: they begin on Monday, and the Monday is their key, also at the turn of the year. The
+definitions speak of months; a week has the same definition, unless the row *in weeks* of a KPI says otherwise.
+
+**Unknown figures.** A source may lack events, openings, clicks, order numbers, returns, discounts or costs. A measure
+of such data is known from the first month or week in which the source has any. Before, and if the source never has any,
+the figure is null, and reports show no data. From then on, it is 0 if nothing happened. Marketing spend is different:
+a month without any spend has no known spend.
 
 **Small groups.** Serving views, copies and Power BI leave out figures of fewer people than the variable
 `minimum_cell_size`: [serving](serving.md#small-groups). The column `people` has the number of people that is compared.

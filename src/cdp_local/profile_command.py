@@ -26,7 +26,7 @@ _CONSENT = {True: "yes", False: "no", None: "never asked"}
 def profile(
     email: Annotated[str, typer.Option(help="E-mail address of the person.")] = "",
     phone: Annotated[str, typer.Option(help="Phone number of the person.")] = "",
-    customer_id: Annotated[int | None, typer.Option(help="Number of a customer.", show_default=False)] = None,
+    customer_id: Annotated[str, typer.Option(help="Identifier of a customer, as in the source.")] = "",
     person: Annotated[int | None, typer.Option(help="Number of the person.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     home: Home = None,
@@ -38,7 +38,7 @@ def profile(
     folder = (home or read_configuration(variables).default_home) / "warehouse" / bundle.variable("schema")
     profiles = Profiles(folder)
     person_id = person
-    if [bool(email), bool(phone), customer_id is not None, person is not None].count(True) != 1:
+    if [bool(email), bool(phone), bool(customer_id), person is not None].count(True) != 1:
         raise CdpError("Name one person: write one of --email, --phone, --customer-id and --person.")
     if person_id is None:
         person_id = _person_with(profiles, _identifier(bundle, email, phone, customer_id))
@@ -51,10 +51,10 @@ def profile(
         print_story(story)
 
 
-def _identifier(bundle: Bundle, email: str, phone: str, customer_id: int | None) -> str:
+def _identifier(bundle: Bundle, email: str, phone: str, customer_id: str) -> str:
     """Return what a person typed as an identifier of the look-up table."""
-    if customer_id is not None:
-        return f"customer:{customer_id}"
+    if customer_id:
+        return f"customer:{customer_id.strip()}"
     if email:
         kind, typed, value = "e-mail address", email, email_text(email)
     else:

@@ -195,7 +195,7 @@ def kpi_measure(kpi: Kpi) -> Measure:
 def _several_months_note(kpi: Kpi) -> str:
     if kpi.adds_over_months:
         return "For several months: calculated from their sums."
-    return f"For several months: the value of the latest {'complete ' if kpi.needs_whole_month else ''}month."
+    return f"For several months: the value of the latest {'complete ' if kpi.needs_whole_period else ''}month."
 
 
 def _kpi_dax(kpi: Kpi, single: tuple[Dimension, ...]) -> str:
@@ -207,7 +207,7 @@ def _kpi_dax(kpi: Kpi, single: tuple[Dimension, ...]) -> str:
     else:
         lines += _variable("OfKpi", _call("CALCULATETABLE", "'KPI values'", *place))
         months = "FILTER(OfKpi, EOMONTH('KPI values'[month], 0) <= 'KPI values'[as_of])"
-        lines += [f"VAR Latest = MAXX({months if kpi.needs_whole_month else 'OfKpi'}, 'KPI values'[month])"]
+        lines += [f"VAR Latest = MAXX({months if kpi.needs_whole_period else 'OfKpi'}, 'KPI values'[month])"]
         lines += [f"VAR Figures = FILTER(OfKpi, 'KPI values'[month] = Latest && {is_figure})"]
     figure = "SUMX(Figures, 'KPI values'[numerator])"
     if kpi.denominator != "1":

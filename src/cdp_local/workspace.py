@@ -92,7 +92,7 @@ def open_workspace(
         CdpError: The home folder can't be written or is in use, a variable or the engine is unknown, or
             `check_home` does not allow this home folder to read the sources.
     """
-    if is_demo := is_demo or (home is not None and holds_demo(home)):
+    if is_demo := is_demo or (home is not None and "sources_file" not in variables and holds_demo(home)):
         variables = {**DEMO_VARIABLES, **variables}
     configuration = read_configuration(variables)
     if is_demo:

@@ -158,7 +158,8 @@ def test_figures_of_one_buyer_among_many_customers_are_withheld(small_shop: Delt
         if (row["country"], row["segment"]) == ("Kuwait", "All segments")
     ]
     assert kuwait.pop("customers") == 6
-    assert {value for name, value in kuwait.items() if name not in ("country", "segment")} == {None}
+    flags = ("is_all_countries", "is_all_segments")
+    assert {value for name, value in kuwait.items() if name not in ("country", "segment", *flags)} == {None}
 
 
 @pytest.mark.torture
@@ -335,6 +336,38 @@ def test_every_name_of_a_total_is_reserved() -> None:
     texts = [*serving_views().values(), DASHBOARD.read_text(encoding="utf-8")]
     totals = {name for text in texts for name in re.findall(r"'(All [a-z]+)'", text)}
     assert totals and totals <= {*NAMES_OF_TOTALS}
+
+
+@pytest.mark.first_engine
+def test_views_tell_totals_from_countries_and_segments_of_the_same_name(store: DeltaStore) -> None:
+    """The rows of the country are the same as those of a country with another name."""
+
+    def rows_with(name: str) -> dict[str, list[tuple[Any, ...]]]:
+        people = [(number, name if number < 3 else "Kuwait") for number in range(1, 7)]
+        value = {"segment": "Lost", "transaction_count": 1, "churn_probability": 0.5, "predictive_clv": 7.0}
+        kpis = [("all", "all", 6.0), ("country", name, 2.0), ("country", "Kuwait", 4.0)]
+        tables = {
+            PERSONS_SILVER: [row_of(PERSONS_SILVER, person_id=n, country=c) for n, c in people],
+            CUSTOMER_VALUE_GOLD: [row_of(CUSTOMER_VALUE_GOLD, person_id=n, **value) for n, _ in people],
+            KPI_MONTHLY_GOLD: [
+                row_of(KPI_MONTHLY_GOLD, dimension=dimension, dimension_value=place, kpi="customers", value=count)
+                for dimension, place, count in kpis
+            ],
+        }
+        for contract, rows in tables.items():
+            store.replace(contract, store.frame(contract, rows))
+        publish_views(Serving(store, store, None, "USD", 1))
+        found = {}
+        for view in ("country_kpis", "customer_totals", "clv_bands", "churn_bands"):
+            shown = store.session.table(store.name_of(view))
+            place = (
+                sf.when(shown.is_all_countries, "total").when(shown.country == name, "named").otherwise(shown.country)
+            )
+            found[view] = sorted(map(tuple, shown.withColumn("country", place).collect()), key=repr)
+            assert len({row for row in found[view] if "total" in row}) > 0
+        return found
+
+    assert rows_with("All countries") == rows_with("all") == rows_with("Egypt")
 
 
 # Masks

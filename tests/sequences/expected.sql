@@ -387,66 +387,79 @@ SELECT s.month, channel, s.amount::DECIMAL(18, 2)
             WHERE r.currency = s.currency AND r.month <= s.month ORDER BY r.month DESC LIMIT 1) AS money
 FROM (SELECT *, (month || '-01')::DATE AS day FROM spend_received) s WHERE day <= (SELECT as_of FROM today);
 
-CREATE TABLE months AS
+CREATE TABLE kinds AS
+SELECT * FROM (VALUES ('month', INTERVAL 1 MONTH), ('week', INTERVAL 7 DAY)) v(kind, step);
+
+CREATE TABLE periods AS
 WITH firsts AS (
   SELECT min(transaction_date) AS day FROM sales
   UNION ALL SELECT min(acquisition_date) FROM customer_value_gold
   UNION ALL SELECT min(day) FROM events
   UNION ALL SELECT min((month || '-01')::DATE) FROM spend_received),
-first AS (SELECT min(day) AS day FROM firsts WHERE day <= (SELECT as_of FROM today))
-SELECT unnest(generate_series(date_trunc('month', coalesce(first.day, as_of)), date_trunc('month', as_of),
-                              INTERVAL 1 MONTH))::DATE AS month
-FROM first, today;
+first AS (SELECT min(day) AS day FROM firsts WHERE day <= (SELECT as_of FROM today)),
+starts AS (
+  SELECT kind, step, as_of, unnest(generate_series(date_trunc(kind, coalesce(first.day, as_of)), date_trunc(kind, as_of),
+                                                   step))::DATE AS start
+  FROM first, today, kinds)
+SELECT kind, start, (start - step)::DATE AS start_before, least((start + step)::DATE - 1, as_of) AS last_day,
+       (start + step)::DATE - 1 <= as_of AS is_over, start = date_trunc(kind, as_of) AS is_latest
+FROM starts;
 
-CREATE TABLE month_ends AS
-SELECT month, strftime(month, '%Y-%m') AS name, least(last_day(month), as_of) AS last_day, last_day(month) <= as_of AS is_over,
-       month = date_trunc('month', as_of) AS is_latest
-FROM months, today;
+-- The part of each day in the spend of its month, in millionths: what is spent up to the day, less what is up to the day before.
+CREATE TABLE money_of_days AS
+WITH days AS (
+  SELECT s.channel, money, (money * 1000000)::HUGEINT AS millionths, last_day((month || '-01')::DATE) AS month_end,
+         unnest(generate_series((month || '-01')::DATE, last_day((month || '-01')::DATE), INTERVAL 1 DAY))::DATE AS day
+  FROM money_spent s)
+SELECT channel, day, money IS NULL AS lacks_rate,
+       (millionths * day(day) // day(month_end) - millionths * (day(day) - 1) // day(month_end))::DECIMAL(30, 0)
+         / 1000000 AS money
+FROM days;
 
--- Activity of each customer in each month. A month with returns only has revenue, but the customer is not active.
-CREATE TABLE customer_months AS
-SELECT v.customer_id, m.month,
+-- Activity of each customer in each period. A period with returns only has revenue, but the customer is not active.
+CREATE TABLE customer_periods AS
+SELECT v.customer_id, kind, start,
        (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id
-          AND s.transaction_date BETWEEN m.month AND last_day) AS revenue,
+          AND s.transaction_date BETWEEN start AND last_day) AS revenue,
        (SELECT count_if(quantity > 0) FROM sales s WHERE s.customer_id = v.customer_id
-          AND s.transaction_date BETWEEN m.month AND last_day) AS transactions,
+          AND s.transaction_date BETWEEN start AND last_day) AS transactions,
        (SELECT sum(amount) FROM sales s WHERE s.customer_id = v.customer_id
-          AND s.transaction_date >= m.month - INTERVAL 1 MONTH AND s.transaction_date < m.month) AS revenue_before,
+          AND s.transaction_date >= start_before AND s.transaction_date < start) AS revenue_before,
        EXISTS (FROM sales s WHERE s.customer_id = v.customer_id AND quantity > 0
-          AND s.transaction_date >= m.month - INTERVAL 1 MONTH AND s.transaction_date < m.month) AS was_active,
+          AND s.transaction_date >= start_before AND s.transaction_date < start) AS was_active,
        (SELECT coalesce(sum(amount), 0) FROM sales s WHERE s.customer_id = v.customer_id
           AND s.transaction_date <= last_day) AS revenue_to_date,
        (SELECT count(DISTINCT transaction_date) > 1 FROM sales s WHERE s.customer_id = v.customer_id AND quantity > 0
           AND s.transaction_date <= last_day) AS is_repeat_buyer,
-       EXISTS (FROM activities a WHERE a.customer_id = v.customer_id AND a.day BETWEEN m.month AND last_day)
+       EXISTS (FROM activities a WHERE a.customer_id = v.customer_id AND a.day BETWEEN start AND last_day)
          AS has_activity,
-       coalesce(v.first_purchase_date BETWEEN m.month AND last_day, false) AS is_first,
-       v.acquisition_date BETWEEN m.month AND last_day AS is_new,
+       coalesce(v.first_purchase_date BETWEEN start AND last_day, false) AS is_first,
+       v.acquisition_date BETWEEN start AND last_day AS is_new,
        v.acquisition_date <= last_day AS is_customer, coalesce(v.first_purchase_date <= last_day, false) AS is_buyer
-FROM customer_value_gold v CROSS JOIN month_ends m;
+FROM customer_value_gold v CROSS JOIN periods;
 
 CREATE TABLE mailings AS
-SELECT strftime(day, '%Y-%m') AS name, coalesce(email, identity) AS address, coalesce(campaign, '') AS campaign,
+SELECT kind, date_trunc(kind, day)::DATE AS start, coalesce(email, identity) AS address, coalesce(campaign, '') AS campaign,
        bool_or(event_type = 'email_sent') AS is_sent,
        bool_or(event_type IN ('email_open', 'email_click')) AS is_opened,
        bool_or(event_type = 'email_click') AS is_clicked
-FROM events
+FROM events, kinds
 WHERE day <= (SELECT as_of FROM today)
   AND (event_type = 'email_sent' OR event_type IN ('email_open', 'email_click') AND identity IS NOT NULL)
 GROUP BY ALL HAVING is_sent;
 
 -- Every line, by each dimension that a line has. The country, channel and segment of an anonymous line are unknown.
 CREATE TABLE of_lines AS
-SELECT p.dimension, p.value AS dimension_value, date_trunc('month', transaction_date)::DATE AS month,
+SELECT p.dimension, p.value AS dimension_value, kind, date_trunc(kind, transaction_date)::DATE AS start,
        sum(amount) FILTER (customer_id IS NULL) AS anonymous_revenue,
        count_if(customer_id IS NULL AND quantity > 0) AS anonymous_transactions,
-       count(DISTINCT (order_id, month(transaction_date), country)) FILTER (order_id IS NOT NULL AND quantity > 0) AS orders,
+       count(DISTINCT (order_id, country)) FILTER (order_id IS NOT NULL AND quantity > 0) AS orders,
        sum(amount) FILTER (order_id IS NOT NULL) AS order_revenue,
        sum(quantity) FILTER (order_id IS NOT NULL AND quantity > 0) AS order_items,
        sum(amount) FILTER (quantity > 0) AS sold_revenue, -sum(amount) FILTER (quantity < 0) AS returned_revenue,
        sum(discount) AS discount, sum(amount + discount) AS list_revenue, sum(cost) AS cost,
        sum(amount) FILTER (cost IS NOT NULL) AS costed_revenue
-FROM sales, unnest([{dimension: 'all', value: 'all'}, {dimension: 'country', value: country},
+FROM sales, kinds, unnest([{dimension: 'all', value: 'all'}, {dimension: 'country', value: country},
                     {dimension: 'category', value: category}]) t(p)
 GROUP BY ALL;
 
@@ -461,10 +474,10 @@ SELECT * FROM (
   UNION SELECT dimension, dimension_value FROM of_lines WHERE dimension IN ('all', 'country')
   UNION SELECT unnest(['channel', 'segment']), 'unknown' WHERE EXISTS (FROM sales WHERE customer_id IS NULL)
   UNION SELECT 'consent_channel', unnest(['email', 'sms', 'phone']) WHERE EXISTS (FROM contacts))
-CROSS JOIN month_ends;
+CROSS JOIN periods;
 
 CREATE TABLE of_customers AS
-SELECT dimension, dimension_value, month, sum(revenue) AS customer_revenue, sum(transactions) AS transactions,
+SELECT dimension, dimension_value, kind, start, sum(revenue) AS customer_revenue, sum(transactions) AS transactions,
        count_if(transactions > 0) AS active_customers, count_if(is_first) AS first_time_buyers,
        count_if(transactions > 0 AND was_active) AS returning_customers,
        count_if(transactions > 0 AND NOT was_active AND NOT is_first) AS reactivated_customers,
@@ -477,22 +490,26 @@ SELECT dimension, dimension_value, month, sum(revenue) AS customer_revenue, sum(
                                            WHERE dimension = 'channel' AND dimension_value LIKE 'paid\_%' ESCAPE '\'))
          AS paid_new_customers,
        count(p.predictive_clv) AS predicted_customers, sum(p.predictive_clv::DOUBLE) AS predicted_clv
-FROM places JOIN customer_months USING (customer_id)
+FROM places JOIN customer_periods USING (customer_id)
 LEFT JOIN (SELECT person_id::BIGINT AS customer_id, predictive_clv FROM predictions_received) p USING (customer_id)
 GROUP BY ALL;
 
 CREATE TABLE of_categories AS
-SELECT 'category' AS dimension, category AS dimension_value, date_trunc('month', transaction_date)::DATE AS month,
+SELECT 'category' AS dimension, category AS dimension_value, kind, date_trunc(kind, transaction_date)::DATE AS start,
        sum(amount) AS revenue, count_if(quantity > 0) AS transactions,
        count(DISTINCT customer_id) FILTER (quantity > 0) AS active_customers
-FROM sales GROUP BY ALL;
+FROM sales, kinds GROUP BY ALL;
 
+-- A week has the days up to as_of; a month has all its days, even if it is not over.
 CREATE TABLE of_spend AS
-SELECT g.dimension, g.dimension_value, g.month,
-       EXISTS (FROM money_spent s WHERE s.month = g.name) AS has_spend,
-       count(channel) > count(money) AS is_unknown, coalesce(sum(money), 0) AS spend,
+SELECT g.dimension, g.dimension_value, kind, start,
+       NOT EXISTS (FROM range(start::TIMESTAMP, last_day::TIMESTAMP + INTERVAL 1 DAY, INTERVAL 1 DAY) d(day)
+                   WHERE d.day::DATE NOT IN (SELECT day FROM money_of_days)) AS has_spend,
+       coalesce(bool_or(lacks_rate), false) AS is_unknown, coalesce(sum(money), 0) AS spend,
        coalesce(sum(money) FILTER (channel LIKE 'paid\_%' ESCAPE '\'), 0) AS paid_spend
-FROM grid g LEFT JOIN money_spent s ON s.month = g.name AND (g.dimension = 'all' OR g.dimension_value = channel)
+FROM grid g LEFT JOIN money_of_days s
+  ON s.day >= start AND s.day <= CASE kind WHEN 'week' THEN last_day ELSE last_day(start) END
+  AND (g.dimension = 'all' OR g.dimension_value = channel)
 WHERE g.dimension IN ('all', 'channel')
 GROUP BY ALL;
 
@@ -500,41 +517,57 @@ CREATE TABLE of_spend_so_far AS
 SELECT o.*, NOT is_unknown AND has_spend AND dimension_value <> 'unknown' AS is_known,
        bool_or(is_unknown) OVER so_far OR dimension_value = 'unknown' AS was_unknown, sum(spend) OVER so_far AS spend_to_date,
        sum(CASE WHEN has_spend THEN new_customers ELSE 0 END) OVER so_far AS new_customers_with_spend
-FROM of_spend o LEFT JOIN of_customers USING (dimension, dimension_value, month)
-WINDOW so_far AS (PARTITION BY dimension, dimension_value ORDER BY month);
+FROM of_spend o LEFT JOIN of_customers USING (dimension, dimension_value, kind, start)
+WINDOW so_far AS (PARTITION BY dimension, dimension_value, kind ORDER BY start);
 
 CREATE TABLE of_engagement AS
-SELECT 'all' AS dimension, month,
+SELECT 'all' AS dimension, kind, start,
        (SELECT count(DISTINCT (person, day)) FROM activities a WHERE last_day - a.day BETWEEN 0 AND 29) AS person_days,
        (SELECT count(DISTINCT person) FROM activities a WHERE last_day - a.day BETWEEN 0 AND 6) AS week_people,
        (SELECT count(DISTINCT person) FROM activities a WHERE last_day - a.day BETWEEN 0 AND 29) AS month_people,
-       (SELECT count(DISTINCT session_id) FROM activities a WHERE a.day BETWEEN month AND last_day) AS sessions,
+       (SELECT count(DISTINCT session_id) FROM activities a WHERE a.day BETWEEN start AND last_day) AS sessions,
        (SELECT count(DISTINCT person) FILTER (session_id IS NOT NULL) FROM activities a
-        WHERE a.day BETWEEN month AND last_day) AS session_people,
-       (SELECT count(DISTINCT person) FROM activities a WHERE a.day BETWEEN month AND last_day) AS people,
-       (SELECT sum(points) FROM activities a WHERE a.day BETWEEN month AND last_day) AS points,
-       (SELECT count(*) FROM mailings x WHERE x.name = m.name) AS mailings_sent,
-       (SELECT count_if(is_opened) FROM mailings x WHERE x.name = m.name) AS mailings_opened,
-       (SELECT count_if(is_clicked) FROM mailings x WHERE x.name = m.name) AS mailings_clicked
-FROM month_ends m;
+        WHERE a.day BETWEEN start AND last_day) AS session_people,
+       (SELECT count(DISTINCT person) FROM activities a WHERE a.day BETWEEN start AND last_day) AS people,
+       (SELECT sum(points) FROM activities a WHERE a.day BETWEEN start AND last_day) AS points,
+       (SELECT count(*) FROM mailings x WHERE x.kind = m.kind AND x.start = m.start) AS mailings_sent,
+       (SELECT count_if(is_opened) FROM mailings x WHERE x.kind = m.kind AND x.start = m.start) AS mailings_opened,
+       (SELECT count_if(is_clicked) FROM mailings x WHERE x.kind = m.kind AND x.start = m.start) AS mailings_clicked
+FROM periods m;
 
 CREATE MACRO consent_to(channel, email, sms, phone) AS
 CASE channel WHEN 'email' THEN email WHEN 'sms' THEN sms ELSE phone END;
 
+-- First period in which a source has data of a kind. Before, nobody knows whether nothing happened.
+CREATE TABLE known_since AS
+SELECT kind, min(start) FILTER (people > 0) AS activities, min(start) FILTER (sessions > 0) AS sessions,
+       min(start) FILTER (mailings_sent > 0) AS sent, min(start) FILTER (mailings_opened > 0) AS opened,
+       min(start) FILTER (mailings_clicked > 0) AS clicked
+FROM of_engagement GROUP BY ALL;
+
+CREATE TABLE lines_known_since AS
+SELECT kind, min(start) FILTER (orders > 0 OR order_revenue <> 0) AS orders,
+       min(start) FILTER (returned_revenue <> 0) AS returns,
+       min(start) FILTER (list_revenue <> 0 OR discount <> 0) AS discounts,
+       min(start) FILTER (costed_revenue <> 0 OR cost <> 0) AS costs
+FROM of_lines WHERE dimension = 'all' GROUP BY ALL;
+
 CREATE TABLE measures AS
-SELECT g.dimension, g.dimension_value, g.month, is_over, is_latest, as_of, gross_margin::DOUBLE AS gross_margin,
+SELECT g.dimension, g.dimension_value, kind, start, is_over, is_latest, as_of, gross_margin::DOUBLE AS gross_margin,
        coalesce(k.revenue, coalesce(customer_revenue, 0) + coalesce(a.anonymous_revenue, 0))::DOUBLE AS revenue,
        coalesce(k.transactions, coalesce(c.transactions, 0) + coalesce(a.anonymous_transactions, 0))::DOUBLE
          AS transactions,
        coalesce(customer_revenue, 0)::DOUBLE AS customer_revenue,
        coalesce(a.anonymous_revenue, 0)::DOUBLE AS anonymous_revenue,
-       CASE WHEN max(o.orders) OVER of_value > 0 THEN coalesce(o.orders, 0) END::DOUBLE AS orders,
-       coalesce(o.order_revenue, 0)::DOUBLE AS order_revenue, coalesce(o.order_items, 0)::DOUBLE AS order_items,
+       CASE WHEN start >= y.orders THEN coalesce(o.orders, 0) END::DOUBLE AS orders,
+       CASE WHEN start >= y.orders THEN coalesce(o.order_revenue, 0) END::DOUBLE AS order_revenue,
+       CASE WHEN start >= y.orders THEN coalesce(o.order_items, 0) END::DOUBLE AS order_items,
        coalesce(o.sold_revenue, 0)::DOUBLE AS sold_revenue,
-       CASE WHEN sum(o.returned_revenue) OVER of_value > 0 THEN coalesce(o.returned_revenue, 0) END::DOUBLE
-         AS returned_revenue,
-       coalesce(o.discount, 0)::DOUBLE AS discount, coalesce(o.list_revenue, 0)::DOUBLE AS list_revenue,
-       coalesce(o.cost, 0)::DOUBLE AS cost, coalesce(o.costed_revenue, 0)::DOUBLE AS costed_revenue,
+       CASE WHEN start >= y.returns THEN coalesce(o.returned_revenue, 0) END::DOUBLE AS returned_revenue,
+       CASE WHEN start >= y.discounts THEN coalesce(o.discount, 0) END::DOUBLE AS discount,
+       CASE WHEN start >= y.discounts THEN coalesce(o.list_revenue, 0) END::DOUBLE AS list_revenue,
+       CASE WHEN start >= y.costs THEN coalesce(o.cost, 0) END::DOUBLE AS cost,
+       CASE WHEN start >= y.costs THEN coalesce(o.costed_revenue, 0) END::DOUBLE AS costed_revenue,
        coalesce(c.active_customers, k.active_customers, 0)::DOUBLE AS active_customers,
        coalesce(first_time_buyers, 0)::DOUBLE AS first_time_buyers,
        coalesce(returning_customers, 0)::DOUBLE AS returning_customers,
@@ -550,31 +583,37 @@ SELECT g.dimension, g.dimension_value, g.month, is_over, is_latest, as_of, gross
        CASE WHEN is_known THEN spend END::DOUBLE AS spend, CASE WHEN is_known THEN paid_spend END::DOUBLE AS paid_spend,
        CASE WHEN NOT was_unknown THEN spend_to_date END::DOUBLE AS spend_to_date,
        coalesce(new_customers_with_spend, 0)::DOUBLE AS new_customers_with_spend,
-       person_days::DOUBLE AS person_days, week_people::DOUBLE AS week_people, month_people::DOUBLE AS month_people,
-       sessions::DOUBLE AS sessions, session_people::DOUBLE AS session_people, people::DOUBLE AS people,
-       coalesce(points, 0)::DOUBLE AS points, mailings_sent::DOUBLE AS mailings_sent,
-       CASE WHEN (SELECT bool_or(is_opened) FROM mailings) THEN mailings_opened END::DOUBLE AS mailings_opened,
-       CASE WHEN (SELECT bool_or(is_clicked) FROM mailings) THEN mailings_clicked END::DOUBLE AS mailings_clicked,
+       CASE WHEN start >= x.activities THEN person_days END::DOUBLE AS person_days,
+       CASE WHEN start >= x.activities THEN week_people END::DOUBLE AS week_people,
+       CASE WHEN start >= x.activities THEN month_people END::DOUBLE AS month_people,
+       CASE WHEN start >= x.sessions THEN e.sessions END::DOUBLE AS sessions,
+       CASE WHEN start >= x.sessions THEN session_people END::DOUBLE AS session_people,
+       CASE WHEN start >= x.activities THEN people END::DOUBLE AS people,
+       CASE WHEN start >= x.activities THEN coalesce(points, 0) END::DOUBLE AS points,
+       CASE WHEN start >= x.sent THEN mailings_sent END::DOUBLE AS mailings_sent,
+       CASE WHEN start >= x.opened THEN mailings_opened END::DOUBLE AS mailings_opened,
+       CASE WHEN start >= x.clicked THEN mailings_clicked END::DOUBLE AS mailings_clicked,
        CASE WHEN (SELECT count(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent)) FROM contacts) > 0
             THEN (SELECT count(*) FROM contacts) END::DOUBLE AS contacts,
        CASE WHEN (SELECT count(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent)) FROM contacts) > 0
             THEN (SELECT count_if(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent))
                   FROM contacts) END::DOUBLE AS contacts_agreeing
 FROM today, grid g
-LEFT JOIN of_customers c USING (dimension, dimension_value, month)
-LEFT JOIN of_categories k USING (dimension, dimension_value, month)
-LEFT JOIN of_spend_so_far s USING (dimension, dimension_value, month)
-LEFT JOIN of_engagement e USING (dimension, month)
-LEFT JOIN of_lines o USING (dimension, dimension_value, month)
+LEFT JOIN of_customers c USING (dimension, dimension_value, kind, start)
+LEFT JOIN of_categories k USING (dimension, dimension_value, kind, start)
+LEFT JOIN of_spend_so_far s USING (dimension, dimension_value, kind, start)
+LEFT JOIN of_engagement e USING (dimension, kind, start)
+LEFT JOIN of_lines o USING (dimension, dimension_value, kind, start)
+LEFT JOIN known_since x USING (kind)
+LEFT JOIN lines_known_since y USING (kind)
 LEFT JOIN of_lines a
-  ON a.dimension = 'all' AND a.month = g.month
-  AND (g.dimension = 'all' OR g.dimension IN ('country', 'channel', 'segment') AND g.dimension_value = 'unknown')
-WINDOW of_value AS (PARTITION BY g.dimension, g.dimension_value);
+  ON a.dimension = 'all' AND a.kind = g.kind AND a.start = g.start
+  AND (g.dimension = 'all' OR g.dimension IN ('country', 'channel', 'segment') AND g.dimension_value = 'unknown');
 
 CREATE MACRO kpi(of, places, part, whole) AS
 {name: of, places: places, numerator: part::DOUBLE, denominator: whole::DOUBLE};
 
-CREATE TABLE kpi_monthly_gold AS
+CREATE TABLE kpis AS
 WITH figures AS (
   SELECT *, unnest([
     kpi('revenue', 'sale', revenue, 1), kpi('transactions', 'sale', transactions, 1),
@@ -622,10 +661,16 @@ given AS (
                          WHEN 'consent' THEN dimension = 'consent_channel'
                          ELSE dimension = 'all' END
     AND (is_latest OR figure.name NOT IN ('clv_predictive', 'clv_to_cac', 'consent_rate')))
-SELECT month, dimension, dimension_value, kpi, as_of, CASE WHEN is_in_time THEN figure.numerator END AS numerator,
+SELECT kind, start, dimension, dimension_value, kpi, as_of, is_over AS is_complete, CASE WHEN is_in_time THEN figure.numerator END AS numerator,
        CASE WHEN is_in_time THEN figure.denominator END AS denominator,
        CASE WHEN is_in_time THEN figure.numerator / nullif(figure.denominator, 0) END AS value
 FROM given;
+
+CREATE VIEW kpi_monthly_gold AS SELECT start AS month, * FROM kpis WHERE kind = 'month';
+
+CREATE VIEW kpi_weekly_gold AS
+SELECT start AS week, * FROM kpis
+WHERE kind = 'week' AND kpi NOT IN ('clv_predictive', 'clv_to_cac', 'consent_rate', 'payback_months');
 
 -- Each customer is a person. The tables above name the person by the number of the customer.
 ALTER TABLE purchases_silver RENAME COLUMN customer_id TO person_id;

@@ -77,7 +77,7 @@ def test_catalogue_has_every_table_and_quarantine_and_changes_of_tables_with_rul
     tables = (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES)
     tables = (*tables, *OPS_TABLES)
     derived = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
-    followed = ("activities", "identity_edges", "identity_records", "person_links", "product_prices")
+    followed = ("activities", "identity_edges", "identity_records", "person_links", "persons", "product_prices")
     derived |= {f"{name}_silver_changes" for name in followed}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
     assert set(TABLES) == {table.name for table in tables} | derived

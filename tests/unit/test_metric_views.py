@@ -22,8 +22,9 @@ from cdp_lib.metric_views import metric_view_name, metric_views
 from cdp_lib.serving import Serving, definitions
 from cdp_lib.storage import DeltaStore
 
-VIEWS = {name: json.loads(text) for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items()}
-BY_DIMENSION = {dimension: VIEWS[metric_view_name(dimension)] for dimension in DIMENSIONS}
+VIEWS = {name: json.loads(text) for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR", "month").items()}
+BY_DIMENSION = {dimension: VIEWS[metric_view_name(dimension, "month")] for dimension in DIMENSIONS}
+WEEKLY = {name: json.loads(text) for name, text in metric_views("w", "EUR", "week").items()}
 MONTHS = [date(2025, month, 1) for month in range(1, 13)] + [date(2026, 1, 1), date(2026, 2, 1)]
 
 Place = tuple[str, str, str]
@@ -38,7 +39,7 @@ def kpis_of(dimension: Dimension) -> list[Kpi]:
 
 
 def test_measures_of_a_view_are_the_kpis_of_its_dimension() -> None:
-    assert set(VIEWS) == {metric_view_name(dimension) for dimension in DIMENSIONS}
+    assert set(VIEWS) == {metric_view_name(dimension, "month") for dimension in DIMENSIONS}
     for dimension, view in BY_DIMENSION.items():
         assert [measure["name"] for measure in view["measures"]] == [kpi.name for kpi in kpis_of(dimension)]
         for measure, kpi in zip(view["measures"], kpis_of(dimension), strict=True):
@@ -46,8 +47,23 @@ def test_measures_of_a_view_are_the_kpis_of_its_dimension() -> None:
             assert measure["comment"].startswith(kpi.definition)
 
 
+def test_weekly_views_have_the_same_expressions_over_weeks() -> None:
+    assert not VIEWS.keys() & WEEKLY.keys()
+    assert metric_view_name("consent_channel", "week") not in WEEKLY, "consent has no weeks"
+    for name, view in WEEKLY.items():
+        monthly = VIEWS[name.replace("weekly_", "")]
+        assert view["dimensions"][0]["expr"] == "week"
+        of_month = {measure["name"]: measure for measure in monthly["measures"]}
+        assert {m["name"] for m in view["measures"]} == {k.name for k in KPIS if k.has_weeks} & of_month.keys()
+        for measure in view["measures"]:
+            assert measure["expr"] == of_month[measure["name"]]["expr"]
+            assert ("window" in measure) == ("window" in of_month[measure["name"]])
+            assert "read “week” for “month”" in measure["comment"]
+            assert [window["order"] for window in measure.get("window", [])] in ([], ["week"])
+
+
 def test_definition_is_yaml_without_dollar_signs() -> None:
-    for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR").items():
+    for name, text in metric_views("`cat1`.`out`.`kpis`", "EUR", "month").items():
         assert yaml.safe_load(text) == VIEWS[name]
         assert "$" not in text
 
@@ -243,7 +259,7 @@ def test_metric_views_on_databricks_read_the_serving_view_kpis() -> None:
     session: Any = Recorder()
     store, serving = DeltaStore(session, "cat1", "sales"), DeltaStore(session, "cat1", "sales_serving")
     for name, definition in definitions(Serving(store, serving, None, "AED", 5)).items():
-        if name in VIEWS:
+        if name in VIEWS or name in WEEKLY:
             serving.create_metric_view(name, definition)
 
     created = {}
@@ -252,9 +268,10 @@ def test_metric_views_on_databricks_read_the_serving_view_kpis() -> None:
         match = re.fullmatch(shape, statement, re.DOTALL)
         assert match, statement
         created[match[1]] = yaml.safe_load(match[2])
-    assert set(created) == {f"`cat1`.`sales_serving`.`{name}`" for name in VIEWS}
-    for view in created.values():
-        assert view["source"] == "`cat1`.`sales_serving`.`kpis`"
+    assert set(created) == {f"`cat1`.`sales_serving`.`{name}`" for name in (*VIEWS, *WEEKLY)}
+    for name, view in created.items():
+        is_weekly = name.split("`")[-2] in WEEKLY
+        assert view["source"] == f"`cat1`.`sales_serving`.`{'kpis_by_week' if is_weekly else 'kpis'}`"
         [currency] = {m["format"].get("currency_code", "AED") for m in view["measures"]}
         assert currency == "AED"
 

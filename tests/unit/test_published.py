@@ -75,6 +75,7 @@ def value_of(type_: str, number: int) -> object:
     values: dict[str, object] = {
         "INT": number,
         "BIGINT": number,
+        "BOOLEAN": True,
         "STRING": f"v{number}",
         "DOUBLE": float(number),
         "DECIMAL(38,3)": Decimal(number),

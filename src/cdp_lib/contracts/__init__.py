@@ -8,6 +8,7 @@ from cdp_lib.contracts.identity import (
     IDENTITY_RECORDS_SILVER,
     IDENTITY_TABLES,
     PERSON_LINKS_SILVER,
+    PERSONS_SILVER,
 )
 from cdp_lib.contracts.ops import OPS_TABLES
 from cdp_lib.contracts.profile import PROFILE_TABLES
@@ -19,6 +20,7 @@ _FOLLOWED = (
     IDENTITY_EDGES_SILVER,
     IDENTITY_RECORDS_SILVER,
     PERSON_LINKS_SILVER,
+    PERSONS_SILVER,
     PRODUCT_PRICES_SILVER,
 )
 """Tables without rules whose change sets downstream tables read."""

@@ -3,7 +3,7 @@
 Every table holds the figures at the end of `as_of`. Money is in the reporting currency. Unknown values are null.
 """
 
-from cdp_lib.contracts.table import Column, gold_table
+from cdp_lib.contracts.table import Column, TableContract, gold_table
 
 _AS_OF = Column("as_of", "DATE", "day that the figures refer to; later data is not included", required=True)
 _PERSON_ID = Column("person_id", "BIGINT", "number of the person, as in persons_silver", required=True)
@@ -303,29 +303,45 @@ COHORT_RETENTION_GOLD = gold_table(
     counts_people="cohort_size",
 )
 
-KPI_MONTHLY_GOLD = gold_table(
+
+def _kpi_table(name: str, first_day: Column) -> TableContract:
+    period = first_day.name
+    return gold_table(
+        name,
+        f"One row per {period}, dimension, dimension value and KPI; docs/kpis.md defines the KPIs.",
+        (period, "dimension", "dimension_value", "kpi"),
+        first_day,
+        Column("dimension", "STRING", "all, country, channel, segment, category or consent_channel", required=True),
+        Column(
+            "dimension_value",
+            "STRING",
+            "value of the dimension; unknown if it is missing; all for the dimension all. A country may also be called"
+            " all: only the dimension tells a total",
+            required=True,
+        ),
+        Column("kpi", "STRING", "name of the KPI", required=True),
+        Column("value", "DOUBLE", "numerator / denominator; null if it is not defined or not known"),
+        Column("numerator", "DOUBLE", "numerator of the KPI; the value itself for a plain figure"),
+        Column("denominator", "DOUBLE", "denominator of the KPI; 1 for a plain figure"),
+        _AS_OF,
+        Column(
+            "people",
+            "BIGINT",
+            "smallest number of people above 0 in the figures; null if the KPI counts nobody, or describes sales or"
+            " spend",
+        ),
+        Column("is_complete", "BOOLEAN", f"whether the {period} is over at as_of", required=True),
+        counts_people="people",
+    )
+
+
+KPI_MONTHLY_GOLD = _kpi_table(
     "kpi_monthly_gold",
-    "One row per month, dimension, dimension value and KPI; docs/kpis.md defines the KPIs.",
-    ("month", "dimension", "dimension_value", "kpi"),
     Column("month", "DATE", "first day of the month; the latest month ends at as_of", required=True),
-    Column("dimension", "STRING", "all, country, channel, segment, category or consent_channel", required=True),
-    Column(
-        "dimension_value",
-        "STRING",
-        "value of the dimension; unknown if it is missing; all for the dimension all",
-        required=True,
-    ),
-    Column("kpi", "STRING", "name of the KPI", required=True),
-    Column("value", "DOUBLE", "numerator / denominator; null if it is not defined or not known yet"),
-    Column("numerator", "DOUBLE", "numerator of the KPI; the value itself for a plain figure"),
-    Column("denominator", "DOUBLE", "denominator of the KPI; 1 for a plain figure"),
-    _AS_OF,
-    Column(
-        "people",
-        "BIGINT",
-        "smallest number of people above 0 in the figures; null if the KPI counts nobody, or describes sales or spend",
-    ),
-    counts_people="people",
+)
+KPI_WEEKLY_GOLD = _kpi_table(
+    "kpi_weekly_gold",
+    Column("week", "DATE", "Monday of the ISO week; the latest week ends at as_of", required=True),
 )
 
 ANALYTICS_TABLES = (
@@ -338,4 +354,5 @@ ANALYTICS_TABLES = (
     CUSTOMER_DEMOGRAPHICS_GOLD,
     COHORT_RETENTION_GOLD,
     KPI_MONTHLY_GOLD,
+    KPI_WEEKLY_GOLD,
 )

@@ -5,7 +5,9 @@ returns. Counts of transactions, customers, stores and products leave returns ou
 customer. `location` is the country of the store. Averages are not rounded.
 """
 
-from cdp_lib.contracts.table import Column, gold_table
+from dataclasses import replace
+
+from cdp_lib.contracts.table import Column, TableContract, gold_table
 
 REVENUE = "DECIMAL(38,4)"
 QUANTITY = "DECIMAL(38,3)"
@@ -21,6 +23,18 @@ _PRODUCT_NAME = Column("product_name", "STRING", "product's name; unknown if the
 _STORE_ID = Column("store_id", "BIGINT", "store's number", required=True)
 _LINE_COUNT = Column("_line_count", "BIGINT", "number of lines: transactions and returns", required=True)
 _STORE_NAME = Column("store_name", "STRING", "store's name; unknown if the source does not say")
+
+
+def _by_week(monthly: TableContract, name: str) -> TableContract:
+    """Return the contract of a mart by week from the contract of the same mart by month."""
+    week = Column("sale_week", "DATE", "Monday of the ISO week of the lines", required=True)
+    return replace(
+        monthly,
+        name=name,
+        comment=monthly.comment.replace("month", "week"),
+        columns=(week, *(column for column in monthly.columns if column.name != "sale_month")),
+        key=tuple("sale_week" if column == "sale_month" else column for column in monthly.key),
+    )
 
 
 SALES_BY_COUNTRY_GOLD = gold_table(
@@ -205,6 +219,10 @@ COUNTRY_MONTHLY_ORDERS_GOLD = gold_table(
     _LINE_COUNT,
 )
 
+CATEGORY_WEEKLY_SALES_GOLD = _by_week(CATEGORY_MONTHLY_SALES_GOLD, "category_weekly_sales_gold")
+COUNTRY_CATEGORY_WEEKLY_SALES_GOLD = _by_week(COUNTRY_CATEGORY_MONTHLY_SALES_GOLD, "country_category_weekly_sales_gold")
+COUNTRY_WEEKLY_ORDERS_GOLD = _by_week(COUNTRY_MONTHLY_ORDERS_GOLD, "country_weekly_orders_gold")
+
 CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     "customer_registration_trends_gold",
     "One row per month of registration and country of customers, with or without purchases. Customers without a day of"
@@ -231,5 +249,8 @@ GOLD_TABLES = (
     CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_MONTHLY_ORDERS_GOLD,
+    CATEGORY_WEEKLY_SALES_GOLD,
+    COUNTRY_CATEGORY_WEEKLY_SALES_GOLD,
+    COUNTRY_WEEKLY_ORDERS_GOLD,
     CUSTOMER_REGISTRATION_TRENDS_GOLD,
 )

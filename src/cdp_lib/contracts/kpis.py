@@ -1,4 +1,6 @@
-"""The KPIs: definitions of the figures in `kpi_monthly_gold`.
+"""The KPIs: definitions of the figures in `kpi_monthly_gold` and `kpi_weekly_gold`.
+
+The definitions speak of months. In `kpi_weekly_gold`, read “week” for “month”; `Kpi.in_weeks` has the exceptions.
 
 These are the only definitions. Code, documentation and dashboards are generated from them or tested against them.
 """
@@ -9,6 +11,7 @@ from typing import Literal
 
 Unit = Literal["money", "count", "share", "months", "ratio", "points"]
 _NAME = re.compile(r"[a-z_]+")
+PeriodName = Literal["month", "week"]
 Dimension = Literal["all", "country", "channel", "segment", "category", "consent_channel"]
 
 DIMENSIONS: dict[Dimension, str] = {
@@ -32,11 +35,11 @@ MEASURES: dict[str, str] = {
     "revenue": "Σ revenue over the lines of the month: sales less returns, with and without a customer",
     "customer_revenue": "part of `revenue` from known customers",
     "anonymous_revenue": "part of `revenue` without a customer",
-    "orders": "distinct orders with a sale in the month; null if no line ever had an order number",
+    "orders": "distinct orders with a sale in the month; null before the first order number",
     "order_revenue": "part of `revenue` with an order number",
     "order_items": "pieces sold with an order number, without returns",
     "sold_revenue": "Σ revenue over the sales of the month, without returns",
-    "returned_revenue": "−Σ revenue over the returns of the month; null if there never was a return",
+    "returned_revenue": "−Σ revenue over the returns of the month; null before the first return",
     "discount": "Σ discount over the lines of the month",
     "list_revenue": "Σ (revenue + discount) over the lines of the month with a discount, also of 0",
     "cost": "Σ cost over the lines of the month whose cost is known",
@@ -77,8 +80,8 @@ MEASURES: dict[str, str] = {
     "people": "distinct people with an activity in the month",
     "points": "Σ points of the activities in the month",
     "mailings_sent": "distinct (address, campaign) pairs with an e-mail sent in the month",
-    "mailings_opened": "mailings sent in the month with an e-mail opened in the month; null if none ever was",
-    "mailings_clicked": "mailings sent in the month with a link clicked in the month; null if none ever was",
+    "mailings_opened": "mailings sent in the month with an e-mail opened in the month; null before the first one",
+    "mailings_clicked": "mailings sent in the month with a link clicked in the month; null before the first one",
     "contacts": "contacts of the CRM; null if no contact has a decision on the channel",
     "contacts_agreeing": "contacts who agree to marketing by the channel; null if no contact has a decision on it",
 }
@@ -154,6 +157,24 @@ COUNTS_OF_PEOPLE = (
 )
 """Measures that count people. Mailings are included, because they reach at most as many people."""
 
+KNOWN_FROM: dict[str, tuple[str, ...]] = {
+    "people <> 0": ("people", "points", "person_days", "week_people", "month_people"),
+    "sessions <> 0": ("sessions", "session_people"),
+    "mailings_sent <> 0": ("mailings_sent",),
+    "mailings_opened <> 0": ("mailings_opened",),
+    "mailings_clicked <> 0": ("mailings_clicked",),
+    "orders <> 0 OR order_revenue <> 0": ("orders", "order_revenue", "order_items"),
+    "returned_revenue <> 0": ("returned_revenue",),
+    "list_revenue <> 0 OR discount <> 0": ("discount", "list_revenue"),
+    "costed_revenue <> 0 OR cost <> 0": ("cost", "costed_revenue"),
+}
+"""Measures that a source may lack, by the condition that shows that the source has them.
+
+A measure is known from the first period in which the condition is true for all sales or people. In earlier periods, and
+if there is no such period, the measure is null, not 0: nobody can tell whether nothing happened, or whether the source
+did not report it. A figure that is known never becomes unknown, and a later fact never turns an unknown figure into 0.
+"""
+
 _DIMENSIONS_OF_PEOPLE: tuple[Dimension, ...] = ("channel", "segment")
 """Dimensions whose values are groups of people, so that the sales of a value describe these people."""
 
@@ -163,7 +184,7 @@ class Kpi:
     """A key performance indicator: numerator / denominator.
 
     Attributes:
-        name: Name in `kpi_monthly_gold`.
+        name: Name in `kpi_monthly_gold` and `kpi_weekly_gold`.
         title: Display name.
         definition: Definition in one or two sentences, as readers of dashboards see it.
         numerator: SQL expression over `MEASURES`.
@@ -175,8 +196,11 @@ class Kpi:
         owner: Department that is responsible for the definition.
         example: Example calculated by hand.
         is_of_latest_month: Whether the KPI describes the state at `as_of`. Such a KPI exists for the latest month only.
-        needs_whole_month: Whether the KPI is null for a month that is not over at `as_of`.
+        needs_whole_period: Whether the KPI is null for a month or week that is not over at `as_of`.
         describes: SQL expression over `MEASURES`: a further count of people whom the KPI describes.
+        in_weeks: What the KPI of a week is, if it is more than “week” for “month” in the definition. For a KPI without
+            weeks, the reason.
+        has_weeks: Whether `kpi_weekly_gold` has the KPI.
     """
 
     name: str
@@ -190,8 +214,10 @@ class Kpi:
     owner: str
     example: str
     is_of_latest_month: bool = False
-    needs_whole_month: bool = False
+    needs_whole_period: bool = False
     describes: str = ""
+    in_weeks: str = ""
+    has_weeks: bool = True
 
     @property
     def is_additive(self) -> bool:
@@ -243,6 +269,15 @@ _SALES = "`retails_silver`"
 _CUSTOMERS = "`customer_acquisitions_silver`"
 _ACTIVITIES = "`events_silver`, `activities_silver`, `person_links_silver`"
 _SPEND = "`marketing_spend_silver`, `exchange_rates_silver`"
+
+_WEEK_ON_WEEK = "Compares the week with the week before. Most customers buy less often than weekly: expect low figures."
+_SPREAD_SPEND = (
+    "The spend of a month is spread evenly over its days. A week has the parts of its days up to `as_of`, so that weeks"
+    " add up to months. Null if a month of the week has no spend."
+)
+_SAME_WINDOWS = "The same windows of 30 and 7 days, up to the end of the week."
+_SAME_WEEK = "A mailing counts in the week of sending. An open or click in a later week is not included."
+_STATE = "None: the KPI describes the state at `as_of`, which `kpi_monthly_gold` has."
 
 _SALES_KPIS = (
     Kpi(
@@ -317,6 +352,7 @@ _SALES_KPIS = (
         _SALES,
         "Marketing",
         "A customer buys in April and in May: a returning customer in May.",
+        in_weeks=_WEEK_ON_WEEK,
     ),
     Kpi(
         "reactivated_customers",
@@ -329,6 +365,7 @@ _SALES_KPIS = (
         _SALES,
         "Marketing",
         "A customer buys in March and in May, but not in April: a reactivated customer in May.",
+        in_weeks=_WEEK_ON_WEEK,
     ),
     Kpi(
         "retention_rate",
@@ -342,8 +379,9 @@ _SALES_KPIS = (
         f"{_SALES}; active at the start ∩ active at the end / active at the start",
         "Marketing",
         "Four customers buy in April, one of them again in May: 0.25.",
-        needs_whole_month=True,
+        needs_whole_period=True,
         describes="active_before - returning_customers",
+        in_weeks=_WEEK_ON_WEEK,
     ),
     Kpi(
         "churn_rate",
@@ -356,8 +394,9 @@ _SALES_KPIS = (
         _SALES,
         "Marketing",
         "Four customers buy in April, one of them again in May: 0.75.",
-        needs_whole_month=True,
+        needs_whole_period=True,
         describes="active_before - returning_customers",
+        in_weeks=_WEEK_ON_WEEK,
     ),
     Kpi(
         "revenue_churn_rate",
@@ -371,8 +410,9 @@ _SALES_KPIS = (
         _SALES,
         "Finance",
         "A spends 100, then 40; B spends 100, then 150: (60 + 0) / 200 = 0.3.",
-        needs_whole_month=True,
+        needs_whole_period=True,
         describes="active_before",
+        in_weeks=_WEEK_ON_WEEK,
     ),
     Kpi(
         "arpu",
@@ -417,7 +457,7 @@ _ORDER_KPIS = (
     Kpi(
         "orders",
         "Orders",
-        "Number of orders or receipts with a sale in the month. Null if the source has no order numbers.",
+        "Number of orders or receipts with a sale in the month. Null before the first order number.",
         "orders",
         "1",
         "count",
@@ -453,7 +493,7 @@ _ORDER_KPIS = (
     Kpi(
         "return_rate",
         "Return rate",
-        "Revenue of the month's returns as a share of the revenue of its sales. Null if the source has no returns.",
+        "Revenue of the month's returns as a share of the revenue of its sales. Null before the first return.",
         "returned_revenue",
         "sold_revenue",
         "share",
@@ -539,6 +579,7 @@ _ACQUISITION_AND_VALUE_KPIS = (
         _SPEND,
         "Marketing",
         "1,000.00 AED at 0.2723: 272.30.",
+        in_weeks=_SPREAD_SPEND,
     ),
     Kpi(
         "cac",
@@ -552,7 +593,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
         f"{_SPEND}, {_CUSTOMERS}, `persons_silver`",
         "Marketing",
         "500.00 spent in May, 10 new customers: 50.00.",
-        needs_whole_month=True,
+        needs_whole_period=True,
+        in_weeks=_SPREAD_SPEND,
     ),
     Kpi(
         "cac_paid",
@@ -565,7 +607,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
         f"{_SPEND}, {_CUSTOMERS}, `persons_silver`",
         "Marketing",
         "400.00 spent on paid search, which acquired 4 customers: 100.00.",
-        needs_whole_month=True,
+        needs_whole_period=True,
+        in_weeks=_SPREAD_SPEND,
     ),
     Kpi(
         "clv_historic",
@@ -592,6 +635,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "Finance",
         "Three customers with expected margins of 10.00, 30.00 and 80.00: 40.00.",
         is_of_latest_month=True,
+        in_weeks=_STATE,
+        has_weeks=False,
     ),
     Kpi(
         "clv_to_cac",
@@ -607,6 +652,8 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "20 customers, 4,000.00 of margin earned, 800.00 expected, 60.00 cost per customer: 4,800 / 20 / 60 = 4.0.",
         is_of_latest_month=True,
         describes="buyers_to_date",
+        in_weeks=_STATE,
+        has_weeks=False,
     ),
     Kpi(
         "payback_months",
@@ -619,8 +666,10 @@ _ACQUISITION_AND_VALUE_KPIS = (
         "as for `cac` and `arpu`",
         "Finance",
         "50.00 / (25.00 × 0.4): 5.0.",
-        needs_whole_month=True,
+        needs_whole_period=True,
         describes="active_customers",
+        in_weeks="None: it is a number of months, and one week of spend or sales does not predict it.",
+        has_weeks=False,
     ),
 )
 
@@ -638,6 +687,7 @@ _ENGAGEMENT_KPIS = (
         "Digital",
         "In 30 days, one person is active every day and another on 15 days: 45 / 30 = 1.5.",
         describes="month_people",
+        in_weeks=_SAME_WINDOWS,
     ),
     Kpi(
         "wau",
@@ -650,6 +700,7 @@ _ENGAGEMENT_KPIS = (
         _ACTIVITIES,
         "Digital",
         "One person is active every day, another once: 2.",
+        in_weeks=_SAME_WINDOWS,
     ),
     Kpi(
         "mau",
@@ -662,6 +713,7 @@ _ENGAGEMENT_KPIS = (
         _ACTIVITIES,
         "Digital",
         "One person is active every day, another once: 2.",
+        in_weeks=_SAME_WINDOWS,
     ),
     Kpi(
         "stickiness",
@@ -674,6 +726,7 @@ _ENGAGEMENT_KPIS = (
         _ACTIVITIES,
         "Digital",
         "DAU 1.5, MAU 2: 0.75.",
+        in_weeks=_SAME_WINDOWS,
     ),
     Kpi(
         "sessions_per_user",
@@ -692,7 +745,7 @@ _ENGAGEMENT_KPIS = (
         "E-mail open rate",
         "Share of the mailings of the month that were opened in the same month. A mailing is one campaign sent to one"
         " address."
-        " Automatic opens by mail clients are included. Null if no mailing was ever opened: the source does not"
+        " Automatic opens by mail clients are included. Null before the first opening: the source does not"
         " report openings.",
         "mailings_opened",
         "mailings_sent",
@@ -701,12 +754,13 @@ _ENGAGEMENT_KPIS = (
         "`events_silver`",
         "CRM",
         "10 addresses got a newsletter, 4 opened it, one of them twice: 0.4.",
+        in_weeks=_SAME_WEEK,
     ),
     Kpi(
         "email_click_rate",
         "E-mail click rate",
-        "Share of the mailings sent in the month in which a link was clicked in the month. Null if no link was ever"
-        " clicked: the source does not report clicks.",
+        "Share of the mailings sent in the month in which a link was clicked in the month. Null before the first"
+        " click: the source does not report clicks.",
         "mailings_clicked",
         "mailings_sent",
         "share",
@@ -714,6 +768,7 @@ _ENGAGEMENT_KPIS = (
         "`events_silver`",
         "CRM",
         "10 addresses got a newsletter, 1 clicked: 0.1.",
+        in_weeks=_SAME_WEEK,
     ),
     Kpi(
         "engagement_score",
@@ -741,6 +796,8 @@ _ENGAGEMENT_KPIS = (
         "CRM",
         "45 of 60 contacts agree to e-mail: 0.75.",
         is_of_latest_month=True,
+        in_weeks=_STATE,
+        has_weeks=False,
     ),
 )
 

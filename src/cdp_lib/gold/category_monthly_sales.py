@@ -10,6 +10,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import number_of_sales
 from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.mart import lines_until, number_of_lines, number_with_sales
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys
@@ -18,9 +19,6 @@ from cdp_lib.pipeline.touched_keys import TouchedKeys
 def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
     """One row per month and product category sold in that month.
 
-    The query counts customers in two steps: it groups by customer, and then counts these groups. A count of distinct
-    customers in one step would take several times as long.
-
     Args:
         retails_silver: One row per line. The rows may be limited to some months, but include all lines of these months.
         as_of: Last day to include; None for all days.
@@ -28,21 +26,7 @@ def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | N
     Returns:
         Columns of `category_monthly_sales_gold`.
     """
-    customers = (
-        lines_until(retails_silver, as_of)
-        .groupBy("sale_month", "category", "customer_id")
-        .agg(
-            sf.sum("revenue").alias("revenue"),
-            sf.sum("quantity").alias("quantity"),
-            number_of_sales().alias("transactions"),
-            number_of_lines().alias("_line_count"),
-        )
-    )
-    months = customers.groupBy("sale_month", "category").agg(
-        *(sf.sum(name).alias(name) for name in ("revenue", "quantity", "transactions", "_line_count")),
-        number_with_sales("transactions", of_whom="customer_id").alias("customers"),
-    )
-    return months.selectExpr(*CATEGORY_MONTHLY_SALES_GOLD.select_list)
+    return category_sales(lines_until(retails_silver, as_of), "sale_month", CATEGORY_MONTHLY_SALES_GOLD)
 
 
 CATEGORY_MONTHLY_SALES = Table(
@@ -52,3 +36,27 @@ CATEGORY_MONTHLY_SALES = Table(
     settings=("as_of",),
     materialization=TouchedKeys(by=("sale_month",)),
 )
+
+
+def category_sales(lines: DataFrame, period: str, contract: TableContract) -> DataFrame:
+    """Return one row per period and product category sold in that period.
+
+    The query counts customers in two steps: it groups by customer, and then counts these groups. A count of distinct
+    customers in one step would take several times as long.
+
+    Args:
+        lines: One row per line, with all lines of the periods to compute.
+        period: Column with the first day of the line's period, `sale_month` or `sale_week`.
+        contract: Contract of the table to return.
+    """
+    customers = lines.groupBy(period, "category", "customer_id").agg(
+        sf.sum("revenue").alias("revenue"),
+        sf.sum("quantity").alias("quantity"),
+        number_of_sales().alias("transactions"),
+        number_of_lines().alias("_line_count"),
+    )
+    months = customers.groupBy(period, "category").agg(
+        *(sf.sum(name).alias(name) for name in ("revenue", "quantity", "transactions", "_line_count")),
+        number_with_sales("transactions", of_whom="customer_id").alias("customers"),
+    )
+    return months.selectExpr(*contract.select_list)

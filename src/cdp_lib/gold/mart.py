@@ -7,11 +7,12 @@ include returns. Counts of sales and of distinct customers, products or stores i
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import is_on_or_before
+from cdp_lib.columns import is_on_or_before, week_of
 
 
 def lines_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
@@ -22,6 +23,28 @@ def lines_until(retails_silver: DataFrame, as_of: date | None) -> DataFrame:
         as_of: Last day to include; None for all days.
     """
     return retails_silver.where(is_on_or_before("transaction_date", as_of))
+
+
+def with_week(lines: DataFrame) -> DataFrame:
+    """Return lines with the column `sale_week`, the Monday of the ISO week of each line."""
+    return lines.withColumn("sale_week", week_of("transaction_date"))
+
+
+def weeks_of_lines(changed_lines: DataFrame, _: DataFrame) -> DataFrame:
+    """Return the weeks of changed lines, for a mart by `sale_week` (`TouchedKeys.keys_to_build`)."""
+    return with_week(changed_lines).select("sale_week")
+
+
+def is_line_of_weeks(weeks: list[Any]) -> Column:
+    """Return whether a line is in one of some weeks (`TouchedKeys.where_in_input`).
+
+    The condition also bounds the day, so that engines skip files by their statistics.
+
+    Args:
+        weeks: Mondays, at least one.
+    """
+    days = sf.col("transaction_date").between(sf.lit(min(weeks)), sf.date_add(sf.lit(max(weeks)), 6))
+    return days & week_of("transaction_date").isin(weeks)
 
 
 def number_of_lines() -> Column:

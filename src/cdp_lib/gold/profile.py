@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, Window
@@ -19,10 +20,11 @@ from cdp_lib.contracts.profile import (
     PROFILE_DEMOGRAPHICS,
     PROFILE_VALUE,
 )
-from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.frames import union
 from cdp_lib.identity.normalise import normal_email
 from cdp_lib.identity.phones import with_e164
+from cdp_lib.pipeline.follow_groups import FollowGroups, Reference
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
@@ -80,6 +82,8 @@ def build_customer_profile_gold(
     ).selectExpr(*CUSTOMER_PROFILE_GOLD.select_list)
 
 
+_OF_PERSON = Reference("person_id", lambda: sf.col("person_id"))
+
 CUSTOMER_PROFILE = Table(
     CUSTOMER_PROFILE_GOLD,
     build_customer_profile_gold,
@@ -93,14 +97,29 @@ CUSTOMER_PROFILE = Table(
         ACTIVITIES_SILVER,
     ),
     settings=(BUSINESS_DATE,),
+    materialization=FollowGroups(
+        "person_id",
+        PERSON_LINKS_SILVER,
+        (
+            _OF_PERSON,
+            _OF_PERSON,
+            Reference("record_key", lambda: _key_of_contact()),
+            replace(_OF_PERSON, compared=tuple(column.name for column in PROFILE_DEMOGRAPHICS)),
+            replace(_OF_PERSON, compared=tuple(column.name for column in PROFILE_VALUE)),
+            Reference("customer_id", lambda: sf.col("customer_id")),
+            Reference("record_key", lambda: sf.col("identity")),
+        ),
+    ),
 )
+
+
+def _key_of_contact() -> Column:
+    return identity_of("contact", sf.col("contact_id"))
 
 
 def _consents(contacts: DataFrame, persons_of: DataFrame) -> DataFrame:
     """Return the consent of each person with a contact, by channel. A minimum of booleans is false if one is false."""
-    linked = contacts.withColumn("record_key", identity_of("contact", sf.col("contact_id"))).join(
-        persons_of, "record_key", how="inner"
-    )
+    linked = contacts.withColumn("record_key", _key_of_contact()).join(persons_of, "record_key", how="inner")
     names = [f"is_{channel}_allowed" for channel in CONSENTS]
     return linked.groupBy("person_id").agg(*(sf.bool_and(name).alias(name) for name in names))
 
@@ -146,18 +165,21 @@ def build_person_lookup_gold(
     persons_silver: DataFrame,
     person_links_silver: DataFrame,
     identity_records_silver: DataFrame,
+    id_keys_silver: DataFrame,
     countries: DataFrame,
     phone_plans: DataFrame,
 ) -> DataFrame:
     """Return one row per identifier and person. An identifier that several persons share has several rows.
 
-    A person is found by the record keys, by the identifiers of the records, and by e-mail address and phone number of
-    the person. Only the last two exist in addition to record keys if identity resolution is off.
+    A person is found by the record keys, by the identifiers of the records, by the text identifiers of customers in
+    their source, and by e-mail address and phone number of the person. Identifiers of records do not exist if identity
+    resolution is off.
 
     Args:
         persons_silver: One row per person.
         person_links_silver: One row per record.
         identity_records_silver: One row per record, with normalised identifiers.
+        id_keys_silver: One row per entity and text identifier of a source.
         countries: One row per country, all columns as text (`countries.csv`).
         phone_plans: One row per country, all columns as text (`phone_plans.csv`).
 
@@ -172,9 +194,12 @@ def build_person_lookup_gold(
     own_values = sf.array(
         sf.concat(sf.lit("email:"), normal_email(sf.col("email"))), sf.concat(sf.lit("phone:"), sf.col("phone"))
     )
+    in_source = sf.concat(sf.lit("customer:"), sf.col("source_id")).alias("identifier")
+    of_customers = id_keys_silver.where("entity = 'customers'").select(sf.col("id").alias("customer_id"), in_source)
     found = union(
         [
             person_links_silver.select(sf.col("record_key").alias("identifier"), "person_id"),
+            of_customers.join(person_links_silver, "customer_id", how="inner").select("identifier", "person_id"),
             of_records.join(person_links_silver.select("record_key", "person_id"), "record_key", how="inner").select(
                 "identifier", "person_id"
             ),
@@ -189,6 +214,6 @@ def build_person_lookup_gold(
 PERSON_LOOKUP = Table(
     PERSON_LOOKUP_GOLD,
     build_person_lookup_gold,
-    reads=(PERSONS_SILVER, PERSON_LINKS_SILVER, IDENTITY_RECORDS_SILVER),
+    reads=(PERSONS_SILVER, PERSON_LINKS_SILVER, IDENTITY_RECORDS_SILVER, ID_KEYS_SILVER),
     files=("countries.csv", "phone_plans.csv"),
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
@@ -24,6 +22,7 @@ from cdp_lib.identity.model import Model
 from cdp_lib.identity.pairs import find_pairs, with_evidence
 from cdp_lib.identity.resolution import resolve
 from cdp_lib.identity.rules import IdentityRules
+from cdp_lib.identity.way import Step, cut_in_words, steps_of, strongest_way
 from cdp_lib.silver.person_links import latest_decisions
 from cdp_lib.storage import DeltaStore
 
@@ -66,25 +65,6 @@ class IdentityTables:
         if missing := [contract.name for contract in contracts if not store.exists(contract)]:
             raise CdpError(f"{missing[0]} does not exist yet: a refresh creates it.")
         return cls(*(store.read(contract) for contract in contracts))
-
-
-@dataclass(frozen=True)
-class Step:
-    """One edge on the way between two records.
-
-    Attributes:
-        record_a: Record where the step begins.
-        record_b: Record where the step ends.
-        evidence: Kinds of identifiers joined by +, `model` or `always`.
-        weight: Evidence in bits; None for a decision of a person.
-        cut: Reason why the edge joins nothing; empty if it joins.
-    """
-
-    record_a: str
-    record_b: str
-    evidence: str
-    weight: float | None
-    cut: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +133,7 @@ def explain(tables: IdentityTables, a: str, b: str, rules: IdentityRules, model:
     pair = _scored(tables.records, a, b, rules, model)
     latest = latest_decisions(decided)
     resolution = resolve(records, edges, latest, links, rules, max(person.values(), default=0) + 1, _NO_TIME)
-    steps = strongest_way(_steps(edges, latest, resolution.cuts), a, b)
+    steps = strongest_way(steps_of(edges, latest, resolution.cuts), a, b)
     rows = {row["record_key"]: row for row in records.to_pylist()}
     overrides = [
         row for row in decided.sort_by("decided_at").to_pylist() if {row["record_a"], row["record_b"]} == {a, b}
@@ -227,98 +207,6 @@ def _scored(records: DataFrame, a: str, b: str, rules: IdentityRules, model: Mod
     rows = with_evidence(pairs, two, rules, model).collect()
     unknown = {"evidence": {}, "weight": 0.0, "identifiers": [], "is_contradiction": False}
     return rows[0].asDict() if rows else unknown
-
-
-def _steps(edges: pa.Table, decisions: pa.Table, cuts: pa.Table) -> list[Step]:
-    """Return the edges and the decisions to join of a component, with the reason of each cut."""
-    reasons = {(row["record_a"], row["record_b"]): row["reason"] for row in cuts.to_pylist()}
-    steps = [
-        Step(
-            row["record_a"],
-            row["record_b"],
-            evidence_of(row["identifiers"]),
-            row["weight"],
-            # A contradiction joins nothing; the resolution reports it only between records that others connect.
-            reasons.get((row["record_a"], row["record_b"]), "contradiction" if row["is_contradiction"] else ""),
-        )
-        for row in edges.to_pylist()
-    ]
-    always = decisions.filter(pc.equal(decisions["decision"], "always")).to_pylist()
-    decided = {
-        (row["record_a"], row["record_b"]): Step(
-            row["record_a"], row["record_b"], "always", None, reasons.get((row["record_a"], row["record_b"]), "")
-        )
-        for row in always
-    }
-    return [*decided.values(), *(step for step in steps if (step.record_a, step.record_b) not in decided)]
-
-
-def evidence_of(identifiers: Sequence[str]) -> str:
-    """Return the kinds of identifiers, joined by +; `model` without one.
-
-    >>> evidence_of(["email:nour@example.com", "phone:+43664123456"])
-    'email+phone'
-    """
-    return "+".join(sorted({each.partition(":")[0] for each in identifiers})) or "model"
-
-
-def strongest_way(steps: Sequence[Step], a: str, b: str) -> tuple[Step, ...]:
-    """Return the edges of the shortest way between two records. Edges that join come first, then cut edges.
-
-    Edges are searched in three rounds: edges that join; all edges with evidence; nothing.
-    """
-    for with_cut in (False, True):
-        way = _way([step for step in steps if with_cut or not step.cut], a, b)
-        if way:
-            return way
-    return ()
-
-
-def _way(steps: Sequence[Step], a: str, b: str) -> tuple[Step, ...]:
-    """Return the way with the fewest edges, the strongest edge of each record first."""
-    next_to: dict[str, list[tuple[str, Step]]] = {}
-    for step in sorted(steps, key=lambda step: -(step.weight if step.weight is not None else float("inf"))):
-        next_to.setdefault(step.record_a, []).append((step.record_b, step))
-        next_to.setdefault(step.record_b, []).append((step.record_a, step))
-    came_by: dict[str, tuple[str, Step] | None] = {a: None}
-    waiting = deque([a])
-    while waiting and b not in came_by:
-        here = waiting.popleft()
-        for there, step in next_to.get(here, ()):
-            if there not in came_by:
-                came_by[there] = (here, step)
-                waiting.append(there)
-    way: list[Step] = []
-    place = came_by.get(b)
-    while place:
-        here, step = place
-        way.insert(
-            0, step if step.record_a == here else Step(here, step.record_a, step.evidence, step.weight, step.cut)
-        )
-        place = came_by[here]
-    return tuple(way)
-
-
-_CUTS = {
-    "never": "a person decided that they are two persons",
-    "contradiction": "their names or birth dates clearly differ",
-    "two_persons": "a record of events would tie two persons",
-    "limit records_per_person": "the person would have more records than records_per_person",
-}
-
-
-def cut_in_words(reason: str) -> str:
-    """Return the reason of a cut edge in words.
-
-    >>> cut_in_words("limit values_per_person:email")
-    'the person would have more values of email than values_per_person'
-    """
-    if reason in _CUTS:
-        return _CUTS[reason]
-    kind, _, value = reason.partition(":")
-    if kind == "shared_value":
-        return f"more persons than persons_per_value share {value}"
-    return f"the person would have more values of {value} than values_per_person"
 
 
 def _decision(is_one: bool, pair: Row, steps: Sequence[Step], rules: IdentityRules) -> tuple[str, str]:

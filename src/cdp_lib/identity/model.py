@@ -9,7 +9,7 @@ The prior is evidence too: two records that nothing but a blocking key connects 
 prior is far below 0. The weight of an identifier in the rules is net of the prior: e-mail addresses of 16 bits alone
 reach a `link_weight` of 8. So a pair that shares an identifier has no prior.
 
-Source: I. Fellegi, A. Sunter, A Theory for Record Linkage, 1969. `tools/train_identity_model.py` trains a model.
+Source: I. Fellegi, A. Sunter, A Theory for Record Linkage, 1969. `cdp identity train` trains a model.
 """
 
 from __future__ import annotations

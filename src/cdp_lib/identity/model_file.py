@@ -34,9 +34,7 @@ def load_model(name_or_path: str) -> Model:
     ]
     if untrained or model.prior >= 0:
         missing = f"comparison {untrained[0]} has levels without m and u" if untrained else "its prior is not below 0"
-        raise CdpError(
-            f"The model {name_or_path} is not trained: {missing}. Train it with tools/train_identity_model.py."
-        )
+        raise CdpError(f"The model {name_or_path} is not trained: {missing}. `cdp identity train` trains one.")
     return model
 
 

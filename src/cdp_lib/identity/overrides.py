@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.storage import DeltaStore
+
+AUTOMATIC = "automatic"
+"""Decision that withdraws the earlier decisions about a pair."""
 
 
 def append_decisions(
@@ -75,6 +79,25 @@ def split_decisions(separated: Sequence[str], others: Sequence[str]) -> list[Map
         else [(one, other) for place, one in enumerate(separated) for other in separated[place + 1 :]]
     )
     return [decision_about(one, other, "never") for one, other in pairs]
+
+
+def withdrawals(decisions: pa.Table, record: str, other: str = "") -> list[Mapping[str, str]]:
+    """Return the decisions that withdraw earlier decisions, so that the evidence of each pair counts again.
+
+    Args:
+        decisions: Latest decision about each pair: `record_a`, `record_b` and `decision`.
+        record: Key of a record. Its decisions are withdrawn.
+        other: Key of another record, to withdraw only the decision about this pair. Empty for all pairs of `record`.
+
+    Raises:
+        CdpError: There is no decision to withdraw.
+    """
+    pairs = [{row["record_a"], row["record_b"]} for row in decisions.to_pylist() if row["decision"] != AUTOMATIC]
+    found = [pair for pair in pairs if {record, other or record} <= pair]
+    if not found:
+        about = f"{record} and {other}" if other else record
+        raise CdpError(f"There is no decision about {about}: `cdp identity explain` shows the decisions about a pair.")
+    return [decision_about(min(pair), max(pair), AUTOMATIC) for pair in found]
 
 
 def decision_about(one: str, other: str, decision: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Identity resolution: links of records to persons, the history of persons, and edges that join nothing."""
+"""Identity resolution: links of records to persons, and edges that join nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from cdp_lib.identity.clusters import SHARED_VALUE, Clusters, cluster
 from cdp_lib.identity.graph import Flags, Graph, Ints, read_graph, texts
-from cdp_lib.identity.history import person_history
 from cdp_lib.identity.joins import CONTRADICTION, JOINED, NEVER, RECORDS, TWO_PERSONS, VALUES
 from cdp_lib.identity.persons import NOBODY, Persons, number_persons
 from cdp_lib.identity.rules import SOURCES, IdentityRules
@@ -25,7 +24,6 @@ class Resolution:
 
     Attributes:
         links: One row per record, with the columns of `person_links_silver`, in the order of record keys.
-        history: One row per change of a person, with the columns of `person_history_silver` but `links_version`.
         cuts: One row per edge that joins nothing: record_a, record_b, identifiers, weight (bits; null for a decision to
             join always), and reason: never, contradiction, two_persons (a record of events ties two persons),
             limit records_per_person, limit values_per_person:<kind> or shared_value:<identifier>.
@@ -33,7 +31,6 @@ class Resolution:
     """
 
     links: pa.Table
-    history: pa.Table
     cuts: pa.Table
     next_person_id: int
 
@@ -72,10 +69,8 @@ def resolve(
     graph = read_graph(records, edges, overrides, rules)
     clusters = cluster(graph, rules)
     persons = number_persons(graph, clusters.label, previous, next_person_id)
-    links = _links(graph, clusters, persons, previous, now)
     return Resolution(
-        links=links,
-        history=person_history(previous, links, now),
+        links=_links(graph, clusters, persons, previous, now),
         cuts=_cuts(graph, clusters),
         next_person_id=persons.next_person_id,
     )

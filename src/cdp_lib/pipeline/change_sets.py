@@ -22,6 +22,7 @@ from cdp_lib.contracts.table import IS_ACTIVE, TableContract
 from cdp_lib.pipeline.guards import RefusedBatchError
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.sums import picked_sums, sum_columns
+from cdp_lib.pipeline.table import Replace
 from cdp_lib.pipeline.work import Outcome, RowCounts, Work
 from cdp_lib.quality import hashable, is_warned
 from cdp_lib.storage import DeltaStore
@@ -150,6 +151,13 @@ class UnknownContentError(Exception):
     The `base` of the change set is not the `token` of the state. A killed run may have merged the change set, so the
     content of the table is unknown.
     """
+
+
+def replace_followed(work: Work) -> Outcome:
+    """Build the whole table and replace it, as `Replace` does. The earlier change sets become invalid."""
+    work.mark_rewriting()
+    delete_change_sets(work.store, work.contract)
+    return Replace().refresh(work)
 
 
 def delete_change_sets(store: DeltaStore, contract: TableContract, keep: Collection[str] = ()) -> None:

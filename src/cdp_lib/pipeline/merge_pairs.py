@@ -11,8 +11,8 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.change_sets import (
-    delete_change_sets,
     new_change_set,
+    replace_followed,
     stage_rows,
     table_changes,
     write_change_set,
@@ -52,9 +52,7 @@ class MergePairs(Materialization):
         [contract], store = work.table.reads, work.store
         changed = None if work.must_rewrite else work.changed_rows(contract)
         if changed is None:
-            work.mark_rewriting()
-            delete_change_sets(store, work.contract)
-            return Replace().refresh(work)
+            return replace_followed(work)
         if changed.isEmpty():
             return work.unchanged()
         state, records, [key] = new_change_set(work), store.read(contract), contract.key

@@ -12,8 +12,8 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import union, without_comments
 from cdp_lib.pipeline.change_sets import (
-    delete_change_sets,
     new_change_set,
+    replace_followed,
     table_changes,
     write_change_set,
 )
@@ -63,10 +63,14 @@ class TouchedKeys(Materialization):
     computed only from the inputs.
 
     Attributes:
-        by: Key columns of the first input. The table has the same columns, unless `where` is given.
+        by: Key columns of the first input. The table has the same columns, unless `where` is given. The input may lack
+            the column if `where_in_input` and `keys_to_build` are given.
         where: Function that gets a list of key values and returns a condition on the table's columns. The condition is
             true for the rows of these keys. Needed only if the table lacks the key column. In this case, `by` must have
             exactly one column.
+        where_in_input: Function that gets a list of key values and returns a condition on the columns of the first
+            input. The condition is true for the rows of these keys. Needed only if the input lacks the key column. In
+            this case, `by` must have exactly one column.
         keys_to_build: Function that gets the changed rows of the first input and the rows of the table, and returns
             rows with the keys to rebuild. None to rebuild all keys of the changed rows.
         keep_rows: Function that gets the rows of the bronze table, and returns the rows that compaction has to keep.
@@ -78,6 +82,7 @@ class TouchedKeys(Materialization):
 
     by: tuple[str, ...]
     where: Callable[[list[Any]], Column] | None = None
+    where_in_input: Callable[[list[Any]], Column] | None = None
     keys_to_build: Callable[[DataFrame, DataFrame], DataFrame] | None = None
     keep_rows: Callable[[DataFrame], DataFrame] | None = None
     lookups: tuple[TouchingLookup, ...] = ()
@@ -89,10 +94,7 @@ class TouchedKeys(Materialization):
         changed = None if work.must_rewrite else work.changed_rows(contract)
         by_lookup = [] if changed is None else [lookup.touched(work) for lookup in self.lookups]
         if changed is None or None in by_lookup:
-            if self.is_followed:
-                work.mark_rewriting()
-                delete_change_sets(store, work.contract)
-            return Replace().refresh(work)
+            return replace_followed(work) if self.is_followed else Replace().refresh(work)
         existing, rows, looked_up = (
             store.read(work.contract),
             work.map_input(contract, work.rows_of(contract)),
@@ -109,7 +111,8 @@ class TouchedKeys(Materialization):
             if not values:
                 return work.unchanged()
             has_key = sf.col(column).isin(values)
-            built = work.build(rows.where(has_key), *looked_up)
+            in_input = self.where_in_input(values) if self.where_in_input else has_key
+            built = work.build(rows.where(in_input), *looked_up)
             written = store.overwrite(work.contract, built, self.where(values) if self.where else has_key)
         else:
             built = work.build(rows.join(keys, list(self.by), how="left_semi"), *looked_up)

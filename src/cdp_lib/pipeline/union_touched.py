@@ -11,8 +11,8 @@ from pyspark.sql import Column, DataFrame
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.frames import union
 from cdp_lib.pipeline.change_sets import (
-    delete_change_sets,
     new_change_set,
+    replace_followed,
     stage_rows,
     table_changes,
     write_change_set,
@@ -54,9 +54,7 @@ class UnionTouched(Materialization):
         changes = {} if work.must_rewrite else {each: work.changed_rows(each) for each in work.table.reads}
         known = {each: rows for each, rows in changes.items() if rows is not None}
         if len(known) < len(work.table.reads):
-            work.mark_rewriting()
-            delete_change_sets(work.store, work.contract)
-            return Replace().refresh(work)
+            return replace_followed(work)
         touched = [
             rows.select(key.alias(self._key(work))).where(key.isNotNull()).distinct()
             for (contract, rows), key in zip(known.items(), self._keys(), strict=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from cdp_lib.contracts import TABLES
+from cdp_lib.contracts.kpis import PeriodName
 from cdp_lib.metric_views import metric_views
 from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.storage import DeltaStore
@@ -25,6 +26,9 @@ _TABLE_REFERENCE = re.compile(r"\b(FROM|JOIN) (\w+)\b")
 _FILE_OF_CUSTOMER_VIEWS = "single_customers.sql"
 _MINIMUM = "minimum_cell_size()"
 """Text in a query that stands for the smallest number of people whose figures may be shown."""
+
+_VIEWS_OF_KPIS: dict[PeriodName, str] = {"month": "kpis", "week": "kpis_by_week"}
+"""Serving view that the metric views of a period read."""
 
 _STATE_PREFIX, _STATE_PREFIX_OF_CUSTOMER_VIEWS = "view ", "customer view "
 
@@ -110,9 +114,9 @@ def due_views(states: Mapping[str, TableState], serving: Serving) -> list[str]:
 def publish_views(serving: Serving) -> list[str]:
     """Write the views whose definition has changed, and the views that are missing. Drop the views that were removed.
 
-    A serving view is written only if all its tables exist. A metric view is written only if the serving view `kpis`
-    exists. States are written after the views. If a run is killed before it writes the states, the next run writes the
-    same views again.
+    A serving view is written only if all its tables exist. A metric view is written only if its serving view of
+    KPIs exists. States are written after the views. If a run is killed before it writes the states, the next run writes
+    the same views again.
 
     Returns:
         Names of the views that were written or dropped.
@@ -145,9 +149,10 @@ def _views(serving: Serving) -> Iterator[_View]:
         definition = _with_full_names(serving, shown, serving.minimum_cell_size)
         yield _View(name, serving.views, f"{_STATE_PREFIX}{name}", definition, _tables_of(query))
     if serving.views.is_databricks:
-        for name, definition in metric_views(serving.views.name_of("kpis"), serving.currency).items():
-            reads = frozenset({"kpis"})
-            yield _View(name, serving.views, f"{_STATE_PREFIX}{name}", definition, reads, is_metric_view=True)
+        for period, view in _VIEWS_OF_KPIS.items():
+            for name, definition in metric_views(serving.views.name_of(view), serving.currency, period).items():
+                state_name = f"{_STATE_PREFIX}{name}"
+                yield _View(name, serving.views, state_name, definition, frozenset({view}), is_metric_view=True)
     if serving.customers:
         for name, query in customer_views().items():
             state_name = f"{_STATE_PREFIX_OF_CUSTOMER_VIEWS}{name}"

@@ -1,13 +1,20 @@
 -- Views of groups of customers, and of KPIs. docs/kpis.md defines the KPIs. No column contains or is derived from personal
 -- data. A row of fewer people than minimum_cell_size() is left out. Tables that count people are filtered by the contract.
+-- A country may be called “All countries”: only dimension, is_all_countries and is_all_segments tell a total.
 
 CREATE OR REPLACE VIEW kpis AS
-SELECT month, dimension, dimension_value, kpi, value, numerator, denominator, as_of
+SELECT month, dimension, dimension_value, kpi, value, numerator, denominator, as_of, is_complete
 FROM kpi_monthly_gold;
+
+CREATE OR REPLACE VIEW kpis_by_week AS
+SELECT week, dimension, dimension_value, kpi, value, numerator, denominator, as_of, is_complete
+FROM kpi_weekly_gold;
 
 CREATE OR REPLACE VIEW country_kpis AS
 SELECT
   month,
+  is_complete,
+  dimension = 'all' AS is_all_countries,
   CASE WHEN dimension = 'all' THEN 'All countries' ELSE dimension_value END AS country,
   max(CASE WHEN kpi = 'revenue' THEN value END) AS revenue,
   max(CASE WHEN kpi = 'transactions' THEN CAST(value AS BIGINT) END) AS transactions,
@@ -48,11 +55,12 @@ SELECT
   max(CASE WHEN kpi = 'engagement_score' THEN value END) AS engagement_score
 FROM kpi_monthly_gold
 WHERE dimension IN ('all', 'country')
-GROUP BY month, dimension, dimension_value;
+GROUP BY month, is_complete, dimension, dimension_value;
 
 CREATE OR REPLACE VIEW channel_kpis AS
 SELECT
   month,
+  is_complete,
   dimension_value AS channel,
   max(CASE WHEN kpi = 'marketing_spend' THEN value END) AS marketing_spend,
   max(CASE WHEN kpi = 'new_customers' THEN CAST(value AS BIGINT) END) AS new_customers,
@@ -65,7 +73,7 @@ SELECT
   max(CASE WHEN kpi = 'churn_rate' THEN value END) AS churn_rate
 FROM kpi_monthly_gold
 WHERE dimension = 'channel'
-GROUP BY month, dimension_value;
+GROUP BY month, is_complete, dimension_value;
 
 CREATE OR REPLACE VIEW monthly_kpis AS
 SELECT
@@ -101,6 +109,8 @@ CREATE OR REPLACE VIEW customer_totals AS
 SELECT
   country,
   segment,
+  is_all_countries,
+  is_all_segments,
   customers,
   CASE WHEN buyers = 0 OR buyers >= minimum_cell_size() THEN buyers END AS buyers,
   CASE WHEN revenue = 0 OR buyers >= minimum_cell_size() THEN revenue END AS revenue,
@@ -112,6 +122,8 @@ FROM (
   SELECT
     CASE WHEN grouping(country) = 1 THEN 'All countries' ELSE country END AS country,
     CASE WHEN grouping(segment) = 1 THEN 'All segments' ELSE segment END AS segment,
+    grouping(country) = 1 AS is_all_countries,
+    grouping(segment) = 1 AS is_all_segments,
     count(*) AS customers,
     sum(CASE WHEN transaction_count > 0 THEN 1 ELSE 0 END) AS buyers,
     sum(total_revenue) AS revenue,
@@ -143,6 +155,8 @@ CREATE OR REPLACE VIEW clv_bands AS
 SELECT
   CASE WHEN grouping(country) = 1 THEN 'All countries' ELSE country END AS country,
   CASE WHEN grouping(segment) = 1 THEN 'All segments' ELSE segment END AS segment,
+  grouping(country) = 1 AS is_all_countries,
+  grouping(segment) = 1 AS is_all_segments,
   kind,
   clv,
   count(*) AS customers
@@ -173,6 +187,8 @@ CREATE OR REPLACE VIEW churn_bands AS
 SELECT
   CASE WHEN grouping(country) = 1 THEN 'All countries' ELSE country END AS country,
   CASE WHEN grouping(segment) = 1 THEN 'All segments' ELSE segment END AS segment,
+  grouping(country) = 1 AS is_all_countries,
+  grouping(segment) = 1 AS is_all_segments,
   churn,
   count(*) AS customers
 FROM (

@@ -16,6 +16,7 @@ from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER
 from cdp_lib.contracts.table import UNKNOWN
 from cdp_lib.frames import union
 from cdp_lib.identity.rules import AttributeGroup, IdentityRules
+from cdp_lib.pipeline.follow_groups import FollowGroups, Reference
 from cdp_lib.pipeline.table import Table
 from cdp_lib.reference.countries import countries_by_name, country_key
 
@@ -97,7 +98,25 @@ PERSONS = Table(
     reads=(PERSON_LINKS_SILVER, CUSTOMERS_SILVER, CRM_CONTACTS_SILVER),
     settings=("identity_rules",),
     files=("countries.csv",),
+    materialization=FollowGroups(
+        "person_id",
+        PERSON_LINKS_SILVER,
+        (
+            Reference("person_id", lambda: sf.col("person_id")),
+            Reference("record_key", lambda: _key_of_customer()),
+            Reference("record_key", lambda: _key_of_contact()),
+        ),
+        is_followed=True,
+    ),
 )
+
+
+def _key_of_customer() -> Column:
+    return identity_of("customer", sf.col("customer_id"))
+
+
+def _key_of_contact() -> Column:
+    return identity_of("contact", sf.col("contact_id"))
 
 
 def _linked_records(links: DataFrame, customers: DataFrame, contacts: DataFrame, countries: DataFrame) -> DataFrame:
@@ -118,7 +137,7 @@ def _records_of_customers(customers: DataFrame) -> DataFrame:
     country = sf.nullif("country", sf.lit(UNKNOWN))
     return _as_records(
         customers,
-        identity_of("customer", sf.col("customer_id")),
+        _key_of_customer(),
         "updated_at",
         {
             **{name: sf.col(name) for name in ("full_name", "email", "household_id", "registration_date")},
@@ -133,7 +152,7 @@ def _records_of_contacts(contacts: DataFrame) -> DataFrame:
     same_name = ("full_name", "email", "phone", "birth_date", "city", "postal_code", "country", "loyalty_tier")
     return _as_records(
         contacts,
-        identity_of("contact", sf.col("contact_id")),
+        _key_of_contact(),
         "modified_at",
         {
             **{name: sf.col(name) for name in (*same_name, "acquisition_channel", "household_id")},

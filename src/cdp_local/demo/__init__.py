@@ -12,5 +12,6 @@ DEMO_VARIABLES = {
     "reporting_currency": "EUR",
     "amounts_include_tax": "true",
     "gross_margin": "0.35",
+    "price_bands": "auto",
 }
 """Bundle variables of the demo. It has a scope of its own, so that it never sees the secrets of own sources."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cdp_local.demo.names import CITIES, COUNTRY_NAMES
+from cdp_local.demo.names import CITIES
 
 FIRST_DAY = date(2024, 1, 1)
 LAST_DAY = date(2025, 12, 31)
@@ -112,7 +112,7 @@ def products(rng: np.random.Generator) -> pd.DataFrame:
 def stores() -> pd.DataFrame:
     """Return one row per store: 24 branches, and the online shop of each country, which has the number 0."""
     rows = [
-        (f"{code}-{number:02}", code, number, f"{'Online shop' if not number else city} {COUNTRY_NAMES[code][0]}")
+        (f"{code}-{number:02}", code, number, city if number else f"Online shop {code}")
         for code, cities in (("GB", CITIES[0:13]), ("IE", CITIES[13:20]), ("US", CITIES[20:27]))
         for number, city in enumerate(cities)
     ]

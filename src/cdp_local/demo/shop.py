@@ -27,7 +27,7 @@ from cdp_local.demo.sales import draw_lines, draw_shoppers, draw_visits
 from cdp_local.demo.typed import NOTHING, typed_records
 from cdp_local.demo.visitors import draw_mail, draw_sessions
 
-_RECORDS = RecordRates(records=(0.45, 0.40, 0.11, 0.04), first_is_customer=0.93, later_is_customer=0.06)
+_RECORDS = RecordRates(records=(0.30, 0.52, 0.13, 0.05), first_is_customer=0.93, later_is_customer=0.06)
 _CHANNELS = {"paid_search": 0.28, "paid_social": 0.22, "email": 0.08, "organic": 0.26, "referral": 0.16}
 _COSTS = {"paid_search": 460.0, "paid_social": 430.0, "email": 90.0, "referral": 150.0}
 """Money spent on a channel in a typical month, in EUR."""

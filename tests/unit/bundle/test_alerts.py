@@ -403,6 +403,7 @@ def figures(
             "numerator": value,
             "denominator": 1.0,
             "as_of": as_of,
+            "is_complete": month < as_of.replace(day=1) or (as_of + timedelta(1)).day == 1,
         }
         for month, value in zip(months, values, strict=True)
     ]

@@ -12,6 +12,8 @@ from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.silver import RETAILS_SILVER
 
+from .kpi_sources import sources_of as sources_of
+
 _SALE = {
     "transaction_id": 1,
     "customer_id": 101,

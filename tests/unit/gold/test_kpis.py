@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,202 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
-from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.kpis import ADDS_OVER_MONTHS, CUSTOMER_DIMENSIONS, KPIS, MEASURES
-from cdp_lib.contracts.silver import (
-    CRM_CONTACTS_SILVER,
-    EVENTS_SILVER,
-    EXCHANGE_RATES_SILVER,
-    MARKETING_SPEND_SILVER,
-    RETAILS_SILVER,
-)
-from cdp_lib.contracts.table import TableContract
-from cdp_lib.gold.category_monthly_sales import build_category_monthly_sales_gold
-from cdp_lib.gold.country_category_monthly_sales import build_country_category_monthly_sales_gold
-from cdp_lib.gold.country_monthly_orders import build_country_monthly_orders_gold
-from cdp_lib.gold.kpis.monthly import _people, build_kpi_monthly_gold
-from cdp_lib.silver.activities import build_activities_silver
+from cdp_lib.gold.kpis.build import _people
+from cdp_lib.gold.kpis.monthly import build_kpi_monthly_gold
 
-from ..purchases import purchases_of, with_month
+from .kpi_sources import AS_OF, CUSTOMERS, EGYPT, EVENTS, TERMS, UAE, Sources, at, event
 
 # On Spark, `make test` compares the whole table with the embedded engine instead (tests/end_to_end/test_refresh.py).
 pytestmark = pytest.mark.torture
 
-Row = dict[str, Any]
 Figures = dict[tuple[str, str, str], dict[int, float | None]]
-
-AS_OF = date(2026, 6, 30)
-MARGIN = 0.4
-TERMS = {"gross_margin": MARGIN, "business_time_zone": "UTC"}
-
-EGYPT, UAE = "Egypt", "UAE"
-# For each customer id: country, day of acquisition, sales as (day, money, category). Customers 8, 10 and 12
-# never bought. Customer 9 bought twice on one day.
-CUSTOMERS: dict[int, tuple[str, date, list[tuple[date, int, str]]]] = {
-    1: (EGYPT, date(2026, 1, 5), [(date(2026, month, 10), 100, "Fitness") for month in range(1, 7)]),
-    2: (EGYPT, date(2026, 1, 5), [(date(2026, 1, 10), 200, "Fitness"), (date(2026, 2, 20), 50, "Fitness")]),
-    3: (EGYPT, date(2026, 1, 5), [(date(2026, 1, 10), 100, "Tech")]),
-    4: (EGYPT, date(2026, 1, 5), [(date(2026, 1, 10), 100, "Tech"), (date(2026, 3, 5), 100, "Tech")]),
-    5: (EGYPT, date(2026, 2, 1), [(date(2026, 2, 10), 300, "Tech"), (date(2026, 2, 20), 300, "Tech")]),
-    6: (EGYPT, date(2026, 2, 1), [(date(2026, 2, 15), 40, "Fitness"), (date(2026, 3, 15), 80, "Tech")]),
-    7: (UAE, date(2026, 2, 25), [(date(2026, 2, 25), 10, "Fitness")]),
-    8: (UAE, date(2026, 3, 1), []),
-    9: (UAE, date(2026, 4, 1), [(date(2026, 4, 2), 60, "Fitness"), (date(2026, 4, 2), 60, "Tech")]),
-    10: (UAE, date(2026, 4, 1), []),
-    11: (UAE, date(2026, 5, 1), [(date(2026, 6, 1), 500, "Tech")]),
-    12: (UAE, date(2026, 6, 15), []),
-}
-CHANNELS = {1: "paid_search", 2: "paid_search", 3: "email", 5: "paid_social"}
-PREDICTED = {1: 80.0, 2: 30.0, 3: 10.0}
-SEGMENTS = {1: "Champions", 11: "New", 8: "Never bought", 10: "Never bought", 12: "Never bought"}
-
-
-def at(month: int, day: int) -> datetime:
-    return datetime(2026, month, day, 9, tzinfo=UTC)
-
-
-def event(number: int, kind: str, when: datetime, identity: str, **values: Any) -> Row:
-    return {"event_id": f"e{number}", "event_type": kind, "occurred_at": when, "identity": identity, **values}
-
-
-# February: a customer and a device. April: mailings. May: a customer on one day. June: a customer daily, a device once.
-EVENTS = [
-    event(1, "page_view", at(2, 3), "customer:3"),
-    event(2, "page_view", at(2, 4), "device:d9"),
-    event(3, "email_sent", at(4, 1), "email:a@example.com", email="a@example.com", campaign="spring"),
-    event(4, "email_sent", at(4, 1), "email:b@example.com", email="b@example.com", campaign="spring"),
-    event(5, "email_sent", at(4, 1), "email:c@example.com", email="c@example.com", campaign="spring"),
-    event(6, "email_open", at(4, 2), "email:a@example.com", email="a@example.com", campaign="spring"),
-    event(7, "email_open", at(4, 3), "email:a@example.com", email="a@example.com", campaign="spring"),
-    event(8, "email_click", at(4, 3), "email:b@example.com", email="b@example.com", campaign="spring"),
-    event(9, "unsubscribe", at(4, 4), "email:c@example.com", email="c@example.com", campaign="spring"),
-    event(10, "page_view", at(5, 31), "customer:2", session_id="s0"),
-    event(11, "checkout", at(6, 3), "customer:1", session_id="s3"),
-    event(12, "product_view", at(6, 24), "device:d1"),
-    *(event(100 + day, "page_view", at(6, day), "customer:1", session_id=f"s{day}") for day in range(1, 31)),
-]
-
-SPEND = [
-    ("2026-01-01", "paid_search", "100.00", "USD"),
-    ("2026-01-01", "email", "20.00", "EUR"),
-    ("2026-02-01", "paid_social", "1000.00", "AED"),
-    ("2026-02-01", "email", "20.00", "EUR"),  # February has no rate, so the rate of January applies
-    ("2026-04-01", "paid_search", "50.00", "GBP"),  # the currency has no rate
-]
-RATES = [
-    ("2026-01-01", "USD", "1"),
-    ("2026-01-01", "EUR", "1.10"),
-    ("2026-02-01", "USD", "1"),
-    ("2026-02-01", "AED", "0.2723"),
-    ("2026-03-01", "EUR", "1.20"),
-]
-
-
-Sources = dict[str, Any]
-
-
-@pytest.fixture
-def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
-    """Return a function that builds the input tables of the KPIs from customers and events."""
-
-    def build(customers: dict[int, Any], events: list[Row], as_of: date) -> Sources:
-        def frame(contract: TableContract, rows: list[Row]) -> Any:
-            names = contract.column_names
-            return frame_of(contract.columns, *({k: v for k, v in row.items() if k in names} for row in rows))
-
-        acquired = {number: each for number, each in customers.items() if each[1] <= as_of}
-        sales = [
-            {
-                "customer_id": number,
-                "transaction_date": day,
-                "price": Decimal(money),
-                "revenue": Decimal(money),
-                "category": category,
-                "country": c,
-            }
-            for number, (c, _, sold) in customers.items()
-            for day, money, category in sold
-        ]
-        common = {"product_id": 1, "store_id": 1, "quantity": 1, "_batch_id": "b"}
-        events_silver = frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events])
-        contacts = [
-            {
-                "contact_id": f"c{number}",
-                "acquisition_channel": channel,
-                "is_email_allowed": number != 3,
-                "is_phone_allowed": False if number == 3 else None,
-            }
-            for number, channel in CHANNELS.items()
-        ]
-        links = [
-            {"record_key": f"customer:{number}", "source": "customers", "customer_id": number, "person_id": number}
-            for number in customers
-        ]
-        retails = with_month(
-            frame(RETAILS_SILVER, [sale | common | {"transaction_id": n} for n, sale in enumerate(sales)])
-        )
-        return dict(
-            persons_silver=frame(
-                PERSONS_SILVER,
-                [
-                    {"person_id": n, "country": c, "acquisition_channel": CHANNELS.get(n)}
-                    for n, (c, *_) in customers.items()
-                ],
-            ),
-            person_links_silver=frame(PERSON_LINKS_SILVER, links),
-            crm_contacts_silver=frame(CRM_CONTACTS_SILVER, [contact | {"_batch_id": "b"} for contact in contacts]),
-            events_silver=events_silver,
-            activities_silver=build_activities_silver(events_silver, "UTC"),
-            retails_silver=retails,
-            purchases_silver=purchases_of(retails),
-            category_monthly_sales_gold=build_category_monthly_sales_gold(retails, None),
-            country_category_monthly_sales_gold=build_country_category_monthly_sales_gold(retails, None),
-            country_monthly_orders_gold=build_country_monthly_orders_gold(retails, None),
-            marketing_spend_silver=frame(
-                MARKETING_SPEND_SILVER,
-                [
-                    {
-                        "month": date.fromisoformat(month),
-                        "channel": channel,
-                        "campaign": "all",
-                        "amount": Decimal(amount),
-                        "currency": currency,
-                        "_batch_id": "b",
-                    }
-                    for month, channel, amount, currency in SPEND
-                ],
-            ),
-            exchange_rates_silver=frame(
-                EXCHANGE_RATES_SILVER,
-                [
-                    {"month": date.fromisoformat(month), "currency": currency, "rate": Decimal(rate), "_batch_id": "b"}
-                    for month, currency, rate in RATES
-                ],
-            ),
-            customer_value_gold=frame(
-                CUSTOMER_VALUE_GOLD,
-                [
-                    {
-                        "person_id": number,
-                        "as_of": as_of,
-                        "acquisition_date": day,
-                        "first_purchase_date": min((day for day, *_ in sold if day <= as_of), default=None),
-                        "transaction_count": len(sold),
-                        "purchase_day_count": len({day for day, *_ in sold}),
-                        "tenure_days": 0,
-                        "total_revenue": Decimal(0),
-                        "historic_clv": Decimal(0),
-                        "segment": SEGMENTS.get(number, "Lost"),
-                        "prediction_state": "predicted",
-                        "predictive_clv": PREDICTED.get(number),
-                    }
-                    for number, (_, day, sold) in acquired.items()
-                ],
-            ),
-        )
-
-    return build
 
 
 def figures_of(rows: list[Any]) -> Figures:
@@ -231,7 +44,7 @@ def rows_at(sources_of: Callable[..., Sources], cache: dict[date, list[Any]]) ->
     def build(as_of: date) -> list[Any]:
         if as_of not in cache:
             cache[as_of] = build_kpi_monthly_gold(
-                **sources_of(CUSTOMERS, EVENTS, as_of), **TERMS | {"as_of": as_of}
+                *sources_of(CUSTOMERS, EVENTS, as_of).values(), **TERMS | {"as_of": as_of}
             ).collect()
         return cache[as_of]
 
@@ -271,9 +84,16 @@ OVERALL: dict[str, list[float | None]] = {
     # April: one person opens twice, another clicks. June: one person has 30 views and a checkout, another has one view.
     "engagement_score": [None, 1, None, (1 + 1 + 3) / 2, 1, (30 + 5 + 2) / 2],
     "sessions_per_user": [None, None, None, None, 1, 30],
-    "dau": [0, 2 / 30, 0, 3 / 30, 1 / 30, 31 / 30],  # a customer who is active on 31 May is not in the 30 days of June
-    "wau": [0, 0, 0, 0, 1, 2],
-    "mau": [0, 2, 0, 2, 1, 2],
+    "dau": [
+        None,
+        2 / 30,
+        0,
+        3 / 30,
+        1 / 30,
+        31 / 30,
+    ],  # a customer who is active on 31 May is not in the 30 days of June
+    "wau": [None, 0, 0, 0, 1, 2],
+    "mau": [None, 2, 0, 2, 1, 2],
     "stickiness": [None, 1 / 30, None, 3 / 60, 1 / 30, 31 / 60],
 }
 
@@ -330,7 +150,7 @@ def test_rate_of_mailings_is_null_if_the_source_reports_no_openings_and_clicks(s
     opened = [*sent, event(6, "email_open", at(4, 2), "email:a@example.com", email="a@example.com", campaign="spring")]
     for events, expected in ((sent, (None, None)), (opened, (pytest.approx(1 / 3), None))):
         sources = sources_of(CUSTOMERS, events, AS_OF)
-        figures = figures_of(build_kpi_monthly_gold(**sources, **TERMS | {"as_of": AS_OF}).collect())
+        figures = figures_of(build_kpi_monthly_gold(*sources.values(), **TERMS | {"as_of": AS_OF}).collect())
         rates = (figures[name, "all", "all"][4] for name in ("email_open_rate", "email_click_rate"))
         assert tuple(rates) == expected
 
@@ -347,7 +167,7 @@ def test_data_after_as_of_do_not_count(rows_at: Callable[[date], list[Any]]) -> 
 def test_window_of_thirty_days_up_to_first_of_march_begins_in_january(sources_of: Callable[..., Sources]) -> None:
     as_of = date(2026, 3, 1)
     events = [event(1, "page_view", at(1, 31), "device:d1"), event(2, "page_view", at(3, 1), "device:d2")]
-    rows = build_kpi_monthly_gold(**sources_of(CUSTOMERS, events, as_of), **TERMS | {"as_of": as_of}).collect()
+    rows = build_kpi_monthly_gold(*sources_of(CUSTOMERS, events, as_of).values(), **TERMS | {"as_of": as_of}).collect()
     assert figures_of(rows)["mau", "all", "all"] == {1: 1, 2: 1, 3: 2}
 
 
@@ -413,7 +233,7 @@ def test_kpis_of_any_customers_are_plausible(
         number: (country, min([acquired, *(day for day, *_ in sales)]), sales)
         for number, (country, acquired, sales) in customers.items()
     }
-    rows = build_kpi_monthly_gold(**sources_of(known, EVENTS, as_of), **TERMS | {"as_of": as_of}).collect()
+    rows = build_kpi_monthly_gold(*sources_of(known, EVENTS, as_of).values(), **TERMS | {"as_of": as_of}).collect()
     assert_plausible(rows)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.profile import BUCKETS, CUSTOMER_PROFILE_GOLD, PROFILE_DEMOGRAPHICS, PROFILE_VALUE
-from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.contracts.table import Column
 from cdp_lib.frames import read_csv
 from cdp_lib.gold.profile import build_customer_profile_gold, build_person_lookup_gold
@@ -113,13 +113,19 @@ def test_lookup_finds_a_person_by_every_identifier(spark, frame_of, rows_of) -> 
         {"record_key": "contact:c", "identifiers": ["email:nour@example.com"]},
     )
     persons, links = frame_of(PERSONS_SILVER.columns, *_PERSONS), frame_of(PERSON_LINKS_SILVER.columns, *_LINKS)
+    ids = frame_of(
+        ID_KEYS_SILVER.columns,
+        {"entity": "customers", "source_id": "C-7", "id": 101},
+        {"entity": "stores", "source_id": "S-7", "id": 101},
+    )
     references = [read_csv(spark, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")]
-    found = rows_of(build_person_lookup_gold(persons, links, records, *references))
+    found = rows_of(build_person_lookup_gold(persons, links, records, ids, *references))
     expected = {(link["record_key"], link["person_id"]) for link in _LINKS} | {
         ("email:nour@example.com", 1),
         ("email:nour@example.com", 70),
         ("email:maya@example.com", 70),
         ("phone:+436641234567", 1),
         ("loyalty_card:77", 1),
+        ("customer:C-7", 1),
     }
     assert sorted(found) == sorted((zlib.crc32(key.encode()) % BUCKETS, key, person) for key, person in expected)

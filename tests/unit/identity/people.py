@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cdp_lib.identity.history import person_history
 from cdp_lib.identity.resolution import Resolution, resolve
 from cdp_lib.identity.rules import IdentifierKind, IdentityRules
 
@@ -84,6 +85,7 @@ class People:
     next_person_id: int = 1
     day: int = 0
     last: Resolution | None = None
+    changes: pa.Table | None = None
 
     def resolve(
         self,
@@ -102,6 +104,7 @@ class People:
             self.next_person_id,
             START + timedelta(days=self.day),
         )
+        self.changes = person_history(self.links, self.last.links, START + timedelta(days=self.day))
         self.links, self.next_person_id = self.last.links, self.last.next_person_id
         return [*self.records_of.values()]
 
@@ -131,6 +134,6 @@ class People:
     @property
     def history(self) -> list[tuple[int, str, int, int]]:
         """Changes of the last resolution: (person_id, event, other_person_id, record_count)."""
-        assert self.last is not None
+        assert self.changes is not None
         names = ("person_id", "event", "other_person_id", "record_count")
-        return [tuple(row[name] for name in names) for row in self.last.history.to_pylist()]  # type: ignore[misc]
+        return [tuple(row[name] for name in names) for row in self.changes.to_pylist()]  # type: ignore[misc]

@@ -84,8 +84,8 @@ def test_links_and_history_have_the_columns_of_their_contracts() -> None:
     people.resolve([record("customer:1")], [])
     assert people.last is not None
     assert people.last.links.column_names == [column.name for column in PERSON_LINKS_SILVER.columns]
-    assert people.last.history.column_names == [column.name for column in PERSON_HISTORY_SILVER.columns][1:]
-    for table, contract in ((people.last.links, PERSON_LINKS_SILVER), (people.last.history, PERSON_HISTORY_SILVER)):
+    assert people.changes.column_names == [column.name for column in PERSON_HISTORY_SILVER.columns][1:]
+    for table, contract in ((people.last.links, PERSON_LINKS_SILVER), (people.changes, PERSON_HISTORY_SILVER)):
         types = {"BIGINT": pa.int64(), "STRING": pa.string(), "DOUBLE": pa.float64()}
         for column in contract.columns[1:]:
             if column.name in table.column_names:

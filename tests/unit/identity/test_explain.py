@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 
 from cdp_lib.errors import CdpError
-from cdp_lib.identity.explain import choose_records, cut_in_words, explain
+from cdp_lib.identity.explain import choose_records, explain
 from cdp_lib.identity.rules import OFF
+from cdp_lib.identity.way import cut_in_words
 
 from .resolved import RULES, resolved_tables
 

@@ -17,7 +17,7 @@ from cdp_lib.contracts.identity import (
     PERSONS_SILVER,
 )
 from cdp_lib.contracts.profile import CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
-from cdp_lib.contracts.silver import EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import read_csv
 from cdp_lib.gold.profile import build_person_lookup_gold
@@ -50,7 +50,7 @@ def shop(spark, store, frame_of):
     persons = frame_of(PERSONS_SILVER.columns)
     references = [read_csv(spark, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")]
     links, records = store.read(PERSON_LINKS_SILVER), store.read(IDENTITY_RECORDS_SILVER)
-    lookup = build_person_lookup_gold(persons, links, records, *references)
+    lookup = build_person_lookup_gold(persons, links, records, frame_of(ID_KEYS_SILVER.columns), *references)
     store.replace(PERSON_LOOKUP_GOLD, lookup)
     for contract in (CUSTOMER_PROFILE_GOLD, PERSON_HISTORY_SILVER, RETAILS_SILVER, EVENTS_SILVER):
         store.create(contract)
@@ -83,7 +83,7 @@ def test_persons_are_found_by_what_a_person_types(shop) -> None:
 
 
 def test_notebook_of_a_person_shows_the_records(run) -> None:
-    printed = run("customer_profile.py", customer_id="1")
+    printed = run("customer_story.py", customer_id="1")
     assert "Persons: 1" in printed and "Records, and why they belong to the person" in printed
     assert "contact:a" in printed and "contact:b" not in printed
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -17,7 +19,9 @@ from cdp_lib.contracts.identity import (
     PERSON_LINKS_SILVER,
 )
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.plan import Example, Plan
+from cdp_lib.silver.person_links import latest_decisions
 from cdp_local import identity_commands
 from cdp_local.cli import app
 
@@ -102,6 +106,49 @@ def test_join_decides_about_the_pair(shop) -> None:
     assert decisions_in(shop) == [("customer:1", "customer:3", "always", "Ana Berg")]
 
 
+def test_withdrawn_decisions_are_decided_automatically(shop) -> None:
+    assert run("split", "customer:2", *DECIDED).exit_code == 0
+    assert run("join", "customer:1", "customer:3", *DECIDED).exit_code == 0
+    shop.settings.run_started_at = NOW + timedelta(minutes=1)
+    assert run("withdraw", "customer:2", "contact:a", *DECIDED).exit_code == 0
+    assert in_force(shop) == {("customer:1", "customer:2"): "never", ("customer:1", "customer:3"): "always"}
+    shop.settings.run_started_at = NOW + timedelta(minutes=2)
+    assert run("withdraw", "customer:1", *DECIDED).exit_code == 0
+    assert in_force(shop) == {}
+    assert isinstance(run("withdraw", "customer:1", *DECIDED).exception, CdpError)
+    assert len(decisions_in(shop)) == 6, "no row is deleted"
+
+
+def in_force(shop) -> dict[tuple[str, str], str]:
+    """Return the decision about each pair that is not withdrawn."""
+    latest = latest_decisions(shop.store.read(IDENTITY_OVERRIDES_SILVER).toArrow()).to_pylist()
+    return {(e["record_a"], e["record_b"]): e["decision"] for e in latest if e["decision"] != "automatic"}
+
+
+@pytest.mark.first_engine
+def test_training_writes_a_model_of_the_records(shop, monkeypatch, tmp_path) -> None:
+    training = pytest.importorskip("cdp_local.identity_training")
+    trained_on: list[str] = []
+
+    def train(records, like, name):
+        trained_on.extend(records["record_key"].to_pylist())
+        return replace(like, name=name, prior=-9.5)
+
+    monkeypatch.setattr(training, "train", train)
+    ended = run("train", str(tmp_path / "my_shop.json"))
+    assert ended.exit_code == 0, ended.exception
+    assert sorted(trained_on) == sorted(PEOPLE)
+    assert load_model(str(tmp_path / "my_shop.json")).prior == -9.5
+
+
+@pytest.mark.first_engine
+def test_training_without_splink_says_what_to_install(shop, monkeypatch, tmp_path) -> None:
+    monkeypatch.setitem(sys.modules, "splink", None)
+    monkeypatch.delitem(sys.modules, "cdp_local.identity_training", raising=False)
+    message = str(run("train", str(tmp_path / "my_shop.json")).exception)
+    assert "splink" in message and ".[train]" in message and "\n" not in message
+
+
 @pytest.mark.first_engine
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -111,6 +158,8 @@ def test_join_decides_about_the_pair(shop) -> None:
         (("split", "customer:3", *DECIDED), "There is nothing to decide"),
         (("split", "customer:9", *DECIDED), "There is no record customer:9"),
         (("join", "customer:1", "customer:9", *DECIDED), "There is no record customer:9"),
+        (("withdraw", "customer:1", *DECIDED), "There is no decision about customer:1"),
+        (("withdraw", "customer:1", "customer:2", *DECIDED), "There is no decision about customer:1 and customer:2"),
         (("join", "customer:1", "customer:3", "--author", "Ana", "--reason", " "), "A decision needs an author"),
     ],
 )

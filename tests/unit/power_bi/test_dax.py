@@ -103,7 +103,7 @@ def kpi_rows(kpis: Iterable[Kpi]) -> list[dict[str, Any]]:
         is_over = month.replace(day=monthrange(month.year, month.month)[1]) <= AS_OF
         for kpi in kpis:
             if dimension in kpi.dimensions and (month == MAY or not kpi.is_of_latest_month):
-                known = is_over or not kpi.needs_whole_month
+                known = is_over or not kpi.needs_whole_period
                 rows.append(
                     {
                         "month": month,
@@ -163,7 +163,7 @@ def expected(kpi: Kpi, months: list[date], dimension: str = "all", values: Itera
     """Return the expected figure: sum the measures over months and dimension values, then apply the KPI formula."""
     if dimension not in kpi.dimensions:
         return None
-    known = [month for month in months if not (kpi.needs_whole_month and month == MAY)]
+    known = [month for month in months if not (kpi.needs_whole_period and month == MAY)]
     known = [month for month in known if month == MAY or not kpi.is_of_latest_month]
     if not kpi.adds_over_months:
         known = known[-1:]

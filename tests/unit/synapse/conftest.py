@@ -22,6 +22,7 @@ from cdp_lib.storage import open_store
 VALUES: dict[str, tuple[Any, ...]] = {
     "BOOLEAN": (True, False, True),
     "BIGINT": (2**63 - 1, -(2**62), 0),
+    "BOOLEAN": (True, False, True),
     "DATE": (date(9999, 12, 31), date(1900, 1, 1), date(2024, 2, 29)),
     "DECIMAL(38,3)": (Decimal("9" * 35 + ".999"), Decimal("-0.001"), Decimal(0)),
     "DECIMAL(38,4)": (Decimal("9" * 34 + ".9999"), Decimal("-0.0001"), Decimal(0)),

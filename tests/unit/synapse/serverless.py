@@ -55,9 +55,7 @@ class View:
             f"CAST([{name}] AS {type_.removesuffix(_COLLATION)}) AS [{name}]" for name, type_ in self.columns.items()
         )
         statement = self.statement.replace(self.openrowset, f"(SELECT {read} FROM [{self.folder}])")
-        parsed = parse_one(statement, read="tsql").transform(_with_all_bits)
-        # BIT is a truth value in T-SQL, and a string of bits in DuckDB.
-        return re.sub(r"\bAS BIT\)", "AS BOOLEAN)", parsed.sql("duckdb"))
+        return parse_one(statement, read="tsql").transform(_with_types_of_serverless).sql("duckdb")
 
     def rows(self, files: pa.Table) -> pa.Table:
         """Return the rows of the view if OPENROWSET reads the given rows of a table."""
@@ -68,9 +66,11 @@ class View:
             return connection.sql(f"FROM {self.name}").to_arrow_table()
 
 
-def _with_all_bits(node: exp.Expr) -> exp.Expr:
-    """Convert FLOAT to DOUBLE: FLOAT has 53 bits in T-SQL, but sqlglot assumes 24 bits."""
-    return exp.DataType.build("DOUBLE") if isinstance(node, exp.DataType) and node.is_type("FLOAT") else node
+def _with_types_of_serverless(node: exp.Expr) -> exp.Expr:
+    """Convert FLOAT to DOUBLE, because FLOAT has 53 bits in T-SQL, but sqlglot assumes 24 bits; and BIT to BOOLEAN."""
+    if isinstance(node, exp.DataType) and node.is_type("FLOAT", "BIT"):
+        return exp.DataType.build("DOUBLE" if node.is_type("FLOAT") else "BOOLEAN")
+    return node
 
 
 def contents(table: DeltaTable) -> pa.Table:

@@ -1,1 +1,1 @@
-"""kpi_monthly_gold: measures by month and dimension, one module per kind, and KPIs computed from them."""
+"""KPIs by month and by week: measures by period and dimension, one module per kind, and KPIs computed from them."""

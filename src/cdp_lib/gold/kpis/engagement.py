@@ -9,7 +9,8 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import identity_of
 from cdp_lib.contracts.kpis import TRAILING_DAYS
-from cdp_lib.gold.kpis.measures import MeasureRows, measures_by_dimensions, month_of, union_measures, with_measures
+from cdp_lib.gold.kpis.measures import MeasureRows, measures_by_dimensions, union_measures, with_measures
+from cdp_lib.gold.kpis.periods import Period
 from cdp_lib.silver.activities import is_activity
 
 _WEEK_DAYS = 7
@@ -41,55 +42,58 @@ def with_persons(activities_silver: DataFrame, person_links_silver: DataFrame, a
     )
 
 
-def engagement_measures(activities: DataFrame, events_silver: DataFrame, as_of: date) -> MeasureRows:
-    """Return measures of engagement by month.
+def engagement_measures(period: Period, activities: DataFrame, events_silver: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of engagement by period.
 
     Args:
+        period: Kind of the periods.
         activities: One row per identity and day, from `with_persons`.
         events_silver: One row per event, with `occurred_at` in the time zone of business days.
         as_of: Last day to include.
     """
     parts = [
-        _people_measures(activities, as_of),
-        _session_measures(events_silver, as_of),
-        _mailing_measures(events_silver, as_of),
+        _people_measures(period, activities, as_of),
+        _session_measures(period, events_silver, as_of),
+        _mailing_measures(period, events_silver, as_of),
     ]
     return measures_by_dimensions(union_measures(parts), ["all"])
 
 
-def _session_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
+def _session_measures(period: Period, events_silver: DataFrame, as_of: date) -> MeasureRows:
     days = events_silver.where(is_activity()).withColumn("day", sf.col("occurred_at").cast("date"))
-    months = days.where(sf.col("day") <= sf.lit(as_of)).groupBy(month_of("day").alias("month"))
-    sessions = months.agg(sf.countDistinct("session_id").alias("sessions"))
-    return with_measures(sessions, ["month"], {"sessions": sf.col("sessions")})
+    periods = days.where(sf.col("day") <= sf.lit(as_of)).groupBy(period.of("day").alias("period"))
+    sessions = periods.agg(sf.countDistinct("session_id").alias("sessions"))
+    return with_measures(sessions, ["period"], {"sessions": sf.col("sessions")})
 
 
-def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
-    """Return measures of people by month.
+def _people_measures(period: Period, activities: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of people by period.
 
-    Some measures use the activities of the month. Other measures use the activities in a window of 30 days. The window
-    ends with the month, or with `as_of` if `as_of` is earlier. One day can be in the windows of three months. For
+    Some measures use the activities of the period. Other measures use the activities in a window of 30 days. The window
+    ends with the period, or with `as_of` if `as_of` is earlier. One day can be in the windows of several periods. For
     example, if `as_of` is 1 March 2026, 31 January is in the windows of January, February and March.
     """
     days = activities.groupBy("person", "day").agg(
         sf.bool_or("has_session").alias("has_session"), sf.sum("points").alias("points")
     )
-    own_month = month_of("day")
-    own, *later = (sf.add_months(own_month, number) for number in range(3))
-    by_month = days.select(
-        "*",
-        sf.explode(sf.array_compact(sf.array(own, *(sf.when(_is_in_window(m, as_of), m) for m in later)))).alias(
-            "month"
-        ),
-    )
-    is_own = sf.col("month") == own_month
-    is_in_window = _is_in_window(sf.col("month"), as_of)
-    people = by_month.groupBy("month", "person").agg(
+
+    def days_to_end(first_day: Column) -> Column:
+        return sf.datediff(period.end(first_day, as_of), "day")
+
+    def is_in_window(first_day: Column) -> Column:
+        return (first_day <= sf.lit(as_of)) & days_to_end(first_day).between(0, TRAILING_DAYS - 1)
+
+    own = period.of("day")
+    later = [period.later(own, number) for number in range(1, period.windows_of_day)]
+    periods = sf.array_compact(sf.array(own, *(sf.when(is_in_window(each), each) for each in later)))
+    by_period = days.select("*", sf.explode(periods).alias("period"))
+    is_own, in_window = sf.col("period") == own, is_in_window(sf.col("period"))
+    people = by_period.groupBy("period", "person").agg(
         sf.bool_or(is_own).alias("is_active"),
         sf.bool_or(is_own & sf.col("has_session")).alias("has_session"),
         sf.sum(sf.when(is_own, sf.col("points"))).alias("points"),
-        sf.count(sf.when(is_in_window, 1)).alias("days"),
-        sf.bool_or(is_in_window & (_days_to_end(sf.col("month"), as_of) < _WEEK_DAYS)).alias("is_in_week"),
+        sf.count(sf.when(in_window, 1)).alias("days"),
+        sf.bool_or(in_window & (days_to_end(sf.col("period")) < _WEEK_DAYS)).alias("is_in_week"),
     )
     counts = {
         "session_people": sf.count_if("has_session"),
@@ -99,38 +103,28 @@ def _people_measures(activities: DataFrame, as_of: date) -> MeasureRows:
         "month_people": sf.count_if(sf.col("days") > 0),
         "week_people": sf.count_if("is_in_week"),
     }
-    months = people.groupBy("month").agg(*(count.alias(name) for name, count in counts.items()))
-    return with_measures(months, ["month"], {name: sf.col(name) for name in counts})
+    periods_of_people = people.groupBy("period").agg(*(count.alias(name) for name, count in counts.items()))
+    return with_measures(periods_of_people, ["period"], {name: sf.col(name) for name in counts})
 
 
-def _is_in_window(month: Column, as_of: date) -> Column:
-    """Return whether `day` is in the trailing window that ends with the month, or with `as_of` if that is earlier."""
-    days_to_end = _days_to_end(month, as_of)
-    return (month <= sf.lit(as_of)) & (days_to_end >= 0) & (days_to_end < TRAILING_DAYS)
+def _mailing_measures(period: Period, events_silver: DataFrame, as_of: date) -> MeasureRows:
+    """Return measures of mailings by period.
 
-
-def _days_to_end(month: Column, as_of: date) -> Column:
-    """Return the number of days from `day` to the end of the month, or to `as_of` if `as_of` is earlier."""
-    return sf.datediff(sf.least(sf.last_day(month), sf.lit(as_of)), "day")
-
-
-def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
-    """Return measures of mailings by month.
-
-    A mailing is one campaign sent to one address in one month. An open or a click counts only if it happens in the
-    same month, and if its person has not refused tracking.
+    A mailing is one campaign sent to one address in one period. An open or a click counts only if it happens in the
+    same period, and if its person has not refused tracking.
     """
 
     def has(event_type: str) -> Column:
         return sf.max((sf.col("event_type") == event_type).cast("int"))
 
     mailings = (
-        events_silver.where(sf.col("occurred_at").cast("date") <= sf.lit(as_of))
+        events_silver.withColumn("day", sf.col("occurred_at").cast("date"))
+        .where(sf.col("day") <= sf.lit(as_of))
         .where("event_type = 'email_sent' OR event_type IN ('email_open', 'email_click') AND identity IS NOT NULL")
         .groupBy(
             sf.coalesce("email", "identity").alias("address"),
             sf.coalesce("campaign", sf.lit("")).alias("campaign"),
-            sf.trunc(sf.col("occurred_at").cast("date"), "month").alias("month"),
+            period.of("day").alias("period"),
         )
         .agg(
             has("email_sent").alias("sent"),
@@ -141,4 +135,4 @@ def _mailing_measures(events_silver: DataFrame, as_of: date) -> MeasureRows:
         .where("sent = 1")
     )
     measures = {f"mailings_{stage}": sf.col(stage) for stage in ("sent", "opened", "clicked")}
-    return with_measures(mailings, ["month"], measures)
+    return with_measures(mailings, ["period"], measures)

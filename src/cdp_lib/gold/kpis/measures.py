@@ -1,4 +1,4 @@
-"""Common form of the measures of `kpi_monthly_gold`: data frames with key columns and one column per measure."""
+"""Common form of the measures of KPIs: data frames with key columns and one column per measure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdp_lib.frames import union
 EXACT = "decimal(38,6)"
 """Type of exact sums. An exact sum is the same on every engine, regardless of how the rows are distributed."""
 
-MEASURE_KEY = ("dimension", "dimension_value", "month")
+MEASURE_KEY = ("dimension", "dimension_value", "period")
 """Key columns of measures in their final form."""
 
 
@@ -99,7 +99,7 @@ def measures_by_dimensions(measured: MeasureRows, dimensions: Sequence[Dimension
     """Repeat each row once per dimension (`by_dimensions`). Keep only the measures and the columns of `MEASURE_KEY`.
 
     Args:
-        measured: Rows with `month`, and with a column for each dimension except `all`.
+        measured: Rows with `period`, and with a column for each dimension except `all`.
         dimensions: Dimensions to return measures by.
     """
     return MeasureRows(
@@ -125,8 +125,3 @@ def by_dimensions(rows: DataFrame, dimensions: Sequence[Dimension]) -> DataFrame
         value = sf.when(sf.col("dimension") == dimension, value_of_row).otherwise(value)
     repeated = rows.select("*", sf.explode(sf.array(*map(sf.lit, dimensions))).alias("dimension"))
     return repeated.select("*", value.alias("dimension_value")).drop(*named)
-
-
-def month_of(day: str) -> Column:
-    """Return the first day of the month that contains a day."""
-    return sf.trunc(sf.col(day), "month")

@@ -1,33 +1,24 @@
-"""Train a model of identity resolution on records, and write its file. Nothing leaves this machine.
-
-    pip install -c constraints.txt -e '.[train]'
-    python tools/train_identity_model.py .cdp/.../identity_records_silver my_model.json
-    python tools/train_identity_model.py records.parquet my_model.json --like my_old_model.json
+"""Training of a model of identity resolution on the records of a shop. Nothing leaves this machine.
 
 The training needs no labels: expectation maximisation by Splink, in DuckDB, finds the probabilities m and u. It needs
-the extra `train` of the project. The file of the model has frequent names and cities with their shares, but no records.
-Set `model` in identity.yml to the path of the file.
+the extra `train` of the project. The file of a model has frequent names and cities with their shares, but no records.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 from splink import DuckDBAPI, Linker
 
 from cdp_lib.identity.comparisons import BlockingKey, Comparison, Level
 from cdp_lib.identity.model import Model, TermFrequencies
-from cdp_lib.identity.model_file import model_json, read_model
 
 SEED = 1
 SMALLEST_M = 1e-3
@@ -199,28 +190,3 @@ def _frequencies(connection: duckdb.DuckDBPyConnection, column: str, top_values:
 
 def _rounded(share: float) -> float:
     return float(f"{share:.4g}")
-
-
-def main() -> None:
-    """Train a model on a Parquet file or a folder of a Delta table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("records", type=Path, help="Parquet file or Delta table with the columns of a record")
-    parser.add_argument("model", type=Path, help="file to write")
-    parser.add_argument("--like", default="retail", help="name or file of the model whose comparisons are trained")
-    arguments = parser.parse_args()
-    model = train(read_records(arguments.records), read_model(arguments.like), arguments.model.stem)
-    arguments.model.write_text(model_json(model), encoding="utf-8")
-    print(f"Trained {model.name}, prior {model.prior} bits: {arguments.model}")
-
-
-def read_records(path: Path) -> pa.Table:
-    """Return the rows of a Parquet file or Delta table."""
-    if path.is_file():
-        return parquet.read_table(path)
-    from deltalake import DeltaTable
-
-    return pa.table(DeltaTable(str(path)).to_pyarrow_table())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,10 @@
+"""Tests of the training of a model of identity resolution."""
+
 from __future__ import annotations
 
-import importlib.util
 import random
 from pathlib import Path
 from string import ascii_lowercase
-from types import ModuleType
 
 import duckdb
 import numpy as np
@@ -19,17 +19,7 @@ from identity_shop import make_shop
 
 pytest.importorskip("splink")
 
-TOOL = Path(__file__).resolve().parents[3] / "tools" / "train_identity_model.py"
-
-
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_identity_model", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+from cdp_local import identity_training as tool  # noqa: E402
 
 
 def train(records: pa.Table) -> Model:

@@ -1,0 +1,122 @@
+"""kpi_weekly_gold: every KPI by week and dimension."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+
+from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_WEEKLY_GOLD
+from cdp_lib.contracts.gold import (
+    CATEGORY_WEEKLY_SALES_GOLD,
+    COUNTRY_CATEGORY_WEEKLY_SALES_GOLD,
+    COUNTRY_WEEKLY_ORDERS_GOLD,
+)
+from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
+from cdp_lib.contracts.silver import (
+    ACTIVITIES_SILVER,
+    CRM_CONTACTS_SILVER,
+    EVENTS_SILVER,
+    EXCHANGE_RATES_SILVER,
+    MARKETING_SPEND_SILVER,
+    PURCHASES_SILVER,
+    RETAILS_SILVER,
+)
+from cdp_lib.gold.category_weekly_sales import build_category_weekly_sales_gold
+from cdp_lib.gold.country_category_weekly_sales import build_country_category_weekly_sales_gold
+from cdp_lib.gold.country_weekly_orders import build_country_weekly_orders_gold
+from cdp_lib.gold.kpis.build import KpiTable, Mart, build_kpis
+from cdp_lib.gold.kpis.periods import WEEK
+from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+
+_TABLE = KpiTable(
+    KPI_WEEKLY_GOLD,
+    WEEK,
+    categories=Mart(CATEGORY_WEEKLY_SALES_GOLD, build_category_weekly_sales_gold),
+    groups=Mart(COUNTRY_CATEGORY_WEEKLY_SALES_GOLD, build_country_category_weekly_sales_gold),
+    orders=Mart(COUNTRY_WEEKLY_ORDERS_GOLD, build_country_weekly_orders_gold),
+)
+
+
+def build_kpi_weekly_gold(
+    persons_silver: DataFrame,
+    person_links_silver: DataFrame,
+    crm_contacts_silver: DataFrame,
+    events_silver: DataFrame,
+    activities_silver: DataFrame,
+    retails_silver: DataFrame,
+    purchases_silver: DataFrame,
+    category_weekly_sales_gold: DataFrame,
+    country_category_weekly_sales_gold: DataFrame,
+    country_weekly_orders_gold: DataFrame,
+    marketing_spend_silver: DataFrame,
+    exchange_rates_silver: DataFrame,
+    customer_value_gold: DataFrame,
+    as_of: date,
+    gross_margin: float,
+    business_time_zone: str,
+) -> DataFrame:
+    """One row per week, dimension, dimension value and KPI.
+
+    Args:
+        persons_silver: One row per person.
+        person_links_silver: One row per record.
+        crm_contacts_silver: One row per contact.
+        events_silver: One row per event.
+        activities_silver: One row per identity and day.
+        retails_silver: One row per sale.
+        purchases_silver: One row per person and day of purchase.
+        category_weekly_sales_gold: One row per week and product category.
+        country_category_weekly_sales_gold: One row per week, country and product category.
+        country_weekly_orders_gold: One row per week and country.
+        marketing_spend_silver: One row per month, channel and campaign.
+        exchange_rates_silver: One row per month and currency.
+        customer_value_gold: One row per person with a customer, at the same `as_of`.
+        as_of: Last day to include.
+        gross_margin: Share of revenue that remains after the cost of goods sold, above 0 and up to 1.
+        business_time_zone: IANA name of the time zone of business days.
+
+    Returns:
+        Columns of `kpi_weekly_gold`.
+    """
+    return build_kpis(
+        _TABLE,
+        persons_silver,
+        person_links_silver,
+        crm_contacts_silver,
+        events_silver,
+        activities_silver,
+        retails_silver,
+        purchases_silver,
+        category_weekly_sales_gold,
+        country_category_weekly_sales_gold,
+        country_weekly_orders_gold,
+        marketing_spend_silver,
+        exchange_rates_silver,
+        customer_value_gold,
+        as_of=as_of,
+        gross_margin=gross_margin,
+        business_time_zone=business_time_zone,
+    )
+
+
+KPI_WEEKLY = Table(
+    KPI_WEEKLY_GOLD,
+    build_kpi_weekly_gold,
+    reads=(
+        PERSONS_SILVER,
+        PERSON_LINKS_SILVER,
+        CRM_CONTACTS_SILVER,
+        EVENTS_SILVER,
+        ACTIVITIES_SILVER,
+        RETAILS_SILVER,
+        PURCHASES_SILVER,
+        CATEGORY_WEEKLY_SALES_GOLD,
+        COUNTRY_CATEGORY_WEEKLY_SALES_GOLD,
+        COUNTRY_WEEKLY_ORDERS_GOLD,
+        MARKETING_SPEND_SILVER,
+        EXCHANGE_RATES_SILVER,
+        CUSTOMER_VALUE_GOLD,
+    ),
+    settings=(BUSINESS_DATE, "gross_margin", "business_time_zone"),
+)
