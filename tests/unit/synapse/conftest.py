@@ -20,7 +20,6 @@ from cdp_lib.storage import open_store
 
 # Values that a conversion can easily change: ends of a type's range, many digits, strings with many bytes.
 VALUES: dict[str, tuple[Any, ...]] = {
-    "BOOLEAN": (True, False, True),
     "BIGINT": (2**63 - 1, -(2**62), 0),
     "BOOLEAN": (True, False, True),
     "DATE": (date(9999, 12, 31), date(1900, 1, 1), date(2024, 2, 29)),
