@@ -60,9 +60,12 @@ def elements(opened: OpenReport) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def clean(browser: Browser, whole_home: Path) -> dict[str, int]:
+def clean(browser: Browser, whole_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """Elements of the report without hostile names."""
-    opened = OpenReport(browser, whole_home / "report.html")
+    path = tmp_path_factory.mktemp("clean") / "report.html"
+    datasets = datasets_in(whole_home / "report.html")
+    write_page(path, read_dashboard(PROJECT / DASHBOARD), datasets, whole_home / "cache")
+    opened = OpenReport(browser, path)
     found = elements(opened)
     opened.page.close()
     return found
