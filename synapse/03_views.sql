@@ -437,7 +437,8 @@ SELECT
     [predicted],
     [actual],
     [value],
-    [state]
+    [state],
+    [is_chosen]
 FROM OPENROWSET(BULK 'model_quality_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [as_of] DATE,
     [cut_off] DATE,
@@ -448,7 +449,8 @@ FROM OPENROWSET(BULK 'model_quality_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA
     [predicted] FLOAT,
     [actual] FLOAT,
     [value] FLOAT,
-    [state] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8
+    [state] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [is_chosen] BIT
 ) AS [rows];
 GO
 

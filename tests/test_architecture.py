@@ -319,7 +319,14 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "frames",
         "pipeline.table",
     },
-    "gold.model_quality": {"analytics.holdout", "contracts.analytics", "contracts.silver", "frames", "pipeline.table"},
+    "gold.model_quality": {
+        "analytics.holdout",
+        "contracts.analytics",
+        "contracts.silver",
+        "frames",
+        "gold.model_fits",
+        "pipeline.table",
+    },
     "gold.profile": {
         "columns",
         "contracts.analytics",

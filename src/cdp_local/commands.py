@@ -679,6 +679,10 @@ def _print_results(workspace: LocalWorkspace) -> None:
     if tables.exists(SEGMENT_QUALITY_GOLD):
         for sentence in promise_sentences([row.asDict() for row in tables.read(SEGMENT_QUALITY_GOLD).collect()]):
             console.print(sentence, soft_wrap=True)
+    for row in (
+        workspace.spark.table(f"{serving}.prediction_notes").where("note IS NOT NULL").orderBy("prediction").collect()
+    ):
+        console.print(row.note, soft_wrap=True)
 
 
 def _report_if_possible(workspace: LocalWorkspace) -> Path | None:

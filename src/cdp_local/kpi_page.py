@@ -189,9 +189,10 @@ fit with its parameters, its message, and the version of the last good fit.
 
 **Every refresh tests the models.** [`model_quality_gold`](tables.md#model_quality_gold) compares forecasts with the
 actual purchases in a holdout. The holdout is as long as the churn horizon, and ends with `as_of`. The models are fitted
-without the holdout. The table also has two baselines. `last_period_rate` predicts that each customer buys as often as
-in the period before the holdout. `active_if_recent` predicts that exactly the customers who bought in that period buy
-again.
+without the holdout. Rows of earlier days stay, so that a drift shows; `is_chosen` marks the model that predicts. The
+table also has three baselines. `active_if_recent` predicts that exactly the customers who bought in the last churn
+horizon buy again. `own_rhythm` compares the time since the latest purchase with the customer's own mean interval.
+`logistic` is a logistic regression on the time since the latest purchase and the number of purchases.
 """
 
 _POWER_BI = """

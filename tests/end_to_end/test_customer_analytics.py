@@ -139,7 +139,7 @@ def test_model_forecast_of_the_holdout_beats_the_baselines(home: Path) -> None:
         for row in rows_of(home, _table("model_quality_gold"))
         if row["decile"] == 0
     }
-    for baseline in ("last_period_rate", "active_if_recent"):
+    for baseline in ("active_if_recent", "own_rhythm", "logistic"):
         assert measures["pareto_nbd", "brier_score"] < measures[baseline, "brier_score"]
         assert measures["pareto_nbd", "auc"] > measures[baseline, "auc"]
     assert abs(measures["pareto_nbd", "total_error"]) < 0.15

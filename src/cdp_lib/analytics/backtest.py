@@ -84,34 +84,6 @@ def measure_forecast(forecast: Forecast) -> list[ForecastMeasure]:
     ]
 
 
-def last_period_rate(purchases: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return a forecast in which each customer buys as often as in the last period.
-
-    Args:
-        purchases: Number of purchases that each customer of a group made in the last period.
-        weight: Number of customers in each group.
-
-    Returns:
-        Two arrays with one element per group: predicted purchases per customer, and churn probability. The churn
-        probability is the same for all groups: the share of all customers who bought nothing in the last period.
-    """
-    share = _mean((purchases == 0).astype(np.float64), weight) if weight.any() else 0.0
-    return purchases, np.full_like(purchases, share)
-
-
-def active_if_recent(is_recent: Floats, purchases_if_active: float) -> tuple[Floats, Floats]:
-    """Return a forecast in which only the customers who bought in the last period buy again.
-
-    Args:
-        is_recent: 1 for a group whose customers bought in the last period, else 0.
-        purchases_if_active: Number of purchases predicted for each customer who buys again.
-
-    Returns:
-        Two arrays with one element per group: predicted purchases per customer, and churn probability (0 or 1).
-    """
-    return is_recent * purchases_if_active, 1 - is_recent
-
-
 def area_under_curve(score: Floats, is_positive: Floats, weight: Floats) -> float | None:
     """Return the probability that a positive case has a higher score than a negative case.
 

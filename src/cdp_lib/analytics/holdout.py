@@ -10,36 +10,40 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.analytics.backtest import Forecast, active_if_recent, last_period_rate, measure_forecast
+from cdp_lib.analytics.backtest import Forecast, measure_forecast
+from cdp_lib.analytics.baselines import Calibration, baseline_forecasts
+from cdp_lib.analytics.fits import Fit
 from cdp_lib.analytics.histories import Floats, Histories
-from cdp_lib.analytics.predictions import HISTORY, with_history
+from cdp_lib.analytics.predictions import HISTORY, collect_spending, with_history
 from cdp_lib.analytics.selection import MODELS, fit_model
+from cdp_lib.analytics.spend import GammaGamma, fit_spend
 from cdp_lib.analytics.summaries import build_customer_summaries
-
-_COUNTS = ("purchases_after", "purchases_before", "purchases_earlier")
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """Customers who bought on or before a cut-off day, in groups.
+    """Customers who bought on or before a cut-off day, in groups, and what they bought after it.
 
-    The customers of a group have the same history at the cut-off. They also have the same number of purchase days in
-    `earlier`, in `before` and in `after`. These three periods have the same length. `before` ends with the cut-off day.
+    The customers of a group have the same history at the cut-off, and the same number of purchase days after it.
 
     Attributes:
         histories: Histories at the cut-off, one per group. The weight of a history is the number of customers in the
             group.
         after: Purchase days per customer in the period after the cut-off. The models forecast these purchases.
-        before: Purchase days per customer in the period that ends with the cut-off.
-        earlier: Purchase days per customer in the period that precedes `before`.
+        repeat_revenue: Revenue of the group on repeat purchase days up to the cut-off, in the reporting currency.
+        revenue_after: Revenue of the group on purchase days after the cut-off, in the reporting currency.
+        calibration: The customers one period before the cut-off; None if nobody had bought by then.
+        spend: Fit of the spend model at the cut-off.
         cut_off: Last day that the models see.
         as_of: Last day of the period after the cut-off.
     """
 
     histories: Histories
     after: Floats
-    before: Floats
-    earlier: Floats
+    repeat_revenue: Floats
+    revenue_after: Floats
+    calibration: Calibration | None
+    spend: Fit
     cut_off: date
     as_of: date
 
@@ -61,35 +65,66 @@ def collect_holdout(
         days: Length of the forecast period, in days.
     """
     cut_off = as_of - timedelta(days=days)
-    purchases = purchases_silver.where("transaction_count > 0").where(sf.col("purchase_date") <= sf.lit(as_of))
-    age = sf.datediff(sf.lit(cut_off), "purchase_date")  # negative for purchases after the cut-off
-    purchases_by_period = purchases.groupBy("person_id").agg(
-        sf.count(sf.when(age < 0, 1)).alias("purchases_after"),
-        sf.count(sf.when((age >= 0) & (age < days), 1)).alias("purchases_before"),
-        sf.count(sf.when((age >= days) & (age < 2 * days), 1)).alias("purchases_earlier"),
+    purchases = purchases_silver.where("transaction_count > 0")
+
+    def known_at(day: date) -> DataFrame:
+        return with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, day)).where(
+            "frequency IS NOT NULL"
+        )
+
+    def outcomes(known: DataFrame, since: date) -> DataFrame:
+        is_after = sf.col("purchase_date").between(
+            sf.lit(since + timedelta(days=1)), sf.lit(since + timedelta(days=days))
+        )
+        later = (
+            purchases.where(is_after)
+            .groupBy("person_id")
+            .agg(sf.count("*").alias("days_after"), sf.sum("revenue").alias("revenue_after"))
+        )
+        return (
+            known.join(later, "person_id", how="left")
+            .groupBy(*HISTORY, sf.coalesce("days_after", sf.lit(0)).alias("after"))
+            .agg(
+                sf.count("*").alias("customers"),
+                sf.coalesce(sf.sum("repeat_revenue").cast("double"), sf.lit(0.0)).alias("repeat_revenue"),
+                sf.coalesce(sf.sum("revenue_after").cast("double"), sf.lit(0.0)).alias("revenue_after"),
+            )
+        )
+
+    known = known_at(cut_off)
+    x, t_x, T, after, customers, repeat_revenue, revenue_after = _sorted_columns(outcomes(known, cut_off))
+    earlier = cut_off - timedelta(days=days)
+    past_x, past_t_x, past_T, bought, past_customers, *_ = _sorted_columns(outcomes(known_at(earlier), earlier))
+    past = Histories(past_x, past_t_x, past_T, past_customers)
+    return Holdout(
+        Histories(x, t_x, T, customers),
+        after,
+        repeat_revenue,
+        revenue_after,
+        Calibration(past, bought) if past.customers else None,
+        fit_spend(collect_spending(known)),
+        cut_off,
+        as_of,
     )
-    known = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, cut_off))
-    groups = (
-        known.where("frequency IS NOT NULL")
-        .join(purchases_by_period, "person_id", how="inner")
-        .groupBy(*HISTORY, *_COUNTS)
-        .agg(sf.count("*").alias("customers"))
-        .toArrow()
-    )
-    columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in groups.columns]
+
+
+def _sorted_columns(groups: DataFrame) -> list[Floats]:
+    """Return the columns of a small table, with the rows in a fixed order."""
+    columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in groups.toArrow().columns]
     order = np.lexsort(columns[::-1])
-    x, t_x, T, after, before, earlier, customers = (column[order] for column in columns)
-    return Holdout(Histories(x, t_x, T, customers), after, before, earlier, cut_off, as_of)
+    return [column[order] for column in columns]
 
 
-def measure_models(holdout: Holdout) -> list[dict[str, object]]:
+def measure_models(holdout: Holdout, chosen: str) -> list[dict[str, object]]:
     """Return rows of `model_quality_gold` for every model and baseline.
 
     Args:
-        holdout: Histories at the cut-off, with the purchases before and after it.
+        holdout: Histories at the cut-off, with the purchases after it.
+        chosen: Name of the model that predicts purchases at `as_of`.
     """
     dates = {"as_of": holdout.as_of, "cut_off": holdout.cut_off}
-    return [row | dates for row in (*_model_rows(holdout), *_baseline_rows(holdout))]
+    rows = (*_model_rows(holdout), *_baseline_rows(holdout))
+    return [row | dates | {"is_chosen": row["model"] == chosen} for row in rows]
 
 
 def _model_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
@@ -102,23 +137,41 @@ def _model_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
             fitted = model(**fit.parameters)
             purchases = fitted.expected_purchases(holdout.weeks, *known)
             yield from _measure_rows(name, holdout, purchases, fitted.probability_of_no_purchase(holdout.weeks, *known))
+            yield _spend_row(name, holdout, purchases)
         else:
             yield _quality_row(name, fit.state, measure="state", decile=0, customers=fit.customers)
 
 
-def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
-    is_recent = (holdout.before > 0).astype(np.float64)
-    yield from _measure_rows("last_period_rate", holdout, *last_period_rate(holdout.before, holdout.histories.weight))
-    yield from _measure_rows("active_if_recent", holdout, *active_if_recent(is_recent, _purchases_if_active(holdout)))
+def _spend_row(model: str, holdout: Holdout, purchases: Floats) -> dict[str, object]:
+    """Return the error of the total spend: forecast purchases times the expected spend per purchase day.
 
-
-def _purchases_if_active(holdout: Holdout) -> float:
-    """Return the mean number of purchases in `before`, for the customers who bought in `earlier`.
-
-    The result is 0 if no customer bought in `earlier`. The estimate uses no purchases after the cut-off.
+    The expected spend is linear in the mean spend of customers with the same frequency, so a group needs only its mean.
     """
-    were_active = holdout.histories.weight * (holdout.earlier > 0)
-    return float(holdout.before @ were_active / were_active.sum()) if were_active.any() else 0.0
+    x, weight = holdout.histories.frequency, holdout.histories.weight
+    predicted = None
+    if holdout.spend.parameters:
+        mean = holdout.repeat_revenue / np.maximum(x * weight, 1)
+        expected = GammaGamma(**holdout.spend.parameters).expected_mean(x, mean)
+        predicted = float((purchases * expected) @ weight)
+    actual = float(holdout.revenue_after.sum())
+    return _quality_row(
+        model,
+        holdout.spend.state,
+        measure="spend_error",
+        decile=0,
+        customers=float(weight.sum()),
+        predicted=predicted,
+        actual=actual,
+        value=predicted / actual - 1 if predicted is not None and actual > 0 else None,
+    )
+
+
+def _baseline_rows(holdout: Holdout) -> Iterator[dict[str, object]]:
+    if holdout.calibration is None or not holdout.histories.customers:
+        return
+    forecasts = baseline_forecasts(holdout.histories, holdout.weeks, holdout.calibration)
+    for name, (purchases, churn) in forecasts.items():
+        yield from _measure_rows(name, holdout, purchases, churn)
 
 
 def _measure_rows(model: str, holdout: Holdout, purchases: Floats, churn: Floats) -> Iterator[dict[str, object]]:

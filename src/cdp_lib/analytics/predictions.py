@@ -92,7 +92,7 @@ def fit_customers(customers: DataFrame, earlier: DataFrame | None = None) -> Cus
     replay = None if earlier is None else _collect_replay(customers, earlier, histories.customers)
     return CustomerFits(
         purchases=fit_best(histories, replay),
-        spend=fit_spend(_collect_spending(customers)),
+        spend=fit_spend(collect_spending(customers)),
         histories=histories,
     )
 
@@ -178,7 +178,7 @@ def _predict_histories(customers: DataFrame, histories: Histories, model: Purcha
     return frame_from_arrow(table, session_of=customers)
 
 
-def _collect_spending(customers: DataFrame) -> Spending:
+def collect_spending(customers: DataFrame) -> Spending:
     """Return the mean spend per repeat purchase day for groups of repeat buyers.
 
     The customers of a group have the same frequency and a similar mean spend: its first three digits are equal, as in

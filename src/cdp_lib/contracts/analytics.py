@@ -184,20 +184,20 @@ MODEL_FITS_GOLD = gold_table(
 MODEL_QUALITY_GOLD = gold_table(
     "model_quality_gold",
     "One row per model or baseline, measure and decile: forecast from cut_off to as_of, and the actual figures.",
-    ("model", "measure", "decile"),
+    ("as_of", "model", "measure", "decile"),
     _AS_OF,
     Column("cut_off", "DATE", "last day of the data that the models saw", required=True),
     Column(
         "model",
         "STRING",
-        "pareto_nbd, common_drop_out_nbd, mbg_nbd, bg_nbd, shrunken_rate; baselines last_period_rate and"
-        " active_if_recent",
+        "pareto_nbd, common_drop_out_nbd, mbg_nbd, bg_nbd, shrunken_rate; baselines active_if_recent,"
+        " own_rhythm and logistic",
         required=True,
     ),
     Column(
         "measure",
         "STRING",
-        "total_error, mae, purchases_by_decile, churn_by_decile, brier_score, auc or state",
+        "total_error, spend_error, mae, purchases_by_decile, churn_by_decile, brier_score, auc or state",
         required=True,
     ),
     Column("decile", "INT", "decile of the customers by prediction, 1 lowest; 0: all customers", required=True),
@@ -206,6 +206,7 @@ MODEL_QUALITY_GOLD = gold_table(
     Column("actual", "DOUBLE", "actual mean or total"),
     Column("value", "DOUBLE", "value of the measure; null where it is not defined or the model has no figures"),
     Column("state", "STRING", "fitted, too_few_customers or not_converged", required=True),
+    Column("is_chosen", "BOOLEAN", "whether the model predicts purchases at as_of", required=True),
     counts_people="customer_count",
 )
 

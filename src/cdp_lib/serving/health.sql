@@ -54,5 +54,37 @@ FROM segment_quality_gold
 WHERE as_of = (SELECT max(as_of) FROM segment_quality_gold);
 
 CREATE OR REPLACE VIEW model_quality AS
-SELECT model, measure, decile, customer_count AS customers, predicted, actual, value, state, cut_off, as_of
-FROM model_quality_gold;
+SELECT model, measure, decile, customer_count AS customers, predicted, actual, value, state, is_chosen, cut_off, as_of
+FROM model_quality_gold
+WHERE as_of = (SELECT max(as_of) FROM model_quality_gold);
+
+-- Why customers have no predictions of purchases or of spend, or why predictions are from an earlier fit. Null: neither.
+CREATE OR REPLACE VIEW prediction_notes AS
+WITH fits AS (
+  SELECT CASE WHEN model = 'gamma_gamma' THEN 'spend' ELSE 'purchases' END AS prediction, *
+  FROM model_fits_gold
+),
+ranked AS (
+  SELECT
+    *,
+    row_number() OVER (PARTITION BY prediction ORDER BY as_of DESC, fitted_at DESC, model_version DESC) AS place,
+    max(CASE WHEN state = 'fitted' THEN as_of END) OVER (PARTITION BY prediction) AS last_good
+  FROM fits
+)
+SELECT
+  prediction,
+  state,
+  as_of,
+  CASE
+    WHEN state = 'fitted' THEN NULL
+    WHEN last_good IS NOT NULL THEN concat(
+      'The predictions of ', prediction, ' are from the fit of ', CAST(last_good AS STRING), ', because the fit of ',
+      CAST(as_of AS STRING), ' failed: ', message, '.'
+    )
+    WHEN state = 'too_few_customers' THEN concat(
+      'There are no predictions of ', prediction, ' yet: ', message, '. They appear when enough customers have bought.'
+    )
+    ELSE concat('There are no predictions of ', prediction, ': ', message, '. Use the segments, which need no model.')
+  END AS note
+FROM ranked
+WHERE place = 1;

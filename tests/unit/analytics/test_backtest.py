@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdp_lib.analytics.backtest import (
-    Forecast,
-    active_if_recent,
-    area_under_curve,
-    last_period_rate,
-    measure_forecast,
-)
+from cdp_lib.analytics.backtest import Forecast, area_under_curve, measure_forecast
 
 
 def forecast(*rows: tuple[float, float, float, float]) -> Forecast:
@@ -73,18 +65,6 @@ def test_undefined_measures_are_none() -> None:
     assert measure_forecast(forecast((1.0, 0.2, 0, 1)))[1].value == 1
     empty = Forecast(*np.zeros((4, 0)))
     assert measure_forecast(empty) == []
-
-
-def test_last_period_rate_repeats_purchases_and_share_without_purchases() -> None:
-    purchases, churn = last_period_rate(np.array([0.0, 3.0]), np.array([1.0, 3.0]))
-    assert (purchases.tolist(), churn.tolist()) == ([0, 3], [0.25, 0.25])
-    with warnings.catch_warnings(action="error"):  # no customer had bought by the cut-off
-        assert [each.tolist() for each in last_period_rate(*np.zeros((2, 0)))] == [[], []]
-
-
-def test_active_if_recent_predicts_purchases_for_recent_buyers_only() -> None:
-    purchases, churn = active_if_recent(np.array([1.0, 0.0]), 1.5)
-    assert (purchases.tolist(), churn.tolist()) == ([1.5, 0], [0, 1])
 
 
 scores = st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(1, 4)), min_size=1, max_size=12)

@@ -39,6 +39,7 @@ from ..purchases import purchases_of
 AS_OF = date(1997, 9, 30)
 TERMS = Terms(churn_horizon_days=91, clv_horizon_months=12, gross_margin=0.4, annual_discount_rate=0.1)
 NEVER_BOUGHT = 999_999
+BASELINES = ("active_if_recent", "own_rhythm", "logistic")
 """Id of a customer who registered and never bought."""
 
 
@@ -191,7 +192,7 @@ def test_failed_spend_fit_leaves_only_money_null(customers, fits: CustomerFits) 
 @pytest.fixture(scope="module")
 def quality(cdnow_tables):
     """Rows of model_quality_gold. The predictions are made at the end of September 1997 for the next 39 weeks."""
-    return measure_models(collect_holdout(*cdnow_tables, date(1998, 6, 30), 273))
+    return measure_models(collect_holdout(*cdnow_tables, date(1998, 6, 30), 273), "pareto_nbd")
 
 
 def test_models_beat_baselines_on_actual_purchases(quality) -> None:
@@ -201,15 +202,21 @@ def test_models_beat_baselines_on_actual_purchases(quality) -> None:
     assert total["actual"] == 1882
     assert abs(total["value"]) <= 0.12
     assert overall["pareto_nbd", "mae"]["value"] <= 0.77
-    for baseline in ("last_period_rate", "active_if_recent"):
-        assert overall["pareto_nbd", "brier_score"]["value"] < overall[baseline, "brier_score"]["value"]
-        assert overall["pareto_nbd", "mae"]["value"] < overall[baseline, "mae"]["value"]
-        assert overall["pareto_nbd", "auc"]["value"] > overall[baseline, "auc"]["value"]
-    assert {row["model"] for row in quality} == {
-        *MODELS,
-        "last_period_rate",
-        "active_if_recent",
-    }
+    spend = overall["pareto_nbd", "spend_error"]
+    assert spend["value"] == pytest.approx(spend["predicted"] / spend["actual"] - 1)
+    assert abs(spend["value"]) <= 0.16
+    assert {row["model"] for row in quality} == {*MODELS}, "nobody had bought 39 weeks before the cut-off"
+    assert {row["model"] for row in quality if row["is_chosen"]} == {"pareto_nbd"}
+
+
+def test_models_beat_baselines_after_a_churn_horizon(cdnow_tables) -> None:
+    rows = measure_models(collect_holdout(*cdnow_tables, date(1997, 12, 31), 91), "pareto_nbd")
+    overall = {(row["model"], row["measure"]): row["value"] for row in rows if row["decile"] == 0}
+    for baseline in BASELINES:
+        assert overall["pareto_nbd", "brier_score"] < overall[baseline, "brier_score"]
+    for baseline in ("active_if_recent", "own_rhythm"):
+        assert overall["pareto_nbd", "auc"] > overall[baseline, "auc"]
+    assert overall["pareto_nbd", "auc"] > overall["logistic", "auc"] - 0.005, "about as good"
 
 
 def test_quality_has_unique_keys_and_columns_of_contract(quality) -> None:
@@ -219,7 +226,7 @@ def test_quality_has_unique_keys_and_columns_of_contract(quality) -> None:
 
 
 def test_models_without_fit_give_state_and_baselines_give_measures(cdnow_tables) -> None:
-    rows = measure_models(collect_holdout(*cdnow_tables, date(1997, 2, 5), 33))
+    rows = measure_models(collect_holdout(*cdnow_tables, date(1997, 1, 4), 1), "pareto_nbd")
     states = {row["model"]: row["state"] for row in rows if row["measure"] == "state"}
     assert states == dict.fromkeys(MODELS, "too_few_customers")
-    assert {row["model"] for row in rows} == {*states, "last_period_rate", "active_if_recent"}
+    assert {row["model"] for row in rows} == {*states, *BASELINES}
