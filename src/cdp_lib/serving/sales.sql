@@ -27,13 +27,13 @@ FROM category_country_performance_gold;
 CREATE OR REPLACE VIEW department_sales AS
 SELECT
   coalesce(products.department, 'unknown') AS department,
-  coalesce(sales.category, 'unknown') AS category,
-  sum(sales.total_revenue) AS revenue,
-  sum(sales.total_quantity_sold) AS pieces,
+  coalesce(performance.category, 'unknown') AS category,
+  sum(performance.total_revenue) AS revenue,
+  sum(performance.total_quantity_sold) AS pieces,
   count(*) AS products
-FROM product_performance_gold AS sales
-LEFT JOIN products_silver AS products ON sales.product_id = products.product_id
-GROUP BY coalesce(products.department, 'unknown'), coalesce(sales.category, 'unknown');
+FROM product_performance_gold AS performance
+LEFT JOIN products_silver AS products ON performance.product_id = products.product_id
+GROUP BY coalesce(products.department, 'unknown'), coalesce(performance.category, 'unknown');
 
 CREATE OR REPLACE VIEW product_sales AS
 SELECT
