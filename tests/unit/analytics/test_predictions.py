@@ -37,9 +37,9 @@ from cdp_lib.gold.value import with_value
 from ..purchases import purchases_of
 
 AS_OF = date(1997, 9, 30)
+BASELINES = ("active_if_recent", "own_rhythm", "logistic")
 TERMS = Terms(churn_horizon_days=91, clv_horizon_months=12, gross_margin=0.4, annual_discount_rate=0.1)
 NEVER_BOUGHT = 999_999
-BASELINES = ("active_if_recent", "own_rhythm", "logistic")
 """Id of a customer who registered and never bought."""
 
 
