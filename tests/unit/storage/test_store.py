@@ -219,7 +219,7 @@ def test_comments_survive_a_write(store: DeltaStore, visits: Rows, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("contract", "known"),
-    [(OTHER, {"visit_id", "_batch_id"}), (VISITS, {"visit_id"}), (NOTES, set())],
+    [(OTHER, {"visit_id", "_batch_id"}), (VISITS, {"visit_id"}), (NOTES, {"note"})],
     ids=["key and batch", "partitioned by batch", "neither"],
 )
 def test_files_have_statistics_of_the_columns_that_are_searched(
