@@ -60,6 +60,8 @@ class Settings:
         clv_horizon_months: Number of months after `as_of` that predictive CLV covers.
         minimum_scored_buyers: Minimum number of buyers for RFM scores that are fifths. With fewer buyers, all score 3.
         minimum_segment_size: Minimum number of customers in a segment whose promise is checked.
+        refit_new_buyers: Share of new buyers since the last fit from which models are fitted again, above 0.
+        refit_months: Number of months since the last fit after which models are fitted again, 1 or more.
         price_bands: The two prices that divide prices into Budget, Mid-Range and Premium; None for the terciles of the
             prices of the sales.
         refused_share_limit: Share of a batch's rows that may break rules, 0 to 1. If more rows break rules, the batch
@@ -72,7 +74,8 @@ class Settings:
         synapse_customers: Whether the copies include the tables with a row per customer.
         as_of: Day that the figures refer to; empty for the latest business date in the data.
         ingest: Whether the ingest tasks land batches; false if another system lands them.
-        fit_models: Whether to fit the customer models again; if false, predictions use the latest fits.
+        fit_models: Whether to fit the customer models again: true, false (predictions use the latest fits), or auto
+            (only if enough has changed since the latest fits).
         from_scratch: Whether to extract every source completely, regardless of its watermark.
         full_refresh: Whether to load every landed batch again and to rebuild every table.
         replay_from: First batch to load again, together with all later batches; empty for none.
@@ -108,6 +111,8 @@ class Settings:
     clv_horizon_months: int
     minimum_scored_buyers: int
     minimum_segment_size: int
+    refit_new_buyers: float
+    refit_months: int
     price_bands: tuple[Decimal, Decimal] | None
     refused_share_limit: float
     shrink_limit: float
@@ -117,7 +122,7 @@ class Settings:
     synapse_customers: bool
     as_of: date | None
     ingest: bool
-    fit_models: bool
+    fit_models: bool | None  # None: auto
     from_scratch: bool
     full_refresh: bool
     replay_from: str
@@ -188,6 +193,8 @@ class Settings:
             clv_horizon_months=_to_positive_count(parameters, "clv_horizon_months"),
             minimum_scored_buyers=_to_positive_count(parameters, "minimum_scored_buyers"),
             minimum_segment_size=_to_positive_count(parameters, "minimum_segment_size"),
+            refit_new_buyers=_to_number(parameters, "refit_new_buyers", "above 0", lambda share: share > 0),
+            refit_months=_to_positive_count(parameters, "refit_months"),
             price_bands=_to_price_bands(parameters, "price_bands"),
             refused_share_limit=_to_share(parameters, "refused_share_limit"),
             shrink_limit=_to_share(parameters, "shrink_limit"),
@@ -197,7 +204,7 @@ class Settings:
             synapse_customers=_to_flag(parameters, "synapse_customers", default=False),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
-            fit_models=_to_flag(parameters, "fit_models", default=True),
+            fit_models=_to_flag_or_auto(parameters, "fit_models"),
             from_scratch=_to_flag(parameters, "from_scratch", default=False),
             full_refresh=_to_flag(parameters, "full_refresh", default=False),
             replay_from=_to_batch_id(parameters, "replay_from"),
@@ -325,6 +332,13 @@ def _to_date(parameters: dict[str, str], name: str) -> date | None:
 
 def _to_flag(parameters: dict[str, str], name: str, *, default: bool) -> bool:
     return parse_flag(name, parameters[name], default=default)
+
+
+def _to_flag_or_auto(parameters: dict[str, str], name: str) -> bool | None:
+    text = parameters[name].lower()
+    if text not in ("", "auto", "true", "false"):
+        raise CdpError(f"Parameter '{name}' is '{parameters[name]}': write true, false or auto.")
+    return None if text in ("", "auto") else text == "true"
 
 
 def parse_flag(name: str, text: str, *, default: bool) -> bool:

@@ -15,6 +15,7 @@ from cdp_lib.frames import union, without_comments
 from cdp_lib.pipeline.run import Runner, one_line
 from cdp_lib.pipeline.state import TableState
 from cdp_lib.pipeline.sums import read_sums
+from cdp_lib.pipeline.table import Append
 from cdp_lib.published import forget_copies
 from cdp_lib.quality import hashable
 from cdp_lib.reconciliation import reconcile
@@ -146,7 +147,10 @@ def _verify(runner: Runner, name: str) -> VerifiedTable:
             problems += [account.complaint for account in accounts if account.missing][:1]
         work = runner.work_of_current_version(name)
         if work is None:
-            reason = "; ".join(runner.due(name).reasons) or "an input has changed since its last refresh"
+            reasons = "; ".join(runner.due(name).reasons)
+            if not reasons and isinstance(table.materialization, Append):
+                return VerifiedTable(name, problems=tuple(problems), skip_reason=_LEDGER)
+            reason = reasons or "an input has changed since its last refresh"
             return VerifiedTable(name, problems=tuple(problems), skip_reason=f"it is due: {reason}", is_due=True)
         rebuilt = table.materialization.rebuilt(work)
         differences = [_compare(contract, store.read(contract), rows) for contract, rows in rebuilt]

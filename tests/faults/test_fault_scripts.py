@@ -594,6 +594,7 @@ def settings_of(started_at: datetime) -> Settings:
     needed |= {"sources_file": str(PROJECT / "sources.yml"), "reporting_currency": "USD"}
     models = {"gross_margin": "1", "annual_discount_rate": "0", "churn_horizon_days": "90", "clv_horizon_months": "12"}
     models |= {"minimum_scored_buyers": "5", "minimum_segment_size": "30", "price_bands": "500,1500"}
+    models |= {"refit_new_buyers": "0.1", "refit_months": "1"}
     models |= {"refused_share_limit": "1", "shrink_limit": "1", "minimum_cell_size": "5"}
     run = {"api_timeout_seconds": "1", "run_id": "1", "run_started_at": started_at.isoformat()}
     return Settings.from_parameters(empty | needed | models | run)

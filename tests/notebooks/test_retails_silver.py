@@ -56,6 +56,8 @@ parameters = {
     "clv_horizon_months": "12",
     "minimum_scored_buyers": "5",
     "minimum_segment_size": "30",
+    "refit_new_buyers": "0.1",
+    "refit_months": "1",
     "price_bands": "500,1500",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",

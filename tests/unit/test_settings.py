@@ -37,6 +37,8 @@ PARAMETERS = {
     "clv_horizon_months": "12",
     "minimum_scored_buyers": "5",
     "minimum_segment_size": "30",
+    "refit_new_buyers": "0.1",
+    "refit_months": "1",
     "price_bands": "500, 1500",
     "refused_share_limit": "0.2",
     "shrink_limit": "0.5",
@@ -103,6 +105,8 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         clv_horizon_months=12,
         minimum_scored_buyers=5,
         minimum_segment_size=30,
+        refit_new_buyers=0.1,
+        refit_months=1,
         price_bands=(Decimal(500), Decimal(1500)),
         refused_share_limit=0.2,
         shrink_limit=0.5,
@@ -156,6 +160,9 @@ def test_from_parameters_rejects_an_empty_parameter_and_names_it(name: str) -> N
         ("api_timeout_seconds", "soon"),
         ("refused_share_limit", "1.1"),
         ("shrink_limit", "-0.1"),
+        ("refit_new_buyers", "0"),
+        ("refit_months", "0"),
+        ("fit_models", "sometimes"),
         ("minimum_cell_size", "0"),
         ("minimum_cell_size", "-5"),
         ("minimum_cell_size", "4.5"),
@@ -197,7 +204,7 @@ def test_empty_flags_default_to_an_incremental_run() -> None:
     empty_flags = {"full_refresh": "", "from_scratch": "", "ingest": "", "fit_models": ""}
     settings = Settings.from_parameters(PARAMETERS | empty_flags)
     assert (settings.full_refresh, settings.from_scratch) == (False, False)
-    assert settings.ingest and settings.fit_models
+    assert settings.ingest and settings.fit_models is None
 
 
 def test_empty_jdbc_partitions_is_zero() -> None:

@@ -37,12 +37,14 @@ def count_by_value(customers: DataFrame, values: Mapping[str, Column]) -> dict[s
         customers: One row per customer, with `recency_days`, which is null for customers who never bought.
         values: Columns of type DOUBLE, by name.
     """
-    by_name = sf.create_map(*(part for name, value in values.items() for part in (sf.lit(name), value)))
     # Read the buyers only once, because their query may be expensive.
-    buyers = customers.where("recency_days IS NOT NULL").select(sf.explode(by_name).alias("name", "value"))
-    counts: dict[str, dict[float, int]] = {name: {} for name in values}
-    for name, value, count in buyers.where("value IS NOT NULL").groupBy("name", "value").agg(sf.count("*")).collect():
-        counts[name][value] = count
+    buyers = customers.where("recency_days IS NOT NULL").select(
+        sf.posexplode(sf.array(*values.values())).alias("position", "value")
+    )
+    names = list(values)
+    counts: dict[str, dict[float, int]] = {name: {} for name in names}
+    for at, value, count in buyers.where("value IS NOT NULL").groupBy("position", "value").agg(sf.count("*")).collect():
+        counts[names[at]][value] = count
     return counts
 
 
@@ -56,9 +58,11 @@ def with_scores(customers: DataFrame, counts: Mapping[str, Mapping[float, int]],
         minimum_buyers: Minimum number of buyers for a division into fifths.
     """
     has_bought = sf.col("recency_days").isNotNull()
-    scores = {
-        name: _score(value, score_thresholds(counts[name], minimum_buyers)) for name, value in rfm_values().items()
-    }
+    thresholds = {name: score_thresholds(counts[name], minimum_buyers) for name in rfm_values()}
+    # The expression of a score is copied to every use of the score. Cents are cheaper to compare than leading digits.
+    thresholds["monetary"] = tuple(_lowest_cents(digits) for digits in thresholds["monetary"])
+    values = rfm_values() | {"monetary": _cents(sf.col("total_revenue"))}
+    scores = {name: _score(value, thresholds[name]) for name, value in values.items()}
     return customers.select("*", *(sf.when(has_bought, score).alias(f"{name}_score") for name, score in scores.items()))
 
 
@@ -72,10 +76,10 @@ def leading_digits(amount: Column) -> Column:
     >>> sorted(row.cut for row in amounts.select(leading_digits(amounts.amount).alias("cut")).collect())
     [-123000.0, 99.0, 1250.0, 123000.0]
     """
-    cents = sf.replace(sf.abs(amount).cast("decimal(38,2)").cast("string"), sf.lit("."), sf.lit(""))
-    digits = cents.cast("decimal(38,0)").cast("string")  # the cast removes leading zeros
-    zeros = sf.repeat(sf.lit("0"), sf.greatest(sf.length(digits) - 3, sf.lit(0)))
-    size = sf.concat(sf.substring(digits, 1, 3), zeros).cast("double")
+    cents = sf.abs(_cents(amount))
+    digits = sf.floor(sf.log10(sf.greatest(cents, sf.lit(1.0)))) + 1
+    unit = sf.pow(sf.lit(10.0), sf.greatest(digits - 3, sf.lit(0)))
+    size = sf.floor(cents / unit) * unit
     return sf.when(amount < 0, -size).otherwise(size)
 
 
@@ -131,6 +135,19 @@ def score_thresholds(customers_by_value: Mapping[float, int], minimum_buyers: in
                 thresholds[fifth - 1] = min(thresholds[fifth - 1], value)
         below += count
     return tuple(thresholds)
+
+
+def _cents(amount: Column) -> Column:
+    """Return an amount of money in whole cents, as DOUBLE. The result is exact up to 10 trillion."""
+    return sf.round(amount.cast("decimal(38,2)").cast("double") * 100)
+
+
+def _lowest_cents(digits: float) -> float:
+    """Return the lowest amount in cents whose leading digits reach a value of `leading_digits`."""
+    if digits >= 0 or math.isinf(digits):
+        return digits
+    unit = 10.0 ** max(len(f"{-digits:.0f}") - 3, 0)
+    return digits - unit + 1
 
 
 def _score(value: Column, thresholds: Sequence[float]) -> Column:

@@ -13,13 +13,12 @@ from pyspark.sql import functions as sf
 from cdp_lib import __version__
 from cdp_lib.analytics.fits import Fit
 from cdp_lib.analytics.predictions import CustomerFits, fit_customers, with_history
-from cdp_lib.analytics.selection import MODELS
-from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import MODEL_FITS_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import frame_from_rows
+from cdp_lib.gold.refits import PURCHASES, SPEND, describe_need_of_fits, latest_fits
 from cdp_lib.pipeline.table import BUSINESS_DATE, Append, Table
 
 
@@ -73,7 +72,7 @@ MODEL_FITS = Table(
     reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER),
     settings=(BUSINESS_DATE, "churn_horizon_days"),
     libraries=("scipy", "numpy"),
-    materialization=Append(),
+    materialization=Append(describe_need_of_fits),
     only_if="fit_models",
 )
 
@@ -98,10 +97,12 @@ def rows_of_fits(model_fits_gold: DataFrame, fits: CustomerFits, as_of: date, fi
     """
     new_fits = [fits.purchases, fits.spend]
     versions = {fit.model: version_of(fit, as_of, fits.observed_weeks) for fit in new_fits}
+    failed = [fit.model for fit in new_fits if not fit.parameters]
     fitted = model_fits_gold.where((sf.col("state") == "fitted") & (sf.col("as_of") <= sf.lit(as_of)))
+    latest = sf.max_by("model_version", sf.struct("as_of", "fitted_at", "model_version")).alias("model_version")
     last_good = {
         row.model: row.model_version
-        for row in fitted.orderBy("as_of", "fitted_at", "model_version").select("model", "model_version").collect()
+        for row in (fitted.where(sf.col("model").isin(failed)).groupBy("model").agg(latest).collect() if failed else ())
     }
     rows = [
         {
@@ -137,15 +138,11 @@ def find_fits(model_fits_gold: DataFrame, as_of: date) -> RecordedFits:
     Raises:
         CdpError: A model has no fit up to that day.
     """
-    available = model_fits_gold.where(sf.col("as_of") <= sf.lit(as_of))
-    rows = available.orderBy(sf.expr("state = 'fitted'"), "as_of", "fitted_at", "model_version").collect()
-    purchase = [row for row in rows if row.model in MODELS]
-    spend = [row for row in rows if row.model == GammaGamma.name]
-    if not (purchase and spend):
-        kind = "purchases" if not purchase else "spend"
-        raise CdpError(f"model_fits_gold has no fit of {kind} up to {as_of}: run the job with fit_models=true.")
-    latest = (purchase[-1], spend[-1])
-    return RecordedFits(_fit(latest[0]), _fit(latest[1]), (latest[0].model_version, latest[1].model_version))
+    latest = latest_fits(model_fits_gold, as_of, is_good_first=True)
+    if missing := [kind for kind in (PURCHASES, SPEND) if kind not in latest]:
+        raise CdpError(f"model_fits_gold has no fit of {missing[0]} up to {as_of}: run the job with fit_models=true.")
+    purchases, spend = latest[PURCHASES], latest[SPEND]
+    return RecordedFits(_fit(purchases), _fit(spend), (purchases.model_version, spend.model_version))
 
 
 def _fit(row: Row) -> Fit:

@@ -11,6 +11,7 @@ from cdp_lib.contracts.analytics import MODEL_FITS_GOLD, MODEL_QUALITY_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.frames import frame_from_rows
 from cdp_lib.gold.model_fits import find_fits
+from cdp_lib.gold.refits import describe_need_of_quality
 from cdp_lib.pipeline.table import BUSINESS_DATE, Append, Table
 
 
@@ -48,6 +49,6 @@ MODEL_QUALITY = Table(
     reads=(CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER, MODEL_FITS_GOLD),
     settings=(BUSINESS_DATE, "churn_horizon_days"),
     libraries=("scipy", "numpy"),
-    materialization=Append(),
+    materialization=Append(describe_need_of_quality),
     only_if="fit_models",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -32,7 +34,7 @@ from cdp_lib.pipeline.guards import RefusedBatchError, with_refused_batches
 from cdp_lib.pipeline.load_batches import LoadedBatches
 from cdp_lib.pipeline.state import TableState, read_states, write_states
 from cdp_lib.pipeline.sums import read_sums
-from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+from cdp_lib.pipeline.table import BUSINESS_DATE, UPSTREAM_CODE, Append, Table
 from cdp_lib.pipeline.work import IDS_SINCE, REFUSED, Outcome, RowCounts, Work, setting_texts
 from cdp_lib.redaction import redact
 from cdp_lib.settings import Settings
@@ -112,13 +114,16 @@ class Runner:
             return Due(("the table is new",), is_rewrite=True)
         if self._is_switched_off(table):
             return Due()
-        rewrite_reasons = self._rewrite_reasons(table, state)
+        rewrite_reasons, work = self._rewrite_reasons(table, state), self._work(table, state, Due())
         changed_inputs = [
             f"{contract.name} changed"
             for contract in table.reads
             if state.inputs.get(contract.name, (0, ""))[1] != self.states.get(contract.name, TableState()).token
         ]
-        new_input = table.materialization.describe_new_input(self._work(table, state, Due()))
+        if not rewrite_reasons and (describe_need := self._describe_need(table)):
+            is_changed = changed_inputs or state.settings != setting_texts(table, work.values, work.mappings)
+            return Due(tuple(filter(None, [describe_need(work)])) if is_changed else ())
+        new_input = table.materialization.describe_new_input(work)
         return Due((*rewrite_reasons, *changed_inputs, *filter(None, [new_input])), bool(rewrite_reasons))
 
     def _select(self, selection: Iterable[str]) -> set[str]:
@@ -133,11 +138,35 @@ class Runner:
 
     def _is_switched_off(self, table: Table) -> bool:
         """Return whether a setting prevents the refresh of a table that already exists."""
-        return bool(table.only_if) and not getattr(self.settings, table.only_if)
+        return bool(table.only_if) and getattr(self.settings, table.only_if) is False
+
+    def _describe_need(self, table: Table) -> Callable[[Work], str] | None:
+        """Return the function that decides whether an existing ledger needs new rows, or None: changes need rows."""
+        is_decided = bool(table.only_if) and getattr(self.settings, table.only_if) is None
+        return table.materialization.describe_need if is_decided and isinstance(table.materialization, Append) else None
+
+    def _upstream_code(self, table: Table) -> str:
+        """Return a hash of the code and settings that all upstream tables of a ledger were built with."""
+        if not isinstance(table.materialization, Append):
+            return ""
+        states = {
+            name: self.states.get(name, TableState()) for name in self.graph.upstream([c.name for c in table.reads])
+        }
+        code = {
+            name: [state.fingerprint, {key: text for key, text in state.settings.items() if key != BUSINESS_DATE}]
+            for name, state in states.items()
+        }
+        return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:16]
 
     def _rewrite_reasons(self, table: Table, state: TableState) -> list[str]:
         """Return the reasons why an existing table must be rewritten, in words."""
-        values = setting_texts(table, self._values(table), self._mappings(table))
+        before, values = dict(state.settings), setting_texts(table, self._values(table), self._mappings(table))
+        is_upstream_changed = False
+        if self._describe_need(table):
+            # Another business date alone is no reason: `due` asks whether new rows are needed.
+            values.pop(BUSINESS_DATE, None)
+            before.pop(BUSINESS_DATE, None)
+            is_upstream_changed = state.details.get(UPSTREAM_CODE) != self._upstream_code(table)
         return [
             *(["an earlier rewrite was interrupted"] if state.is_rewriting else []),
             *(["a full refresh was requested"] if self.settings.full_refresh else []),
@@ -147,10 +176,11 @@ class Runner:
                 else ["the table or its quarantine is missing"]
             ),
             *(["the code or contract changed"] if state.fingerprint != fingerprint(table) else []),
+            *(["the code or a setting of an upstream table changed"] if is_upstream_changed else []),
             *(
-                f"setting {key} changed: {state.settings.get(key)} → {values.get(key)}"
-                for key in sorted({*state.settings, *values})
-                if state.settings.get(key) != values.get(key)
+                f"setting {key} changed: {before.get(key)} → {values.get(key)}"
+                for key in sorted({*before, *values})
+                if before.get(key) != values.get(key)
             ),
         ]
 
@@ -166,7 +196,8 @@ class Runner:
         plan: dict[str, tuple[str, ...]] = {}
         for name in self.graph.tables:
             if name in selected:
-                upstream = [f"{each} is due" for each in self.graph.reads(name) if plan.get(each)]
+                may_wait = " (refreshed if enough changes)" if self._describe_need(self.graph.tables[name]) else ""
+                upstream = [f"{each} is due{may_wait}" for each in self.graph.reads(name) if plan.get(each)]
                 reasons = self.due(name).reasons
                 plan[name] = reasons or (() if self._is_switched_off(self.graph.tables[name]) else tuple(upstream))
         return plan
@@ -382,6 +413,7 @@ class Runner:
             lambda: self._mark_rewriting([table.name]),
             tuple(readers),
             self._mappings(table),
+            upstream_code=self._upstream_code(table),
         )
 
     def _run(self, name: str) -> TableRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 BUSINESS_DATE = "business_date"
 """Name in `Table.settings` of a table that depends on the business date. The builder of the table gets the date as
 `as_of`."""
+
+
+UPSTREAM_CODE = "upstream_code"
+"""Name in the `details` of the state of a ledger: hash of the code and settings of its upstream tables."""
 
 
 class Materialization:
@@ -167,14 +171,23 @@ class Append(Materialization):
 
     A run may be killed at any point: if the next run adds the same rows again, they have the same keys, so the merge
     creates no duplicates.
+
+    Attributes:
+        describe_need: Function that decides about new rows if only the business date or the rows of inputs changed,
+            and if the setting `Table.only_if` leaves the decision to the platform. It returns why new rows are needed,
+            or an empty string. None: new rows are always needed.
     """
+
+    describe_need: Callable[[Work], str] | None = field(default=None, repr=False)
 
     def refresh(self, work: Work) -> Outcome:
         """Build the new rows and merge them."""
         work.store.create(work.contract)
         ledger = work.store.read(work.contract)
         rows = work.build(*work.frames(), ledger, recorded_at=work.settings.run_started_at)
-        return work.partly_changed(work.store.merge_rows(work.contract, rows))
+        outcome = work.partly_changed(work.store.merge_rows(work.contract, rows))
+        details = {**outcome.state.details, UPSTREAM_CODE: work.upstream_code} if self.describe_need else {}
+        return replace(outcome, state=replace(outcome.state, details=details))
 
 
 @dataclass(frozen=True)
@@ -198,8 +211,9 @@ class Table:
             in them. For each of these columns: the column of the table that then has no value. Empty if there is none.
             Declare this for large tables whose sources often lack columns.
         materialization: How the table is refreshed.
-        only_if: Name of a setting. If the setting is false, an existing table is not refreshed, but a missing table is
-            still built. Empty if the refresh does not depend on a setting.
+        only_if: Name of a setting. If the setting is False, an existing table is not refreshed, but a missing table is
+            still built. If it is None, the materialization decides (`Append.describe_need`). Empty if the refresh does
+            not depend on a setting.
     """
 
     contract: TableContract

@@ -138,6 +138,8 @@ class Work:
             it has read none.
         is_rebuild: Whether the current version of the table is built again, and not the next version. The rows of new
             batches are then left out: the table was not built from them.
+        upstream_code: Hash of the code and settings that the tables upstream of a ledger were built with. The business
+            date is left out.
     """
 
     table: Table
@@ -152,6 +154,7 @@ class Work:
     readers: tuple[int, ...] = ()
     mappings: Mapping[str, ColumnMapping] = field(default_factory=dict)
     is_rebuild: bool = False
+    upstream_code: str = ""
 
     @property
     def contract(self) -> TableContract:

@@ -86,6 +86,11 @@ def test_amounts_with_equal_first_three_digits_get_equal_scores(customers) -> No
     assert monetary == [5, 5, 1, 2, 3]
 
 
+def test_negative_amounts_with_equal_first_three_digits_get_equal_scores(customers) -> None:
+    amounts = ["-1240.00", "-1239.99", "-1230.00", "-12.34", "0.00"]
+    assert [s[2] for s in scores(customers(*((5, 1, amount) for amount in amounts)))] == [1, 3, 3, 4, 5]
+
+
 def test_leading_digits_truncates(spark) -> None:
     amounts = "SELECT explode(array(999999.99, 1000000000000000000000000000000.00, 7.5, 0.0)) AS amount"
     rows = spark.sql(amounts).select(leading_digits(sf.col("amount")).alias("cut")).collect()
