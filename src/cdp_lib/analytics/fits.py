@@ -76,23 +76,21 @@ def explain_too_few(customers: int, repeat_customers: int) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Maximum:
-    """Maximum of a likelihood.
+SAMPLE_SIZE = 20_000
+"""Number of customers in a sample. If the data have more customers, the search first finds the maximum for a sample."""
 
-    Attributes:
-        parameters: Parameters at the maximum, all above 0.
-        inverse_curvature: The optimizer's approximation of the inverse Hessian of the loss. The loss is the negative
-            mean log-likelihood, as a function of the log-parameters.
-    """
-
-    parameters: Floats
-    inverse_curvature: Floats
+MeanLogLikelihood = Callable[[Floats], float]
+"""Function that returns the mean log-likelihood of customers for given parameters. The result is not finite if the data
+are impossible under the parameters.
+"""
 
 
 def maximize(
-    mean_log_likelihood: Callable[[Floats], float], customers: int, starts: Sequence[Sequence[float]]
-) -> tuple[Maximum | None, str | None]:
+    mean_log_likelihood: MeanLogLikelihood,
+    customers: int,
+    starts: Sequence[Sequence[float]],
+    of_sample: MeanLogLikelihood | None = None,
+) -> tuple[Floats | None, str | None]:
     """Return the positive parameters that maximize a mean log-likelihood, or a message if no maximum is found.
 
     The optimizer also reports success on a ridge: a line along which the parameters grow but the likelihood stays the
@@ -100,17 +98,29 @@ def maximize(
     likelihood is curved in every direction.
 
     Args:
-        mean_log_likelihood: Function that returns the mean log-likelihood for given parameters. The result is not
-            finite if the data are impossible under the parameters.
-        customers: Number of customers. With more customers, a smaller curvature is enough (`_is_curved`).
+        mean_log_likelihood: Mean log-likelihood of all customers.
+        customers: Number of all customers. With more customers, a smaller curvature is enough (`_is_curved`).
         starts: Starting values, tried in this order until one leads to a maximum.
+        of_sample: Mean log-likelihood of a sample of the customers. The sample quickly shows whether there is a
+            maximum, and where; a few steps with all customers then suffice. None: the search uses all customers.
 
     Returns:
-        Two values: the maximum and None, or None and a message if no maximum is found.
+        Two values: the parameters and None, or None and a message if no maximum is found.
     """
+    loss = _loss(of_sample or mean_log_likelihood)
+    at, hessian, message = _search(loss, customers, starts)
+    if at is not None and of_sample:
+        at = _search_nearby(_loss(mean_log_likelihood), customers, at, np.linalg.inv(hessian))
+        message = "the optimizer found a maximum for a sample of the customers, but none near it for all customers"
+    return (None, message) if at is None else (np.exp(at), None)
+
+
+def _search(
+    loss: MeanLogLikelihood, customers: int, starts: Sequence[Sequence[float]]
+) -> tuple[Floats | None, Floats, str]:
+    """Return the log-parameters at the minimum, the Hessian there, and a message if there is no minimum."""
     from scipy.optimize import minimize  # imported only for a fit: the import takes half a second
 
-    loss = _loss(mean_log_likelihood)
     message = "the optimizer found no maximum from any of the starting values"
     for start in starts:
         found = minimize(
@@ -122,33 +132,36 @@ def maximize(
             callback=_stop_at_bound(),
             options={"ftol": 1e-14, "gtol": 1e-7, "maxiter": 200, "maxfun": 2_000},
         )
-        if _is_maximum(loss, found, customers):
-            return Maximum(np.exp(found.x), found.hess_inv.todense()), None
+        hessian = _hessian_of_minimum(loss, found, customers)
+        if hessian is not None:
+            return found.x, hessian, ""
         if found.fun < _IMPOSSIBLE_LOSS and (_is_flat(found) or not _is_inside(found.x)):
             message = "a parameter grows or shrinks without limit: the data do not show differences between customers"
-    return None, message
+    return None, np.empty(0), message
 
 
-def maximize_nearby(mean_log_likelihood: Callable[[Floats], float], customers: int, near: Maximum) -> Maximum | None:
-    """Return the maximum of a likelihood, or None if no maximum is found within the limit of iterations.
+def _search_nearby(loss: MeanLogLikelihood, customers: int, near: Floats, inverse_hessian: Floats) -> Floats | None:
+    """Return the log-parameters at the minimum, or None if none is found within the limit of iterations.
 
-    The search starts at `near`, the known maximum of a similar likelihood.
+    Args:
+        loss: Function to minimize.
+        customers: Number of customers.
+        near: Log-parameters at the minimum of a similar function.
+        inverse_hessian: Inverse Hessian of that function at `near`.
     """
     from scipy.optimize import minimize
 
-    loss = _loss(mean_log_likelihood)
-    curvature = (near.inverse_curvature + near.inverse_curvature.T) / 2
     found = minimize(
         loss,
-        np.log(near.parameters),
+        near,
         method="BFGS",
         jac="3-point",
-        options={"gtol": 1e-7, "hess_inv0": curvature, "maxiter": 50},
+        options={"gtol": 1e-7, "hess_inv0": (inverse_hessian + inverse_hessian.T) / 2, "maxiter": 50},
     )
-    return Maximum(np.exp(found.x), found.hess_inv) if _is_maximum(loss, found, customers) else None
+    return None if _hessian_of_minimum(loss, found, customers) is None else found.x
 
 
-def _loss(mean_log_likelihood: Callable[[Floats], float]) -> Callable[[Floats], float]:
+def _loss(mean_log_likelihood: MeanLogLikelihood) -> MeanLogLikelihood:
     def loss(logarithms: Floats) -> float:
         value = mean_log_likelihood(np.exp(np.clip(logarithms, _LOWER_BOUND, _UPPER_BOUND)))
         return -value if np.isfinite(value) else _IMPOSSIBLE_LOSS
@@ -169,27 +182,29 @@ def _stop_at_bound() -> Callable[[OptimizeResult], None]:
     return stop
 
 
-def _is_maximum(loss: Callable[[Floats], float], found: OptimizeResult, customers: int) -> bool:
-    is_candidate = bool(found.fun < _IMPOSSIBLE_LOSS) and _is_inside(found.x) and _is_flat(found)
-    return is_candidate and _is_curved(loss, found.x, customers)
+def _hessian_of_minimum(loss: MeanLogLikelihood, found: OptimizeResult, customers: int) -> Floats | None:
+    """Return the Hessian at the point that an optimizer has found, or None if the point is no accepted minimum."""
+    if not (found.fun < _IMPOSSIBLE_LOSS and _is_inside(found.x) and _is_flat(found)):
+        return None
+    hessian = _hessian(loss, found.x)
+    return hessian if _is_curved(hessian, customers) else None
 
 
 def _is_flat(found: OptimizeResult) -> bool:
     return bool(np.max(np.abs(found.jac)) < _MAX_SLOPE)
 
 
-def _is_curved(loss: Callable[[Floats], float], at: Floats, customers: int) -> bool:
+def _is_curved(hessian: Floats, customers: int) -> bool:
     """Return whether the loss is curved enough in every direction to identify its minimum.
 
     The variance of an estimate is about 1 / (curvature × customers), because the loss is a mean per customer. With a
     small curvature, an estimate is therefore unreliable. With more customers, a smaller curvature is enough.
     """
-    hessian = _hessian(loss, at)
     smallest_curvature = np.linalg.eigvalsh(hessian)[0] if np.isfinite(hessian).all() else 0.0
     return bool(smallest_curvature > max(_MIN_CURVATURE, 1 / (_MAX_STANDARD_ERROR**2 * customers)))
 
 
-def _hessian(function: Callable[[Floats], float], at: Floats) -> Floats:
+def _hessian(function: MeanLogLikelihood, at: Floats) -> Floats:
     """Return the second derivatives of a function at a point, computed from central differences."""
     step = 0.01
     moves = np.eye(len(at)) * step

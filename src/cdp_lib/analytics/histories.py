@@ -79,15 +79,28 @@ class Histories:
         The customers are in the order of their histories. The sample takes customers at equal intervals, for example
         every third customer.
         """
-        last = np.cumsum(self.weight)
-        step = max(1.0, float(last[-1]) / customers)
-        chosen = np.floor(last / step) - np.floor((last - self.weight) / step)
+        chosen = sample_weights(self.weight, customers)
         kept = chosen > 0
         return Histories(self.frequency[kept], self.recency[kept], self.age[kept], chosen[kept])
 
     def __len__(self) -> int:
         """Return the number of distinct histories."""
         return len(self.frequency)
+
+
+def sample_weights(weight: Floats, customers: int) -> Floats:
+    """Return the number of customers of each group in a sample, taken at equal intervals.
+
+    Args:
+        weight: Number of customers of each group.
+        customers: Approximate number of customers in the sample. All customers are in it if there are fewer.
+
+    >>> sample_weights(np.array([6.0, 1.0, 1.0, 4.0]), 4)
+    array([2., 0., 0., 2.])
+    """
+    last = np.cumsum(weight)
+    step = max(1.0, float(last[-1]) / customers)
+    return np.asarray(np.floor(last / step) - np.floor((last - weight) / step))
 
 
 def _is_whole(numbers: Floats) -> NDArray[np.bool_]:

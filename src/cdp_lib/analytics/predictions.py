@@ -13,10 +13,10 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.analytics.fits import Fit
+from cdp_lib.analytics.fits import SAMPLE_SIZE, Fit
 from cdp_lib.analytics.histories import Floats, Histories
 from cdp_lib.analytics.lifetime_value import WEEKS_PER_MONTH, discounted_purchases
-from cdp_lib.analytics.purchases import SAMPLE_SIZE, PurchaseModel
+from cdp_lib.analytics.purchases import PurchaseModel
 from cdp_lib.analytics.rfm import leading_digits
 from cdp_lib.analytics.selection import MODELS, Replay, fit_best
 from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend

@@ -25,14 +25,13 @@ Sources:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import betaln, expit, gammaln, hyp2f1
 
-from cdp_lib.analytics.fits import Fit, State, explain_too_few, maximize, maximize_nearby
+from cdp_lib.analytics.fits import SAMPLE_SIZE, Fit, MeanLogLikelihood, State, explain_too_few, maximize
 from cdp_lib.analytics.histories import Floats, Histories
 
 _SINGULARITY_DISTANCE = 1e-7
@@ -89,7 +88,8 @@ class PurchaseModel(ABC):
     def log_likelihood(self, histories: Histories) -> float:
         """Return the log-likelihood of all customers."""
         by_history = self.log_likelihoods(histories.frequency, histories.recency, histories.age)
-        return float(by_history @ histories.weight)
+        # A scalar product (@) runs on all cores, and its last digits depend on their number.
+        return float(np.sum(by_history * histories.weight))
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -284,9 +284,6 @@ class MbgNbd(_GeometricNbd):
         return x + 1
 
 
-SAMPLE_SIZE = 20_000
-"""Number of customers in a sample. If the data have more customers, the search first finds the maximum for a sample."""
-
 _WEEKS_PER_YEAR = 52.0
 
 
@@ -315,17 +312,15 @@ def fit_purchases(model: type[PurchaseModel], histories: Histories, starts: int 
 
     if message := explain_too_few(histories.customers, histories.repeat_customers):
         return fit("too_few_customers", message)
-    # Search with a sample first. It quickly shows whether the likelihood has a maximum, and where to search for it.
-    customers = histories.customers
     found, message = maximize(
-        _mean_log_likelihood(model, histories.sample(SAMPLE_SIZE)), customers, model.starts[:starts]
+        _mean_log_likelihood(model, histories),
+        histories.customers,
+        model.starts[:starts],
+        _mean_log_likelihood(model, histories.sample(SAMPLE_SIZE)) if histories.customers > SAMPLE_SIZE else None,
     )
-    if found is not None and customers > SAMPLE_SIZE:
-        found = maximize_nearby(_mean_log_likelihood(model, histories), customers, found)
-        message = "the optimizer found a maximum for a sample of the customers, but none near it for all customers"
     if found is None:
         return fit("not_converged", message)
-    fitted = model(*found.parameters.tolist())
+    fitted = model(*found.tolist())
     if not _is_usable(fitted, histories):
         return fit("not_converged", "the parameters are too extreme to compute expected purchases")
     return fit("fitted", parameters=fitted.parameters, log_likelihood=fitted.log_likelihood(histories))
@@ -338,5 +333,5 @@ def _is_usable(model: PurchaseModel, histories: Histories) -> bool:
     return bool(np.all(np.isfinite(expected) & (expected >= 0)))
 
 
-def _mean_log_likelihood(model: type[PurchaseModel], histories: Histories) -> Callable[[Floats], float]:
+def _mean_log_likelihood(model: type[PurchaseModel], histories: Histories) -> MeanLogLikelihood:
     return lambda parameters: model(*parameters.tolist()).log_likelihood(histories) / histories.customers

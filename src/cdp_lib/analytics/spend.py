@@ -18,8 +18,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from scipy.special import gammaln
 
-from cdp_lib.analytics.fits import Fit, explain_too_few, maximize
-from cdp_lib.analytics.histories import Floats
+from cdp_lib.analytics.fits import SAMPLE_SIZE, Fit, MeanLogLikelihood, explain_too_few, maximize
+from cdp_lib.analytics.histories import Floats, sample_weights
 
 _Number = TypeVar("_Number", Floats, Any)
 """Arrays, or column expressions of the engine. The same formula works for both."""
@@ -54,6 +54,12 @@ class Spending:
     def customers(self) -> int:
         """Number of customers."""
         return round(float(self.weight.sum()))
+
+    def sample(self, customers: int) -> Spending:
+        """Return a sample of about `customers` customers at equal intervals, or all customers if there are fewer."""
+        chosen = sample_weights(self.weight, customers)
+        kept = chosen > 0
+        return Spending(self.frequency[kept], self.mean[kept], chosen[kept])
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class GammaGamma:
             + shape * np.log(x)
             - (shape + self.q) * np.log(self.v + m * x)
         )
-        return float(by_pair @ spending.weight)
+        return float(np.sum(by_pair * spending.weight))
 
 
 _STARTS = ((6.0, 4.0, 15.0), (1.0, 2.0, 50.0), (10.0, 2.0, 5.0))
@@ -127,14 +133,15 @@ def fit_spend(spending: Spending) -> Fit:
     # Scale the amounts, so that the starting values suit any currency.
     unit = float(spending.mean @ spending.weight) / spending.customers / _TYPICAL_MEAN
     scaled = Spending(spending.frequency, spending.mean / unit, spending.weight)
-
-    def mean_log_likelihood(parameters: Floats) -> float:
-        return GammaGamma(*parameters.tolist()).log_likelihood(scaled) / scaled.customers
-
-    found, failure = maximize(mean_log_likelihood, scaled.customers, _STARTS)
+    found, failure = maximize(
+        _mean_log_likelihood(scaled),
+        scaled.customers,
+        _STARTS,
+        _mean_log_likelihood(scaled.sample(SAMPLE_SIZE)) if scaled.customers > SAMPLE_SIZE else None,
+    )
     if found is None:
         return unfitted("not_converged", str(failure))
-    p, q, v = found.parameters.tolist()
+    p, q, v = found.tolist()
     if q <= 1:
         return unfitted(
             "not_converged", f"q is {q:.3f}, but the mean spend of the population is finite only if q is above 1"
@@ -156,3 +163,7 @@ def fit_spend(spending: Spending) -> Fit:
         fitted.parameters,
         fitted.log_likelihood(spending),
     )
+
+
+def _mean_log_likelihood(spending: Spending) -> MeanLogLikelihood:
+    return lambda parameters: GammaGamma(*parameters.tolist()).log_likelihood(spending) / spending.customers

@@ -236,8 +236,8 @@ def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow, name: str) -
     found, _ = maximize(
         lambda p: MODELS[name](*p.tolist()).log_likelihood(many) / many.customers, many.customers, [(1, 10, 1, 10)]
     )
-    assert list(fit.parameters.values()) == pytest.approx(found.parameters.tolist(), rel=1e-4)
-    assert fit.log_likelihood == pytest.approx(MODELS[name](*found.parameters).log_likelihood(many), abs=1e-4)
+    assert list(fit.parameters.values()) == pytest.approx(found.tolist(), rel=1e-4)
+    assert fit.log_likelihood == pytest.approx(MODELS[name](*found.tolist()).log_likelihood(many), abs=1e-4)
 
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["days", "weeks"])
