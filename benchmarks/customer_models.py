@@ -8,8 +8,9 @@ spread over three years. Each measurement runs in its own process and reports th
 
 - `fit` fits the Pareto/NBD model to several numbers of customers, from 10,000 to 10 million. For comparison,
   `lifetimes` fits the same model to at most 300,000 customers.
-- `refresh` builds `customer_value_gold` for 1 million customers on the embedded engine. It reads the silver tables,
-  computes summaries, segments, fits and predictions, and writes the table.
+- `refresh` builds the tables of the models and the segments for 1 million customers on the embedded engine, from silver
+  tables. `refit` is the time of `model_fits_gold` and of the two tables of quality; `score` is the time of
+  `customer_value_gold`, `customer_segments_gold` and `segment_movements_gold`.
 - `weeks` fits the model to CDNOW twice, with times in whole weeks and with times in days, to compare the results.
 """
 
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -92,84 +93,95 @@ def fit_by_lifetimes(customers: int) -> dict[str, object]:
 
 
 def refresh(customers: int) -> dict[str, object]:
-    """Build `customer_value_gold` from silver tables on the embedded engine, and write it."""
-    import pyarrow as pa
-    from deltalake import write_deltalake
-
-    from cdp_lib.analytics.predictions import Terms, fit_customers, with_history, with_predictions
-    from cdp_lib.analytics.segments import SegmentTerms, with_segments
-    from cdp_lib.analytics.summaries import build_customer_summaries
-    from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
-    from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
-    from cdp_lib.gold.value import with_value
+    """Build and write the tables of the models and the segments on the embedded engine, from silver tables."""
+    from cdp_lib.frames import frame_from_rows
+    from cdp_lib.gold.model_fits import MODEL_FITS
+    from cdp_lib.gold.model_quality import MODEL_QUALITY
+    from cdp_lib.gold.segment_quality import SEGMENT_QUALITY
+    from cdp_lib.gold.segments import CUSTOMER_SEGMENTS, SEGMENT_MOVEMENTS
+    from cdp_lib.gold.value import CUSTOMER_VALUE
+    from cdp_lib.pipeline.table import BUSINESS_DATE, Append
     from cdp_lib.storage import open_store
     from cdp_local.engines import open_session
 
+    settings = {
+        BUSINESS_DATE: AS_OF,
+        "churn_horizon_days": 90,
+        "clv_horizon_months": 12,
+        "gross_margin": 0.4,
+        "annual_discount_rate": 0.1,
+        "minimum_scored_buyers": 5,
+        "minimum_segment_size": 30,
+    }
+    tables = {
+        "refit": (MODEL_FITS, MODEL_QUALITY, SEGMENT_QUALITY),
+        "score": (CUSTOMER_VALUE, CUSTOMER_SEGMENTS, SEGMENT_MOVEMENTS),
+    }
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        warehouse = home / "warehouse" / "sales"
-        epoch = (AS_OF - date(1970, 1, 1)).days
-        generator = np.random.default_rng(7)
         sales = 0
         for chunk in range(-(-customers // CHUNK)):
-            age, _, buyer, at = simulate(min(CHUNK, customers - chunk * CHUNK), chunk)
-            numbers = np.arange(len(age)) + chunk * CHUNK
-            first = epoch - (age * 7).astype(int)
-            days = pa.array(first, pa.int32()).cast(pa.date32())
-            acquisitions = {
-                "person_id": pa.array(numbers, pa.int32()),
-                "registration_date": days,
-                "first_purchase_date": days,
-                "acquisition_date": days,
-            }
-            write_deltalake(warehouse / CUSTOMER_ACQUISITIONS_SILVER.name, pa.table(acquisitions), mode="append")
-            buyer_of_purchase = np.concatenate([np.arange(len(age)), buyer])
-            day = np.concatenate([first, first[buyer] + np.floor(at * 7).astype(int)])
-            purchases = pa.table(
-                {
-                    "person_id": pa.array(numbers[buyer_of_purchase], pa.int32()),
-                    "purchase_date": pa.array(day, pa.int32()).cast(pa.date32()),
-                    "transaction_count": pa.array(np.ones(len(buyer_of_purchase)), pa.int64()),
-                    "revenue": pa.array(np.round(generator.gamma(3, 12, len(buyer_of_purchase)) * 100).astype(int))
-                    .cast(pa.decimal128(20, 0))
-                    .cast(pa.decimal128(38, 2)),
-                }
-            )
-            # The models count days with a purchase, so all purchases of a customer on one day become one row.
-            purchase_days = purchases.group_by(["person_id", "purchase_date"]).aggregate(
-                [("transaction_count", "sum"), ("revenue", "sum")]
-            )
-            names = ["person_id", "purchase_date", "transaction_count", "revenue"]
-            write_deltalake(warehouse / PURCHASES_SILVER.name, purchase_days.rename_columns(names), mode="append")
-            sales += len(buyer_of_purchase)
-        terms = Terms(90, 12, 0.4, 0.1)
+            sales += write_silver(home / "warehouse" / "sales", chunk, min(CHUNK, customers - chunk * CHUNK))
+        found: dict[str, object] = {"sales": sales, "megabytes_before": round(peak_megabytes())}
         with open_session("sail", home, "cat1", ["sales"]) as spark:
             store = open_store(spark, "cat1", "sales")
-            before = peak_megabytes()
-            begin = time.perf_counter()
-            silver = [store.read(contract) for contract in (CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER)]
-            summaries, earlier = (
-                with_history(build_customer_summaries(*silver, day)) for day in (AS_OF, AS_OF - timedelta(days=90))
-            )
-            fits = fit_customers(summaries, earlier)
-            fitted = time.perf_counter() - begin
-            predicted = with_predictions(
-                with_segments(summaries, SegmentTerms(terms.churn_horizon_days, 5)), fits, terms
-            )
-            rows = with_value(predicted, AS_OF, terms.gross_margin, "", "")
-            store.replace(CUSTOMER_VALUE_GOLD, rows)
-            seconds = time.perf_counter() - begin
-            written = store.count([CUSTOMER_VALUE_GOLD])[CUSTOMER_VALUE_GOLD.name]
-    return {
-        "seconds": seconds,
-        "seconds_until_fitted": fitted,
-        "histories": fits.purchases.histories,
-        "sales": sales,
-        "rows": written,
-        "model": fits.purchases.model,
-        "state": fits.purchases.state,
-        "megabytes_before": before,
+            for step, declared in tables.items():
+                total = 0.0
+                for table in declared:
+                    begin = time.perf_counter()
+                    values = {"as_of" if name == BUSINESS_DATE else name: settings[name] for name in table.settings}
+                    frames = [store.read(contract) for contract in table.reads]
+                    if isinstance(table.materialization, Append):
+                        frames.append(frame_from_rows([], table.contract.types, frames[0]))
+                        values["recorded_at"] = datetime.combine(AS_OF, datetime.min.time(), UTC)
+                    store.replace(table.contract, table.build(*frames, **values))
+                    seconds = time.perf_counter() - begin
+                    found[table.name] = round(seconds, 2)
+                    total += seconds
+                found |= {step: round(total, 2), f"megabytes_after_{step}": round(peak_megabytes())}
+            rows = store.read(MODEL_FITS.contract).where("model <> 'gamma_gamma'").select("model", "state").collect()
+            written = store.count([CUSTOMER_VALUE.contract])[CUSTOMER_VALUE.name]
+    return found | {"rows": written, "model": rows[0].model, "state": rows[0].state}
+
+
+def write_silver(warehouse: Path, chunk: int, customers: int) -> int:
+    """Append simulated customers to the silver tables, and return the number of their sales."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    epoch = (AS_OF - date(1970, 1, 1)).days
+    age, _, buyer, at = simulate(customers, chunk)
+    numbers = np.arange(customers) + chunk * CHUNK
+    first = epoch - (age * 7).astype(int)
+    days = pa.array(first, pa.int32()).cast(pa.date32())
+    acquisitions = {
+        "person_id": pa.array(numbers, pa.int32()),
+        "registration_date": days,
+        "first_purchase_date": days,
+        "acquisition_date": days,
     }
+    write_deltalake(warehouse / "customer_acquisitions_silver", pa.table(acquisitions), mode="append")
+    buyer_of_purchase = np.concatenate([np.arange(customers), buyer])
+    day = np.concatenate([first, first[buyer] + np.floor(at * 7).astype(int)])
+    # A customer usually spends a similar amount, as the spend model assumes.
+    generator = np.random.default_rng([7, chunk])
+    usual = np.exp(generator.normal(3.3, 0.6, customers))
+    cents = np.rint(100 * usual[buyer_of_purchase] * generator.gamma(3, 1 / 3, len(buyer_of_purchase)))
+    purchases = pa.table(
+        {
+            "person_id": pa.array(numbers[buyer_of_purchase], pa.int32()),
+            "purchase_date": pa.array(day, pa.int32()).cast(pa.date32()),
+            "transaction_count": pa.array(np.ones(len(buyer_of_purchase)), pa.int64()),
+            "revenue": pa.array(cents.astype(int)).cast(pa.decimal128(20, 0)).cast(pa.decimal128(38, 2)),
+        }
+    )
+    # The models count days with a purchase, so all purchases of a customer on one day become one row.
+    purchase_days = purchases.group_by(["person_id", "purchase_date"]).aggregate(
+        [("transaction_count", "sum"), ("revenue", "sum")]
+    )
+    names = ["person_id", "purchase_date", "transaction_count", "revenue"]
+    write_deltalake(warehouse / "purchases_silver", purchase_days.rename_columns(names), mode="append")
+    return len(buyer_of_purchase)
 
 
 def weeks() -> dict[str, object]:

@@ -110,7 +110,7 @@ def maximize(
     loss = _loss(of_sample or mean_log_likelihood)
     at, hessian, message = _search(loss, customers, starts)
     if at is not None and of_sample:
-        at = _search_nearby(_loss(mean_log_likelihood), customers, at, np.linalg.inv(hessian))
+        at = _search_nearby(_loss(mean_log_likelihood), customers, at, np.asarray(np.linalg.inv(hessian)))
         message = "the optimizer found a maximum for a sample of the customers, but none near it for all customers"
     return (None, message) if at is None else (np.exp(at), None)
 

@@ -37,7 +37,7 @@ def discounted_purchases(
     total = np.zeros_like(T)
     previous = np.zeros_like(T)
     for month in range(1, months + 1):
-        cumulative = model.expected_purchases(month * WEEKS_PER_MONTH, x, t_x, T)
+        cumulative = model.expected_purchases_if_alive(month * WEEKS_PER_MONTH, x, T)
         total += (cumulative - previous) / (1 + annual_discount_rate) ** (month / 12)
         previous = cumulative
-    return total
+    return total * model.probability_alive(x, t_x, T)

@@ -6,6 +6,7 @@ distinct history once, with its number of customers, and the driver computes one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +18,18 @@ from cdp_lib.analytics.fits import SAMPLE_SIZE, Fit
 from cdp_lib.analytics.histories import Floats, Histories
 from cdp_lib.analytics.lifetime_value import WEEKS_PER_MONTH, discounted_purchases
 from cdp_lib.analytics.purchases import PurchaseModel
-from cdp_lib.analytics.rfm import leading_digits
+from cdp_lib.analytics.rfm import count_by_value, leading_digits
 from cdp_lib.analytics.selection import MODELS, Replay, fit_best
 from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend
 from cdp_lib.frames import frame_from_arrow
 
 HISTORY = ("frequency", "recency_weeks", "age_weeks")
 """Columns of a history. Customers with equal values in these columns get the same prediction of purchases."""
+
+_MAX_WEEKS = 8192.0
+"""Limit of the weeks in a history: 157 years. A history with fewer than 100 million purchases is a whole number below
+2^53 as one code, which is exact as DOUBLE.
+"""
 
 PREDICTED, PURCHASES_ONLY, NEVER_BOUGHT = "predicted", "purchases_only", "never_bought"
 
@@ -98,9 +104,29 @@ def fit_customers(customers: DataFrame, earlier: DataFrame | None = None) -> Cus
 
 
 def collect_histories(customers: DataFrame) -> Histories:
-    """Return the distinct histories of the customers who have bought."""
-    groups = customers.where("frequency IS NOT NULL").groupBy(*HISTORY).agg(sf.count("*").alias("customers"))
-    return Histories.of_customers(*(_floats(column) for column in groups.toArrow().columns))
+    """Return the distinct histories of the customers who have bought.
+
+    Args:
+        customers: One row per customer, from `with_history`.
+    """
+    return histories_of(count_by_value(customers, {"history": history_code()})["history"])
+
+
+def history_code() -> Column:
+    """Return the history of a customer as one number, so that histories can be counted with other values."""
+    x, t_x, T = (sf.col(name).cast("double") for name in HISTORY)
+    return (x * _MAX_WEEKS + t_x) * _MAX_WEEKS + T
+
+
+def histories_of(counts: Mapping[float, int]) -> Histories:
+    """Return the histories of customers.
+
+    Args:
+        counts: Number of customers by `history_code`.
+    """
+    codes = np.fromiter(counts, np.float64)
+    earlier, T = np.divmod(codes, _MAX_WEEKS)
+    return Histories.of_customers(*np.divmod(earlier, _MAX_WEEKS), T, np.fromiter(counts.values(), np.float64))
 
 
 def _collect_replay(customers: DataFrame, earlier: DataFrame, buyers: int) -> Replay:

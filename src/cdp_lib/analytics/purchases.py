@@ -70,12 +70,16 @@ class PurchaseModel(ABC):
         """Return P(the customer has not dropped out by T), 0 to 1."""
 
     @abstractmethod
-    def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return E(purchases in (T, T + t]), given the history."""
+    def expected_purchases_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return E(purchases in (T, T + t]), given the history and that the customer is alive at T."""
 
     @abstractmethod
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
         """Return P(at least one purchase in (T, T + t]), given the history and that the customer is alive at T."""
+
+    def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
+        """Return E(purchases in (T, T + t]), given the history."""
+        return self.probability_alive(x, t_x, T) * self.expected_purchases_if_alive(t, x, T)
 
     def probability_of_no_purchase(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
         """Return the churn probability: P(no purchase in (T, T + t]), given the history.
@@ -118,14 +122,13 @@ class ParetoNbd(PurchaseModel):
         alive, gone = self._log_likelihoods_alive_and_gone(x, t_x, T)
         return np.asarray(np.exp(alive - np.logaddexp(alive, gone)))
 
-    def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return E(purchases in (T, T + t]): Fader and Hardie (2005), equation 41."""
+    def expected_purchases_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return E(purchases in (T, T + t] | alive at T): Fader and Hardie (2005), equation 41."""
         # With s = 1, the formula divides by zero; 1e-15 in place of 0 gives the limit for s → 1 in full precision.
         order = self.s - 1 or 1e-15
         # Compute (1 − ((β + T) / (β + T + t))^(s − 1)) / (s − 1) in a form that stays precise for s near 1.
         time_alive = (self.beta + T) * -np.expm1(-order * np.log1p(t / (self.beta + T))) / order
-        rate = (self.r + x) / (self.alpha + T)
-        return np.asarray(self.probability_alive(x, t_x, T) * rate * time_alive)
+        return np.asarray((self.r + x) / (self.alpha + T) * time_alive)
 
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
         """Return P(at least one purchase in (T, T + t]), given that the customer is alive at T.
@@ -232,8 +235,8 @@ class _GeometricNbd(PurchaseModel):
         """Return P(alive): 1 / (1 + odds of having dropped out)."""
         return np.asarray(expit(-self._log_odds_of_drop_out(x, t_x, T)))
 
-    def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return E(purchases in (T, T + t]): Fader, Hardie and Lee (2005), equation 10.
+    def expected_purchases_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return E(purchases in (T, T + t] | alive at T): Fader, Hardie and Lee (2005), equation 10.
 
         The hypergeometric function is computed after Euler's transformation, because the usual form overflows.
         """
@@ -243,7 +246,7 @@ class _GeometricNbd(PurchaseModel):
         c = a + self.b + k - 1
         c = np.where(np.abs(c) > _SINGULARITY_DISTANCE, c, _SINGULARITY_DISTANCE)
         still = np.exp((a - 1) * np.log1p(-z)) * hyp2f1(c - self.r - x, a - 1, c, z)
-        return np.asarray(self.probability_alive(x, t_x, T) * c / (a - 1) * (1 - still))
+        return np.asarray(c / (a - 1) * (1 - still))
 
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
         """Return P(at least one purchase in (T, T + t]), given that the customer is alive at T.

@@ -56,10 +56,10 @@ class CommonDropOutNbd(PurchaseModel):
         alive, gone = self._log_likelihoods_alive_and_gone(x, t_x, T)
         return np.asarray(np.exp(alive - np.logaddexp(alive, gone)))
 
-    def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
-        """Return E(purchases in (T, T + t]): P(alive) × E(λ) × the expected time alive in the period."""
+    def expected_purchases_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
+        """Return E(purchases in (T, T + t] | alive at T): E(λ) × the expected time alive in the period."""
         time_alive = -np.expm1(-self.mu * t) / self.mu
-        return np.asarray(self.probability_alive(x, t_x, T) * (self.r + x) / (self.alpha + T) * time_alive)
+        return np.asarray((self.r + x) / (self.alpha + T) * time_alive)
 
     def _probability_of_purchase_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
         """Return E(∫ λ exp(−(λ + μ) u) du) over u in (0, t], where λ ~ Gamma(r + x, alpha + T)."""
@@ -108,7 +108,7 @@ class ShrunkenRate(PurchaseModel):
         """Return 1 for each history."""
         return np.ones_like(T)
 
-    def expected_purchases(self, t: float, x: Floats, t_x: Floats, T: Floats) -> Floats:
+    def expected_purchases_if_alive(self, t: float, x: Floats, T: Floats) -> Floats:
         """Return E(purchases in (T, T + t]): the expected rate × t."""
         return np.asarray((self.r + x) / (self.alpha + T) * t)
 

@@ -41,11 +41,11 @@ def count_by_value(customers: DataFrame, values: Mapping[str, Column]) -> dict[s
     buyers = customers.where("recency_days IS NOT NULL").select(
         sf.posexplode(sf.array(*values.values())).alias("position", "value")
     )
-    names = list(values)
-    counts: dict[str, dict[float, int]] = {name: {} for name in names}
-    for at, value, count in buyers.where("value IS NOT NULL").groupBy("position", "value").agg(sf.count("*")).collect():
-        counts[names[at]][value] = count
-    return counts
+    groups = buyers.where("value IS NOT NULL").groupBy("position", "value").agg(sf.count("*").alias("buyers")).toArrow()
+    counts: list[dict[float, int]] = [{} for _ in values]
+    for at, value, count in zip(*(column.to_pylist() for column in groups.columns), strict=True):
+        counts[at][value] = count
+    return dict(zip(values, counts, strict=True))
 
 
 def with_scores(customers: DataFrame, counts: Mapping[str, Mapping[float, int]], minimum_buyers: int) -> DataFrame:

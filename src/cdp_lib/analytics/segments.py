@@ -9,6 +9,7 @@ The segments use no fitted model. The shop's figures come from the query that co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -55,30 +56,40 @@ def segments_at(
     Returns:
         Columns of `build_customer_summaries` and `with_segments`.
     """
-    return with_segments(build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of), terms)
+    customers = build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of)
+    return with_segments(customers, count_by_value(customers, segment_values()), terms)
 
 
-def with_segments(customers: DataFrame, terms: SegmentTerms) -> DataFrame:
+def segment_values() -> dict[str, Column]:
+    """Return the values whose numbers of buyers determine the segments: the scored values and the own interval."""
+    own = sf.when(sf.col("frequency") > 0, sf.greatest(sf.floor(_span() / sf.col("frequency")), sf.lit(1)))
+    return rfm_values() | {_INTERVAL: own.cast("double")}
+
+
+def with_segments(customers: DataFrame, counts: Mapping[str, Mapping[float, int]], terms: SegmentTerms) -> DataFrame:
     """Return customers with three RFM scores, `purchase_interval_days`, `overdue` and `segment`.
 
     All but `segment` are null for customers who never bought.
 
     Args:
         customers: One row per customer, with columns of `build_customer_summaries`.
+        counts: Number of buyers by value, for each of `segment_values`.
         terms: Settings of the segments.
     """
-    span = sf.datediff("last_purchase_date", "first_purchase_date")
-    own = sf.when(sf.col("frequency") > 0, sf.greatest(sf.floor(span / sf.col("frequency")), sf.lit(1)).cast("double"))
-    counts = count_by_value(customers, rfm_values() | {_INTERVAL: own})
-    intervals = counts.pop(_INTERVAL)
+    intervals = counts[_INTERVAL]
     # The median is not sensitive to the few customers who came back after years.
     shop = quantile(intervals, Fraction(1, 2)) if intervals else terms.churn_horizon_days
-    interval = (span + sf.lit(float(SHOP_WEIGHT * shop))) / (sf.col("frequency") + SHOP_WEIGHT)
+    interval = (_span() + sf.lit(float(SHOP_WEIGHT * shop))) / (sf.col("frequency") + SHOP_WEIGHT)
     scored = with_scores(customers, counts, terms.minimum_scored_buyers).select(
         "*", interval.alias("purchase_interval_days"), (sf.col("recency_days") / interval).alias("overdue")
     )
     horizon = sf.lit(terms.churn_horizon_days).alias(_HORIZON)
     return scored.select("*", horizon).select("*", segment().alias("segment")).drop(_HORIZON)
+
+
+def _span() -> Column:
+    """Return the days from the first to the latest purchase."""
+    return sf.datediff("last_purchase_date", "first_purchase_date")
 
 
 def segment() -> Column:

@@ -8,13 +8,23 @@ from decimal import Decimal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.analytics.predictions import CustomerFits, Terms, collect_histories, with_history, with_predictions
-from cdp_lib.analytics.segments import SegmentTerms, with_segments
+from cdp_lib.analytics.predictions import (
+    CustomerFits,
+    Terms,
+    histories_of,
+    history_code,
+    with_history,
+    with_predictions,
+)
+from cdp_lib.analytics.rfm import count_by_value
+from cdp_lib.analytics.segments import SegmentTerms, segment_values, with_segments
 from cdp_lib.analytics.summaries import build_customer_summaries
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD
 from cdp_lib.contracts.silver import CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.gold.model_fits import find_fits
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
+
+_HISTORY = "history"
 
 
 def build_customer_value_gold(
@@ -50,8 +60,10 @@ def build_customer_value_gold(
     terms = Terms(churn_horizon_days, clv_horizon_months, gross_margin, annual_discount_rate)
     customers = with_history(build_customer_summaries(customer_acquisitions_silver, purchases_silver, as_of))
     recorded = find_fits(model_fits_gold, as_of)
-    fits = CustomerFits(recorded.purchases, recorded.spend, collect_histories(customers))
-    segmented = with_segments(customers, SegmentTerms(churn_horizon_days, minimum_scored_buyers))
+    # One query counts the values for the segments and the histories to predict.
+    counts = count_by_value(customers, segment_values() | {_HISTORY: history_code()})
+    fits = CustomerFits(recorded.purchases, recorded.spend, histories_of(counts[_HISTORY]))
+    segmented = with_segments(customers, counts, SegmentTerms(churn_horizon_days, minimum_scored_buyers))
     return with_value(with_predictions(segmented, fits, terms), as_of, gross_margin, *recorded.versions)
 
 

@@ -26,7 +26,8 @@ from cdp_lib.analytics.predictions import (
     with_predictions,
 )
 from cdp_lib.analytics.purchases import ParetoNbd, fit_purchases
-from cdp_lib.analytics.segments import SegmentTerms, with_segments
+from cdp_lib.analytics.rfm import count_by_value
+from cdp_lib.analytics.segments import SegmentTerms, segment_values, with_segments
 from cdp_lib.analytics.selection import MODELS
 from cdp_lib.analytics.spend import GammaGamma
 from cdp_lib.analytics.summaries import build_customer_summaries
@@ -151,7 +152,9 @@ def test_prediction_of_customer_equals_model_prediction_of_history(customers, fi
 
 
 def test_every_customer_has_one_row_with_plausible_values(customers, fits: CustomerFits) -> None:
-    predicted = with_predictions(with_segments(customers, SegmentTerms(91, 5)), fits, TERMS)
+    predicted = with_predictions(
+        with_segments(customers, count_by_value(customers, segment_values()), SegmentTerms(91, 5)), fits, TERMS
+    )
     value = with_value(predicted, AS_OF, TERMS.gross_margin, "pareto_nbd-1", "gamma_gamma-1")
     assert tuple(value.columns) == CUSTOMER_VALUE_GOLD.column_names
     rows = {row.person_id: row for row in value.collect()}
