@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 CONNECT := .venv-connect
 # The tools of `make audit` have dependencies of their own.
 AUDIT := .venv-audit
+# MLflow has dependencies that differ from the pins of the jobs.
+REGISTRY := .venv-registry
 # Arguments of `cdp run`: make run ARGS="--engine spark"
 ARGS ?=
 # Engines of `make test`: sail, spark or both
@@ -62,6 +64,10 @@ bench: $(VENV)/.test ## Benchmark a refresh of SALES sales against baselines: ma
 test-connect: $(CONNECT)/.test ## Run the suite with databricks-connect, against a local Spark Connect server or a workspace
 	@tools/test_connect.sh
 
+.PHONY: test-registry
+test-registry: $(REGISTRY)/.test ## Test the registration of models against a local registry of MLflow
+	@PYTHONPATH=src $(REGISTRY)/bin/python -m pytest -q --noconftest tests/registry
+
 .PHONY: check
 check: $(VENV)/.test ## Check format, lint, types, architecture and the bundle, and scan for secrets
 	$(BIN)/ruff format --check .
@@ -109,7 +115,7 @@ java: ## Install Java 17 for the Spark engine if it is missing (Debian and Ubunt
 
 .PHONY: clean
 clean: ## Remove environments, caches and the local workspace
-	rm -rf .venv .venv-audit .venv-connect .cdp .cdp-samples .cdp-demo .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-audit .venv-connect .venv-registry .cdp .cdp-samples .cdp-demo .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 
 $(VENV)/bin/python:
 	@tools/make_venv.sh $(PYTHON) $(VENV)
@@ -141,4 +147,12 @@ $(AUDIT)/bin/python:
 $(AUDIT)/.audit: $(AUDIT)/bin/python constraints-audit.txt
 	@echo "Installing pip-audit and pip-licenses into $(AUDIT) (once) ..."
 	@$(AUDIT)/bin/pip install --quiet --disable-pip-version-check -r constraints-audit.txt
+	@touch $@
+
+$(REGISTRY)/bin/python:
+	@tools/make_venv.sh $(PYTHON) $(REGISTRY)
+
+$(REGISTRY)/.test: $(REGISTRY)/bin/python constraints-registry.txt
+	@echo "Installing MLflow into $(REGISTRY) (once) ..."
+	@$(REGISTRY)/bin/pip install --quiet --disable-pip-version-check -r constraints-registry.txt
 	@touch $@

@@ -366,6 +366,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     },
     "gold.value": {
         "analytics.predictions",
+        "analytics.rfm",
         "analytics.segments",
         "analytics.summaries",
         "contracts.analytics",
@@ -636,10 +637,19 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "quality",
         "reconciliation",
     },
+    "model_registry": {
+        "",
+        "analytics.pyfunc",
+        "analytics.spend",
+        "contracts.analytics",
+        "errors",
+        "storage",
+    },
     "stage": {
         "contracts.bronze",
         "errors",
         "landing",
+        "model_registry",
         "pipeline.run",
         "protection",
         "published",
@@ -723,8 +733,8 @@ def _names(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("packages", "extras", "preinstalled"),
-    # Only `cdp identity train` needs the extra `train`.
-    [(["cdp_lib"], [""], {"pyspark"}), (["cdp_lib", "cdp_local"], ["local", "train"], set())],
+    # Only `cdp identity train` needs the extra `train`. Databricks has MLflow; elsewhere, it is optional.
+    [(["cdp_lib"], [""], {"pyspark", "mlflow"}), (["cdp_lib", "cdp_local"], ["local", "train"], {"mlflow"})],
     ids=["in a workspace", "by make run"],
 )
 def test_every_imported_package_is_a_requirement(

@@ -4,7 +4,8 @@
 # MAGIC Creates or replaces the serving views whose definition has changed, for users and BI tools outside the team. Views with a
 # MAGIC row per customer are in a schema of their own. On Databricks, the notebook also publishes metric views of the KPIs. If
 # MAGIC `synapse_location` is set, the notebook copies each changed gold table to this location, without personal data. Figures of
-# MAGIC fewer people than `minimum_cell_size` are left out.
+# MAGIC fewer people than `minimum_cell_size` are left out. If `model_registry` is set, the notebook registers each new fit of the
+# MAGIC models with MLflow.
 # MAGIC
 # MAGIC - Reads: gold tables, `table_state_ops`
 # MAGIC - Writes: the views of `serving_schema` and `customers_schema`, `<synapse_location>/<table>`, `table_state_ops`

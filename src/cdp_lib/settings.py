@@ -62,6 +62,8 @@ class Settings:
         minimum_segment_size: Minimum number of customers in a segment whose promise is checked.
         refit_new_buyers: Share of new buyers since the last fit from which models are fitted again, above 0.
         refit_months: Number of months since the last fit after which models are fitted again, 1 or more.
+        model_registry: Schema in which fitted models are registered with MLflow, as `<catalog>.<schema>`; empty for
+            none.
         price_bands: The two prices that divide prices into Budget, Mid-Range and Premium; None for the terciles of the
             prices of the sales.
         refused_share_limit: Share of a batch's rows that may break rules, 0 to 1. If more rows break rules, the batch
@@ -113,6 +115,7 @@ class Settings:
     minimum_segment_size: int
     refit_new_buyers: float
     refit_months: int
+    model_registry: str
     price_bands: tuple[Decimal, Decimal] | None
     refused_share_limit: float
     shrink_limit: float
@@ -195,6 +198,7 @@ class Settings:
             minimum_segment_size=_to_positive_count(parameters, "minimum_segment_size"),
             refit_new_buyers=_to_number(parameters, "refit_new_buyers", "above 0", lambda share: share > 0),
             refit_months=_to_positive_count(parameters, "refit_months"),
+            model_registry=_to_model_registry(parameters),
             price_bands=_to_price_bands(parameters, "price_bands"),
             refused_share_limit=_to_share(parameters, "refused_share_limit"),
             shrink_limit=_to_share(parameters, "shrink_limit"),
@@ -236,6 +240,13 @@ def _to_customers_schema(parameters: dict[str, str]) -> str:
             " of its own, because its views have a row per customer."
         )
     return name
+
+
+def _to_model_registry(parameters: dict[str, str]) -> str:
+    schema = parameters["model_registry"]
+    if schema and not re.fullmatch(r"[^\s./'`]+\.[^\s./'`]+", schema):
+        raise CdpError(f"Parameter 'model_registry' is '{schema}': write <catalog>.<schema>, or leave it empty.")
+    return schema
 
 
 def _to_number(parameters: dict[str, str], name: str, bounds: str, is_within: Callable[[float], bool]) -> float:

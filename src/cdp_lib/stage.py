@@ -137,18 +137,22 @@ class Stage:
         self._imbalance = describe_imbalance(accounts)
 
     def publish(self) -> list[str]:
-        """Write each view whose definition changed, and copy each gold table that changed.
+        """Write each view whose definition changed, copy each gold table that changed, and register new fits of models.
 
-        If a source or table failed, or a table has missing or surplus rows, no table is copied. The lease is released
-        at the end.
+        If a source or table failed, or a table has missing or surplus rows, no table is copied and no fit is
+        registered. The lease is released at the end.
 
         Returns:
-            One line for each written view, and one line for the copies.
+            One line for each written view, one line for the copies, and one line for each registered model.
         """
         done = [f"view {name}" for name in publish_views(self._serving)] if self._serving else list[str]()
         if self._copies.location and not self._held:
             self._rows_copied = publish_gold(self._store, self._copies, full_refresh=self._settings.full_refresh)
             done.append(f"copies for readers outside Unity Catalog: {self._rows_copied:,} rows")
+        if self._settings.model_registry and not self._held:
+            from cdp_lib.model_registry import register_fits  # imported here, because the import is slow
+
+            done += register_fits(self._store, self._settings.model_registry)
         release_lease(self._store, *self._holder)
         return done
 
