@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cdp_lib.analytics.histories import Floats
+from cdp_lib.analytics.histories import Floats, weighted_sum
 
 DECILES = 10
 
@@ -103,7 +103,7 @@ def area_under_curve(score: Floats, is_positive: Floats, weight: Floats) -> floa
 
 
 def _mean(values: Floats, weight: Floats) -> float:
-    return float(values @ weight / weight.sum())
+    return weighted_sum(values, weight) / float(weight.sum())
 
 
 def _by_decile(measure: str, predicted: Floats, actual: Floats, weight: Floats) -> Iterator[ForecastMeasure]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from cdp_lib.analytics.histories import Floats, Histories
+from cdp_lib.analytics.histories import Floats, Histories, weighted_sum
 
 _SHORTEST_INTERVAL = 1 / 7
 """Shortest mean interval between two purchases, in weeks: a day."""
@@ -70,20 +70,20 @@ def baseline_forecasts(known: Histories, weeks: float, calibration: Calibration)
         "own_rhythm": calibrated(lambda histories: _overdue(histories, interval)[:, None]),
         "logistic": calibrated(_recency_and_frequency),
     }
-    weight, total = calibration.histories.weight, float(calibration.bought @ calibration.histories.weight)
+    weight, total = calibration.histories.weight, weighted_sum(calibration.bought, calibration.histories.weight)
     forecasts = {}
     for name, (past, now) in probabilities.items():
-        expected = float(past @ weight)
+        expected = weighted_sum(past, weight)
         forecasts[name] = (now * (total / expected if expected else 0.0), 1 - now)
     return forecasts
 
 
 def _mean_interval(histories: Histories) -> float:
     """Return the mean time between two purchases in the shop, in weeks; the mean age without repeat purchases."""
-    repeats = float(histories.frequency @ histories.weight)
+    repeats = weighted_sum(histories.frequency, histories.weight)
     if repeats:
-        return float(histories.recency @ histories.weight) / repeats
-    return float(histories.age @ histories.weight) / histories.customers
+        return weighted_sum(histories.recency, histories.weight) / repeats
+    return weighted_sum(histories.age, histories.weight) / histories.customers
 
 
 def _overdue(histories: Histories, shop_interval: float) -> Floats:

@@ -88,6 +88,15 @@ class Histories:
         return len(self.frequency)
 
 
+def weighted_sum(values: Floats, weight: Floats) -> float:
+    """Return the sum of values times weights. The result does not depend on the number of cores.
+
+    NumPy computes a scalar product (`@`) on all cores. Its last digits, and so the names of fits, would differ between
+    machines, and its threads wait for each other on a busy machine.
+    """
+    return float(np.sum(values * weight))
+
+
 def sample_weights(weight: Floats, customers: int) -> Floats:
     """Return the number of customers of each group in a sample, taken at equal intervals.
 

@@ -32,7 +32,7 @@ import numpy as np
 from scipy.special import betaln, expit, gammaln, hyp2f1
 
 from cdp_lib.analytics.fits import SAMPLE_SIZE, Fit, MeanLogLikelihood, State, explain_too_few, maximize
-from cdp_lib.analytics.histories import Floats, Histories
+from cdp_lib.analytics.histories import Floats, Histories, weighted_sum
 
 _SINGULARITY_DISTANCE = 1e-7
 """Minimum distance from the points at which a formula of BG/NBD divides by zero: a = 1 and a + b + x = 1."""
@@ -92,8 +92,7 @@ class PurchaseModel(ABC):
     def log_likelihood(self, histories: Histories) -> float:
         """Return the log-likelihood of all customers."""
         by_history = self.log_likelihoods(histories.frequency, histories.recency, histories.age)
-        # A scalar product (@) runs on all cores, and its last digits depend on their number.
-        return float(np.sum(by_history * histories.weight))
+        return weighted_sum(by_history, histories.weight)
 
     @property
     def parameters(self) -> dict[str, float]:

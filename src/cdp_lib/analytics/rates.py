@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 from scipy.special import gammaln
 
-from cdp_lib.analytics.histories import Floats, Histories
+from cdp_lib.analytics.histories import Floats, Histories, weighted_sum
 from cdp_lib.analytics.purchases import PurchaseModel
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
@@ -93,9 +93,10 @@ class ShrunkenRate(PurchaseModel):
         Half a purchase and a week are added to the totals, so that the mean rate is above 0 and finite.
         """
         x, T, weight = histories.frequency, histories.age, histories.weight
-        rate = float((x @ weight + 0.5) / (T @ weight + 1))
-        excess = float(((x - rate * T) ** 2 - rate * T) @ weight)  # variance beyond the variance of Poisson counts
-        shape = rate**2 * float(T**2 @ weight) / excess if excess > 0 else _MAX_SHAPE
+        rate = (weighted_sum(x, weight) + 0.5) / (weighted_sum(T, weight) + 1)
+        # Variance beyond the variance of Poisson counts.
+        excess = weighted_sum((x - rate * T) ** 2 - rate * T, weight)
+        shape = rate**2 * weighted_sum(T**2, weight) / excess if excess > 0 else _MAX_SHAPE
         shape = float(np.clip(shape, _MIN_SHAPE, _MAX_SHAPE))
         return cls(shape, shape / rate)
 

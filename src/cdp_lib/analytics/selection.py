@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cdp_lib.analytics.fits import MIN_CUSTOMERS, Fit
-from cdp_lib.analytics.histories import Floats, Histories
+from cdp_lib.analytics.histories import Floats, Histories, weighted_sum
 from cdp_lib.analytics.purchases import BgNbd, MbgNbd, ParetoNbd, PurchaseModel, fit_purchases
 from cdp_lib.analytics.rates import CommonDropOutNbd, ShrunkenRate
 
@@ -99,6 +99,6 @@ def _is_clearly_better(scores: Floats | None, others: Floats | None, weight: Flo
     if scores is None or others is None:
         return False
     difference, customers = scores - others, float(weight.sum())
-    mean = float(difference @ weight) / customers
-    error = np.sqrt(float((difference - mean) ** 2 @ weight)) / customers
+    mean = weighted_sum(difference, weight) / customers
+    error = np.sqrt(weighted_sum((difference - mean) ** 2, weight)) / customers
     return bool(mean > _STANDARD_ERRORS * error)

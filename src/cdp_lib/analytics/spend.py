@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from cdp_lib.analytics.fits import SAMPLE_SIZE, Fit, MeanLogLikelihood, explain_too_few, maximize
-from cdp_lib.analytics.histories import Floats, sample_weights
+from cdp_lib.analytics.histories import Floats, sample_weights, weighted_sum
 
 _Number = TypeVar("_Number", Floats, Any)
 """Arrays, or column expressions of the engine. The same formula works for both."""
@@ -96,7 +96,7 @@ class GammaGamma:
             + shape * np.log(x)
             - (shape + self.q) * np.log(self.v + m * x)
         )
-        return float(np.sum(by_pair * spending.weight))
+        return weighted_sum(by_pair, spending.weight)
 
 
 _STARTS = ((6.0, 4.0, 15.0), (1.0, 2.0, 50.0), (10.0, 2.0, 5.0))
@@ -131,7 +131,7 @@ def fit_spend(spending: Spending) -> Fit:
     if message := explain_too_few(spending.customers, spending.customers):
         return unfitted("too_few_customers", message)
     # Scale the amounts, so that the starting values suit any currency.
-    unit = float(spending.mean @ spending.weight) / spending.customers / _TYPICAL_MEAN
+    unit = weighted_sum(spending.mean, spending.weight) / spending.customers / _TYPICAL_MEAN
     scaled = Spending(spending.frequency, spending.mean / unit, spending.weight)
     found, failure = maximize(
         _mean_log_likelihood(scaled),
