@@ -186,4 +186,5 @@ def _champion(mlflow: Any, client: Any, name: str) -> str | None:
         if error.error_code in _MISSING:
             return None
         raise
-    return str(found.tags.get("model_version"))
+    # Read the version itself: an answer by alias may lack the tags.
+    return str(client.get_model_version(name, found.version).tags.get("model_version"))
