@@ -5,6 +5,7 @@ import pytest
 from lifetimes import GammaGammaFitter
 from lifetimes.datasets import load_cdnow_summary_data_with_monetary_value
 
+from cdp_lib.analytics.fits import SAMPLE_SIZE, maximize
 from cdp_lib.analytics.spend import GammaGamma, Spending, fit_spend
 
 
@@ -43,6 +44,20 @@ def test_lifetimes_gives_same_expected_mean(cdnow_spending: Spending) -> None:
 def test_expected_mean_without_repeat_purchase_is_population_mean() -> None:
     model = GammaGamma(6.25, 3.74, 15.44)
     assert model.expected_mean(np.zeros(1), np.zeros(1))[0] == pytest.approx(6.25 * 15.44 / 2.74)
+
+
+def test_fit_of_many_customers_via_sample_finds_full_maximum(cdnow_spending: Spending) -> None:
+    weight = 40 + np.arange(len(cdnow_spending.mean)) % 7
+    many = Spending(cdnow_spending.frequency, cdnow_spending.mean, weight.astype(float))
+    unit = float(np.average(many.mean, weights=many.weight))
+    assert many.customers > 2 * many.sample(SAMPLE_SIZE).customers > 30_000
+    fit = fit_spend(many)
+    found, _ = maximize(
+        lambda p: GammaGamma(p[0], p[1], p[2] * unit).log_likelihood(many) / many.customers,
+        many.customers,
+        [(6.0, 4.0, 0.4)],
+    )
+    assert list(fit.parameters.values()) == pytest.approx([*found[:2], found[2] * unit], rel=1e-4)
 
 
 @pytest.mark.parametrize("unit", [0.001, 1.0, 3.67, 15_000.0])
