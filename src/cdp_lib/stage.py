@@ -74,7 +74,9 @@ class Stage:
         self._holder = dbutils.widgets.get("job") or _BY_HAND, self._settings.run_id
         take_lease(self._store, *self._holder)
         account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
-        self._runner = Runner(self._store, Landing(settings.landing, account_key), settings)
+        self._erasure_key = find_secret(dbutils, settings.secret_scope, "erasure_key")
+        landing = Landing(settings.landing, account_key)
+        self._runner = Runner(self._store, landing, settings, erasure_key=self._erasure_key)
         protect(self._store, self._runner.states)
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
         self._runs: list[TableRun] = []

@@ -1,0 +1,59 @@
+"""What sources still send of erased persons is not loaded: digests of their names, and the rows that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pyspark.sql import functions as sf
+
+from cdp_lib.contracts.ops import SUPPRESSIONS_OPS
+from cdp_lib.erasure.names import KINDS, Names, digest_of
+from cdp_lib.erasure.persons import Found
+from cdp_lib.errors import CdpError
+from cdp_lib.storage import DeltaStore
+from cdp_lib.storage.delta import IS_GONE
+
+
+def suppress(store: DeltaStore, key: str, found: Mapping[str, Found], at: datetime) -> None:
+    """Store the digests of the names of persons. New batches are scrubbed by them.
+
+    Args:
+        store: Tables of the platform.
+        key: Key of the digests.
+        found: Persons by request.
+        at: Time of the erasure, UTC.
+    """
+    rows = {
+        (kind, digest): {"kind": kind, "digest": digest, "request_id": request_id, "suppressed_at": at}
+        for request_id, person in found.items()
+        for kind, texts in person.names.items()
+        for digest in (digest_of(key, kind, text) for text in texts)
+    }
+    store.create(SUPPRESSIONS_OPS)
+    if rows:
+        frame = store.frame(SUPPRESSIONS_OPS, [*rows.values()])
+        store.merge(SUPPRESSIONS_OPS, frame.withColumn(IS_GONE, sf.lit(False)))
+
+
+def suppressed_names(store: DeltaStore, key: str | None) -> Names | None:
+    """Return the digests of the names of erased persons. None if nobody was erased.
+
+    Args:
+        store: Tables of the platform.
+        key: Key of the digests. None if the secret does not exist.
+
+    Raises:
+        CdpError: Persons were erased, but the key is missing.
+    """
+    if not store.exists(SUPPRESSIONS_OPS):
+        return None
+    rows: Sequence[tuple[str, str]] = store.read(SUPPRESSIONS_OPS).select("kind", "digest").collect()
+    if not rows:
+        return None
+    if key is None:
+        raise CdpError(
+            "The secret erasure_key is missing. Without it, no run can tell which records belong to erased persons:"
+            " restore it from the backup of your secrets."
+        )
+    return Names({kind: {digest for of_kind, digest in rows if of_kind == kind} for kind in KINDS}, key)
