@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, cast
 
 import sqlglot
 import typer
@@ -24,6 +24,8 @@ from cdp_lib.analytics.promises import promise_sentences
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import SEGMENT_QUALITY_GOLD
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.erasure.erase import request_erasure
+from cdp_lib.erasure.persons import NamedBy
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
 from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
@@ -39,6 +41,7 @@ from cdp_local.bundle import PROJECT, Bundle, Job
 from cdp_local.checksums import forget_files
 from cdp_local.demo import DEMO_HOME, DEMO_VARIABLES
 from cdp_local.engines import catalog_of
+from cdp_local.erasure_key import create_erasure_key
 from cdp_local.export_command import export
 from cdp_local.identity_commands import identity
 from cdp_local.job_settings import new_run_start, parameter_values, setting_values
@@ -622,6 +625,32 @@ def maintain(
         f" Files of earlier versions are kept for {days} {'day' if days == 1 else 'days'}.",
         soft_wrap=True,
     )
+
+
+@app.command()
+def forget(
+    customer_id: Annotated[str, typer.Option(help="Identifier of a customer, as in the source.")] = "",
+    email: Annotated[str, typer.Option(help="E-mail address of the person.")] = "",
+    person: Annotated[str, typer.Option(help="Number of the person.")] = "",
+    engine: Engine = "sail",
+    home: Home = None,
+    var: Variables = None,
+) -> None:
+    """Erase a person from landed batches and from all tables.
+
+    Sales keep their amounts and lose the person. What the sources still send of the person is not loaded any more.
+    """
+    given = {"customer_id": customer_id, "email": email, "person_id": person}
+    named = [(named_by, name) for named_by, name in given.items() if name]
+    if len(named) != 1:
+        raise CdpError("Name one person: write one of --customer-id, --email and --person.")
+    [(named_by, name)], variables = named, pairs("--var", var)
+    home = home or read_configuration(variables).default_home
+    create_erasure_key(home)
+    with open_workspace(engine, home, variables) as workspace:
+        request_id = request_erasure(_tables(workspace), cast("NamedBy", named_by), name, new_run_start())
+    console.print(f"Request {request_id}", soft_wrap=True)
+    _run_job(engine, home, variables, "cdp_erasure", {}, ())
 
 
 def _print_quarantined(tables: DeltaStore, contract: TableContract, count: int, number: int) -> None:

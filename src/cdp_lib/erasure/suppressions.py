@@ -14,6 +14,9 @@ from cdp_lib.errors import CdpError
 from cdp_lib.storage import DeltaStore
 from cdp_lib.storage.delta import IS_GONE
 
+ERASURE_KEY = "erasure_key"
+"""Secret that turns names into digests. Whoever has it can test whether a person was erased, but not list who was."""
+
 
 def suppress(store: DeltaStore, key: str, found: Mapping[str, Found], at: datetime) -> None:
     """Store the digests of the names of persons. New batches are scrubbed by them.
