@@ -127,6 +127,8 @@ class Erasure:
         Args:
             at: Present time, UTC.
         """
+        if self.rows:
+            self.runner.drop_change_sets()
         for row in self.rows.values():
             row |= {"state": ERASED, "name": None, "found": None, "erased_at": at}
         self._store_rows()

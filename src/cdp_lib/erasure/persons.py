@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, ID_KEYS_SILVER
+from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.erasure.names import CONTACT, CUSTOMER, DEVICE, EMAIL, KINDS, normal_text
 from cdp_lib.errors import CdpError
@@ -149,10 +149,12 @@ def _with_values(
     described: dict[str, dict[str, set[str]]] = {key: defaultdict(set) for key in requests}
     for record, column, text in tables.attributes_of(owner):
         described[owner[record]][column].add(text)
+    for record, device in tables.devices_of(owner):
+        described[owner[record]][DEVICE].add(device)
     for record, key in owner.items():
         kind, _, value = record.partition(":")
-        if kind == EMAIL:
-            described[key][EMAIL].add(value)
+        if kind in (EMAIL, DEVICE):
+            described[key][kind].add(value)
     for key, each in requests.items():
         if each.named_by == "email":
             described[key][EMAIL].add(each.text)
@@ -168,13 +170,14 @@ def _with_values(
             if kind == CUSTOMER:
                 own_numbers.add(int(value))
                 names[CUSTOMER].add(source_ids.get(int(value), value))
-            elif kind in (CONTACT, DEVICE):
-                names[kind].add(value)
+            elif kind == CONTACT:
+                names[CONTACT].add(value)
         if each.named_by == "customer_id":
             names[CUSTOMER].add(each.text)
             own_numbers |= {numbers[each.text]} if each.text in numbers else set()
-        names[EMAIL] = {text for text in described[key][EMAIL] if (EMAIL, text) not in shared}
-        others = {column: texts for column, texts in described[key].items() if column != EMAIL}
+        for kind in (EMAIL, DEVICE):
+            names[kind] = {text for text in described[key][kind] if (kind, text) not in shared}
+        others = {column: texts for column, texts in described[key].items() if column not in (EMAIL, DEVICE)}
         found[key] = Found(
             {kind: sorted(texts) for kind, texts in names.items()},
             sorted(own_numbers),
@@ -247,6 +250,11 @@ class _Tables:
                     if row[name] is not None:
                         yield f"{kind}:{row[column]}", name, str(row[name])
 
+    def devices_of(self, keys: Collection[str]) -> Iterable[tuple[str, str]]:
+        """Yield record key and device of the events of records."""
+        rows = self._rows(EVENTS_SILVER, ["identity", "anonymous_id"], identity=keys)
+        yield from {(row["identity"], row["anonymous_id"]) for row in rows if row["anonymous_id"]}
+
     def shared_values(
         self, described: Iterable[Mapping[str, Collection[str]]], own_keys: Collection[str]
     ) -> set[tuple[str, str]]:
@@ -261,5 +269,10 @@ class _Tables:
             for row in self._rows(contract, [column, *names], **{name: wanted[name] for name in names}):
                 if f"{kind}:{row[column]}" not in own_keys:
                     shared |= {(name, row[name]) for name in names if row[name] in wanted[name]}
-        of_events = self.persons_of({f"email:{address}" for address in wanted[EMAIL]})
-        return shared | {(EMAIL, key.partition(":")[2]) for key in of_events if key not in own_keys}
+        in_events = {f"{kind}:{text}" for kind in (EMAIL, DEVICE) for text in wanted[kind]}
+        shared |= {
+            (key.partition(":")[0], key.partition(":")[2]) for key in self.persons_of(in_events) if key not in own_keys
+        }
+        rows = self._rows(EVENTS_SILVER, ["identity", "anonymous_id"], anonymous_id=wanted[DEVICE])
+        others = {row["anonymous_id"] for row in rows if row["identity"] and row["identity"] not in own_keys}
+        return shared | {(DEVICE, device) for device in others}

@@ -31,7 +31,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.mapping import Mapping
 from cdp_lib.pipeline.adoption import adopt_warehouse
-from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
+from cdp_lib.pipeline.change_sets import UnknownContentError, delete_change_sets, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.guards import RefusedBatchError, with_refused_batches
@@ -393,6 +393,15 @@ class Runner:
         contract = self.graph.tables[name].contract
         self._set_state(name, replace(state, rows=self.store.count([contract])[contract.name]))
         write_states(self.store, self.states)
+
+    def drop_change_sets(self) -> None:
+        """Delete the stored changes of all tables. A table that has not read some of them is built again as a whole."""
+        changed = {name: state for name, state in self.states.items() if state.change_sets}
+        for name, state in changed.items():
+            self._set_state(name, replace(state, change_sets={}))
+        write_states(self.store, self.states)
+        for table in self.graph.tables.values():
+            delete_change_sets(self.store, table.contract)
 
     @cached_property
     def _erased(self) -> Names | None:
