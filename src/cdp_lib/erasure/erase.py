@@ -14,40 +14,45 @@ from datetime import datetime
 
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER
 from cdp_lib.contracts.ops import ERASURE_REQUESTS_OPS
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.erasure.names import CUSTOMER, KINDS, NAMING_COLUMNS, Names
-from cdp_lib.erasure.persons import Found, NamedBy, Request, find_persons
+from cdp_lib.erasure.persons import Found, Request, find_persons
 from cdp_lib.erasure.scrub import FileEdits, Scrubbed, find_edits, scrub_batch, scrub_rows
 from cdp_lib.erasure.suppressions import suppress
 from cdp_lib.pipeline.run import Runner
-from cdp_lib.storage import DeltaStore
 from cdp_lib.storage.delta import IS_GONE
 
 REQUESTED, FOUND, ERASED = "requested", "found", "erased"
 
 
-def request_erasure(store: DeltaStore, named_by: NamedBy, name: str, at: datetime) -> str:
+def request_erasure(runner: Runner, request: Request, at: datetime) -> str:
     """Store a request to erase a person, and return its identifier. The job `cdp_erasure` fulfils it.
 
     Args:
-        store: Tables of the platform.
-        named_by: How the request names the person.
-        name: The value that names the person.
+        runner: Runner of the tables. Nothing is refreshed.
+        request: Who the person is.
         at: Time of the request, UTC.
 
     Raises:
-        CdpError: The value names nobody, or several persons.
+        CdpError: The request names nobody, or several persons.
     """
-    request = Request(named_by, name)
-    find_persons(store, {"": request})
+    store = runner.store
+    find_persons(store, {"": request}, has_text_ids=has_text_ids(runner))
     request_id = secrets.token_hex(8)
-    row = {"request_id": request_id, "requested_at": at, "state": REQUESTED, "named_by": named_by, "name": name}
+    values = {"named_by": request.named_by, "name": request.name}
+    row = {"request_id": request_id, "requested_at": at, "state": REQUESTED, **values}
     store.create(ERASURE_REQUESTS_OPS)
     store.append(ERASURE_REQUESTS_OPS, store.frame(ERASURE_REQUESTS_OPS, [row]))
     return request_id
+
+
+def has_text_ids(runner: Runner) -> bool:
+    """Return whether the identifiers of customers are text."""
+    return "customer_id" in dict(runner.sources.mapping(CUSTOMERS_BRONZE.entity).text_ids)
 
 
 @dataclass
@@ -140,7 +145,9 @@ class Erasure:
             for key, row in self.rows.items()
             if row["state"] == REQUESTED
         }
-        for key, found in find_persons(self.runner.store, new).items() if new else ():
+        for key, found in (
+            find_persons(self.runner.store, new, has_text_ids=has_text_ids(self.runner)).items() if new else ()
+        ):
             self.rows[key] |= {"state": FOUND, "found": found.to_json()}
         self._store_rows()
 

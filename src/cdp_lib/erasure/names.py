@@ -111,7 +111,11 @@ def find_traces(rows: DataFrame, contract: BronzeContract, mapping: ColumnMappin
         names: Names of the persons to erase.
     """
     naming, received = NAMING_COLUMNS[contract], received_texts(rows, contract, mapping)
-    texts = {column: normal_column(kind, received[column]) for column, kind in naming.kinds.items()}
+    are_texts = dict(mapping.text_ids)
+    texts = {
+        column: normal_column(kind, received[column], is_number=column not in are_texts)
+        for column, kind in naming.kinds.items()
+    }
     is_named = {column: names.include(kind, texts[column]) for column, kind in naming.kinds.items()}
     decisive = [column for column, kind in naming.kinds.items() if kind in naming.decisive]
     if naming.is_first_decisive:
@@ -137,24 +141,29 @@ def naming_source_columns(
     return {column: source_columns(column, names, contract, mapping) for column in NAMING_COLUMNS[contract].kinds}
 
 
-def normal_text(kind: str, text: str) -> str:
+def normal_text(kind: str, text: str, *, is_number: bool = True) -> str:
     """Return a name in its normal form; empty if no text is left. `normal_column` does the same in an engine.
+
+    Args:
+        kind: Kind of the name.
+        text: The name.
+        is_number: Whether the identifiers of customers are numbers. As text, 007 and 7 are two customers.
 
     >>> normal_text("customer", " 0101 "), normal_text("email", " Ann@Shop.Example")
     ('101', 'ann@shop.example')
     """
     text = " ".join(text.split())
-    if kind == CUSTOMER and text.isascii() and text.isdecimal():
+    if kind == CUSTOMER and is_number and text.isascii() and text.isdecimal():
         return str(int(text))
     return text.translate(str.maketrans(ascii_uppercase, ascii_lowercase)) if kind == EMAIL else text
 
 
-def normal_column(kind: str, text: Column) -> Column:
+def normal_column(kind: str, text: Column, *, is_number: bool = True) -> Column:
     """Return the normal form of a name, as `normal_text` does; null if no text is left."""
     if kind == EMAIL:
         return clean_email(text)
     text = clean_text(text)
-    if kind != CUSTOMER:
+    if kind != CUSTOMER or not is_number:
         return text
     return sf.when(text.rlike("^[0-9]+$"), sf.coalesce(text.try_cast("bigint").cast("string"), text)).otherwise(text)
 

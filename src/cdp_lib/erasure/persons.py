@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from pyspark.sql import functions as sf
@@ -51,13 +51,18 @@ class Request:
         """
         if self.named_by not in get_args(NamedBy):
             raise CdpError(f"A request names a person by {', '.join(get_args(NamedBy))}, not by '{self.named_by}'.")
-        if not self.text or (self.named_by == "person_id" and not self.text.isdecimal()):
+        if not self.name.strip() or (self.named_by == "person_id" and not self.name.strip().isdecimal()):
             raise CdpError(f"The request has no usable {self.named_by}.")
 
-    @property
-    def text(self) -> str:
-        """The name in its normal form."""
-        return normal_text({"customer_id": CUSTOMER, "email": EMAIL, "person_id": ""}[self.named_by], self.name)
+    def normal(self, *, has_text_ids: bool) -> Request:
+        """Return the request with its name in the normal form.
+
+        Args:
+            has_text_ids: Whether the identifiers of customers are text.
+        """
+        kind = {"customer_id": CUSTOMER, "email": EMAIL, "person_id": CUSTOMER}[self.named_by]
+        is_number = self.named_by == "person_id" or not has_text_ids
+        return replace(self, name=normal_text(kind, self.name, is_number=is_number))
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Found:
         return cls(**{each.name: content[each.name] for each in fields(cls)})
 
 
-def find_persons(store: DeltaStore, requests: Mapping[str, Request]) -> dict[str, Found]:
+def find_persons(store: DeltaStore, requests: Mapping[str, Request], *, has_text_ids: bool) -> dict[str, Found]:
     """Return the identifiers of the persons of requests, by the key of the request.
 
     A person without any record gets only the name in the request: records of the person may be in quarantine, or sales
@@ -100,18 +105,20 @@ def find_persons(store: DeltaStore, requests: Mapping[str, Request]) -> dict[str
     Args:
         store: Tables of the platform.
         requests: Requests by a key of the caller's choice.
+        has_text_ids: Whether the identifiers of customers are text.
 
     Raises:
         CdpError: An e-mail address belongs to several persons, or a person does not exist.
     """
-    tables = _Tables(store)
-    numbers = tables.numbers_of({each.text for each in requests.values() if each.named_by == "customer_id"})
-    addresses = {each.text for each in requests.values() if each.named_by == "email"}
+    tables = _Tables(store, has_text_ids=has_text_ids)
+    requests = {key: each.normal(has_text_ids=has_text_ids) for key, each in requests.items()}
+    numbers = tables.numbers_of({each.name for each in requests.values() if each.named_by == "customer_id"})
+    addresses = {each.name for each in requests.values() if each.named_by == "email"}
     keys_of_address = tables.keys_with_email(addresses)
     keys = {key: _keys_of(each, numbers, keys_of_address) for key, each in requests.items()}
     persons_of_key = tables.persons_of({each for found in keys.values() for each in found})
     persons = {
-        key: {int(each.text)}
+        key: {int(each.name)}
         if each.named_by == "person_id"
         else {persons_of_key[record] for record in keys[key] if record in persons_of_key}
         for key, each in requests.items()
@@ -127,15 +134,20 @@ def find_persons(store: DeltaStore, requests: Mapping[str, Request]) -> dict[str
     }
     for key, each in requests.items():
         if each.named_by == "person_id" and not records[key]:
-            raise CdpError(f"There is no person {each.text}.")
+            raise CdpError(f"There is no person {each.name}.")
     return _with_values(tables, requests, records, numbers)
+
+
+def persons_of(store: DeltaStore, record_keys: Collection[str]) -> dict[str, int]:
+    """Return the persons of records, by record key. A record without a person is left out."""
+    return _Tables(store, has_text_ids=False).persons_of(record_keys)
 
 
 def _keys_of(request: Request, numbers: Mapping[str, int], keys_of_address: Mapping[str, set[str]]) -> set[str]:
     """Return the keys of the records that a request names."""
     if request.named_by == "customer_id":
-        return {f"customer:{numbers[request.text]}"} if request.text in numbers else set()
-    return keys_of_address.get(request.text, set()) if request.named_by == "email" else set()
+        return {f"customer:{numbers[request.name]}"} if request.name in numbers else set()
+    return keys_of_address.get(request.name, set()) if request.named_by == "email" else set()
 
 
 def _with_values(
@@ -157,7 +169,7 @@ def _with_values(
             described[key][kind].add(value)
     for key, each in requests.items():
         if each.named_by == "email":
-            described[key][EMAIL].add(each.text)
+            described[key][EMAIL].add(each.name)
     shared = tables.shared_values(described.values(), set(owner))
     customers = {record.partition(":")[2] for record in owner if record.startswith("customer:")}
     source_ids = tables.source_ids({int(number) for number in customers})
@@ -173,8 +185,8 @@ def _with_values(
             elif kind == CONTACT:
                 names[CONTACT].add(value)
         if each.named_by == "customer_id":
-            names[CUSTOMER].add(each.text)
-            own_numbers |= {numbers[each.text]} if each.text in numbers else set()
+            names[CUSTOMER].add(each.name)
+            own_numbers |= {numbers[each.name]} if each.name in numbers else set()
         for kind in (EMAIL, DEVICE):
             names[kind] = {text for text in described[key][kind] if (kind, text) not in shared}
         others = {column: texts for column, texts in described[key].items() if column not in (EMAIL, DEVICE)}
@@ -194,8 +206,8 @@ def _with_values(
 class _Tables:
     """Queries of the tables that tell who a person is. Each query is about all requests."""
 
-    def __init__(self, store: DeltaStore) -> None:
-        self._store = store
+    def __init__(self, store: DeltaStore, *, has_text_ids: bool) -> None:
+        self._store, self._has_text_ids = store, has_text_ids
 
     def _rows(self, contract: TableContract, columns: Sequence[str], **wanted: Collection[Any]) -> list[Any]:
         """Return rows with one of the wanted values in one of the columns."""
@@ -209,13 +221,14 @@ class _Tables:
 
     def numbers_of(self, source_ids: Collection[str]) -> dict[str, int]:
         """Return the numbers of customers by their identifiers in the source."""
+        if not self._has_text_ids:
+            return {text: int(text) for text in source_ids if text.isascii() and text.isdecimal()}
         keyed = self._rows(ID_KEYS_SILVER, ["entity", "source_id", "id"], source_id=source_ids)
-        numbers = {text: int(text) for text in source_ids if text.isascii() and text.isdecimal()}
-        return numbers | {row["source_id"]: row["id"] for row in keyed if row["entity"] == "customers"}
+        return {row["source_id"]: row["id"] for row in keyed if row["entity"] == "customers"}
 
     def source_ids(self, numbers: Collection[int]) -> dict[int, str]:
         """Return the text identifiers of customers by number. It is empty if the source has numbers."""
-        keyed = self._rows(ID_KEYS_SILVER, ["entity", "source_id", "id"], id=numbers)
+        keyed = self._rows(ID_KEYS_SILVER, ["entity", "source_id", "id"], id=numbers if self._has_text_ids else ())
         return {row["id"]: row["source_id"] for row in keyed if row["entity"] == "customers"}
 
     def keys_with_email(self, addresses: Collection[str]) -> dict[str, set[str]]:

@@ -64,3 +64,9 @@ def test_every_bronze_column_that_names_a_person_is_searched() -> None:
         if column.refers_to == "customers" or column.pii in ("email", "device") or column.name in ("contactid",)
     }
     assert naming == {(contract, name) for contract, each in NAMING_COLUMNS.items() for name in each.kinds}
+
+
+def test_identifiers_that_are_text_keep_their_zeros(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([("007",)], "text string")
+    assert rows.select(normal_column(CUSTOMER, sf.col("text"), is_number=False)).collect()[0][0] == "007"
+    assert normal_text(CUSTOMER, "007", is_number=False) == "007"

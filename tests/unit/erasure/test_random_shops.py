@@ -16,6 +16,7 @@ from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, EVENTS_BRONZE
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.erasure.erase import Erasure, request_erasure
+from cdp_lib.erasure.persons import Request
 from cdp_lib.pipeline.run import Runner
 from effort import SEEDS
 
@@ -203,7 +204,7 @@ def test_erased_persons_are_gone_and_nothing_else_changes(warehouse: Warehouse, 
         before, total = rows_of_others(warehouse, erased | chosen), revenue(warehouse)
         for number in chosen:
             named_by, name = shop.random.choice([("customer_id", str(1000 + number)), ("email", shop.email(number))])
-            request_erasure(warehouse.store, named_by, name, NOW)
+            request_erasure(runner(warehouse, str(rules)), Request(named_by, name), NOW)
         erased |= chosen
         warehouse.dies_at(shop.random.randrange(40), lambda: erase(warehouse, str(rules)))
         erase(warehouse, str(rules))
