@@ -110,12 +110,7 @@ def find_traces(rows: DataFrame, contract: BronzeContract, mapping: ColumnMappin
         mapping: Mapping of the entity.
         names: Names of the persons to erase.
     """
-    naming, received = NAMING_COLUMNS[contract], received_texts(rows, contract, mapping)
-    are_texts = dict(mapping.text_ids)
-    texts = {
-        column: normal_column(kind, received[column], is_number=column not in are_texts)
-        for column, kind in naming.kinds.items()
-    }
+    naming, texts = NAMING_COLUMNS[contract], naming_texts(rows, contract, mapping)
     is_named = {column: names.include(kind, texts[column]) for column, kind in naming.kinds.items()}
     decisive = [column for column, kind in naming.kinds.items() if kind in naming.decisive]
     if naming.is_first_decisive:
@@ -126,6 +121,21 @@ def find_traces(rows: DataFrame, contract: BronzeContract, mapping: ColumnMappin
     else:
         is_record = reduce(or_, (is_named[column] for column in decisive), sf.lit(False))
     return Traces(is_record, {column: is_named[column] & ~is_record for column in naming.kinds})
+
+
+def naming_texts(rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping) -> dict[str, Column]:
+    """Return the names in the rows of a bronze table, in their normal form, by naming column.
+
+    Args:
+        rows: Rows of the bronze table.
+        contract: Contract of the bronze table, one of `NAMING_COLUMNS`.
+        mapping: Mapping of the entity.
+    """
+    received, are_texts = received_texts(rows, contract, mapping), dict(mapping.text_ids)
+    return {
+        column: normal_column(kind, received[column], is_number=column not in are_texts)
+        for column, kind in NAMING_COLUMNS[contract].kinds.items()
+    }
 
 
 def naming_source_columns(

@@ -339,20 +339,18 @@ def _build(work: Work, batches: list[Manifest], own_columns: Collection[str]) ->
 def _scrub(work: Work, batches: list[Manifest], frames: Mapping[str, DataFrame]) -> dict[str, Manifest]:
     """Remove erased persons from landed batches: their sources still send them.
 
-    Cost: one query per batch, only if somebody was erased.
+    Cost: one query per batch, and a second one for a batch that has to change. No query if nobody was ever erased.
 
     Returns:
         The manifests of the changed batches, by name.
     """
     contract = _contract(work)
-    erased = work.find_erased() if contract in NAMING_COLUMNS and frames else None
-    if not erased:
-        return {}
-    changed = {}
-    for batch in batches:
-        if rows := frames.get(batch.batch_id):
-            edits = find_edits(rows, contract, work.mapping_of(contract), erased)
-            for files in edits.values():
+    suppressions = work.find_suppressions() if contract in NAMING_COLUMNS and frames else None
+    changed, mapping = dict[str, Manifest](), work.mapping_of(contract)
+    for batch in batches if suppressions else ():
+        rows = frames.get(batch.batch_id)
+        if rows and suppressions and (names := suppressions.names_in(rows, contract, mapping)):
+            for files in find_edits(rows, contract, mapping, names).values():
                 scrubbed = scrub_batch(work.landing, batch, files, work.settings.run_started_at.isoformat())
                 changed[batch.batch_id] = work.landing.examine(scrubbed)
     return changed

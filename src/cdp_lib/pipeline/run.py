@@ -25,8 +25,7 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.sums import DAY_COLUMNS, SUMS
 from cdp_lib.contracts.table import BronzeContract, TableContract
-from cdp_lib.erasure.names import Names
-from cdp_lib.erasure.suppressions import suppressed_names
+from cdp_lib.erasure.suppressions import Suppressions, read_suppressions
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.mapping import Mapping
@@ -404,9 +403,9 @@ class Runner:
             delete_change_sets(self.store, table.contract)
 
     @cached_property
-    def _erased(self) -> Names | None:
+    def _suppressions(self) -> Suppressions | None:
         """Digests of the names of erased persons. None if nobody was erased."""
-        return suppressed_names(self.store, self._erasure_key)
+        return read_suppressions(self.store, self._erasure_key)
 
     def business_date(self) -> date:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
@@ -459,7 +458,7 @@ class Runner:
             tuple(readers),
             self._mappings(table),
             upstream_code=self._upstream_code(table),
-            find_erased=lambda: self._erased,
+            find_suppressions=lambda: self._suppressions,
         )
 
     def _run(self, name: str) -> TableRun:
