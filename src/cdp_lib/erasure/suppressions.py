@@ -66,13 +66,10 @@ class Suppressions:
             mapping: Mapping of the entity.
         """
         kinds = NAMING_COLUMNS[contract].kinds
+        texts = naming_texts(rows, contract, mapping)
+        digests = {column: digest_column(self.key, kinds[column], text) for column, text in texts.items()}
         named = sf.array(
-            *(
-                sf.struct(
-                    sf.lit(kinds[column]).alias("kind"), digest_column(self.key, kinds[column], text).alias("digest")
-                )
-                for column, text in naming_texts(rows, contract, mapping).items()
-            )
+            *(sf.struct(sf.lit(kinds[column]).alias("kind"), each.alias("digest")) for column, each in digests.items())
         )
         present = rows.select(sf.explode(named).alias("named")).select("named.kind", "named.digest").distinct()
         found: Sequence[tuple[str, str]] = present.join(self.digests, ["kind", "digest"], how="left_semi").collect()
