@@ -14,7 +14,7 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.table import BronzeContract, TableContract
 from cdp_lib.erasure.erase import has_text_ids
-from cdp_lib.erasure.names import CONTACT, NAMING_COLUMNS, Names, find_traces
+from cdp_lib.erasure.names import CONTACT, NAMING_COLUMNS, Names, find_mentions
 from cdp_lib.erasure.persons import Found, Request, find_persons, persons_of
 from cdp_lib.pipeline.run import Runner
 
@@ -51,7 +51,7 @@ def stored_rows(runner: Runner, request: Request) -> list[StoredRows]:
         rows = runner.store.read(contract)
         if contract in NAMING_COLUMNS and isinstance(contract, BronzeContract):
             mapping = runner.sources.mapping(contract.entity)
-            condition = find_traces(rows, contract, mapping, Names(found.names)).is_touched
+            condition = find_mentions(rows, contract, mapping, Names(found.names)).is_touched
         elif contract.name.endswith("_changes"):
             continue  # earlier versions of rows of the table itself
         else:

@@ -84,7 +84,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Traces:
+class Mentions:
     """Expressions over the rows of a bronze table that tell what of the row has to go.
 
     Attributes:
@@ -101,7 +101,7 @@ class Traces:
         return reduce(or_, self.names.values(), self.is_record)
 
 
-def find_traces(rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping, names: Names) -> Traces:
+def find_mentions(rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping, names: Names) -> Mentions:
     """Return what of the rows of a bronze table has to go.
 
     Args:
@@ -120,7 +120,7 @@ def find_traces(rows: DataFrame, contract: BronzeContract, mapping: ColumnMappin
         is_record = first
     else:
         is_record = reduce(or_, (is_named[column] for column in decisive), sf.lit(False))
-    return Traces(is_record, {column: is_named[column] & ~is_record for column in naming.kinds})
+    return Mentions(is_record, {column: is_named[column] & ~is_record for column in naming.kinds})
 
 
 def naming_texts(rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping) -> dict[str, Column]:

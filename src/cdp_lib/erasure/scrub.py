@@ -15,7 +15,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import delta_name
 from cdp_lib.contracts.table import BronzeContract
-from cdp_lib.erasure.names import Names, find_traces, naming_source_columns
+from cdp_lib.erasure.names import Names, find_mentions, naming_source_columns
 from cdp_lib.errors import CdpError
 from cdp_lib.json_text import EXTRA
 from cdp_lib.landing import Landing, Manifest
@@ -90,20 +90,20 @@ def find_edits(rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping
         mapping: Mapping of the entity.
         names: Names of the persons to erase.
     """
-    traces = find_traces(rows, contract, mapping, names)
+    mentions = find_mentions(rows, contract, mapping, names)
     sources = naming_source_columns(rows.columns, contract, mapping)
     fields = sorted({name for columns in sources.values() for name in columns if name in rows.columns})
     identity = [_text_of(name, rows.columns).alias(f"_field_{number}") for number, name in enumerate(fields)]
-    flags = [sf.coalesce(traces.is_record, sf.lit(False)).alias("_is_record")]
-    flags += [named.alias(f"_is_named_{number}") for number, named in enumerate(traces.names.values())]
-    found = rows.where(traces.is_touched).select("_batch_id", "_source_file", *identity, *flags)
+    flags = [sf.coalesce(mentions.is_record, sf.lit(False)).alias("_is_record")]
+    flags += [named.alias(f"_is_named_{number}") for number, named in enumerate(mentions.names.values())]
+    found = rows.where(mentions.is_touched).select("_batch_id", "_source_file", *identity, *flags)
     others = _unknown_columns(rows.columns, contract, mapping)
     edits: dict[str, dict[str, _Edits]] = {}
     for row in found.groupBy(*found.columns).count().collect():
         of_file = edits.setdefault(row["_batch_id"], {}).setdefault(row["_source_file"], _Edits(fields))
         values = tuple(row[f"_field_{number}"] for number in range(len(fields)))
         of_file.records[values] = row["count"]
-        named = [column for number, column in enumerate(traces.names) if row[f"_is_named_{number}"]]
+        named = [column for number, column in enumerate(mentions.names) if row[f"_is_named_{number}"]]
         emptied = {name for column in named for name in sources[column]}
         of_file.removed[values] = None if row["_is_record"] else {*emptied, *others}
     return edits
@@ -121,15 +121,15 @@ def scrub_rows(rows: DataFrame, contract: BronzeContract, mapping: ColumnMapping
         mapping: Mapping of the entity.
         names: Names of the persons to erase.
     """
-    traces = find_traces(rows, contract, mapping, names)
+    mentions = find_mentions(rows, contract, mapping, names)
     sources = naming_source_columns(rows.columns, contract, mapping)
     emptied: dict[str, Column] = {}
-    for column, named in traces.names.items():
+    for column, named in mentions.names.items():
         for name in (*sources[column], f"{column}{AS_RECEIVED}"):
             emptied[name] = emptied.get(name, sf.lit(False)) | named
-    is_touched = traces.is_touched
+    is_touched = mentions.is_touched
     emptied |= dict.fromkeys([*_unknown_columns(rows.columns, contract, mapping), EXTRA], is_touched)
-    return rows.where(~sf.coalesce(traces.is_record, sf.lit(False))).select(
+    return rows.where(~sf.coalesce(mentions.is_record, sf.lit(False))).select(
         *(
             sf.when(~emptied[name], sf.col(f"`{name}`")).alias(name) if name in emptied else sf.col(f"`{name}`")
             for name in rows.columns

@@ -126,6 +126,7 @@ def test_a_person_is_erased_from_batches_and_tables(shop: Warehouse, named_by: N
     assert shop.complaints() == []
 
 
+@pytest.mark.first_engine
 def test_nothing_of_other_persons_changes(shop: Warehouse) -> None:
     others = {"customers_silver": "customer_id = 202", "crm_contacts_silver": "true", "events_silver": "true"}
 
@@ -159,6 +160,7 @@ def test_a_source_that_still_sends_the_person_brings_nothing_back(shop: Warehous
     assert shop.complaints() == []
 
 
+@pytest.mark.first_engine
 def test_without_the_key_no_batch_is_loaded(shop: Warehouse) -> None:
     request_erasure(runner(shop), Request("customer_id", "101"), NOW)
     erase(shop)
@@ -178,6 +180,7 @@ def test_a_killed_erasure_is_repeated(shop: Warehouse, commit: int) -> None:
     assert shop.complaints() == []
 
 
+@pytest.mark.first_engine
 def test_several_persons_are_erased_at_once(shop: Warehouse) -> None:
     request_erasure(runner(shop), Request("customer_id", "101"), NOW)
     request_erasure(runner(shop), Request("email", "otto@example.com"), NOW)
@@ -187,6 +190,7 @@ def test_several_persons_are_erased_at_once(shop: Warehouse) -> None:
     assert len({request for (request,) in shop.rows(SUPPRESSIONS_OPS, "request_id")}) == 2
 
 
+@pytest.mark.first_engine
 def test_an_address_of_two_persons_names_nobody(shop: Warehouse) -> None:
     shop.land(CUSTOMERS_BRONZE, 3, customer(101, **ADA), customer(202, email="ada@example.com"))
     run(shop)
@@ -194,11 +198,13 @@ def test_an_address_of_two_persons_names_nobody(shop: Warehouse) -> None:
         request_erasure(runner(shop), Request("email", "ada@example.com"), NOW)
 
 
+@pytest.mark.first_engine
 def test_a_person_who_does_not_exist_is_an_error(shop: Warehouse) -> None:
     with pytest.raises(CdpError, match="There is no person 999"):
         request_erasure(runner(shop), Request("person_id", "999"), NOW)
 
 
+@pytest.mark.first_engine
 def test_an_address_that_others_share_stays_with_them(shop: Warehouse) -> None:
     shop.land(CUSTOMERS_BRONZE, 3, customer(101, **ADA), customer(202, email="ada@example.com"))
     run(shop)
@@ -208,6 +214,7 @@ def test_an_address_that_others_share_stays_with_them(shop: Warehouse) -> None:
     assert (number, email) == (202, "ada@example.com")
 
 
+@pytest.mark.first_engine
 def test_a_rewrite_that_was_killed_is_finished_or_undone(shop: Warehouse, tmp_path: Path) -> None:
     landing = shop.landing
     batch = landing.find_latest_batch(CUSTOMERS_BRONZE.source, CUSTOMERS_BRONZE.entity)
