@@ -10,8 +10,9 @@ A batch id begins with a time: batch `20260131T235959Z-7` is in the day folder `
 the few days that may hold new batches, however many days the landing has. Earlier versions stored batches directly in
 the entity's folder, without day folders. These batches are still read from the entity's folder.
 
-A batch with a manifest is never changed. The manifest also holds the watermark, so the watermark always matches the
-landed data.
+A batch with a manifest is never changed, with one exception: an erasure rewrites the files that hold records of a
+person (`Landing.rewrite_batch`). The manifest also holds the watermark, so the watermark always matches the landed
+data.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ _SOURCE = "source.json"
 _LANDED_FILES = "landed_files.json"
 """Name of the summary file in an entity's folder. It lists the source files that are landed in the entity's batches, up
 to the batch whose id is in the summary."""
+
+_REWRITTEN = "rewritten"
+"""Name of the folder in a batch's folder that holds the files of a rewrite until they replace the old files."""
 
 _MAX_UNSUMMARIZED_BATCHES = 50
 """If more than this number of manifests are read to list an entity's landed files, a new summary file is written."""
@@ -143,6 +147,8 @@ class Manifest:
         columns: Sorted names of the columns or fields in the data. The columns of tombstones are not included. `_extra`
             stands for names that can't be the name of a column (`add_field_names`).
         schema_fingerprint: SHA-256 of the column names.
+        rewritten_at: Time at which an erasure last rewrote the batch, ISO 8601, UTC. None if the batch is as received.
+        rows_erased: Number of records that erasures have removed from the batch.
     """
 
     source: str
@@ -160,6 +166,8 @@ class Manifest:
     checksum: str | None = None
     columns: tuple[str, ...] | None = None
     schema_fingerprint: str | None = None
+    rewritten_at: str | None = None
+    rows_erased: int = 0
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -607,6 +615,67 @@ class Landing:
                     self._remove(folder)
             raise
 
+    @contextmanager
+    def rewrite_batch(self, batch: Manifest, rewritten_at: str, rows_erased: int) -> Iterator[BatchWriter]:
+        """Replace data files of a landed batch, and remove the raw responses of the batch.
+
+        The caller writes the new files inside the `with` statement, under the names of the old files. The old files
+        without a new file stay. The manifest of the new files is the commit: if the process is killed before it is
+        written, the batch is as before, and `finish_rewrite` removes the new files. If the process is killed after
+        it, `finish_rewrite` finishes the rewrite.
+
+        Args:
+            batch: Manifest of the batch.
+            rewritten_at: Time of the rewrite, ISO 8601, UTC.
+            rows_erased: Number of records of the batch that the new files lack.
+
+        Raises:
+            CdpError: The location can't be written.
+        """
+        self.finish_rewrite(batch)
+        draft = f"{self._folder(batch.source, batch.entity, batch.batch_id)}/{_REWRITTEN}"
+        writer = BatchWriter(self, draft)
+        yield writer
+        new = {file.name: file for file in writer.files}
+        files = tuple(new.get(file.name, file) for file in batch.files)
+        sizes = [file.bytes for file in files]
+        manifest = replace(
+            batch,
+            files=files,
+            rows=None if batch.rows is None else batch.rows - rows_erased,
+            bytes=None if None in sizes else sum(filter(None, sizes)),
+            checksum=_checksum_of(files),
+            rewritten_at=rewritten_at,
+            rows_erased=batch.rows_erased + rows_erased,
+        )
+        with self._errors("written"):
+            self.fs.makedirs(draft, exist_ok=True)
+            self._write_atomically(f"{draft}/{MANIFEST}", manifest.to_json())
+        self.finish_rewrite(batch)
+
+    def finish_rewrite(self, batch: Manifest) -> None:
+        """Finish a rewrite of a batch that a killed process has committed, or remove what it has written.
+
+        Raises:
+            CdpError: The location can't be read or written.
+        """
+        folder = self._folder(batch.source, batch.entity, batch.batch_id)
+        draft = f"{folder}/{_REWRITTEN}"
+        if not self._exists(draft):
+            return
+        if self._exists(f"{draft}/{MANIFEST}"):
+            with self._errors("read"):
+                text = self.fs.cat_file(f"{draft}/{MANIFEST}").decode()
+            with self._errors("written"):
+                for name in (file.name for file in Manifest.from_json(text).files):
+                    if self.fs.exists(f"{draft}/{name}"):
+                        self.fs.mv(f"{draft}/{name}", f"{folder}/{name}")
+                if self.fs.exists(f"{folder}/received"):
+                    self.fs.rm(f"{folder}/received", recursive=True)
+                self._write_atomically(f"{folder}/{MANIFEST}", text)
+        with self._errors("written"):
+            self.fs.rm(draft, recursive=True)
+
     def _land_manifest(self, folder: str, manifest: Manifest, latest: str) -> None:
         """Write the manifest of a batch.
 
@@ -703,6 +772,11 @@ class Landing:
                 raise self._mismatch_error(batch, f"the manifest does not list the file {name}")
 
     def _mismatch_error(self, batch: Manifest, reason: str) -> CdpError:
+        if self._exists(f"{self._folder(batch.source, batch.entity, batch.batch_id)}/{_REWRITTEN}/{MANIFEST}"):
+            return CdpError(
+                f"An erasure of batch {batch.batch_id} of {batch.source}/{batch.entity} was interrupted: repeat the"
+                " erasure."
+            )
         return CdpError(
             f"Batch {batch.batch_id} of {batch.source}/{batch.entity} does not match its manifest: {reason}."
             " None of the batch's rows were loaded. Restore the batch, or delete its folder."
@@ -943,6 +1017,11 @@ class BatchWriter:
         with self._open(f"data/{name}") as file:
             yield file
         self._files.append(DataFile(f"data/{name}", file.bytes, file.checksum, origin, deletions))
+
+    @property
+    def files(self) -> tuple[DataFile, ...]:
+        """Return the data files written so far."""
+        return tuple(self._files)
 
     def add_file(self, file: DataFile, format: BatchFormat) -> None:
         """Add a data file to the manifest.

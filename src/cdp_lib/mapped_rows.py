@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map
-from collections.abc import Sequence
 
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
@@ -16,6 +16,7 @@ from cdp_lib.errors import CdpError
 from cdp_lib.mapping import AS_RECEIVED, ATTRIBUTES, Mapping
 
 _COLUMN_NAME = re.compile(r"[^\W\d][\w $.#-]*")
+_NAMES_IN_EXPRESSION = re.compile(r"(?<=`)[^`]+(?=`)|[^\W\d]\w*")
 _DATE_AND_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
@@ -75,6 +76,35 @@ def received_ids(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapp
     )
     found = bronze_rows.select(sf.explode(identifiers).alias("id")).select("id.entity", "id.source_id")
     return found.where("source_id IS NOT NULL").distinct()
+
+
+def received_texts(bronze_rows: DataFrame, contract: BronzeContract, mapping: Mapping) -> dict[str, Column]:
+    """Return the text of each contract column, by name, before it is converted to the column's type.
+
+    Args:
+        bronze_rows: Rows of the bronze table.
+        contract: Contract of the bronze table.
+        mapping: Mapping of the entity.
+    """
+    return _texts(bronze_rows.columns, contract, mapping)
+
+
+def source_columns(column: str, names: Collection[str], contract: BronzeContract, mapping: Mapping) -> list[str]:
+    """Return the columns of a bronze table that a contract column is computed from, sorted.
+
+    Args:
+        column: Column of the contract.
+        names: Columns of the bronze table.
+        contract: Contract of the bronze table.
+        mapping: Mapping of the entity.
+    """
+    source = dict(mapping.columns).get(column)
+    if source is None:
+        return [column]
+    if delta_name(source) in names or _COLUMN_NAME.fullmatch(source):
+        return [_known(source, list(names), contract)]
+    words = {delta_name(word) for word in _NAMES_IN_EXPRESSION.findall(source)}
+    return sorted(name for name in names if name in words and not name.startswith("_"))
 
 
 def _with_ids(rows: DataFrame, contract: BronzeContract, mapping: Mapping, id_keys: DataFrame) -> DataFrame:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.bronze import tables_of
+from cdp_lib.erasure.erase import Erasure
+from cdp_lib.erasure.suppressions import ERASURE_KEY
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.pipeline.run import Runner, TableRun
 from cdp_lib.protection import protect
 from cdp_lib.published import Copies, due_copies, publish_gold
 from cdp_lib.reconciliation import describe_imbalance, has_imbalance, reconcile, record_reconciliation
-from cdp_lib.secrets import find_secret
+from cdp_lib.secrets import find_secret, read_secret
 from cdp_lib.serving import Serving, due_views, publish_views
 from cdp_lib.settings import Settings, parse_flag
 from cdp_lib.storage import open_store, release_lease, take_lease
@@ -74,7 +76,9 @@ class Stage:
         self._holder = dbutils.widgets.get("job") or _BY_HAND, self._settings.run_id
         take_lease(self._store, *self._holder)
         account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")
-        self._runner = Runner(self._store, Landing(settings.landing, account_key), settings)
+        erasure_key = find_secret(dbutils, settings.secret_scope, ERASURE_KEY)
+        landing = Landing(settings.landing, account_key)
+        self._runner = Runner(self._store, landing, settings, erasure_key=erasure_key)
         protect(self._store, self._runner.states)
         self._held = {*dbutils.widgets.get("held").split(), *_tables_of_failed(dbutils.widgets.get("sources"))}
         self._runs: list[TableRun] = []
@@ -110,6 +114,26 @@ class Stage:
             runs += self.refresh("gold", show)
             for line in self.publish():
                 show(line)
+        return runs
+
+    def erase(self, show: Callable[[str], object]) -> list[TableRun]:
+        """Fulfil the open requests of `erasure_requests_ops`, and refresh all tables.
+
+        Args:
+            show: The notebook's `print`.
+
+        Raises:
+            CdpError: The secret erasure_key is missing, a request names several persons, or a landed batch can't be
+                rewritten.
+        """
+        key = read_secret(self._dbutils, self._settings.secret_scope, ERASURE_KEY)
+        erasure = Erasure.open(self._runner, key)
+        erasure.scrub(show)
+        runs = self.refresh_all(show)
+        # If a table failed, it may still have the persons: the next run of the job continues.
+        if not (self._held or self._imbalance):
+            erasure.finish(self._settings.run_started_at)
+            show(f"{len(erasure.rows):,} requests fulfilled")
         return runs
 
     def is_anything_due(self) -> bool:

@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, cast
 
 import sqlglot
 import typer
@@ -24,6 +24,9 @@ from cdp_lib.analytics.promises import promise_sentences
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import SEGMENT_QUALITY_GOLD
 from cdp_lib.contracts.table import TableContract
+from cdp_lib.erasure.access import stored_rows
+from cdp_lib.erasure.erase import request_erasure
+from cdp_lib.erasure.persons import NamedBy, Request
 from cdp_lib.errors import CdpError
 from cdp_lib.maintenance import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, to_retention_days
 from cdp_lib.pipeline.compaction import late_batch_messages, remove_old_batches
@@ -35,10 +38,12 @@ from cdp_lib.settings import Settings
 from cdp_lib.sources_file import ENTITIES
 from cdp_lib.storage import DeltaStore, open_store
 from cdp_lib.verification import verify as verify_tables
+from cdp_local.access_page import write_access
 from cdp_local.bundle import PROJECT, Bundle, Job
 from cdp_local.checksums import forget_files
 from cdp_local.demo import DEMO_HOME, DEMO_VARIABLES
 from cdp_local.engines import catalog_of
+from cdp_local.erasure_key import create_erasure_key
 from cdp_local.export_command import export
 from cdp_local.identity_commands import identity
 from cdp_local.job_settings import new_run_start, parameter_values, setting_values
@@ -84,6 +89,9 @@ SourcesFile = Annotated[
     Path | None,
     typer.Option("--sources", help="File of sources. Default: sources.yml of the project.", show_default=False),
 ]
+CustomerId = Annotated[str, typer.Option(help="Identifier of a customer, as in the source.")]
+Email = Annotated[str, typer.Option(help="E-mail address of the person.")]
+Person = Annotated[str, typer.Option(help="Number of the person.")]
 _NO_KEY = "(no key)"
 _NAME = re.compile(r"\w+(\.\w+)*")
 
@@ -622,6 +630,64 @@ def maintain(
         f" Files of earlier versions are kept for {days} {'day' if days == 1 else 'days'}.",
         soft_wrap=True,
     )
+
+
+@app.command()
+def forget(
+    customer_id: CustomerId = "",
+    email: Email = "",
+    person: Person = "",
+    engine: Engine = "sail",
+    home: Home = None,
+    var: Variables = None,
+) -> None:
+    """Erase a person from landed batches and from all tables.
+
+    Sales keep their amounts and lose the person. What the sources still send of the person is not loaded any more.
+    """
+    request, variables = _request(customer_id, email, person), pairs("--var", var)
+    home = home or read_configuration(variables).default_home
+    create_erasure_key(home)
+    with open_workspace(engine, home, variables) as workspace:
+        request_id = request_erasure(open_runner(workspace, "cdp_refresh", {}), request, new_run_start())
+    console.print(f"Request {request_id}", soft_wrap=True)
+    _run_job(engine, home, variables, "cdp_erasure", {}, ())
+
+
+@app.command("subject-access")
+def subject_access(
+    to: Annotated[Path, typer.Option(help="Folder for the two files. It must not exist yet.", show_default=False)],
+    customer_id: CustomerId = "",
+    email: Email = "",
+    person: Person = "",
+    engine: Engine = "sail",
+    home: Home = None,
+    var: Variables = None,
+) -> None:
+    """Write everything that is stored about a person, as an HTML page and as JSON.
+
+    The files have the records as received, with their files, and what the platform has made of them.
+    """
+    request = _request(customer_id, email, person)
+    if to.exists():
+        raise CdpError(f"{to} exists: name a new folder.")
+    with open_workspace(engine, home, pairs("--var", var)) as workspace:
+        tables = stored_rows(open_runner(workspace, "cdp_refresh", {}), request)
+    if not tables:
+        raise CdpError("Nothing is stored about this person.")
+    write_access(tables, to, new_run_start())
+    number = sum(len(each.rows) for each in tables)
+    console.print(f"{rows_in_words(number)} of {len(tables)} tables written to {to}.", soft_wrap=True)
+
+
+def _request(customer_id: str, email: str, person: str) -> Request:
+    """Return who the options of a command name."""
+    given = {"customer_id": customer_id, "email": email, "person_id": person}
+    named = [(named_by, name) for named_by, name in given.items() if name]
+    if len(named) != 1:
+        raise CdpError("Name one person: write one of --customer-id, --email and --person.")
+    [(named_by, name)] = named
+    return Request(cast("NamedBy", named_by), name)
 
 
 def _print_quarantined(tables: DeltaStore, contract: TableContract, count: int, number: int) -> None:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
 
+from cdp_lib.erasure.suppressions import ERASURE_KEY
 from cdp_lib.errors import CdpError
 from cdp_lib.pipeline.graph import longest_chains
 from cdp_lib.pipeline.run import TABLES_AT_ONCE, Runner, TableRun
 from cdp_lib.pipeline.work import RowCounts
 from cdp_lib.redaction import redact
+from cdp_lib.secrets import find_secret
 from cdp_lib.settings import Settings
 from cdp_lib.storage import open_store
 from cdp_lib.task_values import ROW_COUNTS
@@ -273,7 +275,8 @@ def open_runner(workspace: LocalWorkspace, job: str, parameters: Mapping[str, st
     values = setting_values(workspace.bundle.job(job), parameters, new_run_start())
     settings = Settings.from_parameters(values)
     store = open_store(workspace.session, settings.catalog, settings.schema)
-    return Runner(store, workspace.landing, settings)
+    erasure_key = find_secret(workspace.notebooks, settings.secret_scope, ERASURE_KEY)
+    return Runner(store, workspace.landing, settings, erasure_key=erasure_key)
 
 
 def _run_task(

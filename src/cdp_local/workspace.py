@@ -24,6 +24,7 @@ from cdp_local.dbutils import SecretStore
 from cdp_local.demo import DEMO, DEMO_VARIABLES
 from cdp_local.demo.shop import Shop
 from cdp_local.engines import catalog_of, open_session
+from cdp_local.erasure_key import read_erasure_key
 from cdp_local.notebooks import Workspace
 from cdp_local.samples import Samples, serve_samples
 from cdp_local.sources import SECRETS_FILE, check_home, holds_demo, read_configuration
@@ -121,7 +122,8 @@ def open_workspace(
             for entity, contract in ENTITIES.items():
                 landing.remember_source(contract.source, entity, sample)
         bundle = Bundle(PROJECT, overrides | samples.variables)
-        secrets = SecretStore(PROJECT / SECRETS_FILE, {(scope, key): text for key, text in samples.secrets.items()})
+        of_home = {(scope, key): text for key, text in (samples.secrets | read_erasure_key(home)).items()}
+        secrets = SecretStore(PROJECT / SECRETS_FILE, of_home)
         spark = stack.enter_context(
             open_session(engine, plain_home, bundle.variable("catalog"), bundle.schemas(), root, account_key)
         )

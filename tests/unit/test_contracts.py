@@ -7,7 +7,7 @@ from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.identity import IDENTITY_TABLES, PERSON_GROUPS
-from cdp_lib.contracts.ops import OPS_TABLES, PIPELINE_RUNS_OPS
+from cdp_lib.contracts.ops import ERASURE_REQUESTS_OPS, OPS_TABLES, PIPELINE_RUNS_OPS
 from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, RETAILS_SILVER, SILVER_TABLES
 from cdp_lib.contracts.table import (
@@ -186,6 +186,7 @@ IDENTITY = {table.name for each in IDENTITY_TABLES if "record_key" in each.types
 @every_table
 def test_personal_data_is_marked(contract: TableContract) -> None:
     personal = PERSONAL | ({"record_key": "email"} if contract.name in IDENTITY else {})
+    personal |= {"name": "record", "found": "record"} if contract == ERASURE_REQUESTS_OPS else {}
     classes = {column.name: column.pii for column in contract.columns if column.name in personal or column.pii}
     missing = object()
     assert {name: personal.get(name, missing) for name in classes} == classes

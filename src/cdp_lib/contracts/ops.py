@@ -86,4 +86,59 @@ PIPELINE_LEASE_OPS = TableContract(
     key=("resource",),
 )
 
-OPS_TABLES = (PIPELINE_RUNS_OPS, TABLE_STATE_OPS, RECONCILIATION_OPS, PIPELINE_LEASE_OPS)
+ERASURE_REQUESTS_OPS = TableContract(
+    name="erasure_requests_ops",
+    layer="ops",
+    comment="One row per request to erase a person. When the person is erased, the row says nothing about the person.",
+    columns=(
+        Column("request_id", "STRING", "random identifier of the request", required=True),
+        Column("requested_at", "TIMESTAMP", "time of the request, UTC", required=True),
+        Column(
+            "state",
+            "STRING",
+            "requested: named only; found: records and identifiers are known; erased: no table and no landed batch has"
+            " the person; certified: every file was searched and nothing was found",
+            required=True,
+        ),
+        Column("named_by", "STRING", "customer_id, email or person_id", required=True),
+        Column("name", "STRING", "value that names the person; null once the person is erased", pii="record"),
+        Column(
+            "found",
+            "STRING",
+            "JSON object: identifiers of the person by kind; null before they are found and once the person is erased",
+            pii="record",
+        ),
+        Column("records_deleted", "BIGINT", "landed records that were deleted"),
+        Column("sales_kept", "BIGINT", "landed records that were kept without the person"),
+        Column("erased_at", "TIMESTAMP", "time at which the person was erased, UTC"),
+        Column("certificate", "STRING", "JSON object: what was searched and found; null until then"),
+    ),
+    key=("request_id",),
+)
+
+SUPPRESSIONS_OPS = TableContract(
+    name="suppressions_ops",
+    layer="ops",
+    comment="One row per identifier of an erased person. Records that have one of these identifiers are not loaded.",
+    columns=(
+        Column("kind", "STRING", "customer, contact, email or device", required=True),
+        Column(
+            "digest",
+            "STRING",
+            "HMAC-SHA256 of the kind and the identifier, in hexadecimal, with the secret erasure_key",
+            required=True,
+        ),
+        Column("request_id", "STRING", "request to erase the person", required=True),
+        Column("suppressed_at", "TIMESTAMP", "time of the erasure, UTC", required=True),
+    ),
+    key=("kind", "digest"),
+)
+
+OPS_TABLES = (
+    PIPELINE_RUNS_OPS,
+    TABLE_STATE_OPS,
+    RECONCILIATION_OPS,
+    PIPELINE_LEASE_OPS,
+    ERASURE_REQUESTS_OPS,
+    SUPPRESSIONS_OPS,
+)

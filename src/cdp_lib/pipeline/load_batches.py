@@ -13,6 +13,8 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import BronzeContract
+from cdp_lib.erasure.names import NAMING_COLUMNS
+from cdp_lib.erasure.scrub import find_edits, scrub_batch
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import union
 from cdp_lib.json_text import EXTRA
@@ -211,9 +213,10 @@ class LoadBatches(Materialization):
         own_columns = set[str]()
         if work.state.version and not work.must_rewrite:
             own_columns = {*store.read(contract).columns} - {*contract.column_names}
-        frames: dict[str, DataFrame] = work.table.build(
-            store.session, work.landing, manifests, contract, work.mapping_of(contract), own_columns
-        )
+        frames = _build(work, manifests, own_columns)
+        if scrubbed := _scrub(work, manifests, frames):
+            manifests = [scrubbed.get(batch.batch_id, batch) for batch in manifests]
+            frames = _build(work, manifests, own_columns)
         replayed = [name for name in frames if loaded.holds(name)]
         is_whole = work.must_rewrite or bool(replayed)
         if is_whole:
@@ -322,6 +325,35 @@ def _examine(landing: Landing, contract: BronzeContract, names: list[str]) -> tu
             examined.append(batch)
             has_later_snapshot |= batch.load == "snapshot" and bool(batch.rows)
     return examined[::-1], unreadable[::-1]
+
+
+def _build(work: Work, batches: list[Manifest], own_columns: Collection[str]) -> dict[str, DataFrame]:
+    """Return the rows of batches, by name of the batch."""
+    contract = _contract(work)
+    built: dict[str, DataFrame] = work.table.build(
+        work.store.session, work.landing, batches, contract, work.mapping_of(contract), own_columns
+    )
+    return built
+
+
+def _scrub(work: Work, batches: list[Manifest], frames: Mapping[str, DataFrame]) -> dict[str, Manifest]:
+    """Remove erased persons from landed batches: their sources still send them.
+
+    Cost: one query per batch, and a second one for a batch that has to change. No query if nobody was ever erased.
+
+    Returns:
+        The manifests of the changed batches, by name.
+    """
+    contract = _contract(work)
+    suppressions = work.find_suppressions() if contract in NAMING_COLUMNS and frames else None
+    changed, mapping = dict[str, Manifest](), work.mapping_of(contract)
+    for batch in batches if suppressions else ():
+        rows = frames.get(batch.batch_id)
+        if rows and suppressions and (names := suppressions.names_in(rows, contract, mapping)):
+            for files in find_edits(rows, contract, mapping, names).values():
+                scrubbed = scrub_batch(work.landing, batch, files, work.settings.run_started_at.isoformat())
+                changed[batch.batch_id] = work.landing.examine(scrubbed)
+    return changed
 
 
 def _notes(contract: BronzeContract, new_columns: list[str], skipped: list[str], *, is_full: bool) -> list[str]:

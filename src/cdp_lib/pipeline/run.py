@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from graphlib import TopologicalSorter
 from threading import RLock
 from typing import Any, Literal
@@ -23,11 +25,12 @@ from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.sums import DAY_COLUMNS, SUMS
 from cdp_lib.contracts.table import BronzeContract, TableContract
+from cdp_lib.erasure.suppressions import Suppressions, read_suppressions
 from cdp_lib.errors import CdpError
 from cdp_lib.landing import Landing
 from cdp_lib.mapping import Mapping
 from cdp_lib.pipeline.adoption import adopt_warehouse
-from cdp_lib.pipeline.change_sets import UnknownContentError, finish_change_set
+from cdp_lib.pipeline.change_sets import UnknownContentError, delete_change_sets, finish_change_set
 from cdp_lib.pipeline.fingerprint import fingerprint
 from cdp_lib.pipeline.graph import Graph, platform_graph
 from cdp_lib.pipeline.guards import RefusedBatchError, with_refused_batches
@@ -91,7 +94,14 @@ class DifferingSumsError(CdpError):
 class Runner:
     """Runner that refreshes the tables of a graph in one run."""
 
-    def __init__(self, store: DeltaStore, landing: Landing, settings: Settings, graph: Graph | None = None) -> None:
+    def __init__(
+        self,
+        store: DeltaStore,
+        landing: Landing,
+        settings: Settings,
+        graph: Graph | None = None,
+        erasure_key: str | None = None,
+    ) -> None:
         """Read the state of every table.
 
         Args:
@@ -99,8 +109,9 @@ class Runner:
             landing: Landed batches.
             settings: Settings of the run.
             graph: Graph of the tables. None for the graph of the platform.
+            erasure_key: Key of the digests in `suppressions_ops`. None if nobody was erased.
         """
-        self.store, self.landing, self.settings = store, landing, settings
+        self.store, self.landing, self.settings, self._erasure_key = store, landing, settings, erasure_key
         self.graph = graph or platform_graph()
         self.sources = read_sources(settings.sources_file, asdict(settings), settings.business_time_zone)
         self.states = read_states(store)
@@ -363,6 +374,39 @@ class Runner:
                 " landed batch, or the beginning of its name."
             )
 
+    def require_rewrite(self, names: Iterable[str]) -> None:
+        """Record that the rows of tables are no longer right, so that the next refresh builds them again as a whole."""
+        self._mark_rewriting(names)
+
+    @contextmanager
+    def changed_rows(self, name: str) -> Iterator[None]:
+        """Count the rows of a table again, after the caller has changed them outside a refresh.
+
+        The table keeps its version. The caller sees to it that the tables that read it are built again.
+        """
+        state = self.states[name]
+        # If the process is killed before the count, the number of rows is unknown, and not wrong.
+        self._set_state(name, replace(state, rows=None))
+        write_states(self.store, self.states)
+        yield
+        contract = self.graph.tables[name].contract
+        self._set_state(name, replace(state, rows=self.store.count([contract])[contract.name]))
+        write_states(self.store, self.states)
+
+    def drop_change_sets(self) -> None:
+        """Delete the stored changes of all tables. A table that has not read some of them is built again as a whole."""
+        changed = {name: state for name, state in self.states.items() if state.change_sets}
+        for name, state in changed.items():
+            self._set_state(name, replace(state, change_sets={}))
+        write_states(self.store, self.states)
+        for table in self.graph.tables.values():
+            delete_change_sets(self.store, table.contract)
+
+    @cached_property
+    def _suppressions(self) -> Suppressions | None:
+        """Digests of the names of erased persons. None if nobody was erased."""
+        return read_suppressions(self.store, self._erasure_key)
+
     def business_date(self) -> date:
         """Return the day that figures refer to: the setting `as_of`, or else the latest business date in the data.
 
@@ -414,6 +458,7 @@ class Runner:
             tuple(readers),
             self._mappings(table),
             upstream_code=self._upstream_code(table),
+            find_suppressions=lambda: self._suppressions,
         )
 
     def _run(self, name: str) -> TableRun:

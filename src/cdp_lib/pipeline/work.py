@@ -14,6 +14,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import BronzeContract, TableContract
+from cdp_lib.erasure.suppressions import Suppressions
 from cdp_lib.frames import read_csv
 from cdp_lib.landing import Landing
 from cdp_lib.mapped_rows import map_rows
@@ -138,6 +139,8 @@ class Work:
             it has read none.
         is_rebuild: Whether the current version of the table is built again, and not the next version. The rows of new
             batches are then left out: the table was not built from them.
+        find_suppressions: Function that returns the digests of the names of erased persons. It returns None if nobody
+            was erased.
         upstream_code: Hash of the code and settings that the tables upstream of a ledger were built with. The business
             date is left out.
     """
@@ -155,6 +158,7 @@ class Work:
     mappings: Mapping[str, ColumnMapping] = field(default_factory=dict)
     is_rebuild: bool = False
     upstream_code: str = ""
+    find_suppressions: Callable[[], Suppressions | None] = lambda: None
 
     @property
     def contract(self) -> TableContract:

@@ -521,7 +521,7 @@ def test_only_tasks_that_use_the_landing_run_on_the_lake_cluster(jobs: Jobs, pro
             task["task_key"]
             for task in job["tasks"]
             if any(ast.unparse(call.func) == "Landing" for call in calls(notebook(task, project)))
-            or notebook(task, project).stem in ("bronze", "ingest", "refresh", "verify")
+            or notebook(task, project).stem in ("bronze", "erasure", "ingest", "refresh", "verify")
         }
         assert on_the_lake == landing_tasks
         for task in job["tasks"]:
