@@ -466,6 +466,11 @@ EVENTS_SILVER = TableContract(
         Column("product_id", "BIGINT", "product that the event is about"),
         Column("is_tracking_allowed", "BOOLEAN", "whether the visitor agreed to be tracked; null: not asked"),
         Column(
+            "consent_signal",
+            "STRING",
+            "beginning of the IAB TCF v2 string, or state of Google consent mode; null for true and false",
+        ),
+        Column(
             "identity",
             "STRING",
             "identity that the event belongs to, as in person_links_silver; null if the visitor refused tracking",
@@ -496,7 +501,11 @@ EVENTS_SILVER = TableContract(
         _has_email_format(),
         _fits("customer_id", "The customer's number, if present, is an integer."),
         _fits("product_id", "The product's number, if present, is an integer."),
-        _fits("is_tracking_allowed", "The answer of the visitor, if present, is true or false."),
+        _fits(
+            "is_tracking_allowed",
+            "The answer of the visitor, if present, is true, false, an IAB TCF v2 string or a"
+            " state of Google consent mode.",
+        ),
     ),
 )
 
