@@ -675,12 +675,22 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "task_values",
         "verification",
     },
-    "serving": {"contracts", "metric_views", "pipeline.state", "storage"},
+    "consent": {"contracts.consent", "contracts.identity", "errors", "storage"},
+    "serving": {"consent", "contracts", "metric_views", "pipeline.state", "storage"},
     "protection": {"contracts", "errors", "pipeline.state", "storage"},
     "task_values": {"pipeline.run"},
     "maintenance": {"contracts", "errors", "storage.delta"},
     "metric_views": {"contracts.kpis"},
-    "published": {"contracts.analytics", "contracts.gold", "contracts.table", "errors", "pipeline.state", "storage"},
+    "published": {
+        "consent",
+        "contracts.analytics",
+        "contracts.consent",
+        "contracts.gold",
+        "contracts.table",
+        "errors",
+        "pipeline.state",
+        "storage",
+    },
 }
 
 BUILDERS = ("silver", "gold", "business_date", "analytics")

@@ -37,7 +37,7 @@ MARKETING_CHANNELS = {"email": "e-mail", "sms": "text message", "phone": "phone"
 
 ONLINE, ALL = "online", "all"
 
-PURPOSES = {
+PURPOSES: dict[str, Purpose] = {
     each.name: each
     for each in (
         Purpose("marketing", "consent", "advertising messages to a person", (*MARKETING_CHANNELS,)),
