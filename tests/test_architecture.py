@@ -360,6 +360,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "gold.profile": {
         "columns",
         "contracts.analytics",
+        "contracts.consent",
         "contracts.identity",
         "contracts.profile",
         "contracts.silver",

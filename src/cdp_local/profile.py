@@ -15,8 +15,9 @@ from typing import Any
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from cdp_lib.contracts.consent import MARKETING_CHANNELS
 from cdp_lib.contracts.identity import PERSON_GROUPS, PERSON_HISTORY_SILVER, PERSON_LINKS_SILVER
-from cdp_lib.contracts.profile import BUCKETS, CONSENTS, CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
+from cdp_lib.contracts.profile import BUCKETS, CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
 from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
@@ -125,7 +126,7 @@ class Profiles:
         return Story(
             person_id,
             tuple(group for name in PERSON_GROUPS if (group := _group(name, profile))),
-            {channel: profile.get(f"is_{channel}_allowed") for channel in CONSENTS},
+            {channel: profile.get(f"is_{channel}_allowed") for channel in MARKETING_CHANNELS},
             _figures(profile),
             sorted(records, key=lambda row: (row["source"], row["record_key"])),
             sorted(history, key=lambda row: (row["links_version"], row["event"]), reverse=True),
@@ -194,5 +195,5 @@ def _group(name: str, profile: Row) -> Group | None:
 def _figures(profile: Row) -> Row:
     """Return the values of a profile that belong neither to a group, nor to consent."""
     grouped = {column.name for columns in PERSON_GROUPS.values() for column in columns}
-    left_out = {*grouped, *(f"is_{channel}_allowed" for channel in CONSENTS), "bucket", "person_id"}
+    left_out = {*grouped, *(f"is_{channel}_allowed" for channel in MARKETING_CHANNELS), "bucket", "person_id"}
     return {name: value for name, value in profile.items() if name not in left_out and value not in (None, [])}

@@ -1,5 +1,6 @@
 """Silver: typed rows that pass their rules, one row per key."""
 
+from cdp_lib.contracts.consent import MARKETING_CHANNELS
 from cdp_lib.contracts.table import (
     BATCH_ID,
     INACTIVE_SINCE,
@@ -381,10 +382,6 @@ RETAILS_SILVER = TableContract(
 )
 
 
-_CONSENT_CHANNELS = {"email": "e-mail", "sms": "text message", "phone": "phone"}
-"""Channels that a contact of the CRM may agree to, each with its name in a sentence."""
-
-
 def _consent(channel: str, channel_name: str) -> tuple[Column, Column]:
     """Return two columns: consent to marketing through a channel, and time of the last decision on this consent."""
     return (
@@ -415,7 +412,7 @@ CRM_CONTACTS_SILVER = TableContract(
         Column("acquisition_channel", "STRING", "marketing channel that acquired the contact"),
         Column("acquisition_date", "DATE", "day the contact was acquired, from the CRM"),
         Column("loyalty_tier", "STRING", "tier of the loyalty programme"),
-        *(column for channel in _CONSENT_CHANNELS.items() for column in _consent(*channel)),
+        *(column for channel in MARKETING_CHANNELS.items() for column in _consent(*channel)),
         Column("household_id", "STRING", "household that the contact belongs to"),
         _ATTRIBUTES,
         Column("created_at", "TIMESTAMP", "time the contact was created, UTC"),
@@ -439,7 +436,7 @@ CRM_CONTACTS_SILVER = TableContract(
         _fits("acquisition_date", "The day of acquisition, if present, is an ISO 8601 date."),
         *(
             rule
-            for channel, channel_name in _CONSENT_CHANNELS.items()
+            for channel, channel_name in MARKETING_CHANNELS.items()
             for rule in (
                 _fits(f"is_{channel}_allowed", f"Consent to {channel_name}, if present, is true or false."),
                 _fits(f"{channel}_consent_at", f"The time of consent to {channel_name}, if present, is ISO 8601."),
