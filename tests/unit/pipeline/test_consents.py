@@ -15,6 +15,7 @@ from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER, CONSENT_EVENTS_SIL
 from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER, PERSON_LINKS_SILVER
 from cdp_lib.pipeline.compaction import remove_old_batches
 from cdp_lib.silver.consents import build_consent_current_silver
+from cdp_local.profile import Profiles
 from effort import IS_TORTURE, SEEDS
 
 from ..warehouse import Warehouse, customer
@@ -75,6 +76,7 @@ def current(warehouse: Warehouse) -> dict[str, tuple[Any, ...]]:
     }
 
 
+@pytest.mark.first_engine
 def test_every_decision_is_kept_and_a_version_with_the_same_answer_adds_none(warehouse: Warehouse, rules: str) -> None:
     warehouse.land(CUSTOMERS_BRONZE, 1, customer(1))
     warehouse.land(CRM_CONTACTS_BRONZE, 1, contact("a", 1, True), contact("b", 1, False, 0))
@@ -96,6 +98,7 @@ def test_every_decision_is_kept_and_a_version_with_the_same_answer_adds_none(war
     assert decisions(warehouse) == expected
 
 
+@pytest.mark.first_engine
 def test_ledger_survives_the_removal_of_old_batches(warehouse: Warehouse, rules: str) -> None:
     for day, answer in enumerate((True, True, False, False, True), start=1):
         warehouse.land(CRM_CONTACTS_BRONZE, day, contact("a", day, answer), load="increment")
@@ -108,6 +111,7 @@ def test_ledger_survives_the_removal_of_old_batches(warehouse: Warehouse, rules:
     assert decisions(warehouse) == before
 
 
+@pytest.mark.first_engine
 def test_decision_after_the_last_change_of_its_contact_does_not_outrank_later_ones(
     warehouse: Warehouse, rules: str
 ) -> None:
@@ -198,6 +202,13 @@ def test_random_histories_give_the_state_of_the_strictest_record(warehouse: Ware
     ledger = warehouse.store.read(CONSENT_EVENTS_SILVER).where(f"decided_at <= timestamp'{hour(until)}'")
     as_of = build_consent_current_silver(warehouse.store.read(PERSON_LINKS_SILVER), ledger).select(*names).collect()
     assert {row[0]: tuple(row[1:]) for row in as_of} == expected_states(answers, links, until)
+    profiles, told = Profiles(warehouse.tables_folder), BEGIN + timedelta(hours=until)
+    shown = {person: profiles.decisions_of(person, told) for person in links.values()}
+    assert {
+        person: (decision.counts["state"] == "given", 1 + len(decision.others))
+        for person, each in shown.items()
+        for decision in each
+    } == expected_states(answers, links, until)
     before = sorted(warehouse.rows(CONSENT_EVENTS_SILVER), key=repr)
     warehouse.run(*SELECTION, identity_rules=rules, full_refresh="true")
     assert sorted(warehouse.rows(CONSENT_EVENTS_SILVER), key=repr) == before
