@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER, PERSON_LINKS_S
 from cdp_lib.pipeline.compaction import remove_old_batches
 from cdp_lib.silver.consents import build_consent_current_silver
 from cdp_local.profile import Profiles
+from cdp_local.workspace import PROJECT
 from effort import IS_TORTURE, SEEDS
 
 from ..warehouse import Warehouse, customer
@@ -28,6 +30,8 @@ kinds:
   email: {weight: 16}
 limits: {records_per_value: 20}
 """
+PAGE = (PROJECT / "docs" / "privacy.md").read_text(encoding="utf-8")
+DOCUMENTED_QUERY = next(text for text in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL) if "WITH latest" in text)
 BEGIN = datetime(2026, 2, 1, tzinfo=UTC)
 
 
@@ -202,6 +206,11 @@ def test_random_histories_give_the_state_of_the_strictest_record(warehouse: Ware
     ledger = warehouse.store.read(CONSENT_EVENTS_SILVER).where(f"decided_at <= timestamp'{hour(until)}'")
     as_of = build_consent_current_silver(warehouse.store.read(PERSON_LINKS_SILVER), ledger).select(*names).collect()
     assert {row[0]: tuple(row[1:]) for row in as_of} == expected_states(answers, links, until)
+    query = DOCUMENTED_QUERY.replace("2026-05-04 00:00:00+00:00", hour(until + 1))
+    for contract in (CONSENT_EVENTS_SILVER, PERSON_LINKS_SILVER):
+        query = query.replace(contract.name, warehouse.store.name_of(contract.name))
+    allowed = {row[0] for row in warehouse.store.session.sql(query).collect()}
+    assert allowed == {person for person, (gave, _) in expected_states(answers, links, until).items() if gave}
     profiles, told = Profiles(warehouse.tables_folder), BEGIN + timedelta(hours=until)
     shown = {person: profiles.decisions_of(person, told) for person in links.values()}
     assert {
