@@ -74,6 +74,7 @@ class Settings:
         unmasked_group: Account group that reads personal data on Databricks, empty for no masks.
         synapse_location: Folder of the copies of gold tables for readers outside Unity Catalog, empty for none.
         synapse_customers: Whether the copies include the tables with a row per customer.
+        analytics_needs_consent: Whether rows of single persons leave the team for analytics only with their consent.
         as_of: Day that the figures refer to; empty for the latest business date in the data.
         ingest: Whether the ingest tasks land batches; false if another system lands them.
         fit_models: Whether to fit the customer models again: true, false (predictions use the latest fits), or auto
@@ -123,6 +124,7 @@ class Settings:
     unmasked_group: str
     synapse_location: str
     synapse_customers: bool
+    analytics_needs_consent: bool
     as_of: date | None
     ingest: bool
     fit_models: bool | None  # None: auto
@@ -206,6 +208,7 @@ class Settings:
             unmasked_group=parameters["unmasked_group"],
             synapse_location=parameters["synapse_location"].rstrip("/"),
             synapse_customers=_to_flag(parameters, "synapse_customers", default=False),
+            analytics_needs_consent=_to_flag(parameters, "analytics_needs_consent", default=False),
             as_of=_to_date(parameters, "as_of"),
             ingest=_to_flag(parameters, "ingest", default=True),
             fit_models=_to_flag_or_auto(parameters, "fit_models"),

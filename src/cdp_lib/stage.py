@@ -71,8 +71,14 @@ class Stage:
                 open_store(spark, catalog, settings.customers_schema) if settings.customers_schema else None,
                 settings.reporting_currency,
                 settings.minimum_cell_size,
+                settings.analytics_needs_consent,
             )
-        self._copies = Copies(settings.synapse_location, settings.minimum_cell_size, settings.synapse_customers)
+        self._copies = Copies(
+            settings.synapse_location,
+            settings.minimum_cell_size,
+            settings.synapse_customers,
+            settings.analytics_needs_consent,
+        )
         self._holder = dbutils.widgets.get("job") or _BY_HAND, self._settings.run_id
         take_lease(self._store, *self._holder)
         account_key = find_secret(dbutils, settings.secret_scope, "storage_account_key")

@@ -38,9 +38,14 @@ COMMANDS = {
     "forget": "Erase a person from landed batches and from all tables.",
     "subject-access": "Write everything that is stored about a person, as an HTML page and as JSON.",
     "profile": "Show one person's profile, records, history, purchases and events, and where every value comes from.",
+    "consent": "Show what a person allows, or allowed on an earlier day, and why.",
     "identity": "Explain, split and join persons, train a model, and try other rules of identity resolution.",
 }
 """First sentence of the help of each command. `cdp --help` shows the commands in this order."""
+
+
+_WITHOUT_ENGINE = ("profile", "consent")
+"""Commands that start no engine. Each is a function of its name in a module of its own."""
 
 
 class _Commands(TyperGroup):
@@ -73,11 +78,11 @@ app.callback()(lambda: None)
 
 def imported(name: str) -> Any:
     """Import a command, and return it."""
-    if name != "profile":
+    if name not in _WITHOUT_ENGINE:
         return typer.main.get_command(importlib.import_module("cdp_local.commands").app).commands[name]  # type: ignore[attr-defined]
-    profile = typer.Typer(rich_markup_mode=None, add_completion=False)
-    profile.command(name)(importlib.import_module("cdp_local.profile_command").profile)
-    return typer.main.get_command(profile)
+    command = typer.Typer(rich_markup_mode=None, add_completion=False)
+    command.command(name)(getattr(importlib.import_module(f"cdp_local.{name}_command"), name))
+    return typer.main.get_command(command)
 
 
 def main() -> None:

@@ -14,7 +14,9 @@ from pyarrow import parquet
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from cdp_lib.consent import Rule, permitted_rows, rule_of
 from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
@@ -27,6 +29,9 @@ from cdp_local.workspace import open_workspace
 
 export = typer.Typer(help="Write customers to act on as a file of identifiers.", no_args_is_help=True)
 
+PURPOSE = "marketing"
+"""Purpose of the exported files."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a cell that a spreadsheet runs as a formula."""
 
@@ -35,16 +40,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def export_segment(
     name: Annotated[str, typer.Argument(help="Segment, such as 'At risk'.")],
     to: Annotated[Path, typer.Option(help="File to write: FILE.csv or FILE.parquet.")],
+    channel: Annotated[str, typer.Option(help="Channel that the customers agreed to: email, sms or phone.")],
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
     engine: Engine = "sail",
     home: Home = None,
     var: Variables = None,
 ) -> None:
-    """Write the customers of a segment: the number of the person, and the customer id in the source.
+    """Write the customers of a segment who agreed to marketing through a channel.
 
-    The file has no names and no addresses. The system that contacts the customers checks their consent.
+    The file has the number of the person and the customer id in the source. It has no names and no addresses.
     """
-    segment = _known_segment(name)
+    segment, rule = _known_segment(name), rule_of(PURPOSE, channel)
     write = _WRITERS.get(to.suffix.lower())
     if not write:
         raise CdpError(f"{to} is neither CSV nor Parquet: write to a file that ends in .csv or .parquet.")
@@ -52,21 +58,25 @@ def export_segment(
         raise CdpError(f"{to} exists: write another file, or replace it with --force.")
     with open_workspace(engine, home, pairs("--var", var)) as workspace:
         store = open_store(workspace.session, workspace.bundle.variable("catalog"), workspace.bundle.variable("schema"))
-        if not store.exists(CUSTOMER_SEGMENTS_GOLD):
-            raise CdpError(f"{workspace.home} holds no segments yet: `cdp run` creates them.")
-        rows = customers_of_segment(store, segment).toArrow()
+        for contract, noun in ((CUSTOMER_SEGMENTS_GOLD, "segments"), (CONSENT_CURRENT_SILVER, "consents")):
+            if not store.exists(contract):
+                raise CdpError(f"{workspace.home} holds no {noun} yet: `cdp run` creates them.")
+        rows = customers_of_segment(store, segment, rule).toArrow()
     replace_private_file(to, lambda path: write(rows, path))
-    console.print(f"{rows_in_words(rows.num_rows)} of {segment} written to {to}.", soft_wrap=True)
+    agreed = f"{rows_in_words(rows.num_rows)} of {segment} who agreed to marketing by {channel}"
+    console.print(f"{agreed} written to {to}.", soft_wrap=True)
 
 
-def customers_of_segment(store: DeltaStore, segment: str) -> DataFrame:
+def customers_of_segment(store: DeltaStore, segment: str, rule: Rule) -> DataFrame:
     """Return one row per customer of a source whose person is in a segment: `person_id` and `customer_id` as text.
 
     Args:
         store: Store of the tables.
         segment: Name of the segment.
+        rule: Rule of the purpose that the customers are used for.
     """
-    persons = store.read(CUSTOMER_SEGMENTS_GOLD).where(sf.col("segment") == segment).select("person_id")
+    of_segment = store.read(CUSTOMER_SEGMENTS_GOLD).where(sf.col("segment") == segment).select("person_id")
+    persons = permitted_rows(store, of_segment, rule)
     links = store.read(PERSON_LINKS_SILVER).where("customer_id IS NOT NULL").select("person_id", "customer_id")
     customers = links.join(persons, "person_id", how="left_semi").distinct()
     customer_id = sf.col("customer_id").cast("string")

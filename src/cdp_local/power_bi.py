@@ -18,10 +18,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from cdp_lib.consent import rule_of
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS, Dimension
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_local.semantic_model import (
+    ANALYTICS_NEEDS_CONSENT,
     DIMENSION_TABLES,
     MINIMUM_CELL_SIZE,
     MODEL_TABLES,
@@ -70,6 +73,8 @@ def _warehouse_table(model_table: ModelTable) -> str:
     if people := model_table.contract.counts_people:
         is_shown = f"[{people}] = null or [{people}] = 0 or [{people}] >= {MINIMUM_CELL_SIZE}"
         steps.append(("Shown", f"Table.SelectRows(Rows, each {is_shown})"))
+    if model_table.contract.is_per_customer:
+        steps += _permitted(model_table.contract.purpose, steps[-1][0])
     names = _list_literal(column.name for column in model_table.columns)
     steps.append(("Columns", f"Table.SelectColumns({steps[-1][0]}, {names})"))
     blocks = []
@@ -94,6 +99,17 @@ def _warehouse_table(model_table: ModelTable) -> str:
     blocks += [_calculated_column(model_table.name, column) for column in model_table.calculated]
     measures = [_measure_block(model_table.name, measure) for measure in model_table.measures]
     return _table(model_table.name, model_table.contract.comment, [*measures, *blocks], _let_expression(steps))
+
+
+def _permitted(purpose: str, rows: str) -> list[tuple[str, str]]:
+    """Return the steps that leave out the persons whom the rule of a purpose excludes, as `consent.permitted_rows`."""
+    rule = rule_of(purpose, analytics_needs_consent=ANALYTICS_NEEDS_CONSENT)
+    kind = {"left_anti": "JoinKind.LeftAnti", "left_semi": "JoinKind.LeftSemi"}[rule.join]
+    is_allowed = "[is_allowed]" if rule.join == "left_semi" else "not [is_allowed]"
+    decided = f'each [purpose] = "{rule.purpose}" and [channel] = "{rule.channel}" and {is_allowed}'
+    consents = f'Warehouse{{[Name = "{CONSENT_CURRENT_SILVER.name}", Kind = "Table"]}}[Data]'
+    joined = f'Table.NestedJoin({rows}, {{"person_id"}}, Decided, {{"person_id"}}, "Consent", {kind})'
+    return [("Decided", f"Table.SelectRows({consents}, {decided})"), ("Permitted", joined)]
 
 
 def _dimension(dimension: Dimension) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from cdp_lib.contracts.consent import CONSENT_EVENTS_SILVER, GIVEN, MARKETING_CHANNELS
 from cdp_lib.contracts.identity import PERSON_GROUPS, PERSON_HISTORY_SILVER, PERSON_LINKS_SILVER
-from cdp_lib.contracts.profile import BUCKETS, CONSENTS, CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
+from cdp_lib.contracts.profile import BUCKETS, CUSTOMER_PROFILE_GOLD, PERSON_LOOKUP_GOLD
 from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER, RETAILS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.errors import CdpError
@@ -78,6 +79,23 @@ class Story:
     events: Sequence[Row]
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What a person allowed for a purpose and channel.
+
+    Attributes:
+        purpose: Name of the purpose.
+        channel: Channel of the purpose.
+        counts: Row of the ledger that counts.
+        others: Rows of the person's other records: each record's latest decision.
+    """
+
+    purpose: str
+    channel: str
+    counts: Row
+    others: Sequence[Row]
+
+
 class Profiles:
     """Profiles of the persons in a home folder."""
 
@@ -125,13 +143,40 @@ class Profiles:
         return Story(
             person_id,
             tuple(group for name in PERSON_GROUPS if (group := _group(name, profile))),
-            {channel: profile.get(f"is_{channel}_allowed") for channel in CONSENTS},
+            {channel: profile.get(f"is_{channel}_allowed") for channel in MARKETING_CHANNELS},
             _figures(profile),
             sorted(records, key=lambda row: (row["source"], row["record_key"])),
             sorted(history, key=lambda row: (row["links_version"], row["event"]), reverse=True),
             self._purchases(profile.get("last_purchase_date"), profile.get("customer_ids") or []),
             self._events(profile.get("last_activity_date"), [row["record_key"] for row in records]),
         )
+
+    def decisions_of(self, person_id: int, until: datetime | None) -> list[Decision]:
+        """Return what a person allowed at a time, by purpose and channel: the strictest record of the person.
+
+        The records are those that belong to the person now.
+
+        Args:
+            person_id: Number of the person.
+            until: Time, UTC. Later decisions are left out. None for all decisions.
+
+        Raises:
+            CdpError: A table does not exist, or can't be read.
+        """
+        records = [row["record_key"] for row in self._read(PERSON_LINKS_SILVER, f"person_id = {person_id}")]
+        if not records:
+            return []
+        is_own = f"record_key IN ({', '.join(map(_literal, records))})"
+        known = f"decided_at <= TIMESTAMP '{until.isoformat()}'" if until else "true"
+        latest: dict[tuple[str, str, str], Row] = {}
+        rows = self._read(CONSENT_EVENTS_SILVER, f"{is_own} AND {known}")
+        # Of decisions at one time, the strictest counts: it is stored last.
+        for row in sorted(rows, key=lambda row: (row["decided_at"], row["state"] != GIVEN, row["source"])):
+            latest[row["purpose"], row["channel"], row["record_key"]] = row
+        found: dict[tuple[str, str], list[Row]] = {}
+        for (purpose, channel, _), row in latest.items():
+            found.setdefault((purpose, channel), []).append(row)
+        return [_decision(purpose, channel, rows) for (purpose, channel), rows in sorted(found.items())]
 
     def _purchases(self, last: date | None, customer_ids: Sequence[str]) -> list[Row]:
         """Return the latest purchases. A month is a partition, so each month costs one small read."""
@@ -173,6 +218,14 @@ class Profiles:
             raise CdpError(f"{folder} can't be read ({str(error).splitlines()[0]}): `cdp verify` checks it.") from None
 
 
+def _decision(purpose: str, channel: str, rows: Sequence[Row]) -> Decision:
+    """Return the decision of a person from the latest decision of each record, as `build_consent_current_silver`."""
+    latest_first = sorted(rows, key=lambda row: row["record_key"])
+    latest_first.sort(key=lambda row: row["decided_at"], reverse=True)
+    latest_first.sort(key=lambda row: row["state"] == GIVEN)
+    return Decision(purpose, channel, latest_first[0], latest_first[1:])
+
+
 def _literal(text: str) -> str:
     """Return a text as a literal of SQL.
 
@@ -194,5 +247,5 @@ def _group(name: str, profile: Row) -> Group | None:
 def _figures(profile: Row) -> Row:
     """Return the values of a profile that belong neither to a group, nor to consent."""
     grouped = {column.name for columns in PERSON_GROUPS.values() for column in columns}
-    left_out = {*grouped, *(f"is_{channel}_allowed" for channel in CONSENTS), "bucket", "person_id"}
+    left_out = {*grouped, *(f"is_{channel}_allowed" for channel in MARKETING_CHANNELS), "bucket", "person_id"}
     return {name: value for name, value in profile.items() if name not in left_out and value not in (None, [])}

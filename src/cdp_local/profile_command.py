@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,16 +34,8 @@ def profile(
     var: Variables = None,
 ) -> None:
     """Show one person's profile, records, history, purchases and events, and where every value comes from."""
-    variables = pairs("--var", var)
-    bundle = Bundle(PROJECT, variables)
-    folder = (home or read_configuration(variables).default_home) / "warehouse" / bundle.variable("schema")
-    profiles = Profiles(folder)
-    person_id = person
-    if [bool(email), bool(phone), bool(customer_id), person is not None].count(True) != 1:
-        raise CdpError("Name one person: write one of --email, --phone, --customer-id and --person.")
-    if person_id is None:
-        customer = f"customer:{profiles.number_of_customer(customer_id)}" if customer_id else ""
-        person_id = _person_with(profiles, customer or _identifier(bundle, email, phone))
+    bundle, profiles = open_profiles(home, var)
+    person_id = find_person(bundle, profiles, email, phone, customer_id, person)
     story = profiles.story_of(person_id)
     if story is None:
         raise CdpError(f"There is no person {person_id}.")
@@ -50,6 +43,35 @@ def profile(
         console.print(story_json(story), soft_wrap=True)
     else:
         print_story(story)
+
+
+def open_profiles(home: Path | None, var: list[str] | None) -> tuple[Bundle, Profiles]:
+    """Return the bundle with the given variables, and the profiles of a home folder.
+
+    Args:
+        home: Folder of the local workspace. None for the default.
+        var: Values of bundle variables, as NAME=VALUE.
+    """
+    variables = pairs("--var", var)
+    bundle = Bundle(PROJECT, variables)
+    folder = (home or read_configuration(variables).default_home) / "warehouse" / bundle.variable("schema")
+    return bundle, Profiles(folder)
+
+
+def find_person(
+    bundle: Bundle, profiles: Profiles, email: str, phone: str, customer_id: str, person: int | None
+) -> int:
+    """Return the number of the person that one of the arguments names.
+
+    Raises:
+        CdpError: Not exactly one argument is given, or it names no person or several persons.
+    """
+    if [bool(email), bool(phone), bool(customer_id), person is not None].count(True) != 1:
+        raise CdpError("Name one person: write one of --email, --phone, --customer-id and --person.")
+    if person is not None:
+        return person
+    customer = f"customer:{profiles.number_of_customer(customer_id)}" if customer_id else ""
+    return _person_with(profiles, customer or _identifier(bundle, email, phone))
 
 
 def _identifier(bundle: Bundle, email: str, phone: str) -> str:

@@ -44,6 +44,9 @@ DATA_TYPES = {
 MINIMUM_CELL_SIZE = int(Bundle(PROJECT, {}).variable("minimum_cell_size"))
 """Smallest number of people whose figures the model shows: the default of the bundle variable."""
 
+ANALYTICS_NEEDS_CONSENT = Bundle(PROJECT, {}).variable("analytics_needs_consent") == "true"
+"""Whether the model has only persons who agreed to analytics: the default of the bundle variable."""
+
 KPI_VALUES = "KPI values"
 _WHOLE = "#,##0"
 _MONEY = "#,##0.00"

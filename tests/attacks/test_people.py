@@ -239,7 +239,7 @@ def test_copy_has_no_row_of_few_people(store: DeltaStore, contract: TableContrac
     sizes = (0, 1, 4, 5, 6)
     rows = [row_of(contract, **{key: str(size), contract.counts_people: size}) for size in sizes]
     store.replace(contract, store.frame(contract, rows))
-    store.publish(contract, str(tmp_path / "copies"), MINIMUM)
+    store.publish(contract, Copies("", MINIMUM, True).rows_of(store, contract), str(tmp_path / "copies"))
     copied = DeltaTable(tmp_path / "copies" / contract.name).to_pyarrow_table(columns=[contract.counts_people])
     assert sorted(copied[contract.counts_people].to_pylist()) == [0, 5, 6]
 

@@ -5,6 +5,7 @@ import pytest
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES, LINEAGE_COLUMNS, tables_of
+from cdp_lib.contracts.consent import CONSENT_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.identity import IDENTITY_TABLES, PERSON_GROUPS
 from cdp_lib.contracts.ops import ERASURE_REQUESTS_OPS, OPS_TABLES, PIPELINE_RUNS_OPS
@@ -75,9 +76,18 @@ def test_table_begins_with_the_columns_promised_to_readers(name: str) -> None:
 
 def test_catalogue_has_every_table_and_quarantine_and_changes_of_tables_with_rules() -> None:
     tables = (*BRONZE_TABLES, *SILVER_TABLES, *IDENTITY_TABLES, *GOLD_TABLES, *ANALYTICS_TABLES, *PROFILE_TABLES)
-    tables = (*tables, *OPS_TABLES)
+    tables = (*tables, *CONSENT_TABLES, *OPS_TABLES)
     derived = {f"{table.name}_{kind}" for table in tables if table.rules for kind in ("quarantine", "changes")}
-    followed = ("activities", "identity_edges", "identity_records", "person_links", "persons", "product_prices")
+    followed = (
+        "activities",
+        "consent_current",
+        "consent_events",
+        "identity_edges",
+        "identity_records",
+        "person_links",
+        "persons",
+        "product_prices",
+    )
     derived |= {f"{name}_silver_changes" for name in followed}
     assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
     assert set(TABLES) == {table.name for table in tables} | derived
@@ -179,7 +189,12 @@ PERSONAL = {
     "_rescued_data": "record",
 }
 
-IDENTITY = {table.name for each in IDENTITY_TABLES if "record_key" in each.types for table in (each, each.changes)}
+IDENTITY = {
+    table.name
+    for each in (*IDENTITY_TABLES, *CONSENT_TABLES)
+    if "record_key" in each.types
+    for table in (each, each.changes)
+}
 """Tables in which the key of a record may be an e-mail address. The key of a quarantine is a number."""
 
 
@@ -217,6 +232,7 @@ def test_growing_tables_are_clustered_by_the_columns_of_filters() -> None:
         "activities_silver": ("activity_date",),
         "person_links_silver": ("person_id",),
         "persons_silver": ("person_id",),
+        "consent_current_silver": ("person_id",),
         "customer_profile_gold": ("person_id",),
         "purchases_silver": ("purchase_date", "person_id"),
         "customer_product_affinity_gold": ("customer_id", "product_id"),

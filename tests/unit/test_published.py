@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 
 from cdp_lib import published
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD, KPI_MONTHLY_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.gold import CATEGORY_COUNTRY_PERFORMANCE_GOLD, SALES_BY_COUNTRY_GOLD
 from cdp_lib.contracts.profile import PROFILE_TABLES
 from cdp_lib.contracts.table import TableContract
@@ -42,7 +43,8 @@ class Gold:
         self.warehouse = warehouse
         self.frame_of = frame_of
         self.runs = 0
-        self.refresh(*TEST_TABLES)
+        self.refresh(*TEST_TABLES, CONSENT_CURRENT_SILVER)
+        self.decide(is_allowed=True)
 
     def refresh(self, *contracts: TableContract) -> None:
         """Rewrite tables and their states in the same way as a run."""
@@ -54,6 +56,14 @@ class Gold:
             version = states.get(contract.name, TableState()).version + 1
             states[contract.name] = TableState(version, f"{contract.name} {self.runs}", rows=1, rewritten_at=version)
         write_states(self.warehouse.store, states)
+
+    def decide(self, *, is_allowed: bool, purpose: str = "analytics") -> None:
+        """Store the decision of person 1 on a purpose."""
+        self.refresh(CONSENT_CURRENT_SILVER)
+        [row] = self.warehouse.store.read(CONSENT_CURRENT_SILVER).toArrow().to_pylist()
+        row |= {"person_id": 1, "purpose": purpose, "channel": "all", "is_allowed": is_allowed}
+        rows = self.warehouse.store.frame(CONSENT_CURRENT_SILVER, [row])
+        self.warehouse.store.replace(CONSENT_CURRENT_SILVER, rows)
 
     def publish(self, location: Path, minimum_cell_size: int = 1, **parameters: bool) -> int:
         return self.warehouse.publish(location, minimum_cell_size, **parameters)
@@ -81,6 +91,7 @@ def value_of(type_: str, number: int) -> object:
         "DECIMAL(38,3)": Decimal(number),
         "DECIMAL(38,4)": Decimal(number),
         "DATE": date(2026, 1, 31),
+        "TIMESTAMP": datetime(2026, 1, 31, tzinfo=UTC),
     }
     return values.get(type_)
 
@@ -158,6 +169,27 @@ def test_tables_with_a_row_per_customer_are_copied_only_on_request(gold: Gold, l
     assert not (location / CUSTOMER_DEMOGRAPHICS_GOLD.name).exists()
     assert gold.publish(location, has_customers=True) == 1
     assert_holds_gold(location, gold)
+
+
+def test_person_who_objects_to_analytics_leaves_the_copies(gold: Gold, location: Path) -> None:
+    gold.publish(location)
+    gold.decide(is_allowed=False)
+    assert gold.publish(location) == 1
+    assert versions(location) == [0, 0, 1, 0]
+    assert rows_in(location / CUSTOMER_DEMOGRAPHICS_GOLD.name) == []
+    gold.decide(is_allowed=False, purpose="marketing")
+    gold.publish(location)
+    assert len(rows_in(location / CUSTOMER_DEMOGRAPHICS_GOLD.name)) == 1
+
+
+def test_person_without_a_decision_is_copied_only_if_analytics_needs_no_consent(gold: Gold, location: Path) -> None:
+    gold.decide(is_allowed=True, purpose="marketing")
+    copies = published.Copies(str(location), 1, True, analytics_needs_consent=True)
+    published.publish_gold(gold.warehouse.store, copies)
+    assert rows_in(location / CUSTOMER_DEMOGRAPHICS_GOLD.name) == []
+    gold.decide(is_allowed=True)
+    published.publish_gold(gold.warehouse.store, copies)
+    assert len(rows_in(location / CUSTOMER_DEMOGRAPHICS_GOLD.name)) == 1
 
 
 @pytest.mark.first_engine

@@ -2,6 +2,7 @@
 
 from cdp_lib.contracts.analytics import ANALYTICS_TABLES
 from cdp_lib.contracts.bronze import BRONZE_TABLES
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER, CONSENT_EVENTS_SILVER, CONSENT_TABLES
 from cdp_lib.contracts.gold import GOLD_TABLES
 from cdp_lib.contracts.identity import (
     IDENTITY_EDGES_SILVER,
@@ -17,6 +18,8 @@ from cdp_lib.contracts.table import TableContract
 
 _FOLLOWED = (
     ACTIVITIES_SILVER,
+    CONSENT_CURRENT_SILVER,
+    CONSENT_EVENTS_SILVER,
     IDENTITY_EDGES_SILVER,
     IDENTITY_RECORDS_SILVER,
     PERSON_LINKS_SILVER,
@@ -31,6 +34,7 @@ TABLES: dict[str, TableContract] = {
         *BRONZE_TABLES,
         *SILVER_TABLES,
         *IDENTITY_TABLES,
+        *CONSENT_TABLES,
         *GOLD_TABLES,
         *ANALYTICS_TABLES,
         *PROFILE_TABLES,

@@ -87,6 +87,7 @@ CUSTOMER_VALUE_GOLD = gold_table(
     ),
     Column("purchase_model_version", "STRING", "model_version in model_fits_gold of the fit that predicts purchases"),
     Column("spend_model_version", "STRING", "model_version in model_fits_gold of the fit that predicts spend"),
+    purpose="analytics",
 )
 
 CUSTOMER_SEGMENTS_GOLD = gold_table(
@@ -100,6 +101,7 @@ CUSTOMER_SEGMENTS_GOLD = gold_table(
     _SEGMENT,
     Column("previous_as_of", "DATE", "the same day one month before as_of", required=True),
     Column("previous_segment", "STRING", "segment at previous_as_of; null for a customer acquired later"),
+    purpose="analytics",
 )
 
 SEGMENT_MOVEMENTS_GOLD = gold_table(
@@ -276,6 +278,7 @@ CUSTOMER_DEMOGRAPHICS_GOLD = gold_table(
         "the retailer's own attributes of the person, as text by name; null if there are none",
         pii="attributes",
     ),
+    purpose="analytics",
 )
 
 COHORT_RETENTION_GOLD = gold_table(

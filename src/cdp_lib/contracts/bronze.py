@@ -242,7 +242,13 @@ EVENTS_BRONZE = _bronze(
         holds="number",
         refers_to="products",
     ),
-    Column("consent", "STRING", "whether the visitor agreed to be tracked: true or false", optional=True),
+    Column(
+        "consent",
+        "STRING",
+        "whether the visitor agreed to be tracked: true, false, an IAB TCF v2 string, or the state of Google consent"
+        " mode as a JSON object or as the value of gcs",
+        optional=True,
+    ),
 )
 
 MARKETING_SPEND_BRONZE = _bronze(

@@ -116,6 +116,7 @@ CUSTOMER_PRODUCT_AFFINITY_GOLD = gold_table(
     Column("purchase_frequency", "BIGINT", "number of transactions", required=True),
     _LINE_COUNT,
     clustered_by=("customer_id", "product_id"),
+    purpose="analytics",
 )
 
 STORE_PRODUCT_PERFORMANCE_GOLD = gold_table(

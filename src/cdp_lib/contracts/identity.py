@@ -231,6 +231,7 @@ PERSONS_SILVER = TableContract(
     ),
     key=("person_id",),
     clustered_by=("person_id",),
+    purpose="analytics",
 )
 
 IDENTITY_TABLES = (

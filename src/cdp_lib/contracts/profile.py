@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_VALUE_GOLD
+from cdp_lib.contracts.consent import MARKETING_CHANNELS
 from cdp_lib.contracts.identity import PERSONS_SILVER
 from cdp_lib.contracts.table import Column, TableContract
 
 BUCKETS = 64
 """Number of partitions of a look-up table. A look-up reads one partition: about 16,000 of a million persons."""
-
-CONSENTS = {"email": "e-mail", "sms": "text message", "phone": "phone"}
-"""Channels of marketing that a person may agree to, each with its name in a sentence."""
 
 _LEFT_OUT = ("customer_id", "person_id", "as_of")
 
@@ -54,9 +52,9 @@ CUSTOMER_PROFILE_GOLD = TableContract(
             Column(
                 f"is_{channel}_allowed",
                 "BOOLEAN",
-                f"whether marketing by {noun} is allowed: false if a contact of the person refused; null: never asked",
+                f"whether marketing by {noun} is allowed, as in consent_current_silver; null: never asked",
             )
-            for channel, noun in CONSENTS.items()
+            for channel, noun in MARKETING_CHANNELS.items()
         ),
         *PROFILE_VALUE,
         Column("favourite_category", "STRING", f"category with {_FAVOURITE}"),

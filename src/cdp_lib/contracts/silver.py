@@ -1,5 +1,6 @@
 """Silver: typed rows that pass their rules, one row per key."""
 
+from cdp_lib.contracts.consent import MARKETING_CHANNELS
 from cdp_lib.contracts.table import (
     BATCH_ID,
     INACTIVE_SINCE,
@@ -381,10 +382,6 @@ RETAILS_SILVER = TableContract(
 )
 
 
-_CONSENT_CHANNELS = {"email": "e-mail", "sms": "text message", "phone": "phone"}
-"""Channels that a contact of the CRM may agree to, each with its name in a sentence."""
-
-
 def _consent(channel: str, channel_name: str) -> tuple[Column, Column]:
     """Return two columns: consent to marketing through a channel, and time of the last decision on this consent."""
     return (
@@ -415,7 +412,7 @@ CRM_CONTACTS_SILVER = TableContract(
         Column("acquisition_channel", "STRING", "marketing channel that acquired the contact"),
         Column("acquisition_date", "DATE", "day the contact was acquired, from the CRM"),
         Column("loyalty_tier", "STRING", "tier of the loyalty programme"),
-        *(column for channel in _CONSENT_CHANNELS.items() for column in _consent(*channel)),
+        *(column for channel in MARKETING_CHANNELS.items() for column in _consent(*channel)),
         Column("household_id", "STRING", "household that the contact belongs to"),
         _ATTRIBUTES,
         Column("created_at", "TIMESTAMP", "time the contact was created, UTC"),
@@ -439,7 +436,7 @@ CRM_CONTACTS_SILVER = TableContract(
         _fits("acquisition_date", "The day of acquisition, if present, is an ISO 8601 date."),
         *(
             rule
-            for channel, channel_name in _CONSENT_CHANNELS.items()
+            for channel, channel_name in MARKETING_CHANNELS.items()
             for rule in (
                 _fits(f"is_{channel}_allowed", f"Consent to {channel_name}, if present, is true or false."),
                 _fits(f"{channel}_consent_at", f"The time of consent to {channel_name}, if present, is ISO 8601."),
@@ -465,6 +462,11 @@ EVENTS_SILVER = TableContract(
         Column("campaign", "STRING", "campaign that led to the event"),
         Column("product_id", "BIGINT", "product that the event is about"),
         Column("is_tracking_allowed", "BOOLEAN", "whether the visitor agreed to be tracked; null: not asked"),
+        Column(
+            "consent_signal",
+            "STRING",
+            "beginning of the IAB TCF v2 string, or state of Google consent mode; null for true and false",
+        ),
         Column(
             "identity",
             "STRING",
@@ -496,7 +498,11 @@ EVENTS_SILVER = TableContract(
         _has_email_format(),
         _fits("customer_id", "The customer's number, if present, is an integer."),
         _fits("product_id", "The product's number, if present, is an integer."),
-        _fits("is_tracking_allowed", "The answer of the visitor, if present, is true or false."),
+        _fits(
+            "is_tracking_allowed",
+            "The answer of the visitor, if present, is true, false, an IAB TCF v2 string or a"
+            " state of Google consent mode.",
+        ),
     ),
 )
 

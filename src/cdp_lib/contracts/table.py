@@ -140,6 +140,8 @@ class TableContract:
         clustered_by: Clustering columns, at most 4, the most frequently filtered column first.
         counts_people: Column with the number of people whom the figures of a row describe. Empty if the rows describe
             single people, or no people. What leaves the team has no row of fewer people than `minimum_cell_size`.
+        purpose: Purpose (`contracts.consent`) for which the rows of persons may leave the team. Without a purpose, rows
+            of single persons never leave it.
     """
 
     name: str
@@ -152,6 +154,7 @@ class TableContract:
     partitioned_by: tuple[str, ...] = ()
     clustered_by: tuple[str, ...] = ()
     counts_people: str = ""
+    purpose: str = ""
 
     def __post_init__(self) -> None:
         """Validate the contract.
@@ -315,6 +318,7 @@ def gold_table(
     *columns: Column,
     clustered_by: tuple[str, ...] = (),
     counts_people: str = "",
+    purpose: str = "",
 ) -> TableContract:
     """Return the contract of a gold table.
 
@@ -325,5 +329,8 @@ def gold_table(
         columns: Columns in order.
         clustered_by: Clustering columns.
         counts_people: Column with the number of people whom a row describes.
+        purpose: Purpose for which the rows of persons may leave the team.
     """
-    return TableContract(name, "gold", grain, columns, key, clustered_by=clustered_by, counts_people=counts_people)
+    return TableContract(
+        name, "gold", grain, columns, key, clustered_by=clustered_by, counts_people=counts_people, purpose=purpose
+    )

@@ -9,18 +9,18 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import identity_of, is_on_or_before
+from cdp_lib.columns import is_on_or_before
 from cdp_lib.contracts.analytics import CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_VALUE_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER, MARKETING_CHANNELS
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.profile import (
     BUCKETS,
-    CONSENTS,
     CUSTOMER_PROFILE_GOLD,
     PERSON_LOOKUP_GOLD,
     PROFILE_DEMOGRAPHICS,
     PROFILE_VALUE,
 )
-from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER, RETAILS_SILVER
 from cdp_lib.frames import union
 from cdp_lib.identity.normalise import normal_email
 from cdp_lib.identity.phones import with_e164
@@ -39,7 +39,7 @@ _FAVOURITES = {
 def build_customer_profile_gold(
     persons_silver: DataFrame,
     person_links_silver: DataFrame,
-    crm_contacts_silver: DataFrame,
+    consent_current_silver: DataFrame,
     customer_demographics_gold: DataFrame,
     customer_value_gold: DataFrame,
     retails_silver: DataFrame,
@@ -48,13 +48,10 @@ def build_customer_profile_gold(
 ) -> DataFrame:
     """Return one row per person. A person without a customer is a prospect, and has no demographics and no value.
 
-    Contacts of one person may disagree on consent. The most restrictive answer counts: no comes before yes, and yes
-    before never asked.
-
     Args:
         persons_silver: One row per person.
         person_links_silver: One row per record.
-        crm_contacts_silver: One row per contact.
+        consent_current_silver: One row per person, purpose and channel with a decision.
         customer_demographics_gold: One row per person with a customer.
         customer_value_gold: One row per person with a customer.
         retails_silver: One row per sale.
@@ -70,7 +67,7 @@ def build_customer_profile_gold(
     parts = [
         customer_demographics_gold.select("person_id", *(column.name for column in PROFILE_DEMOGRAPHICS)),
         customer_value_gold.select("person_id", *(column.name for column in PROFILE_VALUE)),
-        _consents(crm_contacts_silver, persons_of),
+        _consents(consent_current_silver),
         *(_favourite(sales, value, name) for name, value in _FAVOURITES.items()),
         _activity(sales, _active_days(activities_silver, as_of), persons_of),
     ]
@@ -90,7 +87,7 @@ CUSTOMER_PROFILE = Table(
     reads=(
         PERSONS_SILVER,
         PERSON_LINKS_SILVER,
-        CRM_CONTACTS_SILVER,
+        CONSENT_CURRENT_SILVER,
         CUSTOMER_DEMOGRAPHICS_GOLD,
         CUSTOMER_VALUE_GOLD,
         RETAILS_SILVER,
@@ -103,7 +100,7 @@ CUSTOMER_PROFILE = Table(
         (
             _OF_PERSON,
             _OF_PERSON,
-            Reference("record_key", lambda: _key_of_contact()),
+            _OF_PERSON,
             replace(_OF_PERSON, compared=tuple(column.name for column in PROFILE_DEMOGRAPHICS)),
             replace(_OF_PERSON, compared=tuple(column.name for column in PROFILE_VALUE)),
             Reference("customer_id", lambda: sf.col("customer_id")),
@@ -113,15 +110,14 @@ CUSTOMER_PROFILE = Table(
 )
 
 
-def _key_of_contact() -> Column:
-    return identity_of("contact", sf.col("contact_id"))
-
-
-def _consents(contacts: DataFrame, persons_of: DataFrame) -> DataFrame:
-    """Return the consent of each person with a contact, by channel. A minimum of booleans is false if one is false."""
-    linked = contacts.withColumn("record_key", _key_of_contact()).join(persons_of, "record_key", how="inner")
-    names = [f"is_{channel}_allowed" for channel in CONSENTS]
-    return linked.groupBy("person_id").agg(*(sf.bool_and(name).alias(name) for name in names))
+def _consents(consents: DataFrame) -> DataFrame:
+    """Return the consent of each person to marketing, by channel."""
+    answers = {
+        channel: sf.bool_and(sf.when(sf.col("channel") == channel, sf.col("is_allowed")))
+        for channel in MARKETING_CHANNELS
+    }
+    marketing = consents.where("purpose = 'marketing'").groupBy("person_id")
+    return marketing.agg(*(answer.alias(f"is_{channel}_allowed") for channel, answer in answers.items()))
 
 
 def _favourite(sales: DataFrame, value: str, name: str) -> DataFrame:

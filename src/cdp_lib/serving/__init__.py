@@ -4,7 +4,8 @@ The SQL files of this package contain the queries, with short table names. A vie
 underlying tables do not make the view due.
 
 Views are in two schemas. Views with a row per customer have a schema of their own, so that a grant on the other schema
-does not include them. Views in the other schema show no figures of fewer people than `minimum_cell_size`.
+does not include them. They have only the persons whom the rule of their purpose allows. Views in the other schema show
+no figures of fewer people than `minimum_cell_size`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+from cdp_lib.consent import rule_of
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.kpis import PeriodName
 from cdp_lib.metric_views import metric_views
@@ -24,6 +26,9 @@ from cdp_lib.storage import DeltaStore
 _VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS\n(.*?);\n", re.DOTALL)
 _TABLE_REFERENCE = re.compile(r"\b(FROM|JOIN) (\w+)\b")
 _FILE_OF_CUSTOMER_VIEWS = "single_customers.sql"
+PURPOSES_OF_CUSTOMER_VIEWS = {"customers": "analytics"}
+"""Purpose of each view with a row per customer."""
+
 _MINIMUM = "minimum_cell_size()"
 """Text in a query that stands for the smallest number of people whose figures may be shown."""
 
@@ -43,6 +48,7 @@ class Serving:
         customers: Schema of the views with a row per customer. None to create no such view.
         currency: ISO 4217 code of the reporting currency.
         minimum_cell_size: Smallest number of people whose figures `views` may show.
+        analytics_needs_consent: Whether `customers` shows only persons who agreed to analytics.
     """
 
     tables: DeltaStore
@@ -50,6 +56,7 @@ class Serving:
     customers: DeltaStore | None
     currency: str
     minimum_cell_size: int
+    analytics_needs_consent: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def serving_views() -> dict[str, str]:
 
 
 def customer_views() -> dict[str, str]:
-    """Return the query of each view with a row per customer, with short table names."""
+    """Return the query of each view with a row per customer, with short table names, before the rule of its purpose."""
     return _queries(of_customers=True)
 
 
@@ -154,7 +161,10 @@ def _views(serving: Serving) -> Iterator[_View]:
                 state_name = f"{_STATE_PREFIX}{name}"
                 yield _View(name, serving.views, state_name, definition, frozenset({view}), is_metric_view=True)
     if serving.customers:
-        for name, query in customer_views().items():
+        for name, unrestricted in customer_views().items():
+            purpose = PURPOSES_OF_CUSTOMER_VIEWS[name]
+            rule = rule_of(purpose, analytics_needs_consent=serving.analytics_needs_consent)
+            query = rule.restrict(unrestricted)
             state_name = f"{_STATE_PREFIX_OF_CUSTOMER_VIEWS}{name}"
             yield _View(name, serving.customers, state_name, _with_full_names(serving, query, 1), _tables_of(query))
 

@@ -1,13 +1,14 @@
 """events_silver: events on the web, in the app and in e-mails."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.columns import clean_email, clean_text, identity_of, to_flag, to_instant, to_integer
+from cdp_lib.columns import clean_email, clean_text, identity_of, to_instant, to_integer
 from cdp_lib.contracts.bronze import EVENTS_BRONZE
 from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.pipeline.merge_by_key import MergeByKey
 from cdp_lib.pipeline.table import Table
+from cdp_lib.silver.consent_signals import to_signal, to_tracking
 from cdp_lib.silver.received import typed_rows
 
 
@@ -38,17 +39,22 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
             "session_id": clean_text,
             "campaign": clean_text,
             "product_id": to_integer,
-            "is_tracking_allowed": to_flag,
+            "is_tracking_allowed": to_tracking,
+            "consent_signal": to_signal,
         },
-        received_as={"is_tracking_allowed": "consent"},
+        received_as={"is_tracking_allowed": "consent", "consent_signal": "consent"},
     )
-    identity = sf.coalesce(
+    is_refused = sf.coalesce(~sf.col("is_tracking_allowed"), sf.lit(False))
+    return typed.withColumn("identity", sf.when(~is_refused, visitor_of_event()))
+
+
+def visitor_of_event() -> Column:
+    """Return the identity of the visitor of an event, whether or not the visitor refused tracking."""
+    return sf.coalesce(
         identity_of("customer", sf.col("customer_id")),
         identity_of("email", sf.col("email")),
         identity_of("device", sf.col("anonymous_id")),
     )
-    is_refused = sf.coalesce(~sf.col("is_tracking_allowed"), sf.lit(False))
-    return typed.withColumn("identity", sf.when(~is_refused, identity))
 
 
 EVENTS = Table(

@@ -423,23 +423,19 @@ class DeltaStore:
         # Use one partition, so that a write operation creates only one file.
         return (frame if rows else frame.where("false")).coalesce(1).selectExpr(*contract.select_list)
 
-    def publish(self, contract: TableContract, location: str, minimum_cell_size: int = 1) -> None:
-        """Copy the columns of a table that hold no personal data to `<location>/<table>`.
-
-        If the table counts people, rows of fewer people than `minimum_cell_size` are left out.
+    def publish(self, contract: TableContract, rows: DataFrame, location: str) -> None:
+        """Write the columns of rows of a table that hold no personal data to `<location>/<table>`.
 
         The copy has no deletion vectors and no column mapping, so that tools that support only Delta reader version 1
         can read it.
 
         Args:
             contract: Contract of the table.
+            rows: Rows of the table that may be copied.
             location: Folder of the copies.
-            minimum_cell_size: Smallest number of people whose figures are copied.
         """
-        rows, condition = self.read(contract), contract.is_shown(minimum_cell_size)
         columns = [sf.col(column.name).cast(column.type).alias(column.name) for column in contract.public_columns]
-        shown = rows.where(condition) if condition else rows
-        copy = shown.select(*columns).write.format("delta").mode("overwrite")
+        copy = rows.select(*columns).write.format("delta").mode("overwrite")
         # Set both options explicitly, because their defaults differ between engines. All Delta and Parquet readers
         # support these values.
         copy = copy.option("delta.enableDeletionVectors", "false").option("compression", "snappy")

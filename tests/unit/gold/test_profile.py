@@ -7,9 +7,10 @@ from importlib.resources import files
 
 import pytest
 
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.profile import BUCKETS, CUSTOMER_PROFILE_GOLD, PROFILE_DEMOGRAPHICS, PROFILE_VALUE
-from cdp_lib.contracts.silver import ACTIVITIES_SILVER, CRM_CONTACTS_SILVER
+from cdp_lib.contracts.silver import ACTIVITIES_SILVER
 from cdp_lib.contracts.table import Column
 from cdp_lib.frames import read_csv
 from cdp_lib.gold.profile import build_customer_profile_gold, build_person_lookup_gold
@@ -34,11 +35,11 @@ _PERSONS = (
 def profiles(frame_of, sales):
     """Return a function that builds the profiles of two persons, with other contacts, sales and days of activity."""
 
-    def build(contacts=(), sold=(), days=()):
+    def build(consents=(), sold=(), days=()):
         return build_customer_profile_gold(
             frame_of(PERSONS_SILVER.columns, *_PERSONS),
             frame_of(PERSON_LINKS_SILVER.columns, *_LINKS),
-            frame_of(CRM_CONTACTS_SILVER.columns, *contacts),
+            frame_of(CONSENT_CURRENT_SILVER.columns, *consents),
             frame_of((_PERSON_ID, *PROFILE_DEMOGRAPHICS), {"person_id": 1, "age_band": "35-44"}),
             frame_of((_PERSON_ID, *PROFILE_VALUE), {"person_id": 1, "segment": "Loyal"}),
             sales(*sold),
@@ -63,14 +64,15 @@ def test_profile_has_the_columns_of_its_contract(profiles) -> None:
     assert personal["email"] == "email" and personal["full_name"] == "name"
 
 
-@pytest.mark.parametrize(
-    ("answers", "expected"),
-    [((True, False), False), ((True, None), True), ((None, None), None), ((False, None), False)],
-)
-def test_most_restrictive_consent_counts(profiles, rows_of, answers, expected) -> None:
-    contacts = [{"contact_id": key, "is_email_allowed": answer} for key, answer in zip("ab", answers, strict=True)]
-    rows = profiles([*contacts, {"contact_id": "c", "is_email_allowed": True}])
-    assert sorted(rows_of(rows.select("person_id", "is_email_allowed"))) == [(1, expected), (70, True)]
+def test_profile_has_the_current_consent_to_marketing(profiles, rows_of) -> None:
+    decisions = (
+        {"person_id": 1, "purpose": "marketing", "channel": "email", "is_allowed": False},
+        {"person_id": 1, "purpose": "marketing", "channel": "sms", "is_allowed": True},
+        {"person_id": 1, "purpose": "tracking", "channel": "phone", "is_allowed": True},
+    )
+    columns = ("person_id", "is_email_allowed", "is_sms_allowed", "is_phone_allowed")
+    expected = [(1, False, True, None), (70, None, None, None)]
+    assert sorted(rows_of(profiles(decisions).select(*columns))) == expected
 
 
 def test_favourites_have_the_largest_revenue_of_all_customers_of_the_person(profiles, rows_of) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import stat
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +15,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from cdp_lib.contracts.analytics import CUSTOMER_SEGMENTS_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import TableContract
@@ -23,11 +24,27 @@ from cdp_local import export_command
 from cdp_local.cli import app
 from cdp_local.export_command import write_csv
 
+DECIDED_AT = datetime(2026, 5, 3, tzinfo=UTC)
+
 
 def row_of(contract: TableContract, **values: object) -> dict[str, object]:
     """Return a row with the given values. Required columns without a value get one of their type."""
-    samples = {"BIGINT": 1, "INT": 1, "STRING": "x", "DATE": date(2026, 6, 30)}
+    samples = {
+        "BIGINT": 1,
+        "INT": 1,
+        "STRING": "x",
+        "DATE": date(2026, 6, 30),
+        "BOOLEAN": True,
+        "TIMESTAMP": DECIDED_AT,
+    }
     return {column.name: samples[column.type] for column in contract.columns if column.required} | values
+
+
+def consents(store, *persons: int, purpose: str = "marketing", channel: str = "email", is_allowed: bool = True) -> None:
+    """Replace all consents: the given persons made a decision."""
+    decided = {"purpose": purpose, "channel": channel, "is_allowed": is_allowed, "decided_at": DECIDED_AT}
+    rows = [row_of(CONSENT_CURRENT_SILVER, person_id=person, **decided) for person in persons]
+    store.replace(CONSENT_CURRENT_SILVER, store.frame(CONSENT_CURRENT_SILVER, rows))
 
 
 @pytest.fixture
@@ -52,6 +69,8 @@ def shop(store, monkeypatch):
         ),
     )
 
+    consents(store, *persons)
+
     @contextmanager
     def workspace(*_):
         yield SimpleNamespace(session=None, bundle=SimpleNamespace(variable=str), home=Path("home"))
@@ -61,17 +80,42 @@ def shop(store, monkeypatch):
     return store
 
 
-def run(*arguments: object):
-    return CliRunner().invoke(app, ["export", "segment", *map(str, arguments)])
+def run(*arguments: object, channel: str = "email"):
+    return CliRunner().invoke(app, ["export", "segment", *map(str, arguments), "--channel", channel])
 
 
 def test_export_writes_the_customers_of_the_persons_in_a_private_file(shop, tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     done = run("at risk", "--to", file)
-    assert (done.exit_code, done.stdout.split(" written")[0]) == (0, "3 rows of At risk")
+    assert (done.exit_code, done.stdout.split(" written")[0]) == (
+        0,
+        "3 rows of At risk who agreed to marketing by email",
+    )
     assert file.read_text(encoding="utf-8").splitlines() == ["person_id,customer_id", "1,101", "1,7", "2,102"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.first_engine
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"is_allowed": False},
+        {"channel": "sms"},
+        {"purpose": "analytics", "channel": "all"},
+        {"purpose": "service"},
+    ],
+)
+def test_person_who_did_not_agree_to_this_channel_is_not_exported(shop, tmp_path: Path, decision) -> None:
+    consents(shop, 2, **decision)
+    assert run("At risk", "--to", tmp_path / "x.csv").exit_code == 0
+    assert (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines() == ["person_id,customer_id"]
+
+
+def test_export_needs_a_channel_of_marketing(shop, tmp_path: Path) -> None:
+    refused = run("At risk", "--to", tmp_path / "x.csv", channel="post")
+    assert str(refused.exception) == "Unknown channel 'post' of marketing: the channels are email, sms, phone."
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_parquet_has_the_ids_of_the_source(shop, tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def test_only_touched_persons_are_built(shop: Shop) -> None:
     event = {"event_id": "a", "event_type": "page_view", "occurred_at": "2026-02-20T08:00:00Z", "channel": "web"}
     land(EVENTS_BRONZE, 4, event | {"email": "3@example.com"}, load="files")
     assert shop.run() == [{3}, {3}]
+    refusal = event | {"event_id": "b", "customer_id": "2", "consent": "false", "_source_file": "g"}
+    land(EVENTS_BRONZE, 5, refusal, load="files")
+    assert shop.run() == [set(), {2}]
     assert shop.wrong() == []
     assert shop.run() == [set(), set()], "nothing is due"
 

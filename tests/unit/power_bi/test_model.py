@@ -8,6 +8,7 @@ import pytest
 
 from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS
 from cdp_lib.contracts.segments import SEGMENTS
 
@@ -32,8 +33,9 @@ BY_HAND = {"Date", "Time calculation", "Country access"}
 
 
 def sources_of(table: ReadTable) -> list[str]:
-    """Return the tables of the platform that a table of the model reads."""
-    return re.findall(r'Warehouse\{\[Name = "(\w+)", Kind = "Table"\]\}', table.source)
+    """Return the tables of the platform that a table of the model reads, without consent."""
+    names = re.findall(r'Warehouse\{\[Name = "(\w+)", Kind = "Table"\]\}', table.source)
+    return [name for name in names if name != CONSENT_CURRENT_SILVER.name]
 
 
 def selected(table: ReadTable) -> list[str]:

@@ -15,6 +15,7 @@ from cdp_lib.contracts.analytics import (
     CUSTOMER_VALUE_GOLD,
     SEGMENT_MOVEMENTS_GOLD,
 )
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.identity import PERSONS_SILVER
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER
@@ -99,6 +100,8 @@ def test_view_of_customers_is_written_in_its_own_schema_only(
     for contract in (PERSONS_SILVER, CUSTOMER_VALUE_GOLD, CUSTOMER_DEMOGRAPHICS_GOLD, CUSTOMER_SEGMENTS_GOLD):
         store.create(contract)
     assert publish_views(served(store)) == []
+    assert publish_views(replace(served(store), customers=store)) == []  # without consents, nobody is shown
+    store.create(CONSENT_CURRENT_SILVER)
     assert publish_views(replace(served(store), customers=store)) == ["customers"]
     assert publish_views(replace(served(store), customers=store)) == []
 

@@ -37,6 +37,7 @@ def test_build_events_silver_gives_every_field_its_name_and_type(bronze_rows) ->
         "campaign": "New Year",
         "product_id": 3,
         "is_tracking_allowed": True,
+        "consent_signal": None,
         "identity": "customer:101",
     }
     assert row["_rescued_data"] is None

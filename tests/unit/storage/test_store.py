@@ -1078,7 +1078,7 @@ def assert_any_reader_can_read(folder: Path) -> None:
 
 def test_a_copy_has_the_rows_and_types_of_its_table(store: DeltaStore, members: Rows, location: Path) -> None:
     store.replace(MEMBERS, members(1, 2, 3))
-    store.publish(MEMBERS, str(location))
+    store.publish(MEMBERS, store.read(MEMBERS), str(location))
     assert rows_in(location / MEMBERS.name) == [{name: row[name] for name in PUBLIC} for row in ROWS]
     fields = DeltaTable(location / MEMBERS.name).schema().fields
     assert [(field.name, field.type.type) for field in fields] == [
@@ -1092,8 +1092,8 @@ def test_the_files_of_a_copy_hold_no_personal_data(
     store: DeltaStore, members: Rows, tmp_path: Path, schema: str, location: Path
 ) -> None:
     store.replace(MEMBERS, members(1, 2))
-    store.publish(MEMBERS, str(location))
-    store.publish(MEMBERS, str(location))
+    store.publish(MEMBERS, store.read(MEMBERS), str(location))
+    store.publish(MEMBERS, store.read(MEMBERS), str(location))
     assert "Katzenellenbogen" in texts(tmp_path / schema)
     assert "Katzenellenbogen" not in texts(location)
     assert "holder" not in texts(location)
@@ -1104,7 +1104,7 @@ def test_every_delta_reader_can_read_a_copy_after_any_change_of_its_table(
     store: DeltaStore, members: Rows, location: Path, change: str
 ) -> None:
     store.replace(MEMBERS, members(1, 2, 3))
-    store.publish(MEMBERS, str(location))
+    store.publish(MEMBERS, store.read(MEMBERS), str(location))
     match change:
         case "replaced":
             store.replace(MEMBERS, members(2))
@@ -1112,7 +1112,7 @@ def test_every_delta_reader_can_read_a_copy_after_any_change_of_its_table(
             store.merge_rows(MEMBERS, members(2), members(1, 3).select("member_id"))
         case "emptied":
             store.replace(MEMBERS, members())
-    store.publish(MEMBERS, str(location))
+    store.publish(MEMBERS, store.read(MEMBERS), str(location))
     assert [row["member_id"] for row in rows_in(location / MEMBERS.name)] == ([] if change == "emptied" else [2])
     assert_any_reader_can_read(location / MEMBERS.name)
 
@@ -1131,7 +1131,7 @@ def test_a_copy_has_no_deletion_vectors_and_no_column_mapping(
     default = "spark.databricks.delta.properties.defaults.enableDeletionVectors"
     spark.conf.set(default, "true")
     try:
-        store.publish(MEMBERS, str(location))
+        store.publish(MEMBERS, store.read(MEMBERS), str(location))
     finally:
         spark.conf.unset(default)
     assert [row["member_id"] for row in rows_in(location / MEMBERS.name)] == [2, 3]
@@ -1141,7 +1141,7 @@ def test_a_copy_has_no_deletion_vectors_and_no_column_mapping(
 def test_each_copy_is_one_commit(store: DeltaStore, members: Rows, location: Path) -> None:
     for version, numbers in enumerate([(1,), (1, 2), ()]):
         store.replace(MEMBERS, members(*numbers))
-        store.publish(MEMBERS, str(location))
+        store.publish(MEMBERS, store.read(MEMBERS), str(location))
         assert DeltaTable(location / MEMBERS.name).version() == version
         assert len(rows_in(location / MEMBERS.name)) == len(numbers)
 
@@ -1159,7 +1159,7 @@ def test_a_copy_follows_the_columns_of_the_contract(store: DeltaStore, frame_of:
         rows = ({name: row.get(name) for name in contract.column_names} for row in ROWS)
         store.replace(contract, frame_of(columns, *rows))
         assert not store.is_published(contract, str(location))
-        store.publish(contract, str(location))
+        store.publish(contract, store.read(contract), str(location))
         assert store.is_published(contract, str(location))
         copy = DeltaTable(location / MEMBERS.name)
         assert copy.version() == version
@@ -1172,7 +1172,7 @@ def test_a_copy_follows_the_columns_of_the_contract(store: DeltaStore, frame_of:
 def test_a_missing_or_incomplete_copy_is_not_published(store: DeltaStore, members: Rows, location: Path) -> None:
     store.replace(MEMBERS, members(1))
     assert not store.is_published(MEMBERS, str(location))
-    store.publish(MEMBERS, str(location))
+    store.publish(MEMBERS, store.read(MEMBERS), str(location))
     assert store.is_published(MEMBERS, str(location))
     # A process that is killed before its first commit leaves data files and a log without a commit.
     other = location.with_name("other")
@@ -1180,13 +1180,13 @@ def test_a_missing_or_incomplete_copy_is_not_published(store: DeltaStore, member
     for file in (location / MEMBERS.name).glob("*.parquet"):
         shutil.copy(file, other / MEMBERS.name)
     assert not store.is_published(MEMBERS, str(other))
-    store.publish(MEMBERS, str(other))
+    store.publish(MEMBERS, store.read(MEMBERS), str(other))
     assert [row["member_id"] for row in rows_in(other / MEMBERS.name)] == [1]
 
 
 def test_a_table_that_does_not_exist_is_not_copied(store: DeltaStore, location: Path) -> None:
     with pytest.raises(CdpError, match="members_gold` does not exist"):
-        store.publish(MEMBERS, str(location))
+        store.publish(MEMBERS, store.read(MEMBERS), str(location))
     assert not location.exists()
 
 

@@ -76,7 +76,7 @@ def written(spark: SparkSession, catalog: str, tmp_path_factory: pytest.TempPath
         store.replace(contract, store.frame(contract, rows_of(contract)))
         if contract == MODEL_FITS_GOLD:
             store.merge_rows(contract, store.frame(contract, rows_of(contract)[:1]))
-        store.publish(contract, str(gold.published))
+        store.publish(contract, store.read(contract), str(gold.published))
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write, PUBLISHED_TABLES))
