@@ -207,7 +207,7 @@ def test_commands_on_pages_exist() -> None:
             assert len(words) == (6 if given else 4), line
             assert {pair.split("=")[0] for pair in given} <= set(parameters), line
     text = "\n".join(PAGE_TEXTS.values())
-    assert set(re.findall(r"`cdp ([a-z]+)", text)) <= set(COMMANDS)
+    assert set(re.findall(r"`cdp ([a-z-]+)", text)) <= set(COMMANDS)
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
 
 
