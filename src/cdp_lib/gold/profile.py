@@ -48,6 +48,11 @@ def build_customer_profile_gold(
 ) -> DataFrame:
     """Return one row per person. A person without a customer is a prospect, and has no demographics and no value.
 
+    The table is replaced whole in the first run of a business day, although few rows of its inputs change: `as_of`
+    differs in each row. Without `as_of`, `recency_days` would still differ for each customer with a purchase, so only
+    persons without a purchase would be spared. Besides, sales and activities with a later date begin to count without a
+    change of their rows. Later runs of the day rewrite only touched persons.
+
     Args:
         persons_silver: One row per person.
         person_links_silver: One row per record.

@@ -138,6 +138,21 @@ def test_wrong_merge_is_undone_completely(warehouse: Warehouse, rules: str) -> N
 
 
 @pytest.mark.first_engine
+def test_withdrawal_of_a_never_decision_alone_joins_the_records_again(warehouse: Warehouse, rules: str) -> None:
+    same = {"full_name": "Ada Lovelace", "email": "ada@example.com"}
+    warehouse.land(CUSTOMERS_BRONZE, 1, customer(1, **same), customer(2, **same))
+    decide(warehouse, "customer:1", "customer:2", "never", at=1)
+    warehouse.run(*SELECTION, identity_rules=rules)
+    assert persons(warehouse) == {"customer:1": 1, "customer:2": 2}
+
+    decide(warehouse, "customer:1", "customer:2", "automatic", at=2)
+    warehouse.run(*SELECTION, identity_rules=rules)
+
+    assert persons(warehouse) == {"customer:1": 1, "customer:2": 1}
+    assert different(warehouse, rules) == []
+
+
+@pytest.mark.first_engine
 def test_without_rules_each_customer_is_a_person(warehouse: Warehouse, rules: str) -> None:
     warehouse.land(CUSTOMERS_BRONZE, 1, customer(11, email="a@example.com"), customer(12, email="a@example.com"))
     warehouse.land(CRM_CONTACTS_BRONZE, 1, contact(1, customer_id=11), contact(2, email="a@example.com"))
