@@ -17,6 +17,7 @@ from cdp_lib.contracts.bronze import (
     PRODUCTS_BRONZE,
     TRANSACTIONS_BRONZE,
 )
+from cdp_lib.contracts.consent import CONSENT_EVENTS_SILVER
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, PRODUCT_PRICES_SILVER, TRANSACTIONS_SILVER
 from cdp_lib.pipeline.compaction import CompactedTable, late_batch_messages, remove_old_batches
 from cdp_lib.storage import open_store
@@ -24,7 +25,7 @@ from cdp_lib.storage import open_store
 from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, extracted_at, product, sale
 from .shop import FEBRUARY, JANUARY, sell
 
-TABLES = (*OF_SALES, EVENTS_SILVER, CRM_CONTACTS_SILVER)
+TABLES = (*OF_SALES, EVENTS_SILVER, CRM_CONTACTS_SILVER, CONSENT_EVENTS_SILVER)
 
 
 def event(number: int, name: str, **values: Any) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def trade(warehouse: Warehouse) -> None:
         EVENTS_BRONZE, 2, event(1, "b", event_type="checkout"), event(3, "b", occurred_at=None), load="files"
     )
     warehouse.land(EVENTS_BRONZE, 3, event(2, "a"), load="files")
-    warehouse.land(CRM_CONTACTS_BRONZE, 1, contact("c1"), contact("c2"))
+    warehouse.land(CRM_CONTACTS_BRONZE, 1, contact("c1", cdp_emailconsent="true"), contact("c2"))
     warehouse.land(CRM_CONTACTS_BRONZE, 2, contact("c1", fullname="C"), load="increment", gone=[{"contactid": "c2"}])
-    warehouse.land(CRM_CONTACTS_BRONZE, 3, contact("c3"), load="increment")
+    warehouse.land(CRM_CONTACTS_BRONZE, 3, contact("c3", cdp_smsconsent="false"), load="increment")
     warehouse.refresh(*TABLES)
 
 
