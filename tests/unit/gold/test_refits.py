@@ -122,6 +122,7 @@ def test_models_are_fitted_after_ten_percent_of_new_buyers(shop: Shop) -> None:
     assert shop.fitted_tables() == []
 
 
+@pytest.mark.first_engine  # three fits; the tests of the store check the write on both engines
 def test_second_fit_of_a_day_leaves_no_quality_row_of_the_first(shop: Shop) -> None:
     shop.sell(250, DAY + timedelta(days=1))
     assert shop.fitted_tables() == FITTED
