@@ -14,6 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cdp_lib.analytics.baselines import Calibration
+from cdp_lib.analytics.histories import Histories
+from cdp_lib.analytics.holdout import Holdout
+from cdp_lib.analytics.selection import Replay
+from cdp_lib.analytics.spend import Spending, fit_spend
+
 Floats = NDArray[np.float64]
 
 SIMULATION_START = date(2024, 1, 1)
@@ -83,6 +89,31 @@ class Shop:
             after["sum"].to_numpy(dtype=float),
             float(weeks),
         )
+
+    def holdout(self, cut_off: date, weeks: int) -> Holdout:
+        """Return the customers at a cut-off day, one group per customer, and what they bought in the weeks after it."""
+        split, past = self.split(cut_off, weeks), self.split(cut_off - timedelta(weeks=weeks), weeks)
+        has_spent = (split.x > 0) & (split.spend > 0)
+        return Holdout(
+            histories=Histories(split.x, split.t_x, split.T, np.ones(len(split.x))),
+            after=split.after,
+            repeat_revenue=split.spend * split.x,
+            revenue_after=split.spend_after,
+            calibration=Calibration(Histories(past.x, past.t_x, past.T, np.ones(len(past.x))), past.after)
+            if len(past.x)
+            else None,
+            spend=fit_spend(Spending(split.x[has_spent], split.spend[has_spent], np.ones(has_spent.sum()))),
+            cut_off=cut_off,
+            as_of=cut_off + timedelta(weeks=weeks),
+        )
+
+    def replay(self, cut_off: date, weeks: int) -> Replay:
+        """Return the customers known some weeks before a cut-off day, then and at the cut-off."""
+        earlier, first = cut_off - timedelta(weeks=weeks), self.first_days
+        before, after = self.split(earlier, weeks), self.split(cut_off, weeks)
+        is_known = (first[first <= str(cut_off)] <= str(earlier)).to_numpy()
+        later = (after.x[is_known], after.t_x[is_known], after.T[is_known])
+        return Replay((before.x, before.t_x, before.T), later, np.ones(len(before.x)))
 
 
 def grocer(seed: int, customers: int) -> Shop:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.pipeline.sums import picked_sums, sum_columns
@@ -163,14 +164,17 @@ class Value(Materialization):
 
 @dataclass(frozen=True)
 class Append(Materialization):
-    """Add rows to a ledger and keep its earlier rows. A new row replaces an earlier row with the same key.
+    """Add rows to a ledger and keep its earlier rows.
+
+    If the key of the ledger includes `as_of`, the new rows replace all rows of the business date, so that no row of an
+    earlier run of the same day stays. Otherwise, a new row replaces an earlier row with the same key.
 
     The builder gets one data frame per input, the data frame of the ledger, and the start of the run as `recorded_at`.
 
-    Cost: the builder reads its inputs, and the new rows are merged.
+    Cost: the builder reads its inputs, and the new rows are merged or replace the rows of the day.
 
-    A run may be killed at any point: if the next run adds the same rows again, they have the same keys, so the merge
-    creates no duplicates.
+    A run may be killed at any point: the write is one commit, and if the next run adds the same rows again, they have
+    the same keys and the same day, so the write creates no duplicates.
 
     Attributes:
         describe_need: Function that decides about new rows if only the business date or the rows of inputs changed,
@@ -181,11 +185,15 @@ class Append(Materialization):
     describe_need: Callable[[Work], str] | None = field(default=None, repr=False)
 
     def refresh(self, work: Work) -> Outcome:
-        """Build the new rows and merge them."""
+        """Build the new rows. Replace the rows of the day, or merge them by key."""
         work.store.create(work.contract)
         ledger = work.store.read(work.contract)
         rows = work.build(*work.frames(), ledger, recorded_at=work.settings.run_started_at)
-        outcome = work.partly_changed(work.store.merge_rows(work.contract, rows))
+        if "as_of" in work.contract.key:
+            written = work.store.overwrite(work.contract, rows, sf.col("as_of") == sf.lit(work.values[BUSINESS_DATE]))
+        else:
+            written = work.store.merge_rows(work.contract, rows)
+        outcome = work.partly_changed(written)
         details = {**outcome.state.details, UPSTREAM_CODE: work.upstream_code} if self.describe_need else {}
         return replace(outcome, state=replace(outcome.state, details=details))
 

@@ -5,9 +5,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as sf
 
+from cdp_lib.analytics.selection import MODELS
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, MODEL_FITS_GOLD, MODEL_QUALITY_GOLD
 from cdp_lib.contracts.silver import BUSINESS_DATE_SILVER, CUSTOMER_ACQUISITIONS_SILVER, PURCHASES_SILVER
 from cdp_lib.contracts.table import TableContract
@@ -87,6 +88,10 @@ class Shop(Warehouse):
         rows = self.store.read(MODEL_FITS_GOLD).collect()
         return sorted((row.state, row.as_of) for row in rows if row.model != "gamma_gamma")
 
+    def quality_of(self, day: date) -> list[Row]:
+        rows = self.store.read(MODEL_QUALITY_GOLD).where(sf.col("as_of") == sf.lit(day))
+        return rows.orderBy(*MODEL_QUALITY_GOLD.key).collect()
+
 
 @pytest.fixture
 def shop(store: DeltaStore, tmp_path: Path) -> Shop:
@@ -115,6 +120,20 @@ def test_models_are_fitted_after_ten_percent_of_new_buyers(shop: Shop) -> None:
     assert (run.state, run.reason) == ("refreshed", "220 customers have bought, 200 at the last fit")
     assert shop.fits == [("fitted", DAY), ("fitted", DAY + timedelta(days=1))]
     assert shop.fitted_tables() == []
+
+
+@pytest.mark.first_engine  # three fits; the tests of the store check the write on both engines
+def test_second_fit_of_a_day_leaves_no_quality_row_of_the_first(shop: Shop) -> None:
+    shop.sell(250, DAY + timedelta(days=1))
+    assert shop.fitted_tables() == FITTED
+    first_day = shop.quality_of(DAY)
+    assert {row.measure for row in shop.quality_of(DAY + timedelta(days=1))} > {"state", "auc"}
+    shop.sell(60, DAY + timedelta(days=1))  # too few buyers for a model, so only the baselines have measures
+    assert shop.fitted_tables(fit_models="true") == FITTED
+    second = shop.quality_of(DAY + timedelta(days=1))
+    assert {row.measure for row in second if row.model in MODELS} == {"state"}
+    assert max(row.customer_count for row in second) <= 60
+    assert shop.quality_of(DAY) == first_day
 
 
 def test_models_are_fitted_after_the_months_of_the_setting(shop: Shop) -> None:
