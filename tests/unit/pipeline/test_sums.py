@@ -68,7 +68,7 @@ def test_every_sales_mart_declares_what_it_adds_up_to() -> None:
         known = {measure for each in inputs for measure in SUMS[each]}
         assert name in DAY_COLUMNS or set(measures) <= known, name
         if "_line_count" in TABLES[name].column_names:
-            assert "_line_count" in measures.values(), name
+            assert any("_line_count" in measure for measure in measures.values()), name
 
 
 # Sums
