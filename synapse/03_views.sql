@@ -262,33 +262,17 @@ FROM OPENROWSET(BULK 'country_monthly_orders_gold', DATA_SOURCE = 'gold', FORMAT
 ) AS [rows];
 GO
 
--- One row per week and product category sold in that week.
-CREATE OR ALTER VIEW [sales].[category_weekly_sales] AS
+-- One row per week and group of lines: the lines of a category, of a country and category, or the lines with an order number of a country. A figure is null in the groups that do not have it.
+CREATE OR ALTER VIEW [sales].[sales_by_week] AS
 SELECT
     [sale_week],
+    [grouped_by],
+    [country],
     [category],
     [revenue],
     [quantity],
     [transactions],
     [customers],
-    [_line_count]
-FROM OPENROWSET(BULK 'category_weekly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [sale_week] DATE,
-    [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
-    [revenue] DECIMAL(38,4),
-    [quantity] DECIMAL(38,3),
-    [transactions] BIGINT,
-    [customers] BIGINT,
-    [_line_count] BIGINT
-) AS [rows];
-GO
-
--- One row per week, country of customers and product category with lines.
-CREATE OR ALTER VIEW [sales].[country_category_weekly_sales] AS
-SELECT
-    [sale_week],
-    [country],
-    [category],
     [sold_revenue],
     [returned_revenue],
     [anonymous_revenue],
@@ -297,11 +281,18 @@ SELECT
     [list_revenue],
     [cost],
     [costed_revenue],
+    [orders],
+    [items],
     [_line_count]
-FROM OPENROWSET(BULK 'country_category_weekly_sales_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
+FROM OPENROWSET(BULK 'sales_by_week_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
     [sale_week] DATE,
+    [grouped_by] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [category] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
+    [revenue] DECIMAL(38,4),
+    [quantity] DECIMAL(38,3),
+    [transactions] BIGINT,
+    [customers] BIGINT,
     [sold_revenue] DECIMAL(38,4),
     [returned_revenue] DECIMAL(38,4),
     [anonymous_revenue] DECIMAL(38,4),
@@ -310,24 +301,7 @@ FROM OPENROWSET(BULK 'country_category_weekly_sales_gold', DATA_SOURCE = 'gold',
     [list_revenue] DECIMAL(38,4),
     [cost] DECIMAL(38,4),
     [costed_revenue] DECIMAL(38,4),
-    [_line_count] BIGINT
-) AS [rows];
-GO
-
--- One row per week and country of customers with orders. Lines without an order number are left out.
-CREATE OR ALTER VIEW [sales].[country_weekly_orders] AS
-SELECT
-    [sale_week],
-    [country],
-    [orders],
-    [revenue],
-    [items],
-    [_line_count]
-FROM OPENROWSET(BULK 'country_weekly_orders_gold', DATA_SOURCE = 'gold', FORMAT = 'DELTA') WITH (
-    [sale_week] DATE,
-    [country] VARCHAR(8000) COLLATE Latin1_General_100_BIN2_UTF8,
     [orders] BIGINT,
-    [revenue] DECIMAL(38,4),
     [items] DECIMAL(38,3),
     [_line_count] BIGINT
 ) AS [rows];

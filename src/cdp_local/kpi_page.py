@@ -3,7 +3,7 @@
 from cdp_lib.contracts.kpis import DIMENSIONS, ENGAGEMENT_POINTS, KPIS, MEASURES, NOT_AN_ACTIVITY, Kpi
 from cdp_lib.contracts.segments import SEGMENTS
 from cdp_local.markdown import table
-from cdp_local.semantic_model import KPI_VALUES, MODEL_TABLES, kpi_measure, single_value_dimensions
+from cdp_local.semantic_model import KPI_TABLES, MODEL_TABLES, kpi_measure, single_value_dimensions
 
 
 def kpi_page() -> str:
@@ -45,7 +45,7 @@ def kpi_page() -> str:
         "",
         _PREDICTIONS.strip(),
         "",
-        _POWER_BI.strip().format(table=KPI_VALUES),
+        _POWER_BI.strip().format(**KPI_TABLES),
         "",
         *_other_measures(),
     ]
@@ -87,11 +87,12 @@ def _in_weeks(kpi: Kpi) -> str:
 def _in_power_bi(kpi: Kpi) -> str:
     single = single_value_dimensions(kpi)
     blank = f"; blank for several values of {' or '.join(f'`{name}`' for name in single)}" if single else ""
-    return f"measure `{kpi_measure(kpi).name}`{blank}"
+    names = [kpi_measure(kpi).name, *([kpi_measure(kpi, "week").name] if kpi.has_weeks else [])]
+    return f"{' and '.join(f'measure `{name}`' for name in names)}{blank}"
 
 
 def _other_measures() -> list[str]:
-    kpis = {kpi_measure(kpi).name for kpi in KPIS}
+    kpis = {measure.name for kpi in KPIS for measure in (kpi_measure(kpi), kpi_measure(kpi, "week"))}
     rows = [
         (f"`{measure.name}`", model_table.name, measure.description)
         for model_table in MODEL_TABLES
@@ -199,8 +200,9 @@ _POWER_BI = """
 ## Power BI
 
 The semantic model in [`powerbi/`](../powerbi/README.md) has a measure for each KPI, named by its title, in the table
-`{table}`. The measure reads the rows of the filtered dimension: country, channel, segment, category or consent channel.
-Without a filter, it reads the rows of the dimension `all`. If two dimensions are filtered, no figure exists, and the
+`{month}`. The table `{week}` has the measures of weeks, such as `Revenue by week`. A measure reads the rows of the
+filtered dimension: country, channel, segment, category or consent channel. Without a filter, it reads the rows of the
+dimension `all`. If two dimensions are filtered, no figure exists, and the
 measure is blank. Several values of one dimension are combined as Σ numerator / Σ denominator, unless the section of the
 KPI says otherwise. The other measures:
 """

@@ -5,7 +5,7 @@ Each KPI definition becomes a measure. The module `power_bi` writes the model to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cdp_lib.contracts.analytics import (
@@ -13,6 +13,7 @@ from cdp_lib.contracts.analytics import (
     CUSTOMER_SEGMENTS_GOLD,
     CUSTOMER_VALUE_GOLD,
     KPI_MONTHLY_GOLD,
+    KPI_WEEKLY_GOLD,
     MODEL_QUALITY_GOLD,
 )
 from cdp_lib.contracts.gold import (
@@ -23,7 +24,7 @@ from cdp_lib.contracts.gold import (
     STORE_PRODUCT_PERFORMANCE_GOLD,
 )
 from cdp_lib.contracts.identity import PERSONS_SILVER
-from cdp_lib.contracts.kpis import KPIS, Dimension, Kpi, Unit
+from cdp_lib.contracts.kpis import KPIS, Dimension, Kpi, PeriodName, Unit
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, RECONCILIATION_OPS
 from cdp_lib.contracts.segments import NOT_YET_A_CUSTOMER
 from cdp_lib.contracts.table import Column, TableContract
@@ -47,7 +48,9 @@ MINIMUM_CELL_SIZE = int(Bundle(PROJECT, {}).variable("minimum_cell_size"))
 ANALYTICS_NEEDS_CONSENT = Bundle(PROJECT, {}).variable("analytics_needs_consent") == "true"
 """Whether the model has only persons who agreed to analytics: the default of the bundle variable."""
 
-KPI_VALUES = "KPI values"
+KPI_TABLES: dict[PeriodName, str] = {"month": "KPI values", "week": "Weekly KPI values"}
+"""Table of the model with the KPIs of a kind of period."""
+
 _WHOLE = "#,##0"
 _MONEY = "#,##0.00"
 _SHARE = "0.0%"
@@ -115,7 +118,7 @@ class ModelTable:
         measures: Measures of the table.
         calculated: Columns that Power BI computes.
         null_labels: String that replaces null, by name of the column.
-        has_dimensions: Whether this is the table of KPI values, which has separate rows for each dimension of a KPI.
+        has_dimensions: Whether this is a table of KPI values, which has separate rows for each dimension of a KPI.
     """
 
     name: str
@@ -174,49 +177,51 @@ def single_value_dimensions(kpi: Kpi) -> tuple[Dimension, ...]:
     return tuple(dimension for dimension in kpi.dimensions if not kpi.adds_over(dimension))
 
 
-def kpi_measure(kpi: Kpi) -> Measure:
-    """Return the measure of a KPI."""
+def kpi_measure(kpi: Kpi, period: PeriodName = "month") -> Measure:
+    """Return the measure of a KPI by month or by week."""
     single = single_value_dimensions(kpi)
     sentences = [
         kpi.definition,
+        *(["In this measure, read “week” for “month”.", kpi.in_weeks] if period == "week" else []),
         f"Dimensions: {', '.join(name for name in kpi.dimensions if name != 'all')}."
         if len(kpi.dimensions) > 1
         else "",
         f"Blank if several values of {' or '.join(single)} are selected." if single else "",
-        _several_months_note(kpi),
+        _several_periods_note(kpi, period),
     ]
     is_average = kpi.unit == "count" and kpi.denominator != "1"
     return Measure(
-        name=kpi.title,
+        name=kpi.title if period == "month" else f"{kpi.title} by week",
         description=" ".join(sentence for sentence in sentences if sentence),
-        dax=_kpi_dax(kpi, single),
+        dax=_kpi_dax(kpi, single, period),
         format="#,##0.0" if is_average else _FORMATS[kpi.unit],
         folder=f"{kpi.owner}\\{kpi.unit}",
     )
 
 
-def _several_months_note(kpi: Kpi) -> str:
+def _several_periods_note(kpi: Kpi, period: PeriodName) -> str:
     if kpi.adds_over_months:
-        return "For several months: calculated from their sums."
-    return f"For several months: the value of the latest {'complete ' if kpi.needs_whole_period else ''}month."
+        return f"For several {period}s: calculated from their sums."
+    return f"For several {period}s: the value of the latest {'complete ' if kpi.needs_whole_period else ''}{period}."
 
 
-def _kpi_dax(kpi: Kpi, single: tuple[Dimension, ...]) -> str:
+def _kpi_dax(kpi: Kpi, single: tuple[Dimension, ...], period: PeriodName) -> str:
+    table = f"'{KPI_TABLES[period]}'"
     lines = ["VAR Place = [Dimension read]"]
-    is_figure = "NOT ISBLANK('KPI values'[value])"
-    place = [f"'KPI values'[kpi] = {text_literal(kpi.name)}", "'KPI values'[dimension] = Place"]
+    is_figure = f"NOT ISBLANK({table}[value])"
+    place = [f"{table}[kpi] = {text_literal(kpi.name)}", f"{table}[dimension] = Place"]
     if kpi.adds_over_months:
-        lines += _variable("Figures", _call("CALCULATETABLE", "'KPI values'", *place, is_figure))
+        lines += _variable("Figures", _call("CALCULATETABLE", table, *place, is_figure))
     else:
-        lines += _variable("OfKpi", _call("CALCULATETABLE", "'KPI values'", *place))
-        months = "FILTER(OfKpi, EOMONTH('KPI values'[month], 0) <= 'KPI values'[as_of])"
-        lines += [f"VAR Latest = MAXX({months if kpi.needs_whole_period else 'OfKpi'}, 'KPI values'[month])"]
-        lines += [f"VAR Figures = FILTER(OfKpi, 'KPI values'[month] = Latest && {is_figure})"]
-    figure = "SUMX(Figures, 'KPI values'[numerator])"
+        lines += _variable("OfKpi", _call("CALCULATETABLE", table, *place))
+        periods = f"FILTER(OfKpi, {table}[is_complete])" if kpi.needs_whole_period else "OfKpi"
+        lines += [f"VAR Latest = MAXX({periods}, {table}[{period}])"]
+        lines += [f"VAR Figures = FILTER(OfKpi, {table}[{period}] = Latest && {is_figure})"]
+    figure = f"SUMX(Figures, {table}[numerator])"
     if kpi.denominator != "1":
-        figure = f"DIVIDE({figure}, SUMX(Figures, 'KPI values'[denominator]))"
+        figure = f"DIVIDE({figure}, SUMX(Figures, {table}[denominator]))"
     if single:
-        values = "COUNTROWS(DISTINCT(SELECTCOLUMNS(Figures, \"value\", 'KPI values'[dimension_value])))"
+        values = f'COUNTROWS(DISTINCT(SELECTCOLUMNS(Figures, "value", {table}[dimension_value])))'
         lines += [f"VAR ValueCount = {values}"]
         are_several = f"Place IN {{{', '.join(text_literal(name) for name in single)}}} && ValueCount > 1"
         figure = f"IF(NOT ({are_several}), {figure})"
@@ -289,23 +294,30 @@ _COUNTRY_OF_CUSTOMER = "RELATED('Customer'[country])"
 _CLV = "'Customer value'[predictive_clv]"
 _CUSTOMERS, _BUYERS = "COUNTROWS('Customer value')", "COUNT('Customer value'[recency_days])"
 
-MODEL_TABLES = (
-    ModelTable(
-        KPI_VALUES,
-        KPI_MONTHLY_GOLD,
+_FIGURES_AS_OF = Measure(
+    "Figures as of", "Last day that any figure includes.", "MAX('KPI values'[as_of])", "yyyy-MM-dd"
+)
+
+
+def _kpi_table(period: PeriodName, contract: TableContract, kpis: Iterable[Kpi], *others: Measure) -> ModelTable:
+    """Return the table of KPI values of a kind of period, with a measure for each KPI, and with other measures."""
+    return ModelTable(
+        KPI_TABLES[period],
+        contract,
         joins={
-            "month": ("Date", "date"),
+            period: ("Date", "date"),
             "kpi": ("KPI", "kpi"),
             **{dimension: (table, dimension) for dimension, table in DIMENSION_TABLES.items()},
         },
         country="[country]",
-        measures=(
-            *(kpi_measure(kpi) for kpi in KPIS),
-            Measure("Figures as of", "Last day that any figure includes.", "MAX('KPI values'[as_of])", "yyyy-MM-dd"),
-            _dimension_read(),
-        ),
+        measures=(*(kpi_measure(kpi, period) for kpi in kpis), *others),
         has_dimensions=True,
-    ),
+    )
+
+
+MODEL_TABLES = (
+    _kpi_table("month", KPI_MONTHLY_GOLD, KPIS, _FIGURES_AS_OF, _dimension_read()),
+    _kpi_table("week", KPI_WEEKLY_GOLD, [kpi for kpi in KPIS if kpi.has_weeks]),
     ModelTable(
         "Customer",
         PERSONS_SILVER,

@@ -25,6 +25,7 @@ from cdp_lib.contracts.analytics import (
     KPI_MONTHLY_GOLD,
     MODEL_QUALITY_GOLD,
     SEGMENT_MOVEMENTS_GOLD,
+    SEGMENT_QUALITY_GOLD,
 )
 from cdp_lib.contracts.gold import CUSTOMER_REGISTRATION_TRENDS_GOLD, PRODUCT_PERFORMANCE_GOLD
 from cdp_lib.contracts.identity import PERSONS_SILVER
@@ -148,6 +149,20 @@ def test_views_show_no_figures_of_fewer_people_than_the_minimum(small_shop: Delt
     assert all(row["active_customers"] in (6, None) for row in (*views["country_kpis"], *views["monthly_kpis"]))
     # Sales of a product describe the product, also if only one customer bought it.
     assert [row["customers"] for row in views["product_sales"]] == [1]
+
+
+@pytest.mark.first_engine
+def test_quality_views_show_the_latest_check_up_to_the_day_of_the_kpis(small_shop: DeltaStore) -> None:
+    """The ledgers also have the check of a run for a later day. A view shows the day of the other figures."""
+    earlier, day, later = date(2026, 1, 10), date(2026, 1, 20), date(2026, 1, 30)
+    for contract in (MODEL_QUALITY_GOLD, SEGMENT_QUALITY_GOLD):
+        checks = [row_of(contract, as_of=each, customer_count=6) for each in (earlier, day, later)]
+        small_shop.replace(contract, small_shop.frame(contract, checks))
+    kpis = [row_of(KPI_MONTHLY_GOLD, as_of=date(2026, 1, 25), people=6, is_complete=False)]
+    small_shop.replace(KPI_MONTHLY_GOLD, small_shop.frame(KPI_MONTHLY_GOLD, kpis))
+    views = shown(small_shop, MINIMUM)
+    assert [row["as_of"] for row in views["model_quality"]] == [day]
+    assert [row["as_of"] for row in views["segment_quality"]] == [day]
 
 
 def test_figures_of_one_buyer_among_many_customers_are_withheld(small_shop: DeltaStore) -> None:

@@ -99,27 +99,26 @@ SELECT date_trunc('month', transaction_date)::DATE AS sale_month, country,
        coalesce(sum(quantity) FILTER (quantity > 0), 0) AS items, count(*) AS _line_count
 FROM sales WHERE order_id IS NOT NULL GROUP BY ALL;
 
-CREATE VIEW category_weekly_sales_gold AS
-SELECT date_trunc('week', transaction_date)::DATE AS sale_week, category, sum(amount) AS revenue,
+CREATE VIEW sales_by_week_gold AS
+WITH lines AS (SELECT date_trunc('week', transaction_date)::DATE AS sale_week, * FROM sales)
+SELECT sale_week, 'category' AS grouped_by, 'all' AS country, category, sum(amount) AS revenue,
        sum(quantity) AS quantity, count_if(quantity > 0) AS transactions,
        count(DISTINCT customer_id) FILTER (quantity > 0) AS customers, count(*) AS _line_count
-FROM sales GROUP BY ALL;
-
-CREATE VIEW country_category_weekly_sales_gold AS
-SELECT date_trunc('week', transaction_date)::DATE AS sale_week, country, category,
+FROM lines GROUP BY ALL
+UNION ALL BY NAME
+SELECT sale_week, 'country and category' AS grouped_by, country, category,
        coalesce(sum(amount) FILTER (quantity > 0), 0) AS sold_revenue,
        coalesce(-sum(amount) FILTER (quantity < 0), 0) AS returned_revenue,
        coalesce(sum(amount) FILTER (customer_id IS NULL), 0) AS anonymous_revenue,
        count_if(customer_id IS NULL AND quantity > 0) AS anonymous_transactions,
        sum(discount) AS discount, sum(amount + discount) AS list_revenue, sum(cost) AS cost,
        sum(amount) FILTER (cost IS NOT NULL) AS costed_revenue, count(*) AS _line_count
-FROM sales GROUP BY ALL;
-
-CREATE VIEW country_weekly_orders_gold AS
-SELECT date_trunc('week', transaction_date)::DATE AS sale_week, country,
+FROM lines GROUP BY ALL
+UNION ALL BY NAME
+SELECT sale_week, 'country' AS grouped_by, country, 'all' AS category,
        count(DISTINCT order_id) FILTER (quantity > 0) AS orders, sum(amount) AS revenue,
        coalesce(sum(quantity) FILTER (quantity > 0), 0) AS items, count(*) AS _line_count
-FROM sales WHERE order_id IS NOT NULL GROUP BY ALL;
+FROM lines WHERE order_id IS NOT NULL GROUP BY ALL;
 
 CREATE VIEW customer_registration_trends_gold AS
 SELECT year(CAST(registration_date AS DATE)) AS reg_year, month(CAST(registration_date AS DATE)) AS reg_month,

@@ -47,7 +47,7 @@ TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes",
 have no text identifiers.
 """
 
-NOT_IN_SAMPLES = {"country_monthly_orders_gold", "country_weekly_orders_gold"}
+NOT_IN_SAMPLES = {"country_monthly_orders_gold"}
 """Tables without rows, because the samples have no orders."""
 
 TABLES_OF_DATA = [name for name in TABLES_OF_FIRST_RUN if TABLES[name].layer != "ops"]

@@ -7,7 +7,7 @@ customer. `location` is the country of the store. Averages are not rounded.
 
 from dataclasses import replace
 
-from cdp_lib.contracts.table import Column, TableContract, gold_table
+from cdp_lib.contracts.table import Column, gold_table
 
 REVENUE = "DECIMAL(38,4)"
 QUANTITY = "DECIMAL(38,3)"
@@ -23,18 +23,6 @@ _PRODUCT_NAME = Column("product_name", "STRING", "product's name; unknown if the
 _STORE_ID = Column("store_id", "BIGINT", "store's number", required=True)
 _LINE_COUNT = Column("_line_count", "BIGINT", "number of lines: transactions and returns", required=True)
 _STORE_NAME = Column("store_name", "STRING", "store's name; unknown if the source does not say")
-
-
-def _by_week(monthly: TableContract, name: str) -> TableContract:
-    """Return the contract of a mart by week from the contract of the same mart by month."""
-    week = Column("sale_week", "DATE", "Monday of the ISO week of the lines", required=True)
-    return replace(
-        monthly,
-        name=name,
-        comment=monthly.comment.replace("month", "week"),
-        columns=(week, *(column for column in monthly.columns if column.name != "sale_month")),
-        key=tuple("sale_week" if column == "sale_month" else column for column in monthly.key),
-    )
 
 
 SALES_BY_COUNTRY_GOLD = gold_table(
@@ -220,9 +208,32 @@ COUNTRY_MONTHLY_ORDERS_GOLD = gold_table(
     _LINE_COUNT,
 )
 
-CATEGORY_WEEKLY_SALES_GOLD = _by_week(CATEGORY_MONTHLY_SALES_GOLD, "category_weekly_sales_gold")
-COUNTRY_CATEGORY_WEEKLY_SALES_GOLD = _by_week(COUNTRY_CATEGORY_MONTHLY_SALES_GOLD, "country_category_weekly_sales_gold")
-COUNTRY_WEEKLY_ORDERS_GOLD = _by_week(COUNTRY_MONTHLY_ORDERS_GOLD, "country_weekly_orders_gold")
+MONTHLY_GROUPS = {
+    "category": CATEGORY_MONTHLY_SALES_GOLD,
+    "country and category": COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
+    "country": COUNTRY_MONTHLY_ORDERS_GOLD,
+}
+"""Marts by month whose figures `sales_by_week_gold` has by week, by the value of its column `grouped_by`."""
+
+_FIGURES_OF_GROUPS = {
+    column.name: replace(column, required=False)
+    for mart in MONTHLY_GROUPS.values()
+    for column in mart.columns
+    if column.name not in (*mart.key, _LINE_COUNT.name)
+}
+
+SALES_BY_WEEK_GOLD = gold_table(
+    "sales_by_week_gold",
+    "One row per week and group of lines: the lines of a category, of a country and category, or the lines with an"
+    " order number of a country. A figure is null in the groups that do not have it.",
+    ("sale_week", "grouped_by", "country", "category"),
+    Column("sale_week", "DATE", "Monday of the ISO week of the lines", required=True),
+    Column("grouped_by", "STRING", "category; country and category; or country, for orders", required=True),
+    replace(_COUNTRY, comment=f"{_COUNTRY.comment}; all if grouped_by has no country"),
+    replace(_CATEGORY, comment=f"{_CATEGORY.comment}; all if grouped_by has no category"),
+    *_FIGURES_OF_GROUPS.values(),
+    _LINE_COUNT,
+)
 
 CUSTOMER_REGISTRATION_TRENDS_GOLD = gold_table(
     "customer_registration_trends_gold",
@@ -250,8 +261,6 @@ GOLD_TABLES = (
     CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_MONTHLY_ORDERS_GOLD,
-    CATEGORY_WEEKLY_SALES_GOLD,
-    COUNTRY_CATEGORY_WEEKLY_SALES_GOLD,
-    COUNTRY_WEEKLY_ORDERS_GOLD,
+    SALES_BY_WEEK_GOLD,
     CUSTOMER_REGISTRATION_TRENDS_GOLD,
 )

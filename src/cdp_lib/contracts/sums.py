@@ -4,9 +4,6 @@ A wrong or lost write of a mart changes no number of rows in silver. It changes 
 """
 
 _LINES = {"lines": "_line_count"}
-_CATEGORY_SALES = {"revenue": "revenue", "quantity": "quantity", "sales": "transactions"} | _LINES
-_COUNTRY_CATEGORY_SALES = {"revenue": "sold_revenue - returned_revenue"} | _LINES
-_COUNTRY_ORDERS = {"order_revenue": "revenue", "order_lines": "_line_count"}
 
 SUMS: dict[str, dict[str, str]] = {
     "retails_silver": {
@@ -24,18 +21,15 @@ SUMS: dict[str, dict[str, str]] = {
     "customers_silver": {"registrations": "CASE WHEN registration_date IS NOT NULL THEN 1 ELSE 0 END"},
     "purchases_silver": {"customer_sales": "transaction_count", "customer_revenue": "revenue"},
     "category_country_performance_gold": {"revenue": "revenue", "quantity": "quantity_sold"} | _LINES,
-    "category_monthly_sales_gold": _CATEGORY_SALES,
-    "category_weekly_sales_gold": _CATEGORY_SALES,
-    "country_category_monthly_sales_gold": _COUNTRY_CATEGORY_SALES,
-    "country_category_weekly_sales_gold": _COUNTRY_CATEGORY_SALES,
+    "category_monthly_sales_gold": {"revenue": "revenue", "quantity": "quantity", "sales": "transactions"} | _LINES,
+    "country_category_monthly_sales_gold": {"revenue": "sold_revenue - returned_revenue"} | _LINES,
     "country_detailed_analysis_gold": {
         "revenue": "total_revenue",
         "quantity": "total_quantity_sold",
         "sales": "total_transactions",
     }
     | _LINES,
-    "country_monthly_orders_gold": _COUNTRY_ORDERS,
-    "country_weekly_orders_gold": _COUNTRY_ORDERS,
+    "country_monthly_orders_gold": {"order_revenue": "revenue", "order_lines": "_line_count"},
     "customer_product_affinity_gold": {
         "customer_quantity": "total_quantity_purchased",
         "customer_sales": "purchase_frequency",
@@ -61,6 +55,14 @@ SUMS: dict[str, dict[str, str]] = {
     }
     | _LINES,
     "sales_by_country_gold": {"sales": "total_sales"},
+    "sales_by_week_gold": {
+        "revenue": "CASE WHEN grouped_by = 'category' THEN revenue END",
+        "quantity": "quantity",
+        "sales": "transactions",
+        "lines": "CASE WHEN grouped_by = 'country and category' THEN _line_count END",
+        "order_revenue": "CASE WHEN grouped_by = 'country' THEN revenue END",
+        "order_lines": "CASE WHEN grouped_by = 'country' THEN _line_count END",
+    },
     "seasonal_analysis_gold": {"revenue": "seasonal_revenue", "quantity": "seasonal_quantity"} | _LINES,
     "store_customer_analysis_gold": {"sales": "total_transactions"} | _LINES,
     "store_product_performance_gold": {

@@ -10,7 +10,6 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import number_of_sales
 from cdp_lib.contracts.gold import CATEGORY_MONTHLY_SALES_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.mart import lines_until, number_of_lines, number_with_sales
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys
@@ -26,7 +25,8 @@ def build_category_monthly_sales_gold(retails_silver: DataFrame, as_of: date | N
     Returns:
         Columns of `category_monthly_sales_gold`.
     """
-    return category_sales(lines_until(retails_silver, as_of), "sale_month", CATEGORY_MONTHLY_SALES_GOLD)
+    months = category_sales(lines_until(retails_silver, as_of), "sale_month")
+    return months.selectExpr(*CATEGORY_MONTHLY_SALES_GOLD.select_list)
 
 
 CATEGORY_MONTHLY_SALES = Table(
@@ -38,7 +38,7 @@ CATEGORY_MONTHLY_SALES = Table(
 )
 
 
-def category_sales(lines: DataFrame, period: str, contract: TableContract) -> DataFrame:
+def category_sales(lines: DataFrame, period: str) -> DataFrame:
     """Return one row per period and product category sold in that period.
 
     The query counts customers in two steps: it groups by customer, and then counts these groups. A count of distinct
@@ -47,7 +47,6 @@ def category_sales(lines: DataFrame, period: str, contract: TableContract) -> Da
     Args:
         lines: One row per line, with all lines of the periods to compute.
         period: Column with the first day of the line's period, `sale_month` or `sale_week`.
-        contract: Contract of the table to return.
     """
     customers = lines.groupBy(period, "category", "customer_id").agg(
         sf.sum("revenue").alias("revenue"),
@@ -55,8 +54,7 @@ def category_sales(lines: DataFrame, period: str, contract: TableContract) -> Da
         number_of_sales().alias("transactions"),
         number_of_lines().alias("_line_count"),
     )
-    months = customers.groupBy(period, "category").agg(
+    return customers.groupBy(period, "category").agg(
         *(sf.sum(name).alias(name) for name in ("revenue", "quantity", "transactions", "_line_count")),
         number_with_sales("transactions", of_whom="customer_id").alias("customers"),
     )
-    return months.selectExpr(*contract.select_list)

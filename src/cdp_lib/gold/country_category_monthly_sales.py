@@ -10,7 +10,6 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import is_sale
 from cdp_lib.contracts.gold import COUNTRY_CATEGORY_MONTHLY_SALES_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.mart import lines_until, number_of_lines
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys
@@ -26,7 +25,8 @@ def build_country_category_monthly_sales_gold(retails_silver: DataFrame, as_of: 
     Returns:
         Columns of `country_category_monthly_sales_gold`.
     """
-    return country_category_sales(lines_until(retails_silver, as_of), "sale_month", COUNTRY_CATEGORY_MONTHLY_SALES_GOLD)
+    months = country_category_sales(lines_until(retails_silver, as_of), "sale_month")
+    return months.selectExpr(*COUNTRY_CATEGORY_MONTHLY_SALES_GOLD.select_list)
 
 
 COUNTRY_CATEGORY_MONTHLY_SALES = Table(
@@ -38,17 +38,16 @@ COUNTRY_CATEGORY_MONTHLY_SALES = Table(
 )
 
 
-def country_category_sales(lines: DataFrame, period: str, contract: TableContract) -> DataFrame:
+def country_category_sales(lines: DataFrame, period: str) -> DataFrame:
     """Return one row per period, country of customers and product category with lines.
 
     Args:
         lines: One row per line, with all lines of the periods to compute.
         period: Column with the first day of the line's period, `sale_month` or `sale_week`.
-        contract: Contract of the table to return.
     """
     revenue, is_anonymous, zero = sf.col("revenue"), sf.col("customer_id").isNull(), sf.lit(0)
     has_discount, has_cost = sf.col("discount").isNotNull(), sf.col("cost").isNotNull()
-    groups = lines.groupBy(period, "country", "category").agg(
+    return lines.groupBy(period, "country", "category").agg(
         sf.sum(sf.when(is_sale(), revenue).otherwise(zero)).alias("sold_revenue"),
         sf.sum(sf.when(is_sale(), zero).otherwise(-revenue)).alias("returned_revenue"),
         sf.sum(sf.when(is_anonymous, revenue).otherwise(zero)).alias("anonymous_revenue"),
@@ -59,4 +58,3 @@ def country_category_sales(lines: DataFrame, period: str, contract: TableContrac
         sf.sum(sf.when(has_cost, revenue)).alias("costed_revenue"),
         number_of_lines().alias("_line_count"),
     )
-    return groups.selectExpr(*contract.select_list)

@@ -10,7 +10,6 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import is_sale, number_of_sales
 from cdp_lib.contracts.gold import COUNTRY_MONTHLY_ORDERS_GOLD
 from cdp_lib.contracts.silver import RETAILS_SILVER
-from cdp_lib.contracts.table import TableContract
 from cdp_lib.gold.mart import lines_until, number_of_lines, number_with_sales
 from cdp_lib.pipeline.table import Table
 from cdp_lib.pipeline.touched_keys import TouchedKeys
@@ -28,7 +27,8 @@ def build_country_monthly_orders_gold(retails_silver: DataFrame, as_of: date | N
     Returns:
         Columns of `country_monthly_orders_gold`.
     """
-    return country_orders(lines_until(retails_silver, as_of), "sale_month", COUNTRY_MONTHLY_ORDERS_GOLD)
+    months = country_orders(lines_until(retails_silver, as_of), "sale_month")
+    return months.selectExpr(*COUNTRY_MONTHLY_ORDERS_GOLD.select_list)
 
 
 COUNTRY_MONTHLY_ORDERS = Table(
@@ -40,13 +40,12 @@ COUNTRY_MONTHLY_ORDERS = Table(
 )
 
 
-def country_orders(lines: DataFrame, period: str, contract: TableContract) -> DataFrame:
+def country_orders(lines: DataFrame, period: str) -> DataFrame:
     """Return one row per period and country of customers with orders.
 
     Args:
         lines: One row per line, with all lines of the periods to compute.
         period: Column with the first day of the line's period, `sale_month` or `sale_week`.
-        contract: Contract of the table to return.
     """
     orders = (
         lines.where("order_id IS NOT NULL")
@@ -58,8 +57,7 @@ def country_orders(lines: DataFrame, period: str, contract: TableContract) -> Da
             number_of_lines().alias("_line_count"),
         )
     )
-    countries = orders.groupBy(period, "country").agg(
+    return orders.groupBy(period, "country").agg(
         number_with_sales("sales").alias("orders"),
         *(sf.sum(name).alias(name) for name in ("revenue", "items", "_line_count")),
     )
-    return countries.selectExpr(*contract.select_list)

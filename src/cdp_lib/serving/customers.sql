@@ -78,6 +78,7 @@ GROUP BY month, is_complete, dimension_value;
 CREATE OR REPLACE VIEW monthly_kpis AS
 SELECT
   substring(CAST(month AS STRING), 1, 7) AS month,
+  is_complete,
   max(CASE WHEN kpi = 'new_customers' THEN CAST(value AS BIGINT) END) AS new_customers,
   max(CASE WHEN kpi = 'active_customers' THEN CAST(value AS BIGINT) END) AS active_customers,
   max(CASE WHEN kpi = 'retention_rate' THEN value END) AS retention_rate,
@@ -88,7 +89,7 @@ SELECT
   max(CASE WHEN kpi = 'email_open_rate' THEN value END) AS email_open_rate
 FROM kpi_monthly_gold
 WHERE dimension = 'all'
-GROUP BY month
+GROUP BY month, is_complete
 ORDER BY month;
 
 -- An average is of the customers with a value. It is withheld if fewer customers than minimum_cell_size() have one.

@@ -38,7 +38,8 @@ CREATE OR REPLACE VIEW reconciliation AS
 SELECT table_name, batch_id, rows_in, rows_out, rows_quarantined, rows_superseded, is_balanced
 FROM reconciliation_ops;
 
--- The latest check of the promises of the segments, which docs/kpis.md defines.
+-- The latest check of the promises of the segments, which docs/kpis.md defines. A ledger keeps the rows of a run for a
+-- later day, so both views of quality show no row after the day of the KPIs.
 CREATE OR REPLACE VIEW segment_quality AS
 SELECT
   segment,
@@ -51,12 +52,20 @@ SELECT
   cut_off,
   as_of
 FROM segment_quality_gold
-WHERE as_of = (SELECT max(as_of) FROM segment_quality_gold);
+WHERE as_of = (
+  SELECT max(as_of)
+  FROM segment_quality_gold
+  WHERE as_of <= (SELECT max(as_of) FROM kpi_monthly_gold)
+);
 
 CREATE OR REPLACE VIEW model_quality AS
 SELECT model, measure, decile, customer_count AS customers, predicted, actual, value, state, is_chosen, cut_off, as_of
 FROM model_quality_gold
-WHERE as_of = (SELECT max(as_of) FROM model_quality_gold);
+WHERE as_of = (
+  SELECT max(as_of)
+  FROM model_quality_gold
+  WHERE as_of <= (SELECT max(as_of) FROM kpi_monthly_gold)
+);
 
 -- Why customers have no predictions of purchases or of spend, or why predictions are from an earlier fit. Null: neither.
 CREATE OR REPLACE VIEW prediction_notes AS

@@ -13,6 +13,7 @@ SELECT
   c.first_purchase_date,
   c.last_purchase_date,
   c.recency_days,
+  c.overdue,
   c.purchase_day_count,
   c.transaction_count AS sales,
   c.total_revenue AS revenue,

@@ -6,7 +6,7 @@ import html
 import shlex
 from collections.abc import Mapping
 
-from cdp_lib.contracts.segments import SEGMENTS
+from cdp_lib.contracts.segments import SEGMENTS, Segment
 from cdp_local.report.charts import Rows
 
 PAGE = "customers"
@@ -18,7 +18,7 @@ def segments_html(datasets: Mapping[str, Rows]) -> str:
 
     Args:
         datasets: Rows of each dataset. The part reads `segments`, with a row per country and segment and a total of all
-            countries, and `movements`, with a row per pair of segments.
+            countries, `movements`, with a row per pair of segments, and `promises`, with a row per checked segment.
     """
     customers = {
         row["segment"]: row["customers"] for row in datasets.get("segments", ()) if row["country"] == "All countries"
@@ -26,13 +26,14 @@ def segments_html(datasets: Mapping[str, Rows]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(segment.name)}</td><td class='number'>{customers[segment.name]:,}</td>"
         f"<td>{_movement(segment.name, datasets.get('movements', ()))}</td><td>{html.escape(segment.meaning)}</td>"
+        f"<td>{html.escape(_promise(segment, datasets.get('promises', ())))}</td>"
         f"<td>{html.escape(segment.action)}</td><td><code>{_command(segment.name)}</code></td></tr>"
         for segment in SEGMENTS
         if segment.name in customers
     )
     if not rows:
         return ""
-    names = ("segment", "customers", "within a month", "who", "what to do", "how to get the customers")
+    names = ("segment", "customers", "within a month", "who", "promise", "what to do", "how to get the customers")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
         '<figure class="table" style="--width:12;--height:40rem"><figcaption><h3>What to do with each segment</h3>'
@@ -48,6 +49,14 @@ def _movement(segment: str, movements: Rows) -> str:
     came = sum(row["customers"] for row in moved if row["to_segment"] == segment)
     left = sum(row["customers"] for row in moved if row["from_segment"] == segment)
     return f"{came:,} came, {left:,} left" if movements else "no data"
+
+
+def _promise(segment: Segment, promises: Rows) -> str:
+    """Return what a segment promises about purchases, and whether the latest check found that it is kept."""
+    if not segment.promise:
+        return ""
+    results = [row["result"] for row in promises if row["segment"] == segment.name]
+    return f"{segment.promise.text}: {results[0] if results else 'not checked yet'}"
 
 
 def _command(segment: str) -> str:

@@ -11,22 +11,15 @@ import pytest
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.kpis import KNOWN_FROM, KPIS, MEASURES
-from cdp_lib.gold.category_weekly_sales import build_category_weekly_sales_gold
-from cdp_lib.gold.country_category_weekly_sales import build_country_category_weekly_sales_gold
-from cdp_lib.gold.country_weekly_orders import build_country_weekly_orders_gold
 from cdp_lib.gold.kpis.monthly import build_kpi_monthly_gold
 from cdp_lib.gold.kpis.weekly import build_kpi_weekly_gold
+from cdp_lib.gold.sales_by_week import build_sales_by_week_gold
 
 from .kpi_sources import AS_OF, CUSTOMERS, EVENTS, TERMS, at, event
 
 pytestmark = pytest.mark.torture
 
-WEEKLY_MARTS = {
-    "category_monthly_sales_gold": build_category_weekly_sales_gold,
-    "country_category_monthly_sales_gold": build_country_category_weekly_sales_gold,
-    "country_monthly_orders_gold": build_country_weekly_orders_gold,
-}
-"""Builder of the mart that takes the place of a mart by month."""
+MONTHLY_MARTS = ("category_monthly_sales_gold", "country_category_monthly_sales_gold", "country_monthly_orders_gold")
 
 WEEKLY_SUMS = ("revenue", "transactions", "new_customers", "first_time_buyers")
 
@@ -50,10 +43,10 @@ def build(sources_of: Callable[..., Any]) -> Callable[..., list[Any]]:
     ) -> list[Any]:
         sources = sources_of(customers, events, as_of)
         if table is build_kpi_weekly_gold:
-            for monthly, build_weekly in WEEKLY_MARTS.items():
-                sources[monthly] = build_weekly(sources["retails_silver"], None)
+            sources = {name: frame for name, frame in sources.items() if name not in MONTHLY_MARTS}
+            sources["sales_by_week_gold"] = build_sales_by_week_gold(sources["retails_silver"], None)
         frames = {name: inputs[name](frame) if name in inputs else frame for name, frame in sources.items()}
-        return list(table(*frames.values(), **TERMS | {"as_of": as_of}).collect())
+        return list(table(**frames, **TERMS | {"as_of": as_of}).collect())
 
     return rows
 

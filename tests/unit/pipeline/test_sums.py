@@ -68,7 +68,7 @@ def test_every_sales_mart_declares_what_it_adds_up_to() -> None:
         known = {measure for each in inputs for measure in SUMS[each]}
         assert name in DAY_COLUMNS or set(measures) <= known, name
         if "_line_count" in TABLES[name].column_names:
-            assert "_line_count" in measures.values(), name
+            assert any("_line_count" in measure for measure in measures.values()), name
 
 
 # Sums
@@ -133,14 +133,12 @@ def test_only_tables_that_are_rebuilt_for_some_keys_are_summed_by_a_query(
     mall.run(*GOLD)
     assert set(summed) == {
         "category_monthly_sales_gold",
-        "category_weekly_sales_gold",
         "country_category_monthly_sales_gold",
-        "country_category_weekly_sales_gold",
         "country_monthly_orders_gold",
-        "country_weekly_orders_gold",
         "customer_product_affinity_gold",
         "monthly_sales_gold",
         "purchases_silver",
+        "sales_by_week_gold",
     }
     assert len(summed) == len(set(summed))
 

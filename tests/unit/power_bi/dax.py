@@ -365,10 +365,6 @@ class Engine:
         year, index = divmod(month, 12)
         return date(year, index + 1, min(start.day, calendar.monthrange(year, index + 1)[1]))
 
-    def _eomonth(self, context: Context, day: Node, months: Node) -> date:
-        moved = self._edate(context, day, months)
-        return moved.replace(day=calendar.monthrange(moved.year, moved.month)[1])
-
     def _userprincipalname(self, context: Context) -> str:
         return self.user
 

@@ -114,6 +114,7 @@ def kpi_rows(kpis: Iterable[Kpi]) -> list[dict[str, Any]]:
                         "numerator": part(kpi.numerator, measures) if known else None,
                         "denominator": part(kpi.denominator, measures) if known else None,
                         "as_of": AS_OF,
+                        "is_complete": is_over,
                         **{name: value if name == dimension else None for name in DIMENSION_TABLES},
                     }
                 )
@@ -124,11 +125,17 @@ MODEL_READ = read_model(MODEL)
 DECOYS = KPIS[:2]
 
 
-def engine_of(kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = None) -> Engine:
-    """Return an engine with rows of some KPIs. `access` maps a country to the user who may see it."""
+def engine_of(
+    kpis: Iterable[Kpi], access: Mapping[str | None, str] | None = None, weeks: Iterable[Mapping[str, Any]] = ()
+) -> Engine:
+    """Return an engine with rows of some KPIs, and with the given rows of weeks.
+
+    `access` maps a country to the user who may see it.
+    """
     days = [MONTHS[0] + timedelta(days=number) for number in range(120)]
     rows: dict[str, list[dict[str, Any]]] = {
         "KPI values": kpi_rows(kpis),
+        "Weekly KPI values": [dict.fromkeys(DIMENSION_TABLES) | row for row in weeks],
         "KPI": [{"kpi": kpi.name} for kpi in KPIS],
         "Date": [{"date": day, "month": day.replace(day=1), "year": day.year} for day in days],
         "Country access": [{"user_principal_name": u, "country": c} for c, u in (access or {}).items()],
@@ -328,3 +335,51 @@ def test_interpreter_rejects_invalid_dax() -> None:
     for broken in ("SUM('a'[b]", "IF(, 1)", "VAR x = 1", "1 +", "SUMX('a' 'a'[b])"):
         with pytest.raises(AssertionError):
             parse(broken)
+
+
+# Weeks
+
+
+@pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.name)
+def test_weekly_measure_has_the_dax_of_the_month_over_the_table_of_weeks(model: SemanticModel, kpi: Kpi) -> None:
+    weekly = model.tables["Weekly KPI values"].measures
+    if not kpi.has_weeks:
+        assert f"{kpi.title} by week" not in weekly
+        return
+    of_months = model.tables["KPI values"].measures[kpi.title].dax
+    of_weeks = of_months.replace("'KPI values'", "'Weekly KPI values'").replace("[month]", "[week]")
+    assert weekly[f"{kpi.title} by week"].dax == of_weeks
+
+
+@pytest.mark.parametrize(
+    ("name", "of_all", "of_user"),
+    [
+        ("revenue", 15, 7),  # both weeks
+        ("active_customers", 5, 3),  # the latest week
+        ("retention_rate", 1.0, 0.5),  # the latest week that is over
+    ],
+)
+def test_weekly_measure_reads_weeks_by_dimension_and_role(name: str, of_all: float, of_user: float) -> None:
+    [kpi] = [kpi for kpi in KPIS if kpi.name == name]
+    egypt = {"dimension": "country", "dimension_value": "Egypt", "country": "Egypt"}
+    of_everybody = {"dimension": "all", "dimension_value": "all", "country": None}
+    figures = [
+        (of_everybody, date(2026, 5, 4), True, 10),
+        (of_everybody, date(2026, 5, 11), False, 5),
+        (egypt, date(2026, 5, 4), True, 4),
+        (egypt, date(2026, 5, 11), False, 3),
+    ]
+    rows = [
+        {
+            "week": week,
+            "kpi": name,
+            "is_complete": is_complete,
+            **dict.fromkeys(("value", "numerator"), None if kpi.needs_whole_period and not is_complete else figure),
+            "denominator": {10: 10, 4: 8}.get(figure),
+            **place,
+        }
+        for place, week, is_complete, figure in figures
+    ]
+    engine = engine_of([kpi], {"Egypt": USER}, rows)
+    assert engine.measure(f"{kpi.title} by week") == of_all
+    assert engine.in_role("By country").measure(f"{kpi.title} by week") == of_user

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD
+from cdp_lib.contracts.analytics import KPI_MONTHLY_GOLD, KPI_WEEKLY_GOLD
 from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.kpis import DIMENSIONS, KPIS
 from cdp_lib.contracts.segments import SEGMENTS
@@ -62,7 +62,7 @@ def test_every_column_has_the_name_and_type_of_its_contract(model: SemanticModel
             if read.dax:
                 continue
             assert column == read.properties["sourceColumn"]
-            if column in DIMENSIONS and source == KPI_MONTHLY_GOLD.name:
+            if column in DIMENSIONS and source in (KPI_MONTHLY_GOLD.name, KPI_WEEKLY_GOLD.name):
                 assert read.properties["dataType"] == "string"
                 assert f'[dimension] = "{column}"' in table.source
             else:

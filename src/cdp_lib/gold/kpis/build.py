@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -22,7 +22,7 @@ from cdp_lib.gold.kpis.measures import (
     MeasureRows,
     align_measures,
     sum_measures,
-    with_measures,
+    union_measures,
 )
 from cdp_lib.gold.kpis.periods import Period
 from cdp_lib.gold.kpis.sales import anonymous_measures, category_measures, line_measures, order_measures
@@ -55,6 +55,12 @@ class Mart:
         """Return the rows of the mart up to `as_of`, with the first day of the period in `period`.
 
         The period of `as_of` is computed from the lines. In the mart, this period may include lines after `as_of`.
+
+        Args:
+            period: Kind of the periods.
+            mart: Rows of the mart.
+            retails: One row per line.
+            as_of: Last day to include.
         """
         [first_day, *_] = self.contract.column_names
         latest = sf.lit(period.start(as_of))
@@ -71,16 +77,10 @@ class KpiTable:
     Attributes:
         contract: Contract of the table. The first column has the first day of the period.
         period: Kind of the periods.
-        categories: Mart of sales by period and product category.
-        groups: Mart of sales by period, country and product category.
-        orders: Mart of orders by period and country.
     """
 
     contract: TableContract
     period: Period
-    categories: Mart
-    groups: Mart
-    orders: Mart
 
     @property
     def kpis(self) -> list[Kpi]:
@@ -95,7 +95,6 @@ def build_kpis(
     crm_contacts_silver: DataFrame,
     events_silver: DataFrame,
     activities_silver: DataFrame,
-    retails_silver: DataFrame,
     purchases_silver: DataFrame,
     categories: DataFrame,
     groups: DataFrame,
@@ -120,11 +119,10 @@ def build_kpis(
         crm_contacts_silver: One row per contact.
         events_silver: One row per event.
         activities_silver: One row per identity and day.
-        retails_silver: One row per sale.
         purchases_silver: One row per person and day of purchase.
-        categories: Rows of the mart `table.categories`.
-        groups: Rows of the mart `table.groups`.
-        orders: Rows of the mart `table.orders`.
+        categories: Sales by `period` and product category up to `as_of`, from `Mart.until`.
+        groups: Sales by `period`, country and product category up to `as_of`.
+        orders: Orders by `period` and country up to `as_of`.
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
         customer_value_gold: One row per person with a customer, at the same `as_of`.
@@ -138,25 +136,24 @@ def build_kpis(
     period = table.period
     events = events_silver.withColumn("occurred_at", local_time(sf.col("occurred_at"), business_time_zone))
     dimensions = _customer_dimensions(customer_value_gold, persons_silver)
-    first_days = {
-        # Purchases are not needed: no customer has a purchase before the acquisition date.
-        "acquisition_date": customer_value_gold,
-        "occurred_at": events,
-        "month": marketing_spend_silver,
-    }
     purchases = purchases_silver.where(sf.col("purchase_date") <= sf.lit(as_of))
     activities = with_persons(activities_silver, person_links_silver, as_of)
-    groups = table.groups.until(period, groups, retails_silver, as_of)
-    parts = [
-        customer_measures(period, purchases, customer_value_gold, dimensions, activities, as_of),
-        category_measures(table.categories.until(period, categories, retails_silver, as_of)),
+    sales = [
+        category_measures(categories),
         line_measures(groups),
         anonymous_measures(groups),
-        order_measures(table.orders.until(period, orders, retails_silver, as_of)),
+        order_measures(orders),
+    ]
+    others = [
         spend_measures(period, marketing_spend_silver, exchange_rates_silver, as_of),
         consent_measures(period, crm_contacts_silver, as_of),
         engagement_measures(period, activities, events, as_of),
-        _first_period(period, first_days, as_of),
+    ]
+    # Each part is a query. More queries would cost more on Spark, and a larger query is planned on one core.
+    parts = [
+        customer_measures(period, purchases, customer_value_gold, dimensions, activities, as_of),
+        union_measures(sales),
+        union_measures(others),
     ]
     first, *rest = align_measures(parts)
     # The parts fit in memory: their number of rows depends on periods and dimension values, not on customers.
@@ -176,24 +173,6 @@ def _customer_dimensions(values: DataFrame, persons: DataFrame) -> DataFrame:
     """Return one row per customer, with the customer's value of each dimension."""
     known = persons.select("person_id", "country", sf.col("acquisition_channel").alias("channel"))
     return values.select("person_id", "segment").join(known, "person_id", how="left")
-
-
-def _first_period(period: Period, first_days: Mapping[str, DataFrame], as_of: date) -> MeasureRows:
-    """Return one row for the first period with an acquisition, an event or spend. The row has 0 transactions.
-
-    `_without_gaps` begins with the first period of its input. Without this row, it would leave out a first period that
-    has no measures.
-    """
-    days = union(
-        [
-            rows.select(sf.min(day).cast("date").alias("day")).where(sf.col("day") <= sf.lit(as_of))
-            for day, rows in first_days.items()
-        ]
-    )
-    first = days.agg(sf.min(period.of("day")).alias("period")).where("period IS NOT NULL")
-    all_values = sf.lit("all")
-    keys = first.select(all_values.alias("dimension"), all_values.alias("dimension_value"), "period")
-    return with_measures(keys, MEASURE_KEY, {"transactions": sf.lit(0)})
 
 
 def _without_gaps(period: Period, measured: MeasureRows, as_of: date) -> DataFrame:

@@ -60,9 +60,13 @@ def engagement_measures(period: Period, activities: DataFrame, events_silver: Da
 
 
 def _session_measures(period: Period, events_silver: DataFrame, as_of: date) -> MeasureRows:
-    days = events_silver.where(is_activity()).withColumn("day", sf.col("occurred_at").cast("date"))
+    """Return measures of sessions by period.
+
+    A period has a row even if none of its events is an activity, so that the KPIs begin with the first event.
+    """
+    days = events_silver.withColumn("day", sf.col("occurred_at").cast("date"))
     periods = days.where(sf.col("day") <= sf.lit(as_of)).groupBy(period.of("day").alias("period"))
-    sessions = periods.agg(sf.countDistinct("session_id").alias("sessions"))
+    sessions = periods.agg(sf.countDistinct(sf.when(is_activity(), sf.col("session_id"))).alias("sessions"))
     return with_measures(sessions, ["period"], {"sessions": sf.col("sessions")})
 
 

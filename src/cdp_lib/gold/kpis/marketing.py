@@ -9,7 +9,6 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.kpis import PAID_CHANNEL_PREFIX
-from cdp_lib.frames import union
 from cdp_lib.gold.kpis.measures import (
     EXACT,
     MEASURE_KEY,
@@ -40,17 +39,15 @@ def spend_measures(
         exchange_rates_silver: One row per month and currency.
         as_of: Last day to include.
     """
-    converted = _in_reporting_currency(
-        marketing_spend_silver.where(sf.col("month") <= sf.lit(as_of)), exchange_rates_silver
-    )
-    parts = _parts_of_months(period, converted, as_of)
+    spent = marketing_spend_silver.where(sf.col("month") <= sf.lit(as_of))
+    parts = _parts_of_months(period, _in_reporting_currency(spent, exchange_rates_silver), as_of)
     measures = {
         "spend": sf.col("money"),
         "paid_spend": sf.when(sf.col("is_paid"), sf.col("money")),
         "spend_rows_without_rate": sf.col("rate").isNull().cast("int"),
     }
     spend = with_measures(by_dimensions(parts, ["all", "channel"]), MEASURE_KEY, measures)
-    months = converted.select("month", sf.lit(0).cast(EXACT).alias("money")).distinct()
+    months = spent.select("month", sf.lit(0).cast(EXACT).alias("money")).distinct()
     days = _parts_of_months(period, months, as_of)
     count = sf.datediff(sf.least("last", sf.lit(as_of)), "first") + 1
     covered = with_measures(by_dimensions(days, ["all"]), MEASURE_KEY, {"spend_days": count})
@@ -119,15 +116,12 @@ def consent_measures(period: Period, crm_contacts_silver: DataFrame, as_of: date
         crm_contacts_silver: One row per contact.
         as_of: Last day to include.
     """
-    consents = union(
-        [
-            crm_contacts_silver.select(
-                sf.lit(channel).alias("consent_channel"),
-                sf.col(f"is_{channel}_allowed").cast("int").alias("agrees"),
-            )
-            for channel in _CONSENT_CHANNELS
-        ]
-    ).withColumn("period", sf.lit(period.start(as_of)))
+    by_channel = sf.create_map(
+        *(part for name in _CONSENT_CHANNELS for part in (sf.lit(name), sf.col(f"is_{name}_allowed").cast("int")))
+    )
+    consents = crm_contacts_silver.select(
+        sf.explode(by_channel).alias("consent_channel", "agrees"), sf.lit(period.start(as_of)).alias("period")
+    )
     measures = {
         "contacts": sf.lit(1),
         "contacts_agreeing": sf.coalesce("agrees", sf.lit(0)),

@@ -29,13 +29,9 @@ from cdp_lib.gold.kpis.build import KpiTable, Mart, build_kpis
 from cdp_lib.gold.kpis.periods import MONTH
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
-_TABLE = KpiTable(
-    KPI_MONTHLY_GOLD,
-    MONTH,
-    categories=Mart(CATEGORY_MONTHLY_SALES_GOLD, build_category_monthly_sales_gold),
-    groups=Mart(COUNTRY_CATEGORY_MONTHLY_SALES_GOLD, build_country_category_monthly_sales_gold),
-    orders=Mart(COUNTRY_MONTHLY_ORDERS_GOLD, build_country_monthly_orders_gold),
-)
+_CATEGORIES = Mart(CATEGORY_MONTHLY_SALES_GOLD, build_category_monthly_sales_gold)
+_GROUPS = Mart(COUNTRY_CATEGORY_MONTHLY_SALES_GOLD, build_country_category_monthly_sales_gold)
+_ORDERS = Mart(COUNTRY_MONTHLY_ORDERS_GOLD, build_country_monthly_orders_gold)
 
 
 def build_kpi_monthly_gold(
@@ -80,17 +76,16 @@ def build_kpi_monthly_gold(
         Columns of `kpi_monthly_gold`.
     """
     return build_kpis(
-        _TABLE,
+        KpiTable(KPI_MONTHLY_GOLD, MONTH),
         persons_silver,
         person_links_silver,
         crm_contacts_silver,
         events_silver,
         activities_silver,
-        retails_silver,
         purchases_silver,
-        category_monthly_sales_gold,
-        country_category_monthly_sales_gold,
-        country_monthly_orders_gold,
+        _CATEGORIES.until(MONTH, category_monthly_sales_gold, retails_silver, as_of),
+        _GROUPS.until(MONTH, country_category_monthly_sales_gold, retails_silver, as_of),
+        _ORDERS.until(MONTH, country_monthly_orders_gold, retails_silver, as_of),
         marketing_spend_silver,
         exchange_rates_silver,
         customer_value_gold,

@@ -5,13 +5,10 @@ from __future__ import annotations
 from datetime import date
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_WEEKLY_GOLD
-from cdp_lib.contracts.gold import (
-    CATEGORY_WEEKLY_SALES_GOLD,
-    COUNTRY_CATEGORY_WEEKLY_SALES_GOLD,
-    COUNTRY_WEEKLY_ORDERS_GOLD,
-)
+from cdp_lib.contracts.gold import MONTHLY_GROUPS, SALES_BY_WEEK_GOLD
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.silver import (
     ACTIVITIES_SILVER,
@@ -22,20 +19,12 @@ from cdp_lib.contracts.silver import (
     PURCHASES_SILVER,
     RETAILS_SILVER,
 )
-from cdp_lib.gold.category_weekly_sales import build_category_weekly_sales_gold
-from cdp_lib.gold.country_category_weekly_sales import build_country_category_weekly_sales_gold
-from cdp_lib.gold.country_weekly_orders import build_country_weekly_orders_gold
 from cdp_lib.gold.kpis.build import KpiTable, Mart, build_kpis
 from cdp_lib.gold.kpis.periods import WEEK
+from cdp_lib.gold.sales_by_week import build_sales_by_week_gold
 from cdp_lib.pipeline.table import BUSINESS_DATE, Table
 
-_TABLE = KpiTable(
-    KPI_WEEKLY_GOLD,
-    WEEK,
-    categories=Mart(CATEGORY_WEEKLY_SALES_GOLD, build_category_weekly_sales_gold),
-    groups=Mart(COUNTRY_CATEGORY_WEEKLY_SALES_GOLD, build_country_category_weekly_sales_gold),
-    orders=Mart(COUNTRY_WEEKLY_ORDERS_GOLD, build_country_weekly_orders_gold),
-)
+_SALES = Mart(SALES_BY_WEEK_GOLD, build_sales_by_week_gold)
 
 
 def build_kpi_weekly_gold(
@@ -46,9 +35,7 @@ def build_kpi_weekly_gold(
     activities_silver: DataFrame,
     retails_silver: DataFrame,
     purchases_silver: DataFrame,
-    category_weekly_sales_gold: DataFrame,
-    country_category_weekly_sales_gold: DataFrame,
-    country_weekly_orders_gold: DataFrame,
+    sales_by_week_gold: DataFrame,
     marketing_spend_silver: DataFrame,
     exchange_rates_silver: DataFrame,
     customer_value_gold: DataFrame,
@@ -66,9 +53,7 @@ def build_kpi_weekly_gold(
         activities_silver: One row per identity and day.
         retails_silver: One row per sale.
         purchases_silver: One row per person and day of purchase.
-        category_weekly_sales_gold: One row per week and product category.
-        country_category_weekly_sales_gold: One row per week, country and product category.
-        country_weekly_orders_gold: One row per week and country.
+        sales_by_week_gold: One row per week and group of lines.
         marketing_spend_silver: One row per month, channel and campaign.
         exchange_rates_silver: One row per month and currency.
         customer_value_gold: One row per person with a customer, at the same `as_of`.
@@ -79,18 +64,19 @@ def build_kpi_weekly_gold(
     Returns:
         Columns of `kpi_weekly_gold`.
     """
+    sales = _SALES.until(WEEK, sales_by_week_gold, retails_silver, as_of)
+    categories, groups, orders = (sales.where(sf.col("grouped_by") == grouped_by) for grouped_by in MONTHLY_GROUPS)
     return build_kpis(
-        _TABLE,
+        KpiTable(KPI_WEEKLY_GOLD, WEEK),
         persons_silver,
         person_links_silver,
         crm_contacts_silver,
         events_silver,
         activities_silver,
-        retails_silver,
         purchases_silver,
-        category_weekly_sales_gold,
-        country_category_weekly_sales_gold,
-        country_weekly_orders_gold,
+        categories,
+        groups,
+        orders,
         marketing_spend_silver,
         exchange_rates_silver,
         customer_value_gold,
@@ -111,9 +97,7 @@ KPI_WEEKLY = Table(
         ACTIVITIES_SILVER,
         RETAILS_SILVER,
         PURCHASES_SILVER,
-        CATEGORY_WEEKLY_SALES_GOLD,
-        COUNTRY_CATEGORY_WEEKLY_SALES_GOLD,
-        COUNTRY_WEEKLY_ORDERS_GOLD,
+        SALES_BY_WEEK_GOLD,
         MARKETING_SPEND_SILVER,
         EXCHANGE_RATES_SILVER,
         CUSTOMER_VALUE_GOLD,

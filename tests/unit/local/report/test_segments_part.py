@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pytest
@@ -46,3 +47,16 @@ def test_unknown_movement_is_no_data() -> None:
         {"segments": [{"country": "All countries", "segment": "Lost", "customers": 5}], "movements": []}
     )
     assert "no data" in part and "0 came" not in part
+
+
+@pytest.mark.parametrize("result", ["kept", "broken", "too few customers to check", None])
+def test_promise_of_a_segment_is_shown_with_the_result_of_its_check(result: str | None) -> None:
+    promised = next(segment for segment in SEGMENTS if segment.promise)
+    assert promised.promise
+    part = segments_html(
+        {
+            "segments": [{"country": "All countries", "segment": promised.name, "customers": 5}],
+            "promises": [{"segment": promised.name, "result": result}] if result else [],
+        }
+    )
+    assert html.escape(f"{promised.promise.text}: {result or 'not checked yet'}") in part
