@@ -42,10 +42,13 @@ RUN_COLUMNS = {
 }
 """Columns whose values depend on the run. All other columns depend only on the data."""
 
-TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(("_changes", "_lease_ops", "id_keys_silver"))]
-"""Tables that a first run creates. A first run creates no change sets, because no table exists before it. The samples
-have no text identifiers.
+NOT_IN_FIRST_RUN = ("_changes", "_lease_ops", "id_keys_silver", "erasure_requests_ops", "suppressions_ops")
+"""Endings of tables that no first run creates: change sets, because no table exists before it, numbers of text
+identifiers, which the samples do not have, and the tables of erasures.
 """
+
+TABLES_OF_FIRST_RUN = [name for name in TABLES if not name.endswith(NOT_IN_FIRST_RUN)]
+"""Tables that a first run creates."""
 
 NOT_IN_SAMPLES = {"country_monthly_orders_gold"}
 """Tables without rows, because the samples have no orders."""

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from cdp_lib.contracts.consent import CONSENT_EVENTS_SILVER
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
+from cdp_local import consent_command
 from cdp_local.bundle import Bundle
 from cdp_local.cli import app
+from cdp_local.terminal import Terminal
 from cdp_local.workspace import PROJECT
 
 pytestmark = pytest.mark.first_engine
@@ -29,8 +31,9 @@ DECISIONS = (
 
 
 @pytest.fixture
-def consent(tmp_path: Path):
+def consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that runs `cdp consent` and returns the answers by purpose and channel, and the reason."""
+    monkeypatch.setattr(consent_command, "console", Terminal(width=300))
     folder = tmp_path / "warehouse" / Bundle(PROJECT, {}).variable("schema")
     names = ("record_key", "purpose", "channel", "state", "decided_at")
     columns = dict(zip(names, map(list, zip(*DECISIONS, strict=True)), strict=True))
@@ -40,7 +43,7 @@ def consent(tmp_path: Path):
     write_deltalake(folder / PERSON_LINKS_SILVER.name, pa.table(links))
 
     def run(*arguments: str) -> dict[tuple[str, str], str]:
-        done = CliRunner().invoke(app, ["consent", "--home", str(tmp_path), *arguments], env={"COLUMNS": "300"})
+        done = CliRunner().invoke(app, ["consent", "--home", str(tmp_path), *arguments])
         assert done.exit_code == 0, done.exception
         cells = [line.replace("\u2502", " ").replace("\u2503", " ").split() for line in done.stdout.splitlines()]
         return {(row[0], row[1]): " ".join(row[2:]) for row in cells if len(row) > 3 and row[2] in ("yes", "no")}
