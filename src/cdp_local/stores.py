@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.table import Column, TableContract
-from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_key
+from cdp_lib.storage.delta import IS_GONE, DeltaStore, column_ddl, is_in, same_key, statistics_properties
 from cdp_local.engines import HomeCatalog, catalog_of
 
 _WRITING: dict[str, Lock] = {}
@@ -109,9 +109,8 @@ class SparkStore(DeltaStore):
             home.add(self._schema, contract.name)
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties of a table."""
-        columns = ",".join(contract.statistics_columns)
-        return {"delta.dataSkippingStatsColumns": columns} if columns else {"delta.dataSkippingNumIndexedCols": "0"}
+        """Return the Delta properties to set on a table."""
+        return statistics_properties(contract)
 
     @property
     def engine(self) -> str:
@@ -122,14 +121,10 @@ class SparkStore(DeltaStore):
 class SailStore(SparkStore):
     """Store on Sail, the embedded engine.
 
-    Sail has no OPTIMIZE. It collects statistics of all columns, which costs no time.
+    Sail has no OPTIMIZE.
     """
 
     can_maintain = False
-
-    def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties of a table."""
-        return {}
 
     @property
     def engine(self) -> str:

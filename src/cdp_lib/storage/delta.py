@@ -168,8 +168,13 @@ class DeltaStore:
         return f"{layout} TBLPROPERTIES ({_properties_ddl(properties)})" if properties else layout
 
     def properties_of(self, contract: TableContract) -> dict[str, str]:
-        """Return the Delta properties to set on a table, because their defaults differ between workspaces."""
-        return {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
+        """Return the Delta properties to set on a table.
+
+        Deletion vectors are set because their defaults differ between workspaces. Statistics are limited if a column
+        has personal data: the Delta log has the values of statistics.
+        """
+        vectors = {"delta.enableDeletionVectors": str(contract.has_deletion_vectors).lower()}
+        return vectors | statistics_properties(contract) if contract.personal_columns else vectors
 
     def replace(
         self, contract: TableContract, rows: DataFrame, null_columns: Collection[str] = (), **counts: SparkColumn
@@ -568,6 +573,12 @@ class DeltaStore:
 
 def _counts(counts: Mapping[str, SparkColumn]) -> list[SparkColumn]:
     return [sf.count("*").alias("rows"), *(count.alias(name) for name, count in counts.items())]
+
+
+def statistics_properties(contract: TableContract) -> dict[str, str]:
+    """Return the Delta properties that limit the file statistics of a table to some columns."""
+    columns = ",".join(contract.statistics_columns)
+    return {"delta.dataSkippingStatsColumns": columns} if columns else {"delta.dataSkippingNumIndexedCols": "0"}
 
 
 def same_key(contract: TableContract) -> str:

@@ -223,14 +223,12 @@ def test_comments_survive_a_write(store: DeltaStore, visits: Rows, tmp_path: Pat
     ids=["key and batch", "partitioned by batch", "neither"],
 )
 def test_files_have_statistics_of_the_columns_that_are_searched(
-    store: DeltaStore, visits: Rows, tmp_path: Path, engine: str, contract: TableContract, known: set[str]
+    store: DeltaStore, visits: Rows, tmp_path: Path, contract: TableContract, known: set[str]
 ) -> None:
     store.replace(contract, visits(A1, A2).select(*contract.column_names))
     files = pa.table(delta_table(tmp_path, contract).get_add_actions(flatten=True))
     assert sum(files["num_records"].to_pylist()) == 2
-    assert {name.removeprefix("min.") for name in files.column_names if name.startswith("min.")} == (
-        {*contract.column_names} - {*contract.partitioned_by} if engine == "sail" else known
-    )
+    assert {name.removeprefix("min.") for name in files.column_names if name.startswith("min.")} == known
 
 
 def test_the_engine_has_a_name_and_a_version(store: DeltaStore, engine: str) -> None:
