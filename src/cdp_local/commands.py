@@ -25,6 +25,7 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.analytics import SEGMENT_QUALITY_GOLD
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.erasure.access import stored_rows
+from cdp_lib.erasure.certificate import record_certificate, traces_to_search
 from cdp_lib.erasure.erase import request_erasure
 from cdp_lib.erasure.persons import NamedBy, Request
 from cdp_lib.errors import CdpError
@@ -40,6 +41,7 @@ from cdp_lib.storage import DeltaStore, open_store
 from cdp_lib.verification import verify as verify_tables
 from cdp_local.access_page import write_access
 from cdp_local.bundle import PROJECT, Bundle, Job
+from cdp_local.certificates import print_search, search_home, write_certificate
 from cdp_local.checksums import forget_files
 from cdp_local.demo import DEMO_HOME, DEMO_VARIABLES
 from cdp_local.engines import catalog_of
@@ -47,7 +49,7 @@ from cdp_local.erasure_key import create_erasure_key
 from cdp_local.export_command import export
 from cdp_local.identity_commands import identity
 from cdp_local.job_settings import new_run_start, parameter_values, setting_values
-from cdp_local.maintenance import maintain_home, retention_warning
+from cdp_local.maintenance import forget_history, maintain_home, retention_warning
 from cdp_local.options import Engine, Home, Variables, pairs
 from cdp_local.printing import print_shortened, print_table, rows_in_words
 from cdp_local.progress import Progress
@@ -637,21 +639,38 @@ def forget(
     customer_id: CustomerId = "",
     email: Email = "",
     person: Person = "",
+    verify_only: Annotated[
+        bool, typer.Option("--verify-only", help="Erase nothing: only search all files for the person.")
+    ] = False,
     engine: Engine = "sail",
     home: Home = None,
     var: Variables = None,
 ) -> None:
-    """Erase a person from landed batches and from all tables.
+    """Erase a person from landed batches and from all tables, and search all files for what is left of the person.
 
-    Sales keep their amounts and lose the person. What the sources still send of the person is not loaded any more.
+    Sales keep their amounts and lose the person. What the sources still send of the person is not loaded any more. If
+    the search finds a trace, the exit code is 1.
     """
     request, variables = _request(customer_id, email, person), pairs("--var", var)
     home = home or read_configuration(variables).default_home
-    create_erasure_key(home)
+    key, request_id = create_erasure_key(home), ""
     with open_workspace(engine, home, variables) as workspace:
-        request_id = request_erasure(open_runner(workspace, "cdp_refresh", {}), request, new_run_start())
-    console.print(f"Request {request_id}", soft_wrap=True)
-    _run_job(engine, home, variables, "cdp_erasure", {}, ())
+        runner = open_runner(workspace, "cdp_refresh", {})
+        traces, copies = traces_to_search(runner, request, key), workspace.bundle.variable("synapse_location")
+        if not verify_only:
+            request_id = request_erasure(runner, request, new_run_start())
+    if not verify_only:
+        console.print(f"Request {request_id}", soft_wrap=True)
+        _run_job(engine, home, variables, "cdp_erasure", {}, ())
+        forget_history(home)
+    searched = search_home(home, copies, traces, request_id)
+    print_search(searched)
+    if not verify_only:
+        with open_workspace(engine, home, variables) as workspace:
+            record_certificate(open_runner(workspace, "cdp_refresh", {}).store, searched.certificate, key)
+        console.print(f"Certificate: {write_certificate(home, searched.certificate, key)}", soft_wrap=True)
+    if not searched.certificate.is_clean:
+        raise typer.Exit(1)
 
 
 @app.command("subject-access")

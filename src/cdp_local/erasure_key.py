@@ -17,8 +17,8 @@ def read_erasure_key(home: Path) -> dict[str, str]:
     return {ERASURE_KEY: file.read_text(encoding="ascii").strip()} if file.is_file() else {}
 
 
-def create_erasure_key(home: Path) -> None:
-    """Write a new key into a home folder, unless it has one.
+def create_erasure_key(home: Path) -> str:
+    """Return the key of a home folder. If there is none, write a new one.
 
     Raises:
         CdpError: There is no such home folder.
@@ -27,3 +27,4 @@ def create_erasure_key(home: Path) -> None:
         raise CdpError(f"There is no home folder {home}: `cdp run` creates it.")
     if not (home / _FILE).exists():
         (home / _FILE).write_text(secrets.token_hex(32), encoding="ascii")
+    return read_erasure_key(home)[ERASURE_KEY]

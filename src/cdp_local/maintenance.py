@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,34 @@ def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
         CdpError: The home folder holds no tables yet or is in use, a file of a table is damaged, or a table can't be
             maintained.
     """
+    with _tables_of(home) as folders:
+        return [_maintain(folder, retention_days) for folder in folders]
+
+
+def forget_history(home: Path) -> None:
+    """Remove all earlier versions of every table: data files, change data and log entries.
+
+    The log keeps a checkpoint and the newest commit. The home folder is locked meanwhile.
+
+    Args:
+        home: Folder of the local workspace.
+
+    Raises:
+        CdpError: As `maintain_home`.
+    """
+    with _tables_of(home) as folders:
+        for folder in folders:
+            _maintain(folder, 0)
+            _trim_log(folder)
+
+
+@contextmanager
+def _tables_of(home: Path) -> Iterator[list[Path]]:
+    """Lock a home folder and yield the folders of its tables, sorted.
+
+    Raises:
+        CdpError: The home folder holds no tables yet or is in use.
+    """
     home = home.resolve()
     if not (home / "warehouse").is_dir():
         raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
@@ -92,7 +121,7 @@ def maintain_home(home: Path, retention_days: int) -> list[MaintenanceResult]:
         folders = sorted({commit.parents[1] for commit in (plain_home / "warehouse").glob("*/*/_delta_log/*.json")})
         if not folders:
             raise CdpError(f"{home} holds no tables yet: `cdp run` creates them.")
-        return [_maintain(folder, retention_days) for folder in folders]
+        yield folders
 
 
 class WatchMaintenance:
@@ -184,6 +213,18 @@ def _maintain(folder: Path, retention_days: int) -> MaintenanceResult:
     except DeltaError as error:
         raise CdpError(f"Table {folder} can't be maintained ({error}): its rows are unchanged.") from error
     return MaintenanceResult(f"{folder.parent.name}.{folder.name}", before[0], after[0], before[1], after[1])
+
+
+def _trim_log(folder: Path) -> None:
+    """Write a checkpoint of a table, and remove all older files of its log."""
+    table = DeltaTable(folder)
+    table.create_checkpoint()
+    forget_files(folder)
+    newest = f"{table.version():020}"
+    for file in (folder / "_delta_log").iterdir():
+        if file.is_file() and file.name[:20].isdecimal() and file.name[:20] < newest:
+            file.unlink()
+    record_files(folder)
 
 
 def _vacuum(folder: Path, retention_days: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+
+from cdp_lib.erasure.certificate import is_authentic
 
 ALBA = ("Alba Ackerfeld", "alba.ackerfeld@example.com")
 
@@ -31,8 +34,21 @@ def test_a_person_gets_everything_and_is_forgotten(cdp, tmp_path: Path) -> None:
     assert all(name in (folder / "person.html").read_text() for name in ALBA)
     assert (folder / "person.json").stat().st_mode & 0o077 == 0
 
+    before = cdp("forget", "--email", ALBA[1], "--verify-only", "--home", home)
+    assert (before.returncode, before.stderr) == (1, "")
+    assert {"crm_contacts_silver", "customers_bronze", "_delta_log", "received"} <= {*re.findall(r"\w+", before.stdout)}
+
     forgotten = cdp("forget", "--customer-id", 101, "--home", home)
     assert (forgotten.returncode, forgotten.stderr) == (0, "")
+    *_, searched, written = forgotten.stdout.splitlines()
+    assert re.fullmatch(r"\d+ files \([\d.]+ MB\) searched for \d+ spellings in [\d.]+ s: no trace\.", searched)
+    certificate = Path(written.removeprefix("Certificate: ")).read_text()
+    assert is_authentic(certificate, (home / "erasure.key").read_text())
+    assert (json.loads(certificate)["hits"], "lba" in certificate.lower()) == (0, False)
+    assert values_of(home, "erasure_requests_ops", "state") == ["certified"]
+    assert [json.loads(text) for text in values_of(home, "erasure_requests_ops", "certificate")] == [
+        json.loads(certificate)
+    ]
     assert 101 not in values_of(home, "customers_silver", "customer_id")
     assert sum(values_of(home, "retails_silver", "revenue")) == revenue
     assert not [path for path in (home / "landing").rglob("*.jsonl") if path.is_file() and ALBA[0] in path.read_text()]
@@ -42,6 +58,10 @@ def test_a_person_gets_everything_and_is_forgotten(cdp, tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (0, "")
     assert 101 not in values_of(home, "customers_silver", "customer_id")
     assert not [path for path in (home / "landing").rglob("*.jsonl") if path.is_file() and ALBA[0] in path.read_text()]
+    (home / "logs" / "planted.log").write_text(f"sent to {ALBA[1]}")
+    planted = cdp("forget", "--email", ALBA[1], "--verify-only", "--home", home)
+    assert planted.returncode == 1
+    assert "1 traces" in planted.stdout and "planted.log" in planted.stdout
     nothing = cdp("subject-access", "--email", ALBA[1], "--to", tmp_path / "nothing", "--home", home)
     assert (nothing.returncode, nothing.stderr) == (1, "error: Nothing is stored about this person.\n")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
+from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.contracts.table import TableContract
 from cdp_lib.erasure.names import CONTACT, CUSTOMER, DEVICE, EMAIL, KINDS, normal_text
@@ -29,6 +29,9 @@ _ATTRIBUTES = {
     CRM_CONTACTS_SILVER: ("full_name", "email", "phone", "birth_date", "city"),
 }
 """Columns that describe a person, by table."""
+
+_IDENTITY = ("phone", "identifiers")
+"""Columns of `identity_records_silver` that describe a person: the number in E.164, and identifiers such as a card."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,9 @@ class _Tables:
                 for name in names:
                     if row[name] is not None:
                         yield f"{kind}:{row[column]}", name, str(row[name])
+        for row in self._rows(IDENTITY_RECORDS_SILVER, ["record_key", *_IDENTITY], record_key=keys):
+            for column, text in _identity_values(row):
+                yield row["record_key"], column, text
 
     def devices_of(self, keys: Collection[str]) -> Iterable[tuple[str, str]]:
         """Yield record key and device of the events of records."""
@@ -282,6 +288,10 @@ class _Tables:
             for row in self._rows(contract, [column, *names], **{name: wanted[name] for name in names}):
                 if f"{kind}:{row[column]}" not in own_keys:
                     shared |= {(name, row[name]) for name in names if row[name] in wanted[name]}
+        identifiers = [f"{kind}:{text}" for kind, texts in wanted.items() for text in texts]
+        for row in self._identity_records_with(identifiers, wanted["phone"]):
+            if row["record_key"] not in own_keys:
+                shared |= {(name, text) for name, text in _identity_values(row) if text in wanted[name]}
         in_events = {f"{kind}:{text}" for kind in (EMAIL, DEVICE) for text in wanted[kind]}
         shared |= {
             (key.partition(":")[0], key.partition(":")[2]) for key in self.persons_of(in_events) if key not in own_keys
@@ -289,3 +299,22 @@ class _Tables:
         rows = self._rows(EVENTS_SILVER, ["identity", "anonymous_id"], anonymous_id=wanted[DEVICE])
         others = {row["anonymous_id"] for row in rows if row["identity"] and row["identity"] not in own_keys}
         return shared | {(DEVICE, device) for device in others}
+
+    def _identity_records_with(self, identifiers: Sequence[str], phones: Collection[str]) -> list[Any]:
+        """Return the records with one of the identifiers or phone numbers."""
+        if not identifiers or not self._store.exists(IDENTITY_RECORDS_SILVER):
+            return []
+        has_identifier = sf.arrays_overlap("identifiers", sf.lit(sorted(identifiers)))
+        has_phone = sf.col("phone").isin(*sorted(phones)) if phones else sf.lit(False)
+        records = self._store.read(IDENTITY_RECORDS_SILVER).where(has_identifier | has_phone)
+        return records.select("record_key", *_IDENTITY).collect()
+
+
+def _identity_values(row: Any) -> Iterator[tuple[str, str]]:
+    """Yield column and text of the values of a record that only identity resolution has."""
+    if row["phone"] is not None:
+        yield "phone", row["phone"]
+    for identifier in row["identifiers"] or ():
+        kind, _, text = identifier.partition(":")
+        if kind not in ("phone", "email", "device", "customer_id"):
+            yield kind, text

@@ -12,7 +12,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,21 +214,22 @@ class _Scanner:
         for start, end, spelling in self._spellings.find(lower):
             if after < end <= last and _is_word(lower, start, end, spelling, may_follow_length=is_binary):
                 found.hits[Hit(name, place, spelling.kind, spelling.way)] += 1
-        if self._field:
-            self._search_fields(text, lower, name, found, after, last)
-
-    def _search_fields(self, text: bytes, lower: bytes, name: str, found: Searched, after: int, last: int) -> None:
-        """Search the identifiers in fields of JSON and URLs, and the records that were the person's."""
-        assert self._field is not None
-        for match in self._field.finditer(text):
-            if not after < match.end() <= last:
-                continue
-            column, value = match[1].decode(), match[2].decode(errors="replace")
-            if value in self._keys.get(column, ()):
+        for match in self._fields(text):
+            if after < match.end() <= last:
                 first, end = lower.rfind(b"\n", 0, match.start()) + 1, lower.find(b"\n", match.end())
-                self._search_record(lower[first : end if end >= 0 else None], name, found)
-            elif column not in self._keys and value.lstrip("0") in self._traces.ids:
-                found.hits[Hit(name, column, "number", "text")] += 1
+                self._search_field(match, text[first : end if end >= 0 else None], name, found)
+
+    def _fields(self, text: bytes) -> Iterable[re.Match[bytes]]:
+        """Return the identifiers and keys in fields of JSON and parameters of URLs."""
+        return self._field.finditer(text) if self._field else ()
+
+    def _search_field(self, match: re.Match[bytes], record: bytes, name: str, found: Searched) -> None:
+        """Search an identifier, or the record that has a key if the record was the person's."""
+        column, value = match[1].decode(), match[2].decode(errors="replace")
+        if value in self._keys.get(column, ()):
+            self._search_record(record, name, found)
+        elif column not in self._keys and value.lstrip("0") in self._traces.ids:
+            found.hits[Hit(name, column, "number", "text")] += 1
 
     def _table_of(self, text: bytes) -> _Table | None:
         """Return how to read a text with delimiters if its first line has an identifier, else None."""
@@ -254,7 +255,7 @@ class _Scanner:
         try:
             record = json.loads(line)
         except ValueError:
-            self._search_weak(line, name, "text", found)
+            self._search_weak(line.lower(), name, "text", found)
             return
         if isinstance(record, dict):
             self._search_row(record, name, found)
@@ -301,8 +302,7 @@ class _Scanner:
         elif any(test(kind) for test in (pa.types.is_large_string, pa.types.is_large_binary)):
             self._search_values(array.cast(pa.binary()), name, place, found)
         elif any(test(kind) for test in (pa.types.is_integer, pa.types.is_decimal, pa.types.is_floating)):
-            texts = array.cast(pa.string())
-            self._search_ids(texts if pa.types.is_integer(kind) else _without_decimals(texts), name, place, found)
+            self._search_ids(array, self._traces.numbers, name, place, found)
 
     def _search_values(self, array: pa.Array, name: str, place: str, found: Searched) -> None:
         """Search texts, which are in one buffer, without a copy of each value."""
@@ -320,15 +320,19 @@ class _Scanner:
             low, high = places[row] - first, places[row + 1] - first
             if end <= high and _is_word(lower[low:high], start - low, end - low, spelling):
                 found.hits[Hit(name, place, spelling.kind, spelling.way)] += 1
-        self._search_ids(array, name, place, found)
-        if self._field:
-            self._search_fields(text, lower, name, found, 0, len(text))
+        self._search_ids(array, self._traces.ids, name, place, found)
+        for match in self._fields(text):
+            row = _row_of(places, first + match.start())
+            self._search_field(match, text[places[row] - first : places[row + 1] - first], name, found)
 
-    def _search_ids(self, array: pa.Array, name: str, place: str, found: Searched) -> None:
+    def _search_ids(self, array: pa.Array, wanted: Collection[str], name: str, place: str, found: Searched) -> None:
         """Search the identifiers of a column."""
-        if self._traces.ids and place.rpartition(".")[2] in self._traces.id_columns:
-            trimmed = pc.ascii_ltrim(pc.ascii_trim_whitespace(array.cast(pa.string())), "0")
-            count = pc.sum(pc.is_in(trimmed, value_set=pa.array(sorted(self._traces.ids)))).as_py()
+        if wanted and place.rpartition(".")[2] in self._traces.id_columns:
+            texts = array.cast(pa.string())
+            if pa.types.is_decimal(array.type) or pa.types.is_floating(array.type):
+                texts = pc.replace_substring_regex(texts, r"\.0*$", "")
+            trimmed = pc.ascii_ltrim(pc.ascii_trim_whitespace(texts), "0")
+            count = pc.sum(pc.is_in(trimmed, value_set=pa.array(sorted(wanted)))).as_py()
             if count:
                 found.hits[Hit(name, place, "number", "text")] += count
 
@@ -418,11 +422,6 @@ def _row_of(offsets: memoryview, position: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if offsets[middle] <= position else (low, middle)
     return low
-
-
-def _without_decimals(texts: pa.Array) -> pa.Array:
-    """Return numbers without a fraction of zeros."""
-    return pc.replace_substring_regex(texts, r"\.0*$", "")
 
 
 def _end_of(column: Any) -> int:

@@ -59,7 +59,8 @@ class Traces:
 
     Attributes:
         spellings: Spellings by their bytes, in lower case. They are traces wherever they are.
-        ids: Identifiers without leading zeros. They are traces only in the columns `id_columns`.
+        ids: Identifiers as in the sources, without leading zeros. They are traces only in the columns `id_columns`.
+        numbers: Numbers of customers in the tables. They are traces only in columns of numbers in `id_columns`.
         id_columns: Columns and fields that have identifiers.
         weak: Spellings of values that others have as well, such as a city. They are traces only in rows that were the
             person's.
@@ -69,6 +70,7 @@ class Traces:
 
     spellings: Mapping[bytes, Spelling]
     ids: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
     id_columns: frozenset[str] = frozenset()
     weak: Mapping[bytes, Spelling] = field(default_factory=dict)
     row_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -92,15 +94,16 @@ def traces_of(
     """
     spellings: dict[bytes, Spelling] = {}
     weak: dict[bytes, Spelling] = {}
-    ids = set[str]()
+    ids, numbers = set[str](), set[str]()
     for person in persons:
-        ids |= {str(number) for number in person.numbers}
+        numbers |= {str(number) for number in person.numbers}
         for kind, texts in [*person.names.items(), *person.values.items()]:
             for text in texts:
                 if text.isdecimal() and kind in ID_COLUMNS or len(text) < _MIN_LENGTH:
                     ids.add(text.lstrip("0"))
                 else:
-                    spellings |= {spelled: each for spelled, each in _spellings_of(kind, text)}
+                    for spelled, each in _spellings_of(kind, text):
+                        spellings.setdefault(spelled, each)
         first_names = {text.split()[0] for text in person.values.get("full_name", ()) if text.split()}
         for kind, shared in [*person.rows_only.items(), ("first_name", first_names)]:
             for text in shared:
@@ -110,6 +113,7 @@ def traces_of(
     return Traces(
         spellings,
         frozenset(ids),
+        frozenset(numbers),
         frozenset({*known, *id_columns}),
         weak,
         {column: frozenset(values) for column, values in (row_keys or {}).items()},

@@ -13,7 +13,7 @@ from cdp_lib.contracts.bronze import CUSTOMERS_BRONZE
 from cdp_lib.contracts.ops import PIPELINE_RUNS_OPS, TABLE_STATE_OPS
 from cdp_lib.contracts.silver import CUSTOMERS_SILVER, STORES_SILVER
 from cdp_lib.errors import CdpError
-from cdp_local.maintenance import WatchMaintenance, maintain_home, retention_warning
+from cdp_local.maintenance import WatchMaintenance, forget_history, maintain_home, retention_warning
 from cdp_local.workspace import locked
 
 from ..warehouse import Warehouse, customer, product, sale, store
@@ -75,6 +75,22 @@ def test_maintenance_keeps_contents_and_the_next_run_continues(warehouse: Wareho
     assert warehouse.complaints() == []
     assert (9, "C7") in warehouse.rows(CUSTOMERS_SILVER, "customer_id", "country")
     assert len(warehouse.rows(CUSTOMERS_SILVER.quarantine)) == 0
+
+
+def test_without_history_contents_stay_and_the_next_run_continues(warehouse: Warehouse, home: Path) -> None:
+    land_customers(warehouse, 1, 2, 3)
+    before = warehouse.contents()
+    forget_history(home)
+    assert warehouse.contents() == before
+    for name in CUSTOMER_TABLES:
+        table = table_of(home, name)
+        log = home / "warehouse" / "sales" / name / "_delta_log"
+        assert {int(file.name[:20]) for file in log.iterdir() if file.name[:20].isdecimal()} == {table.version()}
+        assert {file.name for file in data_files(home, name)} == {Path(uri).name for uri in table.file_uris()}
+    land_customers(warehouse, 4)
+    forget_history(home)
+    assert warehouse.complaints() == []
+    assert (6, "C4") in warehouse.rows(CUSTOMERS_SILVER, "customer_id", "country")
 
 
 @pytest.mark.first_engine
