@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,9 +16,13 @@ from cdp_lib.contracts import TABLES
 from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, EVENTS_BRONZE
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import RETAILS_SILVER
+from cdp_lib.erasure.certificate import traces_to_search
 from cdp_lib.erasure.erase import Erasure, request_erasure
 from cdp_lib.erasure.persons import Request
+from cdp_lib.erasure.scan import Hit, search_folders
+from cdp_lib.erasure.traces import Traces
 from cdp_lib.pipeline.run import Runner
+from cdp_local.maintenance import forget_history
 from effort import SEEDS
 
 from ..warehouse import Warehouse, customer, product, sale, store
@@ -165,6 +170,14 @@ def traces(warehouse: Warehouse, persons: set[int]) -> list[str]:
     return sorted(f"{place}: {word}" for place, text in files.items() for word in words if word in text)
 
 
+def search_for(warehouse: Warehouse, home: Path, searched: list[Traces]) -> Counter[Hit]:
+    """Return the traces of persons in all files, after the removal of old versions."""
+    forget_history(home)
+    found = [search_folders([warehouse.folder, warehouse.tables_folder], each) for each in searched]
+    assert all(each.files > 100 and each.unreadable == [] for each in found)
+    return sum((each.hits for each in found), Counter())
+
+
 def rows_of_others(warehouse: Warehouse, persons: set[int]) -> dict[str, list[str]]:
     """Return the rows of all other customers, and the persons of their records."""
     gone = {1000 + number for number in persons} | {1010 + number for number in persons}
@@ -192,7 +205,10 @@ def revenue(warehouse: Warehouse) -> Decimal:
 def test_erased_persons_are_gone_and_nothing_else_changes(warehouse: Warehouse, tmp_path: Path, seed: int) -> None:
     shop, rules = Shop(random.Random(seed)), tmp_path / "identity.yml"
     rules.write_text(RULES, encoding="utf-8")
-    erased = set[int]()
+    erased, searched = set[int](), list[Traces]()
+    home = tmp_path / "home"
+    (home / "warehouse").mkdir(parents=True)
+    (home / "warehouse" / "sales").symlink_to(warehouse.tables_folder)
     moments = sorted(shop.random.sample(range(1, 4), 2))
     for day in range(1, 5):
         land(warehouse, shop, day)
@@ -204,11 +220,14 @@ def test_erased_persons_are_gone_and_nothing_else_changes(warehouse: Warehouse, 
         before, total = rows_of_others(warehouse, erased | chosen), revenue(warehouse)
         for number in chosen:
             named_by, name = shop.random.choice([("customer_id", str(1000 + number)), ("email", shop.email(number))])
+            searched.append(traces_to_search(runner(warehouse, str(rules)), Request(named_by, name), KEY))
             request_erasure(runner(warehouse, str(rules)), Request(named_by, name), NOW)
+        assert search_folders([warehouse.folder, warehouse.tables_folder], searched[-1]).hits
         erased |= chosen
         warehouse.dies_at(shop.random.randrange(40), lambda: erase(warehouse, str(rules)))
         erase(warehouse, str(rules))
         assert traces(warehouse, erased) == []
         assert rows_of_others(warehouse, erased) == before
         assert revenue(warehouse) == total
+        assert search_for(warehouse, home, searched) == {}
         assert warehouse.complaints() == []
