@@ -94,6 +94,11 @@ SourcesFile = Annotated[
 CustomerId = Annotated[str, typer.Option(help="Identifier of a customer, as in the source.")]
 Email = Annotated[str, typer.Option(help="E-mail address of the person.")]
 Person = Annotated[str, typer.Option(help="Number of the person.")]
+CustomerIds = Annotated[
+    list[str] | None, typer.Option(help="Identifier of a customer, as in the source. May be repeated.")
+]
+Emails = Annotated[list[str] | None, typer.Option(help="E-mail address of a person. May be repeated.")]
+Persons = Annotated[list[str] | None, typer.Option(help="Number of a person. May be repeated.")]
 _NO_KEY = "(no key)"
 _NAME = re.compile(r"\w+(\.\w+)*")
 
@@ -636,9 +641,9 @@ def maintain(
 
 @app.command()
 def forget(
-    customer_id: CustomerId = "",
-    email: Email = "",
-    person: Person = "",
+    customer_id: CustomerIds = None,
+    email: Emails = None,
+    person: Persons = None,
     verify_only: Annotated[
         bool, typer.Option("--verify-only", help="Erase nothing: only search all files for the person.")
     ] = False,
@@ -646,24 +651,26 @@ def forget(
     home: Home = None,
     var: Variables = None,
 ) -> None:
-    """Erase a person from landed batches and from all tables, and search all files for what is left of the person.
+    """Erase persons from landed batches and from all tables, and search all files for what is left of them.
 
-    Sales keep their amounts and lose the person. What the sources still send of the person is not loaded any more. If
-    the search finds a trace, the exit code is 1.
+    Sales keep their amounts and lose the person. What the sources still send of a person is not loaded any more. If the
+    search finds a trace, the exit code is 1. Many persons cost about as much as one: repeat the options.
     """
-    request, variables = _request(customer_id, email, person), pairs("--var", var)
+    wanted, variables = _requests(customer_id or (), email or (), person or ()), pairs("--var", var)
+    if not wanted:
+        raise CdpError("Name a person: write --customer-id, --email or --person.")
     home = home or read_configuration(variables).default_home
-    key, request_id = create_erasure_key(home), ""
+    key, requests = create_erasure_key(home), list[str]()
     with open_workspace(engine, home, variables) as workspace:
         runner = open_runner(workspace, "cdp_refresh", {})
-        traces, copies = traces_to_search(runner, request, key), workspace.bundle.variable("synapse_location")
+        traces, copies = traces_to_search(runner, wanted, key), workspace.bundle.variable("synapse_location")
         if not verify_only:
-            request_id = request_erasure(runner, request, new_run_start())
+            requests = request_erasure(runner, wanted, new_run_start())
     if not verify_only:
-        console.print(f"Request {request_id}", soft_wrap=True)
+        console.print(f"Requests: {', '.join(requests)}", soft_wrap=True)
         _run_job(engine, home, variables, "cdp_erasure", {}, ())
         forget_history(home)
-    searched = search_home(home, copies, traces, request_id)
+    searched = search_home(home, copies, traces, requests)
     print_search(searched)
     if not verify_only:
         with open_workspace(engine, home, variables) as workspace:
@@ -701,12 +708,16 @@ def subject_access(
 
 def _request(customer_id: str, email: str, person: str) -> Request:
     """Return who the options of a command name."""
-    given = {"customer_id": customer_id, "email": email, "person_id": person}
-    named = [(named_by, name) for named_by, name in given.items() if name]
-    if len(named) != 1:
+    requests = _requests(*([text] if text else [] for text in (customer_id, email, person)))
+    if len(requests) != 1:
         raise CdpError("Name one person: write one of --customer-id, --email and --person.")
-    [(named_by, name)] = named
-    return Request(cast("NamedBy", named_by), name)
+    return requests[0]
+
+
+def _requests(customer_ids: Sequence[str], emails: Sequence[str], persons: Sequence[str]) -> list[Request]:
+    """Return whom the options of a command name."""
+    given = {"customer_id": customer_ids, "email": emails, "person_id": persons}
+    return [Request(cast("NamedBy", named_by), name) for named_by, names in given.items() for name in names]
 
 
 def _print_quarantined(tables: DeltaStore, contract: TableContract, count: int, number: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from pyspark.sql import functions as sf
@@ -29,20 +29,21 @@ CERTIFIED = "certified"
 _SALE = "transaction_id"
 
 
-def traces_to_search(runner: Runner, request: Request, key: str) -> Traces:
-    """Return what a search for a person looks for. Call it before an erasure, which forgets who the person is.
+def traces_to_search(runner: Runner, requests: Sequence[Request], key: str) -> Traces:
+    """Return what a search for persons looks for. Call it before an erasure, which forgets who the persons are.
 
     The persons of open requests are included: if an erasure was killed, the tables may no longer have them.
 
     Args:
         runner: Runner of the tables. Nothing is refreshed.
-        request: Who the person is.
+        requests: Who the persons are.
         key: Key of the digests in `suppressions_ops`.
 
     Raises:
-        CdpError: The request names nobody, or several persons.
+        CdpError: A request names nobody, or several persons.
     """
-    named = find_persons(runner.store, {"": request}, has_text_ids=has_text_ids(runner))
+    keyed = {str(number): request for number, request in enumerate(requests)}
+    named = find_persons(runner.store, keyed, has_text_ids=has_text_ids(runner))
     persons = [*named.values(), *Erasure.open(runner, key).found.values()]
     names = Names({kind: {text for each in persons for text in each.names.get(kind, ())} for kind in persons[0].names})
     return traces_of(
@@ -93,10 +94,10 @@ def _public_columns(runner: Runner) -> set[str]:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Result of a search for the traces of a person. It has no personal data.
+    """Result of a search for the traces of persons. It has no personal data.
 
     Attributes:
-        request_id: Request to erase the person. Empty if the search belongs to no request.
+        requests: Requests to erase the persons. Empty if the search belongs to no request.
         searched_at: Start of the search, ISO 8601, UTC.
         version: Version of the platform.
         spellings: Number of spellings that were searched.
@@ -109,7 +110,7 @@ class Certificate:
         unreadable: Number of files that could not be decoded.
     """
 
-    request_id: str
+    requests: Sequence[str]
     searched_at: str
     version: str
     spellings: int
@@ -136,12 +137,18 @@ class Certificate:
 
 
 def certify(
-    request_id: str, traces: Traces, folders: int, versions: int, searched: Searched, at: datetime, seconds: float
+    requests: Sequence[str],
+    traces: Traces,
+    folders: int,
+    versions: int,
+    searched: Searched,
+    at: datetime,
+    seconds: float,
 ) -> Certificate:
     """Return the certificate of a search.
 
     Args:
-        request_id: Request to erase the person. Empty if the search belongs to no request.
+        requests: Requests to erase the persons. Empty if the search belongs to no request.
         traces: What was searched.
         folders: Number of folders that were searched.
         versions: Number of versions in the logs of tables.
@@ -150,7 +157,7 @@ def certify(
         seconds: Duration of the search.
     """
     return Certificate(
-        request_id,
+        requests,
         at.isoformat(timespec="seconds"),
         __version__,
         len(traces.spellings) + len(traces.ids | traces.numbers) + len(traces.weak),
@@ -181,17 +188,19 @@ def _signature(key: str, content: dict[str, object]) -> str:
 
 
 def record_certificate(store: DeltaStore, certificate: Certificate, key: str) -> None:
-    """Store a certificate with its request. The request is certified if the search found nothing.
+    """Store a certificate of each request with the request. The requests are certified if the search found nothing.
 
     Args:
         store: Tables of the platform.
-        certificate: Result of the search, after the person was erased.
+        certificate: Result of the search, after the persons were erased.
         key: Secret `erasure_key`.
     """
-    rows = store.read(ERASURE_REQUESTS_OPS)
-    is_erased = (sf.col("request_id") == certificate.request_id) & (sf.col("state") == ERASED)
+    is_erased = sf.col("request_id").isin(*certificate.requests) & (sf.col("state") == ERASED)
     state = CERTIFIED if certificate.is_clean else ERASED
-    changed = rows.where(is_erased).withColumns(
-        {"state": sf.lit(state), "certificate": sf.lit(certificate.signed(key)), IS_GONE: sf.lit(False)}
-    )
-    store.merge(ERASURE_REQUESTS_OPS, changed)
+    rows = [
+        {**row.asDict(), "state": state, "certificate": replace(certificate, requests=[row["request_id"]]).signed(key)}
+        for row in store.read(ERASURE_REQUESTS_OPS).where(is_erased).collect()
+    ]
+    if rows:
+        changed = store.frame(ERASURE_REQUESTS_OPS, rows).withColumn(IS_GONE, sf.lit(False))
+        store.merge(ERASURE_REQUESTS_OPS, changed)

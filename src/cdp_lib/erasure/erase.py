@@ -8,7 +8,7 @@ from bronze, because only bronze says what a table has to hold.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,25 +29,26 @@ from cdp_lib.storage.delta import IS_GONE
 REQUESTED, FOUND, ERASED = "requested", "found", "erased"
 
 
-def request_erasure(runner: Runner, request: Request, at: datetime) -> str:
-    """Store a request to erase a person, and return its identifier. The job `cdp_erasure` fulfils it.
+def request_erasure(runner: Runner, requests: Sequence[Request], at: datetime) -> list[str]:
+    """Store requests to erase persons, and return their identifiers. The job `cdp_erasure` fulfils them.
 
     Args:
         runner: Runner of the tables. Nothing is refreshed.
-        request: Who the person is.
-        at: Time of the request, UTC.
+        requests: Who the persons are.
+        at: Time of the requests, UTC.
 
     Raises:
-        CdpError: The request names nobody, or several persons.
+        CdpError: A request names nobody, or several persons. No request is stored.
     """
-    store = runner.store
-    find_persons(store, {"": request}, has_text_ids=has_text_ids(runner))
-    request_id = secrets.token_hex(8)
-    values = {"named_by": request.named_by, "name": request.name}
-    row = {"request_id": request_id, "requested_at": at, "state": REQUESTED, **values}
+    store, keyed = runner.store, {secrets.token_hex(8): request for request in requests}
+    find_persons(store, keyed, has_text_ids=has_text_ids(runner))
+    rows = [
+        {"request_id": key, "requested_at": at, "state": REQUESTED, "named_by": each.named_by, "name": each.name}
+        for key, each in keyed.items()
+    ]
     store.create(ERASURE_REQUESTS_OPS)
-    store.append(ERASURE_REQUESTS_OPS, store.frame(ERASURE_REQUESTS_OPS, [row]))
-    return request_id
+    store.append(ERASURE_REQUESTS_OPS, store.frame(ERASURE_REQUESTS_OPS, rows))
+    return [*keyed]
 
 
 def has_text_ids(runner: Runner) -> bool:

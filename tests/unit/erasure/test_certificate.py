@@ -31,7 +31,7 @@ DAMAGED = Searched(3, 1000, unreadable=["b.gz"])
 def test_a_certificate_is_clean_only_if_everything_was_read_and_nothing_found(
     searched: Searched, is_clean: bool
 ) -> None:
-    certificate = certify("r1", TRACES, 1, 2, searched, AT, 0.25)
+    certificate = certify(["r1"], TRACES, 1, 2, searched, AT, 0.25)
     assert certificate.is_clean == is_clean
     assert certificate.spellings == len(TRACES.spellings) > 20
     signed = certificate.signed(KEY)
@@ -61,7 +61,7 @@ def kinds_of(traces: Traces) -> set[str]:
 
 
 def test_a_search_looks_for_all_values_and_the_kept_sales(shop: Warehouse) -> None:
-    traces = traces_to_search(shop.runner(), Request("email", "ana@shop.example"), KEY)
+    traces = traces_to_search(shop.runner(), [Request("email", "ana@shop.example")], KEY)
     assert kinds_of(traces) == {"email", "phone", "full_name", "contact", "device"}
     assert (traces.ids, traces.numbers) == ({"1"}, {"1"})
     assert traces.row_keys["transaction_id"] == {"1", "2"}
@@ -73,7 +73,7 @@ def test_a_search_looks_for_all_values_and_the_kept_sales(shop: Warehouse) -> No
 @pytest.mark.first_engine
 def test_a_certificate_belongs_to_its_request_once_the_person_is_erased(shop: Warehouse) -> None:
     runner = shop.runner()
-    requests = [request_erasure(runner, Request("customer_id", name), AT) for name in ("1", "2")]
+    requests = request_erasure(runner, [Request("customer_id", name) for name in ("1", "2")], AT)
     rows = shop.store.read(ERASURE_REQUESTS_OPS)
     erased = rows.where(f"request_id = '{requests[0]}'").toArrow().to_pylist()
     shop.store.merge(
@@ -81,8 +81,7 @@ def test_a_certificate_belongs_to_its_request_once_the_person_is_erased(shop: Wa
         shop.store.frame(ERASURE_REQUESTS_OPS, [erased[0] | {"state": "erased"}]).selectExpr("*", "false AS _is_gone"),
     )
     for searched, state in ((HIT, "erased"), (CLEAN, "certified")):
-        for request in requests:
-            record_certificate(shop.store, certify(request, TRACES, 1, 2, searched, AT, 1), KEY)
+        record_certificate(shop.store, certify(requests, TRACES, 1, 2, searched, AT, 1), KEY)
         found = {row["request_id"]: row for row in shop.store.read(ERASURE_REQUESTS_OPS).toArrow().to_pylist()}
         assert found[requests[0]]["state"] == state
         assert is_authentic(found[requests[0]]["certificate"], KEY)

@@ -116,7 +116,7 @@ def sales(warehouse: Warehouse) -> list[tuple[Any, ...]]:
 )
 def test_a_person_is_erased_from_batches_and_tables(shop: Warehouse, named_by: NamedBy, name: str) -> None:
     assert traces(shop)
-    request_erasure(runner(shop), Request(named_by, name), NOW)
+    request_erasure(runner(shop), [Request(named_by, name)], NOW)
     erase(shop)
 
     assert traces(shop) == []
@@ -138,14 +138,14 @@ def test_nothing_of_other_persons_changes(shop: Warehouse) -> None:
         }
 
     before = rows_of_others()
-    request_erasure(runner(shop), Request("customer_id", "101"), NOW)
+    request_erasure(runner(shop), [Request("customer_id", "101")], NOW)
     erase(shop)
     assert rows_of_others() == before
 
 
 @pytest.mark.parametrize("full_refresh", ["false", "true"])
 def test_a_source_that_still_sends_the_person_brings_nothing_back(shop: Warehouse, full_refresh: str) -> None:
-    request_erasure(runner(shop), Request("customer_id", "101"), NOW)
+    request_erasure(runner(shop), [Request("customer_id", "101")], NOW)
     erase(shop)
     shop.land(CUSTOMERS_BRONZE, 3, customer(101, **ADA), customer(202), customer(303, email="ada@example.com"))
     shop.land(
@@ -162,7 +162,7 @@ def test_a_source_that_still_sends_the_person_brings_nothing_back(shop: Warehous
 
 @pytest.mark.first_engine
 def test_without_the_key_no_batch_is_loaded(shop: Warehouse) -> None:
-    request_erasure(runner(shop), Request("customer_id", "101"), NOW)
+    request_erasure(runner(shop), [Request("customer_id", "101")], NOW)
     erase(shop)
     shop.land(CUSTOMERS_BRONZE, 3, customer(101, **ADA), customer(202))
     [failed] = [each for each in shop.runner().refresh(["customers_bronze"]) if each.state == "failed"]
@@ -172,7 +172,7 @@ def test_without_the_key_no_batch_is_loaded(shop: Warehouse) -> None:
 @pytest.mark.torture
 @pytest.mark.parametrize("commit", range(24) if IS_TORTURE else (2, 7, 12, 17))
 def test_a_killed_erasure_is_repeated(shop: Warehouse, commit: int) -> None:
-    request_erasure(runner(shop), Request("email", "ada@example.com"), NOW)
+    request_erasure(runner(shop), [Request("email", "ada@example.com")], NOW)
     shop.dies_at(commit, lambda: erase(shop))
     erase(shop)
     assert traces(shop) == []
@@ -182,8 +182,8 @@ def test_a_killed_erasure_is_repeated(shop: Warehouse, commit: int) -> None:
 
 @pytest.mark.first_engine
 def test_several_persons_are_erased_at_once(shop: Warehouse) -> None:
-    request_erasure(runner(shop), Request("customer_id", "101"), NOW)
-    request_erasure(runner(shop), Request("email", "otto@example.com"), NOW)
+    request_erasure(runner(shop), [Request("customer_id", "101")], NOW)
+    request_erasure(runner(shop), [Request("email", "otto@example.com")], NOW)
     erase(shop)
     assert traces(shop) == []
     assert [row[:2] for row in sales(shop)] == [(1, None), (2, None), (3, None)]
@@ -195,20 +195,20 @@ def test_an_address_of_two_persons_names_nobody(shop: Warehouse) -> None:
     shop.land(CUSTOMERS_BRONZE, 3, customer(101, **ADA), customer(202, email="ada@example.com"))
     run(shop)
     with pytest.raises(CdpError, match="Several persons have this email: name one of them by person_id: 101, 202"):
-        request_erasure(runner(shop), Request("email", "ada@example.com"), NOW)
+        request_erasure(runner(shop), [Request("email", "ada@example.com")], NOW)
 
 
 @pytest.mark.first_engine
 def test_a_person_who_does_not_exist_is_an_error(shop: Warehouse) -> None:
     with pytest.raises(CdpError, match="There is no person 999"):
-        request_erasure(runner(shop), Request("person_id", "999"), NOW)
+        request_erasure(runner(shop), [Request("person_id", "999")], NOW)
 
 
 @pytest.mark.first_engine
 def test_an_address_that_others_share_stays_with_them(shop: Warehouse) -> None:
     shop.land(CUSTOMERS_BRONZE, 3, customer(101, **ADA), customer(202, email="ada@example.com"))
     run(shop)
-    request_erasure(runner(shop), Request("person_id", "101"), NOW)
+    request_erasure(runner(shop), [Request("person_id", "101")], NOW)
     erase(shop)
     [(number, email)] = shop.rows(TABLES["customers_silver"], "customer_id", "email")
     assert (number, email) == (202, "ada@example.com")

@@ -220,8 +220,8 @@ def test_erased_persons_are_gone_and_nothing_else_changes(warehouse: Warehouse, 
         before, total = rows_of_others(warehouse, erased | chosen), revenue(warehouse)
         for number in chosen:
             named_by, name = shop.random.choice([("customer_id", str(1000 + number)), ("email", shop.email(number))])
-            searched.append(traces_to_search(runner(warehouse, str(rules)), Request(named_by, name), KEY))
-            request_erasure(runner(warehouse, str(rules)), Request(named_by, name), NOW)
+            searched.append(traces_to_search(runner(warehouse, str(rules)), [Request(named_by, name)], KEY))
+            request_erasure(runner(warehouse, str(rules)), [Request(named_by, name)], NOW)
         assert search_folders([warehouse.folder, warehouse.tables_folder], searched[-1]).hits
         erased |= chosen
         warehouse.dies_at(shop.random.randrange(40), lambda: erase(warehouse, str(rules)))

@@ -57,7 +57,7 @@ def run(warehouse: Warehouse, sources: str) -> None:
 
 
 def erase(warehouse: Warehouse, sources: str, customer_id: str) -> None:
-    request_erasure(runner(warehouse, sources), Request("customer_id", customer_id), NOW)
+    request_erasure(runner(warehouse, sources), [Request("customer_id", customer_id)], NOW)
     erasure = Erasure.open(runner(warehouse, sources), KEY)
     erasure.scrub(lambda text: None)
     assert not [each.error for each in erasure.runner.refresh(["+retails_silver"]) if each.error]
@@ -143,7 +143,7 @@ def test_records_are_found_however_json_writes_them(warehouse: Warehouse, email:
     started = Runner(opened.store, opened.landing, opened.settings, opened.graph, KEY)
     assert not [each.error for each in started.refresh(["+customers_silver"]) if each.error]
 
-    request_erasure(started, Request("email", "ada@example.com"), NOW)
+    request_erasure(started, [Request("email", "ada@example.com")], NOW)
     erasure = Erasure.open(started, KEY)
     erasure.scrub(lambda line: None)
 
