@@ -218,3 +218,19 @@ FROM cohort_retention_gold;
 CREATE OR REPLACE VIEW monthly_registrations AS
 SELECT concat(reg_year, '-', lpad(reg_month, 2, '0')) AS month, country, new_customers AS customers
 FROM customer_registration_trends_gold;
+
+CREATE OR REPLACE VIEW household_sizes AS
+SELECT
+  CASE WHEN size >= 5 THEN '5 and more' ELSE CAST(size AS STRING) END AS size,
+  count(*) AS households,
+  sum(size) AS customers,
+  avg(revenue) AS average_revenue
+FROM (
+  SELECT d.household_id, count(*) AS size, CAST(sum(c.total_revenue) AS DOUBLE) AS revenue
+  FROM customer_demographics_gold AS d
+  INNER JOIN customer_value_gold AS c ON d.person_id = c.person_id
+  WHERE d.household_id IS NOT NULL
+  GROUP BY d.household_id
+)
+GROUP BY CASE WHEN size >= 5 THEN '5 and more' ELSE CAST(size AS STRING) END
+HAVING sum(size) >= minimum_cell_size();

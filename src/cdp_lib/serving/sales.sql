@@ -69,3 +69,102 @@ INNER JOIN (
   FROM store_product_performance_gold
   GROUP BY store_id
 ) AS products ON stores.store_id = products.store_id;
+
+-- A promotion begins again if nothing was sold with its code for 14 days. Its products are those that were sold with the
+-- code. `share` is the part of their sales in these days that has the code, before returns. `uplift` compares their revenue
+-- per day with the 28 days before; it is null if sales do not reach back so far, or if nothing was sold before.
+CREATE OR REPLACE VIEW promotion_sales AS
+WITH days AS (
+  SELECT DISTINCT promotion_code, transaction_date AS day
+  FROM retails_silver
+  WHERE promotion_code IS NOT NULL AND quantity > 0
+),
+gaps AS (
+  SELECT
+    promotion_code,
+    day,
+    datediff(day, lag(day) OVER (PARTITION BY promotion_code ORDER BY day)) AS days_since_sale
+  FROM days
+),
+runs AS (
+  SELECT
+    promotion_code,
+    day,
+    sum(CASE WHEN days_since_sale <= 14 THEN 0 ELSE 1 END) OVER (PARTITION BY promotion_code ORDER BY day) AS run
+  FROM gaps
+),
+promotions AS (
+  SELECT promotion_code, min(day) AS first_day, max(day) AS last_day
+  FROM runs
+  GROUP BY promotion_code, run
+),
+promoted AS (
+  SELECT
+    promotions.promotion_code,
+    promotions.first_day,
+    promotions.last_day,
+    lines.product_id,
+    sum(CASE WHEN lines.quantity > 0 THEN 1 ELSE 0 END) AS sales,
+    sum(lines.revenue) AS revenue,
+    sum(CASE WHEN lines.quantity > 0 THEN lines.revenue END) AS sold,
+    sum(lines.discount) AS discount
+  FROM promotions
+  INNER JOIN retails_silver AS lines
+    ON promotions.promotion_code = lines.promotion_code
+    AND lines.transaction_date BETWEEN promotions.first_day AND promotions.last_day
+  GROUP BY promotions.promotion_code, promotions.first_day, promotions.last_day, lines.product_id
+),
+daily AS (
+  SELECT
+    product_id,
+    transaction_date AS day,
+    sum(revenue) AS revenue,
+    sum(CASE WHEN quantity > 0 THEN revenue END) AS sold
+  FROM retails_silver
+  WHERE product_id IN (SELECT product_id FROM promoted)
+  GROUP BY product_id, transaction_date
+),
+compared AS (
+  SELECT
+    promoted.promotion_code,
+    promoted.first_day,
+    sum(CASE WHEN daily.day >= promoted.first_day THEN daily.revenue END) AS revenue,
+    sum(CASE WHEN daily.day >= promoted.first_day THEN daily.sold END) AS sold,
+    sum(CASE WHEN daily.day < promoted.first_day THEN daily.revenue END) AS revenue_before
+  FROM promoted
+  INNER JOIN daily
+    ON promoted.product_id = daily.product_id
+    AND daily.day BETWEEN date_sub(promoted.first_day, 28) AND promoted.last_day
+  GROUP BY promoted.promotion_code, promoted.first_day
+),
+totals AS (
+  SELECT
+    promotion_code,
+    first_day,
+    last_day,
+    sum(sales) AS sales,
+    sum(revenue) AS revenue,
+    sum(sold) AS sold,
+    sum(discount) AS discount
+  FROM promoted
+  GROUP BY promotion_code, first_day, last_day
+),
+history AS (
+  SELECT min(transaction_date) AS first_day FROM retails_silver
+)
+SELECT
+  totals.promotion_code,
+  totals.first_day,
+  totals.last_day,
+  totals.sales,
+  totals.revenue,
+  totals.discount,
+  CASE WHEN compared.sold > 0 THEN CAST(totals.sold AS DOUBLE) / CAST(compared.sold AS DOUBLE) END AS share,
+  CASE
+    WHEN history.first_day <= date_sub(totals.first_day, 28) AND compared.revenue_before > 0
+      THEN CAST(compared.revenue AS DOUBLE) * 28
+        / (CAST(compared.revenue_before AS DOUBLE) * (datediff(totals.last_day, totals.first_day) + 1)) - 1
+  END AS uplift
+FROM totals
+INNER JOIN compared ON totals.promotion_code = compared.promotion_code AND totals.first_day = compared.first_day
+CROSS JOIN history;

@@ -36,8 +36,9 @@ def segments_html(datasets: Mapping[str, Rows]) -> str:
     names = ("segment", "customers", "within a month", "who", "promise", "what to do", "how to get the customers")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
-        '<figure class="table" style="--width:12;--height:40rem"><figcaption><h3>What to do with each segment</h3>'
-        "<p>Customers of all countries. The command writes a file of identifiers without names or addresses.</p>"
+        '<figure class="table sentences" style="--width:12;--height:40rem"><figcaption><h3>What to do with each segment</h3>'
+        "<p>Customers of all countries. The command writes a file of identifiers, without names and addresses, of the"
+        " customers who agreed to marketing by e-mail.</p>"
         '</figcaption><div class="body" tabindex="0" role="region" aria-label="What to do with each segment">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></figure>"
     )
@@ -48,7 +49,7 @@ def _movement(segment: str, movements: Rows) -> str:
     moved = [row for row in movements if row["from_segment"] != row["to_segment"]]
     came = sum(row["customers"] for row in moved if row["to_segment"] == segment)
     left = sum(row["customers"] for row in moved if row["from_segment"] == segment)
-    return f"{came:,} came, {left:,} left" if movements else "no data"
+    return f"{came:,} came, {left:,} left" if movements else "not known yet"
 
 
 def _promise(segment: Segment, promises: Rows) -> str:
@@ -56,10 +57,11 @@ def _promise(segment: Segment, promises: Rows) -> str:
     if not segment.promise:
         return ""
     results = [row["result"] for row in promises if row["segment"] == segment.name]
-    return f"{segment.promise.text}: {results[0] if results else 'not checked yet'}"
+    text = segment.promise.text
+    return f"{text[0].upper()}{text[1:]}: {results[0] if results else 'not checked yet'}"
 
 
 def _command(segment: str) -> str:
     """Return the command that writes the customers of a segment to a file."""
     file = f"{segment.lower().replace(' ', '-')}.csv"
-    return html.escape(f"cdp export segment {shlex.quote(segment)} --to {file}", quote=False)
+    return html.escape(f"cdp export segment {shlex.quote(segment)} --channel email --to {file}", quote=False)

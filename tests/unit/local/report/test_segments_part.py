@@ -35,18 +35,18 @@ def test_part_says_what_a_segment_is_how_it_moved_and_what_to_do() -> None:
     assert part.count("<tr>") == 2  # the heading, and the only segment with customers of all countries
     assert "1,200" in part and "30 came, 4 left" in part
     assert at_risk.meaning in part and at_risk.action in part
-    assert "cdp export segment 'At risk' --to at-risk.csv" in part
+    assert "cdp export segment 'At risk' --channel email --to at-risk.csv" in part
 
 
 def test_part_without_customers_is_empty() -> None:
     assert segments_html({"segments": [], "movements": []}) == ""
 
 
-def test_unknown_movement_is_no_data() -> None:
+def test_unknown_movement_is_not_zero() -> None:
     part = segments_html(
         {"segments": [{"country": "All countries", "segment": "Lost", "customers": 5}], "movements": []}
     )
-    assert "no data" in part and "0 came" not in part
+    assert "not known yet" in part and "0 came" not in part
 
 
 @pytest.mark.parametrize("result", ["kept", "broken", "too few customers to check", None])
@@ -59,4 +59,4 @@ def test_promise_of_a_segment_is_shown_with_the_result_of_its_check(result: str 
             "promises": [{"segment": promised.name, "result": result}] if result else [],
         }
     )
-    assert html.escape(f"{promised.promise.text}: {result or 'not checked yet'}") in part
+    assert html.escape(f"{promised.promise.text[1:]}: {result or 'not checked yet'}") in part
