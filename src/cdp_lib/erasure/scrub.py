@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 from urllib.parse import unquote
 
+from ahocorasick_rs import BytesAhoCorasick
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -22,9 +23,6 @@ from cdp_lib.landing import Landing, Manifest
 from cdp_lib.mapped_rows import source_columns
 from cdp_lib.mapping import AS_RECEIVED
 from cdp_lib.mapping import Mapping as ColumnMapping
-
-_MAX_VALUES_TO_SEARCH = 64
-"""Number of values up to which lines are searched for the values before they are parsed as JSON."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9@._+-]+")
 """Pattern of values that JSON does not escape."""
@@ -201,11 +199,11 @@ def _edit_json_lines(landing: Landing, path: str, edits: _Edits, target: Any) ->
 def _line_filter(edits: _Edits) -> Callable[[bytes], object]:
     """Return a function that is false only for lines that no edit changes."""
     one_per_record = [[text for text in values if text and _PLAIN.fullmatch(text)][:1] for values in edits.records]
-    texts = {text for texts in one_per_record for text in texts}
-    if not all(one_per_record) or len(texts) > _MAX_VALUES_TO_SEARCH:
+    if not all(one_per_record):
         return lambda line: True
     # A JSON writer may escape any character, so search for lines with escaped characters as well.
-    return re.compile("|".join(re.escape(text) for text in sorted(texts)).encode() + rb"|\\u").search
+    texts = {text.encode() for texts in one_per_record for text in texts} | {rb"\u"}
+    return BytesAhoCorasick(sorted(texts)).find_matches_as_indexes
 
 
 def _edited_line(line: bytes, edits: _Edits, found: dict[Values, int]) -> bytes:

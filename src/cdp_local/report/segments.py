@@ -36,7 +36,8 @@ def segments_html(datasets: Mapping[str, Rows]) -> str:
     names = ("segment", "customers", "within a month", "who", "promise", "what to do", "how to get the customers")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
-        '<figure class="table sentences" style="--width:12;--height:40rem"><figcaption><h3>What to do with each segment</h3>'
+        '<figure class="table sentences" style="--width:12;--height:40rem">'
+        "<figcaption><h3>What to do with each segment</h3>"
         "<p>Customers of all countries. The command writes a file of identifiers, without names and addresses, of the"
         " customers who agreed to marketing by e-mail.</p>"
         '</figcaption><div class="body" tabindex="0" role="region" aria-label="What to do with each segment">'
