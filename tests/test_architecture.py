@@ -116,6 +116,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     },
     **dict.fromkeys(
         (
+            "silver.consent_files",
             "silver.rates",
             "silver.transactions",
         ),

@@ -50,6 +50,7 @@ class Settings:
         events_path: Folder of the event files, empty for none.
         marketing_spend_path: Folder of the marketing spend files, empty for none.
         exchange_rates_path: File of the exchange rates, empty for none.
+        consents_path: Folder of the files with decisions on consent, empty for none.
         accept_new_sources: Whether the address of a source may differ from the address that the landing remembers.
         reporting_currency: ISO 4217 code of the currency of prices. Exchange rates convert amounts to this currency.
         amounts_include_tax: Whether the amounts of a line include its tax. If true, revenue is the amount less the tax.
@@ -104,6 +105,7 @@ class Settings:
     events_path: str
     marketing_spend_path: str
     exchange_rates_path: str
+    consents_path: str
     accept_new_sources: bool
     reporting_currency: str
     amounts_include_tax: bool
@@ -188,6 +190,7 @@ class Settings:
             events_path=parameters["events_path"].rstrip("/"),
             marketing_spend_path=parameters["marketing_spend_path"].rstrip("/"),
             exchange_rates_path=parameters["exchange_rates_path"],
+            consents_path=parameters["consents_path"].rstrip("/"),
             accept_new_sources=_to_flag(parameters, "accept_new_sources", default=False),
             reporting_currency=_to_currency(parameters, "reporting_currency"),
             amounts_include_tax=_to_flag(parameters, "amounts_include_tax", default=False),

@@ -28,6 +28,7 @@ _WORDS = {
     "events": "event click visit session tracking",
     "marketing_spend": "spend cost budget campaign marketing ad",
     "exchange_rates": "rate exchange currency fx",
+    "consents": "consent opt optin decision permission preference",
     "id": "id number num no nr key code",
     "name": "name title label description desc designation",
     "full_name": "name full fullname",

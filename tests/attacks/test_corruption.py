@@ -225,7 +225,7 @@ def test_damaged_file_of_sources_is_read_or_named(tmp_path: Path, seed: int) -> 
         line for line in (PROJECT / "sources.yml").read_bytes().splitlines(keepends=True) if not line.startswith(b"#")
     )
     names = ("customers_api_url", "crm_url", "database_schema", "events_path", "marketing_spend_path")
-    variables = dict.fromkeys((*names, "exchange_rates_path"), "x")
+    variables = dict.fromkeys((*names, "exchange_rates_path", "consents_path"), "x")
     for _ in range(100):
         path.write_bytes(spoiled(content, chance))
         try:

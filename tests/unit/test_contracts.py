@@ -367,6 +367,7 @@ NEEDED = {
     "events_bronze": {"event_id", "event_type", "occurred_at"},
     "marketing_spend_bronze": {"month", "channel", "campaign", "amount", "currency"},
     "exchange_rates_bronze": {"month", "currency", "rate"},
+    "consents_bronze": {"record_id", "purpose", "channel", "state", "decided_at"},
 }
 
 

@@ -27,6 +27,7 @@ PARAMETERS = {
     "events_path": "/Volumes/cat1/sales/events/",
     "marketing_spend_path": "/Volumes/cat1/sales/spend",
     "exchange_rates_path": "/Volumes/cat1/sales/rates.csv",
+    "consents_path": "/Volumes/cat1/sales/consents/",
     "accept_new_sources": "false",
     "reporting_currency": "USD",
     "amounts_include_tax": "true",
@@ -97,6 +98,7 @@ def test_from_parameters_parses_the_parameters_of_a_job() -> None:
         events_path="/Volumes/cat1/sales/events",
         marketing_spend_path="/Volumes/cat1/sales/spend",
         exchange_rates_path="/Volumes/cat1/sales/rates.csv",
+        consents_path="/Volumes/cat1/sales/consents",
         accept_new_sources=False,
         reporting_currency="USD",
         amounts_include_tax=True,
@@ -219,9 +221,10 @@ def test_empty_jdbc_partitions_is_zero() -> None:
 
 
 def test_empty_source_parameters_stay_empty() -> None:
-    sources = ("customers_api_url", "crm_url", "events_path", "marketing_spend_path", "exchange_rates_path")
+    files = ("events_path", "marketing_spend_path", "exchange_rates_path", "consents_path")
+    sources = ("customers_api_url", "crm_url", *files)
     settings = Settings.from_parameters(PARAMETERS | dict.fromkeys(sources, ""))
-    assert [getattr(settings, name) for name in sources] == [""] * 5
+    assert [getattr(settings, name) for name in sources] == [""] * 6
 
 
 def test_as_of_is_parsed_as_a_date() -> None:

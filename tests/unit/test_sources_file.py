@@ -18,6 +18,7 @@ VARIABLES = {
     "events_path": "/data/events",
     "marketing_spend_path": "",
     "exchange_rates_path": "",
+    "consents_path": "",
 }
 
 

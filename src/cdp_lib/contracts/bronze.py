@@ -275,6 +275,33 @@ EXCHANGE_RATES_BRONZE = _bronze(
     Column("rate", "STRING", "units of the reporting currency per unit of the currency, as text", holds="number"),
 )
 
+CONSENTS_BRONZE = _bronze(
+    "consents_bronze",
+    "consents",
+    "consents",
+    ("record_id", "purpose", "channel", "state", "decided_at"),
+    "One row per line of a landed file of decisions on consent.",
+    Column("record_id", "STRING", "identifier of the record in the system that exports it, without personal data"),
+    Column(
+        "customer_id",
+        "STRING",
+        "customer who decided, as text",
+        optional=True,
+        holds="number",
+        refers_to="customers",
+    ),
+    Column("contact_id", "STRING", "GUID of the contact who decided", optional=True),
+    Column("email", "STRING", "e-mail address of the person who decided", pii="email", optional=True),
+    Column("purpose", "STRING", "purpose of the use: marketing, advertising, personalisation …"),
+    Column("channel", "STRING", "channel of the purpose: email, sms, phone, online or all"),
+    Column("state", "STRING", "given, refused or withdrawn"),
+    Column("decided_at", "STRING", "time of the decision, UTC, as text", holds="time"),
+    Column("method", "STRING", "how the decision was expressed, such as a form", optional=True),
+    Column("notice", "STRING", "text that the person was shown", optional=True),
+    Column("notice_version", "STRING", "version of the notice", optional=True),
+    Column("jurisdiction", "STRING", "ISO 3166-1 alpha-2 code of the country", optional=True),
+)
+
 BRONZE_TABLES = (
     CUSTOMERS_BRONZE,
     PRODUCTS_BRONZE,
@@ -284,6 +311,7 @@ BRONZE_TABLES = (
     EVENTS_BRONZE,
     MARKETING_SPEND_BRONZE,
     EXCHANGE_RATES_BRONZE,
+    CONSENTS_BRONZE,
 )
 
 

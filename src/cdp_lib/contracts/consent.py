@@ -80,7 +80,7 @@ _RECORD_KEY = Column(
     required=True,
     pii="email",
 )
-_SOURCE = Column("source", "STRING", "crm_contacts or events", required=True)
+_SOURCE = Column("source", "STRING", "crm_contacts, events or consents", required=True)
 
 CONSENT_EVENTS_SILVER = TableContract(
     name="consent_events_silver",
@@ -93,7 +93,11 @@ CONSENT_EVENTS_SILVER = TableContract(
         _CHANNEL,
         _STATE,
         _DECIDED_AT,
-        Column("method", "STRING", "how the decision was expressed: CRM, flag, IAB TCF v2 or Google consent mode"),
+        Column(
+            "method",
+            "STRING",
+            "how the decision was expressed: CRM, flag, IAB TCF v2, Google consent mode, or what a file says",
+        ),
         Column("notice", "STRING", "text that the person was shown; null if the source does not say"),
         Column("notice_version", "STRING", "version of the notice; null if the source does not say"),
         Column("jurisdiction", "STRING", "ISO 3166-1 alpha-2 code of the country; null if the source does not say"),

@@ -9,7 +9,7 @@ _RECORD_KEY = Column(
     required=True,
     pii="email",
 )
-_SOURCE = Column("source", "STRING", "customers, crm_contacts or events", required=True)
+_SOURCE = Column("source", "STRING", "customers, crm_contacts, events or consents", required=True)
 _CUSTOMER_ID = Column(
     "customer_id", "BIGINT", "customer's number if the record is in customers_silver; null for all other records"
 )

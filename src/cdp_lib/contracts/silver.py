@@ -1,6 +1,8 @@
 """Silver: typed rows that pass their rules, one row per key."""
 
-from cdp_lib.contracts.consent import MARKETING_CHANNELS
+from collections.abc import Iterable
+
+from cdp_lib.contracts.consent import GIVEN, MARKETING_CHANNELS, PURPOSES, REFUSED, WITHDRAWN
 from cdp_lib.contracts.table import (
     BATCH_ID,
     INACTIVE_SINCE,
@@ -550,6 +552,72 @@ EXCHANGE_RATES_SILVER = TableContract(
     ),
 )
 
+
+def _is_one_of(column: str, values: Iterable[str]) -> str:
+    """Return an SQL condition: the column has one of the values."""
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+_CHANNEL_FITS = " OR ".join(
+    f"{_is_one_of('purpose', [purpose.name])} AND {_is_one_of('channel', purpose.channels)}"
+    for purpose in PURPOSES.values()
+)
+"""Condition of a decision: the purpose has the channel."""
+
+CONSENTS_SILVER = TableContract(
+    name="consents_silver",
+    layer="silver",
+    comment="One row per decision on consent in files of another system. consent_events_silver has the decisions of all"
+    " sources.",
+    columns=(
+        Column("record_id", "STRING", "identifier of the record in the system that exports it", required=True),
+        Column("customer_id", "BIGINT", "customer who decided"),
+        Column("contact_id", "STRING", "GUID of the contact who decided, in lower case"),
+        Column("email", "STRING", "e-mail address of the person who decided, trimmed, in lower case", pii="email"),
+        Column("purpose", "STRING", "purpose of the use, in lower case", required=True),
+        Column("channel", "STRING", "channel of the purpose, in lower case", required=True),
+        Column("state", "STRING", f"{GIVEN}, {REFUSED} or {WITHDRAWN}", required=True),
+        Column("decided_at", "TIMESTAMP", "time of the decision, UTC", required=True),
+        Column("method", "STRING", "how the decision was expressed; null if the file does not say"),
+        Column("notice", "STRING", "text that the person was shown; null if the file does not say"),
+        Column("notice_version", "STRING", "version of the notice; null if the file does not say"),
+        Column("jurisdiction", "STRING", "ISO 3166-1 alpha-2 code of the country; null if the file does not say"),
+        Column(
+            "identity",
+            "STRING",
+            "record whose person decided, as in person_links_silver: the customer, else the contact, else the e-mail"
+            " address",
+            required=True,
+            pii="email",
+        ),
+        WARNINGS,
+        BATCH_ID,
+    ),
+    key=("record_id", "purpose", "channel", "state", "decided_at"),
+    rules=(
+        *_SHARED_RULES,
+        _is_present("record_id", "A decision has the identifier of its record."),
+        _is_present("identity", "A decision names a customer, a contact or an e-mail address."),
+        Rule("purpose_is_known", _is_one_of("purpose", PURPOSES), "The platform has the purpose."),
+        Rule("channel_is_known", _CHANNEL_FITS, "The purpose has the channel."),
+        Rule(
+            "state_is_known",
+            _is_one_of("state", (GIVEN, REFUSED, WITHDRAWN)),
+            f"The state is {GIVEN}, {REFUSED} or {WITHDRAWN}.",
+        ),
+        _is_present("decided_at", "A decision has a time: the latest decision counts."),
+        _is_plausible(
+            "decided_at",
+            _EARLIEST_DAY,
+            "date_add(CAST(_ingested_at AS DATE), 2)",
+            "The decision is not before 1990, and at most one day after the day the file was extracted. A later time"
+            " would outrank all later decisions.",
+        ),
+        _has_email_format(),
+        _fits("customer_id", "The customer's number, if present, is an integer."),
+    ),
+)
+
 ACTIVITIES_SILVER = TableContract(
     name="activities_silver",
     layer="silver",
@@ -641,6 +709,7 @@ SILVER_TABLES = (
     EVENTS_SILVER,
     MARKETING_SPEND_SILVER,
     EXCHANGE_RATES_SILVER,
+    CONSENTS_SILVER,
     ACTIVITIES_SILVER,
     PURCHASES_SILVER,
     CUSTOMER_ACQUISITIONS_SILVER,

@@ -14,7 +14,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_email, clean_text
-from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, CUSTOMERS_BRONZE, EVENTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.bronze import (
+    CONSENTS_BRONZE,
+    CRM_CONTACTS_BRONZE,
+    CUSTOMERS_BRONZE,
+    EVENTS_BRONZE,
+    TRANSACTIONS_BRONZE,
+)
 from cdp_lib.contracts.table import BronzeContract
 from cdp_lib.mapped_rows import received_texts, source_columns
 from cdp_lib.mapping import Mapping as ColumnMapping
@@ -51,6 +57,11 @@ NAMING_COLUMNS: dict[BronzeContract, NamingColumns] = {
     EVENTS_BRONZE: NamingColumns(
         {"customer_id": CUSTOMER, "email": EMAIL, "anonymous_id": DEVICE},
         (CUSTOMER, EMAIL, DEVICE),
+        is_first_decisive=True,
+    ),
+    CONSENTS_BRONZE: NamingColumns(
+        {"customer_id": CUSTOMER, "contact_id": CONTACT, "email": EMAIL},
+        (CUSTOMER, CONTACT, EMAIL),
         is_first_decisive=True,
     ),
     TRANSACTIONS_BRONZE: NamingColumns({"customer_id": CUSTOMER}),

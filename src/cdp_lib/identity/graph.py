@@ -82,8 +82,8 @@ class Graph:
 
     @cached_property
     def is_named(self) -> Flags:
-        """Return whether each record is a customer or contact. Records of events have no name."""
-        is_named: Flags = self.source != SOURCES.index("events")
+        """Return whether each record is a customer or contact. Records of events and consents have no name."""
+        is_named: Flags = self.source < SOURCES.index("events")
         return is_named
 
     @cached_property

@@ -14,7 +14,13 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, RETAILS_SILVER
+from cdp_lib.contracts.silver import (
+    CONSENTS_SILVER,
+    CRM_CONTACTS_SILVER,
+    CUSTOMERS_SILVER,
+    EVENTS_SILVER,
+    RETAILS_SILVER,
+)
 from cdp_lib.errors import CdpError
 from cdp_lib.frames import frame_from_arrow, read_csv
 from cdp_lib.identity.explain import IdentityTables
@@ -93,11 +99,13 @@ def plan_rules(store: DeltaStore, rules: IdentityRules) -> tuple[Plan, Decimal]:
     if not rules.is_on:
         raise CdpError("These rules switch identity resolution off: each customer would be a person.")
     tables = IdentityTables.read(store)
-    customers, contacts, events = (store.read(each) for each in (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER))
+    customers, contacts, events, consents = (
+        store.read(each) for each in (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER, CONSENTS_SILVER)
+    )
     countries, phone_plans = (
         read_csv(store.session, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")
     )
-    records = build_identity_records_silver(customers, contacts, events, countries, phone_plans, rules)
+    records = build_identity_records_silver(customers, contacts, events, consents, countries, phone_plans, rules)
     edges = build_identity_edges_silver(records, rules).drop("evidence")
     needed = records.select("record_key", "source", "customer_id", "identifiers")
     planned = plan(needed.toArrow(), edges.toArrow(), tables.decisions.toArrow(), tables.links.toArrow(), rules)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-SOURCES = ("customers", "crm_contacts", "events")
-"""Sources of records, the most reliable source first."""
+SOURCES_OF_VALUES = ("customers", "crm_contacts", "events")
+"""Sources whose records give values of a person, the most reliable source first."""
+
+SOURCES = (*SOURCES_OF_VALUES, "consents")
+"""Sources of records. A file of decisions says what persons decided, and nothing else about them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class AttributeGroup:
 
     name: str
     rule: Literal["priority", "recency", "completeness"] = "priority"
-    sources: tuple[str, ...] = SOURCES
+    sources: tuple[str, ...] = SOURCES_OF_VALUES
 
 
 DEFAULT_GROUPS = (

@@ -17,7 +17,7 @@ from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.model import Model
 from cdp_lib.identity.model_file import load_model
-from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES_OF_VALUES, AttributeGroup, IdentifierKind, IdentityRules
 from cdp_lib.reference.phone_plans import read_countries_with_plan
 
 PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
@@ -175,10 +175,12 @@ class _Reader:
         values = self.block(place, content, _GROUP_KEYS)
         sources = self.texts(f"{place}.sources", values.get("sources", list(_DEFAULT_SOURCES[name])))
         for source in sources:
-            self.choice(f"{place}.sources", source, SOURCES)
+            self.choice(f"{place}.sources", source, SOURCES_OF_VALUES)
         if not sources or len(set(sources)) < len(sources):
             raise self.error(
-                f"{place}.sources", f"is {_shown(list(sources))}", f"write each source once, of {', '.join(SOURCES)}"
+                f"{place}.sources",
+                f"is {_shown(list(sources))}",
+                f"write each source once, of {', '.join(SOURCES_OF_VALUES)}",
             )
         rule = self.choice(f"{place}.rule", values.get("rule", "priority"), _RULES)
         return AttributeGroup(name, rule, sources)  # type: ignore[arg-type]

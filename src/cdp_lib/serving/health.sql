@@ -21,7 +21,8 @@ SELECT table_name, rule, count(*) AS rows, min(_batch_id) AS since_batch
 FROM (
   SELECT table_name, _batch_id, explode(broken_rules) AS rule
   FROM (
-  SELECT 'crm_contacts_silver' AS table_name, broken_rules, _batch_id FROM crm_contacts_silver_quarantine
+  SELECT 'consents_silver' AS table_name, broken_rules, _batch_id FROM consents_silver_quarantine
+  UNION ALL SELECT 'crm_contacts_silver' AS table_name, broken_rules, _batch_id FROM crm_contacts_silver_quarantine
   UNION ALL SELECT 'customers_silver' AS table_name, broken_rules, _batch_id FROM customers_silver_quarantine
   UNION ALL SELECT 'events_silver' AS table_name, broken_rules, _batch_id FROM events_silver_quarantine
   UNION ALL SELECT 'exchange_rates_silver' AS table_name, broken_rules, _batch_id FROM exchange_rates_silver_quarantine

@@ -20,7 +20,7 @@ from cdp_lib.contracts.consent import (
     WITHDRAWN,
 )
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
-from cdp_lib.contracts.silver import EVENTS_SILVER, ID_KEYS_SILVER
+from cdp_lib.contracts.silver import CONSENTS_SILVER, EVENTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.frames import union, with_missing
 from cdp_lib.pipeline.follow_groups import FollowGroups, Reference
 from cdp_lib.pipeline.table import Table
@@ -39,7 +39,9 @@ _DECISION = ("record_key", "purpose", "channel", "source")
 """Columns with what a decision is about."""
 
 
-def build_consent_events_silver(crm_contacts_bronze: DataFrame, events_silver: DataFrame) -> DataFrame:
+def build_consent_events_silver(
+    crm_contacts_bronze: DataFrame, events_silver: DataFrame, consents_silver: DataFrame
+) -> DataFrame:
     """Return one row per decision of a person.
 
     A decision is a change of the answer, or an answer with a time of its own. The ledger is computed from all versions
@@ -48,11 +50,17 @@ def build_consent_events_silver(crm_contacts_bronze: DataFrame, events_silver: D
     Args:
         crm_contacts_bronze: All bronze rows of the contacts to compute.
         events_silver: All events of the identities to compute. Events of visitors who refused tracking count, too.
+        consents_silver: All decisions in files of the identities to compute.
 
     Returns:
         Columns of `consent_events_silver`.
     """
-    return _decisions(union([_answers_of_contacts(crm_contacts_bronze), _answers_of_events(events_silver)]))
+    answers = (
+        _answers_of_contacts(crm_contacts_bronze),
+        _answers_of_events(events_silver),
+        _answers_of_files(consents_silver),
+    )
+    return _decisions(union(answers))
 
 
 def _answers_of_contacts(crm_contacts_bronze: DataFrame) -> DataFrame:
@@ -134,13 +142,31 @@ def _answers_of_events(events_silver: DataFrame) -> DataFrame:
     )
 
 
+def _answers_of_files(consents_silver: DataFrame) -> DataFrame:
+    """Return one row per decision in the files. A file says itself whether a refusal withdraws an earlier consent."""
+    return _answers(
+        consents_silver,
+        record_key=sf.col("identity"),
+        source=sf.lit("consents"),
+        agrees=sf.col("state") == GIVEN,
+        has_own_time=sf.lit(True),
+        source_record=sf.col("record_id"),
+        **{name: sf.col(name) for name in _SAME_IN_FILES},
+    )
+
+
+_SAME_IN_FILES = (
+    *("purpose", "channel", "state", "decided_at"),
+    *("method", "notice", "notice_version", "jurisdiction"),
+)
+"""Columns of the ledger that `consents_silver` has as well."""
+
+
 def _answers(rows: DataFrame, **columns: Column) -> DataFrame:
     """Return answers with the columns of the ledger. A column that is not given is null."""
     names = (*CONSENT_EVENTS_SILVER.column_names, "agrees", "has_own_time")
     values = {"_batch_id": sf.col("_batch_id"), **columns}
-    return rows.select(
-        *(values.get(name, sf.lit(None).cast("string")).alias(name) for name in names if name != "state")
-    )
+    return rows.select(*(values.get(name, sf.lit(None).cast("string")).alias(name) for name in names))
 
 
 def _decisions(answers: DataFrame) -> DataFrame:
@@ -157,7 +183,8 @@ def _decisions(answers: DataFrame) -> DataFrame:
     compared = single.select(
         "*", sf.lag("agrees").over(in_time).alias("_before"), sf.max("agrees").over(so_far).alias("_was_given")
     )
-    state = sf.when(sf.col("agrees"), GIVEN).when(sf.col("_was_given"), WITHDRAWN).otherwise(REFUSED)
+    by_history = sf.when(sf.col("agrees"), GIVEN).when(sf.col("_was_given"), WITHDRAWN).otherwise(REFUSED)
+    state = sf.coalesce("state", by_history)
     is_decision = sf.col("has_own_time") | sf.col("_before").isNull() | (sf.col("_before") != sf.col("agrees"))
     return compared.where(is_decision).withColumn("state", state).selectExpr(*CONSENT_EVENTS_SILVER.select_list)
 
@@ -216,6 +243,10 @@ def _event_key() -> Column:
     return sf.when(has_answer, visitor_of_event())
 
 
+def _file_key() -> Column:
+    return sf.col("identity")
+
+
 def _versions_with_decisions(crm_contacts_bronze: DataFrame) -> DataFrame:
     """Return the bronze rows that the ledger needs."""
     decisions = _decisions(_answers_of_contacts(crm_contacts_bronze))
@@ -228,10 +259,10 @@ def _versions_with_decisions(crm_contacts_bronze: DataFrame) -> DataFrame:
 CONSENT_EVENTS = Table(
     CONSENT_EVENTS_SILVER,
     build_consent_events_silver,
-    reads=(CRM_CONTACTS_BRONZE, EVENTS_SILVER),
+    reads=(CRM_CONTACTS_BRONZE, EVENTS_SILVER, CONSENTS_SILVER),
     follows=(ID_KEYS_SILVER,),
     materialization=UnionTouched(
-        key_of=(_contact_key, _event_key), by="record_key", keep_rows=_versions_with_decisions
+        key_of=(_contact_key, _event_key, _file_key), by="record_key", keep_rows=_versions_with_decisions
     ),
 )
 

@@ -44,6 +44,9 @@ def build_events_silver(events_bronze: DataFrame) -> DataFrame:
         },
         received_as={"is_tracking_allowed": "consent", "consent_signal": "consent"},
     )
+    # A signal may decide on other purposes only.
+    fits = sf.col("_is_tracking_allowed_fits") | sf.col("consent_signal").isNotNull()
+    typed = typed.withColumn("_is_tracking_allowed_fits", fits)
     is_refused = sf.coalesce(~sf.col("is_tracking_allowed"), sf.lit(False))
     return typed.withColumn("identity", sf.when(~is_refused, visitor_of_event()))
 

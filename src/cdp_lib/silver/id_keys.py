@@ -1,6 +1,7 @@
 """id_keys_silver: numbers of identifiers that are text."""
 
 from cdp_lib.contracts.bronze import (
+    CONSENTS_BRONZE,
     CRM_CONTACTS_BRONZE,
     CUSTOMERS_BRONZE,
     EVENTS_BRONZE,
@@ -23,6 +24,7 @@ ID_KEYS = Table(
         TRANSACTIONS_BRONZE,
         CRM_CONTACTS_BRONZE,
         EVENTS_BRONZE,
+        CONSENTS_BRONZE,
     ),
     materialization=NumberIds(),
 )

@@ -1,4 +1,4 @@
-"""identity_records_silver: the customers, contacts and event identities that identity resolution compares."""
+"""identity_records_silver: the customers, contacts and other identities that identity resolution compares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.columns import clean_text, identity_of
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
+from cdp_lib.contracts.silver import CONSENTS_SILVER, CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.frames import nulls, union
 from cdp_lib.identity.evidence import blocks
 from cdp_lib.identity.model_file import load_model
@@ -55,6 +55,7 @@ def build_identity_records_silver(
     customers_silver: DataFrame,
     crm_contacts_silver: DataFrame,
     events_silver: DataFrame,
+    consents_silver: DataFrame,
     countries: DataFrame,
     phone_plans: DataFrame,
     identity_rules: IdentityRules,
@@ -65,12 +66,16 @@ def build_identity_records_silver(
     unknown customer number in events is a record of its own. Events whose visitor refused tracking have no identity, so
     they have no record.
 
+    A person in a file of decisions is a record in the same way, so that the decision reaches the person. A contact in
+    such a file is no record of its own: the CRM has the record.
+
     The values of an event identity never change. Therefore, its `changed_at` is the time of its first event.
 
     Args:
         customers_silver: One row per customer.
         crm_contacts_silver: One row per contact.
         events_silver: One row per event, with all events of the identities to compute.
+        consents_silver: One row per decision in files, with all decisions of the identities to compute.
         countries: One row per country, as in `countries.csv`.
         phone_plans: One row per numbering plan, as in `phone_plans.csv`.
         identity_rules: Rules of identity resolution. If they are off, no row is returned.
@@ -79,7 +84,7 @@ def build_identity_records_silver(
         Columns of `identity_records_silver`.
     """
     kinds = {kind.name: kind for kind in identity_rules.kinds}
-    events = _event_identities(events_silver, kinds.get("device"))
+    events = _identities(events_silver, consents_silver, kinds.get("device"))
     received = union([_customers_and_events(customers_silver, events), _contacts(crm_contacts_silver)])
     if not identity_rules.is_on:
         received = received.limit(0)
@@ -110,6 +115,10 @@ def _event_key() -> Column:
     return sf.col("identity")
 
 
+def _consent_key() -> Column:
+    return sf.when(~sf.col("identity").startswith("contact:"), sf.col("identity"))
+
+
 def _is_off(settings: Mapping[str, IdentityRules]) -> bool:
     return not settings["identity_rules"].is_on
 
@@ -117,10 +126,10 @@ def _is_off(settings: Mapping[str, IdentityRules]) -> bool:
 IDENTITY_RECORDS = Table(
     IDENTITY_RECORDS_SILVER,
     build_identity_records_silver,
-    reads=(CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER),
+    reads=(CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER, CONSENTS_SILVER),
     settings=("identity_rules",),
     files=("countries.csv", "phone_plans.csv"),
-    materialization=UnionTouched(key_of=(_customer_key, _contact_key, _event_key), is_empty=_is_off),
+    materialization=UnionTouched(key_of=(_customer_key, _contact_key, _event_key, _consent_key), is_empty=_is_off),
 )
 
 
@@ -143,7 +152,7 @@ def _customers_and_events(customers: DataFrame, events: DataFrame) -> DataFrame:
 
     Args:
         customers: One row per customer.
-        events: One row per event identity (`_event_identities`).
+        events: One row per identity in events and files of decisions (`_identities`).
     """
     key = sf.col("record_key")
     is_customer = sf.col("customer_id").isNotNull()
@@ -153,7 +162,7 @@ def _customers_and_events(customers: DataFrame, events: DataFrame) -> DataFrame:
     return _received(
         customers.withColumn("record_key", _customer_key()).join(events, "record_key", how="full_outer"),
         record_key=key,
-        source=sf.when(is_customer, "customers").otherwise("events"),
+        source=sf.when(is_customer, "customers").otherwise(sf.col("source")),
         named_customer=named_customer,
         email=sf.when(is_customer, sf.col("email")).otherwise(address_in_events),
         devices=sf.coalesce(device_in_events, "devices"),
@@ -191,22 +200,42 @@ def _normalised(received: DataFrame) -> DataFrame:
     )
 
 
-def _event_identities(events: DataFrame, device: IdentifierKind | None) -> DataFrame:
-    """Return one row per identity in events: `record_key`, time of the first event, and a customer's latest devices."""
+def _identities(events: DataFrame, consents: DataFrame, device: IdentifierKind | None) -> DataFrame:
+    """Return one row per identity in events and files of decisions.
+
+    The columns are `record_key`, `source`, the time of the first event or decision, and a customer's latest devices.
+    """
     is_customer = sf.col("identity").startswith("customer:")
-    seen = (
+    of_events = (
         events.where("identity IS NOT NULL")
         .groupBy(sf.col("identity").alias("record_key"), sf.when(is_customer, sf.col("anonymous_id")).alias("device"))
         .agg(sf.min("occurred_at").alias("first_at"), sf.max("occurred_at").alias("last_at"))
+        .withColumn("source", sf.lit("events"))
+    )
+    of_files = consents.withColumn("record_key", _consent_key()).where("record_key IS NOT NULL")
+    of_files = of_files.select(
+        "record_key",
+        sf.lit(None).cast("string").alias("device"),
+        sf.col("decided_at").alias("first_at"),
+        sf.col("decided_at").alias("last_at"),
+        sf.lit("consents").alias("source"),
     )
     at_and_device = sf.when(sf.col("device").isNotNull(), sf.struct("last_at", "device"))
-    grouped = seen.groupBy("record_key").agg(
-        sf.min("first_at").alias("first_at"), sf.collect_list(at_and_device).alias("seen")
+    grouped = (
+        union([of_events, of_files])
+        .groupBy("record_key")
+        .agg(
+            sf.min("first_at").alias("first_at"),
+            # The larger text: an identity in both is one of events.
+            sf.max("source").alias("source"),
+            sf.collect_list(at_and_device).alias("seen"),
+        )
     )
     latest_first = sf.sort_array("seen", asc=False)
     latest = sf.slice(latest_first, 1, device.latest) if device and device.latest else latest_first
     return grouped.select(
         "record_key",
+        "source",
         "first_at",
         sf.when(sf.size("seen") > 0, sf.transform(latest, lambda each: each["device"])).alias("devices"),
     )

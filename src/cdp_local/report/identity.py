@@ -13,7 +13,12 @@ SECTION = "identity"
 _WIDTH, _BAR, _GAP, _LABEL = 420, 18, 8, 120
 """Size of a picture: width, height of a bar, distance between bars, and width of the labels, in pixels."""
 
-_SOURCES = {"customers": "customers", "crm_contacts": "contacts of the CRM", "events": "identities in events"}
+_SOURCES = {
+    "customers": "customers",
+    "crm_contacts": "contacts of the CRM",
+    "events": "identities in events",
+    "consents": "persons in files of decisions",
+}
 
 
 def identity_html(summary: IdentitySummary) -> str:

@@ -34,6 +34,7 @@ EVENT = (
     "campaign", "product_id", "consent",
 )  # fmt: skip
 SPEND = "month,channel,campaign,amount,currency"
+CONSENT = "record_id,email,purpose,channel,state,decided_at"
 EVENING, NIGHT, MORNING = (datetime(2026, 1, 31, 21, tzinfo=UTC), datetime(2026, 1, 31, 23, tzinfo=UTC),
                            datetime(2026, 2, 1, 6, tzinfo=UTC))  # fmt: skip
 
@@ -66,7 +67,7 @@ class World:
         path.write_text(json.dumps(entities), encoding="utf-8")
 
     def change(self, numbers: list[int], at: datetime) -> None:
-        """Add a sale, an events file and a spend file for each number. Add or change the contact with this number."""
+        """For each number, add a sale and files of events, spend and consent, and add or change the contact."""
         for number in numbers:
             row = [number, at.replace(tzinfo=None)]
             self.database.execute("INSERT INTO dbo.transactions VALUES (?, 1, 1, 1, 2, DATE '2026-01-31', ?)", row)
@@ -74,6 +75,8 @@ class World:
             self.contacts[str(number)] = {**contact, "contactid": str(number), "modifiedon": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
             self.write_file(f"events/{number}.jsonl", event(number), at)
             self.write_file(f"marketing_spend/{number}.csv", f"{SPEND}\n{number},email,spring,10.50,USD\n", at)
+            decision = f"{number},ana@example.com,marketing,email,given,2026-01-30"
+            self.write_file(f"consents/{number}.csv", f"{CONSENT}\n{decision}\n", at)
 
     def write_file(self, name: str, text: str, at: datetime) -> Path:
         """Write a file with a modification time into the folder that the factory reads files from."""
@@ -122,7 +125,7 @@ class World:
 
     def landed(self, entity: Json) -> list[str]:
         """Return the keys of all landed records of an entity, as sorted strings."""
-        column = {"contacts": "contactid", "events": "event_id", "marketing_spend": "month"}
+        column = {"contacts": "contactid", "events": "event_id", "marketing_spend": "month", "consents": "record_id"}
         column |= {"transactions": "transaction_id", "customers": "customer_id", "stores": "store_id"}
         return sorted(str(record[column[entity["entity"]]]) for record in self._records(entity))
 

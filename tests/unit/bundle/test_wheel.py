@@ -95,6 +95,7 @@ def test_no_parameter_is_a_path_of_the_library(jobs: Jobs) -> None:
         "events_path",
         "marketing_spend_path",
         "exchange_rates_path",
+        "consents_path",
     }
 
 

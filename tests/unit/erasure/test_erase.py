@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, CUSTOMERS_BRONZE, EVENTS_BRONZE, TRANSACTIONS_BRONZE
+from cdp_lib.contracts.bronze import (
+    CONSENTS_BRONZE,
+    CRM_CONTACTS_BRONZE,
+    CUSTOMERS_BRONZE,
+    EVENTS_BRONZE,
+    TRANSACTIONS_BRONZE,
+)
+from cdp_lib.contracts.consent import CONSENT_EVENTS_SILVER
 from cdp_lib.contracts.ops import ERASURE_REQUESTS_OPS, SUPPRESSIONS_OPS
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.erasure.erase import Erasure, request_erasure
@@ -27,7 +34,7 @@ NOW = datetime(2026, 4, 2, tzinfo=UTC)
 ADA = {"email": "ada@example.com", "full_name": "Ada Lovelace"}
 GUID = "00000000-0000-0000-0000-00000000000{}"
 TRACES = ("ada@example.com", "Ada Lovelace", "+43 664 1000001", GUID.format(1), '"101"', "device-a")
-SELECTION = ("+persons_silver", "+sales_by_country_gold", "+customer_product_affinity_gold")
+SELECTION = ("+persons_silver", "+consent_current_silver", "+sales_by_country_gold", "+customer_product_affinity_gold")
 
 
 def contact(number: int, **values: Any) -> dict[str, Any]:
@@ -37,6 +44,12 @@ def contact(number: int, **values: Any) -> dict[str, Any]:
 def event(number: int, **values: Any) -> dict[str, Any]:
     at = f"2026-03-01T08:00:{number:02d}Z"
     return {"event_id": f"e{number}", "event_type": "page_view", "occurred_at": at, "channel": "web", **values}
+
+
+def decision(number: int, **subject: str) -> dict[str, Any]:
+    """Return a line of a file of decisions on consent."""
+    about = {"purpose": "marketing", "channel": "email", "state": "given", "decided_at": "2026-03-01T08:00:00Z"}
+    return {"record_id": f"r{number}", **about, **subject}
 
 
 @pytest.fixture
@@ -70,6 +83,13 @@ def open_for_business(warehouse: Warehouse) -> None:
         event(3, customer_id="202", anonymous_id="device-b"),
         event(4, anonymous_id="device-c"),
         event(5, customer_id="101", consent="false"),
+        load="files",
+    )
+    warehouse.land(
+        CONSENTS_BRONZE,
+        1,
+        *(decision(1, customer_id="101"), decision(2, contact_id=GUID.format(1)), decision(3, email="ADA@example.com")),
+        decision(4, customer_id="202", email="ada@example.com"),
         load="files",
     )
     run(warehouse)
@@ -122,7 +142,8 @@ def test_a_person_is_erased_from_batches_and_tables(shop: Warehouse, named_by: N
     assert traces(shop) == []
     assert [row[:2] for row in sales(shop)] == [(1, None), (2, 202), (3, None)]
     [request] = shop.rows(ERASURE_REQUESTS_OPS, "state", "name", "found", "records_deleted", "sales_kept")
-    assert request == ("erased", None, None, 2 + 1 + 3, 4)
+    assert request == ("erased", None, None, 2 + 1 + 3 + 3, 4 + 1)
+    assert shop.rows(CONSENT_EVENTS_SILVER, "record_key") == [("customer:202",)]
     assert shop.complaints() == []
 
 
@@ -152,6 +173,9 @@ def test_a_source_that_still_sends_the_person_brings_nothing_back(shop: Warehous
         TRANSACTIONS_BRONZE, 3, *(sale(number, customer_id=101) for number in (1, 3, 4)), sale(2, customer_id=202)
     )
     shop.land(EVENTS_BRONZE, 3, event(6, email="Ada@example.com"), event(7, anonymous_id="device-c"), load="files")
+    shop.land(
+        CONSENTS_BRONZE, 3, decision(5, email="Ada@example.com"), decision(6, email="c@example.com"), load="files"
+    )
 
     run(shop, full_refresh=full_refresh)
 

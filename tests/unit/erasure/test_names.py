@@ -61,7 +61,9 @@ def test_every_bronze_column_that_names_a_person_is_searched() -> None:
         (contract, column.name)
         for contract in BRONZE_TABLES
         for column in contract.received_columns
-        if column.refers_to == "customers" or column.pii in ("email", "device") or column.name in ("contactid",)
+        if column.refers_to == "customers"
+        or column.pii in ("email", "device")
+        or column.name in ("contactid", "contact_id")
     }
     assert naming == {(contract, name) for contract, each in NAMING_COLUMNS.items() for name in each.kinds}
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cdp_lib.contracts import TABLES
-from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, EVENTS_BRONZE
+from cdp_lib.contracts.bronze import CONSENTS_BRONZE, CRM_CONTACTS_BRONZE, EVENTS_BRONZE
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import RETAILS_SILVER
 from cdp_lib.erasure.certificate import traces_to_search
@@ -121,6 +121,15 @@ class Shop:
             )
         return rows
 
+    def decisions(self, day: int) -> list[dict[str, Any]]:
+        rows = []
+        for number in range(3):
+            person = self.random.randrange(1, 10)
+            who = self.random.choice([{"customer_id": str(1000 + person)}, {"email": self.email(person).upper()}])
+            about = {"purpose": "marketing", "channel": "sms", "state": self.random.choice(["given", "refused"])}
+            rows.append({"record_id": f"r{day}-{number}", "decided_at": f"2026-02-{day:02d}", **about, **who})
+        return rows
+
 
 def land(warehouse: Warehouse, shop: Shop, day: int) -> None:
     warehouse.land_sales(
@@ -129,6 +138,8 @@ def land(warehouse: Warehouse, shop: Shop, day: int) -> None:
     warehouse.land(CRM_CONTACTS_BRONZE, day, *shop.contacts(), load="increment" if day > 1 else "snapshot")
     events = [{**each, "_source_file": f"day{day}"} for each in shop.events(day)]
     warehouse.land(EVENTS_BRONZE, day, *events, load="files")
+    decisions = [{**each, "_source_file": f"day{day}"} for each in shop.decisions(day)]
+    warehouse.land(CONSENTS_BRONZE, day, *decisions, load="files")
 
 
 def runner(warehouse: Warehouse, rules: str, **parameters: str) -> Runner:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, CUSTOMERS_BRONZE, EVENTS_BRONZE
+from cdp_lib.contracts.bronze import CONSENTS_BRONZE, CRM_CONTACTS_BRONZE, CUSTOMERS_BRONZE, EVENTS_BRONZE
 from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER, CONSENT_EVENTS_SILVER
 from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER, PERSON_LINKS_SILVER
+from cdp_lib.contracts.silver import CONSENTS_SILVER
 from cdp_lib.pipeline.compaction import remove_old_batches
 from cdp_lib.silver.consents import build_consent_current_silver
 from cdp_local.profile import Profiles
@@ -60,6 +61,12 @@ def event(number: int, consent: str | None, **values: Any) -> dict[str, Any]:
     return {**given, "_source_file": f"f{number}", "consent": consent, **values}
 
 
+def decision(number: int, state: str, at: int, file: str = "f", **subject: Any) -> dict[str, Any]:
+    """Return a line of a file of decisions about e-mails."""
+    given = {"record_id": f"r{number}", "purpose": "marketing", "channel": "email"}
+    return {**given, "state": state, "decided_at": hour(at), "_source_file": file, **subject}
+
+
 def decisions(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     """Return the decisions about e-mails and tracking, in order of time: record, purpose, state and hour."""
     names = ("record_key", "purpose", "state", "decided_at")
@@ -100,6 +107,55 @@ def test_every_decision_is_kept_and_a_version_with_the_same_answer_adds_none(war
     assert decisions(warehouse) == expected
     warehouse.run(*SELECTION, identity_rules=rules, full_refresh="true")
     assert decisions(warehouse) == expected
+
+
+def test_decision_in_a_file_counts_for_the_person_of_its_subject(warehouse: Warehouse, rules: str) -> None:
+    warehouse.land(CUSTOMERS_BRONZE, 1, customer(1, email="ana@example.com"), customer(2, email="mia@example.com"))
+    warehouse.land(CRM_CONTACTS_BRONZE, 1, contact("a", 1, True))
+    warehouse.run(*SELECTION, identity_rules=rules)
+    assert current(warehouse) == {"contact:a": ("given", "contact:a", "only_record")}
+    ana, new = {"email": "ANA@example.com"}, {"email": "new@example.com"}
+    lines = [
+        decision(1, "given", 1, **ana),
+        decision(1, "withdrawn", 5, **ana),
+        decision(2, "Given", 2, customer_id="2"),
+        decision(3, "given", 3, "g", contact_id="A"),
+        decision(4, "refused", 3, "g", **new),
+        decision(5, "given", 4, "g", **new) | {"purpose": "research"},
+        decision(6, "given", 4, "g"),
+        decision(7, "maybe", 4, "g", **new),
+    ]
+    warehouse.land(CONSENTS_BRONZE, 2, *lines, load="files")
+    warehouse.run(*SELECTION, identity_rules=rules, refused_share_limit="1")
+    expected = {
+        "contact:a": ("withdrawn", "email:ana@example.com", "most_restrictive"),
+        "customer:2": ("given", "customer:2", "only_record"),
+        "email:new@example.com": ("refused", "email:new@example.com", "only_record"),
+    }
+    assert current(warehouse) == expected
+    assert decisions(warehouse) == [
+        ("contact:a", "marketing", "given", 1),
+        ("contact:a", "marketing", "given", 3),
+        ("customer:2", "marketing", "given", 2),
+        ("email:ana@example.com", "marketing", "given", 1),
+        ("email:ana@example.com", "marketing", "withdrawn", 5),
+        ("email:new@example.com", "marketing", "refused", 3),
+    ]
+    refused = warehouse.rows(CONSENTS_SILVER.quarantine, "broken_rules")
+    assert sorted(name for (rules,) in refused for name in rules) == [
+        "channel_is_known",
+        "identity_is_present",
+        "purpose_is_known",
+        "state_is_known",
+    ]
+    # A new version of a file replaces the decisions of the earlier version.
+    warehouse.land(CONSENTS_BRONZE, 3, decision(2, "refused", 2, customer_id="2"), load="files")
+    warehouse.run(*SELECTION, identity_rules=rules, refused_share_limit="1")
+    assert current(warehouse) == expected | {
+        "contact:a": ("given", "contact:a", "only_record"),
+        "customer:2": ("refused", "customer:2", "only_record"),
+    }
+    assert warehouse.complaints() == []
 
 
 @pytest.mark.first_engine

@@ -75,7 +75,13 @@ def test_tcf_string_says_which_notice_was_shown_and_in_which_country(spark) -> N
     }
 
 
-@pytest.mark.parametrize(("consent", "identity"), [(TEN_PURPOSES, "device:d1"), (FOUR_PURPOSES, None), ("G110", None)])
+@pytest.mark.parametrize(
+    ("consent", "identity"),
+    [
+        *((TEN_PURPOSES, "device:d1"), (FOUR_PURPOSES, None), ("G110", None)),
+        ('{"personalization_storage": "denied"}', "device:d1"),
+    ],
+)
 def test_event_with_a_signal_that_refuses_tracking_has_no_identity(bronze_rows, consent, identity) -> None:
     event = {"event_id": "e1", "event_type": "page_view", "occurred_at": "2026-01-30T08:00:00Z", "anonymous_id": "d1"}
     [row] = build_events_silver(bronze_rows(EVENTS_BRONZE, event | {"consent": consent})).collect()

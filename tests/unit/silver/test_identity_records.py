@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
+from cdp_lib.contracts.silver import CONSENTS_SILVER, CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.frames import read_csv
 from cdp_lib.identity.rules import OFF, IdentifierKind, IdentityRules
 from cdp_lib.silver.identity_records import build_identity_records_silver
@@ -41,12 +41,14 @@ def records(spark: SparkSession, frame_of: Callable[..., DataFrame]) -> Build:
         customers: list[dict[str, Any]] = (),
         contacts: list[dict[str, Any]] = (),
         events: list[dict[str, Any]] = (),
+        consents: list[dict[str, Any]] = (),
         rules: IdentityRules = RULES,
     ) -> dict[str, Row]:
         frame = build_identity_records_silver(
             frame_of(CUSTOMERS_SILVER.columns, *customers),
             frame_of(CRM_CONTACTS_SILVER.columns, *contacts),
             frame_of(EVENTS_SILVER.columns, *events),
+            frame_of(CONSENTS_SILVER.columns, *consents),
             *(read_csv(spark, files("cdp_lib.reference") / name) for name in ("countries.csv", "phone_plans.csv")),
             identity_rules=rules,
         )
@@ -113,7 +115,7 @@ def test_customer_has_the_latest_devices_of_its_events(records: Build) -> None:
     }
 
 
-def test_event_identities_are_records_without_the_known_customers(records: Build) -> None:
+def test_identities_in_events_and_files_are_records_without_the_known_customers(records: Build) -> None:
     events = [
         seen(1, "customer:1", customer_id=1),
         seen(2, "customer:9", customer_id=9, anonymous_id="d9"),
@@ -122,12 +124,15 @@ def test_event_identities_are_records_without_the_known_customers(records: Build
         seen(5, "device:d1", anonymous_id="d1"),
         seen(6, None, anonymous_id="d2"),
     ]
-    found = records([{"customer_id": 1}], events=events)
+    decided = {"decided_at": AT + timedelta(seconds=9)}
+    subjects = ("customer:1", "contact:a", "email:a+b@example.com", "email:c@example.com")
+    found = records([{"customer_id": 1}], events=events, consents=[{"identity": key, **decided} for key in subjects])
     assert {key: (row.source, row.customer_id, row.identifiers) for key, row in found.items()} == {
         "customer:1": ("customers", 1, ["customer_id:1"]),
         "customer:9": ("events", None, ["customer_id:9", "device:d9"]),
         "email:a+b@example.com": ("events", None, ["email:a+b@example.com"]),
         "device:d1": ("events", None, ["device:d1"]),
+        "email:c@example.com": ("consents", None, ["email:c@example.com"]),
     }
     assert found["device:d1"].changed_at == (AT + timedelta(seconds=4)).replace(tzinfo=None)
 

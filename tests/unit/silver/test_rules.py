@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.silver import (
+    CONSENTS_SILVER,
     CRM_CONTACTS_SILVER,
     CUSTOMERS_SILVER,
     EVENTS_SILVER,
@@ -71,6 +72,14 @@ GOOD: dict[TableContract, Received] = {
         "currency": "USD",
     },
     EXCHANGE_RATES_SILVER: {"month": "2026-01", "currency": "EUR", "rate": "1.08"},
+    CONSENTS_SILVER: {
+        "record_id": "r1",
+        "email": "alba@example.com",
+        "purpose": "marketing",
+        "channel": "email",
+        "state": "given",
+        "decided_at": "2026-01-30T08:00:00Z",
+    },
 }
 """For each silver table: a bronze row that passes all rules. It was extracted on 31 January 2026."""
 
@@ -160,6 +169,18 @@ BREAKING: dict[TableContract, dict[str, list[Received]]] = {
         "currency_is_a_code": each("currency", None, "E", "EURO"),
         "rate_is_positive": each("rate", "0", "-1.08", None),
     },
+    CONSENTS_SILVER: {
+        "record_id_is_present": each("record_id", None, " "),
+        "identity_is_present": each("email", None, ""),
+        "purpose_is_known channel_is_known": each("purpose", None, "research"),
+        "channel_is_known": [*each("channel", None, "letter", "online"), {"purpose": "analytics"}],
+        "state_is_known": each("state", None, "maybe"),
+        "decided_at_is_present": each("decided_at", None, ""),
+        "decided_at_is_plausible": each("decided_at", "1989-12-31T23:59:59Z", "2026-02-02T00:00:01Z"),
+        "email_looks_like_one": each("email", *INVALID_EMAILS),
+        "customer_id_is_readable": each("customer_id", "C-101"),
+        "values_fit_their_columns decided_at_is_present": each("decided_at", "yesterday"),
+    },
 }
 """Changes to the good row, by the names of the rules that they break. The first name is the rule under test."""
 
@@ -189,6 +210,15 @@ VALID: dict[TableContract, list[Received]] = {
     ],
     MARKETING_SPEND_SILVER: [*each("amount", "0"), *each("currency", "usd", " EUR ")],
     EXCHANGE_RATES_SILVER: [*each("rate", "0.00000001"), *each("currency", "eur")],
+    CONSENTS_SILVER: [
+        *(
+            {"purpose": purpose, "channel": channel}
+            for purpose, channel in (("Analytics", "ALL"), ("tracking", "online"))
+        ),
+        *({"email": None, name: "101"} for name in ("customer_id", "contact_id")),
+        *each("state", "refused", " Withdrawn "),
+        *each("decided_at", "1990-01-01T00:00:00Z", "2026-02-02T00:00:00Z"),
+    ],
 }
 """Unusual changes to the good row that pass all rules."""
 
