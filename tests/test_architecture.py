@@ -399,6 +399,13 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "pipeline.table",
     },
     "gold.kpis": {"columns", "contracts.kpis", "contracts.table", "frames", "gold.kpis.measures", "gold.kpis.periods"},
+    "gold.kpis.marketing": {
+        "contracts.consent",
+        "contracts.kpis",
+        "frames",
+        "gold.kpis.measures",
+        "gold.kpis.periods",
+    },
     "gold.kpis.engagement": {
         "columns",
         "contracts.kpis",
@@ -410,6 +417,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     **{
         f"gold.kpis.{name}": {
             "contracts.analytics",
+            "contracts.consent",
             "contracts.gold",
             "contracts.identity",
             "contracts.silver",

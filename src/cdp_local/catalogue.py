@@ -172,6 +172,7 @@ without an optional value is kept, with all its sales, and a warning rule names 
 | contact of the CRM | `contactid` | the column is null |
 | event | `event_id`, `event_type`, `occurred_at` | the column is null |
 | marketing spend, exchange rate | all | the row is in quarantine |
+| decision on consent | `record_id`, `purpose`, `channel`, `state`, `decided_at`, a subject | the column is null |
 
 - **The source may lack the whole column of an optional value.** The value is then missing in every record. If the
   source lacks a required column, its batch is refused.
@@ -184,8 +185,8 @@ without an optional value is kept, with all its sales, and a warning rule names 
   either, `acquisition_date` is null. Such a customer is in `customer_value_gold`, but in no cohort and in no KPI that
   counts customers by their day of acquisition.
 - **A rate is null, not 0, if the source never sends the data that the rate counts.** The open rate is null if no
-  mailing was ever opened, and the click rate if no link was ever clicked. The consent rate of a channel is null if no
-  contact has ever decided on the channel.
+  mailing was ever opened, and the click rate if no link was ever clicked. The consent rate of a channel is null if
+  nobody has ever decided on the channel.
 
 ## Reconciliation: every row is accounted for
 

@@ -33,9 +33,22 @@ SELECT lower(contactid) AS contact_id, 'contact:' || lower(contactid) AS identit
        birthdate::DATE AS birth_date, CASE gendercode WHEN '1' THEN 'male' WHEN '2' THEN 'female' END AS gender,
        address1_city AS city, address1_country AS country, cdp_householdid AS household_id, cdp_customerid::BIGINT AS customer_id,
        cdp_acquisitionchannel AS channel, cdp_acquisitiondate::DATE AS acquisition_date,
-       cdp_emailconsent = 'true' AS email_consent, cdp_smsconsent = 'true' AS sms_consent,
-       cdp_phoneconsent = 'true' AS phone_consent, modifiedon::TIMESTAMP AS modified_at
+       modifiedon::TIMESTAMP AS modified_at
 FROM contacts_received;
+
+-- Current consent of each customer. The latest answer of each contact counts; of different answers, the refusal counts.
+CREATE TABLE consents AS
+WITH answers AS (
+  SELECT lower(contactid) AS contact_id, modifiedon::TIMESTAMP AS modified_at,
+         unnest(['email', 'sms', 'phone']) AS channel,
+         unnest([cdp_emailconsent, cdp_smsconsent, cdp_phoneconsent]) AS answer
+  FROM answers_received),
+ranked AS (
+  SELECT *, rank() OVER (PARTITION BY contact_id, channel ORDER BY modified_at DESC) AS place
+  FROM answers WHERE contact_id IS NOT NULL AND modified_at IS NOT NULL AND answer IS NOT NULL)
+SELECT c.customer_id, ranked.channel, bool_and(answer = 'true') AS agrees
+FROM ranked JOIN contacts c USING (contact_id) JOIN all_customers a ON c.customer_id = a.customer_id
+WHERE place = 1 GROUP BY ALL;
 
 CREATE TABLE events AS
 SELECT event_id, event_type, occurred_at::TIMESTAMPTZ::TIMESTAMP::DATE AS day, customer_id::BIGINT AS customer_id,
@@ -473,7 +486,7 @@ SELECT * FROM (
   UNION SELECT 'category', category FROM sales
   UNION SELECT dimension, dimension_value FROM of_lines WHERE dimension IN ('all', 'country')
   UNION SELECT unnest(['channel', 'segment']), 'unknown' WHERE EXISTS (FROM sales WHERE customer_id IS NULL)
-  UNION SELECT 'consent_channel', unnest(['email', 'sms', 'phone']) WHERE EXISTS (FROM contacts))
+  UNION SELECT 'consent_channel', unnest(['email', 'sms', 'phone']) WHERE EXISTS (FROM all_customers))
 CROSS JOIN periods;
 
 CREATE TABLE of_customers AS
@@ -535,9 +548,6 @@ SELECT 'all' AS dimension, kind, start,
        (SELECT count_if(is_clicked) FROM mailings x WHERE x.kind = m.kind AND x.start = m.start) AS mailings_clicked
 FROM periods m;
 
-CREATE MACRO consent_to(channel, email, sms, phone) AS
-CASE channel WHEN 'email' THEN email WHEN 'sms' THEN sms ELSE phone END;
-
 -- First period in which a source has data of a kind. Before, nobody knows whether nothing happened.
 CREATE TABLE known_since AS
 SELECT kind, min(start) FILTER (people > 0) AS activities, min(start) FILTER (sessions > 0) AS sessions,
@@ -593,11 +603,10 @@ SELECT g.dimension, g.dimension_value, kind, start, is_over, is_latest, as_of, g
        CASE WHEN start >= x.sent THEN mailings_sent END::DOUBLE AS mailings_sent,
        CASE WHEN start >= x.opened THEN mailings_opened END::DOUBLE AS mailings_opened,
        CASE WHEN start >= x.clicked THEN mailings_clicked END::DOUBLE AS mailings_clicked,
-       CASE WHEN (SELECT count(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent)) FROM contacts) > 0
-            THEN (SELECT count(*) FROM contacts) END::DOUBLE AS contacts,
-       CASE WHEN (SELECT count(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent)) FROM contacts) > 0
-            THEN (SELECT count_if(consent_to(g.dimension_value, email_consent, sms_consent, phone_consent))
-                  FROM contacts) END::DOUBLE AS contacts_agreeing
+       CASE WHEN EXISTS (FROM consents n WHERE n.channel = g.dimension_value)
+            THEN (SELECT count(*) FROM all_customers) END::DOUBLE AS known_persons,
+       CASE WHEN EXISTS (FROM consents n WHERE n.channel = g.dimension_value)
+            THEN (SELECT count_if(agrees) FROM consents n WHERE n.channel = g.dimension_value) END::DOUBLE AS agreeing_persons
 FROM today, grid g
 LEFT JOIN of_customers c USING (dimension, dimension_value, kind, start)
 LEFT JOIN of_categories k USING (dimension, dimension_value, kind, start)
@@ -646,7 +655,7 @@ WITH figures AS (
     kpi('stickiness', 'all', person_days / 30, month_people), kpi('sessions_per_user', 'all', sessions, session_people),
     kpi('email_open_rate', 'all', mailings_opened, mailings_sent),
     kpi('email_click_rate', 'all', mailings_clicked, mailings_sent), kpi('engagement_score', 'all', points, people),
-    kpi('consent_rate', 'consent', contacts_agreeing, contacts)]) AS figure
+    kpi('consent_rate', 'consent', agreeing_persons, known_persons)]) AS figure
   FROM measures),
 given AS (
   SELECT *, figure.name AS kpi,

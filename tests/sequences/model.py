@@ -254,6 +254,7 @@ COLUMNS = {
     "contacts": "contactid emailaddress1 cdp_householdid birthdate gendercode address1_city address1_country"
     " cdp_customerid cdp_acquisitionchannel cdp_acquisitiondate cdp_emailconsent cdp_smsconsent cdp_phoneconsent"
     " modifiedon",
+    "answers": "contactid cdp_emailconsent cdp_smsconsent cdp_phoneconsent modifiedon",
     "events": "event_id event_type occurred_at customer_id anonymous_id email session_id campaign consent",
     "spend": "month channel campaign amount currency",
     "rates": "month currency rate",
@@ -296,6 +297,8 @@ class Model:
             of: rows_with_past(of, batches) if of in has_past else current_rows(of, batches)
             for of, batches in sources.batches.items()
         }
+        # No answer is forgotten: the versions of all batches count.
+        rows["answers"] = [row for batch in sources.batches["contacts"] for row in batch.rows]
         rows |= {"prices": price_periods(sources.batches["products"]), "predictions": predictions}
         run = {
             "as_of": as_of or None,

@@ -101,6 +101,7 @@ def rows_of_source(database: Path, home: Path, zone: str) -> dict[str, list[dict
         ],
         "sales": sales,
         "contacts": [],
+        "answers": [],
         "events": [],
         "spend": [],
         "predictions": table_rows(home, CUSTOMER_VALUE_GOLD, ["person_id", "predictive_clv"]),

@@ -20,7 +20,7 @@ DIMENSIONS: dict[Dimension, str] = {
     "channel": "marketing channel that acquired the customer, from the CRM; `unknown` without a linked contact",
     "segment": "segment of the customer at `as_of`; the same in every month",
     "category": "category of the product sold; `unknown` if the source does not say",
-    "consent_channel": "marketing channel that a contact can agree to: email, sms or phone",
+    "consent_channel": "marketing channel that a person can agree to: email, sms or phone",
 }
 
 _ALL: tuple[Dimension, ...] = ("all",)
@@ -82,8 +82,9 @@ MEASURES: dict[str, str] = {
     "mailings_sent": "distinct (address, campaign) pairs with an e-mail sent in the month",
     "mailings_opened": "mailings sent in the month with an e-mail opened in the month; null before the first one",
     "mailings_clicked": "mailings sent in the month with a link clicked in the month; null before the first one",
-    "contacts": "contacts of the CRM; null if no contact has a decision on the channel",
-    "contacts_agreeing": "contacts who agree to marketing by the channel; null if no contact has a decision on it",
+    "known_persons": "persons with a customer, a contact or a decision on marketing; null if nobody has a decision on"
+    " the channel",
+    "agreeing_persons": "persons who agree to marketing by the channel; null if nobody has a decision on it",
 }
 """Definitions of the measures, by name. A person is a customer, or an e-mail address or a device that is not
 linked to a customer.
@@ -152,8 +153,8 @@ COUNTS_OF_PEOPLE = (
     "mailings_sent",
     "mailings_opened",
     "mailings_clicked",
-    "contacts",
-    "contacts_agreeing",
+    "known_persons",
+    "agreeing_persons",
 )
 """Measures that count people. Mailings are included, because they reach at most as many people."""
 
@@ -786,15 +787,15 @@ _ENGAGEMENT_KPIS = (
     Kpi(
         "consent_rate",
         "Consent rate",
-        "Share of the CRM contacts who agree to marketing by a channel; contacts who were never asked have not agreed."
-        " Null if no contact has a decision on the channel.",
-        "contacts_agreeing",
-        "contacts",
+        "Share of the persons with a customer, a contact or a decision who agree to marketing by a channel. Persons who"
+        " were never asked have not agreed. Null if nobody has a decision on the channel.",
+        "agreeing_persons",
+        "known_persons",
         "share",
         ("consent_channel",),
-        "`crm_contacts_silver`",
+        "`consent_current_silver`, `person_links_silver`",
         "CRM",
-        "45 of 60 contacts agree to e-mail: 0.75.",
+        "45 of 60 persons agree to e-mail: 0.75.",
         is_of_latest_month=True,
         in_weeks=_STATE,
         has_weeks=False,

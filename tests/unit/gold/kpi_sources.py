@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.silver import (
-    CRM_CONTACTS_SILVER,
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
@@ -49,6 +49,12 @@ CUSTOMERS: dict[int, tuple[str, date, list[tuple[date, int, str]]]] = {
     11: (UAE, date(2026, 5, 1), [(date(2026, 6, 1), 500, "Tech")]),
     12: (UAE, date(2026, 6, 15), []),
 }
+# Person 99 is known from a decision only.
+CONSENTS = [
+    *((person, "marketing", "email", person != 3) for person in (1, 2, 3, 5, 99)),
+    (3, "marketing", "phone", False),
+    (4, "analytics", "all", False),
+]
 CHANNELS = {1: "paid_search", 2: "paid_search", 3: "email", 5: "paid_social"}
 PREDICTED = {1: 80.0, 2: 30.0, 3: 10.0}
 SEGMENTS = {1: "Champions", 11: "New", 8: "Never bought", 10: "Never bought", 12: "Never bought"}
@@ -122,18 +128,17 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
         ]
         common = {"product_id": 1, "store_id": 1, "quantity": 1, "_batch_id": "b"}
         events_silver = frame(EVENTS_SILVER, [row | {"_batch_id": "b"} for row in events])
-        contacts = [
-            {
-                "contact_id": f"c{number}",
-                "acquisition_channel": channel,
-                "is_email_allowed": number != 3,
-                "is_phone_allowed": False if number == 3 else None,
-            }
-            for number, channel in CHANNELS.items()
+        consents = [
+            {"person_id": person, "purpose": purpose, "channel": channel, "is_allowed": is_allowed}
+            for person, purpose, channel, is_allowed in CONSENTS
         ]
         links = [
             {"record_key": f"customer:{number}", "source": "customers", "customer_id": number, "person_id": number}
             for number in customers
+        ]
+        links += [
+            {"record_key": "contact:c1", "source": "crm_contacts", "person_id": 1},
+            {"record_key": "device:d50", "source": "events", "person_id": 50},
         ]
         retails = with_month(
             frame(RETAILS_SILVER, [sale | common | {"transaction_id": n} for n, sale in enumerate(sales)])
@@ -147,7 +152,7 @@ def sources_of(frame_of: Callable[..., Any]) -> Callable[..., Sources]:
                 ],
             ),
             person_links_silver=frame(PERSON_LINKS_SILVER, links),
-            crm_contacts_silver=frame(CRM_CONTACTS_SILVER, [contact | {"_batch_id": "b"} for contact in contacts]),
+            consent_current_silver=frame(CONSENT_CURRENT_SILVER, consents),
             events_silver=events_silver,
             activities_silver=build_activities_silver(events_silver, "UTC"),
             retails_silver=retails,

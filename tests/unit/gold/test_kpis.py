@@ -139,9 +139,9 @@ def test_kpi_by_dimension_equals_value_computed_by_hand(
 def test_state_kpis_have_only_the_latest_month(figures: Figures) -> None:
     assert figures["clv_predictive", "all", "all"] == {6: pytest.approx(40)}
     assert figures["clv_predictive", "channel", "paid_search"] == {6: pytest.approx(55)}
-    assert figures["consent_rate", "consent_channel", "email"] == {6: pytest.approx(3 / 4)}
-    assert figures["consent_rate", "consent_channel", "phone"] == {6: 0}  # a missing answer means no consent
-    assert figures["consent_rate", "consent_channel", "sms"] == {6: None}  # no contact has an answer
+    assert figures["consent_rate", "consent_channel", "email"] == {6: pytest.approx(4 / 13)}
+    assert figures["consent_rate", "consent_channel", "phone"] == {6: 0}  # without a decision, there is no consent
+    assert figures["consent_rate", "consent_channel", "sms"] == {6: None}  # nobody has a decision
     assert figures["clv_to_cac", "all", "all"] == {6: None}  # the spend of April has no exchange rate
 
 

@@ -64,7 +64,10 @@ def random_cells() -> dict[Cell, Measures]:
         for category in VALUES["category"]:
             add((month, "category", category), {name: dice.randint(1, 50) for name in OF_CATEGORIES})
         for consent_channel in VALUES["consent_channel"]:
-            add((month, "consent_channel", consent_channel), {"contacts": 40, "contacts_agreeing": dice.randint(1, 40)})
+            add(
+                (month, "consent_channel", consent_channel),
+                {"known_persons": 40, "agreeing_persons": dice.randint(1, 40)},
+            )
     for (_, dimension, value), counted in cells.items():
         counted["gross_margin"] = MARGIN
         if (dimension, value) == ("channel", "unknown"):

@@ -92,7 +92,7 @@ def build_kpis(
     table: KpiTable,
     persons_silver: DataFrame,
     person_links_silver: DataFrame,
-    crm_contacts_silver: DataFrame,
+    consent_current_silver: DataFrame,
     events_silver: DataFrame,
     activities_silver: DataFrame,
     purchases_silver: DataFrame,
@@ -116,7 +116,7 @@ def build_kpis(
         table: Table to build.
         persons_silver: One row per person.
         person_links_silver: One row per record.
-        crm_contacts_silver: One row per contact.
+        consent_current_silver: One row per person, purpose and channel with a decision.
         events_silver: One row per event.
         activities_silver: One row per identity and day.
         purchases_silver: One row per person and day of purchase.
@@ -146,7 +146,7 @@ def build_kpis(
     ]
     others = [
         spend_measures(period, marketing_spend_silver, exchange_rates_silver, as_of),
-        consent_measures(period, crm_contacts_silver, as_of),
+        consent_measures(period, person_links_silver, consent_current_silver, as_of),
         engagement_measures(period, activities, events, as_of),
     ]
     # Each part is a query. More queries would cost more on Spark, and a larger query is planned on one core.
@@ -224,9 +224,9 @@ def _with_measures_to_date(period: Period, rows: DataFrame, gross_margin: float,
             for evidence, names in KNOWN_FROM.items()
             for name in names
         },
-        # If no contact ever decided on a channel, the CRM has no consent data for it: shares are unknown, not 0.
-        "contacts": sf.when(sf.col("contacts_asked") > 0, sf.col("contacts")),
-        "contacts_agreeing": sf.when(sf.col("contacts_asked") > 0, sf.col("contacts_agreeing")),
+        # If nobody ever decided on a channel, no source has consent data for it: shares are unknown, not 0.
+        "known_persons": sf.when(sf.col("asked_persons") > 0, sf.col("known_persons")),
+        "agreeing_persons": sf.when(sf.col("asked_persons") > 0, sf.col("agreeing_persons")),
         "predicted_clv": sf.when(sf.col("predicted_customers") > 0, sf.col("predicted_clv")),
         "spend": sf.when(is_known, sf.col("spend")),
         "paid_spend": sf.when(is_known, sf.col("paid_spend")),

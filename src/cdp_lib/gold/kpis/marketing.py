@@ -8,7 +8,9 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
+from cdp_lib.contracts.consent import MARKETING_CHANNELS
 from cdp_lib.contracts.kpis import PAID_CHANNEL_PREFIX
+from cdp_lib.frames import union
 from cdp_lib.gold.kpis.measures import (
     EXACT,
     MEASURE_KEY,
@@ -19,8 +21,6 @@ from cdp_lib.gold.kpis.measures import (
     with_measures,
 )
 from cdp_lib.gold.kpis.periods import Period
-
-_CONSENT_CHANNELS = ("email", "sms", "phone")
 
 
 def spend_measures(
@@ -105,26 +105,31 @@ def _share(days: Column) -> Column:
     return (whole * sf.lit(Decimal("0.000001"))).cast(EXACT)
 
 
-def consent_measures(period: Period, crm_contacts_silver: DataFrame, as_of: date) -> MeasureRows:
-    """Return measures of the current consent in the CRM, by consent channel.
+def consent_measures(
+    period: Period, person_links_silver: DataFrame, consent_current_silver: DataFrame, as_of: date
+) -> MeasureRows:
+    """Return measures of the current consent to marketing, by consent channel.
 
-    The measure `contacts_asked` counts contacts with a decision. Later steps use it to find channels without consent
+    The measure `asked_persons` counts persons with a decision. Later steps use it to find channels without consent
     data.
 
     Args:
         period: Kind of the periods.
-        crm_contacts_silver: One row per contact.
+        person_links_silver: One row per record.
+        consent_current_silver: One row per person, purpose and channel with a decision.
         as_of: Last day to include.
     """
-    by_channel = sf.create_map(
-        *(part for name in _CONSENT_CHANNELS for part in (sf.lit(name), sf.col(f"is_{name}_allowed").cast("int")))
+    latest = sf.lit(period.start(as_of)).alias("period")
+    decided = consent_current_silver.where("purpose = 'marketing'").select(
+        "person_id", sf.col("channel").alias("consent_channel"), "is_allowed", latest
     )
-    consents = crm_contacts_silver.select(
-        sf.explode(by_channel).alias("consent_channel", "agrees"), sf.lit(period.start(as_of)).alias("period")
-    )
-    measures = {
-        "contacts": sf.lit(1),
-        "contacts_agreeing": sf.coalesce("agrees", sf.lit(0)),
-        "contacts_asked": sf.col("agrees").isNotNull().cast("int"),
-    }
-    return sum_measures(with_measures(by_dimensions(consents, ["consent_channel"]), MEASURE_KEY, measures))
+    named = person_links_silver.where(sf.col("source").isin("customers", "crm_contacts")).select("person_id")
+    persons = union([named, decided.select("person_id")]).agg(sf.count_distinct("person_id").alias("persons"))
+    channels = sf.explode(sf.array(*map(sf.lit, MARKETING_CHANNELS))).alias("consent_channel")
+    known = persons.where("persons > 0").select("persons", channels, latest)
+    agreeing = {"agreeing_persons": sf.col("is_allowed").cast("int"), "asked_persons": sf.lit(1)}
+    parts = [
+        with_measures(by_dimensions(known, ["consent_channel"]), MEASURE_KEY, {"known_persons": sf.col("persons")}),
+        with_measures(by_dimensions(decided, ["consent_channel"]), MEASURE_KEY, agreeing),
+    ]
+    return sum_measures(union_measures(parts))

@@ -7,6 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_MONTHLY_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.gold import (
     CATEGORY_MONTHLY_SALES_GOLD,
     COUNTRY_CATEGORY_MONTHLY_SALES_GOLD,
@@ -15,7 +16,6 @@ from cdp_lib.contracts.gold import (
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.silver import (
     ACTIVITIES_SILVER,
-    CRM_CONTACTS_SILVER,
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
@@ -37,7 +37,7 @@ _ORDERS = Mart(COUNTRY_MONTHLY_ORDERS_GOLD, build_country_monthly_orders_gold)
 def build_kpi_monthly_gold(
     persons_silver: DataFrame,
     person_links_silver: DataFrame,
-    crm_contacts_silver: DataFrame,
+    consent_current_silver: DataFrame,
     events_silver: DataFrame,
     activities_silver: DataFrame,
     retails_silver: DataFrame,
@@ -57,7 +57,7 @@ def build_kpi_monthly_gold(
     Args:
         persons_silver: One row per person.
         person_links_silver: One row per record.
-        crm_contacts_silver: One row per contact.
+        consent_current_silver: One row per person, purpose and channel with a decision.
         events_silver: One row per event.
         activities_silver: One row per identity and day.
         retails_silver: One row per sale.
@@ -79,7 +79,7 @@ def build_kpi_monthly_gold(
         KpiTable(KPI_MONTHLY_GOLD, MONTH),
         persons_silver,
         person_links_silver,
-        crm_contacts_silver,
+        consent_current_silver,
         events_silver,
         activities_silver,
         purchases_silver,
@@ -101,7 +101,7 @@ KPI_MONTHLY = Table(
     reads=(
         PERSONS_SILVER,
         PERSON_LINKS_SILVER,
-        CRM_CONTACTS_SILVER,
+        CONSENT_CURRENT_SILVER,
         EVENTS_SILVER,
         ACTIVITIES_SILVER,
         RETAILS_SILVER,

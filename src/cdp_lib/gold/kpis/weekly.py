@@ -8,11 +8,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.analytics import CUSTOMER_VALUE_GOLD, KPI_WEEKLY_GOLD
+from cdp_lib.contracts.consent import CONSENT_CURRENT_SILVER
 from cdp_lib.contracts.gold import MONTHLY_GROUPS, SALES_BY_WEEK_GOLD
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER, PERSONS_SILVER
 from cdp_lib.contracts.silver import (
     ACTIVITIES_SILVER,
-    CRM_CONTACTS_SILVER,
     EVENTS_SILVER,
     EXCHANGE_RATES_SILVER,
     MARKETING_SPEND_SILVER,
@@ -30,7 +30,7 @@ _SALES = Mart(SALES_BY_WEEK_GOLD, build_sales_by_week_gold)
 def build_kpi_weekly_gold(
     persons_silver: DataFrame,
     person_links_silver: DataFrame,
-    crm_contacts_silver: DataFrame,
+    consent_current_silver: DataFrame,
     events_silver: DataFrame,
     activities_silver: DataFrame,
     retails_silver: DataFrame,
@@ -48,7 +48,7 @@ def build_kpi_weekly_gold(
     Args:
         persons_silver: One row per person.
         person_links_silver: One row per record.
-        crm_contacts_silver: One row per contact.
+        consent_current_silver: One row per person, purpose and channel with a decision.
         events_silver: One row per event.
         activities_silver: One row per identity and day.
         retails_silver: One row per sale.
@@ -70,7 +70,7 @@ def build_kpi_weekly_gold(
         KpiTable(KPI_WEEKLY_GOLD, WEEK),
         persons_silver,
         person_links_silver,
-        crm_contacts_silver,
+        consent_current_silver,
         events_silver,
         activities_silver,
         purchases_silver,
@@ -92,7 +92,7 @@ KPI_WEEKLY = Table(
     reads=(
         PERSONS_SILVER,
         PERSON_LINKS_SILVER,
-        CRM_CONTACTS_SILVER,
+        CONSENT_CURRENT_SILVER,
         EVENTS_SILVER,
         ACTIVITIES_SILVER,
         RETAILS_SILVER,
