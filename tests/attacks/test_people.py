@@ -236,7 +236,7 @@ def test_every_count_of_customers_is_declared_or_belongs_to_sales(contract: Tabl
 @pytest.mark.first_engine
 @pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.name)
 def test_kpi_of_customers_counts_the_people_that_it_describes(kpi: Any) -> None:
-    about_people = re.search(r"customer|buyer|user|people|contact|active_before", f"{kpi.numerator} {kpi.denominator}")
+    about_people = re.search(r"customer|buyer|user|people|person|active_before", f"{kpi.numerator} {kpi.denominator}")
     for dimension in kpi.dimensions:
         counts = kpi.counts_of_people(dimension)
         assert {name for count in counts for name in re.findall(r"[a-z_]+", count)} <= {*MEASURES}
