@@ -22,8 +22,10 @@ _FILES = {
     "events_path": "events",
     "marketing_spend_path": "marketing_spend",
     "exchange_rates_path": "exchange_rates.csv",
+    "consents_path": "consents",
 }
-"""Paths of the sample files in the fixtures folder, by the bundle variable that configures the source."""
+"""Paths of the sample files in the fixtures folder, by the bundle variable that configures the source. If a path does
+not exist, the samples have no such files."""
 
 
 @dataclass
@@ -53,7 +55,11 @@ def serve_samples(fixtures: Path, home: Path) -> Iterator[Samples]:
             variables={
                 "customers_api_url": customers_url,
                 "crm_url": crm_url,
-                **{variable: str(fixtures / sample) for variable, sample in _FILES.items()},
+                **{
+                    variable: str(fixtures / sample)
+                    for variable, sample in _FILES.items()
+                    if (fixtures / sample).exists()
+                },
             },
             secrets={
                 DATABASE_SECRET: sample_database(fixtures, home),

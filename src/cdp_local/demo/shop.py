@@ -31,6 +31,16 @@ _RECORDS = RecordRates(records=(0.30, 0.52, 0.13, 0.05), first_is_customer=0.93,
 _CHANNELS = {"paid_search": 0.28, "paid_social": 0.22, "email": 0.08, "organic": 0.26, "referral": 0.16}
 _COSTS = {"paid_search": 460.0, "paid_social": 430.0, "email": 90.0, "referral": 150.0}
 """Money spent on a channel in a typical month, in EUR."""
+_DECIDES = 0.08
+"""Share of the customers who use the preference centre."""
+
+_DECISIONS = (
+    ("marketing", "email", "withdrawn", 0.5),
+    ("marketing", "email", "given", 0.3),
+    ("personalisation", "online", "given", 0.15),
+    ("analytics", "all", "refused", 0.05),
+)
+"""Purpose, channel, state and share of the decisions in the preference centre."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Shop:
         Args:
             folder: Folder to write to. Files of an earlier run are replaced.
         """
-        for name in ("events", "marketing_spend"):
+        for name in ("events", "marketing_spend", "consents"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         customers = self._customers.drop(columns="person").to_dict("records")
         (folder / "customers.json").write_text(json.dumps(customers, ensure_ascii=False), encoding="utf-8")
@@ -60,6 +70,7 @@ class Shop:
         self._write_database(folder / "database.sqlite")
         self._write_events(folder / "events")
         self._write_spend(folder)
+        self._write_consents(folder / "consents")
 
     def _rng(self, part: int) -> np.random.Generator:
         """Return the random numbers of a part of the shop: a change of one part leaves the other parts as they are."""
@@ -196,6 +207,20 @@ class Shop:
         )[_EVENT.split()]
         for month, of_month in rows.groupby(time.astype("U7")):
             of_month.to_json(folder / f"{month}.jsonl", orient="records", lines=True)
+
+    def _write_consents(self, folder: Path) -> None:
+        """Write the decisions that customers made in the preference centre."""
+        rng, accounts = self._rng(9), self._accounts.drop_duplicates("person")
+        chosen = accounts[rng.random(len(accounts)) < _DECIDES].reset_index(drop=True)
+        kinds = rng.choice(len(_DECISIONS), len(chosen), p=[share for *_, share in _DECISIONS])
+        days = rng.integers(self._shoppers["first_day"].to_numpy()[chosen["person"]], DAYS)
+        lines = ["record_id,customer_id,purpose,channel,state,decided_at,method,notice,notice_version"]
+        for number, (code, kind, day) in enumerate(zip(chosen["code"], kinds, days_as_text(days), strict=True)):
+            purpose, channel, state, _ = _DECISIONS[kind]
+            lines.append(
+                f"p-{number:04},{code},{purpose},{channel},{state},{day}T18:00:00Z,preference centre,privacy,4"
+            )
+        (folder / "preference_centre.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _write_spend(self, folder: Path) -> None:
         """Write a file of marketing spend per month, and the exchange rates to EUR."""
