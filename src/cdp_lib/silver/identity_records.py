@@ -10,17 +10,17 @@ from pyspark.sql import functions as sf
 from cdp_lib.columns import clean_text, identity_of
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
 from cdp_lib.contracts.silver import CONSENTS_SILVER, CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
-from cdp_lib.frames import nulls, union
+from cdp_lib.frames import in_steps, nulls, union
 from cdp_lib.identity.evidence import blocks
 from cdp_lib.identity.model_file import load_model
 from cdp_lib.identity.normalise import (
+    EMAIL_STEPS,
+    FOLD_STEPS,
+    NAME_STEPS,
     first_name,
-    fold,
     is_blocked,
     last_name,
-    normal_email,
     normal_postal_code,
-    split_name,
 )
 from cdp_lib.identity.pairs import BLOCK
 from cdp_lib.identity.phones import with_e164
@@ -188,14 +188,14 @@ def _normalised(received: DataFrame) -> DataFrame:
     """Return records with normalised values, except for the phone number, and with `country_key`."""
     same = ("record_key", "source", "customer_id", "named_customer", "attributes", "devices", "birth_date", "gender")
     split = sf.col("split")
-    return received.withColumn("split", split_name(sf.col("full_name"))).select(
+    steps = {"split": NAME_STEPS, "email": EMAIL_STEPS, "street": FOLD_STEPS, "city": FOLD_STEPS}
+    return in_steps(received.withColumn("split", sf.col("full_name")), steps).select(
         *same,
         *("phone", "household_id", "changed_at"),
         first_name(split).alias("first_name"),
         last_name(split).alias("last_name"),
-        *(fold(sf.col(name)).alias(name) for name in ("street", "city")),
+        *("street", "city", "email"),
         normal_postal_code(sf.col("postal_code")).alias("postal_code"),
-        normal_email(sf.col("email")).alias("email"),
         country_key(sf.col("country")).alias("country_key"),
     )
 
