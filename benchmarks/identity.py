@@ -54,7 +54,8 @@ TABLES = (
     "person_history_silver",
 )
 PERSONS = ("persons_silver",)
-LOADED = tuple(f"{name}_{layer}" for layer in ("bronze", "silver") for name in ("customers", "crm_contacts", "events"))
+SOURCES = ("customers", "crm_contacts", "events", "consents")
+LOADED = tuple(f"{name}_{layer}" for layer in ("bronze", "silver") for name in SOURCES)
 PERSONS_PER_RECORD = 0.41
 """Persons of the shop per record, event identities included."""
 NEW = 0.01

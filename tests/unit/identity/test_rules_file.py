@@ -9,7 +9,7 @@ import pytest
 
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.model_file import load_model, model_json
-from cdp_lib.identity.rules import OFF, SOURCES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.identity.rules import OFF, SOURCES_OF_VALUES, AttributeGroup, IdentifierKind, IdentityRules
 from cdp_lib.identity.rules_file import read_identity_rules
 from cdp_local.workspace import PROJECT
 
@@ -67,7 +67,7 @@ def test_kinds_are_sorted_by_weight_and_groups_have_defaults(tmp_path: Path) -> 
     )
     groups = {group.name: group for group in rules.groups}
     assert groups["address"] == AttributeGroup("address", "recency", ("crm_contacts", "customers"))
-    assert groups["name"] == AttributeGroup("name", "priority", SOURCES)
+    assert groups["name"] == AttributeGroup("name", "priority", SOURCES_OF_VALUES)
     assert (rules.link_weight, rules.records_per_value, rules.records_per_person) == (9.0, 10, 50)
     assert (rules.model, rules.country) == ("retail", "AT")
 

@@ -11,7 +11,7 @@ import yaml
 from pyspark.sql import SparkSession
 
 from cdp_lib.contracts.identity import PERSON_LINKS_SILVER
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
+from cdp_lib.contracts.silver import CONSENTS_SILVER, CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_local.workspace import PROJECT
 from identity_metrics import Measures, measure, torn_persons, worst_persons
 from identity_shop import IdentityShop, make_shop
@@ -63,6 +63,7 @@ def fill(warehouse: Warehouse, spark: SparkSession, shop: IdentityShop) -> None:
     tables = ((CUSTOMERS_SILVER, shop.customers), (CRM_CONTACTS_SILVER, shop.contacts), (EVENTS_SILVER, shop.events))
     for contract, rows in tables:
         warehouse.store.replace(contract, spark.createDataFrame(rows).selectExpr(*contract.select_list))
+    warehouse.store.create(CONSENTS_SILVER)
 
 
 def resolve(warehouse: Warehouse, shop: IdentityShop, rules: str) -> Resolved:
