@@ -18,14 +18,20 @@ from cdp_lib.contracts.bronze import (
     TRANSACTIONS_BRONZE,
 )
 from cdp_lib.contracts.consent import CONSENT_EVENTS_SILVER
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, EVENTS_SILVER, PRODUCT_PRICES_SILVER, TRANSACTIONS_SILVER
+from cdp_lib.contracts.silver import (
+    CONSENTS_SILVER,
+    CRM_CONTACTS_SILVER,
+    EVENTS_SILVER,
+    PRODUCT_PRICES_SILVER,
+    TRANSACTIONS_SILVER,
+)
 from cdp_lib.pipeline.compaction import CompactedTable, late_batch_messages, remove_old_batches
 from cdp_lib.storage import open_store
 
 from ..warehouse import OF_SALES, Warehouse, batch_id_of, customer, extracted_at, product, sale
 from .shop import FEBRUARY, JANUARY, sell
 
-TABLES = (*OF_SALES, EVENTS_SILVER, CRM_CONTACTS_SILVER, CONSENT_EVENTS_SILVER)
+TABLES = (*OF_SALES, EVENTS_SILVER, CRM_CONTACTS_SILVER, CONSENTS_SILVER, CONSENT_EVENTS_SILVER)
 
 
 def event(number: int, name: str, **values: Any) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def test_every_decision_is_kept_and_a_version_with_the_same_answer_adds_none(war
     assert decisions(warehouse) == expected
 
 
+@pytest.mark.first_engine
 def test_decision_in_a_file_counts_for_the_person_of_its_subject(warehouse: Warehouse, rules: str) -> None:
     warehouse.land(CUSTOMERS_BRONZE, 1, customer(1, email="ana@example.com"), customer(2, email="mia@example.com"))
     warehouse.land(CRM_CONTACTS_BRONZE, 1, contact("a", 1, True))

@@ -9,14 +9,14 @@ import pytest
 
 from cdp_lib.contracts.bronze import CRM_CONTACTS_BRONZE, CUSTOMERS_BRONZE, EVENTS_BRONZE
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER
-from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
+from cdp_lib.contracts.silver import CONSENTS_SILVER, CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER
 from cdp_lib.pipeline.state import TableState, read_states
 from cdp_local.workspace import PROJECT
 from effort import IS_TORTURE, SEEDS
 
 from ..warehouse import Warehouse, customer
 
-TABLES = (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER, IDENTITY_RECORDS_SILVER)
+TABLES = (CUSTOMERS_SILVER, CRM_CONTACTS_SILVER, EVENTS_SILVER, CONSENTS_SILVER, IDENTITY_RECORDS_SILVER)
 RULES = {"identity_rules": str(PROJECT / "identity.yml")}
 
 
