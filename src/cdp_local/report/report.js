@@ -171,7 +171,7 @@ function vegaConfig() {
     font: "system-ui, sans-serif",
     view: { stroke: null },
     axis: { ...text, gridColor: color("--line"), domainColor: color("--line"), tickColor: color("--line") },
-    legend: { ...text, orient: "bottom", columns: 3 },
+    legend: { ...text, orient: "bottom", columns: innerWidth < 500 ? 2 : 3 },
     range: {
       category: dark.matches
         ? ["#7cc0f5", "#f5b97c", "#7fd6a5", "#e58fb5", "#c4b5fd", "#f2e07a", "#8fd3d3", "#d6a08a"]
