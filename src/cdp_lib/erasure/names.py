@@ -29,6 +29,8 @@ CUSTOMER, CONTACT, EMAIL, DEVICE = "customer", "contact", "email", "device"
 KINDS = (CUSTOMER, CONTACT, EMAIL, DEVICE)
 """Kinds of names. A name is text as in the source, in its normal form (`normal_text`)."""
 
+_LOWER_CASE = str.maketrans(ascii_uppercase, ascii_lowercase)
+
 _BLOCK_BYTES = 64
 """Block size of SHA-256 in bytes, as HMAC uses it (RFC 2104)."""
 
@@ -176,13 +178,13 @@ def normal_text(kind: str, text: str, *, is_number: bool = True) -> str:
     text = " ".join(text.split())
     if kind == CUSTOMER and is_number and text.isascii() and text.isdecimal():
         return str(int(text))
-    return text.translate(str.maketrans(ascii_uppercase, ascii_lowercase)) if kind == EMAIL else text
+    return text.translate(_LOWER_CASE) if kind in (EMAIL, CONTACT) else text
 
 
 def normal_column(kind: str, text: Column, *, is_number: bool = True) -> Column:
     """Return the normal form of a name, as `normal_text` does; null if no text is left."""
-    if kind == EMAIL:
-        return clean_email(text)
+    if kind in (EMAIL, CONTACT):
+        return clean_email(text)  # the cleaning is the same for both
     text = clean_text(text)
     if kind != CUSTOMER or not is_number:
         return text

@@ -8,6 +8,7 @@ from pyspark.sql import functions as sf
 
 from cdp_lib.contracts.bronze import BRONZE_TABLES
 from cdp_lib.erasure.names import (
+    CONTACT,
     CUSTOMER,
     EMAIL,
     KINDS,
@@ -23,6 +24,7 @@ TEXTS = (
     " 0101 ",
     "101",
     "K-101",
+    "7C9E6679-AB",
     "  ",
     "Ann@Shop.Example",
     "ann  b",
@@ -66,6 +68,10 @@ def test_every_bronze_column_that_names_a_person_is_searched() -> None:
         or column.name in ("contactid", "contact_id")
     }
     assert naming == {(contract, name) for contract, each in NAMING_COLUMNS.items() for name in each.kinds}
+
+
+def test_contacts_have_one_spelling_as_in_silver() -> None:
+    assert normal_text(CONTACT, " 7C9E6679-AB ") == normal_text(CONTACT, "7c9e6679-ab") == "7c9e6679-ab"
 
 
 def test_identifiers_that_are_text_keep_their_zeros(spark: SparkSession) -> None:
