@@ -27,8 +27,11 @@ EMPTY = {
     "cac-by-channel",
     "clv-to-cac-by-channel",
     "discounts-and-returns-by-month",
+    "household-revenue",
+    "households-by-size",
     "model-deciles",
     "order-value-by-month",
+    "promotion-table",
     "quarantine-table",
 }
 
