@@ -35,7 +35,7 @@ COMMANDS = {
     "export": "Write customers to act on as a file of identifiers.",
     "quarantine": "Show which rows are in quarantine or have a warning, and why.",
     "maintain": "Remove old landed batches, compact small files of every table and remove files of old versions.",
-    "forget": "Erase a person from landed batches and from all tables.",
+    "forget": "Erase persons from landed batches and from all tables.",
     "subject-access": "Write everything that is stored about a person, as an HTML page and as JSON.",
     "profile": "Show one person's profile, records, history, purchases and events, and where every value comes from.",
     "consent": "Show what a person allows, or allowed on an earlier day, and why.",

@@ -651,10 +651,11 @@ def forget(
     home: Home = None,
     var: Variables = None,
 ) -> None:
-    """Erase persons from landed batches and from all tables, and search all files for what is left of them.
+    """Erase persons from landed batches and from all tables.
 
-    Sales keep their amounts and lose the person. What the sources still send of a person is not loaded any more. If the
-    search finds a trace, the exit code is 1. Many persons cost about as much as one: repeat the options.
+    Sales keep their amounts and lose the person. What the sources still send of a person is not loaded any more. At the
+    end, all files are searched for what is left of the persons: if there is a trace, the exit code is 1. Many persons
+    cost about as much as one: repeat the options.
     """
     wanted, variables = _requests(customer_id or (), email or (), person or ()), pairs("--var", var)
     if not wanted:
