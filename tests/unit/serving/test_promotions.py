@@ -12,7 +12,7 @@ FIRST = date(2026, 1, 1)
 
 
 def line(day: int, product: int, revenue: float, code: str | None = None, discount: float = 0, quantity: int = 1):
-    return FIRST + timedelta(days=day), product, revenue, discount, quantity, code
+    return FIRST + timedelta(days=day), product, float(revenue), float(discount), quantity, code
 
 
 LINES = [
