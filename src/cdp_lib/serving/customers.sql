@@ -221,16 +221,16 @@ FROM customer_registration_trends_gold;
 
 CREATE OR REPLACE VIEW household_sizes AS
 SELECT
-  CASE WHEN size >= 5 THEN '5 and more' ELSE CAST(size AS STRING) END AS size,
+  CASE WHEN members >= 5 THEN '5 and more' ELSE CAST(members AS STRING) END AS size,
   count(*) AS households,
-  sum(size) AS customers,
+  sum(members) AS customers,
   avg(revenue) AS average_revenue
 FROM (
-  SELECT d.household_id, count(*) AS size, CAST(sum(c.total_revenue) AS DOUBLE) AS revenue
+  SELECT d.household_id, count(*) AS members, CAST(sum(c.total_revenue) AS DOUBLE) AS revenue
   FROM customer_demographics_gold AS d
   INNER JOIN customer_value_gold AS c ON d.person_id = c.person_id
   WHERE d.household_id IS NOT NULL
   GROUP BY d.household_id
 )
-GROUP BY CASE WHEN size >= 5 THEN '5 and more' ELSE CAST(size AS STRING) END
-HAVING sum(size) >= minimum_cell_size();
+GROUP BY CASE WHEN members >= 5 THEN '5 and more' ELSE CAST(members AS STRING) END
+HAVING sum(members) >= minimum_cell_size();
