@@ -74,7 +74,10 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("is_column_missing", [True, False], ids=["no column", "no value"])
+@pytest.mark.parametrize(
+    "is_column_missing",
+    [pytest.param(True, id="no column"), pytest.param(False, id="no value", marks=pytest.mark.first_engine)],
+)
 def test_records_without_optional_values_keep_all_their_sales(warehouse: Warehouse, is_column_missing: bool) -> None:
     for contract, row in BARE.items():
         optional = [column.name for column in contract.received_columns if column.optional]
