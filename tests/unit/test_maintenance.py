@@ -193,12 +193,16 @@ def test_a_result_is_printed_in_one_line() -> None:
 # Databricks: statements that are sent to a fake workspace
 
 
+STATISTICS = "transaction_id,transaction_date,customer_id,product_id,store_id,order_id,_batch_id"
+
+
 def test_a_table_with_another_layout_gets_that_of_its_contract() -> None:
     store = store_of_databricks(RETAILS_SILVER)
     maintain_tables(store, SETTINGS)
     assert statements_of(store) == [
         "ALTER TABLE `cat1`.`sales`.`retails_silver` SET TBLPROPERTIES ("
-        "'delta.deletedFileRetentionDuration' = 'interval 7 days', 'delta.enableDeletionVectors' = 'true')",
+        "'delta.deletedFileRetentionDuration' = 'interval 7 days', 'delta.enableDeletionVectors' = 'true',"
+        f" 'delta.dataSkippingStatsColumns' = '{STATISTICS}')",
         "ALTER TABLE `cat1`.`sales`.`retails_silver` CLUSTER BY (`transaction_date`, `customer_id`, `product_id`)",
         "OPTIMIZE `cat1`.`sales`.`retails_silver` FULL",
         "VACUUM `cat1`.`sales`.`retails_silver`",
@@ -209,7 +213,11 @@ def test_a_table_with_another_layout_gets_that_of_its_contract() -> None:
 
 
 def test_a_table_with_the_right_properties_and_layout_is_not_altered() -> None:
-    properties = {"delta.deletedFileRetentionDuration": "interval 7 days", "delta.enableDeletionVectors": "true"}
+    properties = {
+        "delta.deletedFileRetentionDuration": "interval 7 days",
+        "delta.enableDeletionVectors": "true",
+        "delta.dataSkippingStatsColumns": STATISTICS,
+    }
     store = store_of_databricks(
         RETAILS_SILVER, properties=properties, clusteringColumns=list(RETAILS_SILVER.clustered_by)
     )

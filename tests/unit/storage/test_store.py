@@ -1202,7 +1202,10 @@ def test_a_new_databricks_table_has_the_layout_of_its_contract(contract: TableCo
     assert clusters == ([", ".join(f"`{name}`" for name in contract.clustered_by)] if contract.clustered_by else [])
     assert ("PARTITIONED BY" in statement) == bool(contract.partitioned_by and not contract.clustered_by)
     expected = str(contract.has_deletion_vectors).lower()
-    assert statement.count(f"TBLPROPERTIES ('delta.enableDeletionVectors' = '{expected}')") == 1
+    assert statement.count(f"TBLPROPERTIES ('delta.enableDeletionVectors' = '{expected}'") == 1
+    # Statistics are in the Delta log, so columns with personal data have none.
+    limited = re.findall(r"'delta.dataSkippingStatsColumns' = '([^']*)'", statement)
+    assert limited == ([",".join(contract.statistics_columns)] if contract.personal_columns else [])
 
 
 def test_an_existing_databricks_table_is_not_created_again() -> None:
