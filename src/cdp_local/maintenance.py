@@ -102,8 +102,7 @@ def forget_history(home: Path) -> None:
     """
     with _tables_of(home) as folders:
         for folder in folders:
-            _maintain(folder, 0)
-            _trim_log(folder)
+            _maintain(folder, 0, trims_log=True)
 
 
 @contextmanager
@@ -203,11 +202,13 @@ def _open(folder: Path) -> DeltaTable:
     return DeltaTable(folder)
 
 
-def _maintain(folder: Path, retention_days: int) -> MaintenanceResult:
+def _maintain(folder: Path, retention_days: int, *, trims_log: bool = False) -> MaintenanceResult:
     try:
         before = _files_and_bytes(folder)
         _open(folder).optimize.compact()
         _vacuum(folder, retention_days)
+        if trims_log:
+            _trim_log(folder)
         record_files(folder)
         after = _files_and_bytes(folder)
     except DeltaError as error:
@@ -219,12 +220,10 @@ def _trim_log(folder: Path) -> None:
     """Write a checkpoint of a table, and remove all older files of its log."""
     table = DeltaTable(folder)
     table.create_checkpoint()
-    forget_files(folder)
     newest = f"{table.version():020}"
     for file in (folder / "_delta_log").iterdir():
         if file.is_file() and file.name[:20].isdecimal() and file.name[:20] < newest:
             file.unlink()
-    record_files(folder)
 
 
 def _vacuum(folder: Path, retention_days: int) -> None:
