@@ -1,7 +1,7 @@
 """Measure the erasure of one person and of a thousand from a home of a million customers, and the certificate.
 
     .venv/bin/python benchmarks/erasure.py                                    # 1 million customers, Sail
-    .venv/bin/python benchmarks/erasure.py --customers 50000 --sales 500000   # about 2 minutes
+    .venv/bin/python benchmarks/erasure.py --customers 20000 --sales 200000   # about 2 minutes
     .venv/bin/python benchmarks/erasure.py --home FOLDER                      # keeps the filled home for the next run
 
 The script fills a home folder with the data of a generated shop, and runs the whole job once. Then it erases customers

@@ -566,6 +566,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
         "contracts.table",
         "erasure.names",
         "errors",
+        "identity.rules",
         "storage",
     },
     "erasure.scrub": {

@@ -17,7 +17,7 @@ from cdp_lib.contracts.bronze import TRANSACTIONS_BRONZE
 from cdp_lib.contracts.ops import ERASURE_REQUESTS_OPS
 from cdp_lib.erasure.erase import ERASED, Erasure, has_text_ids
 from cdp_lib.erasure.names import EMAIL, NAMING_COLUMNS, Names, find_mentions, naming_source_columns
-from cdp_lib.erasure.persons import Request, find_persons
+from cdp_lib.erasure.persons import Request, find_persons, names_of
 from cdp_lib.erasure.scan import Searched
 from cdp_lib.erasure.traces import Traces, traces_of
 from cdp_lib.mapped_rows import received_texts, source_columns
@@ -45,11 +45,10 @@ def traces_to_search(runner: Runner, requests: Sequence[Request], key: str) -> T
     keyed = {str(number): request for number, request in enumerate(requests)}
     named = find_persons(runner.store, keyed, has_text_ids=has_text_ids(runner))
     persons = [*named.values(), *Erasure.open(runner, key).found.values()]
-    names = Names({kind: {text for each in persons for text in each.names.get(kind, ())} for kind in persons[0].names})
     return traces_of(
         persons,
         id_columns=_id_columns(runner),
-        row_keys=_sales_of(runner, names),
+        row_keys=_sales_of(runner, names_of(persons)),
         public_columns=_public_columns(runner),
     )
 

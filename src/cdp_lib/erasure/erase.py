@@ -19,8 +19,8 @@ from cdp_lib.contracts.identity import IDENTITY_OVERRIDES_SILVER
 from cdp_lib.contracts.ops import ERASURE_REQUESTS_OPS
 from cdp_lib.contracts.silver import ID_KEYS_SILVER
 from cdp_lib.contracts.table import BronzeContract
-from cdp_lib.erasure.names import CUSTOMER, KINDS, NAMING_COLUMNS, Names
-from cdp_lib.erasure.persons import Found, Request, find_persons
+from cdp_lib.erasure.names import CUSTOMER, NAMING_COLUMNS, Names
+from cdp_lib.erasure.persons import Found, Request, find_persons, names_of
 from cdp_lib.erasure.scrub import FileEdits, Scrubbed, find_edits, scrub_batch, scrub_rows
 from cdp_lib.erasure.suppressions import suppress
 from cdp_lib.pipeline.run import Runner
@@ -88,8 +88,7 @@ class Erasure:
     @property
     def names(self) -> Names:
         """Names of all persons to erase."""
-        found = self.found.values()
-        return Names({kind: {text for each in found for text in each.names.get(kind, ())} for kind in KINDS})
+        return names_of(self.found.values())
 
     def scrub(self, show: Callable[[str], object]) -> None:
         """Remove the persons from landed batches and bronze tables, and suppress what their sources still send.

@@ -13,8 +13,9 @@ from pyspark.sql import functions as sf
 from cdp_lib.contracts.identity import IDENTITY_RECORDS_SILVER, PERSON_LINKS_SILVER
 from cdp_lib.contracts.silver import CRM_CONTACTS_SILVER, CUSTOMERS_SILVER, EVENTS_SILVER, ID_KEYS_SILVER
 from cdp_lib.contracts.table import TableContract
-from cdp_lib.erasure.names import CONTACT, CUSTOMER, DEVICE, EMAIL, KINDS, normal_text
+from cdp_lib.erasure.names import CONTACT, CUSTOMER, DEVICE, EMAIL, KINDS, Names, normal_text
 from cdp_lib.errors import CdpError
+from cdp_lib.identity.rules import PLATFORM_KINDS
 from cdp_lib.storage import DeltaStore
 
 NamedBy = Literal["customer_id", "email", "person_id"]
@@ -95,6 +96,11 @@ class Found:
         """Return the identifiers from their JSON."""
         content = json.loads(text)
         return cls(**{each.name: content[each.name] for each in fields(cls)})
+
+
+def names_of(persons: Collection[Found]) -> Names:
+    """Return the names of all persons together."""
+    return Names({kind: {text for each in persons for text in each.names.get(kind, ())} for kind in KINDS})
 
 
 def find_persons(store: DeltaStore, requests: Mapping[str, Request], *, has_text_ids: bool) -> dict[str, Found]:
@@ -316,5 +322,5 @@ def _identity_values(row: Any) -> Iterator[tuple[str, str]]:
         yield "phone", row["phone"]
     for identifier in row["identifiers"] or ():
         kind, _, text = identifier.partition(":")
-        if kind not in ("phone", "email", "device", "customer_id"):
+        if kind not in PLATFORM_KINDS:
             yield kind, text

@@ -276,7 +276,7 @@ class _Scanner:
         plain = pq.ParquetFile(file)
         schema = plain.schema_arrow
         texts = [each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_large_string(each.type)]
-        source = pq.ParquetFile(file, read_dictionary=texts)
+        source = pq.ParquetFile(file, metadata=plain.metadata, read_dictionary=texts)
         for group in range(source.num_row_groups):
             for column in dict.fromkeys(schema.names):
                 for array in source.read_row_group(group, columns=[column], use_threads=False).column(0).chunks:

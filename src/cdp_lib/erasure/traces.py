@@ -136,11 +136,8 @@ def _spellings_of(kind: str, text: str) -> Iterator[tuple[bytes, Spelling]]:
         for name in _HASHES:
             digest = hashlib.new(name, form.encode(), usedforsecurity=False).digest()
             yield digest.hex().encode(), Spelling(kind, name, is_word=False)
-            yield base64.b64encode(digest).rstrip(b"=").lower(), Spelling(kind, f"{name}, base64", is_word=False)
-            yield (
-                base64.urlsafe_b64encode(digest).rstrip(b"=").lower(),
-                Spelling(kind, f"{name}, base64", is_word=False),
-            )
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                yield encode(digest).rstrip(b"=").lower(), Spelling(kind, f"{name}, base64", is_word=False)
 
 
 def _forms(kind: str, text: str) -> set[str]:

@@ -11,6 +11,9 @@ SOURCES_OF_VALUES = ("customers", "crm_contacts", "events")
 SOURCES = (*SOURCES_OF_VALUES, "consents")
 """Sources of records. A file of decisions says what persons decided, and nothing else about them."""
 
+PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
+"""Kinds of identifiers that the platform reads from its own columns. All other kinds are attributes of a source."""
+
 
 @dataclass(frozen=True)
 class IdentifierKind:

@@ -17,11 +17,16 @@ from cdp_lib.contracts.identity import PERSON_GROUPS
 from cdp_lib.errors import CdpError
 from cdp_lib.identity.model import Model
 from cdp_lib.identity.model_file import load_model
-from cdp_lib.identity.rules import DEFAULT_GROUPS, OFF, SOURCES_OF_VALUES, AttributeGroup, IdentifierKind, IdentityRules
+from cdp_lib.identity.rules import (
+    DEFAULT_GROUPS,
+    OFF,
+    PLATFORM_KINDS,
+    SOURCES_OF_VALUES,
+    AttributeGroup,
+    IdentifierKind,
+    IdentityRules,
+)
 from cdp_lib.reference.phone_plans import read_countries_with_plan
-
-PLATFORM_KINDS = ("customer_id", "email", "phone", "device")
-"""Kinds of identifiers that the platform reads from its own columns. All other kinds are attributes of a source."""
 
 SOURCES_WITH_ATTRIBUTES = ("customers", "crm_contacts")
 """Sources whose own attributes may hold an identifier."""
